@@ -1,0 +1,1 @@
+"""Logits -> next ids: one file a method."""

@@ -1,0 +1,1 @@
+"""Predictions -> numbers: one file a metric."""

@@ -1,0 +1,1 @@
+"""Ids -> what a person reads."""

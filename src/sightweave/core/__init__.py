@@ -1,0 +1,1 @@
+"""Types, configs, catalogue, checkpoints, errors and files. Knows no part."""

@@ -1,0 +1,183 @@
+"""The tensors that go from inputs through the model: shapes are stated here once.
+
+Letters: B rows, S tokens per row, I media in the batch, E media embeddings of all rows together, M memory length,
+D language width, Dv vision width, N features per medium, R positions with logits, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+
+class _OnDevice:
+    """Gives a dataclass of tensors ``to(device)``, through lists, dicts and nested dataclasses."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same on another device."""
+        moved = {f.name: _move(getattr(self, f.name), device) for f in dataclasses.fields(self)}  # type: ignore[arg-type]  # only dataclasses inherit this
+        return type(self)(**moved)
+
+
+def _move(value: Any, device: torch.device | str) -> Any:
+    if isinstance(value, Tensor | _OnDevice):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {key: _move(item, device) for key, item in value.items()}
+    return value
+
+
+@dataclass
+class TokenSequence(_OnDevice):
+    """Rows of tokens, and who may look at whom.
+
+    Token i may look at token j iff ``cumsum(ar)[j] <= cumsum(ar)[i]`` and ``segment[i] == segment[j]`` and
+    (``branch[j] == 0`` or ``branch[i] == branch[j]``) and ``valid[j]``.
+
+    ``ar`` draws the mask (rows look at columns)::
+
+        [1 1 1 1]  causal          [0 0 0 0]  bidirectional      [0 0 1 1]  prefix-LM
+        x . . .                    x x x x                       x x . .
+        x x . .                    x x x x                       x x . .
+        x x x .                    x x x x                       x x x .
+        x x x x                    x x x x                       x x x x
+
+    ``segment`` isolates packed samples; ``branch`` lets several prompts share one trunk (branch 0).
+    """
+
+    ids: Tensor
+    """int64 B S."""
+    labels: Tensor
+    """int64 B S: the token's own id where it is to be learnt, else -100. Never shifted."""
+    positions: Tensor
+    """int64 B S: restart in each segment; a branch goes on from its trunk."""
+    item: Tensor
+    """int64 B S: which medium's embedding stands here, -1 for text."""
+    ar: Tensor
+    """int64 B S: 1 where a token hides from those before it."""
+    segment: Tensor
+    """int64 B S."""
+    branch: Tensor
+    """int64 B S: 0 is the trunk."""
+    valid: Tensor
+    """bool B S: False on padding."""
+    plain: bool = False
+    """True where all of it is causal, unpacked and padded on the right: then no mask is needed."""
+
+
+@dataclass
+class Media(_OnDevice):
+    """Decoded media of one modality, all rows together."""
+
+    pixels: Tensor
+    """float I C H W."""
+    row: Tensor
+    """int64 I: the row of the batch that each belongs to, not decreasing."""
+    segment: Tensor
+    """int64 I."""
+    branch: Tensor
+    """int64 I."""
+
+
+@dataclass
+class Regions(_OnDevice):
+    """Words for media embeddings: the target of the first stage of training from nothing."""
+
+    embedding: Tensor
+    """int64 R: index into the E media embeddings; with ``whole``, index of the medium."""
+    words: Tensor
+    """int64 R W: token ids of the words for it, -1 where there are fewer."""
+    whole: bool = False
+    """True where the words are for a whole medium and their places are unknown."""
+
+
+@dataclass
+class Batch(_OnDevice):
+    """One step's input."""
+
+    target: TokenSequence | None
+    """What the decoder (or the only stack) reads. None stops the forward pass after the media."""
+    media: dict[str, Media] = dataclasses.field(default_factory=dict)
+    source: TokenSequence | None = None
+    """What the encoder of an encoder-decoder reads."""
+    class_at: Tensor | None = None
+    """int64 R: flat positions in the target whose hidden state is classified."""
+    class_scores: Tensor | None = None
+    """float R A: the score of each answer of the list."""
+    regions: Regions | None = None
+
+
+@dataclass
+class Features(_OnDevice):
+    """What an encoder gives."""
+
+    values: Tensor
+    """float I N Dv."""
+    grid: tuple[int, int, int]
+    """Times, rows and columns; their product is N."""
+
+
+@dataclass
+class MediaEmbeddings(_OnDevice):
+    """What a connector gives, flat over all rows: what a fusion brings to the text."""
+
+    embeddings: Tensor
+    """float E D."""
+    item: Tensor
+    """int64 E: which medium each belongs to, not decreasing."""
+    row: Tensor
+    """int64 E."""
+    segment: Tensor
+    """int64 E."""
+    branch: Tensor
+    """int64 E."""
+
+    def per_row(self, rows: int) -> Memory:
+        """The same embeddings laid out one row of the batch after the other, padded at the end: B M D."""
+        counts = torch.bincount(self.row, minlength=rows)
+        starts = counts.cumsum(0) - counts
+        slot = torch.arange(len(self.row), device=self.row.device) - starts[self.row]
+        length = int(counts.max()) if len(self.row) else 0
+        where = self.row * length + slot
+
+        def dense(values: Tensor, fill: int) -> Tensor:
+            full = values.new_full((rows * length, *values.shape[1:]), fill)
+            return full.index_copy(0, where, values).unflatten(0, (rows, length))
+
+        return Memory(
+            hidden=dense(self.embeddings, 0),
+            segment=dense(self.segment, -1),
+            branch=dense(self.branch, -1),
+            valid=dense(torch.ones_like(self.row, dtype=torch.bool), 0),
+        )
+
+
+@dataclass
+class Memory(_OnDevice):
+    """What a decoder may look back at: an encoder's output, media, or both joined."""
+
+    hidden: Tensor
+    """float B M D."""
+    segment: Tensor
+    """int64 B M."""
+    branch: Tensor
+    """int64 B M."""
+    valid: Tensor
+    """bool B M."""
+
+
+@dataclass
+class Output(_OnDevice):
+    """What a forward pass gives."""
+
+    logits: Tensor | None
+    """float R V at the flat positions ``at``, or R A for answer classification."""
+    at: Tensor | None
+    """int64 R: positions in the flattened target (row * S + token)."""
+    media: MediaEmbeddings | None = None
+    region_logits: Tensor | None = None
+    """float R V: ``head(embedding)`` for each region's embedding, or for all E of them where regions are whole."""

@@ -1,0 +1,52 @@
+"""The folder is the catalogue: ``kind: cross_attention`` of ``models.fusions`` means ``models/fusions/cross_attention.py``.
+
+No registry and no decorator: a new kind is a new file. A dotted path (``kind: my_lab.fusion``) names a user's own module.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from pathlib import Path
+from typing import Any
+
+from sightweave.core.errors import RecipeError, did_you_mean
+
+_ROOT = Path(__file__).parent.parent
+
+
+def kinds(family: str) -> list[str]:
+    """Names of the kinds of a family such as ``models.fusions``, without importing any."""
+    folder = _ROOT.joinpath(*family.split("."))
+    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+
+
+def module(family: str, kind: str) -> Any:
+    """The module of one kind; imports exactly that file.
+
+    Raises:
+        RecipeError: no such kind, or a user's own module that cannot be imported or has no ``Config``.
+    """
+    if kind in kinds(family):
+        return importlib.import_module(f"sightweave.{family}.{kind}")
+    if "." not in kind:
+        raise RecipeError(f"no {family.rpartition('.')[2]} kind {kind!r}. {did_you_mean(kind, kinds(family))}")
+    try:
+        found = importlib.import_module(kind)
+    except ImportError as error:
+        raise RecipeError(f"kind {kind!r} cannot be imported: {error}. It must be on Python's path.") from error
+    if not hasattr(found, "Config"):
+        raise RecipeError(f"kind {kind!r}: the module {found.__file__} has no class Config.")
+    return found
+
+
+def config_class(family: str, kind: str) -> Any:
+    """The ``Config`` of one kind."""
+    return module(family, kind).Config
+
+
+def summary(family: str, kind: str) -> str:
+    """First line of a kind's docstring, read without importing it."""
+    path = _ROOT.joinpath(*family.split("."), f"{kind}.py")
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return text.partition("\n")[0]

@@ -1,0 +1,198 @@
+"""Frozen, validated configs: YAML in, ``path=value`` overrides, YAML out, and all mistakes in one report.
+
+A kind's file holds ``@config class Config`` next to its class; ``recipe.py`` composes them. A field of type
+``Kind["models.fusions"]`` takes ``{kind: concat, ...}`` or just ``concat`` and becomes that kind's Config.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, dataclass_transform
+
+import pydantic
+import pydantic.dataclasses
+import yaml
+
+from sightweave.core import catalog
+from sightweave.core.errors import RecipeError, did_you_mean
+
+T = TypeVar("T")
+MAX_BYTES = 1 << 20
+_SETTINGS = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def config(cls: type[T]) -> type[T]:
+    """A frozen, keyword-only dataclass that checks its fields and refuses unknown ones."""
+    made: Any = pydantic.dataclasses.dataclass(cls, frozen=True, kw_only=True, config=_SETTINGS)
+    return made  # type: ignore[no-any-return]  # pydantic's decorator returns a subclass of what it was given
+
+
+if TYPE_CHECKING:
+
+    class Kind:
+        """A field that holds the Config of one kind of a family."""
+
+        def __class_getitem__(cls, family: str) -> Any: ...
+
+else:
+
+    class Kind:
+        """A field that holds the Config of one kind of a family."""
+
+        def __class_getitem__(cls, family: str) -> Any:
+            return Annotated[Any, pydantic.BeforeValidator(lambda value: _resolve(family, value))]
+
+
+def _resolve(family: str, value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return value
+    if isinstance(value, str):
+        value = {"kind": value}
+    if not isinstance(value, Mapping) or "kind" not in value:
+        raise ValueError(f"needs a kind, such as {{kind: {catalog.kinds(family)[0]}}} (got {value!r})")
+    fields = {key: item for key, item in value.items() if key != "kind"}
+    return pydantic.TypeAdapter(catalog.config_class(family, str(value["kind"]))).validate_python(fields)
+
+
+def kind_of(value: Any) -> str:
+    """The kind that a Config belongs to: its file's name, or the dotted path of a user's module."""
+    name = type(value).__module__
+    return name.rpartition(".")[2] if name.startswith("sightweave.") else name
+
+
+def build(cls: type[T], values: Mapping[str, Any], *, where: str = "recipe") -> T:
+    """Validates a mapping into a Config.
+
+    Raises:
+        RecipeError: every mistake, each with its path, the value, and the nearest right word.
+    """
+    try:
+        return pydantic.TypeAdapter(cls).validate_python(dict(values))
+    except pydantic.ValidationError as error:
+        lines = [_explain(cls, fault) for fault in error.errors(include_url=False)]
+        raise RecipeError(f"{where}: {len(lines)} mistake(s)\n" + "\n".join(f"  {line}" for line in lines)) from None
+
+
+def _explain(cls: type, fault: Any) -> str:
+    path = ".".join(str(step) for step in fault["loc"])
+    message, value = fault["msg"].removeprefix("Value error, "), fault.get("input")
+    if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"{path}: unknown key (got {value!r}). {did_you_mean(str(fault['loc'][-1]), _keys(cls, fault['loc'][:-1]))}"
+    if fault["type"] in ("missing", "missing_argument"):
+        return f"{path}: missing; the recipe must set it"
+    return f"{path}: {message}" if "got" in message else f"{path}: {message} (got {value!r})"
+
+
+def _keys(cls: Any, path: Sequence[Any]) -> list[str]:
+    """Field names of the config at a path, as far as the types tell."""
+    for step in path:
+        if isinstance(step, int):
+            continue
+        hints = {f.name: f.type for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
+        found = hints.get(str(step))
+        inner = re.findall(r"[A-Za-z_][A-Za-z_0-9]*", found) if isinstance(found, str) else []
+        space = vars(__import__("sys").modules[cls.__module__]) if dataclasses.is_dataclass(cls) else {}
+        named = [space[name] for name in inner if dataclasses.is_dataclass(space.get(name))]
+        if not named:
+            return []
+        cls = named[0]
+    return [f.name for f in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping from a file, by the safe loader.
+
+    Raises:
+        RecipeError: no such file, over 1 MiB, not YAML, or not a mapping.
+    """
+    if not path.is_file():
+        raise RecipeError(f"{path}: no such recipe file.")
+    if path.stat().st_size > MAX_BYTES:
+        raise RecipeError(f"{path}: {path.stat().st_size} bytes; a recipe may have {MAX_BYTES}.")
+    try:
+        return parse_yaml(path.read_text(encoding="utf-8"), where=str(path))
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: not UTF-8 at byte {error.start}.") from None
+
+
+def parse_yaml(text: str, *, where: str) -> dict[str, Any]:
+    """A YAML mapping from text; aliases are refused, since a few of them can ask for any amount of memory."""
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+            raise RecipeError(f"{where}: YAML aliases (*name) are not allowed; write the value out.")
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{where}: not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise RecipeError(f"{where}: a recipe is a mapping of keys to values (got {type(values).__name__}).")
+    return values
+
+
+def override(values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """Applies ``path=value`` settings. A new ``kind`` drops the fields of the old one.
+
+    Raises:
+        RecipeError: a setting without ``=``, or a path through something that is no mapping.
+    """
+    result = _copy(values)
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals or not path:
+            raise RecipeError(f"{setting!r}: a setting is written path=value, such as model.fusion=concat.")
+        *steps, last = path.split(".")
+        place: Any = result
+        for step in steps:
+            place = _step(place, step, path)
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            value = text
+        if isinstance(place, list):
+            place[_index(place, last, path)] = value
+            continue
+        if last == "kind" and place.get("kind") != value:
+            place.clear()
+        place[last] = value
+    return result
+
+
+def _step(place: Any, step: str, path: str) -> Any:
+    if isinstance(place, list):
+        return place[_index(place, step, path)]
+    inner = place.get(step)
+    if inner is None:
+        inner = place[step] = {}
+    elif isinstance(inner, str):  # ``encoder: cnn`` is short for ``encoder: {kind: cnn}``
+        inner = place[step] = {"kind": inner}
+    if not isinstance(inner, dict | list):
+        raise RecipeError(f"{path}: {step!r} holds {inner!r}, which has no fields.")
+    return inner
+
+
+def _index(place: list[Any], step: str, path: str) -> int:
+    if not step.isdigit() or int(step) >= len(place):
+        raise RecipeError(f"{path}: {step!r} is no index of a list of {len(place)}.")
+    return int(step)
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def to_plain(value: Any) -> Any:
+    """A Config as plain dicts, lists and scalars that load back equal; kinds are named."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        is_kind = type(value).__name__ == "Config"
+        return {"kind": kind_of(value), **fields} if is_kind else fields
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

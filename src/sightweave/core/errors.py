@@ -1,0 +1,57 @@
+"""Every error that a user can cause.
+
+SightweaveError
+|- RecipeError       a recipe, an override or a composition of parts is wrong
+|- DataError         a record, a file of records or a picture is wrong
+|  `- MediaError     a picture cannot be read
+|- CheckpointError   a folder of weights is wrong
+`- BackendError      something outside us (a device, a library) is missing or failed
+
+All are ``ValueError``: a wrong value came in. A message says what is wrong with both values, where, and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SightweaveError(ValueError):
+    """The root of the tree above."""
+
+
+class RecipeError(SightweaveError):
+    """A recipe, an override or a composition of parts is wrong."""
+
+
+class DataError(SightweaveError):
+    """A record or a file of records is wrong."""
+
+
+class MediaError(DataError):
+    """A picture cannot be read.
+
+    Args:
+        code: A short fixed name of the fault, such as ``image_truncated``; counters and tests use it.
+        message: What is wrong, and what to do.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class CheckpointError(SightweaveError):
+    """A folder of weights is wrong."""
+
+
+class BackendError(SightweaveError):
+    """Something outside Sightweave is missing or failed."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A sentence that names the nearest known word, and all known words."""
+    known = sorted(known)
+    nearest = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    hint = f"Did you mean {nearest[0]!r}? " if nearest else ""
+    return f"{hint}Known: {', '.join(known) or 'none'}."

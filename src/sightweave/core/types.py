@@ -1,0 +1,136 @@
+"""The plain types that more than one room handles; no tensors here, so that data needs no torch.
+
+files -> Record (in ``data/tasks/<task>.py``) -> Sample -> Batch (``core/batch.py``) -> Prediction
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import PIL.Image
+
+    Source = Path | bytes | np.ndarray | PIL.Image.Image | Callable[[], np.ndarray]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Medium:
+    """One picture before decoding.
+
+    A drawn picture is a function that draws it: nothing is drawn before somebody asks for the pixels.
+    """
+
+    source: Source
+    """A path, the bytes of a file, an array (H W or H W C), an open Pillow image, or a function that draws uint8 H W 3."""
+    key: str
+    """A stable name, equal for equal pictures: used to share one encoding, to shuffle, and in messages."""
+    modality: str = "image"
+    """Which encoder reads it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediumInfo:
+    """What a header says, before anything is decoded."""
+
+    width: int
+    """Pixels, after any EXIF rotation."""
+    height: int
+    """Pixels, after any EXIF rotation."""
+    mode: str
+    """Pillow's name of the colour mode, such as RGB or CMYK."""
+    format: str
+    """JPEG, PNG, WEBP, GIF, or ARRAY for what is already in memory."""
+    frames: int = 1
+    """Pictures in the file; we read the first."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Region:
+    """A thing in a picture, and the words for it. A help in training, never a need."""
+
+    box: tuple[float, float, float, float]
+    """Left, top, right, bottom as fractions (0 to 1) of the picture's width and height."""
+    words: tuple[str, ...]
+    """What it may be called, in any language."""
+    mask: np.ndarray | None = None
+    """bool H W, where it is known exactly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One stretch of a sample: text or a medium."""
+
+    role: str
+    """``user`` or ``assistant``."""
+    content: str | Medium
+    learn: bool = False
+    """Whether the loss counts it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One prompt with its target: what a task makes of a record. Holds no tensors."""
+
+    id: str
+    task: str
+    """The file in ``data/tasks`` that made it and that reads its answer."""
+    parts: tuple[Part, ...]
+    references: tuple[str, ...] = ()
+    """All acceptable answers, as the task's metrics compare them."""
+    group: str = ""
+    """Which picture: samples of one group share its encoding, and statistics cluster by it."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """``type`` (the question's type), languages and the like: tables split by them."""
+    options: tuple[str, ...] = ()
+    regions: tuple[Region, ...] = ()
+    """Of the first medium."""
+
+    @property
+    def media(self) -> tuple[Medium, ...]:
+        """Its pictures, in order."""
+        return tuple(part.content for part in self.parts if isinstance(part.content, Medium))
+
+    @property
+    def prompt(self) -> str:
+        """The text before the answer."""
+        texts = [p.content for p in self.parts if isinstance(p.content, str) and not p.learn]
+        return "\n".join(texts)
+
+    @property
+    def target(self) -> str:
+        """The text to learn."""
+        return "".join(p.content for p in self.parts if isinstance(p.content, str) and p.learn)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model said to one sample."""
+
+    text: str
+    logprob: float = 0.0
+    """Mean natural-log probability per token, the end token included."""
+    tokens: int = 0
+    """Tokens written, the end token included."""
+    finish: str = "stop"
+    """``stop`` (it ended by itself) or ``length`` (it was cut)."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class InputLayout:
+    """How a composed model wants its tokens laid out; the model says it, the processor follows it."""
+
+    form: str = "causal"
+    """``causal``, ``encoder_decoder`` or ``classify``."""
+    in_sequence: bool = True
+    """Whether image marks stand in the text (only a fusion such as ``concat`` asks for them)."""
+    bidirectional: str = "none"
+    """What may look ahead: ``none``, ``image`` (each picture's marks), ``prompt`` (marks and prompt) or ``all``."""
+    tokens_per_image: int = 0
+    """Embeddings of one picture after the connector."""
+    grid: tuple[int, int] | None = None
+    """Their rows and columns, where they stand for places in the picture."""

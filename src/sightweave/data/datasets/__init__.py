@@ -1,0 +1,1 @@
+"""Files (or the embedded world) -> records: one file a kind."""

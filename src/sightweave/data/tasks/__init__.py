@@ -1,0 +1,1 @@
+"""Record -> Sample, and what an answer's text means: one file a task."""

@@ -1,0 +1,69 @@
+"""Image captioning: say what the picture shows.
+
+Show and Tell: A Neural Image Caption Generator (Vinyals et al. 2015, arXiv:1411.4555).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sightweave.core.config import config
+from sightweave.core.types import Medium, Part, Region, Sample
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Record:
+    """A picture and its captions."""
+
+    id: str
+    image: Medium
+    captions: tuple[str, ...]
+    """All of them; the first is learnt (data sets may give one record per caption)."""
+    prompt: str = ""
+    """The user's own wording; empty means the task's instruction."""
+    group: str = ""
+    split: str = "train"
+    tags: Mapping[str, str] = field(default_factory=dict)
+    regions: tuple[Region, ...] = ()
+
+
+@config
+class Config:
+    """How captioning is asked and scored."""
+
+    instruction: str = "Describe the image."
+    """What the user says when the record has no prompt of its own."""
+    metrics: tuple[str, ...] = ("exact_match",)
+    """Files in ``answers/metrics``."""
+
+    def build(self) -> Captioning:
+        """The task."""
+        return Captioning(instruction=self.instruction)
+
+
+class Captioning:
+    """Turns captioning records into samples, and answers into captions."""
+
+    def __init__(self, *, instruction: str) -> None:
+        self.instruction = instruction
+
+    def sample(self, record: Record) -> Sample:
+        """The prompt and target of one record."""
+        return Sample(
+            id=record.id,
+            task="captioning",
+            parts=(
+                Part("user", record.image),
+                Part("user", record.prompt or self.instruction),
+                Part("assistant", record.captions[0] if record.captions else "", learn=True),
+            ),
+            references=record.captions,
+            group=record.group or record.image.key,
+            tags={"type": "caption", **record.tags},
+            regions=record.regions,
+        )
+
+    def parse(self, text: str) -> str | None:
+        """The caption in an answer; None where the answer is empty."""
+        return text.strip() or None

@@ -1,0 +1,1 @@
+"""Features -> MediaEmbeddings: how many, how wide; one file a kind."""

@@ -1,0 +1,1 @@
+"""Media -> Features: one file a kind."""

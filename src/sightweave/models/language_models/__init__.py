@@ -1,0 +1,1 @@
+"""Hidden -> hidden -> logits: one file a kind."""

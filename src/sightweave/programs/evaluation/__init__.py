@@ -1,0 +1,1 @@
+"""Scores with intervals, chance levels and controls."""
