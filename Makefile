@@ -1,0 +1,67 @@
+# Every target sets up what it needs in .venv first; a second call starts in seconds.
+# Needed before: make and Python 3.11 or newer (PYTHON=python3.12 names another one).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+WORKERS ?= 2
+SETTINGS := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+UNIT := tests/unit tests/contracts
+
+.PHONY: demo test check bench docs lint format clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo   train a small model from nothing and see it answer (about ten minutes; QUICK=1: three)"
+	@echo "make test   everything: format, lint, types, import order, all tests"
+	@echo "make check  the same with the quick tests only"
+	@echo "make bench  speed beside Transformers on one core (NANOVLM=PATH adds nanoVLM)"
+	@echo "make docs   the documentation as a site"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Sightweave needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "No virtual environment could be made (on Debian and Ubuntu: apt-get install python3-venv)."; exit 1; }
+
+$(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV); this takes a few minutes the first time ..."
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV), with what the tests need; this takes a few minutes the first time ..."
+	@$(PIP) -e '.[test]'
+	@touch $@ $(VENV)/.run
+
+$(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
+	@$(PIP) -e '.[docs]'
+	@touch $@ $(VENV)/.run
+
+demo: $(VENV)/.run
+	@$(BIN)/python -m sightweave demo $(if $(QUICK),--quick)
+
+lint: $(VENV)/.test
+	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; echo "make format mends this."; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+test: lint
+	@$(SETTINGS) $(BIN)/python -m pytest -n $(WORKERS)
+
+check: lint
+	@$(SETTINGS) $(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not gpu and not network" $(UNIT)
+
+bench: $(VENV)/.test
+	@$(BIN)/python -m benchmarks $(if $(NANOVLM),--nanovlm $(NANOVLM))
+
+docs: $(VENV)/.docs
+	@$(BIN)/mkdocs build --strict
+
+format: $(VENV)/.test
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format --quiet .
+
+clean:
+	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
