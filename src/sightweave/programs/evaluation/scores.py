@@ -1,0 +1,238 @@
+"""What an evaluation finds, as plain frozen values that go to JSON and back."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pydantic
+
+from sightweave.core.errors import DataError
+from sightweave.programs.evaluation.statistics import Estimate
+
+FORMAT_VERSION = 1
+FEW_PICTURES = 10
+"""With fewer pictures than this, nothing is said about whether the image is used."""
+CLEAR_GAIN = 0.05
+"""Five points: a gain that is surely above it is a plain yes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypeScores:
+    """The scores of one type of question in one task. Rates are fractions from 0 to 1."""
+
+    type: str
+    count: int
+    """Samples."""
+    pictures: int
+    """Groups of samples, one per picture."""
+    correct: int
+    """Right answers."""
+    unparsed: int
+    """Answers in which nothing could be read; they count as wrong."""
+    score: Estimate
+    """Of the task's first metric."""
+    chance: float | None
+    """What guessing among the options gives; None unless every sample names its options."""
+    majority: float
+    """What saying the most frequent answer always gives."""
+    majority_answer: str
+    """That answer."""
+    controls: Mapping[str, Estimate] = field(default_factory=dict)
+    """Scores of the controls, on the samples that have a picture."""
+    gain: Estimate | None = None
+    """Score minus that of ``no_image``, on the samples that have a picture."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Every metric of the task by its name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskScores:
+    """The scores of one task: unweighted means over its types, and the types."""
+
+    task: str
+    metric: str
+    """Name of the metric that is the score."""
+    count: int
+    pictures: int
+    correct: int
+    unparsed: int
+    score: Estimate
+    chance: float | None
+    """Mean of the types' chances; None unless all have one."""
+    majority: float
+    controls: Mapping[str, Estimate] = field(default_factory=dict)
+    gain: Estimate | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Means over the types."""
+    uses_image: str = "unknown"
+    """``yes``, ``hardly``, ``no`` or ``unknown``, from the interval of the gain."""
+    sentence: str = ""
+    """The same for a reader, with the numbers."""
+    types: tuple[TypeScores, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What was said to one prompt."""
+
+    text: str
+    parsed: str | None
+    """What the task read in it; None where it found no answer."""
+    right: bool
+    """Whether the score of this answer alone is full."""
+    logprob: float
+    """Mean natural-log probability per token."""
+    finish: str
+    image: str
+    """Key of the picture that was shown; empty for none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One sample with what was said to it, with and without its picture."""
+
+    id: str
+    group: str
+    task: str
+    type: str
+    prompt: str
+    references: tuple[str, ...]
+    options: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    answer: Answer
+    controls: Mapping[str, Answer] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """All that one pass over one split finds."""
+
+    split: str
+    seed: int
+    count: int
+    pictures: int
+    tasks: tuple[TaskScores, ...]
+    notes: tuple[str, ...] = ()
+    """Plain sentences on what was left out and why."""
+    items: tuple[Item, ...] = ()
+    format_version: int = FORMAT_VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """The scores as dicts, lists and scalars; the items are apart, in ``predictions``."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "items"}
+        return {key: _plain(value) for key, value in values.items()}
+
+    def predictions(self) -> Iterator[dict[str, Any]]:
+        """One flat row per sample, for ``predictions.jsonl`` and the gallery of a report."""
+        for item in self.items:
+            yield {
+                "split": self.split,
+                "id": item.id,
+                "group": item.group,
+                "task": item.task,
+                "type": item.type,
+                "prompt": item.prompt,
+                "references": list(item.references),
+                "options": list(item.options),
+                "tags": dict(item.tags),
+                **_row(item.answer),
+                "controls": {name: _row(answer) for name, answer in item.controls.items()},
+            }
+
+    @classmethod
+    def from_json(
+        cls, values: Mapping[str, Any], predictions: Iterable[Mapping[str, Any]] = ()
+    ) -> Evaluation:
+        """The evaluation back from ``to_json`` and, if wanted, from ``predictions``.
+
+        Raises:
+            DataError: another format version, or values that are not an evaluation's.
+        """
+        version = values.get("format_version")
+        if version != FORMAT_VERSION:
+            raise DataError(
+                f"evaluation: format_version {version!r}, but this version reads {FORMAT_VERSION}; evaluate again."
+            )
+        try:
+            items = tuple(_item(row) for row in predictions)
+            return pydantic.TypeAdapter(cls).validate_python({**values, "items": items})
+        except (pydantic.ValidationError, KeyError) as error:
+            raise DataError(f"evaluation: not what an evaluation writes: {error}. Evaluate again.") from None
+
+
+def uses_image(
+    task: str, controls: Mapping[str, Estimate], gain: Estimate | None, pictures: int
+) -> tuple[str, str]:
+    """A word and a sentence on whether a task's answers come from the picture.
+
+    ``yes``: the whole interval of the gain is above five points. ``hardly``: it is above nothing. ``no``: it
+    is not. ``unknown``: without the control, or with fewer than ten pictures.
+    """
+    if gain is None or "no_image" not in controls:
+        return "unknown", f"{task} uses the image: unknown - it was not asked without the image."
+    if pictures < FEW_PICTURES:
+        return (
+            "unknown",
+            f"{task} uses the image: unknown - {pictures} picture(s) are too few to tell; {FEW_PICTURES} are needed.",
+        )
+    word = "yes" if gain.low > CLEAR_GAIN else "hardly" if gain.low > 0 else "no"
+    sighted = controls["no_image"].value + gain.value  # on the samples that have a picture, as the gain is
+    shuffled = controls.get("shuffled_image")
+    wrong = f", {shuffled.value:.1%} with another picture" if shuffled else ""
+    why = {
+        "yes": "",
+        "hardly": " The gain is there, but it may be under five points.",
+        "no": " The interval includes 0: no use of the image is shown.",
+    }[word]
+    return word, (
+        f"{task} uses the image: {word} - {sighted:.1%} with it, {controls['no_image'].value:.1%} without it{wrong}; "
+        f"gain {100 * gain.value:+.1f} points (95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}).{why}"
+    )
+
+
+def _row(answer: Answer) -> dict[str, Any]:
+    return {
+        "image": answer.image,
+        "answer": answer.text,
+        "parsed": answer.parsed,
+        "right": answer.right,
+        "logprob": answer.logprob,
+        "finish": answer.finish,
+    }
+
+
+def _answer(row: Mapping[str, Any]) -> Answer:
+    return Answer(
+        text=row["answer"],
+        parsed=row["parsed"],
+        right=row["right"],
+        logprob=row["logprob"],
+        finish=row["finish"],
+        image=row["image"],
+    )
+
+
+def _item(row: Mapping[str, Any]) -> Item:
+    return Item(
+        id=row["id"],
+        group=row["group"],
+        task=row["task"],
+        type=row["type"],
+        prompt=row["prompt"],
+        references=tuple(row["references"]),
+        options=tuple(row["options"]),
+        tags=row["tags"],
+        answer=_answer(row),
+        controls={name: _answer(control) for name, control in row["controls"].items()},
+    )
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,210 @@
+"""The evaluation with predictors whose behaviour is known: one that looks, one that does not."""
+
+import json
+
+import numpy as np
+import pytest
+
+from sightweave.core.errors import DataError, RecipeError
+from sightweave.core.types import Medium, Part, Prediction, Sample
+from sightweave.data.tasks import reasoning, vqa
+from sightweave.programs.evaluation.program import evaluate, majority_answers
+from sightweave.programs.evaluation.scores import Evaluation, uses_image
+from sightweave.programs.evaluation.statistics import Estimate, wilson
+
+COLORS = ("red", "blue", "green", "pink")
+
+
+def picture(number: int) -> Medium:
+    return Medium(np.full((4, 4, 3), number, np.uint8), f"picture/{number}")
+
+
+def records(count: int = 40) -> list[Sample]:
+    """Two questions and one piece of reasoning on each picture; the colour and the count depend on its number."""
+    ask, think = vqa.Config().build(), reasoning.Config().build()
+    samples = []
+    for n in range(count):
+        color, many = COLORS[n % 4], "yes" if (n // 4) % 2 else "no"
+        for kind, question, answer, options in (
+            ("color", "which color?", color, COLORS),
+            ("many", "are there many?", many, ()),
+        ):
+            samples.append(
+                ask.sample(
+                    vqa.Record(
+                        id=f"{n}/{kind}",
+                        image=picture(n),
+                        question=question,
+                        answers=(answer,),
+                        options=options,
+                        tags={"type": kind},
+                    )
+                )
+            )
+        samples.append(
+            think.sample(
+                reasoning.Record(
+                    id=f"{n}/why", image=picture(n), question="same?", answers=(many,), tags={"type": "same"}
+                )
+            )
+        )
+    return samples
+
+
+def looks(samples):
+    """Reads the number of the picture from its pixels; without one it always says the same."""
+    answers = []
+    for sample in samples:
+        if not sample.media:
+            answers.append("red" if sample.tags["type"] == "color" else "no")
+        else:
+            n = int(sample.media[0].source[0, 0, 0])
+            answers.append(
+                COLORS[n % 4] if sample.tags["type"] == "color" else "yes" if (n // 4) % 2 else "no"
+            )
+    return [
+        Prediction(f"steps. Answer: {a}." if s.task == "reasoning" else a, logprob=-0.5, tokens=2)
+        for a, s in zip(answers, samples, strict=True)
+    ]
+
+
+def blind(samples):
+    return [Prediction("red" if s.tags["type"] == "color" else "no") for s in samples]
+
+
+def test_a_model_that_looks():
+    found = evaluate(records(), looks, split="held out")
+    reasons, questions = found.tasks
+    assert (found.split, found.count, found.pictures) == ("held out", 120, 40)
+    assert (questions.task, questions.count, questions.correct, questions.uses_image) == (
+        "vqa",
+        80,
+        80,
+        "yes",
+    )
+    color, many = questions.types
+    assert (color.type, color.count, color.correct, color.unparsed) == ("color", 40, 40, 0)
+    assert color.score == wilson(40, 40)
+    assert (color.chance, color.majority) == (0.25, 0.25)
+    assert (many.chance, many.majority, many.majority_answer) == (None, 0.5, "no")
+    assert color.controls["no_image"] == wilson(10, 40)
+    assert color.gain.value == 0.75
+    assert 0.55 < color.gain.low < 0.75 < color.gain.high < 0.95
+    assert questions.gain.value == pytest.approx((0.75 + 0.5) / 2)
+    assert questions.chance is None
+    assert questions.controls["shuffled_image"].value < 0.6
+    assert "vqa uses the image: yes - 100.0% with it, 37.5% without it" in questions.sentence
+    assert reasons.correct == 40
+
+
+def test_a_model_that_does_not_look_is_told_so():
+    found = evaluate(records(), blind)
+    reasons, questions = found.tasks
+    assert questions.uses_image == "no"
+    assert questions.gain == Estimate(0.0, 0.0, 0.0)
+    assert "no use of the image is shown" in questions.sentence
+    assert (reasons.correct, reasons.unparsed) == (0, 40)
+    assert all(item.answer.parsed is None for item in found.items if item.task == "reasoning")
+
+
+def test_the_passes_see_what_they_should():
+    seen = {}
+    order = []
+    samples = records(12)
+
+    def watch(given):
+        seen[order[-1][0]] = given
+        return looks(given)
+
+    evaluate(samples, watch, progress=lambda name, count: order.append((name, count)))
+    assert order == [("image", 36), ("no_image", 36), ("shuffled_image", 36)]
+    assert seen["image"] == samples
+    assert not any(s.media for s in seen["no_image"])
+    assert all(a.media[0].key != b.media[0].key for a, b in zip(seen["shuffled_image"], samples, strict=True))
+
+
+def test_items_hold_every_answer():
+    found = evaluate(records(12), looks)
+    item = found.items[3]
+    assert (item.id, item.group, item.prompt, item.references) == (
+        "1/color",
+        "picture/1",
+        "which color?",
+        ("blue",),
+    )
+    assert (item.answer.text, item.answer.right, item.answer.image) == ("blue", True, "picture/1")
+    assert (item.controls["no_image"].text, item.controls["no_image"].image) == ("red", "")
+    assert item.controls["no_image"].right is False
+    assert item.controls["shuffled_image"].image != "picture/1"
+    assert found.items[2].answer.parsed == "no"
+
+
+def test_it_repeats_and_survives_json():
+    found = evaluate(records(12), looks, split="a", seed=4)
+    assert found == evaluate(records(12), looks, split="a", seed=4)
+    values = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    rows = [json.loads(json.dumps(row, allow_nan=False)) for row in found.predictions()]
+    assert Evaluation.from_json(values, rows) == found
+    assert Evaluation.from_json(values).tasks == found.tasks
+    assert "items" not in values
+
+
+def test_majority_answers_of_training_decide_the_majority_rate():
+    samples = records(6)  # colours: red and blue twice, green and pink once
+    assert majority_answers(samples)["vqa/color"] == "blue"
+    found = evaluate(samples, looks, majority={"vqa/color": "pink"})
+    color = found.tasks[1].types[0]
+    assert (color.majority_answer, color.majority) == ("pink", pytest.approx(1 / 6))
+    assert found.tasks[1].types[1].majority_answer == "no"
+
+
+def test_few_pictures_prove_nothing():
+    task = evaluate(records(4), looks).tasks[1]
+    assert task.uses_image == "unknown"
+    assert "4 picture(s) are too few to tell; 10 are needed" in task.sentence
+
+
+def test_one_picture_leaves_a_note_in_place_of_the_exchange():
+    found = evaluate(records(1), looks)
+    assert list(found.tasks[0].controls) == ["no_image"]
+    assert "control shuffled_image is left out" in found.notes[0]
+
+
+def test_samples_without_a_picture_stay_out_of_the_controls():
+    text = Sample(
+        id="t", task="vqa", parts=(Part("user", "?"),), references=("no",), group="t", tags={"type": "many"}
+    )
+    found = evaluate([*records(12), text], looks)
+    many = found.tasks[1].types[1]
+    assert many.count == 13
+    assert many.controls["no_image"].value == pytest.approx(8 / 12)
+    assert "1 of 37 samples have no picture" in found.notes[0]
+    assert found.items[-1].controls == {}
+    only = evaluate([text], looks)
+    assert only.tasks[0].controls == {}
+    assert "unknown - it was not asked without the image" in only.tasks[0].sentence
+
+
+def test_a_small_gain_is_hardly_a_use_of_the_image():
+    control = {"no_image": Estimate(0.5, 0.4, 0.6)}
+    assert uses_image("vqa", control, Estimate(0.06, 0.02, 0.1), 100)[0] == "hardly"
+    assert uses_image("vqa", control, Estimate(0.3, 0.051, 0.5), 100)[0] == "yes"
+    assert uses_image("vqa", control, Estimate(0.3, 0.0, 0.5), 100)[0] == "no"
+
+
+def test_mistakes_are_named():
+    samples = records(2)
+    with pytest.raises(DataError, match="there are no samples"):
+        evaluate([], looks)
+    with pytest.raises(DataError, match=r"pass 'image': 0 prediction\(s\) for 6 sample\(s\)"):
+        evaluate(samples, lambda given: [])
+    with pytest.raises(DataError, match="1 of 7 samples have no reference answer, the first being 'bare'"):
+        evaluate([*samples, Sample(id="bare", task="vqa", parts=())], looks)
+    with pytest.raises(RecipeError, match=r"no control 'no_imagine'\. Did you mean 'no_image'"):
+        evaluate(samples, looks, controls=("no_imagine",))
+    with pytest.raises(RecipeError, match="names no metric"):
+        evaluate(samples, looks, tasks={"vqa": vqa.Config(metrics=())})
+    with pytest.raises(DataError, match="format_version None"):
+        Evaluation.from_json({})
+    with pytest.raises(DataError, match="not what an evaluation writes"):
+        Evaluation.from_json({"format_version": 1, "split": 3})
