@@ -1,0 +1,62 @@
+"""A square of neighbouring features becomes one wide feature, then one linear map: fewer embeddings, nothing lost.
+
+Building and better understanding vision-language models (Idefics3, Laurencon et al. 2024, arXiv:2408.12637).
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sightweave.core.batch import Features
+from sightweave.core.config import config
+from sightweave.models.connectors._base import Connector, Grid
+from sightweave.models.nn.init import initialise
+
+
+@config
+class Config:
+    """How many features join."""
+
+    factor: int = 2
+    """Side of the square of features that becomes one embedding; divides the grid."""
+
+    def build(self, *, in_dim: int, out_dim: int, grid: Grid) -> PixelShuffle:
+        """The connector between two widths."""
+        made = PixelShuffle(in_dim=in_dim, out_dim=out_dim, factor=self.factor)
+        made.num_tokens(grid)
+        return made
+
+
+class PixelShuffle(Connector):
+    """Grid ``h w`` to ``h/r w/r``; width Dv to ``r r Dv`` to D.
+
+    Args:
+        in_dim: Width Dv of the features.
+        out_dim: Language width D.
+        factor: Side r of the square.
+
+    Raises:
+        ValueError: `factor` does not divide the grid.
+    """
+
+    def __init__(self, *, in_dim: int, out_dim: int, factor: int = 2) -> None:
+        super().__init__()
+        self.factor = factor
+        self.projection = nn.Linear(in_dim * factor**2, out_dim, bias=False)
+        initialise(self)
+
+    def out_grid(self, grid: Grid) -> Grid | None:
+        """The encoder's, divided by the factor."""
+        times, rows, columns = grid
+        if rows % self.factor or columns % self.factor:
+            raise ValueError(f"pixel_shuffle factor {self.factor} does not divide the grid {rows} x {columns}.")
+        return (times, rows // self.factor, columns // self.factor)
+
+    def forward(self, features: Features) -> Float[Tensor, "I Q D"]:
+        """Joins squares, then maps them."""
+        times, rows, columns = features.grid
+        r = self.factor
+        x = features.values.unflatten(1, (times, rows // r, r, columns // r, r))  # I t h r w r Dv
+        x = x.transpose(3, 4).flatten(4)  # I t h w (r r Dv): the same order of channels as Idefics3's
+        return self.projection(x.flatten(1, 3))  # type: ignore[no-any-return]  # nn.Module calls are untyped

@@ -1,0 +1,84 @@
+"""Convolutional image encoder: a pyramid of strided convolutions and residual blocks.
+
+Deep Residual Learning for Image Recognition (He et al. 2015, arXiv:1512.03385). Differs: GELU, a norm that never mixes
+pictures, and positions at the end, since convolutions alone hardly say where a thing is.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sightweave.core.batch import Features
+from sightweave.core.config import config
+from sightweave.core.types import MediumInfo
+from sightweave.models.encoders._base import Encoder
+from sightweave.models.nn.convolution import ChannelNorm, Downsample, Residual, to_channels_last
+from sightweave.models.nn.init import initialise
+from sightweave.models.nn.norm import RMSNorm
+from sightweave.models.nn.position import fourier_grid
+
+
+@config
+class Config:
+    """Sizes of the pyramid."""
+
+    image_size: int = 96
+    """Side of the picture, in pixels."""
+    channels: tuple[int, ...] = (32, 64, 128, 128)
+    """Width of each stage; each halves the grid."""
+    blocks: tuple[int, ...] = (0, 0, 0, 1)
+    """Residual blocks after each stage."""
+    norm: ChannelNorm = "group"
+    """group, or batch (which mixes the pictures of a batch while training)."""
+
+    def build(self) -> Cnn:
+        """The encoder."""
+        return Cnn(image_size=self.image_size, channels=self.channels, blocks=self.blocks, norm=self.norm)
+
+
+class Cnn(Encoder):
+    """Pictures to a grid of features, one for each ``2 ** stages`` pixels a side.
+
+    Args:
+        image_size: Side of the picture, in pixels.
+        channels: Width of each stage; the last is Dv.
+        blocks: Residual blocks after each stage.
+        norm: Norm of the channels.
+
+    Raises:
+        ValueError: as many blocks as stages are needed.
+    """
+
+    def __init__(
+        self, *, image_size: int, channels: tuple[int, ...], blocks: tuple[int, ...], norm: ChannelNorm = "group"
+    ) -> None:
+        super().__init__()
+        if len(channels) != len(blocks) or not channels:
+            raise ValueError(f"channels {channels} and blocks {blocks} must name the same stages, at least one.")
+        self.image_size, self.dim = image_size, channels[-1]
+        layers: list[nn.Module] = []
+        for inputs, outputs, count in zip((3, *channels), channels, blocks, strict=False):
+            layers.append(Downsample(inputs, outputs, norm=norm))
+            layers.extend(Residual(outputs, norm=norm) for _ in range(count))
+        self.stages = nn.Sequential(*layers)
+        side = image_size
+        for _ in channels:
+            side = -(-side // 2)
+        self.side = side
+        self.norm = RMSNorm(self.dim)
+        self.register_buffer("places", fourier_grid(side, side), persistent=False)
+        self.place = nn.Linear(self.places.shape[1], self.dim)
+        self.place_table = nn.Parameter(torch.zeros(side * side, self.dim))
+        initialise(self)
+
+    def grid(self, info: MediumInfo | None = None) -> tuple[int, int, int]:
+        """One time, `side` rows and columns."""
+        return (1, self.side, self.side)
+
+    def forward(self, pixels: Float[Tensor, "I 3 Hp Wp"]) -> Features:
+        """Encodes pictures."""
+        grid = self.stages(to_channels_last(pixels))  # I Dv h w
+        values = self.norm(grid.flatten(2).transpose(1, 2).contiguous())  # I N Dv
+        return Features(values + self.place(self.places) + self.place_table, self.grid())

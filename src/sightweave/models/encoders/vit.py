@@ -1,0 +1,130 @@
+"""Vision Transformer: patches as tokens, read both ways.
+
+An Image is Worth 16x16 Words (Dosovitskiy et al. 2020, arXiv:2010.11929), without a class token and with a last norm, as
+in SigLIP (Zhai et al. 2023, arXiv:2303.15343). The convolutional stem is that of Early Convolutions Help Transformers
+See Better (Xiao et al. 2021, arXiv:2106.14881); it learns far faster from scratch.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sightweave.core.batch import Features
+from sightweave.core.config import config
+from sightweave.core.types import MediumInfo
+from sightweave.models.encoders._base import Encoder
+from sightweave.models.nn.block import Block
+from sightweave.models.nn.convolution import Downsample, to_channels_last
+from sightweave.models.nn.feed_forward import Form
+from sightweave.models.nn.init import initialise
+from sightweave.models.nn.mask import Mask
+from sightweave.models.nn.norm import make_norm
+
+
+@config
+class Config:
+    """Sizes of the Vision Transformer."""
+
+    image_size: int = 96
+    """Side of the picture, in pixels; a multiple of the patch."""
+    patch_size: int = 16
+    """Side of a patch, in pixels."""
+    dim: int = 128
+    """Width Dv."""
+    depth: int = 3
+    """Blocks."""
+    num_heads: int = 4
+    """Heads."""
+    hidden_dim: int | None = None
+    """Width inside the feed-forward layer; None means 4 Dv."""
+    feed_forward: Form = "gelu_tanh"
+    """relu, gelu, gelu_tanh, relu2 or swiglu."""
+    stem: Literal["patch", "convolution"] = "patch"
+    """patch: one linear map of each patch; convolution: strided 3x3 convolutions down to the same grid."""
+
+    def build(self) -> Vit:
+        """The encoder."""
+        return Vit(
+            image_size=self.image_size,
+            patch_size=self.patch_size,
+            dim=self.dim,
+            depth=self.depth,
+            num_heads=self.num_heads,
+            hidden_dim=self.hidden_dim or 4 * self.dim,
+            feed_forward=self.feed_forward,
+            stem=self.stem,
+        )
+
+
+class Vit(Encoder):
+    """Pictures to a grid of features, one for each patch.
+
+    Args:
+        image_size: Side of the picture, in pixels.
+        patch_size: Side P of a patch, in pixels.
+        dim: Width Dv.
+        depth: Blocks.
+        num_heads: Heads.
+        hidden_dim: Width inside the feed-forward layer.
+        feed_forward: Its form.
+        stem: ``patch`` or ``convolution``.
+
+    Raises:
+        ValueError: the patch does not divide the picture, or is no power of two with a convolutional stem.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        patch_size: int,
+        dim: int,
+        depth: int,
+        num_heads: int,
+        hidden_dim: int,
+        feed_forward: Form = "gelu_tanh",
+        stem: Literal["patch", "convolution"] = "patch",
+    ) -> None:
+        super().__init__()
+        if patch_size < 1 or image_size % patch_size:
+            raise ValueError(f"patch_size {patch_size} does not divide image_size {image_size}.")
+        self.image_size, self.dim, self.side = image_size, dim, image_size // patch_size
+        self.stem: nn.Module
+        if stem == "patch":
+            self.stem = nn.Conv2d(3, dim, patch_size, stride=patch_size)
+        else:
+            self.stem = _convolutional_stem(patch_size, dim)
+        self.place_table = nn.Parameter(torch.empty(self.side**2, dim))
+        self.blocks = nn.ModuleList(
+            Block(dim, num_heads, hidden_dim=hidden_dim, feed_forward=feed_forward, norm="layer", bias=True)
+            for _ in range(depth)
+        )
+        self.norm = make_norm("layer", dim)
+        initialise(self)
+        nn.init.normal_(self.place_table, std=0.02)
+
+    def grid(self, info: MediumInfo | None = None) -> tuple[int, int, int]:
+        """One time, `side` rows and columns."""
+        return (1, self.side, self.side)
+
+    def forward(self, pixels: Float[Tensor, "I 3 Hp Wp"]) -> Features:
+        """Encodes pictures."""
+        hidden = self.stem(to_channels_last(pixels)).flatten(2).transpose(1, 2) + self.place_table  # I N Dv
+        for block in self.blocks:
+            hidden = block(hidden, Mask())
+        return Features(self.norm(hidden), self.grid())
+
+
+def _convolutional_stem(patch_size: int, dim: int) -> nn.Sequential:
+    halvings = patch_size.bit_length() - 1
+    if patch_size != 2**halvings or halvings == 0:
+        raise ValueError(f"a convolutional stem needs a patch_size that is a power of two, 2 or more (got {patch_size}).")
+    widths = [max(16, dim >> (halvings - 1 - step)) for step in range(halvings)]
+    layers: list[nn.Module] = [
+        Downsample(inputs, outputs, norm="group") for inputs, outputs in zip([3, *widths], widths, strict=False)
+    ]
+    return nn.Sequential(*layers, nn.Conv2d(widths[-1], dim, 1))

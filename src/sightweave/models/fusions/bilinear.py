@@ -1,0 +1,87 @@
+"""Bilinear pooling: question vector and image vector meet in products, for answer classification.
+
+MUTAN (Ben-younes et al. 2017, arXiv:1705.06676); with rank 1 it is MLB (Kim et al. 2016, arXiv:1610.04325). Differs: the
+image vector is an attention-pooled one, asked by the question, as in MLB's second form.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from sightweave.core.batch import MediaEmbeddings, TokenSequence
+from sightweave.core.config import config
+from sightweave.models.fusions._base import Fusion, plain_media, plain_tokens
+from sightweave.models.nn.attention import Attention
+from sightweave.models.nn.init import initialise
+from sightweave.models.nn.mask import Mask, memory_mask
+from sightweave.models.nn.norm import RMSNorm
+
+
+@config
+class Config:
+    """Sizes of the bilinear map."""
+
+    rank: int = 4
+    """Number R of summed products; 1 is MLB."""
+    hidden_dim: int | None = None
+    """Width of the products; None means the language width."""
+
+    def build(self, *, dim: int, num_heads: int, depth: int) -> Bilinear:
+        """The fusion for a language width."""
+        return Bilinear(dim=dim, num_heads=num_heads, rank=self.rank, hidden_dim=self.hidden_dim or dim)
+
+
+class Bilinear(Fusion):
+    """``z = q + W sum_r tanh(Wq_r q) * tanh(Wv_r v)`` with v the media that q attends to.
+
+    Args:
+        dim: Language width D.
+        num_heads: Heads of the attention that pools the media.
+        rank: Number R of products.
+        hidden_dim: Width of each product.
+
+    Raises:
+        ValueError: `rank` is below 1.
+    """
+
+    places: ClassVar[frozenset[str]] = frozenset({"pool"})
+
+    def __init__(self, *, dim: int, num_heads: int, rank: int, hidden_dim: int) -> None:
+        super().__init__()
+        if rank < 1:
+            raise ValueError(f"bilinear rank is 1 or more (got {rank}).")
+        self.rank = rank
+        self.media_norm = RMSNorm(dim)
+        self.attention = Attention(dim, num_heads)
+        self.question = nn.Linear(dim, rank * hidden_dim)
+        self.image = nn.Linear(dim, rank * hidden_dim)
+        self.product = nn.Linear(hidden_dim, dim)
+        initialise(self)
+        nn.init.normal_(self.attention.out.weight, std=dim**-0.5)
+
+    def pool(
+        self, pooled: Float[Tensor, "R D"], at: Int[Tensor, " R"], tokens: TokenSequence, media: MediaEmbeddings | None
+    ) -> Float[Tensor, "R D"]:
+        """Multiplies each question with what it attends to in its own media."""
+        if media is None:
+            return pooled
+        seen = media.per_row(len(tokens.ids))
+        mask = memory_mask(tokens, seen)
+        assert mask.dense is not None and mask.blind_rows is not None
+        row = at // tokens.ids.shape[1]
+        mine = Mask(dense=mask.dense[:, 0].flatten(0, 1)[at][:, None, None])  # R 1 1 M
+        keys, values = self.attention.keys_values(self.media_norm(seen.hidden))
+        image = self.attention(pooled[:, None], mine, memory=(keys[row], values[row]))[:, 0]  # R D
+        products = torch.tanh(self.question(pooled)) * torch.tanh(self.image(image))
+        joined = self.product(products.unflatten(-1, (self.rank, -1)).sum(1))
+        blind = mask.blind_rows[:, 0].flatten(0, 1)[at]
+        return pooled + joined.masked_fill(blind, 0.0)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+
+    def forward(self, text: Float[Tensor, "B D"], image: Float[Tensor, "B N D"]) -> Float[Tensor, "B D"]:
+        """On plain tensors: one question vector and one picture for each row."""
+        tokens = plain_tokens(text[:, None])
+        return self.pool(text, torch.arange(len(text), device=text.device), tokens, plain_media(image))

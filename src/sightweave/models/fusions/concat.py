@@ -1,0 +1,76 @@
+"""Concatenation: image embeddings stand in the sequence like words, in the places of their marks.
+
+Visual Instruction Tuning (LLaVA, Liu et al. 2023, arXiv:2304.08485) with a causal sequence; PaliGemma (Beyer et al. 2024,
+arXiv:2407.07726) with a prefix that is read both ways.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sightweave.core.batch import MediaEmbeddings, TokenSequence
+from sightweave.core.cache import Cache
+from sightweave.core.config import config
+from sightweave.models.fusions._base import Fusion
+
+
+@config
+class Config:
+    """Who may look ahead."""
+
+    bidirectional: Literal["none", "image", "prompt"] = "image"
+    """none: all causal; image: the marks of a picture see one another; prompt: the question's words too (prefix-LM)."""
+
+    def build(self, *, dim: int, num_heads: int, depth: int) -> Concat:
+        """The fusion; it has no weights."""
+        return Concat(bidirectional=self.bidirectional)
+
+
+class Concat(Fusion):
+    """Puts the k-th embedding of a medium in the place of its k-th mark.
+
+    Args:
+        bidirectional: Who may look ahead: ``none``, ``image`` or ``prompt``.
+
+    Raises:
+        ValueError: as many marks as embeddings are needed; anything else would silently corrupt the input.
+    """
+
+    places: ClassVar[frozenset[str]] = frozenset({"input"})
+    in_sequence = True
+
+    def __init__(self, *, bidirectional: str = "image") -> None:
+        super().__init__()
+        self.bidirectional = bidirectional
+
+    def input(
+        self, hidden: Float[Tensor, "B S D"], tokens: TokenSequence, media: MediaEmbeddings | None, cache: Cache | None
+    ) -> Float[Tensor, "B S D"]:
+        """Replaces the marks."""
+        if media is None:
+            return hidden
+        item = tokens.item.flatten()
+        marks = (item >= 0).nonzero().squeeze(1)
+        if not torch.equal(item[marks], media.item):
+            raise ValueError(_mismatch(item[marks], media.item))
+        return hidden.flatten(0, 1).index_copy(0, marks, media.embeddings.to(hidden.dtype)).view_as(hidden)
+
+    def forward(self, text: Float[Tensor, "B S D"], image: Float[Tensor, "B N D"]) -> Float[Tensor, "B T D"]:
+        """On plain tensors: the image, then the text."""
+        return torch.cat([image, text], 1)
+
+
+def _mismatch(marks: Tensor, items: Tensor) -> str:
+    counts = torch.bincount(marks, minlength=1), torch.bincount(items, minlength=1)
+    for item in range(max(len(counts[0]), len(counts[1]))):
+        found = [int(c[item]) if item < len(c) else 0 for c in counts]
+        if found[0] != found[1]:
+            return (
+                f"concat: medium {item} of the batch has {found[0]} marks in the text but {found[1]} embeddings; "
+                "the processor and the model must agree on tokens per image (build both from one recipe)."
+            )
+    return "concat: the marks of the media stand in another order than the media; number media row by row."

@@ -1,0 +1,134 @@
+"""Gated cross-attention: the image enters through new layers inside the language model.
+
+Flamingo: a Visual Language Model for Few-Shot Learning (Alayrac et al. 2022, arXiv:2204.14198), section 3.1.2. Differs: a
+token sees every medium of its segment and of its own branch or trunk, not only the latest one.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sightweave.core.batch import MediaEmbeddings, Memory, TokenSequence
+from sightweave.core.cache import Cache
+from sightweave.core.config import config
+from sightweave.models.fusions._base import Fusion, plain_media, plain_tokens
+from sightweave.models.nn.attention import Attention
+from sightweave.models.nn.feed_forward import FeedForward
+from sightweave.models.nn.init import initialise
+from sightweave.models.nn.mask import memory_mask
+from sightweave.models.nn.norm import RMSNorm
+
+
+@config
+class Config:
+    """How often, and how strongly at the start."""
+
+    every: int = 1
+    """Blocks 0, every, 2 * every ... get one gated layer before them."""
+    gate: float = 0.0
+    """Start of both gates before their tanh; 0 leaves the language model's logits bit-equal."""
+    feed_forward: bool = True
+    """Whether each gated layer has a feed-forward part, as in the paper."""
+
+    def build(self, *, dim: int, num_heads: int, depth: int) -> CrossAttention:
+        """The fusion for a language model."""
+        return CrossAttention(
+            dim=dim,
+            num_heads=num_heads,
+            depth=depth,
+            every=self.every,
+            gate=self.gate,
+            feed_forward=self.feed_forward,
+        )
+
+
+class CrossAttention(Fusion):
+    """``h = h + tanh(a) attend(norm(h), media)``, then ``h = h + tanh(b) ff(norm(h))``, before every `every`-th block.
+
+    Args:
+        dim: Language width D.
+        num_heads: Heads H; must divide D.
+        depth: Blocks of the language model.
+        every: Distance between gated layers, in blocks.
+        gate: Start of a and b.
+        feed_forward: Whether there is the second part.
+
+    Raises:
+        ValueError: `every` is below 1.
+    """
+
+    places: ClassVar[frozenset[str]] = frozenset({"layer"})
+
+    def __init__(
+        self, *, dim: int, num_heads: int, depth: int, every: int = 1, gate: float = 0.0, feed_forward: bool = True
+    ) -> None:
+        super().__init__()
+        if every < 1:
+            raise ValueError(f"cross_attention every is a number of blocks, 1 or more (got {every}).")
+        self.every = every
+        self.layers = nn.ModuleList(
+            _GatedLayer(dim, num_heads, gate=gate, feed_forward=feed_forward) for _ in range(0, depth, every)
+        )
+
+    def layer(
+        self,
+        index: int,
+        hidden: Float[Tensor, "B S D"],
+        tokens: TokenSequence,
+        media: MediaEmbeddings | None,
+        cache: Cache | None,
+    ) -> Float[Tensor, "B S D"]:
+        """Looks at the media before block `index`."""
+        if index % self.every:
+            return hidden
+        gated = self.layers[index // self.every]
+        assert isinstance(gated, _GatedLayer)
+        slot = f"cross_attention.{index}"
+        if media is not None:
+            memory = media.per_row(len(hidden))
+            keys, values = gated.attention.keys_values(gated.media_norm(memory.hidden))
+            if cache is not None:
+                cache.slots[slot] = (keys, values, memory.segment, memory.branch, memory.valid)
+        elif cache is not None and slot in cache.slots:
+            keys, values, segment, branch, valid = cache.slots[slot]
+            memory = Memory(keys, segment, branch, valid)
+        else:
+            return hidden
+        return gated(hidden, tokens, memory, (keys, values))  # type: ignore[no-any-return]  # nn.Module calls are untyped
+
+    def forward(self, text: Float[Tensor, "B S D"], image: Float[Tensor, "B N D"]) -> Float[Tensor, "B S D"]:
+        """On plain tensors: the first gated layer alone, one picture for each row."""
+        return self.layer(0, text, plain_tokens(text), plain_media(image), None)
+
+
+class _GatedLayer(nn.Module):
+    def __init__(self, dim: int, num_heads: int, *, gate: float, feed_forward: bool) -> None:
+        super().__init__()
+        self.norm, self.media_norm = RMSNorm(dim), RMSNorm(dim)
+        self.attention = Attention(dim, num_heads)
+        self.gate = nn.Parameter(torch.tensor(gate))
+        self.feed_forward_norm = RMSNorm(dim) if feed_forward else None
+        self.feed_forward = FeedForward(dim, 4 * dim, form="gelu") if feed_forward else None
+        self.feed_forward_gate = nn.Parameter(torch.tensor(gate)) if feed_forward else None
+        initialise(self)
+        # The gates alone hold the layer back at the start; zero outputs behind zero gates would never move.
+        nn.init.normal_(self.attention.out.weight, std=dim**-0.5)
+        if self.feed_forward is not None:
+            nn.init.normal_(self.feed_forward.down.weight, std=(4 * dim) ** -0.5)
+
+    def forward(
+        self, hidden: Tensor, tokens: TokenSequence, memory: Memory, keys_values: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        mask = memory_mask(tokens, memory)
+        assert mask.blind_rows is not None
+        attended = self.attention(self.norm(hidden), mask, memory=keys_values)
+        hidden = hidden + self.gate.tanh() * attended
+        if self.feed_forward is None or self.feed_forward_norm is None or self.feed_forward_gate is None:
+            return hidden
+        # A token without media skips this part too, so that text-only rows stay those of the language model.
+        changed = self.feed_forward_gate.tanh() * self.feed_forward(self.feed_forward_norm(hidden))
+        return hidden + changed.masked_fill(mask.blind_rows[:, 0], 0.0)

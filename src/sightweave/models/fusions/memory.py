@@ -1,0 +1,99 @@
+"""Memory: image embeddings join the encoder's memory of the text, and the decoder looks at both.
+
+Unifying Vision-and-Language Tasks via Text Generation (VL-T5, Cho et al. 2021, arXiv:2102.02779) joins by concatenation;
+addition and attention are the two older ways of multimodal translation (Calixto et al. 2017, arXiv:1701.06521).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sightweave.core.batch import MediaEmbeddings, Memory, TokenSequence
+from sightweave.core.cache import Cache
+from sightweave.core.config import config
+from sightweave.models.fusions._base import Fusion, plain_media, plain_tokens
+from sightweave.models.nn.attention import Attention
+from sightweave.models.nn.init import initialise
+from sightweave.models.nn.mask import memory_mask
+from sightweave.models.nn.norm import RMSNorm
+
+Join = Literal["concatenate", "add", "attend"]
+
+
+@config
+class Config:
+    """How the two memories join."""
+
+    join: Join = "concatenate"
+    """concatenate: side by side; add: the mean of the media is added to the text's memory; attend: the text's memory
+    looks at the media."""
+
+    def build(self, *, dim: int, num_heads: int, depth: int) -> MemoryFusion:
+        """The fusion for a language model."""
+        return MemoryFusion(dim=dim, num_heads=num_heads, join=self.join)
+
+
+class MemoryFusion(Fusion):
+    """Joins ``B M D`` of the text with the media of the same row, segment and branch.
+
+    Args:
+        dim: Language width D.
+        num_heads: Heads, for ``attend``.
+        join: ``concatenate``, ``add`` or ``attend``.
+
+    Raises:
+        ValueError: unknown `join`.
+    """
+
+    places: ClassVar[frozenset[str]] = frozenset({"memory"})
+
+    def __init__(self, *, dim: int, num_heads: int, join: Join = "concatenate") -> None:
+        super().__init__()
+        if join not in ("concatenate", "add", "attend"):
+            raise ValueError(f"memory join is concatenate, add or attend (got {join!r}).")
+        self.join = join
+        self.media_norm = RMSNorm(dim)
+        self.projection = nn.Linear(dim, dim) if join == "add" else None
+        self.text_norm = RMSNorm(dim) if join == "attend" else None
+        self.attention = Attention(dim, num_heads) if join == "attend" else None
+        initialise(self)
+
+    def memory(self, memory: Memory, media: MediaEmbeddings | None, cache: Cache | None) -> Memory:
+        """Joins the two."""
+        if media is None:
+            return memory
+        seen = media.per_row(len(memory.hidden))
+        images = self.media_norm(seen.hidden).to(memory.hidden.dtype)
+        if self.join == "concatenate":
+            return Memory(
+                torch.cat([memory.hidden, images], 1),
+                torch.cat([memory.segment, seen.segment], 1),
+                torch.cat([memory.branch, seen.branch], 1),
+                torch.cat([memory.valid, seen.valid], 1),
+            )
+        mask = memory_mask(_as_tokens(memory), seen)
+        assert mask.dense is not None and mask.blind_rows is not None
+        if self.attention is not None and self.text_norm is not None:
+            keys_values = self.attention.keys_values(images)
+            joined = self.attention(self.text_norm(memory.hidden), mask, memory=keys_values)
+        else:
+            assert self.projection is not None
+            weights = mask.dense[:, 0].to(images.dtype)  # B M_text M_media
+            mean = weights @ images / weights.sum(2, keepdim=True).clamp(min=1)
+            joined = self.projection(mean).masked_fill(mask.blind_rows[:, 0], 0.0)
+        return Memory(memory.hidden + joined, memory.segment, memory.branch, memory.valid)
+
+    def forward(self, text: Float[Tensor, "B S D"], image: Float[Tensor, "B N D"]) -> Float[Tensor, "B T D"]:
+        """On plain tensors: `text` is an encoder's memory, and the joined memory comes back."""
+        tokens = plain_tokens(text)
+        return self.memory(Memory(text, tokens.segment, tokens.branch, tokens.valid), plain_media(image), None).hidden
+
+
+def _as_tokens(memory: Memory) -> TokenSequence:
+    tokens = plain_tokens(memory.hidden)
+    tokens.segment, tokens.branch, tokens.valid = memory.segment, memory.branch, memory.valid
+    return tokens

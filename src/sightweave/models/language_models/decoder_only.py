@@ -1,0 +1,192 @@
+"""Causal decoder: next-token prediction with one stack; the Llama block by default.
+
+Llama 2: Open Foundation and Fine-Tuned Chat Models (Touvron et al. 2023, arXiv:2307.09288). Every choice is an argument,
+so the original Transformer decoder (arXiv:1706.03762) is the same class with other words.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from sightweave.core.batch import Memory, TokenSequence
+from sightweave.core.cache import Cache
+from sightweave.core.config import config
+from sightweave.models.language_models._base import BeforeBlock, LanguageModel
+from sightweave.models.nn.block import Block
+from sightweave.models.nn.embedding import AddedPositions, Positions, TokenEmbedding, head_logits
+from sightweave.models.nn.feed_forward import Form
+from sightweave.models.nn.init import initialise
+from sightweave.models.nn.mask import self_mask
+from sightweave.models.nn.norm import make_norm
+from sightweave.models.nn.position import Rotary
+
+
+@config
+class Config:
+    """Sizes and choices of the decoder."""
+
+    dim: int = 128
+    """Width D."""
+    depth: int = 4
+    """Blocks."""
+    num_heads: int = 4
+    """Query heads."""
+    num_kv_heads: int | None = None
+    """Key-value heads; None means as many as query heads."""
+    hidden_dim: int | None = None
+    """Width inside the feed-forward layer; None means 8/3 of D for swiglu (rounded to 32), else 4 D."""
+    feed_forward: Form = "swiglu"
+    """relu, gelu, gelu_tanh, relu2 or swiglu."""
+    norm: str = "rms"
+    """rms or layer."""
+    norm_eps: float = 1e-6
+    """Added under the root of the norms."""
+    position: Positions = "rotary"
+    """rotary, learned or sinusoidal."""
+    rope_base: float = 10_000.0
+    """Wavelength base of rotary positions."""
+    max_length: int = 2048
+    """Longest sequence, in tokens."""
+    qk_norm: bool = False
+    """Normalise queries and keys: steadier at high learning rates."""
+    normalise_embeddings: bool = False
+    """Bring token embeddings to unit mean square."""
+    tie_embeddings: bool = True
+    """Use the embedding table as the head."""
+    bias: bool = False
+    """Biases in the projections."""
+    dropout: float = 0.0
+    """Share of feed-forward values dropped in training."""
+
+    def build(self, *, vocab_size: int, num_answers: int = 0) -> DecoderOnly:
+        """The language model for a vocabulary."""
+        return DecoderOnly(
+            vocab_size=vocab_size,
+            dim=self.dim,
+            depth=self.depth,
+            num_heads=self.num_heads,
+            num_kv_heads=self.num_kv_heads,
+            hidden_dim=self.hidden_dim or default_hidden_dim(self.dim, self.feed_forward),
+            feed_forward=self.feed_forward,
+            norm=self.norm,
+            norm_eps=self.norm_eps,
+            position=self.position,
+            rope_base=self.rope_base,
+            max_length=self.max_length,
+            qk_norm=self.qk_norm,
+            normalise_embeddings=self.normalise_embeddings,
+            tie_embeddings=self.tie_embeddings,
+            bias=self.bias,
+            dropout=self.dropout,
+        )
+
+
+def default_hidden_dim(dim: int, form: str) -> int:
+    """Equal parameters for each form: 4 D, or 8/3 D where there are three matrices."""
+    return -(-8 * dim // 3 // 32) * 32 if form == "swiglu" else 4 * dim
+
+
+class DecoderOnly(LanguageModel):
+    """A stack of causal blocks over one sequence; the mask itself comes with the tokens.
+
+    Args:
+        vocab_size: V.
+        dim: Width D.
+        depth: Blocks L.
+        num_heads: Query heads H.
+        num_kv_heads: Key-value heads; None means H.
+        hidden_dim: Width F inside the feed-forward layer.
+        feed_forward: Its form.
+        norm: ``rms`` or ``layer``.
+        norm_eps: Added under the root of the norms.
+        position: ``rotary``, ``learned`` or ``sinusoidal``.
+        rope_base: Wavelength base of rotary positions.
+        max_length: Longest sequence, for learned positions.
+        qk_norm: Normalise queries and keys.
+        normalise_embeddings: Bring token embeddings to unit mean square.
+        tie_embeddings: Use the embedding table as the head.
+        bias: Biases in the projections.
+        dropout: Share of feed-forward values dropped in training.
+    """
+
+    form = "causal"
+    offers: ClassVar[frozenset[str]] = frozenset({"input", "layer"})
+
+    def __init__(
+        self,
+        *,
+        vocab_size: int,
+        dim: int,
+        depth: int,
+        num_heads: int,
+        hidden_dim: int,
+        num_kv_heads: int | None = None,
+        feed_forward: Form = "swiglu",
+        norm: str = "rms",
+        norm_eps: float = 1e-6,
+        position: Positions = "rotary",
+        rope_base: float = 10_000.0,
+        max_length: int = 2048,
+        qk_norm: bool = False,
+        normalise_embeddings: bool = False,
+        tie_embeddings: bool = True,
+        bias: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.vocab_size, self.dim, self.depth, self.num_heads = vocab_size, dim, depth, num_heads
+        self.token_embedding = TokenEmbedding(vocab_size, dim, normalise=normalise_embeddings)
+        self.positions = AddedPositions(position, dim, max_length=max_length)
+        self.blocks = nn.ModuleList(
+            Block(
+                dim,
+                num_heads,
+                num_kv_heads=num_kv_heads,
+                hidden_dim=hidden_dim,
+                feed_forward=feed_forward,
+                norm=norm,
+                norm_eps=norm_eps,
+                qk_norm=qk_norm,
+                bias=bias,
+                dropout=dropout,
+            )
+            for _ in range(depth)
+        )
+        self.rotary = Rotary(dim // num_heads, base=rope_base) if self.positions.rotary else None
+        self.norm = make_norm(norm, dim, eps=norm_eps)
+        self.output = None if tie_embeddings else nn.Linear(dim, vocab_size, bias=False)
+        initialise(self)
+
+    def embed(self, ids: Int[Tensor, "B S"]) -> Float[Tensor, "B S D"]:
+        """Token embeddings; added positions come in `run`, after images have taken their places."""
+        return self.token_embedding(ids)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+
+    def run(
+        self,
+        hidden: Float[Tensor, "B S D"],
+        tokens: TokenSequence,
+        *,
+        cache: Cache | None = None,
+        memory: Memory | None = None,
+        before_block: BeforeBlock | None = None,
+    ) -> Float[Tensor, "B S D"]:
+        """All blocks and the last norm."""
+        hidden = self.positions(hidden, tokens.positions)
+        mask = self_mask(tokens, cache)
+        rotation = None if self.rotary is None else self.rotary(tokens.positions)
+        for layer, block in enumerate(self.blocks):
+            if before_block is not None:
+                hidden = before_block(layer, hidden)
+            hidden = block(hidden, mask, rotation=rotation, cache=cache, layer=layer)
+        if cache is not None:
+            cache.advance(tokens.valid)
+        return self.norm(hidden)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+
+    def head(self, hidden: Float[Tensor, "R D"]) -> Float[Tensor, "R V"]:
+        """Logits over the vocabulary."""
+        if self.output is not None:
+            return self.output(hidden)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+        return head_logits(hidden, self.token_embedding.table.weight)

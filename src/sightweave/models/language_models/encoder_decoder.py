@@ -1,0 +1,205 @@
+"""Encoder-decoder: the source is read both ways, the target is written causally while looking at it.
+
+Attention Is All You Need (Vaswani et al. 2017, arXiv:1706.03762), pre-norm, with T5's (arXiv:1910.10683) shared embeddings.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from sightweave.core.batch import Memory, TokenSequence
+from sightweave.core.cache import Cache
+from sightweave.core.config import config
+from sightweave.models.language_models._base import BeforeBlock, LanguageModel
+from sightweave.models.nn.block import Block
+from sightweave.models.nn.embedding import AddedPositions, Positions, TokenEmbedding, head_logits
+from sightweave.models.nn.feed_forward import Form
+from sightweave.models.nn.init import initialise
+from sightweave.models.nn.mask import memory_mask, self_mask
+from sightweave.models.nn.norm import make_norm
+from sightweave.models.nn.position import Rotary
+
+
+@config
+class Config:
+    """Sizes and choices of the encoder-decoder."""
+
+    dim: int = 128
+    """Width D."""
+    encoder_depth: int = 2
+    """Blocks that read the source."""
+    decoder_depth: int = 3
+    """Blocks that write the target."""
+    num_heads: int = 4
+    """Heads."""
+    hidden_dim: int | None = None
+    """Width inside the feed-forward layer; None means 4 D."""
+    feed_forward: Form = "gelu"
+    """relu, gelu, gelu_tanh, relu2 or swiglu."""
+    norm: str = "rms"
+    """rms or layer."""
+    position: Positions = "rotary"
+    """rotary, learned or sinusoidal."""
+    rope_base: float = 10_000.0
+    """Wavelength base of rotary positions."""
+    max_length: int = 2048
+    """Longest sequence, in tokens."""
+    qk_norm: bool = False
+    """Normalise queries and keys."""
+    normalise_embeddings: bool = False
+    """Bring token embeddings to unit mean square."""
+    dropout: float = 0.0
+    """Share of feed-forward values dropped in training."""
+
+    def build(self, *, vocab_size: int, num_answers: int = 0) -> EncoderDecoder:
+        """The language model for a vocabulary."""
+        return EncoderDecoder(
+            vocab_size=vocab_size,
+            dim=self.dim,
+            encoder_depth=self.encoder_depth,
+            decoder_depth=self.decoder_depth,
+            num_heads=self.num_heads,
+            hidden_dim=self.hidden_dim or 4 * self.dim,
+            feed_forward=self.feed_forward,
+            norm=self.norm,
+            position=self.position,
+            rope_base=self.rope_base,
+            max_length=self.max_length,
+            qk_norm=self.qk_norm,
+            normalise_embeddings=self.normalise_embeddings,
+            dropout=self.dropout,
+        )
+
+
+class EncoderDecoder(LanguageModel):
+    """Two stacks joined by attention to the memory; embeddings are shared and tied to the head.
+
+    Args:
+        vocab_size: V.
+        dim: Width D.
+        encoder_depth: Blocks that read the source.
+        decoder_depth: Blocks that write the target.
+        num_heads: Heads H.
+        hidden_dim: Width F inside the feed-forward layer.
+        feed_forward: Its form.
+        norm: ``rms`` or ``layer``.
+        position: ``rotary``, ``learned`` or ``sinusoidal``.
+        rope_base: Wavelength base of rotary positions.
+        max_length: Longest sequence, for learned positions.
+        qk_norm: Normalise queries and keys.
+        normalise_embeddings: Bring token embeddings to unit mean square.
+        dropout: Share of feed-forward values dropped in training.
+    """
+
+    form = "encoder_decoder"
+    offers: ClassVar[frozenset[str]] = frozenset({"input", "layer", "memory"})
+
+    def __init__(
+        self,
+        *,
+        vocab_size: int,
+        dim: int,
+        encoder_depth: int,
+        decoder_depth: int,
+        num_heads: int,
+        hidden_dim: int,
+        feed_forward: Form = "gelu",
+        norm: str = "rms",
+        position: Positions = "rotary",
+        rope_base: float = 10_000.0,
+        max_length: int = 2048,
+        qk_norm: bool = False,
+        normalise_embeddings: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.vocab_size, self.dim, self.depth, self.num_heads = vocab_size, dim, decoder_depth, num_heads
+
+        def stack(depth: int, *, reads_memory: bool) -> nn.ModuleList:
+            return nn.ModuleList(
+                Block(
+                    dim,
+                    num_heads,
+                    hidden_dim=hidden_dim,
+                    feed_forward=feed_forward,
+                    norm=norm,
+                    qk_norm=qk_norm,
+                    dropout=dropout,
+                    reads_memory=reads_memory,
+                )
+                for _ in range(depth)
+            )
+
+        self.token_embedding = TokenEmbedding(vocab_size, dim, normalise=normalise_embeddings)
+        self.positions = AddedPositions(position, dim, max_length=max_length)
+        self.rotary = Rotary(dim // num_heads, base=rope_base) if self.positions.rotary else None
+        self.encoder_blocks = stack(encoder_depth, reads_memory=False)
+        self.encoder_norm = make_norm(norm, dim)
+        self.blocks = stack(decoder_depth, reads_memory=True)
+        self.norm = make_norm(norm, dim)
+        initialise(self)
+
+    def embed(self, ids: Int[Tensor, "B S"]) -> Float[Tensor, "B S D"]:
+        """Token embeddings, of source and target alike."""
+        return self.token_embedding(ids)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+
+    def encode(self, hidden: Float[Tensor, "B M D"], tokens: TokenSequence) -> Memory:
+        """Reads the source; who sees whom is in its tokens."""
+        hidden = self.positions(hidden, tokens.positions)
+        mask = self_mask(tokens)
+        rotation = None if self.rotary is None else self.rotary(tokens.positions)
+        for block in self.encoder_blocks:
+            hidden = block(hidden, mask, rotation=rotation)
+        return Memory(self.encoder_norm(hidden), tokens.segment, tokens.branch, tokens.valid)
+
+    def run(
+        self,
+        hidden: Float[Tensor, "B S D"],
+        tokens: TokenSequence,
+        *,
+        cache: Cache | None = None,
+        memory: Memory | None = None,
+        before_block: BeforeBlock | None = None,
+    ) -> Float[Tensor, "B S D"]:
+        """Writes the target. The memory is given on the first call; a cache keeps it for the next ones."""
+        hidden = self.positions(hidden, tokens.positions)
+        keys_values, memory = self._memory(memory, cache)
+        mask, to_memory = self_mask(tokens, cache), memory_mask(tokens, memory)
+        rotation = None if self.rotary is None else self.rotary(tokens.positions)
+        for layer, block in enumerate(self.blocks):
+            if before_block is not None:
+                hidden = before_block(layer, hidden)
+            hidden = block(
+                hidden,
+                mask,
+                rotation=rotation,
+                cache=cache,
+                layer=layer,
+                memory=keys_values[layer],
+                memory_mask=to_memory,
+            )
+        if cache is not None:
+            cache.advance(tokens.valid)
+        return self.norm(hidden)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+
+    def _memory(
+        self, memory: Memory | None, cache: Cache | None
+    ) -> tuple[list[tuple[Tensor, Tensor]], Memory]:
+        if memory is None:
+            if cache is None or "memory" not in cache.slots:
+                raise ValueError("an encoder-decoder needs a memory: give the batch a source, or a cache that holds one.")
+            kept, segment, branch, valid = cache.slots["memory"]
+            keys_values = [(cache.slots[f"memory.{i}"][0], cache.slots[f"memory.{i}"][1]) for i in range(self.depth)]
+            return keys_values, Memory(kept, segment, branch, valid)
+        keys_values = [block.memory_attention.keys_values(memory.hidden) for block in self.blocks]  # type: ignore[union-attr,operator]  # ModuleList forgets the type
+        if cache is not None:
+            cache.slots["memory"] = (memory.hidden, memory.segment, memory.branch, memory.valid)
+            cache.slots.update({f"memory.{i}": pair for i, pair in enumerate(keys_values)})
+        return keys_values, memory
+
+    def head(self, hidden: Float[Tensor, "R D"]) -> Float[Tensor, "R V"]:
+        """Logits over the vocabulary."""
+        return head_logits(hidden, self.token_embedding.table.weight)

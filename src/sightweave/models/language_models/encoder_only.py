@@ -1,0 +1,156 @@
+"""Bidirectional encoder with a classification head over a list of answers.
+
+BERT (Devlin et al. 2018, arXiv:1810.04805) as a text encoder; answers as classes as in VQA (Agrawal et al. 2015,
+arXiv:1505.00468).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from sightweave.core.batch import Memory, TokenSequence
+from sightweave.core.cache import Cache
+from sightweave.core.config import config
+from sightweave.models.language_models._base import BeforeBlock, LanguageModel
+from sightweave.models.nn.block import Block
+from sightweave.models.nn.embedding import AddedPositions, Positions, TokenEmbedding
+from sightweave.models.nn.feed_forward import Form
+from sightweave.models.nn.init import initialise
+from sightweave.models.nn.mask import self_mask
+from sightweave.models.nn.norm import make_norm
+from sightweave.models.nn.position import Rotary
+
+
+@config
+class Config:
+    """Sizes and choices of the encoder."""
+
+    dim: int = 128
+    """Width D."""
+    depth: int = 3
+    """Blocks."""
+    num_heads: int = 4
+    """Heads."""
+    hidden_dim: int | None = None
+    """Width inside the feed-forward layer; None means 4 D."""
+    feed_forward: Form = "gelu"
+    """relu, gelu, gelu_tanh, relu2 or swiglu."""
+    norm: str = "rms"
+    """rms or layer."""
+    position: Positions = "rotary"
+    """rotary, learned or sinusoidal."""
+    rope_base: float = 10_000.0
+    """Wavelength base of rotary positions."""
+    max_length: int = 2048
+    """Longest sequence, in tokens."""
+    normalise_embeddings: bool = False
+    """Bring token embeddings to unit mean square."""
+    dropout: float = 0.0
+    """Share of feed-forward values dropped in training."""
+
+    def build(self, *, vocab_size: int, num_answers: int = 0) -> EncoderOnly:
+        """The language model for a vocabulary and a list of answers."""
+        return EncoderOnly(
+            vocab_size=vocab_size,
+            num_answers=num_answers,
+            dim=self.dim,
+            depth=self.depth,
+            num_heads=self.num_heads,
+            hidden_dim=self.hidden_dim or 4 * self.dim,
+            feed_forward=self.feed_forward,
+            norm=self.norm,
+            position=self.position,
+            rope_base=self.rope_base,
+            max_length=self.max_length,
+            normalise_embeddings=self.normalise_embeddings,
+            dropout=self.dropout,
+        )
+
+
+class EncoderOnly(LanguageModel):
+    """A stack that looks both ways; it answers by choosing, it cannot generate.
+
+    Args:
+        vocab_size: V.
+        num_answers: Length A of the list of answers; at least 1.
+        dim: Width D.
+        depth: Blocks L.
+        num_heads: Heads H.
+        hidden_dim: Width F inside the feed-forward layer.
+        feed_forward: Its form.
+        norm: ``rms`` or ``layer``.
+        position: ``rotary``, ``learned`` or ``sinusoidal``.
+        rope_base: Wavelength base of rotary positions.
+        max_length: Longest sequence, for learned positions.
+        normalise_embeddings: Bring token embeddings to unit mean square.
+        dropout: Share of feed-forward values dropped in training.
+
+    Raises:
+        ValueError: no answers.
+    """
+
+    form = "classify"
+    offers: ClassVar[frozenset[str]] = frozenset({"input", "layer", "pool"})
+
+    def __init__(
+        self,
+        *,
+        vocab_size: int,
+        num_answers: int,
+        dim: int,
+        depth: int,
+        num_heads: int,
+        hidden_dim: int,
+        feed_forward: Form = "gelu",
+        norm: str = "rms",
+        position: Positions = "rotary",
+        rope_base: float = 10_000.0,
+        max_length: int = 2048,
+        normalise_embeddings: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if num_answers < 1:
+            raise ValueError("encoder_only chooses from a list of answers, and the list is empty (num_answers 0).")
+        self.vocab_size, self.dim, self.depth, self.num_heads = vocab_size, dim, depth, num_heads
+        self.num_answers = num_answers
+        self.token_embedding = TokenEmbedding(vocab_size, dim, normalise=normalise_embeddings)
+        self.positions = AddedPositions(position, dim, max_length=max_length)
+        self.rotary = Rotary(dim // num_heads, base=rope_base) if self.positions.rotary else None
+        self.blocks = nn.ModuleList(
+            Block(dim, num_heads, hidden_dim=hidden_dim, feed_forward=feed_forward, norm=norm, dropout=dropout)
+            for _ in range(depth)
+        )
+        self.norm = make_norm(norm, dim)
+        self.classifier = nn.Linear(dim, num_answers)
+        initialise(self)
+
+    def embed(self, ids: Int[Tensor, "B S"]) -> Float[Tensor, "B S D"]:
+        """Token embeddings."""
+        return self.token_embedding(ids)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+
+    def run(
+        self,
+        hidden: Float[Tensor, "B S D"],
+        tokens: TokenSequence,
+        *,
+        cache: Cache | None = None,
+        memory: Memory | None = None,
+        before_block: BeforeBlock | None = None,
+    ) -> Float[Tensor, "B S D"]:
+        """All blocks and the last norm; a cache has no use here."""
+        hidden = self.positions(hidden, tokens.positions)
+        mask = self_mask(tokens)
+        rotation = None if self.rotary is None else self.rotary(tokens.positions)
+        for layer, block in enumerate(self.blocks):
+            if before_block is not None:
+                hidden = before_block(layer, hidden)
+            hidden = block(hidden, mask, rotation=rotation)
+        return self.norm(hidden)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+
+    def head(self, hidden: Float[Tensor, "R D"]) -> Float[Tensor, "R A"]:
+        """Logits over the answers."""
+        return self.classifier(hidden)  # type: ignore[no-any-return]  # nn.Module calls are untyped

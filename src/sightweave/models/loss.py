@@ -1,0 +1,69 @@
+"""Logits and labels to one number."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from sightweave.core.batch import Batch, Output, Regions
+
+
+def token_loss(output: Output, batch: Batch, *, z_loss: float = 0.0) -> Float[Tensor, ""]:
+    """Mean next-token cross-entropy in nats over the tokens to learn; position ``at`` predicts the label at ``at + 1``.
+
+    Args:
+        output: Logits ``R V`` at flat positions.
+        batch: Holds the labels, never shifted.
+        z_loss: Weight of ``logsumexp(logits)^2``, which keeps logits from drifting (PaLM, arXiv:2204.02311).
+    """
+    assert output.logits is not None and output.at is not None and batch.target is not None
+    logits = output.logits.float()
+    loss = F.cross_entropy(logits, batch.target.labels.flatten()[output.at + 1])
+    return loss + z_loss * logits.logsumexp(-1).square().mean() if z_loss else loss
+
+
+def answer_loss(output: Output, batch: Batch) -> Float[Tensor, ""]:
+    """Sigmoid cross-entropy against each answer's score, summed over answers (Teney et al. 2017, arXiv:1708.02711)."""
+    assert output.logits is not None and batch.class_scores is not None
+    loss = F.binary_cross_entropy_with_logits(output.logits.float(), batch.class_scores, reduction="sum")
+    return loss / len(batch.class_scores)
+
+
+def word_loss(output: Output, regions: Regions) -> Float[Tensor, ""]:
+    """Sigmoid cross-entropy of words for each region, or for each whole medium.
+
+    A bag of words against the token embeddings themselves, so that seeing and saying share one table. For whole media a
+    word counts as seen where the smooth maximum over the medium's embeddings says so (multiple-instance learning, as in
+    From Captions to Visual Concepts and Back, Fang et al. 2014, arXiv:1411.4952): no box is needed.
+    """
+    assert output.region_logits is not None and output.media is not None
+    logits = output.region_logits.float()
+    if regions.whole:
+        logits = _smooth_maximum(logits.unflatten(0, (len(regions.words), -1)))
+    targets = torch.zeros(len(logits), logits.shape[1] + 1, device=logits.device)
+    targets.scatter_(1, regions.words.where(regions.words >= 0, logits.shape[1]), 1.0)
+    bias = _BACKGROUND_BIAS
+    loss = F.binary_cross_entropy_with_logits(logits - bias, targets[:, :-1], reduction="sum")
+    return loss / max(1, len(logits))
+
+
+_BACKGROUND_BIAS = 4.0
+"""Most words are absent from most places: the sigmoid starts near their rate instead of at one half."""
+
+
+def _smooth_maximum(logits: Float[Tensor, "I Q V"]) -> Float[Tensor, "I V"]:
+    return logits.logsumexp(1)
+
+
+def training_loss(output: Output, batch: Batch, *, region_weight: float = 0.0, z_loss: float = 0.0) -> Float[Tensor, ""]:
+    """The loss of one step: tokens or answers where there is a target, plus words where the batch has regions."""
+    parts: list[Tensor] = []
+    if batch.class_scores is not None:
+        parts.append(answer_loss(output, batch))
+    elif output.logits is not None:
+        parts.append(token_loss(output, batch, z_loss=z_loss))
+    if batch.regions is not None and output.region_logits is not None and len(batch.regions.words):
+        weight = region_weight if parts else 1.0
+        if weight:
+            parts.append(weight * word_loss(output, batch.regions))
+    return torch.stack(parts).sum()

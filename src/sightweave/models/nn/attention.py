@@ -1,0 +1,106 @@
+"""Multi-head attention: grouped-query, with optional rotary positions and QK-norm, over itself or over a memory.
+
+Attention Is All You Need (arXiv:1706.03762); GQA (Ainslie et al. 2023, arXiv:2305.13245); QK-norm (Henry et al. 2020,
+arXiv:2010.04245).
+"""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sightweave.core.cache import Cache
+from sightweave.models.nn.mask import Mask
+from sightweave.models.nn.norm import RMSNorm
+from sightweave.models.nn.position import Rotation, rotate
+
+
+class Attention(nn.Module):
+    """Softmax attention with H query heads and Hkv key-value heads. Tensors are B H S Dh inside.
+
+    Args:
+        dim: Width D of what asks and of the result.
+        num_heads: Query heads H.
+        num_kv_heads: Key-value heads Hkv; must divide H. None means H.
+        head_dim: Width Dh of a head; None means D / H.
+        memory_dim: Width of what is looked at; None means D.
+        bias: Whether the projections have biases.
+        qk_norm: Normalise queries and keys per head, which bounds the scores.
+
+    Raises:
+        ValueError: heads that do not divide the width, or each other.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        *,
+        num_kv_heads: int | None = None,
+        head_dim: int | None = None,
+        memory_dim: int | None = None,
+        bias: bool = False,
+        qk_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
+        if head_dim is None and dim % num_heads:
+            raise ValueError(f"num_heads {num_heads} does not divide the width {dim}; choose a divisor or set head_dim.")
+        if num_heads % num_kv_heads:
+            raise ValueError(f"num_kv_heads {num_kv_heads} does not divide num_heads {num_heads}.")
+        self.head_dim = head_dim or dim // num_heads
+        self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
+        self.q = nn.Linear(dim, num_heads * self.head_dim, bias=bias)
+        self.k = nn.Linear(memory_dim or dim, num_kv_heads * self.head_dim, bias=bias)
+        self.v = nn.Linear(memory_dim or dim, num_kv_heads * self.head_dim, bias=bias)
+        self.out = nn.Linear(num_heads * self.head_dim, dim, bias=bias)
+        self.q_norm = RMSNorm(self.head_dim) if qk_norm else None
+        self.k_norm = RMSNorm(self.head_dim) if qk_norm else None
+
+    def keys_values(self, memory: Float[Tensor, "B M Dm"], rotation: Rotation | None = None) -> tuple[Tensor, Tensor]:
+        """Keys and values of what is looked at: each B Hkv M Dh."""
+        keys, values = _split(self.k(memory), self.num_kv_heads), _split(self.v(memory), self.num_kv_heads)
+        keys = keys if self.k_norm is None else self.k_norm(keys)
+        return (keys if rotation is None else rotate(keys, rotation)), values
+
+    def forward(
+        self,
+        hidden: Float[Tensor, "B S D"],
+        mask: Mask,
+        *,
+        rotation: Rotation | None = None,
+        cache: Cache | None = None,
+        layer: int = 0,
+        memory: tuple[Tensor, Tensor] | None = None,
+    ) -> Float[Tensor, "B S D"]:
+        """Attends to itself (and to what the cache holds for `layer`), or to the keys and values of a memory."""
+        queries = _split(self.q(hidden), self.num_heads)
+        queries = queries if self.q_norm is None else self.q_norm(queries)
+        queries = queries if rotation is None else rotate(queries, rotation)
+        keys, values = self.keys_values(hidden, rotation) if memory is None else memory
+        if memory is None and cache is not None:
+            keys, values = cache.extend(layer, keys, values)
+        return self.out(attend(queries, keys, values, mask).transpose(1, 2).flatten(2))  # type: ignore[no-any-return]  # nn.Module calls are untyped
+
+
+def _split(x: Tensor, heads: int) -> Tensor:
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)  # B H S Dh
+
+
+def attend(
+    queries: Float[Tensor, "B H S Dh"], keys: Float[Tensor, "B Hkv K Dh"], values: Float[Tensor, "B Hkv K Dh"], mask: Mask
+) -> Float[Tensor, "B H S Dh"]:
+    """Scaled dot-product attention by torch's fused kernels."""
+    groups = queries.shape[1] // keys.shape[1]
+    if queries.shape[2] == 1 and mask.dense is None and groups > 1:
+        # One new token: the query heads of a group become positions, and nothing is expanded.
+        folded = queries.unflatten(1, (keys.shape[1], groups)).squeeze(3)  # B Hkv G Dh
+        return F.scaled_dot_product_attention(folded, keys, values).flatten(1, 2).unsqueeze(2)
+    attended = F.scaled_dot_product_attention(
+        queries,
+        keys,
+        values,
+        attn_mask=mask.dense,
+        is_causal=mask.causal and queries.shape[2] > 1,
+        enable_gqa=groups > 1,
+    )
+    return attended if mask.blind_rows is None else attended.masked_fill(mask.blind_rows, 0.0)

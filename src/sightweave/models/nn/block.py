@@ -1,0 +1,75 @@
+"""The Transformer block: attention, perhaps attention to a memory, feed-forward, each on a normalised residual."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sightweave.core.cache import Cache
+from sightweave.models.nn.attention import Attention
+from sightweave.models.nn.feed_forward import FeedForward, Form
+from sightweave.models.nn.mask import Mask
+from sightweave.models.nn.norm import make_norm
+from sightweave.models.nn.position import Rotation
+
+
+class Block(nn.Module):
+    """``h = h + attend(norm(h))``; ``h = h + attend(norm(h), memory)`` where asked; ``h = h + ff(norm(h))``.
+
+    Args:
+        dim: Width D.
+        num_heads: Query heads H.
+        num_kv_heads: Key-value heads; None means H.
+        head_dim: Width of one head; None means D / H.
+        hidden_dim: Width F inside the feed-forward layer.
+        feed_forward: Its form.
+        norm: ``rms`` or ``layer``.
+        norm_eps: Added under the root of the norms.
+        qk_norm: Normalise queries and keys.
+        bias: Whether projections have biases.
+        dropout: Share of feed-forward values dropped in training.
+        reads_memory: Whether the block has attention to a memory of the same width.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        *,
+        hidden_dim: int,
+        num_kv_heads: int | None = None,
+        head_dim: int | None = None,
+        feed_forward: Form = "swiglu",
+        norm: str = "rms",
+        norm_eps: float = 1e-6,
+        qk_norm: bool = False,
+        bias: bool = False,
+        dropout: float = 0.0,
+        reads_memory: bool = False,
+    ) -> None:
+        super().__init__()
+        self.attention_norm = make_norm(norm, dim, eps=norm_eps)
+        self.attention = Attention(
+            dim, num_heads, num_kv_heads=num_kv_heads, head_dim=head_dim, bias=bias, qk_norm=qk_norm
+        )
+        self.memory_norm = make_norm(norm, dim, eps=norm_eps) if reads_memory else None
+        self.memory_attention = Attention(dim, num_heads, bias=bias, qk_norm=qk_norm) if reads_memory else None
+        self.feed_forward_norm = make_norm(norm, dim, eps=norm_eps)
+        self.feed_forward = FeedForward(dim, hidden_dim, form=feed_forward, bias=bias, dropout=dropout)
+
+    def forward(
+        self,
+        hidden: Float[Tensor, "B S D"],
+        mask: Mask,
+        *,
+        rotation: Rotation | None = None,
+        cache: Cache | None = None,
+        layer: int = 0,
+        memory: tuple[Tensor, Tensor] | None = None,
+        memory_mask: Mask | None = None,
+    ) -> Float[Tensor, "B S D"]:
+        """One block; `memory` holds the keys and values that `memory_attention` reads."""
+        attended = self.attention(self.attention_norm(hidden), mask, rotation=rotation, cache=cache, layer=layer)
+        hidden = hidden + attended
+        if self.memory_attention is not None and self.memory_norm is not None and memory is not None:
+            assert memory_mask is not None
+            hidden = hidden + self.memory_attention(self.memory_norm(hidden), memory_mask, memory=memory)
+        return hidden + self.feed_forward(self.feed_forward_norm(hidden))  # type: ignore[no-any-return]  # nn.Module calls are untyped

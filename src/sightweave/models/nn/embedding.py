@@ -1,0 +1,76 @@
+"""Token embeddings with positions that are added to them, where a model uses such."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from sightweave.models.nn.norm import RMSNorm
+from sightweave.models.nn.position import sinusoidal
+
+Positions = Literal["rotary", "learned", "sinusoidal"]
+
+
+class TokenEmbedding(nn.Module):
+    """A table of V vectors, perhaps normalised.
+
+    Args:
+        vocab_size: V.
+        dim: Width D.
+        normalise: Bring every embedding to unit mean square (helps from scratch, where the table is tied to the head).
+    """
+
+    def __init__(self, vocab_size: int, dim: int, *, normalise: bool = False) -> None:
+        super().__init__()
+        self.table = nn.Embedding(vocab_size, dim)
+        self.norm = RMSNorm(dim, affine=False) if normalise else None
+
+    def forward(self, ids: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape D"]:
+        """Looks ids up."""
+        embedded = self.table(ids)
+        return embedded if self.norm is None else self.norm(embedded)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+
+
+class AddedPositions(nn.Module):
+    """Learned or sinusoidal positions, added to the hidden state; nothing for ``rotary``.
+
+    Args:
+        kind: ``rotary``, ``learned`` or ``sinusoidal``.
+        dim: Width D.
+        max_length: Rows of the learned table.
+
+    Raises:
+        ValueError: unknown `kind`; in `forward`, a position outside the learned table.
+    """
+
+    def __init__(self, kind: Positions, dim: int, *, max_length: int) -> None:
+        super().__init__()
+        if kind not in ("rotary", "learned", "sinusoidal"):
+            raise ValueError(f"position is rotary, learned or sinusoidal (got {kind!r}).")
+        self.kind = kind
+        self.dim = dim
+        self.table = nn.Embedding(max_length, dim) if kind == "learned" else None
+
+    def forward(self, hidden: Float[Tensor, "B S D"], positions: Int[Tensor, "B S"]) -> Float[Tensor, "B S D"]:
+        """Adds the vector of each token's position."""
+        if self.table is not None:
+            longest = int(positions.max()) if positions.numel() else 0
+            if longest >= self.table.num_embeddings:
+                raise ValueError(
+                    f"position {longest} is outside the {self.table.num_embeddings} learned ones; raise max_length."
+                )
+            return hidden + self.table(positions)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+        if self.kind == "sinusoidal":
+            return hidden + sinusoidal(positions, self.dim).to(hidden.dtype)
+        return hidden
+
+    @property
+    def rotary(self) -> bool:
+        """Whether attention must rotate instead."""
+        return self.kind == "rotary"
+
+
+def head_logits(hidden: Float[Tensor, "R D"], weight: Float[Tensor, "V D"]) -> Float[Tensor, "R V"]:
+    """Logits by a table tied to the embeddings."""
+    return torch.nn.functional.linear(hidden, weight)

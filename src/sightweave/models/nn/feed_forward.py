@@ -1,0 +1,55 @@
+"""The position-wise feed-forward layer, in the forms that the field uses."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Form = Literal["relu", "gelu", "gelu_tanh", "relu2", "swiglu"]
+
+
+class FeedForward(nn.Module):
+    """``down(act(up(x)))``, or ``down(silu(gate(x)) * up(x))`` for ``swiglu``.
+
+    ``relu`` is the original Transformer's (arXiv:1706.03762), ``relu2`` is Primer's squared ReLU (arXiv:2109.08668), cheap
+    on a CPU, and ``swiglu`` is Shazeer's (arXiv:2002.05202), used by Llama.
+
+    Args:
+        dim: Width D in and out.
+        hidden_dim: Width F inside.
+        form: Which of the above.
+        bias: Whether the projections have biases.
+        dropout: Share of hidden values dropped in training.
+
+    Raises:
+        ValueError: unknown `form`.
+    """
+
+    def __init__(
+        self, dim: int, hidden_dim: int, *, form: Form = "swiglu", bias: bool = False, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        if form not in ("relu", "gelu", "gelu_tanh", "relu2", "swiglu"):
+            raise ValueError(f"feed_forward is relu, gelu, gelu_tanh, relu2 or swiglu (got {form!r}).")
+        self.form = form
+        self.gate = nn.Linear(dim, hidden_dim, bias=bias) if form == "swiglu" else None
+        self.up = nn.Linear(dim, hidden_dim, bias=bias)
+        self.down = nn.Linear(hidden_dim, dim, bias=bias)
+        self.dropout = dropout
+
+    def forward(self, x: Float[Tensor, "*shape D"]) -> Float[Tensor, "*shape D"]:
+        """Applies it to each position alone."""
+        hidden = self.up(x)
+        if self.gate is not None:
+            hidden = F.silu(self.gate(x)) * hidden
+        elif self.form == "relu":
+            hidden = F.relu(hidden)
+        elif self.form == "relu2":
+            hidden = F.relu(hidden).square()
+        else:
+            hidden = F.gelu(hidden, approximate="tanh" if self.form == "gelu_tanh" else "none")
+        if self.dropout and self.training:
+            hidden = torch.dropout(hidden, self.dropout, train=True)
+        return self.down(hidden)  # type: ignore[no-any-return]  # nn.Module calls are untyped

@@ -1,0 +1,69 @@
+"""Who may look at whom, computed from integer vectors and never stored.
+
+big_vision's ``make_attn_mask`` (PaliGemma, Beyer et al. 2024, arXiv:2407.07726) with segments and branches added.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from sightweave.core.batch import Memory, TokenSequence
+from sightweave.core.cache import Cache
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A mask for scaled dot-product attention.
+
+    ``dense`` is None where nothing is hidden (or only the future is: ``causal``): the fused kernels take those.
+    """
+
+    dense: Bool[Tensor, "B 1 S K"] | None = None
+    causal: bool = False
+    blind_rows: Bool[Tensor, "B 1 S 1"] | None = None
+    """True where a token may look at nothing at all: its attention is zero."""
+
+
+def allowed(tokens: TokenSequence) -> Bool[Tensor, "B S S"]:
+    """The truth table of a sequence: ``[b, i, j]`` says whether token i may look at token j.
+
+    A token may always look at itself, so that padding has something to attend to.
+    """
+    level = tokens.ar.cumsum(1)
+    table = level[:, None, :] <= level[:, :, None]
+    table &= tokens.segment[:, None, :] == tokens.segment[:, :, None]
+    table &= _visible_branch(tokens.branch, tokens.branch)
+    table &= tokens.valid[:, None, :]
+    return table | torch.eye(table.shape[1], dtype=torch.bool, device=table.device)
+
+
+def _visible_branch(looking: Int[Tensor, "B S"], looked_at: Int[Tensor, "B K"]) -> Bool[Tensor, "B S K"]:
+    return (looked_at[:, None, :] == 0) | (looked_at[:, None, :] == looking[:, :, None])
+
+
+def self_mask(tokens: TokenSequence, cache: Cache | None = None) -> Mask:
+    """The mask of self-attention over a sequence, after what the cache holds."""
+    if cache is None or cache.longest == 0:
+        return Mask(causal=True) if tokens.plain else Mask(dense=allowed(tokens)[:, None])
+    length = tokens.ids.shape[1]
+    if cache.uniform and length == 1:
+        return Mask()
+    # Slots of the cache: row b holds lengths[b] old tokens, then the new ones, then nothing yet.
+    lengths = cache.lengths.to(tokens.ids.device)
+    slot = torch.arange(cache.longest + length, device=tokens.ids.device)
+    table = (slot < lengths[:, None])[:, None, :].expand(-1, length, -1)
+    fresh = slot - lengths[:, None]  # B K: which new token stands in each slot
+    is_fresh = (fresh >= 0) & (fresh < length)
+    among_new = allowed(tokens).gather(2, fresh.clamp(0, length - 1)[:, None, :].expand(-1, length, -1))
+    return Mask(dense=(table | (among_new & is_fresh[:, None, :]))[:, None])
+
+
+def memory_mask(tokens: TokenSequence, memory: Memory) -> Mask:
+    """The mask of attention from a sequence to a memory: the same row, segment, and own branch or trunk."""
+    table = tokens.segment[:, :, None] == memory.segment[:, None, :]
+    table &= _visible_branch(tokens.branch, memory.branch)
+    table &= memory.valid[:, None, :]
+    blind = ~table.any(2, keepdim=True)
+    return Mask(dense=(table | blind)[:, None], blind_rows=blind[:, None])

@@ -1,0 +1,62 @@
+"""Root-mean-square normalisation (Zhang and Sennrich 2019, arXiv:1910.07467)."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class RMSNorm(nn.Module):
+    """``x / sqrt(mean(x^2) + eps) * weight``.
+
+    Args:
+        dim: Width of the last axis.
+        eps: Added to the mean square.
+        affine: Whether there is a weight.
+    """
+
+    def __init__(self, dim: int, *, eps: float = 1e-6, affine: bool = True) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(dim)) if affine else None
+
+    def forward(self, x: Float[Tensor, "*shape D"]) -> Float[Tensor, "*shape D"]:
+        """Normalises the last axis."""
+        if x.device.type == "cpu" and self.weight is not None and x.dtype == torch.float32:
+            return _CpuRMSNorm.apply(x, self.weight, self.eps)  # type: ignore[no-any-return,no-untyped-call]  # torch leaves apply untyped
+        weight = None if self.weight is None else self.weight.to(x.dtype)
+        return F.rms_norm(x, x.shape[-1:], weight, self.eps)
+
+
+class _CpuRMSNorm(torch.autograd.Function):
+    """The same with one saved scale per token: torch's own keeps several full-size intermediates on a CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+        ctx.save_for_backward(x, weight, scale)
+        return (x * scale).mul_(weight)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, weight, scale = ctx.saved_tensors
+        normal = x * scale
+        grad_weight = (grads[0] * normal).flatten(0, -2).sum(0)
+        grad_normal = grads[0] * weight
+        along = (grad_normal * normal).mean(-1, keepdim=True)
+        return grad_normal.sub_(normal.mul_(along)).mul_(scale), grad_weight, None
+
+
+def make_norm(kind: str, dim: int, *, eps: float = 1e-6) -> nn.Module:
+    """``rms`` or ``layer``.
+
+    Raises:
+        ValueError: another word.
+    """
+    if kind == "rms":
+        return RMSNorm(dim, eps=eps)
+    if kind == "layer":
+        return nn.LayerNorm(dim, eps=eps)
+    raise ValueError(f"norm is 'rms' or 'layer' (got {kind!r}).")

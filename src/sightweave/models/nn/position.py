@@ -1,0 +1,58 @@
+"""Positions: rotary, sinusoidal, and Fourier features of places in a picture."""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+Rotation = tuple[Float[Tensor, "B 1 S Dh"], Float[Tensor, "B 1 S Dh"]]
+"""Cosines, and sines with the sign of rotate-half already in them."""
+
+
+class Rotary(nn.Module):
+    """Rotates queries and keys by their positions, so that scores depend on distance.
+
+    RoFormer (Su et al. 2021, arXiv:2104.09864), in the half-split order of Llama.
+
+    Args:
+        head_dim: Width Dh of one head; even.
+        base: Wavelength base; larger reaches further.
+
+    Raises:
+        ValueError: `head_dim` is odd.
+    """
+
+    def __init__(self, head_dim: int, *, base: float = 10_000.0) -> None:
+        super().__init__()
+        if head_dim % 2:
+            raise ValueError(f"rotary positions need an even head width (got {head_dim}).")
+        self.head_dim, self.base = head_dim, base
+
+    def forward(self, positions: Int[Tensor, "B S"]) -> Rotation:
+        """The rotation of each token."""
+        half = torch.arange(0, self.head_dim, 2, device=positions.device, dtype=torch.float32)
+        angles = positions[..., None].float() * self.base ** (-half / self.head_dim)  # B S Dh/2
+        cos, sin = angles.cos()[:, None], angles.sin()[:, None]
+        return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
+
+
+def rotate(x: Float[Tensor, "B H S Dh"], rotation: Rotation) -> Float[Tensor, "B H S Dh"]:
+    """Applies a rotation; `roll` swaps the halves, the sign stands in the sines."""
+    cos, sin = rotation
+    return (x * cos + x.roll(x.shape[-1] // 2, -1) * sin).to(x.dtype)
+
+
+def sinusoidal(positions: Int[Tensor, "*shape"], dim: int, *, base: float = 10_000.0) -> Float[Tensor, "*shape D"]:
+    """Attention Is All You Need (Vaswani et al. 2017, arXiv:1706.03762): sines, then cosines. `dim` is even."""
+    scale = torch.exp(torch.arange(dim // 2, device=positions.device) * (-math.log(base) / (dim // 2)))
+    angles = positions[..., None].float() * scale
+    return torch.cat([angles.sin(), angles.cos()], -1)
+
+
+def fourier_grid(rows: int, columns: int, octaves: int = 3) -> Float[Tensor, "N C"]:
+    """x, y and their sines and cosines at `octaves` frequencies, for the centre of each cell: C = 2 + 4 * octaves."""
+    y, x = torch.meshgrid((torch.arange(rows) + 0.5) / rows, (torch.arange(columns) + 0.5) / columns, indexing="ij")
+    places = torch.stack([x, y], -1).flatten(0, 1) * 2 - 1  # N 2
+    angles = torch.cat([places * math.pi * 2**octave / 2 for octave in range(octaves)], -1)
+    return torch.cat([places, angles.sin(), angles.cos()], -1)

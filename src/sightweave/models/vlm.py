@@ -1,0 +1,137 @@
+"""The vision-language model: the only place where the parts meet."""
+
+from functools import partial
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from sightweave.core import catalog
+from sightweave.core.batch import Batch, Media, MediaEmbeddings, Output, TokenSequence
+from sightweave.core.cache import Cache
+from sightweave.core.errors import RecipeError
+from sightweave.core.types import InputLayout
+from sightweave.models.connectors._base import Connector
+from sightweave.models.encoders._base import Encoder
+from sightweave.models.fusions._base import Fusion
+from sightweave.models.language_models._base import LanguageModel
+
+
+class MediaPath(nn.Module):
+    """An encoder and its connector: from decoded media of one modality to embeddings as wide as the language model."""
+
+    def __init__(self, encoder: Encoder, connector: Connector) -> None:
+        super().__init__()
+        self.encoder, self.connector = encoder, connector
+
+    def forward(self, media: Media) -> MediaEmbeddings:
+        """Encodes each medium; item i is the i-th of the batch."""
+        embeddings = self.connector(self.encoder(media.pixels))  # I Q D
+        count = embeddings.shape[1]
+        item = torch.arange(len(embeddings), device=embeddings.device)
+        spread = [x.repeat_interleave(count) for x in (item, media.row, media.segment, media.branch)]
+        return MediaEmbeddings(embeddings.flatten(0, 1), *spread)
+
+
+class VLM(nn.Module):
+    """Image encoder -> connector -> fusion with the text inside a language model -> logits.
+
+    Args:
+        encoder: Pixels to features.
+        connector: Features to embeddings.
+        fusion: Where they enter the text.
+        language_model: Text to logits.
+
+    Raises:
+        RecipeError: the fusion acts where the language model offers no place; the legal partners are named.
+    """
+
+    def __init__(self, encoder: Encoder, connector: Connector, fusion: Fusion, language_model: LanguageModel) -> None:
+        super().__init__()
+        if not fusion.places <= language_model.offers:
+            raise RecipeError(_illegal(fusion, language_model))
+        self.encoders = nn.ModuleDict({"image": MediaPath(encoder, connector)})
+        self.fusion, self.language_model = fusion, language_model
+
+    def forward(self, batch: Batch, cache: Cache | None = None, at: Int[Tensor, " R"] | None = None) -> Output:
+        """Logits at the flat positions `at`, by default those that predict a label (or that are classified)."""
+        language_model, fusion = self.language_model, self.fusion
+        media = self.encoders["image"](batch.media["image"]) if "image" in batch.media else None
+        words = self._words(batch, media)
+        if batch.target is None:
+            return Output(logits=None, at=None, media=media, region_logits=words)
+        memory, target = None, batch.target
+        hidden = language_model.embed(target.ids)
+        if batch.source is not None:
+            source = fusion.input(language_model.embed(batch.source.ids), batch.source, media, None)
+            memory = fusion.memory(language_model.encode(source, batch.source), media, cache)
+        elif language_model.form != "encoder_decoder":
+            hidden = fusion.input(hidden, target, media, cache)
+        before_block = None
+        if "layer" in fusion.places:
+            before_block = partial(fusion.layer, tokens=target, media=media, cache=cache)
+        hidden = language_model.run(hidden, target, cache=cache, memory=memory, before_block=before_block)
+        at = at if at is not None else batch.class_at if batch.class_at is not None else predicting(target)
+        chosen = fusion.pool(hidden.flatten(0, 1)[at], at, target, media)
+        return Output(logits=language_model.head(chosen), at=at, media=media, region_logits=words)
+
+    def _words(self, batch: Batch, media: MediaEmbeddings | None) -> Tensor | None:
+        if batch.regions is None or media is None:
+            return None
+        embeddings = media.embeddings if batch.regions.whole else media.embeddings[batch.regions.embedding]
+        return self.language_model.words(embeddings)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The image encoder."""
+        return self.encoders["image"].encoder  # type: ignore[return-value]  # ModuleDict forgets the type
+
+    @property
+    def connector(self) -> Connector:
+        """The image connector."""
+        return self.encoders["image"].connector  # type: ignore[return-value]  # ModuleDict forgets the type
+
+    @property
+    def layout(self) -> InputLayout:
+        """How the processor must lay tokens out for this composition."""
+        grid = self.encoder.grid()
+        places = self.connector.out_grid(grid)
+        return InputLayout(
+            form=self.language_model.form,
+            in_sequence=self.fusion.in_sequence,
+            bidirectional="all" if self.language_model.form == "classify" else self.fusion.bidirectional,
+            tokens_per_image=self.connector.num_tokens(grid),
+            grid=places and (places[1], places[2]),
+        )
+
+
+def predicting(tokens: TokenSequence) -> Int[Tensor, " R"]:
+    """Flat positions whose next token is to be learnt."""
+    return (tokens.labels.flatten() >= 0).nonzero().squeeze(1) - 1
+
+
+def legal_pairs() -> dict[tuple[str, str], bool]:
+    """Which fusion goes with which language model, by what they declare."""
+    pairs = {}
+    for fusion in catalog.kinds("models.fusions"):
+        for language_model in catalog.kinds("models.language_models"):
+            places, offers = declared("models.fusions", fusion), declared("models.language_models", language_model)
+            pairs[fusion, language_model] = places.places <= offers.offers
+    return pairs
+
+
+def declared(family: str, kind: str) -> type:
+    """The class of a kind: what its Config's `build` returns."""
+    module = catalog.module(family, kind)
+    name = module.Config.build.__annotations__["return"]
+    return getattr(module, name) if isinstance(name, str) else name  # type: ignore[no-any-return]  # annotations are untyped
+
+
+def _illegal(fusion: Fusion, language_model: LanguageModel) -> str:
+    name, partner = type(fusion).__name__, type(language_model).__name__
+    fusions = [f for (f, m), legal in legal_pairs().items() if legal and declared("models.language_models", m) is type(language_model)]
+    models = [m for (f, m), legal in legal_pairs().items() if legal and declared("models.fusions", f) is type(fusion)]
+    return (
+        f"fusion {name} acts at {sorted(fusion.places)}, but {partner} offers {sorted(language_model.offers)}. "
+        f"With {partner} go: {', '.join(fusions)}. With {name} go: {', '.join(models)}."
+    )
