@@ -65,5 +65,6 @@ class ExactMatch:
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The share that is right, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
         sums = np.asarray(sums, dtype=np.float64)
-        empty = np.full(sums.shape[:-1], np.nan)
-        return np.divide(sums[..., 0], sums[..., 1], out=empty, where=sums[..., 1] > 0)
+        share = np.full(sums.shape[:-1], np.nan)
+        np.divide(sums[..., 0], sums[..., 1], out=share, where=sums[..., 1] > 0)
+        return share

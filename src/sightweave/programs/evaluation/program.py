@@ -65,8 +65,9 @@ def evaluate(
         RecipeError: an unknown control, task or metric.
     """
     _check(samples, controls)
-    configs = {name: (tasks or {}).get(name) for name in dict.fromkeys(sample.task for sample in samples)}
-    configs = {name: config or catalog.config_class("data.tasks", name)() for name, config in configs.items()}
+    names = dict.fromkeys(sample.task for sample in samples)
+    given = tasks or {}
+    configs = {name: given.get(name) or catalog.config_class("data.tasks", name)() for name in names}
     parsers = {name: config.build() for name, config in configs.items()}
     sighted = _ask("image", dict(enumerate(samples)), predict, parsers, progress)
     asked: dict[str, _Pass] = {}
@@ -168,9 +169,9 @@ def _task_scores(
     passes = {"": sighted, **asked}
     rows: dict[str, dict[int, np.ndarray]] = {}  # by pass, then by sample number: K
     for name, done in passes.items():
-        here = [number for number in numbers if number in done.parsed]
-        found = metric.rows([done.parsed[number] for number in here], [samples[number] for number in here])
-        rows[name] = dict(zip(here, found, strict=True))
+        told = [number for number in numbers if number in done.parsed]
+        found = metric.rows([done.parsed[number] for number in told], [samples[number] for number in told])
+        rows[name] = dict(zip(told, found, strict=True))
     right = {
         (name, n): float(metric.total(row)) >= 1.0 for name, each in rows.items() for n, row in each.items()
     }

@@ -20,8 +20,14 @@ def as_table(evaluation: Evaluation, *, types: bool = True) -> Table:
     table.add_column("score", justify="right")
     table.add_column("chance", justify="right")
     table.add_column("majority", justify="right")
-    rows = [scores for task in evaluation.tasks for scores in (task, *task.types)]
-    names = list(dict.fromkeys(name for scores in rows for name in scores.controls))
+    names = list(
+        dict.fromkeys(
+            name
+            for task in evaluation.tasks
+            for kind in task.types
+            for name in (*task.controls, *kind.controls)
+        )
+    )
     for name in names:
         table.add_column(name.replace("_", " "), justify="right")
     table.add_column("gain (points)", justify="right")
