@@ -1,0 +1,383 @@
+"""The only place that opens pictures: bounded, checked, and the same for training, evaluation and serving.
+
+What comes out is always uint8 H W 3 in RGB: EXIF rotation applied, transparency on white, 16 bits scaled to 8,
+CMYK and palettes converted, the first frame of an animation. ICC profiles and every other tag are ignored.
+Four formats are read (JPEG, PNG, WEBP, GIF); parsers of others are never entered.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageChops, UnidentifiedImageError
+
+from sightweave.core.errors import MediaError
+from sightweave.core.types import Medium, MediumInfo
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
+"""Formats that are read; what a file is called does not matter, what it holds does."""
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
+_OTHERS = (
+    (rb"BM", "BMP"),
+    (rb"II\*\0|MM\0\*|II\+\0|MM\0\+", "TIFF"),
+    (rb"\0\0[\1\2]\0", "ICO"),
+    (rb"8BPS", "PSD"),
+    (rb"%!PS|\xc5\xd0\xd3\xc6", "EPS"),
+    (rb"%PDF", "PDF"),
+    (rb"SIMPLE  =", "FITS"),
+    (rb"....ftyp(heic|heix|mif1|msf1|hevc)", "HEIC"),
+    (rb"....ftypavi", "AVIF"),
+    (rb"\0\0\0\x0cjP|\xff\x4f\xff\x51", "JPEG 2000"),
+    (rb"\0\0\0\x0cJXL|\xff\x0a", "JPEG XL"),
+    (rb"\x1f\x8b", "gzip"),
+    (rb"PK\3\4", "ZIP"),
+    (rb"(?i)(\xef\xbb\xbf)?\s*<(\?xml|svg)", "SVG or XML"),
+    (rb"(?i)(\xef\xbb\xbf)?\s*<", "HTML"),
+    (rb"(\xef\xbb\xbf)?\s*[{\[]", "JSON"),
+)
+_SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+_OPAQUE = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV")
+_SEE_THROUGH = ("LA", "PA", "RGBA", "La", "RGBa")
+_MAX_SCANS = 100
+_ORIENTATION = 0x0112
+# Pillow warns through Python's process-wide filters; they are changed for one header at a time.
+_HEADER_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a picture may be; what is larger is refused before it is decoded."""
+
+    max_pixels: int = 40_000_000
+    """Width times height."""
+    max_bytes: int = 64 << 20
+    """Bytes of the file."""
+    max_aspect: float = 200.0
+    """Longer side over shorter side."""
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def probe(medium: Medium, limits: Limits = DEFAULT_LIMITS) -> MediumInfo:
+    """What the header says; nothing is decoded, but a picture that a function draws is drawn.
+
+    ``frames`` is 2 for every animated GIF, since counting them would read the whole file.
+
+    Raises:
+        MediaError: as `load`, except for faults that only decoding shows.
+    """
+    source, where = medium.source, _where(medium)
+    if isinstance(source, Path):
+        with _regular_file(source, where, limits) as file:
+            return _info(*_open(file, where, limits))
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _info(*_open(io.BytesIO(_bounded(bytes(source), where, limits)), where, limits))
+    if isinstance(source, Image.Image):
+        width, height = _turned(source.size, _header_orientation(source, where))
+        _check_size(width, height, where, limits)
+        return MediumInfo(width=width, height=height, mode=source.mode, format="ARRAY")
+    height, width, _ = load(medium, limits).shape
+    return MediumInfo(width=width, height=height, mode="RGB", format="ARRAY")
+
+
+def load(
+    medium: Medium, limits: Limits = DEFAULT_LIMITS, size_hint: tuple[int, int] | None = None
+) -> np.ndarray:
+    """The pixels of a picture.
+
+    Args:
+        medium: A path, the bytes of a file, an array, a Pillow image, or a function that gives an array.
+        limits: What is refused before decoding.
+        size_hint: Width and height in pixels that the caller will shrink to. A JPEG file is then decoded at a
+            reduced scale that is no smaller; its pixels differ slightly from those of a full decode.
+
+    Returns:
+        uint8 H W 3, RGB, contiguous.
+
+    Raises:
+        MediaError: with the code ``image_missing``, ``image_not_a_file``, ``image_unreadable``, ``image_empty``,
+            ``image_unsupported_format``, ``image_corrupt``, ``image_truncated``, ``image_too_large``,
+            ``image_aspect_ratio``, ``image_mode``, ``image_array`` or ``image_source``.
+    """
+    source, where = medium.source, _where(medium)
+    if isinstance(source, Path):
+        with _regular_file(source, where, limits) as file:
+            source = file.read(limits.max_bytes + 1)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _decode(_bounded(bytes(source), where, limits), where, limits, size_hint)
+    if isinstance(source, Image.Image):
+        orientation = _header_orientation(source, where)
+        _check_size(*source.size, where, limits)
+        return _upright(_pixels(source, where), orientation)
+    if callable(source):
+        source = source()
+    if isinstance(source, np.ndarray):
+        return _from_array(source, where, limits)
+    raise MediaError(
+        "image_source",
+        f"{where}: a picture is a pathlib.Path, bytes, a numpy array, a Pillow image or a function that gives an "
+        f"array (got {type(source).__module__}.{type(source).__qualname__}).",
+    )
+
+
+def _where(medium: Medium) -> str:
+    """How messages name a picture: never with the address of an object."""
+    source = medium.source
+    return f"picture {str(source)!r}" if isinstance(source, Path) else f"picture {medium.key!r}"
+
+
+@contextmanager
+def _regular_file(path: Path, where: str, limits: Limits) -> Iterator[BinaryIO]:
+    try:
+        # Without O_NONBLOCK, opening a named pipe waits for a writer for ever.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        raise MediaError("image_missing", f"{where}: no such file.") from None
+    except IsADirectoryError:
+        raise MediaError("image_not_a_file", f"{where}: a folder; name one picture in it.") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a possible file name"
+        raise MediaError("image_unreadable", f"{where}: cannot be opened ({reason}).") from None
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            what = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
+            raise MediaError("image_not_a_file", f"{where}: {what}; only regular files are read.")
+        _check_bytes(status.st_size, where, limits)
+        try:
+            yield file
+        except OSError as error:
+            raise MediaError("image_unreadable", f"{where}: cannot be read ({error.strerror}).") from None
+
+
+def _bounded(data: bytes, where: str, limits: Limits) -> bytes:
+    _check_bytes(len(data), where, limits)
+    return data
+
+
+def _check_bytes(size: int, where: str, limits: Limits) -> None:
+    if size == 0:
+        raise MediaError("image_empty", f"{where}: 0 bytes.")
+    if size > limits.max_bytes:
+        raise MediaError("image_too_large", f"{where}: {size} bytes; a picture may have {limits.max_bytes}.")
+
+
+def _check_size(width: int, height: int, where: str, limits: Limits) -> None:
+    if width * height > limits.max_pixels:
+        raise MediaError(
+            "image_too_large",
+            f"{where}: {width} x {height} = {width * height} pixels; a picture may have {limits.max_pixels}. "
+            "Shrink it first.",
+        )
+    if max(width, height) > limits.max_aspect * min(width, height):
+        raise MediaError(
+            "image_aspect_ratio",
+            f"{where}: {width} x {height} pixels; the longer side may be {limits.max_aspect:g} times the shorter.",
+        )
+
+
+def _open(file: BinaryIO, where: str, limits: Limits) -> tuple[Image.Image, int]:
+    """The lazy image and its EXIF orientation, checked against the limits."""
+    with _HEADER_LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            image = Image.open(file, formats=FORMATS)
+        except UnidentifiedImageError:
+            file.seek(0)
+            raise _unidentified(file.read(512), where) from None
+        except Image.DecompressionBombError as error:
+            pixels = re.search(r"\d+", str(error))
+            raise MediaError(
+                "image_too_large",
+                f"{where}: {pixels.group() if pixels else 'too many'} pixels; a picture may have {limits.max_pixels}.",
+            ) from None
+        except MemoryError:
+            raise
+        except Exception as error:  # a hostile header makes parsers raise almost anything
+            raise _undecodable(error, where) from None
+        orientation = _orientation(image)
+    _check_size(*image.size, where, limits)
+    return image, orientation
+
+
+def _unidentified(head: bytes, where: str) -> MediaError:
+    ours = any(head.startswith(magic) or magic.startswith(head) for magic in _MAGIC)
+    if ours or len(head) < 12 or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
+        return MediaError("image_corrupt", f"{where}: the header is damaged or incomplete.")
+    name = next((name for pattern, name in _OTHERS if re.match(pattern, head, re.DOTALL)), "")
+    looks = f"looks like {name}, which is not read" if name else "not a picture in a known format"
+    return MediaError(
+        "image_unsupported_format", f"{where}: {looks}. Convert it to one of {', '.join(FORMATS)}."
+    )
+
+
+def _undecodable(error: Exception, where: str) -> MediaError:
+    """Our own words for a decoder's error: its text may hold addresses of objects."""
+    if isinstance(error, EOFError) or "truncated" in str(error).lower():
+        return MediaError(
+            "image_truncated", f"{where}: the file ends before the picture does; copy it again."
+        )
+    return MediaError("image_corrupt", f"{where}: the picture's data is damaged.")
+
+
+def _header_orientation(image: Image.Image, where: str) -> int:
+    """Orientation of a caller's own Pillow image."""
+    with _HEADER_LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _orientation(image)
+
+
+def _orientation(image: Image.Image) -> int:
+    """1 to 8; 1 where there is none or where EXIF is damaged."""
+    if not any("exif" in str(key).lower() or "xmp" in str(key).lower() for key in image.info):
+        return 1  # asking Pillow would decode a whole PNG to look for EXIF behind its pixels
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # a damaged tag must not cost the picture
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _turned(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    return (size[1], size[0]) if orientation >= 5 else size
+
+
+def _info(image: Image.Image, orientation: int) -> MediumInfo:
+    width, height = _turned(image.size, orientation)
+    if image.format == "GIF":
+        frames = 2 if getattr(image, "is_animated", False) else 1
+    else:
+        frames = int(getattr(image, "n_frames", 1))
+    # A JPEG with several pictures in it is Pillow's MPO; we read the first, which is a plain JPEG.
+    name = "JPEG" if image.format == "MPO" else str(image.format)
+    return MediumInfo(width=width, height=height, mode=image.mode, format=name, frames=frames)
+
+
+def _decode(data: bytes, where: str, limits: Limits, size_hint: tuple[int, int] | None) -> np.ndarray:
+    image, orientation = _open(io.BytesIO(data), where, limits)
+    _check_end(data, str(image.format), where)
+    if size_hint is not None and image.format == "JPEG":
+        image.draft(None, _turned(size_hint, orientation))  # None keeps the mode
+    return _upright(_pixels(image, where), orientation)
+
+
+def _check_end(data: bytes, name: str, where: str) -> None:
+    """What decoders let pass: ends that are missing, and scans that repeat without end."""
+    cut = name == "PNG" and data.rfind(b"IEND") < 0
+    if name == "WEBP":
+        cut = int.from_bytes(data[4:8], "little") + 8 > len(data)
+    if cut:
+        raise _undecodable(EOFError(), where)
+    if name in ("JPEG", "MPO") and (scans := data.count(b"\xff\xda")) > _MAX_SCANS:
+        raise MediaError("image_corrupt", f"{where}: {scans} scans in a JPEG; {_MAX_SCANS} are read at most.")
+
+
+def _pixels(image: Image.Image, where: str) -> np.ndarray:
+    """Decodes, and converts to uint8 H W 3; not yet turned upright."""
+    mode = image.mode
+    if mode not in (*_OPAQUE, *_SEE_THROUGH, *_SIXTEEN_BITS):
+        raise MediaError(
+            "image_mode",
+            f"{where}: mode {mode!r} has no fixed range of values; convert it to 'L' or 'RGB' yourself first.",
+        )
+    try:
+        image.load()
+        clear = image.info.get("transparency")
+        if mode in _SIXTEEN_BITS:
+            return _from_sixteen_bits(image, clear)
+        if mode in ("La", "RGBa"):
+            image = image.convert({"La": "LA", "RGBa": "RGBA"}[mode])
+        if mode in _SEE_THROUGH or (clear is not None and mode in ("1", "L", "P", "RGB")):
+            return _on_white(image.convert("RGBA"))
+        if mode == "CMYK" and image.format in ("JPEG", "MPO") and "adobe" not in image.info:
+            image = ImageChops.invert(image)  # Pillow takes every CMYK JPEG for Adobe's inverted one
+        return np.array(image if mode == "RGB" else image.convert("RGB"))
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders of hostile bytes raise almost anything
+        if "closed" in str(error):
+            raise MediaError(
+                "image_unreadable", f"{where}: the Pillow image was closed; open it again."
+            ) from None
+        raise _undecodable(error, where) from None
+
+
+def _from_sixteen_bits(image: Image.Image, clear: object) -> np.ndarray:
+    values = np.asarray(image)
+    grey = _scaled_down(values)
+    if isinstance(clear, int):
+        grey[values == clear] = 255
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def _scaled_down(values: np.ndarray) -> np.ndarray:
+    """uint16 to uint8: 65535 = 255 * 257 becomes 255, and 257 * k becomes k exactly."""
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _on_white(image: Image.Image) -> np.ndarray:
+    white = Image.new("RGB", image.size, (255, 255, 255))
+    white.paste(image, mask=image.getchannel("A"))
+    return np.array(white)
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Undoes the turn that EXIF names (TIFF 6.0, tag 274)."""
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _from_array(array: np.ndarray, where: str, limits: Limits) -> np.ndarray:
+    """An array to uint8 H W 3, by rules that never guess."""
+
+    def wrong(problem: str) -> MediaError:
+        numeric = array.dtype.kind in "biuf" and array.size > 0
+        span = f"{array.min()} to {array.max()}" if numeric else "none"
+        got = f"dtype {array.dtype}, shape {array.shape}, range {span}"
+        return MediaError("image_array", f"{where}: {problem} (got {got}).")
+
+    shape = array.shape
+    if array.size == 0 or array.ndim not in (2, 3):
+        raise wrong("an array of a picture has the shape H W or H W C and holds at least one pixel")
+    if array.ndim == 3:
+        if shape[2] not in (1, 2, 3, 4):
+            hint = "; move the channels last with .transpose(1, 2, 0)" if shape[0] in (1, 3, 4) else ""
+            raise wrong(f"the last axis must hold 1 to 4 channels{hint}")
+        if shape[0] == shape[2] > 1 and shape[0] != shape[1]:
+            raise wrong("C H W and H W C cannot be told apart; pass a Pillow image")
+    _check_size(shape[1], shape[0], where, limits)
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            raise wrong("an array of a picture may hold no NaN and no infinity")
+        if array.min() < 0 or array.max() > 1:
+            raise wrong("floats must lie in 0 to 1; scale them, or pass uint8")
+        array = np.rint(array * 255).astype(np.uint8)
+    elif array.dtype == np.uint16:
+        if 0 < array.max() <= 255:
+            raise wrong("uint16 with no value over 255 may mean 8 or 16 bits; pass uint8, or scale by 257")
+        array = _scaled_down(array)
+    elif array.dtype != np.uint8:
+        raise wrong("values must be uint8, floats in 0 to 1, or uint16 of full range")
+    if array.ndim == 2 or array.shape[2] == 1:
+        return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
+    if array.shape[2] == 3:
+        return np.ascontiguousarray(array)
+    mode = "LA" if array.shape[2] == 2 else "RGBA"
+    return _on_white(Image.fromarray(np.ascontiguousarray(array), mode).convert("RGBA"))
