@@ -1,0 +1,195 @@
+"""The embedded world: drawn scenes with captions, questions, reasoning and translations; nothing is stored.
+
+The same seed gives the same pictures and texts on every machine. Scenes of ``scenes`` are new; those of ``combinations``
+hold pairs of colour and shape, and of homonym and sentence, that training never shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import ClassVar, Literal
+
+from sightweave.core.config import config
+from sightweave.core.types import Medium
+from sightweave.data.datasets._base import Record
+from sightweave.data.scenes import drawing
+from sightweave.data.scenes.items import TASKS, Item, caption, each, mix, regions
+from sightweave.data.scenes.layout import SPLITS, make_scene
+from sightweave.data.scenes.questions import Question
+from sightweave.data.scenes.random import Random
+from sightweave.data.scenes.scene import Scene
+from sightweave.data.scenes.view import View
+from sightweave.data.scenes.words import texts
+from sightweave.data.tasks import captioning, reasoning, translation, vqa
+
+_TRAIN_SIZE, _HELD_OUT_SIZE = 1_000_000, 500
+
+
+@config
+class Config:
+    """Which scenes, and what is asked about each."""
+
+    splits: ClassVar[tuple[str, ...]] = SPLITS
+    seed: int = 0
+    """Another seed is another world of the same kind."""
+    size: int = 0
+    """Pictures of the split; 0 means 1,000,000 for training (nothing is stored) and 500 for a held-out split."""
+    per_picture: int = 9
+    """Items about one picture in a ``mix``: of 9, a caption, 3 short questions, 3 with steps and 2 translations."""
+    items: Literal["auto", "mix", "each"] = "auto"
+    """``mix``: `per_picture` items; ``each``: one of every type that the scene allows; ``auto``: mix only to train."""
+    tasks: tuple[str, ...] = ()
+    """Only these tasks' items; empty means all four."""
+    pictures: Literal["drawn", "emoji"] = "drawn"
+    """Our own pictograms, or those of the system's colour-emoji font."""
+
+    def build(self, *, split: str) -> Scenes:
+        """The scenes of one split."""
+        is_train = split == SPLITS[0]
+        return Scenes(
+            seed=self.seed,
+            split=split,
+            size=self.size or (_TRAIN_SIZE if is_train else _HELD_OUT_SIZE),
+            per_picture=self.per_picture,
+            one_of_each=self.items == "each" or (self.items == "auto" and not is_train),
+            tasks=self.tasks or TASKS,
+            pictures=self.pictures,
+        )
+
+
+class Scenes:
+    """A sequence of drawn pictures, each with its records.
+
+    Args:
+        seed: Of the whole world.
+        split: ``train``, ``scenes`` or ``combinations``.
+        size: Number of pictures.
+        per_picture: Records of one picture, unless `one_of_each`.
+        one_of_each: One record of every type that the scene allows.
+        tasks: Whose records to make.
+        pictures: ``drawn`` or ``emoji``.
+
+    Raises:
+        ValueError: no such split or task, or a number below 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        split: str,
+        size: int,
+        per_picture: int = 9,
+        one_of_each: bool = False,
+        tasks: Sequence[str] = TASKS,
+        pictures: str = "drawn",
+    ) -> None:
+        if split not in SPLITS:
+            raise ValueError(f"scenes: no split {split!r}; there are {', '.join(SPLITS)}.")
+        if size < 1 or per_picture < 1:
+            raise ValueError(f"scenes: size {size} and per_picture {per_picture}; both must be 1 or more.")
+        unknown = [task for task in tasks if task not in TASKS]
+        if unknown:
+            raise ValueError(f"scenes: no task {unknown[0]!r}; there are {', '.join(TASKS)}.")
+        self.seed, self.split, self.size = seed, split, size
+        self.per_picture, self.one_of_each = per_picture, one_of_each
+        self.tasks, self.pictures = tuple(tasks), pictures
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return self.size
+
+    def __getitem__(self, index: int) -> list[Record]:
+        """All records about one picture; negative numbers count from the end."""
+        if not -self.size <= index < self.size:
+            raise IndexError(f"scenes: picture {index} of {self.size}.")
+        index %= self.size
+        scene = self.scene(index)
+        view, random = View(scene), Random(self.seed, SPLITS.index(self.split), index, 1)
+        has_caption = "captioning" in self.tasks
+        if self.one_of_each:
+            items = each(view, random, self.tasks)
+        else:
+            items = mix(view, random, self.tasks, self.per_picture - has_caption)
+        return self._records(view, items, has_caption=has_caption)
+
+    def scene(self, index: int) -> Scene:
+        """What a picture shows."""
+        return make_scene(self.seed, self.split, index)
+
+    def texts(self) -> Iterator[str]:
+        """Texts with every word form of the world; of training scenes, whatever the split."""
+        return texts(self.seed)
+
+    def _records(self, view: View, items: Sequence[Item], *, has_caption: bool) -> list[Record]:
+        scene = view.scene
+        image = Medium(partial(drawing.draw, scene, self.pictures), scene.key)
+        boxes = regions(view, drawing.boxes(scene, self.pictures))
+        key, split = scene.key, scene.split
+        records: list[Record] = []
+        if has_caption:
+            records.append(
+                captioning.Record(
+                    id=f"{key}/caption/0",
+                    image=image,
+                    captions=(caption(view),),
+                    group=key,
+                    split=split,
+                    tags={"type": "caption", "template": "caption"},
+                    regions=boxes,
+                )
+            )
+        numbers: dict[str, int] = {}
+        for item in items:
+            number = numbers[item.type] = numbers.get(item.type, -1) + 1
+            name = f"{key}/{item.type}/{number}"
+            tags = {"type": item.type, "template": item.template}
+            if isinstance(item, Question):
+                if item.steps:
+                    records.append(
+                        reasoning.Record(
+                            id=name,
+                            image=image,
+                            question=item.text,
+                            answers=(item.answer,),
+                            rationale=item.steps,
+                            options=item.options,
+                            group=key,
+                            split=split,
+                            tags=tags,
+                            regions=boxes,
+                        )
+                    )
+                else:
+                    records.append(
+                        vqa.Record(
+                            id=name,
+                            image=image,
+                            question=item.text,
+                            answers=(item.answer,),
+                            options=item.options,
+                            group=key,
+                            split=split,
+                            tags=tags,
+                            regions=boxes,
+                        )
+                    )
+                continue
+            if item.word:
+                tags.update(word=item.word, sense=item.sense, contrast=item.contrast)
+            records.append(
+                translation.Record(
+                    id=name,
+                    image=image,
+                    source=item.source,
+                    targets=(item.target,),
+                    source_language=item.source_language,
+                    target_language=item.target_language,
+                    group=key,
+                    split=split,
+                    tags=tags,
+                    regions=boxes,
+                )
+            )
+        return records

@@ -1,0 +1,105 @@
+"""Everything that is said and asked about one picture: which items, how many, and the words of its regions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+
+from sightweave.core.types import Region
+from sightweave.data.scenes.puzzles import REASONING
+from sightweave.data.scenes.questions import VQA, Question
+from sightweave.data.scenes.random import Random
+from sightweave.data.scenes.scene import UNIT
+from sightweave.data.scenes.translations import Pair, ambiguous, number, plain
+from sightweave.data.scenes.view import MIDDLE, View
+
+Item = Question | Pair
+Box = tuple[float, float, float, float]
+TASKS = ("captioning", "vqa", "reasoning", "translation")
+# What follows the caption in a training picture, over and over: 3 short questions, 3 with steps, 2 translations.
+_CYCLE = ("vqa", "reasoning", "translation", "vqa", "reasoning", "vqa", "reasoning", "translation")
+_NEAR_MIDDLE = 4 * UNIT
+_Maker = Callable[[View, Random], Item | None]
+
+
+def caption(view: View) -> str:
+    """All things from left to right: "a big striped red circle, a small dog and a big blue star"."""
+    said = [fact.caption for fact in view.facts]
+    return f"{', '.join(said[:-1])} and {said[-1]}" if len(said) > 1 else said[0]
+
+
+def mix(view: View, random: Random, tasks: Sequence[str], amount: int) -> list[Item]:
+    """Items for training: the tasks in turn, each with types in random order; one that finds no question is dropped."""
+    queues: dict[str, list[_Maker]] = {}
+    items: list[Item] = []
+    seen: set[str] = set()
+    turns = [task for task in _CYCLE if task in tasks]
+    misses = turn = 0
+    while turns and len(items) < amount and misses < len(turns) * 2:
+        task = turns[turn % len(turns)]
+        turn += 1
+        queue = queues.get(task)
+        if not queue:
+            queue = queues[task] = _queue(task, random)
+        made = None
+        while queue and (made is None or _key(made) in seen):
+            made = queue.pop()(view, random)
+        if made is None or _key(made) in seen:
+            misses += 1
+            continue
+        misses = 0
+        seen.add(_key(made))
+        items.append(made)
+    return items
+
+
+def _queue(task: str, random: Random) -> list[_Maker]:
+    """Makers of a task's types, the next one last."""
+    if task == "vqa":
+        return random.shuffled(tuple(VQA.values()))
+    if task == "reasoning":
+        return random.shuffled(tuple(REASONING.values()))
+    others = random.shuffled((_from_english, _from_english, _into_english, ambiguous))
+    return [*others, number, ambiguous]
+
+
+_from_english = partial(plain, into_english=False)
+_into_english = partial(plain, into_english=True)
+
+
+def each(view: View, random: Random, tasks: Sequence[str]) -> list[Item]:
+    """Items for a test: one of every type that the scene allows, and up to two ambiguous translations."""
+    makers: list[_Maker] = []
+    if "vqa" in tasks:
+        makers += VQA.values()
+    if "reasoning" in tasks:
+        makers += REASONING.values()
+    if "translation" in tasks:
+        makers += [ambiguous, ambiguous, _from_english, _into_english, number]
+    made = {_key(item): item for maker in makers if (item := maker(view, random)) is not None}
+    return list(made.values())
+
+
+def _key(item: Item) -> str:
+    return item.text if isinstance(item, Question) else f"{item.target_language} {item.source}"
+
+
+def regions(view: View, boxes: Sequence[Box]) -> tuple[Region, ...]:
+    """One region for each thing, with every word for it and for its place."""
+    return tuple(
+        Region(
+            box=box,
+            words=_placed(fact.words, _place(thing.x, ("left", "right")), _place(thing.y, ("top", "bottom"))),
+        )
+        for thing, fact, box in zip(view.things, view.facts, boxes, strict=True)
+    )
+
+
+def _place(at: int, names: tuple[str, str]) -> str:
+    """Nothing is said of a centre within 4 pixels of the middle."""
+    return "" if abs(at - MIDDLE) < _NEAR_MIDDLE else names[at > MIDDLE]
+
+
+@lru_cache(maxsize=1 << 14)
+def _placed(words: tuple[str, ...], across: str, down: str) -> tuple[str, ...]:
+    return words + tuple(word for word in (across, down) if word)

@@ -1,0 +1,71 @@
+"""Random integers that are the same on every machine and with every version of NumPy.
+
+Only the raw bits of the Philox counter-based generator are NumPy's (Parallel Random Numbers: As Easy as 1, 2, 3,
+Salmon et al. 2011); everything drawn from them is integer arithmetic here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+_BLOCK = 64
+_WORD = (1 << 64) - 1
+
+
+class Random:
+    """One stream of random integers, named by four numbers: nothing before it has to be drawn.
+
+    Args:
+        seed: The data set's seed.
+        split: Number of the split.
+        index: Number of the picture.
+        stream: Which of the picture's streams, so that one does not shift the other.
+    """
+
+    __slots__ = ("_bits", "_buffer")
+
+    def __init__(self, seed: int, split: int, index: int, stream: int) -> None:
+        key = np.array([seed & _WORD, index & _WORD], dtype=np.uint64)
+        counter = np.array([0, 0, split, stream], dtype=np.uint64)
+        self._bits = np.random.Philox(key=key, counter=counter)
+        self._buffer: list[int] = []
+
+    def below(self, limit: int) -> int:
+        """An integer from 0 to ``limit - 1``, all equally likely (to one part in 2**64 / limit)."""
+        buffer = self._buffer
+        if not buffer:
+            buffer.extend(self._bits.random_raw(_BLOCK).tolist())
+        return (buffer.pop() * limit) >> 64
+
+    def between(self, low: int, high: int) -> int:
+        """An integer from ``low`` to ``high``, both included."""
+        return low + self.below(high - low + 1)
+
+    def chance(self, percent: int) -> bool:
+        """True in ``percent`` of a hundred draws."""
+        return self.below(100) < percent
+
+    def choice(self, items: Sequence[T]) -> T:
+        """One of the items, all equally likely."""
+        return items[self.below(len(items))]
+
+    def weighted(self, items: Sequence[T], weights: Sequence[int]) -> T:
+        """One of the items, each as likely as its weight."""
+        rest = self.below(sum(weights))
+        for item, weight in zip(items, weights, strict=True):
+            rest -= weight
+            if rest < 0:
+                return item
+        raise AssertionError("a draw below the sum of the weights lies within them")
+
+    def shuffled(self, items: Sequence[T]) -> list[T]:
+        """The items in random order (Fisher-Yates)."""
+        result = list(items)
+        for last in range(len(result) - 1, 0, -1):
+            other = self.below(last + 1)
+            result[last], result[other] = result[other], result[last]
+        return result

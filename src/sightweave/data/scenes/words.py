@@ -1,0 +1,60 @@
+"""Texts that hold every word form that the world can say: a tokenizer that learns from them meets no new word later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sightweave.data.scenes.grammar import (
+    NUMBER_TEMPLATES,
+    TEMPLATES,
+    Described,
+    noun_phrase,
+    number_sentences,
+    sentence,
+)
+from sightweave.data.scenes.items import TASKS, caption, each
+from sightweave.data.scenes.layout import make_scene
+from sightweave.data.scenes.lexicon import COLORS, LANGUAGES, NOUNS, SIZES, Noun
+from sightweave.data.scenes.questions import Question
+from sightweave.data.scenes.random import Random
+from sightweave.data.scenes.view import PLURALS, View
+
+_SAMPLED = 2_000
+
+
+def texts(seed: int) -> Iterator[str]:
+    """First every word by the table, then what is said of sampled scenes, so that frequent words come often."""
+    for noun in NOUNS.values():
+        yield from _of_noun(noun)
+    for singular, plural in PLURALS.items():
+        yield f"How many {plural} are there? Is there a {singular}? What is the {singular}?"
+    yield "What shape is this? What animal is this? What food is this? What vehicle is this?"
+    yield "yes no none big small left right top bottom 0 1 2 3 4"
+    yield "leftmost rightmost topmost bottommost left to right: top to bottom:"
+    for index in range(_SAMPLED):
+        view = View(make_scene(seed, "train", index))
+        yield caption(view)
+        for item in each(view, Random(seed, 0, index, 2), TASKS):
+            if isinstance(item, Question):
+                yield item.text
+                yield f"{item.steps} Answer: {item.answer}" if item.steps else item.answer
+            else:
+                yield item.source
+                yield item.target
+
+
+def _of_noun(noun: Noun) -> Iterator[str]:
+    """Every form of a noun, with every form of the adjectives that its gender asks for."""
+    for color in COLORS if noun.is_shape else ("",):
+        for size in SIZES:
+            thing = Described(noun, size, noun.is_shape, color)
+            for language in LANGUAGES:
+                for article in ("a", "the", "two"):
+                    yield noun_phrase(language, thing, article)
+                yield noun_phrase(language, thing, "a", "accusative")
+                for name, template in TEMPLATES.items():
+                    for side in ("left", "right") if name == "side" else ("",):
+                        yield sentence(name, language, (thing,) * len(template.slots), side)
+            for name in NUMBER_TEMPLATES:
+                for number in (1, 2):
+                    yield from number_sentences(name, Described(noun, color=color), number)
