@@ -7,6 +7,7 @@ Four formats are read (JPEG, PNG, WEBP, GIF); parsers of others are never entere
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import re
@@ -130,6 +131,22 @@ def load(
         f"{where}: a picture is a pathlib.Path, bytes, a numpy array, a Pillow image or a function that gives an "
         f"array (got {type(source).__module__}.{type(source).__qualname__}).",
     )
+
+
+def digest(medium: Medium, limits: Limits = DEFAULT_LIMITS) -> str:
+    """SHA-256 of a picture's file, or of its pixels where it has none: 64 hexadecimal digits.
+
+    Raises:
+        MediaError: as `load`; a file is not decoded for it.
+    """
+    source, where = medium.source, _where(medium)
+    if isinstance(source, Path):
+        with _regular_file(source, where, limits) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    if isinstance(source, bytes):
+        return hashlib.sha256(_bounded(source, where, limits)).hexdigest()
+    pixels = load(medium, limits)
+    return hashlib.sha256(f"{pixels.shape} ".encode() + pixels.tobytes()).hexdigest()
 
 
 def _where(medium: Medium) -> str:

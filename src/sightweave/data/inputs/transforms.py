@@ -159,7 +159,7 @@ class ImageTransform:
         scales, offsets = self._fitted(width, height)
         mirrored, brightness, contrast = False, 1.0, 1.0
         if seed is not None:
-            draw = random.Random(seed).uniform  # noqa: S311  # no secret depends on it
+            draw = random.Random(seed).uniform
             mirrored = draw(0, 1) < 0.5 and self.flip
             if self.augment != "none":
                 is_photo = self.augment == "photo"

@@ -1,0 +1,246 @@
+"""Rows of JSON lines or CSV, each with its line, and whatever is wrong with them said in full."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sightweave.core.errors import DataError
+
+MAX_LINE_BYTES = 100_000_000
+"""A longer line is no row: it is skipped without being held in memory."""
+_BOM = b"\xef\xbb\xbf"
+_SHOWN = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with one row."""
+
+    file: str
+    line: int
+    """Counted from 1; for records given as Python objects the index, from 0."""
+    code: str
+    """A short fixed name, such as ``missing_field`` or ``image_truncated``."""
+    field: str
+    """Empty where the whole row is wrong."""
+    value: str
+    """What stood there, shortened."""
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}"
+        return f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}"
+
+    def to_json(self) -> str:
+        """One line for a quarantine file."""
+        return json.dumps(asdict(self), ensure_ascii=True)
+
+
+class RowError(DataError):
+    """One row is wrong; who knows its file and line makes a `Fault` of it."""
+
+    def __init__(self, code: str, field: str, value: object, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.field = field
+        self.value = shown(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row as it was read, or why it could not be."""
+
+    line: int
+    values: dict[str, Any] | RowError
+
+
+def shown(value: object) -> str:
+    """A value as messages show it: short, on one line, and never with an object's address."""
+    if not isinstance(value, str | int | float | bool | list | tuple | dict | type(None)):
+        return type(value).__name__
+    text = repr(value[: _SHOWN + 1] if isinstance(value, str) else value)
+    return text if len(text) <= _SHOWN + 2 else text[:_SHOWN] + "..."
+
+
+def find(path: Path) -> Path:
+    """The file of rows: the path itself, or the one in a folder.
+
+    Raises:
+        DataError: none, or more than one and none of them called ``data``.
+    """
+    if path.is_file():
+        if path.suffix.lower() not in (".jsonl", ".csv"):
+            raise DataError(f"{path}: a file of rows ends in .jsonl or .csv (got {path.suffix!r}).")
+        return path
+    if not path.is_dir():
+        kind = "neither a file nor a folder" if path.exists() else "no such file or folder"
+        raise DataError(f"{path}: {kind}; name a folder with pictures and a data.jsonl, or that file itself.")
+    for name in ("data.jsonl", "data.csv"):
+        if (path / name).is_file():
+            return path / name
+    found = sorted(p for p in path.iterdir() if p.suffix.lower() in (".jsonl", ".csv") and p.is_file())
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(p.name for p in found[:10])
+        raise DataError(
+            f"{path}: {len(found)} files of rows ({names}) and none is data.jsonl; name the one to read."
+        )
+    near = ", ".join(p.name for p in sorted(path.glob("*.json"))[:3])
+    hint = f" ({near} is JSON, not JSON lines)" if near else ""
+    raise DataError(
+        f'{path}: no data.jsonl and no data.csv{hint}. Write one row a line, such as {{"image": "1.jpg", "caption": "A dog."}}.'
+    )
+
+
+def read(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Row]:
+    """All rows of a file, in order; blank lines are none.
+
+    Raises:
+        DataError: the file cannot be read as a whole: a JSON array, or a CSV without a usable head.
+    """
+    with path.open("rb") as file:
+        yield from (_read_csv if path.suffix.lower() == ".csv" else _read_jsonl)(path, file, max_line_bytes)
+
+
+def _lines(file: BinaryIO, max_line_bytes: int) -> Iterator[tuple[int, int, bytes | RowError]]:
+    """Number, byte offset and content of each line."""
+    number = offset = 0
+    while line := file.readline(max_line_bytes + 1):
+        number += 1
+        start, offset = offset, offset + len(line)
+        if len(line) <= max_line_bytes or line.endswith(b"\n"):
+            skip = len(_BOM) if number == 1 and line.startswith(_BOM) else 0
+            yield number, start + skip, line[skip:]
+            continue
+        while not line.endswith(b"\n") and (line := file.readline(max_line_bytes)):
+            offset += len(line)
+        size = offset - start
+        yield (
+            number,
+            start,
+            RowError("line_too_long", "", "", f"{size} bytes in one line; {max_line_bytes} are read."),
+        )
+
+
+def _text(line: bytes, offset: int) -> str:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        byte = line[error.start]
+        raise RowError(
+            "bad_encoding",
+            "",
+            f"0x{byte:02x}",
+            f"not UTF-8: byte 0x{byte:02x} at byte {offset + error.start} of the file; save the file as UTF-8.",
+        ) from None
+
+
+def _read_jsonl(path: Path, file: BinaryIO, max_line_bytes: int) -> Iterator[Row]:
+    is_first = True
+    for number, offset, line in _lines(file, max_line_bytes):
+        if isinstance(line, RowError):
+            yield Row(number, line)
+            continue
+        if not line.strip():
+            continue
+        if is_first and line.lstrip().startswith(b"["):
+            raise DataError(
+                f"{path}:{number}: a JSON array; write one object a line, without brackets and commas around them."
+            )
+        is_first = False
+        try:
+            yield Row(number, _parse(_text(line, offset)))
+        except RowError as error:
+            yield Row(number, error)
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise RowError(
+            "bad_json",
+            "",
+            text.strip(),
+            f"not JSON: {error.msg} at column {error.colno} (got {shown(text.strip())}).",
+        ) from None
+    except RowError:
+        raise
+    except (RecursionError, ValueError) as error:  # nested too deep, or a number of thousands of digits
+        what = "nested too deep" if isinstance(error, RecursionError) else "a number with too many digits"
+        raise RowError("bad_json", "", text.strip(), f"not usable JSON: {what}.") from None
+    if not isinstance(values, dict):
+        raise RowError(
+            "wrong_type", "", values, f"a row must be a JSON object such as {{...}} (got {shown(values)})."
+        )
+    return values
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in values:
+            both = f"{shown(values[key])} and {shown(value)}"
+            raise RowError("duplicate_field", key, value, f"given twice ({both}); for several, use a list.")
+        values[key] = value
+    return values
+
+
+def _no_constant(name: str) -> Any:
+    raise RowError("bad_json", "", name, f"{name} is not JSON; leave the field out where there is no value.")
+
+
+def _read_csv(path: Path, file: BinaryIO, max_line_bytes: int) -> Iterator[Row]:
+    def lines() -> Iterator[str]:
+        for number, offset, line in _lines(file, max_line_bytes):
+            if isinstance(line, RowError):
+                raise DataError(f"{path}:{number}: {line}")
+            try:
+                yield _text(line, offset)
+            except RowError as error:
+                # A quoted value may span lines: with one line missing, none after it could be trusted.
+                raise DataError(f"{path}:{number}: {error}") from None
+
+    reader = csv.reader(lines(), strict=True)
+    head: list[str] = []
+    last = 0
+    try:
+        for cells in reader:
+            number, last = last + 1, reader.line_num
+            if not any(cell.strip() for cell in cells):
+                continue
+            if not head:
+                head = _head(path, number, cells)
+            elif len(cells) != len(head):
+                message = f"{len(cells)} values for {len(head)} columns; quote values that hold a comma."
+                yield Row(number, RowError("bad_csv", "", cells, message))
+            else:
+                yield Row(number, {k: _cell(v) for k, v in zip(head, cells, strict=True) if v.strip()})
+    except csv.Error as error:
+        raise DataError(f"{path}:{last + 1}: not CSV: {error}.") from None
+
+
+def _head(path: Path, number: int, cells: list[str]) -> list[str]:
+    head = [cell.strip() for cell in cells]
+    twice = sorted({name for name in head if head.count(name) > 1})
+    if twice:
+        raise DataError(
+            f"{path}:{number}: column {twice[0]!r} stands twice in the first row; name each column once."
+        )
+    return head
+
+
+def _cell(text: str) -> Any:
+    """A list or a mapping where the cell holds one in JSON, else the text as it is."""
+    if text.strip()[:1] in ("[", "{"):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return text
