@@ -1,0 +1,232 @@
+"""Training history -> curves as SVG that takes its colours from the page.
+
+matplotlib draws with stand-in colours; each is then replaced by a class (``ink-stroke``, ``series0-fill``), so
+that one drawing serves light, dark and paper. No text of a user's enters the drawing.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+MAX_POINTS = 400
+"""Points of one line; more are averaged in equal stretches."""
+_SIZE = (4.5, 2.35)
+"""Inches."""
+_STANDINS = {
+    "#000001": "ink",
+    "#000002": "faint",
+    "#000003": "band",
+    "#000004": "series0",
+    "#000005": "series1",
+    "#000006": "series2",
+    "#000007": "series3",
+    "#000008": "trail",
+}
+_COLOR = {name: color for color, name in _STANDINS.items()}
+_LOG_SPREAD = 20
+"""A panel whose largest value is this many times its smallest gets a logarithmic axis."""
+_SVG = "{http://www.w3.org/2000/svg}"
+_XLINK = "{http://www.w3.org/1999/xlink}href"
+
+_PANELS = (
+    ("Loss", lambda key: key == "loss" or key.endswith("_loss") or key.startswith("loss_")),
+    (
+        "Learning rate",
+        lambda key: key in ("lr", "learning_rate") or key.startswith(("lr_", "learning_rate_")),
+    ),
+    ("Gradient norm", lambda key: key in ("grad_norm", "gradient_norm")),
+    ("Tokens per second", lambda key: key == "tokens_per_second"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One drawing with what stands around it."""
+
+    title: str
+    series: tuple[str, ...]
+    """Names of its lines; line i has class ``series<i>``."""
+    last: tuple[float, ...]
+    """The last value of each line, smoothed as drawn."""
+    svg: str
+    is_log: bool
+    stages: tuple[tuple[str, int, int], ...]
+    """Name, first and last step of each stage, in order."""
+
+
+def panels(history: Sequence[Mapping[str, Any]]) -> list[Panel]:
+    """One panel for each of loss, learning rate, gradient norm and speed, where the history has them.
+
+    Args:
+        history: Rows with ``step``, maybe ``stage``, and numbers. Where steps go back within a stage (a run was
+            resumed), the older rows are dropped; where a new stage counts from its own start, it is put after the last.
+    """
+    rows = _in_order(history)
+    if len(rows) < 2:
+        return []
+    keys = list(dict.fromkeys(key for row in rows for key, value in row.items() if _is_number(value)))
+    stages = _stages(rows)
+    made = []
+    for number, (title, belongs) in enumerate(_PANELS):
+        lines = {}
+        for key in (key for key in keys if belongs(key)):
+            points = [(row["_at"], float(row[key])) for row in rows if _is_number(row.get(key))]
+            if len(points) > 1:
+                lines[key] = points
+        lines = dict(list(lines.items())[:4])
+        if lines:
+            made.append(
+                _panel(title, lines, stages, prefix=f"p{number}-", is_smooth=title != "Learning rate")
+            )
+    return made
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _in_order(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    offset = 0
+    for row in history:
+        if not _is_number(row.get("step")):
+            continue
+        at = int(row["step"]) + offset
+        if rows and at < rows[-1]["_at"]:
+            known = any(old["stage"] == str(row.get("stage", rows[-1]["stage"])) for old in rows)
+            if known:
+                while rows and rows[-1]["_at"] >= at:
+                    rows.pop()
+            else:
+                offset = rows[-1]["_at"]
+                at = int(row["step"]) + offset
+        stage = row.get("stage", rows[-1]["stage"] if rows else "")
+        rows.append({**row, "stage": str(stage), "_at": at})
+    return rows
+
+
+def _stages(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, int, int], ...]:
+    found: list[tuple[str, int, int]] = []
+    for row in rows:
+        name = row["stage"]
+        if found and found[-1][0] == name:
+            found[-1] = (name, found[-1][1], row["_at"])
+        else:
+            found.append((name, row["_at"], row["_at"]))
+    return tuple(found)
+
+
+def _thin(points: Sequence[tuple[float, float]]) -> np.ndarray:
+    """At most MAX_POINTS points, float64 2 P, each the mean of a stretch."""
+    values = np.array(points, dtype=np.float64).T
+    stretches = np.array_split(values, min(MAX_POINTS, values.shape[1]), axis=1)
+    return np.stack([stretch.mean(axis=1) for stretch in stretches], axis=1)
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """Exponential mean over about a fiftieth of the line, without the pull towards 0 at its start."""
+    keep = 1 - 1 / max(1.0, len(values) / 50)
+    total = weight = 0.0
+    result = []
+    for value in values:
+        total, weight = keep * total + value, keep * weight + 1
+        result.append(total / weight)
+    return np.array(result)
+
+
+def _panel(
+    title: str,
+    lines: Mapping[str, Sequence[tuple[float, float]]],
+    stages: Sequence[tuple[str, int, int]],
+    *,
+    prefix: str,
+    is_smooth: bool,
+) -> Panel:
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    everything = [value for points in lines.values() for _, value in points]
+    is_log = title == "Loss" and min(everything) > 0 and max(everything) / min(everything) > _LOG_SPREAD
+    last = []
+    with matplotlib.rc_context({"svg.hashsalt": "sightweave", "svg.fonttype": "none", "font.size": 7.5}):
+        figure = Figure(figsize=_SIZE, layout="constrained")
+        axes = figure.add_subplot()
+        for _, start, _ in stages[1:]:
+            axes.axvline(start, color=_COLOR["faint"], linewidth=0.7, dashes=(3, 3))
+        for number, points in enumerate(lines.values()):
+            steps, values = _thin(points)
+            color = _COLOR[f"series{number}"]
+            drawn = _smooth(values) if is_smooth else values
+            if is_smooth and len(lines) == 1:
+                axes.plot(steps, values, color=_COLOR["trail"], linewidth=0.8)
+            axes.plot(steps, drawn, color=color, linewidth=1.5)
+            last.append(float(drawn[-1]))
+        if is_log:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.yaxis.set_minor_formatter(NullFormatter())
+        elif title == "Loss":
+            axes.set_ylim(bottom=min(0.0, min(everything)))
+        if not is_log:
+            axes.yaxis.set_major_locator(MaxNLocator(5))
+            if title == "Tokens per second":
+                axes.set_ylim(bottom=0)
+                axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.grid(axis="y", color=_COLOR["band"], linewidth=0.7)
+        axes.set_axisbelow(True)
+        for side in ("top", "right", "left"):
+            axes.spines[side].set_visible(False)
+        axes.spines["bottom"].set_color(_COLOR["faint"])
+        axes.tick_params(which="both", length=0, colors=_COLOR["ink"])
+        axes.margins(x=0.01)
+        figure.patch.set_visible(False)
+        axes.patch.set_visible(False)
+        out = io.BytesIO()
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    return Panel(title, tuple(lines), tuple(last), _for_page(out.getvalue(), prefix), is_log, tuple(stages))
+
+
+def _for_page(data: bytes, prefix: str) -> str:
+    """The drawing without styles of its own, which the page's policy would refuse, and with ids of its own."""
+    ElementTree.register_namespace("", "http://www.w3.org/2000/svg")
+    ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
+    root = ElementTree.fromstring(data)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag.endswith(("metadata", "style")):
+                parent.remove(child)
+    for element in root.iter():
+        for rule in element.attrib.pop("style", "").split(";"):
+            name, colon, value = rule.partition(":")
+            if colon and name.strip() != "font":  # the page sets the font of all drawings
+                element.set(name.strip(), value.strip())
+        for name in ("fill", "stroke"):
+            standin = _STANDINS.get(element.get(name, ""))
+            if standin:
+                del element.attrib[name]
+                element.set("class", f"{element.get('class', '')} {standin}-{name}".strip())
+        if "id" in element.attrib:
+            element.set("id", prefix + element.attrib["id"])
+        if _XLINK in element.attrib:
+            element.set(_XLINK, element.attrib[_XLINK].replace("#", f"#{prefix}"))
+        if "clip-path" in element.attrib:
+            element.set("clip-path", element.attrib["clip-path"].replace("#", f"#{prefix}"))
+    for element in root.iter():
+        for name in ("font-family", "version", "style"):
+            element.attrib.pop(name, None)
+    for name in ("width", "height"):
+        del root.attrib[name]
+    root.set("aria-hidden", "true")
+    text = ElementTree.tostring(root, encoding="unicode")
+    return re.sub(r"\s*\n\s*", "\n", text)
