@@ -1,0 +1,340 @@
+"""Folders of weights and settings that are either whole or not there, and that are refused when damaged.
+
+A folder holds safetensors and JSON files, and a manifest with the size and SHA-256 of each::
+
+    checkpoint/
+      manifest.json       {"format_version": 1, "files": {"model.safetensors": {"bytes": ..., "sha256": ...}, ...}}
+      model.safetensors
+      run.json
+
+It is written beside its place, forced to the disk and renamed, so that neither a crash nor a full disk leaves half of it.
+Hashes find damage, not forgery. Nothing is ever pickled or unpickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from sightweave.core.errors import CheckpointError
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+MAX_JSON_BYTES = 1 << 28
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_LEFTOVER_SECONDS = 3600
+_SHOWN = 10
+
+
+def write_folder(
+    path: Path, weights: Mapping[str, Mapping[str, Tensor]], documents: Mapping[str, Any] | None = None
+) -> None:
+    """Writes ``<name>.safetensors`` and ``<name>.json`` files and puts the whole folder in place at once.
+
+    What stood at `path` is replaced; until the last moment it stays readable.
+
+    Args:
+        path: The folder.
+        weights: Tensors by file name (without ending), then by their own names.
+        documents: JSON values by file name (without ending).
+
+    Raises:
+        CheckpointError: the disk is full, or the place cannot be written; what stood there is unharmed.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp-{uuid.uuid4().hex[:12]}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
+        temporary.mkdir()
+        _fill(temporary, weights, documents or {})
+        _swap(temporary, path)
+    except (OSError, SafetensorError) as error:  # safetensors wraps what the disk says
+        raise _cannot_write(path, weights, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _fill(folder: Path, weights: Mapping[str, Mapping[str, Tensor]], documents: Mapping[str, Any]) -> None:
+    aliases: dict[str, dict[str, str]] = {}
+    for name, tensors in weights.items():
+        kept, aliases[f"{name}.safetensors"] = _without_aliases(tensors)
+        save_file(kept, folder / f"{name}.safetensors")
+    for name, value in documents.items():
+        text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)
+        (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    files: dict[str, dict[str, Any]] = {}
+    for file in sorted(folder.iterdir()):
+        files[file.name] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
+        if aliases.get(file.name):
+            files[file.name]["aliases"] = aliases[file.name]
+    manifest = {"format_version": FORMAT_VERSION, "files": files}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    for file in folder.iterdir():
+        _force_to_disk(file)
+    _force_to_disk(folder)
+
+
+def _without_aliases(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors to store, and the names of those that are another one under a second name (tied weights)."""
+    kept: dict[str, Tensor] = {}
+    aliases: dict[str, str] = {}
+    first: dict[tuple[Any, ...], str] = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.detach()
+        place = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device)
+        if tensor.numel() and place in first:
+            aliases[name] = first[place]
+            continue
+        first[place] = name
+        is_view = tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size()
+        kept[name] = tensor.clone(memory_format=torch.contiguous_format) if is_view else tensor.contiguous()
+    return kept, aliases
+
+
+def _swap(temporary: Path, path: Path) -> None:
+    # A folder cannot be renamed over a folder. Readers look for the one set aside, so a crash between the two loses nothing.
+    aside = _aside(path)
+    if path.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+    temporary.rename(path)
+    _force_to_disk(path.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.previous")
+
+
+def _force_to_disk(path: Path) -> None:
+    if path.is_dir() and os.name != "posix":  # elsewhere folders cannot be opened
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Removes what a killed writer left more than an hour ago; a younger one may still be at work."""
+    for left in path.parent.glob(f".{path.name}.tmp-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _LEFTOVER_SECONDS:
+                shutil.rmtree(left)
+
+
+def _cannot_write(
+    path: Path, weights: Mapping[str, Mapping[str, Tensor]], error: Exception
+) -> CheckpointError:
+    needed = sum(t.numel() * t.element_size() for tensors in weights.values() for t in tensors.values())
+    there = next((place for place in path.parents if place.exists()), Path.cwd())
+    free, reason = shutil.disk_usage(there).free, getattr(error, "strerror", None) or error
+    return CheckpointError(
+        f"{path}: cannot be written: {reason}; it needs {needed} bytes and {free} are free. "
+        "What stood there before is unharmed; free some space or name another folder."
+    )
+
+
+def read_weights(
+    path: Path,
+    expected: Mapping[str, Sequence[int]] | None = None,
+    *,
+    name: str = "model",
+    allow_nonfinite: bool = False,
+) -> dict[str, Tensor]:
+    """All tensors of ``<name>.safetensors``, after every check; on an error nothing was changed anywhere.
+
+    Args:
+        path: The folder.
+        expected: The shape of every tensor that must be there, and of no other; None accepts any.
+        name: The file, without its ending.
+        allow_nonfinite: Accept NaN and infinite values.
+
+    Raises:
+        CheckpointError: no folder, no manifest, a newer format, a truncated or changed file, a pickle, other names or
+            shapes than expected, or values that are not finite.
+    """
+    file, entry = _checked_file(Path(path), f"{name}.safetensors")
+    try:
+        tensors = load_file(file)
+    except SafetensorError as error:
+        raise CheckpointError(f"{file}: not a safetensors file: {error}. Copy it again.") from error
+    aliases = entry.get("aliases", {})
+    tensors |= {alias: tensors[kept] for alias, kept in aliases.items() if kept in tensors}
+    if expected is not None:
+        _compare(file, {key: tuple(value.shape) for key, value in tensors.items()}, expected)
+    if not allow_nonfinite:
+        _check_finite(file, tensors)
+    return tensors
+
+
+def load_into(module: nn.Module, path: Path, *, name: str = "model") -> None:
+    """Checks everything as `read_weights` does, then copies the weights into a module.
+
+    Raises:
+        CheckpointError: as `read_weights`; the module is unchanged.
+    """
+    own = module.state_dict()
+    module.load_state_dict(
+        read_weights(path, {key: tuple(value.shape) for key, value in own.items()}, name=name)
+    )
+
+
+def read_document(path: Path, name: str) -> Any:
+    """The value of ``<name>.json``, after the same checks.
+
+    Raises:
+        CheckpointError: as `read_weights`, or not JSON.
+    """
+    return _parse(_checked_file(Path(path), f"{name}.json")[0])
+
+
+def _checked_file(path: Path, name: str) -> tuple[Path, dict[str, Any]]:
+    """A file that is as it was written, and its entry in the manifest."""
+    folder = _folder(path)
+    entry = _manifest(folder).get(name)
+    file = folder / name
+    if entry is None:
+        raise CheckpointError(
+            f"{folder / MANIFEST}: does not list {name!r}; the folder is not a whole checkpoint."
+        )
+    if not file.is_file():
+        raise CheckpointError(f"{file}: listed in {MANIFEST} but missing; copy the folder again.")
+    if file.suffix == ".safetensors":
+        _refuse_pickle(file)
+    size = file.stat().st_size
+    if size != entry["bytes"]:
+        raise CheckpointError(
+            f"{file}: {size} bytes but {entry['bytes']} were written; it was cut or changed."
+        )
+    digest = _sha256(file)
+    if digest != entry["sha256"]:
+        raise CheckpointError(
+            f"{file}: its SHA-256 is {digest[:16]}... but {entry['sha256'][:16]}... was written; it was changed since."
+        )
+    return file, entry
+
+
+def _folder(path: Path) -> Path:
+    """The folder, or the one set aside if a writer died between its two renames."""
+    folder = path if path.exists() else _aside(path)
+    if not folder.is_dir():
+        raise CheckpointError(f"{path}: no such checkpoint folder.")
+    return folder
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    pickles = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLES)
+    if pickles:
+        raise CheckpointError(
+            f"{folder}: holds {', '.join(pickles[:_SHOWN])}: pickles can run code and are never read. "
+            "Convert them to safetensors in a sandbox and remove them."
+        )
+    file = folder / MANIFEST
+    if not file.is_file():
+        raise CheckpointError(f"{folder}: has no {MANIFEST}; it is no checkpoint, or not a whole one.")
+    manifest = _parse(file)
+    version = manifest.get("format_version") if isinstance(manifest, dict) else None
+    if not isinstance(version, int):
+        raise CheckpointError(
+            f"{file}: no format_version (got {version!r}); it is no manifest of a checkpoint."
+        )
+    if version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{file}: format_version {version}, and this Sightweave reads up to {FORMAT_VERSION}; upgrade Sightweave."
+        )
+    files = manifest.get("files")
+    if not isinstance(files, dict) or not all(_is_entry(*item) for item in files.items()):
+        raise CheckpointError(
+            f"{file}: 'files' must map plain file names to bytes and sha256; the manifest is damaged."
+        )
+    return files
+
+
+def _is_entry(name: str, entry: Any) -> bool:
+    is_plain = Path(name).name == name and "\\" not in name  # ../../x must not lead out of the folder
+    return (
+        is_plain
+        and isinstance(entry, dict)
+        and isinstance(entry.get("bytes"), int)
+        and isinstance(entry.get("sha256"), str)
+        and isinstance(entry.get("aliases", {}), dict)
+    )
+
+
+def _refuse_pickle(file: Path) -> None:
+    with file.open("rb") as stream:
+        start = stream.read(4)
+    if start[:1] == b"\x80" or start == b"PK\x03\x04":
+        raise CheckpointError(
+            f"{file}: holds a pickle, whatever its name says; pickles can run code and are never read. "
+            "Convert it to safetensors in a sandbox."
+        )
+
+
+def _parse(file: Path) -> Any:
+    if file.stat().st_size > MAX_JSON_BYTES:
+        raise CheckpointError(
+            f"{file}: {file.stat().st_size} bytes of JSON; at most {MAX_JSON_BYTES} are read."
+        )
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{file}: not valid JSON: {error}. Copy the folder again.") from error
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb", buffering=0) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _compare(file: Path, found: Mapping[str, tuple[int, ...]], expected: Mapping[str, Sequence[int]]) -> None:
+    """Refuses other names or shapes: counts of each fault, and the first few by name."""
+    missing = [
+        f"{key}: missing, the model has {tuple(expected[key])}" for key in expected if key not in found
+    ]
+    extra = [f"{key}: {found[key]} in the file, not in the model" for key in found if key not in expected]
+    other = [
+        f"{key}: {found[key]} in the file, {tuple(shape)} in the model"
+        for key, shape in expected.items()
+        if key in found and found[key] != tuple(shape)
+    ]
+    faults = other + missing + extra
+    if not faults:
+        return
+    shown = "".join(f"\n  {fault}" for fault in faults[:_SHOWN])
+    more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+    raise CheckpointError(
+        f"{file}: these weights are of another model: {len(other)} of other shapes, {len(missing)} missing, "
+        f"{len(extra)} too many. Build the model from the recipe saved with them.{shown}{more}"
+    )
+
+
+def _check_finite(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    for key, tensor in tensors.items():
+        # One sum finds NaN and infinity; only where it overflowed is each value looked at.
+        if (
+            tensor.is_floating_point()
+            and not tensor.sum().isfinite()
+            and not (finite := tensor.isfinite()).all()
+        ):
+            count = int((~finite).sum())
+            raise CheckpointError(
+                f"{file}: {key} holds {count} values of {tensor.numel()} that are NaN or infinite; "
+                "the training that wrote it had failed. Use an earlier checkpoint, or allow_nonfinite=True to look at it."
+            )

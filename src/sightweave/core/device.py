@@ -1,0 +1,137 @@
+"""Where to compute, and in which precision: what is there, and what is fast there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from sightweave.core.errors import BackendError, did_you_mean
+
+PrecisionName = Literal["auto", "fp32", "bf16"]
+_MATMUL = 256
+"""Side of the timed matrices: where bf16 is emulated, even this takes about 40 ms."""
+_SECONDS = 0.01
+"""For how long each kind is timed."""
+_WORTH = 1.3
+"""bf16 must be this much faster: it costs precision, and weights are cast in every step."""
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device of that name; ``auto`` takes CUDA, then Apple's, then the CPU.
+
+    Raises:
+        BackendError: unknown, or not on this machine.
+    """
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if there[kind]))
+    kind, _, index = name.partition(":")
+    if kind not in there:
+        raise BackendError(f"device {name!r} is unknown. {did_you_mean(kind, ['auto', *there])}")
+    if not there[kind]:
+        usable = ", ".join(one for one, is_there in there.items() if is_there)
+        raise BackendError(
+            f"device {name!r}: torch finds none on this machine; it finds: {usable}. Use device: auto."
+        )
+    if index and (not index.isdigit() or (kind == "cuda" and int(index) >= torch.cuda.device_count())):
+        raise BackendError(
+            f"device {name!r}: there are {torch.cuda.device_count()} CUDA devices, counted from 0."
+        )
+    return torch.device(name)
+
+
+@dataclass(frozen=True)
+class Precision:
+    """In which number format matrices are multiplied; weights stay fp32."""
+
+    name: Literal["fp32", "bf16"]
+    device: torch.device
+    reason: str
+    """Why it was chosen, for the report."""
+
+    def autocast(self) -> contextlib.AbstractContextManager[None]:
+        """A context in which torch multiplies in this format."""
+        if self.name == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+
+def choose_precision(name: PrecisionName, device: torch.device) -> Precision:
+    """The precision of that name; ``auto`` times one matmul of each kind, about 50 ms in all.
+
+    bf16 is twice as fast as fp32 on some CPUs and a hundred times slower on others, so only a trial tells. Keep the
+    result: a second call times again.
+
+    Raises:
+        BackendError: unknown name.
+    """
+    if name in ("fp32", "bf16"):
+        return Precision(name, device, "asked for")
+    if name != "auto":
+        raise BackendError(f"precision {name!r} is unknown. {did_you_mean(name, ['auto', 'fp32', 'bf16'])}")
+    if device.type == "mps":
+        return Precision("fp32", device, "not timed on this device")
+    fp32 = _seconds_per_matmul(torch.float32, device)
+    bf16 = _seconds_per_matmul(torch.bfloat16, device)
+    gain = fp32 / bf16
+    reason = f"a bf16 matmul has {gain:.2f} x the speed of an fp32 one here; {_WORTH} x is worth it"
+    return Precision("bf16" if gain >= _WORTH else "fp32", device, reason)
+
+
+def _seconds_per_matmul(dtype: torch.dtype, device: torch.device) -> float:
+    """Best of several calls; the first prepares kernels, and if it is very slow it stays the only one."""
+    side = _MATMUL if device.type == "cpu" else 8 * _MATMUL
+    left, right = (
+        torch.ones(side, side, dtype=dtype, device=device),
+        torch.ones(side, side, dtype=dtype, device=device),
+    )
+    best, began, calls = float("inf"), time.perf_counter(), 0
+    while True:
+        start = time.perf_counter()
+        torch.mm(left, right)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        end = time.perf_counter()
+        best, calls = min(best, end - start), calls + 1
+        if end - began > (_SECONDS if calls >= 3 else 3 * _SECONDS):
+            return best
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def set_threads(threads: int | None = None) -> int:
+    """Lets torch use that many threads, by default one for each core; returns the number.
+
+    Raises:
+        BackendError: less than one.
+    """
+    threads = num_cores() if threads is None else threads
+    if threads < 1:
+        raise BackendError(f"threads must be 1 or more (got {threads}).")
+    torch.set_num_threads(threads)
+    return threads
+
+
+def processor_name(device: torch.device | None = None) -> str:
+    """What the processor calls itself, for reports."""
+    if device is not None and device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()

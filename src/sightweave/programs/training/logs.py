@@ -1,0 +1,237 @@
+"""What a run leaves while it goes: metrics.jsonl, TensorBoard events, and a line of progress."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+METRICS = "metrics.jsonl"
+_LINE_SECONDS = 10.0
+"""Where there is no terminal, one line in so many seconds."""
+_FORGET = 0.1
+"""Weight of the newest value in the loss and the rate that are shown."""
+
+
+class RunLog:
+    """Writes one row of numbers a step to everywhere at once; a context manager.
+
+    Args:
+        folder: The run's folder; made if it is missing. Rows are appended to those that are there.
+        steps: Steps of the run, for the time left.
+        first_step: Step that comes first (after a resumed checkpoint); rows of it and later ones are dropped.
+        console: Where progress is shown; None shows none.
+        title: What stands before the bar.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        steps: int,
+        first_step: int = 0,
+        console: Console | None = None,
+        title: str = "train",
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._metrics = MetricsFile(folder / METRICS, first_step=first_step)
+        self._events = EventsFile(folder, first_step=first_step)
+        self.progress = ProgressLine(steps=steps, first_step=first_step, console=console, title=title)
+
+    def write(self, step: int, values: Mapping[str, float | str], *, progress: bool = True) -> None:
+        """Adds one row: numbers by name (and words, such as the stage, which TensorBoard is not given)."""
+        self._metrics.write(step, values)
+        self._events.write(step, values)
+        if progress:
+            self.progress.update(step, values)
+
+    def close(self) -> None:
+        """Ends the files and the line of progress."""
+        self.progress.close()
+        self._events.close()
+        self._metrics.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class MetricsFile:
+    """One JSON object a line: ``{"step": 3, "time": 1764000000.0, "loss": 2.1}``.
+
+    Values that are not finite are written as words (``"nan"``, ``"inf"``), since JSON has no such numbers.
+
+    Args:
+        path: The file.
+        first_step: Rows of this step and later ones are dropped: the run that wrote them went on past its checkpoint.
+    """
+
+    def __init__(self, path: Path, *, first_step: int = 0) -> None:
+        kept = [row for row in read_metrics(path) if row["step"] < first_step] if path.exists() else []
+        self._stream = path.open("w", encoding="utf-8")
+        for row in kept:
+            self._write(row)
+
+    def write(self, step: int, values: Mapping[str, float | str]) -> None:
+        """Adds one row; it is in the file when this returns."""
+        self._write(
+            {
+                "step": step,
+                "time": round(time.time(), 3),
+                **{key: _plain(value) for key, value in values.items()},
+            }
+        )
+
+    def _write(self, row: Mapping[str, Any]) -> None:
+        self._stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Ends the file."""
+        self._stream.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The rows of a ``metrics.jsonl``; a last line that a crash cut is left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and isinstance(row.get("step"), int):
+            rows.append(row)
+    return rows
+
+
+def _plain(value: float | str) -> float | str:
+    if isinstance(value, str):
+        return value
+    value = float(value)
+    return value if math.isfinite(value) else str(value)
+
+
+class EventsFile:
+    """A TensorBoard event file, written with TensorBoard's own messages and record writer.
+
+    torch's SummaryWriter would load TensorFlow where it is installed; this never does.
+
+    Args:
+        folder: Where the file is made; each run of the program makes a new one.
+        first_step: TensorBoard drops older files' values of this step and later ones.
+    """
+
+    def __init__(self, folder: Path, *, first_step: int = 0) -> None:
+        from tensorboard.compat.proto import event_pb2, summary_pb2
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self._event, self._summary = event_pb2.Event, summary_pb2.Summary
+        stem = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{os.getpid()}"
+        number = len(list(folder.glob(f"{stem}.*")))
+        self._stream: IO[bytes] = (folder / f"{stem}.{number}").open("xb")
+        self._records = RecordWriter(self._stream)
+        self._add(self._event(wall_time=time.time(), step=first_step, file_version="brain.Event:2"))
+        if first_step:
+            start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            self._add(self._event(wall_time=time.time(), step=first_step, session_log=start))
+
+    def write(self, step: int, values: Mapping[str, float | str]) -> None:
+        """Adds the numbers of one row; words are left out."""
+        numbers = {key: value for key, value in values.items() if not isinstance(value, str)}
+        scalars = [self._summary.Value(tag=key, simple_value=float(value)) for key, value in numbers.items()]
+        self._add(self._event(wall_time=time.time(), step=step, summary=self._summary(value=scalars)))
+
+    def _add(self, event: Any) -> None:
+        self._records.write(event.SerializeToString())
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Ends the file."""
+        self._stream.close()
+
+
+class ProgressLine:
+    """Step, rate, loss and time left: a live line on a terminal, a line now and then elsewhere, or nothing.
+
+    Args:
+        steps: Steps in all.
+        first_step: Step that comes first.
+        console: Where it is shown; None shows nothing.
+        title: What stands before the bar.
+    """
+
+    def __init__(
+        self, *, steps: int, first_step: int = 0, console: Console | None = None, title: str = "train"
+    ) -> None:
+        self.steps, self.title = steps, title
+        self.loss: float | None = None
+        """Mean of the newest losses."""
+        self.rate: float | None = None
+        """Steps per second, of the newest steps."""
+        self._console = console
+        self._last_step, self._last_time = first_step - 1, time.perf_counter()
+        self._printed = self._last_time
+        self._live: Progress | None = None
+        self._task = TaskID(0)
+        if console is not None and console.is_terminal:
+            self._live = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[note]}"),
+                TimeRemainingColumn(),
+                console=console,
+            )
+            self._task = self._live.add_task(title, total=steps, completed=first_step, note="")
+            self._live.start()
+
+    def update(self, step: int, values: Mapping[str, float | str]) -> None:
+        """Shows that `step` (counted from 0) is done; reads ``loss`` from the row."""
+        now = time.perf_counter()
+        if step > self._last_step and now > self._last_time:
+            self.rate = _mixed(self.rate, (step - self._last_step) / (now - self._last_time))
+            self._last_step, self._last_time = step, now
+        loss = values.get("loss")
+        if isinstance(loss, int | float):
+            self.loss = _mixed(self.loss, float(loss))
+        if self._live is not None:
+            self._live.update(self._task, completed=step + 1, note=self.note())
+        elif self._console is not None and (now - self._printed > _LINE_SECONDS or step + 1 == self.steps):
+            self._printed = now
+            self._console.print(f"{self.title} {step + 1}/{self.steps} {self.note()}", highlight=False)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the present rate."""
+        return None if not self.rate else (self.steps - self._last_step - 1) / self.rate
+
+    def note(self) -> str:
+        """Loss, rate and time left, as far as they are known."""
+        parts = [] if self.loss is None else [f"loss {self.loss:.3f}"]
+        if self.rate is not None and self.seconds_left is not None:
+            minutes, seconds = divmod(round(self.seconds_left), 60)
+            parts += [f"{self.rate:.2f} steps/s", f"{minutes}:{seconds:02d} left"]
+        return ", ".join(parts)
+
+    def close(self) -> None:
+        """Ends the live line."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+def _mixed(old: float | None, new: float) -> float:
+    return new if old is None or not math.isfinite(old) else (1 - _FORGET) * old + _FORGET * new

@@ -1,0 +1,279 @@
+"""AdamW for everything, or Muon for the matrices of Transformer blocks and AdamW for the rest.
+
+Decoupled Weight Decay Regularization (Loshchilov and Hutter 2017, arXiv:1711.05101). Muon (Jordan et al. 2024,
+https://kellerjordan.github.io/posts/muon/): momentum, then the nearest orthogonal matrix by five Newton-Schulz steps.
+Differs from torch's own Muon: fp32 on a CPU, where bf16 may be a hundred times slower, and matrices of one shape are
+orthogonalised together.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, overload
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sightweave.core.config import config
+from sightweave.core.errors import CheckpointError
+from sightweave.models.nn.block import Block
+
+Name = Literal["adamw", "muon"]
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""Of the quintic whose slope at 0 is as large as possible; it brings singular values to about 0.7 to 1.2."""
+_STEPS = 5
+_TINY = 1e-7
+
+
+@config
+class OptimizerConfig:
+    """Which optimizer, and its rates."""
+
+    name: Name = "adamw"
+    """adamw, or muon (for matrices of Transformer blocks, with AdamW for the rest)."""
+    lr: float = 1e-3
+    """Peak learning rate of AdamW."""
+    muon_lr: float = 0.02
+    """Peak learning rate of Muon: the spectral norm of one update of a wide matrix."""
+    momentum: float = 0.95
+    """Of Muon, in Nesterov's form."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    """Of AdamW."""
+    eps: float = 1e-8
+    """Of AdamW."""
+    weight_decay: float = 0.05
+    """Share of a matrix that goes with each unit of learning rate; vectors are not decayed."""
+
+    def build(self, model: nn.Module) -> Optimizer:
+        """The optimizer of what is trainable in a model."""
+        return Optimizer(
+            model,
+            name=self.name,
+            lr=self.lr,
+            muon_lr=self.muon_lr,
+            momentum=self.momentum,
+            betas=self.betas,
+            eps=self.eps,
+            weight_decay=self.weight_decay,
+        )
+
+
+class Optimizer:
+    """One or two torch optimizers over the trainable parameters of a model, as one.
+
+    Args:
+        model: The model; what does not require gradients is left alone.
+        name: ``adamw`` or ``muon``.
+        lr: Peak rate of AdamW.
+        muon_lr: Peak rate of Muon.
+        momentum: Of Muon.
+        betas: Of AdamW.
+        eps: Of AdamW.
+        weight_decay: Decoupled decay of matrices (also tables and kernels), not of vectors.
+
+    Raises:
+        ValueError: unknown `name`, or nothing to train.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        name: Name = "adamw",
+        lr: float = 1e-3,
+        muon_lr: float = 0.02,
+        momentum: float = 0.95,
+        betas: tuple[float, float] = (0.9, 0.98),
+        eps: float = 1e-8,
+        weight_decay: float = 0.05,
+    ) -> None:
+        if name not in ("adamw", "muon"):
+            raise ValueError(f"optimizer is adamw or muon (got {name!r}).")
+        self.parameters = {key: value for key, value in model.named_parameters() if value.requires_grad}
+        if not self.parameters:
+            raise ValueError(
+                "nothing to train: no parameter of the model requires gradients; unfreeze a part."
+            )
+        matrices = block_matrices(model) if name == "muon" else {}
+        rest = [value for key, value in self.parameters.items() if key not in matrices]
+        groups = [
+            {"params": [p for p in rest if p.ndim >= 2], "weight_decay": weight_decay},
+            {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        groups = [group for group in groups if group["params"]]
+        self.optimizers: list[torch.optim.Optimizer] = []
+        if groups:
+            self.optimizers.append(torch.optim.AdamW(groups, lr=lr, betas=betas, eps=eps, fused=True))
+        if matrices:
+            self.optimizers.append(
+                Muon(matrices.values(), lr=muon_lr, momentum=momentum, weight_decay=weight_decay)
+            )
+        self._peaks = [[float(group["lr"]) for group in one.param_groups] for one in self.optimizers]
+
+    def set_factor(self, factor: float) -> None:
+        """Sets every learning rate to `factor` times its peak."""
+        for optimizer, peaks in zip(self.optimizers, self._peaks, strict=True):
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["lr"] = peak * factor
+
+    def step(self) -> None:
+        """One update from the gradients that are there."""
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def zero_grad(self) -> None:
+        """Drops all gradients."""
+        for parameter in self.parameters.values():
+            parameter.grad = None
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """What it remembers, by ``<parameter>/<quantity>``: for safetensors."""
+        tensors = {}
+        for key, parameter in self.parameters.items():
+            for quantity, value in self._state(parameter).items():
+                tensors[f"{key}/{quantity}"] = value
+        return tensors
+
+    def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continues from what `state_tensors` gave.
+
+        Raises:
+            CheckpointError: a parameter that this optimizer does not train, or another shape; nothing was changed.
+        """
+        loaded: dict[str, dict[str, Tensor]] = defaultdict(dict)
+        for name, value in tensors.items():
+            key, _, quantity = name.rpartition("/")
+            parameter = self.parameters.get(key)
+            if parameter is None:
+                raise CheckpointError(
+                    f"optimizer state {name!r} is of no trained parameter; the recipe has changed."
+                )
+            if value.ndim and value.shape != parameter.shape:
+                raise CheckpointError(
+                    f"optimizer state {name!r} has shape {tuple(value.shape)}, its parameter {tuple(parameter.shape)}."
+                )
+            # AdamW's fused kernel wants its counter on the device of the parameter, too.
+            loaded[key][quantity] = value.detach().clone().to(parameter.device)
+        for key, state in loaded.items():
+            self._owner(self.parameters[key]).state[self.parameters[key]] = state
+
+    def _owner(self, parameter: Tensor) -> torch.optim.Optimizer:
+        for optimizer in self.optimizers:
+            if any(parameter is own for group in optimizer.param_groups for own in group["params"]):
+                return optimizer
+        raise AssertionError("every trained parameter has an optimizer")
+
+    def _state(self, parameter: Tensor) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = next(
+            (o.state[parameter] for o in self.optimizers if parameter in o.state), {}
+        )
+        return found
+
+
+def block_matrices(model: nn.Module) -> dict[str, Tensor]:
+    """The trainable weights of linear layers inside Transformer blocks: what Muon is for."""
+    found: dict[str, Tensor] = {}
+    for prefix, block in model.named_modules():
+        if isinstance(block, Block):
+            for name, layer in block.named_modules(prefix=prefix):
+                if isinstance(layer, nn.Linear) and layer.weight.requires_grad:
+                    found[f"{name}.weight"] = layer.weight
+    return found
+
+
+class Muon(torch.optim.Optimizer):
+    """``w -= lr * sqrt(max(1, rows / columns)) * orthogonal(nesterov(gradient))``, after ``w -= lr * decay * w``.
+
+    Matrices of one shape go through Newton-Schulz together. With `parts`, each matrix is a stack of that many equal
+    matrices (queries, keys and values joined into one, for example), and each is orthogonalised by itself.
+
+    Args:
+        params: Matrices.
+        lr: Learning rate.
+        momentum: Of Nesterov's form.
+        weight_decay: Share of a matrix that goes with each unit of learning rate.
+        parts: Equal matrices stacked along the rows of each.
+
+    Raises:
+        ValueError: a parameter that is no matrix, or whose rows `parts` does not divide.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        *,
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        parts: int = 1,
+    ) -> None:
+        super().__init__(
+            params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "parts": parts}
+        )
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.ndim != 2:
+                    raise ValueError(
+                        f"Muon updates matrices (got a parameter of shape {tuple(p.shape)}); use AdamW for it."
+                    )
+                if p.shape[0] % group["parts"]:
+                    raise ValueError(
+                        f"Muon: {group['parts']} parts do not divide the {p.shape[0]} rows of a parameter."
+                    )
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """One update of every matrix that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            alike: dict[tuple[Any, ...], list[Tensor]] = defaultdict(list)
+            for p in group["params"]:
+                if p.grad is not None:
+                    alike[(p.shape, p.dtype, p.device)].append(p)
+            for matrices in alike.values():
+                self._update(matrices, group)
+        return loss
+
+    def _update(self, matrices: list[Tensor], group: dict[str, Any]) -> None:
+        gradients = [m.grad for m in matrices if m.grad is not None]
+        for m in matrices:
+            if "momentum" not in self.state[m]:
+                self.state[m]["momentum"] = torch.zeros_like(m)
+        buffers = [self.state[m]["momentum"] for m in matrices]
+        torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
+        ahead = torch._foreach_lerp(gradients, buffers, group["momentum"])
+        rows, columns = matrices[0].shape
+        rows //= group["parts"]
+        stacked = torch.stack(list(ahead)).view(-1, rows, columns)
+        directions = orthogonalise(stacked).to(matrices[0].dtype).view(len(matrices), *matrices[0].shape)
+        torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
+        scale = max(1.0, rows / columns) ** 0.5
+        torch._foreach_add_(matrices, list(directions.unbind(0)), alpha=-group["lr"] * scale)
+
+
+def orthogonalise(matrices: Float[Tensor, "n r c"]) -> Float[Tensor, "n r c"]:
+    """About the nearest matrix with orthonormal rows (or columns), of each; zero stays zero.
+
+    In fp32 on a CPU, in bf16 on a GPU.
+    """
+    x = matrices.float() if matrices.device.type == "cpu" else matrices.bfloat16()
+    is_tall = x.shape[1] > x.shape[2]
+    x = x.mT if is_tall else x
+    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + _TINY)
+    a, b, c = _COEFFICIENTS
+    for _ in range(_STEPS):
+        gram = x @ x.mT
+        inner = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, inner, x, beta=a)
+    return x.mT if is_tall else x

@@ -1,0 +1,94 @@
+"""How the learning rate goes over a run: warm-up, then cosine, or constant and a straight line down."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from sightweave.core.config import config
+
+Form = Literal["cosine", "wsd", "constant"]
+
+
+@config
+class ScheduleConfig:
+    """How the learning rate goes over a run."""
+
+    form: Form = "wsd"
+    """cosine; wsd (warm-up, stable, decay: constant, then a straight line to `floor`); or constant."""
+    warmup_steps: int = 50
+    """Steps in which the rate rises from near 0."""
+    cooldown: float = 0.35
+    """Share of all steps, at the end, in which ``wsd`` falls."""
+    floor: float = 0.0
+    """Share of the peak rate at which the fall ends."""
+
+    def build(self, *, steps: int) -> Schedule:
+        """The schedule of a run of so many steps."""
+        return Schedule(
+            steps=steps,
+            form=self.form,
+            warmup_steps=self.warmup_steps,
+            cooldown=self.cooldown,
+            floor=self.floor,
+        )
+
+
+class Schedule:
+    r"""The share of the peak learning rate at each step.
+
+    ::
+
+        cosine   /^^-._            wsd   /^^^^^^\           constant   /^^^^^^^^
+                /      `-.              /        \                   /
+
+    wsd: MiniCPM (Hu et al. 2024, arXiv:2404.06395), section 4.2, with a straight decay.
+
+    Args:
+        steps: Steps of the run.
+        form: ``cosine``, ``wsd`` or ``constant``.
+        warmup_steps: Steps in which the rate rises in a straight line.
+        cooldown: Share of the steps in which ``wsd`` falls.
+        floor: Share of the peak at which the fall ends, one step after the last.
+
+    Raises:
+        ValueError: unknown `form`, no steps, a negative warm-up, or shares outside 0 to 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        steps: int,
+        form: Form = "wsd",
+        warmup_steps: int = 0,
+        cooldown: float = 0.35,
+        floor: float = 0.0,
+    ) -> None:
+        if form not in ("cosine", "wsd", "constant"):
+            raise ValueError(f"schedule form is cosine, wsd or constant (got {form!r}).")
+        if steps < 1:
+            raise ValueError(f"a schedule needs 1 step or more (got {steps}).")
+        if warmup_steps < 0:
+            raise ValueError(f"warmup_steps must be 0 or more (got {warmup_steps}).")
+        for name, share in (("cooldown", cooldown), ("floor", floor)):
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} is a share from 0 to 1 (got {share}).")
+        self.steps, self.form, self.floor = steps, form, floor
+        # A run shorter than its warm-up still reaches the peak.
+        self.warmup_steps = min(warmup_steps, steps // 2)
+        fall_steps = {"cosine": steps - self.warmup_steps, "wsd": round(steps * cooldown), "constant": 0}[
+            form
+        ]
+        self.fall_from = max(self.warmup_steps, steps - fall_steps)
+
+    def factor(self, step: int) -> float:
+        """The share of the peak rate at `step`, counted from 0."""
+        if step < self.warmup_steps:
+            return (step + 1) / (self.warmup_steps + 1)
+        if step < self.fall_from or self.form == "constant":
+            return 1.0
+        if step >= self.steps:
+            return self.floor
+        done = (step - self.fall_from) / (self.steps - self.fall_from)
+        left = (1 + math.cos(math.pi * done)) / 2 if self.form == "cosine" else 1 - done
+        return self.floor + (1 - self.floor) * left

@@ -1,0 +1,88 @@
+"""Devices and precisions: what is asked for, what is there, and what is fast."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+
+from sightweave.core.device import choose_device, choose_precision, num_cores, processor_name, set_threads
+from sightweave.core.errors import BackendError
+
+CPU = torch.device("cpu")
+
+
+def test_auto_takes_what_is_there() -> None:
+    kind = choose_device("auto").type
+    assert kind == (
+        "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    )
+    assert choose_device("cpu") == CPU
+
+
+def test_an_unknown_device_is_named_with_the_known_ones() -> None:
+    with pytest.raises(BackendError, match=r"device 'cdua' is unknown. Did you mean 'cuda'\?"):
+        choose_device("cdua")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_a_missing_device_says_what_there_is() -> None:
+    with pytest.raises(
+        BackendError, match=r"device 'cuda': torch finds none on this machine; it finds: .*cpu"
+    ):
+        choose_device("cuda")
+
+
+def test_an_index_must_be_a_number() -> None:
+    with pytest.raises(BackendError, match="counted from 0"):
+        choose_device("cpu:x")
+
+
+def test_auto_takes_the_faster_precision_in_little_time() -> None:
+    start = time.perf_counter()
+    chosen = choose_precision("auto", CPU)
+    assert time.perf_counter() - start < 2  # 50 ms on a machine that does nothing else
+
+    def seconds(dtype: torch.dtype) -> float:
+        matrix = torch.ones(256, 256, dtype=dtype)
+        matrix @ matrix
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            matrix @ matrix
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    gain = seconds(torch.float32) / seconds(torch.bfloat16)
+    if gain < 0.8 or gain > 2:  # between, either is right
+        assert chosen.name == ("bf16" if gain > 1 else "fp32")
+    assert "x the speed of an fp32 one" in chosen.reason
+
+
+def test_autocast_multiplies_in_the_chosen_format() -> None:
+    matrix = torch.ones(4, 4)
+    with choose_precision("bf16", CPU).autocast():
+        assert (matrix @ matrix).dtype == torch.bfloat16
+    with choose_precision("fp32", CPU).autocast():
+        assert (matrix @ matrix).dtype == torch.float32
+
+
+def test_an_unknown_precision() -> None:
+    with pytest.raises(BackendError, match=r"precision 'bf61' is unknown. Did you mean 'bf16'\?"):
+        choose_precision("bf61", CPU)  # type: ignore[arg-type]
+
+
+def test_threads() -> None:
+    before = torch.get_num_threads()
+    try:
+        assert set_threads(2) == torch.get_num_threads() == 2
+        assert set_threads() == num_cores() >= 1
+    finally:
+        torch.set_num_threads(before)
+    with pytest.raises(BackendError, match=r"threads must be 1 or more \(got 0\)"):
+        set_threads(0)
+
+
+def test_the_processor_has_a_name() -> None:
+    assert processor_name().strip()

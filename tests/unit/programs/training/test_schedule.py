@@ -1,0 +1,72 @@
+"""Schedules: where they start, stay and end."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from sightweave.core.config import build
+from sightweave.core.errors import RecipeError
+from sightweave.programs.training.schedule import Schedule, ScheduleConfig
+
+
+def factors(**arguments: object) -> list[float]:
+    schedule = Schedule(**arguments)  # type: ignore[arg-type]
+    return [schedule.factor(step) for step in range(schedule.steps)]
+
+
+def test_wsd_rises_stays_and_falls_in_straight_lines() -> None:
+    values = factors(steps=100, form="wsd", warmup_steps=9, cooldown=0.4)
+    assert values[:9] == pytest.approx([(step + 1) / 10 for step in range(9)])
+    assert values[9:61] == [1.0] * 52
+    assert values[60:] == pytest.approx([1 - step / 40 for step in range(40)])
+    assert values[-1] == pytest.approx(1 / 40)
+
+
+def test_cosine_is_half_way_in_the_middle() -> None:
+    values = factors(steps=110, form="cosine", warmup_steps=10, floor=0.1)
+    assert values[10] == 1.0
+    assert values[60] == pytest.approx(0.55)
+    assert all(a > b for a, b in itertools.pairwise(values[10:]))
+    assert Schedule(steps=110, form="cosine", floor=0.1).factor(110) == pytest.approx(0.1)
+
+
+def test_constant_stays() -> None:
+    assert factors(steps=20, form="constant", warmup_steps=4, cooldown=1.0)[4:] == [1.0] * 16
+
+
+@pytest.mark.parametrize("form", ["wsd", "cosine", "constant"])
+@pytest.mark.parametrize("steps", [1, 2, 3, 10])
+def test_a_run_shorter_than_its_warm_up_still_reaches_the_peak(form: str, steps: int) -> None:
+    values = factors(steps=steps, form=form, warmup_steps=50)
+    assert max(values) == 1.0
+    assert min(values) > 0
+
+
+def test_warm_up_and_fall_that_overlap_never_pass_the_peak() -> None:
+    values = factors(steps=10, form="wsd", warmup_steps=5, cooldown=1.0)
+    assert values == sorted(values[:6]) + sorted(values[6:], reverse=True)
+    assert max(values) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"steps": 0}, r"1 step or more \(got 0\)"),
+        ({"steps": 5, "form": "linear"}, "cosine, wsd or constant \\(got 'linear'\\)"),
+        ({"steps": 5, "warmup_steps": -1}, r"warmup_steps must be 0 or more \(got -1\)"),
+        ({"steps": 5, "cooldown": 1.5}, r"cooldown is a share from 0 to 1 \(got 1.5\)"),
+        ({"steps": 5, "floor": -0.1}, r"floor is a share from 0 to 1 \(got -0.1\)"),
+    ],
+)
+def test_wrong_arguments(arguments: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Schedule(**arguments)  # type: ignore[arg-type]
+
+
+def test_the_config_builds_it() -> None:
+    made = build(ScheduleConfig, {"form": "cosine", "warmup_steps": 2}).build(steps=10)
+    assert [made.form, made.steps, made.warmup_steps] == ["cosine", 10, 2]
+    with pytest.raises(RecipeError, match="warmup: unknown key"):
+        build(ScheduleConfig, {"warmup": 2})
