@@ -1,0 +1,250 @@
+"""From a scene to pixels, masks and boxes, in integers only: the same bytes on every machine.
+
+Each name is drawn once as a large texture whose texels are already averaged over one pixel's area; placing a thing
+is then one look-up per pixel. Sides from about 10 pixels up come out smooth.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from numpy.typing import NDArray
+
+from sightweave.core.errors import DataError, RecipeError, did_you_mean
+from sightweave.data.scenes.emoji import CHARACTERS, emoji_bitmap
+from sightweave.data.scenes.pictograms import COLORS, PICTOGRAMS, RIM_COLOR, SHAPES, striped
+from sightweave.data.scenes.raster import (
+    EIGHTHS,
+    PAD,
+    SAMPLES,
+    SINE_BITS,
+    TEXELS,
+    UNITS,
+    cosine,
+    rasterise,
+    sine,
+    texture,
+    texture_of_bitmap,
+)
+from sightweave.data.scenes.scene import SIDE, UNIT, Background, Scene, Thing
+
+Box = tuple[float, float, float, float]
+Window = tuple[slice, slice]
+
+STYLES = ("drawn", "emoji")
+FILLS = ("solid", "striped")
+# 160 textures of 81 KiB are 13 MiB, enough for every name in two sizes.
+CACHED_TEXTURES = 160
+# Texel k holds the samples around 4 k - 29 eighths of a unit, so a position is nearest to (position + 31) >> 2.
+TEXEL_OFFSET = UNITS * EIGHTHS // 2 + 31
+
+
+def draw(scene: Scene, pictures: str = "drawn") -> UInt8[np.ndarray, "96 96 3"]:
+    """The picture of a scene, ``96 x 96 x 3``.
+
+    Args:
+        scene: What to draw; later things cover earlier ones.
+        pictures: ``drawn`` (our pictograms) or ``emoji`` (the system's colour-emoji font, where it has the thing).
+
+    Raises:
+        DataError: A name, fill or background is unknown, or a number is out of range.
+        RecipeError: `pictures` is neither.
+        BackendError: ``emoji`` without a colour-emoji font.
+    """
+    canvas = _background(scene.background)
+    for thing in scene.things:
+        _place(thing, canvas, pictures)
+    return _interleave(canvas)
+
+
+def draw_with_masks(
+    scene: Scene, pictures: str = "drawn"
+) -> tuple[UInt8[np.ndarray, "96 96 3"], Bool[np.ndarray, "T 96 96"]]:
+    """The picture and, for each thing, the pixels of which it covers half or more, ``T x 96 x 96``.
+
+    A pixel belongs to the last thing that covers it, so masks never overlap. Errors are those of `draw`.
+    """
+    canvas = _background(scene.background)
+    masks = np.zeros((len(scene.things), SIDE, SIDE), bool)
+    for index, thing in enumerate(scene.things):
+        window, coverage = _place(thing, canvas, pictures)
+        mine = coverage > 127
+        masks[(slice(index), *window)] &= ~mine
+        masks[(index, *window)] = mine
+    return _interleave(canvas), masks
+
+
+def _interleave(canvas: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    pixels = np.empty((SIDE, SIDE, 3), np.uint8)
+    for channel in range(3):
+        pixels[..., channel] = canvas[channel]
+    return pixels
+
+
+def boxes(scene: Scene, pictures: str = "drawn") -> list[Box]:
+    """Left, top, right and bottom of each thing's mask, as fractions of the picture.
+
+    Raises:
+        DataError: A thing has no pixel in the picture.
+    """
+    return mask_boxes(draw_with_masks(scene, pictures)[1])
+
+
+def mask_boxes(masks: Bool[np.ndarray, "T Hp Wp"]) -> list[Box]:
+    """The boxes of masks, ``T x Hp x Wp``, as fractions of the picture.
+
+    Raises:
+        DataError: A mask is empty.
+    """
+    height, width = masks.shape[1:]
+    found = []
+    for index, mask in enumerate(masks):
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        if not rows.size:
+            raise DataError(f"thing {index} has no pixel in the picture: it is outside or wholly covered.")
+        left, right = int(columns[0]) / width, int(columns[-1] + 1) / width
+        found.append((left, int(rows[0]) / height, right, int(rows[-1] + 1) / height))
+    return found
+
+
+def _place(thing: Thing, canvas: NDArray[np.uint8], pictures: str) -> tuple[Window, NDArray[np.int32]]:
+    """Draws one thing into `canvas`, ``3 x 96 x 96``; returns the window that it may touch, and its coverage there."""
+    window, texels = _look_up(thing, pictures)
+    coverage = texels[3]
+    if thing.is_shape:
+        color = _shape_colors(thing.rgb, texels)
+    else:
+        color = texels[:3]
+        if any(thing.rgb):
+            color += coverage * np.array(thing.rgb, np.int32)[:, None, None] // 255
+            np.maximum(color, 0, out=color)
+            np.minimum(color, coverage, out=color)
+    behind = canvas[(slice(None), *window)] * (255 - coverage)
+    behind += 127
+    behind //= 255
+    behind += color
+    canvas[(slice(None), *window)] = behind
+    return window, coverage
+
+
+def _shape_colors(rgb: tuple[int, int, int], texels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """A shape's texture holds two coverages: of its colour, and of the paler tint between the stripes."""
+    color = np.array(rgb, np.int32)[:, None, None]
+    tint = color + (255 - color) * 3 // 4
+    mixed: NDArray[np.int32] = (texels[0] * color + texels[1] * tint) // 255
+    return mixed
+
+
+def _look_up(thing: Thing, pictures: str) -> tuple[Window, NDArray[np.int32]]:
+    """The window of pixels that a thing may touch, and the texels there, ``4 x h x w``."""
+    _check(thing, pictures)
+    cos, sin = cosine(thing.angle), sine(thing.angle)
+    # A texture is 9/8 of the thing's side wide; turned, it reaches this far from its centre.
+    reach = (thing.side * 9 * (abs(cos) + abs(sin)) >> SINE_BITS + 4) + UNIT
+    rows, columns = _span(thing.y, reach), _span(thing.x, reach)
+    scale = UNITS * EIGHTHS
+    across = (cos * scale + thing.side // 2) // thing.side
+    along = (sin * scale + thing.side // 2) // thing.side
+    x = np.arange(columns.start, columns.stop, dtype=np.int32) * UNIT + (UNIT // 2 - thing.x)
+    y = np.arange(rows.start, rows.stop, dtype=np.int32) * UNIT + (UNIT // 2 - thing.y)
+    offset = TEXEL_OFFSET << SINE_BITS
+    u = (x * across + offset) + (y * along)[:, None]
+    v = (y * across + offset)[:, None] - x * along
+    u >>= SINE_BITS + 2
+    v >>= SINE_BITS + 2
+    for place in (u, v):
+        np.maximum(place, 0, out=place)
+        np.minimum(place, TEXELS - 1, out=place)
+    v *= TEXELS
+    v += u
+    flat = _texture(thing.name, thing.fill if thing.is_shape else pictures, _averaged_samples(thing.side))
+    texels = flat.take(v).view(np.uint8).reshape(*v.shape, 4)
+    return (rows, columns), texels.transpose(2, 0, 1).astype(np.int32, order="C")
+
+
+def _span(center: int, reach: int) -> slice:
+    return slice(min(max((center - reach) // UNIT, 0), SIDE), min(max((center + reach) // UNIT + 1, 0), SIDE))
+
+
+def _averaged_samples(side: int) -> int:
+    """How many samples wide a pixel is, in steps of four, so that few textures serve all sides."""
+    return 4 * min((4 * UNITS * UNIT // side) // 4, 8) + 1
+
+
+def _check(thing: Thing, pictures: str) -> None:
+    if pictures not in STYLES:
+        raise RecipeError(f"unknown pictures {pictures!r}. {did_you_mean(pictures, STYLES)}")
+    known = SHAPES if thing.is_shape else PICTOGRAMS
+    if thing.name not in known:
+        what = "shape" if thing.is_shape else "pictogram"
+        raise DataError(f"unknown {what} {thing.name!r}. {did_you_mean(thing.name, known)}")
+    if thing.is_shape and thing.fill not in FILLS:
+        raise DataError(f"unknown fill {thing.fill!r} of a {thing.name}. {did_you_mean(thing.fill, FILLS)}")
+    if thing.side < UNIT:
+        raise DataError(
+            f"the side of {thing.name!r} is {thing.side} sixteenths of a pixel; it needs {UNIT} or more."
+        )
+    low = 0 if thing.is_shape else -255
+    if not all(low <= channel <= 255 for channel in thing.rgb):
+        raise DataError(f"rgb of {thing.name!r} is {thing.rgb}; each number must be {low} to 255.")
+
+
+@lru_cache(maxsize=CACHED_TEXTURES)
+def _texture(name: str, style: str, window: int) -> NDArray[np.uint32]:
+    """All texels in one row, the four bytes of each as one number, which is quicker to look up."""
+    if style == "emoji" and name in CHARACTERS:
+        return _flat(texture_of_bitmap(emoji_bitmap(name, SAMPLES - 2 * PAD), window))
+    if style in FILLS:
+        samples = rasterise(SHAPES[name], {"main": (0, 0, 0)}, "main")
+        samples = striped(samples) if style == "striped" else samples
+        colors = np.array([(0, 0, 0), (255, 0, 0), (0, 255, 0)], np.uint8)
+    else:
+        samples = rasterise(PICTOGRAMS[name], COLORS, RIM_COLOR)
+        colors = np.array([(0, 0, 0), *COLORS.values()], np.uint8)
+    return _flat(texture(samples, colors, window))
+
+
+def _flat(texels: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    return np.ascontiguousarray(texels).view(np.uint32).reshape(-1)
+
+
+def _background(background: Background) -> NDArray[np.uint8]:
+    """``3 x 96 x 96``."""
+    sides = {"plain": 1, "gradient": 2, "noise": 5}
+    if background.kind not in sides:
+        raise DataError(f"unknown background {background.kind!r}. {did_you_mean(background.kind, sides)}")
+    side = sides[background.kind]
+    if len(background.colors) != side * side:
+        raise DataError(
+            f"a {background.kind} background needs {side * side} colours (got {len(background.colors)})."
+        )
+    if not all(0 <= channel <= 255 for color in background.colors for channel in color):
+        raise DataError(f"background colours must be 0 to 255 (got {background.colors}).")
+    colors = np.array(background.colors, np.uint16).reshape(side, side, 3).transpose(2, 0, 1)
+    if side == 1:
+        return np.broadcast_to(colors, (3, SIDE, SIDE)).astype(np.uint8)
+    weight = _weights(SIDE // (side - 1), side > 2)
+    columns = _between(colors[:, :, :-1, None], colors[:, :, 1:, None], weight).reshape(3, side, SIDE)
+    rows = _between(columns[:, :-1, None], columns[:, 1:, None], weight[:, None])
+    return rows.reshape(3, SIDE, SIDE).astype(np.uint8)
+
+
+def _between(
+    start: NDArray[np.uint16], end: NDArray[np.uint16], weight: NDArray[np.uint16]
+) -> NDArray[np.uint16]:
+    """From `start` to `end`, rounded; at most 255 * 256 + 128 on the way, which 16 bits hold."""
+    mixed = start * (256 - weight)
+    mixed += end * weight
+    mixed += np.uint16(128)
+    mixed >>= np.uint16(8)
+    return mixed
+
+
+@lru_cache(maxsize=4)
+def _weights(steps: int, smooth: bool) -> NDArray[np.uint16]:
+    """How much of the cell's end is mixed in at each pixel's middle, of 256: a ramp, or ``3 t^2 - 2 t^3``."""
+    t, whole = 2 * np.arange(steps, dtype=np.int64) + 1, 2 * steps
+    weight = (3 * whole - 2 * t) * t * t * 256 // whole**3 if smooth else t * 256 // whole
+    return weight.astype(np.uint16)

@@ -1,0 +1,319 @@
+"""From lines of drawing text to a small colour texture, in integers only, so that every machine agrees on each bit.
+
+A drawing is a few lines of text on a square of 64 x 64 units, painted one over another (y points down)::
+
+    rim 2                              a dark rim this wide around everything (2 when not said)
+    oval red 32,36 20,18 15            centre, radii and, if wanted, degrees clockwise
+    rect blue 8,20 56,50               left,top and right,bottom
+    poly white 4,4 60,4 32,50          a closed polygon
+    blob brown 10,10 50,8 52,50 8,48   a closed smooth curve that these points pull
+    line ink 3 10,10 50,8              a stroke of this width
+    bend ink 3 10,10 30,2 50,8         a smooth stroke
+    arc ink 3 32,32 20,20 0,180        centre, radii, from and to in degrees, clockwise from the right
+
+``both`` before a line draws it and its mirror image; ``bare`` keeps the rim away from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+
+from sightweave.core.errors import DataError, did_you_mean
+
+UNITS = 64
+"""Side of a drawing's square."""
+PAD = 16
+"""Samples of empty margin on each side."""
+SAMPLES = 4 * UNITS + 2 * PAD
+"""Samples along one side of a raster: four to a unit, and the margins."""
+TEXELS = SAMPLES // 2
+"""Side of a texture."""
+# Positions are counted in eighths of a unit: sample i lies at 2 * (i - PAD) + 1, never on a whole unit.
+EIGHTHS = 8
+POSITIONS = 2 * (np.arange(SAMPLES, dtype=np.int64) - PAD) + 1
+CURVE_STEPS = 8
+
+SINE = (
+    *(0, 286, 572, 857, 1143, 1428, 1713, 1997, 2280, 2563, 2845, 3126, 3406, 3686, 3964, 4240, 4516, 4790),
+    *(5063, 5334, 5604, 5872, 6138, 6402, 6664, 6924, 7182, 7438, 7692, 7943, 8192, 8438, 8682, 8923, 9162),
+    *(9397, 9630, 9860, 10087, 10311, 10531, 10749, 10963, 11174, 11381, 11585, 11786, 11982, 12176, 12365),
+    *(
+        12551,
+        12733,
+        12911,
+        13085,
+        13255,
+        13421,
+        13583,
+        13741,
+        13894,
+        14044,
+        14189,
+        14330,
+        14466,
+        14598,
+        14726,
+    ),
+    *(
+        14849,
+        14968,
+        15082,
+        15191,
+        15296,
+        15396,
+        15491,
+        15582,
+        15668,
+        15749,
+        15826,
+        15897,
+        15964,
+        16026,
+        16083,
+    ),
+    *(16135, 16182, 16225, 16262, 16294, 16322, 16344, 16362, 16374, 16382, 16384),
+)
+"""16,384 times the sine of 0 to 90 degrees; a table, because math libraries differ in the last bit."""
+SINE_BITS = 14
+
+Points = list[tuple[int, int]]
+
+
+def sine(degrees: int) -> int:
+    """16,384 times the sine of whole degrees."""
+    degrees %= 360
+    if degrees >= 180:
+        return -sine(degrees - 180)
+    return SINE[degrees] if degrees <= 90 else SINE[180 - degrees]
+
+
+def cosine(degrees: int) -> int:
+    """16,384 times the cosine of whole degrees."""
+    return sine(degrees + 90)
+
+
+@dataclass(frozen=True, slots=True)
+class Stroke:
+    """One primitive, as a path in eighths of a unit."""
+
+    color: str
+    points: Points
+    closed: bool
+    """Closed paths are filled, even-odd; open ones are drawn `width` wide with round ends."""
+    width: int = 0
+    bare: bool = False
+
+
+def parse(drawing: str) -> tuple[int, list[Stroke]]:
+    """The rim's width in eighths of a unit, and the primitives from bottom to top.
+
+    Raises:
+        DataError: A line does not start with a known primitive.
+    """
+    rim, strokes = 2 * EIGHTHS, list[Stroke]()
+    for line in drawing.splitlines():
+        words = line.split()
+        if words and words[0] == "rim":
+            rim = int(words[1]) * EIGHTHS
+        elif words:
+            strokes.extend(_strokes(words))
+    return rim, strokes
+
+
+def _strokes(words: list[str]) -> Iterator[Stroke]:
+    flags = {"both": False, "bare": False}
+    while words[0] in flags:
+        flags[words[0]] = True
+        words = words[1:]
+    kind, color = words[:2]
+    pairs = [tuple(int(number) for number in word.split(",")) for word in words[2:] if "," in word]
+    numbers = [int(word) for word in words[2:] if "," not in word]
+    points = [(EIGHTHS * x, EIGHTHS * y) for x, y in pairs]
+    width = EIGHTHS * numbers[0] if numbers else 0
+    if kind == "oval":
+        points, closed = _ellipse(points, range(0, 360, 6), numbers[0] if numbers else 0), True
+    elif kind == "rect":
+        (left, top), (right, bottom) = points
+        points, closed = [(left, top), (right, top), (right, bottom), (left, bottom)], True
+    elif kind == "arc":
+        start, stop = pairs[2]
+        points, closed = _ellipse(points, [*range(start, stop, 6), stop], 0), False
+    elif kind in ("poly", "blob"):
+        points, closed = points if kind == "poly" else _closed_curve(points), True
+    elif kind in ("line", "bend"):
+        points, closed = points if kind == "line" else _open_curve(points), False
+    else:
+        known = ("oval", "rect", "arc", "poly", "blob", "line", "bend")
+        raise DataError(f"unknown primitive {kind!r} in a drawing. {did_you_mean(kind, known)}")
+    stroke = Stroke(
+        color=color, points=points, closed=closed, width=0 if closed else width, bare=flags["bare"]
+    )
+    yield stroke
+    if flags["both"]:
+        yield replace(stroke, points=[(UNITS * EIGHTHS - x, y) for x, y in points])
+
+
+def _ellipse(points: Points, degrees: range | list[int], turn: int) -> Points:
+    (x, y), (radius_x, radius_y) = points[:2]
+    half = 1 << SINE_BITS - 1
+    rim = [
+        (radius_x * cosine(d) + half >> SINE_BITS, radius_y * sine(d) + half >> SINE_BITS) for d in degrees
+    ]
+    c, s = cosine(turn), sine(turn)
+    return [
+        (x + (u * c - v * s + half >> SINE_BITS), y + (u * s + v * c + half >> SINE_BITS)) for u, v in rim
+    ]
+
+
+def _bezier(start: tuple[int, int], pull: tuple[int, int], end: tuple[int, int]) -> Points:
+    """Points of a quadratic curve, its end left out."""
+    n, half = CURVE_STEPS, CURVE_STEPS**2 // 2
+    weights = [((n - t) ** 2, 2 * t * (n - t), t * t) for t in range(n)]
+    (ax, ay), (bx, by), (cx, cy) = start, pull, end
+    return [
+        ((i * ax + j * bx + k * cx + half) // n**2, (i * ay + j * by + k * cy + half) // n**2)
+        for i, j, k in weights
+    ]
+
+
+def _middle(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+    return (a[0] + b[0]) // 2, (a[1] + b[1]) // 2
+
+
+def _closed_curve(points: Points) -> Points:
+    around = [points[-1], *points, points[0]]
+    curve: Points = []
+    for before, point, after in zip(around, around[1:], around[2:], strict=False):
+        curve += _bezier(_middle(before, point), point, _middle(point, after))
+    return curve
+
+
+def _open_curve(points: Points) -> Points:
+    curve, start = list[tuple[int, int]](), points[0]
+    for index in range(1, len(points) - 1):
+        last = index == len(points) - 2
+        end = points[-1] if last else _middle(points[index], points[index + 1])
+        curve += _bezier(start, points[index], end)
+        start = end
+    return [*curve, points[-1]]
+
+
+def rasterise(
+    drawing: str, palette: Mapping[str, tuple[int, int, int]], rim_color: str
+) -> UInt8[np.ndarray, "288 288"]:
+    """The colour of each sample as a place in `palette` plus one (0: nothing).
+
+    Raises:
+        DataError: A line of the drawing has an unknown primitive or colour.
+    """
+    places = {color: place for place, color in enumerate(palette, start=1)}
+    rim, strokes = parse(drawing)
+    samples = np.zeros((SAMPLES, SAMPLES), np.uint8)
+    if rim:
+        for stroke in strokes:
+            if not stroke.bare:
+                _paint(samples, stroke, rim, places[rim_color])
+    for stroke in strokes:
+        if stroke.color not in places:
+            raise DataError(
+                f"unknown colour {stroke.color!r} in a drawing. {did_you_mean(stroke.color, places)}"
+            )
+        _paint(samples, stroke, 0, places[stroke.color])
+    return samples
+
+
+def _paint(samples: NDArray[np.uint8], stroke: Stroke, grow: int, value: int) -> None:
+    if stroke.closed:
+        rows, columns, inside = _inside(stroke.points)
+        samples[rows, columns][inside] = value
+    radius = stroke.width // 2 + grow
+    if radius:
+        ends = stroke.points[1:] + stroke.points[:1] if stroke.closed else stroke.points[1:]
+        for a, b in zip(stroke.points, ends, strict=False):
+            _paint_capsule(samples, a, b, radius, value)
+
+
+def _first_sample(position: int) -> int:
+    """The first sample at or after a position in eighths, within the raster."""
+    return min(max(position // 2 + PAD, 0), SAMPLES)
+
+
+def _inside(points: Points) -> tuple[slice, slice, NDArray[np.bool_]]:
+    """Even-odd: each edge flips all samples to its left, in the rows that it crosses."""
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    top, left = _first_sample(min(ys)), _first_sample(min(xs))
+    rows, columns = slice(top, _first_sample(max(ys))), slice(left, _first_sample(max(xs)))
+    inside = np.zeros((rows.stop - top, columns.stop - left), bool)
+    for (ax, ay), (bx, by) in zip(points, points[1:] + points[:1], strict=True):
+        if ay > by:
+            (ax, ay), (bx, by) = (bx, by), (ax, ay)
+        crossed = slice(_first_sample(ay), _first_sample(by))
+        flipped = (POSITIONS[columns] - ax) * (by - ay) < (POSITIONS[crossed, None] - ay) * (bx - ax)
+        inside[crossed.start - top : crossed.stop - top] ^= flipped
+    return rows, columns, inside
+
+
+def _paint_capsule(
+    samples: NDArray[np.uint8], a: tuple[int, int], b: tuple[int, int], radius: int, value: int
+) -> None:
+    """All samples at most `radius` from the segment from `a` to `b`."""
+    rows = slice(_first_sample(min(a[1], b[1]) - radius - 2), _first_sample(max(a[1], b[1]) + radius + 2))
+    columns = slice(_first_sample(min(a[0], b[0]) - radius - 2), _first_sample(max(a[0], b[0]) + radius + 2))
+    x, y = POSITIONS[columns] - a[0], POSITIONS[rows, None] - a[1]
+    dx, dy = b[0] - a[0], b[1] - a[1]
+    along, length = x * dx + y * dy, dx * dx + dy * dy
+    near_line = (x * dy - y * dx) ** 2 <= radius * radius * length
+    near_a, near_b = x * x + y * y, (x - dx) ** 2 + (y - dy) ** 2
+    near_ends = np.minimum(near_a, near_b) <= radius * radius
+    samples[rows, columns][near_line & (along > 0) & (along < length) | near_ends] = value
+
+
+def texture(
+    samples: UInt8[np.ndarray, "288 288"], colors: UInt8[np.ndarray, "K 3"], window: int
+) -> UInt8[np.ndarray, "144 144 4"]:
+    """Colours averaged over ``window x window`` samples around every other sample.
+
+    One look-up in it stands for a whole pixel's supersampling, since a pixel is about `window` samples wide.
+
+    Args:
+        samples: As `rasterise` gives them.
+        colors: RGB of each value of `samples`; value 0 is empty.
+        window: Odd.
+
+    Returns:
+        Red, green and blue, each already multiplied by the coverage, then the coverage.
+    """
+    values = np.zeros((len(colors), 4), np.uint8)
+    values[1:, :3], values[1:, 3] = colors[1:], 255
+    return _averages(values[samples], window)
+
+
+def texture_of_bitmap(bitmap: UInt8[np.ndarray, "256 256 4"], window: int) -> UInt8[np.ndarray, "144 144 4"]:
+    """The same from a picture with red, green, blue and coverage, one of its pixels for each sample."""
+    values = np.zeros((SAMPLES, SAMPLES, 4), np.uint8)
+    inner = values[PAD:-PAD, PAD:-PAD]
+    inner[..., 3] = bitmap[..., 3]
+    inner[..., :3] = bitmap[..., :3] * bitmap[..., 3:].astype(np.uint16) // 255
+    return _averages(values, window)
+
+
+def _averages(values: NDArray[np.uint8], window: int) -> NDArray[np.uint8]:
+    sums = np.zeros((SAMPLES + window, SAMPLES + window, 4), np.int32)
+    margin = window // 2
+    sums[margin + 1 : margin + 1 + SAMPLES, margin + 1 : margin + 1 + SAMPLES] = values
+    np.cumsum(sums, axis=0, out=sums)
+    np.cumsum(sums, axis=1, out=sums)
+    totals = (
+        sums[window:, window:] - sums[:-window, window:] - sums[window:, :-window] + sums[:-window, :-window]
+    )
+    # Texel k holds sample 2 k + 1, which lies at 4 k - 29 eighths of a unit.
+    averages = (totals[1::2, 1::2] // window**2).astype(np.uint8)
+    # Positions beyond the texture are looked up on its border, which therefore must be empty.
+    averages[[0, -1]] = 0
+    averages[:, [0, -1]] = 0
+    return averages
