@@ -109,6 +109,8 @@ class Batch(_OnDevice):
     class_scores: Tensor | None = None
     """float R A: the score of each answer of the list."""
     regions: Regions | None = None
+    embeddings: MediaEmbeddings | None = None
+    """Media that were encoded before; then ``media`` is empty."""
 
 
 @dataclass

@@ -56,7 +56,7 @@ class VLM(nn.Module):
     def forward(self, batch: Batch, cache: Cache | None = None, at: Int[Tensor, " R"] | None = None) -> Output:
         """Logits at the flat positions `at`, by default those that predict a label (or that are classified)."""
         language_model, fusion = self.language_model, self.fusion
-        media = self.encoders["image"](batch.media["image"]) if "image" in batch.media else None
+        media = self.encoders["image"](batch.media["image"]) if "image" in batch.media else batch.embeddings
         words = self._words(batch, media)
         if batch.target is None:
             return Output(logits=None, at=None, media=media, region_logits=words)

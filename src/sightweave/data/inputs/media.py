@@ -31,18 +31,18 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
 _OTHERS = (
     (rb"BM", "BMP"),
-    (rb"II\*\0|MM\0\*|II\+\0|MM\0\+", "TIFF"),
-    (rb"\0\0[\1\2]\0", "ICO"),
+    (rb"II[*+]\x00|MM\x00[*+]", "TIFF"),
+    (rb"\x00\x00[\x01\x02]\x00", "ICO"),
     (rb"8BPS", "PSD"),
     (rb"%!PS|\xc5\xd0\xd3\xc6", "EPS"),
     (rb"%PDF", "PDF"),
     (rb"SIMPLE  =", "FITS"),
     (rb"....ftyp(heic|heix|mif1|msf1|hevc)", "HEIC"),
     (rb"....ftypavi", "AVIF"),
-    (rb"\0\0\0\x0cjP|\xff\x4f\xff\x51", "JPEG 2000"),
-    (rb"\0\0\0\x0cJXL|\xff\x0a", "JPEG XL"),
+    (rb"\x00\x00\x00\x0cjP|\xff\x4f\xff\x51", "JPEG 2000"),
+    (rb"\x00\x00\x00\x0cJXL|\xff\x0a", "JPEG XL"),
     (rb"\x1f\x8b", "gzip"),
-    (rb"PK\3\4", "ZIP"),
+    (rb"PK\x03\x04", "ZIP"),
     (rb"(?i)(\xef\xbb\xbf)?\s*<(\?xml|svg)", "SVG or XML"),
     (rb"(?i)(\xef\xbb\xbf)?\s*<", "HTML"),
     (rb"(\xef\xbb\xbf)?\s*[{\[]", "JSON"),
@@ -156,7 +156,7 @@ def _where(medium: Medium) -> str:
 
 
 @contextmanager
-def _regular_file(path: Path, where: str, limits: Limits) -> Iterator[BinaryIO]:
+def _regular_file(path: Path, where: str, limits: Limits) -> Iterator[io.BufferedReader]:
     try:
         # Without O_NONBLOCK, opening a named pipe waits for a writer for ever.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -167,11 +167,12 @@ def _regular_file(path: Path, where: str, limits: Limits) -> Iterator[BinaryIO]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a possible file name"
         raise MediaError("image_unreadable", f"{where}: cannot be opened ({reason}).") from None
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        what = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
+        raise MediaError("image_not_a_file", f"{where}: {what}; only regular files are read.")
     with os.fdopen(handle, "rb") as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            what = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
-            raise MediaError("image_not_a_file", f"{where}: {what}; only regular files are read.")
         _check_bytes(status.st_size, where, limits)
         try:
             yield file

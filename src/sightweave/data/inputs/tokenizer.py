@@ -116,12 +116,16 @@ class Tokenizer:
             raise DataError(f"token id {token_id} is outside the vocabulary of {self.vocab_size}.")
         return self._bytes[token_id]
 
-    def save(self, folder: Path | str) -> None:
-        """Writes ``tokenizer.json`` in the library's own form, in which the special tokens are named."""
+    def to_plain(self) -> dict[str, Any]:
+        """The library's own form, in which the special tokens are named: what ``tokenizer.json`` holds."""
         content: dict[str, Any] = json.loads(self._bpe.to_str())
         content["added_tokens"] = [_added(text, self.pad_id + index) for index, text in enumerate(SPECIAL)]
+        return content
+
+    def save(self, folder: Path | str) -> None:
+        """Writes ``tokenizer.json``."""
         path = Path(folder) / FILE_NAME
-        path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(self.to_plain(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path | str) -> Tokenizer:

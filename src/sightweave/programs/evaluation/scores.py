@@ -181,16 +181,20 @@ def uses_image(
     word = "yes" if gain.low > CLEAR_GAIN else "hardly" if gain.low > 0 else "no"
     sighted = controls["no_image"].value + gain.value  # on the samples that have a picture, as the gain is
     shuffled = controls.get("shuffled_image")
-    wrong = f", {shuffled.value:.1%} with another picture" if shuffled else ""
+    wrong = f", {_percent(shuffled.value)} with another picture" if shuffled else ""
     why = {
         "yes": "",
         "hardly": " The gain is there, but it may be under five points.",
         "no": " The interval includes 0: no use of the image is shown.",
     }[word]
     return word, (
-        f"{task} uses the image: {word} - {sighted:.1%} with it, {controls['no_image'].value:.1%} without it{wrong}; "
+        f"{task} uses the image: {word} - {_percent(sighted)} with it, {_percent(controls['no_image'].value)} without it{wrong}; "
         f"gain {100 * gain.value:+.1f} points (95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}).{why}"
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _row(answer: Answer) -> dict[str, Any]:

@@ -13,11 +13,11 @@ def as_table(evaluation: Evaluation, *, types: bool = True) -> Table:
     """One row per task (the mean over its types) and, if wanted, one per type. All rates in per cent."""
     table = Table(
         title=f"{escape(evaluation.split or 'evaluation')}: {evaluation.count} prompts on {evaluation.pictures} pictures",
-        caption="per cent, with 95 % intervals; a task's score is the unweighted mean over its types",
+        caption="per cent (gain in points), with 95 % intervals; a task's score is the unweighted mean over its types",
     )
-    table.add_column("task")
+    table.add_column("task", no_wrap=True)
     table.add_column("n", justify="right")
-    table.add_column("score", justify="right")
+    table.add_column("score", justify="right", no_wrap=True)
     table.add_column("chance", justify="right")
     table.add_column("majority", justify="right")
     names = list(
@@ -30,7 +30,7 @@ def as_table(evaluation: Evaluation, *, types: bool = True) -> Table:
     )
     for name in names:
         table.add_column(name.replace("_", " "), justify="right")
-    table.add_column("gain (points)", justify="right")
+    table.add_column("gain", justify="right", no_wrap=True)
     table.add_column("unparsed", justify="right")
     table.add_column("uses image")
     for task in evaluation.tasks:
@@ -47,16 +47,16 @@ def as_table(evaluation: Evaluation, *, types: bool = True) -> Table:
 def _cells(scores: TaskScores | TypeScores, names: list[str]) -> list[str]:
     return [
         str(scores.count),
-        _percent(scores.score),
+        _range(scores.score),
         "-" if scores.chance is None else f"{100 * scores.chance:.1f}",
         f"{100 * scores.majority:.1f}",
-        *(_percent(scores.controls.get(name)) for name in names),
-        _percent(scores.gain, sign="+"),
+        *(f"{100 * scores.controls[name].value:.1f}" if name in scores.controls else "-" for name in names),
+        _range(scores.gain, sign="+"),
         str(scores.unparsed),
     ]
 
 
-def _percent(value: Estimate | None, sign: str = "") -> str:
+def _range(value: Estimate | None, sign: str = "") -> str:
     if value is None:
         return "-"
-    return f"{100 * value.value:{sign}.1f} ({100 * value.low:{sign}.1f} to {100 * value.high:{sign}.1f})"
+    return f"{100 * value.value:{sign}.1f} ({100 * value.low:{sign}.1f}..{100 * value.high:{sign}.1f})"

@@ -1,0 +1,70 @@
+"""Beam search: several texts for each prompt are kept, the best one is returned.
+
+Length normalisation as in Google's Neural Machine Translation System (Wu et al. 2016, arXiv:1609.08144), in its simple
+form: the summed log-probability divided by ``length ** length_penalty``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sightweave.answers.decoding._base import Choice
+from sightweave.core.config import config
+
+
+@config
+class Config:
+    """How wide to search."""
+
+    beams: int = 4
+    """Texts kept for each prompt."""
+    length_penalty: float = 1.0
+    """Power of the length that divides the score; 0 prefers short texts, 1 compares means."""
+
+    def build(self, *, end_id: int, seed: int = 0) -> Beam:
+        """The method for one call of generation."""
+        return Beam(beams=self.beams, length_penalty=self.length_penalty, end_id=end_id)
+
+
+class Beam:
+    """Keeps the `beams` likeliest texts of each prompt; a finished one keeps its place and its score.
+
+    Args:
+        beams: Texts kept for each prompt; rows of one prompt stand together.
+        length_penalty: Power of the length that divides the final score.
+        end_id: Token that finishes a text.
+
+    Raises:
+        ValueError: `beams` is below 1.
+    """
+
+    def __init__(self, *, beams: int, length_penalty: float, end_id: int) -> None:
+        if beams < 1:
+            raise ValueError(f"beams must be 1 or more (got {beams}).")
+        self.width, self.length_penalty, self.end_id = beams, length_penalty, end_id
+        self._totals: Tensor | None = None
+
+    def choose(self, logits: Tensor, is_done: Tensor) -> Choice:
+        """The best continuations of each prompt's texts together."""
+        logprobs = logits.float().log_softmax(-1)
+        count, vocabulary = logprobs.shape
+        if self._totals is None:  # all beams are alike: only the first may continue, or all would stay alike
+            self._totals = logprobs.new_full((count // self.width, self.width), -torch.inf)
+            self._totals[:, 0] = 0.0
+        # A finished text goes on with the end token only, at no cost.
+        finished = torch.full_like(logprobs[:1], -torch.inf)
+        finished[:, self.end_id] = 0.0
+        steps = torch.where(is_done[:, None], finished, logprobs)
+        totals = self._totals.unsqueeze(-1) + steps.view(-1, self.width, vocabulary)
+        best, index = totals.flatten(1).topk(self.width, -1)  # P width
+        first_row = torch.arange(0, count, self.width, device=logits.device)[:, None]
+        rows = (first_row + index // vocabulary).flatten()
+        ids = (index % vocabulary).flatten()
+        self._totals = best
+        return Choice(ids, steps[rows, ids], rows)
+
+    def best(self, totals: Tensor, lengths: Tensor) -> Tensor:
+        """The text of each prompt with the best normalised score."""
+        scores = (totals / lengths.clamp(min=1) ** self.length_penalty).view(-1, self.width)
+        return scores.argmax(-1) + torch.arange(0, len(totals), self.width, device=totals.device)

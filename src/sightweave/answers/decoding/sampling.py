@@ -1,0 +1,80 @@
+"""Draws from the distribution, perhaps sharpened or cut.
+
+Top-k: Hierarchical Neural Story Generation (Fan et al. 2018, arXiv:1805.04833). Top-p: The Curious Case of Neural Text
+Degeneration (Holtzman et al. 2019, arXiv:1904.09751).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sightweave.answers.decoding._base import Choice
+from sightweave.core.config import config
+
+
+@config
+class Config:
+    """How freely to draw."""
+
+    temperature: float = 1.0
+    """Divides the logits; below 1 sharpens."""
+    top_k: int = 0
+    """Keep only the k likeliest tokens; 0 keeps all."""
+    top_p: float = 1.0
+    """Keep the likeliest tokens that together reach this probability; 1 keeps all."""
+
+    def build(self, *, end_id: int, seed: int = 0) -> Sampling:
+        """The method for one call of generation."""
+        return Sampling(temperature=self.temperature, top_k=self.top_k, top_p=self.top_p, seed=seed)
+
+
+class Sampling:
+    """Draws each token; the same seed draws the same tokens.
+
+    Args:
+        temperature: Divides the logits; over 0.
+        top_k: Tokens kept; 0 keeps all.
+        top_p: Probability kept, over 0 and at most 1.
+        seed: Of this call.
+
+    Raises:
+        ValueError: a value out of its range.
+    """
+
+    width = 1
+
+    def __init__(self, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, seed: int = 0) -> None:
+        if not temperature > 0:
+            raise ValueError(f"temperature must be over 0 (got {temperature}); use greedy decoding for 0.")
+        if top_k < 0:
+            raise ValueError(f"top_k must be 0 (all) or more (got {top_k}).")
+        if not 0 < top_p <= 1:
+            raise ValueError(f"top_p must be over 0 and at most 1 (got {top_p}).")
+        self.temperature, self.top_k, self.top_p = temperature, top_k, top_p
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def choose(self, logits: Tensor, is_done: Tensor) -> Choice:
+        """Draws for every row."""
+        logprobs = logits.float().log_softmax(-1)
+        kept = self.cut(logits.float() / self.temperature)
+        # Drawn on the CPU, so that one seed gives one text on every device.
+        ids = torch.multinomial(kept.softmax(-1).cpu(), 1, generator=self.generator).to(logits.device)
+        return Choice(ids[:, 0], logprobs.gather(1, ids)[:, 0])
+
+    def cut(self, logits: Tensor) -> Tensor:
+        """Logits with everything outside top-k and top-p at minus infinity; the likeliest token always stays."""
+        if self.top_k and self.top_k < logits.shape[-1]:
+            least = logits.topk(self.top_k, -1).values[:, -1:]
+            logits = logits.masked_fill(logits < least, -torch.inf)
+        if self.top_p < 1:
+            ordered, index = logits.sort(-1, descending=True)
+            probabilities = ordered.softmax(-1)
+            before = probabilities.cumsum(-1) - probabilities
+            cut = (before >= self.top_p).scatter(1, index, before >= self.top_p)
+            logits = logits.masked_fill(cut, -torch.inf)
+        return logits
+
+    def best(self, totals: Tensor, lengths: Tensor) -> Tensor:
+        """Every row."""
+        return torch.arange(len(totals), device=totals.device)

@@ -1,0 +1,254 @@
+"""Stretches of tokens -> Batch: bundles of samples on one picture, bundles into rows, rows into tensors.
+
+A bundle is a trunk (the pictures) with one branch for each of its samples; a row holds one or more bundles, each a segment::
+
+    row      [ trunk | branch 1 | branch 2 ][ trunk | branch 1 ] pad
+    segment    0       0          0           1       1
+    branch     0       1          2           0       1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sightweave.core.batch import Batch, Media, Regions, TokenSequence
+from sightweave.core.types import InputLayout, Medium, Region
+from sightweave.data.inputs.template import Encoded, Stretch
+
+IGNORE = -100
+
+
+@dataclass(slots=True)
+class Bundle:
+    """Samples that share their leading pictures."""
+
+    encoded: list[Encoded]
+
+    @property
+    def length(self) -> int:
+        """Tokens of the row that it fills, target included."""
+        return len(self.encoded[0].trunk) + sum(len(e.prompt) + len(e.target) for e in self.encoded)
+
+
+def bundle(samples: Iterable[Encoded], *, share: bool = True) -> list[Bundle]:
+    """Samples with the same leading pictures become one bundle, in order of first appearance."""
+    bundles: dict[tuple[str, ...], Bundle] = {}
+    for number, encoded in enumerate(samples):
+        key = tuple(medium.key for medium in encoded.trunk_media)
+        if not share or not key:
+            key = (*key, f"#{number}")
+        bundles.setdefault(key, Bundle([])).encoded.append(encoded)
+    return list(bundles.values())
+
+
+def pack(bundles: Sequence[Bundle], capacity: int) -> list[list[Bundle]]:
+    """Best fit, longest first: each bundle goes into the fullest row that still has room for it.
+
+    Args:
+        bundles: What to place; one longer than `capacity` gets a row of its own.
+        capacity: Tokens of a row.
+    """
+    rows: list[list[Bundle]] = []
+    room: list[int] = []
+    for one in sorted(bundles, key=lambda b: -b.length):
+        fitting = [(space, index) for index, space in enumerate(room) if space >= one.length]
+        if fitting:
+            space, index = min(fitting)
+            rows[index].append(one)
+            room[index] = space - one.length
+        else:
+            rows.append([one])
+            room.append(max(0, capacity - one.length))
+    return rows
+
+
+@dataclass(slots=True)
+class _Row:
+    """One row of a token sequence while it grows."""
+
+    ids: list[int] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    item: list[int] = field(default_factory=list)
+    ar: list[int] = field(default_factory=list)
+    segment: list[int] = field(default_factory=list)
+    branch: list[int] = field(default_factory=list)
+
+    def add(self, stretch: Stretch, *, position: int, items: Sequence[int], segment: int, branch: int) -> int:
+        """Appends a stretch; `items` are the batch's numbers of the sample's media. Returns the next position."""
+        count = len(stretch)
+        self.ids += stretch.ids
+        self.labels += [i if learn else IGNORE for i, learn in zip(stretch.ids, stretch.learn, strict=True)]
+        self.positions += range(position, position + count)
+        self.item += [-1 if number < 0 else items[number] for number in stretch.item]
+        self.ar += stretch.ar
+        self.segment += [segment] * count
+        self.branch += [branch] * count
+        return position + count
+
+
+@dataclass(slots=True)
+class _MediaRow:
+    media: list[Medium] = field(default_factory=list)
+    row: list[int] = field(default_factory=list)
+    segment: list[int] = field(default_factory=list)
+    branch: list[int] = field(default_factory=list)
+
+    def add(self, media: Iterable[Medium], row: int, segment: int, branch: int) -> list[int]:
+        """Appends media and returns their numbers in the batch."""
+        first = len(self.media)
+        self.media += media
+        count = len(self.media) - first
+        self.row += [row] * count
+        self.segment += [segment] * count
+        self.branch += [branch] * count
+        return list(range(first, first + count))
+
+
+def collate(
+    rows: Sequence[Sequence[Bundle]],
+    *,
+    layout: InputLayout,
+    pad_id: int,
+    pixels: Callable[[Sequence[Medium]], Tensor],
+    answers: Sequence[str] = (),
+) -> Batch:
+    """Rows of bundles to tensors, for training and for scoring.
+
+    Args:
+        rows: Bundles of each row.
+        layout: How the model wants its tokens.
+        pad_id: Fills rows on the right.
+        pixels: Decodes media to float I C H W.
+        answers: The list of answers, for a model that classifies.
+    """
+    media = _MediaRow()
+    targets, sources = [_Row() for _ in rows], [_Row() for _ in rows]
+    class_at: list[tuple[int, int]] = []
+    scores: list[list[float]] = []
+    for number, bundles in enumerate(rows):
+        target, source = targets[number], sources[number]
+        reader = source if layout.form == "encoder_decoder" else target
+        for segment, one in enumerate(bundles):
+            many = len(one.encoded) > 1
+            trunk = one.encoded[0]
+            shared = media.add(trunk.trunk_media, number, segment, 0)
+            start = reader.add(trunk.trunk, position=0, items=shared, segment=segment, branch=0)
+            for index, encoded in enumerate(one.encoded):
+                place = {"segment": segment, "branch": index + 1 if many else 0}
+                items = shared + media.add(encoded.branch_media, number, **place)
+                after = reader.add(encoded.prompt, position=start, items=items, **place)
+                if layout.form == "classify":
+                    class_at.append((number, len(target.ids) - 1))
+                    scores.append(_answer_scores(encoded, answers))
+                elif layout.form == "encoder_decoder":
+                    asked = Stretch(encoded.prompt.ids[-1:], [-1], [1], [False])
+                    begin = target.add(asked, position=0, items=(), **place)
+                    target.add(encoded.target, position=begin, items=(), **place)
+                else:
+                    target.add(encoded.target, position=after, items=items, **place)
+    target_tokens = token_sequence(targets, pad_id)
+    width = target_tokens.ids.shape[1]
+    return Batch(
+        target=target_tokens,
+        source=token_sequence(sources, pad_id) if layout.form == "encoder_decoder" else None,
+        media=_media(media, pixels),
+        class_at=torch.tensor([row * width + at for row, at in class_at]) if class_at else None,
+        class_scores=torch.tensor(scores) if scores else None,
+    )
+
+
+def _answer_scores(encoded: Encoded, answers: Sequence[str]) -> list[float]:
+    """Each answer's share of the references, scaled so that the commonest one counts 1."""
+    references = encoded.sample.references or (encoded.sample.target,)
+    counts = [float(references.count(answer)) for answer in answers]
+    return [count / max(1.0, *counts) for count in counts]
+
+
+def _media(media: _MediaRow, pixels: Callable[[Sequence[Medium]], Tensor]) -> dict[str, Media]:
+    if not media.media:
+        return {}
+    places = [torch.tensor(x) for x in (media.row, media.segment, media.branch)]
+    return {"image": Media(pixels(media.media), *places)}
+
+
+def token_sequence(rows: Sequence[_Row], pad_id: int) -> TokenSequence:
+    """Rows to tensors, padded on the right."""
+    width = max(len(row.ids) for row in rows)
+
+    def dense(name: str, fill: int) -> Tensor:
+        full = np.full((len(rows), width), fill, dtype=np.int64)
+        for index, row in enumerate(rows):
+            values = getattr(row, name)
+            full[index, : len(values)] = values
+        return torch.from_numpy(full)
+
+    lengths = torch.tensor([len(row.ids) for row in rows])
+    plain = all(not any(row.segment) and not any(row.branch) and all(row.ar) for row in rows)
+    return TokenSequence(
+        ids=dense("ids", pad_id),
+        labels=dense("labels", IGNORE),
+        positions=dense("positions", 0),
+        item=dense("item", -1),
+        ar=dense("ar", 1),
+        segment=dense("segment", -1),
+        branch=dense("branch", 0),
+        valid=torch.arange(width) < lengths[:, None],
+        plain=plain,
+    )
+
+
+def stretch_rows(stretches: Sequence[Stretch], starts: Sequence[int], items: Sequence[Sequence[int]]) -> list[_Row]:
+    """One stretch a row, as generation feeds them; position and numbers of media are given for each."""
+    rows = []
+    for stretch, start, numbers in zip(stretches, starts, items, strict=True):
+        row = _Row()
+        row.add(stretch, position=start, items=numbers, segment=0, branch=0)
+        rows.append(row)
+    return rows
+
+
+def region_targets(
+    regions: Sequence[tuple[int, Region]],
+    *,
+    layout: InputLayout,
+    place: Callable[[int, Region], tuple[float, float]],
+    word_ids: Callable[[str], Sequence[int]],
+) -> Regions | None:
+    """The embedding under the middle of each region, with the ids of the region's words.
+
+    Args:
+        regions: (number of the medium, region).
+        layout: Says the grid of embeddings.
+        place: Middle of a region as fractions x, y of the transformed picture.
+        word_ids: Ids of a word.
+    """
+    if layout.grid is None or not regions:
+        return None
+    height, width = layout.grid
+    at, words = [], []
+    for item, region in regions:
+        x, y = place(item, region)
+        if not (0 <= x < 1 and 0 <= y < 1):
+            continue  # cropped away
+        at.append(item * layout.tokens_per_image + int(y * height) * width + int(x * width))
+        words.append(sorted({i for word in region.words for i in word_ids(word)}))
+    return Regions(torch.tensor(at, dtype=torch.int64), _ragged(words)) if at else None
+
+
+def caption_targets(words: Sequence[Sequence[int]]) -> Regions:
+    """Ids of the words that are said of each whole medium."""
+    rows = [sorted(set(one)) for one in words]
+    return Regions(torch.arange(len(rows)), _ragged(rows), whole=True)
+
+
+def _ragged(rows: Sequence[Sequence[int]]) -> Tensor:
+    full = np.full((len(rows), max(1, *map(len, rows))), -1, dtype=np.int64)
+    for index, row in enumerate(rows):
+        full[index, : len(row)] = row
+    return torch.from_numpy(full)

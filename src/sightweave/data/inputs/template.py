@@ -1,0 +1,121 @@
+"""Sample -> stretches of tokens: which stand for the picture, which are asked, and which are learnt.
+
+A prompt is written as it is, then ``<|assistant|>``, then the answer, then ``<|end|>``; turns before the last are set apart
+by ``<|user|>``. Special tokens are put in as ids, so nothing that a user types can become one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sightweave.core.errors import DataError
+from sightweave.core.types import InputLayout, Medium, Part, Sample
+from sightweave.data.inputs.tokenizer import Tokenizer
+
+
+@dataclass(slots=True)
+class Stretch:
+    """Tokens in a row; lists, since they are short and are joined often."""
+
+    ids: list[int] = field(default_factory=list)
+    item: list[int] = field(default_factory=list)
+    """Number of the sample's medium that stands here, -1 for text."""
+    ar: list[int] = field(default_factory=list)
+    """1 where a token hides from those before it (see `TokenSequence`)."""
+    learn: list[bool] = field(default_factory=list)
+
+    def add(self, ids: list[int], *, item: int = -1, ahead: bool = False, learn: bool = False) -> None:
+        """Appends tokens; `ahead` lets all of them see one another."""
+        count = len(ids)
+        self.ids += ids
+        self.item += [item] * count
+        self.ar += [1, *[0] * (count - 1)] if ahead and count else [1] * count
+        self.learn += [learn] * count
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(slots=True)
+class Encoded:
+    """A sample as tokens: the pictures that come first (the trunk), the prompt, and what is to be written."""
+
+    sample: Sample
+    trunk_media: tuple[Medium, ...]
+    """Pictures at the very front: samples with the same ones share the trunk."""
+    branch_media: tuple[Medium, ...]
+    """Pictures after the first text."""
+    trunk: Stretch
+    prompt: Stretch
+    """Ends with the token that asks the model to speak."""
+    target: Stretch
+    """The answer and the end token, all learnt."""
+
+
+def encode(sample: Sample, tokenizer: Tokenizer, layout: InputLayout) -> Encoded:
+    """Lays one sample out.
+
+    Raises:
+        DataError: a medium in an answer, or nothing to ask.
+    """
+    parts = list(sample.parts)
+    lead = 0
+    while lead < len(parts) and isinstance(parts[lead].content, Medium):
+        lead += 1
+    encoded = Encoded(
+        sample=sample,
+        trunk_media=tuple(part.content for part in parts[:lead] if isinstance(part.content, Medium)),
+        branch_media=tuple(part.content for part in parts[lead:] if isinstance(part.content, Medium)),
+        trunk=Stretch(),
+        prompt=Stretch(),
+        target=Stretch(),
+    )
+    mutual = layout.bidirectional == "all"
+    for item in range(lead):
+        _add_medium(encoded.trunk, item, tokenizer, layout)
+    if mutual or layout.form == "encoder_decoder":
+        encoded.trunk.ar = [0] * len(encoded.trunk)
+    last = _last_answer(parts)
+    _add_prompt(encoded, parts[lead:last], lead, tokenizer, layout)
+    if mutual or layout.form == "encoder_decoder" or layout.bidirectional == "prompt":
+        # One block: it sees the trunk and itself, and the trunk does not see it, so that trunks can be shared.
+        encoded.prompt.ar = [1, *[0] * (len(encoded.prompt) - 1)]
+    for part in parts[last:]:
+        if isinstance(part.content, Medium):
+            raise DataError(f"sample {sample.id!r}: a picture stands in the answer; answers are text here.")
+        encoded.target.add(tokenizer.encode(part.content), learn=True)
+    encoded.target.add([tokenizer.end_id], learn=True)
+    return encoded
+
+
+def _last_answer(parts: list[Part]) -> int:
+    """Index of the last answer: everything before it is prompt, earlier answers included."""
+    for index in range(len(parts) - 1, -1, -1):
+        if parts[index].role != "assistant":
+            return index + 1
+    return 0
+
+
+def _add_prompt(
+    encoded: Encoded, parts: list[Part], item: int, tokenizer: Tokenizer, layout: InputLayout
+) -> None:
+    prompt = encoded.prompt
+    for index, part in enumerate(parts):
+        if isinstance(part.content, Medium):
+            _add_medium(prompt, item, tokenizer, layout)
+            item += 1
+        elif part.role == "assistant":
+            prompt.add([tokenizer.assistant_id])
+            prompt.add(tokenizer.encode(part.content), learn=part.learn)
+            prompt.add([tokenizer.end_id], learn=part.learn)
+        else:
+            if index and parts[index - 1].role == "assistant":
+                prompt.add([tokenizer.user_id])
+            prompt.add(tokenizer.encode(part.content))
+    prompt.add([tokenizer.assistant_id])
+
+
+def _add_medium(stretch: Stretch, item: int, tokenizer: Tokenizer, layout: InputLayout) -> None:
+    if layout.in_sequence:
+        marks = [tokenizer.image_id] * layout.tokens_per_image
+        stretch.add(marks, item=item, ahead=layout.bidirectional != "none")

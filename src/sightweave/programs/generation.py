@@ -1,0 +1,326 @@
+"""Prompts to answers: each picture is encoded once, its questions share it, and rows that are done leave the batch.
+
+``generate`` answers many samples; ``stream`` gives one answer piece by piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sightweave.answers.decoding import greedy
+from sightweave.answers.decoding._base import Decoder
+from sightweave.answers.writers import text
+from sightweave.core.batch import Batch, Media, MediaEmbeddings, TokenSequence
+from sightweave.core.cache import Cache
+from sightweave.core.config import config
+from sightweave.core.types import Prediction, Sample
+from sightweave.data.inputs.collate import stretch_rows, token_sequence
+from sightweave.data.inputs.processor import Processor
+from sightweave.data.inputs.template import Encoded, Stretch
+from sightweave.data.inputs.tokenizer import StreamDecoder
+from sightweave.models.vlm import VLM
+
+
+@config
+class Options:
+    """How long to write, and how to choose."""
+
+    max_tokens: int = 96
+    """Tokens of an answer at most, the end token included."""
+    decoding: Any = greedy.Config()
+    """Config of a kind in ``answers/decoding``."""
+    seed: int = 0
+    """For methods that draw."""
+    batch_size: int = 256
+    """Samples at once."""
+
+
+@torch.inference_mode()
+def generate(
+    model: VLM,
+    processor: Processor,
+    samples: Sequence[Sample],
+    options: Options | None = None,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> list[Prediction]:
+    """Answers all samples, in their order.
+
+    Args:
+        model: In evaluation mode is best; it is put there and back.
+        processor: The model's own.
+        samples: Prompts; their targets are not looked at.
+        options: Length and method.
+        progress: Told the number of answers that are new.
+    """
+    options = options or Options()
+    was_training = model.training
+    model.eval()
+    try:
+        encoded = [processor.encode(sample) for sample in samples]
+        # Samples of a picture stay together, so that it is encoded once.
+        order = sorted(range(len(samples)), key=lambda i: _trunk_key(encoded[i]))
+        answers: list[Prediction | None] = [None] * len(samples)
+        for start in range(0, len(order), options.batch_size):
+            chosen = order[start : start + options.batch_size]
+            made = _answer(model, processor, [encoded[i] for i in chosen], options)
+            for index, prediction in zip(chosen, made, strict=True):
+                answers[index] = prediction
+            if progress is not None:
+                progress(len(chosen))
+        return [answer for answer in answers if answer is not None]
+    finally:
+        model.train(was_training)
+
+
+@torch.inference_mode()
+def stream(model: VLM, processor: Processor, sample: Sample, options: Options | None = None) -> Iterator[str]:
+    """One answer in pieces of whole characters; joined they are what `generate` gives."""
+    options = options or Options()
+    was_training = model.training
+    model.eval()
+    try:
+        encoded = [processor.encode(sample)]
+        if model.language_model.form == "classify":
+            yield _classify(model, processor, encoded)[0].text
+            return
+        decoder = options.decoding.build(end_id=processor.tokenizer.end_id, seed=options.seed)
+        if decoder.width > 1:  # a beam is known only at its end
+            yield _answer(model, processor, encoded, options)[0].text
+            return
+        state = _start(model, processor, encoded, decoder.width, options.max_tokens)
+        pieces = StreamDecoder(processor.tokenizer)
+        for _ in range(options.max_tokens):
+            token = int(decoder.choose(state.logits, torch.zeros(1, dtype=torch.bool, device=state.logits.device)).ids)
+            if token == processor.tokenizer.end_id:
+                break
+            if piece := pieces.push(token):
+                yield piece
+            state = _step(model, state, torch.tensor([token], device=state.logits.device))
+        if rest := pieces.close():
+            yield rest
+    finally:
+        model.train(was_training)
+
+
+def _trunk_key(encoded: Encoded) -> tuple[str, ...]:
+    return tuple(medium.key for medium in encoded.trunk_media)
+
+
+def _answer(
+    model: VLM, processor: Processor, encoded: Sequence[Encoded], options: Options
+) -> list[Prediction]:
+    if model.language_model.form == "classify":
+        return _classify(model, processor, encoded)
+    writer = text.Config().build(tokenizer=processor.tokenizer)
+    decoder: Decoder = options.decoding.build(end_id=processor.tokenizer.end_id, seed=options.seed)
+    state = _start(model, processor, encoded, decoder.width, options.max_tokens)
+    ids, totals, lengths = _decode(model, state, decoder, processor.tokenizer.end_id, options.max_tokens)
+    best = decoder.best(totals, lengths).tolist()
+    return [writer.write(ids[row][: int(lengths[row])].tolist(), float(totals[row])) for row in best]
+
+
+@dataclass
+class _State:
+    """Where a batch of texts stands."""
+
+    logits: Tensor
+    """B V: of the token to choose next."""
+    cache: Cache
+    positions: Tensor
+    """int64 B: position of that token."""
+
+
+def _decode(
+    model: VLM, state: _State, decoder: Decoder, end_id: int, max_tokens: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids B T, summed log-probabilities B and lengths B of all rows."""
+    rows, device = len(state.logits), state.logits.device
+    ids = torch.full((rows, max_tokens), end_id, dtype=torch.int64, device=device)
+    totals = torch.zeros(rows, device=device)
+    lengths = torch.zeros(rows, dtype=torch.int64, device=device)
+    is_done = torch.zeros(rows, dtype=torch.bool, device=device)
+    alive = torch.arange(rows, device=device)  # rows of ids that the state still works on
+    for step in range(max_tokens):
+        choice = decoder.choose(state.logits, is_done[alive])
+        if choice.rows is not None:  # beams: texts move between rows
+            ids, totals, lengths, is_done = (x[choice.rows] for x in (ids, totals, lengths, is_done))
+            state = replace(state, cache=state.cache.select(choice.rows), positions=state.positions[choice.rows])
+        fresh = ~is_done[alive]
+        ids[alive, step] = torch.where(fresh, choice.ids, end_id)
+        totals[alive] += torch.where(fresh, choice.logprobs, 0.0)
+        lengths[alive] += fresh
+        is_done[alive] |= choice.ids == end_id
+        if step + 1 == max_tokens or bool(is_done.all()):
+            break
+        chosen = choice.ids
+        if choice.rows is None:
+            going = (~is_done[alive]).nonzero().squeeze(1)
+            # Worth the copy of the cache only where many rows are done.
+            if len(going) <= 0.75 * len(alive):
+                alive, chosen = alive[going], chosen[going]
+                state = replace(state, cache=state.cache.select(going), positions=state.positions[going])
+        state = _step(model, state, chosen)
+    return ids, totals, lengths
+
+
+def _step(model: VLM, state: _State, ids: Tensor) -> _State:
+    """Feeds one token to each row."""
+    zeros = torch.zeros_like(ids)[:, None]
+    tokens = TokenSequence(
+        ids=ids[:, None],
+        labels=zeros,
+        positions=state.positions[:, None],
+        item=zeros - 1,
+        ar=zeros + 1,
+        segment=zeros,
+        branch=zeros,
+        valid=zeros == 0,
+        plain=True,
+    )
+    at = torch.arange(len(ids), device=ids.device)
+    logits = model(Batch(target=tokens), cache=state.cache, at=at).logits
+    return _State(logits, state.cache, state.positions + 1)
+
+
+def _start(
+    model: VLM, processor: Processor, encoded: Sequence[Encoded], width: int, max_tokens: int
+) -> _State:
+    """Reads pictures and prompts; `width` rows for each prompt."""
+    device = next(model.parameters()).device
+    layout = processor.layout
+    encoded = [one for one in encoded for _ in range(width)]
+    trunks = {_trunk_key(one): one for one in encoded}
+    is_causal = layout.form == "causal"
+    if is_causal and layout.in_sequence and len(trunks) < len(encoded) and _shareable(encoded):
+        return _start_shared(model, processor, encoded, max_tokens, device)
+    batch = _prompt_batch(model, processor, encoded, device)
+    assert batch.target is not None
+    cache = Cache(len(batch.target.ids), capacity=batch.target.ids.shape[1] + max_tokens)
+    return _read(model, batch, cache)
+
+
+def _start_shared(
+    model: VLM,
+    processor: Processor,
+    encoded: Sequence[Encoded],
+    max_tokens: int,
+    device: torch.device,
+) -> _State:
+    """Each picture's marks are read once; every one of its prompts continues from there."""
+    trunks: dict[tuple[str, ...], Encoded] = {}
+    for one in encoded:
+        trunks.setdefault(_trunk_key(one), one)
+    number = {key: index for index, key in enumerate(trunks)}
+    firsts = list(trunks.values())
+    prefix = _rows_batch(model, processor, firsts, [one.trunk for one in firsts], device)
+    assert prefix.target is not None
+    longest = prefix.target.ids.shape[1] + max(len(one.prompt) for one in encoded) + max_tokens
+    cache = Cache(len(firsts), capacity=longest)
+    model(prefix, cache=cache, at=torch.zeros(0, dtype=torch.int64, device=device))
+    cache = cache.select(torch.tensor([number[_trunk_key(one)] for one in encoded], device=device))
+    starts = [len(one.trunk) for one in encoded]
+    prompts = stretch_rows([one.prompt for one in encoded], starts, [()] * len(encoded))
+    tokens = token_sequence(prompts, processor.tokenizer.pad_id).to(device)
+    return _read(model, Batch(target=tokens), cache)
+
+
+def _shareable(encoded: Sequence[Encoded]) -> bool:
+    return all(one.trunk_media and not one.branch_media for one in encoded)
+
+
+def _prompt_batch(model: VLM, processor: Processor, encoded: Sequence[Encoded], device: torch.device) -> Batch:
+    """Whole prompts, one a row, ending with the token that asks the model to speak."""
+    batch = _rows_batch(model, processor, encoded, [_joined(one.trunk, one.prompt) for one in encoded], device)
+    if processor.layout.form != "encoder_decoder":
+        return batch
+    asked = Stretch([processor.tokenizer.assistant_id], [-1], [1], [False])
+    rows = stretch_rows([asked] * len(encoded), [0] * len(encoded), [()] * len(encoded))
+    target = token_sequence(rows, processor.tokenizer.pad_id).to(device)
+    return replace(batch, source=batch.target, target=target)
+
+
+def _joined(first: Stretch, second: Stretch) -> Stretch:
+    return Stretch(
+        first.ids + second.ids, first.item + second.item, first.ar + second.ar, first.learn + second.learn
+    )
+
+
+def _rows_batch(
+    model: VLM,
+    processor: Processor,
+    encoded: Sequence[Encoded],
+    stretches: Sequence[Stretch],
+    device: torch.device,
+) -> Batch:
+    """One stretch a row with its pictures, each picture encoded once however many rows show it."""
+    unique: dict[str, int] = {}
+    media = []
+    shown: list[int] = []
+    row: list[int] = []
+    items: list[list[int]] = []
+    for index, one in enumerate(encoded):
+        numbers = []
+        for medium in one.trunk_media + one.branch_media:
+            if medium.key not in unique:
+                unique[medium.key] = len(media)
+                media.append(medium)
+            numbers.append(len(shown))
+            shown.append(unique[medium.key])
+            row.append(index)
+        items.append(numbers)
+    tokens = token_sequence(
+        stretch_rows(stretches, [0] * len(stretches), items), processor.tokenizer.pad_id
+    ).to(device)
+    if not media:
+        return Batch(target=tokens)
+    zeros = torch.zeros(len(media), dtype=torch.int64, device=device)
+    pixels = processor.pixels(media).to(device)
+    if shown == list(range(len(media))):
+        where = torch.tensor(row, device=device)
+        return Batch(target=tokens, media={"image": Media(pixels, where, zeros, zeros)})
+    once = model(Batch(target=None, media={"image": Media(pixels, zeros, zeros, zeros)})).media
+    return Batch(target=tokens, embeddings=_spread(once, shown, row, len(media)))
+
+
+def _spread(media: MediaEmbeddings, shown: Sequence[int], row: Sequence[int], count: int) -> MediaEmbeddings:
+    """Embeddings of `count` pictures, laid out again for each row that shows one."""
+    device = media.embeddings.device
+    per_medium = media.embeddings.unflatten(0, (count, -1))[torch.tensor(shown, device=device)]
+    each = per_medium.shape[1]
+    item = torch.arange(len(shown), device=device).repeat_interleave(each)
+    rows = torch.tensor(row, device=device).repeat_interleave(each)
+    zeros = torch.zeros_like(item)
+    return MediaEmbeddings(per_medium.flatten(0, 1), item=item, row=rows, segment=zeros, branch=zeros)
+
+
+def _read(model: VLM, batch: Batch, cache: Cache) -> _State:
+    """Feeds whole prompts and stands at the last token of each."""
+    assert batch.target is not None
+    valid = batch.target.valid
+    lengths = valid.sum(1)
+    rows = torch.arange(len(valid), device=valid.device)
+    at = rows * valid.shape[1] + lengths - 1
+    logits = model(batch, cache=cache, at=at).logits
+    last = batch.target.positions[rows, lengths - 1]
+    return _State(logits, cache, last + 1)
+
+
+def _classify(model: VLM, processor: Processor, encoded: Sequence[Encoded]) -> list[Prediction]:
+    """The likeliest answer of the list; its log-probability is that of the answer among all."""
+    device = next(model.parameters()).device
+    batch = _prompt_batch(model, processor, encoded, device)
+    assert batch.target is not None
+    width = batch.target.ids.shape[1]
+    at = torch.arange(len(encoded), device=device) * width + batch.target.valid.sum(1) - 1
+    logprobs = model(batch, at=at).logits.float().log_softmax(-1)
+    best, index = logprobs.max(-1)
+    return [
+        Prediction(text=processor.answers[int(i)], logprob=float(p), tokens=1)
+        for i, p in zip(index, best, strict=True)
+    ]

@@ -1,0 +1,193 @@
+"""Batches in order: which pictures a step sees is a function of (seed, position), made one step ahead in a thread.
+
+A picture that cannot be read, or a sample that cannot be laid out, is quarantined with its reason and counted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sightweave.core.batch import Batch
+from sightweave.core.errors import DataError, MediaError
+from sightweave.core.types import Sample
+from sightweave.data.datasets._base import Dataset, task_of
+from sightweave.data.inputs.order import shuffled
+from sightweave.data.inputs.processor import Processor, Words
+from sightweave.programs.training.settings import Stage
+
+logger = logging.getLogger(__name__)
+_PATIENCE = 1000
+"""Pictures after which a share of bad ones stops the run."""
+_TOLERATED = 0.01
+
+
+@dataclass
+class Quarantine:
+    """Pictures that were left out, with their reasons."""
+
+    path: Path | None = None
+    """A JSONL file that gets one line for each."""
+    seen: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    _known: set[str] = field(default_factory=set)
+
+    def add(self, key: str, error: DataError) -> None:
+        """Counts one, and writes it the first time.
+
+        Raises:
+            DataError: over 1 % of more than a thousand pictures are bad.
+        """
+        reason = str(getattr(error, "code", type(error).__name__))
+        self.reasons[reason] += 1
+        if key not in self._known:
+            self._known.add(key)
+            logger.warning("left out %s: %s", key, error)
+            if self.path is not None:
+                with self.path.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps({"picture": key, "reason": reason, "message": str(error)}) + "\n")
+        bad = sum(self.reasons.values())
+        if self.seen >= _PATIENCE and bad > _TOLERATED * self.seen:
+            raise DataError(
+                f"{bad} of {self.seen} pictures cannot be read ({dict(self.reasons)}), more than {_TOLERATED:.0%}; "
+                f"the last: {error}"
+            )
+
+
+@dataclass(frozen=True)
+class Step:
+    """One microstep's input."""
+
+    batch: Batch
+    ids: tuple[str, ...]
+    """Of its samples, for messages."""
+
+
+class Feed:
+    """An endless, repeatable stream of microsteps for one stage.
+
+    Args:
+        datasets: Sources, each a sequence of pictures; together they are one long sequence, shuffled anew each epoch.
+        tasks: Task by name.
+        processor: Makes batches.
+        stage: Says how many pictures, which tasks, which words.
+        seed: The run's.
+        quarantine: Takes what cannot be read.
+
+    Raises:
+        DataError: no pictures at all, or none with a sample of the stage's tasks.
+    """
+
+    def __init__(
+        self,
+        datasets: Sequence[Dataset],
+        tasks: dict[str, Any],
+        processor: Processor,
+        stage: Stage,
+        *,
+        seed: int,
+        quarantine: Quarantine,
+    ) -> None:
+        self.datasets, self.tasks, self.processor, self.stage = datasets, tasks, processor, stage
+        self.seed, self.quarantine = seed, quarantine
+        self.size = sum(len(dataset) for dataset in datasets)
+        if not self.size:
+            raise DataError("there is nothing to train on: the data has no pictures.")
+        self.words: Words = self._words()
+
+    def _words(self) -> Words:
+        asked = self.stage.words
+        if asked != "auto":
+            return asked
+        first = [sample for index in range(min(20, self.size)) for sample in self._samples(index)]
+        has_regions = any(sample.regions for sample in first) and self.processor.layout.grid is not None
+        return "regions" if has_regions else "captions"
+
+    def _samples(self, index: int) -> list[Sample]:
+        for dataset in self.datasets:
+            if index < len(dataset):
+                records = dataset[index]
+                break
+            index -= len(dataset)
+        allowed = self.stage.tasks
+        return [self.tasks[task].sample(r) for r in records if (task := task_of(r)) in allowed or not allowed]
+
+    def microsteps(self, start: int = 0) -> Iterator[Step]:
+        """Microsteps from position `start` (in pictures) on, each made while the one before is computed."""
+        with ThreadPoolExecutor(1, thread_name_prefix="feed") as worker:
+            pending = worker.submit(self._next, start)
+            while True:
+                step, start = pending.result()
+                pending = worker.submit(self._next, start)
+                yield step
+
+    def _next(self, position: int) -> tuple[Step, int]:
+        samples: dict[int, list[Sample]] = {}
+        empty = 0
+        while True:
+            while len(samples) < self.stage.pictures:
+                epoch, place = divmod(position, self.size)
+                index = shuffled(self.seed, epoch, place, self.size)
+                chosen = self._chosen(self._samples(index), position)
+                usable = [sample for sample in chosen if self._usable(sample)]
+                if usable:
+                    samples[position] = usable
+                empty = 0 if usable else empty + 1
+                position += 1
+                self.quarantine.seen += 1
+                if empty > self.size:
+                    raise DataError(
+                        f"stage {self.stage.name!r}: none of {self.size} pictures has a usable sample "
+                        f"(tasks: {', '.join(self.stage.tasks) or 'all'}; left out: {dict(self.quarantine.reasons)})."
+                    )
+            try:
+                flat = [sample for group in samples.values() for sample in group]
+                return Step(self._batch(flat, position), tuple(sample.id for sample in flat)), position
+            except MediaError:
+                samples = {at: group for at, group in samples.items() if self._readable(group)}
+                empty += 1
+                if empty > self.size:
+                    raise
+
+    def _batch(self, samples: list[Sample], position: int) -> Batch:
+        seed = position if self.stage.augment else None
+        if self.stage.learn == "words":
+            return self.processor.media_batch(samples, words=self.words, seed=seed)
+        return self.processor.batch(samples, words=self.words, seed=seed, pack_to=self.stage.pack_to)
+
+    def _chosen(self, samples: list[Sample], position: int) -> list[Sample]:
+        limit = self.stage.samples_per_picture
+        if limit is None or len(samples) <= limit:
+            return samples
+        order = sorted(range(len(samples)), key=lambda i: shuffled(self.seed + 1, position, i, 1 << 30))
+        return [samples[i] for i in sorted(order[:limit])]
+
+    def _usable(self, sample: Sample) -> bool:
+        if sample.target.strip():
+            encoded = self.processor.encode(sample)
+            length = len(encoded.trunk) + len(encoded.prompt) + len(encoded.target)
+            if length <= self.processor.max_length:
+                return True
+            error = DataError(
+                f"sample {sample.id!r} has {length} tokens, over max_length {self.processor.max_length}; "
+                "raise inputs.max_length or shorten the text."
+            )
+        else:
+            error = DataError(f"sample {sample.id!r} has an empty answer; there is nothing to learn.")
+        self.quarantine.add(sample.id, error)
+        return False
+
+    def _readable(self, samples: Sequence[Sample]) -> bool:
+        for medium in {medium.key: medium for sample in samples for medium in sample.media}.values():
+            try:
+                self.processor.pixels([medium])
+            except MediaError as error:
+                self.quarantine.add(medium.key, error)
+                return False
+        return True

@@ -1,0 +1,249 @@
+"""The training loop: stages of steps, each a forward pass, a loss on targets only, a backward pass and an update."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import nn
+
+from sightweave.core.device import Precision
+from sightweave.core.errors import RecipeError, SightweaveError, did_you_mean
+from sightweave.data.datasets._base import Dataset
+from sightweave.data.inputs.processor import Processor
+from sightweave.models.loss import training_loss
+from sightweave.models.vlm import VLM
+from sightweave.programs.training.feed import Feed, Quarantine, Step
+from sightweave.programs.training.logs import RunLog
+from sightweave.programs.training.schedule import Schedule
+from sightweave.programs.training.settings import PARTS, Settings, Stage
+
+logger = logging.getLogger(__name__)
+Save = Callable[[int], None]
+"""Writes a checkpoint; told the number of steps that are done."""
+
+
+class NonFiniteLoss(SightweaveError):
+    """The loss or the gradient is no finite number; nothing was updated with it."""
+
+
+@dataclass
+class Trained:
+    """What a run did."""
+
+    steps: int = 0
+    """Updates that were made, over all stages."""
+    seconds: float = 0.0
+    """Wall time of the loop."""
+    feed_seconds: float = 0.0
+    """Time that the loop waited for its input."""
+    is_interrupted: bool = False
+    """Whether it was asked to stop before its end."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Pictures and samples left out, by reason."""
+
+
+def train(
+    model: VLM,
+    processor: Processor,
+    datasets: Sequence[Dataset],
+    settings: Settings,
+    *,
+    tasks: dict[str, Any],
+    precision: Precision,
+    out: Path,
+    seed: int,
+    save: Save,
+    console: Console | None = None,
+) -> Trained:
+    """Runs all stages.
+
+    Args:
+        model: On its device; trained in place.
+        processor: The model's own.
+        datasets: Sources of the training split.
+        settings: Stages and how often to log and save.
+        tasks: Task by name, for the records of the sources.
+        precision: In which format to multiply.
+        out: The run's folder: gets metrics, events and what was quarantined.
+        seed: Of order, choice and dropout.
+        save: Called every so often, at the end, and when interrupted.
+        console: Where progress is shown; None shows none.
+
+    Raises:
+        RecipeError: a stage names no known part, or trains nothing.
+        DataError: nothing usable to train on, or too many bad pictures.
+        NonFiniteLoss: the loss or the gradient is not finite.
+    """
+    torch.manual_seed(seed)
+    total = sum(stage.steps for stage in settings.stages)
+    trained = Trained()
+    quarantine = Quarantine(out / "quarantine.jsonl")
+    began = time.perf_counter()
+    with RunLog(out, steps=total, console=console) as log, _stop_signals() as stop:
+        for stage in settings.stages:
+            _run_stage(
+                model,
+                Feed(datasets, tasks, processor, stage, seed=seed, quarantine=quarantine),
+                stage,
+                settings,
+                precision=precision,
+                log=log,
+                trained=trained,
+                save=save,
+                stop=stop,
+            )
+            if stop:
+                break
+    trained.seconds = time.perf_counter() - began
+    trained.is_interrupted = bool(stop)
+    trained.left_out = dict(quarantine.reasons)
+    save(trained.steps)
+    return trained
+
+
+def _run_stage(
+    model: VLM,
+    feed: Feed,
+    stage: Stage,
+    settings: Settings,
+    *,
+    precision: Precision,
+    log: RunLog,
+    trained: Trained,
+    save: Save,
+    stop: list[int],
+) -> None:
+    choose_parts(model, stage.parts)
+    optimizer = stage.optimizer.build(model)
+    schedule: Schedule = stage.schedule.build(steps=stage.steps)
+    model.train()
+    microsteps = feed.microsteps()
+    window = _Window()
+    with contextlib.closing(microsteps):
+        for step in range(stage.steps):
+            optimizer.set_factor(schedule.factor(step))
+            loss, tokens = 0.0, 0
+            for _ in range(stage.microsteps):
+                waited = time.perf_counter()
+                micro = next(microsteps)
+                trained.feed_seconds += time.perf_counter() - waited
+                loss += _accumulate(model, micro, stage, precision)
+                tokens += 0 if micro.batch.target is None else int(micro.batch.target.valid.sum())
+            norm = _clip(optimizer.parameters.values(), stage.clip)
+            if not math.isfinite(loss) or not math.isfinite(norm):
+                raise NonFiniteLoss(
+                    f"stage {stage.name!r}, step {step}: loss {loss}, gradient norm {norm}; no update was made with it. "
+                    f"Samples of its last batch: {', '.join(micro.ids[:5])}. Lower the learning rate, or look at them."
+                )
+            optimizer.step()
+            optimizer.zero_grad()
+            trained.steps += 1
+            window.add(loss, norm, tokens, stage.pictures * stage.microsteps)
+            if (step + 1) % settings.log_every == 0 or step + 1 == stage.steps or stop:
+                row = window.row() | {"stage": stage.name, "lr": schedule.factor(step) * stage.optimizer.lr}
+                log.write(trained.steps, row)
+                window = _Window()
+            if stop:
+                return
+            if trained.steps % settings.save_every == 0:
+                save(trained.steps)
+
+
+def _accumulate(model: VLM, micro: Step, stage: Stage, precision: Precision) -> float:
+    batch = micro.batch.to(precision.device)
+    with precision.autocast():
+        output = model(batch)
+    loss = training_loss(output, batch, region_weight=stage.word_weight, z_loss=stage.z_loss) / stage.microsteps
+    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return float(loss.detach())
+
+
+def _clip(parameters: Any, most: float) -> float:
+    """Norm of all gradients together, which is brought down to `most` where it is larger."""
+    return float(nn.utils.clip_grad_norm_(list(parameters), most or math.inf))
+
+
+def choose_parts(model: VLM, parts: Sequence[str]) -> None:
+    """Lets gradients into these parts and no others.
+
+    Raises:
+        RecipeError: an unknown part.
+    """
+    for part in parts:
+        if part not in PARTS:
+            raise RecipeError(f"train.stages.parts: no part {part!r}. {did_you_mean(part, PARTS)}")
+    places: dict[str, nn.Module] = {
+        "encoder": model.encoder,
+        "connector": model.connector,
+        "fusion": model.fusion,
+        "language_model": model.language_model,
+        "token_embedding": model.language_model.token_embedding,
+    }
+    model.requires_grad_(False)
+    for part in parts:
+        places[part].requires_grad_(True)
+
+
+@dataclass
+class _Window:
+    """Sums over the steps since the last row of the log."""
+
+    steps: int = 0
+    loss: float = 0.0
+    norm: float = 0.0
+    tokens: int = 0
+    pictures: int = 0
+    began: float = field(default_factory=time.perf_counter)
+
+    def add(self, loss: float, norm: float, tokens: int, pictures: int) -> None:
+        """Counts one step."""
+        self.steps += 1
+        self.loss += loss
+        self.norm += norm
+        self.tokens += tokens
+        self.pictures += pictures
+
+    def row(self) -> dict[str, float | str]:
+        """Means and rates."""
+        seconds = max(1e-9, time.perf_counter() - self.began)
+        return {
+            "loss": self.loss / self.steps,
+            "grad_norm": self.norm / self.steps,
+            "seconds": seconds,
+            "steps_per_second": self.steps / seconds,
+            "tokens_per_second": self.tokens / seconds,
+            "pictures_per_second": self.pictures / seconds,
+        }
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """A list that fills on Ctrl-C or a request to end, so that the step is finished and saved; a second one ends now."""
+    asked: list[int] = []
+
+    def note(number: int, _frame: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        logger.warning("asked to stop: finishing this step, then saving")
+
+    try:
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread: signals are somebody else's
+        yield asked
+        return
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

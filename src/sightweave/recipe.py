@@ -1,0 +1,226 @@
+"""A whole run as one frozen, validated value; it builds its parts.
+
+``read("recipes/demo.yaml", ["seed=1"])`` gives a `Recipe`; ``to_yaml`` writes it back, and that loads equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import field
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BeforeValidator
+
+
+from sightweave.core import catalog
+from sightweave.core import config as configs
+from sightweave.core.config import Kind, config
+from sightweave.core.errors import RecipeError
+from sightweave.data.datasets._base import Dataset, task_of
+from sightweave.data.inputs import transforms
+from sightweave.data.inputs.processor import Processor
+from sightweave.data.inputs.tokenizer import Tokenizer
+from sightweave.models.vlm import VLM
+from sightweave.programs.training.settings import Settings
+
+
+@config
+class Model:
+    """The four parts."""
+
+    encoder: Kind["models.encoders"]
+    """Image -> features."""
+    connector: Kind["models.connectors"]
+    """Features -> embeddings as wide as the language model."""
+    fusion: Kind["models.fusions"]
+    """Where they enter the text."""
+    language_model: Kind["models.language_models"]
+    """Text -> logits."""
+
+    def build(self, *, vocab_size: int, num_answers: int = 0) -> VLM:
+        """Composes the parts.
+
+        Raises:
+            RecipeError: a pair that cannot work together, or sizes that do not fit; the message has the path.
+        """
+        encoder = _built("model.encoder", self.encoder.build)
+        language_model = _built(
+            "model.language_model", self.language_model.build, vocab_size=vocab_size, num_answers=num_answers
+        )
+        grid = encoder.grid()
+        connector = _built(
+            "model.connector", self.connector.build, in_dim=encoder.dim, out_dim=language_model.dim, grid=grid
+        )
+        fusion = _built(
+            "model.fusion",
+            self.fusion.build,
+            dim=language_model.dim,
+            num_heads=language_model.num_heads,
+            depth=language_model.depth,
+        )
+        return _built("model", VLM, encoder, connector, fusion, language_model)  # type: ignore[no-any-return]  # any part
+
+
+def _built(path: str, make: Any, *args: Any, **kwargs: Any) -> Any:
+    try:
+        return make(*args, **kwargs)
+    except RecipeError:
+        raise
+    except (ValueError, RuntimeError) as error:  # torch refuses impossible sizes with a RuntimeError
+        raise RecipeError(f"{path}: {error}") from error
+
+
+@config
+class Inputs:
+    """How text and pictures become tensors."""
+
+    vocab_size: int = 4096
+    """Ids of the tokenizer at most; fewer where the texts are few."""
+    min_frequency: int = 2
+    """How often a pair of symbols must occur to become one token."""
+    fit: transforms.Fit = "pad"
+    """pad, crop or squash, where a picture is not square."""
+    augment: transforms.Augment = "none"
+    """none, shift or photo; acts in stages that ask for it."""
+    flip: bool = False
+    """Mirror half of the pictures where they are varied."""
+    max_length: int = 2048
+    """Tokens of the longest sample."""
+    num_answers: int = 1000
+    """Answers to choose from at most, for a language model that classifies."""
+
+
+@config
+class Evaluation:
+    """What is measured after training."""
+
+    splits: tuple[str, ...] = ()
+    """Held-out splits; empty means all that the data has."""
+    pictures: int = 500
+    """Pictures of each split at most."""
+    controls: tuple[str, ...] = ("no_image", "shuffled_image")
+    """Asked again this way."""
+    max_tokens: int = 96
+    """Tokens of an answer at most."""
+
+
+def _as_sources(value: Any) -> Any:
+    """A path, a kind or a mapping means a list of one."""
+    values = value if isinstance(value, list | tuple) else [value]
+    return [_as_source(one) for one in values]
+
+
+def _as_source(value: Any) -> Any:
+    if isinstance(value, str) and value not in catalog.kinds("data.datasets"):
+        return {"kind": "own", "path": value}
+    return value
+
+
+Sources = Annotated[tuple[Kind["data.datasets"], ...], BeforeValidator(_as_sources)]
+
+
+@config
+class Recipe:
+    """Everything that a run depends on."""
+
+    data: Sources
+    """Sources; a path means the user's own pictures there."""
+    model: Model
+    """The parts."""
+    train: Settings
+    """Stages, device and logging."""
+    inputs: Inputs = field(default_factory=Inputs)
+    """Text and pictures to tensors."""
+    evaluate: Evaluation = field(default_factory=Evaluation)
+    """What is measured after training."""
+    tasks: Mapping[str, Any] = field(default_factory=dict)
+    """Other instructions and metrics by task, such as {vqa: {instruction: ...}}."""
+    init_from: str = ""
+    """A run to start from: its weights and its tokenizer."""
+    seed: int = 0
+    """Of weights, order and choice."""
+    title: str = ""
+    """For the report."""
+
+    def task(self, name: str) -> Any:
+        """The Config of one task."""
+        values = dict(self.tasks.get(name, {}))
+        values.pop("kind", None)
+        return configs.build(catalog.config_class("data.tasks", name), values, where=f"tasks.{name}")
+
+    def build_tasks(self) -> dict[str, Any]:
+        """All tasks, ready to make samples."""
+        unknown = set(self.tasks) - set(catalog.kinds("data.tasks"))
+        if unknown:
+            raise RecipeError(f"tasks: no task {sorted(unknown)[0]!r}. Known: {', '.join(catalog.kinds('data.tasks'))}.")
+        return {name: self.task(name).build() for name in catalog.kinds("data.tasks")}
+
+    def build_tokenizer(self, datasets: Sequence[Dataset]) -> Tokenizer:
+        """A tokenizer learnt from all texts of the data and of the tasks' instructions."""
+        return Tokenizer.train(self._texts(datasets), self.inputs.vocab_size, self.inputs.min_frequency)
+
+    def _texts(self, datasets: Sequence[Dataset]) -> Iterable[str]:
+        for name in catalog.kinds("data.tasks"):
+            task = self.task(name)
+            yield from [task.instruction, getattr(task, "marker", "")] * self.inputs.min_frequency
+        for dataset in datasets:
+            yield from dataset.texts()
+
+    def build_answers(self, datasets: Sequence[Dataset]) -> tuple[str, ...]:
+        """The commonest short answers in training, for a language model that classifies."""
+        if catalog.module("models.language_models", configs.kind_of(self.model.language_model)).__name__.rpartition(
+            "."
+        )[2] != "encoder_only":
+            return ()
+        counts: dict[str, int] = {}
+        for dataset in datasets:
+            for index in range(min(len(dataset), 2000)):
+                for record in dataset[index]:
+                    if task_of(record) in ("vqa", "reasoning"):
+                        for answer in record.answers:
+                            counts[answer] = counts.get(answer, 0) + 1
+        if not counts:
+            raise RecipeError("encoder_only chooses among answers, and the data has no question with an answer.")
+        ordered = sorted(counts, key=lambda answer: (-counts[answer], answer))
+        return tuple(ordered[: self.inputs.num_answers])
+
+    def build_processor(self, tokenizer: Tokenizer, model: VLM, answers: tuple[str, ...]) -> Processor:
+        """The processor of a composed model."""
+        transform = transforms.Config(
+            size=model.encoder.image_size,
+            fit=self.inputs.fit,
+            augment=self.inputs.augment,
+            flip=self.inputs.flip,
+        )
+        return Processor(
+            tokenizer=tokenizer,
+            transform=transform,
+            layout=model.layout,
+            answers=answers,
+            max_length=self.inputs.max_length,
+        )
+
+    def to_plain(self) -> dict[str, Any]:
+        """As plain data that loads back equal."""
+        return configs.to_plain(self)  # type: ignore[no-any-return]  # a dataclass becomes a dict
+
+    def to_yaml(self) -> str:
+        """As YAML that loads back equal."""
+        return yaml.safe_dump(self.to_plain(), sort_keys=False, allow_unicode=True)
+
+
+def read(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -> Recipe:
+    """A recipe from a YAML file or a mapping, with ``path=value`` settings applied.
+
+    Raises:
+        RecipeError: no such file, or every mistake in it at once.
+    """
+    if isinstance(source, Mapping):
+        values, where = dict(source), "recipe"
+    else:
+        values, where = configs.read_yaml(Path(source)), str(source)
+    return configs.build(Recipe, configs.override(values, settings), where=where)
+
+
