@@ -23,6 +23,10 @@ FONT_PATHS = (
     "/usr/local/share/fonts/NotoColorEmoji.ttf",
 )
 
+_ADVICE = "Install a colour-emoji font with bitmaps (fonts-noto-color-emoji), or use pictures: drawn."
+# A code point that no font draws: what stands there is the font's picture of a missing character.
+_MISSING = "\U0010ffff"
+
 CHARACTERS = {
     "dog": "\U0001f436",
     "cat": "\U0001f431",
@@ -107,18 +111,14 @@ def emoji_bitmap(
         raise DataError(f"no emoji for the pictogram {name!r}. {did_you_mean(name, CHARACTERS)}")
     path = find_font(font_path)
     character = CHARACTERS[name]
-    with Image.new("RGBA", (3 * BITMAP_SIZE, 2 * BITMAP_SIZE)) as canvas:
-        try:
-            font = ImageFont.truetype(path, BITMAP_SIZE)
-            ImageDraw.Draw(canvas).text((4, 4), character, font=font, embedded_color=True)
-        except OSError as error:
-            raise BackendError(
-                f"{path}: no bitmaps of {BITMAP_SIZE} pixels to draw with ({error}). {_ADVICE}"
-            ) from error
-        inked = canvas.getbbox()
-        if inked is None:
-            raise BackendError(f"{path}: nothing is drawn for {name!r} ({character!a}). {_ADVICE}")
-        drawn = canvas.crop(inked)
+    drawn, missing = _drawn(path, character), _drawn(path, _MISSING)
+    if drawn is None or (missing is not None and drawn.tobytes() == missing.tobytes()):
+        raise BackendError(f"{path}: the font has nothing for {name!r} ({character!a}). {_ADVICE}")
+    if len(character) > 1 and drawn.width > 2 * drawn.height:
+        raise BackendError(
+            f"{path}: {name!r} ({character!a}) comes out as several pictures; Pillow needs its Raqm layout to join "
+            f"them. {_ADVICE}"
+        )
     # Room is left around it, as our own pictograms leave some.
     longest = side * 15 // 16
     width, height = (max(1, edge * longest // max(drawn.size)) for edge in drawn.size)
@@ -129,7 +129,18 @@ def emoji_bitmap(
     return np.array(square)
 
 
-_ADVICE = "Install a colour-emoji font with bitmaps (fonts-noto-color-emoji), or use pictures: drawn."
+def _drawn(path: Path, character: str) -> Image.Image | None:
+    """The inked part of a character's picture; nothing if there is none."""
+    canvas = Image.new("RGBA", (5 * BITMAP_SIZE, 2 * BITMAP_SIZE))
+    try:
+        font = ImageFont.truetype(path, BITMAP_SIZE)
+        ImageDraw.Draw(canvas).text((4, 4), character, font=font, embedded_color=True)
+    except OSError as error:
+        raise BackendError(
+            f"{path}: cannot draw {BITMAP_SIZE} pixels high with it ({error}). {_ADVICE}"
+        ) from error
+    inked = canvas.getbbox()
+    return canvas.crop(inked) if inked else None
 
 
 def find_font(font_path: str | Path | None = None) -> Path:
