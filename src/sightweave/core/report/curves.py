@@ -10,7 +10,7 @@ import io
 import math
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,7 @@ _LOG_SPREAD = 20
 _SVG = "{http://www.w3.org/2000/svg}"
 _XLINK = "{http://www.w3.org/1999/xlink}href"
 
-_PANELS = (
+_PANELS: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ("Loss", lambda key: key == "loss" or key.endswith("_loss") or key.startswith("loss_")),
     (
         "Learning rate",
@@ -131,9 +131,9 @@ def _thin(points: Sequence[tuple[float, float]]) -> np.ndarray:
     return np.stack([stretch.mean(axis=1) for stretch in stretches], axis=1)
 
 
-def _smooth(values: np.ndarray) -> np.ndarray:
-    """Exponential mean over about a fiftieth of the line, without the pull towards 0 at its start."""
-    keep = 1 - 1 / max(1.0, len(values) / 50)
+def _smooth(values: np.ndarray, window: float) -> np.ndarray:
+    """Exponential mean over about ``window`` points, without the pull towards 0 at its start."""
+    keep = 1 - 1 / window
     total = weight = 0.0
     result = []
     for value in values:
@@ -163,12 +163,17 @@ def _panel(
         for _, start, _ in stages[1:]:
             axes.axvline(start, color=_COLOR["faint"], linewidth=0.7, dashes=(3, 3))
         for number, points in enumerate(lines.values()):
-            steps, values = _thin(points)
             color = _COLOR[f"series{number}"]
-            drawn = _smooth(values) if is_smooth else values
-            if is_smooth and len(lines) == 1:
-                axes.plot(steps, values, color=_COLOR["trail"], linewidth=0.8)
-            axes.plot(steps, drawn, color=color, linewidth=1.5)
+            window = max(3.0, min(len(points), MAX_POINTS) / 40)
+            for _, start, end in stages:  # no line and no mean runs across the start of a stage
+                inside = [point for point in points if start <= point[0] <= end]
+                if not inside:
+                    continue
+                steps, values = _thin(inside)
+                drawn = _smooth(values, window) if is_smooth else values
+                if is_smooth and len(lines) == 1:
+                    axes.plot(steps, values, color=_COLOR["trail"], linewidth=0.8)
+                axes.plot(steps, drawn, color=color, linewidth=1.5)
             last.append(float(drawn[-1]))
         if is_log:
             axes.set_yscale("log")
@@ -179,6 +184,7 @@ def _panel(
             axes.set_ylim(bottom=min(0.0, min(everything)))
         if not is_log:
             axes.yaxis.set_major_locator(MaxNLocator(5))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             if title == "Tokens per second":
                 axes.set_ylim(bottom=0)
                 axes.yaxis.set_major_formatter(EngFormatter(sep=""))

@@ -2,7 +2,10 @@
 const form = document.querySelector(".filters");
 const cards = Array.from(document.querySelectorAll(".card"));
 const none = document.querySelector(".none");
+const more = document.querySelector(".more");
 const names = ["split", "task", "type", "right"];
+const AT_FIRST = 12;
+let limit = AT_FIRST;
 
 function show() {
   const task = form.elements.task.value;
@@ -12,14 +15,24 @@ function show() {
   }
   let count = 0;
   for (const card of cards) {
-    card.hidden = names.some((name) => form.elements[name].value && form.elements[name].value !== card.dataset[name]);
-    if (!card.hidden) count += 1;
+    const fits = names.every((name) => !form.elements[name].value || form.elements[name].value === card.dataset[name]);
+    if (fits) count += 1;
+    card.hidden = !fits || count > limit;
   }
+  more.hidden = count <= limit;
+  more.textContent = "Show the other " + (count - limit);
   form.querySelector("output").textContent = count + " of " + cards.length + " answers";
   none.hidden = count > 0;
 }
 
-form.addEventListener("change", show);
+form.addEventListener("change", () => {
+  limit = AT_FIRST;
+  show();
+});
+more.addEventListener("click", () => {
+  limit = Infinity;
+  show();
+});
 form.addEventListener("submit", (event) => event.preventDefault());
 form.hidden = false;
 show();

@@ -87,8 +87,8 @@ def render(page: Page) -> str:
         page=page,
         facts=[(name, _text(value)) for name, value in page.facts.items()],
         # Both texts are files of this package, and the policy below names them by their hash.
-        style=Markup(style),  # noqa: S704
-        script=Markup(script),  # noqa: S704
+        style=Markup(style),
+        script=Markup(script),
         policy=(
             f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
             "base-uri 'none'; form-action 'none'"
@@ -113,6 +113,8 @@ def _text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}".replace(",", "\u202f") if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float) and 1000 <= abs(value) < 1e15:
+        return _text(round(value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -125,7 +127,7 @@ def _panel(panel: curves.Panel) -> dict[str, Any]:
         "lines": [(name, _text(last)) for name, last in zip(panel.series, panel.last, strict=True)],
         "stages": [(number, *stage) for number, stage in enumerate(panel.stages, start=1)],
         # The drawing is ours and holds numbers only.
-        "svg": Markup(panel.svg),  # noqa: S704
+        "svg": Markup(panel.svg),
     }
 
 
@@ -161,16 +163,20 @@ def _evaluation(found: Mapping[str, Any]) -> dict[str, Any]:
                 "metric": task["metric"].replace("_", " "),
                 "verdict": task["uses_image"],
                 "sentence": task["sentence"],
-                "rows": [
-                    _row(
-                        task, names, "mean of types" if len(task["types"]) > 1 else task["task"], is_task=True
-                    ),
-                    *(_row(kind, names, kind["type"]) for kind in task["types"] if len(task["types"]) > 1),
-                ],
+                "rows": _rows(task, names),
             }
             for task in found["tasks"]
         ],
     }
+
+
+def _rows(task: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
+    """The mean over the types and each of them; a single type is its own mean."""
+    types = task["types"]
+    if len(types) == 1:
+        return [_row(task, names, types[0]["type"] or task["task"], is_task=True)]
+    total = _row(task, names, f"mean of {len(types)} types", is_task=True)
+    return [total, *(_row(kind, names, kind["type"]) for kind in types)]
 
 
 def _row(

@@ -187,8 +187,9 @@ def uses_image(
         "hardly": " The gain is there, but it may be under five points.",
         "no": " The interval includes 0: no use of the image is shown.",
     }[word]
+    blind = _percent(controls["no_image"].value)
     return word, (
-        f"{task} uses the image: {word} - {_percent(sighted)} with it, {_percent(controls['no_image'].value)} without it{wrong}; "
+        f"{task} uses the image: {word} - {_percent(sighted)} with it, {blind} without it{wrong}; "
         f"gain {100 * gain.value:+.1f} points (95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}).{why}"
     )
 

@@ -93,7 +93,7 @@ def test_a_model_that_looks():
     assert questions.gain.value == pytest.approx((0.75 + 0.5) / 2)
     assert questions.chance is None
     assert questions.controls["shuffled_image"].value < 0.6
-    assert "vqa uses the image: yes - 100.0% with it, 37.5% without it" in questions.sentence
+    assert "vqa uses the image: yes - 100.0 % with it, 37.5 % without it" in questions.sentence
     assert reasons.correct == 40
 
 
