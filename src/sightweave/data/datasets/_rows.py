@@ -94,7 +94,8 @@ def find(path: Path) -> Path:
     near = ", ".join(p.name for p in sorted(path.glob("*.json"))[:3])
     hint = f" ({near} is JSON, not JSON lines)" if near else ""
     raise DataError(
-        f'{path}: no data.jsonl and no data.csv{hint}. Write one row a line, such as {{"image": "1.jpg", "caption": "A dog."}}.'
+        f"{path}: no data.jsonl and no data.csv{hint}. Write one row a line, "
+        'such as {"image": "1.jpg", "caption": "A dog."}.'
     )
 
 
@@ -104,7 +105,11 @@ def read(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Row]:
     Raises:
         DataError: the file cannot be read as a whole: a JSON array, or a CSV without a usable head.
     """
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened ({error.strerror}).") from None
+    with file:
         yield from (_read_csv if path.suffix.lower() == ".csv" else _read_jsonl)(path, file, max_line_bytes)
 
 

@@ -182,11 +182,11 @@ def from_records(
         "records", strict=strict, max_bad=max_bad, quarantine_path=quarantine_path, labelled=labelled
     )
     rows: list[_rows.Row] = []
-    for index, item in enumerate(records):
-        values: Any = item
-        if not isinstance(item, (Mapping, *_RECORDS)):
+    values: Any
+    for index, values in enumerate(records):
+        if not isinstance(values, (Mapping, *_RECORDS)):
             values = RowError(
-                "wrong_type", "", item, f"a record is a dict or a task's Record (got {shown(item)})."
+                "wrong_type", "", values, f"a record is a dict or a task's Record (got {shown(values)})."
             )
         rows.append(_rows.Row(index, values))
     reader.read(rows, lambda value: _picture_given(root, value))
@@ -301,7 +301,11 @@ class _Reader:
     def _write_down(self) -> None:
         if self.quarantine_path is not None:
             lines = "".join(f"{fault.to_json()}\n" for fault in self.faults)
-            self.quarantine_path.write_text(lines, encoding="utf-8")
+            try:
+                self.quarantine_path.write_text(lines, encoding="utf-8")
+            except OSError as error:
+                reason = error.strerror
+                raise DataError(f"quarantine_path {str(self.quarantine_path)!r}: {reason}.") from None
 
     def _stop(self, reason: str) -> None:
         self._write_down()

@@ -1,0 +1,178 @@
+"""Pictures become squares, and boxes land where their things are drawn."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sightweave.core.config import build
+from sightweave.core.errors import RecipeError
+from sightweave.data.inputs.transforms import Config, ImageTransform
+
+FITS = ("pad", "crop", "squash")
+AUGMENTS = ("none", "shift", "photo")
+
+
+def noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def smooth(height: int, width: int) -> np.ndarray:
+    return np.array(Image.fromarray(noise(5, 5)).resize((width, height), Image.Resampling.BICUBIC))
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_the_right_size_is_not_resampled(fit: str) -> None:
+    pixels = noise(24, 24)
+    made = ImageTransform(size=24, fit=fit)(pixels)
+    exact = (torch.from_numpy(pixels).permute(2, 0, 1).float() / 255 - 0.5) / 0.5
+    torch.testing.assert_close(made, exact, rtol=0, atol=1e-6)
+    assert made.dtype == torch.float32
+    assert made.is_contiguous()
+
+
+def test_mean_and_std_per_channel() -> None:
+    mean, std = (0.1, 0.2, 0.3), (0.5, 0.25, 1.0)
+    made = ImageTransform(size=2, mean=mean, std=std)(np.full((2, 2, 3), 255, np.uint8))
+    torch.testing.assert_close(made[:, 0, 0], torch.tensor([1.8, 3.2, 0.7]))
+
+
+@pytest.mark.parametrize("shape", [(90, 60), (60, 90), (48, 48), (10, 7)])
+def test_resizing_agrees_with_pillows_bicubic(shape: tuple[int, int]) -> None:
+    pixels = smooth(*shape)
+    made = ImageTransform(size=24, fit="squash")(pixels) * 127.5 + 127.5
+    pillow = np.asarray(Image.fromarray(pixels).resize((24, 24), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
+    assert np.abs(made.numpy() - pillow).max() <= 1.01
+
+
+def test_pad_keeps_the_aspect_and_is_zero_around() -> None:
+    made = ImageTransform(size=24)(np.full((12, 24, 3), 255, np.uint8))
+    assert (made[:, 6:18] == 1).all()
+    assert (made[:, :6] == 0).all()
+    assert (made[:, 18:] == 0).all()
+
+
+def test_crop_takes_the_middle() -> None:
+    pixels = noise(24, 40)
+    made = ImageTransform(size=24, fit="crop")(pixels)
+    torch.testing.assert_close(made, ImageTransform(size=24)(pixels[:, 8:32]), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("fit", "box", "expected"),
+    [
+        ("pad", (0.0, 0.0, 1.0, 1.0), (0.0, 0.25, 1.0, 0.75)),
+        ("pad", (0.5, 0.5, 1.0, 1.0), (0.5, 0.5, 1.0, 0.75)),
+        ("squash", (0.2, 0.3, 0.4, 0.5), (0.2, 0.3, 0.4, 0.5)),
+        ("crop", (0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, 1.0)),
+        ("crop", (0.5, 0.0, 0.625, 0.5), (0.5, 0.0, 0.75, 0.5)),
+        ("crop", (0.0, 0.0, 0.2, 1.0), (0.0, 0.0, 0.0, 1.0)),
+    ],
+)
+def test_boxes_by_hand(fit: str, box: tuple[float, ...], expected: tuple[float, ...]) -> None:
+    assert ImageTransform(size=24, fit=fit).place(box, 48, 24) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("fit", "augment"), [*itertools.product(FITS, AUGMENTS)])
+def test_a_box_is_where_its_thing_is_drawn(fit: str, augment: str) -> None:
+    """A white thing on black: what is bright in the square fills its box and nothing else."""
+    transform = ImageTransform(size=64, fit=fit, augment=augment, flip=True)
+    for height, width in ((80, 120), (150, 100), (64, 64), (40, 40)):
+        top, bottom, left, right = height * 3 // 8, height * 5 // 8, width * 3 // 8, width // 2
+        pixels = np.zeros((height, width, 3), np.uint8)
+        pixels[top:bottom, left:right] = 255
+        for seed in (None, *range(20)):
+            square = transform(pixels, seed)[0]
+            box = transform.place(
+                (left / width, top / height, right / width, bottom / height), width, height, seed
+            )
+            grey = ImageTransform(size=64, fit=fit, augment="none")(np.zeros_like(pixels)).min()
+            bright = (square - grey > (square.max() - grey) / 2) & (square > 0.05)
+            rows, columns = bright.any(1).nonzero(), bright.any(0).nonzero()
+            drawn = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+            assert [float(edge) for edge in drawn] == pytest.approx([64 * edge for edge in box], abs=1.5)
+
+
+@pytest.mark.parametrize("augment", ["shift", "photo"])
+def test_variations_follow_the_seed_alone(augment: str) -> None:
+    pixels = smooth(50, 70)
+    transform = ImageTransform(size=32, augment=augment)
+    plain = ImageTransform(size=32)(pixels)
+    torch.testing.assert_close(transform(pixels, 7), transform(pixels, 7), rtol=0, atol=0)
+    torch.testing.assert_close(transform(pixels), plain, rtol=0, atol=0)
+    different = {tuple(transform(pixels, seed).flatten()[::97].tolist()) for seed in range(20)}
+    assert len(different) == 20
+    assert (transform(pixels, 3) - plain).abs().max() > 0.05
+
+
+def test_none_changes_nothing_and_flips_only_if_asked() -> None:
+    pixels = smooth(32, 32)
+    plain = ImageTransform(size=32)(pixels)
+    still, flips = ImageTransform(size=32), ImageTransform(size=32, flip=True)
+    mirrored = 0
+    for seed in range(40):
+        torch.testing.assert_close(still(pixels, seed), plain, rtol=0, atol=0)
+        made = flips(pixels, seed)
+        mirrored += not torch.equal(made, plain)
+        assert torch.equal(made, plain) or torch.equal(made, plain.flip(2))
+    assert 10 < mirrored < 30
+    left = np.zeros((32, 32, 3), np.uint8)
+    left[:, :8] = 255
+    for augment in ("shift", "photo"):
+        for seed in range(20):
+            columns = ImageTransform(size=32, augment=augment)(left, seed)[0].mean(0)
+            assert columns[:16].mean() > columns[16:].mean()
+
+
+@pytest.mark.parametrize(("fit", "augment"), [*itertools.product(FITS, AUGMENTS)])
+def test_any_size_works(fit: str, augment: str) -> None:
+    transform = ImageTransform(size=16, fit=fit, augment=augment)
+    for height, width in ((1, 1), (1, 200), (200, 1), (3, 7), (17, 16), (300, 211)):
+        for seed in (None, 0, 1, -5, 2**70):
+            made = transform(np.full((height, width, 3), 255, np.uint8), seed)
+            assert made.shape == (3, 16, 16)
+            assert made.isfinite().all()
+            assert made.max() > 0
+            box = transform.place((0.1, 0.2, 0.9, 0.8), width, height, seed)
+            assert all(0 <= edge <= 1 for edge in box)
+            assert box[0] <= box[2]
+            assert box[1] <= box[3]
+
+
+def test_what_it_is_given_is_left_alone() -> None:
+    pixels = noise(20, 20)
+    before = pixels.copy()
+    made = ImageTransform(size=20, augment="photo")(pixels, 1)
+    made.zero_()
+    np.testing.assert_array_equal(pixels, before)
+    frozen = noise(20, 20)
+    frozen.setflags(write=False)
+    assert ImageTransform(size=20)(frozen).shape == (
+        3,
+        20,
+        20,
+    )  # torch would warn about memory it may not write to
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"size": 0}, "size: must be at least 1 pixel"),
+        ({"size": 8, "std": (0.5, 0.0, 0.5)}, "std: each must be over 0"),
+        ({"size": 8, "fit": "stretch"}, "fit: pad, crop or squash.*stretch"),
+        ({"size": 8, "augment": "wild"}, "augment: none, shift or photo.*wild"),
+    ],
+)
+def test_wrong_values_are_refused(values: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        ImageTransform(**values)
+
+
+def test_config_builds_and_refuses_what_it_does_not_know() -> None:
+    assert Config(size=32, fit="crop", flip=True).build().fit == "crop"
+    with pytest.raises(RecipeError, match="fitt"):
+        build(Config, {"size": 32, "fitt": "pad"})
