@@ -183,8 +183,8 @@ def test_the_policy_names_the_style_and_the_script_by_their_hash():
 
 
 def test_a_page_stays_small_and_says_what_it_left_out():
-    many = [row(n, answer="long " * 1000) for n in range(300)]
-    text = render(Page(title="t", gallery=many, pictures=pictures(301, side=128)))
+    many = [row(n, answer="long " * 1000, prompt="long " * 1000) for n in range(300)]
+    text = render(Page(title="t", gallery=many, pictures=pictures(301, side=80)))
     assert len(text.encode()) < MAX_BYTES
     shown = text.count('<article class="card"')
     assert 60 < shown < 300
