@@ -14,10 +14,11 @@ from sightweave.core.config import config
 from sightweave.core.types import Medium
 from sightweave.data.datasets._base import Record
 from sightweave.data.scenes import drawing
-from sightweave.data.scenes.items import TASKS, Item, caption, each, mix, regions
+from sightweave.data.scenes.items import TASKS, Item, caption, each, mix
 from sightweave.data.scenes.layout import SPLITS, make_scene
 from sightweave.data.scenes.questions import Question
 from sightweave.data.scenes.random import Random
+from sightweave.data.scenes.regions import regions
 from sightweave.data.scenes.scene import Scene
 from sightweave.data.scenes.view import View
 from sightweave.data.scenes.words import texts
@@ -125,7 +126,7 @@ class Scenes:
     def _records(self, view: View, items: Sequence[Item], *, has_caption: bool) -> list[Record]:
         scene = view.scene
         image = Medium(partial(drawing.draw, scene, self.pictures), scene.key)
-        boxes = regions(view, drawing.boxes(scene, self.pictures))
+        boxes = regions(view, self.pictures)
         key, split = scene.key, scene.split
         records: list[Record] = []
         if has_caption:

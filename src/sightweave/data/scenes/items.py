@@ -1,24 +1,20 @@
-"""Everything that is said and asked about one picture: which items, how many, and the words of its regions."""
+"""Everything that is said and asked about one picture: which items, and how many."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import partial
 
-from sightweave.core.types import Region
 from sightweave.data.scenes.puzzles import REASONING
 from sightweave.data.scenes.questions import VQA, Question
 from sightweave.data.scenes.random import Random
-from sightweave.data.scenes.scene import UNIT
 from sightweave.data.scenes.translations import Pair, ambiguous, number, plain
-from sightweave.data.scenes.view import MIDDLE, View
+from sightweave.data.scenes.view import View
 
 Item = Question | Pair
-Box = tuple[float, float, float, float]
 TASKS = ("captioning", "vqa", "reasoning", "translation")
 # What follows the caption in a training picture, over and over: 3 short questions, 3 with steps, 2 translations.
 _CYCLE = ("vqa", "reasoning", "translation", "vqa", "reasoning", "vqa", "reasoning", "translation")
-_NEAR_MIDDLE = 4 * UNIT
 _Maker = Callable[[View, Random], Item | None]
 
 
@@ -59,7 +55,7 @@ def _queue(task: str, random: Random) -> list[_Maker]:
         return random.shuffled(tuple(VQA.values()))
     if task == "reasoning":
         return random.shuffled(tuple(REASONING.values()))
-    others = random.shuffled((_from_english, _from_english, _into_english, ambiguous))
+    others: list[_Maker] = random.shuffled((_from_english, _from_english, _into_english, ambiguous))
     return [*others, number, ambiguous]
 
 
@@ -82,24 +78,3 @@ def each(view: View, random: Random, tasks: Sequence[str]) -> list[Item]:
 
 def _key(item: Item) -> str:
     return item.text if isinstance(item, Question) else f"{item.target_language} {item.source}"
-
-
-def regions(view: View, boxes: Sequence[Box]) -> tuple[Region, ...]:
-    """One region for each thing, with every word for it and for its place."""
-    return tuple(
-        Region(
-            box=box,
-            words=_placed(fact.words, _place(thing.x, ("left", "right")), _place(thing.y, ("top", "bottom"))),
-        )
-        for thing, fact, box in zip(view.things, view.facts, boxes, strict=True)
-    )
-
-
-def _place(at: int, names: tuple[str, str]) -> str:
-    """Nothing is said of a centre within 4 pixels of the middle."""
-    return "" if abs(at - MIDDLE) < _NEAR_MIDDLE else names[at > MIDDLE]
-
-
-@lru_cache(maxsize=1 << 14)
-def _placed(words: tuple[str, ...], across: str, down: str) -> tuple[str, ...]:
-    return words + tuple(word for word in (across, down) if word)

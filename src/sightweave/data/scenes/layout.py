@@ -174,10 +174,5 @@ def _thing(random: Random, kind: _Kind, size: str, side: int, place: tuple[int, 
 def _background(random: Random) -> Background:
     kind = random.choice(("plain", "gradient", "noise"))
     number = {"plain": 1, "gradient": 4, "noise": 25}[kind]
-    return Background(
-        kind,
-        tuple(
-            (random.between(205, 255), random.between(205, 255), random.between(205, 255))
-            for _ in range(number)
-        ),
-    )
+    channels = [205 + (octet * 51 >> 8) for octet in random.octets(3 * number)]
+    return Background(kind, tuple(zip(channels[::3], channels[1::3], channels[2::3], strict=True)))

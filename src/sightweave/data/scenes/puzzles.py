@@ -14,9 +14,10 @@ COUNTS = ("0", "1", "2", "3", "4")
 RELATIONS = {"left": "to the left of", "right": "to the right of", "above": "above", "below": "below"}
 _COUNT_WEIGHTS = {1: 2, 2: 3, 3: 5, 4: 6}
 _NREL_WEIGHTS = (3, 3, 4, 6)
-# Of a hundred scenes in which no two shapes are of one colour (or shape), how many are asked: as many as those in which
-# all are, so that "yes" and "no" stay level. Scenes with both kinds of pairs are always asked.
-_KEEP_NO = {"color": 50, "shape": 50}
+# Scenes in which the shapes have pairs of one colour and pairs of two are always asked about. Of a hundred others, so
+# many are: first where no two are alike, then where all are; elsewhere, then in ``combinations``. So "yes" and "no"
+# stay level (measured).
+_KEEP = {"color": ((95, 100), (36, 100)), "shape": ((84, 100), (100, 66))}
 
 
 def count(view: View, random: Random) -> Question | None:
@@ -96,7 +97,7 @@ def _differ(view: View, first: int, second: int) -> bool:
 
 def same(view: View, random: Random) -> Question | None:
     """Are the dog and the star the same size?"""
-    for asked in random.shuffled(("size", "color", "shape")):
+    for asked in random.drawn(("size", "color", "shape")):
         made = _same(view, random, asked)
         if made is not None:
             return made
@@ -121,7 +122,8 @@ def _same(view: View, random: Random, asked: str) -> Question | None:
         # Two things are of one size as often as not; of three, those that can be named may be of one size too often.
         chosen = (alike or unlike) if len(view.things) == 2 else []
     else:
-        chosen = alike or (unlike if random.chance(_KEEP_NO[asked]) else [])
+        keep = _KEEP[asked][view.allows_held_out][bool(alike)]
+        chosen = (alike or unlike) if random.chance(keep) else []
     if not chosen:
         return None
     first, second = random.choice(chosen)

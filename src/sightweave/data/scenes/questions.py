@@ -6,6 +6,7 @@ caller asks another type, never the same again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sightweave.data.scenes.lexicon import COLORS
@@ -29,7 +30,7 @@ class Question:
     steps: str = ""
 
 
-def pick(random: Random, said: list[Phrase]) -> Phrase:
+def pick(random: Random, said: Sequence[Phrase]) -> Phrase:
     """One of the phrases, the shorter ones more often."""
     return said[min(random.below(len(said)), random.below(len(said)))]
 
@@ -37,7 +38,7 @@ def pick(random: Random, said: list[Phrase]) -> Phrase:
 def exist(view: View, random: Random) -> Question | None:
     """Is there a red circle?"""
     for _ in range(3):
-        said = pick(random, list(random.choice(view.facts).phrases))
+        said = pick(random, random.choice(view.facts).phrases)
         if said.text == "thing":
             continue
         other = view.absent(said, random)
@@ -50,7 +51,7 @@ def exist(view: View, random: Random) -> Question | None:
 
 def color(view: View, random: Random) -> Question | None:
     """What color is the big star?"""
-    for number in random.shuffled([i for i, thing in enumerate(view.things) if thing.is_shape]):
+    for number in random.drawn([i for i, thing in enumerate(view.things) if thing.is_shape]):
         said = [phrase for phrase in view.unique_phrases(number) if not phrase.color]
         if said:
             text = f"What color is the {pick(random, said).text}?"
@@ -60,8 +61,7 @@ def color(view: View, random: Random) -> Question | None:
 
 def name(view: View, random: Random) -> Question | None:
     """What is the small thing on the left? What animal is this?"""
-    ways = random.shuffled((_name_by_attributes, _name_by_side, _name_by_end, _name_of_kind))
-    for way in ways:
+    for way in random.drawn((_name_by_attributes, _name_by_side, _name_by_end, _name_of_kind)):
         made = way(view, random)
         if made is not None:
             return made
@@ -69,7 +69,7 @@ def name(view: View, random: Random) -> Question | None:
 
 
 def _name_by_attributes(view: View, random: Random) -> Question | None:
-    for number in random.shuffled(range(len(view.things))):
+    for number in random.drawn(range(len(view.things))):
         said = [p for p in view.unique_phrases(number) if p.level == "thing" and p.text != "thing"]
         if said:
             return Question(
@@ -80,14 +80,14 @@ def _name_by_attributes(view: View, random: Random) -> Question | None:
 
 def _name_by_side(view: View, random: Random) -> Question | None:
     """A thing that is alone of its look on one side; what stands near the middle might be counted on either."""
-    for side in random.shuffled(("left", "right")):
+    for side in random.drawn(("left", "right")):
         here = [number for number, thing in enumerate(view.things) if is_on(side, thing.x)]
         maybe = sum(
             1 << number
             for number, thing in enumerate(view.things)
             if number in here or abs(thing.x - MIDDLE) < OFF_MIDDLE
         )
-        for number in random.shuffled(here):
+        for number in random.drawn(here):
             said = [
                 p
                 for p in view.facts[number].phrases
@@ -113,7 +113,7 @@ def _name_by_end(view: View, random: Random) -> Question | None:
 
 
 def _name_of_kind(view: View, random: Random) -> Question | None:
-    for number in random.shuffled(range(len(view.things))):
+    for number in random.drawn(range(len(view.things))):
         kind, english = view.facts[number].noun.category, view.facts[number].english
         if not kind:
             continue

@@ -6,7 +6,7 @@ Salmon et al. 2011); everything drawn from them is integer arithmetic here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -69,3 +69,16 @@ class Random:
             other = self.below(last + 1)
             result[last], result[other] = result[other], result[last]
         return result
+
+    def drawn(self, items: Sequence[T]) -> Iterator[T]:
+        """The items in random order, one by one: cheaper than `shuffled` where the first few are enough."""
+        rest = list(items)
+        while rest:
+            at = self.below(len(rest))
+            rest[at], rest[-1] = rest[-1], rest[at]
+            yield rest.pop()
+
+    def octets(self, number: int) -> bytes:
+        """So many numbers from 0 to 255, eight from one draw of the generator."""
+        raw = self._bits.random_raw((number + 7) // 8)
+        return raw.astype("<u8").tobytes()[:number]

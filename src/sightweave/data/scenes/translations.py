@@ -48,7 +48,7 @@ def ambiguous(view: View, random: Random) -> Pair | None:
     fact = view.facts[number]
     word = fact.noun.word
     templates = [template for template in _AMBIGUOUS if is_held_out(word, template) == view.allows_held_out]
-    for template in random.shuffled(templates):
+    for template in random.drawn(templates):
         things = _arguments(view, random, template, number)
         if things is None:
             continue
@@ -77,7 +77,7 @@ def plain(view: View, random: Random, *, into_english: bool) -> Pair | None:
     language = random.choice(LANGUAGES[1:])
     source, target = (language, "en") if into_english else ("en", language)
     number = random.choice(subjects)
-    for template in random.shuffled(tuple(TEMPLATES)):
+    for template in random.drawn(tuple(TEMPLATES)):
         things = _arguments(view, random, template, number)
         if things is not None:
             side = _side(view, number)

@@ -127,7 +127,7 @@ class View:
     ``masks[phrase]`` has bit ``i`` set where the phrase fits thing ``i``; a phrase that fits nothing is not there.
     """
 
-    __slots__ = ("facts", "masks", "allows_held_out", "rows", "scene", "short", "things", "unique")
+    __slots__ = ("allows_held_out", "facts", "masks", "rows", "scene", "short", "things", "unique")
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene

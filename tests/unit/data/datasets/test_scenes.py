@@ -1,0 +1,96 @@
+"""The embedded world as a data set."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from sightweave.core.config import build
+from sightweave.core.errors import RecipeError
+from sightweave.data.datasets._base import task_of
+from sightweave.data.datasets.scenes import Config, Scenes
+from sightweave.data.tasks import translation
+
+
+def test_a_training_picture():
+    data = Config().build(split="train")
+    assert len(data) == 1_000_000
+    for index in range(30):
+        records = data[index]
+        assert len(records) == 9
+        assert task_of(records[0]) == "captioning"
+        assert {task_of(record) for record in records} == {"captioning", "vqa", "reasoning", "translation"}
+        assert len({record.id for record in records}) == 9
+        for record in records:
+            assert record.id.startswith(f"scenes/0/train/{index}/{record.tags['type']}/")
+            assert record.group == record.image.key == f"scenes/0/train/{index}"
+            assert record.split == "train"
+            assert len(record.regions) == len(data.scene(index).things)
+            assert record.tags["template"]
+
+
+def test_the_same_on_every_call_and_from_the_end():
+    data = Config(size=20).build(split="scenes")
+    assert len(data) == 20
+    assert [record.id for record in data[-1]] == [record.id for record in data[19]]
+    assert [record.tags for record in data[3]] == [record.tags for record in data[3]]
+    with pytest.raises(IndexError, match="picture 20 of 20"):
+        data[20]
+
+
+def test_held_out_splits_ask_one_of_each():
+    data = Config().build(split="combinations")
+    assert len(data) == 500
+    for index in range(20):
+        types = [record.tags["type"] for record in data[index]]
+        assert all(types.count(kind) <= (2 if kind in ("plain", "ambiguous") else 1) for kind in types)
+    assert max(len(data[index]) for index in range(20)) > 9
+    assert len(Config(items="mix").build(split="scenes")[0]) == 9
+
+
+def test_ambiguous_translations_carry_their_contrast():
+    data = Config().build(split="scenes")
+    found = [record for index in range(40) for record in data[index] if record.tags["type"] == "ambiguous"]
+    assert found
+    for record in found:
+        assert isinstance(record, translation.Record)
+        assert record.tags["sense"].startswith(f"{record.tags['word']}_")
+        assert record.tags["contrast"] != record.targets[0]
+        assert record.source_language == "en"
+
+
+def test_a_picture_is_drawn_when_asked_for_and_can_be_sent():
+    record = Config().build(split="train")[3][0]
+    pixels = pickle.loads(pickle.dumps(record.image.source))()
+    assert pixels.shape == (96, 96, 3)
+    assert pixels.dtype == np.uint8
+    np.testing.assert_array_equal(pixels, record.image.source())
+
+
+def test_only_some_tasks():
+    data = Config(tasks=("captioning", "reasoning"), per_picture=4).build(split="train")
+    for index in range(10):
+        assert [task_of(record) for record in data[index]] == ["captioning", *["reasoning"] * 3]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"split": "test"}, r"no split 'test'; there are train, scenes, combinations"),
+        ({"size": 0}, r"size 0 and per_picture 9; both must be 1 or more"),
+        ({"tasks": ("vqa2",)}, r"no task 'vqa2'; there are captioning, vqa, reasoning, translation"),
+    ],
+)
+def test_wrong_arguments(change, message):
+    with pytest.raises(ValueError, match=message):
+        Scenes(**{"seed": 0, "split": "train", "size": 5, **change})
+
+
+def test_wrong_config():
+    with pytest.raises(RecipeError, match="pictures"):
+        build(Config, {"pictures": "painted"})
+
+
+def test_texts_are_the_same_for_every_split():
+    first, second = (next(iter(Config().build(split=split).texts())) for split in ("train", "scenes"))
+    assert first == second

@@ -1,0 +1,265 @@
+"""Every question's answer, derived again from the scene by code that knows nothing of the generator."""
+
+import hashlib
+import itertools
+import re
+from collections import Counter
+
+import pytest
+
+from sightweave.data.scenes.items import TASKS, caption, each, mix
+from sightweave.data.scenes.layout import HELD_OUT, SPLITS, make_scene
+from sightweave.data.scenes.questions import Question
+from sightweave.data.scenes.random import Random
+from sightweave.data.scenes.view import View
+
+HASH = "96b30bbfe0cbfde432f331ae2fdd7f6df96b1775ad76096528348441362418bd"
+COLORS = {"red", "green", "blue", "yellow", "purple", "black"}
+SHAPES = {"circle", "square", "triangle", "star", "cross", "heart"}
+ANIMALS = {"dog", "cat", "horse", "cow", "pig", "rabbit", "fish", "frog"}
+ANIMALS |= {"bat_animal", "mouse_animal", "chicken_bird", "crane_bird"}
+FOODS = {"apple", "banana", "strawberry", "carrot", "pizza", "cake", "nut_food", "ear_corn", "chicken_food"}
+VEHICLES = {"car", "bus", "bicycle", "boat"}
+IRREGULAR = {
+    "mice": "mouse",
+    "strawberries": "strawberry",
+    "pairs of glasses": "pair of glasses",
+    "fish": "fish",
+}
+IRREGULAR |= {"boxes": "box", "crosses": "cross", "buses": "bus"}
+
+
+def name_of(thing):
+    word = thing.name.partition("_")[0]
+    return "pair of glasses" if word == "glasses" else word
+
+
+def fits(thing, words):
+    """Whether a phrase such as ``small striped red circles`` is true of a thing."""
+    head = words
+    while True:
+        first, _, rest = head.partition(" ")
+        if first in ("small", "big"):
+            if thing.size != first:
+                return False
+        elif first == "striped":
+            if thing.fill != "striped":
+                return False
+        elif first in COLORS:
+            if thing.color != first:
+                return False
+        else:
+            break
+        head = rest
+    head = IRREGULAR.get(head, head)
+    for kind, names in (("shape", SHAPES), ("animal", ANIMALS), ("food item", FOODS), ("vehicle", VEHICLES)):
+        if head in (kind, f"{kind}s"):
+            return thing.name in names
+    return head.removesuffix("s") == "thing" or name_of(thing) in (head, head.removesuffix("s"))
+
+
+def the(scene, words):
+    (thing,) = [thing for thing in scene.things if fits(thing, words)]
+    return thing
+
+
+def named(scene, name):
+    """The one thing that a short name stands for."""
+    return the(scene, name)
+
+
+def solve(scene, item):
+    """The answer, and the steps where they are not just the answer's own."""
+    text, things = item.text, scene.things
+    if item.type == "exist":
+        words = re.fullmatch(r"Is there an? (.+)\?", text)[1]
+        return "yes" if any(fits(thing, words) for thing in things) else "no"
+    if item.type == "color":
+        return the(scene, re.fullmatch(r"What color is the (.+)\?", text)[1]).color
+    if item.type == "size":
+        return the(scene, re.fullmatch(r"Is the (.+) big or small\?", text)[1]).size
+    if item.type == "side":
+        pattern = r"Is the (.+) on the left, on the right, at the top or at the bottom\?"
+        thing = the(scene, re.fullmatch(pattern, text)[1])
+        across, down = (thing.x - 768) / 16, (thing.y - 768) / 16
+        assert max(abs(across), abs(down)) >= 8
+        assert abs(abs(across) - abs(down)) >= 8
+        if abs(across) > abs(down):
+            return "left" if across < 0 else "right"
+        return "top" if down < 0 else "bottom"
+    if item.type == "name":
+        return solve_name(scene, text)
+    return solve_with_steps(scene, item)
+
+
+def solve_name(scene, text):
+    if found := re.fullmatch(r"What is the (left|right|top|bottom)most thing\?", text):
+        axis = "x" if found[1] in ("left", "right") else "y"
+        ordered = sorted(scene.things, key=lambda thing: getattr(thing, axis))
+        return name_of(ordered[0 if found[1] in ("left", "top") else -1])
+    if found := re.fullmatch(r"What is the (.+) on the (left|right)\?", text):
+        clear = [t for t in scene.things if abs(t.x - 768) >= 128 and (t.x < 768) == (found[2] == "left")]
+        unclear = [thing for thing in scene.things if abs(thing.x - 768) < 128]
+        assert not any(fits(thing, found[1]) for thing in unclear)
+        (thing,) = [thing for thing in clear if fits(thing, found[1])]
+        return name_of(thing)
+    if found := re.fullmatch(r"What (shape|animal|food|vehicle) is this\?", text):
+        return name_of(the(scene, found[1].replace("food", "food item")))
+    if found := re.fullmatch(r"What (shape|animal|food|vehicle) is the (.+)\?", text):
+        thing = the(scene, found[2])
+        assert fits(thing, found[1].replace("food", "food item"))
+        return name_of(thing)
+    return name_of(the(scene, re.fullmatch(r"What is the (.+)\?", text)[1]))
+
+
+def in_order(scene, steps):
+    """Checks the list of all things; gives them in its order."""
+    axis, _, names = steps.partition(": ")
+    ordered = sorted(scene.things, key=lambda t: t.x if axis == "left to right" else t.y)
+    names = names.removesuffix(".").split(", ")
+    assert len(names) == len(ordered)
+    assert all(fits(thing, name) for thing, name in zip(ordered, names, strict=True))
+    gaps = [b.y - a.y for a, b in itertools.pairwise(ordered)]
+    assert axis == "left to right" or all(gap >= 5.8 * 16 for gap in gaps)
+    return ordered
+
+
+def solve_with_steps(scene, item):
+    text, steps, things = item.text, item.steps, scene.things
+    if item.type == "count":
+        words = re.fullmatch(r"How many (.+) are there\?", text)[1]
+        found = [thing for thing in things if fits(thing, words)]
+        names = steps.removesuffix(".").split(", ") if found else []
+        assert found or steps == "none."
+        assert len(names) == len(found)
+        assert all(fits(thing, name) for thing, name in zip(found, names, strict=True))
+        return str(len(found))
+    if item.type == "cmp":
+        both = re.fullmatch(r"Are there more (.+) than (.+)\?", text).groups()
+        counts = [sum(fits(thing, words) for thing in things) for words in both]
+        assert steps == f"{both[0]} {counts[0]}, {both[1]} {counts[1]}."
+        return "yes" if counts[0] > counts[1] else "no"
+    if item.type == "same":
+        first, second, asked = re.fullmatch(
+            r"Are the (.+) and the (.+) the same (size|color|shape)\?", text
+        ).groups()
+        values = [
+            {"size": thing.size, "color": thing.color, "shape": thing.name}[asked]
+            for thing in (the(scene, first), the(scene, second))
+        ]
+        assert the(scene, first) is not the(scene, second)
+        assert not any(value in phrase.split() for value in values for phrase in (first, second))
+        assert steps == f"{first} {values[0]}, {second} {values[1]}."
+        return "yes" if values[0] == values[1] else "no"
+    ordered = in_order(scene, steps)
+    if item.type == "next":
+        side, name = re.fullmatch(r"What is just to the (left|right) of the (.+)\?", text).groups()
+        at = ordered.index(named(scene, name)) + (-1 if side == "left" else 1)
+        assert at >= 0
+        assert fits(ordered[at], item.answer)
+        return steps.partition(": ")[2].removesuffix(".").split(", ")[at]
+    if item.type == "rel":
+        first, relation, second = re.fullmatch(
+            r"Is the (.+) (to the left of|to the right of|above|below) the (.+)\?", text
+        ).groups()
+        a, b = named(scene, first), named(scene, second)
+        if relation in ("above", "below"):
+            assert abs(a.y - b.y) >= 160
+            return "yes" if (a.y < b.y) == (relation == "above") else "no"
+        assert abs(a.x - b.x) >= 5.8 * 16
+        return "yes" if (a.x < b.x) == (relation == "to the left of") else "no"
+    assert item.type == "nrel"
+    relation, name = re.fullmatch(
+        r"How many things are (to the left of|to the right of|above|below) the (.+)\?", text
+    ).groups()
+    thing = named(scene, name)
+    axis = "x" if "to the" in relation else "y"
+    gaps = [getattr(other, axis) - getattr(thing, axis) for other in things if other is not thing]
+    assert all(abs(gap) >= (5.8 * 16 if axis == "x" else 160) for gap in gaps)
+    return str(sum((gap < 0) == (relation in ("to the left of", "above")) for gap in gaps))
+
+
+def views(split, number, seed=11):
+    for index in range(number):
+        view = View(make_scene(seed, split, index))
+        yield view, Random(seed, SPLITS.index(split), index, 1)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_every_answer_is_true(split):
+    types = Counter()
+    for view, random in views(split, 500):
+        for item in each(view, random, ("vqa", "reasoning")):
+            assert solve(view.scene, item) == item.answer, (item.text, view.scene.things)
+            assert not item.options or item.answer in item.options
+            types[item.type] += 1
+    assert set(types) == {
+        "exist", "color", "name", "size", "side", "count", "cmp", "rel", "same", "next", "nrel"
+    }  # fmt: skip
+    assert min(types.values()) >= 300
+
+
+def test_held_out_pairs_are_never_named_in_training():
+    pairs = re.compile("|".join(f"{color} {shape}" for shape, color in HELD_OUT.items()))
+    for split in ("train", "scenes"):
+        for view, random in views(split, 400):
+            for item in each(view, random, ("vqa", "reasoning")):
+                assert not pairs.search(f"{item.text} {item.steps} {item.answer}")
+
+
+def test_a_training_picture_has_its_share_of_each_task():
+    types = Counter()
+    for view, random in views("train", 300):
+        items = mix(view, random, TASKS, 8)
+        assert len(items) == 8
+        asked = [item for item in items if isinstance(item, Question)]
+        types["vqa"] += sum(not item.steps for item in asked)
+        types["reasoning"] += sum(bool(item.steps) for item in asked)
+        types["translation"] += 8 - len(asked)
+        if any("_" in thing.name for thing in view.things):
+            types["ambiguous"] += sum(item.type == "ambiguous" for item in items)
+            types["beside"] += 8 - len(asked)
+    assert 0.34 < types["vqa"] / 2400 < 0.42
+    assert 0.34 < types["reasoning"] / 2400 < 0.40
+    assert 0.22 < types["translation"] / 2400 < 0.30
+    assert types["ambiguous"] > types["beside"] / 3
+
+
+def test_only_the_asked_tasks():
+    for view, random in views("train", 50):
+        assert all(not item.steps for item in mix(view, random, ("vqa",), 4))
+        assert all(item.steps for item in each(view, random, ("reasoning",)))
+
+
+def test_no_question_comes_twice_in_one_picture():
+    for view, random in views("train", 200):
+        texts = [
+            item.text if isinstance(item, Question) else (item.source, item.target_language)
+            for item in mix(view, random, TASKS, 8)
+        ]
+        assert len(set(texts)) == len(texts)
+
+
+def test_caption():
+    for view, _ in views("train", 100):
+        text = caption(view)
+        parts = text.replace(" and ", ", ").split(", ")
+        assert len(parts) == len(view.things)
+        for part, thing in zip(parts, view.things, strict=True):
+            words = part.removeprefix("an ").removeprefix("a ")
+            assert fits(thing, words)
+            assert thing.size in words
+            assert ("striped" in words) == (thing.fill == "striped")
+            assert thing.color in words
+
+
+def test_texts_never_change():
+    lines = []
+    for view, random in views("train", 200, seed=0):
+        lines.append(caption(view))
+        for item in mix(view, random, TASKS, 8):
+            is_question = isinstance(item, Question)
+            lines.append(
+                f"{item.text} {item.steps} {item.answer}" if is_question else f"{item.source} {item.target}"
+            )
+    assert hashlib.sha256("\n".join(lines).encode()).hexdigest() == HASH
