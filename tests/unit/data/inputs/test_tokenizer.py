@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import tokenizers
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import sightweave
 from sightweave.core.errors import CheckpointError, DataError, RecipeError
 from sightweave.data.inputs.tokenizer import SPECIAL, StreamDecoder, Tokenizer
 
@@ -196,8 +198,14 @@ def test_training_gives_the_same_in_another_process() -> None:
         "import json, sys; from sightweave.data.inputs.tokenizer import Tokenizer;"
         "texts = json.loads(sys.stdin.read()); print(Tokenizer.train(texts, 500).encode(' '.join(texts)))"
     )
+    env = {**os.environ, "PYTHONPATH": str(Path(sightweave.__file__).parent.parent)}
     made = subprocess.run(
-        [sys.executable, "-c", code], input=json.dumps(TEXTS), capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        input=json.dumps(TEXTS),
+        capture_output=True,
+        text=True,
+        check=True,
+        env=env,
     )
     assert json.loads(made.stdout) == SHARED.encode(" ".join(TEXTS))
 

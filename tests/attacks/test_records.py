@@ -1,0 +1,282 @@
+"""Wrong rows and hostile paths: each says file, line, field and value; nothing leaves the folder, nothing is lost."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sightweave.core.errors import DataError
+from sightweave.data.datasets import _rows, own
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    inside = tmp_path / "data"
+    inside.mkdir()
+    for path in (inside / "a.png", tmp_path / "secret.png"):
+        Image.new("RGB", (8, 8)).save(path)
+    return inside
+
+
+GOOD = {"image": "a.png", "caption": "x", "split": "train"}
+
+
+def lines(folder: Path, *rows: object, name: str = "data.jsonl") -> Path:
+    parts = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]
+    (folder / name).write_bytes(b"\n".join(parts))
+    return folder
+
+
+def read(folder: Path, **options: object) -> own.Own:
+    return own.Config(path=str(folder), **options).build(split="train")
+
+
+WRONG = [
+    ({"caption": "x"}, "missing_field", "image: missing"),
+    ({"image": None, "caption": "x"}, "missing_field", "image: missing"),
+    ({"image": "a.png"}, "missing_field", "nothing to learn"),
+    ({"image": "a.png", "caption": None}, "missing_field", "nothing to learn"),
+    ({"image": "a.png", "captoin": "x"}, "unknown_field", "captoin: unknown field. Did you mean 'caption'"),
+    ({"imge": "a.png", "caption": "x"}, "unknown_field", "Did you mean 'image'"),
+    (
+        {"image": "a.png", "caption": 5},
+        "wrong_type",
+        "caption: must be text or a list of texts (got 5; write it as '5')",
+    ),
+    ({"image": "a.png", "captions": ["x", 5]}, "wrong_type", "captions: must be text (got 5"),
+    ({"image": "a.png", "caption": {"a": 1}}, "wrong_type", "caption"),
+    ({"image": ["a.png"], "caption": "x"}, "wrong_type", "image: must be text"),
+    ({"image": "a.png", "caption": " "}, "empty_field", "caption: is empty"),
+    ({"image": "a.png", "captions": []}, "empty_field", "captions: is an empty list"),
+    ({"image": "a.png", "question": "q"}, "missing_field", "answer: missing, but there is a question"),
+    ({"image": "a.png", "answer": "q"}, "missing_field", "question: missing, but there is 'answer'"),
+    ({"image": "a.png", "question": "q", "answer": ""}, "empty_field", "answer: is empty"),
+    ({"image": "a.png", "source": "q", "target": "z"}, "missing_field", "source_language: missing"),
+    ({"image": "a.png", "target": "q"}, "missing_field", "source: missing, but there is 'target'"),
+    ({**GOOD, "split": "trian"}, "bad_split", "unknown split 'trian'. Did you mean 'train'"),
+    ({**GOOD, "split": 3}, "wrong_type", "split: must be text"),
+    ({**GOOD, "tags": "x"}, "wrong_type", "tags: must be a mapping"),
+    ({**GOOD, "tags": {"a": 1}}, "wrong_type", "tags.a: must be text"),
+    ({**GOOD, "id": [1]}, "wrong_type", "id: must be text or a whole number"),
+    ({**GOOD, "image": "none.png"}, "image_missing", "no such file"),
+    ({**GOOD, "image": "."}, "image_not_a_file", "a folder"),
+    (b'{"image": "a.png", "caption": "\\ud800"}', "bad_text", "half a surrogate pair"),
+    (
+        b'{"image": "a.png", "caption": "x", "caption": "y"}',
+        "duplicate_field",
+        "caption: given twice ('x' and 'y')",
+    ),
+    (b'{"image": "a.png", "caption": NaN}', "bad_json", "NaN is not JSON"),
+    (b'{"image": "a.png", "caption": "x",}', "bad_json", "not JSON"),
+    (b'{"image": "a.png"', "bad_json", "not JSON"),
+    (b"[" * 100_000, "bad_json", "nested too deep"),
+    (b'{"image": "a.png", "id": ' + b"9" * 5000 + b"}", "bad_json", "too many digits"),
+    (b'"text"', "wrong_type", "a row must be a JSON object"),
+    (b"3", "wrong_type", "a row must be a JSON object"),
+    (
+        b'{"image": "a.png", "caption": "caf\xe9"}',
+        "bad_encoding",
+        "not UTF-8: byte 0xe9 at byte 87 of the file",
+    ),
+]
+
+
+@pytest.mark.parametrize(("row", "code", "words"), WRONG)
+def test_a_wrong_row_is_written_down_with_its_reason(
+    folder: Path, row: object, code: str, words: str
+) -> None:
+    quarantine = folder.parent / "quarantine.jsonl"
+    lines(folder, GOOD, row, GOOD)
+    dataset = read(folder, quarantine_path=str(quarantine))
+    assert len(dataset[0]) == 2
+    assert dataset.quarantined == {code: 1}
+    (fault,) = dataset.faults
+    assert str(fault).startswith(f"{folder / 'data.jsonl'}:2: ")
+    assert words in str(fault)
+    (written,) = [json.loads(line) for line in quarantine.read_text(encoding="utf-8").splitlines()]
+    assert (written["line"], written["code"], written["field"]) == (2, code, fault.field)
+    assert "1 of 3 rows left out" in " ".join(dataset.notes)
+    with pytest.raises(DataError, match=r"data\.jsonl:2: "):
+        read(folder, strict=True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "../secret.png",
+            "x/../../secret.png",
+            "..\\secret.png",
+            "a/..\\..\\secret.png",
+            "/etc/passwd",
+            "//host/share/x",
+        ),
+        *("\\\\host\\share\\x.png", "C:\\x.png", "c:x.png", "~/x.png", "~root/x.png", "file:///etc/passwd"),
+        *(
+            "FILE:a.png",
+            "http://localhost/x.png",
+            "https://localhost/x.png",
+            "data:image/png;base64,AA",
+            "a\0.png",
+        ),
+        *("s3://bucket/x.png", "\\secret.png"),
+    ],
+)
+def test_paths_that_leave_the_folder(folder: Path, name: str) -> None:
+    lines(folder, GOOD, {**GOOD, "image": name})
+    (fault,) = read(folder).faults
+    assert fault.code == "image_path"
+    assert "image paths start from" in fault.message
+
+
+@pytest.mark.parametrize("name", ["%2e%2e/secret.png", "....//secret.png"])
+def test_spellings_that_mean_nothing_here_are_just_missing(folder: Path, name: str) -> None:
+    lines(folder, GOOD, {**GOOD, "image": name})
+    (fault,) = read(folder).faults
+    assert fault.code == "image_missing"
+
+
+def test_links(folder: Path) -> None:
+    (folder / "out.png").symlink_to(folder.parent / "secret.png")
+    (folder / "outside").symlink_to(folder.parent)
+    (folder / "loop.png").symlink_to("loop.png")
+    (folder / "zero.png").symlink_to("/dev/zero")
+    (folder / "in.png").symlink_to("a.png")
+    os.mkfifo(folder / "pipe.png")
+    names = ("out.png", "outside/secret.png", "loop.png", "zero.png", "pipe.png", "in.png")
+    lines(folder, GOOD, *({**GOOD, "image": name} for name in names))
+    codes = [fault.code for fault in read(folder).faults]
+    assert codes == ["image_path"] * 4 + ["image_not_a_file"]
+
+
+def test_damaged_pictures_are_found_by_their_header(folder: Path) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "BMP")
+    contents = {
+        "empty.png": b"",
+        "one.png": b"\x89",
+        "bmp.jpg": file.getvalue(),
+        "page.jpg": b"<html>not found</html>",
+    }
+    for name, data in contents.items():
+        (folder / name).write_bytes(data)
+    lines(folder, GOOD, *({**GOOD, "image": name} for name in contents))
+    assert [f.code for f in read(folder).faults] == [
+        "image_empty", "image_corrupt", "image_unsupported_format", "image_unsupported_format"
+    ]  # fmt: skip
+
+
+def test_marks_blank_lines_and_line_ends_are_accepted(folder: Path) -> None:
+    row = json.dumps(GOOD).encode()
+    (folder / "data.jsonl").write_bytes(b"\xef\xbb\xbf" + row + b"\r\n\r\n  \n" + row)
+    dataset = read(folder)
+    assert len(dataset[0]) == 2
+    assert not dataset.faults
+    assert dataset[0][1].id == "data:4"
+
+
+def test_a_json_array_is_refused_as_a_whole(folder: Path) -> None:
+    lines(folder, json.dumps([GOOD]).encode())
+    with pytest.raises(DataError, match=r"data\.jsonl:1: a JSON array; write one object a line"):
+        read(folder)
+
+
+def test_a_very_long_line_is_skipped(folder: Path) -> None:
+    row = json.dumps(GOOD).encode()
+    path = folder / "data.jsonl"
+    path.write_bytes(row + b"\n" + b"x" * 5000 + b"\n" + row + b"\n" + b"y" * 5000)
+    good, long, again, last = _rows.read(path, max_line_bytes=1000)
+    assert good.values == again.values == GOOD
+    assert (long.line, again.line, last.line) == (2, 3, 4)
+    assert "5001 bytes in one line; 1000 are read" in str(long.values)
+    assert "5000 bytes" in str(last.values)
+
+
+def test_a_line_over_100_megabytes_costs_no_row_after_it(folder: Path) -> None:
+    with (folder / "data.jsonl").open("wb") as file:
+        file.truncate(120_000_000)
+        file.seek(0, os.SEEK_END)
+        file.write(b"\n" + json.dumps(GOOD).encode())
+    dataset = read(folder)
+    assert dataset.quarantined == {"line_too_long": 1}
+    assert len(dataset) == 1
+
+
+def test_too_many_bad_rows_stop_everything(folder: Path) -> None:
+    lines(folder, *[GOOD] * 1200, *[{"image": "a.png"}] * 12, *[GOOD] * 10)
+    assert read(folder).quarantined == {"missing_field": 12}
+    lines(folder, *[GOOD] * 1200, *[{"image": "a.png"}] * 13, *[GOOD] * 10)
+    with pytest.raises(DataError, match=r"13 of 1213 rows so far are bad, over 1\.0%.*\n.*data\.jsonl:1201"):
+        read(folder)
+    assert len(read(folder, max_bad=0.5).faults) == 13
+    lines(folder, *[{"image": "a.png"}] * 900, *[GOOD] * 50)
+    assert len(read(folder).faults) == 900
+
+
+def test_no_good_row_at_all(folder: Path) -> None:
+    lines(folder, {"image": "a.png"}, {"image": "b.png"})
+    with pytest.raises(DataError, match=r"all 2 rows are bad.*\n.*nothing to learn"):
+        read(folder)
+    lines(folder, b"")
+    with pytest.raises(DataError, match="no rows"):
+        read(folder)
+
+
+def test_duplicate_ids(folder: Path) -> None:
+    lines(folder, {**GOOD, "id": "k"}, {**GOOD, "id": "k"})
+    assert "1 ids stand on more than one row, such as 'k'" in " ".join(read(folder).notes)
+    with pytest.raises(DataError, match="id: 'k' was given before"):
+        read(folder, strict=True)
+
+
+def test_only_held_out_rows_cannot_train(folder: Path) -> None:
+    lines(folder, {**GOOD, "split": "test"})
+    with pytest.raises(DataError, match=r"no records of split 'train'; there are test \(1\)"):
+        read(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"image,caption\na.png,caf\xe9\n", r"rows\.csv:2: not UTF-8: byte 0xe9 at byte 23"),
+        (b"image,image\na.png,a.png\n", "column 'image' stands twice"),
+        (b'image,caption\na.png,"never closed\n', r"rows\.csv:2: not CSV"),
+        (b"image,caption\na.png,x,y\n", "3 values for 2 columns"),
+        (b"a.png,x\na.png,y\n", "image: missing"),
+        (b"", "no rows"),
+    ],
+)
+def test_wrong_csv(folder: Path, content: bytes, words: str) -> None:
+    (folder / "rows.csv").write_bytes(content)
+    with pytest.raises(DataError, match=words):
+        read(folder)
+
+
+def test_folders_without_one_file_of_rows(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"no data\.jsonl and no data\.csv\. Write one row a line"):
+        read(folder)
+    (folder / "data.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(DataError, match=r"data\.json is JSON, not JSON lines"):
+        read(folder)
+    lines(folder, GOOD, name="x.jsonl")
+    lines(folder, GOOD, name="y.jsonl")
+    with pytest.raises(DataError, match=r"2 files of rows \(x\.jsonl, y\.jsonl\)"):
+        read(folder)
+    with pytest.raises(DataError, match=r"ends in \.jsonl or \.csv \(got '\.png'\)"):
+        read(folder / "a.png")
+    with pytest.raises(DataError, match="no such file or folder"):
+        read(folder / "none")
+    os.mkfifo(folder / "pipe.jsonl")
+    with pytest.raises(DataError, match="neither a file nor a folder"):
+        read(folder / "pipe.jsonl")
+
+
+def test_quarantine_that_cannot_be_written(folder: Path) -> None:
+    lines(folder, GOOD)
+    with pytest.raises(DataError, match=r"quarantine_path .*No such file"):
+        read(folder, quarantine_path=str(folder / "none" / "q.jsonl"))

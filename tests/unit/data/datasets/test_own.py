@@ -1,0 +1,236 @@
+"""A folder of pictures and rows becomes records, grouped by picture and split as it says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sightweave.core.config import build
+from sightweave.core.errors import DataError, RecipeError
+from sightweave.core.types import Medium
+from sightweave.data.datasets import own
+from sightweave.data.datasets._base import task_of
+from sightweave.data.tasks import captioning
+
+
+def picture(folder: Path, name: str, shade: int = 0) -> str:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (12, 8), (shade % 256, shade // 256, 7)).save(folder / name)
+    return name
+
+
+def write(folder: Path, rows: list[object], name: str = "data.jsonl") -> Path:
+    path = folder / name
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def train(path: Path, **options: object) -> own.Own:
+    return own.Config(path=str(path), **options).build(split="train")
+
+
+def test_one_row_gives_all_its_records(tmp_path: Path) -> None:
+    row = {
+        "image": picture(tmp_path, "sub/\u72d7 1.png"),
+        "id": 7,
+        "caption": "A dog.",
+        "captions": ["A dog.", "One dog."],
+        "question": "What is it?",
+        "answers": ["a dog", "dog"],
+        "options": ["a dog", "a cat"],
+        "source": "a bat",
+        "target": "ein Schl\u00e4ger",
+        "source_language": "en",
+        "target_language": "de",
+        "type": "what",
+        "tags": {"level": "easy"},
+        "split": "train",
+    }
+    write(tmp_path, [row])
+    (records,) = train(tmp_path)
+    caption, question, translated = records
+    assert [task_of(record) for record in records] == ["captioning", "vqa", "translation"]
+    assert [record.id for record in records] == ["7#captioning", "7#vqa", "7#translation"]
+    assert caption.captions == ("A dog.", "One dog.")
+    assert (question.question, question.answers, question.options) == (
+        "What is it?", ("a dog", "dog"), ("a dog", "a cat")
+    )  # fmt: skip
+    assert (translated.source, translated.targets) == ("a bat", ("ein Schl\u00e4ger",))
+    assert (translated.source_language, translated.target_language) == ("en", "de")
+    for record in records:
+        assert record.image.key == record.group == "sub/\u72d7 1.png"
+        assert record.tags == {"level": "easy", "type": "what"}
+    assert {"A dog.", "What is it?", "a cat", "a bat", "ein Schl\u00e4ger"} <= set(train(tmp_path).texts())
+
+
+@pytest.mark.parametrize("steps", [{"rationale": "One and two."}, {"steps": ["One", "and two."]}])
+def test_steps_make_it_reasoning(tmp_path: Path, steps: dict[str, object]) -> None:
+    write(tmp_path, [{"image": picture(tmp_path, "a.png"), "question": "How many?", "answer": "3", **steps}])
+    ((record,),) = train(tmp_path)
+    assert task_of(record) == "reasoning"
+    assert record.rationale == "One and two."
+
+
+def test_rows_are_grouped_by_picture_in_order(tmp_path: Path) -> None:
+    names = [picture(tmp_path, f"{i}.png", i) for i in (2, 1, 3)]
+    rows = [{"image": n, "caption": f"{n} {k}", "split": "train"} for k in range(2) for n in names]
+    write(tmp_path, rows)
+    dataset = train(tmp_path)
+    assert len(dataset) == 3
+    assert [[r.captions[0] for r in records] for records in dataset] == [[f"{n} 0", f"{n} 1"] for n in names]
+    assert dataset[0][0].image.key == "2.png"
+    assert dataset[0][0].id == "data:1"
+
+
+def test_splits_are_respected_and_a_picture_may_be_in_both(tmp_path: Path) -> None:
+    a, b = picture(tmp_path, "a.png"), picture(tmp_path, "b.png", 1)
+    rows = [
+        {"image": a, "caption": "1", "split": "Training"},
+        {"image": a, "caption": "2", "split": "test"},
+        {"image": b, "caption": "3"},
+    ]
+    write(tmp_path, rows)
+    config = own.Config(path=str(tmp_path))
+    assert config.splits == ("train", "test")
+    kept = {
+        split: [[r.captions[0] for r in rs] for rs in config.build(split=split)] for split in config.splits
+    }
+    assert kept == {"train": [["1"], ["3"]], "test": [["2"]]}
+    assert any("1 rows without a split are taken for training" in note for note in train(tmp_path).notes)
+
+
+def test_validation_rows_serve_as_test_where_there_is_none(tmp_path: Path) -> None:
+    name = picture(tmp_path, "a.png")
+    write(tmp_path, [{"image": name, "caption": s, "split": s} for s in ("train", "dev")])
+    test = own.Config(path=str(tmp_path)).build(split="test")
+    assert [r.captions[0] for r in test[0]] == ["dev"]
+    assert "split val are used for it" in " ".join(test.notes)
+    write(tmp_path, [{"image": name, "caption": s, "split": s} for s in ("train", "dev", "test")])
+    assert "1 records of split val are in neither" in " ".join(train(tmp_path).notes)
+    assert own.Config(path=str(tmp_path)).build(split="val")[0][0].captions == ("dev",)
+
+
+def test_without_splits_a_tenth_is_held_out_by_the_pictures_bytes(tmp_path: Path) -> None:
+    rows = [{"image": picture(tmp_path, f"{i}.png", i), "caption": str(i)} for i in range(200)]
+    write(tmp_path, rows)
+    config = own.Config(path=str(tmp_path))
+    kept = {split: {rs[0].image.key for rs in config.build(split=split)} for split in config.splits}
+    assert not kept["train"] & kept["test"]
+    assert len(kept["train"] | kept["test"]) == 200
+    assert 8 <= len(kept["test"]) <= 35
+    note = f"no row names a split, so {len(kept['test'])} of 200 pictures are held out"
+    assert any(note in said for said in train(tmp_path).notes)
+    renamed = tmp_path / "renamed"
+    renamed.mkdir()
+    for i in range(200):  # other names, other order, the same bytes
+        (tmp_path / f"{i}.png").rename(renamed / f"x{i}.png")
+    write(renamed, [{"image": f"x{i}.png", "caption": str(i)} for i in reversed(range(200))])
+    again = {rs[0].image.key for rs in own.Config(path=str(renamed)).build(split="test")}
+    assert again == {f"x{name}" for name in kept["test"]}
+    assert len(train(renamed, held_out=0.0)) == 200
+
+
+def test_of_a_few_pictures_one_is_held_out(tmp_path: Path) -> None:
+    write(tmp_path, [{"image": picture(tmp_path, f"{i}.png", i), "caption": "x"} for i in range(3)])
+    assert len(own.Config(path=str(tmp_path)).build(split="test")) == 1
+    assert len(train(tmp_path)) == 2
+
+
+def test_a_single_row_trains(tmp_path: Path) -> None:
+    write(tmp_path, [{"image": picture(tmp_path, "a.png"), "caption": "x"}])
+    assert len(train(tmp_path)) == 1
+    test = own.Config(path=str(tmp_path)).build(split="test")
+    assert len(test) == 0
+    assert "no records of split 'test'; there are train (1)" in " ".join(test.notes)
+
+
+def test_csv(tmp_path: Path) -> None:
+    picture(tmp_path, "a.png")
+    text = (
+        'image,caption,answers,question\r\na.png,"one, \nand two",,\r\n\r\na.png,,"[""x"", ""y""]",which?\r\n'
+    )
+    (tmp_path / "rows.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    (caption, question), *_ = train(tmp_path)
+    assert caption.captions == ("one, \nand two",)
+    assert question.answers == ("x", "y")
+    assert question.id == "rows:5"
+
+
+def test_the_file_itself_and_another_image_root(tmp_path: Path) -> None:
+    picture(tmp_path / "pictures", "a.png")
+    path = write(tmp_path, [{"image": "a.png", "caption": "x"}], "rows.jsonl")
+    assert len(train(path, image_root=str(tmp_path / "pictures"))) == 1
+    with pytest.raises(DataError, match=r"image_root '.*none': no such folder"):
+        train(path, image_root=str(tmp_path / "none"))
+
+
+def test_questions_without_answers_where_asked_for(tmp_path: Path) -> None:
+    name = picture(tmp_path, "a.png")
+    write(
+        tmp_path, [{"image": name, "question": "what?"}, {"image": name}, {"image": name, "prompt": "Say."}]
+    )
+    (records,) = train(tmp_path, labelled=False)
+    assert [task_of(r) for r in records] == ["vqa", "captioning", "captioning"]
+    assert records[0].answers == ()
+    assert records[2].prompt == "Say."
+    with pytest.raises(DataError, match="all 3 rows are bad"):
+        train(tmp_path)
+
+
+def test_columns_that_are_not_read_are_said(tmp_path: Path) -> None:
+    write(
+        tmp_path, [{"image": picture(tmp_path, "a.png"), "caption": "x", "question_id": 3, "licence": "CC0"}]
+    )
+    assert "columns that were not read: question_id, licence" in " ".join(train(tmp_path).notes)
+
+
+def test_decomposed_file_names_are_found(tmp_path: Path) -> None:
+    picture(tmp_path, "e\u0301t\u00e9.png")
+    picture(tmp_path, "u\u0308ber.png", 1)
+    write(tmp_path, [{"image": "\u00fcber.png", "caption": "x", "split": "train"}])
+    assert len(train(tmp_path)) == 1
+
+
+def test_python_records() -> None:
+    array = np.zeros((8, 9, 3), np.uint8)
+    rows = [
+        {"image": array, "caption": "black"},
+        {"image": array.copy(), "question": "colour?", "answer": "black"},
+        {"image": Image.new("RGB", (5, 5), "red"), "caption": "red"},
+    ]
+    dataset = own.from_records(rows, held_out=0.0)
+    assert [len(records) for records in dataset] == [2, 1]
+    assert dataset[0][0].image.key == dataset[0][1].image.key
+    assert len(own.from_records(rows, split="test")) == 1
+
+
+def test_python_records_by_path_and_as_task_records(tmp_path: Path) -> None:
+    path = tmp_path / picture(tmp_path, "a.png")
+    medium = Medium(source=path, key="mine")
+    record = captioning.Record(id="1", image=medium, captions=("x",), split="test")
+    dataset = own.from_records([{"image": str(path), "caption": "y", "split": "train"}, record])
+    assert len(dataset) == 1
+    assert own.from_records([{"image": path, "caption": "y"}, record], split="test")[0] == (record,)
+
+
+def test_python_records_that_are_wrong() -> None:
+    with pytest.raises(DataError, match=r"a list of dicts or of records is needed \(got dict\)"):
+        own.from_records({"image": "a.png"})
+    with pytest.raises(DataError, match=r"records:1: a record is a dict or a task's Record \(got 3\)"):
+        own.from_records([{"image": np.zeros((4, 4, 3), np.uint8), "caption": "x"}, 3], strict=True)
+    with pytest.raises(DataError, match="must be a path, bytes, an array or a Pillow image"):
+        own.from_records([{"image": {"a": 1}, "caption": "x"}], strict=True)
+    with pytest.raises(DataError, match="floats must lie in 0 to 1"):
+        own.from_records([{"image": np.full((4, 4, 3), 9.0), "caption": "x"}], strict=True)
+
+
+def test_config_is_checked(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="held_outt"):
+        build(own.Config, {"path": str(tmp_path), "held_outt": 0.2})
+    write(tmp_path, [{"image": picture(tmp_path, "a.png"), "caption": "x"}])
+    with pytest.raises(DataError, match=r"held_out: at least 0 and under 1 \(got 1.5\)"):
+        train(tmp_path, held_out=1.5)
