@@ -152,7 +152,16 @@ def from_folder(
     reader = _Reader(
         str(file), strict=strict, max_bad=max_bad, quarantine_path=quarantine_path, labelled=labelled
     )
-    reader.read(_rows.read(file), lambda value: _picture_in(root.resolve(), value))
+    root = root.resolve()
+    seen: dict[str, Medium] = {}  # many rows name one picture, and following links takes time
+
+    def picture(value: Any) -> Medium:
+        if not isinstance(value, str) or value not in seen:
+            medium = _picture_in(root, value)
+            seen[value] = medium
+        return seen[value]
+
+    reader.read(_rows.read(file), picture)
     return reader.finish(split, held_out)
 
 
