@@ -19,19 +19,11 @@ from sightweave.data.scenes.questions import Question
 from sightweave.data.scenes.random import Random
 from sightweave.data.scenes.view import PLURALS, View
 
-_SAMPLED = 2_000
 
-
-def texts(seed: int) -> Iterator[str]:
+def texts(seed: int, sampled: int = 2_000) -> Iterator[str]:
     """First every word by the table, then what is said of sampled scenes, so that frequent words come often."""
-    for noun in NOUNS.values():
-        yield from _of_noun(noun)
-    for singular, plural in PLURALS.items():
-        yield f"How many {plural} are there? Is there a {singular}? What is the {singular}?"
-    yield "What shape is this? What animal is this? What food is this? What vehicle is this?"
-    yield "yes no none big small left right top bottom 0 1 2 3 4"
-    yield "leftmost rightmost topmost bottommost left to right: top to bottom:"
-    for index in range(_SAMPLED):
+    yield from table()
+    for index in range(sampled):
         view = View(make_scene(seed, "train", index))
         yield caption(view)
         for item in each(view, Random(seed, 0, index, 2), TASKS):
@@ -41,6 +33,17 @@ def texts(seed: int) -> Iterator[str]:
             else:
                 yield item.source
                 yield item.target
+
+
+def table() -> Iterator[str]:
+    """Every word form of the table, in every sentence that takes it."""
+    for noun in NOUNS.values():
+        yield from _of_noun(noun)
+    for singular, plural in PLURALS.items():
+        yield f"How many {plural} are there? Is there a {singular}? What is the {singular}?"
+    yield "What shape is this? What animal is this? What food is this? What vehicle is this?"
+    yield "yes no none big small left right top bottom 0 1 2 3 4"
+    yield "leftmost rightmost topmost bottommost left to right: top to bottom:"
 
 
 def _of_noun(noun: Noun) -> Iterator[str]:

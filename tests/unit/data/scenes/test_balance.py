@@ -5,6 +5,7 @@ no better than always giving the type's most frequent answer, plus five points; 
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -57,7 +58,9 @@ def generate(split, way, scenes):
 def gather(split, way, scenes):
     """The items by type; made by another process, since pytest's checks of types would take minutes here."""
     command = [sys.executable, __file__, split, way, str(scenes)]
-    lines = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout.splitlines()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8", env=environment)
+    lines = done.stdout.splitlines()
     found = defaultdict(list)
     for line in lines:
         item = Item(*json.loads(line))

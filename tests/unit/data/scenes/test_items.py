@@ -209,7 +209,7 @@ def test_held_out_pairs_are_never_named_in_training():
 
 def test_a_training_picture_has_its_share_of_each_task():
     types = Counter()
-    for view, random in views("train", 300):
+    for view, random in views("train", 150):
         items = mix(view, random, TASKS, 8)
         assert len(items) == 8
         asked = [item for item in items if isinstance(item, Question)]
@@ -219,9 +219,9 @@ def test_a_training_picture_has_its_share_of_each_task():
         if any("_" in thing.name for thing in view.things):
             types["ambiguous"] += sum(item.type == "ambiguous" for item in items)
             types["beside"] += 8 - len(asked)
-    assert 0.34 < types["vqa"] / 2400 < 0.42
-    assert 0.34 < types["reasoning"] / 2400 < 0.40
-    assert 0.22 < types["translation"] / 2400 < 0.30
+    assert 0.34 < types["vqa"] / 1200 < 0.42
+    assert 0.34 < types["reasoning"] / 1200 < 0.40
+    assert 0.22 < types["translation"] / 1200 < 0.30
     assert types["ambiguous"] > types["beside"] / 3
 
 

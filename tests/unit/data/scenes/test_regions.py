@@ -7,7 +7,7 @@ from sightweave.data.scenes.view import View
 
 
 def test_boxes_are_those_of_the_drawing():
-    for index in range(60):
+    for index in range(20):
         scene = make_scene(0, "train", index)
         for thing, exact in zip(scene.things, drawing.boxes(scene), strict=True):
             assert all(abs(a - b) * 96 < 1.6 for a, b in zip(box(thing), exact, strict=True))
@@ -15,7 +15,7 @@ def test_boxes_are_those_of_the_drawing():
 
 def test_words_of_a_region():
     seen = set()
-    for index in range(300):
+    for index in range(120):
         scene = make_scene(0, "train", index)
         for thing, region in zip(scene.things, regions(View(scene)), strict=True):
             assert thing.size in region.words

@@ -28,12 +28,12 @@ def test_one_pair_in_six_is_held_out():
 @pytest.mark.parametrize("split", SPLITS)
 def test_held_out_pairs_are_translated_only_in_combinations(split):
     pairs = set()
-    for view, random in views(split, 1500):
+    for view, random in views(split, 600):
         made = ambiguous(view, random)
         if made is not None:
             assert is_held_out(made.word, made.template) == (split == "combinations")
             pairs.add((made.word, made.template))
-    assert len(pairs) >= (20 if split == "combinations" else 115)
+    assert len(pairs) >= (18 if split == "combinations" else 90)
 
 
 def test_an_ambiguous_word_has_two_translations():
@@ -79,7 +79,7 @@ def test_a_plain_sentence_has_no_homonym():
 
 
 def test_the_definite_article_means_the_only_one():
-    for view, random in views("train", 800):
+    for view, random in views("train", 400):
         made = plain(view, random, into_english=False)
         if made is None or made.template not in ("side", "where", "here", "size", "and"):
             continue
@@ -102,7 +102,7 @@ def test_the_definite_article_means_the_only_one():
 
 def test_the_number_is_what_the_picture_shows():
     amounts = Counter()
-    for view, random in views("train", 3000):
+    for view, random in views("train", 1200):
         made = number(view, random)
         if made is None:
             continue
@@ -118,4 +118,4 @@ def test_the_number_is_what_the_picture_shows():
         assert made.source_language == "zh"
         assert not set(made.source) & set("一两只个")
         amounts[amount] += 1
-    assert abs(amounts[1] / amounts.total() - 0.5) < 0.06
+    assert abs(amounts[1] / amounts.total() - 0.5) < 0.12
