@@ -106,8 +106,11 @@ class Tokenizer:
         Raises:
             DataError: an id outside the vocabulary.
         """
-        stream = StreamDecoder(self)
-        return "".join([*map(stream.push, ids), stream.close()])
+        if ids and (min(ids) < 0 or max(ids) >= self.vocab_size):
+            self.token_bytes(min(ids))
+            self.token_bytes(max(ids))
+        text = b"".join([self._bytes[index] for index in ids]).decode("utf-8", "ignore")
+        return text.removeprefix(" ")
 
     def token_bytes(self, token_id: int) -> bytes:
         """UTF-8 bytes of one token, perhaps part of a character; empty for a special token.
