@@ -399,3 +399,8 @@ def _from_array(array: np.ndarray, where: str, limits: Limits) -> np.ndarray:
         return np.ascontiguousarray(array)
     mode = "LA" if array.shape[2] == 2 else "RGBA"
     return _on_white(Image.fromarray(np.ascontiguousarray(array), mode).convert("RGBA"))
+
+
+def save_png(pixels: np.ndarray, path: Path) -> None:
+    """Writes uint8 H W 3 as a PNG file."""
+    Image.fromarray(pixels).save(path, format="PNG")

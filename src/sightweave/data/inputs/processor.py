@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from sightweave.core import config
-from sightweave.core.batch import Batch
+from sightweave.core.batch import Batch, Media, Regions
 from sightweave.core.errors import CheckpointError
 from sightweave.core.types import InputLayout, Medium, Region, Sample
 from sightweave.data.inputs import media as media_loader
@@ -106,43 +106,48 @@ class Processor:
 
         def pixels(media: Sequence[Medium]) -> torch.Tensor:
             nonlocal sizes, seeds
-            seeds = None if seed is None else [seed * 65_537 + index for index in range(len(media))]
+            seeds = None if seed is None else _seeds(seed, len(media))
             tensors, sizes = self._pixels(media, seeds)
             return tensors
 
         batch = collate(
             rows, layout=self.layout, pad_id=self.tokenizer.pad_id, pixels=pixels, answers=self.answers
         )
-        if words == "captions" and sizes:
-            batch.regions = caption_targets(self._caption_words(rows))
-        elif words == "regions" and sizes:
-            transform: transforms.ImageTransform = self._image_transform  # type: ignore[attr-defined]  # set in __post_init__
-
-            def middle(item: int, region: Region) -> tuple[float, float]:
-                left, top, right, bottom = transform.place(
-                    region.box, *sizes[item], seed=None if seeds is None else seeds[item]
-                )
-                return (left + right) / 2, (top + bottom) / 2
-
-            batch.regions = region_targets(
-                _regions(rows), layout=self.layout, place=middle, word_ids=self._ids_of_word
-            )
+        if words != "none" and sizes:
+            batch.regions = self._words(_pictures(rows), sizes, seeds, words)
         return batch
 
     def media_batch(self, samples: Sequence[Sample], *, words: Words, seed: int | None = None) -> Batch:
         """Only the pictures of samples and the words for them: the first stage of training from nothing."""
-        batch = self.batch(samples, words=words, seed=seed)
-        return dataclasses.replace(batch, target=None, source=None, class_at=None, class_scores=None)
+        shown: dict[str, _Picture] = {}
+        for sample in samples:
+            for number, medium in enumerate(sample.media):
+                shown.setdefault(medium.key, _Picture(medium)).add(sample, is_first=number == 0)
+        pictures = list(shown.values())
+        seeds = None if seed is None else _seeds(seed, len(pictures))
+        pixels, sizes = self._pixels([picture.medium for picture in pictures], seeds)
+        row = torch.arange(len(pictures))
+        media = Media(pixels, row, torch.zeros_like(row), torch.zeros_like(row))
+        return Batch(target=None, media={"image": media}, regions=self._words(pictures, sizes, seeds, words))
 
-    def _caption_words(self, rows: Sequence[Sequence[Bundle]]) -> list[list[int]]:
-        """For each medium, the ids of what its captions say, or of all answers where it has none."""
-        words: list[list[int]] = []
-        for one in (one for row in rows for one in row):
-            captions = [e for e in one.encoded if e.sample.task == "captioning"] or one.encoded
-            said = [i for e in captions for i in e.target.ids[:-1]]
-            count = len(one.encoded[0].trunk_media) + sum(len(e.branch_media) for e in one.encoded)
-            words += [said] * count
-        return words
+    def _words(
+        self,
+        pictures: Sequence[_Picture],
+        sizes: Sequence[tuple[int, int]],
+        seeds: Sequence[int] | None,
+        words: Words,
+    ) -> Regions | None:
+        if words == "captions":
+            return caption_targets([picture.said(self.tokenizer) for picture in pictures])
+        transform: transforms.ImageTransform = self._image_transform  # type: ignore[attr-defined]  # set in __post_init__
+
+        def middle(item: int, region: Region) -> tuple[float, float]:
+            seed = None if seeds is None else seeds[item]
+            left, top, right, bottom = transform.place(region.box, *sizes[item], seed=seed)
+            return (left + right) / 2, (top + bottom) / 2
+
+        regions = [(item, region) for item, picture in enumerate(pictures) for region in picture.regions]
+        return region_targets(regions, layout=self.layout, place=middle, word_ids=self._ids_of_word)
 
     def _ids_of_word(self, word: str) -> list[int]:
         known: dict[str, list[int]] = self._word_ids  # type: ignore[attr-defined]  # set in __post_init__
@@ -189,12 +194,40 @@ class Processor:
             raise CheckpointError(f"{path}: not a processor's file: {type(error).__name__} {error}.") from None
 
 
-def _regions(rows: Sequence[Sequence[Bundle]]) -> list[tuple[int, Region]]:
-    """Regions of each bundle's first medium, with that medium's number in the batch."""
-    found: list[tuple[int, Region]] = []
-    item = 0
+def _seeds(seed: int, count: int) -> list[int]:
+    return [seed * 65_537 + index for index in range(count)]
+
+
+@dataclass(slots=True)
+class _Picture:
+    """A medium of the batch with what its samples know of it."""
+
+    medium: Medium
+    regions: tuple[Region, ...] = ()
+    captions: list[str] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
+
+    def add(self, sample: Sample, *, is_first: bool) -> None:
+        """Takes what a sample says; its regions are those of its first medium."""
+        if is_first and sample.regions:
+            self.regions = sample.regions
+        (self.captions if sample.task == "captioning" else self.answers).append(sample.target)
+
+    def said(self, tokenizer: Tokenizer) -> list[int]:
+        """Ids of what its captions say, or of all answers where it has none."""
+        return [i for text in self.captions or self.answers for i in tokenizer.encode(text)]
+
+
+def _pictures(rows: Sequence[Sequence[Bundle]]) -> list[_Picture]:
+    """Every medium of a batch, in its order there."""
+    pictures: list[_Picture] = []
     for one in (one for row in rows for one in row):
-        regions = next((e.sample.regions for e in one.encoded if e.sample.regions), ())
-        found += [(item, region) for region in regions]
-        item += len(one.encoded[0].trunk_media) + sum(len(e.branch_media) for e in one.encoded)
-    return found
+        trunk = [_Picture(medium) for medium in one.encoded[0].trunk_media]
+        own: list[_Picture] = []
+        for encoded in one.encoded:
+            branch = [_Picture(medium) for medium in encoded.branch_media]
+            for number, picture in enumerate(trunk + branch):
+                picture.add(encoded.sample, is_first=number == 0)
+            own += branch
+        pictures += trunk + own
+    return pictures

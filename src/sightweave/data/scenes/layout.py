@@ -153,7 +153,9 @@ def _places(random: Random, sides: list[int]) -> list[tuple[int, int]]:
 
 def _thing(random: Random, kind: _Kind, size: str, side: int, place: tuple[int, int]) -> Thing:
     name, color, fill = kind
-    shift = [random.between(-_JITTER, _JITTER) for _ in range(3)]
+    # More would turn black into a dark green or red.
+    jitter = _JITTER // 3 if color == "black" else _JITTER
+    shift = [random.between(-jitter, jitter) for _ in range(3)]
     base = RGB[color] if color else (0, 0, 0)
     low, high = (0, 255) if color else (-_JITTER, _JITTER)
     red, green, blue = (min(max(value + move, low), high) for value, move in zip(base, shift, strict=True))

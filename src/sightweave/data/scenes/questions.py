@@ -15,7 +15,8 @@ from sightweave.data.scenes.view import CLEAR_Y, MIDDLE, OFF_MIDDLE, Phrase, Vie
 
 YES_NO = ("yes", "no")
 SIZE_WORDS = ("big", "small")
-SIDE_WORDS = ("left", "right", "top", "bottom")
+SIDE_WORDS = ("left", "right")
+HEIGHT_WORDS = ("top", "bottom")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,31 +147,31 @@ def is_on(side: str, x: int) -> bool:
     return x <= MIDDLE - OFF_MIDDLE if side == "left" else x >= MIDDLE + OFF_MIDDLE
 
 
-def main_side(x: int, y: int) -> str:
-    """The side towards which a centre is clearly furthest off the middle: 8 pixels, and 8 more than the other way."""
-    across, down = x - MIDDLE, y - MIDDLE
-    if abs(abs(across) - abs(down)) < OFF_MIDDLE:
-        return ""
-    if abs(across) > abs(down):
-        return "left" if across < 0 else "right"
-    return "top" if down < 0 else "bottom"
-
-
 def side(view: View, random: Random) -> Question | None:
-    """Is the dog on the left, on the right, at the top or at the bottom?"""
+    """Is the dog on the left or on the right?"""
+    middles = [thing.x - MIDDLE for thing in view.things]
+    return _which_end(view, random, "side", middles, "Is the {} on the left or on the right?", SIDE_WORDS)
+
+
+def height(view: View, random: Random) -> Question | None:
+    """Is the dog at the top or at the bottom?"""
+    middles = [thing.y - MIDDLE for thing in view.things]
+    return _which_end(view, random, "height", middles, "Is the {} at the top or at the bottom?", HEIGHT_WORDS)
+
+
+def _which_end(
+    view: View, random: Random, kind: str, middles: Sequence[int], text: str, ends: tuple[str, str]
+) -> Question | None:
+    """Asks for one of two ends of an axis; what stands near the middle is not asked for."""
     found: dict[str, list[Phrase]] = {}
-    for number, thing in enumerate(view.things):
-        where = main_side(thing.x, thing.y)
-        said = [p for p in view.unique_phrases(number) if p.text != "thing"] if where else []
+    for number, middle in enumerate(middles):
+        said = [p for p in view.unique_phrases(number) if p.text != "thing"] if abs(middle) >= OFF_MIDDLE else []
         if said:
-            found.setdefault(where, []).append(pick(random, said))
+            found.setdefault(ends[middle > 0], []).append(pick(random, said))
     if not found:
         return None
     answer = random.choice(sorted(found))
-    text = (
-        f"Is the {random.choice(found[answer]).text} on the left, on the right, at the top or at the bottom?"
-    )
-    return Question("side", "side", text, answer, SIDE_WORDS)
+    return Question(kind, kind, text.format(random.choice(found[answer]).text), answer, ends)
 
 
-VQA = {"exist": exist, "color": color, "name": name, "size": size, "side": side}
+VQA = {"exist": exist, "color": color, "name": name, "size": size, "side": side, "height": height}

@@ -21,7 +21,7 @@ from sightweave.data.scenes.view import View
 
 pytestmark = pytest.mark.slow
 MAJORITY = {
-    "exist": 0.56, "color": 0.25, "name": 0.12, "size": 0.58, "side": 0.36,
+    "exist": 0.56, "color": 0.25, "name": 0.12, "size": 0.58, "side": 0.56, "height": 0.56,
     "count": 0.45, "cmp": 0.56, "rel": 0.56, "same": 0.56, "next": 0.15, "nrel": 0.45,
     "ambiguous": 0.05, "plain": 0.05, "number": 0.56,
 }  # fmt: skip

@@ -79,14 +79,13 @@ def solve(scene, item):
     if item.type == "size":
         return the(scene, re.fullmatch(r"Is the (.+) big or small\?", text)[1]).size
     if item.type == "side":
-        pattern = r"Is the (.+) on the left, on the right, at the top or at the bottom\?"
-        thing = the(scene, re.fullmatch(pattern, text)[1])
-        across, down = (thing.x - 768) / 16, (thing.y - 768) / 16
-        assert max(abs(across), abs(down)) >= 8
-        assert abs(abs(across) - abs(down)) >= 8
-        if abs(across) > abs(down):
-            return "left" if across < 0 else "right"
-        return "top" if down < 0 else "bottom"
+        thing = the(scene, re.fullmatch(r"Is the (.+) on the left or on the right\?", text)[1])
+        assert abs(thing.x - 768) >= 8 * 16
+        return "left" if thing.x < 768 else "right"
+    if item.type == "height":
+        thing = the(scene, re.fullmatch(r"Is the (.+) at the top or at the bottom\?", text)[1])
+        assert abs(thing.y - 768) >= 8 * 16
+        return "top" if thing.y < 768 else "bottom"
     if item.type == "name":
         return solve_name(scene, text)
     return solve_with_steps(scene, item)

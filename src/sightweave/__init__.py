@@ -1,0 +1,65 @@
+"""Sightweave: build, train, measure and use vision-language models made from parts that you choose.
+
+Public names are loaded when they are first used, so that ``import sightweave`` loads no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sightweave.api import (
+        answer_all,
+        caption,
+        compose,
+        evaluate,
+        generate,
+        kinds,
+        load,
+        pairs,
+        read_recipe,
+        report,
+        train,
+        translate,
+    )
+    from sightweave.core.errors import SightweaveError
+    from sightweave.models.vlm import VLM
+    from sightweave.recipe import Recipe
+    from sightweave.run import Run
+
+__version__ = "0.1.0"
+_PLACES = {
+    "VLM": "models.vlm",
+    "Recipe": "recipe",
+    "Run": "run",
+    "SightweaveError": "core.errors",
+}
+__all__ = [
+    "VLM",
+    "Recipe",
+    "Run",
+    "SightweaveError",
+    "answer_all",
+    "caption",
+    "compose",
+    "evaluate",
+    "generate",
+    "kinds",
+    "load",
+    "pairs",
+    "read_recipe",
+    "report",
+    "train",
+    "translate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'sightweave' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"sightweave.{_PLACES.get(name, 'api')}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

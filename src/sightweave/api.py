@@ -1,0 +1,519 @@
+"""The verbs. Whatever a command does, one function here does, with the same names.
+
+``train`` a recipe, ``load`` a run, ``generate``, ``caption`` and ``translate`` with it, ``evaluate`` it, draw a ``report``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from sightweave import recipe as recipes
+from sightweave import run as runs
+from sightweave.core import catalog
+from sightweave.core import config as configs
+from sightweave.core.config import config
+from sightweave.core.device import choose_device, choose_precision, set_threads
+from sightweave.core.errors import CheckpointError, DataError, RecipeError, did_you_mean
+from sightweave.core.report import gallery
+from sightweave.core.report import page as pages
+from sightweave.core.types import Medium, Prediction, Sample
+from sightweave.data.datasets import own
+from sightweave.data.datasets._base import Dataset, task_of
+from sightweave.data.inputs import media
+from sightweave.data.scenes.sheet import contact_sheet
+from sightweave.models.vlm import legal_pairs
+from sightweave.programs.evaluation import program as evaluation_program
+from sightweave.programs.evaluation.scores import Evaluation
+from sightweave.programs.training import program as training_program
+from sightweave.programs.training.logs import METRICS, read_metrics
+from sightweave.run import Run
+
+logger = logging.getLogger(__name__)
+Recipe = recipes.Recipe
+Records = Iterable[Any]
+RUNS = Path("runs")
+
+
+def read_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, settings: Sequence[str] = ()) -> Recipe:
+    """A recipe from a YAML file, a mapping or a `Recipe`, with ``path=value`` settings applied.
+
+    Raises:
+        RecipeError: every mistake in it at once.
+    """
+    return recipes.read(recipe.to_plain() if isinstance(recipe, Recipe) else recipe, settings)
+
+
+def train(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *settings: str,
+    data: Records | None = None,
+    out: str | Path | None = None,
+    evaluate: bool = True,
+    console: Console | None = None,
+) -> Run:
+    """Trains what a recipe says and leaves a run's folder.
+
+    Args:
+        recipe: A YAML file, a mapping or a `Recipe`.
+        settings: ``path=value`` settings, such as ``"model.fusion=concat"``.
+        data: Records (dicts as in a ``data.jsonl``, or the tasks' records) instead of the recipe's sources.
+        out: The run's folder; by default a new one under ``runs/``.
+        evaluate: Whether to score the held-out splits at the end.
+        console: Where progress is shown; None shows none.
+
+    Returns:
+        The trained run, ready to answer.
+
+    Raises:
+        RecipeError: a mistake in the recipe, or parts that do not fit.
+        DataError: nothing to train on, or too much that cannot be read.
+    """
+    records = None if data is None else list(data)
+    if records is not None and isinstance(recipe, Recipe | Mapping):
+        values = recipe.to_plain() if isinstance(recipe, Recipe) else dict(recipe)
+        recipe = values | {"data": []}
+    elif records is not None:
+        settings = (*settings, "data=[]")
+    resolved = read_recipe(recipe, settings)  # type: ignore[arg-type]  # a mapping again
+    folder = Path(out) if out is not None else _new_folder(resolved)
+    folder.mkdir(parents=True, exist_ok=True)
+    device = choose_device(resolved.train.device)
+    set_threads(resolved.train.threads)
+    precision = choose_precision(resolved.train.precision, device)
+    torch.manual_seed(resolved.seed)
+    sources = _sources(resolved, records, "train", folder)
+    run = _compose(resolved, sources, device)
+    _say(console, _opening(run, folder, precision.name, precision.reason))
+    runs.record(
+        folder,
+        {
+            "seed": resolved.seed,
+            "device": str(device),
+            "precision": f"{precision.name} ({precision.reason})",
+            "parameters": sum(p.numel() for p in run.model.parameters()),
+            "pictures": sum(len(source) for source in sources),
+            **runs.facts(device),
+        },
+    )
+    for source in sources:
+        for note in getattr(source, "notes", ()):
+            _say(console, note)
+    trained = training_program.train(
+        run.model,
+        run.processor,
+        sources,
+        resolved.train,
+        tasks=resolved.build_tasks(),
+        precision=precision,
+        out=folder,
+        seed=resolved.seed,
+        save=lambda _steps: run.save(folder),
+        console=console,
+    )
+    runs.record(
+        folder,
+        {
+            "steps": trained.steps,
+            "training_seconds": round(trained.seconds, 1),
+            "feed_wait_seconds": round(trained.feed_seconds, 1),
+            "interrupted": trained.is_interrupted,
+            "left_out": trained.left_out,
+        },
+    )
+    run.model.eval()
+    if trained.left_out:
+        _say(console, f"left out: {trained.left_out}; reasons in {folder / 'quarantine.jsonl'}")
+    if evaluate and not trained.is_interrupted:
+        _evaluate_into(run, folder, _held_out(resolved, records), console)
+    report(folder)
+    return run
+
+
+def _opening(run: Run, folder: Path, precision: str, reason: str) -> str:
+    count = sum(p.numel() for p in run.model.parameters())
+    return (
+        f"{folder}: {count / 1e6:.2f} M parameters, {run.processor.tokenizer.vocab_size} tokens, "
+        f"{next(run.model.parameters()).device.type}, {torch.get_num_threads()} thread(s), {precision} ({reason})"
+    )
+
+
+def _say(console: Console | None, text: str) -> None:
+    logger.info(text)
+    if console is not None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _new_folder(recipe: Recipe) -> Path:
+    name = "".join(c if c.isalnum() else "-" for c in (recipe.title or "run").lower())[:40].strip("-") or "run"
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    folder = RUNS / f"{stamp}-{name}"
+    count = 1
+    while folder.exists():
+        count += 1
+        folder = RUNS / f"{stamp}-{name}-{count}"
+    return folder
+
+
+def _sources(
+    recipe: Recipe, records: list[Any] | None, split: str, folder: Path | None = None
+) -> list[Dataset]:
+    if records is not None:
+        path = folder / "rows-left-out.jsonl" if folder is not None and split == "train" else None
+        return [own.from_records(records, split=split, quarantine_path=path)]
+    if not recipe.data:
+        raise RecipeError("data: the recipe names no source; set data=scenes, data=FOLDER, or give records.")
+    return [source.build(split=split) for source in recipe.data if split in source.splits]
+
+
+def _held_out(recipe: Recipe, records: list[Any] | None) -> dict[str, list[Dataset]]:
+    """Held-out splits that have anything in them."""
+    names = recipe.evaluate.splits or tuple(
+        dict.fromkeys(name for source in recipe.data for name in source.splits[1:])
+    )
+    names = names or ("test",)
+    found = {name: _sources(recipe, records, name) for name in names}
+    return {name: sources for name, sources in found.items() if any(len(source) for source in sources)}
+
+
+def _compose(recipe: Recipe, sources: Sequence[Dataset], device: torch.device) -> Run:
+    """Tokenizer, model and processor; from an earlier run where the recipe says so."""
+    if not recipe.init_from:
+        tokenizer = recipe.build_tokenizer(sources)
+        answers = recipe.build_answers(sources)
+        model = recipe.model.build(vocab_size=tokenizer.vocab_size, num_answers=len(answers))
+        return Run(model.to(device), recipe.build_processor(tokenizer, model, answers), recipe)
+    earlier = runs.load(recipe.init_from, device="cpu")
+    processor = earlier.processor
+    model = recipe.model.build(
+        vocab_size=processor.tokenizer.vocab_size, num_answers=len(processor.answers)
+    )
+    own_shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    there = {name: tuple(value.shape) for name, value in earlier.model.state_dict().items()}
+    if own_shapes != there:
+        differing = sorted(
+            name for name in own_shapes.keys() | there.keys() if own_shapes.get(name) != there.get(name)
+        )
+        first = ", ".join(f"{n}: {there.get(n)} there, {own_shapes.get(n)} here" for n in differing[:10])
+        raise CheckpointError(f"init_from {recipe.init_from}: {len(differing)} weights differ in shape: {first}")
+    model.load_state_dict(earlier.model.state_dict())
+    return Run(model.to(device), recipe.build_processor(processor.tokenizer, model, processor.answers), recipe)
+
+
+def compose(
+    recipe: str | Path | Mapping[str, Any] | Recipe, *settings: str, data: Records | None = None
+) -> Run:
+    """The untrained run of a recipe: its parts joined, its tokenizer learnt from the data's texts.
+
+    Raises:
+        RecipeError: a mistake in the recipe, or parts that do not fit.
+    """
+    resolved = read_recipe(recipe, settings)
+    torch.manual_seed(resolved.seed)
+    records = None if data is None else list(data)
+    return _compose(resolved, _sources(resolved, records, "train"), choose_device(resolved.train.device))
+
+
+def load(run: str | Path, *, device: str = "auto") -> Run:
+    """A trained run, ready to answer.
+
+    Raises:
+        CheckpointError: no run there, or a damaged or foreign one.
+    """
+    return runs.load(run, device=device)
+
+
+def evaluate(
+    run: str | Path | Run,
+    *,
+    data: Any = None,
+    splits: Sequence[str] = (),
+    pictures: int | None = None,
+    controls: Sequence[str] | None = None,
+    console: Console | None = None,
+) -> list[Evaluation]:
+    """Scores a run on held-out data, with intervals, chance levels and controls; the run's report gets them too.
+
+    Args:
+        run: A run or its folder.
+        data: A path, a source as in a recipe, or records; by default the held-out splits of the run's own data.
+        splits: Only these splits.
+        pictures: At most so many of each split; by default what the recipe says.
+        controls: ``no_image`` and ``shuffled_image`` by default.
+        console: Where progress is shown.
+
+    Raises:
+        DataError: nothing to score.
+    """
+    loaded = run if isinstance(run, Run) else load(run)
+    recipe, records = loaded.recipe, None
+    if data is not None and not isinstance(data, str | Path | Mapping):
+        records = list(data)
+    elif data is not None:
+        source = str(data) if isinstance(data, Path) else data
+        recipe = recipes.read(recipe.to_plain() | {"data": source})
+    if splits:
+        recipe = recipes.read(recipe.to_plain(), [f"evaluate.splits={json.dumps(list(splits))}"])
+    if pictures is not None:
+        recipe = recipes.read(recipe.to_plain(), [f"evaluate.pictures={pictures}"])
+    if controls is not None:
+        recipe = recipes.read(recipe.to_plain(), [f"evaluate.controls={json.dumps(list(controls))}"])
+    held_out = _held_out(recipe, records)
+    if not held_out and data is not None:  # all of a folder without a held-out part is what to score
+        everything = _sources(recipe, records, "train")
+        held_out = {"all": everything} if any(len(source) for source in everything) else {}
+    if not held_out:
+        raise DataError("evaluate: the data has no held-out records; name a split, or give other data.")
+    scored = Run(loaded.model, loaded.processor, recipe, loaded.folder)
+    return _evaluate_into(scored, loaded.folder, held_out, console)
+
+
+def _evaluate_into(
+    run: Run, folder: Path | None, held_out: Mapping[str, Sequence[Dataset]], console: Console | None
+) -> list[Evaluation]:
+    """Scores each split; with a folder, writes evaluation.json, predictions.jsonl and the report."""
+    asked = run.recipe.evaluate
+    tasks = run.recipe.build_tasks()
+    found: list[Evaluation] = []
+    images: dict[str, Medium] = {}
+    majority = _majority(run.recipe, tasks)
+    for split, sources in held_out.items():
+        samples = _samples(sources, tasks, asked.pictures)
+        images |= {medium.key: medium for sample in samples for medium in sample.media}
+        _say(console, f"scoring {split}: {len(samples)} prompts, {1 + len(asked.controls)} ways")
+        found.append(
+            evaluation_program.evaluate(
+                samples,
+                lambda batch: run.predict(batch, max_tokens=asked.max_tokens),
+                split=split,
+                majority=majority,
+                controls=asked.controls,
+                tasks={name: run.recipe.task(name) for name in tasks},
+                seed=run.recipe.seed,
+            )
+        )
+    if folder is not None:
+        _write_evaluation(folder, found, images)
+        report(folder)
+    return found
+
+
+def _samples(sources: Sequence[Dataset], tasks: Mapping[str, Any], pictures: int) -> list[Sample]:
+    samples = []
+    for source in sources:
+        for index in range(min(len(source), pictures)):
+            samples += [tasks[task_of(record)].sample(record) for record in source[index]]
+    return [sample for sample in samples if sample.references]
+
+
+def _majority(recipe: Recipe, tasks: Mapping[str, Any]) -> dict[str, str] | None:
+    """The most frequent answer of each type of question in training."""
+    if not recipe.data:
+        return None
+    sources = [source.build(split="train") for source in recipe.data]
+    return evaluation_program.majority_answers(_samples(sources, tasks, 500))
+
+
+def _write_evaluation(folder: Path, found: Sequence[Evaluation], images: Mapping[str, Medium]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps([one.to_json() for one in found], indent=1, ensure_ascii=False)
+    (folder / "evaluation.json").write_text(text, encoding="utf-8")
+    rows = [row for one in found for row in one.predictions()]
+    with (folder / "predictions.jsonl").open("w", encoding="utf-8") as stream:
+        for row in rows:
+            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+    # The pictures of the gallery are kept beside it, so that the report can be drawn again without the data.
+    kept = folder / "gallery"
+    kept.mkdir(exist_ok=True)
+    names = {}
+    for key in pages.image_keys(gallery.choose(rows)):
+        if key in images:
+            names[key] = f"{len(names):04d}.png"
+            media.save_png(media.load(images[key]), kept / names[key])
+    (kept / "index.json").write_text(json.dumps(names, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def report(run: str | Path) -> Path:
+    """Draws ``report.html`` of a run from what its folder holds, and returns its path."""
+    folder = Path(run)
+    known = json.loads((folder / "run.json").read_text(encoding="utf-8")) if (folder / "run.json").exists() else {}
+    recipe = (folder / "recipe.yaml").read_text(encoding="utf-8") if (folder / "recipe.yaml").exists() else ""
+    evaluations, rows, pictures = [], [], {}
+    if (folder / "evaluation.json").exists():
+        evaluations = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+        lines = (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+        rows = gallery.choose([json.loads(line) for line in lines])
+        names = json.loads((folder / "gallery" / "index.json").read_text(encoding="utf-8"))
+        pictures = {
+            key: media.load(Medium(folder / "gallery" / name, key))
+            for key, name in names.items()
+            if (folder / "gallery" / name).exists()
+        }
+    history = read_metrics(folder / METRICS) if (folder / METRICS).exists() else []
+    title = (recipes.read(folder / "recipe.yaml").title if recipe else "") or folder.name
+    path = folder / "report.html"
+    facts = {key: value for key, value in known.items() if not isinstance(value, dict)}
+    facts |= {f"version of {name}": version for name, version in known.get("versions", {}).items()}
+    pages.write_report(
+        path,
+        pages.Page(
+            title=title,
+            facts=facts,
+            recipe=recipe,
+            history=history,
+            evaluations=evaluations,
+            gallery=rows,
+            pictures=pictures,
+        ),
+    )
+    return path
+
+
+def generate(run: str | Path | Run, image: Any, prompt: str | Sequence[str], **options: Any) -> Any:
+    """Answers one prompt or several on a picture; options as for `Run.generate`."""
+    return _loaded(run).generate(image, prompt, **options)
+
+
+def caption(run: str | Path | Run, image: Any, **options: Any) -> Prediction:
+    """Describes a picture."""
+    return _loaded(run).caption(image, **options)
+
+
+def translate(run: str | Path | Run, image: Any, text: str, *, to: str, **options: Any) -> Prediction:
+    """Translates a text with the help of a picture; `to` is a code such as ``de``."""
+    return _loaded(run).translate(image, text, to=to, **options)
+
+
+def _loaded(run: str | Path | Run) -> Run:
+    return run if isinstance(run, Run) else load(run)
+
+
+def answer_all(
+    run: str | Path | Run, data: Any, *, max_tokens: int = 96, decoding: str = "greedy", batch_size: int = 256
+) -> Iterator[dict[str, Any]]:
+    """Answers every prompt of a data set: one row each with ``image``, ``prompt``, ``answer``, ``logprob`` and ``id``.
+
+    Args:
+        run: A run or its folder.
+        data: A folder, a file of rows, or records; rows need no answers.
+        max_tokens: Tokens of an answer at most.
+        decoding: A kind in ``answers/decoding``.
+        batch_size: Prompts at once.
+    """
+    loaded = _loaded(run)
+    if isinstance(data, str | Path):
+        config = own.Config(path=str(data), labelled=False, held_out=0.0)
+        sources: list[Dataset] = [config.build(split=split) for split in config.splits]
+    else:
+        records = list(data)
+        sources = [
+            own.from_records(records, split=split, labelled=False, held_out=0.0) for split in ("train", "test")
+        ]
+    tasks = loaded.recipe.build_tasks()
+    samples = [
+        tasks[task_of(record)].sample(record)
+        for source in sources
+        for index in range(len(source))
+        for record in source[index]
+    ]
+    for start in range(0, len(samples), batch_size):
+        chunk = samples[start : start + batch_size]
+        answers = loaded.predict(chunk, max_tokens=max_tokens, decoding=decoding)
+        for sample, answer in zip(chunk, answers, strict=True):
+            yield {
+                "id": sample.id,
+                "image": sample.media[0].key if sample.media else None,
+                "prompt": sample.prompt,
+                "answer": answer.text,
+                "logprob": answer.logprob,
+            }
+
+
+def sample(
+    source: str,
+    out: str | Path,
+    *,
+    split: str = "train",
+    count: int = 24,
+    columns: int = 6,
+    seed: int = 0,
+) -> Path:
+    """Draws a sheet of a source's pictures with their texts, and returns its path.
+
+    Args:
+        source: ``scenes``, or a folder of the user's own pictures.
+        out: A PNG file.
+        split: Which split.
+        count: Pictures.
+        columns: Pictures side by side.
+        seed: Of the embedded world.
+
+    Raises:
+        DataError: no such split, or nothing in it.
+    """
+    recipe_data = {"kind": "scenes", "seed": seed} if source == "scenes" else source
+    config = configs.build(_SourceOnly, {"data": recipe_data}, where="data").data[0]
+    if split not in config.splits:
+        raise DataError(f"{source}: no split {split!r}. {did_you_mean(split, config.splits)}")
+    dataset = config.build(split=split)
+    if not len(dataset):
+        raise DataError(f"{source}: the split {split!r} is empty.")
+    tasks = {name: catalog.config_class("data.tasks", name)().build() for name in catalog.kinds("data.tasks")}
+    pictures, texts = [], []
+    for index in range(min(count, len(dataset))):
+        samples = [tasks[task_of(record)].sample(record) for record in dataset[index]]
+        shown = [one for one in samples if one.media]
+        if shown:
+            pictures.append(media.load(shown[0].media[0]))
+            texts.append("\n".join(f"{one.prompt} > {one.target}" for one in shown))
+    path = Path(out)
+    contact_sheet(pictures, texts, columns).save(path)
+    return path
+
+
+@config
+class _SourceOnly:
+    data: recipes.Sources
+
+
+FAMILIES: Mapping[str, str] = {
+    "encoders": "models.encoders",
+    "connectors": "models.connectors",
+    "fusions": "models.fusions",
+    "language_models": "models.language_models",
+    "datasets": "data.datasets",
+    "tasks": "data.tasks",
+    "metrics": "answers.metrics",
+    "decoding": "answers.decoding",
+    "writers": "answers.writers",
+}
+"""Families by the name that users say."""
+
+
+def kinds(family: str) -> dict[str, str]:
+    """Kinds of a family, each with the first line of its description.
+
+    Raises:
+        RecipeError: no such family.
+    """
+    if family not in FAMILIES:
+        raise RecipeError(f"no family {family!r}. {did_you_mean(family, FAMILIES)}")
+    return {kind: catalog.summary(FAMILIES[family], kind) for kind in catalog.kinds(FAMILIES[family])}
+
+
+def pairs() -> dict[tuple[str, str], str]:
+    """What each pair of fusion and language model can do: ``generates``, ``classifies`` or nothing."""
+    can = {"encoder_only": "classifies"}
+    return {
+        (fusion, model): can.get(model, "generates") if legal else ""
+        for (fusion, model), legal in legal_pairs().items()
+    }
+
+

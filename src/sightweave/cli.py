@@ -1,0 +1,253 @@
+"""The command line: one small function for each command, which calls the api and prints.
+
+Nothing heavy is imported here: ``sightweave --help`` loads no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sightweave.core.errors import SightweaveError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    name="sightweave",
+    help="Build, train, measure and use vision-language models made from parts that you choose.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Look at data.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+RunArgument = Annotated[Path, typer.Argument(help="Folder of a run, as `sightweave train` leaves it.")]
+ImageArgument = Annotated[Path, typer.Argument(help="A picture: JPEG, PNG, WebP or GIF.")]
+Decoding = Annotated[str, typer.Option(help="greedy, sampling or beam.")]
+Tokens = Annotated[int, typer.Option(help="Tokens of an answer at most.")]
+Seed = Annotated[int, typer.Option(help="Of methods that draw.")]
+Temperature = Annotated[float | None, typer.Option(help="Of sampling: below 1 sharpens.")]
+TopK = Annotated[int | None, typer.Option(help="Of sampling: keep only the k likeliest tokens.")]
+TopP = Annotated[float | None, typer.Option(help="Of sampling: keep the tokens that together reach this probability.")]
+Beams = Annotated[int | None, typer.Option(help="Of beam search: texts kept for each prompt.")]
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def _decoding(
+    decoding: str, temperature: float | None, top_k: int | None, top_p: float | None, beams: int | None
+) -> Any:
+    """A kind of decoding with the fields that were given; fields alone choose the kind that has them."""
+    given = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "beams": beams}
+    fields = {name: value for name, value in given.items() if value is not None}
+    if fields and decoding == "greedy":
+        decoding = "beam" if "beams" in fields else "sampling"
+    return {"kind": decoding, **fields}
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, such as recipes/demo.yaml.")],
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="Settings such as model.fusion=concat seed=1 data=FOLDER.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; without it one under runs/ is named.")] = None,
+    evaluate: Annotated[bool, typer.Option(help="Score the held-out splits at the end.")] = True,
+) -> None:
+    """Train what a recipe says; leave a run's folder with a checkpoint, curves and a report."""
+    from sightweave import api
+
+    console = _console()
+    run = api.train(recipe, *(settings or []), out=out, evaluate=evaluate, console=console)
+    typer.echo(f"run: {run.folder}")
+    typer.echo(f"report: {run.folder}/report.html")
+
+
+@app.command()
+def evaluate(
+    run: RunArgument,
+    data: Annotated[str | None, typer.Option(help="Other data: a folder or a file of rows.")] = None,
+    split: Annotated[list[str] | None, typer.Option(help="Only this split; may be given again.")] = None,
+    pictures: Annotated[int | None, typer.Option(help="Pictures of each split at most.")] = None,
+) -> None:
+    """Score a run on held-out data, with intervals, chance levels and the controls without and with wrong pictures."""
+    from rich.console import Console
+
+    from sightweave import api
+    from sightweave.programs.evaluation.table import as_table
+
+    found = api.evaluate(run, data=data, splits=split or (), pictures=pictures, console=_console())
+    for evaluation in found:
+        Console().print(as_table(evaluation))
+    typer.echo(f"report: {run}/report.html")
+
+
+@app.command()
+def generate(
+    run: RunArgument,
+    image: Annotated[Path | None, typer.Argument(help="A picture.")] = None,
+    prompt: Annotated[list[str] | None, typer.Argument(help="One question or several on the picture.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Answer every prompt of this folder or file instead.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where those answers go, one JSON row each.")] = None,
+    decoding: Decoding = "greedy",
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    beams: Beams = None,
+    max_tokens: Tokens = 96,
+    seed: Seed = 0,
+) -> None:
+    """Answer questions on a picture, or every prompt of a data set."""
+    from sightweave import api
+
+    method = _decoding(decoding, temperature, top_k, top_p, beams)
+    if data is not None:
+        count = _answer_data(run, data, out, method, max_tokens)
+        typer.echo(f"{count} answers in {out}" if out else f"{count} answers", err=True)
+        return
+    if image is None or not prompt:
+        raise typer.BadParameter("give a picture and a question, or --data FOLDER.")
+    loaded = api.load(run)
+    if len(prompt) == 1:
+        for piece in loaded.stream(image, prompt[0], decoding=method, max_tokens=max_tokens, seed=seed):
+            typer.echo(piece, nl=False)
+        typer.echo()
+        return
+    for answer in loaded.generate(image, prompt, decoding=method, max_tokens=max_tokens, seed=seed):
+        typer.echo(answer.text)
+
+
+def _answer_data(run: Path, data: Path, out: Path | None, decoding: Any, max_tokens: int) -> int:
+    from sightweave import api
+
+    count = 0
+    stream = out.open("w", encoding="utf-8") if out is not None else sys.stdout
+    try:
+        for row in api.answer_all(run, data, decoding=decoding, max_tokens=max_tokens):
+            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += 1
+    finally:
+        if out is not None:
+            stream.close()
+    return count
+
+
+@app.command()
+def caption(
+    run: RunArgument,
+    image: ImageArgument,
+    decoding: Decoding = "greedy",
+    max_tokens: Tokens = 96,
+    seed: Seed = 0,
+) -> None:
+    """Describe a picture."""
+    from sightweave import api
+
+    typer.echo(api.caption(run, image, decoding=decoding, max_tokens=max_tokens, seed=seed).text)
+
+
+@app.command()
+def translate(
+    run: RunArgument,
+    image: ImageArgument,
+    text: Annotated[str, typer.Argument(help="The text to translate.")],
+    to: Annotated[str, typer.Option(help="Code of the target language, such as de, fr or zh.")],
+    decoding: Decoding = "greedy",
+    max_tokens: Tokens = 96,
+    seed: Seed = 0,
+) -> None:
+    """Translate a text with the help of a picture."""
+    from sightweave import api
+
+    typer.echo(api.translate(run, image, text, to=to, decoding=decoding, max_tokens=max_tokens, seed=seed).text)
+
+
+@app.command()
+def report(run: RunArgument) -> None:
+    """Draw report.html of a run again."""
+    from sightweave import api
+
+    typer.echo(str(api.report(run)))
+
+
+@app.command(name="list")
+def list_kinds(
+    family: Annotated[str | None, typer.Argument(help="encoders, connectors, fusions, language_models ...")] = None,
+) -> None:
+    """List the kinds of a family, or the matrix of fusions and language models."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from sightweave import api
+
+    console = Console()
+    if family is not None:
+        table = Table("kind", "what it is", title=family)
+        for kind, summary in api.kinds(family).items():
+            table.add_row(kind, summary)
+        console.print(table)
+        return
+    pairs = api.pairs()
+    models = list(dict.fromkeys(model for _, model in pairs))
+    table = Table("fusion", *models, title="what each pair can do")
+    for fusion in dict.fromkeys(fusion for fusion, _ in pairs):
+        table.add_row(fusion, *(pairs[fusion, model] or "-" for model in models))
+    console.print(table)
+    console.print("Families: " + ", ".join(api.FAMILIES) + ". `sightweave list FAMILY` shows its kinds.")
+
+
+@data_app.command()
+def sample(
+    source: Annotated[str, typer.Argument(help="scenes, or a folder of your own.")],
+    out: Annotated[Path, typer.Option(help="Where the sheet goes (PNG).")] = Path("sheet.png"),
+    split: Annotated[str, typer.Option(help="Which split.")] = "train",
+    count: Annotated[int, typer.Option(help="Pictures.")] = 24,
+    columns: Annotated[int, typer.Option(help="Pictures side by side.")] = 6,
+    seed: Annotated[int, typer.Option(help="Of the embedded world.")] = 0,
+) -> None:
+    """Draw a sheet of pictures with their texts."""
+    from sightweave import api
+
+    typer.echo(str(api.sample(source, out, split=split, count=count, columns=columns, seed=seed)))
+
+
+@app.command()
+def demo(
+    quick: Annotated[bool, typer.Option(help="About three minutes instead of ten.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
+) -> None:
+    """Train a small model from nothing and see it answer, on pictures that it has never met."""
+    from sightweave import demo as story
+
+    story.tell(quick=quick, out=out, console=_stdout())
+
+
+def _stdout() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+def main() -> None:
+    """The entry point: users' mistakes end with one line, not with a traceback."""
+    try:
+        app()
+    except SightweaveError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(1) from None
+    except OSError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

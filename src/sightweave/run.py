@@ -1,0 +1,214 @@
+"""A run: a composed model with its processor and its recipe, and the folder that holds them.
+
+RUN/
+  recipe.yaml        the resolved recipe
+  run.json           seed, device, precision, processor, versions, times
+  checkpoint/        model.safetensors, processor.json, tokenizer.json, recipe.json, manifest.json
+  metrics.jsonl      curves; TensorBoard events stand beside it
+  evaluation.json    scores of each split
+  predictions.jsonl  every answer behind them
+  report.html        all of it, to look at
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from sightweave import recipe as recipes
+from sightweave.core import checkpoint, config
+from sightweave.core.device import choose_device, processor_name
+from sightweave.core.errors import CheckpointError
+from sightweave.core.types import Medium, Part, Prediction, Sample
+from sightweave.data.inputs.processor import Processor
+from sightweave.models.vlm import VLM
+from sightweave.programs import generation
+
+if TYPE_CHECKING:
+    import numpy as np
+    import PIL.Image
+
+    Image = str | Path | bytes | np.ndarray | PIL.Image.Image
+
+logger = logging.getLogger(__name__)
+FORMAT_VERSION = 1
+CHECKPOINT = "checkpoint"
+
+
+@dataclass
+class Run:
+    """A model that answers. ``sightweave.load(folder)`` gives one."""
+
+    model: VLM
+    processor: Processor
+    recipe: recipes.Recipe
+    folder: Path | None = None
+
+    def generate(
+        self,
+        image: Image | Sequence[Image] | None,
+        prompt: str | Sequence[str],
+        *,
+        decoding: str | dict[str, Any] = "greedy",
+        max_tokens: int = 96,
+        seed: int = 0,
+    ) -> Any:
+        """Answers one prompt, or several on the same picture, which is then encoded once.
+
+        Args:
+            image: A path, bytes, array or Pillow image; several of them for a prompt on several pictures; or None.
+            prompt: One text, or several.
+            decoding: A kind in ``answers/decoding``, or a mapping with its fields.
+            max_tokens: Tokens of an answer at most.
+            seed: For methods that draw.
+
+        Returns:
+            A `Prediction` for one prompt, a list of them for several.
+        """
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        media = as_media(image)
+        samples = [self._ask(media, text, number) for number, text in enumerate(prompts)]
+        answers = self.predict(samples, decoding=decoding, max_tokens=max_tokens, seed=seed)
+        return answers[0] if isinstance(prompt, str) else answers
+
+    def stream(self, image: Image | None, prompt: str, **options: Any) -> Iterator[str]:
+        """One answer in pieces; options as for `generate`."""
+        sample = self._ask(as_media(image), prompt, 0)
+        return generation.stream(self.model, self.processor, sample, _options(**options))
+
+    def caption(self, image: Image, **options: Any) -> Prediction:
+        """Describes a picture."""
+        return self.generate(image, self.recipe.task("captioning").instruction, **options)  # type: ignore[no-any-return]  # one prompt gives one
+
+    def translate(self, image: Image | None, text: str, *, to: str, **options: Any) -> Prediction:
+        """Translates a text with the help of a picture.
+
+        Args:
+            image: What the text is about.
+            text: In any language that the model learnt.
+            to: Code of the target language, such as ``de``.
+            options: As for `generate`.
+        """
+        task = self.recipe.task("translation").build()
+        return self.generate(image, task.prompt(text, to), **options)  # type: ignore[no-any-return]  # one prompt gives one
+
+    def predict(
+        self,
+        samples: Sequence[Sample],
+        *,
+        decoding: str | dict[str, Any] = "greedy",
+        max_tokens: int = 96,
+        seed: int = 0,
+        progress: Any = None,
+    ) -> list[Prediction]:
+        """Answers samples of any tasks, in their order."""
+        options = _options(decoding=decoding, max_tokens=max_tokens, seed=seed)
+        return generation.generate(self.model, self.processor, samples, options, progress=progress)
+
+    def _ask(self, media: tuple[Medium, ...], prompt: str, number: int) -> Sample:
+        parts = (*(Part("user", medium) for medium in media), Part("user", prompt))
+        return Sample(id=f"prompt-{number}", task="", parts=parts)
+
+    def save(self, folder: Path) -> None:
+        """Writes ``checkpoint/`` and ``recipe.yaml`` into a folder, whole or not at all."""
+        documents = {**self.processor.documents(), "recipe": self.recipe.to_plain()}
+        checkpoint.write_folder(folder / CHECKPOINT, {"model": self.model.state_dict()}, documents)
+        (folder / "recipe.yaml").write_text(self.recipe.to_yaml(), encoding="utf-8")
+        self.folder = folder
+
+
+def _options(
+    *, decoding: str | dict[str, Any] = "greedy", max_tokens: int = 96, seed: int = 0
+) -> generation.Options:
+    values = {"decoding": decoding, "max_tokens": max_tokens, "seed": seed}
+    return config.build(generation.Options, values, where="generate")
+
+
+def as_media(image: Any) -> tuple[Medium, ...]:
+    """One or several pictures, as media with keys of their own."""
+    images = [] if image is None else list(image) if isinstance(image, list | tuple) else [image]
+    media = []
+    for number, one in enumerate(images):
+        source = Path(one) if isinstance(one, str) else one
+        if isinstance(source, Medium):
+            media.append(source)
+        else:
+            media.append(Medium(source, key=str(source) if isinstance(source, Path) else f"image-{number}"))
+    return tuple(media)
+
+
+def load(folder: str | Path, *, device: str = "auto") -> Run:
+    """Loads a run's checkpoint.
+
+    Args:
+        folder: The run's folder, or its ``checkpoint`` folder.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+
+    Raises:
+        CheckpointError: no run there, or a damaged or foreign one.
+    """
+    path = Path(folder)
+    inner = path / CHECKPOINT if (path / CHECKPOINT).is_dir() else path
+    if not inner.is_dir():
+        raise CheckpointError(f"{path}: no such folder; sightweave train RECIPE --out {path} would make it.")
+    recipe = recipes.read(checkpoint.read_document(inner, "recipe"))
+    processor = Processor.load(inner)
+    model = recipe.model.build(
+        vocab_size=processor.tokenizer.vocab_size, num_answers=len(processor.answers)
+    )
+    if model.layout != processor.layout:
+        raise CheckpointError(f"{inner}: the processor's layout {processor.layout} is not the model's {model.layout}.")
+    checkpoint.load_into(model, inner)
+    model.eval().to(choose_device(device))
+    return Run(model, processor, recipe, path)
+
+
+def record(folder: Path, values: dict[str, Any]) -> None:
+    """Adds values to ``run.json``."""
+    path = folder / "run.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"format_version": FORMAT_VERSION}
+    path.write_text(json.dumps(known | values, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def facts(device: torch.device) -> dict[str, Any]:
+    """What a reader needs to repeat a run: processor, versions, commit."""
+    versions = {name: _version(name) for name in ("sightweave", "torch", "numpy", "pillow", "tokenizers")}
+    return {
+        "processor": processor_name(device),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "commit": _commit(),
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:  # used straight from a checkout
+        return "not installed"
+
+
+def _commit() -> str:
+    """The commit of the checkout that this file is in, where it is in one."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return found.stdout.strip()
