@@ -187,6 +187,7 @@ def report(name: str, results: Sequence[Result], flops: float | None) -> list[li
         rows.append(
             [name, result.name, f"{result.seconds:.3f}", f"{speed:.2f}", share, f"{result.megabytes:.0f}", ""]
         )
+        print(f"# {' '.join(rows[-1])}", file=sys.stderr, flush=True)
     return rows
 
 

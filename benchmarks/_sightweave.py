@@ -14,6 +14,7 @@ from sightweave.answers.decoding import greedy
 from sightweave.core.batch import Batch, Media, TokenSequence
 from sightweave.core.cache import Cache
 from sightweave.core.checkpoint import MANIFEST, load_into
+from sightweave.core.device import keep_freed_memory
 from sightweave.models.connectors.pixel_shuffle import PixelShuffle
 from sightweave.models.encoders.vit import Vit
 from sightweave.models.fusions.concat import Concat
@@ -49,6 +50,7 @@ def compose(shape: Shape) -> VLM:
 
 class Contestant:
     def __init__(self, shape: Shape, folder: Path, option: str = "") -> None:
+        keep_freed_memory()  # as every program of ours does
         self.shape = shape
         self.model = compose(shape)
         if (folder / MANIFEST).exists():

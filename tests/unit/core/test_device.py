@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -86,3 +90,31 @@ def test_threads() -> None:
 
 def test_the_processor_has_a_name() -> None:
     assert processor_name().strip()
+
+
+def test_freed_memory_is_kept() -> None:
+    # In a process of its own: the setting holds for all of it.
+    code = """
+import resource, sys
+import torch
+from sightweave.core.device import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.ones(8 << 20)  # 32 MB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+usual = faults()
+if keep_freed_memory():
+    faults()
+    assert faults() < usual / 4, (usual, faults())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=_environment()
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "src")}
