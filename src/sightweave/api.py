@@ -84,11 +84,18 @@ def train(
         settings = (*settings, "data=[]")
     resolved = read_recipe(recipe, settings)  # type: ignore[arg-type]  # a mapping again
     folder = Path(out) if out is not None else _new_folder(resolved)
-    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / runs.CHECKPOINT).exists():
+        raise RecipeError(
+            f"{folder}: holds a trained run already; name another folder, or remove that one first."
+        )
     device = choose_device(resolved.train.device)
     set_threads(resolved.train.threads)
     precision = choose_precision(resolved.train.precision, device)
     torch.manual_seed(resolved.seed)
+    _check_splits(resolved)
+    tasks = resolved.build_tasks()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "quarantine.jsonl").unlink(missing_ok=True)  # of a run that failed here before
     sources = _sources(resolved, records, "train", folder)
     run = _compose(resolved, sources, device)
     _say(console, _opening(run, folder, precision.name, precision.reason))
@@ -111,7 +118,7 @@ def train(
         run.processor,
         sources,
         resolved.train,
-        tasks=resolved.build_tasks(),
+        tasks=tasks,
         precision=precision,
         out=folder,
         seed=resolved.seed,
@@ -152,7 +159,9 @@ def _say(console: Console | None, text: str) -> None:
 
 
 def _new_folder(recipe: Recipe) -> Path:
-    name = "".join(c if c.isalnum() else "-" for c in (recipe.title or "run").lower())[:40].strip("-") or "run"
+    name = (
+        "".join(c if c.isalnum() else "-" for c in (recipe.title or "run").lower())[:40].strip("-") or "run"
+    )
     stamp = time.strftime("%Y%m%d-%H%M%S")
     folder = RUNS / f"{stamp}-{name}"
     count = 1
@@ -171,6 +180,13 @@ def _sources(
     if not recipe.data:
         raise RecipeError("data: the recipe names no source; set data=scenes, data=FOLDER, or give records.")
     return [source.build(split=split) for source in recipe.data if split in source.splits]
+
+
+def _check_splits(recipe: Recipe) -> None:
+    known = {name for source in recipe.data for name in source.splits}
+    for name in recipe.evaluate.splits:
+        if known and name not in known:
+            raise RecipeError(f"evaluate.splits: no split {name!r}. {did_you_mean(name, known)}")
 
 
 def _held_out(recipe: Recipe, records: list[Any] | None) -> dict[str, list[Dataset]]:
@@ -192,9 +208,7 @@ def _compose(recipe: Recipe, sources: Sequence[Dataset], device: torch.device) -
         return Run(model.to(device), recipe.build_processor(tokenizer, model, answers), recipe)
     earlier = runs.load(recipe.init_from, device="cpu")
     processor = earlier.processor
-    model = recipe.model.build(
-        vocab_size=processor.tokenizer.vocab_size, num_answers=len(processor.answers)
-    )
+    model = recipe.model.build(vocab_size=processor.tokenizer.vocab_size, num_answers=len(processor.answers))
     own_shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     there = {name: tuple(value.shape) for name, value in earlier.model.state_dict().items()}
     if own_shapes != there:
@@ -202,9 +216,13 @@ def _compose(recipe: Recipe, sources: Sequence[Dataset], device: torch.device) -
             name for name in own_shapes.keys() | there.keys() if own_shapes.get(name) != there.get(name)
         )
         first = ", ".join(f"{n}: {there.get(n)} there, {own_shapes.get(n)} here" for n in differing[:10])
-        raise CheckpointError(f"init_from {recipe.init_from}: {len(differing)} weights differ in shape: {first}")
+        raise CheckpointError(
+            f"init_from {recipe.init_from}: {len(differing)} weights differ in shape: {first}"
+        )
     model.load_state_dict(earlier.model.state_dict())
-    return Run(model.to(device), recipe.build_processor(processor.tokenizer, model, processor.answers), recipe)
+    return Run(
+        model.to(device), recipe.build_processor(processor.tokenizer, model, processor.answers), recipe
+    )
 
 
 def compose(
@@ -265,6 +283,7 @@ def evaluate(
         recipe = recipes.read(recipe.to_plain(), [f"evaluate.pictures={pictures}"])
     if controls is not None:
         recipe = recipes.read(recipe.to_plain(), [f"evaluate.controls={json.dumps(list(controls))}"])
+    _check_splits(recipe)
     held_out = _held_out(recipe, records)
     if not held_out and data is not None:  # all of a folder without a held-out part is what to score
         everything = _sources(recipe, records, "train")
@@ -343,7 +362,11 @@ def _write_evaluation(folder: Path, found: Sequence[Evaluation], images: Mapping
 def report(run: str | Path) -> Path:
     """Draws ``report.html`` of a run from what its folder holds, and returns its path."""
     folder = Path(run)
-    known = json.loads((folder / "run.json").read_text(encoding="utf-8")) if (folder / "run.json").exists() else {}
+    known = (
+        json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        if (folder / "run.json").exists()
+        else {}
+    )
     recipe = (folder / "recipe.yaml").read_text(encoding="utf-8") if (folder / "recipe.yaml").exists() else ""
     evaluations, rows, pictures = [], [], {}
     if (folder / "evaluation.json").exists():
@@ -414,7 +437,8 @@ def answer_all(
     else:
         records = list(data)
         sources = [
-            own.from_records(records, split=split, labelled=False, held_out=0.0) for split in ("train", "test")
+            own.from_records(records, split=split, labelled=False, held_out=0.0)
+            for split in ("train", "test")
         ]
     tasks = loaded.recipe.build_tasks()
     samples = [
@@ -515,5 +539,3 @@ def pairs() -> dict[tuple[str, str], str]:
         (fusion, model): can.get(model, "generates") if legal else ""
         for (fusion, model), legal in legal_pairs().items()
     }
-
-

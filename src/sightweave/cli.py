@@ -35,7 +35,9 @@ Tokens = Annotated[int, typer.Option(help="Tokens of an answer at most.")]
 Seed = Annotated[int, typer.Option(help="Of methods that draw.")]
 Temperature = Annotated[float | None, typer.Option(help="Of sampling: below 1 sharpens.")]
 TopK = Annotated[int | None, typer.Option(help="Of sampling: keep only the k likeliest tokens.")]
-TopP = Annotated[float | None, typer.Option(help="Of sampling: keep the tokens that together reach this probability.")]
+TopP = Annotated[
+    float | None, typer.Option(help="Of sampling: keep the tokens that together reach this probability.")
+]
 Beams = Annotated[int | None, typer.Option(help="Of beam search: texts kept for each prompt.")]
 
 
@@ -62,7 +64,9 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Argument(help="Settings such as model.fusion=concat seed=1 data=FOLDER.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; without it one under runs/ is named.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; without it one under runs/ is named.")
+    ] = None,
     evaluate: Annotated[bool, typer.Option(help="Score the held-out splits at the end.")] = True,
 ) -> None:
     """Train what a recipe says; leave a run's folder with a checkpoint, curves and a report."""
@@ -97,8 +101,12 @@ def evaluate(
 def generate(
     run: RunArgument,
     image: Annotated[Path | None, typer.Argument(help="A picture.")] = None,
-    prompt: Annotated[list[str] | None, typer.Argument(help="One question or several on the picture.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Answer every prompt of this folder or file instead.")] = None,
+    prompt: Annotated[
+        list[str] | None, typer.Argument(help="One question or several on the picture.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Answer every prompt of this folder or file instead.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Where those answers go, one JSON row each.")] = None,
     decoding: Decoding = "greedy",
     temperature: Temperature = None,
@@ -170,7 +178,9 @@ def translate(
     """Translate a text with the help of a picture."""
     from sightweave import api
 
-    typer.echo(api.translate(run, image, text, to=to, decoding=decoding, max_tokens=max_tokens, seed=seed).text)
+    typer.echo(
+        api.translate(run, image, text, to=to, decoding=decoding, max_tokens=max_tokens, seed=seed).text
+    )
 
 
 @app.command()
@@ -183,7 +193,9 @@ def report(run: RunArgument) -> None:
 
 @app.command(name="list")
 def list_kinds(
-    family: Annotated[str | None, typer.Argument(help="encoders, connectors, fusions, language_models ...")] = None,
+    family: Annotated[
+        str | None, typer.Argument(help="encoders, connectors, fusions, language_models ...")
+    ] = None,
 ) -> None:
     """List the kinds of a family, or the matrix of fusions and language models."""
     from rich.console import Console

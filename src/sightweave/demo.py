@@ -33,6 +33,15 @@ def recipe_path(name: str) -> Path:
     return Path(str(resources.files("sightweave"))) / "recipes" / f"{name}.yaml"
 
 
+def _free(folder: Path) -> Path:
+    """The folder, or the next one of that name that no earlier demo has filled."""
+    count, free = 1, folder
+    while (free / "checkpoint").exists():
+        count += 1
+        free = folder.with_name(f"{folder.name}-{count}")
+    return free
+
+
 def tell(*, quick: bool, out: Path | None, console: Console) -> Run:
     """Trains, scores, shows answers, and says what to try next."""
     from sightweave import api
@@ -40,7 +49,7 @@ def tell(*, quick: bool, out: Path | None, console: Console) -> Run:
     logging.getLogger("sightweave").setLevel(logging.ERROR)
     began = time.perf_counter()
     recipe = recipe_path("demo_quick" if quick else "demo")
-    folder = out or Path("runs") / ("demo-quick" if quick else "demo")
+    folder = out or _free(Path("runs") / ("demo-quick" if quick else "demo"))
     console.print(
         "[bold]Sightweave[/bold] draws a small world of shapes and things, asks about it, and trains a vision-language\n"
         f"model on it from nothing. Recipe: {escape(str(recipe))}. Run: {escape(str(folder))}\n"
@@ -94,11 +103,17 @@ def _answers(console: Console, evaluation: Evaluation) -> None:
         caption = next((item for item in items if item.type == "caption"), None)
         if caption is None:
             continue
-        console.print(f"\n[bold]A picture.[/bold] The model says: {escape(caption.answer.text)} {_mark(caption)}")
-        for item in [item for item in items if item.type in ("color", "side", "rel", "ambiguous", "name")][:4]:
+        console.print(
+            f"\n[bold]A picture.[/bold] The model says: {escape(caption.answer.text)} {_mark(caption)}"
+        )
+        for item in [item for item in items if item.type in ("color", "side", "rel", "ambiguous", "name")][
+            :4
+        ]:
             blind = item.controls.get("no_image")
             said = f"   (without the picture: {escape(_short(blind.text))})" if blind is not None else ""
-            console.print(f"  {escape(item.prompt)}  ->  {escape(_short(item.answer.text))} {_mark(item)}[dim]{said}[/dim]")
+            console.print(
+                f"  {escape(item.prompt)}  ->  {escape(_short(item.answer.text))} {_mark(item)}[dim]{said}[/dim]"
+            )
 
 
 def _homonym(console: Console, evaluation: Evaluation) -> None:
@@ -126,4 +141,8 @@ def _short(text: str) -> str:
 
 
 def _mark(item: Item) -> str:
-    return "[green]right[/green]" if item.answer.right else f"[red]wrong[/red], it is: {escape(item.references[0])}"
+    return (
+        "[green]right[/green]"
+        if item.answer.right
+        else f"[red]wrong[/red], it is: {escape(item.references[0])}"
+    )

@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator
-
+from pydantic import BeforeValidator, PositiveInt
 
 from sightweave.core import catalog
 from sightweave.core import config as configs
@@ -39,6 +39,11 @@ class Model:
     language_model: Kind["models.language_models"]
     """Text -> logits."""
 
+    def __post_init__(self) -> None:
+        names = ("encoder", "connector", "fusion", "language_model")
+        if faults := [fault for name in names for fault in _bad_sizes(name, getattr(self, name))]:
+            raise ValueError("; ".join(faults))
+
     def build(self, *, vocab_size: int, num_answers: int = 0) -> VLM:
         """Composes the parts.
 
@@ -63,6 +68,19 @@ class Model:
         return _built("model", VLM, encoder, connector, fusion, language_model)  # type: ignore[no-any-return]  # any part
 
 
+def _bad_sizes(part: str, values: Any) -> list[str]:
+    """What is wrong with the whole numbers of a part: none is negative, and 0 stands only where it means something."""
+    faults = []
+    for name, default in ((f.name, f.default) for f in dataclasses.fields(values)):
+        value = getattr(values, name)
+        numbers = [x for x in (value if isinstance(value, tuple) else (value,)) if type(x) is int]
+        if any(x < 0 for x in numbers):
+            faults.append(f"{part}.{name} may not be negative (got {value})")
+        elif value == 0 and numbers and default != 0:
+            faults.append(f"{part}.{name} must be at least 1 (got 0)")
+    return faults
+
+
 def _built(path: str, make: Any, *args: Any, **kwargs: Any) -> Any:
     try:
         return make(*args, **kwargs)
@@ -76,9 +94,9 @@ def _built(path: str, make: Any, *args: Any, **kwargs: Any) -> Any:
 class Inputs:
     """How text and pictures become tensors."""
 
-    vocab_size: int = 4096
+    vocab_size: PositiveInt = 4096
     """Ids of the tokenizer at most; fewer where the texts are few."""
-    min_frequency: int = 2
+    min_frequency: PositiveInt = 2
     """How often a pair of symbols must occur to become one token."""
     fit: transforms.Fit = "pad"
     """pad, crop or squash, where a picture is not square."""
@@ -86,9 +104,9 @@ class Inputs:
     """none, shift or photo; acts in stages that ask for it."""
     flip: bool = False
     """Mirror half of the pictures where they are varied."""
-    max_length: int = 2048
+    max_length: PositiveInt = 2048
     """Tokens of the longest sample."""
-    num_answers: int = 1000
+    num_answers: PositiveInt = 1000
     """Answers to choose from at most, for a language model that classifies."""
 
 
@@ -98,11 +116,11 @@ class Evaluation:
 
     splits: tuple[str, ...] = ()
     """Held-out splits; empty means all that the data has."""
-    pictures: int = 500
+    pictures: PositiveInt = 500
     """Pictures of each split at most."""
-    controls: tuple[str, ...] = ("no_image", "shuffled_image")
+    controls: tuple[Literal["no_image", "shuffled_image"], ...] = ("no_image", "shuffled_image")
     """Asked again this way."""
-    max_tokens: int = 96
+    max_tokens: PositiveInt = 96
     """Tokens of an answer at most."""
 
 
@@ -154,7 +172,9 @@ class Recipe:
         """All tasks, ready to make samples."""
         unknown = set(self.tasks) - set(catalog.kinds("data.tasks"))
         if unknown:
-            raise RecipeError(f"tasks: no task {sorted(unknown)[0]!r}. Known: {', '.join(catalog.kinds('data.tasks'))}.")
+            raise RecipeError(
+                f"tasks: no task {sorted(unknown)[0]!r}. Known: {', '.join(catalog.kinds('data.tasks'))}."
+            )
         return {name: self.task(name).build() for name in catalog.kinds("data.tasks")}
 
     def build_tokenizer(self, datasets: Sequence[Dataset]) -> Tokenizer:
@@ -170,9 +190,12 @@ class Recipe:
 
     def build_answers(self, datasets: Sequence[Dataset]) -> tuple[str, ...]:
         """The commonest short answers in training, for a language model that classifies."""
-        if catalog.module("models.language_models", configs.kind_of(self.model.language_model)).__name__.rpartition(
-            "."
-        )[2] != "encoder_only":
+        if (
+            catalog.module(
+                "models.language_models", configs.kind_of(self.model.language_model)
+            ).__name__.rpartition(".")[2]
+            != "encoder_only"
+        ):
             return ()
         counts: dict[str, int] = {}
         for dataset in datasets:
@@ -182,7 +205,9 @@ class Recipe:
                         for answer in record.answers:
                             counts[answer] = counts.get(answer, 0) + 1
         if not counts:
-            raise RecipeError("encoder_only chooses among answers, and the data has no question with an answer.")
+            raise RecipeError(
+                "encoder_only chooses among answers, and the data has no question with an answer."
+            )
         ordered = sorted(counts, key=lambda answer: (-counts[answer], answer))
         return tuple(ordered[: self.inputs.num_answers])
 
@@ -222,5 +247,3 @@ def read(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -
     else:
         values, where = configs.read_yaml(Path(source)), str(source)
     return configs.build(Recipe, configs.override(values, settings), where=where)
-
-

@@ -162,11 +162,11 @@ def load(folder: str | Path, *, device: str = "auto") -> Run:
         raise CheckpointError(f"{path}: no such folder; sightweave train RECIPE --out {path} would make it.")
     recipe = recipes.read(checkpoint.read_document(inner, "recipe"))
     processor = Processor.load(inner)
-    model = recipe.model.build(
-        vocab_size=processor.tokenizer.vocab_size, num_answers=len(processor.answers)
-    )
+    model = recipe.model.build(vocab_size=processor.tokenizer.vocab_size, num_answers=len(processor.answers))
     if model.layout != processor.layout:
-        raise CheckpointError(f"{inner}: the processor's layout {processor.layout} is not the model's {model.layout}.")
+        raise CheckpointError(
+            f"{inner}: the processor's layout {processor.layout} is not the model's {model.layout}."
+        )
     checkpoint.load_into(model, inner)
     model.eval().to(choose_device(device))
     return Run(model, processor, recipe, path)
@@ -175,7 +175,9 @@ def load(folder: str | Path, *, device: str = "auto") -> Run:
 def record(folder: Path, values: dict[str, Any]) -> None:
     """Adds values to ``run.json``."""
     path = folder / "run.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"format_version": FORMAT_VERSION}
+    known = (
+        json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"format_version": FORMAT_VERSION}
+    )
     path.write_text(json.dumps(known | values, indent=1, ensure_ascii=False), encoding="utf-8")
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor
 
 from sightweave.answers.decoding import greedy
@@ -17,7 +17,7 @@ from sightweave.answers.decoding._base import Decoder
 from sightweave.answers.writers import text
 from sightweave.core.batch import Batch, Media, MediaEmbeddings, TokenSequence
 from sightweave.core.cache import Cache
-from sightweave.core.config import config
+from sightweave.core.config import Kind, config
 from sightweave.core.types import Prediction, Sample
 from sightweave.data.inputs.collate import stretch_rows, token_sequence
 from sightweave.data.inputs.processor import Processor
@@ -30,13 +30,13 @@ from sightweave.models.vlm import VLM
 class Options:
     """How long to write, and how to choose."""
 
-    max_tokens: int = 96
+    max_tokens: PositiveInt = 96
     """Tokens of an answer at most, the end token included."""
-    decoding: Any = greedy.Config()
-    """Config of a kind in ``answers/decoding``."""
+    decoding: Kind["answers.decoding"] = greedy.Config()
+    """A kind in ``answers/decoding``, or its Config."""
     seed: int = 0
     """For methods that draw."""
-    batch_size: int = 256
+    batch_size: PositiveInt = 256
     """Samples at once."""
 
 
@@ -96,7 +96,9 @@ def stream(model: VLM, processor: Processor, sample: Sample, options: Options | 
         state = _start(model, processor, encoded, decoder.width, options.max_tokens)
         pieces = StreamDecoder(processor.tokenizer)
         for _ in range(options.max_tokens):
-            token = int(decoder.choose(state.logits, torch.zeros(1, dtype=torch.bool, device=state.logits.device)).ids)
+            token = int(
+                decoder.choose(state.logits, torch.zeros(1, dtype=torch.bool, device=state.logits.device)).ids
+            )
             if token == processor.tokenizer.end_id:
                 break
             if piece := pieces.push(token):
@@ -150,7 +152,9 @@ def _decode(
         choice = decoder.choose(state.logits, is_done[alive])
         if choice.rows is not None:  # beams: texts move between rows
             ids, totals, lengths, is_done = (x[choice.rows] for x in (ids, totals, lengths, is_done))
-            state = replace(state, cache=state.cache.select(choice.rows), positions=state.positions[choice.rows])
+            state = replace(
+                state, cache=state.cache.select(choice.rows), positions=state.positions[choice.rows]
+            )
         fresh = ~is_done[alive]
         ids[alive, step] = torch.where(fresh, choice.ids, end_id)
         totals[alive] += torch.where(fresh, choice.logprobs, 0.0)
@@ -234,9 +238,13 @@ def _shareable(encoded: Sequence[Encoded]) -> bool:
     return all(one.trunk_media and not one.branch_media for one in encoded)
 
 
-def _prompt_batch(model: VLM, processor: Processor, encoded: Sequence[Encoded], device: torch.device) -> Batch:
+def _prompt_batch(
+    model: VLM, processor: Processor, encoded: Sequence[Encoded], device: torch.device
+) -> Batch:
     """Whole prompts, one a row, ending with the token that asks the model to speak."""
-    batch = _rows_batch(model, processor, encoded, [_joined(one.trunk, one.prompt) for one in encoded], device)
+    batch = _rows_batch(
+        model, processor, encoded, [_joined(one.trunk, one.prompt) for one in encoded], device
+    )
     if processor.layout.form != "encoder_decoder":
         return batch
     asked = Stretch([processor.tokenizer.assistant_id], [-1], [1], [False])

@@ -124,8 +124,11 @@ def _run_stage(
     stop: list[int],
 ) -> None:
     choose_parts(model, stage.parts)
-    optimizer = stage.optimizer.build(model)
-    schedule: Schedule = stage.schedule.build(steps=stage.steps)
+    try:
+        optimizer = stage.optimizer.build(model)
+        schedule: Schedule = stage.schedule.build(steps=stage.steps)
+    except ValueError as error:
+        raise RecipeError(f"train.stages, stage {stage.name!r}: {error}") from error
     model.train()
     microsteps = feed.microsteps()
     window = _Window()
@@ -151,7 +154,7 @@ def _run_stage(
             window.add(loss, norm, tokens, stage.pictures * stage.microsteps)
             if (step + 1) % settings.log_every == 0 or step + 1 == stage.steps or stop:
                 row = window.row() | {"stage": stage.name, "lr": schedule.factor(step) * stage.optimizer.lr}
-                log.write(trained.steps, row)
+                log.write(trained.steps - 1, row)  # logs count from 0
                 window = _Window()
             if stop:
                 return
@@ -163,7 +166,9 @@ def _accumulate(model: VLM, micro: Step, stage: Stage, precision: Precision) -> 
     batch = micro.batch.to(precision.device)
     with precision.autocast():
         output = model(batch)
-    loss = training_loss(output, batch, region_weight=stage.word_weight, z_loss=stage.z_loss) / stage.microsteps
+    loss = (
+        training_loss(output, batch, region_weight=stage.word_weight, z_loss=stage.z_loss) / stage.microsteps
+    )
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return float(loss.detach())
 

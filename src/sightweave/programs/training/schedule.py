@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeInt
 
 from sightweave.core.config import config
 
 Form = Literal["cosine", "wsd", "constant"]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @config
@@ -16,11 +19,11 @@ class ScheduleConfig:
 
     form: Form = "wsd"
     """cosine; wsd (warm-up, stable, decay: constant, then a straight line to `floor`); or constant."""
-    warmup_steps: int = 50
+    warmup_steps: NonNegativeInt = 50
     """Steps in which the rate rises from near 0."""
-    cooldown: float = 0.35
+    cooldown: Share = 0.35
     """Share of all steps, at the end, in which ``wsd`` falls."""
-    floor: float = 0.0
+    floor: Share = 0.0
     """Share of the peak rate at which the fall ends."""
 
     def build(self, *, steps: int) -> Schedule:

@@ -3,49 +3,59 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, NonNegativeFloat, PositiveInt
 
 from sightweave.core.config import config
 from sightweave.programs.training.optimizers import OptimizerConfig
 from sightweave.programs.training.schedule import ScheduleConfig
 
-PARTS = ("encoder", "connector", "fusion", "language_model", "token_embedding")
+Part = Literal["encoder", "connector", "fusion", "language_model", "token_embedding"]
+PARTS: tuple[Part, ...] = ("encoder", "connector", "fusion", "language_model", "token_embedding")
 """Names for `Stage.parts`; ``token_embedding`` is the table inside the language model."""
+T = TypeVar("T")
+
+
+def _some(values: tuple[T, ...]) -> tuple[T, ...]:
+    if not values:
+        raise ValueError("at least one is needed (got none)")
+    return values
 
 
 @config
 class Stage:
     """One stage: which parts train, on what, for how long."""
 
-    steps: int
+    steps: PositiveInt
     """Optimizer updates."""
     name: str = "main"
     """For curves and progress."""
-    pictures: int = 8
+    pictures: PositiveInt = 8
     """Pictures of one microstep; each brings all its samples."""
-    microsteps: int = 1
+    microsteps: PositiveInt = 1
     """Forward and backward passes summed into one update."""
     learn: Literal["answers", "words"] = "answers"
     """answers: next tokens (or classes) of the targets; words: only the words for what the encoder sees."""
     words: Literal["none", "regions", "captions", "auto"] = "none"
     """Where words for image embeddings come from; auto takes regions where the data has them, else captions."""
-    word_weight: float = 0.1
+    word_weight: NonNegativeFloat = 0.1
     """Weight of the word loss beside the answers."""
-    parts: tuple[str, ...] = PARTS[:4]
+    parts: Annotated[tuple[Part, ...], AfterValidator(_some)] = PARTS[:4]
     """Which parts train: encoder, connector, fusion, language_model, token_embedding."""
     tasks: tuple[str, ...] = ()
     """Only samples of these tasks; empty means all."""
-    samples_per_picture: int | None = None
+    samples_per_picture: PositiveInt | None = None
     """At most so many of a picture's samples in a step, drawn anew each time; None takes all."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """Which optimizer, and its rates."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     """How the rates go over the stage."""
-    clip: float = 1.0
+    clip: NonNegativeFloat = 1.0
     """Largest norm of the gradient of all parts together; 0 leaves it."""
-    z_loss: float = 0.0
+    z_loss: NonNegativeFloat = 0.0
     """Weight of the squared log of the softmax's denominator."""
-    pack_to: int | None = None
+    pack_to: PositiveInt | None = None
     """Tokens of a row that several pictures are packed into; None gives each picture its own row."""
     augment: bool = False
     """Whether pictures vary as the transform says."""
@@ -55,15 +65,15 @@ class Stage:
 class Settings:
     """How a run computes and what it keeps."""
 
-    stages: tuple[Stage, ...]
+    stages: Annotated[tuple[Stage, ...], AfterValidator(_some)]
     """One after the other."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:0 or mps."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto times one matmul of each kind and takes bf16 where it is clearly faster."""
-    threads: int | None = None
+    threads: PositiveInt | None = None
     """Threads of torch on the CPU; None means one for each core."""
-    save_every: int = 500
+    save_every: PositiveInt = 500
     """Steps between checkpoints; the last step always saves."""
-    log_every: int = 10
+    log_every: PositiveInt = 10
     """Steps between rows of metrics.jsonl."""
