@@ -82,7 +82,7 @@ def train(
         recipe = values | {"data": []}
     elif records is not None:
         settings = (*settings, "data=[]")
-    resolved = read_recipe(recipe, settings)  # type: ignore[arg-type]  # a mapping again
+    resolved = read_recipe(recipe, settings)
     folder = Path(out) if out is not None else _new_folder(resolved)
     if (folder / runs.CHECKPOINT).exists():
         raise RecipeError(
@@ -351,7 +351,7 @@ def _write_evaluation(folder: Path, found: Sequence[Evaluation], images: Mapping
     # The pictures of the gallery are kept beside it, so that the report can be drawn again without the data.
     kept = folder / "gallery"
     kept.mkdir(exist_ok=True)
-    names = {}
+    names: dict[str, str] = {}
     for key in pages.image_keys(gallery.choose(rows)):
         if key in images:
             names[key] = f"{len(names):04d}.png"

@@ -16,12 +16,13 @@ from pydantic import BeforeValidator, PositiveInt
 
 from sightweave.core import catalog
 from sightweave.core import config as configs
-from sightweave.core.config import Kind, config
+from sightweave.core.config import config, one_of
 from sightweave.core.errors import RecipeError
-from sightweave.data.datasets._base import Dataset, task_of
+from sightweave.data.datasets._base import Dataset
 from sightweave.data.inputs import transforms
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.tokenizer import Tokenizer
+from sightweave.data.tasks import reasoning, vqa
 from sightweave.models.vlm import VLM
 from sightweave.programs.training.settings import Settings
 
@@ -30,13 +31,13 @@ from sightweave.programs.training.settings import Settings
 class Model:
     """The four parts."""
 
-    encoder: Kind["models.encoders"]
+    encoder: Annotated[Any, one_of("models.encoders")]
     """Image -> features."""
-    connector: Kind["models.connectors"]
+    connector: Annotated[Any, one_of("models.connectors")]
     """Features -> embeddings as wide as the language model."""
-    fusion: Kind["models.fusions"]
+    fusion: Annotated[Any, one_of("models.fusions")]
     """Where they enter the text."""
-    language_model: Kind["models.language_models"]
+    language_model: Annotated[Any, one_of("models.language_models")]
     """Text -> logits."""
 
     def __post_init__(self) -> None:
@@ -136,7 +137,7 @@ def _as_source(value: Any) -> Any:
     return value
 
 
-Sources = Annotated[tuple[Kind["data.datasets"], ...], BeforeValidator(_as_sources)]
+Sources = Annotated[tuple[Annotated[Any, one_of("data.datasets")], ...], BeforeValidator(_as_sources)]
 
 
 @config
@@ -201,7 +202,7 @@ class Recipe:
         for dataset in datasets:
             for index in range(min(len(dataset), 2000)):
                 for record in dataset[index]:
-                    if task_of(record) in ("vqa", "reasoning"):
+                    if isinstance(record, vqa.Record | reasoning.Record):
                         for answer in record.answers:
                             counts[answer] = counts.get(answer, 0) + 1
         if not counts:

@@ -1,7 +1,7 @@
 """Frozen, validated configs: YAML in, ``path=value`` overrides, YAML out, and all mistakes in one report.
 
 A kind's file holds ``@config class Config`` next to its class; ``recipe.py`` composes them. A field of type
-``Kind["models.fusions"]`` takes ``{kind: concat, ...}`` or just ``concat`` and becomes that kind's Config.
+``Annotated[Any, one_of("models.fusions")]`` takes ``{kind: concat, ...}`` or just ``concat`` and becomes that kind's Config.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, dataclass_transform
+from typing import Any, TypeVar, dataclass_transform
 
 import pydantic
 import pydantic.dataclasses
@@ -31,20 +31,9 @@ def config(cls: type[T]) -> type[T]:
     return made  # type: ignore[no-any-return]  # pydantic's decorator returns a subclass of what it was given
 
 
-if TYPE_CHECKING:
-
-    class Kind:
-        """A field that holds the Config of one kind of a family."""
-
-        def __class_getitem__(cls, family: str) -> Any: ...
-
-else:
-
-    class Kind:
-        """A field that holds the Config of one kind of a family."""
-
-        def __class_getitem__(cls, family: str) -> Any:
-            return Annotated[Any, pydantic.BeforeValidator(lambda value: _resolve(family, value))]
+def one_of(family: str) -> pydantic.BeforeValidator:
+    """For a field that holds the Config of one kind of a family."""
+    return pydantic.BeforeValidator(lambda value: _resolve(family, value))
 
 
 def _resolve(family: str, value: Any) -> Any:
@@ -74,7 +63,9 @@ def build(cls: type[T], values: Mapping[str, Any], *, where: str = "recipe") -> 
         return pydantic.TypeAdapter(cls).validate_python(dict(values))
     except pydantic.ValidationError as error:
         lines = [_explain(cls, fault) for fault in error.errors(include_url=False)]
-        raise RecipeError(f"{where}: {len(lines)} mistake(s)\n" + "\n".join(f"  {line}" for line in lines)) from None
+        raise RecipeError(
+            f"{where}: {len(lines)} mistake(s)\n" + "\n".join(f"  {line}" for line in lines)
+        ) from None
 
 
 def _explain(cls: type, fault: Any) -> str:
@@ -138,7 +129,7 @@ def override(values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, An
     Raises:
         RecipeError: a setting without ``=``, or a path through something that is no mapping.
     """
-    result = _copy(values)
+    result: dict[str, Any] = _copy(values)
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals or not path:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 import torch
 from pydantic import PositiveInt
@@ -17,8 +18,8 @@ from sightweave.answers.decoding._base import Decoder
 from sightweave.answers.writers import text
 from sightweave.core.batch import Batch, Media, MediaEmbeddings, TokenSequence
 from sightweave.core.cache import Cache
-from sightweave.core.config import Kind, config
-from sightweave.core.types import Prediction, Sample
+from sightweave.core.config import config, one_of
+from sightweave.core.types import Medium, Prediction, Sample
 from sightweave.data.inputs.collate import stretch_rows, token_sequence
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.template import Encoded, Stretch
@@ -32,7 +33,7 @@ class Options:
 
     max_tokens: PositiveInt = 96
     """Tokens of an answer at most, the end token included."""
-    decoding: Kind["answers.decoding"] = greedy.Config()
+    decoding: Annotated[Any, one_of("answers.decoding")] = greedy.Config()
     """A kind in ``answers/decoding``, or its Config."""
     seed: int = 0
     """For methods that draw."""
@@ -268,7 +269,7 @@ def _rows_batch(
 ) -> Batch:
     """One stretch a row with its pictures, each picture encoded once however many rows show it."""
     unique: dict[str, int] = {}
-    media = []
+    media: list[Medium] = []
     shown: list[int] = []
     row: list[int] = []
     items: list[list[int]] = []
@@ -299,7 +300,9 @@ def _rows_batch(
 def _spread(media: MediaEmbeddings, shown: Sequence[int], row: Sequence[int], count: int) -> MediaEmbeddings:
     """Embeddings of `count` pictures, laid out again for each row that shows one."""
     device = media.embeddings.device
-    per_medium = media.embeddings.unflatten(0, (count, -1))[torch.tensor(shown, device=device)]
+    per_medium = media.embeddings.reshape(count, -1, media.embeddings.shape[-1])[
+        torch.tensor(shown, device=device)
+    ]
     each = per_medium.shape[1]
     item = torch.arange(len(shown), device=device).repeat_interleave(each)
     rows = torch.tensor(row, device=device).repeat_interleave(each)
