@@ -46,7 +46,9 @@ class Cache:
             held[:, :, self.longest : self.longest + length] = new
         else:
             at = self.lengths.to(new.device)[:, None] + torch.arange(length, device=new.device)  # B S
-            held.transpose(1, 2)[torch.arange(self.rows, device=new.device)[:, None], at] = new.transpose(1, 2)
+            held.transpose(1, 2)[torch.arange(self.rows, device=new.device)[:, None], at] = new.transpose(
+                1, 2
+            )
         return held
 
     def advance(self, valid: Tensor) -> None:

@@ -30,11 +30,15 @@ def module(family: str, kind: str) -> Any:
     if kind in kinds(family):
         return importlib.import_module(f"sightweave.{family}.{kind}")
     if "." not in kind:
-        raise RecipeError(f"no {family.rpartition('.')[2]} kind {kind!r}. {did_you_mean(kind, kinds(family))}")
+        raise RecipeError(
+            f"no {family.rpartition('.')[2]} kind {kind!r}. {did_you_mean(kind, kinds(family))}"
+        )
     try:
         found = importlib.import_module(kind)
     except ImportError as error:
-        raise RecipeError(f"kind {kind!r} cannot be imported: {error}. It must be on Python's path.") from error
+        raise RecipeError(
+            f"kind {kind!r} cannot be imported: {error}. It must be on Python's path."
+        ) from error
     if not hasattr(found, "Config"):
         raise RecipeError(f"kind {kind!r}: the module {found.__file__} has no class Config.")
     return found

@@ -16,7 +16,9 @@ def token_loss(output: Output, batch: Batch, *, z_loss: float = 0.0) -> Float[Te
         batch: Holds the labels, never shifted.
         z_loss: Weight of ``logsumexp(logits)^2``, which keeps logits from drifting (PaLM, arXiv:2204.02311).
     """
-    assert output.logits is not None and output.at is not None and batch.target is not None
+    assert output.logits is not None
+    assert output.at is not None
+    assert batch.target is not None
     logits = output.logits.float()
     loss = F.cross_entropy(logits, batch.target.labels.flatten()[output.at + 1])
     return loss + z_loss * logits.logsumexp(-1).square().mean() if z_loss else loss
@@ -24,7 +26,8 @@ def token_loss(output: Output, batch: Batch, *, z_loss: float = 0.0) -> Float[Te
 
 def answer_loss(output: Output, batch: Batch) -> Float[Tensor, ""]:
     """Sigmoid cross-entropy against each answer's score, summed over answers (Teney et al. 2017, arXiv:1708.02711)."""
-    assert output.logits is not None and batch.class_scores is not None
+    assert output.logits is not None
+    assert batch.class_scores is not None
     loss = F.binary_cross_entropy_with_logits(output.logits.float(), batch.class_scores, reduction="sum")
     return loss / len(batch.class_scores)
 
@@ -36,7 +39,8 @@ def word_loss(output: Output, regions: Regions) -> Float[Tensor, ""]:
     word counts as seen where the smooth maximum over the medium's embeddings says so (multiple-instance learning, as in
     From Captions to Visual Concepts and Back, Fang et al. 2014, arXiv:1411.4952): no box is needed.
     """
-    assert output.region_logits is not None and output.media is not None
+    assert output.region_logits is not None
+    assert output.media is not None
     logits = output.region_logits.float()
     if regions.whole:
         logits = _smooth_maximum(logits.unflatten(0, (len(regions.words), -1)))
@@ -55,7 +59,9 @@ def _smooth_maximum(logits: Float[Tensor, "I Q V"]) -> Float[Tensor, "I V"]:
     return logits.logsumexp(1)
 
 
-def training_loss(output: Output, batch: Batch, *, region_weight: float = 0.0, z_loss: float = 0.0) -> Float[Tensor, ""]:
+def training_loss(
+    output: Output, batch: Batch, *, region_weight: float = 0.0, z_loss: float = 0.0
+) -> Float[Tensor, ""]:
     """The loss of one step: tokens or answers where there is a target, plus words where the batch has regions."""
     parts: list[Tensor] = []
     if batch.class_scores is not None:

@@ -46,14 +46,18 @@ class VLM(nn.Module):
         RecipeError: the fusion acts where the language model offers no place; the legal partners are named.
     """
 
-    def __init__(self, encoder: Encoder, connector: Connector, fusion: Fusion, language_model: LanguageModel) -> None:
+    def __init__(
+        self, encoder: Encoder, connector: Connector, fusion: Fusion, language_model: LanguageModel
+    ) -> None:
         super().__init__()
         if not fusion.places <= language_model.offers:
             raise RecipeError(_illegal(fusion, language_model))
         self.encoders = nn.ModuleDict({"image": MediaPath(encoder, connector)})
         self.fusion, self.language_model = fusion, language_model
 
-    def forward(self, batch: Batch, cache: Cache | None = None, at: Int[Tensor, " R"] | None = None) -> Output:
+    def forward(
+        self, batch: Batch, cache: Cache | None = None, at: Int[Tensor, " R"] | None = None
+    ) -> Output:
         """Logits at the flat positions `at`, by default those that predict a label (or that are classified)."""
         language_model, fusion = self.language_model, self.fusion
         media = self.encoders["image"](batch.media["image"]) if "image" in batch.media else batch.embeddings
@@ -115,7 +119,10 @@ def legal_pairs() -> dict[tuple[str, str], bool]:
     pairs = {}
     for fusion in catalog.kinds("models.fusions"):
         for language_model in catalog.kinds("models.language_models"):
-            places, offers = declared("models.fusions", fusion), declared("models.language_models", language_model)
+            places, offers = (
+                declared("models.fusions", fusion),
+                declared("models.language_models", language_model),
+            )
             pairs[fusion, language_model] = places.places <= offers.offers
     return pairs
 
@@ -129,8 +136,16 @@ def declared(family: str, kind: str) -> type:
 
 def _illegal(fusion: Fusion, language_model: LanguageModel) -> str:
     name, partner = type(fusion).__name__, type(language_model).__name__
-    fusions = [f for (f, m), legal in legal_pairs().items() if legal and declared("models.language_models", m) is type(language_model)]
-    models = [m for (f, m), legal in legal_pairs().items() if legal and declared("models.fusions", f) is type(fusion)]
+    fusions = [
+        f
+        for (f, m), legal in legal_pairs().items()
+        if legal and declared("models.language_models", m) is type(language_model)
+    ]
+    models = [
+        m
+        for (f, m), legal in legal_pairs().items()
+        if legal and declared("models.fusions", f) is type(fusion)
+    ]
     return (
         f"fusion {name} acts at {sorted(fusion.places)}, but {partner} offers {sorted(language_model.offers)}. "
         f"With {partner} go: {', '.join(fusions)}. With {name} go: {', '.join(models)}."

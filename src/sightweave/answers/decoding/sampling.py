@@ -44,7 +44,9 @@ class Sampling:
 
     width = 1
 
-    def __init__(self, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, seed: int = 0) -> None:
+    def __init__(
+        self, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, seed: int = 0
+    ) -> None:
         if not temperature > 0:
             raise ValueError(f"temperature must be over 0 (got {temperature}); use greedy decoding for 0.")
         if top_k < 0:

@@ -203,7 +203,9 @@ def token_sequence(rows: Sequence[_Row], pad_id: int) -> TokenSequence:
     )
 
 
-def stretch_rows(stretches: Sequence[Stretch], starts: Sequence[int], items: Sequence[Sequence[int]]) -> list[_Row]:
+def stretch_rows(
+    stretches: Sequence[Stretch], starts: Sequence[int], items: Sequence[Sequence[int]]
+) -> list[_Row]:
     """One stretch a row, as generation feeds them; position and numbers of media are given for each."""
     rows = []
     for stretch, start, numbers in zip(stretches, starts, items, strict=True):

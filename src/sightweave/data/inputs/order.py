@@ -36,7 +36,9 @@ def shuffled(seed: int, epoch: int, position: int, size: int) -> int:
 
 def _mix(seed: int, epoch: int, step: int, value: int) -> int:
     """SplitMix64's finaliser (Steele et al. 2014) over all four numbers."""
-    x = (seed * 0x9E3779B97F4A7C15 + epoch * 0xBF58476D1CE4E5B9 + step * 0x94D049BB133111EB + value + 1) & _MASK
+    x = (
+        seed * 0x9E3779B97F4A7C15 + epoch * 0xBF58476D1CE4E5B9 + step * 0x94D049BB133111EB + value + 1
+    ) & _MASK
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         x = ((x ^ (x >> shift)) * factor) & _MASK
     return x ^ (x >> 31)

@@ -77,13 +77,16 @@ class Processor:
         if medium.key in kept:
             return kept[medium.key]
         pixels = media_loader.load(medium, size_hint=size)
-        if isinstance(medium.source, Path) and sum(x.nbytes for x in kept.values()) + pixels.nbytes <= _KEPT_BYTES:
+        if (
+            isinstance(medium.source, Path)
+            and sum(x.nbytes for x in kept.values()) + pixels.nbytes <= _KEPT_BYTES
+        ):
             kept[medium.key] = pixels
         return pixels
 
     def batch(
         self,
-        samples: Sequence[Sample],
+        samples: Sequence[Sample | Encoded],
         *,
         share: bool = True,
         pack_to: int | None = None,
@@ -93,13 +96,14 @@ class Processor:
         """Samples with their targets as one batch.
 
         Args:
-            samples: Any; those with the same leading pictures share them as branches.
+            samples: Any, perhaps encoded before; those with the same leading pictures share them as branches.
             share: Whether they may.
             pack_to: Tokens of a row to pack into; None gives each bundle its own row.
             words: Whether to name words for media embeddings: from ``regions``, or from whole ``captions``.
             seed: Varies the pictures for training; None leaves them as they are.
         """
-        bundles = bundle(map(self.encode, samples), share=share)
+        encoded = [one if isinstance(one, Encoded) else self.encode(one) for one in samples]
+        bundles = bundle(encoded, share=share)
         rows = [[one] for one in bundles] if pack_to is None else pack(bundles, pack_to)
         sizes: list[tuple[int, int]] = []
         seeds: list[int] | None = None
@@ -191,7 +195,9 @@ class Processor:
         except FileNotFoundError:
             raise CheckpointError(f"{path}: no such file; a run's checkpoint folder holds one.") from None
         except (KeyError, TypeError, json.JSONDecodeError) as error:
-            raise CheckpointError(f"{path}: not a processor's file: {type(error).__name__} {error}.") from None
+            raise CheckpointError(
+                f"{path}: not a processor's file: {type(error).__name__} {error}."
+            ) from None
 
 
 def _seeds(seed: int, count: int) -> list[int]:

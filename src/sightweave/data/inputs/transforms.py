@@ -111,9 +111,9 @@ class ImageTransform:
         size = self.size
         view = self._view(pixels.shape[1], pixels.shape[0], seed)
         left, top, right, bottom = view.source
-        values = torch.from_numpy(np.require(pixels[top:bottom, left:right], requirements=("C", "W"))).permute(
-            2, 0, 1
-        )  # 3 h w
+        values = torch.from_numpy(
+            np.require(pixels[top:bottom, left:right], requirements=("C", "W"))
+        ).permute(2, 0, 1)  # 3 h w
         left, top, right, bottom = view.target
         if values.shape[1:] != (bottom - top, right - left):
             values = functional.interpolate(

@@ -165,7 +165,9 @@ def _which_end(
     """Asks for one of two ends of an axis; what stands near the middle is not asked for."""
     found: dict[str, list[Phrase]] = {}
     for number, middle in enumerate(middles):
-        said = [p for p in view.unique_phrases(number) if p.text != "thing"] if abs(middle) >= OFF_MIDDLE else []
+        said = (
+            [p for p in view.unique_phrases(number) if p.text != "thing"] if abs(middle) >= OFF_MIDDLE else []
+        )
         if said:
             found.setdefault(ends[middle > 0], []).append(pick(random, said))
     if not found:

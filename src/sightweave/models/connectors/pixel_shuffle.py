@@ -50,7 +50,9 @@ class PixelShuffle(Connector):
         """The encoder's, divided by the factor."""
         times, rows, columns = grid
         if rows % self.factor or columns % self.factor:
-            raise ValueError(f"pixel_shuffle factor {self.factor} does not divide the grid {rows} x {columns}.")
+            raise ValueError(
+                f"pixel_shuffle factor {self.factor} does not divide the grid {rows} x {columns}."
+            )
         return (times, rows // self.factor, columns // self.factor)
 
     def forward(self, features: Features) -> Float[Tensor, "I Q D"]:

@@ -52,6 +52,8 @@ class Pool(Connector):
         """Pools, then maps."""
         times, rows, columns = features.grid
         count = len(features.values)
-        x = features.values.unflatten(1, (times, rows, columns)).flatten(0, 1).permute(0, 3, 1, 2)  # It Dv h w
+        x = (
+            features.values.unflatten(1, (times, rows, columns)).flatten(0, 1).permute(0, 3, 1, 2)
+        )  # It Dv h w
         pooled = F.adaptive_avg_pool2d(x, self.side).flatten(2).transpose(1, 2)  # It q Dv
         return self.projection(pooled.reshape(count, -1, pooled.shape[-1]))  # type: ignore[no-any-return]  # nn.Module calls are untyped

@@ -33,7 +33,11 @@ class Config:
     def build(self, *, in_dim: int, out_dim: int, grid: Grid) -> Resampler:
         """The connector between two widths."""
         return Resampler(
-            in_dim=in_dim, out_dim=out_dim, num_queries=self.num_queries, depth=self.depth, num_heads=self.num_heads
+            in_dim=in_dim,
+            out_dim=out_dim,
+            num_queries=self.num_queries,
+            depth=self.depth,
+            num_heads=self.num_heads,
         )
 
 
@@ -82,7 +86,9 @@ class _Layer(nn.Module):
         self.attention = Attention(dim, num_heads)
         self.feed_forward = FeedForward(dim, 4 * dim, form="gelu")
 
-    def forward(self, hidden: Float[Tensor, "I Q D"], inputs: Float[Tensor, "I N D"]) -> Float[Tensor, "I Q D"]:
+    def forward(
+        self, hidden: Float[Tensor, "I Q D"], inputs: Float[Tensor, "I N D"]
+    ) -> Float[Tensor, "I Q D"]:
         queries = self.query_norm(hidden)
         seen = torch.cat([self.input_norm(inputs), queries], 1)
         hidden = hidden + self.attention(queries, Mask(), memory=self.attention.keys_values(seen))

@@ -52,11 +52,18 @@ class Cnn(Encoder):
     """
 
     def __init__(
-        self, *, image_size: int, channels: tuple[int, ...], blocks: tuple[int, ...], norm: ChannelNorm = "group"
+        self,
+        *,
+        image_size: int,
+        channels: tuple[int, ...],
+        blocks: tuple[int, ...],
+        norm: ChannelNorm = "group",
     ) -> None:
         super().__init__()
         if len(channels) != len(blocks) or not channels:
-            raise ValueError(f"channels {channels} and blocks {blocks} must name the same stages, at least one.")
+            raise ValueError(
+                f"channels {channels} and blocks {blocks} must name the same stages, at least one."
+            )
         self.image_size, self.dim = image_size, channels[-1]
         layers: list[nn.Module] = []
         for inputs, outputs, count in zip((3, *channels), channels, blocks, strict=False):

@@ -122,9 +122,12 @@ class Vit(Encoder):
 def _convolutional_stem(patch_size: int, dim: int) -> nn.Sequential:
     halvings = patch_size.bit_length() - 1
     if patch_size != 2**halvings or halvings == 0:
-        raise ValueError(f"a convolutional stem needs a patch_size that is a power of two, 2 or more (got {patch_size}).")
+        raise ValueError(
+            f"a convolutional stem needs a patch_size that is a power of two, 2 or more (got {patch_size})."
+        )
     widths = [max(16, dim >> (halvings - 1 - step)) for step in range(halvings)]
     layers: list[nn.Module] = [
-        Downsample(inputs, outputs, norm="group") for inputs, outputs in zip([3, *widths], widths, strict=False)
+        Downsample(inputs, outputs, norm="group")
+        for inputs, outputs in zip([3, *widths], widths, strict=False)
     ]
     return nn.Sequential(*layers, nn.Conv2d(widths[-1], dim, 1))

@@ -24,7 +24,11 @@ class Fusion(nn.Module):
     """What may look ahead in the text: ``none``, ``image`` or ``prompt`` (see `InputLayout`)."""
 
     def input(
-        self, hidden: Float[Tensor, "B S D"], tokens: TokenSequence, media: MediaEmbeddings | None, cache: Cache | None
+        self,
+        hidden: Float[Tensor, "B S D"],
+        tokens: TokenSequence,
+        media: MediaEmbeddings | None,
+        cache: Cache | None,
     ) -> Float[Tensor, "B S D"]:
         """After the token embedding."""
         return hidden
@@ -45,7 +49,11 @@ class Fusion(nn.Module):
         return memory
 
     def pool(
-        self, pooled: Float[Tensor, "R D"], at: Int[Tensor, " R"], tokens: TokenSequence, media: MediaEmbeddings | None
+        self,
+        pooled: Float[Tensor, "R D"],
+        at: Int[Tensor, " R"],
+        tokens: TokenSequence,
+        media: MediaEmbeddings | None,
     ) -> Float[Tensor, "R D"]:
         """On the vectors that a classifier reads, which stand at the flat positions `at`."""
         return pooled
@@ -55,7 +63,9 @@ def plain_tokens(hidden: Float[Tensor, "B S D"]) -> TokenSequence:
     """Tokens of one segment, all valid and causal, for a fusion called on plain tensors."""
     ones = hidden.new_ones(hidden.shape[:2]).long()
     zeros = ones * 0
-    return TokenSequence(zeros, zeros - 100, ones.cumsum(1) - 1, zeros - 1, ones, zeros, zeros, ones.bool(), plain=True)
+    return TokenSequence(
+        zeros, zeros - 100, ones.cumsum(1) - 1, zeros - 1, ones, zeros, zeros, ones.bool(), plain=True
+    )
 
 
 def plain_media(image: Float[Tensor, "B N D"]) -> MediaEmbeddings:

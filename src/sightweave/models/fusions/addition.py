@@ -50,7 +50,11 @@ class Addition(Fusion):
         initialise(self)
 
     def input(
-        self, hidden: Float[Tensor, "B S D"], tokens: TokenSequence, media: MediaEmbeddings | None, cache: Cache | None
+        self,
+        hidden: Float[Tensor, "B S D"],
+        tokens: TokenSequence,
+        media: MediaEmbeddings | None,
+        cache: Cache | None,
     ) -> Float[Tensor, "B S D"]:
         """Adds the vector."""
         if media is not None:
@@ -62,7 +66,8 @@ class Addition(Fusion):
         else:
             return hidden
         mask = memory_mask(tokens, memory)
-        assert mask.dense is not None and mask.blind_rows is not None
+        assert mask.dense is not None
+        assert mask.blind_rows is not None
         weights = mask.dense[:, 0].to(hidden.dtype)  # B S M
         pooled = weights @ memory.hidden.to(hidden.dtype) / weights.sum(2, keepdim=True).clamp(min=1)
         added = self.gate * self.projection(self.norm(pooled))

@@ -64,14 +64,19 @@ class Bilinear(Fusion):
         nn.init.normal_(self.attention.out.weight, std=dim**-0.5)
 
     def pool(
-        self, pooled: Float[Tensor, "R D"], at: Int[Tensor, " R"], tokens: TokenSequence, media: MediaEmbeddings | None
+        self,
+        pooled: Float[Tensor, "R D"],
+        at: Int[Tensor, " R"],
+        tokens: TokenSequence,
+        media: MediaEmbeddings | None,
     ) -> Float[Tensor, "R D"]:
         """Multiplies each question with what it attends to in its own media."""
         if media is None:
             return pooled
         seen = media.per_row(len(tokens.ids))
         mask = memory_mask(tokens, seen)
-        assert mask.dense is not None and mask.blind_rows is not None
+        assert mask.dense is not None
+        assert mask.blind_rows is not None
         row = at // tokens.ids.shape[1]
         mine = Mask(dense=mask.dense[:, 0].flatten(0, 1)[at][:, None, None])  # R 1 1 M
         keys, values = self.attention.keys_values(self.media_norm(seen.hidden))

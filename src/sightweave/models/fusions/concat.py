@@ -48,7 +48,11 @@ class Concat(Fusion):
         self.bidirectional = bidirectional
 
     def input(
-        self, hidden: Float[Tensor, "B S D"], tokens: TokenSequence, media: MediaEmbeddings | None, cache: Cache | None
+        self,
+        hidden: Float[Tensor, "B S D"],
+        tokens: TokenSequence,
+        media: MediaEmbeddings | None,
+        cache: Cache | None,
     ) -> Float[Tensor, "B S D"]:
         """Replaces the marks."""
         if media is None:

@@ -64,7 +64,14 @@ class CrossAttention(Fusion):
     places: ClassVar[frozenset[str]] = frozenset({"layer"})
 
     def __init__(
-        self, *, dim: int, num_heads: int, depth: int, every: int = 1, gate: float = 0.0, feed_forward: bool = True
+        self,
+        *,
+        dim: int,
+        num_heads: int,
+        depth: int,
+        every: int = 1,
+        gate: float = 0.0,
+        feed_forward: bool = True,
     ) -> None:
         super().__init__()
         if every < 1:

@@ -76,7 +76,8 @@ class MemoryFusion(Fusion):
                 torch.cat([memory.valid, seen.valid], 1),
             )
         mask = memory_mask(_as_tokens(memory), seen)
-        assert mask.dense is not None and mask.blind_rows is not None
+        assert mask.dense is not None
+        assert mask.blind_rows is not None
         if self.attention is not None and self.text_norm is not None:
             keys_values = self.attention.keys_values(images)
             joined = self.attention(self.text_norm(memory.hidden), mask, memory=keys_values)
@@ -90,7 +91,9 @@ class MemoryFusion(Fusion):
     def forward(self, text: Float[Tensor, "B S D"], image: Float[Tensor, "B N D"]) -> Float[Tensor, "B T D"]:
         """On plain tensors: `text` is an encoder's memory, and the joined memory comes back."""
         tokens = plain_tokens(text)
-        return self.memory(Memory(text, tokens.segment, tokens.branch, tokens.valid), plain_media(image), None).hidden
+        return self.memory(
+            Memory(text, tokens.segment, tokens.branch, tokens.valid), plain_media(image), None
+        ).hidden
 
 
 def _as_tokens(memory: Memory) -> TokenSequence:

@@ -190,9 +190,13 @@ class EncoderDecoder(LanguageModel):
     ) -> tuple[list[tuple[Tensor, Tensor]], Memory]:
         if memory is None:
             if cache is None or "memory" not in cache.slots:
-                raise ValueError("an encoder-decoder needs a memory: give the batch a source, or a cache that holds one.")
+                raise ValueError(
+                    "an encoder-decoder needs a memory: give the batch a source, or a cache that holds one."
+                )
             kept, segment, branch, valid = cache.slots["memory"]
-            keys_values = [(cache.slots[f"memory.{i}"][0], cache.slots[f"memory.{i}"][1]) for i in range(self.depth)]
+            keys_values = [
+                (cache.slots[f"memory.{i}"][0], cache.slots[f"memory.{i}"][1]) for i in range(self.depth)
+            ]
             return keys_values, Memory(kept, segment, branch, valid)
         keys_values = [block.memory_attention.keys_values(memory.hidden) for block in self.blocks]  # type: ignore[union-attr,operator]  # ModuleList forgets the type
         if cache is not None:

@@ -114,14 +114,18 @@ class EncoderOnly(LanguageModel):
     ) -> None:
         super().__init__()
         if num_answers < 1:
-            raise ValueError("encoder_only chooses from a list of answers, and the list is empty (num_answers 0).")
+            raise ValueError(
+                "encoder_only chooses from a list of answers, and the list is empty (num_answers 0)."
+            )
         self.vocab_size, self.dim, self.depth, self.num_heads = vocab_size, dim, depth, num_heads
         self.num_answers = num_answers
         self.token_embedding = TokenEmbedding(vocab_size, dim, normalise=normalise_embeddings)
         self.positions = AddedPositions(position, dim, max_length=max_length)
         self.rotary = Rotary(dim // num_heads, base=rope_base) if self.positions.rotary else None
         self.blocks = nn.ModuleList(
-            Block(dim, num_heads, hidden_dim=hidden_dim, feed_forward=feed_forward, norm=norm, dropout=dropout)
+            Block(
+                dim, num_heads, hidden_dim=hidden_dim, feed_forward=feed_forward, norm=norm, dropout=dropout
+            )
             for _ in range(depth)
         )
         self.norm = make_norm(norm, dim)

@@ -44,7 +44,9 @@ class Attention(nn.Module):
         super().__init__()
         num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
         if head_dim is None and dim % num_heads:
-            raise ValueError(f"num_heads {num_heads} does not divide the width {dim}; choose a divisor or set head_dim.")
+            raise ValueError(
+                f"num_heads {num_heads} does not divide the width {dim}; choose a divisor or set head_dim."
+            )
         if num_heads % num_kv_heads:
             raise ValueError(f"num_kv_heads {num_kv_heads} does not divide num_heads {num_heads}.")
         self.head_dim = head_dim or dim // num_heads
@@ -56,7 +58,9 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(self.head_dim) if qk_norm else None
         self.k_norm = RMSNorm(self.head_dim) if qk_norm else None
 
-    def keys_values(self, memory: Float[Tensor, "B M Dm"], rotation: Rotation | None = None) -> tuple[Tensor, Tensor]:
+    def keys_values(
+        self, memory: Float[Tensor, "B M Dm"], rotation: Rotation | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Keys and values of what is looked at: each B Hkv M Dh."""
         keys, values = _split(self.k(memory), self.num_kv_heads), _split(self.v(memory), self.num_kv_heads)
         keys = keys if self.k_norm is None else self.k_norm(keys)
@@ -87,7 +91,10 @@ def _split(x: Tensor, heads: int) -> Tensor:
 
 
 def attend(
-    queries: Float[Tensor, "B H S Dh"], keys: Float[Tensor, "B Hkv K Dh"], values: Float[Tensor, "B Hkv K Dh"], mask: Mask
+    queries: Float[Tensor, "B H S Dh"],
+    keys: Float[Tensor, "B Hkv K Dh"],
+    values: Float[Tensor, "B Hkv K Dh"],
+    mask: Mask,
 ) -> Float[Tensor, "B H S Dh"]:
     """Scaled dot-product attention by torch's fused kernels."""
     groups = queries.shape[1] // keys.shape[1]
@@ -99,7 +106,7 @@ def attend(
         queries,
         keys,
         values,
-        attn_mask=mask.dense,
+        attn_mask=mask.bias(queries.dtype),
         is_causal=mask.causal and queries.shape[2] > 1,
         enable_gqa=groups > 1,
     )

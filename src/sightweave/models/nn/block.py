@@ -51,7 +51,9 @@ class Block(nn.Module):
             dim, num_heads, num_kv_heads=num_kv_heads, head_dim=head_dim, bias=bias, qk_norm=qk_norm
         )
         self.memory_norm = make_norm(norm, dim, eps=norm_eps) if reads_memory else None
-        self.memory_attention = Attention(dim, num_heads, bias=bias, qk_norm=qk_norm) if reads_memory else None
+        self.memory_attention = (
+            Attention(dim, num_heads, bias=bias, qk_norm=qk_norm) if reads_memory else None
+        )
         self.feed_forward_norm = make_norm(norm, dim, eps=norm_eps)
         self.feed_forward = FeedForward(dim, hidden_dim, form=feed_forward, bias=bias, dropout=dropout)
 
@@ -67,7 +69,9 @@ class Block(nn.Module):
         memory_mask: Mask | None = None,
     ) -> Float[Tensor, "B S D"]:
         """One block; `memory` holds the keys and values that `memory_attention` reads."""
-        attended = self.attention(self.attention_norm(hidden), mask, rotation=rotation, cache=cache, layer=layer)
+        attended = self.attention(
+            self.attention_norm(hidden), mask, rotation=rotation, cache=cache, layer=layer
+        )
         hidden = hidden + attended
         if self.memory_attention is not None and self.memory_norm is not None and memory is not None:
             assert memory_mask is not None

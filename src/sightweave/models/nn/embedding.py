@@ -52,7 +52,9 @@ class AddedPositions(nn.Module):
         self.dim = dim
         self.table = nn.Embedding(max_length, dim) if kind == "learned" else None
 
-    def forward(self, hidden: Float[Tensor, "B S D"], positions: Int[Tensor, "B S"]) -> Float[Tensor, "B S D"]:
+    def forward(
+        self, hidden: Float[Tensor, "B S D"], positions: Int[Tensor, "B S"]
+    ) -> Float[Tensor, "B S D"]:
         """Adds the vector of each token's position."""
         if self.table is not None:
             longest = int(positions.max()) if positions.numel() else 0

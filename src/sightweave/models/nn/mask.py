@@ -3,7 +3,7 @@
 big_vision's ``make_attn_mask`` (PaliGemma, Beyer et al. 2024, arXiv:2407.07726) with segments and branches added.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Bool, Int
@@ -24,6 +24,19 @@ class Mask:
     causal: bool = False
     blind_rows: Bool[Tensor, "B 1 S 1"] | None = None
     """True where a token may look at nothing at all: its attention is zero."""
+    _biases: dict[torch.dtype, Tensor] = field(default_factory=dict)
+
+    def bias(self, dtype: torch.dtype) -> Tensor | None:
+        """``dense`` as numbers to add to the scores: 0 or minus infinity.
+
+        Made once for all layers: the fused CPU kernel would turn booleans into numbers in each of them.
+        """
+        if self.dense is None:
+            return None
+        if dtype not in self._biases:
+            zeros = torch.zeros(self.dense.shape, dtype=dtype, device=self.dense.device)
+            self._biases[dtype] = zeros.masked_fill_(~self.dense, -torch.inf)
+        return self._biases[dtype]
 
 
 def allowed(tokens: TokenSequence) -> Bool[Tensor, "B S S"]:

@@ -43,7 +43,9 @@ def rotate(x: Float[Tensor, "B H S Dh"], rotation: Rotation) -> Float[Tensor, "B
     return (x * cos + x.roll(x.shape[-1] // 2, -1) * sin).to(x.dtype)
 
 
-def sinusoidal(positions: Int[Tensor, "*shape"], dim: int, *, base: float = 10_000.0) -> Float[Tensor, "*shape D"]:
+def sinusoidal(
+    positions: Int[Tensor, "*shape"], dim: int, *, base: float = 10_000.0
+) -> Float[Tensor, "*shape D"]:
     """Attention Is All You Need (Vaswani et al. 2017, arXiv:1706.03762): sines, then cosines. `dim` is even."""
     scale = torch.exp(torch.arange(dim // 2, device=positions.device) * (-math.log(base) / (dim // 2)))
     angles = positions[..., None].float() * scale
@@ -52,7 +54,9 @@ def sinusoidal(positions: Int[Tensor, "*shape"], dim: int, *, base: float = 10_0
 
 def fourier_grid(rows: int, columns: int, octaves: int = 3) -> Float[Tensor, "N C"]:
     """x, y and their sines and cosines at `octaves` frequencies, for the centre of each cell: C = 2 + 4 * octaves."""
-    y, x = torch.meshgrid((torch.arange(rows) + 0.5) / rows, (torch.arange(columns) + 0.5) / columns, indexing="ij")
+    y, x = torch.meshgrid(
+        (torch.arange(rows) + 0.5) / rows, (torch.arange(columns) + 0.5) / columns, indexing="ij"
+    )
     places = torch.stack([x, y], -1).flatten(0, 1) * 2 - 1  # N 2
     angles = torch.cat([places * math.pi * 2**octave / 2 for octave in range(octaves)], -1)
     return torch.cat([places, angles.sin(), angles.cos()], -1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from sightweave.core.types import Sample
 from sightweave.data.datasets._base import Dataset, task_of
 from sightweave.data.inputs.order import shuffled
 from sightweave.data.inputs.processor import Processor, Words
+from sightweave.data.inputs.template import Encoded
 from sightweave.programs.training.settings import Stage
 
 logger = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ class Feed:
         allowed = self.stage.tasks
         return [self.tasks[task].sample(r) for r in records if (task := task_of(r)) in allowed or not allowed]
 
-    def microsteps(self, start: int = 0) -> Iterator[Step]:
+    def microsteps(self, start: int = 0) -> Generator[Step, None, None]:
         """Microsteps from position `start` (in pictures) on, each made while the one before is computed."""
         with ThreadPoolExecutor(1, thread_name_prefix="feed") as worker:
             pending = worker.submit(self._next, start)
@@ -128,14 +129,14 @@ class Feed:
                 yield step
 
     def _next(self, position: int) -> tuple[Step, int]:
-        samples: dict[int, list[Sample]] = {}
+        samples: dict[int, list[Encoded]] = {}
         empty = 0
         while True:
             while len(samples) < self.stage.pictures:
                 epoch, place = divmod(position, self.size)
                 index = shuffled(self.seed, epoch, place, self.size)
                 chosen = self._chosen(self._samples(index), position)
-                usable = [sample for sample in chosen if self._usable(sample)]
+                usable = [encoded for sample in chosen if (encoded := self._encoded(sample)) is not None]
                 if usable:
                     samples[position] = usable
                 empty = 0 if usable else empty + 1
@@ -147,19 +148,20 @@ class Feed:
                         f"(tasks: {', '.join(self.stage.tasks) or 'all'}; left out: {dict(self.quarantine.reasons)})."
                     )
             try:
-                flat = [sample for group in samples.values() for sample in group]
-                return Step(self._batch(flat, position), tuple(sample.id for sample in flat)), position
+                flat = [encoded for group in samples.values() for encoded in group]
+                return Step(self._batch(flat, position), tuple(one.sample.id for one in flat)), position
             except MediaError:
                 samples = {at: group for at, group in samples.items() if self._readable(group)}
                 empty += 1
                 if empty > self.size:
                     raise
 
-    def _batch(self, samples: list[Sample], position: int) -> Batch:
+    def _batch(self, encoded: list[Encoded], position: int) -> Batch:
         seed = position if self.stage.augment else None
         if self.stage.learn == "words":
+            samples = [one.sample for one in encoded]
             return self.processor.media_batch(samples, words=self.words, seed=seed)
-        return self.processor.batch(samples, words=self.words, seed=seed, pack_to=self.stage.pack_to)
+        return self.processor.batch(encoded, words=self.words, seed=seed, pack_to=self.stage.pack_to)
 
     def _chosen(self, samples: list[Sample], position: int) -> list[Sample]:
         limit = self.stage.samples_per_picture
@@ -168,23 +170,24 @@ class Feed:
         order = sorted(range(len(samples)), key=lambda i: shuffled(self.seed + 1, position, i, 1 << 30))
         return [samples[i] for i in sorted(order[:limit])]
 
-    def _usable(self, sample: Sample) -> bool:
-        if sample.target.strip():
-            encoded = self.processor.encode(sample)
-            length = len(encoded.trunk) + len(encoded.prompt) + len(encoded.target)
-            if length <= self.processor.max_length:
-                return True
+    def _encoded(self, sample: Sample) -> Encoded | None:
+        """The sample as tokens; None, and a line in quarantine, where there is nothing to learn or too much."""
+        encoded = self.processor.encode(sample)
+        length = len(encoded.trunk) + len(encoded.prompt) + len(encoded.target)
+        if not sample.target.strip():
+            error = DataError(f"sample {sample.id!r} has an empty answer; there is nothing to learn.")
+        elif length > self.processor.max_length:
             error = DataError(
                 f"sample {sample.id!r} has {length} tokens, over max_length {self.processor.max_length}; "
                 "raise inputs.max_length or shorten the text."
             )
         else:
-            error = DataError(f"sample {sample.id!r} has an empty answer; there is nothing to learn.")
+            return encoded
         self.quarantine.add(sample.id, error)
-        return False
+        return None
 
-    def _readable(self, samples: Sequence[Sample]) -> bool:
-        for medium in {medium.key: medium for sample in samples for medium in sample.media}.values():
+    def _readable(self, encoded: Sequence[Encoded]) -> bool:
+        for medium in {medium.key: medium for one in encoded for medium in one.sample.media}.values():
             try:
                 self.processor.pixels([medium])
             except MediaError as error:

@@ -1,4 +1,4 @@
-"""AdamW for everything, or Muon for the matrices of Transformer blocks and AdamW for the rest.
+"""AdamW for everything, or Muon for the matrices of Transformer blocks and kernels, and AdamW for the rest.
 
 Decoupled Weight Decay Regularization (Loshchilov and Hutter 2017, arXiv:1711.05101). Muon (Jordan et al. 2024,
 https://kellerjordan.github.io/posts/muon/): momentum, then the nearest orthogonal matrix by five Newton-Schulz steps.
@@ -14,6 +14,7 @@ from typing import Any, Literal, overload
 
 import torch
 from jaxtyping import Float
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
 from sightweave.core.config import config
@@ -32,18 +33,18 @@ class OptimizerConfig:
     """Which optimizer, and its rates."""
 
     name: Name = "adamw"
-    """adamw, or muon (for matrices of Transformer blocks, with AdamW for the rest)."""
-    lr: float = 1e-3
+    """adamw, or muon (for matrices of Transformer blocks and kernels of convolutions, with AdamW for the rest)."""
+    lr: NonNegativeFloat = 1e-3
     """Peak learning rate of AdamW."""
-    muon_lr: float = 0.02
+    muon_lr: NonNegativeFloat = 0.02
     """Peak learning rate of Muon: the spectral norm of one update of a wide matrix."""
-    momentum: float = 0.95
+    momentum: NonNegativeFloat = 0.95
     """Of Muon, in Nesterov's form."""
     betas: tuple[float, float] = (0.9, 0.98)
     """Of AdamW."""
-    eps: float = 1e-8
+    eps: PositiveFloat = 1e-8
     """Of AdamW."""
-    weight_decay: float = 0.05
+    weight_decay: NonNegativeFloat = 0.05
     """Share of a matrix that goes with each unit of learning rate; vectors are not decayed."""
 
     def build(self, model: nn.Module) -> Optimizer:
@@ -96,7 +97,7 @@ class Optimizer:
             raise ValueError(
                 "nothing to train: no parameter of the model requires gradients; unfreeze a part."
             )
-        matrices = block_matrices(model) if name == "muon" else {}
+        matrices = hidden_matrices(model) if name == "muon" else {}
         rest = [value for key, value in self.parameters.items() if key not in matrices]
         groups = [
             {"params": [p for p in rest if p.ndim >= 2], "weight_decay": weight_decay},
@@ -172,14 +173,19 @@ class Optimizer:
         return found
 
 
-def block_matrices(model: nn.Module) -> dict[str, Tensor]:
-    """The trainable weights of linear layers inside Transformer blocks: what Muon is for."""
+def hidden_matrices(model: nn.Module) -> dict[str, Tensor]:
+    """What Muon is for: trainable linear weights inside Transformer blocks, and kernels of convolutions.
+
+    Tables, heads, connectors and vectors stay with AdamW.
+    """
     found: dict[str, Tensor] = {}
     for prefix, block in model.named_modules():
         if isinstance(block, Block):
             for name, layer in block.named_modules(prefix=prefix):
                 if isinstance(layer, nn.Linear) and layer.weight.requires_grad:
                     found[f"{name}.weight"] = layer.weight
+        elif isinstance(block, nn.Conv2d) and block.weight.requires_grad:
+            found[f"{prefix}.weight"] = block.weight
     return found
 
 
@@ -187,7 +193,8 @@ class Muon(torch.optim.Optimizer):
     """``w -= lr * sqrt(max(1, rows / columns)) * orthogonal(nesterov(gradient))``, after ``w -= lr * decay * w``.
 
     Matrices of one shape go through Newton-Schulz together. With `parts`, each matrix is a stack of that many equal
-    matrices (queries, keys and values joined into one, for example), and each is orthogonalised by itself.
+    matrices (queries, keys and values joined into one, for example), and each is orthogonalised by itself. A kernel
+    counts as a matrix with one row for each output channel.
 
     Args:
         params: Matrices.
@@ -214,7 +221,7 @@ class Muon(torch.optim.Optimizer):
         )
         for group in self.param_groups:
             for p in group["params"]:
-                if p.ndim != 2:
+                if p.ndim < 2:
                     raise ValueError(
                         f"Muon updates matrices (got a parameter of shape {tuple(p.shape)}); use AdamW for it."
                     )
@@ -253,9 +260,10 @@ class Muon(torch.optim.Optimizer):
         buffers = [self.state[m]["momentum"] for m in matrices]
         torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
         ahead = torch._foreach_lerp(gradients, buffers, group["momentum"])
-        rows, columns = matrices[0].shape
+        rows = matrices[0].shape[0]
+        columns = matrices[0].numel() // rows
         rows //= group["parts"]
-        stacked = torch.stack(list(ahead)).view(-1, rows, columns)
+        stacked = torch.stack(list(ahead)).reshape(-1, rows, columns)
         directions = orthogonalise(stacked).to(matrices[0].dtype).view(len(matrices), *matrices[0].shape)
         torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
         scale = max(1.0, rows / columns) ** 0.5
