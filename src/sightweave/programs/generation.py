@@ -79,7 +79,6 @@ def generate(
         model.train(was_training)
 
 
-@torch.inference_mode()
 def stream(model: VLM, processor: Processor, sample: Sample, options: Options | None = None) -> Iterator[str]:
     """One answer in pieces of whole characters; joined they are what `generate` gives."""
     options = options or Options()
@@ -115,6 +114,7 @@ def _trunk_key(encoded: Encoded) -> tuple[str, ...]:
     return tuple(medium.key for medium in encoded.trunk_media)
 
 
+@torch.inference_mode()
 def _answer(
     model: VLM, processor: Processor, encoded: Sequence[Encoded], options: Options
 ) -> list[Prediction]:
@@ -174,6 +174,7 @@ def _decode(
     return ids, totals, lengths
 
 
+@torch.inference_mode()
 def _step(model: VLM, state: _State, ids: Tensor) -> _State:
     """Feeds one token to each row."""
     zeros = torch.zeros_like(ids)[:, None]
@@ -193,6 +194,7 @@ def _step(model: VLM, state: _State, ids: Tensor) -> _State:
     return _State(logits, state.cache, state.positions + 1)
 
 
+@torch.inference_mode()
 def _start(
     model: VLM, processor: Processor, encoded: Sequence[Encoded], width: int, max_tokens: int
 ) -> _State:
