@@ -16,7 +16,7 @@ from sightweave.programs.training.optimizers import (
     Muon,
     Optimizer,
     OptimizerConfig,
-    block_matrices,
+    hidden_matrices,
     orthogonalise,
 )
 
@@ -147,9 +147,9 @@ def test_muon_refuses_what_is_no_matrix() -> None:
         Muon([nn.Parameter(torch.ones(4, 4))], parts=3)
 
 
-def test_muon_is_for_the_matrices_of_blocks_only() -> None:
-    names = set(block_matrices(model()))
-    assert names == {
+def test_muon_is_for_the_matrices_of_blocks_and_for_kernels() -> None:
+    names = set(hidden_matrices(model()))
+    assert names == {"stem.weight"} | {
         f"blocks.{index}.{name}.weight"
         for index in range(2)
         for name in (
@@ -160,7 +160,7 @@ def test_muon_is_for_the_matrices_of_blocks_only() -> None:
     }
     made = Optimizer(model(), name="muon")
     adamw, muon = made.optimizers
-    assert sum(len(group["params"]) for group in muon.param_groups) == 14
+    assert sum(len(group["params"]) for group in muon.param_groups) == 15
     assert isinstance(adamw, torch.optim.AdamW)
     assert sum(len(o_group["params"]) for o in made.optimizers for o_group in o.param_groups) == len(
         made.parameters
