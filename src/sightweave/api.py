@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import time
@@ -91,12 +92,16 @@ def train(
     device = choose_device(resolved.train.device)
     set_threads(resolved.train.threads)
     precision = choose_precision(resolved.train.precision, device)
-    torch.manual_seed(resolved.seed)
     _check_splits(resolved)
     tasks = resolved.build_tasks()
+    resolved.check()
+    torch.manual_seed(resolved.seed)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "quarantine.jsonl").unlink(missing_ok=True)  # of a run that failed here before
     sources = _sources(resolved, records, "train", folder)
+    for empty in folder.glob("rows-left-out*.jsonl"):
+        if not empty.stat().st_size:
+            empty.unlink()
     run = _compose(resolved, sources, device)
     _say(console, _opening(run, folder, precision.name, precision.reason))
     runs.record(
@@ -179,7 +184,18 @@ def _sources(
         return [own.from_records(records, split=split, quarantine_path=path)]
     if not recipe.data:
         raise RecipeError("data: the recipe names no source; set data=scenes, data=FOLDER, or give records.")
-    return [source.build(split=split) for source in recipe.data if split in source.splits]
+    chosen = [source for source in recipe.data if split in source.splits]
+    if folder is not None:
+        chosen = [_with_quarantine(source, folder, number) for number, source in enumerate(chosen)]
+    return [source.build(split=split) for source in chosen]
+
+
+def _with_quarantine(source: Any, folder: Path, number: int) -> Any:
+    """Rows of the user's own that are left out are written into the run's folder, unless the recipe names a place."""
+    if not isinstance(source, own.Config) or source.quarantine_path is not None:
+        return source
+    name = f"rows-left-out-{number + 1}.jsonl" if number else "rows-left-out.jsonl"
+    return dataclasses.replace(source, quarantine_path=str(folder / name))
 
 
 def _check_splits(recipe: Recipe) -> None:
@@ -419,7 +435,13 @@ def _loaded(run: str | Path | Run) -> Run:
 
 
 def answer_all(
-    run: str | Path | Run, data: Any, *, max_tokens: int = 96, decoding: str = "greedy", batch_size: int = 256
+    run: str | Path | Run,
+    data: Any,
+    *,
+    max_tokens: int = 96,
+    decoding: str | dict[str, Any] = "greedy",
+    seed: int = 0,
+    batch_size: int = 256,
 ) -> Iterator[dict[str, Any]]:
     """Answers every prompt of a data set: one row each with ``image``, ``prompt``, ``answer``, ``logprob`` and ``id``.
 
@@ -427,30 +449,29 @@ def answer_all(
         run: A run or its folder.
         data: A folder, a file of rows, or records; rows need no answers.
         max_tokens: Tokens of an answer at most.
-        decoding: A kind in ``answers/decoding``.
+        decoding: A kind in ``answers/decoding``, or a mapping with its fields.
+        seed: For methods that draw.
         batch_size: Prompts at once.
     """
     loaded = _loaded(run)
     if isinstance(data, str | Path):
-        config = own.Config(path=str(data), labelled=False, held_out=0.0)
-        sources: list[Dataset] = [config.build(split=split) for split in config.splits]
+        dataset = own.from_folder(data, labelled=False, held_out=0.0)
     else:
-        records = list(data)
-        sources = [
-            own.from_records(records, split=split, labelled=False, held_out=0.0)
-            for split in ("train", "test")
-        ]
+        dataset = own.from_records(list(data), labelled=False, held_out=0.0)
     tasks = loaded.recipe.build_tasks()
-    samples = [
-        tasks[task_of(record)].sample(record)
-        for source in sources
-        for index in range(len(source))
-        for record in source[index]
-    ]
+    samples = [tasks[task_of(record)].sample(record) for records in dataset for record in records]
+    # What is wrong with the run or the data is said here, before the first answer is asked for.
+    return _answers(
+        loaded, samples, batch_size, {"max_tokens": max_tokens, "decoding": decoding, "seed": seed}
+    )
+
+
+def _answers(
+    run: Run, samples: Sequence[Sample], batch_size: int, options: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
     for start in range(0, len(samples), batch_size):
         chunk = samples[start : start + batch_size]
-        answers = loaded.predict(chunk, max_tokens=max_tokens, decoding=decoding)
-        for sample, answer in zip(chunk, answers, strict=True):
+        for sample, answer in zip(chunk, run.predict(chunk, **options), strict=True):
             yield {
                 "id": sample.id,
                 "image": sample.media[0].key if sample.media else None,

@@ -5,6 +5,7 @@ Nothing heavy is imported here: ``sightweave --help`` loads no torch.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -121,7 +122,7 @@ def generate(
 
     method = _decoding(decoding, temperature, top_k, top_p, beams)
     if data is not None:
-        count = _answer_data(run, data, out, method, max_tokens)
+        count = _answer_data(run, data, out, {"decoding": method, "max_tokens": max_tokens, "seed": seed})
         typer.echo(f"{count} answers in {out}" if out else f"{count} answers", err=True)
         return
     if image is None or not prompt:
@@ -136,19 +137,12 @@ def generate(
         typer.echo(answer.text)
 
 
-def _answer_data(run: Path, data: Path, out: Path | None, decoding: Any, max_tokens: int) -> int:
+def _answer_data(run: Path, data: Path, out: Path | None, options: dict[str, Any]) -> int:
     from sightweave import api
 
-    count = 0
-    stream = out.open("w", encoding="utf-8") if out is not None else sys.stdout
-    try:
-        for row in api.answer_all(run, data, decoding=decoding, max_tokens=max_tokens):
-            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-            count += 1
-    finally:
-        if out is not None:
-            stream.close()
-    return count
+    rows = api.answer_all(run, data, **options)
+    with out.open("w", encoding="utf-8") if out is not None else contextlib.nullcontext(sys.stdout) as stream:
+        return sum(1 for row in rows if stream.write(json.dumps(row, ensure_ascii=False) + "\n"))
 
 
 @app.command()

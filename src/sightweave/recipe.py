@@ -11,13 +11,14 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import torch
 import yaml
 from pydantic import BeforeValidator, PositiveInt
 
 from sightweave.core import catalog
 from sightweave.core import config as configs
 from sightweave.core.config import config, one_of
-from sightweave.core.errors import RecipeError
+from sightweave.core.errors import RecipeError, did_you_mean
 from sightweave.data.datasets._base import Dataset
 from sightweave.data.inputs import transforms
 from sightweave.data.inputs.processor import Processor
@@ -154,7 +155,7 @@ class Recipe:
     """Text and pictures to tensors."""
     evaluate: Evaluation = field(default_factory=Evaluation)
     """What is measured after training."""
-    tasks: Mapping[str, Any] = field(default_factory=dict)
+    tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Other instructions and metrics by task, such as {vqa: {instruction: ...}}."""
     init_from: str = ""
     """A run to start from: its weights and its tokenizer."""
@@ -162,6 +163,15 @@ class Recipe:
     """Of weights, order and choice."""
     title: str = ""
     """For the report."""
+
+    def check(self) -> None:
+        """Composes the parts without any memory, so that what does not fit is said before the data is read.
+
+        Raises:
+            RecipeError: as `Model.build`.
+        """
+        with torch.device("meta"):
+            self.model.build(vocab_size=self.inputs.vocab_size, num_answers=1)
 
     def task(self, name: str) -> Any:
         """The Config of one task."""
@@ -173,9 +183,8 @@ class Recipe:
         """All tasks, ready to make samples."""
         unknown = set(self.tasks) - set(catalog.kinds("data.tasks"))
         if unknown:
-            raise RecipeError(
-                f"tasks: no task {sorted(unknown)[0]!r}. Known: {', '.join(catalog.kinds('data.tasks'))}."
-            )
+            name = sorted(unknown)[0]
+            raise RecipeError(f"tasks: no task {name!r}. {did_you_mean(name, catalog.kinds('data.tasks'))}")
         return {name: self.task(name).build() for name in catalog.kinds("data.tasks")}
 
     def build_tokenizer(self, datasets: Sequence[Dataset]) -> Tokenizer:

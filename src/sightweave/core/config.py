@@ -116,10 +116,16 @@ def parse_yaml(text: str, *, where: str) -> dict[str, Any]:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
             raise RecipeError(f"{where}: YAML aliases (*name) are not allowed; write the value out.")
         values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except RecipeError:
+        raise
+    except (yaml.YAMLError, ValueError) as error:  # the loader's own dates and numbers raise bare ValueErrors
         raise RecipeError(f"{where}: not valid YAML: {error}") from None
+    except RecursionError:
+        raise RecipeError(f"{where}: YAML nested too deep.") from None
     if not isinstance(values, dict):
         raise RecipeError(f"{where}: a recipe is a mapping of keys to values (got {type(values).__name__}).")
+    if odd := [key for key in values if not isinstance(key, str)]:
+        raise RecipeError(f"{where}: {odd[0]!r}: unknown key; keys are words.")
     return values
 
 
@@ -140,7 +146,7 @@ def override(values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, An
             place = _step(place, step, path)
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, RecursionError):
             value = text
         if isinstance(place, list):
             place[_index(place, last, path)] = value

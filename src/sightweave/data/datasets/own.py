@@ -272,6 +272,8 @@ class _Reader:
     def _keep(self, key: str, medium: Medium | None, records: Sequence[Record]) -> None:
         if medium is not None:
             self.media.setdefault(key, medium)
+        if not self.labelled:  # whoever only asks wants every row answered, whatever its split
+            records = [replace(record, split="train") for record in records]
         self.pictures.setdefault(key, []).extend(records)
 
     def _check_fields(self, values: Mapping[str, Any]) -> None:

@@ -7,7 +7,9 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, NonNegativeFloat, PositiveInt
 
+from sightweave.core import catalog
 from sightweave.core.config import config
+from sightweave.core.errors import did_you_mean
 from sightweave.programs.training.optimizers import OptimizerConfig
 from sightweave.programs.training.schedule import ScheduleConfig
 
@@ -21,6 +23,14 @@ def _some(values: tuple[T, ...]) -> tuple[T, ...]:
     if not values:
         raise ValueError("at least one is needed (got none)")
     return values
+
+
+def _known_tasks(names: tuple[str, ...]) -> tuple[str, ...]:
+    known = catalog.kinds("data.tasks")
+    for name in names:
+        if name not in known:
+            raise ValueError(f"no task {name!r} (got {list(names)}). {did_you_mean(name, known)}")
+    return names
 
 
 @config
@@ -43,7 +53,7 @@ class Stage:
     """Weight of the word loss beside the answers."""
     parts: Annotated[tuple[Part, ...], AfterValidator(_some)] = PARTS[:4]
     """Which parts train: encoder, connector, fusion, language_model, token_embedding."""
-    tasks: tuple[str, ...] = ()
+    tasks: Annotated[tuple[str, ...], AfterValidator(_known_tasks)] = ()
     """Only samples of these tasks; empty means all."""
     samples_per_picture: PositiveInt | None = None
     """At most so many of a picture's samples in a step, drawn anew each time; None takes all."""
