@@ -148,7 +148,7 @@ class MediaEmbeddings(_OnDevice):
 
         def dense(values: Tensor, fill: int) -> Tensor:
             full = values.new_full((rows * length, *values.shape[1:]), fill)
-            return full.index_copy(0, where, values).unflatten(0, (rows, length))
+            return torch.unflatten(full.index_copy(0, where, values), 0, (rows, length))
 
         return Memory(
             hidden=dense(self.embeddings, 0),

@@ -35,7 +35,11 @@ def module(family: str, kind: str) -> Any:
         )
     try:
         found = importlib.import_module(kind)
-    except ImportError as error:
+    except (
+        ImportError,
+        TypeError,
+        ValueError,
+    ) as error:  # a path that starts with a dot, or is empty between two
         raise RecipeError(
             f"kind {kind!r} cannot be imported: {error}. It must be on Python's path."
         ) from error

@@ -43,7 +43,7 @@ def word_loss(output: Output, regions: Regions) -> Float[Tensor, ""]:
     assert output.media is not None
     logits = output.region_logits.float()
     if regions.whole:
-        logits = _smooth_maximum(logits.unflatten(0, (len(regions.words), -1)))
+        logits = _smooth_maximum(torch.unflatten(logits, 0, (len(regions.words), -1)))
     targets = torch.zeros(len(logits), logits.shape[1] + 1, device=logits.device)
     targets.scatter_(1, regions.words.where(regions.words >= 0, logits.shape[1]), 1.0)
     bias = _BACKGROUND_BIAS
@@ -72,4 +72,7 @@ def training_loss(
         weight = region_weight if parts else 1.0
         if weight:
             parts.append(weight * word_loss(output, batch.regions))
+    if not parts:  # regions were asked for, and none is left in this batch: nothing to learn, and no error
+        assert output.media is not None
+        return 0.0 * output.media.embeddings.float().sum()
     return torch.stack(parts).sum()

@@ -1,6 +1,7 @@
 """The vision-language model: the only place where the parts meet."""
 
 from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -127,11 +128,11 @@ def legal_pairs() -> dict[tuple[str, str], bool]:
     return pairs
 
 
-def declared(family: str, kind: str) -> type:
+def declared(family: str, kind: str) -> Any:
     """The class of a kind: what its Config's `build` returns."""
     module = catalog.module(family, kind)
     name = module.Config.build.__annotations__["return"]
-    return getattr(module, name) if isinstance(name, str) else name  # type: ignore[no-any-return]  # annotations are untyped
+    return getattr(module, name) if isinstance(name, str) else name
 
 
 def _illegal(fusion: Fusion, language_model: LanguageModel) -> str:

@@ -59,7 +59,9 @@ class Sampling:
     def choose(self, logits: Tensor, is_done: Tensor) -> Choice:
         """Draws for every row."""
         logprobs = logits.float().log_softmax(-1)
-        kept = self.cut(logits.float() / self.temperature)
+        # The largest becomes 0, so that no temperature, however low, makes an infinity.
+        shifted = logits.float() - logits.float().amax(-1, keepdim=True)
+        kept = self.cut(shifted / self.temperature)
         # Drawn on the CPU, so that one seed gives one text on every device.
         ids = torch.multinomial(kept.softmax(-1).cpu(), 1, generator=self.generator).to(logits.device)
         return Choice(ids[:, 0], logprobs.gather(1, ids)[:, 0])

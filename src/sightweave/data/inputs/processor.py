@@ -194,7 +194,9 @@ class Processor:
             )
         except FileNotFoundError:
             raise CheckpointError(f"{path}: no such file; a run's checkpoint folder holds one.") from None
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except CheckpointError:
+            raise
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise CheckpointError(
                 f"{path}: not a processor's file: {type(error).__name__} {error}."
             ) from None

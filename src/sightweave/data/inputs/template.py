@@ -56,7 +56,7 @@ def encode(sample: Sample, tokenizer: Tokenizer, layout: InputLayout) -> Encoded
     """Lays one sample out.
 
     Raises:
-        DataError: a medium in an answer, or nothing to ask.
+        DataError: a medium in an answer.
     """
     parts = list(sample.parts)
     lead = 0

@@ -74,4 +74,4 @@ class Reasoning:
     def parse(self, text: str) -> str | None:
         """What follows the last marker; None where there is no marker or nothing after it."""
         _, found, answer = text.rpartition(self.marker)
-        return (answer.strip().rstrip(".") or None) if found else None
+        return (answer.strip().rstrip(".").rstrip() or None) if found else None

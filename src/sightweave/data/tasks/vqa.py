@@ -68,4 +68,4 @@ class Vqa:
 
     def parse(self, text: str) -> str | None:
         """The short answer in an answer; None where it is empty."""
-        return text.strip().rstrip(".") or None
+        return text.strip().rstrip(".").rstrip() or None

@@ -5,6 +5,7 @@ Building and better understanding vision-language models (Idefics3, Laurencon et
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -37,11 +38,13 @@ class PixelShuffle(Connector):
         factor: Side r of the square.
 
     Raises:
-        ValueError: `factor` does not divide the grid.
+        ValueError: `factor` is below 1, or does not divide the grid.
     """
 
     def __init__(self, *, in_dim: int, out_dim: int, factor: int = 2) -> None:
         super().__init__()
+        if factor < 1:
+            raise ValueError(f"pixel_shuffle factor is 1 or more (got {factor}).")
         self.factor = factor
         self.projection = nn.Linear(in_dim * factor**2, out_dim, bias=False)
         initialise(self)
@@ -59,6 +62,6 @@ class PixelShuffle(Connector):
         """Joins squares, then maps them."""
         times, rows, columns = features.grid
         r = self.factor
-        x = features.values.unflatten(1, (times, rows // r, r, columns // r, r))  # I t h r w r Dv
+        x = torch.unflatten(features.values, 1, (times, rows // r, r, columns // r, r))  # I t h r w r Dv
         x = x.transpose(3, 4).flatten(4)  # I t h w (r r Dv): the same order of channels as Idefics3's
         return self.projection(x.flatten(1, 3))  # type: ignore[no-any-return]  # nn.Module calls are untyped

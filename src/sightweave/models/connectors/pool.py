@@ -5,6 +5,7 @@ Honeybee: Locality-enhanced Projector (Cha et al. 2023, arXiv:2312.06742) compar
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -36,10 +37,15 @@ class Pool(Connector):
         in_dim: Width Dv of the features.
         out_dim: Language width D.
         side: Rows and columns after pooling.
+
+    Raises:
+        ValueError: `side` is below 1.
     """
 
     def __init__(self, *, in_dim: int, out_dim: int, side: int) -> None:
         super().__init__()
+        if side < 1:
+            raise ValueError(f"pool side is 1 or more (got {side}).")
         self.side = side
         self.projection = nn.Linear(in_dim, out_dim)
         initialise(self)
@@ -53,7 +59,7 @@ class Pool(Connector):
         times, rows, columns = features.grid
         count = len(features.values)
         x = (
-            features.values.unflatten(1, (times, rows, columns)).flatten(0, 1).permute(0, 3, 1, 2)
+            torch.unflatten(features.values, 1, (times, rows, columns)).flatten(0, 1).permute(0, 3, 1, 2)
         )  # It Dv h w
         pooled = F.adaptive_avg_pool2d(x, self.side).flatten(2).transpose(1, 2)  # It q Dv
         return self.projection(pooled.reshape(count, -1, pooled.shape[-1]))  # type: ignore[no-any-return]  # nn.Module calls are untyped

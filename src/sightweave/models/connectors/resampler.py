@@ -50,10 +50,15 @@ class Resampler(Connector):
         num_queries: Embeddings Q.
         depth: Layers.
         num_heads: Heads.
+
+    Raises:
+        ValueError: no queries, or heads that do not divide the width.
     """
 
     def __init__(self, *, in_dim: int, out_dim: int, num_queries: int, depth: int, num_heads: int) -> None:
         super().__init__()
+        if num_queries < 1:
+            raise ValueError(f"resampler num_queries is 1 or more (got {num_queries}).")
         self.num_queries = num_queries
         self.queries = nn.Parameter(torch.empty(num_queries, out_dim))
         self.inputs = nn.Linear(in_dim, out_dim)

@@ -51,6 +51,8 @@ class Cnn(Encoder):
         ValueError: as many blocks as stages are needed.
     """
 
+    places: Tensor
+
     def __init__(
         self,
         *,

@@ -82,7 +82,7 @@ class Bilinear(Fusion):
         keys, values = self.attention.keys_values(self.media_norm(seen.hidden))
         image = self.attention(pooled[:, None], mine, memory=(keys[row], values[row]))[:, 0]  # R D
         products = torch.tanh(self.question(pooled)) * torch.tanh(self.image(image))
-        joined = self.product(products.unflatten(-1, (self.rank, -1)).sum(1))
+        joined = self.product(torch.unflatten(products, -1, (self.rank, -1)).sum(1))
         blind = mask.blind_rows[:, 0].flatten(0, 1)[at]
         return pooled + joined.masked_fill(blind, 0.0)  # type: ignore[no-any-return]  # nn.Module calls are untyped
 

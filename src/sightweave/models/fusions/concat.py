@@ -56,6 +56,8 @@ class Concat(Fusion):
     ) -> Float[Tensor, "B S D"]:
         """Replaces the marks."""
         if media is None:
+            if cache is None and bool((tokens.item >= 0).any()):
+                raise ValueError("concat: the text has image marks, but the batch has no media to put there.")
             return hidden
         item = tokens.item.flatten()
         marks = (item >= 0).nonzero().squeeze(1)

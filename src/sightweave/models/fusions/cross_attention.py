@@ -138,4 +138,4 @@ class _GatedLayer(nn.Module):
             return hidden
         # A token without media skips this part too, so that text-only rows stay those of the language model.
         changed = self.feed_forward_gate.tanh() * self.feed_forward(self.feed_forward_norm(hidden))
-        return hidden + changed.masked_fill(mask.blind_rows[:, 0], 0.0)
+        return hidden + changed.masked_fill(mask.blind_rows[:, 0], 0.0)  # type: ignore[no-any-return]  # nn.Module calls are untyped

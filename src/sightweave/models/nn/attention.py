@@ -4,6 +4,7 @@ Attention Is All You Need (arXiv:1706.03762); GQA (Ainslie et al. 2023, arXiv:23
 arXiv:2010.04245).
 """
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -43,6 +44,8 @@ class Attention(nn.Module):
     ) -> None:
         super().__init__()
         num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
+        if min(num_heads, num_kv_heads) < 1:
+            raise ValueError(f"heads are 1 or more (got num_heads {num_heads}, num_kv_heads {num_kv_heads}).")
         if head_dim is None and dim % num_heads:
             raise ValueError(
                 f"num_heads {num_heads} does not divide the width {dim}; choose a divisor or set head_dim."
@@ -87,7 +90,7 @@ class Attention(nn.Module):
 
 
 def _split(x: Tensor, heads: int) -> Tensor:
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)  # B H S Dh
+    return torch.unflatten(x, -1, (heads, -1)).transpose(1, 2)  # B H S Dh
 
 
 def attend(
@@ -100,7 +103,7 @@ def attend(
     groups = queries.shape[1] // keys.shape[1]
     if queries.shape[2] == 1 and mask.dense is None and groups > 1:
         # One new token: the query heads of a group become positions, and nothing is expanded.
-        folded = queries.unflatten(1, (keys.shape[1], groups)).squeeze(3)  # B Hkv G Dh
+        folded = torch.unflatten(queries, 1, (keys.shape[1], groups)).squeeze(3)  # B Hkv G Dh
         return F.scaled_dot_product_attention(folded, keys, values).flatten(1, 2).unsqueeze(2)
     attended = F.scaled_dot_product_attention(
         queries,

@@ -11,7 +11,7 @@ ChannelNorm = Literal["group", "batch"]
 
 
 def channel_norm(kind: ChannelNorm, channels: int) -> nn.Module:
-    """``group``: over one picture's positions and 16 channels at a time; ``batch``: over the batch.
+    """``group``: over one picture's positions and some 16 channels at a time; ``batch``: over the batch.
 
     Batch statistics mix pictures, so with them a packed batch no longer equals separate ones while training.
 
@@ -21,7 +21,9 @@ def channel_norm(kind: ChannelNorm, channels: int) -> nn.Module:
     if kind == "batch":
         return nn.BatchNorm2d(channels)
     if kind == "group":
-        return nn.GroupNorm(max(1, channels // 16), channels)
+        # As many groups as divide the channels evenly, with 16 channels or a little more in each.
+        groups = next(count for count in range(max(1, channels // 16), 0, -1) if channels % count == 0)
+        return nn.GroupNorm(groups, channels)
     raise ValueError(f"the norm of a convolution is 'group' or 'batch' (got {kind!r}).")
 
 

@@ -41,13 +41,16 @@ class AddedPositions(nn.Module):
         max_length: Rows of the learned table.
 
     Raises:
-        ValueError: unknown `kind`; in `forward`, a position outside the learned table.
+        ValueError: unknown `kind`, or an odd `dim` for ``sinusoidal``; in `forward`, a position outside the learned
+            table.
     """
 
     def __init__(self, kind: Positions, dim: int, *, max_length: int) -> None:
         super().__init__()
         if kind not in ("rotary", "learned", "sinusoidal"):
             raise ValueError(f"position is rotary, learned or sinusoidal (got {kind!r}).")
+        if kind == "sinusoidal" and dim % 2:
+            raise ValueError(f"sinusoidal positions need an even width (got {dim}).")
         self.kind = kind
         self.dim = dim
         self.table = nn.Embedding(max_length, dim) if kind == "learned" else None

@@ -24,7 +24,7 @@ class FeedForward(nn.Module):
         dropout: Share of hidden values dropped in training.
 
     Raises:
-        ValueError: unknown `form`.
+        ValueError: unknown `form`, or a `dropout` outside 0 to 1.
     """
 
     def __init__(
@@ -33,6 +33,8 @@ class FeedForward(nn.Module):
         super().__init__()
         if form not in ("relu", "gelu", "gelu_tanh", "relu2", "swiglu"):
             raise ValueError(f"feed_forward is relu, gelu, gelu_tanh, relu2 or swiglu (got {form!r}).")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout is a share from 0 to below 1 (got {dropout}).")
         self.form = form
         self.gate = nn.Linear(dim, hidden_dim, bias=bias) if form == "swiglu" else None
         self.up = nn.Linear(dim, hidden_dim, bias=bias)

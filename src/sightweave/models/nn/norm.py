@@ -35,7 +35,7 @@ class _CpuRMSNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        scale = (
+        scale: Tensor = (
             torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
         )
         ctx.save_for_backward(x, weight, scale)
@@ -45,7 +45,7 @@ class _CpuRMSNorm(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         x, weight, scale = ctx.saved_tensors
         normal = x * scale
-        grad_weight = (grads[0] * normal).flatten(0, -2).sum(0)
+        grad_weight = (grads[0] * normal).reshape(-1, weight.shape[0]).sum(0)
         grad_normal = grads[0] * weight
         along = (grad_normal * normal).mean(-1, keepdim=True)
         return grad_normal.sub_(normal.mul_(along)).mul_(scale), grad_weight, None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sightweave.core.batch import Batch
-from sightweave.core.errors import DataError, MediaError
+from sightweave.core.errors import DataError, MediaError, RecipeError
 from sightweave.core.types import Sample
 from sightweave.data.datasets._base import Dataset, task_of
 from sightweave.data.inputs.order import shuffled
@@ -36,29 +36,34 @@ class Quarantine:
     path: Path | None = None
     """A JSONL file that gets one line for each."""
     seen: int = 0
+    """Different pictures that were asked for."""
     reasons: Counter[str] = field(default_factory=Counter)
     _known: set[str] = field(default_factory=set)
 
     def add(self, key: str, error: DataError) -> None:
-        """Counts one, and writes it the first time.
+        """Counts and writes one, the first time that it is met.
 
         Raises:
             DataError: over 1 % of more than a thousand pictures are bad.
         """
+        if key in self:
+            return
+        self._known.add(key)
         reason = str(getattr(error, "code", type(error).__name__))
         self.reasons[reason] += 1
-        if key not in self._known:
-            self._known.add(key)
-            logger.warning("left out %s: %s", key, error)
-            if self.path is not None:
-                with self.path.open("a", encoding="utf-8") as stream:
-                    stream.write(json.dumps({"picture": key, "reason": reason, "message": str(error)}) + "\n")
+        logger.warning("left out %s: %s", key, error)
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps({"picture": key, "reason": reason, "message": str(error)}) + "\n")
         bad = sum(self.reasons.values())
         if self.seen >= _PATIENCE and bad > _TOLERATED * self.seen:
             raise DataError(
                 f"{bad} of {self.seen} pictures cannot be read ({dict(self.reasons)}), more than {_TOLERATED:.0%}; "
                 f"the last: {error}"
             )
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._known
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,8 @@ class Feed:
         quarantine: Takes what cannot be read.
 
     Raises:
-        DataError: no pictures at all, or none with a sample of the stage's tasks.
+        DataError: no pictures at all, none with a sample of the stage's tasks, or no regions where they are needed.
+        RecipeError: the stage learns words and says not which, or asks for regions of a model that keeps no places.
     """
 
     def __init__(
@@ -103,12 +109,29 @@ class Feed:
         self.words: Words = self._words()
 
     def _words(self) -> Words:
-        asked = self.stage.words
-        if asked != "auto":
+        asked, where = self.stage.words, f"train.stages, stage {self.stage.name!r}"
+        has_places = self.processor.layout.grid is not None
+        if asked == "none" and self.stage.learn == "words":
+            raise RecipeError(
+                f"{where}: learn is words, but words is none; set words to auto, regions or captions."
+            )
+        if asked == "regions" and not has_places:
+            raise RecipeError(
+                f"{where}: words is regions, but this connector's embeddings stand for no places in the picture; "
+                "set words to captions, or take a connector that keeps the grid."
+            )
+        if asked in ("none", "captions"):
             return asked
         first = [sample for index in range(min(20, self.size)) for sample in self._samples(index)]
-        has_regions = any(sample.regions for sample in first) and self.processor.layout.grid is not None
-        return "regions" if has_regions else "captions"
+        has_regions = any(sample.regions for sample in first)
+        if asked == "auto":
+            return "regions" if has_regions and has_places else "captions"
+        if self.stage.learn == "words" and not has_regions:
+            raise DataError(
+                f"{where}: words is regions, but the data names none in its first {min(20, self.size)} pictures; "
+                "set words to captions or auto."
+            )
+        return asked
 
     def _samples(self, index: int) -> list[Sample]:
         for dataset in self.datasets:
@@ -141,7 +164,7 @@ class Feed:
                     samples[position] = usable
                 empty = 0 if usable else empty + 1
                 position += 1
-                self.quarantine.seen += 1
+                self.quarantine.seen = max(self.quarantine.seen, min(position, self.size))
                 if empty > self.size:
                     raise DataError(
                         f"stage {self.stage.name!r}: none of {self.size} pictures has a usable sample "
@@ -151,7 +174,8 @@ class Feed:
                 flat = [encoded for group in samples.values() for encoded in group]
                 return Step(self._batch(flat, position), tuple(one.sample.id for one in flat)), position
             except MediaError:
-                samples = {at: group for at, group in samples.items() if self._readable(group)}
+                readable = {at: self._readable(group) for at, group in samples.items()}
+                samples = {at: group for at, group in readable.items() if group}
                 empty += 1
                 if empty > self.size:
                     raise
@@ -172,25 +196,33 @@ class Feed:
 
     def _encoded(self, sample: Sample) -> Encoded | None:
         """The sample as tokens; None, and a line in quarantine, where there is nothing to learn or too much."""
-        encoded = self.processor.encode(sample)
+        if sample.id in self.quarantine or any(medium.key in self.quarantine for medium in sample.media):
+            return None
+        try:
+            encoded = self.processor.encode(sample)
+            self._check(encoded)
+        except DataError as error:
+            self.quarantine.add(sample.id, error)
+            return None
+        return encoded
+
+    def _check(self, encoded: Encoded) -> None:
         length = len(encoded.trunk) + len(encoded.prompt) + len(encoded.target)
-        if not sample.target.strip():
-            error = DataError(f"sample {sample.id!r} has an empty answer; there is nothing to learn.")
-        elif length > self.processor.max_length:
-            error = DataError(
-                f"sample {sample.id!r} has {length} tokens, over max_length {self.processor.max_length}; "
+        if not encoded.sample.target.strip():
+            raise DataError(f"sample {encoded.sample.id!r} has an empty answer; there is nothing to learn.")
+        if length > self.processor.max_length:
+            raise DataError(
+                f"sample {encoded.sample.id!r} has {length} tokens, over max_length {self.processor.max_length}; "
                 "raise inputs.max_length or shorten the text."
             )
-        else:
-            return encoded
-        self.quarantine.add(sample.id, error)
-        return None
 
-    def _readable(self, encoded: Sequence[Encoded]) -> bool:
+    def _readable(self, encoded: Sequence[Encoded]) -> list[Encoded]:
+        """Those whose pictures can all be read; the other pictures go into quarantine."""
         for medium in {medium.key: medium for one in encoded for medium in one.sample.media}.values():
             try:
                 self.processor.pixels([medium])
             except MediaError as error:
                 self.quarantine.add(medium.key, error)
-                return False
-        return True
+        return [
+            one for one in encoded if all(medium.key not in self.quarantine for medium in one.sample.media)
+        ]

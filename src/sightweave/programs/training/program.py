@@ -129,7 +129,7 @@ def _run_stage(
         schedule: Schedule = stage.schedule.build(steps=stage.steps)
     except ValueError as error:
         raise RecipeError(f"train.stages, stage {stage.name!r}: {error}") from error
-    model.train()
+    _enter_training(model, stage.parts)
     microsteps = feed.microsteps()
     window = _Window()
     with contextlib.closing(microsteps):
@@ -187,16 +187,29 @@ def choose_parts(model: VLM, parts: Sequence[str]) -> None:
     for part in parts:
         if part not in PARTS:
             raise RecipeError(f"train.stages.parts: no part {part!r}. {did_you_mean(part, PARTS)}")
-    places: dict[str, nn.Module] = {
+    model.requires_grad_(False)
+    for part in parts:
+        _places(model)[part].requires_grad_(True)
+
+
+def _places(model: VLM) -> dict[str, nn.Module]:
+    return {
         "encoder": model.encoder,
         "connector": model.connector,
         "fusion": model.fusion,
         "language_model": model.language_model,
         "token_embedding": model.language_model.token_embedding,
     }
-    model.requires_grad_(False)
-    for part in parts:
-        places[part].requires_grad_(True)
+
+
+def _enter_training(model: VLM, parts: Sequence[str]) -> None:
+    """Training mode for what trains; the rest neither drops values nor moves its running statistics."""
+    model.train()
+    for part, module in _places(model).items():
+        if part not in parts:
+            module.eval()
+    for part in parts:  # again, for a part inside another one
+        _places(model)[part].train()
 
 
 @dataclass
