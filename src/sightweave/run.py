@@ -160,7 +160,13 @@ def load(folder: str | Path, *, device: str = "auto") -> Run:
     inner = path / CHECKPOINT if (path / CHECKPOINT).is_dir() else path
     if not inner.is_dir():
         raise CheckpointError(f"{path}: no such folder; sightweave train RECIPE --out {path} would make it.")
-    recipe = recipes.read(checkpoint.read_document(inner, "recipe"))
+    documents = {name: checkpoint.read_document(inner, name) for name in ("recipe", "processor", "tokenizer")}
+    for name, document in documents.items():  # all are as they were written, and objects
+        if not isinstance(document, dict):
+            raise CheckpointError(
+                f"{inner / name}.json: an object is needed (got {type(document).__name__})."
+            )
+    recipe = recipes.read(documents["recipe"])
     processor = Processor.load(inner)
     model = recipe.model.build(vocab_size=processor.tokenizer.vocab_size, num_answers=len(processor.answers))
     if model.layout != processor.layout:

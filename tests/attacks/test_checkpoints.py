@@ -1,0 +1,188 @@
+"""Damaged, foreign and hostile run folders: each is one clear error of ``sightweave generate``, and no code is run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+
+import sightweave
+from sightweave import cli
+
+ROWS = [
+    {"image": "a.png", "question": "What is it?", "answer": answer, "split": "train"}
+    for answer in ("black", "dark")
+]
+RECIPE = {
+    "model": {
+        "encoder": {"kind": "cnn", "image_size": 16, "channels": [4, 8], "blocks": [0, 0]},
+        "connector": "linear",
+        "fusion": "concat",
+        "language_model": {"kind": "decoder_only", "dim": 16, "depth": 1, "num_heads": 2},
+    },
+    "inputs": {"vocab_size": 300},
+    "train": {"stages": [{"steps": 1, "pictures": 1}], "threads": 1, "precision": "fp32"},
+}
+Attack = Callable[[], str]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    Image.new("RGB", (8, 8)).save(folder / "a.png")
+    (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS), encoding="utf-8")
+    sightweave.train(RECIPE | {"data": str(folder)}, out=folder / "run", evaluate=False)
+    return folder
+
+
+@pytest.fixture
+def checkpoint(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the run's checkpoint to damage; the working folder holds the run."""
+    shutil.copytree(trained, tmp_path / "place")
+    monkeypatch.chdir(tmp_path / "place")
+    return Path("run", "checkpoint")
+
+
+@pytest.fixture
+def error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Attack:
+    """Runs ``sightweave generate run a.png ...`` and gives its one error."""
+
+    def run() -> str:
+        monkeypatch.setattr(sys, "argv", ["sightweave", "generate", "run", "a.png", "What is it?"])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        said = capsys.readouterr()
+        assert stop.value.code == 1
+        assert said.out == ""
+        assert said.err.startswith("error: ")
+        assert said.err.count("error: ") == 1
+        assert "Traceback" not in said.err
+        return said.err
+
+    return run
+
+
+def allow(checkpoint: Path, name: str) -> None:
+    """Writes a file's true size and hash into the manifest, as somebody would who means harm."""
+    manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
+    data = (checkpoint / name).read_bytes()
+    manifest["files"][name] |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def test_the_undamaged_run_answers(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["sightweave", "generate", "run", "a.png", "What is it?"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.endswith("\n")
+
+
+def test_no_run_there(checkpoint: Path, error: Attack) -> None:
+    shutil.rmtree("run")
+    assert "run: no such folder; sightweave train RECIPE --out run would make it." in error()
+
+
+def test_a_folder_that_is_no_run(checkpoint: Path, error: Attack) -> None:
+    shutil.rmtree(checkpoint)
+    assert "has no manifest.json; it is no checkpoint" in error()
+
+
+def test_truncated_weights(checkpoint: Path, error: Attack) -> None:
+    weights = checkpoint / "model.safetensors"
+    data = weights.read_bytes()
+    weights.write_bytes(data[:-100])
+    assert f"{len(data) - 100} bytes but {len(data)} were written; it was cut or changed." in error()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "processor.json", "recipe.json"])
+def test_a_flipped_byte(checkpoint: Path, error: Attack, name: str) -> None:
+    data = bytearray((checkpoint / name).read_bytes())
+    data[-40] ^= 1
+    (checkpoint / name).write_bytes(data)
+    said = error()
+    assert name in said
+    assert "it was changed since" in said
+
+
+def test_weights_of_other_shapes(checkpoint: Path, error: Attack) -> None:
+    tensors = load_file(checkpoint / "model.safetensors")
+    name = next(key for key in tensors if tensors[key].ndim == 2)
+    tensors[name] = tensors[name][:-1].copy()
+    save_file(tensors, checkpoint / "model.safetensors")
+    allow(checkpoint, "model.safetensors")
+    said = error()
+    assert name in said
+    assert str(tensors[name].shape) in said
+
+
+def test_weights_that_are_no_numbers(checkpoint: Path, error: Attack) -> None:
+    tensors = load_file(checkpoint / "model.safetensors")
+    name = next(iter(tensors))
+    tensors[name] = tensors[name] * float("nan")
+    save_file(tensors, checkpoint / "model.safetensors")
+    allow(checkpoint, "model.safetensors")
+    assert "finite" in error()
+
+
+class Harm:
+    """Makes a file when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (Path.touch, (Path("harmed"),))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_a_pickle_under_the_name_of_weights(checkpoint: Path, error: Attack, is_listed: bool) -> None:
+    (checkpoint / "model.safetensors").write_bytes(pickle.dumps(Harm()))
+    if is_listed:
+        allow(checkpoint, "model.safetensors")
+    assert "holds a pickle, whatever its name says; pickles can run code and are never read" in error()
+    assert not Path("harmed").exists()
+
+
+def test_a_pickle_beside_the_weights(checkpoint: Path, error: Attack) -> None:
+    (checkpoint / "pytorch_model.bin").write_bytes(pickle.dumps(Harm()))
+    assert "holds pytorch_model.bin: pickles can run code and are never read" in error()
+    assert not Path("harmed").exists()
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "processor.json", "recipe.json", "model.safetensors"])
+def test_a_missing_file(checkpoint: Path, error: Attack, name: str) -> None:
+    (checkpoint / name).unlink()
+    said = error()
+    assert name in said
+    assert "listed in manifest.json but missing; copy the folder again." in said
+
+
+def test_a_newer_format(checkpoint: Path, error: Attack) -> None:
+    path = checkpoint / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(manifest | {"format_version": 99}), encoding="utf-8")
+    assert "format_version 99, and this Sightweave reads up to 1; upgrade Sightweave." in error()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "not json", '{"format_version": 1, "files": {"../../x": {}}}']
+)
+def test_a_manifest_that_is_none(checkpoint: Path, error: Attack, text: str) -> None:
+    (checkpoint / "manifest.json").write_text(text, encoding="utf-8")
+    assert "manifest.json" in error()
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "processor.json", "recipe.json"])
+@pytest.mark.parametrize("text", ["", "[1, 2]", "{}", "null", '{"a": 1}'])
+def test_documents_that_say_nothing(checkpoint: Path, error: Attack, name: str, text: str) -> None:
+    (checkpoint / name).write_text(text, encoding="utf-8")
+    allow(checkpoint, name)
+    assert len(error()) < 1000
