@@ -75,7 +75,7 @@ def _explain(cls: type, fault: Any) -> str:
         return f"{path}: unknown key (got {value!r}). {did_you_mean(str(fault['loc'][-1]), _keys(cls, fault['loc'][:-1]))}"
     if fault["type"] in ("missing", "missing_argument"):
         return f"{path}: missing; the recipe must set it"
-    return f"{path}: {message}" if "got" in message else f"{path}: {message} (got {value!r})"
+    return f"{path}: {message}" if "(got" in message else f"{path}: {message} (got {value!r})"
 
 
 def _keys(cls: Any, path: Sequence[Any]) -> list[str]:

@@ -1,0 +1,49 @@
+"""Each form of the feed-forward layer is its formula."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from sightweave.models.nn.feed_forward import FeedForward
+
+ACTIVATIONS = {
+    "relu": lambda x: x.clamp(min=0),
+    "gelu": lambda x: x * 0.5 * (1 + torch.erf(x / math.sqrt(2))),
+    "gelu_tanh": lambda x: 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "relu2": lambda x: x.clamp(min=0) ** 2,
+}
+
+
+@pytest.mark.parametrize("form", [*ACTIVATIONS, "swiglu"])
+@pytest.mark.parametrize("bias", [False, True])
+def test_feed_forward_is_its_formula(form: str, bias: bool) -> None:
+    torch.manual_seed(0)
+    part = FeedForward(6, 10, form=form, bias=bias)
+    x = torch.randn(2, 3, 6)
+    if form == "swiglu":
+        gate = part.gate(x)
+        expected = part.down(gate * torch.sigmoid(gate) * part.up(x))
+    else:
+        expected = part.down(ACTIVATIONS[form](part.up(x)))
+    torch.testing.assert_close(part(x), expected, atol=1e-5, rtol=1e-5)
+    assert (part.up.bias is not None) == bias
+
+
+def test_dropout_acts_in_training_alone() -> None:
+    torch.manual_seed(0)
+    part = FeedForward(6, 100, form="relu", dropout=0.5)
+    x = torch.randn(2, 6)
+    assert not torch.equal(part(x), part(x))
+    part.eval()
+    assert torch.equal(part(x), part(x))
+
+
+def test_an_unknown_form_and_an_impossible_share_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"relu, gelu, .*got 'elu'"):
+        FeedForward(4, 4, form="elu")
+    for share in (-0.1, 1.0, 2.0):
+        with pytest.raises(ValueError, match="dropout is a share"):
+            FeedForward(4, 4, dropout=share)
