@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from programs import photographs
 
 import sightweave
 from sightweave.core.types import Medium
+from sightweave.data.datasets import own
+from sightweave.data.datasets._base import task_of
 from sightweave.data.inputs import media
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "own.yaml"
@@ -59,3 +62,19 @@ def test_held_out_wordings_are_answered_and_only_with_the_right_picture(folder: 
     assert sum(captions) >= 5
     german = [run.translate(folder / p.name, p.translations["en"], to="de").text for p in learnt]
     assert sum(text == p.translations["de"] for text, p in zip(german, learnt, strict=True)) >= 5
+
+
+def test_the_rows_of_the_guide_are_read(tmp_path: Path) -> None:
+    guide = (RECIPE.parents[1] / "docs" / "how-to" / "own-pictures.md").read_text(encoding="utf-8")
+    (rows,) = re.findall(r"```json\n(.*?)```", guide, flags=re.DOTALL)
+    (tmp_path / "sub").mkdir()
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "cat.jpg")
+    Image.new("RGB", (8, 8), "blue").save(tmp_path / "sub" / "tea.png")
+    (tmp_path / "data.jsonl").write_text(rows, encoding="utf-8")
+    found = own.from_folder(tmp_path)
+    assert not found.faults
+    assert [[task_of(record) for record in records] for records in found] == [
+        ["captioning", "vqa", "reasoning"],
+        ["translation"],
+    ]
+    assert len(own.from_folder(tmp_path, split="test")) == 1
