@@ -135,10 +135,10 @@ class EncoderDecoder(LanguageModel):
 
         self.token_embedding = TokenEmbedding(vocab_size, dim, normalise=normalise_embeddings)
         self.positions = AddedPositions(position, dim, max_length=max_length)
-        self.rotary = Rotary(dim // num_heads, base=rope_base) if self.positions.rotary else None
         self.encoder_blocks = stack(encoder_depth, reads_memory=False)
         self.encoder_norm = make_norm(norm, dim)
         self.blocks = stack(decoder_depth, reads_memory=True)
+        self.rotary = Rotary(dim // num_heads, base=rope_base) if self.positions.rotary else None
         self.norm = make_norm(norm, dim)
         initialise(self)
 

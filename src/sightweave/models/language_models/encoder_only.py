@@ -121,13 +121,13 @@ class EncoderOnly(LanguageModel):
         self.num_answers = num_answers
         self.token_embedding = TokenEmbedding(vocab_size, dim, normalise=normalise_embeddings)
         self.positions = AddedPositions(position, dim, max_length=max_length)
-        self.rotary = Rotary(dim // num_heads, base=rope_base) if self.positions.rotary else None
         self.blocks = nn.ModuleList(
             Block(
                 dim, num_heads, hidden_dim=hidden_dim, feed_forward=feed_forward, norm=norm, dropout=dropout
             )
             for _ in range(depth)
         )
+        self.rotary = Rotary(dim // num_heads, base=rope_base) if self.positions.rotary else None
         self.norm = make_norm(norm, dim)
         self.classifier = nn.Linear(dim, num_answers)
         initialise(self)

@@ -1,0 +1,105 @@
+"""Losses on cases that can be worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from sightweave.core.batch import Batch, MediaEmbeddings, Output, Regions, TokenSequence
+from sightweave.models.loss import answer_loss, token_loss, training_loss, word_loss
+from sightweave.models.vlm import predicting
+
+
+def sequence(labels: list[list[int]]) -> TokenSequence:
+    row = torch.tensor(labels)
+    zeros = torch.zeros_like(row)
+    return TokenSequence(
+        row.clamp(min=0), row, zeros, zeros - 1, zeros + 1, zeros, zeros, zeros == 0, plain=True
+    )
+
+
+def media(count: int) -> MediaEmbeddings:
+    zeros = torch.zeros(count, dtype=torch.int64)
+    return MediaEmbeddings(torch.ones(count, 2, requires_grad=True), zeros, zeros, zeros, zeros)
+
+
+def test_the_token_before_predicts_a_label() -> None:
+    target = sequence([[-100, -100, 2, 0], [-100, 1, -100, -100]])
+    at = predicting(target)
+    assert at.tolist() == [1, 2, 4]
+    logits = torch.full((3, 3), -50.0)
+    logits[0, 2] = logits[1, 0] = logits[2, 1] = 50.0
+    assert token_loss(Output(logits, at), Batch(target=target)) == 0
+    wrong = token_loss(Output(logits.roll(1, 0), at), Batch(target=target))
+    assert wrong == pytest.approx(100)
+
+
+def test_even_logits_cost_the_log_of_the_vocabulary() -> None:
+    target = sequence([[-100, 3, 4]])
+    output = Output(torch.zeros(2, 5), predicting(target))
+    assert token_loss(output, Batch(target=target)) == pytest.approx(math.log(5))
+    assert token_loss(output, Batch(target=target), z_loss=0.5) == pytest.approx(
+        math.log(5) + 0.5 * math.log(5) ** 2
+    )
+
+
+def test_each_answer_is_a_question_of_yes_or_no() -> None:
+    logits = torch.tensor([[0.0, 2.0], [-1.0, 0.0]])
+    scores = torch.tensor([[1.0, 0.3], [0.0, 0.0]])
+
+    def cost(logit: float, score: float) -> float:
+        chance = 1 / (1 + math.exp(-logit))
+        return -score * math.log(chance) - (1 - score) * math.log(1 - chance)
+
+    expected = (cost(0, 1) + cost(2, 0.3) + cost(-1, 0) + cost(0, 0)) / 2
+    batch = Batch(target=None, class_scores=scores)
+    assert answer_loss(Output(logits, torch.tensor([0, 1])), batch) == pytest.approx(expected, rel=1e-5)
+
+
+def softplus(x: float) -> float:
+    return math.log1p(math.exp(x))
+
+
+def test_words_of_a_region_are_a_bag() -> None:
+    logits = torch.tensor([[5.0, 1.0, 4.0]])
+    regions = Regions(torch.tensor([0]), torch.tensor([[0, 2, -1]]))
+    # Logits less the bias of 4: words 0 and 2 are there, word 1 is not.
+    expected = softplus(-1.0) + softplus(-0.0) + softplus(-3.0)
+    output = Output(None, None, media(1), region_logits=logits)
+    assert word_loss(output, regions) == pytest.approx(expected, rel=1e-5)
+
+
+def test_words_of_a_whole_picture_may_stand_anywhere_in_it() -> None:
+    logits = torch.tensor([[9.0, -9.0], [-9.0, -9.0], [-9.0, 9.0], [-9.0, 9.0]], requires_grad=True)
+    regions = Regions(torch.arange(2), torch.tensor([[0], [1]]), whole=True)
+    output = Output(None, None, media(4), region_logits=logits)
+    seen = word_loss(output, regions)
+    swapped = word_loss(output, Regions(torch.arange(2), torch.tensor([[1], [0]]), whole=True))
+    assert swapped > seen + 5
+    seen.backward()
+    # Gradient goes mostly to the embedding that says the word most.
+    assert logits.grad[0, 0].abs() > 100 * logits.grad[1, 0].abs()
+
+
+def test_a_batch_without_regions_left_costs_nothing_and_still_goes_backwards() -> None:
+    shown = media(2)
+    loss = training_loss(Output(None, None, shown), Batch(target=None))
+    assert loss == 0
+    loss.backward()
+    assert not shown.embeddings.grad.any()
+
+
+def test_words_weigh_less_beside_answers() -> None:
+    target = sequence([[-100, 1]])
+    regions = Regions(torch.tensor([0]), torch.tensor([[1]]))
+    batch = Batch(target=target, regions=regions)
+    output = Output(torch.zeros(1, 3), predicting(target), media(1), region_logits=torch.zeros(1, 3))
+    alone, words = token_loss(output, batch), word_loss(output, regions)
+    assert training_loss(output, batch, region_weight=0.25) == pytest.approx(float(alone + 0.25 * words))
+    assert training_loss(output, batch, region_weight=0.0) == pytest.approx(float(alone))
+    only = Output(None, None, media(1), region_logits=torch.zeros(1, 3))
+    assert training_loss(only, Batch(target=None, regions=regions), region_weight=0.25) == pytest.approx(
+        float(words)
+    )
