@@ -378,6 +378,10 @@ def _write_evaluation(folder: Path, found: Sequence[Evaluation], images: Mapping
 def report(run: str | Path) -> Path:
     """Draws ``report.html`` of a run from what its folder holds, and returns its path."""
     folder = Path(run)
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"{folder}: no such folder; sightweave train RECIPE --out {folder} would make it."
+        )
     known = (
         json.loads((folder / "run.json").read_text(encoding="utf-8"))
         if (folder / "run.json").exists()

@@ -1,0 +1,133 @@
+"""The verbs from Python: training on records, scoring, answering many, and what a run's folder gets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sightweave import api
+from sightweave.core.errors import CheckpointError, DataError, RecipeError
+
+RECIPE: dict[str, Any] = {
+    "title": "Grey & small",
+    "data": [],
+    "model": {
+        "encoder": {"kind": "cnn", "image_size": 16, "channels": [4, 8], "blocks": [0, 0]},
+        "connector": "linear",
+        "fusion": "concat",
+        "language_model": {"kind": "decoder_only", "dim": 16, "depth": 1, "num_heads": 2},
+    },
+    "inputs": {"vocab_size": 280},
+    "evaluate": {"max_tokens": 4},
+    "train": {"stages": [{"steps": 2, "pictures": 2}], "threads": 1, "precision": "fp32"},
+}
+
+
+def rows(count: int = 6) -> list[dict[str, Any]]:
+    return [
+        {
+            "image": np.full((6, 6, 3), 40 * shade, dtype=np.uint8),
+            "question": "How bright?",
+            "answer": str(shade),
+            "split": "test" if shade % 3 == 0 else "train",
+            "id": f"row-{shade}",
+        }
+        for shade in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> api.Run:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    return api.train(RECIPE, "seed=7", data=rows(), out=folder)
+
+
+def test_training_on_records_leaves_a_scored_run(trained: api.Run) -> None:
+    assert trained.folder is not None
+    assert trained.recipe.seed == 7
+    (evaluation,) = json.loads((trained.folder / "evaluation.json").read_text(encoding="utf-8"))
+    assert (evaluation["split"], evaluation["count"]) == ("test", 2)
+    assert "Grey &amp; small" in (trained.folder / "report.html").read_text(encoding="utf-8")
+    assert json.loads((trained.folder / "run.json").read_text(encoding="utf-8"))["pictures"] == 4
+    assert not list(trained.folder.glob("*left-out*"))
+    again = api.load(trained.folder)
+    assert api.generate(again, rows()[0]["image"], "How bright?") == api.generate(
+        trained, rows()[0]["image"], "How bright?"
+    )
+
+
+def test_a_trained_run_is_not_overwritten(trained: api.Run) -> None:
+    with pytest.raises(RecipeError, match="holds a trained run already; name another folder"):
+        api.train(RECIPE, data=rows(), out=trained.folder)
+
+
+def test_evaluate_needs_something_to_score(trained: api.Run) -> None:
+    with pytest.raises(RecipeError, match="data: the recipe names no source"):
+        api.evaluate(trained)
+    with pytest.raises(RecipeError, match="controls"):
+        api.evaluate(trained, data=rows(), controls=["blind"])
+    (evaluation,) = api.evaluate(trained, data=rows(), controls=["no_image"])
+    assert set(evaluation.tasks[0].controls) == {"no_image"}
+
+
+def test_every_row_is_answered_whatever_its_split(trained: api.Run) -> None:
+    found = list(api.answer_all(trained, rows(), max_tokens=3, batch_size=2))
+    assert sorted(row["id"] for row in found) == [f"row-{shade}" for shade in range(6)]
+    assert all(set(row) == {"id", "image", "prompt", "answer", "logprob"} for row in found)
+    asked = [{"image": row["image"], "question": "How bright?"} for row in rows()]
+    assert [row["answer"] for row in api.answer_all(trained, asked, max_tokens=3)] == [
+        r["answer"] for r in found
+    ]
+    with pytest.raises(DataError, match="nowhere: no such file or folder"):
+        api.answer_all(trained, "nowhere")
+
+
+def test_rows_left_out_of_a_folder_are_written_into_the_run(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    Image.new("RGB", (6, 6)).save(data / "a.png")
+    (data / "cut.png").write_bytes((data / "a.png").read_bytes()[:20])
+    lines = [
+        {"image": "a.png", "caption": "Black.", "split": "train"},
+        {"image": "cut.png", "caption": "Cut."},
+        {"image": "a.png", "captoin": "Black."},
+    ]
+    (data / "data.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    run = api.train(RECIPE | {"data": str(data)}, out=tmp_path / "run", evaluate=False)
+    assert run.folder is not None
+    left = (run.folder / "rows-left-out.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [(row["line"], row["field"]) for row in map(json.loads, left)] == [(2, "image"), (3, "captoin")]
+
+
+def test_a_run_starts_from_another_only_with_the_same_shapes(trained: api.Run, tmp_path: Path) -> None:
+    start = f"init_from={trained.folder}"
+    further = api.compose(RECIPE, start, data=rows())
+    own, there = trained.model.state_dict(), further.model.state_dict()
+    assert all((own[name] == there[name]).all() for name in own)
+    with pytest.raises(CheckpointError, match=r"weights differ in shape: .* there, .* here"):
+        api.compose(RECIPE, start, "model.language_model.dim=32", data=rows())
+
+
+def test_a_sheet_of_ones_own_pictures(tmp_path: Path) -> None:
+    Image.new("RGB", (6, 6), "red").save(tmp_path / "a.png")
+    (tmp_path / "data.jsonl").write_text('{"image": "a.png", "caption": "Red."}\n', encoding="utf-8")
+    with Image.open(api.sample(str(tmp_path), tmp_path / "sheet.png", count=1)) as sheet:
+        assert sheet.size[0] > 6
+    with pytest.raises(DataError, match=r"no split 'tset'. Did you mean 'test'"):
+        api.sample(str(tmp_path), tmp_path / "sheet.png", split="tset")
+
+
+def test_kinds_and_pairs() -> None:
+    assert set(api.kinds("fusions")) == {"addition", "bilinear", "concat", "cross_attention", "memory"}
+    assert all(api.kinds("fusions").values())
+    with pytest.raises(RecipeError, match=r"no family 'fusion'. Did you mean 'fusions'\?"):
+        api.kinds("fusion")
+    pairs = api.pairs()
+    assert pairs["concat", "decoder_only"] == "generates"
+    assert pairs["bilinear", "encoder_only"] == "classifies"
+    assert pairs["bilinear", "decoder_only"] == ""

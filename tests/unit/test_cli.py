@@ -1,0 +1,102 @@
+"""Words of the command line become arguments of the api; help is quick and loads nothing heavy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sightweave import cli
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (("greedy", None, None, None, None), {"kind": "greedy"}),
+        (("greedy", 0.7, None, None, None), {"kind": "sampling", "temperature": 0.7}),
+        (("greedy", None, 5, 0.9, None), {"kind": "sampling", "top_k": 5, "top_p": 0.9}),
+        (("greedy", None, None, None, 4), {"kind": "beam", "beams": 4}),
+        (("sampling", None, None, None, None), {"kind": "sampling"}),
+    ],
+)
+def test_fields_choose_the_kind_of_decoding(given: tuple[object, ...], expected: dict[str, object]) -> None:
+    assert cli._decoding(*given) == expected
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["sightweave", *words])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return int(stop.value.code or 0)
+
+
+def test_help_names_every_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "--help") == 0
+    said = capsys.readouterr().out
+    for name in ("train", "evaluate", "generate", "caption", "translate", "report", "list", "data", "demo"):
+        assert name in said
+
+
+def test_list_shows_kinds_and_pairs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "list") == 0
+    said = capsys.readouterr().out
+    assert "cross_attention" in said
+    assert "classifies" in said
+    assert run(monkeypatch, "list", "connectors") == 0
+    assert "resampler" in capsys.readouterr().out
+    assert run(monkeypatch, "list", "connector") == 1
+    assert "error: no family 'connector'. Did you mean 'connectors'?" in capsys.readouterr().err
+
+
+def test_generate_without_a_question_says_what_to_give(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "generate", "somewhere", "a.png") == 2
+    assert "give a picture and a question, or --data FOLDER" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("caption", "nowhere", "a.png"),
+        ("generate", "nowhere", "a.png", "What?"),
+        ("generate", "nowhere", "--data", "."),
+        ("translate", "nowhere", "a.png", "Hello.", "--to", "de"),
+        ("evaluate", "nowhere"),
+        ("report", "nowhere"),
+    ],
+)
+def test_a_run_that_is_not_there_is_one_error(
+    words: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, *words) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("error: nowhere: no such folder")
+    assert said.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_loads_no_torch() -> None:
+    source = str(Path(cli.__file__).parents[1])
+    script = (
+        f"import sys; sys.path.insert(0, {source!r}); sys.argv = ['sightweave', '--help']\n"
+        "from sightweave import cli\n"
+        "try:\n    cli.main()\nexcept SystemExit:\n    pass\n"
+        "print('LOADED', *sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=True
+    )
+    loaded = set(done.stdout.partition("LOADED")[2].split())
+    assert not loaded & {"torch", "transformers", "matplotlib", "numpy"}
