@@ -1,0 +1,134 @@
+"""Samples to a batch, with what is saved beside the weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from contracts._compose import Case, compose, picture, sample, samples
+
+from sightweave.core.errors import CheckpointError, MediaError
+from sightweave.core.types import Medium, Part, Region, Sample
+from sightweave.data.inputs.processor import Processor
+
+PROCESSOR = compose(Case("concat", (), "decoder_only"))[1]
+CLASSIFIER = compose(Case("bilinear", (), "encoder_only"))[1]
+
+
+def write(processor: Processor, folder: Path) -> None:
+    for name, document in processor.documents().items():
+        (folder / f"{name}.json").write_text(json.dumps(document), encoding="utf-8")
+
+
+@pytest.mark.parametrize("processor", [PROCESSOR, CLASSIFIER], ids=["generates", "classifies"])
+def test_what_is_saved_makes_the_same_batches(processor: Processor, tmp_path: Path) -> None:
+    write(processor, tmp_path)
+    loaded = Processor.load(tmp_path)
+    assert loaded.layout == processor.layout
+    assert loaded.answers == processor.answers
+    assert loaded.transform == processor.transform
+    assert loaded.max_length == processor.max_length
+    one, other = (p.batch(samples()) for p in (processor, loaded))
+    assert torch.equal(one.target.ids, other.target.ids)
+    assert torch.equal(one.media["image"].pixels, other.media["image"].pixels)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda values: values.pop("layout"), "not a processor's file: KeyError 'layout'"),
+        (lambda values: values["layout"].update(colour=1), "not a processor's file: TypeError"),
+        (lambda values: values["transform"].update(size="wide"), "transform|size"),
+        (lambda values: values.update(transform=3), "not a processor's file: AttributeError"),
+        (lambda values: values.update(max_length="long"), "not a processor's file: ValueError"),
+    ],
+)
+def test_a_wrong_file_is_refused(tmp_path: Path, change: Any, words: str) -> None:
+    write(PROCESSOR, tmp_path)
+    path = tmp_path / "processor.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    change(values)
+    path.write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=words):
+        Processor.load(tmp_path)
+
+
+def test_a_missing_and_a_broken_file_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no such file; a run's checkpoint folder holds one"):
+        Processor.load(tmp_path)
+    write(PROCESSOR, tmp_path)
+    for content in (b"{", b"[]", b"\xff\xfe"):
+        (tmp_path / "processor.json").write_bytes(content)
+        with pytest.raises(CheckpointError, match="not a processor's file"):
+            Processor.load(tmp_path)
+
+
+def test_a_picture_is_decoded_once_a_batch() -> None:
+    calls = []
+
+    def draw() -> np.ndarray:
+        calls.append(1)
+        return np.zeros((8, 8, 3), np.uint8)
+
+    medium = Medium(draw, key="drawn")
+    pixels = PROCESSOR.pixels([medium, picture(1), medium])
+    assert len(calls) == 1
+    assert torch.equal(pixels[0], pixels[2])
+    assert not torch.equal(pixels[0], pixels[1])
+
+
+def test_an_unreadable_picture_is_a_media_error() -> None:
+    with pytest.raises(MediaError):
+        PROCESSOR.batch([sample("bad", Medium(b"no picture", key="bad"), "what ?")])
+
+
+def with_regions(name: str, number: int, *regions: Region, answer: str = "red") -> Sample:
+    parts = (Part("user", picture(number)), Part("user", "what ?"), Part("assistant", answer, learn=True))
+    return Sample(id=name, task="vqa", parts=parts, references=(answer,), regions=regions)
+
+
+def test_regions_name_words_for_places() -> None:
+    top_left = Region((0.0, 0.2, 0.1, 0.3), ("ball",))
+    bottom_right = Region((0.9, 0.7, 1.0, 0.8), ("cats", "blue"))
+    chosen = [with_regions("none", 1), with_regions("two", 2, top_left, bottom_right)]
+    for batch in (PROCESSOR.batch(chosen, words="regions"), PROCESSOR.media_batch(chosen, words="regions")):
+        found = batch.regions
+        assert len(batch.media["image"].pixels) == 2
+        assert [at // 16 for at in found.embedding.tolist()] == [1, 1]
+        column = [at % 16 % 4 for at in found.embedding.tolist()]
+        row = [at % 16 // 4 for at in found.embedding.tolist()]
+        assert column == [0, 3]
+        assert row[0] < row[1]
+        ids = PROCESSOR.tokenizer.word_ids("ball")
+        assert found.words[0][: len(set(ids))].tolist() == sorted(set(ids))
+
+
+def test_captions_name_words_for_whole_pictures() -> None:
+    chosen = [
+        with_regions("a", 1, answer="red"),
+        with_regions("b", 2, answer="blue"),
+        with_regions("c", 1, answer="two"),
+    ]
+    found = PROCESSOR.media_batch(chosen, words="captions").regions
+    assert found.whole
+    expected = [{"red", "two"}, {"blue"}]
+    for row, words in zip(found.words.tolist(), expected, strict=True):
+        assert {i for i in row if i >= 0} == {i for word in words for i in PROCESSOR.tokenizer.encode(word)}
+
+
+def test_a_seed_varies_pictures_and_the_same_seed_does_not() -> None:
+    varied = Processor(
+        tokenizer=PROCESSOR.tokenizer,
+        transform=type(PROCESSOR.transform)(size=32, augment="shift"),
+        layout=PROCESSOR.layout,
+    )
+    one, again, other, plain = (
+        varied.batch(samples()[1:2], seed=seed).media["image"].pixels for seed in (1, 1, 2, None)
+    )
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    assert not torch.equal(one, plain)
