@@ -1,27 +1,44 @@
 """Logits and labels to one number."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from sightweave.core.batch import Batch, Output, Regions
+from sightweave.core.batch import Batch, Output, Regions, TokenSequence
 
 
-def token_loss(output: Output, batch: Batch, *, z_loss: float = 0.0) -> Float[Tensor, ""]:
+def token_loss(
+    output: Output, batch: Batch, *, length_power: float = 0.0, z_loss: float = 0.0
+) -> Float[Tensor, ""]:
     """Mean next-token cross-entropy in nats over the tokens to learn; position ``at`` predicts the label at ``at + 1``.
 
     Args:
         output: Logits ``R V`` at flat positions.
         batch: Holds the labels, never shifted.
+        length_power: Each token weighs ``1 / length ** length_power`` with the length of its own answer: 0 counts all
+            tokens alike, 1 all answers alike, 0.5 stands between (InternVL 2.5, arXiv:2412.05271, section 3.2.2).
         z_loss: Weight of ``logsumexp(logits)^2``, which keeps logits from drifting (PaLM, arXiv:2204.02311).
     """
     assert output.logits is not None
     assert output.at is not None
     assert batch.target is not None
     logits = output.logits.float()
-    loss = F.cross_entropy(logits, batch.target.labels.flatten()[output.at + 1])
+    labels = batch.target.labels.flatten()[output.at + 1]
+    if length_power:
+        weights = _answer_lengths(output.at, batch.target) ** -length_power
+        loss = (F.cross_entropy(logits, labels, reduction="none") * weights).sum() / weights.sum()
+    else:
+        loss = F.cross_entropy(logits, labels)
     return loss + z_loss * logits.logsumexp(-1).square().mean() if z_loss else loss
+
+
+def _answer_lengths(at: Int[Tensor, " R"], tokens: TokenSequence) -> Float[Tensor, " R"]:
+    """For each position, how many tokens its own row, segment and branch learn."""
+    row = at // tokens.ids.shape[1]
+    places = torch.stack([row, tokens.segment.flatten()[at], tokens.branch.flatten()[at]])
+    _, own, counts = torch.unique(places, dim=1, return_inverse=True, return_counts=True)
+    return counts[own].float()
 
 
 def answer_loss(output: Output, batch: Batch) -> Float[Tensor, ""]:
@@ -60,14 +77,19 @@ def _smooth_maximum(logits: Float[Tensor, "I Q V"]) -> Float[Tensor, "I V"]:
 
 
 def training_loss(
-    output: Output, batch: Batch, *, region_weight: float = 0.0, z_loss: float = 0.0
+    output: Output,
+    batch: Batch,
+    *,
+    region_weight: float = 0.0,
+    length_power: float = 0.0,
+    z_loss: float = 0.0,
 ) -> Float[Tensor, ""]:
     """The loss of one step: tokens or answers where there is a target, plus words where the batch has regions."""
     parts: list[Tensor] = []
     if batch.class_scores is not None:
         parts.append(answer_loss(output, batch))
     elif output.logits is not None:
-        parts.append(token_loss(output, batch, z_loss=z_loss))
+        parts.append(token_loss(output, batch, length_power=length_power, z_loss=z_loss))
     if batch.regions is not None and output.region_logits is not None and len(batch.regions.words):
         weight = region_weight if parts else 1.0
         if weight:

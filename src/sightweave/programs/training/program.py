@@ -166,9 +166,14 @@ def _accumulate(model: VLM, micro: Step, stage: Stage, precision: Precision) -> 
     batch = micro.batch.to(precision.device)
     with precision.autocast():
         output = model(batch)
-    loss = (
-        training_loss(output, batch, region_weight=stage.word_weight, z_loss=stage.z_loss) / stage.microsteps
+    loss = training_loss(
+        output,
+        batch,
+        region_weight=stage.word_weight,
+        length_power=stage.length_power,
+        z_loss=stage.z_loss,
     )
+    loss = loss / stage.microsteps
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return float(loss.detach())
 

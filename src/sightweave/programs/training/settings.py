@@ -11,7 +11,7 @@ from sightweave.core import catalog
 from sightweave.core.config import config
 from sightweave.core.errors import did_you_mean
 from sightweave.programs.training.optimizers import OptimizerConfig
-from sightweave.programs.training.schedule import ScheduleConfig
+from sightweave.programs.training.schedule import ScheduleConfig, Share
 
 Part = Literal["encoder", "connector", "fusion", "language_model", "token_embedding"]
 PARTS: tuple[Part, ...] = ("encoder", "connector", "fusion", "language_model", "token_embedding")
@@ -63,6 +63,8 @@ class Stage:
     """How the rates go over the stage."""
     clip: NonNegativeFloat = 1.0
     """Largest norm of the gradient of all parts together; 0 leaves it."""
+    length_power: Share = 0.0
+    """Weight of a token is 1 / (tokens of its answer) to this power: 0 counts tokens alike, 1 answers alike."""
     z_loss: NonNegativeFloat = 0.0
     """Weight of the squared log of the softmax's denominator."""
     pack_to: PositiveInt | None = None
