@@ -26,7 +26,7 @@ def token_loss(
     logits = output.logits.float()
     labels = batch.target.labels.flatten()[output.at + 1]
     if length_power:
-        weights = _answer_lengths(output.at, batch.target) ** -length_power
+        weights = _answer_lengths(output.at, batch.target).pow(-length_power)
         loss = (F.cross_entropy(logits, labels, reduction="none") * weights).sum() / weights.sum()
     else:
         loss = F.cross_entropy(logits, labels)
@@ -38,7 +38,8 @@ def _answer_lengths(at: Int[Tensor, " R"], tokens: TokenSequence) -> Float[Tenso
     row = at // tokens.ids.shape[1]
     places = torch.stack([row, tokens.segment.flatten()[at], tokens.branch.flatten()[at]])
     _, own, counts = torch.unique(places, dim=1, return_inverse=True, return_counts=True)
-    return counts[own].float()
+    lengths: Tensor = counts[own].float()
+    return lengths
 
 
 def answer_loss(output: Output, batch: Batch) -> Float[Tensor, ""]:
