@@ -38,6 +38,8 @@ class Quarantine:
     seen: int = 0
     """Different pictures that were asked for."""
     reasons: Counter[str] = field(default_factory=Counter)
+    unreadable: set[str] = field(default_factory=set)
+    """Keys of pictures that are not tried again."""
     _known: set[str] = field(default_factory=set)
 
     def add(self, key: str, error: DataError) -> None:
@@ -46,7 +48,7 @@ class Quarantine:
         Raises:
             DataError: over 1 % of more than a thousand pictures are bad.
         """
-        if key in self:
+        if key in self._known:
             return
         self._known.add(key)
         reason = str(getattr(error, "code", type(error).__name__))
@@ -61,9 +63,6 @@ class Quarantine:
                 f"{bad} of {self.seen} pictures cannot be read ({dict(self.reasons)}), more than {_TOLERATED:.0%}; "
                 f"the last: {error}"
             )
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._known
 
 
 @dataclass(frozen=True)
@@ -196,7 +195,7 @@ class Feed:
 
     def _encoded(self, sample: Sample) -> Encoded | None:
         """The sample as tokens; None, and a line in quarantine, where there is nothing to learn or too much."""
-        if sample.id in self.quarantine or any(medium.key in self.quarantine for medium in sample.media):
+        if not self.quarantine.unreadable.isdisjoint(medium.key for medium in sample.media):
             return None
         try:
             encoded = self.processor.encode(sample)
@@ -222,7 +221,9 @@ class Feed:
             try:
                 self.processor.pixels([medium])
             except MediaError as error:
+                self.quarantine.unreadable.add(medium.key)
                 self.quarantine.add(medium.key, error)
+        bad = self.quarantine.unreadable
         return [
             one for one in encoded if all(medium.key not in self.quarantine for medium in one.sample.media)
         ]

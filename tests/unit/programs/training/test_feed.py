@@ -1,0 +1,236 @@
+"""The stream of batches: repeatable from anywhere, and nothing lost but what cannot be read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from contracts._compose import Case, compose, picture
+
+from sightweave.core import catalog
+from sightweave.core.errors import DataError, RecipeError
+from sightweave.core.types import Medium, Region
+from sightweave.data.inputs import transforms
+from sightweave.data.inputs.processor import Processor
+from sightweave.data.tasks import captioning, vqa
+from sightweave.programs.training.feed import Feed, Quarantine, Step
+from sightweave.programs.training.settings import Stage
+
+TASKS = {name: catalog.config_class("data.tasks", name)().build() for name in catalog.kinds("data.tasks")}
+PROCESSOR = compose(Case("concat", (), "decoder_only"))[1]
+
+
+@dataclass
+class Pictures:
+    """So many pictures, with two questions and a caption each; some may be bad."""
+
+    size: int = 7
+    bad: frozenset[int] = frozenset()
+    silent: frozenset[int] = frozenset()
+    first: int = 0
+    regions: tuple[Region, ...] = ()
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> list[Any]:
+        number = self.first + index
+        image = Medium(b"not a picture", key=f"bad-{number}") if index in self.bad else picture(number)
+        said = "" if index in self.silent else "red"
+        return [
+            vqa.Record(
+                id=f"{number}.1", image=image, question="what ?", answers=(said,), regions=self.regions
+            ),
+            vqa.Record(id=f"{number}.2", image=image, question="how many ?", answers=("two",)),
+            captioning.Record(id=f"{number}.3", image=image, captions=("a blue ball",)),
+        ]
+
+    def texts(self) -> Iterator[str]:
+        yield "red"
+
+
+def feed(
+    *data: Pictures, quarantine: Quarantine | None = None, processor: Processor = PROCESSOR, **stage: Any
+) -> Feed:
+    return Feed(
+        data,
+        TASKS,
+        processor,
+        Stage(steps=1, **{"pictures": 3, **stage}),
+        seed=5,
+        quarantine=quarantine or Quarantine(),
+    )
+
+
+def take(source: Feed, count: int, start: int = 0) -> list[Step]:
+    with closing(source.microsteps(start)) as stream:
+        return list(islice(stream, count))
+
+
+def numbers(step: Step) -> list[int]:
+    return sorted({int(name.partition(".")[0]) for name in step.ids})
+
+
+def same(one: Step, other: Step) -> bool:
+    return (
+        one.ids == other.ids
+        and torch.equal(one.batch.target.ids, other.batch.target.ids)
+        and torch.equal(one.batch.media["image"].pixels, other.batch.media["image"].pixels)
+    )
+
+
+@pytest.mark.parametrize("bad", [frozenset(), frozenset({2, 5})])
+def test_a_restart_in_the_middle_goes_on_as_before(bad: frozenset[int]) -> None:
+    data = Pictures(size=9, bad=bad)
+    varied = Processor(
+        tokenizer=PROCESSOR.tokenizer,
+        transform=transforms.Config(size=32, augment="shift"),
+        layout=PROCESSOR.layout,
+    )
+    settings = {"processor": varied, "augment": True, "samples_per_picture": 2}
+    whole = take(feed(data, **settings), 8)
+    again = take(feed(data, **settings), 8)
+    assert all(same(one, other) for one, other in zip(whole, again, strict=True))
+    # Where the third microstep begins: nine pictures with none bad; else one epoch less the bad ones.
+    starts = [at for at in range(20) if same(take(feed(data, **settings), 1, at)[0], whole[3])]
+    assert starts
+    later = take(feed(data, **settings), 5, starts[0])
+    assert all(same(one, other) for one, other in zip(whole[3:], later, strict=True))
+
+
+def test_every_picture_comes_once_an_epoch_from_all_sources() -> None:
+    steps = take(feed(Pictures(5), Pictures(4, first=100)), 6)
+    first, second = (sorted(n for step in part for n in numbers(step)) for part in (steps[:3], steps[3:]))
+    assert first == second == [0, 1, 2, 3, 4, 100, 101, 102, 103]
+    assert [step.ids for step in steps[:3]] != [step.ids for step in steps[3:]]
+
+
+def test_a_bad_picture_is_written_down_once_and_costs_no_other(tmp_path: Path) -> None:
+    quarantine = Quarantine(tmp_path / "quarantine.jsonl")
+    steps = take(feed(Pictures(7, bad=frozenset({3})), quarantine=quarantine), 8)
+    assert all(len(numbers(step)) == 3 for step in steps)
+    seen = [n for step in steps for n in numbers(step)]
+    assert 3 not in seen
+    assert all(seen.count(n) == 4 for n in (0, 1, 2, 4, 5, 6))
+    (row,) = map(json.loads, (tmp_path / "quarantine.jsonl").read_text().splitlines())
+    assert row["picture"] == "bad-3"
+    assert row["message"]
+    assert dict(quarantine.reasons) == {row["reason"]: 1}
+    assert quarantine.seen == 7
+
+
+def test_one_bad_picture_in_a_small_set_never_stops_a_long_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    quarantine = Quarantine()
+    source = feed(Pictures(3, bad=frozenset({1})), quarantine=quarantine, pictures=20, tasks=("captioning",))
+    take(source, 60)
+    assert sum(quarantine.reasons.values()) == 1
+
+
+def test_many_bad_pictures_of_many_stop_the_run() -> None:
+    quarantine = Quarantine(seen=1000)
+    for number in range(10):
+        quarantine.add(f"p{number}", DataError("bad"))
+    with pytest.raises(
+        DataError, match=r"11 of 1000 pictures cannot be read .*more than 1%; the last: worse"
+    ):
+        quarantine.add("p10", DataError("worse"))
+
+
+def test_all_bad_is_an_error_that_counts() -> None:
+    source = feed(Pictures(4, bad=frozenset(range(4))))
+    with pytest.raises(DataError, match=r"none of 4 pictures has a usable sample .*left out: \{'.*': 4\}"):
+        take(source, 1)
+
+
+def test_no_sample_of_the_asked_tasks_is_an_error() -> None:
+    with pytest.raises(DataError, match=r"none of 3 pictures has a usable sample \(tasks: translation"):
+        take(feed(Pictures(3), tasks=("translation",)), 1)
+
+
+def test_no_pictures_is_an_error() -> None:
+    with pytest.raises(DataError, match="the data has no pictures"):
+        feed(Pictures(0))
+
+
+def test_an_empty_answer_is_left_out_and_the_pictures_others_stay() -> None:
+    quarantine = Quarantine()
+    steps = take(feed(Pictures(3, silent=frozenset({1})), quarantine=quarantine), 2)
+    assert all("1.1" not in step.ids and "1.2" in step.ids for step in steps)
+    assert dict(quarantine.reasons) == {"DataError": 1}
+
+
+def test_a_sample_over_the_longest_and_one_that_is_no_text_are_left_out() -> None:
+    short = Processor(
+        tokenizer=PROCESSOR.tokenizer, transform=PROCESSOR.transform, layout=PROCESSOR.layout, max_length=24
+    )
+
+    class Odd(Pictures):
+        def __getitem__(self, index: int) -> list[Any]:
+            records = super().__getitem__(index)
+            records.append(
+                vqa.Record(id="long", image=picture(index), question="how " * 40, answers=("two",))
+            )
+            records.append(vqa.Record(id="half", image=picture(index), question="\ud800", answers=("two",)))
+            return records
+
+    quarantine = Quarantine()
+    (step,) = take(feed(Odd(3), quarantine=quarantine, processor=short), 1)
+    assert len(numbers(step)) == 3
+    assert not {"long", "half"} & set(step.ids)
+    assert sum(quarantine.reasons.values()) == 2
+
+
+def test_a_picture_brings_only_so_many_samples_drawn_anew() -> None:
+    steps = take(feed(Pictures(3), samples_per_picture=1), 9)
+    assert all(len(step.ids) == 3 for step in steps)
+    assert len({name for step in steps for name in step.ids}) == 9
+
+
+def test_words_come_from_where_they_are_asked() -> None:
+    region = Region((0.1, 0.1, 0.3, 0.3), ("ball",))
+    assert feed(Pictures(3), words="auto").words == "captions"
+    assert feed(Pictures(3, regions=(region,)), words="auto").words == "regions"
+    (step,) = take(feed(Pictures(3), learn="words", words="auto"), 1)
+    assert step.batch.target is None
+    assert step.batch.regions.whole
+    (step,) = take(feed(Pictures(3, regions=(region,)), words="regions"), 1)
+    assert step.batch.target is not None
+    assert len(step.batch.regions.embedding) == 3
+
+
+def test_words_that_cannot_be_are_refused_at_once() -> None:
+    with pytest.raises(RecipeError, match="learn is words, but words is none; set words to auto"):
+        feed(Pictures(3), learn="words")
+    with pytest.raises(DataError, match="the data names none in its first 3 pictures"):
+        feed(Pictures(3), learn="words", words="regions")
+    placeless = compose(Case("concat", (), "decoder_only"), connector="resampler")[1]
+    with pytest.raises(RecipeError, match="stand for no places"):
+        feed(Pictures(3), words="regions", processor=placeless)
+
+
+def test_drawn_pictures_are_asked_for_ahead_and_the_thread_ends() -> None:
+    import threading
+
+    before = threading.active_count()
+    drawn = []
+
+    class Drawn(Pictures):
+        def __getitem__(self, index: int) -> list[Any]:
+            def draw() -> np.ndarray:
+                drawn.append(index)
+                return np.zeros((8, 8, 3), np.uint8)
+
+            image = Medium(draw, key=str(index))
+            return [captioning.Record(id=f"{index}.1", image=image, captions=("red",))]
+
+    take(feed(Drawn(6)), 2)
+    assert threading.active_count() == before
+    assert len(drawn) >= 6

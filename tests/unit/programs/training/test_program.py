@@ -1,0 +1,223 @@
+"""The loop learns what it is told to, leaves the rest alone, and stops before harm."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from contracts._compose import Case, compose, picture
+
+import sightweave
+from sightweave.core import catalog
+from sightweave.core.device import choose_precision
+from sightweave.core.errors import RecipeError
+from sightweave.core.types import Medium
+from sightweave.data.tasks import vqa
+from sightweave.models.vlm import VLM
+from sightweave.programs.generation import generate
+from sightweave.programs.training.logs import read_metrics
+from sightweave.programs.training.optimizers import OptimizerConfig
+from sightweave.programs.training.program import NonFiniteLoss, choose_parts, train
+from sightweave.programs.training.schedule import ScheduleConfig
+from sightweave.programs.training.settings import Settings, Stage
+
+TASKS = {name: catalog.config_class("data.tasks", name)().build() for name in catalog.kinds("data.tasks")}
+PRECISION = choose_precision("fp32", torch.device("cpu"))
+ANSWERS = ("red", "blue", "two", "it")
+
+
+class Pictures:
+    """Two pictures with one question, and an answer that only the picture tells."""
+
+    def __init__(self, size: int = 2) -> None:
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> list[Any]:
+        image: Medium = picture(index)
+        return [vqa.Record(id=str(index), image=image, question="what ?", answers=(ANSWERS[index],))]
+
+    def texts(self) -> Iterator[str]:
+        yield from ANSWERS
+
+
+def run(model: VLM, processor: Any, out: Path, *stages: Stage, **settings: Any) -> Any:
+    saves: list[int] = []
+    trained = train(
+        model,
+        processor,
+        [Pictures()],
+        Settings(stages=stages, **{"log_every": 1, **settings}),
+        tasks=TASKS,
+        precision=PRECISION,
+        out=out,
+        seed=0,
+        save=saves.append,
+    )
+    return trained, saves
+
+
+def stage(steps: int, **fields: Any) -> Stage:
+    return Stage(
+        steps=steps,
+        pictures=2,
+        optimizer=OptimizerConfig(**{"lr": 1e-2, "weight_decay": 0.0} | fields.pop("optimizer", {})),
+        schedule=ScheduleConfig(form="constant", warmup_steps=0),
+        **fields,
+    )
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize(
+    "case", [Case("concat", (), "decoder_only"), Case("cross_attention", (), "encoder_decoder")]
+)
+def test_two_samples_are_learnt_by_heart(case: Case, optimizer: str, tmp_path: Path) -> None:
+    model, processor = compose(case)
+    trained, saves = run(model, processor, tmp_path, stage(60, optimizer={"name": optimizer}), save_every=25)
+    rows = read_metrics(tmp_path / "metrics.jsonl")
+    assert len(rows) == trained.steps == 60
+    assert rows[-1]["loss"] < 0.05 < rows[0]["loss"]
+    assert saves == [25, 50, 60]
+    samples = [TASKS["vqa"].sample(Pictures()[index][0]) for index in range(2)]
+    assert [one.text for one in generate(model, processor, samples)] == ["red", "blue"]
+
+
+@pytest.mark.parametrize(
+    "parts", [("connector",), ("fusion", "language_model"), ("token_embedding", "encoder")]
+)
+def test_frozen_parts_stay_bit_equal(parts: tuple[str, ...], tmp_path: Path) -> None:
+    model, processor = compose(Case("cross_attention", (), "decoder_only"), language_model={"dropout": 0.2})
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    run(model, processor, tmp_path, stage(2, parts=parts))
+    prefixes = {
+        "encoder": "encoders.image.encoder",
+        "connector": "encoders.image.connector",
+        "fusion": "fusion",
+        "language_model": "language_model",
+        "token_embedding": "language_model.token_embedding",
+    }
+    for name, value in model.state_dict().items():
+        is_free = any(name.startswith(prefixes[part]) for part in parts)
+        assert torch.equal(value, before[name]) != is_free, name
+
+
+def test_the_running_statistics_of_a_frozen_encoder_stay(tmp_path: Path) -> None:
+    from sightweave.models.encoders import cnn
+
+    model, processor = compose(Case("concat", (), "decoder_only"))
+    eyes = cnn.Config(image_size=32, channels=(16, 32, 32), blocks=(0, 0, 1), norm="batch").build()
+    model.encoders["image"].encoder = eyes
+    before = {name: value.clone() for name, value in eyes.state_dict().items()}
+    run(model, processor, tmp_path / "frozen", stage(2, parts=("connector", "language_model")))
+    assert all(torch.equal(value, before[name]) for name, value in eyes.state_dict().items())
+    run(model, processor, tmp_path / "free", stage(2))
+    assert not torch.equal(
+        eyes.state_dict()["stages.0.norm.running_mean"], before["stages.0.norm.running_mean"]
+    )
+
+
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+def test_a_loss_that_is_no_number_stops_before_the_update(tmp_path: Path, clip: float) -> None:
+    model, processor = compose(Case("concat", (), "decoder_only"))
+    with torch.no_grad():
+        model.connector.projection.weight[0, 0] = torch.nan
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(NonFiniteLoss, match=r"stage 'main', step 0: loss nan.*no update was made .*Samples"):
+        run(model, processor, tmp_path, stage(3, clip=clip))
+    after = model.state_dict()
+    assert all(torch.equal(after[name].nan_to_num(7), before[name].nan_to_num(7)) for name in before)
+
+
+def test_microsteps_sum_to_the_same_update_as_one_large_step(tmp_path: Path) -> None:
+    made = []
+    for pictures, microsteps in ((2, 1), (1, 2)):
+        model, processor = compose(Case("concat", (), "decoder_only"))
+        one = stage(1, microsteps=microsteps, optimizer={"eps": 1e-3})
+        one = Stage(**{**vars(one), "pictures": pictures})
+        run(model, processor, tmp_path / str(pictures), one)
+        made.append(model.state_dict())
+    for name, value in made[0].items():
+        torch.testing.assert_close(made[1][name], value, atol=1e-5, rtol=1e-4)
+
+
+def test_an_unknown_part_names_the_nearest() -> None:
+    model, _ = compose(Case("concat", (), "decoder_only"))
+    with pytest.raises(RecipeError, match="no part 'encodr'.*Did you mean 'encoder'"):
+        choose_parts(model, ["encodr"])
+
+
+def test_a_part_without_weights_is_nothing_to_train(tmp_path: Path) -> None:
+    model, processor = compose(Case("concat", (), "decoder_only"))
+    with pytest.raises(RecipeError, match="stage 'main': nothing to train"):
+        run(model, processor, tmp_path, stage(1, parts=("fusion",)))
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from unit_program import Pictures, run, stage
+from contracts._compose import Case, compose
+from sightweave.core.checkpoint import write_folder
+from sightweave.programs.training import program
+import torch
+
+torch.set_num_threads(1)
+out = Path(sys.argv[1])
+model, processor = compose(Case("concat", (), "decoder_only"))
+from sightweave.programs.training.settings import Settings
+def save(steps):
+    write_folder(out / "checkpoint", {"model": model.state_dict()}, processor.documents())
+    (out / "steps").write_text(str(steps))
+trained = program.train(model, processor, [Pictures()], Settings(stages=(stage(100000),), log_every=1),
+    tasks=__import__("unit_program").TASKS, precision=__import__("unit_program").PRECISION, out=out, seed=0, save=save)
+print("interrupted" if trained.is_interrupted else "finished", trained.steps)
+"""
+
+
+def test_ctrl_c_leaves_a_checkpoint_that_loads(tmp_path: Path) -> None:
+    from sightweave.core.checkpoint import load_into
+    from sightweave.data.inputs.processor import Processor
+
+    (tmp_path / "unit_program.py").write_text(Path(__file__).read_text(encoding="utf-8"), encoding="utf-8")
+    source = Path(sightweave.__file__).parents[1]
+    tests = Path(__file__).parents[3]
+    path = os.pathsep.join(map(str, (source, tests, tmp_path)))
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        metrics = tmp_path / "metrics.jsonl"
+        deadline = time.monotonic() + 120
+        while not (metrics.exists() and metrics.read_text().count("\n") > 3):
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        said, complaints = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0, complaints
+    word, steps = said.split()
+    assert word == "interrupted"
+    assert (tmp_path / "steps").read_text() == steps
+    assert 3 < int(steps) < 100_000
+    model, processor = compose(Case("concat", (), "decoder_only"))
+    before = model.language_model.token_embedding.table.weight.clone()
+    load_into(model, tmp_path / "checkpoint")
+    assert not torch.equal(model.language_model.token_embedding.table.weight, before)
+    loaded = Processor.load(tmp_path / "checkpoint")
+    assert loaded.layout == processor.layout
