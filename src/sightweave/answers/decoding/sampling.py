@@ -12,6 +12,9 @@ from torch import Tensor
 from sightweave.answers.decoding._base import Choice
 from sightweave.core.config import config
 
+_TINY = 1e-30
+"""The lowest temperature that is not zero in single precision once it divides."""
+
 
 @config
 class Config:
@@ -61,7 +64,7 @@ class Sampling:
         logprobs = logits.float().log_softmax(-1)
         # The largest becomes 0, so that no temperature, however low, makes an infinity.
         shifted = logits.float() - logits.float().amax(-1, keepdim=True)
-        kept = self.cut(shifted / self.temperature)
+        kept = self.cut(shifted / max(self.temperature, _TINY))
         # Drawn on the CPU, so that one seed gives one text on every device.
         ids = torch.multinomial(kept.softmax(-1).cpu(), 1, generator=self.generator).to(logits.device)
         return Choice(ids[:, 0], logprobs.gather(1, ids)[:, 0])

@@ -224,6 +224,4 @@ class Feed:
                 self.quarantine.unreadable.add(medium.key)
                 self.quarantine.add(medium.key, error)
         bad = self.quarantine.unreadable
-        return [
-            one for one in encoded if all(medium.key not in self.quarantine for medium in one.sample.media)
-        ]
+        return [one for one in encoded if bad.isdisjoint(medium.key for medium in one.sample.media)]

@@ -169,7 +169,7 @@ def test_an_empty_answer_is_left_out_and_the_pictures_others_stay() -> None:
 
 def test_a_sample_over_the_longest_and_one_that_is_no_text_are_left_out() -> None:
     short = Processor(
-        tokenizer=PROCESSOR.tokenizer, transform=PROCESSOR.transform, layout=PROCESSOR.layout, max_length=24
+        tokenizer=PROCESSOR.tokenizer, transform=PROCESSOR.transform, layout=PROCESSOR.layout, max_length=45
     )
 
     class Odd(Pictures):

@@ -152,7 +152,7 @@ def test_microsteps_sum_to_the_same_update_as_one_large_step(tmp_path: Path) -> 
 
 def test_an_unknown_part_names_the_nearest() -> None:
     model, _ = compose(Case("concat", (), "decoder_only"))
-    with pytest.raises(RecipeError, match="no part 'encodr'.*Did you mean 'encoder'"):
+    with pytest.raises(RecipeError, match=r"no part 'encodr'.*Did you mean 'encoder'"):
         choose_parts(model, ["encodr"])
 
 

@@ -1,0 +1,115 @@
+"""The house as a whole: what an import costs, and what the library never touches."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sightweave
+
+SOURCE = Path(sightweave.__file__).parent
+
+
+def loaded_after(code: str) -> set[str]:
+    """Names of the modules that a fresh Python holds after some code."""
+    script = f"{code}\nimport sys\nprint('modules:', *sorted(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONPATH": str(SOURCE.parent)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.rpartition("modules: ")[2].split())
+
+
+def test_importing_it_loads_no_torch() -> None:
+    loaded = loaded_after("import sightweave; sightweave.__version__; dir(sightweave)")
+    assert "sightweave" in loaded
+    assert not loaded & {"torch", "transformers", "numpy", "PIL", "matplotlib", "pydantic"}
+
+
+def test_the_command_lines_help_loads_neither() -> None:
+    code = """
+import sys
+from sightweave.cli import main
+sys.argv = ["sightweave", "--help"]
+try:
+    main()
+except SystemExit as ended:
+    assert not ended.code
+"""
+    assert not loaded_after(code) & {"torch", "transformers"}
+
+
+def test_using_it_loads_no_transformers() -> None:
+    code = """
+import numpy as np, torch
+import sightweave
+from sightweave.core.types import Medium, Part, Sample
+from sightweave.data.inputs import transforms
+from sightweave.data.inputs.processor import Processor
+from sightweave.data.inputs.tokenizer import Tokenizer
+from sightweave.models.connectors import linear
+from sightweave.models.encoders import vit
+from sightweave.models.fusions import concat
+from sightweave.models.language_models import decoder_only
+from sightweave.programs.generation import Options, generate
+from sightweave.programs.training import program
+tokenizer = Tokenizer.train(["what is it ? a cat"] * 2, vocab_size=280)
+eyes = vit.Config(image_size=16, patch_size=8, dim=16, depth=1, num_heads=2).build()
+text = decoder_only.Config(dim=16, depth=1, num_heads=2).build(vocab_size=tokenizer.vocab_size)
+joint = linear.Config().build(in_dim=16, out_dim=16, grid=eyes.grid())
+model = sightweave.VLM(eyes, joint, concat.Config().build(dim=16, num_heads=2, depth=1), text)
+processor = Processor(tokenizer=tokenizer, transform=transforms.Config(size=16), layout=model.layout)
+image = Medium(np.zeros((9, 9, 3), np.uint8), key="a")
+sample = Sample(id="s", task="vqa", parts=(Part("user", image), Part("user", "what ?")))
+assert generate(model, processor, [sample], Options(max_tokens=2))
+"""
+    loaded = loaded_after(code)
+    assert "torch" in loaded
+    assert "transformers" not in loaded
+
+
+@pytest.mark.parametrize("name", sightweave.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(sightweave, name) is not None
+    assert name in dir(sightweave)
+
+
+def test_another_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
+        _ = sightweave.no_such_name
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_nothing_is_pickled_and_nothing_is_downloaded(path: Path) -> None:
+    forbidden = {
+        "pickle",
+        "dill",
+        "cloudpickle",
+        "shelve",
+        "marshal",
+        "joblib",
+        "requests",
+        "urllib3",
+        "httpx",
+    }
+    assert not imported(path) & forbidden
+    assert "torch.load(" not in path.read_text(encoding="utf-8")
+    assert "torch.save(" not in path.read_text(encoding="utf-8")

@@ -1,0 +1,123 @@
+"""Records to samples, answers to what is compared: the same face for every task."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sightweave.core import catalog
+from sightweave.core.types import Medium
+from sightweave.data.tasks import captioning, reasoning, translation, vqa
+
+IMAGE = Medium(np.zeros((2, 2, 3), np.uint8), key="key")
+RECORDS: dict[str, Any] = {
+    "captioning": captioning.Record(id="r", image=IMAGE, captions=("a cat", "one cat")),
+    "vqa": vqa.Record(id="r", image=IMAGE, question="what {question} is it?", answers=("cat", "a cat")),
+    "reasoning": reasoning.Record(
+        id="r", image=IMAGE, question="why?", answers=("cat",), rationale="It has ears."
+    ),
+    "translation": translation.Record(
+        id="r",
+        image=IMAGE,
+        source="the {language}",
+        targets=("die", "das"),
+        source_language="en",
+        target_language="de",
+    ),
+}
+
+
+def task(name: str, **fields: Any) -> Any:
+    return catalog.config_class("data.tasks", name)(**fields).build()
+
+
+def test_every_task_is_here() -> None:
+    assert set(RECORDS) == set(catalog.kinds("data.tasks"))
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_sample_shows_the_picture_asks_and_holds_all_references(name: str) -> None:
+    record = dataclasses.replace(RECORDS[name], tags={"type": "special", "mine": "yes"}, group="g")
+    sample = task(name).sample(record)
+    assert sample.task == name
+    assert sample.media == (IMAGE,)
+    assert sample.parts[0].content is IMAGE
+    assert [part.role for part in sample.parts] == ["user", "user", "assistant"]
+    assert [part.learn for part in sample.parts] == [False, False, True]
+    references = (
+        record.captions if name == "captioning" else getattr(record, "answers", None) or record.targets
+    )
+    assert sample.references == references
+    assert (sample.group, sample.tags["type"], sample.tags["mine"]) == ("g", "special", "yes")
+    assert task(name).sample(RECORDS[name]).group == "key"
+
+
+@pytest.mark.parametrize(
+    ("name", "prompt", "target"),
+    [
+        ("captioning", "Describe the image.", "a cat"),
+        ("vqa", "what {question} is it?", "cat"),
+        ("reasoning", "why?", "It has ears. Answer: cat"),
+        ("translation", "Translate into German: the {language}", "die"),
+    ],
+)
+def test_prompt_and_target(name: str, prompt: str, target: str) -> None:
+    sample = task(name).sample(RECORDS[name])
+    assert sample.prompt == prompt
+    assert sample.target == target
+
+
+def test_a_recipe_may_word_the_instruction() -> None:
+    assert (
+        task("vqa", instruction="Q: {question} A:").sample(RECORDS["vqa"]).prompt
+        == "Q: what {question} is it? A:"
+    )
+    record = dataclasses.replace(RECORDS["captioning"], prompt="Say it.")
+    assert task("captioning").sample(record).prompt == "Say it."
+    made = task("translation", instruction="{source} ({language})").prompt("hello {language}", "xx")
+    assert made == "hello {language} (xx)"
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_without_an_answer_nothing_is_learnt(name: str) -> None:
+    field = {"captioning": "captions", "translation": "targets"}.get(name, "answers")
+    sample = task(name).sample(dataclasses.replace(RECORDS[name], **{field: ()}))
+    assert sample.target == ""
+    assert sample.references == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "parsed"),
+    [
+        ("captioning", "  a cat. ", "a cat."),
+        ("captioning", " ", None),
+        ("vqa", " cat. ", "cat"),
+        ("vqa", "cat .", "cat"),
+        ("vqa", "3.5", "3.5"),
+        ("vqa", "...", None),
+        ("translation", " die Katze. ", "die Katze."),
+        ("translation", "", None),
+        ("reasoning", "It has ears. Answer: cat.", "cat"),
+        ("reasoning", "Answer: dog? No. Answer: cat", "cat"),
+        ("reasoning", "cat", None),
+        ("reasoning", "It has ears. Answer: ", None),
+    ],
+)
+def test_what_is_read_from_an_answer(name: str, text: str, parsed: str | None) -> None:
+    assert task(name).parse(text) == parsed
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_what_is_learnt_is_read_back(name: str) -> None:
+    sample = task(name).sample(RECORDS[name])
+    assert task(name).parse(sample.target) == sample.references[0]
+
+
+def test_a_translation_needs_no_picture() -> None:
+    sample = task("translation").sample(dataclasses.replace(RECORDS["translation"], image=None))
+    assert sample.media == ()
+    assert sample.group == "r"
+    assert sample.tags["languages"] == "en-de"

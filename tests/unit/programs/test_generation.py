@@ -1,0 +1,104 @@
+"""Generation as its callers use it: order, options, progress, and pictures that are encoded once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from contracts._compose import Case, compose, picture, sample, samples
+from pydantic import ValidationError
+
+from sightweave.core.errors import MediaError
+from sightweave.core.types import Medium
+from sightweave.programs.generation import Options, generate, stream
+
+MODEL, PROCESSOR = compose(Case("concat", (), "decoder_only"))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
+def test_answers_come_in_the_order_of_the_samples_whatever_the_batches(batch_size: int) -> None:
+    chosen = samples()
+    expected = [generate(MODEL, PROCESSOR, [one], Options(max_tokens=4))[0].text for one in chosen]
+    told: list[int] = []
+    found = generate(
+        MODEL, PROCESSOR, chosen, Options(max_tokens=4, batch_size=batch_size), progress=told.append
+    )
+    assert [one.text for one in found] == expected
+    assert sum(told) == len(chosen)
+    assert max(told) <= batch_size
+
+
+def test_no_samples_give_no_answers() -> None:
+    assert generate(MODEL, PROCESSOR, []) == []
+
+
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_no_answer_is_longer_than_asked(most: int) -> None:
+    for one in generate(MODEL, PROCESSOR, samples(), Options(max_tokens=most)):
+        assert one.tokens <= most
+        assert (one.finish == "length") == (one.tokens == most and one.finish != "stop")
+
+
+def test_each_picture_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+    handle = MODEL.encoder.register_forward_hook(lambda _, inputs, __: counted.append(len(inputs[0])))
+    try:
+        chosen = [
+            sample(f"{n}{q}", picture(n), q) for n in (1, 2) for q in ("what ?", "how many ?", "is it red ?")
+        ]
+        generate(MODEL, PROCESSOR, chosen, Options(max_tokens=2))
+        assert sum(counted) == 2
+        counted.clear()
+        generate(MODEL, PROCESSOR, [*chosen, sample("text", "how ?")], Options(max_tokens=2))
+        assert sum(counted) == 2
+    finally:
+        handle.remove()
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_mode_of_the_model_is_given_back(training: bool) -> None:
+    MODEL.train(training)
+    generate(MODEL, PROCESSOR, samples()[:1], Options(max_tokens=1))
+    assert MODEL.training is training
+    next(stream(MODEL, PROCESSOR, samples()[0], Options(max_tokens=40)), None)
+    list(stream(MODEL, PROCESSOR, samples()[0], Options(max_tokens=2)))
+    assert MODEL.training is training
+    with pytest.raises(MediaError):
+        generate(MODEL, PROCESSOR, [sample("bad", Medium(b"nothing", key="bad"), "what ?")])
+    assert MODEL.training is training
+    MODEL.eval()
+
+
+def test_a_stream_says_nothing_of_gradients() -> None:
+    for _ in stream(MODEL, PROCESSOR, samples()[1], Options(max_tokens=3)):
+        assert torch.is_grad_enabled()
+        assert not torch.is_inference_mode_enabled()
+
+
+@pytest.mark.parametrize("fields", [{"max_tokens": 0}, {"batch_size": 0}, {"decoding": "no_such"}])
+def test_impossible_options_are_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(fields))):
+        Options(**fields)
+
+
+def test_text_alone_is_answered_too() -> None:
+    (one,) = generate(MODEL, PROCESSOR, [sample("text", "how many ?")], Options(max_tokens=3))
+    assert one.tokens >= 1
+
+
+def test_a_very_long_prompt_is_read() -> None:
+    (one,) = generate(
+        MODEL, PROCESSOR, [sample("long", picture(1), "how many " * 600)], Options(max_tokens=2)
+    )
+    assert one.tokens >= 1
+
+
+def test_texts_longer_than_learned_positions_end_with_a_clear_word() -> None:
+    model, processor = compose(
+        Case("addition", (), "decoder_only"), language_model={"position": "learned", "max_length": 16}
+    )
+    short = sample("short", picture(1), "how ?")
+    assert generate(model, processor, [short], Options(max_tokens=3))[0].tokens >= 1
+    with pytest.raises(ValueError, match="outside the 16 learned ones; raise max_length"):
+        generate(model, processor, [sample("long", picture(1), "how many " * 20)], Options(max_tokens=3))
