@@ -130,6 +130,8 @@ class InputLayout:
     """Whether image marks stand in the text (only a fusion such as ``concat`` asks for them)."""
     bidirectional: str = "none"
     """What may look ahead: ``none``, ``image`` (each picture's marks), ``prompt`` (marks and prompt) or ``all``."""
+    one_position: bool = False
+    """Whether all marks of a picture share one position (their places are in their embeddings) or count like words."""
     tokens_per_image: int = 0
     """Embeddings of one picture after the connector."""
     grid: tuple[int, int] | None = None

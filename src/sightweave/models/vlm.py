@@ -105,6 +105,7 @@ class VLM(nn.Module):
             form=self.language_model.form,
             in_sequence=self.fusion.in_sequence,
             bidirectional="all" if self.language_model.form == "classify" else self.fusion.bidirectional,
+            one_position=self.fusion.one_position,
             tokens_per_image=self.connector.num_tokens(grid),
             grid=places and (places[1], places[2]),
         )

@@ -24,6 +24,7 @@ from sightweave.data.inputs.collate import stretch_rows, token_sequence
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.template import Encoded, Stretch
 from sightweave.data.inputs.tokenizer import StreamDecoder
+from sightweave.models.nn.fast_decoding import FastDecoding
 from sightweave.models.vlm import VLM
 
 
@@ -94,6 +95,7 @@ def stream(model: VLM, processor: Processor, sample: Sample, options: Options | 
             yield _answer(model, processor, encoded, options)[0].text
             return
         state = _start(model, processor, encoded, decoder.width, options.max_tokens)
+        fast = _fast(model)
         pieces = StreamDecoder(processor.tokenizer)
         for _ in range(options.max_tokens):
             token = int(
@@ -103,7 +105,7 @@ def stream(model: VLM, processor: Processor, sample: Sample, options: Options | 
                 break
             if piece := pieces.push(token):
                 yield piece
-            state = _step(model, state, torch.tensor([token], device=state.logits.device))
+            state = _step(model, state, torch.tensor([token], device=state.logits.device), fast)
         if rest := pieces.close():
             yield rest
     finally:
@@ -149,6 +151,7 @@ def _decode(
     lengths = torch.zeros(rows, dtype=torch.int64, device=device)
     is_done = torch.zeros(rows, dtype=torch.bool, device=device)
     alive = torch.arange(rows, device=device)  # rows of ids that the state still works on
+    fast = _fast(model)
     for step in range(max_tokens):
         choice = decoder.choose(state.logits, is_done[alive])
         if choice.rows is not None:  # beams: texts move between rows
@@ -170,12 +173,18 @@ def _decode(
             if len(going) <= 0.75 * len(alive):
                 alive, chosen = alive[going], chosen[going]
                 state = replace(state, cache=state.cache.select(going), positions=state.positions[going])
-        state = _step(model, state, chosen)
+        state = _step(model, state, chosen, fast)
     return ids, totals, lengths
 
 
 @torch.inference_mode()
-def _step(model: VLM, state: _State, ids: Tensor) -> _State:
+def _fast(model: VLM) -> FastDecoding | None:
+    """The shorter way for single tokens, where the language model has one and no fusion acts between its blocks."""
+    return None if "layer" in model.fusion.places else model.language_model.fast_decoding()
+
+
+@torch.inference_mode()
+def _step(model: VLM, state: _State, ids: Tensor, fast: FastDecoding | None = None) -> _State:
     """Feeds one token to each row."""
     zeros = torch.zeros_like(ids)[:, None]
     tokens = TokenSequence(
@@ -189,8 +198,12 @@ def _step(model: VLM, state: _State, ids: Tensor) -> _State:
         valid=zeros == 0,
         plain=True,
     )
-    at = torch.arange(len(ids), device=ids.device)
-    logits = model(Batch(target=tokens), cache=state.cache, at=at).logits
+    if fast is not None:
+        hidden = model.fusion.input(model.language_model.embed(tokens.ids), tokens, None, state.cache)
+        logits = fast(hidden[:, 0], state.positions, state.cache)
+    else:
+        at = torch.arange(len(ids), device=ids.device)
+        logits = model(Batch(target=tokens), cache=state.cache, at=at).logits
     return _State(logits, state.cache, state.positions + 1)
 
 
@@ -231,7 +244,7 @@ def _start_shared(
     cache = Cache(len(firsts), capacity=longest)
     model(prefix, cache=cache, at=torch.zeros(0, dtype=torch.int64, device=device))
     cache = cache.select(torch.tensor([number[_trunk_key(one)] for one in encoded], device=device))
-    starts = [len(one.trunk) for one in encoded]
+    starts = [one.trunk.span for one in encoded]
     prompts = stretch_rows([one.prompt for one in encoded], starts, [()] * len(encoded))
     tokens = token_sequence(prompts, processor.tokenizer.pad_id).to(device)
     return _read(model, Batch(target=tokens), cache)
@@ -258,7 +271,11 @@ def _prompt_batch(
 
 def _joined(first: Stretch, second: Stretch) -> Stretch:
     return Stretch(
-        first.ids + second.ids, first.item + second.item, first.ar + second.ar, first.learn + second.learn
+        first.ids + second.ids,
+        first.item + second.item,
+        first.ar + second.ar,
+        first.learn + second.learn,
+        first.step + second.step,
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -84,12 +85,13 @@ class _Row:
         count = len(stretch)
         self.ids += stretch.ids
         self.labels += [i if learn else IGNORE for i, learn in zip(stretch.ids, stretch.learn, strict=True)]
-        self.positions += range(position, position + count)
+        places = list(accumulate(stretch.step, initial=position))
+        self.positions += places[:-1]
         self.item += [-1 if number < 0 else items[number] for number in stretch.item]
         self.ar += stretch.ar
         self.segment += [segment] * count
         self.branch += [branch] * count
-        return position + count
+        return places[-1]
 
 
 @dataclass(slots=True)

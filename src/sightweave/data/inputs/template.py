@@ -23,14 +23,33 @@ class Stretch:
     ar: list[int] = field(default_factory=list)
     """1 where a token hides from those before it (see `TokenSequence`)."""
     learn: list[bool] = field(default_factory=list)
+    step: list[int] = field(default_factory=list)
+    """How much further the next token's position is; left empty, 1 everywhere."""
 
-    def add(self, ids: list[int], *, item: int = -1, ahead: bool = False, learn: bool = False) -> None:
-        """Appends tokens; `ahead` lets all of them see one another."""
+    def __post_init__(self) -> None:
+        self.step = self.step or [1] * len(self.ids)
+
+    def add(
+        self,
+        ids: list[int],
+        *,
+        item: int = -1,
+        ahead: bool = False,
+        learn: bool = False,
+        one_position: bool = False,
+    ) -> None:
+        """Appends tokens; `ahead` lets all of them see one another, `one_position` gives them all the same position."""
         count = len(ids)
+        self.step += [0] * (count - 1) + [1] * min(count, 1) if one_position else [1] * count
         self.ids += ids
         self.item += [item] * count
         self.ar += [1, *[0] * (count - 1)] if ahead and count else [1] * count
         self.learn += [learn] * count
+
+    @property
+    def span(self) -> int:
+        """Positions that it takes: one for each token, or one for a whole picture."""
+        return sum(self.step)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -118,4 +137,4 @@ def _add_prompt(
 def _add_medium(stretch: Stretch, item: int, tokenizer: Tokenizer, layout: InputLayout) -> None:
     if layout.in_sequence:
         marks = [tokenizer.image_id] * layout.tokens_per_image
-        stretch.add(marks, item=item, ahead=layout.bidirectional != "none")
+        stretch.add(marks, item=item, ahead=layout.bidirectional != "none", one_position=layout.one_position)

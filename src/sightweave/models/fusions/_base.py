@@ -22,6 +22,8 @@ class Fusion(nn.Module):
     """Whether image marks stand in the text."""
     bidirectional: str = "none"
     """What may look ahead in the text: ``none``, ``image`` or ``prompt`` (see `InputLayout`)."""
+    one_position: bool = False
+    """Whether all marks of a picture share one position."""
 
     def input(
         self,

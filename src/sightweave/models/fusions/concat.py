@@ -24,10 +24,13 @@ class Config:
 
     bidirectional: Literal["none", "image", "prompt"] = "image"
     """none: all causal; image: the marks of a picture see one another; prompt: the question's words too (prefix-LM)."""
+    one_position: bool = False
+    """Whether all marks of a picture share one position: then no mark is nearer to a question than another, and a model
+    from nothing finds things by what they are. Pretrained models count marks like words."""
 
     def build(self, *, dim: int, num_heads: int, depth: int) -> Concat:
         """The fusion; it has no weights."""
-        return Concat(bidirectional=self.bidirectional)
+        return Concat(bidirectional=self.bidirectional, one_position=self.one_position)
 
 
 class Concat(Fusion):
@@ -35,6 +38,7 @@ class Concat(Fusion):
 
     Args:
         bidirectional: Who may look ahead: ``none``, ``image`` or ``prompt``.
+        one_position: Whether all marks of a picture share one position.
 
     Raises:
         ValueError: as many marks as embeddings are needed; anything else would silently corrupt the input.
@@ -43,9 +47,9 @@ class Concat(Fusion):
     places: ClassVar[frozenset[str]] = frozenset({"input"})
     in_sequence = True
 
-    def __init__(self, *, bidirectional: str = "image") -> None:
+    def __init__(self, *, bidirectional: str = "image", one_position: bool = False) -> None:
         super().__init__()
-        self.bidirectional = bidirectional
+        self.bidirectional, self.one_position = bidirectional, one_position
 
     def input(
         self,

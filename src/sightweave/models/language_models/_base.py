@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from sightweave.core.batch import Memory, TokenSequence
 from sightweave.core.cache import Cache
 from sightweave.models.nn.embedding import TokenEmbedding
+from sightweave.models.nn.fast_decoding import FastDecoding
 
 BeforeBlock = Callable[[int, Tensor], Tensor]
 """Called with the block's number and its input; returns what the block shall read instead."""
@@ -55,6 +56,10 @@ class LanguageModel(nn.Module):
     def head(self, hidden: Float[Tensor, "R D"]) -> Float[Tensor, "R V"]:
         """Logits over the vocabulary, or over the answers."""
         raise NotImplementedError(type(self).__name__)
+
+    def fast_decoding(self) -> FastDecoding | None:
+        """What feeds single tokens faster than `run` and `head` do, made anew for each text; None where nothing does."""
+        return None
 
     def words(self, embeddings: Float[Tensor, "E D"]) -> Float[Tensor, "E V"]:
         """How well each embedding fits each token of the vocabulary, by the token embeddings themselves."""

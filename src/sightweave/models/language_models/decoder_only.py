@@ -17,6 +17,7 @@ from sightweave.core.config import config
 from sightweave.models.language_models._base import BeforeBlock, LanguageModel
 from sightweave.models.nn.block import Block
 from sightweave.models.nn.embedding import AddedPositions, Positions, TokenEmbedding, head_logits
+from sightweave.models.nn.fast_decoding import FastDecoding, prepare
 from sightweave.models.nn.feed_forward import Form
 from sightweave.models.nn.init import initialise
 from sightweave.models.nn.mask import self_mask
@@ -190,3 +191,8 @@ class DecoderOnly(LanguageModel):
         if self.output is not None:
             return self.output(hidden)  # type: ignore[no-any-return]  # nn.Module calls are untyped
         return head_logits(hidden, self.token_embedding.table.weight)
+
+    def fast_decoding(self) -> FastDecoding | None:
+        """For the Llama block without biases, on a CPU in fp32."""
+        head = self.token_embedding.table.weight if self.output is None else self.output.weight
+        return prepare(self.blocks, self.rotary, self.norm, head)
