@@ -7,6 +7,7 @@ import pytest
 
 from sightweave.core.errors import DataError
 from sightweave.core.types import InputLayout, Medium, Part, Sample
+from sightweave.data.inputs.collate import stretch_rows
 from sightweave.data.inputs.template import Encoded, Stretch, encode
 from sightweave.data.inputs.tokenizer import SPECIAL, Tokenizer
 
@@ -144,3 +145,14 @@ def test_what_a_user_types_is_never_special(text: str) -> None:
 def test_a_picture_in_an_answer_is_refused() -> None:
     with pytest.raises(DataError, match="sample 's': a picture stands in the answer"):
         encode(sample(("user", "draw"), ("assistant", picture("a"), True)), TOKENIZER, LAYOUT)
+
+
+def test_the_marks_of_a_picture_may_share_one_position():
+    stretch = Stretch()
+    stretch.add([7, 7, 7], item=0, one_position=True)
+    stretch.add([1, 2])
+    assert stretch.step == [0, 0, 1, 1, 1]
+    assert stretch.span == 3
+    assert len(stretch) == 5
+    (row,) = stretch_rows([stretch], [4], [[0]])
+    assert row.positions == [4, 4, 4, 5, 6]
