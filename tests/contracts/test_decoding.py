@@ -25,7 +25,7 @@ CLASSIFYING = [
 
 @dataclass
 class Recording:
-    """Greedy, but ends where the likeliest id is a multiple of `ends`; keeps the logits that it was shown."""
+    """Ends where the likeliest id is a multiple of `ends`; without `ends` it walks on. Keeps the logits that it was shown."""
 
     ends: int = 0
     width: int = 1
@@ -41,6 +41,8 @@ class Recording:
         ids = logits.argmax(-1)
         if self.ends:
             ids = torch.where(ids % self.ends == 0, self.end_id, ids)
+        else:  # another token at each step, so that what was said before differs
+            ids = (ids + 7 * len(self.logits)) % self.end_id
         self.logits.append(logits.clone())
         self.ids.append(ids.clone())
         return Choice(ids, logits.log_softmax(-1).gather(1, ids[:, None])[:, 0])
