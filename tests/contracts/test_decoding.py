@@ -25,7 +25,7 @@ CLASSIFYING = [
 
 @dataclass
 class Recording:
-    """Ends where the likeliest id is a multiple of `ends`; without `ends` it walks on. Keeps the logits that it was shown."""
+    """Ends where the likeliest id is a multiple of `ends`; without `ends` it walks on. Keeps the logits shown to it."""
 
     ends: int = 0
     width: int = 1
