@@ -42,6 +42,8 @@ class Trained:
 
     steps: int = 0
     """Updates that were made, over all stages."""
+    pictures: int = 0
+    """Pictures that they saw."""
     seconds: float = 0.0
     """Wall time of the loop."""
     feed_seconds: float = 0.0
@@ -130,7 +132,7 @@ def _run_stage(
     except ValueError as error:
         raise RecipeError(f"train.stages, stage {stage.name!r}: {error}") from error
     _enter_training(model, stage.parts)
-    microsteps = feed.microsteps()
+    microsteps = feed.microsteps(trained.pictures)  # a stage goes on where the one before it ended
     window = _Window()
     with contextlib.closing(microsteps):
         for step in range(stage.steps):
@@ -151,6 +153,7 @@ def _run_stage(
             optimizer.step()
             optimizer.zero_grad()
             trained.steps += 1
+            trained.pictures += stage.pictures * stage.microsteps
             window.add(loss, norm, tokens, stage.pictures * stage.microsteps)
             if (step + 1) % settings.log_every == 0 or step + 1 == stage.steps or stop:
                 row = window.row() | {"stage": stage.name, "lr": schedule.factor(step) * stage.optimizer.lr}

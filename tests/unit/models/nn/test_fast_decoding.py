@@ -1,0 +1,146 @@
+"""The shorter way to decode gives what the plain way gives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sightweave.answers.decoding import greedy
+from sightweave.core.batch import Batch, Media, TokenSequence
+from sightweave.core.cache import Cache
+from sightweave.models.connectors.linear import Linear
+from sightweave.models.encoders.vit import Vit
+from sightweave.models.fusions.addition import Addition
+from sightweave.models.fusions.concat import Concat
+from sightweave.models.fusions.cross_attention import CrossAttention
+from sightweave.models.language_models.decoder_only import Config, DecoderOnly
+from sightweave.models.nn import fast_decoding
+from sightweave.models.vlm import VLM
+from sightweave.programs import generation
+
+BASE = Config(dim=16, depth=2, num_heads=4, hidden_dim=24)
+VOCABULARY = 37
+
+
+def model_of(config: Config, fusion: nn.Module | None = None) -> VLM:
+    torch.manual_seed(1)
+    encoder = Vit(image_size=8, patch_size=4, dim=8, depth=1, num_heads=2, hidden_dim=16)
+    connector = Linear(in_dim=8, out_dim=16)
+    model = VLM(
+        encoder, connector, fusion or Concat(bidirectional="none"), config.build(vocab_size=VOCABULARY)
+    )
+    with torch.no_grad():
+        for parameter in model.parameters():  # new blocks are the identity, and new norms are all ones
+            parameter.normal_(std=0.5).add_(1.0 if parameter.ndim == 1 else 0.0)
+    return model.eval()
+
+
+def prompts(rows: int, ragged: bool) -> TokenSequence:
+    ids = torch.arange(rows * 7).reshape(rows, 7) % VOCABULARY
+    valid = torch.ones_like(ids, dtype=torch.bool)
+    if ragged:
+        valid[0, 5:] = False
+    zeros = torch.zeros_like(ids)
+    positions = torch.arange(7).expand(rows, -1)
+    return TokenSequence(ids, zeros, positions, zeros - 1, zeros + 1, zeros, zeros, valid, plain=not ragged)
+
+
+@torch.inference_mode()
+def logits_of(
+    model: VLM, *, rows: int, ragged: bool = False, is_fast: bool, media: dict[str, Media] | None = None
+) -> Tensor:
+    """T B V: of twelve steps, past the one at which the head is laid out anew; greedy, so that tokens are told, too."""
+    state = generation._read(model, Batch(target=prompts(rows, ragged), media=media or {}), Cache(rows))
+    fast = generation._fast(model) if is_fast else None
+    assert (fast is not None) == is_fast
+    steps = []
+    for _ in range(12):
+        state = generation._step(model, state, state.logits.argmax(-1), fast)
+        steps.append(state.logits)
+    return torch.stack(steps)
+
+
+def check(model: VLM, *, rows: int, ragged: bool = False, media: dict[str, Media] | None = None) -> None:
+    plain = logits_of(model, rows=rows, ragged=ragged, is_fast=False, media=media)
+    quick = logits_of(model, rows=rows, ragged=ragged, is_fast=True, media=media)
+    torch.testing.assert_close(quick, plain, atol=1e-4, rtol=1e-4)
+    assert torch.equal(quick.argmax(-1), plain.argmax(-1))
+    assert plain.std() > 0.1  # not all alike
+
+
+@pytest.mark.parametrize("joined_bytes", [0, 32 << 20])
+@pytest.mark.parametrize(("rows", "ragged"), [(1, False), (3, False), (3, True)])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"qk_norm": True, "num_kv_heads": 2},
+        {"num_kv_heads": 1, "tie_embeddings": False},
+        {"normalise_embeddings": True, "norm_eps": 0.1},
+        *({"feed_forward": form} for form in ("relu", "relu2", "gelu", "gelu_tanh")),
+    ],
+    ids=str,
+)
+def test_logits_and_tokens_are_those_of_the_plain_path(
+    changes: dict[str, object], rows: int, ragged: bool, joined_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast_decoding, "_JOINED_BYTES", joined_bytes)  # as for a large stack, and a small one
+    check(model_of(replace(BASE, **changes)), rows=rows, ragged=ragged)
+
+
+def test_a_fusion_at_the_input_acts_in_every_step() -> None:
+    model = model_of(BASE, Addition(dim=16))
+    zeros = torch.zeros(2, dtype=torch.int64)
+    media = {"image": Media(torch.randn(2, 3, 8, 8), torch.arange(2), zeros, zeros)}
+    check(model, rows=2, media=media)
+    blind = logits_of(model, rows=2, is_fast=True)
+    assert not torch.allclose(blind, logits_of(model, rows=2, is_fast=True, media=media), atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"bias": True}, {"norm": "layer"}, {"position": "learned"}, {"position": "sinusoidal"}],
+    ids=str,
+)
+def test_other_stacks_take_the_plain_path(changes: dict[str, object]) -> None:
+    assert generation._fast(model_of(replace(BASE, **changes))) is None
+
+
+def test_other_numbers_and_layers_between_blocks_take_the_plain_path() -> None:
+    assert generation._fast(model_of(BASE).double()) is None
+    assert generation._fast(model_of(BASE, CrossAttention(dim=16, num_heads=4, depth=2))) is None
+    with torch.autocast("cpu", torch.bfloat16):
+        assert generation._fast(model_of(BASE)) is None
+
+
+def test_weights_changed_between_two_calls_are_used() -> None:
+    model = model_of(BASE)
+    assert isinstance(model.language_model, DecoderOnly)
+
+    def written() -> Tensor:
+        with torch.inference_mode():
+            state = generation._read(model, Batch(target=prompts(2, False)), Cache(2))
+        return generation._decode(model, state, greedy.Config().build(end_id=-1, seed=0), -1, 20)[0]
+
+    before = written()
+    with torch.no_grad():
+        for weight in (model.language_model.token_embedding.table.weight, model.language_model.norm.weight):
+            weight.data.copy_(torch.randn_like(weight))  # which no version counter sees
+    after = written()
+    assert not torch.equal(before, after)
+    assert torch.equal(after, torch.cat([after[:, :1], logits_after(model, after)], 1))
+
+
+def logits_after(model: VLM, written: Tensor) -> Tensor:
+    """What one full pass over the prompt and all that was written chooses behind each written token."""
+    prompt = prompts(2, False)
+    ids = torch.cat([prompt.ids, written], 1)
+    zeros = torch.zeros_like(ids)
+    positions = torch.arange(ids.shape[1]).expand(2, -1)
+    tokens = TokenSequence(ids, zeros, positions, zeros - 1, zeros + 1, zeros, zeros, zeros == 0, plain=True)
+    with torch.no_grad():
+        logits = model(Batch(target=tokens), at=torch.arange(ids.numel()), cache=Cache(2)).logits
+    return logits.view(2, ids.shape[1], -1).argmax(-1)[:, prompt.ids.shape[1] : -1]
