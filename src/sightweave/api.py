@@ -21,7 +21,7 @@ from sightweave import run as runs
 from sightweave.core import catalog
 from sightweave.core import config as configs
 from sightweave.core.config import config
-from sightweave.core.device import choose_device, choose_precision, set_threads
+from sightweave.core.device import choose_device, choose_precision, keep_freed_memory, set_threads
 from sightweave.core.errors import CheckpointError, DataError, RecipeError, did_you_mean
 from sightweave.core.report import gallery
 from sightweave.core.report import page as pages
@@ -89,6 +89,7 @@ def train(
         raise RecipeError(
             f"{folder}: holds a trained run already; name another folder, or remove that one first."
         )
+    keep_freed_memory()
     device = choose_device(resolved.train.device)
     set_threads(resolved.train.threads)
     precision = choose_precision(resolved.train.precision, device)
@@ -261,6 +262,7 @@ def load(run: str | Path, *, device: str = "auto") -> Run:
     Raises:
         CheckpointError: no run there, or a damaged or foreign one.
     """
+    keep_freed_memory()
     return runs.load(run, device=device)
 
 
@@ -286,6 +288,7 @@ def evaluate(
     Raises:
         DataError: nothing to score.
     """
+    keep_freed_memory()
     loaded = run if isinstance(run, Run) else load(run)
     recipe, records = loaded.recipe, None
     if data is not None and not isinstance(data, str | Path | Mapping):

@@ -151,19 +151,30 @@ def _decode(
     lengths = torch.zeros(rows, dtype=torch.int64, device=device)
     is_done = torch.zeros(rows, dtype=torch.bool, device=device)
     alive = torch.arange(rows, device=device)  # rows of ids that the state still works on
+    some_done = False
     fast = _fast(model)
     for step in range(max_tokens):
-        choice = decoder.choose(state.logits, is_done[alive])
+        choice = decoder.choose(state.logits, is_done[alive] if some_done else is_done)
         if choice.rows is not None:  # beams: texts move between rows
             ids, totals, lengths, is_done = (x[choice.rows] for x in (ids, totals, lengths, is_done))
             state = replace(
                 state, cache=state.cache.select(choice.rows), positions=state.positions[choice.rows]
             )
+        ended = choice.ids == end_id
+        if not some_done and not bool(ended.any()):  # all go on: the usual step, kept short
+            ids[:, step] = choice.ids
+            totals += choice.logprobs
+            lengths += 1
+            if step + 1 == max_tokens:
+                break
+            state = _step(model, state, choice.ids, fast)
+            continue
+        some_done = True
         fresh = ~is_done[alive]
         ids[alive, step] = torch.where(fresh, choice.ids, end_id)
         totals[alive] += torch.where(fresh, choice.logprobs, 0.0)
         lengths[alive] += fresh
-        is_done[alive] |= choice.ids == end_id
+        is_done[alive] |= ended
         if step + 1 == max_tokens or bool(is_done.all()):
             break
         chosen = choice.ids
@@ -186,6 +197,9 @@ def _fast(model: VLM) -> FastDecoding | None:
 @torch.inference_mode()
 def _step(model: VLM, state: _State, ids: Tensor, fast: FastDecoding | None = None) -> _State:
     """Feeds one token to each row."""
+    if fast is not None and model.fusion.in_sequence:  # nothing is left to fuse
+        hidden = model.language_model.embed(ids[:, None])
+        return _State(fast(hidden[:, 0], state.positions, state.cache), state.cache, state.positions + 1)
     zeros = torch.zeros_like(ids)[:, None]
     tokens = TokenSequence(
         ids=ids[:, None],
@@ -341,6 +355,7 @@ def _read(model: VLM, batch: Batch, cache: Cache) -> _State:
     return _State(logits, cache, last + 1)
 
 
+@torch.inference_mode()
 def _classify(model: VLM, processor: Processor, encoded: Sequence[Encoded]) -> list[Prediction]:
     """The likeliest answer of the list; its log-probability is that of the answer among all."""
     device = next(model.parameters()).device

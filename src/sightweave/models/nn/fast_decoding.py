@@ -3,13 +3,14 @@
 A decoding step multiplies a handful of rows, so the time goes into reading weights and into the number of calls, not into
 arithmetic. Three things help, and leave the numbers what they are but for rounding:
 
-- a norm becomes one factor per row, applied behind the matrix: ``norm(h) @ W = (h @ (weight * W)) / rms(h)``;
-- small matrices that read the same vector are joined (query, key and value; gate and up), with the norm's weight inside;
+- a norm becomes one divisor per row, applied behind the matrix: ``norm(h) @ W = (h @ (weight * W)) / rms(h)``;
+- matrices that read the same vector are joined (query, key and value; gate and up), with the norm's weight inside;
 - weights are laid out for the number of rows: a transposed copy reads nearly twice as fast for one row, oneDNN's blocked
-  one for several. The head gets such a copy, but late: it costs as much as a dozen steps, and most answers are short.
+  one for several.
 
-Large blocks are used as they are, because a copy of them costs as much memory as the model and too little is won. Copies
-belong to one call of generation: weights that change between two calls are never served stale.
+Copies of large weights cost as much time as a dozen steps, and most answers are short: they are made when a text has got
+that far, and only where they win that much. They belong to one call of generation, so weights that change between two
+calls are never served stale.
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ from sightweave.models.nn.block import Block
 from sightweave.models.nn.norm import RMSNorm
 from sightweave.models.nn.position import Rotary, rotate
 
-_JOINED_BYTES = 32 << 20
-"""Blocks that need no more than this together are copied into joined matrices."""
-_HEAD_STEPS = 8
-"""Steps after which the head is laid out anew."""
+_SMALL_BYTES = 32 << 20
+"""Stacks up to this size are laid out at once: their time goes into calls."""
+_STEPS = 8
+"""Steps after which large weights are laid out."""
 _COLUMNS = 512
-"""Rows transposed at once: what the processor's cache holds; three times as fast as all at once."""
+"""Rows transposed at once, as many as the processor's cache holds: three times as fast as all at once."""
+_POSITIONS = 64
+"""Rotations made at once."""
 
 Project = Callable[[Tensor], Tensor]
 
@@ -82,79 +85,103 @@ class FastDecoding:
     def __init__(
         self, blocks: Sequence[Block], *, rotary: Rotary, norm: RMSNorm, head: Float[Tensor, "V D"]
     ) -> None:
-        size = sum(p.numel() * p.element_size() for block in blocks for p in block.parameters())
-        self._layers = [_Layer(block, joined=size <= _JOINED_BYTES) for block in blocks]
-        self._rotary, self._norm = rotary, _Scale(norm)
-        self._weight = _weight(norm)
-        self._head_weight = head
+        self._layers = [_Layer(block) for block in blocks]
+        self._rotary, self._norm, self._head_weight = rotary, _Norm(norm), head
         self._head: Project = lambda x: F.linear(x, head)
         self._steps = 0
+        self._last = -1  # position
+        self._rotations: tuple[Tensor, ...] = ()
+        if sum(p.numel() * p.element_size() for block in blocks for p in block.parameters()) <= _SMALL_BYTES:
+            self._join()
 
     def __call__(
         self, hidden: Float[Tensor, "B D"], positions: Int[Tensor, " B"], cache: Cache
     ) -> Float[Tensor, "B V"]:
-        """Logits of the next token; the cache grows by one token per row."""
-        cos, sin = self._rotary(positions[:, None])
+        """Logits of the next token, whose position is one more; the cache grows by one token per row."""
+        rotation = self._rotation(positions)
         bias = None
         if not cache.uniform:
             slot = torch.arange(cache.longest + 1)
             bias = torch.zeros(len(hidden), 1, 1, len(slot))
             bias.masked_fill_((slot > cache.lengths[:, None])[:, None, None], -torch.inf)
         for index, layer in enumerate(self._layers):
-            hidden = layer(hidden, (cos, sin), bias, cache, index)
-        cache.advance(torch.ones(len(hidden), 1, dtype=torch.bool))
+            hidden = layer(hidden, rotation, bias, cache, index)
+        cache.lengths, cache.longest = cache.lengths + 1, cache.longest + 1
         self._steps += 1
-        if self._steps == _HEAD_STEPS:
+        if self._steps == _STEPS:
+            if len(hidden) == 1:
+                self._join()
             self._head = _laid_out(self._head_weight, rows=len(hidden))
-        return self._head(hidden * self._norm(hidden) * self._weight)
+        return self._head((hidden * self._norm.weight).div_(self._norm.length(hidden)))
+
+    def _join(self) -> None:
+        for layer in self._layers:
+            layer.join()
+
+    def _rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines, taken from a table that reaches some steps ahead."""
+        self._last = int(positions.max()) if self._last < 0 else self._last + 1
+        if not self._rotations or self._last >= len(self._rotations[0]):
+            ahead = torch.arange(self._last + _POSITIONS)[None]
+            self._rotations = tuple(part[0, 0] for part in self._rotary(ahead))  # P Dh
+        cos, sin = (part[positions][:, None, None] for part in self._rotations)
+        return cos, sin  # B 1 1 Dh
 
 
-class _Scale:
-    """``1 / sqrt(mean(x^2) + eps)`` of each row in a few calls."""
+class _Norm:
+    """``x * weight / length(x)`` is an RMS norm; whoever uses it chooses where to divide."""
 
-    def __init__(self, norm: RMSNorm) -> None:
-        dim = _weight(norm).shape[0]
-        self._root_dim, self._root_eps = dim**0.5, torch.tensor((dim * norm.eps) ** 0.5)
+    def __init__(self, norm: nn.Module) -> None:
+        assert isinstance(norm, RMSNorm)
+        assert norm.weight is not None
+        dim = len(norm.weight)
+        self.weight = norm.weight * dim**0.5
+        self._floor = torch.tensor((dim * norm.eps) ** 0.5)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        return torch.hypot(length, self._root_eps).reciprocal_().mul_(self._root_dim)
+    def length(self, x: Tensor) -> Tensor:
+        """``sqrt(sum(x^2) + dim * eps)`` of each row."""
+        return torch.hypot(torch.linalg.vector_norm(x, dim=-1, keepdim=True), self._floor)
 
 
 class _Layer:
     """One block for one token per row."""
 
-    def __init__(self, block: Block, *, joined: bool) -> None:
+    def __init__(self, block: Block) -> None:
         attention, feed_forward = block.attention, block.feed_forward
-        self._heads, self._kv_heads = attention.num_heads, attention.num_kv_heads
-        self._head_dim = attention.head_dim
-        self._before_attention = _Scale(_rms(block.attention_norm))
-        self._before_feed_forward = _Scale(_rms(block.feed_forward_norm))
-        gate = [] if feed_forward.gate is None else [feed_forward.gate]
-        self._qkv = _read(_rms(block.attention_norm), [attention.q, attention.k, attention.v], joined)
-        self._inner = _read(_rms(block.feed_forward_norm), [*gate, feed_forward.up], joined)
+        self._attention, self._form = attention, feed_forward.form
+        self._norms = _Norm(block.attention_norm), _Norm(block.feed_forward_norm)
+        gate = [] if feed_forward.gate is None else [feed_forward.gate.weight]
+        self._parts = (
+            [attention.q.weight, attention.k.weight, attention.v.weight],
+            [*gate, feed_forward.up.weight],
+        )
+        self._qkv, self._inner = (_side_by_side(*pair) for pair in zip(self._parts, self._norms, strict=True))
         self._out, self._down = attention.out.weight.t(), feed_forward.down.weight.t()
-        if joined:
-            self._out, self._down = self._out.contiguous(), self._down.contiguous()
-        self._form = feed_forward.form
-        self._q_norm, self._k_norm = attention.q_norm, attention.k_norm
+
+    def join(self) -> None:
+        """Copies the weights into an order that is fast for one row."""
+        self._qkv, self._inner = (_joined(*pair) for pair in zip(self._parts, self._norms, strict=True))
+        self._out, self._down = _transposed([self._out.t()]), _transposed([self._down.t()])
 
     def __call__(
         self, hidden: Tensor, rotation: tuple[Tensor, Tensor], bias: Tensor | None, cache: Cache, layer: int
     ) -> Tensor:
-        rows, heads, kv_heads = len(hidden), self._heads, self._kv_heads
-        joined = self._qkv(hidden).mul_(self._before_attention(hidden))
-        split = joined.view(rows, heads + 2 * kv_heads, 1, self._head_dim)  # B H+2Hkv 1 Dh
+        attention, (first, second) = self._attention, self._norms
+        heads, kv_heads, width = attention.num_heads, attention.num_kv_heads, attention.head_dim
+        joined = self._qkv(hidden).div_(first.length(hidden))
+        split = joined.view(-1, heads + 2 * kv_heads, 1, width)  # B H+2Hkv 1 Dh
         turning = split[:, : heads + kv_heads]
-        if self._q_norm is not None and self._k_norm is not None:
-            turning = torch.cat([self._q_norm(turning[:, :heads]), self._k_norm(turning[:, heads:])], 1)
+        if attention.q_norm is not None and attention.k_norm is not None:
+            turning = torch.cat(
+                [attention.q_norm(turning[:, :heads]), attention.k_norm(turning[:, heads:])], 1
+            )
         turned = rotate(turning, rotation)
         keys, values = cache.extend(layer, turned[:, heads:], split[:, heads + kv_heads :])
         # The query heads of a group become positions, and nothing is expanded.
-        queries = turned[:, :heads].reshape(rows, kv_heads, heads // kv_heads, self._head_dim)
+        queries = turned[:, :heads].reshape(-1, kv_heads, heads // kv_heads, width)
         attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias)
-        hidden = torch.addmm(hidden, attended.reshape(rows, -1), self._out)
-        inner = self._inner(hidden).mul_(self._before_feed_forward(hidden))
+        hidden = torch.addmm(hidden, attended.reshape(len(hidden), -1), self._out)
+        inner = self._inner(hidden).div_(second.length(hidden))
         return torch.addmm(hidden, self._activated(inner), self._down)
 
     def _activated(self, inner: Tensor) -> Tensor:
@@ -168,18 +195,32 @@ class _Layer:
         return F.gelu(inner, approximate="tanh" if self._form == "gelu_tanh" else "none")
 
 
-def _read(norm: RMSNorm, parts: Sequence[nn.Linear], joined: bool) -> Project:
-    """What all `parts` make of a normalised vector, side by side, still to be multiplied by the norm's scale."""
-    weight = _weight(norm)
-    if joined:
-        matrix = (torch.cat([part.weight for part in parts]) * weight).t().contiguous()
-        return lambda x: torch.mm(x, matrix)
+def _side_by_side(parts: Sequence[Tensor], norm: _Norm) -> Project:
+    """What all `parts` make of a vector, still to be divided by its length."""
 
-    def one_by_one(x: Tensor) -> Tensor:
-        weighted = x * weight
-        return torch.cat([F.linear(weighted, part.weight) for part in parts], -1)
+    def project(x: Tensor) -> Tensor:
+        weighted = x * norm.weight
+        return torch.cat([F.linear(weighted, part) for part in parts], -1)
 
-    return one_by_one
+    return project
+
+
+def _joined(parts: Sequence[Tensor], norm: _Norm) -> Project:
+    """The same by one matrix, with the norm's weight inside."""
+    matrix = _transposed(parts).mul_(norm.weight[:, None])
+    return lambda x: torch.mm(x, matrix)
+
+
+def _transposed(parts: Sequence[Tensor]) -> Tensor:
+    """``D F1+F2+...`` of parts ``F1 D``, ``F2 D``, ..."""
+    matrix = parts[0].new_empty(parts[0].shape[1], sum(len(part) for part in parts))
+    start = 0
+    for part in parts:
+        for first in range(0, len(part), _COLUMNS):
+            rows = part[first : first + _COLUMNS]
+            matrix[:, start : start + len(rows)] = rows.t()
+            start += len(rows)
+    return matrix
 
 
 def _laid_out(head: Tensor, *, rows: int) -> Project:
@@ -187,17 +228,5 @@ def _laid_out(head: Tensor, *, rows: int) -> Project:
     if rows > 1 and hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
         packed = torch.ops.mkldnn._reorder_linear_weight(head.detach(), rows)
         return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")
-    transposed = head.new_empty(head.shape[1], head.shape[0])
-    for start in range(0, head.shape[0], _COLUMNS):
-        transposed[:, start : start + _COLUMNS] = head[start : start + _COLUMNS].t()
-    return lambda x: torch.mm(x, transposed)
-
-
-def _rms(norm: nn.Module) -> RMSNorm:
-    assert isinstance(norm, RMSNorm)
-    return norm
-
-
-def _weight(norm: RMSNorm) -> Tensor:
-    assert norm.weight is not None
-    return norm.weight
+    matrix = _transposed([head])
+    return lambda x: torch.mm(x, matrix)

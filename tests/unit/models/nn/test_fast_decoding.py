@@ -71,7 +71,7 @@ def check(model: VLM, *, rows: int, ragged: bool = False, media: dict[str, Media
     assert plain.std() > 0.1  # not all alike
 
 
-@pytest.mark.parametrize("joined_bytes", [0, 32 << 20])
+@pytest.mark.parametrize("small_bytes", [0, 32 << 20])
 @pytest.mark.parametrize(("rows", "ragged"), [(1, False), (3, False), (3, True)])
 @pytest.mark.parametrize(
     "changes",
@@ -85,9 +85,9 @@ def check(model: VLM, *, rows: int, ragged: bool = False, media: dict[str, Media
     ids=str,
 )
 def test_logits_and_tokens_are_those_of_the_plain_path(
-    changes: dict[str, object], rows: int, ragged: bool, joined_bytes: int, monkeypatch: pytest.MonkeyPatch
+    changes: dict[str, object], rows: int, ragged: bool, small_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fast_decoding, "_JOINED_BYTES", joined_bytes)  # as for a large stack, and a small one
+    monkeypatch.setattr(fast_decoding, "_SMALL_BYTES", small_bytes)  # as for a large stack, and a small one
     check(model_of(replace(BASE, **changes)), rows=rows, ragged=ragged)
 
 
