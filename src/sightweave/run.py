@@ -168,12 +168,15 @@ def load(folder: str | Path, *, device: str = "auto") -> Run:
             )
     recipe = recipes.read(documents["recipe"])
     processor = Processor.load(inner)
-    model = recipe.model.build(vocab_size=processor.tokenizer.vocab_size, num_answers=len(processor.answers))
+    with torch.device("meta"):  # no weights are drawn that the file's would replace at once
+        model = recipe.model.build(
+            vocab_size=processor.tokenizer.vocab_size, num_answers=len(processor.answers)
+        )
     if model.layout != processor.layout:
         raise CheckpointError(
             f"{inner}: the processor's layout {processor.layout} is not the model's {model.layout}."
         )
-    checkpoint.load_into(model, inner)
+    checkpoint.load_into(model, inner, assign=True)
     model.eval().to(choose_device(device))
     return Run(model, processor, recipe, path)
 

@@ -183,16 +183,21 @@ def read_weights(
     return tensors
 
 
-def load_into(module: nn.Module, path: Path, *, name: str = "model") -> None:
-    """Checks everything as `read_weights` does, then copies the weights into a module.
+def load_into(module: nn.Module, path: Path, *, name: str = "model", assign: bool = False) -> None:
+    """Checks everything as `read_weights` does, then puts the weights into a module.
+
+    Args:
+        module: Gets the weights; with `assign` it may stand on the meta device.
+        path: The folder.
+        name: The file, without its ending.
+        assign: Take the file's tensors themselves instead of copying them: no weights are held twice.
 
     Raises:
         CheckpointError: as `read_weights`; the module is unchanged.
     """
     own = module.state_dict()
-    module.load_state_dict(
-        read_weights(path, {key: tuple(value.shape) for key, value in own.items()}, name=name)
-    )
+    tensors = read_weights(path, {key: tuple(value.shape) for key, value in own.items()}, name=name)
+    module.load_state_dict(tensors, assign=assign)
 
 
 def read_document(path: Path, name: str) -> Any:

@@ -77,7 +77,7 @@ class Cnn(Encoder):
             side = -(-side // 2)
         self.side = side
         self.norm = RMSNorm(self.dim)
-        self.register_buffer("places", fourier_grid(side, side), persistent=False)
+        self.register_buffer("places", fourier_grid(side, side))
         self.place = nn.Linear(self.places.shape[1], self.dim)
         self.place_table = nn.Parameter(torch.zeros(side * side, self.dim))
         initialise(self)
