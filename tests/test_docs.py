@@ -218,7 +218,7 @@ def test_links_lead_somewhere(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_commands_and_verbs_that_are_named_exist(name: str) -> None:
     known = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-    named = set(re.findall(r"`sightweave ([a-z_-]+)", prose(name)))
+    named = set(re.findall(r"`sightweave ([a-z][a-z_-]*)", prose(name)))
     assert named <= known
     verbs = set(re.findall(r"\bsightweave\.([a-z_]+)\(", page(name)))
     assert verbs <= set(sightweave.__all__)

@@ -13,7 +13,7 @@ from sightweave.data.scenes.questions import Question
 from sightweave.data.scenes.random import Random
 from sightweave.data.scenes.view import View
 
-HASH = "96b30bbfe0cbfde432f331ae2fdd7f6df96b1775ad76096528348441362418bd"
+HASH = "b9dcb2ea2a746200877ef4191e3da5d643810ae83b7802faa8fdfd74789b56d9"
 COLORS = {"red", "green", "blue", "yellow", "purple", "black"}
 SHAPES = {"circle", "square", "triangle", "star", "cross", "heart"}
 ANIMALS = {"dog", "cat", "horse", "cow", "pig", "rabbit", "fish", "frog"}
@@ -193,7 +193,7 @@ def test_every_answer_is_true(split):
             assert not item.options or item.answer in item.options
             types[item.type] += 1
     assert set(types) == {
-        "exist", "color", "name", "size", "side", "count", "cmp", "rel", "same", "next", "nrel"
+        "exist", "color", "name", "size", "side", "height", "count", "cmp", "rel", "same", "next", "nrel"
     }  # fmt: skip
     assert min(types.values()) >= 300
 

@@ -8,7 +8,7 @@ import pytest
 from sightweave.data.scenes.layout import HELD_OUT, SPLITS, make_scene
 
 SHAPES = {"circle", "square", "triangle", "star", "cross", "heart"}
-HASH = "6fb1fb0fdff80c92de9ff6699848047c664929317405981d463476eeffe49e67"
+HASH = "1d285b1392b18b3f46732e0c2d77f38b5d3d696c3c56afc5e248e4b6cf553b9b"
 COLORS = {"red", "green", "blue", "yellow", "purple", "black"}
 
 
