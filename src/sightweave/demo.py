@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sightweave.run import Run
 
 _SHOWN = 4
+_LINE = 60
 _TASKS = {
     "captioning": "captions, exact",
     "vqa": "questions (VQA)",
@@ -51,8 +52,8 @@ def tell(*, quick: bool, out: Path | None, console: Console) -> Run:
     recipe = recipe_path("demo_quick" if quick else "demo")
     folder = out or _free(Path("runs") / ("demo-quick" if quick else "demo"))
     console.print(
-        "[bold]Sightweave[/bold] draws a small world of shapes and things, asks about it, and trains a vision-language\n"
-        f"model on it from nothing. Recipe: {escape(str(recipe))}. Run: {escape(str(folder))}\n"
+        "[bold]Sightweave[/bold] draws a small world of shapes and things, asks about it, and trains\n"
+        f"a vision-language model on it from nothing.\nRecipe: {escape(str(recipe))}. Run: {escape(str(folder))}\n"
     )
     run = api.train(recipe, out=folder, evaluate=False, console=console)
     trained = time.perf_counter()
@@ -137,7 +138,9 @@ def _thing(item: Item) -> str:
 
 
 def _short(text: str) -> str:
-    return text.rpartition("Answer:")[2].strip() or text
+    """What follows the steps, cut where a model that sees nothing goes on and on."""
+    answer = text.rpartition("Answer:")[2].strip() or text
+    return answer if len(answer) <= _LINE else f"{answer[: _LINE - 3]}..."
 
 
 def _mark(item: Item) -> str:
