@@ -30,7 +30,7 @@ from sightweave.data.datasets import own
 from sightweave.data.datasets._base import Dataset, task_of
 from sightweave.data.inputs import media
 from sightweave.data.scenes.sheet import contact_sheet
-from sightweave.models.vlm import legal_pairs
+from sightweave.models.pairs import legal_pairs
 from sightweave.programs.evaluation import program as evaluation_program
 from sightweave.programs.evaluation.scores import Evaluation
 from sightweave.programs.training import program as training_program
@@ -142,6 +142,7 @@ def train(
         },
     )
     run.model.eval()
+    run.is_interrupted = trained.is_interrupted
     if trained.left_out:
         _say(console, f"left out: {trained.left_out}; reasons in {folder / 'quarantine.jsonl'}")
     if evaluate and not trained.is_interrupted:
@@ -450,7 +451,9 @@ def answer_all(
     seed: int = 0,
     batch_size: int = 256,
 ) -> Iterator[dict[str, Any]]:
-    """Answers every prompt of a data set: one row each with ``image``, ``prompt``, ``answer``, ``logprob`` and ``id``.
+    """Answers every prompt of a data set: one row each with ``image``, ``prompt``, ``answer`` and ``logprob``.
+
+    A row also has an ``id`` where the data gave it one.
 
     Args:
         run: A run or its folder.
@@ -469,18 +472,26 @@ def answer_all(
     samples = [tasks[task_of(record)].sample(record) for records in dataset for record in records]
     # What is wrong with the run or the data is said here, before the first answer is asked for.
     return _answers(
-        loaded, samples, batch_size, {"max_tokens": max_tokens, "decoding": decoding, "seed": seed}
+        loaded,
+        samples,
+        dataset.given_ids,
+        batch_size,
+        {"max_tokens": max_tokens, "decoding": decoding, "seed": seed},
     )
 
 
 def _answers(
-    run: Run, samples: Sequence[Sample], batch_size: int, options: Mapping[str, Any]
+    run: Run,
+    samples: Sequence[Sample],
+    given_ids: frozenset[str],
+    batch_size: int,
+    options: Mapping[str, Any],
 ) -> Iterator[dict[str, Any]]:
     for start in range(0, len(samples), batch_size):
         chunk = samples[start : start + batch_size]
         for sample, answer in zip(chunk, run.predict(chunk, **options), strict=True):
-            yield {
-                "id": sample.id,
+            name = {"id": sample.id} if sample.id in given_ids else {}
+            yield name | {
                 "image": sample.media[0].key if sample.media else None,
                 "prompt": sample.prompt,
                 "answer": answer.text,

@@ -29,6 +29,8 @@ app = typer.Typer(
 data_app = typer.Typer(help="Look at data.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
+_INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it: 128 and the signal's number."""
 RunArgument = Annotated[Path, typer.Argument(help="Folder of a run, as `sightweave train` leaves it.")]
 ImageArgument = Annotated[Path, typer.Argument(help="A picture: JPEG, PNG, WebP or GIF.")]
 Decoding = Annotated[str, typer.Option(help="greedy, sampling or beam.")]
@@ -77,6 +79,8 @@ def train(
     run = api.train(recipe, *(settings or []), out=out, evaluate=evaluate, console=console)
     typer.echo(f"run: {run.folder}")
     typer.echo(f"report: {run.folder}/report.html")
+    if run.is_interrupted:
+        raise typer.Exit(_INTERRUPTED)
 
 
 @app.command()
@@ -256,4 +260,4 @@ def main() -> None:
         typer.echo(f"error: {error}", err=True)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        raise SystemExit(_INTERRUPTED) from None

@@ -52,6 +52,8 @@ class Run:
     processor: Processor
     recipe: recipes.Recipe
     folder: Path | None = None
+    is_interrupted: bool = False
+    """Whether its training was asked to stop, and did, before its last step."""
 
     def generate(
         self,

@@ -17,7 +17,8 @@ from sightweave.data.inputs import transforms
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.tokenizer import Tokenizer
 from sightweave.models.loss import answer_loss, token_loss
-from sightweave.models.vlm import VLM, declared, legal_pairs
+from sightweave.models.pairs import declared, legal_pairs
+from sightweave.models.vlm import VLM
 
 ANSWERS = ("red", "blue", "two")
 SENTENCES = (

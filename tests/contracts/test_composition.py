@@ -27,7 +27,8 @@ from sightweave.core import catalog
 from sightweave.core.errors import RecipeError
 from sightweave.data.inputs.processor import Processor
 from sightweave.models.loss import training_loss
-from sightweave.models.vlm import VLM, declared
+from sightweave.models.pairs import declared
+from sightweave.models.vlm import VLM
 
 ENCODERS = catalog.kinds("models.encoders")
 CONNECTORS = catalog.kinds("models.connectors")

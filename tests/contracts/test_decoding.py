@@ -15,7 +15,8 @@ from sightweave.core import catalog
 from sightweave.core.types import Prediction, Sample
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.template import Stretch
-from sightweave.models.vlm import VLM, declared
+from sightweave.models.pairs import declared
+from sightweave.models.vlm import VLM
 from sightweave.programs.generation import Options, generate, stream
 
 CLASSIFYING = [

@@ -83,6 +83,7 @@ def test_every_row_is_answered_whatever_its_split(trained: api.Run) -> None:
     assert [row["answer"] for row in api.answer_all(trained, asked, max_tokens=3)] == [
         r["answer"] for r in found
     ]
+    assert all("id" not in row for row in api.answer_all(trained, asked, max_tokens=3))  # none was given
     with pytest.raises(DataError, match="nowhere: no such file or folder"):
         api.answer_all(trained, "nowhere")
 

@@ -68,6 +68,10 @@ class TokenSequence(_OnDevice):
     plain: bool = False
     """True where all of it is causal, unpacked and padded on the right: then no mask is needed."""
 
+    def predicting(self) -> Tensor:
+        """int64 R: flat positions whose next token is to be learnt."""
+        return (self.labels.flatten() >= 0).nonzero().squeeze(1) - 1
+
 
 @dataclass
 class Media(_OnDevice):

@@ -1,5 +1,9 @@
 """Logits and labels to one number."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -8,8 +12,40 @@ from torch.nn import functional as F
 from sightweave.core.batch import Batch, Output, Regions, TokenSequence
 
 
+@dataclass(frozen=True)
+class Amounts:
+    """What losses are means over: what one batch holds, or all batches of one update together.
+
+    An update from several batches must divide by what they hold together: a mean of their means would let a token of a
+    batch with few tokens count more than one of a full batch.
+    """
+
+    targets: float = 0.0
+    """Weights of the tokens to learn, summed; or how many rows are classified."""
+    words: int = 0
+    """Regions, or whole media."""
+
+    def __add__(self, other: Amounts) -> Amounts:
+        return Amounts(self.targets + other.targets, self.words + other.words)
+
+
+def amounts(batch: Batch, *, length_power: float = 0.0) -> Amounts:
+    """What there is to learn in a batch; known before anything is computed."""
+    words = 0 if batch.regions is None else len(batch.regions.words)
+    if batch.class_scores is not None:
+        return Amounts(float(len(batch.class_scores)), words)
+    if batch.target is None:
+        return Amounts(0.0, words)
+    return Amounts(float(_weights(batch.target, batch.target.predicting(), length_power).sum()), words)
+
+
 def token_loss(
-    output: Output, batch: Batch, *, length_power: float = 0.0, z_loss: float = 0.0
+    output: Output,
+    batch: Batch,
+    *,
+    length_power: float = 0.0,
+    z_loss: float = 0.0,
+    of: Amounts | None = None,
 ) -> Float[Tensor, ""]:
     """Mean next-token cross-entropy in nats over the tokens to learn; position ``at`` predicts the label at ``at + 1``.
 
@@ -19,38 +55,38 @@ def token_loss(
         length_power: Each token weighs ``1 / length ** length_power`` with the length of its own answer: 0 counts all
             tokens alike, 1 all answers alike, 0.5 stands between (InternVL 2.5, arXiv:2412.05271, section 3.2.2).
         z_loss: Weight of ``logsumexp(logits)^2``, which keeps logits from drifting (PaLM, arXiv:2204.02311).
+        of: What the mean is over; None means this batch alone.
     """
     assert output.logits is not None
     assert output.at is not None
     assert batch.target is not None
     logits = output.logits.float()
-    labels = batch.target.labels.flatten()[output.at + 1]
-    if length_power:
-        weights = _answer_lengths(output.at, batch.target).pow(-length_power)
-        loss = (F.cross_entropy(logits, labels, reduction="none") * weights).sum() / weights.sum()
-    else:
-        loss = F.cross_entropy(logits, labels)
-    return loss + z_loss * logits.logsumexp(-1).square().mean() if z_loss else loss
+    losses = F.cross_entropy(logits, batch.target.labels.flatten()[output.at + 1], reduction="none")
+    if z_loss:
+        losses = losses + z_loss * logits.logsumexp(-1).square()
+    weights = _weights(batch.target, output.at, length_power)
+    return (losses * weights).sum() / (weights.sum() if of is None else of.targets)
 
 
-def _answer_lengths(at: Int[Tensor, " R"], tokens: TokenSequence) -> Float[Tensor, " R"]:
-    """For each position, how many tokens its own row, segment and branch learn."""
+def _weights(tokens: TokenSequence, at: Int[Tensor, " R"], length_power: float) -> Float[Tensor, " R"]:
+    """For each position, the weight of the token after it, by how many tokens its own row, segment and branch learn."""
+    if not length_power:
+        return torch.ones(len(at), device=at.device)
     row = at // tokens.ids.shape[1]
     places = torch.stack([row, tokens.segment.flatten()[at], tokens.branch.flatten()[at]])
     _, own, counts = torch.unique(places, dim=1, return_inverse=True, return_counts=True)
-    lengths: Tensor = counts[own].float()
-    return lengths
+    return counts[own].float().pow(-length_power)
 
 
-def answer_loss(output: Output, batch: Batch) -> Float[Tensor, ""]:
+def answer_loss(output: Output, batch: Batch, *, of: Amounts | None = None) -> Float[Tensor, ""]:
     """Sigmoid cross-entropy against each answer's score, summed over answers (Teney et al. 2017, arXiv:1708.02711)."""
     assert output.logits is not None
     assert batch.class_scores is not None
     loss = F.binary_cross_entropy_with_logits(output.logits.float(), batch.class_scores, reduction="sum")
-    return loss / len(batch.class_scores)
+    return loss / (len(batch.class_scores) if of is None else of.targets)
 
 
-def word_loss(output: Output, regions: Regions) -> Float[Tensor, ""]:
+def word_loss(output: Output, regions: Regions, *, of: Amounts | None = None) -> Float[Tensor, ""]:
     """Sigmoid cross-entropy of words for each region, or for each whole medium.
 
     A bag of words against the token embeddings themselves, so that seeing and saying share one table. For whole media a
@@ -66,7 +102,7 @@ def word_loss(output: Output, regions: Regions) -> Float[Tensor, ""]:
     targets.scatter_(1, regions.words.where(regions.words >= 0, logits.shape[1]), 1.0)
     bias = _BACKGROUND_BIAS
     loss = F.binary_cross_entropy_with_logits(logits - bias, targets[:, :-1], reduction="sum")
-    return loss / max(1, len(logits))
+    return loss / max(1, len(logits) if of is None else of.words)
 
 
 _BACKGROUND_BIAS = 4.0
@@ -84,17 +120,21 @@ def training_loss(
     region_weight: float = 0.0,
     length_power: float = 0.0,
     z_loss: float = 0.0,
+    of: Amounts | None = None,
 ) -> Float[Tensor, ""]:
-    """The loss of one step: tokens or answers where there is a target, plus words where the batch has regions."""
+    """The loss of one step: tokens or answers where there is a target, plus words where the batch has regions.
+
+    With `of`, the batch's share of the loss of all batches that those amounts are of: the shares sum to the whole.
+    """
     parts: list[Tensor] = []
     if batch.class_scores is not None:
-        parts.append(answer_loss(output, batch))
+        parts.append(answer_loss(output, batch, of=of))
     elif output.logits is not None:
-        parts.append(token_loss(output, batch, length_power=length_power, z_loss=z_loss))
+        parts.append(token_loss(output, batch, length_power=length_power, z_loss=z_loss, of=of))
     if batch.regions is not None and output.region_logits is not None and len(batch.regions.words):
         weight = region_weight if parts else 1.0
         if weight:
-            parts.append(weight * word_loss(output, batch.regions))
+            parts.append(weight * word_loss(output, batch.regions, of=of))
     if not parts:  # regions were asked for, and none is left in this batch: nothing to learn, and no error
         assert output.media is not None
         return 0.0 * output.media.embeddings.float().sum()

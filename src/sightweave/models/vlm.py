@@ -1,14 +1,12 @@
 """The vision-language model: the only place where the parts meet."""
 
 from functools import partial
-from typing import Any
 
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from sightweave.core import catalog
-from sightweave.core.batch import Batch, Media, MediaEmbeddings, Output, TokenSequence
+from sightweave.core.batch import Batch, Media, MediaEmbeddings, Output
 from sightweave.core.cache import Cache
 from sightweave.core.errors import RecipeError
 from sightweave.core.types import InputLayout
@@ -16,6 +14,7 @@ from sightweave.models.connectors._base import Connector
 from sightweave.models.encoders._base import Encoder
 from sightweave.models.fusions._base import Fusion
 from sightweave.models.language_models._base import LanguageModel
+from sightweave.models.pairs import refusal
 
 
 class MediaPath(nn.Module):
@@ -52,7 +51,7 @@ class VLM(nn.Module):
     ) -> None:
         super().__init__()
         if not fusion.places <= language_model.offers:
-            raise RecipeError(_illegal(fusion, language_model))
+            raise RecipeError(refusal(fusion, language_model))
         self.encoders = nn.ModuleDict({"image": MediaPath(encoder, connector)})
         self.fusion, self.language_model = fusion, language_model
 
@@ -76,7 +75,7 @@ class VLM(nn.Module):
         if "layer" in fusion.places:
             before_block = partial(fusion.layer, tokens=target, media=media, cache=cache)
         hidden = language_model.run(hidden, target, cache=cache, memory=memory, before_block=before_block)
-        at = at if at is not None else batch.class_at if batch.class_at is not None else predicting(target)
+        at = at if at is not None else batch.class_at if batch.class_at is not None else target.predicting()
         chosen = fusion.pool(hidden.flatten(0, 1)[at], at, target, media)
         return Output(logits=language_model.head(chosen), at=at, media=media, region_logits=words)
 
@@ -109,46 +108,3 @@ class VLM(nn.Module):
             tokens_per_image=self.connector.num_tokens(grid),
             grid=places and (places[1], places[2]),
         )
-
-
-def predicting(tokens: TokenSequence) -> Int[Tensor, " R"]:
-    """Flat positions whose next token is to be learnt."""
-    return (tokens.labels.flatten() >= 0).nonzero().squeeze(1) - 1
-
-
-def legal_pairs() -> dict[tuple[str, str], bool]:
-    """Which fusion goes with which language model, by what they declare."""
-    pairs = {}
-    for fusion in catalog.kinds("models.fusions"):
-        for language_model in catalog.kinds("models.language_models"):
-            places, offers = (
-                declared("models.fusions", fusion),
-                declared("models.language_models", language_model),
-            )
-            pairs[fusion, language_model] = places.places <= offers.offers
-    return pairs
-
-
-def declared(family: str, kind: str) -> Any:
-    """The class of a kind: what its Config's `build` returns."""
-    module = catalog.module(family, kind)
-    name = module.Config.build.__annotations__["return"]
-    return getattr(module, name) if isinstance(name, str) else name
-
-
-def _illegal(fusion: Fusion, language_model: LanguageModel) -> str:
-    name, partner = type(fusion).__name__, type(language_model).__name__
-    fusions = [
-        f
-        for (f, m), legal in legal_pairs().items()
-        if legal and declared("models.language_models", m) is type(language_model)
-    ]
-    models = [
-        m
-        for (f, m), legal in legal_pairs().items()
-        if legal and declared("models.fusions", f) is type(fusion)
-    ]
-    return (
-        f"fusion {name} acts at {sorted(fusion.places)}, but {partner} offers {sorted(language_model.offers)}. "
-        f"With {partner} go: {', '.join(fusions)}. With {name} go: {', '.join(models)}."
-    )

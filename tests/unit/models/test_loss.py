@@ -9,7 +9,6 @@ import torch
 
 from sightweave.core.batch import Batch, MediaEmbeddings, Output, Regions, TokenSequence
 from sightweave.models.loss import answer_loss, token_loss, training_loss, word_loss
-from sightweave.models.vlm import predicting
 
 
 def sequence(labels: list[list[int]]) -> TokenSequence:
@@ -27,7 +26,7 @@ def media(count: int) -> MediaEmbeddings:
 
 def test_the_token_before_predicts_a_label() -> None:
     target = sequence([[-100, -100, 2, 0], [-100, 1, -100, -100]])
-    at = predicting(target)
+    at = target.predicting()
     assert at.tolist() == [1, 2, 4]
     logits = torch.full((3, 3), -50.0)
     logits[0, 2] = logits[1, 0] = logits[2, 1] = 50.0
@@ -38,7 +37,7 @@ def test_the_token_before_predicts_a_label() -> None:
 
 def test_even_logits_cost_the_log_of_the_vocabulary() -> None:
     target = sequence([[-100, 3, 4]])
-    output = Output(torch.zeros(2, 5), predicting(target))
+    output = Output(torch.zeros(2, 5), target.predicting())
     assert token_loss(output, Batch(target=target)) == pytest.approx(math.log(5))
     assert token_loss(output, Batch(target=target), z_loss=0.5) == pytest.approx(
         math.log(5) + 0.5 * math.log(5) ** 2
@@ -95,7 +94,7 @@ def test_words_weigh_less_beside_answers() -> None:
     target = sequence([[-100, 1]])
     regions = Regions(torch.tensor([0]), torch.tensor([[1]]))
     batch = Batch(target=target, regions=regions)
-    output = Output(torch.zeros(1, 3), predicting(target), media(1), region_logits=torch.zeros(1, 3))
+    output = Output(torch.zeros(1, 3), target.predicting(), media(1), region_logits=torch.zeros(1, 3))
     alone, words = token_loss(output, batch), word_loss(output, regions)
     assert training_loss(output, batch, region_weight=0.25) == pytest.approx(float(alone + 0.25 * words))
     assert training_loss(output, batch, region_weight=0.0) == pytest.approx(float(alone))

@@ -10,18 +10,8 @@ from torch import Tensor, nn
 from sightweave.models.encoders import cnn
 from sightweave.models.fusions import cross_attention
 from sightweave.models.language_models import decoder_only
-from sightweave.models.vlm import legal_pairs
 
 CONCAT = Case("concat", (), "decoder_only")
-
-
-def test_the_pairs_are_those_of_the_declared_places() -> None:
-    pairs = legal_pairs()
-    assert pairs["concat", "decoder_only"]
-    assert pairs["memory", "encoder_decoder"]
-    assert not pairs["memory", "decoder_only"]
-    assert pairs["bilinear", "encoder_only"]
-    assert not pairs["bilinear", "encoder_decoder"]
 
 
 def test_the_layout_follows_the_parts() -> None:

@@ -102,14 +102,21 @@ class Own:
         pictures: The records of each picture.
         notes: What a user should know about how the data was read; each was logged too.
         faults: The rows that were left out.
+        given_ids: Ids that the rows brought with them; the others were named after their line.
     """
 
     def __init__(
-        self, *, pictures: Sequence[Sequence[Record]], notes: Sequence[str] = (), faults: Sequence[Fault] = ()
+        self,
+        *,
+        pictures: Sequence[Sequence[Record]],
+        notes: Sequence[str] = (),
+        faults: Sequence[Fault] = (),
+        given_ids: Iterable[str] = (),
     ) -> None:
         self._pictures = tuple(tuple(records) for records in pictures)
         self.notes = tuple(notes)
         self.faults = tuple(faults)
+        self.given_ids = frozenset(given_ids)
         self.quarantined = Counter(fault.code for fault in faults)
         """How many rows were left out, by reason."""
 
@@ -224,6 +231,7 @@ class _Reader:
         self.num_unnamed = 0
         self.ignored: Counter[str] = Counter()
         self.ids: Counter[str] = Counter()
+        self.given_ids: set[str] = set()
         self._probed: dict[str, MediaError | None] = {}
 
     def read(self, rows: Iterable[_rows.Row], picture: Callable[[Any], Medium]) -> None:
@@ -246,6 +254,7 @@ class _Reader:
                 self._probe(medium)
             key = medium.key if medium is not None else values.id
             self.named_split |= values.split != "train"
+            self.given_ids.add(values.id)
             self._keep(key, medium, [values])
             return
         self._check_fields(values)
@@ -259,6 +268,7 @@ class _Reader:
         self._probe(medium)
         if values.get("id") is not None:
             self.ids[str(values["id"])] += 1
+            self.given_ids.add(str(values["id"]))
             if self.strict and self.ids[str(values["id"])] > 1:
                 raise RowError(
                     "duplicate_id", "id", values["id"], f"{values['id']!r} was given before; ids must differ."
@@ -339,7 +349,7 @@ class _Reader:
         notes += more
         for note in notes:
             logger.info("%s", note)
-        return Own(pictures=pictures, notes=notes, faults=self.faults)
+        return Own(pictures=pictures, notes=notes, faults=self.faults, given_ids=self.given_ids)
 
     def _notes(self) -> list[str]:
         notes = []

@@ -6,6 +6,8 @@ from left to right, or all things in the order of an axis. As in ``questions.py`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sightweave.data.scenes.questions import YES_NO, Question, pick
 from sightweave.data.scenes.random import Random
 from sightweave.data.scenes.view import CLEAR_Y, Phrase, View
@@ -35,9 +37,14 @@ def count(view: View, random: Random) -> Question | None:
         numbers = sorted(found)
         number = random.weighted(numbers, [_COUNT_WEIGHTS[n] for n in numbers])
         asked = random.choice(found[number])
-    matches = [view.short[number] for number in view.fitting(asked)]
-    steps = f"{', '.join(matches) or 'none'}."
-    return Question("count", "count", f"How many {asked.plural} are there?", str(len(matches)), COUNTS, steps)
+    matches = view.fitting(asked)
+    text = f"How many {asked.plural} are there?"
+    return Question("count", "count", text, str(len(matches)), COUNTS, f"{numbered(view, matches)}.")
+
+
+def numbered(view: View, things: Sequence[int]) -> str:
+    """Things counted one by one: the last number is how many there are."""
+    return ", ".join(f"{place} {view.short[number]}" for place, number in enumerate(things, 1)) or "none"
 
 
 def cmp(view: View, random: Random) -> Question | None:
@@ -58,19 +65,21 @@ def cmp(view: View, random: Random) -> Question | None:
         is_more = random.below(2)
         more, less = (first, second) if numbers[0] > numbers[1] else (second, first)
         a, b = (more, less) if is_more else (less, more)
-        steps = (
-            f"{a.plural} {view.masks.get(a, 0).bit_count()}, {b.plural} {view.masks.get(b, 0).bit_count()}."
-        )
+        lists = [view.fitting(said) for said in (a, b)]
+        counts = " and ".join(str(len(things)) for things in lists)
+        steps = f"{'; '.join(numbered(view, things) for things in lists)}; {counts}."
         text = f"Are there more {a.plural} than {b.plural}?"
         return Question("cmp", "cmp", text, YES_NO[1 - is_more], YES_NO, steps)
     return None
 
 
-def in_order(view: View, *, down: bool) -> str:
-    """The steps of every question about places: all things along an axis."""
-    if down:
-        return f"top to bottom: {', '.join(view.short[number] for number in view.rows)}."
-    return f"left to right: {', '.join(view.short)}."
+def in_order(view: View, order: Sequence[int], *, down: bool, counted: Sequence[int] = ()) -> str:
+    """The steps of every question about places: things along an axis, as far as needed; some of them with a number."""
+    said = [
+        f"{counted.index(number) + 1} {view.short[number]}" if number in counted else view.short[number]
+        for number in order
+    ]
+    return f"{'top to bottom' if down else 'left to right'}: {', '.join(said)}"
 
 
 def rel(view: View, random: Random) -> Question | None:
@@ -82,13 +91,17 @@ def rel(view: View, random: Random) -> Question | None:
     down = relation in ("above", "below")
     if down and not (view.rows_are_clear() and _differ(view, first, second)):
         relation, down = random.choice(("left", "right")), False
-    order = view.rows if down else range(len(view.things))
+    order = view.rows if down else list(range(len(view.things)))
     earlier, later = (first, second) if order.index(first) < order.index(second) else (second, first)
     is_so = random.below(2)
     if (relation in ("left", "above")) != bool(is_so):
         earlier, later = later, earlier
     text = f"Is the {view.short[earlier]} {RELATIONS[relation]} the {view.short[later]}?"
-    return Question("rel", f"rel_{relation}", text, YES_NO[1 - is_so], YES_NO, in_order(view, down=down))
+    is_first = order.index(earlier) < order.index(later)
+    truth = ("above" if is_first else "below") if down else ("to the left" if is_first else "to the right")
+    listed = order[: min(order.index(earlier), order.index(later)) + 1]
+    steps = f"{in_order(view, listed, down=down)}; {view.short[earlier]} {truth}."
+    return Question("rel", f"rel_{relation}", text, YES_NO[1 - is_so], YES_NO, steps)
 
 
 def _differ(view: View, first: int, second: int) -> bool:
@@ -128,7 +141,7 @@ def _same(view: View, random: Random, asked: str) -> Question | None:
         return None
     first, second = random.choice(chosen)
     text = f"Are the {names[first]} and the {names[second]} the same {asked}?"
-    steps = f"{names[first]} {values[first]}, {names[second]} {values[second]}."
+    steps = f"{values[first]} and {values[second]}."
     return Question("same", f"same_{asked}", text, "yes" if chosen is alike else "no", YES_NO, steps)
 
 
@@ -150,9 +163,8 @@ def next_to(view: View, random: Random) -> Question | None:
         return None
     number = random.choice(asked)
     text = f"What is just {RELATIONS[relation]} the {view.short[number]}?"
-    return Question(
-        "next", f"next_{relation}", text, view.short[number + step], (), in_order(view, down=False)
-    )
+    steps = f"{in_order(view, range(max(number, number + step) + 1), down=False)}."
+    return Question("next", f"next_{relation}", text, view.short[number + step], (), steps)
 
 
 def nrel(view: View, random: Random) -> Question | None:
@@ -171,7 +183,12 @@ def nrel(view: View, random: Random) -> Question | None:
     answers = sorted(found)
     answer = random.weighted(answers, [_NREL_WEIGHTS[n] for n in answers])
     text = f"How many things are {RELATIONS[relation]} the {view.short[found[answer]]}?"
-    return Question("nrel", f"nrel_{relation}", text, str(answer), COUNTS[:4], in_order(view, down=down))
+    place = order.index(found[answer])
+    listed, counted = (
+        (order[: place + 1], order[:place]) if relation in ("left", "above") else (order, order[place + 1 :])
+    )
+    steps = f"{in_order(view, listed, down=down, counted=counted)}."
+    return Question("nrel", f"nrel_{relation}", text, str(answer), COUNTS[:4], steps)
 
 
 REASONING = {"count": count, "cmp": cmp, "rel": rel, "same": same, "next": next_to, "nrel": nrel}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -142,12 +142,20 @@ class Feed:
         return [self.tasks[task].sample(r) for r in records if (task := task_of(r)) in allowed or not allowed]
 
     def microsteps(self, start: int = 0) -> Generator[Step, None, None]:
-        """Microsteps from position `start` (in pictures) on, each made while the one before is computed."""
+        """Microsteps from position `start` (in pictures) on; those of one update are made while the last one computes."""
+        place = start
+
+        def advance() -> Step:
+            nonlocal place
+            step, place = self._next(place)
+            return step
+
+        # One worker, since each microstep begins where the one before it ended.
         with ThreadPoolExecutor(1, thread_name_prefix="feed") as worker:
-            pending = worker.submit(self._next, start)
+            pending = deque(worker.submit(advance) for _ in range(self.stage.microsteps))
             while True:
-                step, start = pending.result()
-                pending = worker.submit(self._next, start)
+                step = pending.popleft().result()
+                pending.append(worker.submit(advance))
                 yield step
 
     def _next(self, position: int) -> tuple[Step, int]:

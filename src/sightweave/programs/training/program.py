@@ -20,9 +20,9 @@ from sightweave.core.device import Precision
 from sightweave.core.errors import RecipeError, SightweaveError, did_you_mean
 from sightweave.data.datasets._base import Dataset
 from sightweave.data.inputs.processor import Processor
-from sightweave.models.loss import training_loss
 from sightweave.models.vlm import VLM
-from sightweave.programs.training.feed import Feed, Quarantine, Step
+from sightweave.programs.training.feed import Feed, Quarantine
+from sightweave.programs.training.gradients import Gradients
 from sightweave.programs.training.logs import RunLog
 from sightweave.programs.training.schedule import Schedule
 from sightweave.programs.training.settings import PARTS, Settings, Stage
@@ -134,21 +134,21 @@ def _run_stage(
     _enter_training(model, stage.parts)
     microsteps = feed.microsteps(trained.pictures)  # a stage goes on where the one before it ended
     window = _Window()
-    with contextlib.closing(microsteps):
+    parameters = list(optimizer.parameters.values())
+    gradients = Gradients(model, parameters, stage, precision)
+    with contextlib.closing(microsteps), contextlib.closing(gradients):
         for step in range(stage.steps):
             optimizer.set_factor(schedule.factor(step))
-            loss, tokens = 0.0, 0
-            for _ in range(stage.microsteps):
-                waited = time.perf_counter()
-                micro = next(microsteps)
-                trained.feed_seconds += time.perf_counter() - waited
-                loss += _accumulate(model, micro, stage, precision)
-                tokens += 0 if micro.batch.target is None else int(micro.batch.target.valid.sum())
-            norm = _clip(optimizer.parameters.values(), stage.clip)
+            waited = time.perf_counter()
+            steps = [next(microsteps) for _ in range(stage.microsteps)]
+            trained.feed_seconds += time.perf_counter() - waited
+            loss = gradients.add([one.batch for one in steps])
+            tokens = sum(int(t.valid.sum()) for one in steps if (t := one.batch.target) is not None)
+            norm = _clip(parameters, stage.clip)
             if not math.isfinite(loss) or not math.isfinite(norm):
                 raise NonFiniteLoss(
                     f"stage {stage.name!r}, step {step}: loss {loss}, gradient norm {norm}; no update was made with it. "
-                    f"Samples of its last batch: {', '.join(micro.ids[:5])}. Lower the learning rate, or look at them."
+                    f"Samples of its last batch: {', '.join(steps[-1].ids[:5])}. Lower the learning rate, or look at them."
                 )
             optimizer.step()
             optimizer.zero_grad()
@@ -163,22 +163,6 @@ def _run_stage(
                 return
             if trained.steps % settings.save_every == 0:
                 save(trained.steps)
-
-
-def _accumulate(model: VLM, micro: Step, stage: Stage, precision: Precision) -> float:
-    batch = micro.batch.to(precision.device)
-    with precision.autocast():
-        output = model(batch)
-    loss = training_loss(
-        output,
-        batch,
-        region_weight=stage.word_weight,
-        length_power=stage.length_power,
-        z_loss=stage.z_loss,
-    )
-    loss = loss / stage.microsteps
-    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    return float(loss.detach())
 
 
 def _clip(parameters: Any, most: float) -> float:

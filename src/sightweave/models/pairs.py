@@ -1,0 +1,37 @@
+"""Which fusion goes with which language model: each fusion says where it acts, each model where it may be acted on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sightweave.core import catalog
+
+_FUSIONS, _MODELS = "models.fusions", "models.language_models"
+
+
+def legal_pairs() -> dict[tuple[str, str], bool]:
+    """Whether a fusion (first) goes with a language model (second), for all kinds."""
+    return {
+        (fusion, model): declared(_FUSIONS, fusion).places <= declared(_MODELS, model).offers
+        for fusion in catalog.kinds(_FUSIONS)
+        for model in catalog.kinds(_MODELS)
+    }
+
+
+def declared(family: str, kind: str) -> Any:
+    """The class of a kind: what its Config's `build` returns."""
+    module = catalog.module(family, kind)
+    name = module.Config.build.__annotations__["return"]
+    return getattr(module, name) if isinstance(name, str) else name
+
+
+def refusal(fusion: Any, language_model: Any) -> str:
+    """Why these two do not go together, and which partners each of them has."""
+    name, partner = type(fusion).__name__, type(language_model).__name__
+    legal = [pair for pair, is_legal in legal_pairs().items() if is_legal]
+    fusions = [f for f, m in legal if declared(_MODELS, m) is type(language_model)]
+    models = [m for f, m in legal if declared(_FUSIONS, f) is type(fusion)]
+    return (
+        f"fusion {name} acts at {sorted(fusion.places)}, but {partner} offers {sorted(language_model.offers)}. "
+        f"With {partner} go: {', '.join(fusions)}. With {name} go: {', '.join(models)}."
+    )

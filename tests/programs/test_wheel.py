@@ -1,0 +1,34 @@
+"""The package that users install: it holds what the commands need, and nothing else."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_recipes(tmp_path: Path) -> None:
+    words = [
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "wheel",
+        "--no-deps",
+        "--quiet",
+        "-w",
+        tmp_path,
+        ROOT,
+    ]
+    done = subprocess.run([sys.executable, *words], capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as content:
+        names = set(content.namelist())
+    recipes = {f"sightweave/recipes/{path.name}" for path in (ROOT / "recipes").glob("*.yaml")}
+    assert recipes <= names
+    assert "sightweave/py.typed" in names
+    assert all(name.startswith(("sightweave/", "sightweave-")) for name in names)
