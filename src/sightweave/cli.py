@@ -103,6 +103,31 @@ def evaluate(
 
 
 @app.command()
+def compare(
+    recipe: Annotated[Path, typer.Argument(help="A recipe.")],
+    settings: Annotated[
+        list[str],
+        typer.Argument(
+            help="Settings; one with several values is an axis: model.fusion=concat,addition seed=0,1"
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the runs and of the table.")],
+    at_once: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of each run.")] = None,
+) -> None:
+    """Train and score every combination of settings; one table. The same command goes on where it was stopped."""
+    from sightweave.comparison import as_markdown, compare
+
+    rows = compare(recipe, settings, out=out, at_once=at_once, threads=threads, say=_note)
+    typer.echo(as_markdown(rows))
+    typer.echo(f"table: {out}/comparison.md")
+
+
+def _note(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+@app.command()
 def generate(
     run: RunArgument,
     image: Annotated[Path | None, typer.Argument(help="A picture.")] = None,

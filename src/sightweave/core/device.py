@@ -8,14 +8,18 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 
 from sightweave.core.errors import BackendError, did_you_mean
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 PrecisionName = Literal["auto", "fp32", "bf16"]
 _MATMUL = 256
 """Side of the timed matrices: where bf16 is emulated, even this takes about 40 ms."""
@@ -124,6 +128,30 @@ def set_threads(threads: int | None = None) -> int:
         raise BackendError(f"threads must be 1 or more (got {threads}).")
     torch.set_num_threads(threads)
     return threads
+
+
+def side_by_side(
+    work: Callable[[Item], Result], items: Sequence[Item], device: torch.device
+) -> Iterator[Result]:
+    """What `work` makes of each item, in order; on a CPU several at once, each on a core of its own.
+
+    Two threads that share every small multiplication gain a sixth; two that have work of their own gain a half
+    (measured on two cores with a model of a million parameters). Elsewhere, or with one item: one after another.
+    """
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or min(threads, len(items)) < 2:
+        yield from map(work, items)
+        return
+
+    def alone(item: Item) -> Result:
+        torch.set_num_threads(1)
+        return work(item)
+
+    try:
+        with ThreadPoolExecutor(min(threads, len(items)), thread_name_prefix="side") as pool:
+            yield from pool.map(alone, items)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def processor_name(device: torch.device | None = None) -> str:

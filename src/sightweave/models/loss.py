@@ -75,7 +75,8 @@ def _weights(tokens: TokenSequence, at: Int[Tensor, " R"], length_power: float) 
     row = at // tokens.ids.shape[1]
     places = torch.stack([row, tokens.segment.flatten()[at], tokens.branch.flatten()[at]])
     _, own, counts = torch.unique(places, dim=1, return_inverse=True, return_counts=True)
-    return counts[own].float().pow(-length_power)
+    weights: Tensor = counts[own].float().pow(-length_power)
+    return weights
 
 
 def answer_loss(output: Output, batch: Batch, *, of: Amounts | None = None) -> Float[Tensor, ""]:

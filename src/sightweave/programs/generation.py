@@ -19,6 +19,7 @@ from sightweave.answers.writers import text
 from sightweave.core.batch import Batch, Media, MediaEmbeddings, TokenSequence
 from sightweave.core.cache import Cache
 from sightweave.core.config import config, one_of
+from sightweave.core.device import side_by_side
 from sightweave.core.types import Medium, Prediction, Sample
 from sightweave.data.inputs.collate import stretch_rows, token_sequence
 from sightweave.data.inputs.processor import Processor
@@ -68,9 +69,13 @@ def generate(
         # Samples of a picture stay together, so that it is encoded once.
         order = sorted(range(len(samples)), key=lambda i: _trunk_key(encoded[i]))
         answers: list[Prediction | None] = [None] * len(samples)
-        for start in range(0, len(order), options.batch_size):
-            chosen = order[start : start + options.batch_size]
-            made = _answer(model, processor, [encoded[i] for i in chosen], options)
+        chunks = [order[i : i + options.batch_size] for i in range(0, len(order), options.batch_size)]
+        device = next(model.parameters()).device
+
+        def answer(chunk: list[int]) -> list[Prediction]:
+            return _answer(model, processor, [encoded[i] for i in chunk], options)
+
+        for chosen, made in zip(chunks, side_by_side(answer, chunks, device), strict=True):
             for index, prediction in zip(chosen, made, strict=True):
                 answers[index] = prediction
             if progress is not None:

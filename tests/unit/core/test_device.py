@@ -5,13 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from sightweave.core.device import choose_device, choose_precision, num_cores, processor_name, set_threads
+from sightweave.core.device import (
+    choose_device,
+    choose_precision,
+    num_cores,
+    processor_name,
+    set_threads,
+    side_by_side,
+)
 from sightweave.core.errors import BackendError
 
 CPU = torch.device("cpu")
@@ -116,3 +124,25 @@ if keep_freed_memory():
 
 def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "src")}
+
+
+def test_side_by_side_keeps_the_order_and_gives_every_item_a_thread() -> None:
+    before = torch.get_num_threads()
+    cpu = torch.device("cpu")
+
+    def work(item: int) -> tuple[int, int, str]:
+        return item, torch.get_num_threads(), threading.current_thread().name
+
+    try:
+        torch.set_num_threads(2)
+        found = list(side_by_side(work, range(5), cpu))
+        assert [item for item, _, _ in found] == [0, 1, 2, 3, 4]
+        assert {count for _, count, _ in found} == {1}
+        assert all(name.startswith("side") for _, _, name in found)
+        assert torch.get_num_threads() == 2
+        assert list(side_by_side(work, [7], cpu)) == [(7, 2, threading.current_thread().name)]
+        with pytest.raises(ZeroDivisionError):
+            list(side_by_side(lambda item: 1 // item, [1, 0, 1], cpu))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -20,7 +20,7 @@ _Maker = Callable[[View, Random], Item | None]
 
 def caption(view: View) -> str:
     """All things from left to right: "a big striped red circle, a small dog and a big blue star"."""
-    said = [fact.caption for fact in view.facts]
+    said = [fact.full.a for fact in view.facts]
     return f"{', '.join(said[:-1])} and {said[-1]}" if len(said) > 1 else said[0]
 
 

@@ -37,13 +37,12 @@ def count(view: View, random: Random) -> Question | None:
         numbers = sorted(found)
         number = random.weighted(numbers, [_COUNT_WEIGHTS[n] for n in numbers])
         asked = random.choice(found[number])
-    matches = view.fitting(asked)
-    text = f"How many {asked.plural} are there?"
-    return Question("count", "count", text, str(len(matches)), COUNTS, f"{numbered(view, matches)}.")
+    text, matches = f"How many {asked.plural} are there?", view.fitting(asked)
+    return Question("count", "count", text, str(len(matches)), COUNTS, f"{_numbered(view, matches)}.")
 
 
-def numbered(view: View, things: Sequence[int]) -> str:
-    """Things counted one by one: the last number is how many there are."""
+def _numbered(view: View, things: Sequence[int]) -> str:
+    """What matches, counted one by one: the last number is how many there are."""
     return ", ".join(f"{place} {view.short[number]}" for place, number in enumerate(things, 1)) or "none"
 
 
@@ -65,16 +64,16 @@ def cmp(view: View, random: Random) -> Question | None:
         is_more = random.below(2)
         more, less = (first, second) if numbers[0] > numbers[1] else (second, first)
         a, b = (more, less) if is_more else (less, more)
+        text = f"Are there more {a.plural} than {b.plural}?"
         lists = [view.fitting(said) for said in (a, b)]
         counts = " and ".join(str(len(things)) for things in lists)
-        steps = f"{'; '.join(numbered(view, things) for things in lists)}; {counts}."
-        text = f"Are there more {a.plural} than {b.plural}?"
+        steps = f"{'; '.join(_numbered(view, things) for things in lists)}; {counts}."
         return Question("cmp", "cmp", text, YES_NO[1 - is_more], YES_NO, steps)
     return None
 
 
-def in_order(view: View, order: Sequence[int], *, down: bool, counted: Sequence[int] = ()) -> str:
-    """The steps of every question about places: things along an axis, as far as needed; some of them with a number."""
+def _in_order(view: View, order: Sequence[int], *, down: bool, counted: Sequence[int] = ()) -> str:
+    """The steps of every question about places: things along an axis as far as needed, some of them with a number."""
     said = [
         f"{counted.index(number) + 1} {view.short[number]}" if number in counted else view.short[number]
         for number in order
@@ -100,7 +99,7 @@ def rel(view: View, random: Random) -> Question | None:
     is_first = order.index(earlier) < order.index(later)
     truth = ("above" if is_first else "below") if down else ("to the left" if is_first else "to the right")
     listed = order[: min(order.index(earlier), order.index(later)) + 1]
-    steps = f"{in_order(view, listed, down=down)}; {view.short[earlier]} {truth}."
+    steps = f"{_in_order(view, listed, down=down)}; {view.short[earlier]} {truth}."
     return Question("rel", f"rel_{relation}", text, YES_NO[1 - is_so], YES_NO, steps)
 
 
@@ -163,7 +162,7 @@ def next_to(view: View, random: Random) -> Question | None:
         return None
     number = random.choice(asked)
     text = f"What is just {RELATIONS[relation]} the {view.short[number]}?"
-    steps = f"{in_order(view, range(max(number, number + step) + 1), down=False)}."
+    steps = f"{_in_order(view, range(number + 1), down=False)}."
     return Question("next", f"next_{relation}", text, view.short[number + step], (), steps)
 
 
@@ -184,10 +183,11 @@ def nrel(view: View, random: Random) -> Question | None:
     answer = random.weighted(answers, [_NREL_WEIGHTS[n] for n in answers])
     text = f"How many things are {RELATIONS[relation]} the {view.short[found[answer]]}?"
     place = order.index(found[answer])
-    listed, counted = (
-        (order[: place + 1], order[:place]) if relation in ("left", "above") else (order, order[place + 1 :])
-    )
-    steps = f"{in_order(view, listed, down=down, counted=counted)}."
+    if relation in ("left", "above"):
+        listed, counted = order[: place + 1], order[:place]
+    else:
+        listed, counted = order, order[place + 1 :]
+    steps = f"{_in_order(view, listed, down=down, counted=counted)}."
     return Question("nrel", f"nrel_{relation}", text, str(answer), COUNTS[:4], steps)
 
 

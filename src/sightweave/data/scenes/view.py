@@ -77,7 +77,8 @@ class Facts:
 
     noun: Noun
     english: str
-    caption: str
+    full: Phrase
+    """With all that can be said of it, as captions do."""
     short: Phrase
     """The noun, with the colour for a shape: what steps and answers call it."""
     sized: Phrase
@@ -112,7 +113,7 @@ def facts(name: str, color: str, fill: str, size: str) -> Facts:
     return Facts(
         noun=noun,
         english=english,
-        caption=phrase(size, striped, color, english, "noun").a,
+        full=phrase(size, striped, color, english, "noun"),
         short=phrase("", False, color, english, "noun"),
         sized=phrase(size, False, color, english, "noun"),
         phrases=tuple(said),

@@ -1,19 +1,17 @@
-"""The gradient of one update, from one batch or from several: one after another, or side by side on a CPU's cores.
+"""The gradient of one update, from one batch or from several; on a CPU, those are computed side by side.
 
-Two threads that share each small multiplication gain a sixth; two threads with a batch each gain a half (measured, two
-cores, a million parameters). The bits are those of one thread and one batch after another: sums keep the order of batches.
+The bits are those of one thread and one batch after another: sums keep the order of the batches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor, nn
 
 from sightweave.core.batch import Batch
-from sightweave.core.device import Precision
+from sightweave.core.device import Precision, side_by_side
 from sightweave.models.loss import Amounts, amounts, training_loss
 from sightweave.models.vlm import VLM
 from sightweave.programs.training.settings import Stage
@@ -25,7 +23,7 @@ class Gradients:
     Args:
         model: The model, in the mode that the stage wants.
         parameters: What trains.
-        stage: Says how the loss is made, and how many batches make an update.
+        stage: Says how the loss is made.
         precision: In which format to multiply.
     """
 
@@ -33,39 +31,28 @@ class Gradients:
         self, model: VLM, parameters: Sequence[nn.Parameter], stage: Stage, precision: Precision
     ) -> None:
         self.model, self.parameters, self.stage, self.precision = model, parameters, stage, precision
-        self.threads = torch.get_num_threads()
-        workers = min(self.threads, stage.microsteps)
-        self.pool: ThreadPoolExecutor | None = None
-        if precision.device.type == "cpu" and workers > 1 and not _has_state(model):
-            self.pool = ThreadPoolExecutor(workers, thread_name_prefix="microstep")
+        self.may_go_side_by_side = precision.device.type == "cpu" and not _has_state(model)
 
     def add(self, batches: Sequence[Batch]) -> float:
         """Adds the gradient of all these batches together to what the parameters hold, and returns their loss."""
         batches = [batch.to(self.precision.device) for batch in batches]
         of = sum((amounts(batch, length_power=self.stage.length_power) for batch in batches), Amounts())
-        if self.pool is None:
-            losses = [self._loss(batch, of) for batch in batches]
-            return sum(losses)
-        found = list(self.pool.map(lambda batch: self._alone(batch, of), batches))
-        torch.set_num_threads(self.threads)
-        for _, gradients in found:
+        if len(batches) < 2 or not self.may_go_side_by_side:
+            return sum([self._backward(batch, of) for batch in batches])
+        total = 0.0
+        for loss, gradients in side_by_side(lambda one: self._alone(one, of), batches, self.precision.device):
+            total += loss
             for parameter, gradient in zip(self.parameters, gradients, strict=True):
                 if gradient is not None:
                     parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
-        return sum(loss for loss, _ in found)
+        return total
 
-    def close(self) -> None:
-        """Ends its threads."""
-        if self.pool is not None:
-            self.pool.shutdown()
-
-    def _loss(self, batch: Batch, of: Amounts) -> float:
+    def _backward(self, batch: Batch, of: Amounts) -> float:
         loss = self._forward(batch, of)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return float(loss.detach())
 
     def _alone(self, batch: Batch, of: Amounts) -> tuple[float, tuple[Tensor | None, ...]]:
-        torch.set_num_threads(1)  # the cores are taken by the other batches
         loss = self._forward(batch, of)
         # Not `backward`: threads that write into one place do so in any order.
         return float(loss.detach()), torch.autograd.grad(loss, self.parameters, allow_unused=True)

@@ -136,7 +136,7 @@ def _run_stage(
     window = _Window()
     parameters = list(optimizer.parameters.values())
     gradients = Gradients(model, parameters, stage, precision)
-    with contextlib.closing(microsteps), contextlib.closing(gradients):
+    with contextlib.closing(microsteps):
         for step in range(stage.steps):
             optimizer.set_factor(schedule.factor(step))
             waited = time.perf_counter()

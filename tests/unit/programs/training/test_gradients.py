@@ -46,12 +46,8 @@ def computed(
     parameters = dict(model.named_parameters())
     stage = Stage(steps=1, microsteps=len(batches), length_power=length_power)
     model.zero_grad(set_to_none=True)
-    with (
-        threads(num_threads),
-        contextlib.closing(Gradients(model, list(parameters.values()), stage, PRECISION)) as gradients,
-    ):
-        assert (gradients.pool is not None) == (num_threads > 1 and len(batches) > 1)
-        loss = gradients.add(batches)
+    with threads(num_threads):
+        loss = Gradients(model, list(parameters.values()), stage, PRECISION).add(batches)
         assert torch.get_num_threads() == num_threads
     return loss, {name: value.grad for name, value in parameters.items() if value.grad is not None}
 
@@ -88,11 +84,8 @@ def test_gradients_add_to_those_that_are_there() -> None:
     parts = [processor.batch([one]) for one in SAMPLES]
     _, once = computed(model, parts)
     stage = Stage(steps=1, microsteps=len(parts))
-    with (
-        threads(2),
-        contextlib.closing(Gradients(model, list(model.parameters()), stage, PRECISION)) as gradients,
-    ):
-        gradients.add(parts)
+    with threads(2):
+        Gradients(model, list(model.parameters()), stage, PRECISION).add(parts)
     for name, value in model.named_parameters():
         if name in once:
             torch.testing.assert_close(value.grad, 2 * once[name])
@@ -104,22 +97,16 @@ def test_what_depends_on_the_order_of_batches_is_computed_in_order(fault: str) -
     if fault == "batch norm":
         model.encoder.norm_of_a_kind = torch.nn.BatchNorm2d(3)
     stage = Stage(steps=1, microsteps=2)
-    with threads(2):
-        for is_training in (True, False):
-            model.train(is_training)
-            gradients = Gradients(model, list(model.parameters()), stage, PRECISION)
-            assert (gradients.pool is None) == is_training
-            gradients.close()
+    for is_training in (True, False):
+        model.train(is_training)
+        gradients = Gradients(model, list(model.parameters()), stage, PRECISION)
+        assert gradients.may_go_side_by_side is not is_training
 
 
 def test_a_failing_batch_raises_its_own_error() -> None:
     model, processor = compose(CASES[0])
     good, bad = processor.batch(SAMPLES[:1]), processor.batch(SAMPLES[1:])
     bad.media = {}
-    stage = Stage(steps=1, microsteps=2)
-    with (
-        threads(2),
-        contextlib.closing(Gradients(model, list(model.parameters()), stage, PRECISION)) as gradients,
-        pytest.raises(ValueError, match="image marks"),
-    ):
+    gradients = Gradients(model, list(model.parameters()), Stage(steps=1, microsteps=2), PRECISION)
+    with threads(2), pytest.raises(ValueError, match="image marks"):
         gradients.add([good, bad])

@@ -1,0 +1,89 @@
+"""``sightweave compare``: a grid of real runs, two at a time, stopped in between and gone on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import sightweave
+
+SOURCE = Path(sightweave.__file__).parents[1]
+RECIPE = """\
+data: {kind: scenes, size: 30, per_picture: 4, tasks: [captioning, vqa]}
+model:
+  encoder: {kind: cnn, image_size: 32, channels: [8, 16], blocks: [0, 0]}
+  connector: {kind: pool, side: 2}
+  fusion: concat
+  language_model: {kind: decoder_only, dim: 32, depth: 2, num_heads: 2, hidden_dim: 64}
+inputs: {vocab_size: 600}
+evaluate: {pictures: 2, max_tokens: 4, controls: [], splits: [scenes]}
+train:
+  threads: 1
+  precision: fp32
+  stages: [{name: answers, steps: 2, pictures: 2}]
+"""
+GRID = ("model.fusion=concat,addition", "seed=0,1")
+
+
+def started(folder: Path, *settings: str) -> subprocess.Popen[str]:
+    words = ["-m", "sightweave", "compare", "recipe.yaml", *settings, "--out", "out", "--at-once", "2"]
+    return subprocess.Popen(
+        [sys.executable, *words],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(SOURCE)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        start_new_session=True,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_killed_comparison_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
+    process = started(tmp_path, *GRID)
+    end = time.monotonic() + 300
+    while not list((tmp_path / "out").glob("*/evaluation.json")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/evaluation.json")}
+
+    said, notes = (process := started(tmp_path, *GRID)).communicate(timeout=600)
+    assert process.returncode == 0, notes
+    assert f"4 runs, {len(done)} of them done before" in notes
+    assert all(path.stat().st_mtime_ns == before for path, before in done.items())
+    table = (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
+    assert table in said
+    assert [line.split(" | ")[0] for line in table.splitlines()[2:]] == ["| concat", "| addition"]
+    document = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))
+    assert [row["seeds"] for row in document["rows"]] == [2, 2]
+    assert set(document["rows"][0]["scores"]) == {"captioning", "vqa"}
+
+    # A changed recipe is another run; one that cannot be is refused before anything trains.
+    _, notes = (process := started(tmp_path, *GRID, "train.stages.0.steps=3")).communicate(timeout=600)
+    assert process.returncode == 0, notes
+    assert "4 runs, 0 of them done before" in notes
+    _, notes = (process := started(tmp_path, "model.fusion=concat,bilinear")).communicate(timeout=600)
+    assert process.returncode == 1
+    assert "error: " in notes
+    assert "started" not in notes
+
+
+@pytest.mark.slow
+def test_a_failing_run_is_named_with_its_log(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
+    _, notes = (process := started(tmp_path, "data=nowhere,scenes", "evaluate.splits=[]")).communicate(timeout=600)
+    assert process.returncode == 1
+    assert "error: failed: nowhere (status 1; see out/nowhere/log.txt)" in notes
+    assert "nowhere" in (tmp_path / "out" / "nowhere" / "log.txt").read_text(encoding="utf-8")
