@@ -83,7 +83,9 @@ def test_a_killed_comparison_goes_on_and_repeats_nothing(tmp_path: Path) -> None
 @pytest.mark.slow
 def test_a_failing_run_is_named_with_its_log(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
-    _, notes = (process := started(tmp_path, "data=nowhere,scenes", "evaluate.splits=[]")).communicate(timeout=600)
+    _, notes = (process := started(tmp_path, "data=nowhere,scenes", "evaluate.splits=[]")).communicate(
+        timeout=600
+    )
     assert process.returncode == 1
     assert "error: failed: nowhere (status 1; see out/nowhere/log.txt)" in notes
     assert "nowhere" in (tmp_path / "out" / "nowhere" / "log.txt").read_text(encoding="utf-8")

@@ -1,7 +1,9 @@
 """Questions that need steps: counting, comparing, relations, sameness, neighbours.
 
 The steps are short and always of the same form, since a model of a million parameters has to learn them: what matches,
-from left to right, or all things in the order of an axis. As in ``questions.py``, the answer is drawn first.
+numbered from left to right, or things in the order of an axis, up to the one that decides. So the last words of the steps
+hold the conclusion: steps that leave it to be drawn from a whole list are learnt, but the conclusion is not. As in
+``questions.py``, the answer is drawn first.
 """
 
 from __future__ import annotations

@@ -111,16 +111,28 @@ def solve_name(scene, text):
     return name_of(the(scene, re.fullmatch(r"What is the (.+)\?", text)[1]))
 
 
-def in_order(scene, steps):
-    """Checks the list of all things; gives them in its order."""
-    axis, _, names = steps.partition(": ")
+def listed_in_order(scene, steps):
+    """All things along the axis that the steps name, and the names of those that the steps list, from the first one on."""
+    axis, _, said = steps.partition(": ")
     ordered = sorted(scene.things, key=lambda t: t.x if axis == "left to right" else t.y)
-    names = names.removesuffix(".").split(", ")
-    assert len(names) == len(ordered)
-    assert all(fits(thing, name) for thing, name in zip(ordered, names, strict=True))
+    names = said.partition(";")[0].removesuffix(".").split(", ")
+    plain = [re.sub(r"^\d ", "", name) for name in names]
+    assert all(fits(thing, name) for thing, name in zip(ordered, plain, strict=False))
+    assert 1 <= len(names) <= len(ordered)
     gaps = [b.y - a.y for a, b in itertools.pairwise(ordered)]
     assert axis == "left to right" or all(gap >= 5.8 * 16 for gap in gaps)
-    return ordered
+    return ordered, names
+
+
+def check_numbered(things, steps):
+    """The things that match, each with its number, or none."""
+    if not things:
+        assert steps == "none"
+        return
+    for place, (thing, said) in enumerate(zip(things, steps.split(", "), strict=True), 1):
+        number, _, name = said.partition(" ")
+        assert number == str(place)
+        assert fits(thing, name)
 
 
 def solve_with_steps(scene, item):
@@ -128,15 +140,16 @@ def solve_with_steps(scene, item):
     if item.type == "count":
         words = re.fullmatch(r"How many (.+) are there\?", text)[1]
         found = [thing for thing in things if fits(thing, words)]
-        names = steps.removesuffix(".").split(", ") if found else []
-        assert found or steps == "none."
-        assert len(names) == len(found)
-        assert all(fits(thing, name) for thing, name in zip(found, names, strict=True))
+        check_numbered(found, steps.removesuffix("."))
         return str(len(found))
     if item.type == "cmp":
         both = re.fullmatch(r"Are there more (.+) than (.+)\?", text).groups()
-        counts = [sum(fits(thing, words) for thing in things) for words in both]
-        assert steps == f"{both[0]} {counts[0]}, {both[1]} {counts[1]}."
+        found = [[thing for thing in things if fits(thing, words)] for words in both]
+        counts = [len(some) for some in found]
+        *lists, last = steps.removesuffix(".").split("; ")
+        for some, said in zip(found, lists, strict=True):
+            check_numbered(some, said)
+        assert last == f"{counts[0]} and {counts[1]}"
         return "yes" if counts[0] > counts[1] else "no"
     if item.type == "same":
         first, second, asked = re.fullmatch(
@@ -148,20 +161,27 @@ def solve_with_steps(scene, item):
         ]
         assert the(scene, first) is not the(scene, second)
         assert not any(value in phrase.split() for value in values for phrase in (first, second))
-        assert steps == f"{first} {values[0]}, {second} {values[1]}."
+        assert steps == f"{values[0]} and {values[1]}."
         return "yes" if values[0] == values[1] else "no"
-    ordered = in_order(scene, steps)
+    ordered, names = listed_in_order(scene, steps)
     if item.type == "next":
         side, name = re.fullmatch(r"What is just to the (left|right) of the (.+)\?", text).groups()
-        at = ordered.index(named(scene, name)) + (-1 if side == "left" else 1)
+        assert names[-1] == name  # the list stops where the question points
+        assert len(names) == ordered.index(named(scene, name)) + 1
+        at = len(names) - 1 + (-1 if side == "left" else 1)
         assert at >= 0
         assert fits(ordered[at], item.answer)
-        return steps.partition(": ")[2].removesuffix(".").split(", ")[at]
+        return names[at] if side == "left" else item.answer
     if item.type == "rel":
         first, relation, second = re.fullmatch(
             r"Is the (.+) (to the left of|to the right of|above|below) the (.+)\?", text
         ).groups()
         a, b = named(scene, first), named(scene, second)
+        is_first = ordered.index(a) < ordered.index(b)
+        assert names[-1] == (first if is_first else second)
+        truth = {"left to right": ("to the left", "to the right"), "top to bottom": ("above", "below")}
+        axis, _, said = steps.partition(": ")
+        assert said.partition("; ")[2] == f"{first} {truth[axis][not is_first]}."
         if relation in ("above", "below"):
             assert abs(a.y - b.y) >= 160
             return "yes" if (a.y < b.y) == (relation == "above") else "no"
@@ -175,7 +195,15 @@ def solve_with_steps(scene, item):
     axis = "x" if "to the" in relation else "y"
     gaps = [getattr(other, axis) - getattr(thing, axis) for other in things if other is not thing]
     assert all(abs(gap) >= (5.8 * 16 if axis == "x" else 160) for gap in gaps)
-    return str(sum((gap < 0) == (relation in ("to the left of", "above")) for gap in gaps))
+    is_before = relation in ("to the left of", "above")
+    answer = sum((gap < 0) == is_before for gap in gaps)
+    place = ordered.index(thing)
+    assert len(names) == (place + 1 if is_before else len(ordered))
+    counted = range(place) if is_before else range(place + 1, len(ordered))
+    numbers = [int(said[0]) if said[0].isdigit() else 0 for said in names]
+    assert numbers == [counted.index(at) + 1 if at in counted else 0 for at in range(len(names))]
+    assert max(numbers) == answer
+    return str(answer)
 
 
 def views(split, number, seed=11):
