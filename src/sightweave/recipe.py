@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 import yaml
-from pydantic import BeforeValidator, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveInt
 
 from sightweave.core import catalog
 from sightweave.core import config as configs
@@ -106,6 +106,8 @@ class Inputs:
     """none, shift or photo; acts in stages that ask for it."""
     flip: bool = False
     """Mirror half of the pictures where they are varied."""
+    gray: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the pictures without colour where they are varied."""
     max_length: PositiveInt = 2048
     """Tokens of the longest sample."""
     num_answers: PositiveInt = 1000
@@ -228,6 +230,7 @@ class Recipe:
             fit=self.inputs.fit,
             augment=self.inputs.augment,
             flip=self.inputs.flip,
+            gray=self.inputs.gray,
         )
         return Processor(
             tokenizer=tokenizer,

@@ -17,6 +17,8 @@ from sightweave.core.config import config
 Box = tuple[float, float, float, float]
 Fit = Literal["pad", "crop", "squash"]
 Augment = Literal["none", "shift", "photo"]
+_LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+"""How bright red, green and blue look (ITU-R BT.601)."""
 
 
 @config
@@ -35,11 +37,19 @@ class Config:
     """``shift`` moves and scales a little; ``photo`` crops, stretches and changes the light too. Training only."""
     flip: bool = False
     """Whether training mirrors every second picture; wrong wherever left and right are spoken of."""
+    gray: float = 0.0
+    """Share of the pictures that training shows without their colours, so that forms are not learnt by them."""
 
     def build(self) -> ImageTransform:
         """The transform."""
         return ImageTransform(
-            size=self.size, fit=self.fit, mean=self.mean, std=self.std, augment=self.augment, flip=self.flip
+            size=self.size,
+            fit=self.fit,
+            mean=self.mean,
+            std=self.std,
+            augment=self.augment,
+            flip=self.flip,
+            gray=self.gray,
         )
 
 
@@ -53,6 +63,7 @@ class _View:
     is_mirrored: bool = False
     brightness: float = 1.0
     contrast: float = 1.0
+    is_gray: bool = False
 
     @property
     def is_relit(self) -> bool:
@@ -70,9 +81,11 @@ class ImageTransform:
         std: Of each channel, in 0 to 1.
         augment: ``none``, ``shift`` or ``photo``; acts only where a seed is given.
         flip: Mirrors half of the pictures; acts only where a seed is given.
+        gray: Share of the pictures that lose their colours; acts only where a seed is given. Random grayscale of SimCLR
+            (Chen et al. 2020, arXiv:2002.05709), appendix A.
 
     Raises:
-        ValueError: a size or a std that is not positive, or an unknown `fit` or `augment`.
+        ValueError: a size or a std that is not positive, a `gray` outside 0 to 1, or an unknown `fit` or `augment`.
     """
 
     def __init__(
@@ -84,6 +97,7 @@ class ImageTransform:
         std: tuple[float, float, float] = (0.5, 0.5, 0.5),
         augment: Augment = "none",
         flip: bool = False,
+        gray: float = 0.0,
     ) -> None:
         if size < 1:
             raise ValueError(f"size: must be at least 1 pixel (got {size}).")
@@ -93,7 +107,9 @@ class ImageTransform:
             raise ValueError(f"fit: pad, crop or squash (got {fit!r}).")
         if augment not in ("none", "shift", "photo"):
             raise ValueError(f"augment: none, shift or photo (got {augment!r}).")
-        self.size, self.fit, self.augment, self.flip = size, fit, augment, flip
+        if not 0 <= gray <= 1:
+            raise ValueError(f"gray: a share from 0 to 1 (got {gray}).")
+        self.size, self.fit, self.augment, self.flip, self.gray = size, fit, augment, flip, gray
         self.mean, self.std = tuple(mean), tuple(std)
         self._scale = torch.tensor([1 / (255 * value) for value in std])[:, None, None]
         self._shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)])[:, None, None]
@@ -124,6 +140,8 @@ class ImageTransform:
         if view.is_relit:
             middle = drawn.mean()
             drawn = (((drawn - middle) * view.contrast + middle) * view.brightness).clamp(0, 255)
+        if view.is_gray:
+            drawn = (drawn * _LUMA).sum(0, keepdim=True).expand(3, -1, -1)
         drawn = drawn * self._scale - self._shift
         if drawn.shape[1:] != (size, size):
             square = torch.zeros(3, size, size)
@@ -157,7 +175,7 @@ class ImageTransform:
     def _view(self, width: int, height: int, seed: int | None) -> _View:
         """Along each axis a pixel x of the picture is drawn at ``scale * x + offset`` of the square."""
         scales, offsets = self._fitted(width, height)
-        mirrored, brightness, contrast = False, 1.0, 1.0
+        mirrored, brightness, contrast, gray = False, 1.0, 1.0, False
         if seed is not None:
             draw = random.Random(seed).uniform
             mirrored = draw(0, 1) < 0.5 and self.flip
@@ -175,10 +193,11 @@ class ImageTransform:
                 scales = [a * z for a, z in zip(scales, zooms, strict=True)]
                 if is_photo:
                     brightness, contrast = draw(0.8, 1.2), draw(0.8, 1.2)
+            gray = draw(0, 1) < self.gray
         (x0, x1, left, right), (y0, y1, top, bottom) = (
             self._visible(*axis) for axis in zip((width, height), scales, offsets, strict=True)
         )
-        return _View((x0, y0, x1, y1), (left, top, right, bottom), mirrored, brightness, contrast)
+        return _View((x0, y0, x1, y1), (left, top, right, bottom), mirrored, brightness, contrast, gray)
 
     def _fitted(self, width: int, height: int) -> tuple[list[float], list[float]]:
         """Scale and offset along x and y without any augmentation."""

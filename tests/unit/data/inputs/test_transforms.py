@@ -128,6 +128,27 @@ def test_none_changes_nothing_and_flips_only_if_asked() -> None:
             assert columns[:16].mean() > columns[16:].mean()
 
 
+def test_a_share_of_the_pictures_loses_its_colours_and_keeps_its_brightness() -> None:
+    pixels = smooth(32, 32)
+    plain = ImageTransform(size=32)(pixels)
+    luma = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+    gray = (plain * luma).sum(0, keepdim=True).expand(3, -1, -1)
+    transform = ImageTransform(size=32, gray=0.25)
+    torch.testing.assert_close(transform(pixels), plain, rtol=0, atol=0)
+    without = 0
+    for seed in range(200):
+        made = transform(pixels, seed)
+        is_gray = bool((made[0] == made[1]).all())
+        torch.testing.assert_close(made, gray if is_gray else plain, rtol=0, atol=1e-5)
+        without += is_gray
+    assert 30 < without < 70
+    for augment in ("shift", "photo"):  # the other variations of a seed stay what they are
+        varied = ImageTransform(size=32, augment=augment)(pixels, 5)
+        colourless = ImageTransform(size=32, augment=augment, gray=1.0)(pixels, 5)
+        expected = (varied * luma).sum(0, keepdim=True).expand(3, -1, -1)
+        torch.testing.assert_close(colourless, expected, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize(("fit", "augment"), [*itertools.product(FITS, AUGMENTS)])
 def test_any_size_works(fit: str, augment: str) -> None:
     transform = ImageTransform(size=16, fit=fit, augment=augment)
@@ -164,6 +185,7 @@ def test_what_it_is_given_is_left_alone() -> None:
         ({"size": 0}, "size: must be at least 1 pixel"),
         ({"size": 8, "std": (0.5, 0.0, 0.5)}, "std: each must be over 0"),
         ({"size": 8, "fit": "stretch"}, "fit: pad, crop or squash.*stretch"),
+        ({"size": 8, "gray": 1.5}, "gray: a share from 0 to 1.*1.5"),
         ({"size": 8, "augment": "wild"}, "augment: none, shift or photo.*wild"),
     ],
 )
