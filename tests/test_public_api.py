@@ -20,6 +20,7 @@ NAMES = {
     "SightweaveError",
     "answer_all",
     "caption",
+    "compare",
     "compose",
     "evaluate",
     "generate",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sightweave.api import (
         answer_all,
         caption,
+        compare,
         compose,
         evaluate,
         generate,
@@ -42,6 +43,7 @@ __all__ = [
     "SightweaveError",
     "answer_all",
     "caption",
+    "compare",
     "compose",
     "evaluate",
     "generate",

@@ -1,6 +1,7 @@
 """The verbs. Whatever a command does, one function here does, with the same names.
 
-``train`` a recipe, ``load`` a run, ``generate``, ``caption`` and ``translate`` with it, ``evaluate`` it, draw a ``report``.
+``train`` a recipe or ``compare`` many, ``load`` a run, ``generate``, ``caption`` and ``translate`` with it, ``evaluate``
+it, draw a ``report``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from sightweave import comparison
 from sightweave import recipe as recipes
 from sightweave import run as runs
 from sightweave.core import catalog
@@ -255,6 +257,43 @@ def compose(
     torch.manual_seed(resolved.seed)
     records = None if data is None else list(data)
     return _compose(resolved, _sources(resolved, records, "train"), choose_device(resolved.train.device))
+
+
+def compare(
+    recipe: str | Path,
+    *settings: str,
+    out: str | Path,
+    minutes: float | None = None,
+    at_once: int = 1,
+    threads: int | None = None,
+    console: Console | None = None,
+) -> list[comparison.Row]:
+    """Trains and scores every combination of settings, and writes ``comparison.json`` and ``comparison.md``.
+
+    The same call goes on where it was stopped.
+
+    Args:
+        recipe: A YAML file.
+        settings: ``path=value`` for all runs, ``path=value,value`` for an axis of the grid.
+        out: A folder; each run gets one inside it.
+        minutes: Training of each run takes about so long, by a trial of each composition; None leaves the recipe's steps.
+        at_once: Runs that go at the same time, each in a process of its own.
+        threads: Of each run; None leaves what the recipe says.
+        console: Told what starts and what ends.
+
+    Raises:
+        RecipeError: a mistake in the recipe or in a setting, found before anything is trained.
+        ComparisonError: a run failed.
+    """
+    return comparison.compare(
+        recipe,
+        settings,
+        out=Path(out),
+        minutes=minutes,
+        at_once=at_once,
+        threads=threads,
+        say=lambda text: _say(console, text),
+    )
 
 
 def load(run: str | Path, *, device: str = "auto") -> Run:

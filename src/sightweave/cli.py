@@ -112,19 +112,21 @@ def compare(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the runs and of the table.")],
+    minutes: Annotated[
+        float | None, typer.Option(help="Train each run about so long, instead of the recipe's steps.")
+    ] = None,
     at_once: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of each run.")] = None,
 ) -> None:
     """Train and score every combination of settings; one table. The same command goes on where it was stopped."""
-    from sightweave.comparison import as_markdown, compare
+    from sightweave import api
+    from sightweave.comparison import as_markdown
 
-    rows = compare(recipe, settings, out=out, at_once=at_once, threads=threads, say=_note)
+    rows = api.compare(
+        recipe, *settings, out=out, minutes=minutes, at_once=at_once, threads=threads, console=_console()
+    )
     typer.echo(as_markdown(rows))
     typer.echo(f"table: {out}/comparison.md")
-
-
-def _note(text: str) -> None:
-    typer.echo(text, err=True)
 
 
 @app.command()

@@ -2,10 +2,14 @@
 
 Each cell of the grid is a run of its own in a process of its own, some at a time. What is done stays done: the same
 command goes on where it was stopped, and trains again only what has no scores or was made from another recipe.
+
+An equal budget is one of steps, which the recipe has, or of minutes: then a short trial of each composition tells how
+many steps fit. Recipes go on counting steps, so that every run can be repeated.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -16,18 +20,23 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from sightweave import recipe as recipes
 from sightweave.core import config as configs
 from sightweave.core.errors import RecipeError, SightweaveError
+from sightweave.programs.training.logs import METRICS, read_metrics
 
 _SEED = "seed"
 _LOG = "log.txt"
 _POLL_SECONDS = 0.5
+_TRIALS = "trials"
+_TRIAL_STEPS = 24
+_WARM_STEPS = 8
+"""Of a trial's stage, not counted: the first ones allocate memory."""
 
 
 class ComparisonError(SightweaveError):
@@ -116,6 +125,7 @@ def compare(
     settings: Sequence[str],
     *,
     out: Path,
+    minutes: float | None = None,
     at_once: int = 1,
     threads: int | None = None,
     say: Callable[[str], None] = lambda _: None,
@@ -126,6 +136,8 @@ def compare(
         recipe: A YAML file.
         settings: ``path=value`` for all runs, ``path=value,value`` for an axis of the grid.
         out: A folder; each run gets one inside it.
+        minutes: Training of each run takes about so long: all its stages become longer or shorter by one factor, which
+            a trial of each composition finds and ``steps.json`` keeps. None leaves the recipe's steps.
         at_once: Runs that go at the same time.
         threads: Of each run; None leaves what the recipe says.
         say: Told what starts and what ends.
@@ -134,11 +146,17 @@ def compare(
         RecipeError: a mistake in the recipe or in a setting, found before anything is trained.
         ComparisonError: a run failed; the others are left to end.
     """
+    if minutes is not None and minutes <= 0:
+        raise RecipeError(
+            f"minutes must be over 0 (got {minutes}); leave it out to train the recipe's own steps."
+        )
     cells = grid([*settings, *([f"train.threads={threads}"] if threads else [])])
-    wanted = {cell.name: recipes.read(recipe, cell.settings) for cell in cells}
-    for one in wanted.values():
-        one.check()
+    for cell in cells:
+        recipes.read(recipe, cell.settings).check()
     out.mkdir(parents=True, exist_ok=True)
+    if minutes is not None:
+        cells = _budgeted(recipe, cells, minutes, out, at_once, threads, say)
+    wanted = {cell.name: recipes.read(recipe, cell.settings) for cell in cells}
     waiting = [cell for cell in cells if not _is_done(out / cell.name, wanted[cell.name])]
     say(f"{len(cells)} runs, {len(cells) - len(waiting)} of them done before")
     _run_all(recipe, waiting, out, at_once, threads, say)
@@ -146,11 +164,61 @@ def compare(
     document = {
         "recipe": str(recipe),
         "settings": list(settings),
+        "minutes": minutes,
         "rows": [configs.to_plain(r) for r in rows],
     }
     (out / "comparison.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     (out / "comparison.md").write_text(as_markdown(rows), encoding="utf-8")
     return rows
+
+
+def _budgeted(
+    recipe: str | Path,
+    cells: Sequence[Cell],
+    minutes: float,
+    out: Path,
+    at_once: int,
+    threads: int | None,
+    say: Callable[[str], None],
+) -> list[Cell]:
+    """The cells with the steps that fit into so many minutes: the same for all seeds of a composition."""
+    file = out / "steps.json"
+    known: dict[str, list[int]] = _read(file) if file.is_file() else {}
+    keys = {cell.name: f"{minutes:g} min, {_composition(recipe, cell)}" for cell in cells}
+    tried: dict[str, Cell] = {}
+    for cell in cells:
+        if keys[cell.name] not in known:
+            tried.setdefault(keys[cell.name], cell)
+    trials = [replace(cell, settings=_trial(recipe, cell)) for cell in tried.values()]
+    _run_all(recipe, trials, out / _TRIALS, at_once, threads, say, score=False)
+    for key, cell in tried.items():
+        stages = recipes.read(recipe, cell.settings).train.stages
+        seconds = _seconds_per_step(out / _TRIALS / cell.name / METRICS, len(stages))
+        factor = 60 * minutes / sum(stage.steps * each for stage, each in zip(stages, seconds, strict=True))
+        known[key] = [max(1, round(stage.steps * factor)) for stage in stages]
+    file.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    return [replace(cell, settings=(*cell.settings, *_steps(known[keys[cell.name]]))) for cell in cells]
+
+
+def _composition(recipe: str | Path, cell: Cell) -> str:
+    """Everything that decides how long a step takes: all of the recipe but its seed."""
+    values = recipes.read(recipe, cell.settings).to_plain() | {"seed": 0}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _trial(recipe: str | Path, cell: Cell) -> tuple[str, ...]:
+    count = len(recipes.read(recipe, cell.settings).train.stages)
+    return (*cell.settings, *_steps([_TRIAL_STEPS] * count), "train.log_every=1")
+
+
+def _steps(numbers: Sequence[int]) -> list[str]:
+    return [f"train.stages.{index}.steps={number}" for index, number in enumerate(numbers)]
+
+
+def _seconds_per_step(metrics: Path, stages: int) -> list[float]:
+    seconds = [float(row["seconds"]) for row in read_metrics(metrics)]
+    starts = range(0, stages * _TRIAL_STEPS, _TRIAL_STEPS)
+    return [median(seconds[start + _WARM_STEPS : start + _TRIAL_STEPS]) for start in starts]
 
 
 def _is_done(folder: Path, wanted: recipes.Recipe) -> bool:
@@ -169,6 +237,8 @@ def _run_all(
     at_once: int,
     threads: int | None,
     say: Callable[[str], None],
+    *,
+    score: bool = True,
 ) -> None:
     environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
     queue, failed = list(waiting), list[str]()
@@ -180,8 +250,9 @@ def _run_all(
                 folder = out / cell.name
                 if (folder / _LOG).exists():  # a run of ours that did not end, or of another recipe
                     shutil.rmtree(folder)
-                folder.mkdir(exist_ok=True)
+                folder.mkdir(parents=True, exist_ok=True)
                 words = ["-m", "sightweave", "train", str(recipe), *cell.settings, "--out", str(folder)]
+                words += [] if score else ["--no-evaluate"]
                 with (folder / _LOG).open("wb") as log:
                     process = subprocess.Popen(
                         [sys.executable, *words], stdout=log, stderr=subprocess.STDOUT, env=environment

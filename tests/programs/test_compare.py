@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -77,6 +78,32 @@ def test_a_killed_comparison_goes_on_and_repeats_nothing(tmp_path: Path) -> None
     _, notes = (process := started(tmp_path, "model.fusion=concat,bilinear")).communicate(timeout=600)
     assert process.returncode == 1
     assert "error: " in notes
+    assert "started" not in notes
+
+
+@pytest.mark.slow
+def test_minutes_become_steps_that_are_the_same_for_every_seed(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
+    words = (*GRID, "evaluate.splits=[scenes]", "--minutes", "0.03")
+    _, notes = (process := started(tmp_path, *words)).communicate(timeout=600)
+    assert process.returncode == 0, notes
+    known = json.loads((tmp_path / "out" / "steps.json").read_text(encoding="utf-8"))
+    assert len(known) == 2
+    for fusion in ("concat", "addition"):
+        trained = {
+            json.loads((tmp_path / "out" / f"{fusion}-seed{seed}" / "run.json").read_text())["steps"]
+            for seed in (0, 1)
+        }
+        assert len(trained) == 1
+        assert [*trained] in known.values()
+        # What the trial measured and the steps make the minutes: not more than one step too many or too few.
+        trial = tmp_path / "out" / "trials" / f"{fusion}-seed0" / "metrics.jsonl"
+        seconds = [json.loads(line)["seconds"] for line in trial.read_text().splitlines()]
+        assert len(seconds) == 24
+        assert trained.pop() == pytest.approx(0.03 * 60 / statistics.median(seconds[8:]), abs=1)
+    _, notes = (process := started(tmp_path, *words)).communicate(timeout=600)
+    assert process.returncode == 0, notes
+    assert "4 runs, 4 of them done before" in notes
     assert "started" not in notes
 
 
