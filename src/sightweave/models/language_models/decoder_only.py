@@ -17,7 +17,7 @@ from sightweave.core.config import config
 from sightweave.models.language_models._base import BeforeBlock, LanguageModel
 from sightweave.models.nn.block import Block
 from sightweave.models.nn.embedding import AddedPositions, Positions, TokenEmbedding, head_logits
-from sightweave.models.nn.fast_decoding import FastDecoding, prepare
+from sightweave.models.nn.fast_decoding import FastDecoding, Layouts, prepare
 from sightweave.models.nn.feed_forward import Form
 from sightweave.models.nn.init import initialise
 from sightweave.models.nn.mask import self_mask
@@ -159,6 +159,7 @@ class DecoderOnly(LanguageModel):
         self.rotary = Rotary(dim // num_heads, base=rope_base) if self.positions.rotary else None
         self.norm = make_norm(norm, dim, eps=norm_eps)
         self.output = None if tie_embeddings else nn.Linear(dim, vocab_size, bias=False)
+        self._layouts = Layouts()
         initialise(self)
 
     def embed(self, ids: Int[Tensor, "B S"]) -> Float[Tensor, "B S D"]:
@@ -195,4 +196,4 @@ class DecoderOnly(LanguageModel):
     def fast_decoding(self) -> FastDecoding | None:
         """For the Llama block without biases, on a CPU in fp32."""
         head = self.token_embedding.table.weight if self.output is None else self.output.weight
-        return prepare(self.blocks, self.rotary, self.norm, head)
+        return prepare(self.blocks, self.rotary, self.norm, head, self._layouts)

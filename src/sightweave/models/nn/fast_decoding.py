@@ -9,13 +9,14 @@ arithmetic. Three things help, and leave the numbers what they are but for round
   one for several.
 
 Copies of large weights cost as much time as a dozen steps, and most answers are short: they are made when a text has got
-that far, and only where they win that much. They belong to one call of generation, so weights that change between two
-calls are never served stale.
+that far, and only where they win that much. They are kept for the next text together with the sum of the bits that they
+were made from; a sum costs as much time as one step, and weights that changed in whatever way are never served stale.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -29,14 +30,17 @@ from sightweave.models.nn.position import Rotary, rotate
 
 _SMALL_BYTES = 32 << 20
 """Stacks up to this size are laid out at once: their time goes into calls."""
+_LOOK = 4
+"""Steps after which copies of large weights that were kept are looked at."""
 _STEPS = 8
-"""Steps after which large weights are laid out."""
+"""Steps after which large weights are laid out, where none were."""
 _COLUMNS = 512
 """Rows transposed at once, as many as the processor's cache holds: three times as fast as all at once."""
 _POSITIONS = 64
 """Rotations made at once."""
 
 Project = Callable[[Tensor], Tensor]
+Matrices = tuple[Project, Project, Tensor, Tensor]
 
 
 def prepare(
@@ -44,8 +48,9 @@ def prepare(
     rotary: Rotary | None,
     norm: nn.Module,
     head: Float[Tensor, "V D"],
+    layouts: Layouts | None = None,
 ) -> FastDecoding | None:
-    """The stack of these parts, or None where it would not give what they give.
+    """The stack of these parts, or None where it would not give what they give; `layouts` keeps copies between calls.
 
     It wants RMS norms, rotary positions, no biases, fp32 weights on a CPU, and blocks that are not in training.
     """
@@ -54,7 +59,7 @@ def prepare(
         return None
     if not isinstance(norm, RMSNorm) or norm.weight is None or not _is_plain(head):
         return None
-    return FastDecoding(stack, rotary=rotary, norm=norm, head=head)
+    return FastDecoding(stack, rotary=rotary, norm=norm, head=head, layouts=layouts)
 
 
 def _fits(block: Block) -> bool:
@@ -72,6 +77,34 @@ def _is_plain(weight: Tensor) -> bool:
     return weight.device.type == "cpu" and weight.dtype == torch.float32
 
 
+class Layouts:
+    """Copies of weights in another order of memory, each with the sum of the bits that it was made from."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, tuple[int, Any]] = {}
+
+    def fresh(self, name: str, weights: Sequence[Tensor]) -> Any:
+        """The copy of that name, or None where there is none or the weights are no longer what they were."""
+        held = self._held.get(name)
+        return held[1] if held is not None and held[0] == _sum_of_bits(weights) else None
+
+    def keep(self, name: str, weights: Sequence[Tensor], copy: Any) -> Any:
+        """Keeps a copy in the place of an older one, and returns it."""
+        self._held[name] = _sum_of_bits(weights), copy
+        return copy
+
+
+def _sum_of_bits(weights: Sequence[Tensor]) -> int:
+    """One number that any change of a value changes; as fast as memory can be read."""
+    total = 0
+    for weight in weights:
+        flat = weight.detach().reshape(-1)
+        is_even = not (flat.numel() % 2 or flat.storage_offset() % 2)
+        words = flat.view(torch.int64 if is_even else torch.int32)
+        total = 31 * total + int(words.sum())  # so that two weights that change places are told, too
+    return total
+
+
 class FastDecoding:
     """A prepared stack; each call feeds one token to every row. Made for one call of generation.
 
@@ -80,19 +113,32 @@ class FastDecoding:
         rotary: Its positions.
         norm: The last norm.
         head: V D: what makes logits.
+        layouts: Keeps copies of the weights for the next call; None keeps them for this one.
     """
 
     def __init__(
-        self, blocks: Sequence[Block], *, rotary: Rotary, norm: RMSNorm, head: Float[Tensor, "V D"]
+        self,
+        blocks: Sequence[Block],
+        *,
+        rotary: Rotary,
+        norm: RMSNorm,
+        head: Float[Tensor, "V D"],
+        layouts: Layouts | None = None,
     ) -> None:
         self._layers = [_Layer(block) for block in blocks]
         self._rotary, self._norm, self._head_weight = rotary, _Norm(norm), head
         self._head: Project = lambda x: F.linear(x, head)
+        self._weights = [weight for block in blocks for weight in block.parameters()]
+        self._layouts = Layouts() if layouts is None else layouts
+        self._has_joined = self._has_head = False
         self._steps = 0
         self._last = -1  # position
         self._rotations: tuple[Tensor, ...] = ()
-        if sum(p.numel() * p.element_size() for block in blocks for p in block.parameters()) <= _SMALL_BYTES:
-            self._join()
+        self._is_small = (
+            sum(weight.numel() * weight.element_size() for weight in self._weights) <= _SMALL_BYTES
+        )
+        if self._is_small:
+            self._join(make=True)
 
     def __call__(
         self, hidden: Float[Tensor, "B D"], positions: Int[Tensor, " B"], cache: Cache
@@ -108,15 +154,33 @@ class FastDecoding:
             hidden = layer(hidden, rotation, bias, cache, index)
         cache.lengths, cache.longest = cache.lengths + 1, cache.longest + 1
         self._steps += 1
-        if self._steps == _STEPS:
+        if self._steps == (1 if self._is_small else _LOOK) or self._steps == _STEPS:
             if len(hidden) == 1:
-                self._join()
-            self._head = _laid_out(self._head_weight, rows=len(hidden))
+                self._join(make=self._steps == _STEPS)
+            self._lay_head(rows=len(hidden), make=self._steps == _STEPS)
         return self._head((hidden * self._norm.weight).div_(self._norm.length(hidden)))
 
-    def _join(self) -> None:
-        for layer in self._layers:
-            layer.join()
+    def _join(self, *, make: bool) -> None:
+        """Takes joined matrices: those that were kept, or new ones."""
+        if self._has_joined:
+            return
+        joined = self._layouts.fresh("blocks", self._weights)
+        if joined is None and make:
+            joined = self._layouts.keep("blocks", self._weights, [layer.joined() for layer in self._layers])
+        if joined is not None:
+            self._has_joined = True
+            for layer, matrices in zip(self._layers, joined, strict=True):
+                layer.use(matrices)
+
+    def _lay_head(self, *, rows: int, make: bool) -> None:
+        if self._has_head:
+            return
+        name, weights = "head" if rows == 1 else "head of several rows", [self._head_weight]
+        held = self._layouts.fresh(name, weights)
+        if make and (held is None or held[0] != rows):
+            held = self._layouts.keep(name, weights, (rows, _laid_out(self._head_weight, rows=rows)))
+        if held is not None and held[0] == rows:
+            self._has_head, self._head = True, held[1]
 
     def _rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines, taken from a table that reaches some steps ahead."""
@@ -158,10 +222,14 @@ class _Layer:
         self._qkv, self._inner = (_side_by_side(*pair) for pair in zip(self._parts, self._norms, strict=True))
         self._out, self._down = attention.out.weight.t(), feed_forward.down.weight.t()
 
-    def join(self) -> None:
-        """Copies the weights into an order that is fast for one row."""
-        self._qkv, self._inner = (_joined(*pair) for pair in zip(self._parts, self._norms, strict=True))
-        self._out, self._down = _transposed([self._out.t()]), _transposed([self._down.t()])
+    def joined(self) -> Matrices:
+        """Copies of the weights in an order that is fast for one row."""
+        qkv, inner = (_joined(*pair) for pair in zip(self._parts, self._norms, strict=True))
+        return qkv, inner, _transposed([self._out.t()]), _transposed([self._down.t()])
+
+    def use(self, matrices: Matrices) -> None:
+        """Goes on with such copies."""
+        self._qkv, self._inner, self._out, self._down = matrices
 
     def __call__(
         self, hidden: Tensor, rotation: tuple[Tensor, Tensor], bias: Tensor | None, cache: Cache, layer: int

@@ -116,16 +116,22 @@ def test_other_numbers_and_layers_between_blocks_take_the_plain_path() -> None:
         assert generation._fast(model_of(BASE)) is None
 
 
-def test_weights_changed_between_two_calls_are_used() -> None:
+@pytest.mark.parametrize("small_bytes", [0, 32 << 20])
+@pytest.mark.parametrize("rows", [1, 2])
+def test_weights_changed_between_two_calls_are_used(
+    rows: int, small_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast_decoding, "_SMALL_BYTES", small_bytes)
     model = model_of(BASE)
     assert isinstance(model.language_model, DecoderOnly)
 
     def written() -> Tensor:
         with torch.inference_mode():
-            state = generation._read(model, Batch(target=prompts(2, False)), Cache(2))
+            state = generation._read(model, Batch(target=prompts(rows, False)), Cache(rows))
         return generation._decode(model, state, greedy.Config().build(end_id=-1, seed=0), -1, 20)[0]
 
     before = written()
+    assert torch.equal(written(), before)
     with torch.no_grad():
         for weight in (model.language_model.token_embedding.table.weight, model.language_model.norm.weight):
             weight.data.copy_(torch.randn_like(weight))  # which no version counter sees
@@ -134,13 +140,56 @@ def test_weights_changed_between_two_calls_are_used() -> None:
     assert torch.equal(after, torch.cat([after[:, :1], logits_after(model, after)], 1))
 
 
+@pytest.mark.parametrize("rows", [1, 2])
+def test_copies_are_made_once_and_again_for_any_single_value_that_changes(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast_decoding, "_SMALL_BYTES", 0)
+    model = model_of(BASE)
+    made: list[int] = []
+    transposed, laid_out = fast_decoding._transposed, fast_decoding._laid_out
+    monkeypatch.setattr(
+        fast_decoding, "_transposed", lambda parts: (made.append(len(parts)), transposed(parts))[1]
+    )
+    monkeypatch.setattr(
+        fast_decoding, "_laid_out", lambda head, rows: (made.append(rows), laid_out(head, rows=rows))[1]
+    )
+    plain = logits_of(model, rows=rows, is_fast=False)
+    counts = []
+    for _ in range(3):
+        torch.testing.assert_close(logits_of(model, rows=rows, is_fast=True), plain, atol=1e-4, rtol=1e-4)
+        counts.append(len(made))
+    assert counts[0] > 0
+    assert counts[1:] == counts[:1] * 2
+    for name, weight in model.language_model.named_parameters():
+        weight.data.view(-1)[-1] += 0.25
+        plain = logits_of(model, rows=rows, is_fast=False)
+        torch.testing.assert_close(
+            logits_of(model, rows=rows, is_fast=True), plain, atol=1e-4, rtol=1e-4, msg=name
+        )
+
+
+def test_a_sum_of_bits_tells_any_change() -> None:
+    one, two = torch.randn(3, 5), torch.randn(4, 4)
+    known = fast_decoding._sum_of_bits([one, two])
+    assert fast_decoding._sum_of_bits([one.clone(), two.clone()]) == known
+    assert fast_decoding._sum_of_bits([two, one]) != known
+    changed = two.clone()
+    changed[3, 3] = torch.nextafter(changed[3, 3], torch.tensor(9.0))
+    assert fast_decoding._sum_of_bits([one, changed]) != known
+    changed[3, 3] = -two[3, 3]
+    assert fast_decoding._sum_of_bits([one, changed]) != known
+    assert fast_decoding._sum_of_bits([one.flatten()[1:]]) != fast_decoding._sum_of_bits([one.flatten()[:-1]])
+
+
 def logits_after(model: VLM, written: Tensor) -> Tensor:
     """What one full pass over the prompt and all that was written chooses behind each written token."""
-    prompt = prompts(2, False)
+    rows = len(written)
+    prompt = prompts(rows, False)
     ids = torch.cat([prompt.ids, written], 1)
     zeros = torch.zeros_like(ids)
-    positions = torch.arange(ids.shape[1]).expand(2, -1)
+    positions = torch.arange(ids.shape[1]).expand(rows, -1)
     tokens = TokenSequence(ids, zeros, positions, zeros - 1, zeros + 1, zeros, zeros, zeros == 0, plain=True)
     with torch.no_grad():
-        logits = model(Batch(target=tokens), at=torch.arange(ids.numel()), cache=Cache(2)).logits
-    return logits.view(2, ids.shape[1], -1).argmax(-1)[:, prompt.ids.shape[1] : -1]
+        logits = model(Batch(target=tokens), at=torch.arange(ids.numel()), cache=Cache(rows)).logits
+    return logits.view(rows, ids.shape[1], -1).argmax(-1)[:, prompt.ids.shape[1] : -1]
