@@ -52,11 +52,13 @@ class Contestant:
     def __init__(self, shape: Shape, folder: Path, option: str = "") -> None:
         keep_freed_memory()  # as every program of ours does
         self.shape = shape
-        self.model = compose(shape)
+        with torch.device("meta"):  # as a run is loaded: nothing is drawn that the file's weights would replace
+            self.model = compose(shape)
         if (folder / MANIFEST).exists():
-            load_into(self.model, folder)
+            load_into(self.model, folder, assign=True)
         else:
-            self.model.load_state_dict(rename(load_file(folder / "model.safetensors")))
+            theirs = rename(load_file(folder / "model.safetensors"))
+            self.model.load_state_dict({name: theirs.pop(name).clone() for name in list(theirs)}, assign=True)
         self.parameters = sum(p.numel() for p in self.model.parameters())
 
     def prepare(self, work: Work) -> Callable[[], dict[str, np.ndarray]]:
