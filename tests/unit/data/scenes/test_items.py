@@ -13,7 +13,7 @@ from sightweave.data.scenes.questions import Question
 from sightweave.data.scenes.random import Random
 from sightweave.data.scenes.view import View
 
-HASH = "b9dcb2ea2a746200877ef4191e3da5d643810ae83b7802faa8fdfd74789b56d9"
+HASH = "894830d5067cbece15261137d65f44e1fc7a3120d9dba23bd1f37f1aa6b5f15d"
 COLORS = {"red", "green", "blue", "yellow", "purple", "black"}
 SHAPES = {"circle", "square", "triangle", "star", "cross", "heart"}
 ANIMALS = {"dog", "cat", "horse", "cow", "pig", "rabbit", "fish", "frog"}
