@@ -319,7 +319,7 @@ def evaluate(
 
     Args:
         run: A run or its folder.
-        data: A path, a source as in a recipe, or records; by default the held-out splits of the run's own data.
+        data: A path, a source as in a recipe (also as text, ``{kind: scenes, seed: 1}``), or records; by default the held-out splits of the run's own data.
         splits: Only these splits.
         pictures: At most so many of each split; by default what the recipe says.
         controls: ``no_image`` and ``shuffled_image`` by default.
@@ -335,7 +335,10 @@ def evaluate(
         records = list(data)
     elif data is not None:
         source = str(data) if isinstance(data, Path) else data
-        recipe = recipes.read(recipe.to_plain() | {"data": source})
+        if isinstance(source, str) and source.lstrip().startswith("{"):  # a mapping, as a setting has it
+            recipe = recipes.read(recipe.to_plain(), [f"data={source}"])
+        else:
+            recipe = recipes.read(recipe.to_plain() | {"data": source})
     if splits:
         recipe = recipes.read(recipe.to_plain(), [f"evaluate.splits={json.dumps(list(splits))}"])
     if pictures is not None:

@@ -86,7 +86,9 @@ def train(
 @app.command()
 def evaluate(
     run: RunArgument,
-    data: Annotated[str | None, typer.Option(help="Other data: a folder or a file of rows.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help='Other data: a folder, a file of rows, or "{kind: scenes, seed: 1}".')
+    ] = None,
     split: Annotated[list[str] | None, typer.Option(help="Only this split; may be given again.")] = None,
     pictures: Annotated[int | None, typer.Option(help="Pictures of each split at most.")] = None,
 ) -> None:

@@ -71,6 +71,12 @@ def test_evaluate_needs_something_to_score(trained: api.Run) -> None:
         api.evaluate(trained)
     with pytest.raises(RecipeError, match="controls"):
         api.evaluate(trained, data=rows(), controls=["blind"])
+    world = "{kind: scenes, size: 2, pictures: drawn}"
+    (evaluation,) = api.evaluate(trained, data=world, splits=["combinations"], controls=[])
+    assert evaluation.split == "combinations"
+    assert len({item.group for item in evaluation.items}) == 2
+    with pytest.raises(RecipeError, match=r"pictuers.*Did you mean 'pictures'"):
+        api.evaluate(trained, data="{kind: scenes, pictuers: drawn}")
     (evaluation,) = api.evaluate(trained, data=rows(), controls=["no_image"])
     assert set(evaluation.tasks[0].controls) == {"no_image"}
 
