@@ -319,7 +319,8 @@ def evaluate(
 
     Args:
         run: A run or its folder.
-        data: A path, a source as in a recipe (also as text, ``{kind: scenes, seed: 1}``), or records; by default the held-out splits of the run's own data.
+        data: A path, a source as in a recipe (also as text, ``{kind: scenes, seed: 1}``), or records; by default the
+            held-out splits of the run's own data.
         splits: Only these splits.
         pictures: At most so many of each split; by default what the recipe says.
         controls: ``no_image`` and ``shuffled_image`` by default.

@@ -14,7 +14,7 @@ from sightweave.core.config import config
 from sightweave.models.connectors._base import Connector, Grid
 from sightweave.models.nn.attention import Attention
 from sightweave.models.nn.feed_forward import FeedForward
-from sightweave.models.nn.init import initialise
+from sightweave.models.nn.init import draw, initialise
 from sightweave.models.nn.mask import Mask
 from sightweave.models.nn.norm import RMSNorm
 
@@ -65,7 +65,7 @@ class Resampler(Connector):
         self.layers = nn.ModuleList(_Layer(out_dim, num_heads) for _ in range(depth))
         self.norm = RMSNorm(out_dim)
         initialise(self)
-        nn.init.normal_(self.queries, std=1.0)
+        draw(self.queries, std=1.0)
 
     def out_grid(self, grid: Grid) -> Grid | None:
         """None: a query stands for no place."""

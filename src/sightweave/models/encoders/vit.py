@@ -20,7 +20,7 @@ from sightweave.models.encoders._base import Encoder
 from sightweave.models.nn.block import Block
 from sightweave.models.nn.convolution import Downsample, to_channels_last
 from sightweave.models.nn.feed_forward import Form
-from sightweave.models.nn.init import initialise
+from sightweave.models.nn.init import draw, initialise
 from sightweave.models.nn.mask import Mask
 from sightweave.models.nn.norm import make_norm
 
@@ -105,7 +105,7 @@ class Vit(Encoder):
         )
         self.norm = make_norm("layer", dim)
         initialise(self)
-        nn.init.normal_(self.place_table, std=0.02)
+        draw(self.place_table, std=0.02)
 
     def grid(self, info: MediumInfo | None = None) -> tuple[int, int, int]:
         """One time, `side` rows and columns."""

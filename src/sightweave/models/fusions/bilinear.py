@@ -16,7 +16,7 @@ from sightweave.core.batch import MediaEmbeddings, TokenSequence
 from sightweave.core.config import config
 from sightweave.models.fusions._base import Fusion, plain_media, plain_tokens
 from sightweave.models.nn.attention import Attention
-from sightweave.models.nn.init import initialise
+from sightweave.models.nn.init import draw, initialise
 from sightweave.models.nn.mask import Mask, memory_mask
 from sightweave.models.nn.norm import RMSNorm
 
@@ -61,7 +61,7 @@ class Bilinear(Fusion):
         self.image = nn.Linear(dim, rank * hidden_dim)
         self.product = nn.Linear(hidden_dim, dim)
         initialise(self)
-        nn.init.normal_(self.attention.out.weight, std=dim**-0.5)
+        draw(self.attention.out.weight, std=dim**-0.5)
 
     def pool(
         self,

@@ -18,7 +18,7 @@ from sightweave.core.config import config
 from sightweave.models.fusions._base import Fusion, plain_media, plain_tokens
 from sightweave.models.nn.attention import Attention
 from sightweave.models.nn.feed_forward import FeedForward
-from sightweave.models.nn.init import initialise
+from sightweave.models.nn.init import draw, initialise
 from sightweave.models.nn.mask import memory_mask
 from sightweave.models.nn.norm import RMSNorm
 
@@ -123,9 +123,9 @@ class _GatedLayer(nn.Module):
         self.feed_forward_gate = nn.Parameter(torch.tensor(gate)) if feed_forward else None
         initialise(self)
         # The gates alone hold the layer back at the start; zero outputs behind zero gates would never move.
-        nn.init.normal_(self.attention.out.weight, std=dim**-0.5)
+        draw(self.attention.out.weight, std=dim**-0.5)
         if self.feed_forward is not None:
-            nn.init.normal_(self.feed_forward.down.weight, std=(4 * dim) ** -0.5)
+            draw(self.feed_forward.down.weight, std=(4 * dim) ** -0.5)
 
     def forward(
         self, hidden: Tensor, tokens: TokenSequence, memory: Memory, keys_values: tuple[Tensor, Tensor]

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from sightweave.models.nn.init import embedding
 from sightweave.models.nn.norm import RMSNorm
 from sightweave.models.nn.position import sinusoidal
 
@@ -23,7 +24,7 @@ class TokenEmbedding(nn.Module):
 
     def __init__(self, vocab_size: int, dim: int, *, normalise: bool = False) -> None:
         super().__init__()
-        self.table = nn.Embedding(vocab_size, dim)
+        self.table = embedding(vocab_size, dim)
         self.norm = RMSNorm(dim, affine=False) if normalise else None
 
     def forward(self, ids: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape D"]:
@@ -53,7 +54,7 @@ class AddedPositions(nn.Module):
             raise ValueError(f"sinusoidal positions need an even width (got {dim}).")
         self.kind = kind
         self.dim = dim
-        self.table = nn.Embedding(max_length, dim) if kind == "learned" else None
+        self.table = embedding(max_length, dim) if kind == "learned" else None
 
     def forward(
         self, hidden: Float[Tensor, "B S D"], positions: Int[Tensor, "B S"]

@@ -12,7 +12,8 @@ biases                                 zero
 
 import math
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 RESIDUAL = ("out", "down")
 """Names of the layers whose output is added to a residual stream."""
@@ -25,8 +26,25 @@ def initialise(module: nn.Module) -> None:
             if name.rpartition(".")[2] in RESIDUAL:
                 nn.init.zeros_(layer.weight)
             else:
-                nn.init.normal_(layer.weight, std=1 / math.sqrt(layer.weight[0].numel()))
+                draw(layer.weight, std=1 / math.sqrt(layer.weight[0].numel()))
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.Embedding):
-            nn.init.normal_(layer.weight, std=1 / math.sqrt(layer.embedding_dim))
+            draw(layer.weight, std=1 / math.sqrt(layer.embedding_dim))
+
+
+def draw(weight: Tensor, *, std: float) -> None:
+    """Fills a weight from a normal distribution; on the meta device there is nothing to fill.
+
+    There, torch's own call would import a computer algebra system first, which takes as long as torch itself.
+    """
+    if not weight.is_meta:
+        nn.init.normal_(weight, std=std)
+
+
+def embedding(count: int, dim: int) -> nn.Embedding:
+    """A table of so many vectors; on the meta device it is not drawn (see `draw`)."""
+    table = torch.empty(count, dim)
+    if not table.is_meta:
+        return nn.Embedding(count, dim)
+    return nn.Embedding.from_pretrained(table, freeze=False)  # type: ignore[no-any-return,no-untyped-call]  # torch leaves it untyped

@@ -54,9 +54,9 @@ def sinusoidal(
 
 def fourier_grid(rows: int, columns: int, octaves: int = 3) -> Float[Tensor, "N C"]:
     """x, y and their sines and cosines at `octaves` frequencies, for the centre of each cell: C = 2 + 4 * octaves."""
-    y, x = torch.meshgrid(
-        (torch.arange(rows) + 0.5) / rows, (torch.arange(columns) + 0.5) / columns, indexing="ij"
-    )
+    # Always on the CPU: on the meta device, `arange` imports a computer algebra system (see `nn/init.py::draw`).
+    down, across = ((torch.arange(count, device="cpu") + 0.5) / count for count in (rows, columns))
+    y, x = torch.meshgrid(down, across, indexing="ij")
     places = torch.stack([x, y], -1).flatten(0, 1) * 2 - 1  # N 2
     angles = torch.cat([places * math.pi * 2**octave / 2 for octave in range(octaves)], -1)
     return torch.cat([places, angles.sin(), angles.cos()], -1)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from sightweave.models.nn.block import Block
-from sightweave.models.nn.init import initialise
+from sightweave.models.nn.init import draw, embedding, initialise
 
 
 def spread(layer: nn.Module) -> float:
@@ -36,3 +39,36 @@ def test_initial_weights_follow_the_table() -> None:
     assert not block.feed_forward.down.weight.any()
     assert block.attention.q.weight.any()
     assert bool((block.attention_norm.weight == 1).all())
+
+
+def test_on_the_meta_device_nothing_is_drawn() -> None:
+    with torch.device("meta"):
+        table = embedding(7, 4)
+        draw(table.weight, std=1.0)
+    assert table.weight.is_meta
+    assert table.weight.requires_grad
+    assert tuple(table.weight.shape) == (7, 4)
+    torch.manual_seed(3)
+    ours = embedding(7, 4).weight
+    torch.manual_seed(3)
+    assert torch.equal(ours, nn.Embedding(7, 4).weight)
+
+
+def test_a_model_without_memory_is_composed_without_a_computer_algebra_system() -> None:
+    """It is imported by torch's own draws on the meta device, and takes as long as torch: every load would pay for it."""
+    recipes = [str(path) for path in sorted((Path(__file__).parents[4] / "recipes").glob("*.yaml"))]
+    code = (
+        "import sys; from sightweave import recipe\n"
+        "for path in sys.argv[1:]:\n"
+        "    for encoder in ('cnn', 'vit'):\n"
+        "        for fusion in ('concat', 'addition', 'cross_attention'):\n"
+        "            for connector in ('linear', 'resampler'):\n"
+        "                settings = [f'model.{k}={v}' for k, v in "
+        "dict(encoder=encoder, fusion=fusion, connector=connector).items()]\n"
+        "                recipe.read(path, settings).check()\n"
+        "assert 'torch' in sys.modules\n"
+        "assert 'sympy' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *recipes], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert recipes
