@@ -60,6 +60,14 @@ def attack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     [
         ("model.encodr=cnn", "model.encodr: unknown key (got 'cnn'). Did you mean 'encoder'?"),
         ("train.stages.0.stepz=3", "train.stages.0.stepz: unknown key (got 3). Did you mean 'steps'?"),
+        (
+            "model.encoder.chanels=[8]",
+            "model.encoder.chanels: unknown key (got [8]). Did you mean 'channels'?",
+        ),
+        (
+            "model.fusion={kind: concat, bidirektional: all}",
+            "fusion.bidirektional: unknown key (got 'all'). Did you",
+        ),
         ("model.language_model.dimm=3", "unknown key"),
         (
             "seed=abc",

@@ -75,7 +75,7 @@ def test_evaluate_needs_something_to_score(trained: api.Run) -> None:
     (evaluation,) = api.evaluate(trained, data=world, splits=["combinations"], controls=[])
     assert evaluation.split == "combinations"
     assert len({item.group for item in evaluation.items}) == 2
-    with pytest.raises(RecipeError, match="data.0.pictuers: unknown key"):
+    with pytest.raises(RecipeError, match=r"data.0.pictuers: unknown key.*Did you mean 'pictures'"):
         api.evaluate(trained, data="{kind: scenes, pictuers: drawn}")
     (evaluation,) = api.evaluate(trained, data=rows(), controls=["no_image"])
     assert set(evaluation.tasks[0].controls) == {"no_image"}

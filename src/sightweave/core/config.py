@@ -15,6 +15,7 @@ from typing import Any, TypeVar, dataclass_transform
 import pydantic
 import pydantic.dataclasses
 import yaml
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from sightweave.core import catalog
 from sightweave.core.errors import RecipeError, did_you_mean
@@ -43,8 +44,31 @@ def _resolve(family: str, value: Any) -> Any:
         value = {"kind": value}
     if not isinstance(value, Mapping) or "kind" not in value:
         raise ValueError(f"needs a kind, such as {{kind: {catalog.kinds(family)[0]}}} (got {value!r})")
-    fields = {key: item for key, item in value.items() if key != "kind"}
-    return pydantic.TypeAdapter(catalog.config_class(family, str(value["kind"]))).validate_python(fields)
+    fields = {str(key): item for key, item in value.items() if key != "kind"}
+    return _of_kind(catalog.config_class(family, str(value["kind"])), fields)
+
+
+def _of_kind(cls: type, fields: Mapping[str, Any]) -> Any:
+    """The Config of a kind that was named. Only here are its fields known, so here the nearest right word is looked for."""
+    known = [f.name for f in dataclasses.fields(cls)]
+    mistakes = [
+        _mistake("unknown_key", f"unknown key (got {item!r}). {did_you_mean(key, known)}", (key,), item)
+        for key, item in fields.items()
+        if key not in known
+    ]
+    try:
+        made: Any = pydantic.TypeAdapter(cls).validate_python({k: v for k, v in fields.items() if k in known})
+    except pydantic.ValidationError as error:
+        mistakes += [_mistake(e["type"], e["msg"], e["loc"], e["input"]) for e in error.errors()]
+    if mistakes:
+        raise pydantic.ValidationError.from_exception_data(cls.__name__, mistakes)
+    return made
+
+
+def _mistake(kind: str, message: str, place: tuple[int | str, ...], value: Any) -> InitErrorDetails:
+    # Braces are the sign of a placeholder there, and values may hold some.
+    error = PydanticCustomError(kind, "{text}", {"text": message})
+    return InitErrorDetails(type=error, loc=place, input=value)
 
 
 def kind_of(value: Any) -> str:
