@@ -36,6 +36,7 @@ from typer.testing import CliRunner
 import sightweave
 from sightweave import api
 from sightweave.cli import app
+from sightweave.comparison import grid
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "sightweave"
@@ -127,7 +128,10 @@ def check_command(words: list[str]) -> None:
     recipe = context.params.get("recipe")
     if recipe is not None:
         assert (ROOT / recipe).is_file(), f"no recipe {recipe}"
-        api.read_recipe(ROOT / recipe, context.params.get("settings") or [])
+        settings = context.params.get("settings") or []
+        cells = [cell.settings for cell in grid(settings)] if command.name == "compare" else [settings]
+        for one in cells:
+            api.read_recipe(ROOT / recipe, one).check()
 
 
 def run_command(words: list[str]) -> str:

@@ -44,6 +44,7 @@ class Gradients:
             total += loss
             for parameter, gradient in zip(self.parameters, gradients, strict=True):
                 if gradient is not None:
+                    gradient = _as_it_lies(gradient, parameter)
                     parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
         return total
 
@@ -68,6 +69,16 @@ class Gradients:
             z_loss=self.stage.z_loss,
             of=of,
         )
+
+
+def _as_it_lies(gradient: Tensor, parameter: Tensor) -> Tensor:
+    """A gradient in its parameter's order of memory, as `backward` would leave it.
+
+    On some processors the gradient of a kernel comes with its channels last, and fused optimizers walk through the memory
+    of both side by side.
+    """
+    same = gradient.stride() == parameter.stride()
+    return gradient if same else torch.empty_like(parameter).copy_(gradient)
 
 
 def _has_state(model: nn.Module) -> bool:

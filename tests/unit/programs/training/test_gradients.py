@@ -12,6 +12,7 @@ from contracts._compose import Case, compose, picture, sample
 from sightweave.core.batch import Batch
 from sightweave.core.device import choose_precision
 from sightweave.models.vlm import VLM
+from sightweave.programs.training import gradients
 from sightweave.programs.training.gradients import Gradients
 from sightweave.programs.training.settings import Stage
 
@@ -89,6 +90,21 @@ def test_gradients_add_to_those_that_are_there() -> None:
     for name, value in model.named_parameters():
         if name in once:
             torch.testing.assert_close(value.grad, 2 * once[name])
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_gradient_lies_in_memory_as_its_parameter_does(memory_format: torch.memory_format) -> None:
+    """Fused optimizers walk through both side by side, and kernels' gradients may come with their channels last."""
+    values = torch.arange(2.0 * 3 * 4 * 5).view(2, 3, 4, 5)
+    parameter = values.clone(memory_format=memory_format)
+    for lies in (torch.contiguous_format, torch.channels_last):
+        found = gradients._as_it_lies(values.clone(memory_format=lies), parameter)
+        assert found.stride() == parameter.stride()
+        assert torch.equal(found, values)
+    model, processor = compose(CASES[0])
+    _, found_ones = computed(model, [processor.batch([one]) for one in SAMPLES])
+    for name, value in model.named_parameters():
+        assert name not in found_ones or found_ones[name].stride() == value.stride(), name
 
 
 @pytest.mark.parametrize("fault", ["dropout", "batch norm"])
