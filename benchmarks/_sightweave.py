@@ -52,9 +52,8 @@ class Contestant:
     def __init__(self, shape: Shape, folder: Path, option: str = "") -> None:
         keep_freed_memory()  # as every program of ours does
         self.shape = shape
-        with torch.device(
-            "meta"
-        ):  # as a run is loaded: nothing is drawn that the file's weights would replace
+        # As a run is loaded: nothing is drawn that the file's weights would replace.
+        with torch.device("meta"):
             self.model = compose(shape)
         if (folder / MANIFEST).exists():
             load_into(self.model, folder, assign=True)

@@ -9,8 +9,9 @@ arithmetic. Three things help, and leave the numbers what they are but for round
   one for several.
 
 Copies of large weights cost as much time as a dozen steps, and most answers are short: they are made when a text has got
-that far, and only where they win that much. They are kept for the next text together with the sum of the bits that they
-were made from; a sum costs as much time as one step, and weights that changed in whatever way are never served stale.
+that far, and only where they win that much. They are kept for the next text together with the state that they were
+made from: where the weights lie, torch's counters of changes, and the sum of their bits, which costs as much as one step.
+A change that no counter sees is missed only where it leaves that sum as it was.
 """
 
 from __future__ import annotations
@@ -78,24 +79,30 @@ def _is_plain(weight: Tensor) -> bool:
 
 
 class Layouts:
-    """Copies of weights in another order of memory, each with the sum of the bits that it was made from."""
+    """Copies of weights in another order of memory, each with the state of the weights that it was made from."""
 
     def __init__(self) -> None:
-        self._held: dict[str, tuple[int, Any]] = {}
+        self._held: dict[str, tuple[Any, Any]] = {}
 
     def fresh(self, name: str, weights: Sequence[Tensor]) -> Any:
         """The copy of that name, or None where there is none or the weights are no longer what they were."""
         held = self._held.get(name)
-        return held[1] if held is not None and held[0] == _sum_of_bits(weights) else None
+        return held[1] if held is not None and held[0] == _state(weights) else None
 
     def keep(self, name: str, weights: Sequence[Tensor], copy: Any) -> Any:
         """Keeps a copy in the place of an older one, and returns it."""
-        self._held[name] = _sum_of_bits(weights), copy
+        self._held[name] = _state(weights), copy
         return copy
 
 
+def _state(weights: Sequence[Tensor]) -> tuple[Any, ...]:
+    """What tells whether weights are still the same: places, counters of changes, and the sum of their bits."""
+    counters = [(w.data_ptr(), 0 if w.is_inference() else w._version) for w in weights]
+    return (*counters, _sum_of_bits(weights))
+
+
 def _sum_of_bits(weights: Sequence[Tensor]) -> int:
-    """One number that any change of a value changes; as fast as memory can be read."""
+    """A number that changes with any single value, but not where two values of one weight change places."""
     total = 0
     for weight in weights:
         flat = weight.detach().reshape(-1)

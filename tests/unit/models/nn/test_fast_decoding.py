@@ -179,6 +179,13 @@ def test_a_sum_of_bits_tells_any_change() -> None:
     assert fast_decoding._sum_of_bits([one, changed]) != known
     changed[3, 3] = -two[3, 3]
     assert fast_decoding._sum_of_bits([one, changed]) != known
+    state = fast_decoding._state([two])
+    swapped = two.flip(0)
+    assert fast_decoding._sum_of_bits([swapped]) == fast_decoding._sum_of_bits(
+        [two]
+    )  # what a sum cannot tell,
+    two.copy_(swapped)
+    assert fast_decoding._state([two]) != state  # the counter does
     assert fast_decoding._sum_of_bits([one.flatten()[1:]]) != fast_decoding._sum_of_bits([one.flatten()[:-1]])
 
 
