@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import PIL.Image
 
-    Source = Path | bytes | np.ndarray | PIL.Image.Image | Callable[[], np.ndarray]
+    Source = Path | bytes | np.ndarray | PIL.Image.Image | Callable[[], np.ndarray | bytes]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,7 +25,8 @@ class Medium:
     """
 
     source: Source
-    """A path, the bytes of a file, an array (H W or H W C), an open Pillow image, or a function that draws uint8 H W 3."""
+    """A path, the bytes of a file, an array (H W or H W C), an open Pillow image, or a function that gives such bytes or
+    draws uint8 H W 3."""
     key: str
     """A stable name, equal for equal pictures: used to share one encoding, to shuffle, and in messages."""
     modality: str = "image"

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageChops, UnidentifiedImageError
@@ -72,14 +72,14 @@ DEFAULT_LIMITS = Limits()
 
 
 def probe(medium: Medium, limits: Limits = DEFAULT_LIMITS) -> MediumInfo:
-    """What the header says; nothing is decoded, but a picture that a function draws is drawn.
+    """What the header says; nothing is decoded, but what a function gives is asked for, and a drawn picture is drawn.
 
     ``frames`` is 2 for every animated GIF, since counting them would read the whole file.
 
     Raises:
         MediaError: as `load`, except for faults that only decoding shows.
     """
-    source, where = medium.source, _where(medium)
+    source, where = _given(medium), _where(medium)
     if isinstance(source, Path):
         with _regular_file(source, where, limits) as file:
             return _info(*_open(file, where, limits))
@@ -89,7 +89,7 @@ def probe(medium: Medium, limits: Limits = DEFAULT_LIMITS) -> MediumInfo:
         width, height = _turned(source.size, _header_orientation(source, where))
         _check_size(width, height, where, limits)
         return MediumInfo(width=width, height=height, mode=source.mode, format="ARRAY")
-    height, width, _ = load(medium, limits).shape
+    height, width, _ = load(Medium(source, medium.key), limits).shape
     return MediumInfo(width=width, height=height, mode="RGB", format="ARRAY")
 
 
@@ -99,7 +99,7 @@ def load(
     """The pixels of a picture.
 
     Args:
-        medium: A path, the bytes of a file, an array, a Pillow image, or a function that gives an array.
+        medium: A path, the bytes of a file, an array, a Pillow image, or a function that gives bytes or an array.
         limits: What is refused before decoding.
         size_hint: Width and height in pixels that the caller will shrink to. A JPEG file is then decoded at a
             reduced scale that is no smaller; its pixels differ slightly from those of a full decode.
@@ -112,7 +112,7 @@ def load(
             ``image_unsupported_format``, ``image_corrupt``, ``image_truncated``, ``image_too_large``,
             ``image_aspect_ratio``, ``image_mode``, ``image_array`` or ``image_source``.
     """
-    source, where = medium.source, _where(medium)
+    source, where = _given(medium), _where(medium)
     if isinstance(source, Path):
         with _regular_file(source, where, limits) as file:
             source = file.read(limits.max_bytes + 1)
@@ -122,14 +122,12 @@ def load(
         orientation = _header_orientation(source, where)
         _check_size(*source.size, where, limits)
         return _upright(_pixels(source, where), orientation)
-    if callable(source):
-        source = source()
     if isinstance(source, np.ndarray):
         return _from_array(source, where, limits)
     raise MediaError(
         "image_source",
-        f"{where}: a picture is a pathlib.Path, bytes, a numpy array, a Pillow image or a function that gives an "
-        f"array (got {type(source).__module__}.{type(source).__qualname__}).",
+        f"{where}: a picture is a pathlib.Path, bytes, a numpy array, a Pillow image or a function that gives bytes "
+        f"or an array (got {type(source).__module__}.{type(source).__qualname__}).",
     )
 
 
@@ -139,14 +137,19 @@ def digest(medium: Medium, limits: Limits = DEFAULT_LIMITS) -> str:
     Raises:
         MediaError: as `load`; a file is not decoded for it.
     """
-    source, where = medium.source, _where(medium)
+    source, where = _given(medium), _where(medium)
     if isinstance(source, Path):
         with _regular_file(source, where, limits) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     if isinstance(source, bytes):
         return hashlib.sha256(_bounded(source, where, limits)).hexdigest()
-    pixels = load(medium, limits)
+    pixels = load(Medium(source, medium.key), limits)
     return hashlib.sha256(f"{pixels.shape} ".encode() + pixels.tobytes()).hexdigest()
+
+
+def _given(medium: Medium) -> Any:
+    """The source; where it is a function, what that gives: the bytes of a file that lies in another, or drawn pixels."""
+    return medium.source() if callable(medium.source) else medium.source
 
 
 def _where(medium: Medium) -> str:
