@@ -13,15 +13,17 @@ from typing import Annotated, Any, Literal
 
 import torch
 import yaml
-from pydantic import BeforeValidator, Field, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
 
 from sightweave.core import catalog
 from sightweave.core import config as configs
 from sightweave.core.config import config, one_of
 from sightweave.core.errors import RecipeError, did_you_mean
 from sightweave.data.datasets._base import Dataset
+from sightweave.data.datasets._detect import kind_of_path
 from sightweave.data.inputs import transforms
 from sightweave.data.inputs.processor import Processor
+from sightweave.data.inputs.tiles import Tiles
 from sightweave.data.inputs.tokenizer import Tokenizer
 from sightweave.data.tasks import reasoning, vqa
 from sightweave.models.vlm import VLM
@@ -105,9 +107,11 @@ class Inputs:
     augment: transforms.Augment = "none"
     """none, shift or photo; acts in stages that ask for it."""
     flip: bool = False
-    """Mirror half of the pictures where they are varied."""
+    """Mirror half of the pictures where they are varied, save those whose texts name left or right."""
     gray: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the pictures without colour where they are varied."""
+    max_tiles: NonNegativeInt = 0
+    """Tiles that a large picture is cut into at most, beside a thumbnail of the whole; 0 cuts none."""
     max_length: PositiveInt = 2048
     """Tokens of the longest sample."""
     num_answers: PositiveInt = 1000
@@ -136,7 +140,7 @@ def _as_sources(value: Any) -> Any:
 
 def _as_source(value: Any) -> Any:
     if isinstance(value, str) and value not in catalog.kinds("data.datasets"):
-        return {"kind": "own", "path": value}
+        return {"kind": kind_of_path(value), "path": value}
     return value
 
 
@@ -238,6 +242,7 @@ class Recipe:
             layout=model.layout,
             answers=answers,
             max_length=self.inputs.max_length,
+            tiles=Tiles(max_tiles=self.inputs.max_tiles),
         )
 
     def to_plain(self) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def path(tmp_path_factory):
                 ask.sample(
                     vqa.Record(
                         id=f"{n}/{kind}",
-                        image=medium,
+                        images=(medium,),
                         question=f"{kind}?",
                         answers=(f"{n % 6}",),
                         tags={"type": kind},
@@ -52,7 +52,7 @@ def path(tmp_path_factory):
                 )
             )
         samples.append(
-            tell.sample(captioning.Record(id=f"{n}/c", image=medium, captions=(f"A block of hue {n % 6}.",)))
+            tell.sample(captioning.Record(id=f"{n}/c", images=(medium,), captions=(f"A block of hue {n % 6}.",)))
         )
 
     def predict(asked):

@@ -107,6 +107,11 @@ class Sample:
         return "".join(p.content for p in self.parts if isinstance(p.content, str) and p.learn)
 
 
+def group_of(images: tuple[Medium, ...], name: str) -> str:
+    """What samples cluster by: the pictures that they are about, or their own name where there are none."""
+    return "+".join(image.key for image in images) or name
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """What a model said to one sample."""

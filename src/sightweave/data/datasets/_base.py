@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from sightweave.data.tasks import captioning, reasoning, translation, vqa
+from pydantic import PositiveFloat
 
-Record = captioning.Record | vqa.Record | reasoning.Record | translation.Record
+from sightweave.core.config import config
+from sightweave.data.tasks import captioning, conversation, reasoning, translation, vqa
+
+Record = captioning.Record | vqa.Record | reasoning.Record | translation.Record | conversation.Record
+RECORDS = (captioning.Record, vqa.Record, reasoning.Record, translation.Record, conversation.Record)
 
 
 class Dataset(Protocol):
@@ -29,6 +33,16 @@ class Dataset(Protocol):
         ...
 
 
+@config
+class SourceConfig:
+    """How much of a mix a source is; the base of every data set's ``Config``."""
+
+    weight: PositiveFloat | None = None
+    """Share of the mix, beside the other sources' weights; all of them have one, or none."""
+    epochs: PositiveFloat = 1.0
+    """How often its pictures come within one epoch of a mix without weights; 0.5 means every second picture."""
+
+
 class SplitConfig(Protocol):
     """The face of every data set's ``Config``."""
 
@@ -45,3 +59,16 @@ class SplitConfig(Protocol):
 def task_of(record: Record) -> str:
     """The task's name: that of the file in ``data/tasks`` whose ``Record`` this is."""
     return type(record).__module__.rpartition(".")[2]
+
+
+def texts_of(record: Record) -> Iterator[str]:
+    """All texts of a record, the words of its regions included."""
+    for name in ("prompt", "question", "rationale", "source"):
+        if text := getattr(record, name, ""):
+            yield text
+    for name in ("captions", "answers", "options", "targets", "references"):
+        yield from getattr(record, name, ())
+    for turn in getattr(record, "turns", ()):
+        yield from (piece for piece in turn.content if isinstance(piece, str))
+    for region in record.regions:
+        yield from region.words

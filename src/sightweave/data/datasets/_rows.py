@@ -56,7 +56,13 @@ class Row:
     """One row as it was read, or why it could not be."""
 
     line: int
-    values: dict[str, Any] | RowError
+    """In a file of lines counted from 1, in other files the number of the row there, from 0."""
+    values: Any
+    """A mapping of fields, a task's record, or a `RowError`."""
+    file: str = ""
+    """Which file; empty where the source has only one."""
+    places: tuple[tuple[str, int], ...] = ()
+    """All (file, line) that it was made of, where it is more than one."""
 
 
 def shown(value: object) -> str:
@@ -167,7 +173,7 @@ def _read_jsonl(path: Path, file: BinaryIO, max_line_bytes: int) -> Iterator[Row
 
 def _parse(text: str) -> dict[str, Any]:
     try:
-        values = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        values = json.loads(text, object_pairs_hook=no_duplicates, parse_constant=no_constant)
     except json.JSONDecodeError as error:
         raise RowError(
             "bad_json",
@@ -187,7 +193,7 @@ def _parse(text: str) -> dict[str, Any]:
     return values
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, value in pairs:
         if key in values:
@@ -197,7 +203,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def _no_constant(name: str) -> Any:
+def no_constant(name: str) -> Any:
     raise RowError("bad_json", "", name, f"{name} is not JSON; leave the field out where there is no value.")
 
 

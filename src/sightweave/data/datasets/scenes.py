@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 from sightweave.core.config import config
 from sightweave.core.types import Medium
-from sightweave.data.datasets._base import Record
+from sightweave.data.datasets._base import Record, SourceConfig
 from sightweave.data.scenes import drawing
 from sightweave.data.scenes.items import TASKS, Item, caption, each, mix
 from sightweave.data.scenes.layout import SPLITS, make_scene
@@ -28,7 +28,7 @@ _TRAIN_SIZE, _HELD_OUT_SIZE = 1_000_000, 500
 
 
 @config
-class Config:
+class Config(SourceConfig):
     """Which scenes, and what is asked about each."""
 
     splits: ClassVar[tuple[str, ...]] = SPLITS
@@ -133,7 +133,7 @@ class Scenes:
             records.append(
                 captioning.Record(
                     id=f"{key}/caption/0",
-                    image=image,
+                    images=(image,),
                     captions=(caption(view),),
                     group=key,
                     split=split,
@@ -151,7 +151,7 @@ class Scenes:
                     records.append(
                         reasoning.Record(
                             id=name,
-                            image=image,
+                            images=(image,),
                             question=item.text,
                             answers=(item.answer,),
                             rationale=item.steps,
@@ -166,7 +166,7 @@ class Scenes:
                     records.append(
                         vqa.Record(
                             id=name,
-                            image=image,
+                            images=(image,),
                             question=item.text,
                             answers=(item.answer,),
                             options=item.options,
@@ -182,7 +182,7 @@ class Scenes:
             records.append(
                 translation.Record(
                     id=name,
-                    image=image,
+                    images=(image,),
                     source=item.source,
                     targets=(item.target,),
                     source_language=item.source_language,

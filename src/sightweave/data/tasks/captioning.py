@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sightweave.core.config import config
-from sightweave.core.types import Medium, Part, Region, Sample
+from sightweave.core.types import Medium, Part, Region, Sample, group_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -17,7 +17,8 @@ class Record:
     """A picture and its captions."""
 
     id: str
-    image: Medium
+    images: tuple[Medium, ...]
+    """What is asked about: one picture, several, or none."""
     captions: tuple[str, ...]
     """All of them; the first is learnt (data sets may give one record per caption)."""
     prompt: str = ""
@@ -54,12 +55,12 @@ class Captioning:
             id=record.id,
             task="captioning",
             parts=(
-                Part("user", record.image),
+                *(Part("user", image) for image in record.images),
                 Part("user", record.prompt or self.instruction),
                 Part("assistant", record.captions[0] if record.captions else "", learn=True),
             ),
             references=record.captions,
-            group=record.group or record.image.key,
+            group=record.group or group_of(record.images, record.id),
             tags={"type": "caption", **record.tags},
             regions=record.regions,
         )

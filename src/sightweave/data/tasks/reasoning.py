@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sightweave.core.config import config
-from sightweave.core.types import Medium, Part, Region, Sample
+from sightweave.core.types import Medium, Part, Region, Sample, group_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -17,7 +17,8 @@ class Record:
     """A picture, a question, the steps to its answer, and the answer."""
 
     id: str
-    image: Medium
+    images: tuple[Medium, ...]
+    """What is asked about: one picture, several, or none."""
     question: str
     answers: tuple[str, ...]
     rationale: str = ""
@@ -26,6 +27,8 @@ class Record:
     group: str = ""
     split: str = "train"
     tags: Mapping[str, str] = field(default_factory=dict)
+    references: tuple[str, ...] = ()
+    """All answers that people gave, as often as they gave them; empty means `answers`."""
     regions: tuple[Region, ...] = ()
 
 
@@ -60,12 +63,12 @@ class Reasoning:
             id=record.id,
             task="reasoning",
             parts=(
-                Part("user", record.image),
+                *(Part("user", image) for image in record.images),
                 Part("user", self.instruction.replace("{question}", record.question)),
                 Part("assistant", target, learn=True),
             ),
-            references=record.answers,
-            group=record.group or record.image.key,
+            references=record.references or record.answers,
+            group=record.group or group_of(record.images, record.id),
             tags={"type": "question", **record.tags},
             options=record.options,
             regions=record.regions,

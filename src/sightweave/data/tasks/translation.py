@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sightweave.core.config import config
-from sightweave.core.types import Medium, Part, Region, Sample
+from sightweave.core.types import Medium, Part, Region, Sample, group_of
 
 LANGUAGES = {
     "en": "English",
@@ -37,7 +37,8 @@ class Record:
     """A sentence with its picture, and its translations."""
 
     id: str
-    image: Medium | None
+    images: tuple[Medium, ...]
+    """What the sentence is about: one picture, several, or none."""
     source: str
     targets: tuple[str, ...]
     source_language: str
@@ -77,17 +78,16 @@ class Translation:
     def sample(self, record: Record) -> Sample:
         """The prompt and target of one record."""
         pair = f"{record.source_language}-{record.target_language}"
-        image = (Part("user", record.image),) if record.image is not None else ()
         return Sample(
             id=record.id,
             task="translation",
             parts=(
-                *image,
+                *(Part("user", image) for image in record.images),
                 Part("user", self.prompt(record.source, record.target_language)),
                 Part("assistant", record.targets[0] if record.targets else "", learn=True),
             ),
             references=record.targets,
-            group=record.group or (record.image.key if record.image is not None else record.id),
+            group=record.group or group_of(record.images, record.id),
             tags={"type": "translation", "languages": pair, **record.tags},
             regions=record.regions,
         )

@@ -62,7 +62,7 @@ def test_one_row_gives_all_its_records(tmp_path: Path) -> None:
     assert (translated.source, translated.targets) == ("a bat", ("ein Schl\u00e4ger",))
     assert (translated.source_language, translated.target_language) == ("en", "de")
     for record in records:
-        assert record.image.key == record.group == "sub/\u72d7 1.png"
+        assert record.images[0].key == record.group == "sub/\u72d7 1.png"
         assert record.tags == {"level": "easy", "type": "what"}
     assert {"A dog.", "What is it?", "a cat", "a bat", "ein Schl\u00e4ger"} <= set(train(tmp_path).texts())
 
@@ -82,7 +82,7 @@ def test_rows_are_grouped_by_picture_in_order(tmp_path: Path) -> None:
     dataset = train(tmp_path)
     assert len(dataset) == 3
     assert [[r.captions[0] for r in records] for records in dataset] == [[f"{n} 0", f"{n} 1"] for n in names]
-    assert dataset[0][0].image.key == "2.png"
+    assert dataset[0][0].images[0].key == "2.png"
     assert dataset[0][0].id == "data:1"
 
 
@@ -118,7 +118,7 @@ def test_without_splits_a_tenth_is_held_out_by_the_pictures_bytes(tmp_path: Path
     rows = [{"image": picture(tmp_path, f"{i}.png", i), "caption": str(i)} for i in range(200)]
     write(tmp_path, rows)
     config = own.Config(path=str(tmp_path))
-    kept = {split: {rs[0].image.key for rs in config.build(split=split)} for split in config.splits}
+    kept = {split: {rs[0].images[0].key for rs in config.build(split=split)} for split in config.splits}
     assert not kept["train"] & kept["test"]
     assert len(kept["train"] | kept["test"]) == 200
     assert 8 <= len(kept["test"]) <= 35
@@ -129,7 +129,7 @@ def test_without_splits_a_tenth_is_held_out_by_the_pictures_bytes(tmp_path: Path
     for i in range(200):  # other names, other order, the same bytes
         (tmp_path / f"{i}.png").rename(renamed / f"x{i}.png")
     write(renamed, [{"image": f"x{i}.png", "caption": str(i)} for i in reversed(range(200))])
-    again = {rs[0].image.key for rs in own.Config(path=str(renamed)).build(split="test")}
+    again = {rs[0].images[0].key for rs in own.Config(path=str(renamed)).build(split="test")}
     assert again == {f"x{name}" for name in kept["test"]}
     assert len(train(renamed, held_out=0.0)) == 200
 
@@ -204,14 +204,14 @@ def test_python_records() -> None:
     ]
     dataset = own.from_records(rows, held_out=0.0)
     assert [len(records) for records in dataset] == [2, 1]
-    assert dataset[0][0].image.key == dataset[0][1].image.key
+    assert dataset[0][0].images[0].key == dataset[0][1].images[0].key
     assert len(own.from_records(rows, split="test")) == 1
 
 
 def test_python_records_by_path_and_as_task_records(tmp_path: Path) -> None:
     path = tmp_path / picture(tmp_path, "a.png")
     medium = Medium(source=path, key="mine")
-    record = captioning.Record(id="1", image=medium, captions=("x",), split="test")
+    record = captioning.Record(id="1", images=(medium,), captions=("x",), split="test")
     dataset = own.from_records([{"image": str(path), "caption": "y", "split": "train"}, record])
     assert len(dataset) == 1
     assert own.from_records([{"image": path, "caption": "y"}, record], split="test")[0] == (record,)

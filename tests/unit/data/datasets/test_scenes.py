@@ -23,7 +23,7 @@ def test_a_training_picture():
         assert len({record.id for record in records}) == 9
         for record in records:
             assert record.id.startswith(f"scenes/0/train/{index}/{record.tags['type']}/")
-            assert record.group == record.image.key == f"scenes/0/train/{index}"
+            assert record.group == record.images[0].key == f"scenes/0/train/{index}"
             assert record.split == "train"
             assert len(record.regions) == len(data.scene(index).things)
             assert record.tags["template"]
@@ -61,10 +61,10 @@ def test_ambiguous_translations_carry_their_contrast():
 
 def test_a_picture_is_drawn_when_asked_for_and_can_be_sent():
     record = Config().build(split="train")[3][0]
-    pixels = pickle.loads(pickle.dumps(record.image.source))()
+    pixels = pickle.loads(pickle.dumps(record.images[0].source))()
     assert pixels.shape == (96, 96, 3)
     assert pixels.dtype == np.uint8
-    np.testing.assert_array_equal(pixels, record.image.source())
+    np.testing.assert_array_equal(pixels, record.images[0].source())
 
 
 def test_only_some_tasks():

@@ -14,14 +14,14 @@ from sightweave.data.tasks import captioning, reasoning, translation, vqa
 
 IMAGE = Medium(np.zeros((2, 2, 3), np.uint8), key="key")
 RECORDS: dict[str, Any] = {
-    "captioning": captioning.Record(id="r", image=IMAGE, captions=("a cat", "one cat")),
-    "vqa": vqa.Record(id="r", image=IMAGE, question="what {question} is it?", answers=("cat", "a cat")),
+    "captioning": captioning.Record(id="r", images=(IMAGE,), captions=("a cat", "one cat")),
+    "vqa": vqa.Record(id="r", images=(IMAGE,), question="what {question} is it?", answers=("cat", "a cat")),
     "reasoning": reasoning.Record(
-        id="r", image=IMAGE, question="why?", answers=("cat",), rationale="It has ears."
+        id="r", images=(IMAGE,), question="why?", answers=("cat",), rationale="It has ears."
     ),
     "translation": translation.Record(
         id="r",
-        image=IMAGE,
+        images=(IMAGE,),
         source="the {language}",
         targets=("die", "das"),
         source_language="en",
@@ -117,7 +117,7 @@ def test_what_is_learnt_is_read_back(name: str) -> None:
 
 
 def test_a_translation_needs_no_picture() -> None:
-    sample = task("translation").sample(dataclasses.replace(RECORDS["translation"], image=None))
+    sample = task("translation").sample(dataclasses.replace(RECORDS["translation"], images=()))
     assert sample.media == ()
     assert sample.group == "r"
     assert sample.tags["languages"] == "en-de"

@@ -33,7 +33,7 @@ def records(count: int = 40) -> list[Sample]:
                 ask.sample(
                     vqa.Record(
                         id=f"{n}/{kind}",
-                        image=picture(n),
+                        images=(picture(n),),
                         question=question,
                         answers=(answer,),
                         options=options,
@@ -44,7 +44,7 @@ def records(count: int = 40) -> list[Sample]:
         samples.append(
             think.sample(
                 reasoning.Record(
-                    id=f"{n}/why", image=picture(n), question="same?", answers=(many,), tags={"type": "same"}
+                    id=f"{n}/why", images=(picture(n),), question="same?", answers=(many,), tags={"type": "same"}
                 )
             )
         )

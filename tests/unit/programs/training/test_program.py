@@ -45,7 +45,7 @@ class Pictures:
 
     def __getitem__(self, index: int) -> list[Any]:
         image: Medium = picture(index)
-        return [vqa.Record(id=str(index), image=image, question="what ?", answers=(ANSWERS[index],))]
+        return [vqa.Record(id=str(index), images=(image,), question="what ?", answers=(ANSWERS[index],))]
 
     def texts(self) -> Iterator[str]:
         yield from ANSWERS

@@ -1,0 +1,46 @@
+"""What a path holds: every format is asked whether it knows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sightweave.core import catalog
+from sightweave.core.errors import DataError
+
+_FAMILY = "data.datasets"
+_OWN = "own"
+
+
+def detect(path: str | Path) -> dict[str, str]:
+    """Formats of what lies there, each with what was found; empty where none is known.
+
+    Raises:
+        DataError: nothing is there.
+    """
+    place = Path(path).expanduser()
+    if not place.exists():
+        raise DataError(f"{place}: no such file or folder.")
+    found = {}
+    for kind in catalog.kinds(_FAMILY):
+        recognise = getattr(catalog.module(_FAMILY, kind), "recognise", None)
+        if recognise is not None and (reason := recognise(place)):
+            found[kind] = reason
+    return found
+
+
+def kind_of_path(path: str | Path) -> str:
+    """The one format of a path; ``own`` where none is recognised, since its messages say what was expected.
+
+    Raises:
+        DataError: several formats lie there.
+    """
+    if not Path(path).expanduser().exists():
+        return _OWN
+    found = detect(path)
+    if len(found) > 1:
+        named = "; ".join(f"{kind} ({reason})" for kind, reason in found.items())
+        first = next(iter(found))
+        raise DataError(
+            f"{path}: several formats lie there: {named}. Name one, such as {{kind: {first}, path: {path}}}, or one file."
+        )
+    return next(iter(found), _OWN)

@@ -1,0 +1,64 @@
+"""Which files a data set consists of, and what their names say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+_SPLIT = re.compile(
+    r"(?<![a-z])(train|trainval|val|valid|validation|dev|minival|test|testdev|testdev_all)(?![a-z])"
+)
+_NAMES = {
+    "train": "train",
+    "trainval": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+}
+_DEPTH = 3
+"""Folders below the one that was named in which annotation files are looked for."""
+
+
+def split_of(path: Path) -> str:
+    """``train``, ``val`` or ``test`` as a file's name says; empty where it says none."""
+    found = _SPLIT.findall(path.name.lower().replace("minival", "val"))
+    return _NAMES.get(found[-1], "test") if found else ""
+
+
+def files(path: Path, *suffixes: str) -> list[Path]:
+    """The path itself, or all files below a folder whose name ends in one of `suffixes` (lower case), by name.
+
+    Folders with very many files, such as those of pictures, cost one look at each name.
+    """
+    if path.is_file():
+        return [path] if path.name.lower().endswith(suffixes) else []
+    found: list[Path] = []
+    folders = [(path, 0)]
+    while folders:
+        folder, depth = folders.pop()
+        try:
+            inside = sorted(folder.iterdir())
+        except OSError:
+            continue
+        for one in inside:
+            if one.name.startswith("."):
+                continue
+            if one.name.lower().endswith(suffixes):
+                if one.is_file():
+                    found.append(one)
+            elif not one.suffix and depth < _DEPTH and one.is_dir() and not one.is_symlink():
+                folders.append((one, depth + 1))
+    return sorted(found)
+
+
+def json_files(path: Path) -> list[Path]:
+    """JSON files, gzip included."""
+    return files(path, ".json", ".json.gz")
+
+
+def among(names: Sequence[str]) -> str:
+    """A few names and how many more."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

@@ -1,0 +1,172 @@
+"""Where the pictures of a data set lie: below a folder that they may not leave, or inside other files."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+import numpy as np
+import PIL.Image
+
+from sightweave.core.errors import MediaError
+from sightweave.core.types import Medium
+from sightweave.data.datasets._rows import RowError, shown
+from sightweave.data.inputs import media
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The bytes of a picture inside an uncompressed file, such as a shard of a tar archive."""
+
+    path: Path
+    offset: int
+    size: int
+    key: str
+
+    def __call__(self) -> bytes:
+        """Reads them.
+
+        Raises:
+            MediaError: the file is gone or shorter than it was.
+        """
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.offset)
+                data = file.read(self.size)
+        except OSError as error:
+            raise MediaError("image_unreadable", f"{self.path}: cannot be read ({error.strerror}).") from None
+        if len(data) != self.size:
+            raise MediaError("image_truncated", f"{self.path}: ends inside the picture {self.key!r}.")
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The bytes of a picture that a row brought with it."""
+
+    data: bytes
+    key: str
+
+
+class Folder:
+    """Finds pictures below a folder; where a path does not lead to one, by the file's name alone.
+
+    Args:
+        root: The folder, which no path may leave, be it by a link.
+        search: Whether to look for the name in all folders below where the path leads nowhere.
+    """
+
+    def __init__(self, root: Path, *, search: bool) -> None:
+        self.root, self.search = root.resolve(), search
+        self._index: dict[str, list[str]] | None = None
+
+    def find(self, value: Any) -> str:
+        """The picture's path from the root; where there is none, the one that was asked for.
+
+        Raises:
+            RowError: as `path_in`, or several pictures of that name.
+        """
+        relative = path_in(self.root, value)
+        if not self.search or (self.root / relative).exists():
+            return relative
+        folder, _, name = relative.rpartition("/")
+        found = self._paths().get(name, [])
+        if len(found) > 1:  # train2014 and val2014 hold different names, other sets may not
+            wanted = set(folder.split("/")) - {""}
+            found = [p for p in found if wanted & set(p.split("/")[:-1])] or found
+        if len(found) > 1:
+            raise RowError(
+                "image_ambiguous",
+                "image",
+                value,
+                f"{len(found)} pictures of that name: {', '.join(found[:3])}.",
+            )
+        return found[0] if found else relative
+
+    def _paths(self) -> dict[str, list[str]]:
+        if self._index is None:
+            self._index = {}
+            for folder, folders, names in os.walk(self.root):
+                folders.sort()
+                below = Path(folder).relative_to(self.root).as_posix()
+                for name in names:
+                    path = name if below == "." else f"{below}/{name}"
+                    self._index.setdefault(name, []).append(path)
+        return self._index
+
+
+def path_in(root: Path, value: Any) -> str:
+    """The relative path of a picture under a folder, as it is spelt there.
+
+    Raises:
+        RowError: the path is absolute, names a home or a URL, or leaves the folder, be it by a link.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise RowError("wrong_type", "image", value, f"must be text (got {shown(value)}).")
+    name = value
+
+    def refused(problem: str) -> RowError:
+        return RowError(
+            "image_path",
+            "image",
+            name,
+            f"{shown(name)} {problem}; image paths start from {str(root)!r} and stay in it.",
+        )
+
+    if "\0" in name:
+        raise refused("holds a NUL")
+    if "://" in name or name.lower().startswith(("file:", "data:", "http:", "https:")):
+        raise refused("is a URL, and nothing is fetched")
+    if name.startswith("~"):
+        raise refused("names a home folder")
+    windows = PureWindowsPath(name)
+    if name.startswith(("/", "\\")) or windows.drive:
+        raise refused("is absolute")
+    if ".." in windows.parts:  # splits at both kinds of slash
+        raise refused("leaves the folder")
+    path = _existing(root, name)
+    try:
+        is_inside = path.resolve().is_relative_to(root)
+    except (OSError, RuntimeError):
+        raise refused("is a link that leads nowhere") from None
+    if not is_inside:
+        raise refused("is a link that leaves the folder")
+    return path.relative_to(root).as_posix()
+
+
+def _existing(root: Path, name: str) -> Path:
+    """The path as written, or as another system spells the same letters (composed or decomposed)."""
+    for form in (name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)):
+        try:
+            if (root / form).exists():
+                return root / form
+        except (OSError, RuntimeError):  # too long, or a loop of links: opening it will say so
+            break
+    return root / name
+
+
+def given(root: Path | None, value: Any) -> Medium:
+    """A picture from a Python object."""
+    if isinstance(value, Medium):
+        return value
+    if isinstance(value, str) and root is not None:
+        relative = path_in(root, value)
+        return Medium(source=root / relative, key=relative)
+    if isinstance(value, str | Path):
+        path = Path(str(value)).expanduser()
+        return Medium(source=path, key=path.as_posix())
+    if isinstance(value, bytes | bytearray | memoryview | np.ndarray | PIL.Image.Image):
+        source = bytes(value) if isinstance(value, bytearray | memoryview) else value
+        try:
+            return Medium(source=source, key=media.digest(Medium(source=source, key="image"))[:32])
+        except MediaError as error:
+            raise RowError(error.code, "image", value, str(error)) from None
+    raise RowError(
+        "wrong_type",
+        "image",
+        value,
+        f"must be a path, bytes, an array or a Pillow image (got {shown(value)}).",
+    )

@@ -1,0 +1,530 @@
+"""Rows of any format -> a data set: checked, filtered, split, grouped by picture, and counted where they are bad."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field, PositiveInt
+
+from sightweave.core.config import config
+from sightweave.core.errors import DataError, MediaError
+from sightweave.core.types import Medium
+from sightweave.data.datasets._base import RECORDS, Record, SourceConfig, task_of, texts_of
+from sightweave.data.datasets._pictures import Folder, Inside, Slice, given
+from sightweave.data.datasets._records import check_fields, records, split_name
+from sightweave.data.datasets._rows import Fault, Row, RowError, shown
+from sightweave.data.datasets._store import Store
+from sightweave.data.inputs import media
+
+logger = logging.getLogger(__name__)
+SPLITS = ("train", "val", "test")
+_UNNAMED = len(SPLITS)
+_ENOUGH_ROWS = 1000
+"""From here on the share of bad rows is judged."""
+_SAID = 5
+"""Faults that are logged one by one."""
+_FEW = 20_000
+"""Up to so many pictures are held out by the hash of their bytes; of more, by the hash of their names."""
+Reference = str | list[Any] | Medium
+"""Where a row's picture lies: below the root, in a shard (path, offset, size, key), in the store (offset, size, key)."""
+
+
+@config
+class FilesConfig(SourceConfig):
+    """What every source that is read from files can be told; the base of their ``Config``."""
+
+    path: str
+    """What to read: a folder, or one of its files."""
+    image_root: str | None = None
+    """The folder that image paths start from and may not leave; by default found from `path`."""
+    split: str = ""
+    """Takes all rows for this split (train, val or test); empty leaves what files and rows say."""
+    tasks: tuple[str, ...] = ()
+    """Only records of these tasks; empty means all."""
+    languages: tuple[str, ...] = ()
+    """Only these languages (de) or pairs (en-de); empty means all. Rows that name no language stay."""
+    min_quality: Mapping[str, float] = field(default_factory=dict)
+    """Columns of ratings, each with the least value that a row or a turn must have."""
+    limit: PositiveInt | None = None
+    """Pictures of each split at most, the first ones."""
+    held_out: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of pictures held out for the test where neither rows nor files name a split, 0 to 1."""
+    strict: bool = False
+    """Whether the first bad row stops everything; otherwise bad rows are left out, counted and written down."""
+    max_bad: float = 0.01
+    """Share of bad rows, after 1000 rows, that stops everything."""
+    quarantine_path: str | None = None
+    """A file for the rows left out, one JSON object a line, with the reasons; written anew each time."""
+    labelled: bool = True
+    """Whether a row must hold answers; without, questions alone will do, for asking a trained model."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The one to train on, and the held-out ones; any of them may be empty."""
+        return SPLITS
+
+    def rows(self, split: str) -> Iterator[Row]:
+        """All rows of the format, or at least those of one split; empty means all splits."""
+        raise NotImplementedError
+
+    def pictures(self) -> Folder:
+        """Where image paths lead."""
+        path = Path(self.path).expanduser()
+        root = Path(self.image_root).expanduser() if self.image_root is not None else _root(path)
+        if not root.is_dir():
+            where = "image_root" if self.image_root is not None else "path"
+            raise DataError(f"{where} {str(root)!r}: no such folder.")
+        return Folder(root, search=True)
+
+    def build(self, *, split: str) -> Table:
+        """The pictures of one split.
+
+        Raises:
+            DataError: nothing there, all or too many rows bad, or with `strict` the first bad one.
+        """
+        reader = Reader(self, self.path, folder=self.pictures())
+        reader.read(self.rows(split_name(split)))
+        return reader.finish(split_name(split))
+
+
+def _root(path: Path) -> Path:
+    """The folder of a data set: annotations lie in one of its own."""
+    root = path if path.is_dir() else path.parent
+    inner = ("annotations", "questions", "raw", "annotation")
+    return root.parent if not path.is_dir() and root.name.lower() in inner else root
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One good row."""
+
+    values: dict[str, Any]
+    references: list[Reference]
+    images: tuple[Medium, ...]
+    records: list[Record]
+
+
+class Table:
+    """Pictures of one split, in the order in which they first occur, each with all that is asked about it.
+
+    Args:
+        make: The records of row i.
+        rows: Row numbers of all pictures, one picture after the other.
+        starts: Where each picture's rows start in `rows`, and the end.
+        notes: What a user should know about how the data was read; each was logged too.
+        faults: The rows that were left out.
+        named: Numbers of the rows that brought an id.
+    """
+
+    def __init__(
+        self,
+        *,
+        make: Callable[[int], list[Record]],
+        rows: np.ndarray,
+        starts: np.ndarray,
+        notes: Sequence[str] = (),
+        faults: Sequence[Fault] = (),
+        named: frozenset[int] = frozenset(),
+    ) -> None:
+        self._make, self._rows, self._starts, self._named = make, rows, starts, named
+        self.notes = tuple(notes)
+        self.faults = tuple(faults)
+        self.quarantined = Counter(fault.code for fault in faults)
+        """How many rows were left out, by reason."""
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    def __getitem__(self, index: int) -> tuple[Record, ...]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"picture {index} of {len(self)}.")
+        index %= len(self)
+        rows = self._rows[self._starts[index] : self._starts[index + 1]]
+        return tuple(record for row in rows for record in self._make(int(row)))
+
+    def __iter__(self) -> Iterator[tuple[Record, ...]]:
+        return (self[index] for index in range(len(self)))
+
+    @property
+    def given_ids(self) -> frozenset[str]:
+        """Ids that the rows brought with them; the others were named after their line."""
+        return frozenset(
+            record.id for row in self._rows if int(row) in self._named for record in self._make(int(row))
+        )
+
+    def texts(self) -> Iterator[str]:
+        """All texts of all records."""
+        for group in self:
+            for record in group:
+                yield from texts_of(record)
+
+
+class Reader:
+    """Collects rows and faults; one use only.
+
+    Args:
+        options: Of the source.
+        name: Of the source, for messages.
+        folder: Where image paths lead; None for rows whose pictures are Python objects.
+        root: For such rows, the folder that text paths start from, if any.
+        check: Whether misspelt columns are faults, since the rows are the user's own.
+    """
+
+    def __init__(
+        self,
+        options: FilesConfig,
+        name: str,
+        *,
+        folder: Folder | None = None,
+        root: Path | None = None,
+        check: bool = False,
+    ) -> None:
+        self.options, self.name, self.folder, self.root, self.check = options, name, folder, root, check
+        self.quarantine_path = Path(options.quarantine_path) if options.quarantine_path is not None else None
+        self.num_rows = self.num_unlabelled = self.num_filtered = 0
+        self.faults: list[Fault] = []
+        self.ignored: Counter[str] = Counter()
+        self._store: Store | list[Any] = Store() if folder is not None else []
+        self._groups: dict[str, int] = {}
+        self._of_group = array("q")
+        self._of_split = array("b")
+        self._named: set[int] = set()
+        self._ids: set[int] = set()
+        self._twice = 0
+        self._twice_first = ""
+        self._has_quality: set[str] = set()
+        self._found: dict[str, str] = {}
+        self._probed: dict[str, MediaError | None] = {}
+
+    def read(self, rows: Iterator[Row]) -> None:
+        """Takes every row; bad ones are written down, or raised where strict."""
+        for row in rows:
+            self.num_rows += 1
+            try:
+                taken = self.take(row)
+                if taken is not None:
+                    self._keep(row, taken)
+            except RowError as error:
+                self._fault(
+                    Fault(row.file or self.name, row.line, error.code, error.field, error.value, str(error))
+                )
+
+    def take(self, row: Row) -> Taken | None:
+        """Checks one row; None where it is good and not wanted.
+
+        Raises:
+            RowError: what is wrong with it.
+        """
+        values: Any = row.values
+        if isinstance(values, RowError):
+            raise values
+        if isinstance(values, RECORDS):
+            for medium in values.images:
+                self._probe(medium)
+            return Taken({"id": values.id, "split": values.split}, [], values.images, [values])
+        if values.get("unlabelled") and self.options.labelled:
+            self.num_unlabelled += 1
+            return None
+        if self.check:
+            self.ignored.update(check_fields(values))
+        wanted = self._of_quality(values)
+        if wanted is None:
+            self.num_filtered += 1
+            return None
+        references = [self._reference(one) for one in self._given_images(wanted)]
+        images = tuple(self._medium(one) for one in references)
+        made = records(wanted, images, self._name(row), labelled=self.options.labelled)
+        for medium, reference in zip(images, references, strict=True):
+            if not (
+                isinstance(reference, list) and len(reference) == 4
+            ):  # a shard would have to be read whole
+                self._probe(medium)
+        kept = [record for record in made if self._is_wanted(record)]
+        if not kept:
+            self.num_filtered += 1
+            return None
+        return Taken(wanted, references, images, kept)
+
+    def _name(self, row: Row) -> str:
+        return f"{Path(row.file or self.name).stem}:{row.line}"
+
+    def _given_images(self, values: Mapping[str, Any]) -> list[Any]:
+        if values.get("images") is not None:
+            found = values["images"]
+            if values.get("image") is not None:
+                raise RowError("duplicate_field", "images", found, "image and images are both there.")
+            if not isinstance(found, list | tuple):
+                raise RowError("wrong_type", "images", found, f"must be a list (got {shown(found)}).")
+            return list(found)
+        if values.get("image") is None:
+            have = ", ".join(map(str, values)) or "nothing"
+            raise RowError(
+                "missing_field",
+                "image",
+                None,
+                f"missing; each row names its picture (for text alone, images: []). The row has: {have}.",
+            )
+        return [values["image"]]
+
+    def _reference(self, value: Any) -> Reference:
+        if isinstance(value, Slice):
+            return [str(value.path), value.offset, value.size, value.key]
+        if isinstance(value, Inside) and isinstance(self._store, Store):
+            return [*self._store.keep(value.data), value.key]
+        if self.folder is None:
+            return given(self.root, value)
+        if not isinstance(value, str):
+            return self.folder.find(value)
+        if value not in self._found:  # many rows name one picture, and following links takes time
+            self._found[value] = self.folder.find(value)
+        return self._found[value]
+
+    def _medium(self, reference: Reference) -> Medium:
+        if isinstance(reference, Medium):
+            return reference
+        if isinstance(reference, str):
+            assert self.folder is not None
+            return Medium(self.folder.root / reference, reference)
+        if len(reference) == 4:
+            path, offset, size, key = reference
+            return Medium(Slice(Path(path), offset, size, key), key)
+        assert isinstance(self._store, Store)
+        return Medium(partial(self._store.read, *reference[:2]), reference[2])
+
+    def _of_quality(self, values: dict[str, Any]) -> dict[str, Any] | None:
+        """The row with the turns that are good enough; None where the row is not."""
+        turns = values.get("turns")
+        ratings = values.get("quality") or {}
+        for column, least in self.options.min_quality.items():
+            found = ratings.get(column, values.get(column))
+            if found is None:
+                return None
+            self._has_quality.add(column)
+            if isinstance(found, list) and isinstance(turns, list):
+                good = [isinstance(x, int | float) and x >= least for x in found]
+                turns = _good_turns(turns, good)
+                if not turns:
+                    return None
+            elif not isinstance(found, int | float) or found < least:
+                return None
+        return values if turns is values.get("turns") else {**values, "turns": turns}
+
+    def _is_wanted(self, record: Record) -> bool:
+        if self.options.tasks and task_of(record) not in self.options.tasks:
+            return False
+        if not self.options.languages:
+            return True
+        source, target = getattr(record, "source_language", ""), getattr(record, "target_language", "")
+        if source and target:
+            chosen = self.options.languages
+            return f"{source}-{target}" in chosen or (source in chosen and target in chosen)
+        return record.tags.get("language", self.options.languages[0]) in self.options.languages
+
+    def _probe(self, medium: Medium) -> None:
+        if medium.key not in self._probed:
+            try:
+                is_drawn = callable(medium.source) and not isinstance(medium.source, partial)
+                if not is_drawn:  # what is drawn has no header
+                    media.probe(medium)
+                self._probed[medium.key] = None
+            except MediaError as error:
+                self._probed[medium.key] = error
+        found = self._probed[medium.key]
+        if found is not None:
+            raise RowError(found.code, "image", medium.key, str(found))
+
+    def _keep(self, row: Row, taken: Taken) -> None:
+        number = len(self._of_group)
+        identity = taken.values.get("id")
+        if identity is not None:
+            mark = hash(str(identity))
+            if mark in self._ids:
+                if self.options.strict:
+                    raise RowError(
+                        "duplicate_id", "id", identity, f"{identity!r} was given before; ids must differ."
+                    )
+                self._twice += 1
+                self._twice_first = self._twice_first or str(identity)
+            self._ids.add(mark)
+            self._named.add(number)
+        if not self.options.labelled:  # whoever only asks wants every row answered, whatever its split
+            split = SPLITS.index("train")
+        elif self.options.split:
+            split = SPLITS.index(split_name(self.options.split))
+        elif isinstance(row.values, RECORDS):
+            split = SPLITS.index(row.values.split) if row.values.split != "train" else _UNNAMED
+        else:
+            name = taken.values.get("split")
+            split = _UNNAMED if name is None else SPLITS.index(split_name(name))
+        key = "+".join(image.key for image in taken.images) or taken.records[0].id
+        self._of_group.append(self._groups.setdefault(key, len(self._groups)))
+        self._of_split.append(split)
+        if isinstance(self._store, list):
+            self._store.append(taken.records)
+        else:
+            values = {k: v for k, v in taken.values.items() if k not in ("image", "images", "quality")}
+            self._store.append({**values, "images": taken.references, "name": self._name(row)})
+
+    def _make(self, number: int, split: str) -> list[Record]:
+        """The records of one row that was kept."""
+        found: Any = self._store[number]
+        if isinstance(found, list):
+            return [replace(record, split=split) for record in found]
+        images = [self._medium(one) for one in found["images"]]
+        made = records({**found, "split": split}, images, found["name"], labelled=self.options.labelled)
+        return [record for record in made if self._is_wanted(record)]
+
+    def _fault(self, fault: Fault) -> None:
+        if self.options.strict:
+            raise DataError(str(fault))
+        self.faults.append(fault)
+        if len(self.faults) <= _SAID:
+            logger.warning("left out: %s", fault)
+        if self.num_rows >= _ENOUGH_ROWS and len(self.faults) > self.options.max_bad * self.num_rows:
+            share = self.options.max_bad
+            self._stop(f"{len(self.faults)} of {self.num_rows} rows so far are bad, over {share:.1%}")
+
+    def _write_down(self) -> None:
+        if self.quarantine_path is not None:
+            lines = "".join(f"{fault.to_json()}\n" for fault in self.faults)
+            try:
+                self.quarantine_path.write_text(lines, encoding="utf-8")
+            except OSError as error:
+                reason = error.strerror
+                raise DataError(f"quarantine_path {str(self.quarantine_path)!r}: {reason}.") from None
+
+    def _stop(self, reason: str) -> None:
+        self._write_down()
+        first = "\n".join(f"  {fault}" for fault in self.faults[:_SAID])
+        raise DataError(f"{self.name}: {reason}. The first of them:\n{first}")
+
+    def finish(self, split: str) -> Table:
+        """Splits, counts, writes the bad rows down, and says what was done."""
+        self._write_down()
+        if self.num_rows == 0:
+            if split != "train":  # a split without a file is empty, and no fault
+                return self._table(np.zeros(0, np.int64), split, [])
+            raise DataError(f"{self.name}: no rows.")
+        if len(self.faults) == self.num_rows:
+            self._stop(f"all {self.num_rows} rows are bad")
+        missing = [c for c in self.options.min_quality if c not in self._has_quality]
+        if missing and not self._of_group:
+            raise DataError(f"{self.name}: min_quality names {missing[0]!r}, and no row has such a column.")
+        notes = self._notes()
+        splits = np.asarray(self._of_split)
+        if len(splits) and (splits == _UNNAMED).all() and self.options.held_out > 0:
+            splits, note = self._hold_out(splits)
+            notes.append(note)
+        elif (unnamed := splits == _UNNAMED).any():
+            if not unnamed.all() and self.options.labelled:
+                notes.append(
+                    f"{self.name}: {int(unnamed.sum())} rows without a split are taken for training."
+                )
+            splits = np.where(unnamed, SPLITS.index("train"), splits)
+        chosen = np.flatnonzero(splits == SPLITS.index(split))
+        if not len(chosen):
+            counts = ", ".join(
+                f"{name} ({count})" for i, name in enumerate(SPLITS) if (count := int((splits == i).sum()))
+            )
+            text = f"{self.name}: no records of split {split!r}; there are {counts or 'none'}"
+            if split == "train":
+                raise DataError(f"{text}. split={split!r} takes all of them for training.")
+            notes.append(f"{text}.")
+        for note in notes:
+            logger.info("%s", note)
+        return self._table(chosen, split, notes)
+
+    def _table(self, chosen: np.ndarray, split: str, notes: Sequence[str]) -> Table:
+        groups = np.asarray(self._of_group)[chosen]
+        order = np.argsort(groups, kind="stable")
+        _, starts = np.unique(groups[order], return_index=True)
+        if self.options.limit is not None:
+            end = starts[self.options.limit] if len(starts) > self.options.limit else len(order)
+            order, starts = order[:end], starts[: self.options.limit]
+        return Table(
+            make=partial(self._make, split=split),
+            rows=chosen[order],
+            starts=np.append(starts, len(order)),
+            notes=notes,
+            faults=self.faults,
+            named=frozenset(self._named),
+        )
+
+    def _notes(self) -> list[str]:
+        notes = []
+        if self.faults:
+            reasons = ", ".join(
+                f"{code}: {n}" for code, n in Counter(f.code for f in self.faults).most_common()
+            )
+            where = f"; see {self.quarantine_path}" if self.quarantine_path is not None else ""
+            notes.append(
+                f"{self.name}: {len(self.faults)} of {self.num_rows} rows left out ({reasons}){where}."
+            )
+        if self.num_unlabelled:
+            notes.append(f"{self.name}: {self.num_unlabelled} rows have no answer and were not read.")
+        if self.num_filtered:
+            notes.append(
+                f"{self.name}: {self.num_filtered} of {self.num_rows} rows do not pass tasks, languages or min_quality."
+            )
+        if self.ignored:
+            names = ", ".join(name for name, _ in self.ignored.most_common(10))
+            notes.append(f"{self.name}: columns that were not read: {names}.")
+        if self._twice:
+            first = self._twice_first
+            notes.append(
+                f"{self.name}: {self._twice} rows have an id that was given before, such as {first!r}."
+            )
+        return notes
+
+    def _hold_out(self, splits: np.ndarray) -> tuple[np.ndarray, str]:
+        """Moves whole pictures to the test split, by the hash of their bytes: the same on every machine."""
+        first: dict[int, int] = {}
+        for row, group in enumerate(self._of_group):
+            first.setdefault(group, row)
+        few = len(first) <= _FEW
+        digests: dict[int, str] = {}
+        for key, group in self._groups.items():
+            images = self._make(first[group], "train")[0].images
+            if not images or not few:
+                digests[group] = hashlib.sha256(key.encode()).hexdigest()
+            else:
+                digests[group] = media.digest(images[0])
+        test = {g for g, d in digests.items() if int(d[:8], 16) < self.options.held_out * 2**32}
+        if not test and len(set(digests.values())) > 1:  # so few that chance left none
+            lowest = min(digests.values())
+            test = {g for g, d in digests.items() if d == lowest}
+        if test and len(test) == len(self._groups):
+            highest = max(digests.values())
+            test = {g for g in test if digests[g] != highest}
+        held = np.isin(np.asarray(self._of_group), list(test))
+        how = "bytes" if few else "names"
+        note = (
+            f"{self.name}: no row names a split, so {len(test)} of {len(self._groups)} pictures are held out for the "
+            f"test, chosen by the hash of their {how}."
+        )
+        return np.where(held, SPLITS.index("test"), SPLITS.index("train")), note
+
+
+def _good_turns(turns: Sequence[Any], good: Sequence[bool]) -> list[Any]:
+    """Turns of the pairs that are good; the pictures of a first pair that is not go to the next one that is."""
+    kept: list[Any] = []
+    images: list[Any] = []
+    pair = -1
+    for turn in turns:
+        pair += turn["role"] == "user"
+        content = turn["content"] if isinstance(turn["content"], list) else [turn["content"]]
+        if pair >= 0 and not (pair < len(good) and good[pair]):
+            images += [one for one in content if isinstance(one, int)]
+            continue
+        kept.append({**turn, "content": [*images, *content] if turn["role"] == "user" else content})
+        images = images if turn["role"] != "user" else []
+    return kept if any(turn["role"] == "assistant" for turn in kept) else []
