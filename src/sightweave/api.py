@@ -30,6 +30,8 @@ from sightweave.core.report import page as pages
 from sightweave.core.types import Medium, Prediction, Sample
 from sightweave.data.datasets import own
 from sightweave.data.datasets._base import Dataset, task_of
+from sightweave.data.datasets._detect import detect as detect
+from sightweave.data.datasets._table import FilesConfig, Table
 from sightweave.data.inputs import media
 from sightweave.data.scenes.sheet import contact_sheet
 from sightweave.models.pairs import legal_pairs
@@ -195,8 +197,8 @@ def _sources(
 
 
 def _with_quarantine(source: Any, folder: Path, number: int) -> Any:
-    """Rows of the user's own that are left out are written into the run's folder, unless the recipe names a place."""
-    if not isinstance(source, own.Config) or source.quarantine_path is not None:
+    """Rows that are left out are written into the run's folder, unless the recipe names a place."""
+    if not isinstance(source, FilesConfig) or source.quarantine_path is not None:
         return source
     name = f"rows-left-out-{number + 1}.jsonl" if number else "rows-left-out.jsonl"
     return dataclasses.replace(source, quarantine_path=str(folder / name))
@@ -335,11 +337,7 @@ def evaluate(
     if data is not None and not isinstance(data, str | Path | Mapping):
         records = list(data)
     elif data is not None:
-        source = str(data) if isinstance(data, Path) else data
-        if isinstance(source, str) and source.lstrip().startswith("{"):  # a mapping, as a setting has it
-            recipe = recipes.read(recipe.to_plain(), [f"data={source}"])
-        else:
-            recipe = recipes.read(recipe.to_plain() | {"data": source})
+        recipe = recipes.read(recipe.to_plain() | {"data": configs.to_plain(source(data))})
     if splits:
         recipe = recipes.read(recipe.to_plain(), [f"evaluate.splits={json.dumps(list(splits))}"])
     if pictures is not None:
@@ -500,15 +498,16 @@ def answer_all(
 
     Args:
         run: A run or its folder.
-        data: A folder, a file of rows, or records; rows need no answers.
+        data: A path to any format, a source as in a recipe, or records; rows need no answers.
         max_tokens: Tokens of an answer at most.
         decoding: A kind in ``answers/decoding``, or a mapping with its fields.
         seed: For methods that draw.
         batch_size: Prompts at once.
     """
     loaded = _loaded(run)
-    if isinstance(data, str | Path):
-        dataset = own.from_folder(data, labelled=False, held_out=0.0)
+    dataset: Table
+    if isinstance(data, str | Path | Mapping):
+        dataset = _asking(data).build(split="train")
     else:
         dataset = own.from_records(list(data), labelled=False, held_out=0.0)
     tasks = loaded.recipe.build_tasks()
@@ -521,6 +520,28 @@ def answer_all(
         batch_size,
         {"max_tokens": max_tokens, "decoding": decoding, "seed": seed},
     )
+
+
+def source(data: str | Path | Mapping[str, Any]) -> Any:
+    """The ``Config`` of one source, as a recipe names it: a path, a kind or a mapping.
+
+    Raises:
+        RecipeError: a mistake in it.
+        DataError: several formats lie at the path.
+    """
+    given = data if isinstance(data, Mapping) else str(data)
+    if isinstance(given, str) and given.lstrip().startswith("{"):  # a mapping, as a setting has it
+        given = configs.override({}, [f"data={given}"])["data"]
+    (found,) = configs.build(_SourceOnly, {"data": given}, where="data").data
+    return found
+
+
+def _asking(data: str | Path | Mapping[str, Any]) -> Any:
+    """A source whose rows need no answers."""
+    found = source(data)
+    if not isinstance(found, FilesConfig):
+        return found
+    return dataclasses.replace(found, labelled=False, held_out=0.0)
 
 
 def _answers(
@@ -543,7 +564,7 @@ def _answers(
 
 
 def sample(
-    source: str,
+    data: str,
     out: str | Path,
     *,
     split: str = "train",
@@ -554,7 +575,7 @@ def sample(
     """Draws a sheet of a source's pictures with their texts, and returns its path.
 
     Args:
-        source: ``scenes``, or a folder of the user's own pictures.
+        data: ``scenes``, a path to any format, or a source as in a recipe.
         out: A PNG file.
         split: Which split.
         count: Pictures.
@@ -564,13 +585,12 @@ def sample(
     Raises:
         DataError: no such split, or nothing in it.
     """
-    recipe_data = {"kind": "scenes", "seed": seed} if source == "scenes" else source
-    config = configs.build(_SourceOnly, {"data": recipe_data}, where="data").data[0]
+    config = source({"kind": "scenes", "seed": seed} if data == "scenes" else data)
     if split not in config.splits:
-        raise DataError(f"{source}: no split {split!r}. {did_you_mean(split, config.splits)}")
+        raise DataError(f"{data}: no split {split!r}. {did_you_mean(split, config.splits)}")
     dataset = config.build(split=split)
     if not len(dataset):
-        raise DataError(f"{source}: the split {split!r} is empty.")
+        raise DataError(f"{data}: the split {split!r} is empty.")
     tasks = {name: catalog.config_class("data.tasks", name)().build() for name in catalog.kinds("data.tasks")}
     pictures, texts = [], []
     for index in range(min(count, len(dataset))):

@@ -261,6 +261,25 @@ def sample(
     typer.echo(str(api.sample(source, out, split=split, count=count, columns=columns, seed=seed)))
 
 
+@data_app.command()
+def detect(
+    path: Annotated[Path, typer.Argument(help="A folder or a file, as it was downloaded.")],
+) -> None:
+    """Name the format of a path, from its files and their keys; `data=PATH` in a recipe reads it."""
+    from sightweave import api
+
+    found = api.detect(path)
+    for kind, reason in found.items():
+        typer.echo(f"{kind}: {reason}")
+    if not found:
+        kinds = ", ".join(api.kinds("datasets"))
+        typer.echo(
+            f"{path}: no known format. Known: {kinds}. `sightweave list datasets` says what each is.",
+            err=True,
+        )
+        raise typer.Exit(1)
+
+
 @app.command()
 def demo(
     quick: Annotated[bool, typer.Option(help="About three minutes instead of ten.")] = False,

@@ -139,9 +139,22 @@ def _as_sources(value: Any) -> Any:
 
 
 def _as_source(value: Any) -> Any:
-    if isinstance(value, str) and value not in catalog.kinds("data.datasets"):
-        return {"kind": kind_of_path(value), "path": value}
-    return value
+    """A path is short for what lies there; so is a mapping with a path and no kind, or with a path as its kind."""
+    fields = {"kind": value} if isinstance(value, str) else value
+    if not isinstance(fields, Mapping):
+        return value
+    kind = fields.get("kind")
+    if isinstance(kind, str) and kind not in catalog.kinds("data.datasets") and _is_path(kind):
+        fields = {**fields, "path": kind}
+    elif kind is not None or "path" not in fields:
+        return value
+    return {**fields, "kind": kind_of_path(str(fields["path"]))}
+
+
+def _is_path(kind: str) -> bool:
+    """Whether a word is a path, not a user's module: modules are dotted names that lead to no file."""
+    is_dotted = all(part.isidentifier() for part in kind.split(".")) and "." in kind
+    return not is_dotted or Path(kind).expanduser().exists()
 
 
 Sources = Annotated[tuple[Annotated[Any, one_of("data.datasets")], ...], BeforeValidator(_as_sources)]

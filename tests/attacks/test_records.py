@@ -229,7 +229,7 @@ def test_no_good_row_at_all(folder: Path) -> None:
 
 def test_duplicate_ids(folder: Path) -> None:
     lines(folder, {**GOOD, "id": "k"}, {**GOOD, "id": "k"})
-    assert "1 ids stand on more than one row, such as 'k'" in " ".join(read(folder).notes)
+    assert "1 rows have an id that was given before, such as 'k'" in " ".join(read(folder).notes)
     with pytest.raises(DataError, match="id: 'k' was given before"):
         read(folder, strict=True)
 

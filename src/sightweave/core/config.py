@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar, dataclass_transform
 
@@ -166,8 +167,8 @@ def override(values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, An
             raise RecipeError(f"{setting!r}: a setting is written path=value, such as model.fusion=concat.")
         *steps, last = path.split(".")
         place: Any = result
-        for step in steps:
-            place = _step(place, step, path)
+        for step, following in pairwise((*steps, last)):
+            place = _step(place, step, path, is_list=following.isdigit())
         try:
             value = yaml.safe_load(text)
         except (yaml.YAMLError, ValueError, RecursionError):
@@ -181,14 +182,15 @@ def override(values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, An
     return result
 
 
-def _step(place: Any, step: str, path: str) -> Any:
-    if isinstance(place, list):
-        return place[_index(place, step, path)]
-    inner = place.get(step)
+def _step(place: Any, step: str, path: str, *, is_list: bool) -> Any:
+    key: Any = _index(place, step, path) if isinstance(place, list) else step
+    inner = place[key] if isinstance(place, list) else place.get(key)
     if inner is None:
-        inner = place[step] = {}
+        inner = place[key] = {}
+    elif is_list and not isinstance(inner, list):  # ``data: scenes`` is short for ``data: [scenes]``
+        inner = place[key] = [inner]
     elif isinstance(inner, str):  # ``encoder: cnn`` is short for ``encoder: {kind: cnn}``
-        inner = place[step] = {"kind": inner}
+        inner = place[key] = {"kind": inner}
     if not isinstance(inner, dict | list):
         raise RecipeError(f"{path}: {step!r} holds {inner!r}, which has no fields.")
     return inner

@@ -171,3 +171,9 @@ def test_what_is_written_loads_back_equal() -> None:
 
 def test_a_users_own_kind_is_named_by_its_dotted_path() -> None:
     assert kind_of(Inner()) == __name__
+
+
+def test_a_list_may_be_written_short() -> None:
+    assert override({"data": "scenes"}, ["data.0.seed=1"]) == {"data": [{"kind": "scenes", "seed": 1}]}
+    assert override({"data": {"kind": "own"}}, ["data.0.limit=2"]) == {"data": [{"kind": "own", "limit": 2}]}
+    assert override({"data": ["scenes", "b"]}, ["data.1.x=2"]) == {"data": ["scenes", {"kind": "b", "x": 2}]}

@@ -92,8 +92,10 @@ class FilesConfig(SourceConfig):
             DataError: nothing there, all or too many rows bad, or with `strict` the first bad one.
         """
         reader = Reader(self, self.path, folder=self.pictures())
-        reader.read(self.rows(split_name(split)))
-        return reader.finish(split_name(split))
+        wanted = split_name(split)
+        # Whoever only asks, or takes all rows for one split, needs those of every split.
+        reader.read(self.rows("" if self.split or not self.labelled else wanted))
+        return reader.finish(wanted)
 
 
 def _root(path: Path) -> Path:
@@ -378,7 +380,7 @@ class Reader:
         """The records of one row that was kept."""
         found: Any = self._store[number]
         if isinstance(found, list):
-            return [replace(record, split=split) for record in found]
+            return [one if one.split == split else replace(one, split=split) for one in found]
         images = [self._medium(one) for one in found["images"]]
         made = records({**found, "split": split}, images, found["name"], labelled=self.options.labelled)
         return [record for record in made if self._is_wanted(record)]

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sightweave.core.config import config
+from sightweave.core.config import build, config
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import _rows
 from sightweave.data.datasets._base import RECORDS, Record
@@ -71,7 +71,7 @@ def from_folder(path: str | Path, *, split: str = "train", **options: Any) -> Ta
     Raises:
         DataError: as `Config.build`.
     """
-    return Config(path=str(path), **options).build(split=split)
+    return _config(path, options).build(split=split)
 
 
 def from_records(
@@ -87,11 +87,16 @@ def from_records(
     """
     if isinstance(records, str | bytes | Mapping) or not isinstance(records, Iterable):
         raise DataError(f"records: a list of dicts or of records is needed (got {type(records).__name__}).")
-    chosen = Config(path="records", **options)
+    chosen = _config("records", options)
     root = Path(chosen.image_root).expanduser().resolve() if chosen.image_root is not None else None
     reader = Reader(chosen, "records", root=root, check=True)
     reader.read(_of_objects(records))
     return reader.finish(split)
+
+
+def _config(path: str | Path, options: Mapping[str, Any]) -> Config:
+    values = {name: str(one) if isinstance(one, Path) else one for name, one in options.items()}
+    return build(Config, {**values, "path": str(path)}, where="own")
 
 
 def _of_objects(records: Iterable[Any]) -> Iterator[Row]:

@@ -95,23 +95,128 @@ def test_splits_are_respected_and_a_picture_may_be_in_both(tmp_path: Path) -> No
     ]
     write(tmp_path, rows)
     config = own.Config(path=str(tmp_path))
-    assert config.splits == ("train", "test")
+    assert config.splits == ("train", "val", "test")
     kept = {
         split: [[r.captions[0] for r in rs] for rs in config.build(split=split)] for split in config.splits
     }
-    assert kept == {"train": [["1"], ["3"]], "test": [["2"]]}
+    assert kept == {"train": [["1"], ["3"]], "val": [], "test": [["2"]]}
     assert any("1 rows without a split are taken for training" in note for note in train(tmp_path).notes)
 
 
-def test_validation_rows_serve_as_test_where_there_is_none(tmp_path: Path) -> None:
+def test_validation_rows_are_a_split_of_their_own(tmp_path: Path) -> None:
     name = picture(tmp_path, "a.png")
     write(tmp_path, [{"image": name, "caption": s, "split": s} for s in ("train", "dev")])
-    test = own.Config(path=str(tmp_path)).build(split="test")
-    assert [r.captions[0] for r in test[0]] == ["dev"]
-    assert "split val are used for it" in " ".join(test.notes)
+    config = own.Config(path=str(tmp_path))
+    assert [r.captions[0] for r in config.build(split="val")[0]] == ["dev"]
+    test = config.build(split="test")
+    assert len(test) == 0
+    assert "no records of split 'test'; there are train (1), val (1)" in " ".join(test.notes)
+
+
+def test_all_rows_may_be_taken_for_one_split(tmp_path: Path) -> None:
+    name = picture(tmp_path, "a.png")
     write(tmp_path, [{"image": name, "caption": s, "split": s} for s in ("train", "dev", "test")])
-    assert "1 records of split val are in neither" in " ".join(train(tmp_path).notes)
-    assert own.Config(path=str(tmp_path)).build(split="val")[0][0].captions == ("dev",)
+    config = own.Config(path=str(tmp_path), split="train")
+    assert [r.captions[0] for r in config.build(split="train")[0]] == ["train", "dev", "test"]
+    assert len(config.build(split="val")) == len(config.build(split="test")) == 0
+
+
+def test_rows_with_several_pictures_and_with_none(tmp_path: Path) -> None:
+    a, b = picture(tmp_path, "a.png"), picture(tmp_path, "b.png", 1)
+    rows = [
+        {"images": [a, b], "question": "the same?", "answer": "no", "split": "train"},
+        {"images": [], "question": "two and two?", "answer": "four", "split": "train"},
+        {"images": [], "caption": "of nothing", "split": "train"},
+        {"images": [a], "image": b, "caption": "x", "split": "train"},
+    ]
+    write(tmp_path, rows)
+    dataset = train(tmp_path)
+    assert [[image.key for image in group[0].images] for group in dataset] == [["a.png", "b.png"], []]
+    assert dataset[0][0].group == "a.png+b.png"
+    assert [(fault.line, fault.code) for fault in dataset.faults] == [
+        (3, "missing_field"),
+        (4, "duplicate_field"),
+    ]
+
+
+def test_regions_and_all_references_are_kept(tmp_path: Path) -> None:
+    row = {
+        "image": picture(tmp_path, "a.png"),
+        "question": "what?",
+        "answer": "cat",
+        "references": ["cat", "cat", "a cat"],
+        "regions": [
+            {"box": [0.1, -0.5, 0.5, 1.5], "words": ["cat"]},
+            {"box": [0.5, 0.5, 0.5, 0.9], "words": ["no area"]},
+        ],
+        "split": "train",
+    }
+    write(tmp_path, [row, {**row, "regions": [{"box": [0, 0, 1], "words": ["x"]}]}])
+    dataset = train(tmp_path)
+    ((record,),) = dataset
+    assert (record.answers, record.references) == (("cat",), ("cat", "cat", "a cat"))
+    assert [(region.box, region.words) for region in record.regions] == [((0.1, 0.0, 0.5, 1.0), ("cat",))]
+    assert [fault.field for fault in dataset.faults] == ["regions[0]"]
+
+
+def test_turns_with_pictures_between_the_words(tmp_path: Path) -> None:
+    a, b = picture(tmp_path, "a.png"), picture(tmp_path, "b.png", 1)
+    turns = [
+        {"role": "user", "content": [0, "and", 1, "differ in"]},
+        {"role": "assistant", "content": "colour"},
+        {"role": "user", "content": "and in?"},
+        {"role": "assistant", "content": "nothing"},
+    ]
+    bad = [
+        ("image_marks", {"images": [a], "turns": turns}),
+        ("image_marks", {"images": [a, b], "turns": turns[2:]}),
+        ("turn_order", {"images": [], "turns": turns[2:3] + turns[3:] + turns[2:3]}),
+        ("bad_role", {"images": [], "turns": [{"role": "usr", "content": "x"}]}),
+        ("empty_field", {"images": [], "turns": [turns[2], {"role": "assistant", "content": " "}]}),
+        ("missing_field", {"images": [], "turns": turns[2:3]}),
+        ("wrong_type", {"images": [], "turns": "x"}),
+    ]
+    rows = [{"images": [a, b], "turns": turns, "split": "train"}, *({"split": "train"} | r for _, r in bad)]
+    write(tmp_path, rows)
+    dataset = train(tmp_path)
+    ((record,),) = dataset
+    assert [turn.content for turn in record.turns] == [
+        (0, "and", 1, "differ in"), ("colour",), ("and in?",), ("nothing",)
+    ]  # fmt: skip
+    assert [fault.code for fault in dataset.faults] == [code for code, _ in bad]
+
+
+def test_filters_by_task_language_and_rating(tmp_path: Path) -> None:
+    image = picture(tmp_path, "a.png")
+    said = {"source": "a", "target": "b", "source_language": "en"}
+    rows = [
+        {"image": image, "caption": "1", "score": 0.9},
+        {"image": image, "caption": "2", "score": 0.1},
+        {"image": image, "caption": "3"},
+        {"image": image, "question": "q", "answer": "a", "score": 1},
+        {"image": image, **said, "target_language": "de", "score": 1},
+        {"image": image, **said, "target_language": "fr", "score": 1},
+    ]
+    write(tmp_path, [{**row, "split": "train"} for row in rows])
+
+    def kinds(**options: object) -> list[str]:
+        return [task_of(record) for record in train(tmp_path, **options)[0]]
+
+    assert kinds(tasks=("vqa",)) == ["vqa"]
+    assert kinds(tasks=("translation",), languages=("en-fr",)) == ["translation"]
+    assert kinds(languages=("en", "de")) == ["captioning"] * 3 + ["vqa", "translation"]
+    assert kinds(min_quality={"score": 0.5}) == ["captioning", "vqa", "translation", "translation"]
+    assert "3 of 6 rows do not pass" not in train(tmp_path).notes
+    assert any("2 of 6 rows do not pass" in n for n in train(tmp_path, min_quality={"score": 0.5}).notes)
+    with pytest.raises(DataError, match="min_quality names 'scor', and no row has such a column"):
+        train(tmp_path, min_quality={"scor": 0.5})
+
+
+def test_the_first_pictures_only(tmp_path: Path) -> None:
+    rows = [{"image": picture(tmp_path, f"{i % 4}.png", i % 4), "caption": str(i)} for i in range(8)]
+    write(tmp_path, [{**row, "split": "train"} for row in rows])
+    dataset = train(tmp_path, limit=2)
+    assert [[record.captions[0] for record in group] for group in dataset] == [["0", "4"], ["1", "5"]]
 
 
 def test_without_splits_a_tenth_is_held_out_by_the_pictures_bytes(tmp_path: Path) -> None:
@@ -232,5 +337,5 @@ def test_config_is_checked(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="held_outt"):
         build(own.Config, {"path": str(tmp_path), "held_outt": 0.2})
     write(tmp_path, [{"image": picture(tmp_path, "a.png"), "caption": "x"}])
-    with pytest.raises(DataError, match=r"held_out: at least 0 and under 1 \(got 1.5\)"):
-        train(tmp_path, held_out=1.5)
+    with pytest.raises(RecipeError, match=r"held_out: .* less than 1 \(got 1.5\)"):
+        build(own.Config, {"path": str(tmp_path), "held_out": 1.5})

@@ -10,7 +10,7 @@ import pytest
 
 from sightweave.core import catalog
 from sightweave.core.types import Medium
-from sightweave.data.tasks import captioning, reasoning, translation, vqa
+from sightweave.data.tasks import captioning, conversation, reasoning, translation, vqa
 
 IMAGE = Medium(np.zeros((2, 2, 3), np.uint8), key="key")
 RECORDS: dict[str, Any] = {
@@ -26,6 +26,11 @@ RECORDS: dict[str, Any] = {
         targets=("die", "das"),
         source_language="en",
         target_language="de",
+    ),
+    "conversation": conversation.Record(
+        id="r",
+        images=(IMAGE,),
+        turns=(conversation.Turn("user", (0, "what is it?")), conversation.Turn("assistant", ("a cat",))),
     ),
 }
 
@@ -47,10 +52,10 @@ def test_a_sample_shows_the_picture_asks_and_holds_all_references(name: str) -> 
     assert sample.parts[0].content is IMAGE
     assert [part.role for part in sample.parts] == ["user", "user", "assistant"]
     assert [part.learn for part in sample.parts] == [False, False, True]
-    references = (
-        record.captions if name == "captioning" else getattr(record, "answers", None) or record.targets
+    field = {"captioning": "captions", "translation": "targets", "conversation": "references"}.get(
+        name, "answers"
     )
-    assert sample.references == references
+    assert sample.references == (getattr(record, field) or ("a cat",))
     assert (sample.group, sample.tags["type"], sample.tags["mine"]) == ("g", "special", "yes")
     assert task(name).sample(RECORDS[name]).group == "key"
 
@@ -62,6 +67,7 @@ def test_a_sample_shows_the_picture_asks_and_holds_all_references(name: str) -> 
         ("vqa", "what {question} is it?", "cat"),
         ("reasoning", "why?", "It has ears. Answer: cat"),
         ("translation", "Translate into German: the {language}", "die"),
+        ("conversation", "what is it?", "a cat"),
     ],
 )
 def test_prompt_and_target(name: str, prompt: str, target: str) -> None:
@@ -83,7 +89,7 @@ def test_a_recipe_may_word_the_instruction() -> None:
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_without_an_answer_nothing_is_learnt(name: str) -> None:
-    field = {"captioning": "captions", "translation": "targets"}.get(name, "answers")
+    field = {"captioning": "captions", "translation": "targets", "conversation": "turns"}.get(name, "answers")
     sample = task(name).sample(dataclasses.replace(RECORDS[name], **{field: ()}))
     assert sample.target == ""
     assert sample.references == ()
@@ -121,3 +127,32 @@ def test_a_translation_needs_no_picture() -> None:
     assert sample.media == ()
     assert sample.group == "r"
     assert sample.tags["languages"] == "en-de"
+
+
+def test_every_answer_of_a_conversation_is_learnt_unless_it_says_otherwise() -> None:
+    turns = (
+        conversation.Turn("system", ("be brief",)),
+        conversation.Turn("user", ("hello", 0)),
+        conversation.Turn("assistant", ("hi",), learn=False),
+        conversation.Turn("user", ("what?",)),
+        conversation.Turn("assistant", ("a cat",)),
+    )
+    record = conversation.Record(id="r", images=(IMAGE,), turns=turns)
+    sample = task("conversation", instruction="never said").sample(record)
+    assert [(part.role, part.learn) for part in sample.parts] == [
+        ("system", False), ("user", False), ("user", False), ("assistant", False), ("user", False), ("assistant", True)
+    ]  # fmt: skip
+    assert sample.parts[2].content is IMAGE
+    assert sample.references == ("a cat",)
+    asked = task("conversation").sample(dataclasses.replace(record, turns=turns[:4]))
+    assert (asked.parts[-1].role, asked.target, asked.references) == ("assistant", "", ())
+    spoken = task("conversation", instruction="be kind").sample(dataclasses.replace(record, turns=turns[1:]))
+    assert spoken.parts[0].content == "be kind"
+
+
+def test_all_references_are_kept_apart_from_the_answer_that_is_learnt() -> None:
+    said = ("cat", "cat", "a cat")
+    for name in ("vqa", "reasoning"):
+        sample = task(name).sample(dataclasses.replace(RECORDS[name], references=said))
+        assert sample.references == said
+        assert sample.target.endswith("cat")
