@@ -241,14 +241,22 @@ class Recipe:
         return tuple(ordered[: self.inputs.num_answers])
 
     def build_processor(self, tokenizer: Tokenizer, model: VLM, answers: tuple[str, ...]) -> Processor:
-        """The processor of a composed model."""
-        transform = transforms.Config(
-            size=model.encoder.image_size,
-            fit=self.inputs.fit,
-            augment=self.inputs.augment,
-            flip=self.inputs.flip,
-            gray=self.inputs.gray,
-        )
+        """The processor of a composed model.
+
+        A pretrained encoder may have a mapping ``preprocessing`` of fields of `transforms.Config`, such as mean, std and
+        exact: what it was trained to see goes before what the recipe says.
+
+        Raises:
+            RecipeError: the encoder asks for a field that there is not, or for a wrong value.
+        """
+        fields = {
+            "size": model.encoder.image_size,
+            "fit": self.inputs.fit,
+            "augment": self.inputs.augment,
+            "flip": self.inputs.flip,
+            "gray": self.inputs.gray,
+        } | dict(getattr(model.encoder, "preprocessing", {}))
+        transform = configs.build(transforms.Config, fields, where="model.encoder.preprocessing")
         return Processor(
             tokenizer=tokenizer,
             transform=transform,

@@ -52,7 +52,9 @@ def path(tmp_path_factory):
                 )
             )
         samples.append(
-            tell.sample(captioning.Record(id=f"{n}/c", images=(medium,), captions=(f"A block of hue {n % 6}.",)))
+            tell.sample(
+                captioning.Record(id=f"{n}/c", images=(medium,), captions=(f"A block of hue {n % 6}.",))
+            )
         )
 
     def predict(asked):

@@ -51,7 +51,21 @@ _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 _OPAQUE = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV")
 _SEE_THROUGH = ("LA", "PA", "RGBA", "La", "RGBa")
 _MAX_SCANS = 100
-_ORIENTATION = 0x0112
+_ORIENTATION, _GPS = 0x0112, 0x8825
+_SUFFIXES = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
+    **dict.fromkeys((".png", ".apng"), "PNG"),
+    ".webp": "WEBP",
+    ".gif": "GIF",
+    **dict.fromkeys((".bmp", ".dib"), "BMP"),
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+    **dict.fromkeys((".heic", ".heif"), "HEIC"),
+    ".avif": "AVIF",
+    ".jp2": "JPEG 2000",
+    ".jxl": "JPEG XL",
+    ".svg": "SVG",
+    ".ico": "ICO",
+}
 # Pillow warns through Python's process-wide filters; they are changed for one header at a time.
 _HEADER_LOCK = threading.Lock()
 
@@ -69,6 +83,28 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Examined:
+    """All that one reading of a picture tells; made by `examine`."""
+
+    info: MediumInfo
+    """What the header says."""
+    digest: str
+    """As `digest` gives it: SHA-256 of the file, or of the pixels where there is none."""
+    bytes: int
+    """Size of the file, or of the pixels where there is none."""
+    pixels: np.ndarray
+    """uint8 H W 3, RGB; of a JPEG perhaps at a reduced scale."""
+    has_location: bool
+    """Whether EXIF or XMP says where it was taken."""
+    has_orientation: bool
+    """Whether EXIF asks for a turn or a mirror image."""
+    extension_lies: bool
+    """Whether the file's suffix names another format than the one that it holds."""
+    is_sixteen_bit: bool
+    """Whether the file holds 16 bits per channel, which are scaled to 8."""
 
 
 def probe(medium: Medium, limits: Limits = DEFAULT_LIMITS) -> MediumInfo:
@@ -115,7 +151,7 @@ def load(
     source, where = _given(medium), _where(medium)
     if isinstance(source, Path):
         with _regular_file(source, where, limits) as file:
-            source = file.read(limits.max_bytes + 1)
+            source = _read(file, limits)
     if isinstance(source, bytes | bytearray | memoryview):
         return _decode(_bounded(bytes(source), where, limits), where, limits, size_hint)
     if isinstance(source, Image.Image):
@@ -143,7 +179,67 @@ def digest(medium: Medium, limits: Limits = DEFAULT_LIMITS) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     if isinstance(source, bytes):
         return hashlib.sha256(_bounded(source, where, limits)).hexdigest()
-    pixels = load(Medium(source, medium.key), limits)
+    return _pixel_digest(load(Medium(source, medium.key), limits))
+
+
+def examine(
+    medium: Medium, limits: Limits = DEFAULT_LIMITS, size_hint: tuple[int, int] | None = None
+) -> Examined:
+    """Everything that a check of data wants to know of a picture, with one reading and one decoding of its file.
+
+    Args:
+        medium: As for `load`.
+        limits: What is refused before decoding.
+        size_hint: Width and height in pixels that are enough; as for `load`. Damage is found at any scale.
+
+    Raises:
+        MediaError: exactly where `load` does, with the same codes.
+    """
+    source, where = _given(medium), _where(medium)
+    suffix = source.suffix.lower() if isinstance(source, Path) else ""
+    if isinstance(source, Path):
+        with _regular_file(source, where, limits) as file:
+            source = _read(file, limits)
+    if not isinstance(source, bytes | bytearray | memoryview):
+        return _examine_memory(source, medium.key, where, limits)
+    data = _bounded(bytes(source), where, limits)
+    image, orientation = _open(io.BytesIO(data), where, limits)
+    # A draft changes the size that the image says, so the header is asked first; of a GIF, counting frames would read
+    # on, and must not spoil the decoding of the first.
+    info = None if image.format == "GIF" else _info(image, orientation)
+    pixels = _decoded(image, orientation, data, where, size_hint)
+    return Examined(
+        info=info or _gif_info(data, pixels, where, limits),
+        digest=hashlib.sha256(data).hexdigest(),
+        bytes=len(data),
+        pixels=pixels,
+        has_location=_has_location(image),
+        has_orientation=orientation != 1,
+        extension_lies=_SUFFIXES.get(suffix, name := _format_name(image)) != name,
+        is_sixteen_bit=info is not None
+        and (info.mode in _SIXTEEN_BITS or (info.format == "PNG" and data[24] == 16)),
+    )
+
+
+def _examine_memory(source: Any, key: str, where: str, limits: Limits) -> Examined:
+    """What is no file: an array or a Pillow image."""
+    pixels = load(Medium(source, key), limits)
+    is_image = isinstance(source, Image.Image)
+    height, width, _ = pixels.shape
+    deep = source.mode in _SIXTEEN_BITS if is_image else getattr(source, "dtype", None) == np.uint16
+    return Examined(
+        info=MediumInfo(width=width, height=height, mode=source.mode if is_image else "RGB", format="ARRAY"),
+        digest=_pixel_digest(pixels),
+        bytes=pixels.nbytes,
+        pixels=pixels,
+        has_location=is_image and _has_location(source),
+        has_orientation=is_image and _header_orientation(source, where) != 1,
+        extension_lies=False,
+        is_sixteen_bit=deep,
+    )
+
+
+def _pixel_digest(pixels: np.ndarray) -> str:
     return hashlib.sha256(f"{pixels.shape} ".encode() + pixels.tobytes()).hexdigest()
 
 
@@ -181,6 +277,14 @@ def _regular_file(path: Path, where: str, limits: Limits) -> Iterator[io.Buffere
             yield file
         except OSError as error:
             raise MediaError("image_unreadable", f"{where}: cannot be read ({error.strerror}).") from None
+
+
+def _read(file: BinaryIO, limits: Limits) -> bytes:
+    """All of a file, but never more than the limit and one byte, should it grow meanwhile."""
+    # The size is asked for, since a buffer of the whole limit costs more than reading a small file into it.
+    size = os.fstat(file.fileno()).st_size
+    data = file.read(size + 1)
+    return data if len(data) <= size else data + file.read(limits.max_bytes + 1 - len(data))
 
 
 def _bounded(data: bytes, where: str, limits: Limits) -> bytes:
@@ -281,13 +385,47 @@ def _info(image: Image.Image, orientation: int) -> MediumInfo:
         frames = 2 if getattr(image, "is_animated", False) else 1
     else:
         frames = int(getattr(image, "n_frames", 1))
-    # A JPEG with several pictures in it is Pillow's MPO; we read the first, which is a plain JPEG.
-    name = "JPEG" if image.format == "MPO" else str(image.format)
-    return MediumInfo(width=width, height=height, mode=image.mode, format=name, frames=frames)
+    return MediumInfo(width=width, height=height, mode=image.mode, format=_format_name(image), frames=frames)
+
+
+def _format_name(image: Image.Image) -> str:
+    """A JPEG with several pictures in it is Pillow's MPO; we read the first, which is a plain JPEG."""
+    return "JPEG" if image.format == "MPO" else str(image.format)
+
+
+def _gif_info(data: bytes, pixels: np.ndarray, where: str, limits: Limits) -> MediumInfo:
+    """Of a GIF whose first frame is sound; damage behind that frame costs nothing but the count."""
+    try:
+        return _info(*_open(io.BytesIO(data), where, limits))
+    except MemoryError:
+        raise
+    except Exception:  # the second frame of a hostile file makes the decoder raise almost anything
+        return MediumInfo(width=pixels.shape[1], height=pixels.shape[0], mode="P", format="GIF", frames=2)
+
+
+def _has_location(image: Image.Image) -> bool:
+    """Whether EXIF holds a filled GPS directory, or XMP a latitude."""
+    xmp = image.info.get("xmp", b"")
+    if "GPSLatitude" in (xmp if isinstance(xmp, str) else bytes(xmp).decode("latin-1")):
+        return True
+    if not image.info.get("exif"):
+        return False
+    with _HEADER_LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return bool(image.getexif().get_ifd(_GPS))
+        except Exception:  # a damaged tag must not cost the picture
+            return False
 
 
 def _decode(data: bytes, where: str, limits: Limits, size_hint: tuple[int, int] | None) -> np.ndarray:
     image, orientation = _open(io.BytesIO(data), where, limits)
+    return _decoded(image, orientation, data, where, size_hint)
+
+
+def _decoded(
+    image: Image.Image, orientation: int, data: bytes, where: str, size_hint: tuple[int, int] | None
+) -> np.ndarray:
     _check_end(data, str(image.format), where)
     if size_hint is not None and image.format == "JPEG":
         image.draft(None, _turned(size_hint, orientation))  # None keeps the mode

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,17 +15,24 @@ import torch
 
 from sightweave.core import config
 from sightweave.core.batch import Batch, Media, Regions
-from sightweave.core.errors import CheckpointError
-from sightweave.core.types import InputLayout, Medium, Region, Sample
+from sightweave.core.errors import CheckpointError, MediaError
+from sightweave.core.types import InputLayout, Medium, MediumInfo, Region, Sample
+from sightweave.data.inputs import cache as pixel_cache
 from sightweave.data.inputs import media as media_loader
+from sightweave.data.inputs import tiles as tiling
 from sightweave.data.inputs import transforms
+from sightweave.data.inputs.cache import PixelCache
 from sightweave.data.inputs.collate import Bundle, bundle, caption_targets, collate, pack, region_targets
 from sightweave.data.inputs.template import Encoded, encode
+from sightweave.data.inputs.tiles import Tile, Tiles
 from sightweave.data.inputs.tokenizer import Tokenizer
 
+logger = logging.getLogger(__name__)
 FILE_NAME = "processor.json"
 _KEPT_BYTES = 64 << 20
 """Decoded pixels that a processor keeps at most."""
+_KNOWN_SIZES = 100_000
+"""Sizes of drawn pictures that a processor remembers at most."""
 Words = Literal["none", "regions", "captions"]
 """Where the words for media embeddings come from, if any are asked for."""
 
@@ -42,47 +50,136 @@ class Processor:
     """The answers to choose from, for a model that classifies."""
     max_length: int = 2048
     """Tokens of the longest bundle that a model takes."""
+    tiles: Tiles = field(default_factory=Tiles)
+    """When and how far large pictures are cut."""
+    cache: PixelCache | None = field(default=None, compare=False)
+    """Resized pixels of this transform, used where nothing varies; it changes no bit. Not saved."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_image_transform", self.transform.build())
+        transform = self.transform.build()
+        object.__setattr__(self, "_image_transform", transform)
         object.__setattr__(self, "_word_ids", {})
         object.__setattr__(self, "_kept", {})
+        object.__setattr__(self, "_sizes", {})
+        if self.cache is not None:
+            mine = pixel_cache.fields_of(transform, is_whole=self._is_whole)
+            if self.cache.fields != mine:
+                logger.warning(
+                    "%s: the cache is of another transform (%s) than this processor's (%s) and is not used; write it again",
+                    *(self.cache.folder, self.cache.fields, mine),
+                )
+                object.__setattr__(self, "cache", None)
 
-    def encode(self, sample: Sample) -> Encoded:
-        """One sample as tokens."""
-        return encode(sample, self.tokenizer, self.layout)
+    @property
+    def _is_whole(self) -> bool:
+        """Whether pictures are decoded at full scale: for exact pixels, and since tiles are cut from them."""
+        return self.transform.exact or self.tiles.max_tiles > 1
+
+    def encode(self, sample: Sample, *, max_tiles: int | None = None) -> Encoded:
+        """One sample as tokens; of large pictures the header is read, and no pixel is decoded.
+
+        Args:
+            sample: Any.
+            max_tiles: Tiles of a picture at most; None takes the processor's own number.
+
+        Raises:
+            DataError: a medium in an answer, or a picture whose header cannot be read.
+        """
+        tiles = self.tiles if max_tiles is None else dataclasses.replace(self.tiles, max_tiles=max_tiles)
+        expanded = tiling.expand(sample, side=self.transform.size, tiles=tiles, probe=self._probe)
+        encoded = encode(expanded, self.tokenizer, self.layout)
+        encoded.sample = sample  # as it was asked: tiles are our own affair
+        return encoded
+
+    def length(self, sample: Sample, *, max_tiles: int | None = None) -> int:
+        """Tokens of a sample: its pictures, prompt and target. As `encode`, without decoding a pixel."""
+        encoded = self.encode(sample, max_tiles=max_tiles)
+        return len(encoded.trunk) + len(encoded.prompt) + len(encoded.target)
+
+    def _probe(self, medium: Medium) -> MediumInfo:
+        """A picture's size; that of a drawn one is remembered, since asking draws it."""
+        if not callable(medium.source):
+            return media_loader.probe(medium)
+        known: dict[str, MediumInfo] = self._sizes  # type: ignore[attr-defined]  # set in __post_init__
+        if medium.key not in known:
+            if len(known) >= _KNOWN_SIZES:
+                known.clear()
+            known[medium.key] = media_loader.probe(medium)
+        return known[medium.key]
 
     def pixels(self, media: Sequence[Medium], seeds: Sequence[int] | None = None) -> torch.Tensor:
-        """Media as float I 3 size size; equal keys are loaded once."""
+        """Media as float I 3 size size; equal keys, and all tiles of a picture, are decoded once."""
         return self._pixels(media, seeds)[0]
 
     def _pixels(
-        self, media: Sequence[Medium], seeds: Sequence[int] | None
+        self, media: Sequence[Medium], seeds: Sequence[int] | None, fixed: frozenset[str] = frozenset()
     ) -> tuple[torch.Tensor, list[tuple[int, int]]]:
+        """The tensors, and width and height of each picture; pictures with a key in `fixed` are not mirrored."""
         transform: transforms.ImageTransform = self._image_transform  # type: ignore[attr-defined]  # set in __post_init__
-        size = (self.transform.size, self.transform.size)
+        cut = {tiling.whole(medium).key for medium in media if isinstance(medium.source, Tile)}
         loaded: dict[str, np.ndarray] = {}
         tensors, sizes = [], []
         for index, medium in enumerate(media):
-            if medium.key not in loaded:
-                loaded[medium.key] = self._load(medium, size)
-            pixels = loaded[medium.key]
-            tensors.append(transform(pixels, seed=None if seeds is None else seeds[index]))
+            parent = tiling.whole(medium)
+            is_tile, is_whole = parent is not medium, self._is_whole or parent.key in cut
+            if seeds is None and self.cache is not None and is_whole == self._is_whole:
+                resized = self.cache.get(medium)
+                if resized is not None:
+                    tensors.append(transform.finish(resized))
+                    sizes.append((resized.width, resized.height))
+                    continue
+            if parent.key not in loaded:
+                loaded[parent.key] = self._load(parent, is_whole)
+            pixels = loaded[parent.key]
+            if isinstance(medium.source, Tile):
+                pixels = medium.source.cut(pixels)
+            seed = None if seeds is None else seeds[index]
+            may_flip = parent.key not in fixed and parent.key not in cut
+            tensors.append(transform(pixels, seed, may_flip=may_flip, is_tile=is_tile))
             sizes.append((pixels.shape[1], pixels.shape[0]))
         return torch.stack(tensors), sizes
 
-    def _load(self, medium: Medium, size: tuple[int, int]) -> np.ndarray:
+    def _load(self, medium: Medium, is_whole: bool) -> np.ndarray:
         """Decoded pixels; those of files are kept while they are few, since training meets them again."""
-        kept: dict[str, np.ndarray] = self._kept  # type: ignore[attr-defined]  # set in __post_init__
-        if medium.key in kept:
-            return kept[medium.key]
-        pixels = media_loader.load(medium, size_hint=size)
+        kept: dict[tuple[str, bool], np.ndarray] = self._kept  # type: ignore[attr-defined]  # set in __post_init__
+        if (medium.key, is_whole) in kept:
+            return kept[medium.key, is_whole]
+        side = self.transform.size
+        pixels = media_loader.load(medium, size_hint=None if is_whole else (side, side))
         if (
             isinstance(medium.source, Path)
             and sum(x.nbytes for x in kept.values()) + pixels.nbytes <= _KEPT_BYTES
         ):
-            kept[medium.key] = pixels
+            kept[medium.key, is_whole] = pixels
         return pixels
+
+    def write_cache(
+        self, samples: Iterable[Sample], folder: Path, progress: Callable[[int], None] | None = None
+    ) -> pixel_cache.Written:
+        """Writes the resized pictures and tiles of samples; ``PixelCache.open(folder)`` is then this processor's cache.
+
+        Raises:
+            DataError: as `cache.write`.
+        """
+        transform: transforms.ImageTransform = self._image_transform  # type: ignore[attr-defined]  # set in __post_init__
+        left_out: dict[str, str] = {}
+
+        def media() -> Iterable[Medium]:
+            seen: set[str] = set()
+            for one in samples:
+                for medium in one.media:
+                    if medium.key in seen:
+                        continue
+                    seen.add(medium.key)
+                    try:
+                        yield from tiling.pieces(
+                            medium, side=self.transform.size, tiles=self.tiles, probe=self._probe
+                        )
+                    except MediaError as error:
+                        left_out[medium.key] = str(error)
+
+        done = pixel_cache.write(transform, media(), folder, is_whole=self._is_whole, progress=progress)
+        return dataclasses.replace(done, left_out={**left_out, **done.left_out})
 
     def batch(
         self,
@@ -100,7 +197,8 @@ class Processor:
             share: Whether they may.
             pack_to: Tokens of a row to pack into; None gives each bundle its own row.
             words: Whether to name words for media embeddings: from ``regions``, or from whole ``captions``.
-            seed: Varies the pictures for training; None leaves them as they are.
+            seed: Varies the pictures for training; None leaves them as they are. A picture is never mirrored where a
+                text of any of its samples names a side, nor where it is cut into tiles.
         """
         encoded = [one if isinstance(one, Encoded) else self.encode(one) for one in samples]
         bundles = bundle(encoded, share=share)
@@ -108,17 +206,20 @@ class Processor:
         sizes: list[tuple[int, int]] = []
         seeds: list[int] | None = None
 
+        fixed = self._fixed([one.sample for one in encoded], seed)
+
         def pixels(media: Sequence[Medium]) -> torch.Tensor:
-            nonlocal sizes, seeds
-            seeds = None if seed is None else _seeds(seed, len(media))
-            tensors, sizes = self._pixels(media, seeds)
+            nonlocal sizes, seeds, fixed
+            seeds = None if seed is None else _seeds(seed, media)
+            fixed |= {tiling.whole(medium).key for medium in media if isinstance(medium.source, Tile)}
+            tensors, sizes = self._pixels(media, seeds, fixed)
             return tensors
 
         batch = collate(
             rows, layout=self.layout, pad_id=self.tokenizer.pad_id, pixels=pixels, answers=self.answers
         )
         if words != "none" and sizes:
-            batch.regions = self._words(_pictures(rows), sizes, seeds, words)
+            batch.regions = self._words(_pictures(rows), sizes, seeds, words, fixed)
         return batch
 
     def media_batch(self, samples: Sequence[Sample], *, words: Words, seed: int | None = None) -> Batch:
@@ -128,11 +229,21 @@ class Processor:
             for number, medium in enumerate(sample.media):
                 shown.setdefault(medium.key, _Picture(medium)).add(sample, is_first=number == 0)
         pictures = list(shown.values())
-        seeds = None if seed is None else _seeds(seed, len(pictures))
-        pixels, sizes = self._pixels([picture.medium for picture in pictures], seeds)
+        shown_media = [picture.medium for picture in pictures]
+        seeds = None if seed is None else _seeds(seed, shown_media)
+        fixed = self._fixed(samples, seed)
+        pixels, sizes = self._pixels(shown_media, seeds, fixed)
         row = torch.arange(len(pictures))
         media = Media(pixels, row, torch.zeros_like(row), torch.zeros_like(row))
-        return Batch(target=None, media={"image": media}, regions=self._words(pictures, sizes, seeds, words))
+        regions = self._words(pictures, sizes, seeds, words, fixed)
+        return Batch(target=None, media={"image": media}, regions=regions)
+
+    def _fixed(self, samples: Sequence[Sample], seed: int | None) -> frozenset[str]:
+        """Keys of the pictures that may not be mirrored, since a text says what is on their left or right."""
+        if seed is None or not self.transform.flip:
+            return frozenset()
+        told = (one for one in samples if any(transforms.names_side(text) for text in _texts(one)))
+        return frozenset(medium.key for one in told for medium in one.media)
 
     def _words(
         self,
@@ -140,6 +251,7 @@ class Processor:
         sizes: Sequence[tuple[int, int]],
         seeds: Sequence[int] | None,
         words: Words,
+        fixed: frozenset[str],
     ) -> Regions | None:
         if words == "captions":
             return caption_targets([picture.said(self.tokenizer) for picture in pictures])
@@ -147,7 +259,8 @@ class Processor:
 
         def middle(item: int, region: Region) -> tuple[float, float]:
             seed = None if seeds is None else seeds[item]
-            left, top, right, bottom = transform.place(region.box, *sizes[item], seed=seed)
+            may_flip = pictures[item].medium.key not in fixed
+            left, top, right, bottom = transform.place(region.box, *sizes[item], seed=seed, may_flip=may_flip)
             return (left + right) / 2, (top + bottom) / 2
 
         regions = [(item, region) for item, picture in enumerate(pictures) for region in picture.regions]
@@ -170,6 +283,7 @@ class Processor:
             "layout": dataclasses.asdict(self.layout),
             "answers": list(self.answers),
             "max_length": self.max_length,
+            "tiles": config.to_plain(self.tiles),
         }
 
     @classmethod
@@ -191,6 +305,8 @@ class Processor:
                 layout=InputLayout(**layout),
                 answers=tuple(values["answers"]),
                 max_length=int(values["max_length"]),
+                # Files that were written before there were tiles name none.
+                tiles=config.build(Tiles, values.get("tiles", {}), where=str(path)),
             )
         except FileNotFoundError:
             raise CheckpointError(f"{path}: no such file; a run's checkpoint folder holds one.") from None
@@ -202,8 +318,19 @@ class Processor:
             ) from None
 
 
-def _seeds(seed: int, count: int) -> list[int]:
-    return [seed * 65_537 + index for index in range(count)]
+def _seeds(seed: int, media: Sequence[Medium]) -> list[int]:
+    """One for each medium; a tile has that of its thumbnail, so that both are lit alike."""
+    seeds: list[int] = []
+    for index, medium in enumerate(media):
+        seeds.append(seeds[-1] if isinstance(medium.source, Tile) and seeds else seed * 65_537 + index)
+    return seeds
+
+
+def _texts(sample: Sample) -> Iterator[str]:
+    """Everything that is said about a sample's pictures."""
+    yield from (part.content for part in sample.parts if isinstance(part.content, str))
+    yield from (*sample.options, *sample.references)
+    yield from (word for region in sample.regions for word in region.words)
 
 
 @dataclass(slots=True)

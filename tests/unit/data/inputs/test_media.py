@@ -316,3 +316,89 @@ def test_threads_do_not_disturb_one_another() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def examine(source: object, **options: object) -> media.Examined:
+    return media.examine(Medium(source=source, key="test"), **options)
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "GIF", "JPEG"])
+def test_examine_is_probe_and_digest_and_load_in_one(form: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(encoded(photo(), form))
+    seen, medium = examine(path), Medium(path, "test")
+    assert seen.info == media.probe(medium)
+    assert seen.digest == media.digest(medium)
+    assert seen.bytes == path.stat().st_size
+    np.testing.assert_array_equal(seen.pixels, media.load(medium))
+    flags = [seen.has_location, seen.has_orientation, seen.extension_lies, seen.is_sixteen_bit]
+    assert flags == [False] * 4
+
+
+def test_examine_at_a_reduced_scale_says_the_true_size() -> None:
+    data = encoded(photo(640, 480), "JPEG", exif=exif_with(6))
+    seen = examine(data, size_hint=(32, 32))
+    assert (seen.info.width, seen.info.height) == (480, 640)
+    assert seen.pixels.shape == (80, 60, 3)
+    np.testing.assert_array_equal(seen.pixels, load(data, size_hint=(32, 32)))
+    assert seen.has_orientation
+
+
+def exif_with(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_examine_finds_where_a_picture_was_taken(form: str) -> None:
+    exif = exif_with(1)
+    exif.get_ifd(0x8825)[1] = "N"
+    assert examine(encoded(photo(), form, exif=exif)).has_location
+    assert not examine(encoded(photo(), form, exif=exif_with(1))).has_location
+    assert not examine(encoded(photo(), form, exif=b"Exif\0\0II*\0\xff\xff\xff\xff")).has_location
+
+
+def test_examine_sees_sixteen_bits_and_animations() -> None:
+    assert examine(rgb16_png(np.full((4, 5, 3), 40000, np.uint16))).is_sixteen_bit
+    assert examine(encoded(Image.fromarray(np.full((4, 5), 40000, np.uint16)), "PNG")).is_sixteen_bit
+    frames = encoded(photo(), "GIF", save_all=True, append_images=[Image.new("RGB", (60, 40), "red")])
+    assert examine(frames).info.frames == 2
+
+
+@pytest.mark.parametrize(("name", "lies"), [("a.png", False), ("a.JPG", True), ("a.tif", True), ("a", False)])
+def test_examine_compares_name_and_contents(name: str, lies: bool, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(encoded(photo(), "PNG"))
+    assert examine(tmp_path / name).extension_lies == lies
+
+
+def test_examine_of_arrays_and_functions() -> None:
+    pixels = np.asarray(photo())
+    for source in (pixels, lambda: pixels, photo()):
+        seen = examine(source)
+        assert (seen.info.width, seen.info.height, seen.info.format) == (60, 40, "ARRAY")
+        assert seen.digest == media.digest(Medium(source, "test"))
+        assert seen.bytes == pixels.nbytes
+    assert examine(lambda: encoded(photo(), "PNG")).info.format == "PNG"
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "GIF", "JPEG"])
+def test_examine_refuses_what_load_refuses(form: str) -> None:
+    data = encoded(photo(200, 100), form)
+    random = np.random.default_rng(0)
+    cuts = [data[: int(len(data) * share)] for share in (0, 0.01, 0.25, 0.5, 0.99)]
+    for _ in range(100):
+        bad = bytearray(data)
+        for place in random.integers(0, len(data), 3):
+            bad[place] ^= int(random.integers(1, 256))
+        cuts.append(bytes(bad))
+    for bad in cuts:
+        assert outcome(examine, bad) == outcome(load, bad)
+
+
+def outcome(function: object, data: bytes) -> str:
+    try:
+        function(data, size_hint=(32, 32))
+    except MediaError as error:
+        return error.code
+    return "sound"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 import torch
 from contracts._compose import Case, compose, picture, sample, samples
 
-from sightweave.core.errors import CheckpointError, MediaError
+from sightweave.core.errors import CheckpointError, MediaError, RecipeError
 from sightweave.core.types import Medium, Part, Region, Sample
 from sightweave.data.inputs.processor import Processor
+from sightweave.data.inputs.tiles import Tiles
+from sightweave.recipe import read
 
 PROCESSOR = compose(Case("concat", (), "decoder_only"))[1]
 CLASSIFIER = compose(Case("bilinear", (), "encoder_only"))[1]
@@ -32,14 +35,57 @@ def test_what_is_saved_makes_the_same_batches(processor: Processor, tmp_path: Pa
     assert loaded.answers == processor.answers
     assert loaded.transform == processor.transform
     assert loaded.max_length == processor.max_length
+    assert loaded.tiles == processor.tiles
     one, other = (p.batch(samples()) for p in (processor, loaded))
     assert torch.equal(one.target.ids, other.target.ids)
     assert torch.equal(one.media["image"].pixels, other.media["image"].pixels)
 
 
+def test_tiles_are_saved_and_files_from_before_there_were_any_load(tmp_path: Path) -> None:
+    tiled = dataclasses.replace(PROCESSOR, tiles=Tiles(max_tiles=6, min_side=40))
+    write(tiled, tmp_path)
+    assert Processor.load(tmp_path).tiles == tiled.tiles
+    path = tmp_path / "processor.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    del values["tiles"]
+    for name in ("exact", "resample", "resize_to"):
+        del values["transform"][name]
+    path.write_text(json.dumps(values), encoding="utf-8")
+    loaded = Processor.load(tmp_path)
+    assert loaded.tiles == Tiles()
+    assert loaded.transform == PROCESSOR.transform
+
+
+def test_a_recipe_says_how_many_tiles() -> None:
+    model, _ = compose(Case("concat", (), "decoder_only"))
+    parts = {"encoder": "vit", "connector": "linear", "fusion": "concat", "language_model": "decoder_only"}
+    values = {"data": {"kind": "scenes"}, "model": parts, "train": {"stages": [{"steps": 1}]}}
+    recipe = read(values, ["inputs.max_tiles=6", "inputs.flip=true"])
+    made = recipe.build_processor(PROCESSOR.tokenizer, model, ())
+    assert made.tiles == Tiles(max_tiles=6)
+    assert made.transform.flip
+    with pytest.raises(RecipeError, match=r"inputs\.max_tiles.*-1"):
+        read(values, ["inputs.max_tiles=-1"])
+
+
+def test_an_encoder_may_ask_for_its_own_pixels() -> None:
+    model, _ = compose(Case("concat", (), "decoder_only"))
+    parts = {"encoder": "vit", "connector": "linear", "fusion": "concat", "language_model": "decoder_only"}
+    recipe = read({"data": {"kind": "scenes"}, "model": parts, "train": {"stages": [{"steps": 1}]}})
+    model.encoder.preprocessing = {"fit": "crop", "resize_to": 40, "exact": True, "mean": (0.1, 0.2, 0.3)}
+    made = recipe.build_processor(PROCESSOR.tokenizer, model, ()).transform
+    expected = type(made)(size=32, fit="crop", resize_to=40, exact=True, mean=(0.1, 0.2, 0.3))
+    assert made == expected
+    model.encoder.preprocessing = {"crop": 224}
+    with pytest.raises(RecipeError, match=r"model\.encoder\.preprocessing.*\n.*crop: unknown key"):
+        recipe.build_processor(PROCESSOR.tokenizer, model, ())
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        (lambda values: values.update(tiles={"max_tiles": -1}), "max_tiles"),
+        (lambda values: values.update(tiles={"colour": 1}), "colour: unknown key"),
         (lambda values: values.pop("layout"), "not a processor's file: KeyError 'layout'"),
         (lambda values: values["layout"].update(colour=1), "not a processor's file: TypeError"),
         (lambda values: values["transform"].update(size="wide"), "transform|size"),
@@ -132,3 +178,60 @@ def test_a_seed_varies_pictures_and_the_same_seed_does_not() -> None:
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
     assert not torch.equal(one, plain)
+
+
+def mirrored(chosen: list[Sample], *, seeds: int = 30, **settings: Any) -> list[int]:
+    """For each picture of a batch, how often a seed mirrored it."""
+    flips = dataclasses.replace(PROCESSOR, transform=type(PROCESSOR.transform)(size=32, flip=True))
+    plain = flips.batch(chosen, **settings).media["image"].pixels
+    counts = [0] * len(plain)
+    for seed in range(seeds):
+        found = flips.batch(chosen, seed=seed, **settings).media["image"].pixels
+        for index, (one, other) in enumerate(zip(found, plain, strict=True)):
+            assert torch.equal(one, other) or torch.equal(one, other.flip(2))
+            counts[index] += not torch.equal(one, other)
+    return counts
+
+
+def test_a_picture_is_mirrored_only_where_no_text_names_a_side() -> None:
+    neutral = sample("neutral", picture(1), "what colour is the ball ?")
+    asking = sample("asking", picture(2), "what is to the left of the ball ?")
+    answering = sample("answering", picture(3), "where is it ?", answer="on the Right")
+    pointing = with_regions("pointing", 4, Region((0.0, 0.0, 0.5, 0.5), ("left hand",)))
+    choosing = dataclasses.replace(sample("choosing", picture(5), "where ?"), options=("links", "mitte"))
+    first, *others = mirrored([neutral, asking, answering, pointing, choosing])
+    assert 5 < first < 25
+    assert others == [0] * 4
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_one_sample_that_names_a_side_keeps_the_picture_for_all(share: bool) -> None:
+    chosen = [sample("a", picture(1), "what ?"), sample("b", picture(1), "what is on the right ?")]
+    assert set(mirrored(chosen, share=share)) == {0}
+
+
+def test_pictures_of_words_keep_their_sides_too() -> None:
+    flips = dataclasses.replace(PROCESSOR, transform=type(PROCESSOR.transform)(size=32, flip=True))
+    chosen = [with_regions("a", 1, answer="blue"), with_regions("b", 2, answer="the left one")]
+    plain = flips.media_batch(chosen, words="captions").media["image"].pixels
+    found = [flips.media_batch(chosen, words="captions", seed=s).media["image"].pixels for s in range(20)]
+    assert any(not torch.equal(one[0], plain[0]) for one in found)
+    assert all(torch.equal(one[1], plain[1]) for one in found)
+
+
+def test_a_region_stays_on_its_thing_whether_mirrored_or_not() -> None:
+    """A white corner with a word: the embedding named for it is where the corner is drawn."""
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    pixels[:8, :8] = 255
+    flips = dataclasses.replace(PROCESSOR, transform=type(PROCESSOR.transform)(size=32, flip=True))
+    for word, columns in (("ball", {0, 3}), ("left ball", {0})):
+        region = Region((0.0, 0.0, 0.25, 0.25), (word,))
+        parts = (Part("user", Medium(pixels, key="p")), Part("assistant", "red", learn=True))
+        one = Sample(id="s", task="vqa", parts=parts, regions=(region,))
+        met = set()
+        for seed in range(20):
+            batch = flips.batch([one], words="regions", seed=seed)
+            at = int(batch.regions.embedding[0]) % 4
+            assert float(batch.media["image"].pixels[0, 0, 4, 8 * at + 4]) == 1
+            met.add(at)
+        assert met == columns

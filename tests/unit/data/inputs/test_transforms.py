@@ -11,7 +11,7 @@ from PIL import Image
 
 from sightweave.core.config import build
 from sightweave.core.errors import RecipeError
-from sightweave.data.inputs.transforms import Config, ImageTransform
+from sightweave.data.inputs.transforms import Config, ImageTransform, names_side
 
 FITS = ("pad", "crop", "squash")
 AUGMENTS = ("none", "shift", "photo")
@@ -186,12 +186,116 @@ def test_what_it_is_given_is_left_alone() -> None:
         ({"size": 8, "std": (0.5, 0.0, 0.5)}, "std: each must be over 0"),
         ({"size": 8, "fit": "stretch"}, "fit: pad, crop or squash.*stretch"),
         ({"size": 8, "gray": 1.5}, "gray: a share from 0 to 1.*1.5"),
+        ({"size": 8, "resize_to": 9}, "resize_to: only with fit crop.*9 with fit 'pad'"),
+        ({"size": 8, "fit": "crop", "resize_to": 7}, "resize_to: at least the size, 8 pixels.*7"),
+        ({"size": 8, "resample": "nearest"}, "resample: bicubic, bilinear, lanczos.*nearest"),
+        ({"size": 8, "resample": "lanczos"}, "resample: lanczos is Pillow's alone; set exact"),
         ({"size": 8, "augment": "wild"}, "augment: none, shift or photo.*wild"),
     ],
 )
 def test_wrong_values_are_refused(values: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         ImageTransform(**values)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize(("fit", "resize_to"), [("pad", 0), ("crop", 0), ("crop", 40), ("squash", 0)])
+def test_the_two_halves_make_the_whole(fit: str, resize_to: int, exact: bool) -> None:
+    transform = ImageTransform(size=32, fit=fit, resize_to=resize_to, exact=exact, mean=(0.1, 0.2, 0.3))
+    for height, width in ((50, 70), (70, 50), (32, 32), (9, 200), (20, 10)):
+        pixels = smooth(height, width)
+        for is_tile in (False, True):
+            resized = transform.resize(pixels, is_tile=is_tile)
+            assert resized.values.dtype == torch.uint8
+            assert (resized.width, resized.height) == (width, height)
+            assert torch.equal(transform.finish(resized), transform(pixels, is_tile=is_tile))
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("resample", ["bicubic", "bilinear"])
+def test_pillow_agrees_with_each_way_of_resampling(resample: str, exact: bool) -> None:
+    pixels = smooth(90, 61)
+    made = ImageTransform(size=24, fit="squash", resample=resample, exact=exact)(pixels) * 127.5 + 127.5
+    pillow = np.asarray(Image.fromarray(pixels).resize((24, 24), Image.Resampling[resample.upper()]))
+    difference = np.abs(made.numpy() - pillow.transpose(2, 0, 1)).max()
+    assert difference <= (1e-4 if exact else 1.01)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("augment", AUGMENTS)
+def test_a_box_is_where_its_thing_is_drawn_with_a_margin_around_the_crop(augment: str, exact: bool) -> None:
+    transform = ImageTransform(size=64, fit="crop", resize_to=80, exact=exact, augment=augment, flip=True)
+    for height, width in ((80, 121), (151, 100), (64, 64)):
+        top, bottom, left, right = height * 3 // 8, height * 5 // 8, width * 3 // 8, width // 2
+        pixels = np.zeros((height, width, 3), np.uint8)
+        pixels[top:bottom, left:right] = 255
+        for seed in (None, *range(10)):
+            square = transform(pixels, seed)[0]
+            box = transform.place(
+                (left / width, top / height, right / width, bottom / height), width, height, seed
+            )
+            bright = square > (square.max() + square.min()) / 2
+            rows, columns = bright.any(1).nonzero(), bright.any(0).nonzero()
+            drawn = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+            assert [float(edge) for edge in drawn] == pytest.approx([64 * edge for edge in box], abs=1.5)
+
+
+def test_a_margin_is_cut_off_around_the_crop() -> None:
+    pixels = noise(40, 48)
+    made = ImageTransform(size=32, fit="crop", resize_to=40)(pixels)
+    torch.testing.assert_close(made, ImageTransform(size=32)(pixels[4:36, 8:40]), rtol=0, atol=0)
+
+
+def test_what_may_not_be_mirrored_is_varied_as_before_otherwise() -> None:
+    pixels = smooth(32, 32)
+    flips = ImageTransform(size=32, flip=True, augment="photo")
+    still = ImageTransform(size=32, augment="photo")
+    for seed in range(20):
+        assert torch.equal(flips(pixels, seed, may_flip=False), still(pixels, seed))
+        box = (0.1, 0.2, 0.4, 0.5)
+        assert flips.place(box, 32, 32, seed, may_flip=False) == still.place(box, 32, 32, seed)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Left of it",
+        "the right-hand door",
+        "the leftmost",
+        "der linke Ball",
+        "links davon",
+        "auf der rechten Seite",
+        "\u00e0 gauche",
+        "la porte droite",
+        "a la izquierda",
+        "La derecha",
+        "a sinistra",
+        "destra",
+        "\u00e0 esquerda",
+        "direita",
+        "\u7403\u5728\u5de6\u8fb9",
+        "\u53f3",
+    ],
+)
+def test_texts_that_name_a_side(text: str) -> None:
+    assert names_side(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a bright ball",
+        "cleft",
+        "the linked list",
+        "above and below",
+        "adroit",
+        "\u4e0a\u9762",
+        "ein Rechteck",
+    ],
+)
+def test_texts_that_name_none(text: str) -> None:
+    assert not names_side(text)
 
 
 def test_config_builds_and_refuses_what_it_does_not_know() -> None:

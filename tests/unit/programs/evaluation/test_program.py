@@ -44,7 +44,11 @@ def records(count: int = 40) -> list[Sample]:
         samples.append(
             think.sample(
                 reasoning.Record(
-                    id=f"{n}/why", images=(picture(n),), question="same?", answers=(many,), tags={"type": "same"}
+                    id=f"{n}/why",
+                    images=(picture(n),),
+                    question="same?",
+                    answers=(many,),
+                    tags={"type": "same"},
                 )
             )
         )

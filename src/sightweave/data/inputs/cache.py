@@ -1,0 +1,353 @@
+"""Resized pixels in memory-mapped files, so that training decodes each picture once and not once an epoch.
+
+What is kept is what the transform has after resizing and before normalising, so a batch from the cache has the bits of
+one without it. A folder belongs to one transform::
+
+    cache/
+      index.json           the transform's fields, and for each picture its place, size and key
+      pixels-0000.safetensors   "pixels": uint8 count 3 size size
+      ...
+
+The key of a picture is a SHA-256 over the digest of its file, over which part of it is shown and over the fields of the
+transform that matter: another picture under the same name misses, and so does everything under another transform. The
+digest of a file is computed again only where its size or its time of change differ from those noted at writing. Each
+picture has a checksum, looked at when it is first read. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import threading
+import uuid
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sightweave.core.errors import DataError, MediaError
+from sightweave.core.types import Medium
+from sightweave.data.inputs import media as media_loader
+from sightweave.data.inputs.tiles import Tile, whole
+from sightweave.data.inputs.transforms import ImageTransform, Resized
+
+FORMAT_VERSION = 1
+INDEX = "index.json"
+SHARD_BYTES = 128 << 20
+"""Of one file, about; as much memory is needed twice while it is written."""
+_KEYS = {"format_version", "fields", "shards", "items"}
+
+
+def fields_of(transform: ImageTransform, *, is_whole: bool) -> dict[str, Any]:
+    """What the resized pixels depend on besides the picture.
+
+    Args:
+        transform: Any; what acts after resizing, or only with a seed, does not matter.
+        is_whole: Whether JPEGs are decoded at full scale.
+    """
+    names = ("size", "fit", "resize_to", "resample", "exact")
+    return {name: getattr(transform, name) for name in names} | {"is_whole": is_whole or transform.exact}
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What `write` did."""
+
+    pictures: int
+    """Pictures and tiles in the cache."""
+    left_out: Mapping[str, str]
+    """Key and reason of each picture that could not be read; the cache does not know it."""
+
+
+def write(
+    transform: ImageTransform,
+    media: Iterable[Medium],
+    folder: Path,
+    *,
+    is_whole: bool = False,
+    progress: Callable[[int], None] | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> Written:
+    """Resizes pictures and puts them into a new folder, which replaces an older cache at once when all is written.
+
+    Args:
+        transform: Says the size; its augmentation is not used.
+        media: Pictures and tiles; equal keys are written once. Tiles right after their picture decode it once.
+        folder: Where the cache will stand.
+        is_whole: Whether JPEGs are decoded at full scale, as a processor with tiles does.
+        progress: Told 1 for each picture and tile.
+        shard_bytes: Pixels of one file, about.
+
+    Raises:
+        DataError: something that is no cache stands there, or it cannot be written.
+    """
+    folder = Path(folder)
+    _check_place(folder)
+    temporary = folder.with_name(f".{folder.name}.tmp-{uuid.uuid4().hex[:12]}")
+    try:
+        temporary.mkdir(parents=True)
+        writer = _Writer(temporary, transform, fields_of(transform, is_whole=is_whole), shard_bytes)
+        for medium in media:
+            writer.add(medium)
+            if progress is not None:
+                progress(1)
+        writer.close()
+        _swap(temporary, folder)
+    except (OSError, SafetensorError) as error:
+        raise DataError(
+            f"{folder}: the cache cannot be written: {error}; free some space or name another folder."
+        ) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return Written(len(writer.items), writer.left_out)
+
+
+def _swap(temporary: Path, folder: Path) -> None:
+    # Set aside and not removed first: a crash between the two renames loses nothing.
+    aside = folder.with_name(f".{folder.name}.previous")
+    shutil.rmtree(aside, ignore_errors=True)
+    if folder.exists():
+        folder.rename(aside)
+    temporary.rename(folder)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _check_place(folder: Path) -> None:
+    """Only a cache or an empty folder is ever replaced."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    try:
+        _read_index(folder)
+    except DataError as error:
+        raise DataError(f"{error} It is left as it is; name another folder for the cache.") from None
+
+
+@dataclass(slots=True)
+class _Writer:
+    folder: Path
+    transform: ImageTransform
+    fields: dict[str, Any]
+    shard_bytes: int
+    items: dict[str, dict[str, Any]] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    shards: list[dict[str, Any]] = field(default_factory=list)
+    _rows: list[Tensor] = field(default_factory=list)
+    _decoded: tuple[str, np.ndarray, dict[str, Any]] | None = None
+    """Key, pixels and stamp of the last picture: its tiles come next."""
+
+    def add(self, medium: Medium) -> None:
+        if medium.key in self.items or medium.key in self.left_out:
+            return
+        try:
+            pixels, stamp = self._decode(whole(medium))
+        except MediaError as error:
+            self.left_out[medium.key] = str(error)
+            return
+        tile = medium.source if isinstance(medium.source, Tile) else None
+        resized = self.transform.resize(
+            pixels if tile is None else tile.cut(pixels), is_tile=tile is not None
+        )
+        height, width = resized.values.shape[1:]
+        size = self.transform.size
+        row = torch.zeros(3, size, size, dtype=torch.uint8)
+        row[:, resized.top : resized.top + height, resized.left : resized.left + width] = resized.values
+        self.items[medium.key] = {
+            "shard": len(self.shards),
+            "row": len(self._rows),
+            "box": [resized.left, resized.top, width, height],
+            "picture": [resized.width, resized.height],
+            "check": _checksum(row),
+            **stamp,
+            "key": _key(stamp["digest"], medium, self.fields),
+        }
+        self._rows.append(row)
+        if len(self._rows) * row.numel() >= self.shard_bytes:
+            self._flush()
+
+    def _decode(self, medium: Medium) -> tuple[np.ndarray, dict[str, Any]]:
+        if self._decoded is None or self._decoded[0] != medium.key:
+            hint = None if self.fields["is_whole"] else (self.transform.size, self.transform.size)
+            stamp = _stamp(medium)  # before the pixels: a change in between shows as a change later
+            pixels = media_loader.load(medium, size_hint=hint)
+            self._decoded = (medium.key, pixels, {**stamp, "digest": media_loader.digest(medium)})
+        return self._decoded[1], self._decoded[2]
+
+    def _flush(self) -> None:
+        path = self.folder / f"pixels-{len(self.shards):04d}.safetensors"
+        save_file({"pixels": torch.stack(self._rows)}, path)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        self.shards.append({"file": path.name, "count": len(self._rows)})
+        self._rows = []
+
+    def close(self) -> None:
+        if self._rows:
+            self._flush()
+        index = {
+            "format_version": FORMAT_VERSION,
+            "fields": self.fields,
+            "shards": self.shards,
+            "items": self.items,
+        }
+        with (self.folder / INDEX).open("w", encoding="utf-8") as file:
+            json.dump(index, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+class PixelCache:
+    """A folder of `write`, open for reading; `open` makes one. Several threads may read it.
+
+    Args:
+        folder: Where it lies, for messages.
+        fields: What `fields_of` said when it was written.
+        shards: uint8 count 3 size size each, in memory-mapped files.
+        items: By the key of a medium: place, size, stamp and key.
+    """
+
+    def __init__(
+        self, folder: Path, fields: Mapping[str, Any], shards: list[Tensor], items: dict[str, Any]
+    ) -> None:
+        self.folder, self.fields = folder, dict(fields)
+        self._shards, self._items = shards, items
+        self._checked: set[str] = set()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, folder: Path) -> PixelCache:
+        """Opens a folder; no pixel is read yet.
+
+        Raises:
+            DataError: no such folder, not a cache, of a newer format, or damaged.
+        """
+        folder = Path(folder)
+        index = _read_index(folder)
+        try:
+            size = int(index["fields"]["size"])
+            shards = [_open_shard(folder, one, size) for one in index["shards"]]
+            for name, item in index["items"].items():
+                _check_item(item, shards, size, name)
+        except DataError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError, OSError, SafetensorError) as error:
+            raise _damaged(folder, f"{type(error).__name__} {error}") from None
+        return cls(folder, index["fields"], shards, index["items"])
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[str]:
+        """Keys of its media."""
+        return iter(self._items)
+
+    def get(self, medium: Medium) -> Resized | None:
+        """A picture or tile as the transform had it after resizing; None where the cache does not know it.
+
+        Raises:
+            DataError: the pixels are not those that were written.
+            MediaError: its file has changed and cannot be read.
+        """
+        item = self._items.get(medium.key)
+        if item is None or not self._is_same(item, medium):
+            return None
+        row = self._shards[item["shard"]][item["row"]]
+        if medium.key not in self._checked:
+            if _checksum(row) != item["check"]:
+                raise _damaged(self.folder, f"the pixels of {medium.key!r} are not those that were written")
+            self._checked.add(medium.key)
+        left, top, width, height = item["box"]
+        return Resized(row[:, top : top + height, left : left + width], left, top, *item["picture"])
+
+    def _is_same(self, item: dict[str, Any], medium: Medium) -> bool:
+        """Whether the picture is the one that was written: by size and time of its file, else by its digest."""
+        source = whole(medium)
+        stamp = _stamp(source)
+        if stamp and all(item.get(name) == value for name, value in stamp.items()):
+            return True
+        if _key(media_loader.digest(source), medium, self.fields) != item["key"]:
+            return False
+        with self._lock:
+            item.update(stamp)  # the same bytes, copied or touched: not read again
+        return True
+
+
+def _checksum(row: Tensor) -> int:
+    return zlib.crc32(row.numpy().data)
+
+
+def _key(digest: str, medium: Medium, fields: Mapping[str, Any]) -> str:
+    part = medium.source.name if isinstance(medium.source, Tile) else ""
+    text = json.dumps([digest, part, dict(fields)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _stamp(medium: Medium) -> dict[str, int]:
+    """Bytes and time of change of a picture's file; empty for one without a file."""
+    if not isinstance(medium.source, Path):
+        return {}
+    try:
+        status = os.stat(medium.source)
+    except (OSError, ValueError):
+        return {}
+    return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+
+
+def _damaged(folder: Path, what: str) -> DataError:
+    return DataError(f"{folder}: the cache is damaged: {what}; delete the folder and write it again.")
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    path = folder / INDEX
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"{folder}: no cache of pixels: it has no {INDEX}.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(folder, f"{INDEX} cannot be read ({type(error).__name__})") from None
+    if not isinstance(index, dict) or index.keys() != _KEYS:
+        raise DataError(f"{folder}: no cache of pixels: its {INDEX} is of something else.")
+    if index["format_version"] != FORMAT_VERSION:
+        raise DataError(
+            f"{folder}: a cache of format {index['format_version']!r}; this version reads {FORMAT_VERSION}. "
+            "Write it again."
+        )
+    return index
+
+
+def _open_shard(folder: Path, shard: Mapping[str, Any], size: int) -> Tensor:
+    name, count = shard["file"], shard["count"]
+    if Path(name).name != name:
+        raise _damaged(folder, f"a shard lies outside the folder ({name!r})")
+    pixels = load_file(folder / name)["pixels"]  # maps the file; a page is read when it is looked at
+    if pixels.dtype != torch.uint8 or tuple(pixels.shape) != (count, 3, size, size):
+        raise _damaged(
+            folder,
+            f"{name} holds {pixels.dtype} {tuple(pixels.shape)}, expected uint8 {(count, 3, size, size)}",
+        )
+    return pixels
+
+
+def _check_item(item: Mapping[str, Any], shards: list[Tensor], size: int, name: str) -> None:
+    left, top, width, height = (int(value) for value in item["box"])
+    inside = (
+        0 <= item["shard"] < len(shards)
+        and 0 <= item["row"] < len(shards[item["shard"]])
+        and min(left, top) >= 0
+        and min(width, height) >= 1
+        and max(left + width, top + height) <= size
+        and min(int(value) for value in item["picture"]) >= 1
+        and len(item["picture"]) == 2
+        and isinstance(item["key"], str)
+        and isinstance(item["check"], int)
+    )
+    if not inside:
+        raise ValueError(f"the entry of {name!r} points outside its shard")
