@@ -6,6 +6,7 @@ it, draw a ``report``.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -16,6 +17,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from rich.progress import Progress, TimeElapsedColumn
 
 from sightweave import comparison
 from sightweave import recipe as recipes
@@ -25,6 +27,7 @@ from sightweave.core import config as configs
 from sightweave.core.config import config
 from sightweave.core.device import choose_device, choose_precision, keep_freed_memory, set_threads
 from sightweave.core.errors import CheckpointError, DataError, RecipeError, did_you_mean
+from sightweave.core.report import check as check_page
 from sightweave.core.report import gallery
 from sightweave.core.report import page as pages
 from sightweave.core.types import Medium, Prediction, Sample
@@ -35,6 +38,10 @@ from sightweave.data.datasets._table import FilesConfig, Table
 from sightweave.data.inputs import media
 from sightweave.data.scenes.sheet import contact_sheet
 from sightweave.models.pairs import legal_pairs
+from sightweave.programs.doctor import check as doctor_check
+from sightweave.programs.doctor import fix as doctor_fix
+from sightweave.programs.doctor import state as doctor_state
+from sightweave.programs.doctor.report import Report
 from sightweave.programs.evaluation import program as evaluation_program
 from sightweave.programs.evaluation.scores import Evaluation
 from sightweave.programs.training import program as training_program
@@ -602,6 +609,116 @@ def sample(
     path = Path(out)
     contact_sheet(pictures, texts, columns).save(path)
     return path
+
+
+def check_data(
+    data: str | Path | Mapping[str, Any],
+    *,
+    against: str | Path | Mapping[str, Any] | None = None,
+    fix: str | Path | None = None,
+    recipe: str | Path | Mapping[str, Any] | Recipe | None = None,
+    out: str | Path = "data-check",
+    workers: int | None = None,
+    console: Console | None = None,
+) -> Report:
+    """Looks a data set over before anything trains: every row, every picture.
+
+    The same call goes on where it was stopped: pictures that have not changed are not decoded again.
+
+    Args:
+        data: A path to any format, or a source as in a recipe.
+        against: A test set whose pictures training must not have seen.
+        fix: A new folder for a copy without bad and doubled rows and without places of taking.
+        recipe: Counts rows that are over its ``inputs.max_length`` with their pictures.
+        out: A folder for ``report.json``, ``report.html`` and what is known of each picture.
+        workers: Threads that decode; None means one for each core.
+        console: Where progress is shown.
+
+    Returns:
+        What was found; ``may_train`` says whether training may start.
+
+    Raises:
+        DataError: the data cannot be read as a whole.
+    """
+    chosen = _of_files(data)
+    other = None if against is None else _of_files(against)
+    lengths = None if recipe is None else _lengths(recipe, data)
+    folder = Path(out)
+    state = doctor_state.State(folder / "pictures.sqlite")
+    other_state = None if other is None else doctor_state.State(folder / "pictures-against.sqlite")
+    with _doctor_progress(console) as progress:
+        report, rows = doctor_check.check(
+            chosen,
+            state=state,
+            against=other,
+            against_state=other_state,
+            lengths=lengths,
+            workers=workers,
+            progress=progress,
+        )
+    found = report.to_json()
+    (folder / "report.json").write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")
+    check_page.write_check(folder / "report.html", found, _thumbnails(found, rows))
+    if fix is not None:
+        root = Path(chosen.path).expanduser()
+        below = rows.located_below(root if root.is_dir() else root.parent)
+        changes = doctor_fix.fix(root, Path(fix), rows.drop, below)
+        _say(console, f"{fix}: a copy with {changes} changes; {doctor_fix.LOG} in it names each.")
+    for one in (state, other_state):
+        if one is not None:
+            one.close()
+    return report
+
+
+def _of_files(data: str | Path | Mapping[str, Any]) -> FilesConfig:
+    found = source(data)
+    if not isinstance(found, FilesConfig):
+        raise DataError(f"{data}: made by Sightweave itself; there are no files to check.")
+    return found
+
+
+def _lengths(recipe: Any, data: Any) -> doctor_check.Lengths:
+    """Tokens of records under a recipe, which is composed for it."""
+    resolved = read_recipe(recipe, [f"data={json.dumps(configs.to_plain(source(data)))}"])
+    run = compose(resolved)
+    tasks = resolved.build_tasks()
+    limit = run.processor.max_length
+
+    def lengths(records: Sequence[Any]) -> list[tuple[int, int]]:
+        samples = [tasks[task_of(record)].sample(record) for record in records]
+        return [(run.processor.length(one), limit) for one in samples]
+
+    return lengths
+
+
+@contextlib.contextmanager
+def _doctor_progress(console: Console | None) -> Iterator[doctor_check.Progress | None]:
+    if console is None:
+        yield None
+        return
+    columns = ("[progress.description]{task.description}", TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        shown = bar.add_task("reading", total=None)
+        start = time.perf_counter()
+
+        def tell(rows: int, pictures: int) -> None:
+            rate = pictures / max(time.perf_counter() - start, 1e-3)
+            bar.update(shown, description=f"{rows} rows, {pictures} pictures, {rate:.0f} pictures a second")
+
+        yield tell
+
+
+def _thumbnails(found: Mapping[str, Any], rows: doctor_check.Rows) -> dict[str, Any]:
+    """Pixels of the pictures that a report names, of those that can be read."""
+    pictures = {}
+    for key in {one["picture"] for finding in found["findings"] for one in finding["examples"]} - {""}:
+        medium = rows.medium(key)
+        try:
+            if medium is not None:
+                pictures[key] = media.load(medium, size_hint=(224, 224))
+        except DataError:
+            continue  # the report says what is wrong with it
+    return pictures
 
 
 @config

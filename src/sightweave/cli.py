@@ -262,6 +262,33 @@ def sample(
 
 
 @data_app.command()
+def check(
+    path: Annotated[
+        str, typer.Argument(help="A folder or a file of any format, or a source as in a recipe.")
+    ],
+    against: Annotated[str | None, typer.Option(help="A test set that training must not have seen.")] = None,
+    fix: Annotated[
+        Path | None, typer.Option(help="A new folder for a clean copy in the same format.")
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="Count rows over this recipe's length, pictures included.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("data-check"),
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads that decode pictures.")] = None,
+) -> None:
+    """Look a data set over before anything trains. Exit status 1: training should not start."""
+    from sightweave import api
+
+    report = api.check_data(
+        path, against=against, fix=fix, recipe=recipe, out=out, workers=workers, console=_console()
+    )
+    typer.echo(report.to_text())
+    typer.echo(f"report: {out}/report.html")
+    if not report.may_train:
+        raise typer.Exit(1)
+
+
+@data_app.command()
 def detect(
     path: Annotated[Path, typer.Argument(help="A folder or a file, as it was downloaded.")],
 ) -> None:

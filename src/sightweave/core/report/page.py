@@ -68,39 +68,59 @@ def image_keys(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(key["image"] for key in keys if key.get("image")))
 
 
-def render(page: Page) -> str:
-    """The page as HTML; equal pages give equal bytes."""
+def environment() -> Any:
+    """Templates of this folder, with every text escaped."""
     import jinja2
-    from markupsafe import Markup
 
-    environment = jinja2.Environment(
+    return jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def style_and_policy() -> tuple[Any, str]:
+    """The style of all pages, and a policy for a page that has this style and no script."""
+    from markupsafe import Markup
+
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; base-uri 'none'; form-action 'none'"
+    )
+    return Markup(style), policy
+
+
+def render(page: Page) -> str:
+    """The page as HTML; equal pages give equal bytes."""
+    from markupsafe import Markup
+
+    style, _ = style_and_policy()
     script = (_FOLDER / "page.js").read_text(encoding="utf-8")
     cards, left_out = _cards(page)
-    return environment.get_template("page.html.jinja").render(
-        page=page,
-        facts=[(name, _text(value)) for name, value in page.facts.items()],
-        # Both texts are files of this package, and the policy below names them by their hash.
-        style=Markup(style),
-        script=Markup(script),
-        policy=(
-            f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-            "base-uri 'none'; form-action 'none'"
-        ),
-        panels=[_panel(panel) for panel in curves.panels(page.history)],
-        glance=_glance(page.evaluations),
-        evaluations=[_evaluation(found) for found in page.evaluations],
-        cards=cards,
-        left_out=left_out,
-        splits=list(dict.fromkeys(card["split"] for card in cards)),
-        tasks=list(dict.fromkeys(card["task"] for card in cards)),
-        types=sorted({(card["task"], card["type"]) for card in cards}),
+    return (
+        environment()
+        .get_template("page.html.jinja")
+        .render(
+            page=page,
+            facts=[(name, _text(value)) for name, value in page.facts.items()],
+            # Both texts are files of this package, and the policy below names them by their hash.
+            style=style,
+            script=Markup(script),
+            policy=(
+                f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+                "base-uri 'none'; form-action 'none'"
+            ),
+            panels=[_panel(panel) for panel in curves.panels(page.history)],
+            glance=_glance(page.evaluations),
+            evaluations=[_evaluation(found) for found in page.evaluations],
+            cards=cards,
+            left_out=left_out,
+            splits=list(dict.fromkeys(card["split"] for card in cards)),
+            tasks=list(dict.fromkeys(card["task"] for card in cards)),
+            types=sorted({(card["task"], card["type"]) for card in cards}),
+        )
     )
 
 

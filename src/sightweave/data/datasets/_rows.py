@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -116,7 +116,8 @@ def read(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Row]:
     except OSError as error:
         raise DataError(f"{path}: cannot be opened ({error.strerror}).") from None
     with file:
-        yield from (_read_csv if path.suffix.lower() == ".csv" else _read_jsonl)(path, file, max_line_bytes)
+        for row in (_read_csv if path.suffix.lower() == ".csv" else _read_jsonl)(path, file, max_line_bytes):
+            yield replace(row, file=str(path))
 
 
 def _lines(file: BinaryIO, max_line_bytes: int) -> Iterator[tuple[int, int, bytes | RowError]]:

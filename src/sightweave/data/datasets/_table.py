@@ -28,7 +28,7 @@ from sightweave.data.inputs import media
 logger = logging.getLogger(__name__)
 SPLITS = ("train", "val", "test")
 _UNNAMED = len(SPLITS)
-_ENOUGH_ROWS = 1000
+ENOUGH_ROWS = 1000
 """From here on the share of bad rows is judged."""
 _SAID = 5
 """Faults that are logged one by one."""
@@ -85,13 +85,17 @@ class FilesConfig(SourceConfig):
             raise DataError(f"{where} {str(root)!r}: no such folder.")
         return Folder(root, search=True)
 
+    def reader(self, *, probe: bool = True) -> Reader:
+        """What checks its rows."""
+        return Reader(self, self.path, folder=self.pictures(), probe=probe)
+
     def build(self, *, split: str) -> Table:
         """The pictures of one split.
 
         Raises:
             DataError: nothing there, all or too many rows bad, or with `strict` the first bad one.
         """
-        reader = Reader(self, self.path, folder=self.pictures())
+        reader = self.reader()
         wanted = split_name(split)
         # Whoever only asks, or takes all rows for one split, needs those of every split.
         reader.read(self.rows("" if self.split or not self.labelled else wanted))
@@ -179,6 +183,7 @@ class Reader:
         folder: Where image paths lead; None for rows whose pictures are Python objects.
         root: For such rows, the folder that text paths start from, if any.
         check: Whether misspelt columns are faults, since the rows are the user's own.
+        probe: Whether headers of pictures are read; whoever decodes them all has no need of it.
     """
 
     def __init__(
@@ -189,8 +194,10 @@ class Reader:
         folder: Folder | None = None,
         root: Path | None = None,
         check: bool = False,
+        probe: bool = True,
     ) -> None:
         self.options, self.name, self.folder, self.root, self.check = options, name, folder, root, check
+        self.probe = probe
         self.quarantine_path = Path(options.quarantine_path) if options.quarantine_path is not None else None
         self.num_rows = self.num_unlabelled = self.num_filtered = 0
         self.faults: list[Fault] = []
@@ -302,6 +309,11 @@ class Reader:
         assert isinstance(self._store, Store)
         return Medium(partial(self._store.read, *reference[:2]), reference[2])
 
+    def read_kept(self, start: int, size: int) -> bytes:
+        """Bytes of a picture that came inside a row."""
+        assert isinstance(self._store, Store)
+        return self._store.read(start, size)
+
     def _of_quality(self, values: dict[str, Any]) -> dict[str, Any] | None:
         """The row with the turns that are good enough; None where the row is not."""
         turns = values.get("turns")
@@ -332,7 +344,7 @@ class Reader:
         return record.tags.get("language", self.options.languages[0]) in self.options.languages
 
     def _probe(self, medium: Medium) -> None:
-        if medium.key not in self._probed:
+        if self.probe and medium.key not in self._probed:
             try:
                 is_drawn = callable(medium.source) and not isinstance(medium.source, partial)
                 if not is_drawn:  # what is drawn has no header
@@ -340,7 +352,7 @@ class Reader:
                 self._probed[medium.key] = None
             except MediaError as error:
                 self._probed[medium.key] = error
-        found = self._probed[medium.key]
+        found = self._probed.get(medium.key)
         if found is not None:
             raise RowError(found.code, "image", medium.key, str(found))
 
@@ -391,7 +403,7 @@ class Reader:
         self.faults.append(fault)
         if len(self.faults) <= _SAID:
             logger.warning("left out: %s", fault)
-        if self.num_rows >= _ENOUGH_ROWS and len(self.faults) > self.options.max_bad * self.num_rows:
+        if self.num_rows >= ENOUGH_ROWS and len(self.faults) > self.options.max_bad * self.num_rows:
             share = self.options.max_bad
             self._stop(f"{len(self.faults)} of {self.num_rows} rows so far are bad, over {share:.1%}")
 

@@ -50,19 +50,13 @@ class Config(FilesConfig):
         """All rows; each says its split itself."""
         return _rows.read(_rows.find(Path(self.path).expanduser()))
 
-    def build(self, *, split: str) -> Table:
-        """The pictures of one split.
-
-        Raises:
-            DataError: no file of rows, no rows, all or too many of them bad, or with `strict` the first bad one.
-        """
+    def reader(self, *, probe: bool = True) -> Reader:
+        """What checks its rows: a misspelt column is a fault, and pictures are where the rows say."""
         file = _rows.find(Path(self.path).expanduser())
         root = Path(self.image_root).expanduser() if self.image_root is not None else file.parent
         if not root.is_dir():
             raise DataError(f"image_root {str(root)!r}: no such folder.")
-        reader = Reader(self, str(file), folder=Folder(root, search=False), check=True)
-        reader.read(self.rows(split))
-        return reader.finish(split)
+        return Reader(self, str(file), folder=Folder(root, search=False), check=True, probe=probe)
 
 
 def from_folder(path: str | Path, *, split: str = "train", **options: Any) -> Table:

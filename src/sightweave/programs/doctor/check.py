@@ -1,0 +1,441 @@
+"""One pass over a data set: every row read as training would read it, every picture decoded once, everything counted.
+
+Memory does not grow with the rows but for a few numbers each: pictures and what was found of them lie in `State`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from sightweave.core.types import Medium
+from sightweave.data.datasets._base import Record, task_of, texts_of
+from sightweave.data.datasets._files import json_files
+from sightweave.data.datasets._json import glance
+from sightweave.data.datasets._records import split_name
+from sightweave.data.datasets._rows import Row, RowError
+from sightweave.data.datasets._table import ENOUGH_ROWS, SPLITS, FilesConfig, Taken
+from sightweave.data.tasks import captioning, conversation, reasoning, translation, vqa
+from sightweave.programs.doctor.hashing import Duplicates
+from sightweave.programs.doctor.labels import Labels
+from sightweave.programs.doctor.languages import language_of
+from sightweave.programs.doctor.pictures import PictureFacts, inspect
+from sightweave.programs.doctor.report import Example, Report
+from sightweave.programs.doctor.state import State, stamp_of
+from sightweave.programs.doctor.texts import inspect_text
+
+_AHEAD = 64
+"""Pictures that wait for a worker at most."""
+_LONG_ANSWER = 4000
+"""Characters; a longer answer is more often a fault than an answer."""
+_NO_SPLIT = len(SPLITS)
+_PROVENANCE = {
+    "license",
+    "licence",
+    "licenses",
+    "source",
+    "source_url",
+    "url",
+    "coco_url",
+    "flickr_url",
+    "copyright",
+}
+Progress = Callable[[int, int], None]
+"""Called with rows and pictures so far."""
+Lengths = Callable[[Sequence[Record]], Sequence[tuple[int, int]]]
+"""Tokens of each record, and how many there may be."""
+
+
+def check(
+    source: FilesConfig,
+    *,
+    state: State,
+    against: FilesConfig | None = None,
+    against_state: State | None = None,
+    lengths: Lengths | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Report, Rows]:
+    """Reads all rows and decodes all pictures of a source.
+
+    Args:
+        source: What to check.
+        state: Where facts of pictures are kept.
+        against: A test set that training must not have seen.
+        against_state: The same for it.
+        lengths: Tokens of records under a recipe, and the limit.
+        workers: Threads that decode; None means one for each core.
+        progress: Told how far it is.
+
+    Raises:
+        DataError: the data cannot be read as a whole, such as a file that is no JSON.
+    """
+    report = Report(path=source.path, kind=type(source).__module__.rpartition(".")[2])
+    rows = Rows(source, state, report, lengths, workers, progress)
+    rows.read()
+    rows.conclude()
+    if against is not None and against_state is not None:
+        other = Report(path=against.path, kind=type(against).__module__.rpartition(".")[2])
+        theirs = Rows(against, against_state, other, None, workers, progress)
+        theirs.read()
+        rows.compare(theirs)
+    rows.judge()
+    return report, rows
+
+
+class Rows:
+    """The state of one pass; `check` drives it.
+
+    Args:
+        source: What to check.
+        state: Where facts of pictures are kept.
+        report: What is filled.
+        lengths: Tokens of records, and the limit.
+        workers: Threads.
+        progress: Told how far it is.
+    """
+
+    def __init__(
+        self,
+        source: FilesConfig,
+        state: State,
+        report: Report,
+        lengths: Lengths | None,
+        workers: int | None,
+        progress: Progress | None,
+    ) -> None:
+        self.source, self.state, self.report, self.lengths = source, state, report, lengths
+        self.progress = progress
+        self._reader = source.reader(probe=False)
+        self.workers = workers or os.cpu_count() or 1
+        self.labels = Labels()
+        self.duplicates = Duplicates()
+        self.files: list[str] = []
+        self._file_numbers: dict[str, int] = {}
+        self.row_file, self.row_line, self.row_split = array("I"), array("q"), array("b")
+        self.row_hash = array("Q")
+        self.image_starts, self.images = array("Q", [0]), array("I")
+        self.bad_pictures: set[int] = set()
+        self.drop: list[tuple[tuple[tuple[str, int], ...], str]] = []
+        """Places of rows that cannot be trained on, with the reason."""
+        self.located: list[int] = []
+        """Pictures that say where they were taken."""
+        self._places: dict[int, tuple[tuple[str, int], ...]] = {}
+
+    # What one pass does
+
+    def read(self) -> None:
+        """Takes every row; pictures are decoded beside."""
+        reader = self._reader
+        waiting: deque[tuple[int, Medium, Future[PictureFacts]]] = deque()
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="check") as pool:
+            for row in self.source.rows(""):
+                self.report.rows += 1
+                try:
+                    taken = reader.take(row)
+                except RowError as error:
+                    self._bad_row(row, error)
+                    continue
+                if taken is None:
+                    continue
+                self._good_row(row, taken)
+                for medium in taken.images:
+                    number, is_new = self.state.number(medium)
+                    self.images.append(number)
+                    if is_new:
+                        self._look(number, medium, pool, waiting)
+                self.image_starts.append(len(self.images))
+                if self.progress is not None and self.report.rows % 100 == 0:
+                    self.progress(self.report.rows, len(self.state))
+            while waiting:
+                self._seen(*waiting.popleft())
+        self.report.pictures = len(self.state)
+        if self.progress is not None:
+            self.progress(self.report.rows, len(self.state))
+
+    def _look(
+        self,
+        number: int,
+        medium: Medium,
+        pool: ThreadPoolExecutor,
+        waiting: deque[tuple[int, Medium, Future[PictureFacts]]],
+    ) -> None:
+        known = self.state.known(medium.key, stamp_of(medium))
+        if known is not None:
+            self._note(number, medium.key, known)
+            return
+        self.report.looked_at += 1
+        waiting.append((number, medium, pool.submit(inspect, medium)))
+        while len(waiting) > _AHEAD:
+            self._seen(*waiting.popleft())
+
+    def _seen(self, number: int, medium: Medium, future: Future[PictureFacts]) -> None:
+        facts = future.result()
+        self.state.keep(medium.key, stamp_of(medium), facts)
+        self._note(number, medium.key, facts)
+
+    def _note(self, number: int, key: str, facts: PictureFacts) -> None:
+        for found in facts.findings:
+            self.report.add(found.code, found.severity, Example(f"{key}: {found.message}", picture=key))
+            if found.severity == "error":
+                self.bad_pictures.add(number)
+            if found.code == "image_location":
+                self.located.append(number)
+        if facts.fingerprint:
+            self.duplicates.add(number, bytes.fromhex(facts.fingerprint))
+
+    def _bad_row(self, row: Row, error: RowError) -> None:
+        file = row.file or self.source.path
+        field = f"{error.field}: " if error.field else ""
+        self.report.add(error.code, "error", Example(f"{field}{error}", file, row.line))
+        self.drop.append((row.places or ((file, row.line),), error.code))
+
+    def _good_row(self, row: Row, taken: Taken) -> None:
+        file = row.file or self.source.path
+        number = len(self.row_line)
+        if file not in self._file_numbers:
+            self._file_numbers[file] = len(self.files)
+            self.files.append(file)
+        if row.places:
+            self._places[number] = row.places
+        name = taken.values.get("split")
+        split = _NO_SPLIT if name is None else SPLITS.index(split_name(name))
+        self.row_file.append(self._file_numbers[file])
+        self.row_line.append(row.line)
+        self.row_split.append(split)
+        self.report.splits["no split" if name is None else SPLITS[split]] += 1
+        mark = hashlib.blake2b(digest_size=8)
+        for image in taken.images:
+            mark.update(image.key.encode() + b"\0")
+        for record in taken.records:
+            self.report.records[task_of(record)] += 1
+            self._texts(record, Example("", file, row.line), mark.update)
+        self.row_hash.append(int.from_bytes(mark.digest(), "big"))
+        if self.lengths is not None:
+            self._length(taken.records, file, row.line)
+
+    def _texts(self, record: Record, at: Example, update: Callable[[bytes], None]) -> None:
+        for text in texts_of(record):
+            update(text.encode("utf-8", "surrogatepass") + b"\0")
+            for found in inspect_text(text):
+                message = f"{found.message} {found.shown!r}"
+                self.report.add(found.code, found.severity, Example(message, at.file, at.line))
+            self.report.languages[language_of(text)] += 1
+        for answer in _answers(record):
+            if len(answer) > _LONG_ANSWER:
+                message = f"an answer of {len(answer)} characters (over {_LONG_ANSWER})."
+                self.report.add("text_over_long", "warning", Example(message, at.file, at.line))
+        if isinstance(record, vqa.Record | reasoning.Record) and record.answers:
+            kind = record.tags.get("type", "")
+            self.labels.add(record.question, record.answers[0], record.group, type=kind)
+
+    def _length(self, records: Sequence[Record], file: str, line: int) -> None:
+        assert self.lengths is not None
+        for record, (tokens, limit) in zip(records, self.lengths(records), strict=True):
+            if tokens > limit:
+                message = f"{record.id}: {tokens} tokens with its pictures, over {limit}."
+                self.report.add("over_length", "warning", Example(message, file, line))
+
+    # What is known once all rows were read
+
+    def conclude(self) -> None:
+        """Finds what takes all rows: duplicates, overlap of splits, rows with bad pictures, labels."""
+        self._bad_pictures()
+        self._duplicate_rows()
+        exact = self._same_files()
+        near = [group for group in self.duplicates.groups() if len({exact.get(n, n) for n in group}) > 1]
+        for group in near:
+            names = ", ".join(self.state.key(n) for n in group[:4])
+            example = Example(f"{len(group)} pictures: {names}", picture=self.state.key(group[0]))
+            self.report.add("image_near_duplicate", "warning", example)
+        self._overlap(exact, near)
+        self.report.labels = self.labels.report()
+        self._label_findings()
+        self._provenance()
+        self.report.good_rows = len(self.row_line) - len(self._rows_with(self.bad_pictures))
+
+    def _rows_with(self, pictures: set[int]) -> np.ndarray:
+        if not pictures:
+            return np.zeros(0, np.int64)
+        images = np.asarray(self.images)
+        hit = np.flatnonzero(np.isin(images, np.fromiter(pictures, np.int64)))
+        return np.unique(np.searchsorted(np.asarray(self.image_starts), hit, side="right") - 1)
+
+    def places(self, row: int) -> tuple[tuple[str, int], ...]:
+        """All (file, number) of a good row."""
+        return self._places.get(row, ((self.files[self.row_file[row]], self.row_line[row]),))
+
+    def medium(self, key: str) -> Medium | None:
+        """A picture that was checked, to be looked at again."""
+        return self.state.medium(key, self._reader.read_kept)
+
+    def located_below(self, folder: Path) -> list[str]:
+        """Pictures below a folder that say where they were taken, by their path from there."""
+        found = []
+        for number in self.located:
+            medium = self.medium(self.state.key(number))
+            if medium is not None and isinstance(medium.source, Path):
+                path = medium.source.resolve()
+                if path.is_relative_to(folder.resolve()):
+                    found.append(path.relative_to(folder.resolve()).as_posix())
+        return found
+
+    def _bad_pictures(self) -> None:
+        for row in self._rows_with(self.bad_pictures):
+            self.drop.append((self.places(int(row)), "bad picture"))
+
+    def _duplicate_rows(self) -> None:
+        marks = np.asarray(self.row_hash)
+        order = np.argsort(marks, kind="stable")
+        again = order[1:][marks[order][1:] == marks[order][:-1]] if len(order) else order
+        for row in np.sort(again):
+            file, line = self.files[self.row_file[row]], self.row_line[row]
+            self.report.add(
+                "duplicate_row",
+                "warning",
+                Example("the same pictures and texts as an earlier row.", file, line),
+            )
+            self.drop.append((self.places(int(row)), "duplicate_row"))
+
+    def _same_files(self) -> dict[int, int]:
+        """The first picture with the same bytes, for each that is not the first."""
+        first: dict[bytes, int] = {}
+        same: dict[int, int] = {}
+        for number, digest in self.state.digests():
+            mark = bytes.fromhex(digest)[:16]
+            if mark in first:
+                same[number] = first[mark]
+                key = self.state.key(number)
+                other = self.state.key(first[mark])
+                message = f"{key} and {other} are the same file."
+                self.report.add("image_duplicate", "warning", Example(message, picture=key))
+            else:
+                first[mark] = number
+        return same
+
+    def _splits_of_pictures(self) -> np.ndarray:
+        """One bit for each split that a picture is used in."""
+        splits = np.zeros(len(self.state), np.uint8)
+        starts = np.asarray(self.image_starts, dtype=np.int64)
+        counts = starts[1:] - starts[:-1]
+        of_image = np.repeat(np.asarray(self.row_split), counts)
+        np.bitwise_or.at(splits, np.asarray(self.images), (1 << of_image).astype(np.uint8))
+        return splits
+
+    def _overlap(self, exact: dict[int, int], near: Sequence[tuple[int, ...]]) -> None:
+        """Pictures of training that are also, or nearly, in a held-out split."""
+        used = self._splits_of_pictures()
+        groups = [(number, other) for number, other in exact.items()] + [tuple(group) for group in near]
+        train, held = 1 << SPLITS.index("train"), (1 << SPLITS.index("val")) | (1 << SPLITS.index("test"))
+        leaks: set[int] = {int(n) for n in np.flatnonzero((used & train > 0) & (used & held > 0))}
+        same_key = set(leaks)
+        for group in groups:
+            bits = int(np.bitwise_or.reduce(used[list(group)]))
+            if bits & train and bits & held:
+                leaks |= {n for n in group if used[n] & train}
+        for number in sorted(leaks):
+            key = self.state.key(number)
+            how = "is in both" if number in same_key else "is also, or nearly, in a held-out split"
+            severity = "warning" if number in same_key else "error"
+            code = "split_shares_picture" if number in same_key else "train_test_overlap"
+            self.report.add(code, severity, Example(f"{key} {how}.", picture=key))
+        self._drop_training_rows(leaks - same_key, "train_test_overlap")
+
+    def _drop_training_rows(self, pictures: set[int], reason: str) -> None:
+        for row in self._rows_with(pictures):
+            if self.row_split[row] in (SPLITS.index("train"), _NO_SPLIT):
+                self.drop.append((self.places(int(row)), reason))
+
+    def compare(self, other: Rows) -> None:
+        """Pictures and rows that a test set has too."""
+        leaks: set[int] = set()
+        theirs = {bytes.fromhex(d)[:16]: n for n, d in other.state.digests()}
+        for number, digest in self.state.digests():
+            found = theirs.get(bytes.fromhex(digest)[:16])
+            if found is not None:
+                leaks.add(number)
+                key = self.state.key(number)
+                self.report.add(
+                    "against_overlap",
+                    "error",
+                    Example(f"{key} is {other.state.key(found)} of {other.report.path}.", picture=key),
+                )
+        for mine, found in self.duplicates.across(other.duplicates):
+            if mine not in leaks:
+                leaks.add(mine)
+                key = self.state.key(mine)
+                self.report.add(
+                    "against_overlap",
+                    "error",
+                    Example(f"{key} is nearly {other.state.key(found)} of {other.report.path}.", picture=key),
+                )
+        for row in self._rows_with(leaks):
+            self.drop.append((self.places(int(row)), "against_overlap"))
+
+    def _label_findings(self) -> None:
+        for name, one in self.report.labels.items():
+            about = f"type {name!r}" if name else "all questions"
+            if one.count < 20 or one.distinct < 2:
+                continue
+            if one.top_share > 0.8:
+                message = f"{about}: {one.top_share:.0%} have the answer {one.commonest[0][0]!r}."
+                self.report.add("label_majority", "warning", Example(message))
+            if one.text_only > max(0.5, one.majority + 0.2):
+                message = f"{about}: {one.text_only:.0%} are guessed from the question alone."
+                self.report.add("label_text_only", "warning", Example(message))
+
+    def _provenance(self) -> None:
+        path = Path(self.source.path).expanduser()
+        folder = path if path.is_dir() else path.parent
+        named = [
+            p.name for p in sorted(folder.iterdir()) if p.name.lower().startswith(("license", "licence"))
+        ]
+        for file in json_files(path)[:20]:
+            keys = glance(file)[1] & _PROVENANCE
+            if keys:
+                named.append(f"{file.name} ({', '.join(sorted(keys))})")
+        self.report.provenance = named
+        if not named:
+            self.report.add("no_licence", "info", Example("no file or field names a licence or a source."))
+
+    def judge(self) -> None:
+        """Whether training may start."""
+        report = self.report
+        if report.rows == 0:
+            report.stops.append("there are no rows")
+        elif report.good_rows <= 0:
+            report.stops.append(f"none of {report.rows} rows can be trained on")
+        else:
+            bad = report.rows - report.good_rows
+            if report.rows >= ENOUGH_ROWS and bad > self.source.max_bad * report.rows:
+                report.stops.append(
+                    f"{bad} of {report.rows} rows are bad, over max_bad {self.source.max_bad:.1%}"
+                )
+            if self.source.strict and bad:
+                report.stops.append(f"{bad} rows are bad, and the source is strict")
+        for code, words in (
+            ("train_test_overlap", "training and held-out splits share pictures"),
+            ("against_overlap", "the test set's pictures are in the training data"),
+        ):
+            if code in report.findings:
+                report.stops.append(words)
+
+
+def _answers(record: Record) -> Iterator[str]:
+    if isinstance(record, captioning.Record):
+        yield from record.captions
+    elif isinstance(record, translation.Record):
+        yield from record.targets
+    elif isinstance(record, conversation.Record):
+        for turn in record.turns:
+            if turn.role == "assistant":
+                yield from (piece for piece in turn.content if isinstance(piece, str))
+    else:
+        yield from record.answers

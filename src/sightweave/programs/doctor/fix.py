@@ -1,0 +1,205 @@
+"""A clean copy of a data set in its own format: bad and doubled rows taken out, places of taking erased, all written down.
+
+What a format's rows are is told by the file: lines, cells, elements of an array, rows of a table, members of a shard.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import shutil
+import tarfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sightweave.core.errors import DataError
+from sightweave.programs.doctor.jpeg import without_tags
+
+LOG = "changes.jsonl"
+Places = tuple[tuple[str, int], ...]
+_ARRAYS = ("questions", "images", "annotations", "data")
+"""Keys under which official files hold their rows; the first that is there."""
+
+
+def fix(root: Path, out: Path, drop: Iterable[tuple[Places, str]], located: Iterable[str]) -> int:
+    """Writes the copy, and ``changes.jsonl`` in it with every change.
+
+    Args:
+        root: The folder of the data set, or its only file.
+        out: A new folder.
+        drop: Rows to take out, each with its places and the reason.
+        located: Pictures, as paths below `root`, that say where they were taken.
+
+    Returns:
+        Number of changes.
+
+    Raises:
+        DataError: `out` is there already or lies in `root`, or a file is of a kind whose rows cannot be taken out.
+    """
+    folder = (root if root.is_dir() else root.parent).resolve()
+    out = out.resolve()
+    if out.exists() and any(out.iterdir()):
+        raise DataError(f"--fix {out}: holds files already; name a new folder.")
+    if out.is_relative_to(folder):
+        raise DataError(f"--fix {out}: lies in the data itself ({folder}); name a folder beside it.")
+    wanted: dict[Path, dict[int, str]] = {}
+    for places, reason in drop:
+        for file, number in places:
+            wanted.setdefault(Path(file).resolve(), {}).setdefault(number, reason)
+    for file in wanted:
+        _way_of(file)  # said before anything is copied
+    out.mkdir(parents=True, exist_ok=True)
+    erase = set(located)
+    with (out / LOG).open("w", encoding="utf-8") as log:
+        changes = 0
+
+        def say(**change: Any) -> None:
+            nonlocal changes
+            changes += 1
+            log.write(json.dumps(change, ensure_ascii=False) + "\n")
+
+        for source in sorted(p for p in folder.rglob("*") if p.is_file()):
+            relative = source.relative_to(folder)
+            target = out / relative
+            target.parent.mkdir(parents=True, exist_ok=True)
+            rows = wanted.get(source.resolve(), {})
+            if rows:
+                _way_of(source)(source, target, set(rows))
+                for number, reason in sorted(rows.items()):
+                    say(file=relative.as_posix(), row=number, change="taken out", reason=reason)
+            elif relative.as_posix() in erase:
+                erased = without_tags(source.read_bytes())
+                target.write_bytes(erased)
+                is_same = erased == source.read_bytes()  # PNG and others are left
+                change = "left as it is: only JPEG files are changed" if is_same else "place erased"
+                say(file=relative.as_posix(), change=change, reason="image_location")
+            else:
+                shutil.copy2(source, target)
+    return changes
+
+
+def _way_of(file: Path) -> Callable[[Path, Path, set[int]], None]:
+    name = file.name.lower().removesuffix(".gz")
+    for endings, way in _WAYS.items():
+        if name.endswith(endings):
+            return way
+    raise DataError(f"--fix: rows of {file.name} cannot be taken out; mend that file by hand.")
+
+
+def _read(file: Path) -> bytes:
+    data = file.read_bytes()
+    return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+
+
+def _write(file: Path, data: bytes, like: Path) -> None:
+    with like.open("rb") as source:
+        is_packed = source.read(2) == b"\x1f\x8b"
+    # Without a time in it, the same data gives the same file.
+    file.write_bytes(gzip.compress(data, mtime=0) if is_packed else data)
+
+
+def _numbered(first: int) -> Callable[[Path, Path, set[int]], None]:
+    def lines(source: Path, target: Path, drop: set[int]) -> None:
+        kept = [
+            line
+            for number, line in enumerate(_read(source).splitlines(keepends=True), first)
+            if number not in drop
+        ]
+        _write(target, b"".join(kept), source)
+
+    return lines
+
+
+def _text_lines(source: Path, target: Path, drop: set[int]) -> None:
+    """Line-aligned text: only a newline ends a line there, whatever else may stand in a sentence."""
+    lines = _read(source).split(b"\n")
+    _write(target, b"\n".join(line for number, line in enumerate(lines) if number not in drop), source)
+
+
+def _csv(source: Path, target: Path, drop: set[int]) -> None:
+    text = _read(source).decode("utf-8-sig")
+    lines = text.splitlines(keepends=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    kept, last = [], 0
+    for _ in reader:
+        start, last = last + 1, reader.line_num
+        if start not in drop:
+            kept += lines[start - 1 : last]
+    _write(target, "".join(kept).encode("utf-8"), source)
+
+
+def _json(source: Path, target: Path, drop: set[int]) -> None:
+    values = json.loads(_read(source).decode("utf-8-sig"))
+    if isinstance(values, list):
+        values = _without(values, drop)
+    else:
+        key = next((key for key in _ARRAYS if isinstance(values.get(key), list)), None)
+        if key is None:  # one member a row
+            values = {k: v for i, (k, v) in enumerate(values.items()) if i not in drop}
+        else:
+            if key == "images" and isinstance(values.get("annotations"), list):
+                gone = {values[key][i].get("id") for i in drop if i < len(values[key])}
+                values["annotations"] = [a for a in values["annotations"] if a.get("image_id") not in gone]
+            values[key] = _without(values[key], drop)
+    _write(target, json.dumps(values, ensure_ascii=False).encode("utf-8"), source)
+
+
+def _without(values: Sequence[Any], drop: set[int]) -> list[Any]:
+    return [value for number, value in enumerate(values) if number not in drop]
+
+
+def _parquet(source: Path, target: Path, drop: set[int]) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(source) as file:
+        at = 0
+        with parquet.ParquetWriter(target, file.schema_arrow) as writer:
+            for batch in file.iter_batches(256):
+                mask = pa.array([at + i not in drop for i in range(batch.num_rows)])
+                writer.write_batch(batch.filter(mask))
+                at += batch.num_rows
+
+
+def _arrow(source: Path, target: Path, drop: set[int]) -> None:
+    import pyarrow as pa
+
+    with source.open("rb") as stream:
+        is_file = stream.read(6) == b"ARROW1"
+    with pa.OSFile(str(source)) as opened, pa.OSFile(str(target), "wb") as sink:
+        reader: Any = pa.ipc.open_file(opened) if is_file else pa.ipc.open_stream(opened)
+        batches = (reader.get_batch(i) for i in range(reader.num_record_batches)) if is_file else iter(reader)
+        make = pa.ipc.new_file if is_file else pa.ipc.new_stream
+        at = 0
+        with make(sink, reader.schema) as writer:
+            for batch in batches:
+                mask = pa.array([at + i not in drop for i in range(batch.num_rows)])
+                writer.write_batch(batch.filter(mask))
+                at += batch.num_rows
+
+
+def _tar(source: Path, target: Path, drop: set[int]) -> None:
+    """Members that share the name before the first dot are one sample, as the reader has it."""
+    numbers: dict[str, int] = {}
+    with tarfile.open(source, "r:") as old, tarfile.open(target, "w:", format=tarfile.PAX_FORMAT) as new:
+        for member in old:
+            folder, _, name = member.name.rpartition("/")
+            sample = f"{folder}/{name.partition('.')[0]}"
+            if not member.isfile():
+                continue
+            if numbers.setdefault(sample, len(numbers)) not in drop:
+                new.addfile(member, old.extractfile(member))
+
+
+_WAYS: Mapping[tuple[str, ...], Callable[[Path, Path, set[int]], None]] = {
+    (".jsonl", ".ndjson", ".tsv"): _numbered(1),
+    (".csv",): _csv,
+    (".json",): _json,
+    (".parquet",): _parquet,
+    (".arrow",): _arrow,
+    (".tar",): _tar,
+    (".txt", ".en", ".de", ".fr", ".cs", ".hi", ".bn", ".ru", ".zh", ".ar", ".order"): _text_lines,
+}

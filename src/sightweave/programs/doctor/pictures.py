@@ -1,0 +1,108 @@
+"""What is wrong with one picture: plain facts and findings, made in a worker process and kept in a file of state."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sightweave.core.errors import MediaError
+from sightweave.core.types import Medium
+from sightweave.data.inputs import media
+from sightweave.programs.doctor.hashing import fingerprint
+
+_SIDE = 32  # what the fingerprint shrinks to
+_SMALL, _LARGE, _LONG = 16, 8192, 8.0
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong; a tuple, so that it goes through JSON and between processes as it is."""
+
+    code: str
+    """A short fixed name, such as ``image_truncated``."""
+    severity: str
+    """``error`` (the row cannot be trained on) or ``warning``."""
+    message: str
+    """What is wrong, and what it means."""
+
+
+class PictureFacts(NamedTuple):
+    """What is known of one picture. Of one that cannot be read, all but the findings is zero or empty."""
+
+    width: int
+    """Pixels, after any EXIF rotation."""
+    height: int
+    """Pixels, after any EXIF rotation."""
+    mode: str
+    """Pillow's name of the colour mode."""
+    format: str
+    """JPEG, PNG, WEBP, GIF or ARRAY."""
+    frames: int
+    """Pictures in the file; of a GIF, 2 means two or more."""
+    bytes: int
+    """Size of the file."""
+    digest: str
+    """SHA-256 of the file: 64 hexadecimal digits."""
+    fingerprint: str
+    """For `Duplicates`, in hexadecimal digits: ``bytes.fromhex`` gives it back."""
+    findings: tuple[Finding, ...]
+    """What is wrong, errors first."""
+
+
+def inspect(medium: Medium, limits: media.Limits = media.DEFAULT_LIMITS) -> PictureFacts:
+    """Looks a picture over; its file is read once. A bad picture is a finding and never an exception."""
+    try:
+        seen = media.examine(medium, limits, size_hint=(_SIDE, _SIDE))
+    except MediaError as error:
+        return PictureFacts(0, 0, "", "", 0, 0, "", "", (Finding(error.code, "error", str(error)),))
+    info = seen.info
+    return PictureFacts(
+        info.width,
+        info.height,
+        info.mode,
+        info.format,
+        info.frames,
+        seen.bytes,
+        seen.digest,
+        fingerprint(seen.pixels).hex(),
+        tuple(Finding(code, "warning", message) for code, message in _warnings(seen)),
+    )
+
+
+def _warnings(seen: media.Examined) -> list[tuple[str, str]]:
+    info, found = seen.info, []
+    if info.frames > 1:
+        found.append(("image_animated", "an animation or several pictures; only the first is read."))
+    if info.mode == "CMYK":
+        found.append(("image_cmyk", "printing inks (CMYK); turned into RGB without a colour profile."))
+    if seen.has_location:
+        found.append(
+            ("image_location", "the file says where it was taken; remove it before you share the data.")
+        )
+    short, long = sorted((info.width, info.height))
+    if short < _SMALL or long > _LARGE or long > _LONG * short:
+        found.append(
+            (
+                "image_extreme_size",
+                f"{info.width} x {info.height} pixels; usual are sides of {_SMALL} to {_LARGE}, "
+                f"the longer at most {_LONG:g} times the shorter.",
+            )
+        )
+    if seen.is_sixteen_bit:
+        found.append(("image_sixteen_bit", "16 bits per channel; scaled to 8."))
+    if seen.extension_lies:
+        found.append(
+            ("image_extension", f"the file's name ends like another format, but it holds {info.format}.")
+        )
+    if _is_blank(seen.pixels):
+        found.append(("image_blank", "all pixels are alike."))
+    return found
+
+
+def _is_blank(pixels: np.ndarray) -> bool:
+    """The first pixel settles nearly every picture; at a reduced scale, a lone odd pixel still shades its block."""
+    if (pixels[0, 0] != pixels[-1, -1]).any() or (
+        pixels[0, 0] != pixels[len(pixels) // 2, pixels.shape[1] // 2]
+    ).any():
+        return False
+    return bool((pixels == pixels[0, 0]).all())

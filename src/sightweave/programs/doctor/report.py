@@ -1,0 +1,161 @@
+"""What a check found: counts and examples by code, in an order that a reader follows; as text, JSON, and for the page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sightweave.programs.doctor.labels import TypeReport
+
+EXAMPLES = 5
+"""Examples of each finding that are kept."""
+_ORDER = {"error": 0, "warning": 1, "info": 2}
+ADVICE = {
+    "train_test_overlap": "Take them out of the training data, or the test measures memory.",
+    "against_overlap": "Take them out of the training data, or the test measures memory.",
+    "duplicate_row": "They count twice in training; --fix keeps the first.",
+    "image_duplicate": "The same file under several names; they count twice in training.",
+    "image_near_duplicate": "Nearly the same picture under several names.",
+    "image_location": "--fix takes the place out of JPEG files.",
+    "image_animated": "Only the first picture is read.",
+    "text_email": "Ask whether you may use it.",
+    "text_phone": "Ask whether you may use it.",
+    "text_special_token": "It is ordinary text here; other tools may take it for a mark.",
+    "over_length": "Raise inputs.max_length, or choose what train.too_long does with them.",
+    "no_licence": "Write down where the data is from and what its licence allows.",
+    "label_majority": "Look at the score without pictures beside each result.",
+    "label_text_only": "Look at the score without pictures beside each result.",
+}
+"""What to do about a finding, where its message does not say it."""
+
+
+@dataclass(slots=True)
+class Example:
+    """One place where something was found."""
+
+    message: str
+    file: str = ""
+    line: int | None = None
+    picture: str = ""
+    """Its key."""
+
+
+@dataclass(slots=True)
+class Finding:
+    """One kind of fault."""
+
+    code: str
+    severity: str
+    """``error`` (such rows cannot be trained on, or results would be wrong), ``warning`` or ``info``."""
+    count: int = 0
+    examples: list[Example] = field(default_factory=list)
+
+    @property
+    def advice(self) -> str:
+        """What to do about it; may be empty."""
+        return ADVICE.get(self.code, "")
+
+
+@dataclass(slots=True)
+class Report:
+    """All that a check found."""
+
+    path: str
+    kind: str
+    rows: int = 0
+    good_rows: int = 0
+    records: Counter[str] = field(default_factory=Counter)
+    """Records by task."""
+    pictures: int = 0
+    looked_at: int = 0
+    """Pictures that this check decoded; the others were known from an earlier one."""
+    splits: Counter[str] = field(default_factory=Counter)
+    """Rows by split."""
+    languages: Counter[str] = field(default_factory=Counter)
+    """Texts by language, a guess."""
+    labels: dict[str, TypeReport] = field(default_factory=dict)
+    """Of short answers: all under ``""``, then by type."""
+    provenance: list[str] = field(default_factory=list)
+    """What names a licence or a source."""
+    lengths: str = ""
+    """The length plan of a recipe, as text."""
+    findings: dict[str, Finding] = field(default_factory=dict)
+    stops: list[str] = field(default_factory=list)
+    """Why training may not start; empty where it may."""
+
+    def add(self, code: str, severity: str, example: Example | None, count: int = 1) -> None:
+        """Counts a finding and keeps a few examples."""
+        found = self.findings.setdefault(code, Finding(code, severity))
+        found.count += count
+        if example is not None and len(found.examples) < EXAMPLES:
+            found.examples.append(example)
+
+    @property
+    def may_train(self) -> bool:
+        """Whether training may start."""
+        return not self.stops
+
+    def ordered(self) -> list[Finding]:
+        """Errors first, then by count."""
+        return sorted(self.findings.values(), key=lambda one: (_ORDER[one.severity], -one.count, one.code))
+
+    def count(self, severity: str) -> int:
+        """Findings of one severity."""
+        return sum(one.count for one in self.findings.values() if one.severity == severity)
+
+    def verdict(self) -> str:
+        """One sentence."""
+        if self.stops:
+            return "Training should not start: " + "; ".join(self.stops) + "."
+        bad = self.rows - self.good_rows
+        left = f" {bad} of {self.rows} rows would be left out." if bad else ""
+        return f"Training may start.{left}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "path": self.path,
+            "kind": self.kind,
+            "may_train": self.may_train,
+            "verdict": self.verdict(),
+            "rows": self.rows,
+            "good_rows": self.good_rows,
+            "records": dict(self.records),
+            "pictures": self.pictures,
+            "splits": dict(self.splits),
+            "languages": dict(self.languages),
+            "labels": {name: asdict(one) for name, one in self.labels.items()},
+            "provenance": self.provenance,
+            "lengths": self.lengths,
+            "findings": [{**asdict(one), "advice": one.advice} for one in self.ordered()],
+        }
+
+    def to_text(self) -> str:
+        """For the terminal."""
+        lines = [
+            f"{self.path}: {self.kind}",
+            f"  {self.rows} rows ({_counts(self.splits)}), {self.pictures} pictures, {_counts(self.records)}",
+        ]
+        if self.languages:
+            lines.append(f"  languages (a guess): {_counts(self.languages)}")
+        for name, one in self.labels.items():
+            about = name or "short answers"
+            lines.append(
+                f"  {about}: {one.count} with {one.distinct} different; always the commonest is right in "
+                f"{one.majority:.0%}, a guess from the question alone in {one.text_only:.0%}"
+            )
+        if self.provenance:
+            lines.append(f"  licence or source named in: {', '.join(self.provenance[:5])}")
+        if self.lengths:
+            lines += ["", *(f"  {line}" for line in self.lengths.splitlines())]
+        for found in self.ordered():
+            lines.append(f"\n{found.severity} {found.code}: {found.count}  {found.advice}".rstrip())
+            for example in found.examples[:3]:
+                place = f"{example.file}:{example.line}: " if example.line is not None else ""
+                lines.append(f"    {place}{example.message}")
+        return "\n".join([*lines, "", self.verdict()])
+
+
+def _counts(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common(12)) or "none"

@@ -1,0 +1,151 @@
+"""What is known of pictures that were looked at, kept in a file: a check that was stopped goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sightweave.core.errors import DataError
+from sightweave.core.types import Medium
+from sightweave.data.datasets._pictures import Slice
+from sightweave.programs.doctor.pictures import Finding, PictureFacts
+
+_VERSION = 1
+_EVERY = 500
+"""Pictures between two writes to the disk."""
+
+
+class State:
+    """Pictures by number and by key, with their facts; all of it on disk.
+
+    Args:
+        path: A SQLite file, made where there is none.
+
+    Raises:
+        DataError: the file is something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        try:
+            self._base = sqlite3.connect(path)
+            # Losing the last pictures in a power cut costs looking at them again.
+            self._base.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;")
+            (version,) = self._base.execute("PRAGMA user_version").fetchone()
+            if version not in (0, _VERSION):
+                self._base.executescript("DROP TABLE IF EXISTS facts;")
+            self._base.executescript(
+                f"PRAGMA user_version={_VERSION};"
+                "CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, stamp TEXT, facts TEXT) WITHOUT ROWID;"
+                "CREATE TEMP TABLE seen (number INTEGER PRIMARY KEY, key TEXT UNIQUE, source TEXT);"
+            )
+        except sqlite3.DatabaseError as error:
+            raise DataError(f"{path}: not a file of this check ({error}); remove it.") from None
+        self._count = 0
+        self._waiting = 0
+
+    def number(self, medium: Medium) -> tuple[int, bool]:
+        """The number of a picture in this check, from 0, and whether it is met for the first time."""
+        row = self._base.execute("SELECT number FROM seen WHERE key = ?", (medium.key,)).fetchone()
+        if row is not None:
+            return row[0], False
+        source = json.dumps(_place(medium.source))
+        self._base.execute("INSERT INTO seen VALUES (?, ?, ?)", (self._count, medium.key, source))
+        self._count += 1
+        return self._count - 1, True
+
+    def key(self, number: int) -> str:
+        """The key of a picture of this check."""
+        (key,) = self._base.execute("SELECT key FROM seen WHERE number = ?", (number,)).fetchone()
+        return str(key)
+
+    def medium(self, key: str, read: Callable[[int, int], bytes] | None) -> Medium | None:
+        """A picture of this check, to be looked at again.
+
+        Args:
+            key: Its key.
+            read: Gives the bytes at a start, so many, of pictures that came inside rows.
+        """
+        row = self._base.execute("SELECT source FROM seen WHERE key = ?", (key,)).fetchone()
+        place = json.loads(row[0]) if row is not None else None
+        if isinstance(place, str):
+            return Medium(Path(place), key)
+        if isinstance(place, list) and len(place) == 3:
+            return Medium(Slice(Path(place[0]), place[1], place[2], key), key)
+        if isinstance(place, list) and read is not None:
+            return Medium(partial(read, *place), key)
+        return None
+
+    def __len__(self) -> int:
+        """Pictures of this check."""
+        return self._count
+
+    def known(self, key: str, stamp: str) -> PictureFacts | None:
+        """What an earlier check found, if the picture is still the same."""
+        row = self._base.execute("SELECT stamp, facts FROM facts WHERE key = ?", (key,)).fetchone()
+        if row is None or row[0] != stamp or not stamp:
+            return None
+        return _facts(row[1])
+
+    def keep(self, key: str, stamp: str, facts: PictureFacts) -> None:
+        """Writes down what was found."""
+        self._base.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", (key, stamp, json.dumps(facts)))
+        self._waiting += 1
+        if self._waiting >= _EVERY:
+            self._base.commit()
+            self._waiting = 0
+
+    def facts(self, number: int) -> PictureFacts | None:
+        """What this or an earlier check found of a picture of this check."""
+        row = self._base.execute(
+            "SELECT facts FROM facts JOIN seen USING (key) WHERE number = ?", (number,)
+        ).fetchone()
+        return None if row is None else _facts(row[0])
+
+    def digests(self) -> Iterator[tuple[int, str]]:
+        """Number and SHA-256 of every picture of this check that could be read."""
+        rows = self._base.execute("SELECT number, facts FROM facts JOIN seen USING (key) ORDER BY number")
+        for number, text in rows:
+            digest = _facts(text).digest
+            if digest:
+                yield number, digest
+
+    def close(self) -> None:
+        """Writes what is left."""
+        self._base.commit()
+        self._base.close()
+
+
+def _facts(text: str) -> PictureFacts:
+    *values, findings = json.loads(text)
+    return PictureFacts._make([*values, tuple(Finding._make(one) for one in findings)])
+
+
+def _place(source: object) -> str | list[Any] | None:
+    if isinstance(source, Path):
+        return str(source)
+    if isinstance(source, Slice):
+        return [str(source.path), source.offset, source.size]
+    if isinstance(source, partial):
+        return list(source.args)
+    return None
+
+
+def stamp_of(medium: Medium) -> str:
+    """Changes when the picture's file does; empty where nobody can tell."""
+    source = medium.source
+    try:
+        if isinstance(source, Slice):
+            status = source.path.stat()
+            return f"{status.st_size}:{status.st_mtime_ns}:{source.offset}:{source.size}"
+        if isinstance(source, Path):
+            status = source.stat()
+            return f"{status.st_size}:{status.st_mtime_ns}"
+    except OSError:
+        pass
+    return ""

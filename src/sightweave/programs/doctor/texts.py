@@ -1,0 +1,209 @@
+"""What is wrong with one text, and a guess at its language. Every search takes time linear in the text's length."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from sightweave.programs.doctor.languages import language_of as language_of
+
+SPECIAL_TOKENS = (
+    *(
+        "<image>",
+        "<video>",
+        "<audio>",
+        "<img>",
+        "</img>",
+        "<pad>",
+        "<unk>",
+        "<mask>",
+        "<bos>",
+        "<eos>",
+        "<s>",
+        "</s>",
+    ),
+    *("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>"),
+    *("<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"),
+    *("<|image_pad|>", "<|vision_start|>", "<|vision_end|>", "<|image|>", "<start_of_turn>", "<end_of_turn>"),
+    *("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "[CLS]", "[SEP]", "[MASK]", "[PAD]", "[UNK]"),
+)
+"""Words by which well-known models mark turns and pictures."""
+
+_SHOWN = 40
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
+# Every quantifier has an upper bound, and what may stand before a match cannot be matched in two ways.
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{2,63}){1,4}")
+_URL = re.compile(r"(?:https?://|ftp://|\bwww\.)[^\s<>\"]{3,200}", re.IGNORECASE)
+_HTML = re.compile(
+    r"</?(?:a|b|i|p|u|br|hr|li|ol|ul|td|th|tr|em|div|span|font|table|strong|script|style|h[1-6]|sub|sup|center|iframe)"
+    r"(?:\s[^<>]{0,200})?/?>|&(?:amp|lt|gt|quot|nbsp|apos|#\d{1,6}|#x[0-9a-f]{1,6});",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(r"(?<![\w.,+/@#=:-])\+?\(?\d[\d ().\-]{6,24}\d(?![\w/@:=-]|[.,]\d)", re.ASCII)
+_GROUPED = re.compile(r"(?:\(?\d{2,5}\)?)(?:[ .-]\(?\d{1,5}\)?){1,6}")
+_DATE = re.compile(r"\d{4}[-. ]\d{1,2}[-. ]\d{1,2}|\d{1,2}[-. ]\d{1,2}[-. ]\d{2,4}")
+_YEARS = re.compile(r"(?:1[5-9]|20)\d\d\s?-\s?(?:1[5-9]|20)\d\d")
+# Characters that UTF-8 bytes become when read as Latin-1 or Windows-1252: a lead byte, then others.
+_CP1252 = {bytes([k]).decode("cp1252"): k for k in range(128, 256) if k not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)}
+_TO_BYTE = str.maketrans({mark: chr(byte) for mark, byte in _CP1252.items() if ord(mark) > 255})
+_TAILS = "\x80-\xbf" + "".join(
+    re.escape(mark) for mark, byte in _CP1252.items() if byte < 0xC0 and ord(mark) > 255
+)
+_MOJIBAKE = re.compile(f"[\xc2-\xdf][{_TAILS}]|[\xe0-\xef][{_TAILS}]{{2}}|[\xf0-\xf4][{_TAILS}]{{3}}")
+_LINES = "-=_.*#~+"  # what people draw lines with
+_RUN = re.compile(r"(\S)\1{19}", re.DOTALL)
+_WORD = re.compile(r"\w+")
+
+
+class TextFinding(NamedTuple):
+    """One thing that is wrong with a text."""
+
+    code: str
+    """A short fixed name, such as ``text_mojibake``."""
+    severity: str
+    """``error``, ``warning`` or ``info``."""
+    message: str
+    """What is wrong, and what it means."""
+    shown: str
+    """The first place where it is, at most 40 characters, with control characters escaped."""
+
+
+def inspect_text(text: str, *, special_tokens: Sequence[str] = SPECIAL_TOKENS) -> list[TextFinding]:
+    """What is wrong with a text, each fault once, with its first place.
+
+    Args:
+        text: Any string, lone surrogates and all.
+        special_tokens: Words that mean something to some model. They are found as ordinary text, since that is how we
+            encode them; hence only an ``info``.
+    """
+    if not text.strip():
+        return [TextFinding("text_empty", "error", "no text, or only blanks.", _shown(text))]
+    found = []
+    for code, severity, message, search in _SEARCHES:
+        place = search(text)
+        if place is not None:
+            found.append(TextFinding(code, severity, message, _shown(text[place[0] : place[1]])))
+    present = [token for token in special_tokens if token and token in text]
+    if present:
+        message = "a word that marks turns or pictures in some models; it is encoded as ordinary text."
+        first = min(present, key=lambda token: (text.find(token), -len(token)))
+        found.append(TextFinding("text_special_token", "info", message, _shown(first)))
+    return found
+
+
+def _shown(text: str) -> str:
+    short = text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in short)[
+        : 2 * _SHOWN
+    ]
+
+
+_Place = tuple[int, int] | None
+
+
+def _first(pattern: re.Pattern[str]) -> Callable[[str], _Place]:
+    def search(text: str) -> _Place:
+        match = pattern.search(text)
+        return match.span() if match else None
+
+    return search
+
+
+def _email(text: str) -> _Place:
+    return _first(_EMAIL)(text) if "@" in text else None
+
+
+def _replacement(text: str) -> _Place:
+    place = text.find("\ufffd")
+    return (max(0, place - 10), place + 10) if place >= 0 else None
+
+
+def _mojibake(text: str) -> _Place:
+    """A stretch that turns into other, sensible text when its characters are taken for the bytes of UTF-8."""
+    for match in _MOJIBAKE.finditer(text):
+        try:
+            mended = match.group().translate(_TO_BYTE).encode("latin-1").decode("utf-8")
+        except UnicodeError:
+            continue
+        if mended.isprintable() or mended in "\xa0\u200b\ufeff":
+            return max(0, match.start() - 10), match.end() + 10
+    return None
+
+
+def _phone(text: str) -> _Place:
+    for match in _NUMBER.finditer(text):
+        if _is_phone(match.group().strip()):
+            return match.span()
+    return None
+
+
+def _is_phone(written: str) -> bool:
+    """A country code with +, or groups of digits as phones are written; never one bare number, which may be anything."""
+    digits = sum(mark.isdigit() for mark in written)
+    if written.count("(") != written.count(")") or "  " in written:
+        return False
+    if written.startswith("+"):
+        return 8 <= digits <= 15
+    if not 8 <= digits <= 13 or _DATE.fullmatch(written) or _YEARS.fullmatch(written):
+        return False
+    groups = re.findall(r"\d+", written)
+    if len(groups) < 2 or not _GROUPED.fullmatch(written) or ("." in written and len(groups) != 3):
+        return False
+    # Groups of three behind a short first one are a large number written with blanks: 12 345 678.
+    thousands = " " in written and all(len(group) == 3 for group in groups[1:]) and len(groups[0]) <= 3
+    is_listed = len(set(map(len, groups))) == 1 and len(groups) > 3  # 10 20 30 40
+    starts = written.startswith(("0", "(")) or (len(groups) == 3 and [*map(len, groups)] == [3, 3, 4])
+    return starts and not thousands and not is_listed
+
+
+def _repeated(text: str) -> _Place:
+    """Twenty equal characters in a row, the same word twelve times in a row, or one word as most of a long text."""
+    run_of_one = _RUN.search(text)
+    if run_of_one and run_of_one.group(1) not in _LINES:
+        return run_of_one.span()
+    counts: Counter[str] = Counter()
+    before, run = "", 0
+    for match in _WORD.finditer(text):
+        word = match.group()
+        run = run + 1 if word == before else 1
+        before = word
+        counts[word] += 1
+        if run == 12:
+            return match.span()
+    if counts.total() >= 40:
+        word, count = counts.most_common(1)[0]
+        if 2 * count > counts.total():
+            place = text.find(word)
+            return place, place + len(word)
+    return None
+
+
+_SEARCHES: tuple[tuple[str, str, str, Callable[[str], _Place]], ...] = (
+    ("text_control_characters", "warning", "control characters, which no reader sees.", _first(_CONTROL)),
+    (
+        "text_replacement_character",
+        "warning",
+        "U+FFFD: a character was lost when bytes were decoded.",
+        _replacement,
+    ),
+    (
+        "text_mojibake",
+        "warning",
+        "UTF-8 that was read as Latin-1 or Windows-1252; decode it again.",
+        _mojibake,
+    ),
+    (
+        "text_bidi_override",
+        "warning",
+        "marks that turn the direction of writing: what is seen is not what is read.",
+        _first(_BIDI),
+    ),
+    ("text_email", "warning", "looks like an e-mail address: personal data.", _email),
+    ("text_phone", "warning", "looks like a phone number: personal data.", _phone),
+    ("text_url", "info", "a web address, which a model can only learn by heart.", _first(_URL)),
+    ("text_html", "warning", "tags or entities of HTML that were not taken out.", _first(_HTML)),
+    ("text_repeated", "warning", "the same word or character very often.", _repeated),
+)
