@@ -11,7 +11,7 @@ import dataclasses
 import json
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ from sightweave.data.datasets import own
 from sightweave.data.datasets._base import Dataset, task_of
 from sightweave.data.datasets._detect import detect as detect
 from sightweave.data.datasets._table import FilesConfig, Table
-from sightweave.data.inputs import media
+from sightweave.data.inputs import media, order
+from sightweave.data.inputs.cache import Written
 from sightweave.data.scenes.sheet import contact_sheet
 from sightweave.models.pairs import legal_pairs
 from sightweave.programs.doctor import check as doctor_check
@@ -124,6 +125,7 @@ def train(
             "precision": f"{precision.name} ({precision.reason})",
             "parameters": sum(p.numel() for p in run.model.parameters()),
             "pictures": sum(len(source) for source in sources),
+            "data": order.fingerprint([getattr(one, "fingerprint", str(len(one))) for one in sources]),
             **runs.facts(device),
         },
     )
@@ -139,6 +141,7 @@ def train(
         precision=precision,
         out=folder,
         seed=resolved.seed,
+        mix=_mixing(resolved, records),
         save=lambda _steps: run.save(folder),
         console=console,
     )
@@ -157,7 +160,7 @@ def train(
     if trained.left_out:
         _say(console, f"left out: {trained.left_out}; reasons in {folder / 'quarantine.jsonl'}")
     if evaluate and not trained.is_interrupted:
-        _evaluate_into(run, folder, _held_out(resolved, records), console)
+        _evaluate_into(run, folder, _held_out(resolved, records), console, lambda: sources)
     report(folder)
     return run
 
@@ -201,6 +204,17 @@ def _sources(
     if folder is not None:
         chosen = [_with_quarantine(source, folder, number) for number, source in enumerate(chosen)]
     return [source.build(split=split) for source in chosen]
+
+
+def _mixing(recipe: Recipe, records: list[Any] | None) -> list[order.Mixing]:
+    """How much of the mix each source of `_sources` is, in training."""
+    if records is not None:
+        return []
+    chosen = [source for source in recipe.data if "train" in source.splits]
+    return [
+        order.Mixing(epochs=getattr(one, "epochs", 1.0), weight=getattr(one, "weight", None))
+        for one in chosen
+    ]
 
 
 def _with_quarantine(source: Any, folder: Path, number: int) -> Any:
@@ -359,18 +373,23 @@ def evaluate(
     if not held_out:
         raise DataError("evaluate: the data has no held-out records; name a split, or give other data.")
     scored = Run(loaded.model, loaded.processor, recipe, loaded.folder)
-    return _evaluate_into(scored, loaded.folder, held_out, console)
+    return _evaluate_into(scored, loaded.folder, held_out, console, lambda: _training_data(loaded.recipe))
 
 
 def _evaluate_into(
-    run: Run, folder: Path | None, held_out: Mapping[str, Sequence[Dataset]], console: Console | None
+    run: Run,
+    folder: Path | None,
+    held_out: Mapping[str, Sequence[Dataset]],
+    console: Console | None,
+    train: Callable[[], Sequence[Dataset]],
 ) -> list[Evaluation]:
     """Scores each split; with a folder, writes evaluation.json, predictions.jsonl and the report."""
     asked = run.recipe.evaluate
     tasks = run.recipe.build_tasks()
     found: list[Evaluation] = []
     images: dict[str, Medium] = {}
-    majority = _majority(run.recipe, tasks)
+    seen = _samples(train(), tasks, 500)
+    majority = evaluation_program.majority_answers(seen) if seen else None
     for split, sources in held_out.items():
         samples = _samples(sources, tasks, asked.pictures)
         images |= {medium.key: medium for sample in samples for medium in sample.media}
@@ -400,12 +419,13 @@ def _samples(sources: Sequence[Dataset], tasks: Mapping[str, Any], pictures: int
     return [sample for sample in samples if sample.references]
 
 
-def _majority(recipe: Recipe, tasks: Mapping[str, Any]) -> dict[str, str] | None:
-    """The most frequent answer of each type of question in training."""
-    if not recipe.data:
-        return None
-    sources = [source.build(split="train") for source in recipe.data]
-    return evaluation_program.majority_answers(_samples(sources, tasks, 500))
+def _training_data(recipe: Recipe) -> list[Dataset]:
+    """What a run was trained on, for the answers that were commonest there; nothing where it is gone by now."""
+    try:
+        return [source.build(split="train") for source in recipe.data]
+    except DataError as error:
+        logger.warning("the majority answer is not known, since the training data cannot be read: %s", error)
+        return []
 
 
 def _write_evaluation(folder: Path, found: Sequence[Evaluation], images: Mapping[str, Medium]) -> None:
@@ -668,6 +688,48 @@ def check_data(
         if one is not None:
             one.close()
     return report
+
+
+def cache_data(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *settings: str,
+    out: str | Path,
+    console: Console | None = None,
+) -> Written:
+    """Decodes and resizes all pictures of a recipe once; training with ``inputs.cache=OUT`` then reads those.
+
+    Whatever is trained, its numbers are the same with and without. Pictures that a stage varies are decoded as ever.
+
+    Args:
+        recipe: A YAML file, a mapping or a `Recipe`.
+        settings: ``path=value`` settings.
+        out: The cache's folder; an older cache there is replaced.
+        console: Told how far it is.
+
+    Raises:
+        DataError: `out` holds something that is no cache.
+    """
+    resolved = read_recipe(recipe, (*settings, "inputs.cache=''"))
+    if any(not isinstance(one, FilesConfig) for one in resolved.data):
+        raise RecipeError("data: drawn pictures are not kept; a cache is for pictures in files.")
+    tasks = resolved.build_tasks()
+    names = list(dict.fromkeys(name for one in resolved.data for name in one.splits))
+    sources = [source for name in names for source in _sources(resolved, None, name)]
+    run = _compose(resolved, _sources(resolved, None, "train"), torch.device("cpu"))
+
+    def told(count: int) -> None:
+        if count % 1000 == 0:
+            _say(console, f"{count} pictures")
+
+    def samples() -> Iterator[Sample]:
+        for one in sources:
+            for index in range(len(one)):
+                yield from (tasks[task_of(record)].sample(record) for record in one[index])
+
+    written = run.processor.write_cache(samples(), Path(out), told)
+    for key, reason in list(written.left_out.items())[:5]:
+        _say(console, f"left out {key}: {reason}")
+    return written
 
 
 def _of_files(data: str | Path | Mapping[str, Any]) -> FilesConfig:

@@ -289,6 +289,20 @@ def check(
 
 
 @data_app.command()
+def cache(
+    recipe: Annotated[Path, typer.Argument(help="A recipe; its data and its size of pictures count.")],
+    settings: Annotated[list[str] | None, typer.Argument(help="Settings such as data=FOLDER.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the cache.")] = Path("data-cache"),
+) -> None:
+    """Decode and resize all pictures once; train with inputs.cache=FOLDER."""
+    from sightweave import api
+
+    written = api.cache_data(recipe, *(settings or []), out=out, console=_console())
+    left = f", {len(written.left_out)} left out" if written.left_out else ""
+    typer.echo(f"{written.pictures} pictures in {out}{left}; train with inputs.cache={out}")
+
+
+@data_app.command()
 def detect(
     path: Annotated[Path, typer.Argument(help="A folder or a file, as it was downloaded.")],
 ) -> None:

@@ -21,7 +21,9 @@ from sightweave.core.config import config, one_of
 from sightweave.core.errors import RecipeError, did_you_mean
 from sightweave.data.datasets._base import Dataset
 from sightweave.data.datasets._detect import kind_of_path
+from sightweave.data.datasets._table import FilesConfig
 from sightweave.data.inputs import transforms
+from sightweave.data.inputs.cache import PixelCache
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.tiles import Tiles
 from sightweave.data.inputs.tokenizer import Tokenizer
@@ -112,6 +114,8 @@ class Inputs:
     """Share of the pictures without colour where they are varied."""
     max_tiles: NonNegativeInt = 0
     """Tiles that a large picture is cut into at most, beside a thumbnail of the whole; 0 cuts none."""
+    cache: str = ""
+    """A folder of ``sightweave data cache``: resized pictures are read from there where nothing varies them."""
     max_length: PositiveInt = 2048
     """Tokens of the longest sample."""
     num_answers: PositiveInt = 1000
@@ -143,18 +147,21 @@ def _as_source(value: Any) -> Any:
     fields = {"kind": value} if isinstance(value, str) else value
     if not isinstance(fields, Mapping):
         return value
-    kind = fields.get("kind")
-    if isinstance(kind, str) and kind not in catalog.kinds("data.datasets") and _is_path(kind):
-        fields = {**fields, "path": kind}
-    elif kind is not None or "path" not in fields:
-        return value
-    return {**fields, "kind": kind_of_path(str(fields["path"]))}
+    kind, path = fields.get("kind"), fields.get("path")
+    if kind is None and path is not None:
+        return {**fields, "kind": kind_of_path(str(path))}
+    is_short = isinstance(value, str) or kind not in catalog.kinds("data.datasets")
+    if isinstance(kind, str) and path is None and (is_short or Path(kind).exists()) and _is_path(kind):
+        return {**fields, "kind": kind_of_path(kind), "path": kind}
+    return value
 
 
-def _is_path(kind: str) -> bool:
-    """Whether a word is a path, not a user's module: modules are dotted names that lead to no file."""
-    is_dotted = all(part.isidentifier() for part in kind.split(".")) and "." in kind
-    return not is_dotted or Path(kind).expanduser().exists()
+def _is_path(name: str) -> bool:
+    """Whether a name is that of a path: not of a kind that needs none, and not of a user's module."""
+    if name in catalog.kinds("data.datasets"):  # a folder may be called coco, and coco needs a path
+        return issubclass(catalog.config_class("data.datasets", name), FilesConfig)
+    is_dotted = all(part.isidentifier() for part in name.split(".")) and "." in name
+    return not is_dotted or Path(name).expanduser().exists()
 
 
 Sources = Annotated[tuple[Annotated[Any, one_of("data.datasets")], ...], BeforeValidator(_as_sources)]
@@ -264,6 +271,7 @@ class Recipe:
             answers=answers,
             max_length=self.inputs.max_length,
             tiles=Tiles(max_tiles=self.inputs.max_tiles),
+            cache=PixelCache.open(Path(self.inputs.cache)) if self.inputs.cache else None,
         )
 
     def to_plain(self) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def render(page: Page) -> str:
     style, _ = style_and_policy()
     script = (_FOLDER / "page.js").read_text(encoding="utf-8")
     cards, left_out = _cards(page)
-    return (
+    text: str = (
         environment()
         .get_template("page.html.jinja")
         .render(
@@ -122,6 +122,7 @@ def render(page: Page) -> str:
             types=sorted({(card["task"], card["type"]) for card in cards}),
         )
     )
+    return text
 
 
 def _hash(text: str) -> str:

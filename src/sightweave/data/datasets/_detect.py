@@ -20,12 +20,14 @@ def detect(path: str | Path) -> dict[str, str]:
     place = Path(path).expanduser()
     if not place.exists():
         raise DataError(f"{place}: no such file or folder.")
-    found = {}
+    found: dict[str, str] = {}
+    rest: dict[str, str] = {}
     for kind in catalog.kinds(_FAMILY):
-        recognise = getattr(catalog.module(_FAMILY, kind), "recognise", None)
+        module = catalog.module(_FAMILY, kind)
+        recognise = getattr(module, "recognise", None)
         if recognise is not None and (reason := recognise(place)):
-            found[kind] = reason
-    return found
+            (rest if getattr(module, "IS_LAST_RESORT", False) else found)[kind] = reason
+    return found or rest
 
 
 def kind_of_path(path: str | Path) -> str:

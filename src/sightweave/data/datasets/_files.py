@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _SPLIT = re.compile(
-    r"(?<![a-z])(train|trainval|val|valid|validation|dev|minival|test|testdev|testdev_all)(?![a-z])"
+    # test-dev, the part of VQA's test that may be tried out, is no dev set.
+    r"(?<![a-z])(train|trainval|val|valid|validation|dev|minival|test[-_]?dev|test)(?![a-z])"
 )
 _NAMES = {
     "train": "train",
@@ -48,9 +49,14 @@ def files(path: Path, *suffixes: str) -> list[Path]:
             if one.name.lower().endswith(suffixes):
                 if one.is_file():
                     found.append(one)
-            elif not one.suffix and depth < _DEPTH and one.is_dir() and not one.is_symlink():
+            elif _may_be_folder(one) and depth < _DEPTH and one.is_dir() and not one.is_symlink():
                 folders.append((one, depth + 1))
     return sorted(found)
+
+
+def _may_be_folder(path: Path) -> bool:
+    """Whether a name is worth a look: not that of a picture, but that of ``CLEVR_v1.0``."""
+    return not path.suffix or path.suffix[1:].isdigit()
 
 
 def json_files(path: Path) -> list[Path]:

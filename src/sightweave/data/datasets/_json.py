@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from sightweave.core.errors import DataError
-from sightweave.data.datasets._rows import no_constant, no_duplicates, shown
+from sightweave.data.datasets._files import among, json_files
+from sightweave.data.datasets._rows import RowError, no_constant, no_duplicates, shown
 
 _CHUNK = 1 << 20
 MAX_VALUE = 256 << 20
 """Characters of one element; more is no row, and would be held in memory."""
 _SPACE = re.compile(r"[ \t\n\r]*")
+_EDGE = 16
+"""The longest word of JSON or escape in it that the end of a window may cut, and some more."""
 _GLANCE = 1 << 17
 _KEY = re.compile(rb'"([A-Za-z_][\w-]{0,60})"\s*:')
 
@@ -43,17 +46,20 @@ class _Text:
             text = self._decode.decode(data, final=not data)
         except UnicodeDecodeError as error:
             raise self.wrong(f"not UTF-8 ({error.reason})") from None
-        except (OSError, EOFError) as error:  # a gzip file that is cut or damaged
+        except (OSError, EOFError, zlib.error) as error:  # a gzip file that is cut or damaged
             raise self.wrong(f"cannot be read ({error})") from None
         self.is_end = not data
         self.before += self.at
         self.text, self.at = self.text[self.at :] + text, 0
         return not self.is_end
 
-    def wrong(self, problem: str) -> DataError:
-        """An error with its place."""
-        near = shown(self.text[self.at : self.at + 40])
-        return DataError(f"{self.path}: character {self.before + self.at}: {problem} (near {near}).")
+    def wrong(self, problem: str, at: int | None = None) -> DataError:
+        """An error with its place: where it reads, or at a character of the window."""
+        place = self.at if at is None else at
+        near = shown(self.text[place : place + 40])
+        return DataError(
+            f"{self.path}: character {self.before + place}: {problem.rstrip('.')} (near {near})."
+        )
 
     def peek(self) -> str:
         """The next character that is no space; empty at the end."""
@@ -81,19 +87,24 @@ class _Text:
             try:
                 value, end = self._json.raw_decode(self.text, self.at)
             except json.JSONDecodeError as error:
-                if self._grow():
+                is_open = error.msg.startswith("Unterminated")
+                ahead = error.pos - self.at  # reading on moves the window
+                # Well before the window's edge it is an error whatever follows, and the file need not be read on.
+                if (is_open or error.pos >= len(self.text) - _EDGE) and self._grow():
                     continue
-                is_cut = error.pos >= len(self.text) or error.msg.startswith("Unterminated")
-                raise self.wrong("the file ends inside this value" if is_cut else error.msg) from None
+                if is_open or self.at + ahead >= len(self.text):
+                    raise self.wrong("the file ends inside this value") from None
+                raise self.wrong(error.msg, self.at + ahead) from None
             except RecursionError:
                 raise self.wrong("nested too deep") from None
-            except DataError as error:
-                raise self.wrong(str(error)) from None
+            except RowError as error:  # a key given twice, or NaN
+                raise self.wrong(f"{error.field}: {error}" if error.field else str(error)) from None
             except ValueError as error:
                 raise self.wrong(str(error).split(";")[0]) from None
-            # A number at the window's edge may go on: 0 of 0.5 is a number too.
-            if isinstance(value, str | list | dict) or end < len(self.text) or not self.more():
-                self.at = end
+            # A number at the window's edge may go on: 1 of 1e+5 is a number too.
+            size = end - self.at
+            if isinstance(value, str | list | dict) or end < len(self.text) - 2 or not self._grow():
+                self.at += size
                 return value
 
     def _grow(self) -> bool:
@@ -119,7 +130,10 @@ def opened(path: Path) -> IO[bytes]:
         file.seek(0)
     except OSError as error:
         raise DataError(f"{path}: cannot be opened ({error.strerror}).") from None
-    return gzip.GzipFile(fileobj=file) if head == b"\x1f\x8b" else file  # type: ignore[return-value]  # reads bytes
+    if head != b"\x1f\x8b":
+        return file
+    file.close()  # one that it did not open itself, GzipFile would leave open
+    return gzip.GzipFile(path, "rb")  # type: ignore[return-value]  # reads bytes
 
 
 def elements(path: Path, key: str | None = None, *, chunk: int = _CHUNK) -> Iterator[Any]:
@@ -189,16 +203,46 @@ def glance(path: Path) -> tuple[str, frozenset[str]]:
 
     Official files are large, and their first and last elements tell what they are. ``""`` where it is no JSON.
     """
-    try:
-        with opened(path) as file:
-            head = file.read(_GLANCE)
-        is_packed = head and path.suffix.lower() == ".gz"
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _GLANCE))
-            tail = b"" if is_packed else file.read(_GLANCE)
-    except (DataError, OSError, EOFError, zlib.error):
-        return "", frozenset()
+    head, tail = _ends(path)
     first = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     kind = {b"{": "object", b"[": "array"}.get(first, "")
     names = {match.decode() for match in _KEY.findall(head) + _KEY.findall(tail)} if kind else set()
     return kind, frozenset(names)
+
+
+def text_of(path: Path, key: str) -> str:
+    """The text that first stands under a key, looked for where `glance` looks; empty where there is none."""
+    for part in _ends(path):
+        found = re.search(rb'"' + re.escape(key.encode()) + rb'"\s*:\s*"([^"\\]*)"', part)
+        if found:
+            return found[1].decode("utf-8", "replace")
+    return ""
+
+
+def missing(path: Path, wanted: str) -> DataError:
+    """The error for a path where a format has no files; of one file that is no whole JSON, what is wrong with it."""
+    if not path.exists():
+        return DataError(f"{path}: no such file or folder.")
+    if path.is_file():
+        try:
+            for _ in members(path) if glance(path)[0] == "object" else elements(path):
+                pass
+        except DataError as error:
+            return DataError(f"{str(error).rstrip('.')}. Expected: {wanted}.")
+        return DataError(f"{path}: other fields than those of {wanted}.")
+    names = [file.name for file in json_files(path)]
+    return DataError(f"{path}: expected {wanted}; there is {among(names) if names else 'no JSON file'}.")
+
+
+def _ends(path: Path) -> tuple[bytes, bytes]:
+    """The first bytes of a file and, where it is not packed, its last ones; nothing where it cannot be read."""
+    try:
+        with opened(path) as file:
+            is_packed = isinstance(file, gzip.GzipFile)
+            head = file.read(_GLANCE)
+            if is_packed or len(head) < _GLANCE:
+                return head, b""
+            file.seek(max(_GLANCE, path.stat().st_size - _GLANCE))
+            return head, file.read(_GLANCE)
+    except (DataError, OSError, EOFError, zlib.error):
+        return b"", b""

@@ -118,6 +118,10 @@ def path_in(root: Path, value: Any) -> str:
 
     if "\0" in name:
         raise refused("holds a NUL")
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        raise refused("holds half a surrogate pair, no character") from None
     if "://" in name or name.lower().startswith(("file:", "data:", "http:", "https:")):
         raise refused("is a URL, and nothing is fetched")
     if name.startswith("~"):

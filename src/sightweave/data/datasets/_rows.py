@@ -64,6 +64,11 @@ class Row:
     places: tuple[tuple[str, int], ...] = ()
     """All (file, line) that it was made of, where it is more than one."""
 
+    def __post_init__(self) -> None:
+        if isinstance(self.values, RowError):
+            # Else it would hold the frames that it came through, and these the files that they read.
+            self.values.__traceback__ = None
+
 
 def shown(value: object) -> str:
     """A value as messages show it: short, on one line, and never with an object's address."""

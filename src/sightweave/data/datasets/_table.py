@@ -6,7 +6,7 @@ import hashlib
 import logging
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -129,6 +129,7 @@ class Table:
         notes: What a user should know about how the data was read; each was logged too.
         faults: The rows that were left out.
         named: Numbers of the rows that brought an id.
+        fingerprint: Changes when a row does: its texts, or the path or place of its pictures (not their bytes).
     """
 
     def __init__(
@@ -140,7 +141,9 @@ class Table:
         notes: Sequence[str] = (),
         faults: Sequence[Fault] = (),
         named: frozenset[int] = frozenset(),
+        fingerprint: str = "",
     ) -> None:
+        self.fingerprint = fingerprint
         self._make, self._rows, self._starts, self._named = make, rows, starts, named
         self.notes = tuple(notes)
         self.faults = tuple(faults)
@@ -216,16 +219,23 @@ class Reader:
 
     def read(self, rows: Iterator[Row]) -> None:
         """Takes every row; bad ones are written down, or raised where strict."""
-        for row in rows:
-            self.num_rows += 1
-            try:
-                taken = self.take(row)
-                if taken is not None:
-                    self._keep(row, taken)
-            except RowError as error:
-                self._fault(
-                    Fault(row.file or self.name, row.line, error.code, error.field, error.value, str(error))
-                )
+        try:
+            for row in rows:
+                self._read(row)
+        finally:
+            if isinstance(rows, Generator):
+                rows.close()  # and with it the files that it reads, where an error stopped it
+
+    def _read(self, row: Row) -> None:
+        self.num_rows += 1
+        try:
+            taken = self.take(row)
+            if taken is not None:
+                self._keep(row, taken)
+        except RowError as error:
+            self._fault(
+                Fault(row.file or self.name, row.line, error.code, error.field, error.value, str(error))
+            )
 
     def take(self, row: Row) -> Taken | None:
         """Checks one row; None where it is good and not wanted.
@@ -471,7 +481,18 @@ class Reader:
             notes=notes,
             faults=self.faults,
             named=frozenset(self._named),
+            fingerprint=self._fingerprint(chosen[order]),
         )
+
+    def _fingerprint(self, rows: np.ndarray) -> str:
+        chosen = hashlib.sha256(rows.astype(np.int64).tobytes())
+        if isinstance(self._store, Store):
+            chosen.update(self._store.digest().encode())
+        else:
+            for number in rows:
+                for record in self._store[int(number)]:
+                    chosen.update("\0".join((record.id, *texts_of(record))).encode("utf-8", "surrogatepass"))
+        return chosen.hexdigest()
 
     def _notes(self) -> list[str]:
         notes = []

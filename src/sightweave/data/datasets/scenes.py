@@ -101,6 +101,20 @@ class Scenes:
         """Number of pictures."""
         return self.size
 
+    @property
+    def fingerprint(self) -> str:
+        """Names the world: everything that the pictures and texts depend on."""
+        values = (
+            self.seed,
+            self.split,
+            self.size,
+            self.per_picture,
+            self.one_of_each,
+            self.tasks,
+            self.pictures,
+        )
+        return "scenes " + " ".join(map(str, values))
+
     def __getitem__(self, index: int) -> list[Record]:
         """All records about one picture; negative numbers count from the end."""
         if not -self.size <= index < self.size:

@@ -6,6 +6,7 @@ VQA v2: Goyal et al. 2017 (arXiv:1612.00837); v1: Agrawal et al. 2015 (arXiv:150
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import _json
 from sightweave.data.datasets._files import among, json_files, split_of
-from sightweave.data.datasets._rows import Row
+from sightweave.data.datasets._rows import Row, RowError, shown
 from sightweave.data.datasets._table import FilesConfig
 
 
@@ -32,12 +33,15 @@ def _is_questions(file: Path) -> bool:
 
 def _is_annotations(file: Path) -> bool:
     kind, keys = _json.glance(file)
-    return kind == "object" and {"question_id", "image_id", "answers", "question_type"} <= keys
+    return kind == "object" and {"annotations", "question_id", "image_id", "answers"} <= keys
 
 
 def _is_vizwiz(file: Path) -> bool:
     kind, keys = _json.glance(file)
-    return kind == "array" and {"image", "question"} <= keys and bool({"answerable", "answer_type"} & keys)
+    if kind != "array" or not {"image", "question"} <= keys:
+        return False
+    # The test file has nothing but these two fields.
+    return bool({"answerable", "answer_type"} & keys) or _json.text_of(file, "image").startswith("VizWiz")
 
 
 @config
@@ -45,10 +49,16 @@ class Config(FilesConfig):
     """A folder with question files, annotation files and pictures, or one question file with annotations beside it."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row a question."""
+        """One row a question.
+
+        Raises:
+            DataError: a file is damaged, or questions to learn from have no annotations.
+        """
         path = Path(self.path).expanduser()
-        files = json_files(path)
-        beside = json_files(path.parent) if path.is_file() else files
+        files = [file for file in json_files(path) if _is_vizwiz(file) or _is_questions(file)]
+        if not files:
+            raise _json.missing(path, "*_questions.json of VQA, or a file of VizWiz")
+        beside = json_files(path.parent if path.is_file() else path)
         annotations = [file for file in beside if _is_annotations(file)]
         for file in files:
             name = split_of(file)
@@ -56,8 +66,14 @@ class Config(FilesConfig):
                 continue
             if _is_vizwiz(file):
                 yield from _of_vizwiz(file, name)
-            elif _is_questions(file):
-                yield from _of_questions(file, name, _partner(file, annotations))
+            else:
+                partner = _partner(file, annotations)
+                if partner is None and self.labelled and name != "test":
+                    raise DataError(
+                        f"{file}: its answers are missing; put {f'{_stem(file)}_'.lstrip('_')}annotations.json beside it "
+                        "(questions alone are read with labelled=False)."
+                    )
+                yield from _of_questions(file, name, partner)
 
 
 def _partner(file: Path, annotations: list[Path]) -> Path | None:
@@ -73,80 +89,153 @@ def _partner(file: Path, annotations: list[Path]) -> Path | None:
 def _stem(file: Path) -> str:
     """``v2_mscoco_train2014`` of ``v2_OpenEnded_mscoco_train2014_questions.json`` and of its annotations."""
     name = file.name.removesuffix(".gz").removesuffix(".json")
-    for word in ("OpenEnded_", "MultipleChoice_", "_questions", "_annotations"):
-        name = name.replace(word, "")
-    return name
+    return re.sub("OpenEnded_|MultipleChoice_|_?questions|_?annotations", "", name)
+
+
+def _mapping(value: Any, field: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RowError("wrong_type", field, value, f"must be a JSON object (got {shown(value)}).")
+    return value
+
+
+def _number(values: dict[str, Any], field: str) -> int | str:
+    value = values.get(field)
+    if value is None:
+        raise RowError("missing_field", field, None, f"missing. It has: {', '.join(values) or 'nothing'}.")
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise RowError("wrong_type", field, value, f"must be a number or text (got {shown(value)}).")
+    return value
+
+
+class _Answers:
+    """Annotations by question. Official files have the order of the questions, so few are held at a time.
+
+    More annotations than questions are no fault: whoever takes a few questions need not cut the annotations too.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.faults: list[Row] = []
+        self._elements = enumerate(_json.elements(file, "annotations"))
+        self._waiting: dict[int | str, tuple[int, dict[str, Any]]] = {}
+
+    def of(self, question: int | str) -> tuple[int, dict[str, Any]] | None:
+        """Place and content of a question's annotation; what cannot be read goes to `faults`."""
+        while question not in self._waiting:
+            number, one = next(self._elements, (-1, None))
+            if number < 0:
+                return None
+            try:
+                noted = _mapping(one)
+                self._waiting[_number(noted, "question_id")] = number, noted
+            except RowError as error:
+                self.faults.append(Row(number, error, str(self.file)))
+        return self._waiting.pop(question)
 
 
 def _of_questions(file: Path, split: str, annotations: Path | None) -> Iterator[Row]:
-    kept = {}
-    if annotations is not None:
-        for number, one in enumerate(_json.elements(annotations, "annotations")):
-            answers = [a.get("answer") for a in one.get("answers", [])]
-            kept[one.get("question_id")] = (number, one.get("multiple_choice_answer"), answers, _kinds(one))
-    subtype, source = _subtype(file)
+    answers = _Answers(annotations) if annotations is not None else None
+    form = _picture_names(file)
     for number, one in enumerate(_json.elements(file, "questions")):
-        identity, image = one.get("question_id"), one.get("image_id")
-        values: dict[str, Any] = {
-            "id": identity,
-            "image": f"{subtype}/COCO_{subtype}_{image:012d}.jpg"
-            if isinstance(image, int) and source == "mscoco"
-            else f"{subtype}/{image}.png",
-            "question": one.get("question"),
-        }
         places: tuple[tuple[str, int], ...] = ((str(file), number),)
-        if split:
-            values["split"] = split
-        if one.get("multiple_choices"):
-            values["options"] = one["multiple_choices"]
-        if identity in kept:
-            place, commonest, answers, kinds = kept[identity]
-            values |= {"answers": _learnt(commonest, answers), "references": answers, "tags": kinds}
-            places = (*places, (str(annotations), place))
-        elif annotations is None:
-            values["unlabelled"] = True
+        values: Any
+        try:
+            values = _asked(_mapping(one), form)
+            if split:
+                values["split"] = split
+            if answers is None:
+                values["unlabelled"] = True
+            elif (found := answers.of(values["id"])) is not None:
+                places = (*places, (str(answers.file), found[0]))
+                values |= _answered(found[1])
+        except RowError as error:
+            values = error
         yield Row(number, values, str(file), places)
+    if answers is not None:
+        yield from answers.faults
 
 
-def _subtype(file: Path) -> tuple[str, str]:
-    """The name that its pictures carry, such as train2014, and where they are from, such as mscoco."""
-    found = {"data_subtype": "", "data_type": "mscoco"}
-    for key, value in _json.members(file):
-        if key in found and isinstance(value, str):
-            found[key] = value
-        if key == "questions":
-            break
-    # test-dev questions are about the pictures of the test.
-    return found["data_subtype"].replace("test-dev", "test"), found["data_type"]
+def _asked(one: dict[str, Any], form: tuple[str, str]) -> dict[str, Any]:
+    folder, suffix = form
+    image = _number(one, "image_id")
+    if isinstance(image, str) and image.isdecimal():
+        image = int(image)
+    name = f"{folder}{image:012d}{suffix}" if isinstance(image, int) else image
+    values: dict[str, Any] = {
+        "id": _number(one, "question_id"),
+        "image": name,
+        "question": one.get("question"),
+    }
+    if one.get("multiple_choices") is not None:
+        values["options"] = one["multiple_choices"]
+    return values
 
 
-def _kinds(one: dict[str, Any]) -> dict[str, str]:
-    """``type`` splits the tables; the official one is the type of the answer."""
+def _picture_names(file: Path) -> tuple[str, str]:
+    """What stands before and after the number of a picture in its path."""
+    subtype = _json.text_of(file, "data_subtype")
+    if not subtype:
+        found = re.search(r"(train|val|test|test-dev)20\d\d", file.name)
+        subtype = found[0] if found else split_of(file)
+    subtype = subtype.replace("test-dev", "test")  # its questions are about the pictures of the test
+    source = _json.text_of(file, "data_type") or "mscoco"
+    if source == "mscoco":
+        return f"{subtype}/COCO_{subtype}_", ".jpg"
+    return f"{subtype}/{source}_{subtype}_", ".png"  # abstract_v002, the drawn scenes of v1
+
+
+def _answered(one: dict[str, Any]) -> dict[str, Any]:
+    """What an annotation adds; ``type`` splits the tables, and the official one is the type of the answer."""
+    commonest = one.get("multiple_choice_answer")
+    references = _given(one)
     named = {"type": one.get("answer_type"), "question_type": one.get("question_type")}
-    return {key: value for key, value in named.items() if isinstance(value, str) and value}
+    return {
+        "answers": _learnt(references) if commonest is None else [commonest],
+        "references": references,
+        "tags": {key: value for key, value in named.items() if isinstance(value, str) and value},
+    }
 
 
-def _learnt(commonest: Any, answers: list[Any]) -> list[Any]:
-    """The answer to learn: the official commonest one, or else the first of those given most often."""
-    if commonest is None and answers:
-        commonest = Counter(map(str, answers)).most_common(1)[0][0]
-    return [] if commonest is None else [commonest]
+def _given(one: dict[str, Any]) -> list[Any]:
+    answers = one.get("answers")
+    if answers is None:
+        return []
+    if not isinstance(answers, list):
+        raise RowError("wrong_type", "answers", answers, f"must be a list (got {shown(answers)}).")
+    return [_mapping(answer, "answers").get("answer") for answer in answers]
+
+
+def _learnt(answers: list[Any]) -> list[Any]:
+    """The first of those given most often."""
+    texts = [answer for answer in answers if isinstance(answer, str) and answer.strip()]
+    return [Counter(texts).most_common(1)[0][0]] if texts else []
 
 
 def _of_vizwiz(file: Path, split: str) -> Iterator[Row]:
     for number, one in enumerate(_json.elements(file)):
-        answers = [a.get("answer") for a in one.get("answers", [])]
-        name = one.get("image")
-        values: dict[str, Any] = {
-            "id": Path(name).stem if isinstance(name, str) else None,
-            "image": f"{split}/{name}" if isinstance(name, str) and split else name,
-            "question": one.get("question"),
-            "tags": {"type": one["answer_type"]} if one.get("answer_type") else {},
-        }
-        if split:
-            values["split"] = split
-        if answers:
-            values |= {"answers": _learnt(None, answers), "references": answers}
-        else:
-            values["unlabelled"] = True
+        values: Any
+        try:
+            values = _vizwiz(_mapping(one), split)
+        except RowError as error:
+            values = error
         yield Row(number, values, str(file))
+
+
+def _vizwiz(one: dict[str, Any], split: str) -> dict[str, Any]:
+    name = one.get("image")
+    values: dict[str, Any] = {"image": name, "question": one.get("question")}
+    if isinstance(name, str):
+        values["id"] = Path(name).stem
+        values["image"] = f"{split}/{name}" if split else name
+    if split:
+        values["split"] = split
+    if "answers" not in one and split not in ("train", "val"):
+        return {**values, "unlabelled": True}
+    references = _given(one)
+    named = {"type": one.get("answer_type")}
+    return {
+        **values,
+        "answers": _learnt(references),
+        "references": references,
+        "tags": {key: value for key, value in named.items() if isinstance(value, str) and value},
+    }

@@ -49,8 +49,8 @@ def fix(root: Path, out: Path, drop: Iterable[tuple[Places, str]], located: Iter
     for places, reason in drop:
         for file, number in places:
             wanted.setdefault(Path(file).resolve(), {}).setdefault(number, reason)
-    for file in wanted:
-        _way_of(file)  # said before anything is copied
+    for one in wanted:
+        _way_of(one)  # said before anything is copied
     out.mkdir(parents=True, exist_ok=True)
     erase = set(located)
     with (out / LOG).open("w", encoding="utf-8") as log:

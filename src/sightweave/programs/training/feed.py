@@ -18,7 +18,8 @@ from sightweave.core.batch import Batch
 from sightweave.core.errors import DataError, MediaError, RecipeError
 from sightweave.core.types import Sample
 from sightweave.data.datasets._base import Dataset, task_of
-from sightweave.data.inputs.order import shuffled
+from sightweave.data.inputs.length_plan import Policy, TooLong, fit
+from sightweave.data.inputs.order import Mix, Mixing, fingerprint, shuffled
 from sightweave.data.inputs.processor import Processor, Words
 from sightweave.data.inputs.template import Encoded
 from sightweave.programs.training.settings import Stage
@@ -72,6 +73,8 @@ class Step:
     batch: Batch
     ids: tuple[str, ...]
     """Of its samples, for messages."""
+    position: int = 0
+    """Where the next microstep begins: the one number that going on from here takes."""
 
 
 class Feed:
@@ -79,6 +82,11 @@ class Feed:
 
     Args:
         datasets: Sources, each a sequence of pictures; together they are one long sequence, shuffled anew each epoch.
+        mix: How often each source comes; empty means once an epoch each.
+        too_long: What becomes of a sample with more tokens than the processor's ``max_length``.
+        rank: Which of `world` processes this is. Each takes its share of every microstep's pictures.
+        world: Processes that train together; must divide the stage's pictures. All walk through the same positions. With
+            more than one, a picture that cannot be read leaves its place empty, since the others do not know of it.
         tasks: Task by name.
         processor: Makes batches.
         stage: Says how many pictures, which tasks, which words.
@@ -87,6 +95,7 @@ class Feed:
 
     Raises:
         DataError: no pictures at all, none with a sample of the stage's tasks, or no regions where they are needed.
+        RecipeError: `mix` or `world` does not fit.
         RecipeError: the stage learns words and says not which, or asks for regions of a model that keeps no places.
     """
 
@@ -99,13 +108,28 @@ class Feed:
         *,
         seed: int,
         quarantine: Quarantine,
+        mix: Sequence[Mixing] = (),
+        too_long: Policy = "drop_row",
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         self.datasets, self.tasks, self.processor, self.stage = datasets, tasks, processor, stage
         self.seed, self.quarantine = seed, quarantine
-        self.size = sum(len(dataset) for dataset in datasets)
-        if not self.size:
-            raise DataError("there is nothing to train on: the data has no pictures.")
+        self.rank, self.world, self.too_long = rank, world, too_long
+        if stage.pictures % world:
+            raise RecipeError(
+                f"train.stages, stage {stage.name!r}: {stage.pictures} pictures cannot be shared by {world} processes; "
+                f"set pictures to a multiple of {world}."
+            )
+        self.mix = Mix([len(dataset) for dataset in datasets], mix, seed=seed)
+        self.size = self.mix.total
+        """Places of one epoch."""
         self.words: Words = self._words()
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all sources: of each one's own ``fingerprint`` where it has one, else of its length."""
+        return fingerprint(getattr(dataset, "fingerprint", len(dataset)) for dataset in self.datasets)
 
     def _words(self) -> Words:
         asked, where = self.stage.words, f"train.stages, stage {self.stage.name!r}"
@@ -121,7 +145,7 @@ class Feed:
             )
         if asked in ("none", "captions"):
             return asked
-        first = [sample for index in range(min(20, self.size)) for sample in self._samples(index)]
+        first = [sample for place in range(min(20, self.size)) for sample in self._samples(place)]
         has_regions = any(sample.regions for sample in first)
         if asked == "auto":
             return "regions" if has_regions and has_places else "captions"
@@ -132,12 +156,9 @@ class Feed:
             )
         return asked
 
-    def _samples(self, index: int) -> list[Sample]:
-        for dataset in self.datasets:
-            if index < len(dataset):
-                records = dataset[index]
-                break
-            index -= len(dataset)
+    def _samples(self, position: int) -> list[Sample]:
+        source, index = self.mix.at(position)
+        records = self.datasets[source][index]
         allowed = self.stage.tasks
         return [self.tasks[task].sample(r) for r in records if (task := task_of(r)) in allowed or not allowed]
 
@@ -160,35 +181,61 @@ class Feed:
 
     def _next(self, position: int) -> tuple[Step, int]:
         samples: dict[int, list[Encoded]] = {}
-        empty = 0
+        failures = 0
         while True:
-            while len(samples) < self.stage.pictures:
-                epoch, place = divmod(position, self.size)
-                index = shuffled(self.seed, epoch, place, self.size)
-                chosen = self._chosen(self._samples(index), position)
-                usable = [encoded for sample in chosen if (encoded := self._encoded(sample)) is not None]
-                if usable:
-                    samples[position] = usable
-                empty = 0 if usable else empty + 1
-                position += 1
-                self.quarantine.seen = max(self.quarantine.seen, min(position, self.size))
-                if empty > self.size:
-                    raise DataError(
-                        f"stage {self.stage.name!r}: none of {self.size} pictures has a usable sample "
-                        f"(tasks: {', '.join(self.stage.tasks) or 'all'}; left out: {dict(self.quarantine.reasons)})."
-                    )
+            position = self._fill(samples, position)
+            share = self._share(samples)
             try:
-                flat = [encoded for group in samples.values() for encoded in group]
-                return Step(self._batch(flat, position), tuple(one.sample.id for one in flat)), position
+                flat = [encoded for group in share.values() for encoded in group]
+                step = Step(self._batch(flat, position), tuple(one.sample.id for one in flat), position)
+                return step, position
             except MediaError:
-                readable = {at: self._readable(group) for at, group in samples.items()}
-                samples = {at: group for at, group in readable.items() if group}
-                empty += 1
-                if empty > self.size:
+                readable = {at: self._readable(group) for at, group in share.items()}
+                if self.world == 1:
+                    samples = {at: group for at, group in readable.items() if group}
+                failures += 1
+                if failures > self.size:
                     raise
 
+    def _fill(self, samples: dict[int, list[Encoded]], position: int) -> int:
+        """Adds pictures from `position` on until the microstep has enough; returns the place after the last one."""
+        empty = 0
+        while len(samples) < self.stage.pictures:
+            chosen = self._chosen(self._samples(position), position)
+            usable = [encoded for sample in chosen if (encoded := self._encoded(sample)) is not None]
+            if usable:
+                samples[position] = usable
+            empty = 0 if usable else empty + 1
+            position += 1
+            self.quarantine.seen = max(self.quarantine.seen, min(position, self.size))
+            if empty > self.size:
+                raise DataError(
+                    f"stage {self.stage.name!r}: none of {self.size} pictures has a usable sample "
+                    f"(tasks: {', '.join(self.stage.tasks) or 'all'}; left out: {dict(self.quarantine.reasons)})."
+                )
+        return position
+
+    def _share(self, samples: dict[int, list[Encoded]]) -> dict[int, list[Encoded]]:
+        """This process's pictures: every `world`-th one, less what it knows to be unreadable; never none."""
+        if self.world == 1:
+            return samples
+        groups = list(samples.items())
+        for first in (self.rank, *range(self.world)):  # another one's pictures rather than none
+            share = {at: left for at, group in groups[first :: self.world] if (left := self._known(group))}
+            if share:
+                return share
+        raise DataError(
+            f"stage {self.stage.name!r}: none of the {len(groups)} pictures at positions {groups[0][0]} to "
+            f"{groups[-1][0]} can be read; see the quarantine."
+        )
+
+    def _known(self, encoded: Sequence[Encoded]) -> list[Encoded]:
+        bad = self.quarantine.unreadable
+        return [one for one in encoded if bad.isdisjoint(medium.key for medium in one.sample.media)]
+
     def _batch(self, encoded: list[Encoded], position: int) -> Batch:
-        seed = position if self.stage.augment else None
+        # Processes draw different variations; one alone draws by its position.
+        seed = position * self.world + self.rank if self.stage.augment else None
         if self.stage.learn == "words":
             samples = [one.sample for one in encoded]
             return self.processor.media_batch(samples, words=self.words, seed=seed)
@@ -203,25 +250,22 @@ class Feed:
 
     def _encoded(self, sample: Sample) -> Encoded | None:
         """The sample as tokens; None, and a line in quarantine, where there is nothing to learn or too much."""
-        if not self.quarantine.unreadable.isdisjoint(medium.key for medium in sample.media):
+        unreadable = self.quarantine.unreadable if self.world == 1 else ()
+        if any(medium.key in unreadable for medium in sample.media):
             return None
+        limit = self.processor.max_length
         try:
-            encoded = self.processor.encode(sample)
-            self._check(encoded)
+            if not sample.target.strip():
+                raise DataError(f"sample {sample.id!r} has an empty answer; there is nothing to learn.")
+            encoded = fit(sample, self.processor, self.too_long, limit)
+            if encoded is None:
+                raise TooLong(sample.id, self.processor.length(sample), limit)
         except DataError as error:
+            if isinstance(error, TooLong) and self.too_long == "error":
+                raise
             self.quarantine.add(sample.id, error)
             return None
         return encoded
-
-    def _check(self, encoded: Encoded) -> None:
-        length = len(encoded.trunk) + len(encoded.prompt) + len(encoded.target)
-        if not encoded.sample.target.strip():
-            raise DataError(f"sample {encoded.sample.id!r} has an empty answer; there is nothing to learn.")
-        if length > self.processor.max_length:
-            raise DataError(
-                f"sample {encoded.sample.id!r} has {length} tokens, over max_length {self.processor.max_length}; "
-                "raise inputs.max_length or shorten the text."
-            )
 
     def _readable(self, encoded: Sequence[Encoded]) -> list[Encoded]:
         """Those whose pictures can all be read; the other pictures go into quarantine."""
@@ -231,5 +275,4 @@ class Feed:
             except MediaError as error:
                 self.quarantine.unreadable.add(medium.key)
                 self.quarantine.add(medium.key, error)
-        bad = self.quarantine.unreadable
-        return [one for one in encoded if bad.isdisjoint(medium.key for medium in one.sample.media)]
+        return self._known(encoded)

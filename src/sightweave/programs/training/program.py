@@ -19,6 +19,7 @@ from torch import nn
 from sightweave.core.device import Precision
 from sightweave.core.errors import RecipeError, SightweaveError, did_you_mean
 from sightweave.data.datasets._base import Dataset
+from sightweave.data.inputs.order import Mixing
 from sightweave.data.inputs.processor import Processor
 from sightweave.models.vlm import VLM
 from sightweave.programs.training.feed import Feed, Quarantine
@@ -65,6 +66,7 @@ def train(
     out: Path,
     seed: int,
     save: Save,
+    mix: Sequence[Mixing] = (),
     console: Console | None = None,
 ) -> Trained:
     """Runs all stages.
@@ -79,6 +81,7 @@ def train(
         out: The run's folder: gets metrics, events and what was quarantined.
         seed: Of order, choice and dropout.
         save: Called every so often, at the end, and when interrupted.
+        mix: How often each source comes; empty means once an epoch each.
         console: Where progress is shown; None shows none.
 
     Raises:
@@ -95,7 +98,16 @@ def train(
         for stage in settings.stages:
             _run_stage(
                 model,
-                Feed(datasets, tasks, processor, stage, seed=seed, quarantine=quarantine),
+                Feed(
+                    datasets,
+                    tasks,
+                    processor,
+                    stage,
+                    seed=seed,
+                    quarantine=quarantine,
+                    mix=mix,
+                    too_long=settings.too_long,
+                ),
                 stage,
                 settings,
                 precision=precision,

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, NonNegativeFloat, PositiveInt
 from sightweave.core import catalog
 from sightweave.core.config import config
 from sightweave.core.errors import did_you_mean
+from sightweave.data.inputs.length_plan import Policy
 from sightweave.programs.training.optimizers import OptimizerConfig
 from sightweave.programs.training.schedule import ScheduleConfig, Share
 
@@ -89,3 +90,5 @@ class Settings:
     """Steps between checkpoints; the last step always saves."""
     log_every: PositiveInt = 10
     """Steps between rows of metrics.jsonl."""
+    too_long: Policy = "drop_row"
+    """A sample over inputs.max_length: error, drop_row, drop_turn (whole turns, oldest first) or shrink_image."""

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from sightweave.core.batch import Batch
 from sightweave.core.types import InputLayout, Medium, Part, Region, Sample
-from sightweave.data.inputs.collate import Bundle, bundle, caption_targets, collate, pack, region_targets
+from sightweave.data.inputs.collate import (
+    Bundle,
+    best_fit,
+    bundle,
+    caption_targets,
+    collate,
+    pack,
+    region_targets,
+)
 from sightweave.data.inputs.template import Encoded, Stretch, encode
 from sightweave.data.inputs.tokenizer import Tokenizer
 
@@ -173,3 +181,25 @@ def test_words_of_whole_pictures_are_sets(words: list[list[int]], ids: list[list
     found = caption_targets(words)
     assert found.whole
     assert found.words.tolist() == ids
+
+
+def plain_best_fit(lengths: list[int], capacity: int) -> list[list[int]]:
+    """The same rule, by looking at every row."""
+    rows: list[list[int]] = []
+    room: list[int] = []
+    for number in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        fitting = [(space, index) for index, space in enumerate(room) if space >= lengths[number]]
+        if fitting:
+            space, index = min(fitting)
+            rows[index].append(number)
+            room[index] = space - lengths[number]
+        else:
+            rows.append([number])
+            room.append(max(0, capacity - lengths[number]))
+    return rows
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 70), max_size=60), st.integers(1, 60))
+def test_packing_by_buckets_finds_what_a_search_of_all_rows_finds(lengths: list[int], capacity: int) -> None:
+    assert best_fit(lengths, capacity) == plain_best_fit(lengths, capacity)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import islice, pairwise
 
 import pytest
 
-from sightweave.data.inputs.order import positions, shuffled
+from sightweave.core.errors import DataError, RecipeError
+from sightweave.data.inputs.order import Mix, Mixing, positions, shuffled
 
 
 @pytest.mark.parametrize(
@@ -51,3 +53,66 @@ def test_the_endless_run_goes_over_epochs_and_starts_anywhere() -> None:
     whole = list(islice(positions(4, 7), 21))
     assert all(sorted(whole[i : i + 7]) == list(range(7)) for i in (0, 7, 14))
     assert list(islice(positions(4, 7, start=5), 16)) == whole[5:]
+
+
+def seen(mix: Mix, epochs: int) -> Counter[tuple[int, int]]:
+    return Counter(mix.at(position) for position in range(epochs * mix.total))
+
+
+def test_sources_once_an_epoch_are_one_sequence() -> None:
+    alone = Mix([30], seed=3)
+    assert [alone.at(p)[1] for p in range(90)] == [shuffled(3, p // 30, p % 30, 30) for p in range(90)]
+    mix = Mix([20, 0, 10], seed=3)
+    starts = (0, 20, 20)
+    assert [starts[s] + i for s, i in map(mix.at, range(90))] == [alone.at(p)[1] for p in range(90)]
+
+
+@pytest.mark.parametrize(
+    ("mixing", "quotas"),
+    [
+        ([Mixing(epochs=2), Mixing(epochs=0.5)], (20, 20)),
+        ([Mixing(epochs=0.25), Mixing()], (2, 40)),
+        ([Mixing(weight=3), Mixing(weight=1)], (38, 12)),
+        ([Mixing(epochs=0.001), Mixing(epochs=1.5)], (1, 60)),
+    ],
+)
+def test_a_mix_keeps_its_quotas_and_treats_pictures_alike(
+    mixing: list[Mixing], quotas: tuple[int, int]
+) -> None:
+    mix = Mix([10, 40], mixing, seed=1)
+    assert mix.quotas == quotas
+    for epochs in (1, 2, 5):
+        counts = seen(mix, epochs)
+        for source, length in enumerate((10, 40)):
+            each = [counts[source, index] for index in range(length)]
+            assert sum(each) == epochs * quotas[source]
+            assert max(each) - min(each) <= 1
+
+
+def test_a_mix_of_endless_worlds_takes_no_memory() -> None:
+    mix = Mix([10**12, 10**6], [Mixing(weight=1), Mixing(weight=1)], seed=2)
+    found = [mix.at(position * 10**9)[0] for position in range(400)]
+    assert 140 < sum(found) < 260
+
+
+@pytest.mark.parametrize(
+    ("lengths", "mixing", "error", "words"),
+    [
+        ([5, 5], [Mixing(weight=1), Mixing()], RecipeError, "source 2 has no weight, but 1 of 2"),
+        ([5, 5], [Mixing()], RecipeError, "1 mixing rules for 2 sources"),
+        ([5], [Mixing(epochs=0)], RecipeError, r"source 1: epochs must be above 0 \(got 0\)"),
+        ([5], [Mixing(weight=float("nan"))], RecipeError, r"weight must be above 0 \(got nan\)"),
+        (
+            [5, 0],
+            [Mixing(weight=1), Mixing(weight=2)],
+            DataError,
+            "source 2 has the weight 2 but no pictures",
+        ),
+        ([0, 0], [], DataError, "the data has no pictures"),
+    ],
+)
+def test_a_mix_that_cannot_be_says_why(
+    lengths: list[int], mixing: list[Mixing], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        Mix(lengths, mixing)

@@ -47,10 +47,10 @@ class Pictures:
         said = "" if index in self.silent else "red"
         return [
             vqa.Record(
-                id=f"{number}.1", image=image, question="what ?", answers=(said,), regions=self.regions
+                id=f"{number}.1", images=(image,), question="what ?", answers=(said,), regions=self.regions
             ),
-            vqa.Record(id=f"{number}.2", image=image, question="how many ?", answers=("two",)),
-            captioning.Record(id=f"{number}.3", image=image, captions=("a blue ball",)),
+            vqa.Record(id=f"{number}.2", images=(image,), question="how many ?", answers=("two",)),
+            captioning.Record(id=f"{number}.3", images=(image,), captions=("a blue ball",)),
         ]
 
     def texts(self) -> Iterator[str]:
@@ -176,9 +176,11 @@ def test_a_sample_over_the_longest_and_one_that_is_no_text_are_left_out() -> Non
         def __getitem__(self, index: int) -> list[Any]:
             records = super().__getitem__(index)
             records.append(
-                vqa.Record(id="long", image=picture(index), question="how " * 40, answers=("two",))
+                vqa.Record(id="long", images=(picture(index),), question="how " * 40, answers=("two",))
             )
-            records.append(vqa.Record(id="half", image=picture(index), question="\ud800", answers=("two",)))
+            records.append(
+                vqa.Record(id="half", images=(picture(index),), question="\ud800", answers=("two",))
+            )
             return records
 
     quarantine = Quarantine()
@@ -229,8 +231,18 @@ def test_drawn_pictures_are_asked_for_ahead_and_the_thread_ends() -> None:
                 return np.zeros((8, 8, 3), np.uint8)
 
             image = Medium(draw, key=str(index))
-            return [captioning.Record(id=f"{index}.1", image=image, captions=("red",))]
+            return [captioning.Record(id=f"{index}.1", images=(image,), captions=("red",))]
 
     take(feed(Drawn(6)), 2)
     assert threading.active_count() == before
     assert len(drawn) >= 6
+
+
+def test_a_sample_that_is_too_long_stops_the_run_where_that_is_asked() -> None:
+    short = Processor(
+        tokenizer=PROCESSOR.tokenizer, transform=PROCESSOR.transform, layout=PROCESSOR.layout, max_length=8
+    )
+    stage = Stage(steps=1, pictures=3)
+    source = Feed([Pictures(3)], TASKS, short, stage, seed=5, quarantine=Quarantine(), too_long="error")
+    with pytest.raises(DataError, match=r"has \d+ tokens, over max_length 8; raise inputs.max_length"):
+        take(source, 1)

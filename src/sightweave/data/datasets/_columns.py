@@ -1,0 +1,254 @@
+"""Columns of tables, however their writers called them -> the common fields.
+
+Tables on the Hub have no fixed names: pictures are structs of bytes and path, bytes or paths, in one column or in
+several; answers are a text, a list of texts or of structs, or the number of a choice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sightweave.data.datasets._layouts import CAPTIONS, QUESTIONS, TURNS, image_columns
+from sightweave.data.datasets._pictures import Inside
+from sightweave.data.datasets._rows import RowError, shown
+
+_ANSWERS = ("answer", "response")
+_OPTIONS = ("options", "choices", "multiple_choices")
+_TYPES = ("answer_type", "question_type", "type", "category")
+_IDS = ("question_id", "id")
+_TRANSLATION = ("source", "target", "targets", "source_language", "target_language")
+_ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
+_MARK = "<image>"
+
+
+def images(cells: Mapping[str, Any], key: str) -> list[Inside | str]:
+    """The pictures of a row, in order.
+
+    Args:
+        cells: Its columns.
+        key: The row's name; several pictures are called ``key.0``, ``key.1`` and so on.
+
+    Raises:
+        RowError: a picture that is neither bytes nor a path.
+    """
+    names = image_columns(list(cells))
+    if not names:
+        raise RowError("missing_field", "image", list(cells), f"no column of pictures ({', '.join(cells)}).")
+    if len(names) > 1:
+        return [
+            _image(cells[name], f"{key}.{index}", name)
+            for index, name in enumerate(names)
+            if cells[name] is not None
+        ]
+    (name,) = names
+    value = cells[name]
+    if isinstance(value, list):
+        return [_image(one, f"{key}.{index}", name) for index, one in enumerate(value)]
+    if value is None and name == "images":
+        return []
+    return [_image(value, key, name)]
+
+
+def _image(value: Any, key: str, field: str) -> Inside | str:
+    path = None
+    if isinstance(value, dict):
+        path, value = value.get("path"), value.get("bytes")
+        if value is None and isinstance(path, str) and path:
+            return path
+    if isinstance(value, bytes) and value:
+        return Inside(value, key)
+    if isinstance(value, str) and value:
+        return value
+    if value is None or value in (b"", ""):
+        raise RowError("missing_field", field, value, "no picture: neither bytes nor a path.")
+    raise RowError("wrong_type", field, value, f"must be bytes, a path, or both (got {shown(value)}).")
+
+
+def fields(cells: Mapping[str, Any], *, num_images: int, names: Mapping[str, list[str]] | None = None) -> Any:
+    """Everything but the pictures, in the common fields.
+
+    Args:
+        cells: Columns of the row.
+        num_images: Pictures of the row, for the marks in its turns.
+        names: Names of the classes of columns that hold their numbers.
+
+    Raises:
+        RowError: a value that cannot be what its column's name says.
+    """
+    known = {key: _named(key, value, names or {}) for key, value in cells.items()}
+    found: dict[str, Any] = {}
+    identity = next((known[key] for key in _IDS if _is_id(known.get(key))), None)
+    if identity is not None:
+        found["id"] = identity
+    if isinstance(known.get("split"), str) and known["split"]:
+        found["split"] = known["split"]
+    kind = next(
+        (known[key] for key in _TYPES if isinstance(known.get(key), str) and known[key].strip()), None
+    )
+    found["tags"] = {"type": kind} if kind is not None else {}
+    found["quality"] = {key: value for key, value in cells.items() if _is_rating(value)}
+    column = next((key for key in TURNS if known.get(key) is not None), None)
+    if column is not None:
+        made = _conversation(known[column], column, num_images)
+        return found | made | {"tags": found["tags"] | made.get("tags", {})}
+    return found | _learnt(known)
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool) and value != ""
+
+
+def _is_rating(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(one is None or _is_rating(one) for one in value)
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _named(key: str, value: Any, names: Mapping[str, list[str]]) -> Any:
+    known = names.get(key)
+    if known is None or value is None or not isinstance(value, int):
+        return value
+    if not 0 <= value < len(known):
+        raise RowError("bad_class", key, value, f"class {value}, but there are {len(known)}, from 0.")
+    return known[value]
+
+
+def _first(cells: Mapping[str, Any], names: Sequence[str]) -> Any:
+    return next((cells[name] for name in names if cells.get(name) is not None), None)
+
+
+def _learnt(cells: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    question = _first(cells, QUESTIONS)
+    if question is not None:
+        found |= {"question": question, **answers(cells)}
+    captions = _first(cells, CAPTIONS[:2] if question is not None else CAPTIONS)
+    if captions is None and question is None and isinstance(cells.get("label"), str):
+        captions = cells["label"]
+    if captions is not None:
+        found["captions"] = captions
+        if isinstance(cells.get("prompt"), str) and cells["prompt"]:
+            found["prompt"] = cells["prompt"]
+    # A column called source alone says where a row is from.
+    if cells.get("source") is not None and _first(cells, _TRANSLATION[1:3]) is not None:
+        found |= {key: cells[key] for key in _TRANSLATION if cells.get(key) is not None}
+    if question is not None and found.get("answers"):
+        found |= {key: cells[key] for key in ("rationale", "steps") if cells.get(key)}
+    return found
+
+
+def answers(cells: Mapping[str, Any]) -> dict[str, Any]:
+    """``answers``, and where there are any ``references`` and ``options``; empty where a row has no answer.
+
+    Of many people's answers the commonest is learnt, and all are kept as references.
+
+    Raises:
+        RowError: an answer that is none of the options.
+    """
+    options = _first(cells, _OPTIONS)
+    found: dict[str, Any] = {}
+    if isinstance(options, list) and options:
+        found["options"] = options
+    given = cells.get("answers")
+    many = (
+        [one.get("answer") if isinstance(one, dict) else one for one in given]
+        if isinstance(given, list)
+        else []
+    )
+    one = _first(cells, ("multiple_choice_answer", *_ANSWERS, "label"))
+    if one is None and isinstance(given, str):
+        one = given
+    if isinstance(one, list):
+        many, one = many or one, None
+    if one is not None and one != "":
+        found["answers"] = [chosen(one, found.get("options", []))]
+        if many:
+            found["references"] = many
+    elif many:
+        commonest = Counter(map(str, many)).most_common(1)[0]
+        found["answers"] = many if commonest[1] == 1 or None in many else [commonest[0]]
+        if commonest[1] > 1:
+            found["references"] = many
+    return found
+
+
+def chosen(answer: Any, options: Sequence[Any]) -> Any:
+    """The text of an answer that may be a letter or a number of the options.
+
+    Raises:
+        RowError: it is none of them.
+    """
+    if isinstance(answer, float) and answer.is_integer():
+        answer = int(answer)
+    if not options:
+        return str(answer) if isinstance(answer, int | float) and not isinstance(answer, bool) else answer
+    if answer in options:
+        return answer
+    index = answer if isinstance(answer, int) and not isinstance(answer, bool) else -1
+    if isinstance(answer, str):
+        text = answer.strip().strip("().")
+        if len(text) == 1 and text.isalpha():
+            index = ord(text.upper()) - ord("A")
+        elif text.isdigit():
+            index = int(text)
+    if not 0 <= index < len(options):
+        text = f"{shown(answer)} is none of the {len(options)} options (a text, a letter from A, or a number from 0)."
+        raise RowError("bad_answer", "answer", answer, text)
+    return options[index]
+
+
+def _conversation(given: Any, column: str, num_images: int) -> dict[str, Any]:
+    if not isinstance(given, list) or not given:
+        raise RowError("wrong_type", column, given, f"must be a list of turns (got {shown(given)}).")
+    turns: list[dict[str, Any]] = []
+    tags: dict[str, str] = {}
+    for index, one in enumerate(given):
+        if not isinstance(one, dict):
+            raise RowError("wrong_type", f"{column}[{index}]", one, f"must be a turn (got {shown(one)}).")
+        if column == "texts":
+            turns += [{"role": role, "content": one.get(role)} for role in ("user", "assistant")]
+            if isinstance(one.get("source"), str) and one["source"]:
+                tags.setdefault("source", one["source"])
+        else:
+            role = one.get("role") or one.get("from")
+            content = one.get("content") if one.get("content") is not None else one.get("value")
+            turns.append(
+                {"role": _ROLES.get(role, role) if isinstance(role, str) else role, "content": content}
+            )
+    marks = 0
+    if column != "texts":
+        for turn in turns:
+            # Without pictures, and in what the assistant says, a mark is ordinary text.
+            is_marked = bool(num_images) and turn["role"] == "user"
+            turn["content"], marks = _pieces(turn["content"], marks, is_marked)
+    if not marks and num_images:
+        first = next((turn for turn in turns if turn["role"] == "user"), turns[0])
+        content = first["content"] if isinstance(first["content"], list) else [first["content"]]
+        first["content"] = [*range(num_images), *content]
+    return {"turns": turns, **({"tags": tags} if tags else {})}
+
+
+def _pieces(content: Any, marks: int, is_marked: bool) -> tuple[list[Any], int]:
+    """Texts and numbers of pictures, and how many marks there were so far."""
+    pieces: list[Any] = []
+    for one in content if isinstance(content, list) else [content]:
+        if isinstance(one, dict) and one.get("type") == "image":
+            pieces.append(marks)
+            marks += 1
+            continue
+        text = one.get("text") if isinstance(one, dict) else one
+        if not isinstance(text, str) or not is_marked:
+            pieces.append(text)
+            continue
+        parts = text.split(_MARK)
+        for index, part in enumerate(parts):
+            if index:
+                pieces.append(marks)
+                marks += 1
+                part = part.lstrip("\n")  # line breaks that touch a mark belong to it
+            part = part.rstrip("\n") if index + 1 < len(parts) else part
+            if part.strip():
+                pieces.append(part)
+    return pieces, marks

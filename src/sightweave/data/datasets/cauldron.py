@@ -1,0 +1,77 @@
+"""The Cauldron and FineVision: parquet files with the pictures and the turns of each row.
+
+What matters when building vision-language models? (Laurencon et al. 2024, arXiv:2405.02246); FineVision: Open Data Is
+All You Need (Wiedmann et al. 2025, arXiv:2510.17269). The pictures stand before the first turn. Columns of ratings hold
+one number a turn (or a row); ``min_quality`` leaves out the turns below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sightweave.core.config import config
+from sightweave.core.errors import DataError
+from sightweave.data.datasets import _arrow, _columns, _layouts
+from sightweave.data.datasets._files import among, files
+from sightweave.data.datasets._rows import Row, RowError
+from sightweave.data.datasets._table import FilesConfig
+
+
+def recognise(path: Path) -> str:
+    """What there is of this format below a path; empty where there is nothing."""
+    found = _files(path)
+    if not found or not _layouts.is_turns(_arrow.columns(found[0])):
+        return ""
+    return f"images and texts of user and assistant in {among([file.name for file in found])}"
+
+
+def _files(path: Path) -> list[Path]:
+    return [file for file in files(path, ".parquet", ".pq") if not file.name.lower().startswith("metadata.")]
+
+
+@config
+class Config(FilesConfig):
+    """A folder with parquet files, one with such folders (each a part of the collection), or one file."""
+
+    def rows(self, split: str) -> Iterator[Row]:
+        """One conversation for each row of the table."""
+        root = Path(self.path).expanduser()
+        layouts = _layouts.Layouts()
+        found = _files(root)
+        if not found:
+            raise DataError(f"{root}: no parquet files.")
+        for file in found:
+            name = _layouts.split_below(file, root)
+            if split and name and name != split:
+                continue
+            names = {field.name: str(field.type) for field in _arrow.schema(file)}
+            missing = [one for one in ("images", "texts") if one not in names]
+            if missing:
+                raise DataError(f"{file}: no column {missing[0]!r}; the columns are {', '.join(names)}.")
+            layouts.check(file, name, names)
+            label = file.name if file == root else file.relative_to(root).as_posix()
+            yield from _of_file(file, label, name)
+
+
+def _of_file(file: Path, label: str, split: str) -> Iterator[Row]:
+    part = label.rpartition("/")[0]
+    for number, cells in _arrow.rows(file):
+        try:
+            if isinstance(cells, RowError):
+                raise cells
+            if cells["texts"] is None:
+                raise RowError("missing_field", "texts", None, "is null; a row needs at least one turn.")
+            pictures = _columns.images({"images": cells["images"]}, f"{label}#{number}")
+            values = _columns.fields(cells, num_images=len(pictures))
+        except RowError as error:
+            yield Row(number, error, str(file))
+            continue
+        values["images"] = pictures
+        values.setdefault("id", f"{label}#{number}")
+        kind = part or values["tags"].get("source")
+        if kind:
+            values["tags"].setdefault("type", kind)
+        if split:
+            values.setdefault("split", split)
+        yield Row(number, values, str(file))

@@ -1,0 +1,86 @@
+"""CoMMuTE: ambiguous sentences, each with a picture, the translation that fits it and one that fits another picture.
+
+Tackling Ambiguity with Images: Improved Multimodal Machine Translation and Contrastive Evaluation (Futeral et al. 2023,
+arXiv:2212.10140). Folders such as ``en-fr`` (a test) and ``en-fr_dev``, with lines that belong together. The other
+translation becomes ``tags["contrast"]``, as in the embedded world; the data names neither the word nor its sense.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sightweave.core.config import config
+from sightweave.core.errors import DataError
+from sightweave.data.datasets._files import among, files
+from sightweave.data.datasets._lines import aligned
+from sightweave.data.datasets._pictures import Folder
+from sightweave.data.datasets._rows import Row
+from sightweave.data.datasets._table import FilesConfig
+
+_PAIR = re.compile(r"([a-z]{2,3})-([a-z]{2,3})(_dev)?")
+_ORDER = "img.order"
+
+
+def recognise(path: Path) -> str:
+    """What there is of this format below a path; empty where there is nothing."""
+    found = [folder.name for folder in _folders(path)]
+    return f"right and wrong translations in {among(found)}" if found else ""
+
+
+def _folders(path: Path) -> list[Path]:
+    """Folders with a pair of languages, or the one that a file lies in."""
+    known = (_ORDER, "src.", "correct.", "incorrect.")
+    if path.is_file():
+        found = [path.parent] if path.name.startswith(known) and (path.parent / _ORDER).is_file() else []
+    else:
+        found = [file.parent for file in files(path, _ORDER)]
+    return [folder for folder in found if _PAIR.fullmatch(folder.name) and any(folder.glob("correct.*"))]
+
+
+@config
+class Config(FilesConfig):
+    """A folder with folders such as en-fr and the pictures, one such folder, or a file in it."""
+
+    def pictures(self) -> Folder:
+        """Beside the folder of a pair, if the path leads into it and the pictures are not there."""
+        path = Path(self.path).expanduser()
+        pair = path.parent if path.is_file() else path
+        is_beside = _PAIR.fullmatch(pair.name) is not None and (pair / _ORDER).is_file()
+        if self.image_root is not None or not is_beside or any(one.is_dir() for one in pair.iterdir()):
+            return super().pictures()
+        return Folder(pair.parent, search=True)
+
+    def rows(self, split: str) -> Iterator[Row]:
+        """One row a sentence and picture."""
+        path = Path(self.path).expanduser()
+        found = _folders(path)
+        if not found:
+            raise DataError(
+                f"{path}: no folder such as en-fr with src.en, correct.fr, incorrect.fr and {_ORDER}."
+            )
+        for folder in found:
+            name = "val" if folder.name.endswith("_dev") else "test"
+            if not split or name == split:
+                yield from _of_folder(folder, name)
+
+
+def _of_folder(folder: Path, split: str) -> Iterator[Row]:
+    match = _PAIR.fullmatch(folder.name)
+    assert match is not None
+    source, target = match[1], match[2]
+    paths = [folder / name for name in (f"src.{source}", f"correct.{target}", f"incorrect.{target}", _ORDER)]
+    for index, (text, right, wrong, image) in enumerate(zip(*aligned(paths), strict=True)):
+        values: dict[str, Any] = {
+            "id": f"{folder.name}/{index + 1}",
+            "image": image.strip(),
+            "source": text,
+            "target": right,
+            "source_language": source,
+            "target_language": target,
+            "split": split,
+            "tags": {"type": "ambiguous", "contrast": wrong},
+        }
+        yield Row(index + 1, values, str(paths[1]), tuple((str(path), index + 1) for path in paths))

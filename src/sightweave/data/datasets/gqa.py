@@ -1,0 +1,218 @@
+"""GQA: questions composed from scene graphs, and the graphs' objects as regions.
+
+Hudson and Manning 2019 (arXiv:1902.09506). A file of questions is one object, keyed by question id. The balanced questions
+are a part of all questions; published results train on them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+from sightweave.core.config import config
+from sightweave.data.datasets import _json
+from sightweave.data.datasets._files import among, json_files, split_of
+from sightweave.data.datasets._pictures import Folder
+from sightweave.data.datasets._rows import Row, RowError, shown
+from sightweave.data.datasets._store import Store
+from sightweave.data.datasets._table import FilesConfig
+
+_INNER = re.compile(r"questions[\d.]*|(train|val|test|testdev|challenge|submission)_all_questions")
+"""Official folders of questions; pictures and graphs lie beside the outermost of them."""
+_TYPES = {"type": "structural", "semantic": "semantic", "detailed": "detailed"}
+
+
+def recognise(path: Path) -> str:
+    """What there is of this format below a path; empty where there is nothing."""
+    found = [file.name for file in json_files(path) if _is_questions(file)]
+    return f"questions in {among(found)}" if found else ""
+
+
+def _is_questions(file: Path) -> bool:
+    kind, keys = _json.glance(file)
+    return kind == "object" and {"question", "imageId", "isBalanced"} <= keys
+
+
+@config
+class Config(FilesConfig):
+    """A folder with question files, scene graphs and pictures, or one question file with the others near it."""
+
+    balanced: bool = True
+    """Where both files of a split are there, whether the balanced questions are read, or all of them."""
+    regions: bool = True
+    """Whether objects of the scene graphs become regions; they are stored with each question."""
+
+    def rows(self, split: str) -> Iterator[Row]:
+        """One row a question.
+
+        Raises:
+            DataError: a file is damaged.
+        """
+        path = Path(self.path).expanduser()
+        files = [file for file in json_files(path) if _is_questions(file)]
+        if not files:
+            raise _json.missing(path, "*_questions.json of GQA")
+        chosen: dict[str, list[Path]] = {}
+        for file in files:
+            chosen.setdefault(_subset(file), []).append(file)
+        graphs = [file for file in json_files(_home(path)) if "scenegraph" in file.name.lower()]
+        for subset, those in chosen.items():
+            name = _split(those[0])
+            if split and name and name != split and not self.split:
+                continue
+            other = ("_all", "_balanced") if self.balanced else ("_balanced", "_all")
+            if other[0] in subset and subset.replace(*other) in chosen:
+                continue
+            near = [one for one in graphs if split_of(one) == name] if self.regions else []
+            regions = yield from _read_graphs(near)
+            for file in those:
+                yield from _of_questions(file, name, regions)
+
+    def pictures(self) -> Folder:
+        """Pictures lie in ``images``, which a question file may be two folders away from."""
+        path = Path(self.path).expanduser()
+        home = _home(path)
+        if self.image_root is None and home != (path if path.is_dir() else path.parent):
+            return Folder(home, search=True)
+        return super().pictures()
+
+
+def _home(path: Path) -> Path:
+    """The folder of the data set: questions lie in ``questions1.2`` there, the ten files in a folder inside."""
+    folder = path if path.is_dir() else path.parent
+    while _INNER.fullmatch(folder.resolve().name.lower()) and not (folder / "images").is_dir():
+        folder = folder.resolve().parent
+    return folder
+
+
+def _subset(file: Path) -> str:
+    """``train_all`` of ``train_all_questions_3.json``."""
+    return file.name.lower().partition("_questions")[0]
+
+
+def _split(file: Path) -> str:
+    """The challenge's questions are those of a test too, and the submission file holds all of them."""
+    return split_of(file) or ("test" if file.name.lower().startswith(("challenge", "submission")) else "")
+
+
+class _Regions:
+    """Regions by picture, on disk: the graphs of the training split have over a million objects."""
+
+    def __init__(self) -> None:
+        self._store = Store()
+        self._numbers: dict[str, int] = {}
+
+    def add(self, image: str, regions: list[dict[str, Any]]) -> None:
+        """Keeps those of one picture."""
+        self._numbers[image] = len(self._store)
+        self._store.append({"regions": regions})
+
+    def of(self, image: str) -> list[dict[str, Any]]:
+        """Those of one picture; none where it has no graph."""
+        number = self._numbers.get(image)
+        return [] if number is None else self._store[number]["regions"]
+
+
+def _read_graphs(files: list[Path]) -> Generator[Row, None, _Regions]:
+    """All regions; a graph or an object that is broken is a row of its own, since the questions are none the worse."""
+    found = _Regions()
+    for file in files:
+        for number, (image, graph) in enumerate(_json.members(file)):
+            regions = []
+            try:
+                width, height, objects = _graph(graph)
+            except RowError as error:
+                yield Row(number, error, str(file))
+                continue
+            for key, one in objects.items():
+                try:
+                    regions.append(_region(one, width, height))
+                except RowError as error:
+                    fault = RowError(error.code, f"objects.{key}.{error.field}".rstrip("."), None, str(error))
+                    fault.value = error.value
+                    yield Row(number, fault, str(file))
+            found.add(image, regions)
+    return found
+
+
+def _mapping(value: Any, field: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RowError("wrong_type", field, value, f"must be a JSON object (got {shown(value)}).")
+    return value
+
+
+def _pixels(values: dict[str, Any], field: str) -> float:
+    value = values.get(field)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e9:
+        raise RowError("wrong_type", field, value, f"must be a number of pixels (got {shown(value)}).")
+    return float(value)
+
+
+def _graph(graph: Any) -> tuple[float, float, dict[str, Any]]:
+    width, height = _pixels(_mapping(graph), "width"), _pixels(graph, "height")
+    for field, size in (("width", width), ("height", height)):
+        if size <= 0:
+            raise RowError("wrong_type", field, size, f"must be over 0 pixels (got {shown(size)}).")
+    return width, height, _mapping(graph.get("objects"), "objects")
+
+
+def _region(one: Any, width: float, height: float) -> dict[str, Any]:
+    left, top, across, down = (_pixels(_mapping(one), field) for field in ("x", "y", "w", "h"))
+    name, attributes = one.get("name"), one.get("attributes") or []
+    if not isinstance(name, str) or not name.strip():
+        raise RowError("wrong_type", "name", name, f"must be text (got {shown(name)}).")
+    if not isinstance(attributes, list) or not all(isinstance(word, str) for word in attributes):
+        message = f"must be a list of texts (got {shown(attributes)})."
+        raise RowError("wrong_type", "attributes", attributes, message)
+    box = [left / width, top / height, (left + across) / width, (top + down) / height]
+    # Five digits are a hundredth of a pixel, in half the space.
+    words = [name, " ".join([*attributes, name])] if attributes else [name]
+    return {"box": [round(x, 5) for x in box], "words": words}
+
+
+def _of_questions(file: Path, split: str, regions: _Regions) -> Iterator[Row]:
+    for number, (key, one) in enumerate(_json.members(file)):
+        values: Any
+        try:
+            values = _question(key, _mapping(one), split)
+            image = one.get("imageId")
+            if isinstance(image, str) and (found := regions.of(image)):
+                values["regions"] = found
+        except RowError as error:
+            values = error
+        yield Row(number, values, str(file))
+
+
+def _question(key: str, one: dict[str, Any], split: str) -> dict[str, Any]:
+    image = one.get("imageId")
+    if image is None:
+        raise RowError("missing_field", "imageId", None, f"missing. The question has: {', '.join(one)}.")
+    if not isinstance(image, str):
+        raise RowError("wrong_type", "imageId", image, f"must be text (got {shown(image)}).")
+    values: dict[str, Any] = {
+        "id": key,
+        "image": f"images/{image}.jpg",
+        "question": one.get("question"),
+        "tags": _tags(one),
+    }
+    if split:
+        values["split"] = split
+    if one.get("answer") is not None:
+        values["answer"] = one["answer"]
+    elif "answer" not in one and split == "test":
+        values["unlabelled"] = True
+    return values
+
+
+def _tags(one: dict[str, Any]) -> dict[str, str]:
+    """Types of the question, and the questions that its answer answers too: consistency is scored by them."""
+    types = one.get("types") or {}
+    tags = {tag: _mapping(types, "types").get(name) for tag, name in _TYPES.items()}
+    for field in ("entailed", "equivalent"):
+        ids = one.get(field) or []
+        if not isinstance(ids, list) or not all(isinstance(number, str) for number in ids):
+            raise RowError("wrong_type", field, ids, f"must be a list of question ids (got {shown(ids)}).")
+        tags[field] = " ".join(ids)
+    return {name: text for name, text in tags.items() if isinstance(text, str) and text}

@@ -1,0 +1,137 @@
+"""A data set of the Hugging Face library `datasets`, saved to disk: folders of splits with Arrow streams.
+
+Datasets: A Community Library for Natural Language Processing (Lhoest et al. 2021, arXiv:2109.02846). The layout is that
+of ``save_to_disk``: ``dataset_dict.json`` names the splits, and in each ``state.json`` names the files and
+``dataset_info.json`` the features; numbers of classes become the classes' names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sightweave.core.config import config
+from sightweave.core.errors import DataError
+from sightweave.data.datasets import _arrow, _columns, _json, _layouts
+from sightweave.data.datasets._files import among, split_of
+from sightweave.data.datasets._pictures import Folder
+from sightweave.data.datasets._rows import Row, RowError
+from sightweave.data.datasets._table import FilesConfig
+
+
+def recognise(path: Path) -> str:
+    """What there is of this format below a path; empty where there is nothing."""
+    if path.is_file():
+        is_part = path.name in ("dataset_dict.json", "state.json") or path.suffix == ".arrow"
+        path = path.parent
+        if not is_part:
+            return ""
+    if (path / "dataset_dict.json").is_file():
+        return f"dataset_dict.json with {among([one.name for one in _folders(path)]) or 'no split'}"
+    return "a saved data set with state.json" if (path / "state.json").is_file() else ""
+
+
+def _folders(path: Path) -> list[Path]:
+    """Folders of splits that are there."""
+    try:
+        return sorted(one for one in path.iterdir() if (one / "state.json").is_file())
+    except OSError:
+        return []
+
+
+def _object(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise DataError(f"{file}: not there; save the data set again with save_to_disk.")
+    return dict(_json.members(file))
+
+
+@config
+class Config(FilesConfig):
+    """The folder that was saved, that of one split, or one of its Arrow files."""
+
+    def rows(self, split: str) -> Iterator[Row]:
+        """One row for each of the tables."""
+        path = Path(self.path).expanduser()
+        layouts = _layouts.Layouts()
+        root = path if path.is_dir() else path.parent
+        for folder, name in _splits(root):
+            if split and name and name != split:
+                continue
+            info = _object(folder / "dataset_info.json")
+            classes = _layouts.class_names(info.get("features"))
+            for file in _listed(folder):
+                if path.suffix == ".arrow" and file != path:
+                    continue
+                schema = _arrow.schema(file)
+                names = {field.name: str(field.type) for field in schema}
+                if not _layouts.image_columns(list(names)):
+                    raise DataError(f"{file}: no column of pictures; the columns are {', '.join(names)}.")
+                layouts.check(file, name, names)
+                label = file.name if folder == root else f"{folder.name}/{file.name}"
+                yield from _of_file(file, label, name, classes | _layouts.class_names_of(schema.metadata))
+
+    def pictures(self) -> Folder:
+        """Where image paths lead: the folder that was saved."""
+        path = Path(self.path).expanduser()
+        root = Path(self.image_root).expanduser() if self.image_root is not None else path
+        root = root if root.is_dir() else root.parent
+        if not root.is_dir():
+            raise DataError(f"path {str(root)!r}: no such folder.")
+        return Folder(root, search=True)
+
+
+def _splits(root: Path) -> list[tuple[Path, str]]:
+    """Folders with the split that each is of; empty where its name says none."""
+    if not (root / "dataset_dict.json").is_file():
+        state = _object(root / "state.json")
+        said = state.get("_split")
+        return [(root, split_of(Path(said if isinstance(said, str) else root.name)))]
+    named = _object(root / "dataset_dict.json").get("splits")
+    if not isinstance(named, list) or not all(isinstance(one, str) for one in named):
+        raise DataError(f"{root / 'dataset_dict.json'}: 'splits' must be a list of names.")
+    for name in named:
+        if not (root / name / "state.json").is_file() or "/" in name or name == "..":
+            raise DataError(
+                f"{root}: split {name!r} is named in dataset_dict.json, but has no folder with state.json."
+            )
+    return [(root / name, split_of(Path(name))) for name in named]
+
+
+def _listed(folder: Path) -> list[Path]:
+    """The files that a split consists of."""
+    place = folder / "state.json"
+    state = _object(place)
+    if state.get("_indices_data_files"):
+        raise DataError(
+            f"{place}: rows are chosen by an index; call flatten_indices() and save the data set again."
+        )
+    listed = state.get("_data_files")
+    given = [one.get("filename") if isinstance(one, dict) else None for one in listed or ()]
+    names = [name for name in given if isinstance(name, str) and Path(name).name == name]
+    if not names or len(names) < len(given):
+        raise DataError(f"{place}: '_data_files' must name the Arrow files of this folder.")
+    for name in names:
+        if not (folder / name).is_file():
+            raise DataError(f"{folder / name}: named in state.json, and not there; copy the folder again.")
+    return [folder / name for name in names]
+
+
+def _of_file(file: Path, label: str, split: str, classes: dict[str, list[str]]) -> Iterator[Row]:
+    for number, cells in _arrow.rows(file):
+        if isinstance(cells, RowError):
+            yield Row(number, cells, str(file))
+            continue
+        try:
+            pictures = _columns.images(cells, f"{label}#{number}")
+            values = _columns.fields(cells, num_images=len(pictures), names=classes)
+        except RowError as error:
+            yield Row(number, error, str(file))
+            continue
+        values["images"] = pictures
+        values.setdefault("id", f"{label}#{number}")
+        if split:
+            values.setdefault("split", split)
+        if split == "test" and "question" in values and not values.get("answers"):
+            values["unlabelled"] = True
+        yield Row(number, values, str(file))

@@ -1,0 +1,86 @@
+"""LLaVA's conversations, and the multimodal ShareGPT format of LLaMA-Factory, which differs in a few columns.
+
+Visual Instruction Tuning (Liu et al. 2023, arXiv:2304.08485); LlamaFactory (Zheng et al. 2024, arXiv:2403.13372). A JSON
+array or JSON lines. ``<image>`` in a user's turn stands for the next picture. What a tool answers (``observation``) is
+read as the user's, what calls it (``function_call``) as the assistant's; the list of tools follows the system's words.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sightweave.core.config import config
+from sightweave.core.errors import did_you_mean
+from sightweave.data.datasets import _turns
+from sightweave.data.datasets._files import among
+from sightweave.data.datasets._rows import Row, RowError, shown
+from sightweave.data.datasets._table import FilesConfig
+
+_ROLES = {
+    **dict.fromkeys(("human", "user", "observation"), "user"),
+    **dict.fromkeys(("gpt", "assistant", "function_call"), "assistant"),
+    "system": "system",
+}
+
+
+def recognise(path: Path) -> str:
+    """What there is of this format below a path; empty where there is nothing."""
+    found = [file.name for file in _turns.candidates(path, _is_ours)]
+    return f"conversations in {among(found)}" if found else ""
+
+
+def _is_ours(file: Path) -> bool:
+    first, keys = _turns.fields(file)
+    return "conversations" in first and "messages" not in first and {"from", "value"} <= keys
+
+
+@config
+class Config(FilesConfig):
+    """A folder with conversations and pictures, or one file of conversations."""
+
+    def rows(self, split: str) -> Iterator[Row]:
+        """One row a conversation."""
+        found = _turns.conversation_files(Path(self.path).expanduser(), _is_ours, "conversations")
+        return _turns.rows(found, split, partial(_values, ratings=tuple(self.min_quality)))
+
+
+def _values(row: dict[str, Any], ratings: tuple[str, ...]) -> dict[str, Any]:
+    marks = _turns.Marks(_turns.column(row))
+    given = row.get("conversations")
+    if given is None:
+        raise RowError("missing_field", "conversations", None, f"missing. The row has: {', '.join(row)}.")
+    if not isinstance(given, list) or not given:
+        raise RowError("wrong_type", "conversations", given, f"must be a list of turns (got {shown(given)}).")
+    turns = [_turn(one, f"conversations[{number}]", marks) for number, one in enumerate(given)]
+    return {
+        "id": row.get("id"),
+        "images": marks.place(turns),
+        "turns": _turns.with_system(turns, _system(row)),
+        "quality": {name: row[name] for name in ratings if name in row},
+    }
+
+
+def _turn(one: Any, field: str, marks: _turns.Marks) -> dict[str, Any]:
+    if not isinstance(one, dict) or "from" not in one or "value" not in one:
+        raise RowError("wrong_type", field, one, f"a turn has from and value (got {shown(one)}).")
+    speaker, text = one["from"], one["value"]
+    role = _ROLES.get(speaker) if isinstance(speaker, str) else None
+    if role is None:
+        message = f"unknown speaker {shown(speaker)}. {did_you_mean(str(speaker), _ROLES)}"
+        raise RowError("bad_role", field, speaker, message)
+    if not isinstance(text, str):
+        raise RowError("wrong_type", field, text, f"value must be text (got {shown(text)}).")
+    return {"role": role, "content": marks.text(text) if role == "user" else [text]}
+
+
+def _system(row: dict[str, Any]) -> Any:
+    """The column, followed by the tools that the assistant may call."""
+    system, tools = row.get("system"), row.get("tools")
+    if not tools or not isinstance(system, str | None):
+        return system
+    said = tools if isinstance(tools, str) else json.dumps(tools, ensure_ascii=False)
+    return f"{system}\n{said}" if system else said

@@ -1,0 +1,185 @@
+"""Messages of roles and contents, as Transformers, TRL, the OpenAI interface, LLaMA-Factory and ms-swift write them.
+
+SWIFT (Zhao et al. 2024, arXiv:2408.05517); TRL and Transformers by their documentation. A JSON array or JSON lines, each
+row one of ``messages``; ``prompt`` and ``completion``; ``query``, ``response`` and ``history``. A content is a text, in
+which ``<image>`` marks of the user stand for the row's ``images``, or a list of parts of type text, image or image_url.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sightweave.core.config import config
+from sightweave.core.errors import MediaError, did_you_mean
+from sightweave.core.types import Medium
+from sightweave.data.datasets import _turns
+from sightweave.data.datasets._embedded import picture
+from sightweave.data.datasets._files import among
+from sightweave.data.datasets._objects import Objects
+from sightweave.data.datasets._pictures import Folder, Inside
+from sightweave.data.datasets._rows import Row, RowError, shown
+from sightweave.data.datasets._table import FilesConfig
+from sightweave.data.inputs import media
+
+_ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+_TOOLS = ("tool", "function", "tool_call", "tool_response", "ipython")
+_OTHER_PARTS = ("video", "video_url", "audio", "audio_url", "input_audio")
+
+
+def recognise(path: Path) -> str:
+    """What there is of this format below a path; empty where there is nothing."""
+    found = [file.name for file in _turns.candidates(path, _is_ours)]
+    return f"messages in {among(found)}" if found else ""
+
+
+def _is_ours(file: Path) -> bool:
+    first, keys = _turns.fields(file)
+    if "messages" in first:
+        return "conversations" not in first and {"role", "content"} <= keys
+    return {"prompt", "completion"} <= first or {"query", "response"} <= first
+
+
+@config
+class Config(FilesConfig):
+    """A folder with messages and pictures, or one file of messages."""
+
+    def rows(self, split: str) -> Iterator[Row]:
+        """One row a conversation."""
+        found = _turns.conversation_files(Path(self.path).expanduser(), _is_ours, "messages")
+        make = partial(_values, folder=self.pictures(), ratings=tuple(self.min_quality))
+        return _turns.rows(found, split, make)
+
+
+def _values(row: dict[str, Any], folder: Folder, ratings: tuple[str, ...]) -> dict[str, Any]:
+    images = [picture(one, "images") for one in _turns.column(row)]
+    marks = _turns.Marks(images)
+    objects = Objects(row.get("objects"), partial(_size, images, folder))
+    turns = [_turn(one, field, marks, objects) for field, one in _messages(row)]
+    found = marks.place(turns)
+    return {
+        "id": row.get("id"),
+        "images": found,
+        "turns": _turns.with_system(turns, row.get("system")),
+        # A box belongs to one picture, and a region does not say to which.
+        "regions": objects.regions() if len(found) == 1 else [],
+        "quality": {name: row[name] for name in ratings if name in row},
+    }
+
+
+def _messages(row: dict[str, Any]) -> list[tuple[str, Any]]:
+    """All messages of a row with the fields where they stand."""
+    if row.get("messages") is not None:
+        return _said(row, "messages", "")
+    if row.get("prompt") is not None:
+        return _said(row, "prompt", "user") + _said(row, "completion", "assistant")
+    if row.get("query") is not None:
+        return _history(row) + _said(row, "query", "user") + _said(row, "response", "assistant")
+    have = ", ".join(row) or "nothing"
+    message = (
+        f"missing; a row has messages, prompt and completion, or query and response. The row has: {have}."
+    )
+    raise RowError("missing_field", "messages", None, message)
+
+
+def _said(row: dict[str, Any], name: str, role: str) -> list[tuple[str, Any]]:
+    """One text of a role, or a list of messages; nothing where it is not there, as in rows to be answered."""
+    given = row.get(name)
+    if given is None:
+        return []
+    if isinstance(given, str) and role:
+        return [(name, {"role": role, "content": given})]
+    if not isinstance(given, list) or not given:
+        raise RowError("wrong_type", name, given, f"must be a list of messages (got {shown(given)}).")
+    return [(f"{name}[{number}]", one) for number, one in enumerate(given)]
+
+
+def _history(row: dict[str, Any]) -> list[tuple[str, Any]]:
+    given = row.get("history") or []
+    if not isinstance(given, list) or not all(isinstance(one, list) and len(one) == 2 for one in given):
+        message = f"must be a list of pairs of query and response (got {shown(given)})."
+        raise RowError("wrong_type", "history", given, message)
+    return [
+        (f"history[{number}]", {"role": role, "content": text})
+        for number, pair in enumerate(given)
+        for role, text in zip(("user", "assistant"), pair, strict=True)
+    ]
+
+
+def _turn(one: Any, field: str, marks: _turns.Marks, objects: Objects) -> dict[str, Any]:
+    if not isinstance(one, dict) or "role" not in one or "content" not in one:
+        raise RowError("wrong_type", field, one, f"a message has role and content (got {shown(one)}).")
+    speaker, content = one["role"], one["content"]
+    if speaker in _TOOLS or one.get("tool_calls"):
+        raise RowError("bad_role", field, speaker, "calls of tools are not read; leave such rows out.")
+    role = _ROLES.get(speaker) if isinstance(speaker, str) else None
+    if role is None:
+        message = f"unknown role {shown(speaker)}. {did_you_mean(str(speaker), _ROLES)}"
+        raise RowError("bad_role", field, speaker, message)
+    if isinstance(content, str):
+        text = objects.filled(content)
+        pieces = marks.text(text) if role == "user" else [text]
+    elif isinstance(content, list):
+        pieces = [
+            _part(part, f"{field}.content[{n}]", role, marks, objects) for n, part in enumerate(content)
+        ]
+    else:
+        message = f"content must be text or a list of parts (got {shown(content)})."
+        raise RowError("wrong_type", field, content, message)
+    loss = one.get("loss")
+    return {"role": role, "content": pieces, "learn": loss is None or bool(loss)}
+
+
+def _part(part: Any, field: str, role: str, marks: _turns.Marks, objects: Objects) -> str | int:
+    """A text, or the number of a picture: the next of the row's own, or one that the part brings."""
+    if isinstance(part, str):
+        return objects.filled(part)
+    if not isinstance(part, dict):
+        raise RowError("wrong_type", field, part, f"a part is a JSON object with type (got {shown(part)}).")
+    names = ("text", "image", "image_url", *_OTHER_PARTS)
+    kind = part.get("type") or next((name for name in names if part.get(name) is not None), None)
+    if kind == "text":
+        if not isinstance(part.get("text"), str):
+            raise RowError("wrong_type", field, part, f"a part of type text has a text (got {shown(part)}).")
+        return objects.filled(part["text"])
+    if kind not in ("image", "image_url"):
+        if kind in _OTHER_PARTS:
+            raise RowError(
+                "unsupported_media", field, kind, "video and sound are not read yet; leave such rows out."
+            )
+        message = f"unknown type of part {shown(kind)}. {did_you_mean(str(kind), names[:3])}"
+        raise RowError("bad_part", field, kind, message)
+    if role != "user":
+        message = f"a picture in a turn of the {role}; pictures are read in the user's turns."
+        raise RowError("unsupported_media", field, role, message)
+    if kind == "image_url":
+        return marks.inside(picture(_url(part.get("image_url")), field))
+    given = [part[name] for name in ("image", "path", "url", "bytes") if part.get(name) is not None]
+    if not given:
+        return marks.next()
+    is_bytes = part.get("image") is None and part.get("bytes") is not None
+    return marks.inside(picture({"bytes": part["bytes"]} if is_bytes else given[0], field))
+
+
+def _url(value: Any) -> Any:
+    return value.get("url") if isinstance(value, dict) else value
+
+
+def _size(images: list[Inside | str], folder: Folder, number: Any) -> tuple[int, int]:
+    """Width and height in pixels, as the header of a picture gives them."""
+    if not isinstance(number, int) or not 0 <= number < len(images):
+        message = f"picture {shown(number)} of {len(images)}; pictures are numbered from 0."
+        raise RowError("wrong_type", "objects.image_id", number, message)
+    image = images[number]
+    if isinstance(image, Inside):
+        medium = Medium(image.data, image.key)
+    else:
+        path = folder.find(image)
+        medium = Medium(folder.root / path, path)
+    try:
+        info = media.probe(medium)
+    except MediaError as error:
+        raise RowError(error.code, "images", medium.key, str(error)) from None
+    return info.width, info.height

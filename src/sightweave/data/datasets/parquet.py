@@ -1,0 +1,104 @@
+"""Flat parquet or Arrow files with a column of pictures, as on the Hugging Face Hub and of lmms-lab's evaluation sets.
+
+Datasets: A Community Library for Natural Language Processing (Lhoest et al. 2021, arXiv:2109.02846); LMMs-Eval (Zhang et
+al. 2024, arXiv:2407.12772). A column holds structs of bytes and path, bytes, or paths; texts are captions, questions
+with answers, or turns. Names of classes are taken from the file's own schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sightweave.core.config import config
+from sightweave.core.errors import DataError
+from sightweave.data.datasets import _arrow, _columns, _layouts
+from sightweave.data.datasets._files import among, files
+from sightweave.data.datasets._rows import Row, RowError
+from sightweave.data.datasets._table import FilesConfig
+
+
+def recognise(path: Path) -> str:
+    """What there is of this format below a path; empty where there is nothing."""
+    found = _files(path)
+    if not found:
+        return ""
+    try:
+        schema = _arrow.schema(found[0])
+    except DataError:  # reading it says what is wrong
+        return f"{found[0].name}, which cannot be read"
+    names = {field.name: str(field.type) for field in schema}
+    # A parquet file of The Cauldron's layout has a kind of its own.
+    is_other = _layouts.is_turns(names) and found[0].suffix.lower() in (".parquet", ".pq")
+    if is_other or not _layouts.image_columns(list(names)) or not _layouts.text_columns(list(names)):
+        return ""
+    used = [*_layouts.image_columns(list(names)), *_layouts.text_columns(list(names))]
+    return f"columns {', '.join(used)} in {among([file.name for file in found])}"
+
+
+def _files(path: Path) -> list[Path]:
+    """Files of rows that are no part of another format."""
+    return [
+        file
+        for file in files(path, *_arrow.SUFFIXES)
+        if not file.name.lower().startswith("metadata.")  # of a folder of pictures
+        and not (file.parent / "state.json").is_file()  # of a data set saved to disk
+    ]
+
+
+@config
+class Config(FilesConfig):
+    """A folder with parquet or Arrow files, or one of them."""
+
+    def rows(self, split: str) -> Iterator[Row]:
+        """One row for each of the table."""
+        root = Path(self.path).expanduser()
+        layouts = _layouts.Layouts()
+        found = _files(root)
+        if not found:
+            raise DataError(
+                f"{root}: no parquet or Arrow files; their names end in {', '.join(_arrow.SUFFIXES)}."
+            )
+        for file in found:
+            name = _layouts.split_below(file, root)
+            if split and name and name != split:
+                continue
+            names = _checked(file)
+            layouts.check(file, name, names)
+            label = file.name if file == root else file.relative_to(root).as_posix()
+            yield from _of_file(file, label, name)
+
+
+def _checked(file: Path) -> dict[str, str]:
+    schema = _arrow.schema(file)
+    names = list(schema.names)
+    if not _layouts.image_columns(names):
+        raise DataError(
+            f"{file}: no column of pictures (image or images); the columns are {', '.join(names)}."
+        )
+    if not _layouts.text_columns(names):
+        raise DataError(
+            f"{file}: no column of texts (caption, question, conversations); the columns are {', '.join(names)}."
+        )
+    return {field.name: str(field.type) for field in schema}
+
+
+def _of_file(file: Path, label: str, split: str) -> Iterator[Row]:
+    classes = _layouts.class_names_of(_arrow.schema(file).metadata)
+    for number, cells in _arrow.rows(file):
+        if isinstance(cells, RowError):
+            yield Row(number, cells, str(file))
+            continue
+        try:
+            pictures = _columns.images(cells, f"{label}#{number}")
+            values = _columns.fields(cells, num_images=len(pictures), names=classes)
+        except RowError as error:
+            yield Row(number, error, str(file))
+            continue
+        values["images"] = pictures
+        values.setdefault("id", f"{label}#{number}")
+        if split:
+            values.setdefault("split", split)
+        if split == "test" and "question" in values and not values.get("answers"):
+            values["unlabelled"] = True
+        yield Row(number, values, str(file))

@@ -1,0 +1,92 @@
+"""TextVQA: questions about text in the picture, with ten answers each.
+
+Singh et al. 2019 (arXiv:1904.08920). All ten answers are kept; the commonest is learnt. The separate files of recognised
+text (``TextVQA_Rosetta_OCR_*``) are not read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sightweave.core.config import config
+from sightweave.data.datasets import _json
+from sightweave.data.datasets._files import among, json_files, split_of
+from sightweave.data.datasets._rows import Row, RowError, shown
+from sightweave.data.datasets._table import FilesConfig
+
+
+def recognise(path: Path) -> str:
+    """What there is of this format below a path; empty where there is nothing."""
+    found = [file.name for file in json_files(path) if _is_questions(file)]
+    return f"questions in {among(found)}" if found else ""
+
+
+def _is_questions(file: Path) -> bool:
+    kind, keys = _json.glance(file)
+    return kind == "object" and {"data", "question_id", "image_id", "question", "set_name"} <= keys
+
+
+@config
+class Config(FilesConfig):
+    """A folder with the question files and the folders of pictures, or one question file."""
+
+    def rows(self, split: str) -> Iterator[Row]:
+        """One row a question.
+
+        Raises:
+            DataError: a file is damaged.
+        """
+        path = Path(self.path).expanduser()
+        found = [file for file in json_files(path) if _is_questions(file)]
+        if not found:
+            raise _json.missing(path, "TextVQA_*.json")
+        for file in found:
+            name = split_of(file)
+            if not split or not name or name == split or self.split:
+                yield from _of_questions(file, name)
+
+
+def _of_questions(file: Path, split: str) -> Iterator[Row]:
+    for number, one in enumerate(_json.elements(file, "data")):
+        values: Any
+        try:
+            values = _question(one, split)
+        except RowError as error:
+            values = error
+        yield Row(number, values, str(file))
+
+
+def _question(one: Any, split: str) -> dict[str, Any]:
+    if not isinstance(one, dict):
+        raise RowError("wrong_type", "", one, f"must be a JSON object (got {shown(one)}).")
+    image = one.get("image_id")
+    if image is None:
+        raise RowError("missing_field", "image_id", None, f"missing. It has: {', '.join(one)}.")
+    if not isinstance(image, str):
+        raise RowError("wrong_type", "image_id", image, f"must be text (got {shown(image)}).")
+    split = split or one.get("set_name") or ""
+    values: dict[str, Any] = {
+        "id": one.get("question_id"),
+        # The pictures of val lie among those of train.
+        "image": f"{'test' if split == 'test' else 'train'}_images/{image}.jpg",
+        "question": one.get("question"),
+    }
+    if split:
+        values["split"] = split
+    answers = one.get("answers")
+    if split == "test" and not answers:
+        return {**values, "unlabelled": True}
+    if answers is None:
+        raise RowError("missing_field", "answers", None, f"missing. It has: {', '.join(one)}.")
+    if not isinstance(answers, list):
+        raise RowError("wrong_type", "answers", answers, f"must be a list of texts (got {shown(answers)}).")
+    return {**values, "answers": _learnt(answers), "references": answers}
+
+
+def _learnt(answers: list[Any]) -> list[str]:
+    """The first of those given most often."""
+    texts = [answer for answer in answers if isinstance(answer, str) and answer.strip()]
+    return [Counter(texts).most_common(1)[0][0]] if texts else []

@@ -1,0 +1,60 @@
+"""Captions in a table with the columns ``filepath`` and ``title``, as OpenCLIP trains from.
+
+OpenCLIP (Cherti et al. 2022, arXiv:2212.07143). Tabs or commas; further columns are not read. A path that starts with
+the root's own is taken as one below it; others that are absolute are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sightweave.core.config import config
+from sightweave.core.errors import DataError
+from sightweave.data.datasets import _tsv
+from sightweave.data.datasets._files import among, files
+from sightweave.data.datasets._layouts import split_below
+from sightweave.data.datasets._rows import Row, RowError
+from sightweave.data.datasets._table import FilesConfig
+
+_DELIMITERS = ("\t", ",")
+
+
+def recognise(path: Path) -> str:
+    """What there is of this format below a path; empty where there is nothing."""
+    found = [file.name for file in files(path, ".tsv", ".csv") if _delimiter(file)]
+    return f"filepath and title in {among(found)}" if found else ""
+
+
+def _delimiter(file: Path) -> str:
+    return next((one for one in _DELIMITERS if {"filepath", "title"} <= set(_tsv.head(file, one))), "")
+
+
+@config
+class Config(FilesConfig):
+    """A folder with such a table and the pictures, or the table."""
+
+    def rows(self, split: str) -> Iterator[Row]:
+        """One row for each of the table."""
+        root = Path(self.path).expanduser()
+        found = [(file, one) for file in files(root, ".tsv", ".csv") if (one := _delimiter(file))]
+        if not found:
+            raise DataError(f"{root}: no .tsv or .csv with the columns filepath and title in its first line.")
+        folder = str(self.pictures().root) + "/"
+        for file, delimiter in found:
+            name = split_below(file, root)
+            if split and name and name != split:
+                continue
+            for record in _tsv.records(file, delimiter):
+                cells = record.cells
+                if isinstance(cells, RowError):
+                    yield Row(record.line, cells, str(file))
+                    continue
+                image = cells.get("filepath")
+                values = {
+                    "image": image.removeprefix(folder) if image is not None else None,
+                    "caption": cells.get("title"),
+                }
+                if name:
+                    values["split"] = name
+                yield Row(record.line, values, str(file))

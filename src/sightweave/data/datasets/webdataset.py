@@ -1,0 +1,207 @@
+"""WebDataset: tar archives in which members that share the name up to the first dot are one sample.
+
+High Performance I/O For Large Scale Deep Learning (Aizman et al. 2019, arXiv:2001.01858); shards as img2dataset writes
+them. Pictures are read from their place in the shard, and nothing is unpacked. A shard that is cut anywhere is an error,
+as is one with another number of samples than ``00000_stats.json`` or ``.nv-meta/.info.json`` beside it says.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+from sightweave.core.config import config
+from sightweave.core.errors import DataError
+from sightweave.data.datasets import _columns, _json, _layouts, _tar
+from sightweave.data.datasets._files import among, files
+from sightweave.data.datasets._pictures import Folder, Slice
+from sightweave.data.datasets._rows import Row, RowError, no_constant, no_duplicates, shown
+from sightweave.data.datasets._table import FilesConfig
+
+_PICTURES = ("jpg", "jpeg", "png", "webp", "gif")
+_PICKLES = ("pkl", "pickle", "pyd", "pth", "pt", "npy", "npz")
+_MAX_TEXT = 16 << 20
+"""Bytes of one text or JSON member."""
+_MAX_SHARDS = 1_000_000
+_BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_Sample = list[tuple[str, _tar.Member]]
+
+
+def recognise(path: Path) -> str:
+    """What there is of this format below a path; empty where there is nothing."""
+    if path.is_file() and path.name.lower().endswith((".tar.gz", ".tgz")):
+        return "a compressed shard"
+    found = files(path, ".tar")
+    return f"samples in {among([file.name for file in found])}" if found and _has_samples(found[0]) else ""
+
+
+def _has_samples(shard: Path) -> bool:
+    """Whether a picture and something about it share a name among the first members."""
+    try:
+        names = [_parts(member.name) for member in islice(_tar.members(shard), 64)]
+    except DataError:
+        return False
+    pictures = {key for key, end in names if end in _PICTURES}
+    return any(key in pictures and end in ("txt", "json", "cls") for key, end in names)
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """The sample's key and the ending, in lower case: ``a/1`` and ``seg.png`` of ``a/1.seg.png``."""
+    folder, slash, base = name.rpartition("/")
+    key, _, end = base.partition(".")
+    return folder + slash + key, end.lower()
+
+
+def _shards(pattern: str) -> list[Path]:
+    """Files of ``a/{00000..00123}.tar``, of several such joined by ``::``, or of a folder."""
+    found: list[Path] = []
+    for one in pattern.split("::"):
+        if one.startswith("pipe:") or "://" in one:
+            raise DataError(
+                f"path {shown(one)}: commands and URLs are refused; copy the shards to a folder, and name it."
+            )
+        place = Path(one).expanduser()
+        if place.is_dir():
+            found += files(place, ".tar")
+        else:
+            found += [Path(name).expanduser() for name in _unfolded(one)]
+    for file in found:
+        if not file.is_file():
+            raise DataError(f"{file}: no such shard; {pattern!r} names it.")
+    if not found:
+        raise DataError(f"{pattern}: no shards; their names end in .tar.")
+    return found
+
+
+def _unfolded(pattern: str) -> list[str]:
+    match = _BRACES.search(pattern)
+    if match is None:
+        return [pattern]
+    first, last = match.groups()
+    if len(last) > 12 or not 0 <= int(last) - int(first) < _MAX_SHARDS:
+        raise DataError(f"{pattern}: {{{first}..{last}}} must count up, over {_MAX_SHARDS} shards at most.")
+    numbers = (f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1))
+    return [
+        name for one in numbers for name in _unfolded(pattern[: match.start()] + one + pattern[match.end() :])
+    ]
+
+
+@config
+class Config(FilesConfig):
+    """A folder with shards, one shard, a pattern such as ``{00000..00123}.tar``, or several of these joined by ``::``."""
+
+    def rows(self, split: str) -> Iterator[Row]:
+        """One row a sample."""
+        root = Path(self.path).expanduser()
+        for shard in _shards(self.path):
+            name = _layouts.split_below(shard, root)
+            if split and name and name != split:
+                continue
+            label = shard.relative_to(root).as_posix() if root.is_dir() else shard.name
+            yield from _of_shard(shard, label, name)
+
+    def pictures(self) -> Folder:
+        """The folder of the first shard; pictures themselves lie in the shards."""
+        return Folder(_shards(self.path)[0].parent, search=False)
+
+
+def _of_shard(shard: Path, label: str, split: str) -> Iterator[Row]:
+    seen: set[str] = set()
+    number = 0
+    named = ((*_parts(member.name), member) for member in _tar.members(shard))
+    for key, group in groupby(named, key=lambda one: one[0]):
+        sample = [(end, member) for _, end, member in group]
+        if key.rpartition("/")[2] == "":  # hidden files, such as those that macOS adds
+            continue
+        try:
+            if key in seen:
+                text = f"sample {key!r} comes twice in this shard, or its members do not follow one another."
+                raise RowError("duplicate_sample", "id", key, text)
+            values: Any = _values(shard, f"{label}#{key}", key, sample)
+            if split:
+                values.setdefault("split", split)
+        except RowError as error:
+            values = error
+        seen.add(key)
+        yield Row(number, values, str(shard))
+        number += 1
+    told = _told(shard)
+    if told is not None and told[0] != len(seen):
+        raise DataError(f"{shard}: {len(seen)} samples, but {told[1]} says {told[0]}; copy the shard again.")
+
+
+def _values(shard: Path, label: str, key: str, sample: _Sample) -> dict[str, Any]:
+    ends = [end for end, _ in sample]
+    for end, member in sample:
+        if member.problem is not None:
+            raise member.problem
+        if end.rpartition(".")[2] in _PICKLES:
+            text = f"{member.name!r} may hold a pickle, which runs code when it is read; such members are refused."
+            raise RowError("pickle_member", end, member.name, text)
+        if ends.count(end) > 1:
+            raise RowError(
+                "duplicate_member", end, member.name, f"{member.name!r} is there {ends.count(end)} times."
+            )
+    found = [member for end, member in sample if end.rpartition(".")[2] in _PICTURES]
+    slices = [
+        Slice(shard, member.offset, member.size, label if len(found) == 1 else f"{label}.{index}")
+        for index, member in enumerate(found)
+    ]
+    texts = {end: _read(shard, member) for end, member in sample if end in ("txt", "json", "cls")}
+    cells = _object(texts["json"]) if "json" in texts else {}
+    values: dict[str, Any] = {"id": label, **_columns.fields(cells, num_images=len(slices))}
+    values["images"] = slices
+    if not slices and "turns" not in values:
+        have = ", ".join(member.name for _, member in sample)
+        raise RowError("missing_field", "image", None, f"sample {key!r} has no picture ({have}).")
+    if "txt" in texts:
+        more = values.get("captions", [])
+        values["captions"] = [texts["txt"].strip(), *(more if isinstance(more, list) else [more])]
+    elif "cls" in texts and not values.keys() & {"captions", "question", "turns"}:
+        values["captions"] = [texts["cls"].strip()]
+    return values
+
+
+def _read(shard: Path, member: _tar.Member) -> str:
+    if member.size > _MAX_TEXT:
+        raise RowError(
+            "too_long", "", member.name, f"{member.name!r} has {member.size} bytes; {_MAX_TEXT} are read."
+        )
+    data = Slice(shard, member.offset, member.size, member.name)()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RowError(
+            "bad_encoding", "", member.name, f"{member.name!r} is not UTF-8 ({error.reason})."
+        ) from None
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text, object_pairs_hook=no_duplicates, parse_constant=no_constant)
+    except RowError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise RowError("bad_json", "json", text, f"not usable JSON: {error}.") from None
+    if not isinstance(values, dict):
+        raise RowError("wrong_type", "json", values, f"must be a JSON object (got {shown(values)}).")
+    return values
+
+
+def _told(shard: Path) -> tuple[int, str] | None:
+    """How many samples a file beside the shard says that it has, and which file."""
+    stats = shard.with_name(f"{shard.stem}_stats.json")
+    if stats.is_file():
+        count = dict(_json.members(stats)).get("successes")
+        return (count, stats.name) if isinstance(count, int) else None
+    for folder in (shard.parent, *list(shard.parents)[1:3]):
+        info = folder / ".nv-meta" / ".info.json"
+        if info.is_file():
+            counts = dict(_json.members(info)).get("shard_counts")
+            count = counts.get(shard.relative_to(folder).as_posix()) if isinstance(counts, dict) else None
+            return (count, ".nv-meta/.info.json") if isinstance(count, int) else None
+    return None

@@ -1,0 +1,97 @@
+"""Every format from its official files: recognised by its path, read, trained on for a step, scored, checked."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sightweave
+from sightweave import api
+from sightweave.core import catalog
+from sightweave.data.datasets._base import task_of
+
+NOT_FILES = ("own", "scenes")
+UNLABELLED = ("pictures",)
+KINDS = [kind for kind in catalog.kinds("data.datasets") if kind not in NOT_FILES]
+RECIPE: dict[str, Any] = {
+    "model": {
+        "encoder": {"kind": "cnn", "image_size": 32, "channels": [8, 16], "blocks": [0, 0]},
+        "connector": "linear",
+        "fusion": "concat",
+        "language_model": {"kind": "decoder_only", "dim": 16, "depth": 1, "num_heads": 2},
+    },
+    "inputs": {"vocab_size": 400},
+    "train": {"stages": [{"steps": 1, "pictures": 4}], "threads": 1, "precision": "fp32"},
+}
+
+
+def written(kind: str, folder: Path) -> Path:
+    """The format's small data set, made by `tests/data_sets/<kind>.py`."""
+    path: Path = importlib.import_module(f"data_sets.{kind}").write(folder)
+    return path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_its_path_is_enough(kind: str, tmp_path: Path) -> None:
+    path = written(kind, tmp_path / "data")
+    assert list(api.detect(path)) == [kind]
+    assert type(api.source(path)).__module__.endswith(f".{kind}")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in UNLABELLED])
+def test_read_train_score(kind: str, tmp_path: Path) -> None:
+    path = written(kind, tmp_path / "data")
+    # Some hold a test alone: all of it is then trained on, to show that it can be.
+    splits = {s: len(api.source(path).build(split=s)) for s in ("val", "test")}
+    source: dict[str, Any] = {"path": str(path)}
+    if kind in ("commute", "vlmevalkit"):
+        source["split"] = "train"
+    run = sightweave.train({**RECIPE, "data": source}, out=tmp_path / "run", evaluate=False)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["left_out"] == {}
+    assert not list((tmp_path / "run").glob("rows-left-out*"))
+    scored = sightweave.evaluate(run, data=path if any(splits.values()) else source)
+    assert sum(one.count for one in scored) > 0
+    assert all(task.controls for one in scored for task in one.tasks if task.task != "conversation")
+    answers = list(api.answer_all(run, path, max_tokens=4))
+    records = (
+        [r for s in ("train", "val", "test") for group in api.source(path).build(split=s) for r in group]
+        if kind not in ("commute", "vlmevalkit")
+        else []
+    )
+    assert len(answers) >= len(records)
+    assert {task_of(record) for record in records} <= set(catalog.kinds("data.tasks"))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in UNLABELLED])
+def test_nothing_is_wrong_with_it(kind: str, tmp_path: Path) -> None:
+    path = written(kind, tmp_path / "data")
+    report = api.check_data(path, out=tmp_path / "report", fix=tmp_path / "clean")
+    errors = {code for code, one in report.findings.items() if one.severity == "error"}
+    assert errors == set()
+    assert report.good_rows == report.rows or kind in ("vqa_v2", "textvqa", "gqa", "clevr", "parquet")
+    assert (tmp_path / "report" / "report.html").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("kind", UNLABELLED)
+def test_pictures_alone_are_answered_and_checked(kind: str, tmp_path: Path) -> None:
+    path = written(kind, tmp_path / "data")
+    rows = [
+        {"image": sightweave_pixels(number), "question": "What is it?", "answer": "red", "split": "train"}
+        for number in range(4)
+    ]
+    run = sightweave.train(RECIPE, data=rows, out=tmp_path / "run", evaluate=False)
+    answers = list(api.answer_all(run, path, max_tokens=4))
+    assert answers
+    assert all(answer["prompt"] == "Describe the image." for answer in answers)
+    report = api.check_data({"path": str(path), "labelled": False}, out=tmp_path / "report")
+    assert report.pictures == len(answers)
+
+
+def sightweave_pixels(number: int) -> Any:
+    import numpy as np
+
+    return np.full((16, 16, 3), 40 * number, np.uint8)
