@@ -35,7 +35,7 @@ from sightweave.data.datasets import own
 from sightweave.data.datasets._base import Dataset, task_of
 from sightweave.data.datasets._detect import detect as detect
 from sightweave.data.datasets._table import FilesConfig, Table
-from sightweave.data.inputs import media, order
+from sightweave.data.inputs import length_plan, media, order
 from sightweave.data.inputs.cache import Written
 from sightweave.data.scenes.sheet import contact_sheet
 from sightweave.models.pairs import legal_pairs
@@ -53,6 +53,8 @@ logger = logging.getLogger(__name__)
 Recipe = recipes.Recipe
 Records = Iterable[Any]
 RUNS = Path("runs")
+_FEW_DRAWN = 100
+"""Drawn pictures that a length plan looks at."""
 
 
 def read_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, settings: Sequence[str] = ()) -> Recipe:
@@ -132,6 +134,7 @@ def train(
     for source in sources:
         for note in getattr(source, "notes", ()):
             _say(console, note)
+    _say(console, _plan(run, sources).to_text())
     trained = training_program.train(
         run.model,
         run.processor,
@@ -163,6 +166,30 @@ def train(
         _evaluate_into(run, folder, _held_out(resolved, records), console, lambda: sources)
     report(folder)
     return run
+
+
+def _plan(run: Run, sources: Sequence[Dataset]) -> length_plan.Plan:
+    """Lengths under the stage that learns answers, from headers alone; drawn pictures stand for many, so few will do."""
+    settings = run.recipe.train
+    stage = next((one for one in settings.stages[::-1] if one.learn == "answers"), settings.stages[-1])
+    tasks = run.recipe.build_tasks()
+    few = any(not isinstance(one, Table) for one in sources)
+
+    def groups() -> Iterator[list[Sample]]:
+        for one in sources:
+            for index in range(min(len(one), _FEW_DRAWN) if few else len(one)):
+                wanted = [r for r in one[index] if not stage.tasks or task_of(r) in stage.tasks]
+                yield [tasks[task_of(r)].sample(r) for r in wanted[: stage.samples_per_picture]]
+
+    return length_plan.plan(
+        groups(),
+        run.processor,
+        policy=settings.too_long,
+        max_length=run.processor.max_length,
+        pack_to=stage.pack_to,
+        pictures=stage.pictures,
+        total=sum(len(one) for one in sources),
+    )
 
 
 def _opening(run: Run, folder: Path, precision: str, reason: str) -> str:
@@ -633,7 +660,7 @@ def sample(
 
 def check_data(
     data: str | Path | Mapping[str, Any],
-    *,
+    *settings: str,
     against: str | Path | Mapping[str, Any] | None = None,
     fix: str | Path | None = None,
     recipe: str | Path | Mapping[str, Any] | Recipe | None = None,
@@ -647,6 +674,7 @@ def check_data(
 
     Args:
         data: A path to any format, or a source as in a recipe.
+        settings: ``path=value`` settings of `recipe`.
         against: A test set whose pictures training must not have seen.
         fix: A new folder for a copy without bad and doubled rows and without places of taking.
         recipe: Counts rows that are over its ``inputs.max_length`` with their pictures.
@@ -662,7 +690,7 @@ def check_data(
     """
     chosen = _of_files(data)
     other = None if against is None else _of_files(against)
-    lengths = None if recipe is None else _lengths(recipe, data)
+    lengths, plan = (None, None) if recipe is None else _lengths(recipe, settings, data)
     folder = Path(out)
     state = doctor_state.State(folder / "pictures.sqlite")
     other_state = None if other is None else doctor_state.State(folder / "pictures-against.sqlite")
@@ -676,6 +704,7 @@ def check_data(
             workers=workers,
             progress=progress,
         )
+    report.lengths = plan.to_text() if plan is not None else ""
     found = report.to_json()
     (folder / "report.json").write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")
     check_page.write_check(folder / "report.html", found, _thumbnails(found, rows))
@@ -739,10 +768,13 @@ def _of_files(data: str | Path | Mapping[str, Any]) -> FilesConfig:
     return found
 
 
-def _lengths(recipe: Any, data: Any) -> doctor_check.Lengths:
-    """Tokens of records under a recipe, which is composed for it."""
-    resolved = read_recipe(recipe, [f"data={json.dumps(configs.to_plain(source(data)))}"])
-    run = compose(resolved)
+def _lengths(
+    recipe: Any, settings: Sequence[str], data: Any
+) -> tuple[doctor_check.Lengths, length_plan.Plan]:
+    """Tokens of records under a recipe, which is composed for it; and its plan for the training data."""
+    resolved = read_recipe(recipe, [*settings, f"data={json.dumps(configs.to_plain(source(data)))}"])
+    sources = _sources(resolved, None, "train")
+    run = _compose(resolved, sources, torch.device("cpu"))
     tasks = resolved.build_tasks()
     limit = run.processor.max_length
 
@@ -750,7 +782,7 @@ def _lengths(recipe: Any, data: Any) -> doctor_check.Lengths:
         samples = [tasks[task_of(record)].sample(record) for record in records]
         return [(run.processor.length(one), limit) for one in samples]
 
-    return lengths
+    return lengths, _plan(run, sources)
 
 
 @contextlib.contextmanager

@@ -266,6 +266,7 @@ def check(
     path: Annotated[
         str, typer.Argument(help="A folder or a file of any format, or a source as in a recipe.")
     ],
+    settings: Annotated[list[str] | None, typer.Argument(help="Settings of --recipe.")] = None,
     against: Annotated[str | None, typer.Option(help="A test set that training must not have seen.")] = None,
     fix: Annotated[
         Path | None, typer.Option(help="A new folder for a clean copy in the same format.")
@@ -280,7 +281,14 @@ def check(
     from sightweave import api
 
     report = api.check_data(
-        path, against=against, fix=fix, recipe=recipe, out=out, workers=workers, console=_console()
+        path,
+        *(settings or []),
+        against=against,
+        fix=fix,
+        recipe=recipe,
+        out=out,
+        workers=workers,
+        console=_console(),
     )
     typer.echo(report.to_text())
     typer.echo(f"report: {out}/report.html")

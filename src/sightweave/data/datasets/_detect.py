@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from sightweave.core import catalog
@@ -9,6 +10,8 @@ from sightweave.core.errors import DataError
 
 _FAMILY = "data.datasets"
 _OWN = "own"
+_SHARDS = re.compile(r"\{\d+\.\.\d+\}.*\.tar|\.tar::")
+"""Patterns of shards are no paths."""
 
 
 def detect(path: str | Path) -> dict[str, str]:
@@ -36,6 +39,8 @@ def kind_of_path(path: str | Path) -> str:
     Raises:
         DataError: several formats lie there.
     """
+    if _SHARDS.search(str(path)):
+        return "webdataset"
     if not Path(path).expanduser().exists():
         return _OWN
     found = detect(path)

@@ -151,7 +151,7 @@ def elements(path: Path, key: str | None = None, *, chunk: int = _CHUNK) -> Iter
             if name == key:
                 yield from _array(text)
                 return  # what follows is not needed, and may be large
-            text.value()
+            _skip(text)
     raise DataError(f"{path}: no key {key!r} in the outermost object.")
 
 
@@ -178,6 +178,15 @@ def _array(text: _Text) -> Iterator[Any]:
             text.take("]")
             return
         text.take(",")
+
+
+def _skip(text: _Text) -> None:
+    """Reads over a value. An array goes by one element at a time: COCO's boxes stand before their categories."""
+    if text.peek() != "[":
+        text.value()
+        return
+    for _ in _array(text):
+        pass
 
 
 def _members(text: _Text) -> Iterator[str]:

@@ -411,8 +411,6 @@ class Reader:
         if self.options.strict:
             raise DataError(str(fault))
         self.faults.append(fault)
-        if len(self.faults) <= _SAID:
-            logger.warning("left out: %s", fault)
         if self.num_rows >= ENOUGH_ROWS and len(self.faults) > self.options.max_bad * self.num_rows:
             share = self.options.max_bad
             self._stop(f"{len(self.faults)} of {self.num_rows} rows so far are bad, over {share:.1%}")
@@ -434,6 +432,9 @@ class Reader:
     def finish(self, split: str) -> Table:
         """Splits, counts, writes the bad rows down, and says what was done."""
         self._write_down()
+        if split == SPLITS[0]:  # the other splits are often the same rows, read again
+            for fault in self.faults[:_SAID]:
+                logger.warning("left out: %s", fault)
         if self.num_rows == 0:
             if split != "train":  # a split without a file is empty, and no fault
                 return self._table(np.zeros(0, np.int64), split, [])

@@ -35,7 +35,8 @@ def recognise(path: Path) -> str:
 def _kind(file: Path) -> str:
     """``official``, ``karpathy`` or ``lavis``; empty for other files."""
     kind, keys = _json.glance(file)
-    if kind == "object" and {"images", "annotations", "file_name", "image_id", "caption"} <= keys:
+    # The key annotations itself stands in the middle of a large file, where a glance does not reach.
+    if kind == "object" and {"file_name", "image_id", "caption"} <= keys:
         return "official"
     if kind == "object" and {"images", "filename", "sentences", "raw", "split"} <= keys:
         return "karpathy"
@@ -52,7 +53,7 @@ def _is_instances(file: Path) -> bool:
     ):  # keypoints and panoptic files have boxes too, of the same things
         return False
     kind, keys = _json.glance(file)
-    return kind == "object" and {"annotations", "bbox", "category_id"} <= keys
+    return kind == "object" and {"file_name", "bbox", "category_id"} <= keys
 
 
 @config

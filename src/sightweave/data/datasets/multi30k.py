@@ -138,7 +138,10 @@ class Config(FilesConfig):
         targets = {x: one.texts[x][0] for x in wanted if x in one.texts}
         files = [source[0], _list_of(one), *targets.values()]
         sources, names, *translations = aligned(files)
+        # Lines belong together in every language: who takes one out takes it out of all.
+        aligned_files = [str(file) for file in (*files[:2], *(texts[0] for texts in one.texts.values()))]
         for index, (text, name) in enumerate(zip(sources, names, strict=True)):
+            places = tuple((file, index + 1) for file in dict.fromkeys(aligned_files))
             common = {
                 "image": _picture(name),
                 "source": text,
@@ -151,13 +154,11 @@ class Config(FilesConfig):
                     "id": f"{one.name}/{index + 1}/{self.source_language}-{language}",
                     "target_language": language,
                 }
-                places = [files[0], files[1]]
                 if language in targets:
                     values["target"] = translations[list(targets).index(language)][index]
-                    places.append(targets[language])
                 elif self.labelled:
                     continue
-                yield Row(index + 1, values, str(places[-1]), tuple((str(p), index + 1) for p in places))
+                yield Row(index + 1, values, str(targets.get(language, files[0])), places)
 
     def _captions(self, one: _Set) -> Iterator[Row]:
         files = [_list_of(one), *(file for texts in one.texts.values() for file in texts)]
@@ -172,8 +173,8 @@ class Config(FilesConfig):
                     "split": one.split,
                     "tags": {"set": one.name, "language": language},
                 }
-                places = (files[0], *one.texts[language])
-                yield Row(index + 1, values, str(places[1]), tuple((str(p), index + 1) for p in places))
+                places = tuple((str(file), index + 1) for file in files)
+                yield Row(index + 1, values, str(one.texts[language][0]), places)
 
 
 def _list_of(one: _Set) -> Path:

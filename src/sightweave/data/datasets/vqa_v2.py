@@ -33,7 +33,7 @@ def _is_questions(file: Path) -> bool:
 
 def _is_annotations(file: Path) -> bool:
     kind, keys = _json.glance(file)
-    return kind == "object" and {"annotations", "question_id", "image_id", "answers"} <= keys
+    return kind == "object" and {"question_id", "image_id", "answers"} <= keys and "question" not in keys
 
 
 def _is_vizwiz(file: Path) -> bool:

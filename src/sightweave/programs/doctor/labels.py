@@ -140,11 +140,11 @@ class _Tables:
             if not with_text:
                 right += self.answers[scored][majority] * (majority != _OTHERS)
                 continue
+            # Many questions share their first words, and those many answers: the commonest is looked for once.
+            starts = {start: _commonest(counts) for start, counts in self.starts[learnt].items()}
             for question, answers in self.questions[scored].items():
-                known = self.questions[learnt].get(question) or self.starts[learnt].get(
-                    " ".join(question.split()[:3])
-                )
-                guess = _commonest(known) if known else majority
+                known = self.questions[learnt].get(question)
+                guess = _commonest(known) if known else starts.get(" ".join(question.split()[:3]), majority)
                 right += answers[guess] * (guess != _OTHERS)
         return right / self.count
 

@@ -41,6 +41,8 @@ _WORDS = {
 }
 _SETS = {language: frozenset(words.split()) for language, words in _WORDS.items()}
 _SHARED = Counter(word for words in _SETS.values() for word in words)
+_SPEAKERS = {word: [name for name, known in _SETS.items() if word in known] for word in _SHARED}
+"""The languages that a word is a word of."""
 _LETTERS = {
     "de": "äöüß", "fr": "àâçèêîôûœù", "es": "ñ¿¡áóú", "it": "ìòàùè",
     "pt": "ãõç", "cs": "ěščřžůý", "pl": "ąęłśźżńć", "tr": "ığşçöü",
@@ -79,15 +81,15 @@ def _by_script(text: str, letters: list[str]) -> str:
 
 def _by_words(text: str, words: list[str]) -> str:
     scores = dict.fromkeys(_SETS, 0.0)
-    for word, count in Counter(words).items():
-        for language, known in _SETS.items():
-            if word in known:
-                scores[language] += count / _SHARED[word]
+    for word in words:
+        for language in _SPEAKERS.get(word, ()):
+            scores[language] += 1 / _SHARED[word]
     if not any(scores.values()):
         return "und"
-    marks = Counter(mark for mark in text if mark > "\x7f")
-    for language, own in _LETTERS.items():
-        scores[language] += 0.3 * min(sum(marks[mark] for mark in own), len(words))
+    if not text.isascii():
+        marks = Counter(mark for mark in text if mark > "\x7f")
+        for language, own in _LETTERS.items():
+            scores[language] += 0.3 * min(sum(marks[mark] for mark in own), len(words))
     best, second = sorted(scores, key=lambda name: -scores[name])[:2]
     if scores[best] < 0.75 or scores[best] < 0.08 * len(words) or scores[best] < 1.15 * scores[second]:
         return "und"

@@ -77,6 +77,25 @@ def test_gzip_reads_the_same(tmp_path: Path) -> None:
     assert [record.captions for (record,) in read(path)] == before
 
 
+def test_files_as_large_as_official_ones_are_recognised(tmp_path: Path) -> None:
+    """Only their beginning and end are looked at, and the key ``annotations`` is in neither."""
+    path = written.write(tmp_path)
+
+    def grown(values: Any) -> None:
+        images, annotations = values["images"], values["annotations"]
+        values["images"] = [{**images[i % 6], "id": i} for i in range(2000)]
+        values["annotations"] = [{**annotations[0], "image_id": i, "id": i} for i in range(2000)] * 2
+
+    files = [edited(path / f"annotations/{name}_train2017.json", grown) for name in ("captions", "instances")]
+    assert min(file.read_bytes().index(b'"annotations"') for file in files) > 1 << 17
+    assert min(file.stat().st_size - file.read_bytes().index(b'"annotations"') for file in files) > 1 << 17
+    assert set(detect(files[0])) == {"coco"}
+    table = read(path)
+    assert not table.faults
+    assert [len(group) for group in table] == [334, 334, 333, 333, 333, 333]
+    assert {len(record.regions) for record in table[0]} == {2}
+
+
 def test_the_2014_release_has_no_boxes(tmp_path: Path) -> None:
     path = written.write_2014(tmp_path)
     assert set(detect(path)) == {"coco"}

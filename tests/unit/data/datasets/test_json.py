@@ -248,6 +248,14 @@ def test_memory_is_that_of_one_element(write: Any) -> None:
     assert widest < 4000
 
 
+def test_an_array_before_the_wanted_one_may_be_larger_than_a_value(
+    write: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_json, "MAX_VALUE", 10_000)
+    path = write(json.dumps({"annotations": [{"n": i} for i in range(20_000)], "categories": [1, 2]}))
+    assert list(_json.elements(path, "categories", chunk=1000)) == [1, 2]
+
+
 def test_a_glance_sees_both_ends_and_nothing_else(write: Any, tmp_path: Path) -> None:
     rows = [{"middle" if 40_000 < i < 41_000 else "image_id": i} for i in range(80_000)]
     text = json.dumps({"info": {"year": 2017}, "images": rows, "last": "v\u00e9"})

@@ -1,0 +1,129 @@
+"""A clean copy: each kind of file loses exactly its rows, everything else is copied, and the log says all."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from sightweave.core.errors import DataError
+from sightweave.programs.doctor.fix import LOG, fix
+
+
+def clean(folder: Path, name: str, drop: set[int]) -> bytes:
+    """The file of a copy from which rows were taken out."""
+    out = folder.parent / "out"
+    fix(folder, out, [(((str(folder / name), number),), "bad") for number in drop], [])
+    return (out / name).read_bytes()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+def test_lines_packed_or_not(folder: Path) -> None:
+    (folder / "a.jsonl").write_bytes(b'{"a": 1}\n{"a": "\xe2\x80\xa8"}\r\n\n{"a": 4}')
+    assert clean(folder, "a.jsonl", {1, 3}) == b'{"a": "\xe2\x80\xa8"}\r\n{"a": 4}'
+
+
+def test_packed_text(folder: Path) -> None:
+    (folder / "train.de.gz").write_bytes(gzip.compress("eins\nzwei\u2028halb\ndrei\n".encode()))
+    assert gzip.decompress(clean(folder, "train.de.gz", {3})).decode() == "eins\nzwei\u2028halb\n"
+
+
+def test_cells_with_lines_and_quotes_in_them(folder: Path) -> None:
+    (folder / "a.csv").write_bytes(b'image,caption\r\na,"two\nlines, ""quoted"""\r\nb,plain\r\nc,"x"\r\n')
+    assert clean(folder, "a.csv", {2, 5}) == b"image,caption\r\nb,plain\r\n"
+
+
+def test_arrays_members_and_lines_under_the_name_of_json(folder: Path) -> None:
+    (folder / "a.json").write_text("[1, 2, 3]")
+    (folder / "b.json").write_text('{"info": {}, "questions": [{"q": 1}, {"q": 2}]}')
+    (folder / "c.json").write_text('{"k": {"q": 1}, "l": {"q": 2}}')
+    (folder / "d.json").write_text('{"images": [{"id": 7}, {"id": 8}], "annotations": [{"image_id": 8}]}')
+    (folder / "e.json").write_text('{"a": 1}\n{"a": 2}\n')
+    drop = [("a", 1), ("b", 0), ("c", 0), ("d", 1), ("e", 1)]
+    out = folder.parent / "out"
+    assert fix(folder, out, [(((str(folder / f"{n}.json"), i),), "bad") for n, i in drop], []) == 5
+    assert json.loads((out / "a.json").read_text()) == [1, 3]
+    assert json.loads((out / "b.json").read_text()) == {"info": {}, "questions": [{"q": 2}]}
+    assert json.loads((out / "c.json").read_text()) == {"l": {"q": 2}}
+    assert json.loads((out / "d.json").read_text()) == {"images": [{"id": 7}], "annotations": []}
+    assert (out / "e.json").read_text() == '{"a": 2}\n'
+    log = [json.loads(line) for line in (out / LOG).read_text().splitlines()]
+    assert {"file": "a.json", "row": 1, "change": "taken out", "reason": "bad"} in log
+
+
+def test_parquet_and_both_forms_of_arrow(folder: Path) -> None:
+    table = pa.table({"n": list(range(600))}).replace_schema_metadata({"mine": "kept"})
+    parquet.write_table(table, folder / "a.parquet", row_group_size=250)
+    with pa.OSFile(str(folder / "s.arrow"), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=100)
+    with pa.OSFile(str(folder / "f.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=100)
+    out = folder.parent / "out"
+    drop = [
+        (((str(folder / name), n),), "bad")
+        for name in ("a.parquet", "s.arrow", "f.arrow")
+        for n in (0, 260, 599)
+    ]
+    fix(folder, out, drop, [])
+    expected = [n for n in range(600) if n not in (0, 260, 599)]
+    found = parquet.read_table(out / "a.parquet")
+    assert found["n"].to_pylist() == expected
+    assert found.schema.metadata[b"mine"] == b"kept"
+    with pa.OSFile(str(out / "s.arrow")) as file:
+        assert pa.ipc.open_stream(file).read_all()["n"].to_pylist() == expected
+    with pa.OSFile(str(out / "f.arrow")) as file:
+        assert pa.ipc.open_file(file).read_all()["n"].to_pylist() == expected
+
+
+def test_members_of_a_shard_and_the_counts_beside_it(folder: Path) -> None:
+    with tarfile.open(folder / "00000.tar", "w") as shard:
+        for name in ("a.jpg", "a.txt", "b.jpg", "b.seg.txt", "c/a.jpg"):
+            member = tarfile.TarInfo(name)
+            member.size = len(name)
+            shard.addfile(member, io.BytesIO(name.encode()))
+    (folder / "00000_stats.json").write_text('{"successes": 3}')
+    (folder / "00001_stats.json").write_text('{"successes": 9}')
+    data = clean(folder, "00000.tar", {1})
+    with tarfile.open(fileobj=io.BytesIO(data)) as shard:
+        assert shard.getnames() == ["a.jpg", "a.txt", "c/a.jpg"]
+        assert [shard.extractfile(m).read().decode() for m in shard] == shard.getnames()  # type: ignore[union-attr]
+    out = folder.parent / "out"
+    assert not (out / "00000_stats.json").exists()
+    assert (out / "00001_stats.json").exists()
+    assert "counts of 00000.tar" in (out / LOG).read_text()
+
+
+def test_what_is_refused_before_anything_is_copied(folder: Path) -> None:
+    (folder / "a.xyz").write_text("?")
+    out = folder.parent / "out"
+    with pytest.raises(DataError, match=r"rows of a\.xyz cannot be taken out"):
+        fix(folder, out, [(((str(folder / "a.xyz"), 0),), "bad")], [])
+    assert not out.exists()
+    with pytest.raises(DataError, match="lies in the data itself"):
+        fix(folder, folder / "out", [], [])
+    out.mkdir()
+    (out / "there").touch()
+    with pytest.raises(DataError, match="holds files already; name a new folder"):
+        fix(folder, out, [], [])
+
+
+def test_a_single_file_is_copied_with_what_lies_beside_it(folder: Path) -> None:
+    (folder / "a.jsonl").write_text('{"n": 1}\n{"n": 2}\n')
+    (folder / "sub").mkdir()
+    (folder / "sub" / "b.png").write_bytes(b"picture")
+    out = folder.parent / "out"
+    assert fix(folder / "a.jsonl", out, [(((str(folder / "a.jsonl"), 2),), "bad")], ["sub/b.png"]) == 2
+    assert (out / "a.jsonl").read_text() == '{"n": 1}\n'
+    assert (out / "sub" / "b.png").read_bytes() == b"picture"
+    assert "left as it is: only JPEG files are changed" in (out / LOG).read_text()
