@@ -285,3 +285,8 @@ def test_the_readme_shows_the_matrix_that_the_command_prints(name: str) -> None:
     for family in ("encoders", "connectors", "fusions", "language_models"):
         for kind in api.kinds(family):
             assert f"`{kind}`" in page(name)
+
+
+def test_the_page_on_data_names_every_format() -> None:
+    named = set(re.findall(r"`(\w+)`", page("docs/how-to/data.md")))
+    assert set(api.kinds("datasets")) - named - {"scenes"} == set()
