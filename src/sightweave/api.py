@@ -6,7 +6,6 @@ it, draw a ``report``.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import logging
@@ -17,7 +16,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import Progress, TimeElapsedColumn
 
 from sightweave import comparison
 from sightweave import recipe as recipes
@@ -27,7 +25,6 @@ from sightweave.core import config as configs
 from sightweave.core.config import config
 from sightweave.core.device import choose_device, choose_precision, keep_freed_memory, set_threads
 from sightweave.core.errors import CheckpointError, DataError, RecipeError, did_you_mean
-from sightweave.core.report import check as check_page
 from sightweave.core.report import gallery
 from sightweave.core.report import page as pages
 from sightweave.core.types import Medium, Prediction, Sample
@@ -40,8 +37,7 @@ from sightweave.data.inputs.cache import Written
 from sightweave.data.scenes.sheet import contact_sheet
 from sightweave.models.pairs import legal_pairs
 from sightweave.programs.doctor import check as doctor_check
-from sightweave.programs.doctor import fix as doctor_fix
-from sightweave.programs.doctor import state as doctor_state
+from sightweave.programs.doctor import program as doctor_program
 from sightweave.programs.doctor.report import Report
 from sightweave.programs.evaluation import program as evaluation_program
 from sightweave.programs.evaluation.scores import Evaluation
@@ -688,35 +684,18 @@ def check_data(
     Raises:
         DataError: the data cannot be read as a whole.
     """
-    chosen = _of_files(data)
-    other = None if against is None else _of_files(against)
-    lengths, plan = (None, None) if recipe is None else _lengths(recipe, settings, data)
-    folder = Path(out)
-    state = doctor_state.State(folder / "pictures.sqlite")
-    other_state = None if other is None else doctor_state.State(folder / "pictures-against.sqlite")
-    with _doctor_progress(console) as progress:
-        report, rows = doctor_check.check(
-            chosen,
-            state=state,
-            against=other,
-            against_state=other_state,
-            lengths=lengths,
-            workers=workers,
-            progress=progress,
-        )
-    report.lengths = plan.to_text() if plan is not None else ""
-    found = report.to_json()
-    (folder / "report.json").write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")
-    check_page.write_check(folder / "report.html", found, _thumbnails(found, rows))
-    if fix is not None:
-        root = Path(chosen.path).expanduser()
-        below = rows.located_below(root if root.is_dir() else root.parent)
-        changes = doctor_fix.fix(root, Path(fix), rows.drop, below)
-        _say(console, f"{fix}: a copy with {changes} changes; {doctor_fix.LOG} in it names each.")
-    for one in (state, other_state):
-        if one is not None:
-            one.close()
-    return report
+    chosen, other = _of_files(data), None if against is None else _of_files(against)
+    lengths, plan = (None, "") if recipe is None else _lengths(recipe, settings, data)
+    return doctor_program.run(
+        chosen,
+        against=other,
+        fix_to=None if fix is None else Path(fix),
+        lengths=lengths,
+        plan=plan,
+        out=Path(out),
+        workers=workers,
+        console=console,
+    )
 
 
 def cache_data(
@@ -768,9 +747,7 @@ def _of_files(data: str | Path | Mapping[str, Any]) -> FilesConfig:
     return found
 
 
-def _lengths(
-    recipe: Any, settings: Sequence[str], data: Any
-) -> tuple[doctor_check.Lengths, length_plan.Plan]:
+def _lengths(recipe: Any, settings: Sequence[str], data: Any) -> tuple[doctor_check.Lengths, str]:
     """Tokens of records under a recipe, which is composed for it; and its plan for the training data."""
     resolved = read_recipe(recipe, [*settings, f"data={json.dumps(configs.to_plain(source(data)))}"])
     sources = _sources(resolved, None, "train")
@@ -782,37 +759,7 @@ def _lengths(
         samples = [tasks[task_of(record)].sample(record) for record in records]
         return [(run.processor.length(one), limit) for one in samples]
 
-    return lengths, _plan(run, sources)
-
-
-@contextlib.contextmanager
-def _doctor_progress(console: Console | None) -> Iterator[doctor_check.Progress | None]:
-    if console is None:
-        yield None
-        return
-    columns = ("[progress.description]{task.description}", TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        shown = bar.add_task("reading", total=None)
-        start = time.perf_counter()
-
-        def tell(rows: int, pictures: int) -> None:
-            rate = pictures / max(time.perf_counter() - start, 1e-3)
-            bar.update(shown, description=f"{rows} rows, {pictures} pictures, {rate:.0f} pictures a second")
-
-        yield tell
-
-
-def _thumbnails(found: Mapping[str, Any], rows: doctor_check.Rows) -> dict[str, Any]:
-    """Pixels of the pictures that a report names, of those that can be read."""
-    pictures = {}
-    for key in {one["picture"] for finding in found["findings"] for one in finding["examples"]} - {""}:
-        medium = rows.medium(key)
-        try:
-            if medium is not None:
-                pictures[key] = media.load(medium, size_hint=(224, 224))
-        except DataError:
-            continue  # the report says what is wrong with it
-    return pictures
+    return lengths, _plan(run, sources).to_text()
 
 
 @config

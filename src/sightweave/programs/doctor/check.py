@@ -276,6 +276,13 @@ class Rows:
         """A picture that was checked, to be looked at again."""
         return self.state.medium(key, self._reader.read_kept)
 
+    def files_used(self) -> set[Path]:
+        """Every file that a row or a picture was read from."""
+        found = {Path(file) for file in self.files}
+        found |= {Path(file) for places in self._places.values() for file, _ in places}
+        found |= {Path(file) for places, _ in self.drop for file, _ in places}
+        return found | set(self.state.paths())
+
     def located_below(self, folder: Path) -> list[str]:
         """Pictures below a folder that say where they were taken, by their path from there."""
         found = []

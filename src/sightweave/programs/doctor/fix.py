@@ -9,7 +9,7 @@ import gzip
 import json
 import shutil
 import tarfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,13 @@ _ARRAYS = ("questions", "images", "annotations", "data")
 """Keys under which official files hold their rows; the first that is there."""
 
 
-def fix(root: Path, out: Path, drop: Iterable[tuple[Places, str]], located: Iterable[str]) -> int:
+def fix(
+    root: Path,
+    out: Path,
+    drop: Iterable[tuple[Places, str]],
+    located: Iterable[str],
+    files: Collection[Path] | None = None,
+) -> int:
     """Writes the copy, and ``changes.jsonl`` in it with every change.
 
     Args:
@@ -31,6 +37,7 @@ def fix(root: Path, out: Path, drop: Iterable[tuple[Places, str]], located: Iter
         out: A new folder.
         drop: Rows to take out, each with its places and the reason.
         located: Pictures, as paths below `root`, that say where they were taken.
+        files: What to copy; None means everything below `root`.
 
     Returns:
         Number of changes.
@@ -39,7 +46,7 @@ def fix(root: Path, out: Path, drop: Iterable[tuple[Places, str]], located: Iter
         DataError: `out` is there already or lies in `root`, or a file is of a kind whose rows cannot be taken out.
     """
     folder = (root if root.is_dir() else root.parent).resolve()
-    out = out.resolve()
+    out, erase = out.resolve(), set(located)
     if out.exists() and any(out.iterdir()):
         raise DataError(f"--fix {out}: holds files already; name a new folder.")
     if out.is_relative_to(folder):
@@ -51,39 +58,43 @@ def fix(root: Path, out: Path, drop: Iterable[tuple[Places, str]], located: Iter
     for one in wanted:
         _way_of(one)  # said before anything is copied
     out.mkdir(parents=True, exist_ok=True)
-    erase = set(located)
+    changes = 0
     with (out / LOG).open("w", encoding="utf-8") as log:
-        changes = 0
-
-        def say(**change: Any) -> None:
-            nonlocal changes
-            changes += 1
-            log.write(json.dumps(change, ensure_ascii=False) + "\n")
-
-        for source in sorted(p for p in folder.rglob("*") if p.is_file()):
-            relative = source.relative_to(folder)
+        for source in _sources(folder, files):
+            relative = source.relative_to(folder).as_posix()
             target = out / relative
             target.parent.mkdir(parents=True, exist_ok=True)
-            rows = wanted.get(source.resolve(), {})
-            if counted := _counts_of(source, wanted):
-                say(
-                    file=relative.as_posix(),
-                    change="left out",
-                    reason=f"its counts of {counted} hold no longer",
-                )
-            elif rows:
-                _way_of(source)(source, target, set(rows))
-                for number, reason in sorted(rows.items()):
-                    say(file=relative.as_posix(), row=number, change="taken out", reason=reason)
-            elif relative.as_posix() in erase:
-                erased = without_tags(source.read_bytes())
-                target.write_bytes(erased)
-                is_same = erased == source.read_bytes()  # PNG and others are left
-                change = "left as it is: only JPEG files are changed" if is_same else "place erased"
-                say(file=relative.as_posix(), change=change, reason="image_location")
-            else:
-                shutil.copy2(source, target)
+            for change in _copied(source, target, wanted, erase=relative in erase):
+                changes += 1
+                log.write(json.dumps({"file": relative, **change}, ensure_ascii=False) + "\n")
     return changes
+
+
+def _sources(folder: Path, files: Collection[Path] | None) -> list[Path]:
+    if files is None:
+        return sorted(path for path in folder.rglob("*") if path.is_file())
+    found = {path.resolve() for path in files}
+    return sorted(path for path in found if path.is_file() and path.is_relative_to(folder))
+
+
+def _copied(
+    source: Path, target: Path, wanted: Mapping[Path, Mapping[int, str]], *, erase: bool
+) -> list[dict[str, Any]]:
+    """Copies one file, and says what was changed in it."""
+    if counted := _counts_of(source, wanted):
+        return [{"change": "left out", "reason": f"its counts of {counted} hold no longer"}]
+    rows = wanted.get(source.resolve(), {})
+    if rows:
+        _way_of(source)(source, target, set(rows))
+        return [{"row": n, "change": "taken out", "reason": reason} for n, reason in sorted(rows.items())]
+    if not erase:
+        shutil.copy2(source, target)
+        return []
+    data = source.read_bytes()
+    erased = without_tags(data)
+    target.write_bytes(erased)
+    change = "left as it is: only JPEG files are changed" if erased == data else "place erased"
+    return [{"change": change, "reason": "image_location"}]
 
 
 def _counts_of(file: Path, wanted: Mapping[Path, Any]) -> str:

@@ -81,6 +81,15 @@ class State:
             return Medium(partial(read, *place), key)
         return None
 
+    def paths(self) -> Iterator[Path]:
+        """Files of this check's pictures, and shards that hold some."""
+        for (text,) in self._base.execute("SELECT source FROM seen"):
+            place = json.loads(text)
+            if isinstance(place, str):
+                yield Path(place)
+            elif isinstance(place, list) and len(place) == 3:
+                yield Path(place[0])
+
     def __len__(self) -> int:
         """Pictures of this check."""
         return self._count

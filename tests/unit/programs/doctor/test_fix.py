@@ -127,3 +127,13 @@ def test_a_single_file_is_copied_with_what_lies_beside_it(folder: Path) -> None:
     assert (out / "a.jsonl").read_text() == '{"n": 1}\n'
     assert (out / "sub" / "b.png").read_bytes() == b"picture"
     assert "left as it is: only JPEG files are changed" in (out / LOG).read_text()
+
+
+def test_only_what_was_named_is_copied_where_files_are_named(folder: Path) -> None:
+    for name in ("a.jsonl", "a.png", "other.bin"):
+        (folder / name).write_text("x\n")
+    out = folder.parent / "out"
+    outside = folder.parent / "outside.png"
+    outside.write_text("x")
+    fix(folder / "a.jsonl", out, [], [], [folder / "a.jsonl", folder / "a.png", outside])
+    assert sorted(p.name for p in out.iterdir()) == ["a.jsonl", "a.png", LOG]

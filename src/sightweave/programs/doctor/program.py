@@ -1,0 +1,121 @@
+"""The data doctor whole: a check with its progress, its report as JSON and as a page, and the clean copy."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress as Bar
+from rich.progress import TimeElapsedColumn
+
+from sightweave.core.errors import DataError
+from sightweave.core.report import check as page
+from sightweave.data.datasets._table import FilesConfig
+from sightweave.data.inputs import media
+from sightweave.programs.doctor.check import Lengths, Progress, Rows, check
+from sightweave.programs.doctor.fix import LOG, fix
+from sightweave.programs.doctor.report import Report
+from sightweave.programs.doctor.state import State
+
+_THUMBNAIL = (224, 224)
+
+
+def run(
+    source: FilesConfig,
+    *,
+    out: Path,
+    against: FilesConfig | None = None,
+    fix_to: Path | None = None,
+    lengths: Lengths | None = None,
+    plan: str = "",
+    workers: int | None = None,
+    console: Console | None = None,
+) -> Report:
+    """Checks a source, writes ``report.json`` and ``report.html``, and a clean copy where one is asked for.
+
+    Args:
+        source: What to check.
+        out: A folder for the report and for what is known of each picture.
+        against: A test set that training must not have seen.
+        fix_to: A new folder for the copy.
+        lengths: Tokens of records under a recipe, and the limit.
+        plan: The recipe's length plan, as text.
+        workers: Threads that decode; None means one for each core.
+        console: Where progress is shown.
+
+    Raises:
+        DataError: the data cannot be read as a whole, or the copy cannot be made.
+    """
+    with contextlib.ExitStack() as stack:
+        state = State(out / "pictures.sqlite")
+        stack.callback(state.close)
+        other_state = None
+        if against is not None:
+            other_state = State(out / "pictures-against.sqlite")
+            stack.callback(other_state.close)
+        with _shown(console) as progress:
+            report, rows = check(
+                source,
+                state=state,
+                against=against,
+                against_state=other_state,
+                lengths=lengths,
+                workers=workers,
+                progress=progress,
+            )
+        report.lengths = plan
+        found = report.to_json()
+        text = json.dumps(found, indent=1, ensure_ascii=False)
+        (out / "report.json").write_bytes(text.encode("utf-8", "replace"))
+        page.write_check(out / "report.html", found, _thumbnails(found, rows))
+        if fix_to is not None:
+            changes = _copy(source, fix_to, rows)
+            if console is not None:
+                console.print(
+                    f"{fix_to}: a copy with {changes} changes; {LOG} in it names each.", markup=False
+                )
+    return report
+
+
+def _copy(source: FilesConfig, out: Path, rows: Rows) -> int:
+    root = Path(source.path).expanduser()
+    folder = root if root.is_dir() else root.parent
+    # Beside a single file may lie anything: only what belongs to it is copied.
+    files = None if root.is_dir() else rows.files_used()
+    return fix(root, out, rows.drop, rows.located_below(folder), files)
+
+
+@contextlib.contextmanager
+def _shown(console: Console | None) -> Iterator[Progress | None]:
+    if console is None:
+        yield None
+        return
+    columns = ("[progress.description]{task.description}", TimeElapsedColumn())
+    with Bar(*columns, console=console, transient=True) as bar:
+        shown = bar.add_task("reading", total=None)
+        start = time.perf_counter()
+
+        def tell(rows: int, pictures: int) -> None:
+            rate = pictures / max(time.perf_counter() - start, 1e-3)
+            text = f"{rows} rows, {pictures} pictures, {rate:.0f} pictures a second"
+            bar.update(shown, description=text)
+
+        yield tell
+
+
+def _thumbnails(found: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
+    """Pixels of the pictures that a report names, of those that can be read."""
+    pictures = {}
+    for key in {one["picture"] for finding in found["findings"] for one in finding["examples"]} - {""}:
+        medium = rows.medium(key)
+        try:
+            if medium is not None:
+                pictures[key] = media.load(medium, size_hint=_THUMBNAIL)
+        except DataError:
+            continue  # the report says what is wrong with it
+    return pictures
