@@ -31,7 +31,8 @@ from sightweave.core.types import Medium, Prediction, Sample
 from sightweave.data.datasets import own
 from sightweave.data.datasets._base import Dataset, task_of
 from sightweave.data.datasets._detect import detect as detect
-from sightweave.data.datasets._table import FilesConfig, Table
+from sightweave.data.datasets._source import FilesConfig
+from sightweave.data.datasets._table import Table
 from sightweave.data.inputs import length_plan, media, order
 from sightweave.data.inputs.cache import Written
 from sightweave.data.scenes.sheet import contact_sheet

@@ -21,7 +21,7 @@ from sightweave.core.config import config, one_of
 from sightweave.core.errors import RecipeError, did_you_mean
 from sightweave.data.datasets._base import Dataset
 from sightweave.data.datasets._detect import kind_of_path
-from sightweave.data.datasets._table import FilesConfig
+from sightweave.data.datasets._source import FilesConfig
 from sightweave.data.inputs import transforms
 from sightweave.data.inputs.cache import PixelCache
 from sightweave.data.inputs.processor import Processor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import random
@@ -53,16 +54,13 @@ def read(kind: str, path: Path) -> None:
         for split in source.splits:
             try:
                 dataset = source.build(split=split)
-            except DataError as error:
-                assert str(error)
+            except DataError:
                 continue
             for group in dataset:
                 for record in group:
                     for image in record.images:
-                        try:
+                        with contextlib.suppress(DataError):
                             media.load(image)
-                        except DataError as error:
-                            assert str(error)
 
 
 @pytest.mark.slow

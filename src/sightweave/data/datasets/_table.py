@@ -7,23 +7,24 @@ import logging
 from array import array
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field, PositiveInt
 
-from sightweave.core.config import config
 from sightweave.core.errors import DataError, MediaError
 from sightweave.core.types import Medium
-from sightweave.data.datasets._base import RECORDS, Record, SourceConfig, task_of, texts_of
+from sightweave.data.datasets._base import RECORDS, Record, task_of, texts_of
 from sightweave.data.datasets._pictures import Folder, Inside, Slice, given
 from sightweave.data.datasets._records import check_fields, records, split_name
 from sightweave.data.datasets._rows import Fault, Row, RowError, shown
 from sightweave.data.datasets._store import Store
 from sightweave.data.inputs import media
+
+if TYPE_CHECKING:
+    from sightweave.data.datasets._source import FilesConfig
 
 logger = logging.getLogger(__name__)
 SPLITS = ("train", "val", "test")
@@ -36,77 +37,6 @@ _FEW = 20_000
 """Up to so many pictures are held out by the hash of their bytes; of more, by the hash of their names."""
 Reference = str | list[Any] | Medium
 """Where a row's picture lies: below the root, in a shard (path, offset, size, key), in the store (offset, size, key)."""
-
-
-@config
-class FilesConfig(SourceConfig):
-    """What every source that is read from files can be told; the base of their ``Config``."""
-
-    path: str
-    """What to read: a folder, or one of its files."""
-    image_root: str | None = None
-    """The folder that image paths start from and may not leave; by default found from `path`."""
-    split: str = ""
-    """Takes all rows for this split (train, val or test); empty leaves what files and rows say."""
-    tasks: tuple[str, ...] = ()
-    """Only records of these tasks; empty means all."""
-    languages: tuple[str, ...] = ()
-    """Only these languages (de) or pairs (en-de); empty means all. Rows that name no language stay."""
-    min_quality: Mapping[str, float] = field(default_factory=dict)
-    """Columns of ratings, each with the least value that a row or a turn must have."""
-    limit: PositiveInt | None = None
-    """Pictures of each split at most, the first ones."""
-    held_out: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of pictures held out for the test where neither rows nor files name a split, 0 to 1."""
-    strict: bool = False
-    """Whether the first bad row stops everything; otherwise bad rows are left out, counted and written down."""
-    max_bad: float = 0.01
-    """Share of bad rows, after 1000 rows, that stops everything."""
-    quarantine_path: str | None = None
-    """A file for the rows left out, one JSON object a line, with the reasons; written anew each time."""
-    labelled: bool = True
-    """Whether a row must hold answers; without, questions alone will do, for asking a trained model."""
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """The one to train on, and the held-out ones; any of them may be empty."""
-        return SPLITS
-
-    def rows(self, split: str) -> Iterator[Row]:
-        """All rows of the format, or at least those of one split; empty means all splits."""
-        raise NotImplementedError
-
-    def pictures(self) -> Folder:
-        """Where image paths lead."""
-        path = Path(self.path).expanduser()
-        root = Path(self.image_root).expanduser() if self.image_root is not None else _root(path)
-        if not root.is_dir():
-            where = "image_root" if self.image_root is not None else "path"
-            raise DataError(f"{where} {str(root)!r}: no such folder.")
-        return Folder(root, search=True)
-
-    def reader(self, *, probe: bool = True) -> Reader:
-        """What checks its rows."""
-        return Reader(self, self.path, folder=self.pictures(), probe=probe)
-
-    def build(self, *, split: str) -> Table:
-        """The pictures of one split.
-
-        Raises:
-            DataError: nothing there, all or too many rows bad, or with `strict` the first bad one.
-        """
-        reader = self.reader()
-        wanted = split_name(split)
-        # Whoever only asks, or takes all rows for one split, needs those of every split.
-        reader.read(self.rows("" if self.split or not self.labelled else wanted))
-        return reader.finish(wanted)
-
-
-def _root(path: Path) -> Path:
-    """The folder of a data set: annotations lie in one of its own."""
-    root = path if path.is_dir() else path.parent
-    inner = ("annotations", "questions", "raw", "annotation")
-    return root.parent if not path.is_dir() and root.name.lower() in inner else root
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from sightweave.data.datasets._files import among, files
 from sightweave.data.datasets._lines import aligned
 from sightweave.data.datasets._pictures import Folder
 from sightweave.data.datasets._rows import Row
-from sightweave.data.datasets._table import FilesConfig
+from sightweave.data.datasets._source import FilesConfig
 
 _PAIR = re.compile(r"([a-z]{2,3})-([a-z]{2,3})(_dev)?")
 _ORDER = "img.order"

@@ -16,8 +16,8 @@ from sightweave.data.datasets import _json
 from sightweave.data.datasets._files import among, json_files, split_of
 from sightweave.data.datasets._pictures import Folder
 from sightweave.data.datasets._rows import Row, RowError, shown
+from sightweave.data.datasets._source import FilesConfig
 from sightweave.data.datasets._store import Store
-from sightweave.data.datasets._table import FilesConfig
 
 _INNER = re.compile(r"questions[\d.]*|(train|val|test|testdev|challenge|submission)_all_questions")
 """Official folders of questions; pictures and graphs lie beside the outermost of them."""

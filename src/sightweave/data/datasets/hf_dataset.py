@@ -17,7 +17,7 @@ from sightweave.data.datasets import _arrow, _columns, _json, _layouts
 from sightweave.data.datasets._files import among, split_of
 from sightweave.data.datasets._pictures import Folder
 from sightweave.data.datasets._rows import Row, RowError
-from sightweave.data.datasets._table import FilesConfig
+from sightweave.data.datasets._source import FilesConfig
 
 
 def recognise(path: Path) -> str:

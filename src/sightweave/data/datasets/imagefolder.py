@@ -18,7 +18,7 @@ from sightweave.data.datasets import _arrow, _columns, _layouts, _rows
 from sightweave.data.datasets._files import among, files, split_of
 from sightweave.data.datasets._folders import class_of, classes_below, is_bare, pictures_below
 from sightweave.data.datasets._rows import Row, RowError, shown
-from sightweave.data.datasets._table import FilesConfig
+from sightweave.data.datasets._source import FilesConfig
 
 _NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 

@@ -18,7 +18,7 @@ from sightweave.core.errors import did_you_mean
 from sightweave.data.datasets import _turns
 from sightweave.data.datasets._files import among
 from sightweave.data.datasets._rows import Row, RowError, shown
-from sightweave.data.datasets._table import FilesConfig
+from sightweave.data.datasets._source import FilesConfig
 
 _ROLES = {
     **dict.fromkeys(("human", "user", "observation"), "user"),

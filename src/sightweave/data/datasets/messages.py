@@ -21,7 +21,7 @@ from sightweave.data.datasets._files import among
 from sightweave.data.datasets._objects import Objects
 from sightweave.data.datasets._pictures import Folder, Inside
 from sightweave.data.datasets._rows import Row, RowError, shown
-from sightweave.data.datasets._table import FilesConfig
+from sightweave.data.datasets._source import FilesConfig
 from sightweave.data.inputs import media
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}

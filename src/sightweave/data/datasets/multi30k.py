@@ -19,7 +19,7 @@ from sightweave.data.datasets._files import files
 from sightweave.data.datasets._lines import aligned
 from sightweave.data.datasets._pictures import Folder
 from sightweave.data.datasets._rows import Row
-from sightweave.data.datasets._table import FilesConfig
+from sightweave.data.datasets._source import FilesConfig
 from sightweave.data.tasks.translation import LANGUAGES
 
 _TEXT = re.compile(r"(train|val|test[a-z0-9_]*)(?:\.([1-9]))?\.([a-z]{2})(?:\.gz)?")

@@ -15,7 +15,7 @@ from sightweave.data.datasets import _json, _rows
 from sightweave.data.datasets._files import among, files, split_of
 from sightweave.data.datasets._pictures import Folder
 from sightweave.data.datasets._rows import Row, RowError, shown
-from sightweave.data.datasets._table import FilesConfig
+from sightweave.data.datasets._source import FilesConfig
 
 _OPTIONS = ("True", "False")
 _PARTS = ("balanced_", "unbalanced_")

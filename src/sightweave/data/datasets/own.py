@@ -23,7 +23,8 @@ from sightweave.data.datasets._base import RECORDS, Record
 from sightweave.data.datasets._pictures import Folder
 from sightweave.data.datasets._records import FIELDS
 from sightweave.data.datasets._rows import Row, RowError, shown
-from sightweave.data.datasets._table import FilesConfig, Reader, Table
+from sightweave.data.datasets._source import FilesConfig
+from sightweave.data.datasets._table import Reader, Table
 
 _SAID = {"caption", "captions", "question", "source", "turns"}
 """Columns of which every row has one."""

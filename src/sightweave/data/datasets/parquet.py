@@ -15,7 +15,7 @@ from sightweave.core.errors import DataError
 from sightweave.data.datasets import _arrow, _columns, _layouts
 from sightweave.data.datasets._files import among, files
 from sightweave.data.datasets._rows import Row, RowError
-from sightweave.data.datasets._table import FilesConfig
+from sightweave.data.datasets._source import FilesConfig
 
 
 def recognise(path: Path) -> str:

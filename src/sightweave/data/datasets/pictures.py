@@ -12,7 +12,7 @@ from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.data.datasets._folders import classes_below, is_bare, pictures_below
 from sightweave.data.datasets._rows import Row
-from sightweave.data.datasets._table import FilesConfig
+from sightweave.data.datasets._source import FilesConfig
 
 
 def recognise(path: Path) -> str:

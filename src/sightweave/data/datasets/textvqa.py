@@ -15,7 +15,7 @@ from sightweave.core.config import config
 from sightweave.data.datasets import _json
 from sightweave.data.datasets._files import among, json_files, split_of
 from sightweave.data.datasets._rows import Row, RowError, shown
-from sightweave.data.datasets._table import FilesConfig
+from sightweave.data.datasets._source import FilesConfig
 
 
 def recognise(path: Path) -> str:

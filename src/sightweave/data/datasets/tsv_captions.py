@@ -15,7 +15,7 @@ from sightweave.data.datasets import _tsv
 from sightweave.data.datasets._files import among, files
 from sightweave.data.datasets._layouts import split_below
 from sightweave.data.datasets._rows import Row, RowError
-from sightweave.data.datasets._table import FilesConfig
+from sightweave.data.datasets._source import FilesConfig
 
 _DELIMITERS = ("\t", ",")
 

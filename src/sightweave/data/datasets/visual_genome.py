@@ -19,7 +19,7 @@ from sightweave.data.datasets._files import among, files
 from sightweave.data.datasets._lines import lines
 from sightweave.data.datasets._pictures import Folder
 from sightweave.data.datasets._rows import Row, RowError, shown
-from sightweave.data.datasets._table import FilesConfig
+from sightweave.data.datasets._source import FilesConfig
 from sightweave.data.inputs import media
 
 _FILE = re.compile(r"((\w+)-visual-genome-(train|dev|test|challenge-test-set))\.txt(?:\.gz)?", re.ASCII)

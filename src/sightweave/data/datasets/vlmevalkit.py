@@ -23,7 +23,7 @@ from sightweave.data.datasets._layouts import split_below
 from sightweave.data.datasets._pictures import Inside
 from sightweave.data.datasets._records import SPLITS
 from sightweave.data.datasets._rows import Row, RowError
-from sightweave.data.datasets._table import FilesConfig
+from sightweave.data.datasets._source import FilesConfig
 
 _REFERENCE = 64
 """A shorter cell is no picture, but the index of the row that has it."""

@@ -17,7 +17,7 @@ from sightweave.core.errors import DataError
 from sightweave.data.datasets import _json
 from sightweave.data.datasets._files import among, json_files, split_of
 from sightweave.data.datasets._rows import Row, RowError, shown
-from sightweave.data.datasets._table import FilesConfig
+from sightweave.data.datasets._source import FilesConfig
 
 
 def recognise(path: Path) -> str:

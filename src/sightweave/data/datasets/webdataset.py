@@ -20,7 +20,7 @@ from sightweave.data.datasets import _columns, _json, _layouts, _tar
 from sightweave.data.datasets._files import among, files
 from sightweave.data.datasets._pictures import Folder, Slice
 from sightweave.data.datasets._rows import Row, RowError, no_constant, no_duplicates, shown
-from sightweave.data.datasets._table import FilesConfig
+from sightweave.data.datasets._source import FilesConfig
 
 _PICTURES = ("jpg", "jpeg", "png", "webp", "gif")
 _PICKLES = ("pkl", "pickle", "pyd", "pth", "pt", "npy", "npz")

@@ -21,7 +21,8 @@ from sightweave.data.datasets._files import json_files
 from sightweave.data.datasets._json import glance
 from sightweave.data.datasets._records import split_name
 from sightweave.data.datasets._rows import Row, RowError
-from sightweave.data.datasets._table import ENOUGH_ROWS, SPLITS, FilesConfig, Taken
+from sightweave.data.datasets._source import FilesConfig
+from sightweave.data.datasets._table import ENOUGH_ROWS, SPLITS, Taken
 from sightweave.data.tasks import captioning, conversation, reasoning, translation, vqa
 from sightweave.programs.doctor.hashing import Duplicates
 from sightweave.programs.doctor.labels import Labels

@@ -15,7 +15,7 @@ from rich.progress import TimeElapsedColumn
 
 from sightweave.core.errors import DataError
 from sightweave.core.report import check as page
-from sightweave.data.datasets._table import FilesConfig
+from sightweave.data.datasets._source import FilesConfig
 from sightweave.data.inputs import media
 from sightweave.programs.doctor.check import Lengths, Progress, Rows, check
 from sightweave.programs.doctor.fix import LOG, fix
