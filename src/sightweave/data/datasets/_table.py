@@ -35,6 +35,8 @@ _SAID = 5
 """Faults that are logged one by one."""
 _FEW = 20_000
 """Up to so many pictures are held out by the hash of their bytes; of more, by the hash of their names."""
+_REMEMBERED = 50_000
+"""Paths of pictures that are not looked up again."""
 Reference = str | list[Any] | Medium
 """Where a row's picture lies: below the root, in a shard (path, offset, size, key), in the store (offset, size, key)."""
 
@@ -234,6 +236,8 @@ class Reader:
         if not isinstance(value, str):
             return self.folder.find(value)
         if value not in self._found:  # many rows name one picture, and following links takes time
+            if len(self._found) >= _REMEMBERED:
+                self._found.clear()
             self._found[value] = self.folder.find(value)
         return self._found[value]
 
