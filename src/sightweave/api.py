@@ -370,7 +370,7 @@ def evaluate(
             held-out splits of the run's own data.
         splits: Only these splits.
         pictures: At most so many of each split; by default what the recipe says.
-        controls: ``no_image`` and ``shuffled_image`` by default.
+        controls: Names of ``programs/evaluation/controls.py``; by default what the recipe says.
         console: Where progress is shown.
 
     Raises:

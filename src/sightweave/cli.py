@@ -91,6 +91,13 @@ def evaluate(
     ] = None,
     split: Annotated[list[str] | None, typer.Option(help="Only this split; may be given again.")] = None,
     pictures: Annotated[int | None, typer.Option(help="Pictures of each split at most.")] = None,
+    control: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Ask again this way: no_image, shuffled_image, blank_image, jpeg_30, blurred, cropped, "
+            "brighter, rotated; may be given again."
+        ),
+    ] = None,
 ) -> None:
     """Score a run on held-out data, with intervals, chance levels and the controls without and with wrong pictures."""
     from rich.console import Console
@@ -98,7 +105,9 @@ def evaluate(
     from sightweave import api
     from sightweave.programs.evaluation.table import as_table
 
-    found = api.evaluate(run, data=data, splits=split or (), pictures=pictures, console=_console())
+    found = api.evaluate(
+        run, data=data, splits=split or (), pictures=pictures, controls=control, console=_console()
+    )
     for evaluation in found:
         Console().print(as_table(evaluation))
     typer.echo(f"report: {run}/report.html")

@@ -9,11 +9,11 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 import yaml
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt
 
 from sightweave.core import catalog
 from sightweave.core import config as configs
@@ -29,6 +29,7 @@ from sightweave.data.inputs.tiles import Tiles
 from sightweave.data.inputs.tokenizer import Tokenizer
 from sightweave.data.tasks import reasoning, vqa
 from sightweave.models.vlm import VLM
+from sightweave.programs.evaluation.controls import CONTROLS
 from sightweave.programs.training.settings import Settings
 
 
@@ -122,6 +123,13 @@ class Inputs:
     """Answers to choose from at most, for a language model that classifies."""
 
 
+def _known_controls(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name not in CONTROLS:
+            raise ValueError(f"no control {name!r} (got {list(names)}). {did_you_mean(name, CONTROLS)}")
+    return names
+
+
 @config
 class Evaluation:
     """What is measured after training."""
@@ -130,8 +138,8 @@ class Evaluation:
     """Held-out splits; empty means all that the data has."""
     pictures: PositiveInt = 500
     """Pictures of each split at most."""
-    controls: tuple[Literal["no_image", "shuffled_image"], ...] = ("no_image", "shuffled_image")
-    """Asked again this way."""
+    controls: Annotated[tuple[str, ...], AfterValidator(_known_controls)] = ("no_image", "shuffled_image")
+    """Asked again this way: also blank_image, and jpeg_30, blurred, cropped, brighter, rotated for robustness."""
     max_tokens: PositiveInt = 96
     """Tokens of an answer at most."""
 

@@ -109,7 +109,7 @@ def attack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         ("train.precision=fp8", "'auto', 'fp32' or 'bf16' (got 'fp8')"),
         ("inputs.vocab_size=3", "256 bytes and 5 special tokens need 261 ids (got 3)"),
         ("inputs.fit=stretch", "'pad', 'crop' or 'squash' (got 'stretch')"),
-        ("evaluate.controls=[blind]", "'no_image' or 'shuffled_image' (got 'blind')"),
+        ("evaluate.controls=[blind]", "evaluate.controls: no control 'blind' (got ['blind']). Did you mean"),
         ("evaluate.splits=[tests]", "no split 'tests'. Did you mean 'test'?"),
         ("tasks={vqq: {}}", "no task 'vqq'. Did you mean 'vqa'?"),
         ("tasks.vqa.instruktion=x", "tasks.vqa: 1 mistake(s)"),

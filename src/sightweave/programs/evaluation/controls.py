@@ -1,18 +1,23 @@
-"""The two controls of every evaluation: the picture taken away, and the picture exchanged.
+"""The controls of an evaluation: the picture taken away, exchanged or blank, and pictures that were made worse.
 
-A model that scores as well under either does not look. Each control is made of samples alone, so whatever
-answers samples can be controlled.
+A model that scores as well without the picture does not look; one that scores much worse on a slightly worse picture is
+brittle. Each control is made of samples alone, so whatever answers samples can be controlled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from sightweave.core.errors import DataError
 from sightweave.core.types import Medium, Part, Sample
+from sightweave.data.inputs.media import load
+from sightweave.programs.evaluation.worse import WORSE
+
+Control = Callable[[Sequence[Sample], int], list[Sample]]
 
 
 def no_image(samples: Sequence[Sample], seed: int = 0) -> list[Sample]:
@@ -54,6 +59,39 @@ def shuffled_image(samples: Sequence[Sample], seed: int = 0) -> list[Sample]:
     return [_with_media(sample, donor[sample.group]) for sample in sighted]
 
 
+def blank_image(samples: Sequence[Sample], seed: int = 0) -> list[Sample]:
+    """The samples that have media, each picture grey all over: something is there, and says nothing. No seed is used."""
+    blank = Medium(_blank, "blank")
+    return [_with_media(sample, (blank,)) for sample in samples if sample.media]
+
+
+def _blank() -> np.ndarray:
+    return np.full((64, 64, 3), 127, np.uint8)
+
+
+def worse(change: str) -> Control:
+    """A control that makes every picture worse in the way of `WORSE` that is named."""
+
+    def control(samples: Sequence[Sample], seed: int = 0) -> list[Sample]:
+        made: dict[str, Medium] = {}
+        for sample in samples:
+            for medium in sample.media:
+                made.setdefault(
+                    medium.key, Medium(partial(_changed, medium, change), f"{medium.key}#{change}")
+                )
+        return [
+            _with_media(sample, tuple(made[medium.key] for medium in sample.media))
+            for sample in samples
+            if sample.media
+        ]
+
+    return control
+
+
+def _changed(medium: Medium, change: str) -> np.ndarray:
+    return WORSE[change](load(medium))
+
+
 def _with_media(sample: Sample, media: tuple[Medium, ...]) -> Sample:
     """The sample with other media in the places of its own; a shorter list starts again."""
     parts: list[Part] = []
@@ -67,8 +105,10 @@ def _with_media(sample: Sample, media: tuple[Medium, ...]) -> Sample:
     return replace(sample, parts=tuple(parts), regions=())
 
 
-CONTROLS: Mapping[str, Callable[[Sequence[Sample], int], list[Sample]]] = {
+CONTROLS: Mapping[str, Control] = {
     "no_image": no_image,
     "shuffled_image": shuffled_image,
+    "blank_image": blank_image,
+    **{name: worse(name) for name in WORSE},
 }
 """By name; each gives one sample for every sample that has media, in order."""

@@ -1,0 +1,69 @@
+"""Pictures made worse in ways that a person hardly minds: a model's score on them says how brittle it is.
+
+Benchmarking Neural Network Robustness to Common Corruptions and Perturbations (Hendrycks and Dietterich 2019,
+arXiv:1903.12261). Every change is the same on each call.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageFilter
+
+from sightweave.core.types import Medium
+from sightweave.data.inputs.media import load
+
+Pixels = UInt8[np.ndarray, "Hp Wp 3"]
+_QUALITY = 30
+_BLUR = 0.01
+"""Radius of the blur as a share of the shorter side; at least one pixel."""
+_KEPT = 0.9
+"""Of each side, in the middle."""
+_BRIGHTER = 1.3
+_DEGREES = 10.0
+
+
+def jpeg_30(pixels: Pixels) -> Pixels:
+    """Compressed as JPEG of quality 30."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=_QUALITY)
+    return load(Medium(stream.getvalue(), "jpeg_30"))
+
+
+def blurred(pixels: Pixels) -> Pixels:
+    """Blurred by a Gaussian whose radius is 1 % of the shorter side, at least one pixel."""
+    radius = max(1.0, _BLUR * min(pixels.shape[:2]))
+    return np.array(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(radius)))
+
+
+def cropped(pixels: Pixels) -> UInt8[np.ndarray, "h w 3"]:
+    """The middle nine tenths of each side."""
+    height, width = pixels.shape[:2]
+    down, across = max(1, round(height * _KEPT)), max(1, round(width * _KEPT))
+    top, left = (height - down) // 2, (width - across) // 2
+    return np.ascontiguousarray(pixels[top : top + down, left : left + across])
+
+
+def brighter(pixels: Pixels) -> Pixels:
+    """Every value times 1.3, white at most."""
+    return np.minimum(np.rint(pixels * _BRIGHTER), 255).astype(np.uint8)
+
+
+def rotated(pixels: Pixels) -> Pixels:
+    """Turned by ten degrees against the clock; corners take the mean colour."""
+    mean = tuple(int(value) for value in pixels.reshape(-1, 3).mean(0))
+    turned = Image.fromarray(pixels).rotate(_DEGREES, Image.Resampling.BICUBIC, fillcolor=mean)
+    return np.array(turned)
+
+
+WORSE: Mapping[str, Callable[[Pixels], Pixels]] = {
+    "jpeg_30": jpeg_30,
+    "blurred": blurred,
+    "cropped": cropped,
+    "brighter": brighter,
+    "rotated": rotated,
+}
+"""By the name that users say."""
