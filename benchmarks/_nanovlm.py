@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,32 +29,83 @@ def _import(folder: str, shape: Shape) -> tuple[Any, Any]:
     return VisionLanguageModel, VLMConfig
 
 
+def compose(shape: Shape, folder: str) -> Any:
+    """Its model class in this shape, with random weights."""
+    model, config = _import(folder, shape)
+    return model(
+        config(
+            vit_hidden_dim=shape.vision_dim,
+            vit_inter_dim=4 * shape.vision_dim,
+            vit_patch_size=shape.patch_size,
+            vit_img_size=shape.image_size,
+            vit_n_heads=shape.vision_heads,
+            vit_n_blocks=shape.vision_depth,
+            lm_hidden_dim=shape.dim,
+            lm_inter_dim=shape.hidden_dim,
+            lm_rms_eps=1e-6,
+            lm_re_base=10_000,
+            lm_max_position_embeddings=2048,
+            lm_vocab_size=shape.vocab_size,
+            lm_n_heads=shape.heads,
+            lm_n_kv_heads=shape.kv_heads,
+            lm_n_blocks=shape.depth,
+            mp_pixel_shuffle_factor=shape.factor,
+            mp_image_token_length=shape.image_tokens,
+        ),
+        load_backbone=False,
+    )
+
+
+def packer(folder: str) -> Callable[[Sequence[int], int], list[list[int]]]:
+    """Its way from lengths to rows, called as its data set calls it; each item has one picture."""
+    path = Path(folder) / "data" / "advanced_datasets.py"
+    spec = importlib.util.spec_from_file_location("nanovlm_packing", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    method = module.ConstantLengthDataset._balanced_greedy_knapsack  # it uses nothing of the data set itself
+
+    def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
+        items = [{"input_ids": range(length), "images": (None,)} for length in lengths]
+        return method(None, items, capacity, delta=5, max_images_per_knapsack=18)
+
+    return pack
+
+
+def leak(shape: Shape, folder: str) -> tuple[float, float]:
+    """Largest gradient of the second sample's loss in the first one's embeddings and in its own, packed in one row.
+
+    The row is what its `ConstantLengthDataset` makes of two samples: joined, under a mask that is 1 everywhere.
+    """
+    torch.manual_seed(0)
+    model = compose(shape, folder)
+    given = inputs(shape, Work("train", 2, shape.image_tokens + 12, 4))
+    ids, pixels = torch.from_numpy(given.ids).reshape(1, -1), torch.from_numpy(given.pixels)
+    targets = torch.full_like(ids, -100)  # its labels are shifted beforehand
+    targets[:, -5:-1] = ids[:, -4:]
+    kept: list[torch.Tensor] = []
+
+    def keep(_module: Any, _inputs: Any, output: torch.Tensor) -> None:
+        output.retain_grad()
+        kept.append(output)
+
+    model.decoder.token_embedding.register_forward_hook(keep)
+    model.MP.register_forward_hook(keep)
+    model(ids, pixels, attention_mask=torch.ones_like(ids), targets=targets)[1].backward()
+    text, images = (one.grad for one in kept)
+    half = ids.shape[1] // 2
+    first, second = text[0, :half], text[0, half:]
+    return (
+        max(float(first.abs().max()), float(images[0].abs().max())),
+        max(float(second.abs().max()), float(images[1].abs().max())),
+    )
+
+
 class Contestant:
     def __init__(self, shape: Shape, folder: Path, option: str = "") -> None:
         self.shape = shape
-        model, config = _import(option, shape)
-        self.model = model(
-            config(
-                vit_hidden_dim=shape.vision_dim,
-                vit_inter_dim=4 * shape.vision_dim,
-                vit_patch_size=shape.patch_size,
-                vit_img_size=shape.image_size,
-                vit_n_heads=shape.vision_heads,
-                vit_n_blocks=shape.vision_depth,
-                lm_hidden_dim=shape.dim,
-                lm_inter_dim=shape.hidden_dim,
-                lm_rms_eps=1e-6,
-                lm_re_base=10_000,
-                lm_max_position_embeddings=2048,
-                lm_vocab_size=shape.vocab_size,
-                lm_n_heads=shape.heads,
-                lm_n_kv_heads=shape.kv_heads,
-                lm_n_blocks=shape.depth,
-                mp_pixel_shuffle_factor=shape.factor,
-                mp_image_token_length=shape.image_tokens,
-            ),
-            load_backbone=False,
-        )
+        self.model = compose(shape, option)
         self.model.load_state_dict(_weights(load_file(folder / "model.safetensors"), self.model.state_dict()))
         self.parameters = sum(p.numel() for p in self.model.parameters())
 

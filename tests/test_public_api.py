@@ -19,9 +19,12 @@ NAMES = {
     "Run",
     "SightweaveError",
     "answer_all",
+    "cache_data",
     "caption",
+    "check_data",
     "compare",
     "compose",
+    "detect_data",
     "evaluate",
     "generate",
     "kinds",
@@ -29,11 +32,16 @@ NAMES = {
     "pairs",
     "read_recipe",
     "report",
+    "sample_data",
     "train",
     "translate",
 }
 NOT_IN_API = {"demo", "list"}
 """Commands that tell a story or print a table; `list` shows `kinds` and `pairs`."""
+COMPARED = (
+    *("train", "evaluate", "caption", "translate", "report"),
+    *("sample_data", "check_data", "cache_data", "detect_data"),
+)
 ROOT = Path(__file__).parents[1]
 
 
@@ -56,10 +64,12 @@ def test_what_is_not_there_is_an_attribute_error() -> None:
 
 
 def commands() -> dict[str, object]:
-    groups = [*cli.app.registered_commands]
+    """By the name of their function: `sightweave data check` is `check_data`."""
+    found = {(one.name or one.callback.__name__): one.callback for one in cli.app.registered_commands}
     for group in cli.app.registered_groups:
-        groups += group.typer_instance.registered_commands
-    return {(one.name or one.callback.__name__): one.callback for one in groups}
+        for one in group.typer_instance.registered_commands:
+            found[f"{one.name or one.callback.__name__}_{group.name}"] = one.callback
+    return found
 
 
 def test_each_command_has_a_function_of_its_name() -> None:
@@ -72,7 +82,8 @@ def test_each_command_has_a_function_of_its_name() -> None:
         "translate",
         "report",
         "list",
-        "sample",
+        "sample_data",
+        "check_data",
         "demo",
     }
     for name in set(found) - NOT_IN_API:
@@ -80,12 +91,12 @@ def test_each_command_has_a_function_of_its_name() -> None:
         assert found[name].__doc__, name
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "caption", "translate", "report", "sample"])
+@pytest.mark.parametrize("name", COMPARED)
 def test_a_command_and_its_function_take_the_same_arguments(name: str) -> None:
     of_function = set(inspect.signature(getattr(api, name)).parameters)
     # Options of generation travel through `**options`; `split` may be given again and again and becomes `splits`.
     options = {"decoding", "max_tokens", "seed"} if "options" in of_function else set()
-    renamed = {"split": "splits"} if name == "evaluate" else {}
+    renamed = {"split": "splits", "control": "controls"} if name == "evaluate" else {}
     of_command = {renamed.get(word, word) for word in inspect.signature(commands()[name]).parameters}
     assert of_command <= of_function | options
 

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sightweave.api import (
         answer_all,
+        cache_data,
         caption,
+        check_data,
         compare,
         compose,
+        detect_data,
         evaluate,
         generate,
         kinds,
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
         pairs,
         read_recipe,
         report,
+        sample_data,
         train,
         translate,
     )
@@ -42,9 +46,12 @@ __all__ = [
     "Run",
     "SightweaveError",
     "answer_all",
+    "cache_data",
     "caption",
+    "check_data",
     "compare",
     "compose",
+    "detect_data",
     "evaluate",
     "generate",
     "kinds",
@@ -52,6 +59,7 @@ __all__ = [
     "pairs",
     "read_recipe",
     "report",
+    "sample_data",
     "train",
     "translate",
 ]

@@ -30,7 +30,7 @@ from sightweave.core.report import page as pages
 from sightweave.core.types import Medium, Prediction, Sample
 from sightweave.data.datasets import own
 from sightweave.data.datasets._base import Dataset, task_of
-from sightweave.data.datasets._detect import detect as detect
+from sightweave.data.datasets._detect import detect
 from sightweave.data.datasets._source import FilesConfig
 from sightweave.data.datasets._table import Table
 from sightweave.data.inputs import length_plan, media, order
@@ -573,6 +573,15 @@ def answer_all(
     )
 
 
+def detect_data(data: str | Path) -> dict[str, str]:
+    """What a path holds: the formats that know it, each with what was found; empty where none does.
+
+    Raises:
+        DataError: nothing is there.
+    """
+    return detect(data)
+
+
 def source(data: str | Path | Mapping[str, Any]) -> Any:
     """The ``Config`` of one source, as a recipe names it: a path, a kind or a mapping.
 
@@ -614,7 +623,7 @@ def _answers(
             }
 
 
-def sample(
+def sample_data(
     data: str,
     out: str | Path,
     *,

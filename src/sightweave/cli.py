@@ -257,7 +257,7 @@ def list_kinds(
 
 @data_app.command()
 def sample(
-    source: Annotated[str, typer.Argument(help="scenes, or a folder of your own.")],
+    data: Annotated[str, typer.Argument(help="scenes, or a folder of your own.")],
     out: Annotated[Path, typer.Option(help="Where the sheet goes (PNG).")] = Path("sheet.png"),
     split: Annotated[str, typer.Option(help="Which split.")] = "train",
     count: Annotated[int, typer.Option(help="Pictures.")] = 24,
@@ -267,12 +267,12 @@ def sample(
     """Draw a sheet of pictures with their texts."""
     from sightweave import api
 
-    typer.echo(str(api.sample(source, out, split=split, count=count, columns=columns, seed=seed)))
+    typer.echo(str(api.sample_data(data, out, split=split, count=count, columns=columns, seed=seed)))
 
 
 @data_app.command()
 def check(
-    path: Annotated[
+    data: Annotated[
         str, typer.Argument(help="A folder or a file of any format, or a source as in a recipe.")
     ],
     settings: Annotated[list[str] | None, typer.Argument(help="Settings of --recipe.")] = None,
@@ -290,7 +290,7 @@ def check(
     from sightweave import api
 
     report = api.check_data(
-        path,
+        data,
         *(settings or []),
         against=against,
         fix=fix,
@@ -321,18 +321,18 @@ def cache(
 
 @data_app.command()
 def detect(
-    path: Annotated[Path, typer.Argument(help="A folder or a file, as it was downloaded.")],
+    data: Annotated[Path, typer.Argument(help="A folder or a file, as it was downloaded.")],
 ) -> None:
     """Name the format of a path, from its files and their keys; `data=PATH` in a recipe reads it."""
     from sightweave import api
 
-    found = api.detect(path)
+    found = api.detect_data(data)
     for kind, reason in found.items():
         typer.echo(f"{kind}: {reason}")
     if not found:
         kinds = ", ".join(api.kinds("datasets"))
         typer.echo(
-            f"{path}: no known format. Known: {kinds}. `sightweave list datasets` says what each is.",
+            f"{data}: no known format. Known: {kinds}. `sightweave list datasets` says what each is.",
             err=True,
         )
         raise typer.Exit(1)

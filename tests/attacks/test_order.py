@@ -16,7 +16,8 @@ from sightweave.core import catalog
 from sightweave.core.errors import RecipeError
 from sightweave.data.inputs.order import Mixing
 from sightweave.data.tasks import captioning
-from sightweave.programs.training.feed import Feed, Quarantine, Step
+from sightweave.programs.training.feed import Feed, Step
+from sightweave.programs.training.quarantine import Quarantine
 from sightweave.programs.training.settings import Stage
 
 TASKS = {name: catalog.config_class("data.tasks", name)().build() for name in catalog.kinds("data.tasks")}
@@ -43,13 +44,13 @@ class Pictures:
         yield "red"
 
 
-def feed(*data: Pictures, pictures: int = 4, **settings: Any) -> Feed:
-    stage = Stage(steps=1, pictures=pictures, microsteps=2)
-    return Feed(data, TASKS, PROCESSOR, stage, seed=11, quarantine=Quarantine(), **settings)
+def feed(*data: Pictures, pictures: int = 4, stage: dict[str, Any] | None = None, **settings: Any) -> Feed:
+    made = Stage(steps=1, pictures=pictures, microsteps=2, **(stage or {}))
+    return Feed(data, TASKS, PROCESSOR, made, seed=11, quarantine=Quarantine(), **settings)
 
 
-def take(source: Feed, count: int, start: int = 0) -> list[Step]:
-    with closing(source.microsteps(start)) as stream:
+def take(source: Feed, count: int, start: int = 0, within: int = 0) -> list[Step]:
+    with closing(source.microsteps(start, within)) as stream:
         return list(islice(stream, count))
 
 
@@ -109,3 +110,42 @@ def test_pictures_that_processes_cannot_share_are_an_error() -> None:
         RecipeError, match="4 pictures cannot be shared by 3 processes; set pictures to a multiple of 3"
     ):
         feed(Pictures(9), world=3)
+
+
+PACKED = {"pack_to": 150, "pack_window": 3}
+
+
+@pytest.mark.parametrize("start", [0, 3, 12, 13, 19])
+@pytest.mark.parametrize("world", [2, 4])
+def test_windows_of_all_processes_together_hold_what_one_sees(world: int, start: int) -> None:
+    data = (Pictures(8), Pictures(5, first=100))
+    alone = take(feed(*data, mix=MIX, stage=PACKED), 9, start)
+    ranks = [
+        take(feed(*data, mix=MIX, rank=rank, world=world, stage=PACKED), 9, start) for rank in range(world)
+    ]
+    for window in range(0, 9, 3):
+        seen = Counter(name for step in alone[window : window + 3] for name in step.ids)
+        shares = [step for steps in ranks for step in steps[window : window + 3]]
+        assert seen == Counter(name for step in shares for name in step.ids)
+        assert sum(seen.values()) == 12
+    for steps in ranks:
+        assert [(step.position, step.within) for step in steps] == [(s.position, s.within) for s in alone]
+        assert all(step.ids for step in steps)
+
+
+@pytest.mark.parametrize("done", range(1, 8))
+@pytest.mark.parametrize("worlds", [(1, 1), (2, 2), (1, 2)])
+def test_a_run_that_goes_on_inside_a_window_equals_one_that_never_stopped(
+    worlds: tuple[int, int], done: int
+) -> None:
+    data = (Pictures(8), Pictures(5, first=100))
+    before, after = worlds
+    stopped = take(feed(*data, mix=MIX, world=before, stage=PACKED), done)[-1]
+    for rank in range(after):
+        whole = take(feed(*data, mix=MIX, rank=rank, world=after, stage=PACKED), 8)
+        source = feed(*data, mix=MIX, rank=rank, world=after, stage=PACKED)
+        later = take(source, 8 - done, stopped.position, stopped.within)
+        for one, other in zip(whole[done:], later, strict=True):
+            assert one.ids == other.ids
+            assert torch.equal(one.batch.target.ids, other.batch.target.ids)
+            assert torch.equal(one.batch.media["image"].pixels, other.batch.media["image"].pixels)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import random
 
+import numpy as np
 import pytest
 import torch
 from contracts._compose import CASES, Case, compose, gradients, picture, sample, samples, total_loss
 
 from sightweave.core.batch import Batch, TokenSequence
-from sightweave.core.types import Sample
+from sightweave.core.types import Medium, Sample
 from sightweave.data.inputs.processor import Processor
+from sightweave.data.inputs.tiles import Tiles
 from sightweave.models.vlm import VLM
 
 
@@ -62,6 +64,33 @@ def test_packed_branches_equal_separate(case: Case) -> None:
     reader = batch.source if batch.source is not None else batch.target
     assert int(reader.branch.max()) == 3
     assert int(reader.segment.max()) >= 1
+
+
+def large(number: int, width: int, height: int) -> Medium:
+    """A picture that is larger than the encoder's square, another one for each number."""
+    rng = np.random.default_rng(number)
+    pixels = rng.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    return Medium(pixels, key=f"large-{number}")
+
+
+@pytest.mark.parametrize("share", [False, True])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_packed_tiles_equal_separate(case: Case, share: bool) -> None:
+    """Pictures that are cut, of two grids, in front and in the middle, packed with one that is whole and with none."""
+    model, processor = compose(case, encoder="vit")
+    tiled = dataclasses.replace(processor, tiles=Tiles(max_tiles=4))
+    chosen = [
+        sample("wide", large(1, 96, 48), "what colour is the ball ?", answer="the ball is red"),
+        sample("again", large(1, 96, 48), "how many ?", answer="two"),
+        sample("square", "compare this picture", large(2, 64, 64), "with that one", answer="blue"),
+        sample("whole", picture(3), "how ?", answer="blue"),
+        sample("text", "how many cats are there ?", answer="two"),
+    ]
+    batch = check_equal(model, tiled, chosen, share=share, pack_to=2000)
+    reader = batch.source if batch.source is not None else batch.target
+    assert len(reader.ids) == 1
+    # A thumbnail each, and grids of 1 x 2 and 2 x 2.
+    assert len(batch.media["image"].pixels) == (9 if share else 12)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

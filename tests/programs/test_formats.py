@@ -42,7 +42,7 @@ def written(kind: str, folder: Path) -> Path:
 @pytest.mark.parametrize("kind", KINDS)
 def test_its_path_is_enough(kind: str, tmp_path: Path) -> None:
     path = written(kind, tmp_path / "data")
-    assert list(api.detect(path)) == [kind]
+    assert list(api.detect_data(path)) == [kind]
     assert type(api.source(path)).__module__.endswith(f".{kind}")
 
 

@@ -123,10 +123,10 @@ def test_a_run_starts_from_another_only_with_the_same_shapes(trained: api.Run, t
 def test_a_sheet_of_ones_own_pictures(tmp_path: Path) -> None:
     Image.new("RGB", (6, 6), "red").save(tmp_path / "a.png")
     (tmp_path / "data.jsonl").write_text('{"image": "a.png", "caption": "Red."}\n', encoding="utf-8")
-    with Image.open(api.sample(str(tmp_path), tmp_path / "sheet.png", count=1)) as sheet:
+    with Image.open(api.sample_data(str(tmp_path), tmp_path / "sheet.png", count=1)) as sheet:
         assert sheet.size[0] > 6
     with pytest.raises(DataError, match=r"no split 'tset'. Did you mean 'test'"):
-        api.sample(str(tmp_path), tmp_path / "sheet.png", split="tset")
+        api.sample_data(str(tmp_path), tmp_path / "sheet.png", split="tset")
 
 
 def test_kinds_and_pairs() -> None:

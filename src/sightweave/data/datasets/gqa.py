@@ -215,4 +215,6 @@ def _tags(one: dict[str, Any]) -> dict[str, str]:
         if not isinstance(ids, list) or not all(isinstance(number, str) for number in ids):
             raise RowError("wrong_type", field, ids, f"must be a list of question ids (got {shown(ids)}).")
         tags[field] = " ".join(ids)
+    if one.get("isBalanced") is False:  # consistency is counted from balanced questions alone
+        tags["balanced"] = "false"
     return {name: text for name, text in tags.items() if isinstance(text, str) and text}

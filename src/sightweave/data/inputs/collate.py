@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
 from itertools import accumulate
 
 import numpy as np
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from sightweave.core.batch import Batch, Media, Regions, TokenSequence
 from sightweave.core.types import InputLayout, Medium, Region
+from sightweave.data.inputs.packing import fewest_rows
 from sightweave.data.inputs.template import Encoded, Stretch
 
 IGNORE = -100
@@ -49,40 +49,53 @@ def bundle(samples: Iterable[Encoded], *, share: bool = True) -> list[Bundle]:
 
 
 def pack(bundles: Sequence[Bundle], capacity: int) -> list[list[Bundle]]:
-    """Best fit, longest first: each bundle goes into the fullest row that still has room for it.
+    """Bundles into as few rows as `packing.fewest_rows` finds.
 
     Args:
         bundles: What to place; one longer than `capacity` gets a row of its own.
         capacity: Tokens of a row.
     """
-    return [[bundles[i] for i in row] for row in best_fit([one.length for one in bundles], capacity)]
+    return [[bundles[i] for i in row] for row in fewest_rows([one.length for one in bundles], capacity)]
 
 
-def best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """As `pack`, on lengths alone: rows of their numbers. The time grows almost linearly with their count.
+def deal(rows: Sequence[Sequence[Bundle]], count: int) -> list[list[list[Bundle]]]:
+    """Rows to `count` hands, as equal in number as can be and nearly so in tokens; no hand is empty.
 
-    Rows wait in one heap for each number of free tokens. The bits of one integer say which heaps have rows, so the
-    tightest one that is large enough is the lowest bit from there on.
+    Where there are fewer rows than hands, the row with most samples is cut in two, and so on.
+
+    Args:
+        rows: Of bundles.
+        count: Hands; there must be as many samples.
+
+    Raises:
+        ValueError: fewer samples than hands.
     """
-    rows: list[list[int]] = []
-    waiting: list[list[int]] = [[] for _ in range(capacity + 1)]
-    rooms = 0
-    for number in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        length = lengths[number]
-        fitting = rooms >> length
-        if fitting:
-            room = length + (fitting & -fitting).bit_length() - 1
-            index = heappop(waiting[room])
-            if not waiting[room]:
-                rooms ^= 1 << room
-            rows[index].append(number)
-        else:
-            room, index = max(capacity, length), len(rows)
-            rows.append([number])
-        left = room - length
-        heappush(waiting[left], index)
-        rooms |= 1 << left
-    return rows
+    cut = [list(row) for row in rows]
+    while len(cut) < count:
+        fullest = max(range(len(cut)), key=lambda i: sum(len(one.encoded) for one in cut[i]))
+        cut[fullest : fullest + 1] = _halves(cut[fullest])
+    tokens = [sum(one.length for one in row) for row in cut]
+    order = sorted(range(len(cut)), key=lambda i: -tokens[i])
+    hands: list[list[list[Bundle]]] = [[] for _ in range(count)]
+    held = [0] * count
+    for start in range(0, len(order), count):
+        # In each turn the longest of the next rows goes to the hand with the fewest tokens.
+        lightest = sorted(range(count), key=lambda i: held[i])
+        for row, hand in zip(order[start : start + count], lightest, strict=False):
+            hands[hand].append(cut[row])
+            held[hand] += tokens[row]
+    return hands
+
+
+def _halves(row: list[Bundle]) -> tuple[list[Bundle], list[Bundle]]:
+    """A row in two, between bundles, or between the samples of its only bundle, which then share nothing any more."""
+    if len(row) > 1:
+        return row[: len(row) // 2], row[len(row) // 2 :]
+    samples = row[0].encoded
+    if len(samples) < 2:
+        raise ValueError("rows of one sample each cannot be dealt to more hands than there are rows.")
+    middle = len(samples) // 2
+    return [Bundle(samples[:middle])], [Bundle(samples[middle:])]
 
 
 @dataclass(slots=True)

@@ -6,11 +6,11 @@ import dataclasses
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
 from sightweave.core import config
@@ -23,14 +23,13 @@ from sightweave.data.inputs import tiles as tiling
 from sightweave.data.inputs import transforms
 from sightweave.data.inputs.cache import PixelCache
 from sightweave.data.inputs.collate import Bundle, bundle, caption_targets, collate, pack, region_targets
+from sightweave.data.inputs.pixels import PixelLoader
 from sightweave.data.inputs.template import Encoded, encode
 from sightweave.data.inputs.tiles import Tile, Tiles
 from sightweave.data.inputs.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
 FILE_NAME = "processor.json"
-_KEPT_BYTES = 64 << 20
-"""Decoded pixels that a processor keeps at most."""
 _KNOWN_SIZES = 100_000
 """Sizes of drawn pictures that a processor remembers at most."""
 Words = Literal["none", "regions", "captions"]
@@ -59,7 +58,6 @@ class Processor:
         transform = self.transform.build()
         object.__setattr__(self, "_image_transform", transform)
         object.__setattr__(self, "_word_ids", {})
-        object.__setattr__(self, "_kept", {})
         object.__setattr__(self, "_sizes", {})
         if self.cache is not None:
             mine = pixel_cache.fields_of(transform, is_whole=self._is_whole)
@@ -69,6 +67,8 @@ class Processor:
                     *(self.cache.folder, self.cache.fields, mine),
                 )
                 object.__setattr__(self, "cache", None)
+        loader = PixelLoader(transform, is_whole=self._is_whole, cache=self.cache)
+        object.__setattr__(self, "_loader", loader)
 
     @property
     def _is_whole(self) -> bool:
@@ -107,51 +107,27 @@ class Processor:
             known[medium.key] = media_loader.probe(medium)
         return known[medium.key]
 
-    def pixels(self, media: Sequence[Medium], seeds: Sequence[int] | None = None) -> torch.Tensor:
-        """Media as float I 3 size size; equal keys, and all tiles of a picture, are decoded once."""
-        return self._pixels(media, seeds)[0]
+    def pixels(
+        self, media: Sequence[Medium], seeds: Sequence[int] | None = None, *, pool: Executor | None = None
+    ) -> torch.Tensor:
+        """Media as float I 3 size size; equal keys, and all tiles of a picture, are decoded once.
 
-    def _pixels(
-        self, media: Sequence[Medium], seeds: Sequence[int] | None, fixed: frozenset[str] = frozenset()
+        Args:
+            media: Any.
+            seeds: Vary each picture; None leaves all as they are.
+            pool: Threads that read and decode files; they change no bit. None does it here.
+        """
+        return self._load(media, seeds, pool=pool)[0]
+
+    def _load(
+        self,
+        media: Sequence[Medium],
+        seeds: Sequence[int] | None,
+        fixed: frozenset[str] = frozenset(),
+        pool: Executor | None = None,
     ) -> tuple[torch.Tensor, list[tuple[int, int]]]:
-        """The tensors, and width and height of each picture; pictures with a key in `fixed` are not mirrored."""
-        transform: transforms.ImageTransform = self._image_transform  # type: ignore[attr-defined]  # set in __post_init__
-        cut = {tiling.whole(medium).key for medium in media if isinstance(medium.source, Tile)}
-        loaded: dict[str, np.ndarray] = {}
-        tensors, sizes = [], []
-        for index, medium in enumerate(media):
-            parent = tiling.whole(medium)
-            is_tile, is_whole = parent is not medium, self._is_whole or parent.key in cut
-            if seeds is None and self.cache is not None and is_whole == self._is_whole:
-                resized = self.cache.get(medium)
-                if resized is not None:
-                    tensors.append(transform.finish(resized))
-                    sizes.append((resized.width, resized.height))
-                    continue
-            if parent.key not in loaded:
-                loaded[parent.key] = self._load(parent, is_whole)
-            pixels = loaded[parent.key]
-            if isinstance(medium.source, Tile):
-                pixels = medium.source.cut(pixels)
-            seed = None if seeds is None else seeds[index]
-            may_flip = parent.key not in fixed and parent.key not in cut
-            tensors.append(transform(pixels, seed, may_flip=may_flip, is_tile=is_tile))
-            sizes.append((pixels.shape[1], pixels.shape[0]))
-        return torch.stack(tensors), sizes
-
-    def _load(self, medium: Medium, is_whole: bool) -> np.ndarray:
-        """Decoded pixels; those of files are kept while they are few, since training meets them again."""
-        kept: dict[tuple[str, bool], np.ndarray] = self._kept  # type: ignore[attr-defined]  # set in __post_init__
-        if (medium.key, is_whole) in kept:
-            return kept[medium.key, is_whole]
-        side = self.transform.size
-        pixels = media_loader.load(medium, size_hint=None if is_whole else (side, side))
-        if (
-            isinstance(medium.source, Path)
-            and sum(x.nbytes for x in kept.values()) + pixels.nbytes <= _KEPT_BYTES
-        ):
-            kept[medium.key, is_whole] = pixels
-        return pixels
+        loader: PixelLoader = self._loader  # type: ignore[attr-defined]  # set in __post_init__
+        return loader(media, seeds, fixed=fixed, pool=pool)
 
     def write_cache(
         self, samples: Iterable[Sample], folder: Path, progress: Callable[[int], None] | None = None
@@ -189,6 +165,7 @@ class Processor:
         pack_to: int | None = None,
         words: Words = "none",
         seed: int | None = None,
+        pool: Executor | None = None,
     ) -> Batch:
         """Samples with their targets as one batch.
 
@@ -199,20 +176,32 @@ class Processor:
             words: Whether to name words for media embeddings: from ``regions``, or from whole ``captions``.
             seed: Varies the pictures for training; None leaves them as they are. A picture is never mirrored where a
                 text of any of its samples names a side, nor where it is cut into tiles.
+            pool: Threads that decode pictures; they change no bit. None does it here.
         """
         encoded = [one if isinstance(one, Encoded) else self.encode(one) for one in samples]
         bundles = bundle(encoded, share=share)
         rows = [[one] for one in bundles] if pack_to is None else pack(bundles, pack_to)
+        return self.batch_rows(rows, words=words, seed=seed, pool=pool)
+
+    def batch_rows(
+        self,
+        rows: Sequence[Sequence[Bundle]],
+        *,
+        words: Words = "none",
+        seed: int | None = None,
+        pool: Executor | None = None,
+    ) -> Batch:
+        """Rows that were packed before as one batch; the other arguments as in `batch`."""
         sizes: list[tuple[int, int]] = []
         seeds: list[int] | None = None
-
-        fixed = self._fixed([one.sample for one in encoded], seed)
+        samples = [encoded.sample for row in rows for one in row for encoded in one.encoded]
+        fixed = self._fixed(samples, seed)
 
         def pixels(media: Sequence[Medium]) -> torch.Tensor:
             nonlocal sizes, seeds, fixed
             seeds = None if seed is None else _seeds(seed, media)
             fixed |= {tiling.whole(medium).key for medium in media if isinstance(medium.source, Tile)}
-            tensors, sizes = self._pixels(media, seeds, fixed)
+            tensors, sizes = self._load(media, seeds, fixed, pool)
             return tensors
 
         batch = collate(
@@ -222,8 +211,18 @@ class Processor:
             batch.regions = self._words(_pictures(rows), sizes, seeds, words, fixed)
         return batch
 
-    def media_batch(self, samples: Sequence[Sample], *, words: Words, seed: int | None = None) -> Batch:
-        """Only the pictures of samples and the words for them: the first stage of training from nothing."""
+    def media_batch(
+        self,
+        samples: Sequence[Sample],
+        *,
+        words: Words,
+        seed: int | None = None,
+        pool: Executor | None = None,
+    ) -> Batch:
+        """Only the pictures of samples and the words for them: the first stage of training from nothing.
+
+        Arguments as in `batch`.
+        """
         shown: dict[str, _Picture] = {}
         for sample in samples:
             for number, medium in enumerate(sample.media):
@@ -232,7 +231,7 @@ class Processor:
         shown_media = [picture.medium for picture in pictures]
         seeds = None if seed is None else _seeds(seed, shown_media)
         fixed = self._fixed(samples, seed)
-        pixels, sizes = self._pixels(shown_media, seeds, fixed)
+        pixels, sizes = self._load(shown_media, seeds, fixed, pool)
         row = torch.arange(len(pictures))
         media = Media(pixels, row, torch.zeros_like(row), torch.zeros_like(row))
         regions = self._words(pictures, sizes, seeds, words, fixed)

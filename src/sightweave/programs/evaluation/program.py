@@ -165,19 +165,35 @@ def _task_scores(
     if not metrics:
         raise RecipeError(f"task {task!r} names no metric; give it one, such as metrics: [exact_match].")
     first, metric = next(iter(metrics.items()))
+    if getattr(metric, "less_is_better", False):
+        raise RecipeError(
+            f"task {task!r}: of {first} less is better, so it cannot be the score; name it second."
+        )
     numbers = [number for number, sample in enumerate(samples) if sample.task == task]
     passes = {"": sighted, **asked}
     rows: dict[str, dict[int, np.ndarray]] = {}  # by pass, then by sample number: K
     for name, done in passes.items():
-        told = [number for number in numbers if number in done.parsed]
-        found = metric.rows([done.parsed[number] for number in told], [samples[number] for number in told])
-        rows[name] = dict(zip(told, found, strict=True))
+        asked_here = [number for number in numbers if number in done.parsed]
+        rows[name] = _rows_of(metric, asked_here, [done.parsed[n] for n in asked_here], samples)
+    # A metric may compare rows across types (consistency does), so each is asked once for the whole task.
+    told = {
+        name: _rows_of(made, numbers, [sighted.parsed[n] for n in numbers], samples)
+        for name, made in metrics.items()
+    }
+    always = _majority_of(task, numbers, samples, majority)
+    guessed = _rows_of(metric, numbers, [always[_type(samples[n])] for n in numbers], samples)
     right = {
         (name, n): float(metric.total(row)) >= 1.0 for name, each in rows.items() for n, row in each.items()
     }
 
     def estimate(name: str, chosen: Sequence[int]) -> Estimate:
         stack = np.stack([rows[name][number] for number in chosen])
+        if np.isnan(metric.total(stack.sum(0))):
+            kind = _type(samples[chosen[0]])
+            raise DataError(
+                f"{first}: none of {len(chosen)} answers of type {kind!r} ({task}) can be scored by it; "
+                "name another metric first."
+            )
         if metric.is_proportion:
             return statistics.wilson(*stack.sum(0))
         return statistics.bootstrap(stack, [samples[n].group for n in chosen], metric.total, seed=seed)
@@ -199,7 +215,6 @@ def _task_scores(
     for name in sorted({_type(samples[number]) for number in numbers}):
         chosen = [number for number in numbers if _type(samples[number]) == name]
         here = [samples[number] for number in chosen]
-        answer = majority.get(f"{task}/{name}") or majority_answers(here)[f"{task}/{name}"]
         options = [len(sample.options) for sample in here]
         seen = {control: [n for n in chosen if n in done.parsed] for control, done in asked.items()}
         types.append(
@@ -211,21 +226,51 @@ def _task_scores(
                 unparsed=sum(sighted.parsed[number] is None for number in chosen),
                 score=estimate("", chosen),
                 chance=float(np.mean([1 / count for count in options])) if all(options) else None,
-                majority=float(metric.total(metric.rows([answer] * len(here), here).sum(0))),
-                majority_answer=answer,
+                majority=_total(metric, guessed, chosen) or 0.0,
+                majority_answer=always[name],
                 controls={control: estimate(control, some) for control, some in seen.items() if some},
                 gain=gain(chosen),
-                metrics={
-                    other: float(made.total(made.rows([sighted.parsed[n] for n in chosen], here).sum(0)))
-                    for other, made in metrics.items()
-                },
+                metrics={other: _total(made, told[other], chosen) for other, made in metrics.items()},
             )
         )
-    return _summary(task, first, tuple(types), gain(numbers), len({samples[n].group for n in numbers})), right
+    here = [samples[number] for number in numbers]
+    signatures = {name: made.signature(here) for name, made in metrics.items() if hasattr(made, "signature")}
+    pictures = len({sample.group for sample in here})
+    return _summary(task, first, tuple(types), gain(numbers), pictures, signatures), right
+
+
+def _rows_of(
+    metric: Any, numbers: Sequence[int], answers: Sequence[str | None], samples: Sequence[Sample]
+) -> dict[int, np.ndarray]:
+    """What each answer adds (K), by the number of its sample."""
+    found = metric.rows(list(answers), [samples[number] for number in numbers])
+    return dict(zip(numbers, found, strict=True))
+
+
+def _total(metric: Any, rows: Mapping[int, np.ndarray], chosen: Sequence[int]) -> float | None:
+    """The score of some answers; None where none of them counts."""
+    score = float(metric.total(np.stack([rows[number] for number in chosen]).sum(0)))
+    return None if np.isnan(score) else score
+
+
+def _majority_of(
+    task: str, numbers: Sequence[int], samples: Sequence[Sample], majority: Mapping[str, str]
+) -> dict[str, str]:
+    """What to say always, by type of question: commonest in training, or else among these samples."""
+    here = majority_answers([samples[number] for number in numbers])
+    return {
+        name: majority.get(f"{task}/{name}") or here[f"{task}/{name}"]
+        for name in {_type(samples[number]) for number in numbers}
+    }
 
 
 def _summary(
-    task: str, metric: str, types: tuple[TypeScores, ...], gain: Estimate | None, pictures: int
+    task: str,
+    metric: str,
+    types: tuple[TypeScores, ...],
+    gain: Estimate | None,
+    pictures: int,
+    signatures: Mapping[str, str],
 ) -> TaskScores:
     score = statistics.mean([kind.score for kind in types])
     names = dict.fromkeys(name for kind in types for name in kind.controls)
@@ -247,11 +292,17 @@ def _summary(
         majority=float(np.mean([kind.majority for kind in types])),
         controls=controls,
         gain=gain,
-        metrics={name: float(np.mean([kind.metrics[name] for kind in types])) for name in types[0].metrics},
+        metrics={name: _mean([kind.metrics[name] for kind in types]) for name in types[0].metrics},
+        signatures=signatures,
         uses_image=word,
         sentence=sentence,
         types=types,
     )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _item(

@@ -44,8 +44,8 @@ class TypeScores:
     """Scores of the controls, on the samples that have a picture."""
     gain: Estimate | None = None
     """Score minus that of ``no_image``, on the samples that have a picture."""
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    """Every metric of the task by its name."""
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    """Every metric of the task by its name; None where no answer counts for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +65,10 @@ class TaskScores:
     majority: float
     controls: Mapping[str, Estimate] = field(default_factory=dict)
     gain: Estimate | None = None
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
     """Means over the types."""
+    signatures: Mapping[str, str] = field(default_factory=dict)
+    """Of metrics that have one: which variant exactly was computed."""
     uses_image: str = "unknown"
     """``yes``, ``hardly``, ``no`` or ``unknown``, from the interval of the gain."""
     sentence: str = ""

@@ -5,65 +5,25 @@ A picture that cannot be read, or a sample that cannot be laid out, is quarantin
 
 from __future__ import annotations
 
-import json
-import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 from sightweave.core.batch import Batch
+from sightweave.core.device import num_cores
 from sightweave.core.errors import DataError, MediaError, RecipeError
 from sightweave.core.types import Sample
 from sightweave.data.datasets._base import Dataset, task_of
+from sightweave.data.inputs.collate import Bundle, bundle, deal, pack
 from sightweave.data.inputs.length_plan import Policy, TooLong, fit
 from sightweave.data.inputs.order import Mix, Mixing, fingerprint, shuffled
 from sightweave.data.inputs.processor import Processor, Words
 from sightweave.data.inputs.template import Encoded
+from sightweave.programs.training.quarantine import Quarantine
 from sightweave.programs.training.settings import Stage
-
-logger = logging.getLogger(__name__)
-_PATIENCE = 1000
-"""Pictures after which a share of bad ones stops the run."""
-_TOLERATED = 0.01
-
-
-@dataclass
-class Quarantine:
-    """Pictures that were left out, with their reasons."""
-
-    path: Path | None = None
-    """A JSONL file that gets one line for each."""
-    seen: int = 0
-    """Different pictures that were asked for."""
-    reasons: Counter[str] = field(default_factory=Counter)
-    unreadable: set[str] = field(default_factory=set)
-    """Keys of pictures that are not tried again."""
-    _known: set[str] = field(default_factory=set)
-
-    def add(self, key: str, error: DataError) -> None:
-        """Counts and writes one, the first time that it is met.
-
-        Raises:
-            DataError: over 1 % of more than a thousand pictures are bad.
-        """
-        if key in self._known:
-            return
-        self._known.add(key)
-        reason = str(getattr(error, "code", type(error).__name__))
-        self.reasons[reason] += 1
-        logger.warning("left out %s: %s", key, error)
-        if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps({"picture": key, "reason": reason, "message": str(error)}) + "\n")
-        bad = sum(self.reasons.values())
-        if self.seen >= _PATIENCE and bad > _TOLERATED * self.seen:
-            raise DataError(
-                f"{bad} of {self.seen} pictures cannot be read ({dict(self.reasons)}), more than {_TOLERATED:.0%}; "
-                f"the last: {error}"
-            )
 
 
 @dataclass(frozen=True)
@@ -74,7 +34,26 @@ class Step:
     ids: tuple[str, ...]
     """Of its samples, for messages."""
     position: int = 0
-    """Where the next microstep begins: the one number that going on from here takes."""
+    """Where the next microstep begins, or the window that it belongs to."""
+    within: int = 0
+    """Number of the next microstep in its window. Going on from here takes these two numbers and no more."""
+
+
+@dataclass(frozen=True)
+class _Window:
+    """The rows of several microsteps, packed as one and dealt out."""
+
+    start: int
+    """Position of its first picture."""
+    end: int
+    """Position after its last one."""
+    hands: list[list[list[Bundle]]]
+    """Rows of each microstep."""
+
+
+def decoding_threads(asked: int) -> int:
+    """Threads that decode pictures: as asked, or for 0 one for each core but one, from 1 to 8."""
+    return asked or min(8, max(1, num_cores() - 1))
 
 
 class Feed:
@@ -84,9 +63,12 @@ class Feed:
         datasets: Sources, each a sequence of pictures; together they are one long sequence, shuffled anew each epoch.
         mix: How often each source comes; empty means once an epoch each.
         too_long: What becomes of a sample with more tokens than the processor's ``max_length``.
-        rank: Which of `world` processes this is. Each takes its share of every microstep's pictures.
+        rank: Which of `world` processes this is. Each takes its share of every microstep's pictures, or of every
+            window's, which it then packs for itself.
         world: Processes that train together; must divide the stage's pictures. All walk through the same positions. With
-            more than one, a picture that cannot be read leaves its place empty, since the others do not know of it.
+            more than one, a picture that cannot be read leaves its place empty, since the others do not know of it. So it
+            does in a window, whose rows must not depend on what was tried before.
+        workers: Threads that decode pictures; 0 means one for each core but one, from 1 to 8.
         tasks: Task by name.
         processor: Makes batches.
         stage: Says how many pictures, which tasks, which words.
@@ -112,10 +94,13 @@ class Feed:
         too_long: Policy = "drop_row",
         rank: int = 0,
         world: int = 1,
+        workers: int = 1,
     ) -> None:
         self.datasets, self.tasks, self.processor, self.stage = datasets, tasks, processor, stage
         self.seed, self.quarantine = seed, quarantine
         self.rank, self.world, self.too_long = rank, world, too_long
+        self.workers = decoding_threads(workers)
+        self._fills_gaps = world == 1 and stage.pack_window == 1
         if stage.pictures % world:
             raise RecipeError(
                 f"train.stages, stage {stage.name!r}: {stage.pictures} pictures cannot be shared by {world} processes; "
@@ -162,24 +147,40 @@ class Feed:
         allowed = self.stage.tasks
         return [self.tasks[task].sample(r) for r in records if (task := task_of(r)) in allowed or not allowed]
 
-    def microsteps(self, start: int = 0) -> Generator[Step, None, None]:
-        """Microsteps from position `start` (in pictures) on; those of one update are made while the last one computes."""
-        place = start
+    def microsteps(self, start: int = 0, within: int = 0) -> Generator[Step, None, None]:
+        """Microsteps from a place on; those of one update are made while the last one computes.
 
-        def advance() -> Step:
-            nonlocal place
-            step, place = self._next(place)
+        Args:
+            start: Position in pictures, as `Step.position` gives it.
+            within: Number of the microstep in the window that begins there, as `Step.within` gives it.
+        """
+        position, number = start, within
+        window: _Window | None = None
+
+        def advance(pool: Executor | None) -> Step:
+            nonlocal position, number, window
+            if self.stage.pack_window == 1:
+                step = self._next(position, pool)
+            else:
+                if window is None or window.start != position:
+                    window = self._plan(position)
+                step = self._dealt(window, number, pool)
+            position, number = step.position, step.within
             return step
 
-        # One worker, since each microstep begins where the one before it ended.
-        with ThreadPoolExecutor(1, thread_name_prefix="feed") as worker:
-            pending = deque(worker.submit(advance) for _ in range(self.stage.microsteps))
+        with ExitStack() as stack:
+            pool = None
+            if self.workers > 1:
+                pool = stack.enter_context(ThreadPoolExecutor(self.workers, thread_name_prefix="decode"))
+            # One worker, since each microstep begins where the one before it ended.
+            worker = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="feed"))
+            pending = deque(worker.submit(advance, pool) for _ in range(self.stage.microsteps))
             while True:
                 step = pending.popleft().result()
-                pending.append(worker.submit(advance))
+                pending.append(worker.submit(advance, pool))
                 yield step
 
-    def _next(self, position: int) -> tuple[Step, int]:
+    def _next(self, position: int, pool: Executor | None) -> Step:
         samples: dict[int, list[Encoded]] = {}
         failures = 0
         while True:
@@ -187,20 +188,54 @@ class Feed:
             share = self._share(samples)
             try:
                 flat = [encoded for group in share.values() for encoded in group]
-                step = Step(self._batch(flat, position), tuple(one.sample.id for one in flat), position)
-                return step, position
+                return Step(self._batch(flat, position, pool), tuple(one.sample.id for one in flat), position)
             except MediaError:
                 readable = {at: self._readable(group) for at, group in share.items()}
-                if self.world == 1:
+                if self._fills_gaps:
                     samples = {at: group for at, group in readable.items() if group}
                 failures += 1
                 if failures > self.size:
                     raise
 
+    def _plan(self, start: int) -> _Window:
+        """The window that begins at a position: a function of that position alone."""
+        samples: dict[int, list[Encoded]] = {}
+        end = self._fill(samples, start)
+        share = list(samples.values())[self.rank :: self.world]
+        assert self.stage.pack_to is not None
+        rows = pack(bundle(encoded for group in share for encoded in group), self.stage.pack_to)
+        return _Window(start, end, deal(rows, self.stage.pack_window))
+
+    def _dealt(self, window: _Window, number: int, pool: Executor | None) -> Step:
+        """One microstep of a window, less what cannot be read; never none."""
+        count = self.stage.pack_window
+        place = (window.start, number + 1) if number + 1 < count else (window.end, 0)
+        # Where none of its pictures can be read, it repeats the next microstep that has some.
+        for offset in range(count):
+            rows = self._known_rows(window.hands[(number + offset) % count])
+            while rows:
+                try:
+                    seed = self._seed(window.end * count + number)
+                    batch = self.processor.batch_rows(rows, words=self.words, seed=seed, pool=pool)
+                    ids = (one.sample.id for row in rows for part in row for one in part.encoded)
+                    return Step(batch, tuple(ids), *place)
+                except MediaError:
+                    self._readable([one for row in rows for part in row for one in part.encoded])
+                    rows = self._known_rows(rows)
+        raise DataError(
+            f"stage {self.stage.name!r}: none of the pictures at positions {window.start} to {window.end - 1} can be read; "
+            "see the quarantine."
+        )
+
+    def _known_rows(self, rows: Sequence[Sequence[Bundle]]) -> list[list[Bundle]]:
+        """Rows less the samples whose pictures are known to be unreadable."""
+        kept = [[Bundle(left) for part in row if (left := self._known(part.encoded))] for row in rows]
+        return [row for row in kept if row]
+
     def _fill(self, samples: dict[int, list[Encoded]], position: int) -> int:
-        """Adds pictures from `position` on until the microstep has enough; returns the place after the last one."""
+        """Adds pictures from `position` on until a microstep or window has enough; returns the place after the last one."""
         empty = 0
-        while len(samples) < self.stage.pictures:
+        while len(samples) < self.stage.pictures * self.stage.pack_window:
             chosen = self._chosen(self._samples(position), position)
             usable = [encoded for sample in chosen if (encoded := self._encoded(sample)) is not None]
             if usable:
@@ -233,13 +268,18 @@ class Feed:
         bad = self.quarantine.unreadable
         return [one for one in encoded if bad.isdisjoint(medium.key for medium in one.sample.media)]
 
-    def _batch(self, encoded: list[Encoded], position: int) -> Batch:
-        # Processes draw different variations; one alone draws by its position.
-        seed = position * self.world + self.rank if self.stage.augment else None
+    def _batch(self, encoded: list[Encoded], position: int, pool: Executor | None) -> Batch:
+        seed = self._seed(position)
         if self.stage.learn == "words":
             samples = [one.sample for one in encoded]
-            return self.processor.media_batch(samples, words=self.words, seed=seed)
-        return self.processor.batch(encoded, words=self.words, seed=seed, pack_to=self.stage.pack_to)
+            return self.processor.media_batch(samples, words=self.words, seed=seed, pool=pool)
+        return self.processor.batch(
+            encoded, words=self.words, seed=seed, pack_to=self.stage.pack_to, pool=pool
+        )
+
+    def _seed(self, number: int) -> int | None:
+        """Processes draw different variations; one alone draws by the number of its microstep."""
+        return number * self.world + self.rank if self.stage.augment else None
 
     def _chosen(self, samples: list[Sample], position: int) -> list[Sample]:
         limit = self.stage.samples_per_picture
@@ -250,7 +290,7 @@ class Feed:
 
     def _encoded(self, sample: Sample) -> Encoded | None:
         """The sample as tokens; None, and a line in quarantine, where there is nothing to learn or too much."""
-        unreadable = self.quarantine.unreadable if self.world == 1 else ()
+        unreadable = self.quarantine.unreadable if self._fills_gaps else ()
         if any(medium.key in unreadable for medium in sample.media):
             return None
         limit = self.processor.max_length

@@ -22,9 +22,10 @@ from sightweave.data.datasets._base import Dataset
 from sightweave.data.inputs.order import Mixing
 from sightweave.data.inputs.processor import Processor
 from sightweave.models.vlm import VLM
-from sightweave.programs.training.feed import Feed, Quarantine
+from sightweave.programs.training.feed import Feed
 from sightweave.programs.training.gradients import Gradients
 from sightweave.programs.training.logs import RunLog
+from sightweave.programs.training.quarantine import Quarantine
 from sightweave.programs.training.schedule import Schedule
 from sightweave.programs.training.settings import PARTS, Settings, Stage
 
@@ -107,6 +108,7 @@ def train(
                     quarantine=quarantine,
                     mix=mix,
                     too_long=settings.too_long,
+                    workers=settings.workers,
                 ),
                 stage,
                 settings,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, NonNegativeFloat, PositiveInt
+from pydantic import AfterValidator, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from sightweave.core import catalog
 from sightweave.core.config import config
@@ -70,8 +70,21 @@ class Stage:
     """Weight of the squared log of the softmax's denominator."""
     pack_to: PositiveInt | None = None
     """Tokens of a row that several pictures are packed into; None gives each picture its own row."""
+    pack_window: PositiveInt = 1
+    """Microsteps whose pictures are packed as one and then shared out evenly: more fill rows better. Needs pack_to."""
     augment: bool = False
     """Whether pictures vary as the transform says."""
+
+    def __post_init__(self) -> None:
+        if self.pack_window > 1 and self.pack_to is None:
+            raise ValueError(
+                f"pack_window is {self.pack_window}, but pack_to is none, so nothing is packed; set pack_to to the tokens "
+                "of a row, or pack_window to 1."
+            )
+        if self.pack_window > 1 and self.learn == "words":
+            raise ValueError(
+                f"pack_window is {self.pack_window}, but learn is words, and such a stage has no rows; set pack_window to 1."
+            )
 
 
 @config
@@ -86,6 +99,8 @@ class Settings:
     """auto times one matmul of each kind and takes bf16 where it is clearly faster."""
     threads: PositiveInt | None = None
     """Threads of torch on the CPU; None means one for each core."""
+    workers: NonNegativeInt = 0
+    """Threads that decode pictures ahead; 0 means one for each core but one, from 1 to 8. They change no result."""
     save_every: PositiveInt = 500
     """Steps between checkpoints; the last step always saves."""
     log_every: PositiveInt = 10

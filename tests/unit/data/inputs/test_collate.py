@@ -14,10 +14,10 @@ from sightweave.core.batch import Batch
 from sightweave.core.types import InputLayout, Medium, Part, Region, Sample
 from sightweave.data.inputs.collate import (
     Bundle,
-    best_fit,
     bundle,
     caption_targets,
     collate,
+    deal,
     pack,
     region_targets,
 )
@@ -183,23 +183,47 @@ def test_words_of_whole_pictures_are_sets(words: list[list[int]], ids: list[list
     assert found.words.tolist() == ids
 
 
-def plain_best_fit(lengths: list[int], capacity: int) -> list[list[int]]:
-    """The same rule, by looking at every row."""
-    rows: list[list[int]] = []
-    room: list[int] = []
-    for number in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        fitting = [(space, index) for index, space in enumerate(room) if space >= lengths[number]]
-        if fitting:
-            space, index = min(fitting)
-            rows[index].append(number)
-            room[index] = space - lengths[number]
-        else:
-            rows.append([number])
-            room.append(max(0, capacity - lengths[number]))
-    return rows
+def rows_of(*lengths: Sequence[int]) -> list[list[Bundle]]:
+    """Rows of bundles of so many samples of one token and the end token each."""
+    return [[Bundle([encoded("it")] * count) for count in row] for row in lengths]
+
+
+def sizes(hands: list[list[list[Bundle]]]) -> list[list[int]]:
+    return [[sum(one.length for one in row) for row in hand] for hand in hands]
+
+
+def test_rows_are_dealt_evenly_by_number_and_by_tokens() -> None:
+    one = Bundle([encoded("it")]).length
+    dealt = deal(rows_of([9], [8], [1], [4, 3], [2], [6], [5]), 3)
+    assert sizes(dealt) == [[9 * one, 2 * one, one], [8 * one, 5 * one], [7 * one, 6 * one]]
+    rows = rows_of([1, 1], [3])
+    assert [id(one) for (row, *_) in deal(rows, 2) for one in row] == [
+        id(one) for row in rows[::-1] for one in row
+    ]
+
+
+def test_too_few_rows_are_cut_between_bundles_and_then_between_samples() -> None:
+    first, second = Bundle([encoded("it")]), Bundle([encoded("it"), encoded("what"), encoded("a")])
+    dealt = deal([[first, second]], 4)
+    assert [len(hand) for hand in dealt] == [1] * 4
+    samples = [e for hand in dealt for row in hand for one in row for e in one.encoded]
+    assert sorted(map(id, samples)) == sorted(map(id, [*first.encoded, *second.encoded]))
+    with pytest.raises(ValueError, match="cannot be dealt to more hands than there are rows"):
+        deal([[first, second]], 5)
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.integers(1, 70), max_size=60), st.integers(1, 60))
-def test_packing_by_buckets_finds_what_a_search_of_all_rows_finds(lengths: list[int], capacity: int) -> None:
-    assert best_fit(lengths, capacity) == plain_best_fit(lengths, capacity)
+@given(st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=3), min_size=1, max_size=12), st.data())
+def test_a_deal_loses_nothing_and_leaves_no_hand_empty(lengths: list[list[int]], data: st.DataObject) -> None:
+    total = sum(map(sum, lengths))
+    hands = data.draw(st.integers(1, total))
+    dealt = deal(rows_of(*lengths), hands)
+    counts = [len(hand) for hand in dealt]
+    assert min(counts) >= 1
+    assert max(counts) - min(counts) <= 1
+    assert sum(counts) == max(hands, len(lengths))
+    assert sum(len(one.encoded) for hand in dealt for row in hand for one in row) == total
+    if len(lengths) >= hands:
+        longest = max(sum(row) for row in lengths) * Bundle([encoded("it")]).length
+        tokens = [sum(hand) for hand in sizes(dealt)]
+        assert max(tokens) - min(tokens) <= longest

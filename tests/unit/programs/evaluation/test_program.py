@@ -7,7 +7,7 @@ import pytest
 
 from sightweave.core.errors import DataError, RecipeError
 from sightweave.core.types import Medium, Part, Prediction, Sample
-from sightweave.data.tasks import reasoning, vqa
+from sightweave.data.tasks import reasoning, translation, vqa
 from sightweave.programs.evaluation.program import evaluate, majority_answers
 from sightweave.programs.evaluation.scores import Evaluation, uses_image
 from sightweave.programs.evaluation.statistics import Estimate, wilson
@@ -212,3 +212,95 @@ def test_mistakes_are_named():
         Evaluation.from_json({})
     with pytest.raises(DataError, match="not what an evaluation writes"):
         Evaluation.from_json({"format_version": 1, "split": 3})
+
+
+def translations(count: int = 24, *, ambiguous: bool = True) -> list[Sample]:
+    task = translation.Config().build()
+    return [
+        task.sample(
+            translation.Record(
+                id=str(n),
+                images=(picture(n),),
+                source=f"the bat is number {n // 2}",
+                targets=(f"der {('schlaeger', 'fledermaus')[n % 2]} ist nummer {n // 2}",),
+                source_language="en",
+                target_language="de",
+                tags={"type": "ambiguous", "contrast": "x"} if ambiguous else {"type": "plain"},
+            )
+        )
+        for n in range(count)
+    ]
+
+
+def translates(samples):
+    return [
+        Prediction(s.references[0] if s.media else s.references[0].replace("fledermaus", "schlaeger"))
+        for s in samples
+    ]
+
+
+def test_further_metrics_stand_beside_the_score_with_their_signatures():
+    names = ("exact_match", "sacre_bleu", "chrf", "ter", "both_images_right")
+    found = evaluate(translations(), translates, tasks={"translation": translation.Config(metrics=names)})
+    (task,) = found.tasks
+    assert list(task.metrics) == list(names)
+    assert [task.metrics[name] for name in names] == pytest.approx([1, 1, 1, 0, 1])
+    assert set(task.signatures) == {"sacre_bleu", "chrf", "ter"}
+    assert "tok:13a" in task.signatures["sacre_bleu"]
+    again = Evaluation.from_json(json.loads(json.dumps(found.to_json())), found.predictions())
+    assert again == found
+
+
+def test_a_metric_that_counts_nothing_is_none_and_not_a_zero():
+    config = translation.Config(metrics=("exact_match", "both_images_right"))
+    found = evaluate(translations(ambiguous=False), translates, tasks={"translation": config})
+    assert found.tasks[0].metrics == {"exact_match": 1.0, "both_images_right": None}
+    assert found.tasks[0].types[0].metrics["both_images_right"] is None
+    again = Evaluation.from_json(json.loads(json.dumps(found.to_json())), found.predictions())
+    assert again == found
+
+
+@pytest.mark.parametrize(
+    ("metrics", "ambiguous", "words"),
+    [
+        (("ter",), True, "of ter less is better, so it cannot be the score; name it second"),
+        (
+            ("both_images_right",),
+            False,
+            "none of 24 answers of type 'plain' .* can be scored by it; name another",
+        ),
+    ],
+)
+def test_what_cannot_be_the_score_says_so(metrics, ambiguous, words):
+    with pytest.raises((RecipeError, DataError), match=words):
+        evaluate(
+            translations(ambiguous=ambiguous),
+            translates,
+            tasks={"translation": translation.Config(metrics=metrics)},
+        )
+
+
+def test_a_metric_sees_the_whole_task_and_not_one_type_alone():
+    """Consistency compares questions of different types: each type's rows are parts of one computation."""
+    ask = vqa.Config().build()
+    samples = [
+        ask.sample(
+            vqa.Record(
+                id=f"{n}{kind}",
+                images=(picture(n),),
+                question="?",
+                answers=("yes",),
+                tags={"type": kind, "entailed": f"{n}b" if kind == "a" else ""},
+            )
+        )
+        for n in range(12)
+        for kind in ("a", "b")
+    ]
+    config = vqa.Config(metrics=("exact_match", "gqa_consistency"))
+
+    def answers(asked):
+        return [Prediction("no" if s.id in ("0b", "1b", "2b") else "yes") for s in asked]
+
+    found = evaluate(samples, answers, tasks={"vqa": config}, controls=())
+    kinds = {kind.type: kind.metrics["gqa_consistency"] for kind in found.tasks[0].types}
+    assert kinds == {"a": pytest.approx(9 / 12), "b": None}

@@ -1,7 +1,11 @@
-"""Intervals against known values, known coverage and slow, obvious versions of themselves."""
+"""Intervals and tests against known values, SciPy, known error rates and slow, obvious versions of themselves."""
+
+from itertools import combinations
+from statistics import NormalDist
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from sightweave.answers.metrics.exact_match import ExactMatch
 from sightweave.programs.evaluation import statistics
@@ -117,3 +121,167 @@ def test_mean_of_independent_estimates():
     assert found.high == pytest.approx(0.4 + np.hypot(0.2, 0.1) / 2)
     one = statistics.mean([Estimate(0.2, 0.1, 0.4)])
     assert (one.value, one.low, one.high) == pytest.approx((0.2, 0.1, 0.4))
+
+
+@pytest.mark.parametrize("count", [1, 7, 50, 4000])
+def test_wilson_and_mcnemar_are_scipys(count):
+    rng = np.random.default_rng(count)
+    for _ in range(20):
+        first, second = rng.random((2, count)) < rng.random(2)[:, None]
+        interval = scipy.stats.binomtest(int(first.sum()), count).proportion_ci(method="wilson")
+        found = statistics.wilson(first.sum(), count)
+        assert (found.low, found.high) == pytest.approx((interval.low, interval.high), abs=1e-12)
+        only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+        if only_first + only_second:
+            exact = scipy.stats.binomtest(only_first, only_first + only_second).pvalue
+            assert statistics.mcnemar(first, second) == pytest.approx(exact, rel=1e-9, abs=1e-300)
+
+
+def test_mcnemar_looks_only_at_questions_that_the_models_answer_differently():
+    first, second = np.array([1] * 6 + [0] + [1] * 50), np.array([0] * 6 + [1] + [1] * 50)
+    assert statistics.mcnemar(first, second) == pytest.approx(2 * (1 + 7) / 2**7)
+    assert statistics.mcnemar(second, first) == statistics.mcnemar(first[:7], second[:7])
+    assert statistics.mcnemar(first, first) == 1
+    with pytest.raises(ValueError, match=r"answers of shapes \(57,\) and \(3,\)"):
+        statistics.mcnemar(first, second[:3])
+
+
+def test_holm_gives_the_worked_example():
+    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert statistics.holm([0.7, 0.6]) == [1.0, 1.0]
+    assert statistics.holm([]) == []
+    for wrong in (1.2, float("nan")):
+        with pytest.raises(ValueError, match="from 0 to 1"):
+            statistics.holm([0.1, wrong])
+
+
+def test_holm_is_the_closed_test_of_bonferroni():
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        p = rng.random(5) ** 3
+        # A test is rejected if every family that it belongs to is rejected by Bonferroni.
+        families = [family for size in range(1, 6) for family in combinations(range(5), size)]
+        closed = [
+            max(min(1, len(family) * p[list(family)].min()) for family in families if i in family)
+            for i in range(5)
+        ]
+        assert statistics.holm(p) == pytest.approx(closed, abs=1e-15)
+
+
+def test_the_bootstrap_agrees_with_scipys():
+    values = np.random.default_rng(3).gamma(2, size=150)
+    rows = np.stack([values, np.ones(150)], axis=1)
+    found = statistics.bootstrap(rows, [str(n) for n in range(150)], lambda sums: sums[..., 0] / sums[..., 1])
+    theirs = scipy.stats.bootstrap(
+        (values,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(1)
+    ).confidence_interval
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), rel=0.01)
+
+
+def test_p_values_count_the_draws_and_agree_with_the_normal_approximation():
+    rng = np.random.default_rng(2)
+    first, second = rng.random((2, 400)) < np.array([0.58, 0.50])[:, None]
+    groups = [str(n // 2) for n in range(400)]
+    found = statistics.paired_test(rows_of(first), rows_of(second), groups, TOTAL)
+    assert found.difference == statistics.paired_difference(rows_of(first), rows_of(second), groups, TOTAL)
+    difference = (first.astype(float) - second).reshape(200, 2).mean(1)
+    assert found.standard_error == pytest.approx(difference.std(ddof=1) / np.sqrt(200), rel=0.02)
+    normal = 1 - NormalDist().cdf(found.difference.value / found.standard_error)
+    assert found.p_greater == pytest.approx(normal, rel=0.2)
+    assert 0.001 < normal < 0.2
+    assert found.p_two_sided == 2 * found.p_greater
+    few = statistics.paired_test(rows_of(first), rows_of(second), groups, TOTAL, resamples=99)
+    assert (few.p_greater * 100) == pytest.approx(round(few.p_greater * 100), abs=1e-9)
+
+
+def test_exchanging_the_models_exchanges_the_sides():
+    first, second = rows_of([1, 1, 1, 1, 0, 1, 1, 0]), rows_of([0, 1, 0, 1, 0, 0, 1, 1])
+    there = statistics.paired_test(first, second, list("abcdefgh"), TOTAL)
+    back = statistics.paired_test(second, first, list("abcdefgh"), TOTAL)
+    assert back.p_two_sided == there.p_two_sided
+    assert back.p_greater > 0.5 > there.p_greater
+    assert back.difference.value == -there.difference.value
+    assert back.detectable == pytest.approx(there.detectable)
+
+
+def test_equal_models_and_single_pictures_are_no_evidence():
+    rows = rows_of([1, 0, 1, 0])
+    same = statistics.paired_test(rows, rows, list("abcd"), TOTAL)
+    assert (same.p_greater, same.p_two_sided, same.standard_error, same.detectable) == (1, 1, 0, 0)
+    alone = statistics.paired_test(rows, rows_of([0, 0, 0, 0]), ["a"] * 4, TOTAL)
+    assert (alone.p_greater, alone.p_two_sided) == (1, 1)
+    assert np.isnan(alone.detectable)
+
+
+def test_a_draw_without_a_stratum_is_the_mean_of_the_others():
+    first, second = rows_of([1, 1, 1, 1]), rows_of([0, 0, 0, 0])
+    strata = ["rare", "often", "often", "often"]  # three draws in ten have no rare one
+    found = statistics.paired_difference(first, second, list("abcd"), TOTAL, strata=strata)
+    assert found == Estimate(1.0, 1.0, 1.0)
+
+
+def test_draws_in_which_nothing_counts_say_nothing():
+    first, second = rows_of([1, 1, 0, 0]), rows_of([0, 0, 0, 0])
+    first[2:] = second[2:] = 0  # two of the four pictures hold no question that counts
+    found = statistics.paired_test(first, second, list("abcd"), TOTAL)
+    assert found.difference == Estimate(1.0, 1.0, 1.0)
+    assert statistics.bootstrap(first, list("abcd"), TOTAL) == Estimate(1.0, 1.0, 1.0)
+    none = statistics.paired_test(0 * first, 0 * second, list("abcd"), TOTAL)
+    assert np.isnan([none.difference.value, none.difference.low, none.standard_error]).all()
+    assert none.p_two_sided == 1
+
+
+def test_the_smallest_p_value_says_how_many_draws_there_were():
+    found = statistics.paired_test(
+        rows_of([1] * 30), rows_of([0] * 30), [str(n) for n in range(30)], TOTAL, resamples=199
+    )
+    assert found.p_greater == 1 / 200
+    assert found.p_two_sided == 2 / 200
+
+
+def test_the_paired_test_rejects_one_in_twenty_under_the_null_if_it_draws_pictures():
+    """Two copies of one model with label noise: each sees some pictures wrongly, and slips at single questions."""
+    rng = np.random.default_rng(11)
+    pictures, questions, trials = 100, 4, 1000
+    right = rng.random((trials, 1, pictures, questions)) < rng.random((trials, 1, pictures, 1))
+    misread = rng.random((trials, 2, pictures, 1)) < 0.2
+    slip = rng.random((trials, 2, pictures, questions)) < 0.1
+    answers = ((right & ~misread) ^ slip).reshape(trials, 2, -1)
+    by_picture = [str(n // questions) for n in range(pictures * questions)]
+    by_question = [str(n) for n in range(pictures * questions)]
+
+    def rejections(groups: list[str], some: int) -> float:
+        tests = (
+            statistics.paired_test(rows_of(a), rows_of(b), groups, TOTAL, resamples=600, seed=n)
+            for n, (a, b) in enumerate(answers[:some])
+        )
+        return float(np.mean([test.p_two_sided <= 0.05 for test in tests]))
+
+    assert 0.03 <= rejections(by_picture, trials) <= 0.07
+    assert rejections(by_question, 300) > 0.09  # questions of one picture are not independent
+
+
+def test_a_detectable_difference_is_found_four_times_in_five():
+    assert statistics.detectable_difference(1.0) == pytest.approx(1.959964 + 0.841621, abs=1e-6)
+    assert statistics.detectable_difference(2.0, confidence=0.99, power=0.9) == pytest.approx(
+        2 * (2.575829 + 1.281552), abs=1e-5
+    )
+    rng = np.random.default_rng(4)
+    count, share = 400, 0.3  # of the questions, that share is answered differently
+    effect = statistics.detectable_difference(np.sqrt(share / count))
+    found, named = 0, []
+    for trial in range(400):
+        differs = rng.random(count) < share
+        first = np.where(differs, rng.random(count) < 0.5 + effect / share / 2, True)
+        test = statistics.paired_test(
+            rows_of(first),
+            rows_of(first ^ differs),
+            [str(n) for n in range(count)],
+            TOTAL,
+            resamples=400,
+            seed=trial,
+        )
+        found += test.p_two_sided <= 0.05
+        named.append(test.detectable)
+    assert 0.74 <= found / 400 <= 0.86  # 0.80 expected, with a standard deviation of 0.02
+    assert np.mean(named) == pytest.approx(effect, rel=0.05)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,14 +15,17 @@ import numpy as np
 import pytest
 import torch
 from contracts._compose import Case, compose, picture
+from PIL import Image
 
 from sightweave.core import catalog
+from sightweave.core.device import num_cores
 from sightweave.core.errors import DataError, RecipeError
 from sightweave.core.types import Medium, Region
 from sightweave.data.inputs import transforms
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.tasks import captioning, vqa
-from sightweave.programs.training.feed import Feed, Quarantine, Step
+from sightweave.programs.training.feed import Feed, Step, decoding_threads
+from sightweave.programs.training.quarantine import Quarantine
 from sightweave.programs.training.settings import Stage
 
 TASKS = {name: catalog.config_class("data.tasks", name)().build() for name in catalog.kinds("data.tasks")}
@@ -58,7 +62,11 @@ class Pictures:
 
 
 def feed(
-    *data: Pictures, quarantine: Quarantine | None = None, processor: Processor = PROCESSOR, **stage: Any
+    *data: Pictures,
+    quarantine: Quarantine | None = None,
+    processor: Processor = PROCESSOR,
+    workers: int = 1,
+    **stage: Any,
 ) -> Feed:
     return Feed(
         data,
@@ -67,11 +75,12 @@ def feed(
         Stage(steps=1, **{"pictures": 3, **stage}),
         seed=5,
         quarantine=quarantine or Quarantine(),
+        workers=workers,
     )
 
 
-def take(source: Feed, count: int, start: int = 0) -> list[Step]:
-    with closing(source.microsteps(start)) as stream:
+def take(source: Feed, count: int, start: int = 0, within: int = 0) -> list[Step]:
+    with closing(source.microsteps(start, within)) as stream:
         return list(islice(stream, count))
 
 
@@ -219,8 +228,6 @@ def test_words_that_cannot_be_are_refused_at_once() -> None:
 
 
 def test_drawn_pictures_are_asked_for_ahead_and_the_thread_ends() -> None:
-    import threading
-
     before = threading.active_count()
     drawn = []
 
@@ -246,3 +253,138 @@ def test_a_sample_that_is_too_long_stops_the_run_where_that_is_asked() -> None:
     source = Feed([Pictures(3)], TASKS, short, stage, seed=5, quarantine=Quarantine(), too_long="error")
     with pytest.raises(DataError, match=r"has \d+ tokens, over max_length 8; raise inputs.max_length"):
         take(source, 1)
+
+
+# Two windows of 2 x 3 pictures an epoch.
+WINDOW = {"pictures": 2, "pack_window": 3, "pack_to": 150}
+
+
+def rows_of(step: Step) -> int:
+    return len(step.batch.target.ids)
+
+
+def test_a_window_is_packed_as_one_and_dealt_evenly() -> None:
+    """Two pictures fill a row: three leave one half empty, and six fill three."""
+    alone = take(feed(Pictures(12), pictures=6, pack_to=100), 2)
+    windows = take(feed(Pictures(12), pictures=3, pack_window=2, pack_to=100), 4)
+    for one, parts in zip(alone, (windows[:2], windows[2:]), strict=True):
+        assert sorted(one.ids) == sorted(name for part in parts for name in part.ids)
+        assert [rows_of(part) for part in parts] == [2, 1]
+        assert rows_of(one) == 3
+        filled = [int(part.batch.target.valid.sum()) for part in parts]
+        assert sum(filled) == int(one.batch.target.valid.sum())
+    apart = take(feed(Pictures(12), pictures=3, pack_to=100), 4)
+    assert [rows_of(step) for step in apart] == [2] * 4
+
+
+def test_with_windows_every_sample_comes_once_an_epoch() -> None:
+    steps = take(feed(Pictures(12), **WINDOW), 18)
+    names = sorted(f"{picture}.{record}" for picture in range(12) for record in (1, 2, 3))
+    for epoch in range(3):
+        assert sorted(name for step in steps[6 * epoch : 6 * epoch + 6] for name in step.ids) == names
+    assert [(step.position, step.within) for step in steps[:4]] == [(0, 1), (0, 2), (6, 0), (6, 1)]
+
+
+@pytest.mark.parametrize("bad", [frozenset(), frozenset({2, 5, 7})])
+@pytest.mark.parametrize("done", [1, 2, 3, 4, 8])
+def test_a_restart_inside_a_window_goes_on_as_before(done: int, bad: frozenset[int]) -> None:
+    data = Pictures(size=9, bad=bad)
+    varied = Processor(
+        tokenizer=PROCESSOR.tokenizer,
+        transform=transforms.Config(size=32, augment="shift"),
+        layout=PROCESSOR.layout,
+    )
+    fields = {"processor": varied, "augment": True, "samples_per_picture": 2, **WINDOW}
+    whole = take(feed(data, **fields), 12)
+    before = whole[done - 1]
+    later = take(feed(data, **fields), 12 - done, before.position, before.within)
+    assert all(same(one, other) for one, other in zip(whole[done:], later, strict=True))
+
+
+def test_a_window_of_one_is_what_the_processor_packs() -> None:
+    (step,) = take(feed(Pictures(6), pictures=4, pack_to=150, pack_window=1), 1)
+    source = feed(Pictures(6))
+    samples = {one.id: one for place in range(6) for one in source._samples(place)}
+    batch = PROCESSOR.batch([samples[name] for name in step.ids], pack_to=150)
+    assert torch.equal(batch.target.ids, step.batch.target.ids)
+    assert torch.equal(batch.media["image"].pixels, step.batch.media["image"].pixels)
+    assert (step.position, step.within) == (4, 0)
+
+
+def test_fewer_rows_than_microsteps_still_give_each_something() -> None:
+    steps = take(feed(Pictures(4), pictures=1, pack_window=4, pack_to=5000, tasks=("captioning",)), 8)
+    assert all(len(step.ids) == 1 for step in steps)
+    assert sorted(name for step in steps[:4] for name in step.ids) == ["0.3", "1.3", "2.3", "3.3"]
+
+
+def test_a_bad_picture_in_a_window_leaves_its_place_and_costs_no_other() -> None:
+    quarantine = Quarantine()
+    steps = take(feed(Pictures(12, bad=frozenset({3})), quarantine=quarantine, **WINDOW), 12)
+    for epoch in (steps[:6], steps[6:]):
+        assert sorted(n for step in epoch for n in numbers(step)) == [*range(3), *range(4, 12)]
+    assert sum(quarantine.reasons.values()) == 1
+
+
+def test_a_microstep_without_a_readable_picture_repeats_another() -> None:
+    fields = {"pictures": 1, "pack_window": 2, "pack_to": 150}
+    steps = take(feed(Pictures(2, bad=frozenset({0})), **fields), 4)
+    assert [numbers(step) for step in steps] == [[1]] * 4
+    with pytest.raises(DataError, match="none of the pictures at positions 0 to 1 can be read"):
+        take(feed(Pictures(2, bad=frozenset({0, 1})), **fields), 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"pack_window": 2}, "pack_window is 2, but pack_to is none"),
+        (
+            {"pack_window": 2, "pack_to": 100, "learn": "words", "words": "auto"},
+            "pack_window is 2, but learn is words",
+        ),
+    ],
+)
+def test_a_window_without_rows_is_refused(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Stage(steps=1, **fields)
+
+
+@pytest.mark.parametrize("fields", [{"pictures": 3}, WINDOW])
+def test_any_number_of_decoding_threads_gives_the_same_bits(tmp_path: Path, fields: dict[str, Any]) -> None:
+    class Files(Pictures):
+        def __getitem__(self, index: int) -> list[Any]:
+            path = tmp_path / f"{index}.jpg"
+            if not path.exists():
+                noise = np.random.default_rng(index).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+                Image.fromarray(noise).resize((300, 220)).save(path)
+            if index in self.bad:
+                path.write_bytes(b"not a picture")
+            image = Medium(path, key=str(path))
+            return [captioning.Record(id=f"{index}.1", images=(image,), captions=("red",))]
+
+    before = threading.active_count()
+    data = Files(8, bad=frozenset({2}))
+    alone, *others = (
+        take(
+            feed(
+                data,
+                workers=workers,
+                augment=True,
+                processor=Processor(
+                    tokenizer=PROCESSOR.tokenizer,
+                    transform=transforms.Config(size=32, augment="shift"),
+                    layout=PROCESSOR.layout,
+                ),
+                **fields,
+            ),
+            6,
+        )
+        for workers in (1, 2, 3)
+    )
+    for other in others:
+        assert all(same(one, step) for one, step in zip(alone, other, strict=True))
+    assert threading.active_count() == before
+
+
+def test_the_number_of_decoding_threads_is_chosen_from_the_cores() -> None:
+    assert decoding_threads(5) == 5
+    assert decoding_threads(0) == min(8, max(1, num_cores() - 1))

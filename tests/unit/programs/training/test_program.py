@@ -151,6 +151,21 @@ def test_microsteps_sum_to_the_same_update_as_one_large_step(tmp_path: Path) -> 
         torch.testing.assert_close(made[1][name], value, atol=1e-5, rtol=1e-4)
 
 
+def test_a_window_of_packed_pictures_sums_to_the_update_of_one_large_step(tmp_path: Path) -> None:
+    made = []
+    for name, fields in (
+        ("large", {"pictures": 2}),
+        ("window", {"pictures": 1, "microsteps": 2, "pack_window": 2}),
+    ):
+        model, processor = compose(Case("concat", (), "decoder_only"))
+        one = Stage(**{**vars(stage(1, optimizer={"eps": 1e-3})), "pack_to": 500, **fields})
+        trained, _ = run(model, processor, tmp_path / name, one, workers=2)
+        assert trained.pictures == 2
+        made.append(model.state_dict())
+    for name, value in made[0].items():
+        torch.testing.assert_close(made[1][name], value, atol=1e-5, rtol=1e-4)
+
+
 def test_an_unknown_part_names_the_nearest() -> None:
     model, _ = compose(Case("concat", (), "decoder_only"))
     with pytest.raises(RecipeError, match=r"no part 'encodr'.*Did you mean 'encoder'"):

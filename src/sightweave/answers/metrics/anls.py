@@ -1,0 +1,106 @@
+"""ANLS: how few letters an answer is off its nearest reference; under half right counts as wrong.
+
+Scene Text Visual Question Answering (Biten et al. 2019, arXiv:1905.13648), equation 1; DocVQA (Mathew et al. 2021,
+arXiv:2007.00398). Differs from the paper, as the organisers' scorer does: a similarity of just the threshold counts, and
+lengths are those before spaces are folded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from sightweave.answers.metrics import _shares
+from sightweave.core.config import config
+from sightweave.core.types import Sample
+
+
+@config
+class Config:
+    """How near is near."""
+
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Similarity (0 to 1) below which an answer scores 0; the papers' is 0.5."""
+
+    def build(self) -> Anls:
+        """The metric."""
+        return Anls(threshold=self.threshold)
+
+
+class Anls:
+    """The mean over questions of the greatest ``1 - distance / length`` over references, or 0 below the threshold.
+
+    The distance is Levenshtein's, of texts without case, with single spaces and none at the ends; the length is
+    that of the longer text.
+
+    Args:
+        threshold: Similarity (0 to 1) below which an answer scores 0.
+
+    Raises:
+        ValueError: a threshold outside 0 to 1.
+    """
+
+    is_proportion = False
+
+    def __init__(self, *, threshold: float = 0.5) -> None:
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"anls: threshold must be from 0 to 1 (got {threshold}).")
+        self.threshold = threshold
+
+    def similarity(self, answer: str, references: Sequence[str]) -> float:
+        """The score of one answer, 0 to 1."""
+        nearest = 1 - min(_share_wrong(answer, reference) for reference in references)
+        return nearest if nearest >= self.threshold else 0.0
+
+    def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
+        """float64 R 2: (score from 0 to 1, 1). An answer that could not be parsed (None) scores 0.
+
+        Raises:
+            DataError: not one prediction per sample, or a sample without a reference.
+        """
+        _shares.check("anls", predictions, samples)
+        return _shares.with_ones(
+            [
+                0.0 if answer is None else self.similarity(answer, sample.references)
+                for answer, sample in zip(predictions, samples, strict=True)
+            ]
+        )
+
+    def total(self, sums: np.ndarray) -> np.ndarray:
+        """The mean score, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
+        return _shares.mean(sums)
+
+
+def _share_wrong(answer: str, reference: str) -> float:
+    # Capitals of some letters are longer than the letters ("ss" for one), and the organisers count capitals.
+    length = max(len(answer.upper()), len(reference.upper()))
+    first, second = (" ".join(text.lower().split()) for text in (answer, reference))
+    return distance(first, second) / length if length else 0.0
+
+
+def distance(first: str, second: str) -> int:
+    """Levenshtein's distance: the fewest letters to put in, take out or replace.
+
+    A column of the table is held as the bits of whole numbers, where a bit says that a cell is one more (or one less)
+    than the cell above it (Hyyro 2003, "A bit-vector algorithm for computing Levenshtein and Damerau edit distances").
+    """
+    if not first:
+        return len(second)
+    places: dict[str, int] = {}
+    for place, letter in enumerate(first):
+        places[letter] = places.get(letter, 0) | 1 << place
+    every, last = (1 << len(first)) - 1, 1 << (len(first) - 1)
+    more, less, found = every, 0, len(first)
+    for letter in second:
+        same = places.get(letter, 0)
+        diagonal = (((same & more) + more) ^ more) | same | less
+        right_more = (less | ~(diagonal | more)) & every
+        right_less = diagonal & more
+        found += bool(right_more & last) - bool(right_less & last)
+        right_more, right_less = right_more << 1 | 1, right_less << 1
+        more = (right_less | ~(diagonal | right_more)) & every
+        less = right_more & diagonal & every
+    return found

@@ -1,0 +1,111 @@
+"""ChrF2++ as sacreBLEU computes it: F-score of character 1- to 6-grams and word 1- and 2-grams of a whole set.
+
+chrF++: words helping character n-grams (Popovic 2017, doi:10.18653/v1/W17-4770), in the library's version without
+epsilon: orders that answers or references are too short for are left out. The counts are the library's own. Differs
+from the library: 0 to 1, not 0 to 100.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sightweave.answers.metrics import _sacre
+from sightweave.core.config import config
+from sightweave.core.errors import RecipeError
+from sightweave.core.types import Sample
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.chrf import CHRF
+
+
+@config
+class Config:
+    """Which n-grams are compared."""
+
+    word_order: int = 2
+    """Longest word n-gram: 2 is chrF++, 0 is chrF (right for languages without spaces)."""
+    char_order: int = 6
+    """Longest character n-gram; white space is not counted."""
+    beta: int = 2
+    """How much more recall weighs than precision."""
+    lowercase: bool = False
+    """Whether case is ignored; published scores count it."""
+
+    def build(self) -> Chrf:
+        """The metric."""
+        return Chrf(
+            word_order=self.word_order, char_order=self.char_order, beta=self.beta, lowercase=self.lowercase
+        )
+
+
+class Chrf:
+    """F_beta (0 to 1) of n-gram precision and recall, each averaged over the orders that occur on both sides.
+
+    With P and R these averages: (1 + beta^2) P R / (beta^2 P + R). Of several references, a row counts the one
+    that its own score is best with.
+
+    Args:
+        word_order: Longest word n-gram, 0 for none.
+        char_order: Longest character n-gram.
+        beta: Weight of recall against precision.
+        lowercase: Whether case is ignored.
+
+    Raises:
+        RecipeError: a number below 1, or below 0 for `word_order`.
+    """
+
+    is_proportion = False
+
+    def __init__(
+        self, *, word_order: int = 2, char_order: int = 6, beta: int = 2, lowercase: bool = False
+    ) -> None:
+        if word_order < 0 or char_order < 1 or beta < 1:
+            raise RecipeError(
+                "chrf: word_order must be 0 or more, char_order and beta 1 or more "
+                f"(got {word_order}, {char_order} and {beta})."
+            )
+        self.word_order = word_order
+        self.char_order = char_order
+        self.beta = beta
+        self.lowercase = lowercase
+
+    def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
+        """float64 R K: n-grams of the answer, of the reference and of both, for each order; 1.
+
+        K is 3 (char_order + word_order) + 1. An answer that could not be parsed (None) is an empty translation.
+
+        Raises:
+            DataError: not one prediction per sample, or a sample without a reference.
+        """
+        _sacre.check("chrf", predictions, samples)
+        return _sacre.segment_rows(self._scorer(), predictions, samples)
+
+    def total(self, sums: np.ndarray) -> np.ndarray:
+        """The score (0 to 1) of sums ``... K``: shape ``...``; NaN where the sums are of no rows."""
+        sums = np.asarray(sums, dtype=np.float64)
+        orders = sums[..., :-1].reshape(*sums.shape[:-1], -1, 3)
+        said, wanted, both = orders[..., 0], orders[..., 1], orders[..., 2]
+        number = np.maximum(((said > 0) & (wanted > 0)).sum(-1), 1)  # of orders
+        precision = (both / np.maximum(said, 1)).sum(-1) / number
+        recall = (both / np.maximum(wanted, 1)).sum(-1) / number
+        weight = self.beta**2
+        below = weight * precision + recall
+        score = (1 + weight) * precision * recall / np.where(below > 0, below, 1)
+        return np.where(sums[..., -1] > 0, score, np.nan)
+
+    def signature(self, samples: Sequence[Sample]) -> str:
+        """The signature by which sacreBLEU names a score on these samples, to be stored with it."""
+        return _sacre.signature(self._scorer(), samples)
+
+    def _scorer(self) -> CHRF:
+        from sacrebleu.metrics.chrf import CHRF
+
+        return CHRF(
+            char_order=self.char_order,
+            word_order=self.word_order,
+            beta=self.beta,
+            lowercase=self.lowercase,
+        )

@@ -1,0 +1,105 @@
+"""GQA's consistency: after a right answer, how many of the questions that it answers too are answered right.
+
+GQA: A New Dataset for Real-World Visual Reasoning (Hudson and Manning 2019, arXiv:1902.09506), section 4.4.
+The tag ``entailed`` holds the ids of those questions, with spaces between. Published numbers start from the balanced
+questions only; the tag ``balanced`` says ``false`` on the others. Capitals and white space are ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sightweave.answers.metrics import _shares
+from sightweave.core.config import config
+from sightweave.core.errors import DataError
+from sightweave.core.types import Sample
+
+TAG = "entailed"
+"""Ids of the questions whose answers follow from this one's."""
+BALANCED = "balanced"
+"""``false`` on a question outside the balanced ones: it may be entailed, but its own answer starts no mean."""
+
+
+@config
+class Config:
+    """Where the entailed questions are."""
+
+    complete: bool = True
+    """Whether every entailed question must be among the samples, as published numbers need. If not, those that are
+    absent are left out of the means, and so are questions of which all are absent."""
+
+    def build(self) -> GqaConsistency:
+        """The metric."""
+        return GqaConsistency(complete=self.complete)
+
+
+class GqaConsistency:
+    """The mean, over right answers that entail others, of the share of right answers among the entailed.
+
+    A question does not entail itself. Entailed questions are looked up among the samples of the same call.
+
+    Args:
+        complete: Whether every entailed question must be among the samples.
+    """
+
+    is_proportion = False
+
+    def __init__(self, *, complete: bool = True) -> None:
+        self.complete = complete
+
+    def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
+        """float64 R 2: (share of its entailed questions that are right, 1) for a right answer, (0, 0) for others.
+
+        Questions that entail none, and those tagged ``balanced: false``, add (0, 0). An answer that could not be parsed
+        (None) is wrong.
+
+        Raises:
+            DataError: not one prediction per sample, a sample without a reference, two samples of one id, no sample
+                with an entailed question, or an entailed question that is absent although all are wanted.
+        """
+        _shares.check("gqa_consistency", predictions, samples)
+        right = {
+            sample.id: _shares.is_right(answer, sample)
+            for answer, sample in zip(predictions, samples, strict=True)
+        }
+        entailed = [_entailed(sample) for sample in samples]
+        self._check(samples, entailed, right)
+        found = np.zeros((len(samples), 2))
+        for row, sample, ids in zip(found, samples, entailed, strict=True):
+            known = [right[one] for one in ids if one in right]
+            if right[sample.id] and known and sample.tags.get(BALANCED) != "false":
+                row[:] = sum(known) / len(known), 1
+        return found
+
+    def total(self, sums: np.ndarray) -> np.ndarray:
+        """The mean share, from sums ``... 2``: shape ``...``; NaN where no right answer entails another."""
+        return _shares.mean(sums)
+
+    def _check(
+        self, samples: Sequence[Sample], entailed: Sequence[Sequence[str]], known: dict[str, bool]
+    ) -> None:
+        if len(known) < len(samples):
+            raise DataError(
+                f"gqa_consistency: {len(samples)} samples have only {len(known)} different ids; entailed questions "
+                "are found by their id, so each may come once."
+            )
+        if samples and not any(entailed):
+            raise DataError(
+                f"gqa_consistency: none of {len(samples)} samples has a tag {TAG!r} with another question's id; "
+                "GQA's question files have it, for training and validation. For other data leave this metric out."
+            )
+        absent = {one: sample.id for sample, ids in zip(samples, entailed, strict=True) for one in ids}
+        absent = {one: by for one, by in absent.items() if one not in known}
+        if self.complete and absent:
+            first, by = next(iter(absent.items()))
+            raise DataError(
+                f"gqa_consistency: {len(absent)} entailed question(s) are not among the {len(samples)} samples, the "
+                f"first being {first!r}, entailed by {by!r}; ask all questions of the split (reader gqa with "
+                "balanced: false), or set complete: false for a number that no published one compares with."
+            )
+
+
+def _entailed(sample: Sample) -> list[str]:
+    return [one for one in sample.tags.get(TAG, "").split() if one != sample.id]

@@ -1,0 +1,84 @@
+"""Relaxed accuracy: a number may be 5 % off its reference; any other answer must be the reference.
+
+ChartQA (Masry et al. 2022, arXiv:2203.10244), section 5.1; after PlotQA (Methani et al. 2020, arXiv:1909.00997).
+Differs from the paper, as all its scorers do: ``5%`` is 0.05, and a reference of 0 must be met as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from sightweave.answers.metrics import _shares
+from sightweave.core.config import config
+from sightweave.core.types import Sample
+
+
+@config
+class Config:
+    """How far off a number may be."""
+
+    tolerance: Annotated[float, Field(ge=0)] = 0.05
+    """Largest difference that is right, as a share of the reference; the paper's is 0.05."""
+
+    def build(self) -> RelaxedAccuracy:
+        """The metric."""
+        return RelaxedAccuracy(tolerance=self.tolerance)
+
+
+class RelaxedAccuracy:
+    """The share of answers that are within a tolerance of a reference, or equal to one without regard to case.
+
+    Args:
+        tolerance: Largest difference that is right, as a share of the reference.
+
+    Raises:
+        ValueError: a tolerance below 0.
+    """
+
+    is_proportion = True
+
+    def __init__(self, *, tolerance: float = 0.05) -> None:
+        if not tolerance >= 0:
+            raise ValueError(f"relaxed_accuracy: tolerance must be 0 or more (got {tolerance}).")
+        self.tolerance = tolerance
+
+    def is_right(self, answer: str, reference: str) -> bool:
+        """Whether one answer is right by one reference."""
+        said, wanted = number(answer), number(reference)
+        if said is None or not wanted:  # nothing can be a share of 0
+            return answer.lower() == reference.lower()
+        return abs(said - wanted) / abs(wanted) <= self.tolerance
+
+    def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
+        """float64 R 2: (1 if right by any reference else 0, 1). An answer that could not be parsed (None) is wrong.
+
+        Raises:
+            DataError: not one prediction per sample, or a sample without a reference.
+        """
+        _shares.check("relaxed_accuracy", predictions, samples)
+        return _shares.with_ones(
+            [
+                answer is not None
+                and any(self.is_right(answer, reference) for reference in sample.references)
+                for answer, sample in zip(predictions, samples, strict=True)
+            ]
+        )
+
+    def total(self, sums: np.ndarray) -> np.ndarray:
+        """The share that is right, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
+        return _shares.mean(sums)
+
+
+def number(text: str) -> float | None:
+    """What Python reads as a number, a hundredth of it if it ends in ``%``; None for any other text.
+
+    A comma between thousands makes it text, as in the published scorers.
+    """
+    try:
+        return float(text.rstrip("%")) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,108 @@
+"""Translation edit rate as sacreBLEU computes it: edits that turn the answers into their references, per word.
+
+A Study of Translation Edit Rate with Targeted Human Annotation (Snover et al. 2006, AMTA). The edits are the
+library's own. An error rate: less is better, 0 is perfect, and more edits than words give more than 1. Differs from
+the library: a share, not per cent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sightweave.answers.metrics import _sacre
+from sightweave.core.config import config
+from sightweave.core.types import Sample
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.ter import TER
+
+
+@config
+class Config:
+    """What counts as a word, and as the same word."""
+
+    case_sensitive: bool = False
+    """Whether case counts; published scores ignore it."""
+    normalized: bool = False
+    """Whether punctuation is split from words, and marks of XML are read."""
+    no_punct: bool = False
+    """Whether punctuation is left out."""
+    asian_support: bool = False
+    """Whether `normalized` and `no_punct` reach Chinese, Japanese and Korean characters, each then a word: without it
+    and `normalized`, a sentence without spaces is one word."""
+
+    def build(self) -> Ter:
+        """The metric."""
+        return Ter(
+            case_sensitive=self.case_sensitive,
+            normalized=self.normalized,
+            no_punct=self.no_punct,
+            asian_support=self.asian_support,
+        )
+
+
+class Ter:
+    """Insertions, deletions, substitutions and shifts of phrases, divided by the words of the references.
+
+    Of several references, a row counts the fewest edits and the mean length.
+
+    Args:
+        case_sensitive: Whether case counts.
+        normalized: Whether punctuation is split from words.
+        no_punct: Whether punctuation is left out.
+        asian_support: Whether the two above reach characters of East Asia.
+    """
+
+    is_proportion = False
+    less_is_better = True
+
+    def __init__(
+        self,
+        *,
+        case_sensitive: bool = False,
+        normalized: bool = False,
+        no_punct: bool = False,
+        asian_support: bool = False,
+    ) -> None:
+        self.case_sensitive = case_sensitive
+        self.normalized = normalized
+        self.no_punct = no_punct
+        self.asian_support = asian_support
+
+    def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
+        """float64 R 3: edits, mean number of words of the references, 1.
+
+        An answer that could not be parsed (None) is an empty translation: every word is an edit.
+
+        Raises:
+            DataError: not one prediction per sample, or a sample without a reference.
+        """
+        _sacre.check("ter", predictions, samples)
+        return _sacre.segment_rows(self._scorer(), predictions, samples)
+
+    def total(self, sums: np.ndarray) -> np.ndarray:
+        """Edits per word (0 or more) of sums ``... 3``: shape ``...``; NaN where the sums are of no rows.
+
+        Against references without a word, any edit at all is 1.
+        """
+        sums = np.asarray(sums, dtype=np.float64)
+        edits, words = sums[..., 0], sums[..., 1]
+        rate = np.where(words > 0, edits / np.where(words > 0, words, 1), np.minimum(edits, 1))
+        return np.where(sums[..., -1] > 0, rate, np.nan)
+
+    def signature(self, samples: Sequence[Sample]) -> str:
+        """The signature by which sacreBLEU names a score on these samples, to be stored with it."""
+        return _sacre.signature(self._scorer(), samples)
+
+    def _scorer(self) -> TER:
+        from sacrebleu.metrics.ter import TER
+
+        return TER(
+            normalized=self.normalized,
+            no_punct=self.no_punct,
+            asian_support=self.asian_support,
+            case_sensitive=self.case_sensitive,
+        )

@@ -1,0 +1,58 @@
+"""VQA accuracy as the challenge's server and most later tools count it: answers are always made comparable first.
+
+VQA: Visual Question Answering (Agrawal et al. 2015, arXiv:1505.00468), section 4; answers as facebookresearch/mmf
+(EvalAIAnswerProcessor) makes them comparable. Used for VQA v2, TextVQA, OK-VQA and VizWiz.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from sightweave.answers.metrics import _shares, _vqa
+from sightweave.core.config import config
+from sightweave.core.types import Sample
+
+
+@config
+class Config:
+    """There is nothing to choose."""
+
+    def build(self) -> VqaEvalai:
+        """The metric."""
+        return VqaEvalai()
+
+
+class VqaEvalai:
+    """The mean over questions of min(1, other people with this answer / 3), averaged over who is left out."""
+
+    is_proportion = False
+
+    def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
+        """float64 R 2: (score from 0 to 1, 1). An answer that could not be parsed (None) scores 0.
+
+        References are the answers of all people, as often as given.
+
+        Raises:
+            DataError: not one prediction per sample, or a sample with under four references.
+        """
+        fold = lru_cache(maxsize=100_000)(
+            normalise
+        )  # people repeat themselves: ten answers, few different ones
+
+        def score(answer: str, references: Sequence[str]) -> float:
+            return _vqa.vote(fold(answer), [fold(reference) for reference in references])
+
+        return _vqa.rows("vqa_evalai", predictions, samples, score)
+
+    def total(self, sums: np.ndarray) -> np.ndarray:
+        """The mean score, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
+        return _shares.mean(sums)
+
+
+def normalise(text: str) -> str:
+    """The form in which answers are compared: commas and question marks go first, and ``'s`` is a word of its own."""
+    words = text.lower().replace(",", "").replace("?", "").replace("'s", " 's").strip()
+    return _vqa.plain_words(_vqa.without_punctuation(_vqa.one_line(words)))

@@ -1,0 +1,52 @@
+"""VQA accuracy as salesforce/LAVIS counts it: the model's answer is always made comparable, people's only in part.
+
+VQA: Visual Question Answering (Agrawal et al. 2015, arXiv:1505.00468), section 4; scorer: salesforce/LAVIS (vqa_tools).
+People's answers lose their punctuation where they differ, and keep capitals, number words and articles, which then
+never match: ``two`` against ten ``two`` scores 0. For comparing with BLIP's and InstructBLIP's numbers only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from sightweave.answers.metrics import _shares, _vqa
+from sightweave.core.config import config
+from sightweave.core.types import Sample
+
+
+@config
+class Config:
+    """There is nothing to choose."""
+
+    def build(self) -> VqaLavis:
+        """The metric."""
+        return VqaLavis()
+
+
+class VqaLavis:
+    """The mean over questions of min(1, other people with this answer / 3), averaged over who is left out."""
+
+    is_proportion = False
+
+    def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
+        """float64 R 2: (score from 0 to 1, 1). An answer that could not be parsed (None) scores 0.
+
+        References are the answers of all people, as often as given.
+
+        Raises:
+            DataError: not one prediction per sample, or a sample with under four references.
+        """
+        strip = lru_cache(maxsize=100_000)(_vqa.without_punctuation)  # people repeat themselves
+
+        def score(answer: str, references: Sequence[str]) -> float:
+            people = [strip(one) for one in references] if len(set(references)) > 1 else references
+            return _vqa.vote(_vqa.plain_words(strip(_vqa.one_line(answer))), people)
+
+        return _vqa.rows("vqa_lavis", predictions, samples, score)
+
+    def total(self, sums: np.ndarray) -> np.ndarray:
+        """The mean score, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
+        return _shares.mean(sums)

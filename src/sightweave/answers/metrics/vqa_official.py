@@ -1,0 +1,61 @@
+"""VQA accuracy as its authors' own scorer counts it: an answer that three other people gave is fully right.
+
+VQA: Visual Question Answering (Agrawal et al. 2015, arXiv:1505.00468), section 4; scorer: GT-Vision-Lab/VQA.
+Its quirks are kept: answers are made comparable only where the people differ, so ``Yes`` against ten ``yes`` scores 0.
+Differs from the scorer: people are told apart by their place, so ten equal answers need no ``answer_id``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from sightweave.answers.metrics import _shares, _vqa
+from sightweave.core.config import config
+from sightweave.core.types import Sample
+
+
+@config
+class Config:
+    """There is nothing to choose."""
+
+    def build(self) -> VqaOfficial:
+        """The metric."""
+        return VqaOfficial()
+
+
+class VqaOfficial:
+    """The mean over questions of min(1, other people with this answer / 3), averaged over who is left out."""
+
+    is_proportion = False
+
+    def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
+        """float64 R 2: (score from 0 to 1, 1). An answer that could not be parsed (None) scores 0.
+
+        References are the answers of all people, as often as given.
+
+        Raises:
+            DataError: not one prediction per sample, or a sample with under four references.
+        """
+        fold = lru_cache(maxsize=100_000)(
+            normalise
+        )  # people repeat themselves: ten answers, few different ones
+
+        def score(answer: str, references: Sequence[str]) -> float:
+            answer, people = _vqa.one_line(answer), [_vqa.one_line(reference) for reference in references]
+            if len(set(people)) > 1:
+                answer, people = fold(answer), [fold(reference) for reference in people]
+            return _vqa.vote(answer, people)
+
+        return _vqa.rows("vqa_official", predictions, samples, score)
+
+    def total(self, sums: np.ndarray) -> np.ndarray:
+        """The mean score, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
+        return _shares.mean(sums)
+
+
+def normalise(text: str) -> str:
+    """The form in which answers are compared where people differ; only 0 to 9 are digits, as in Python 2."""
+    return _vqa.plain_words(_vqa.without_punctuation(text, digits="[0-9]"))

@@ -1,0 +1,275 @@
+"""Whether a model knows when it is right: confidence against correctness.
+
+The confidence of an answer is exp(mean log-probability of its tokens), the geometric mean of their probabilities.
+On Calibration of Modern Neural Networks (Guo et al. 2017, arXiv:1706.04599) for reliability and its error;
+Measuring Calibration in Deep Learning (Nixon et al. 2019, arXiv:1904.01685) for bins of equal mass; Selective
+Classification for Deep Neural Networks (Geifman and El-Yaniv 2017, arXiv:1705.08500) for risk and coverage. Nothing
+here depends on the order of the answers: those of equal confidence share what they got right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from sightweave.programs.evaluation.statistics import Estimate, wilson
+
+BINS = 15
+"""As in Guo et al. 2017."""
+ERROR_RATE = 0.05
+"""What share of the answers that are given may be wrong, unless asked otherwise."""
+_ROUNDING = 1e-6
+"""How far above 0 a mean log-probability may come out in single precision."""
+
+
+class Said(Protocol):
+    """A `Prediction`, or an `Answer` of an evaluation."""
+
+    @property
+    def logprob(self) -> float:
+        """Mean natural-log probability per token."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Answers of similar confidence; all but `count` from 0 to 1."""
+
+    low: float
+    """Bins of equal width: the lower end, itself outside but for 0. Of equal mass: the least confidence."""
+    high: float
+    """Bins of equal width: the upper end. Of equal mass: the greatest confidence."""
+    count: int
+    confidence: float
+    """Mean; NaN in an empty bin."""
+    accuracy: float
+    """Share that is right; NaN in an empty bin."""
+
+
+@dataclass(frozen=True, slots=True)
+class RiskCoverage:
+    """What share is wrong if only the most confident answers are given, for every possible threshold."""
+
+    thresholds: tuple[float, ...]
+    """Each confidence that occurs, from the greatest down: answers at or above it are given."""
+    coverage: tuple[float, ...]
+    """Share of the questions that are then answered."""
+    risk: tuple[float, ...]
+    """Share of these answers that is wrong."""
+    area: float
+    """AURC: mean risk over the 1, 2, ... most confident answers; 0 is perfect, the error rate is no ranking at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a threshold on the confidence gives."""
+
+    threshold: float
+    """Answers at or above it are given; infinity if none can be."""
+    count: int
+    """Questions."""
+    answered: int
+    coverage: Estimate
+    """Share of the questions that are answered, with Wilson's interval."""
+    error: Estimate | None
+    """Share of the given answers that is wrong, with Wilson's interval; None if none is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The whole picture; all numbers from 0 to 1, and less is better for each error."""
+
+    count: int
+    accuracy: float
+    confidence: float
+    """Mean; above the accuracy, the model thinks too well of itself."""
+    ece_equal_mass: float
+    ece_equal_width: float
+    brier: float
+    bins: tuple[Bin, ...]
+    """Of equal mass."""
+    curve: RiskCoverage
+    selection: Selection
+
+
+def confidences(said: Sequence[Said]) -> np.ndarray:
+    """float64 R, 0 to 1: exp(mean log-probability) of each answer.
+
+    Raises:
+        ValueError: a log-probability above 0 or not a number.
+    """
+    logprobs = np.array([one.logprob for one in said], dtype=np.float64)
+    bad = np.flatnonzero(~(logprobs <= _ROUNDING))
+    if len(bad):
+        raise ValueError(
+            f"calibration: answer {bad[0]} of {len(logprobs)} has the mean log-probability {logprobs[bad[0]]}; "
+            "it must be 0 or less."
+        )
+    return np.exp(np.minimum(logprobs, 0.0))
+
+
+def calibration(
+    confidence: np.ndarray, right: np.ndarray, *, bins: int = BINS, error_rate: float = ERROR_RATE
+) -> Calibration:
+    """Every measure of this file.
+
+    Args:
+        confidence: R, 0 to 1.
+        right: bool R, whether each answer is right.
+        bins: Number of bins.
+        error_rate: Share of the given answers that may be wrong.
+
+    Raises:
+        ValueError: no answers, not one confidence per answer, or values outside their ranges.
+    """
+    confidence, right = _checked(confidence, right)
+    mass = reliability(confidence, right, bins=bins)
+    return Calibration(
+        count=len(right),
+        accuracy=float(right.mean()),
+        confidence=float(confidence.mean()),
+        ece_equal_mass=expected_error(mass),
+        ece_equal_width=expected_error(reliability(confidence, right, bins=bins, equal_mass=False)),
+        brier=brier(confidence, right),
+        bins=mass,
+        curve=risk_coverage(confidence, right),
+        selection=at_error_rate(confidence, right, error_rate),
+    )
+
+
+def reliability(
+    confidence: np.ndarray, right: np.ndarray, *, bins: int = BINS, equal_mass: bool = True
+) -> tuple[Bin, ...]:
+    """Confidence against accuracy, in bins of ascending confidence.
+
+    With equal mass, the answers are sorted and cut into `bins` runs whose sizes differ by one at most (fewer runs if
+    there are fewer answers). With equal width, bin b holds confidences in (b / bins, (b + 1) / bins], and the first
+    one 0 too; bins may be empty.
+
+    Raises:
+        ValueError: as `calibration`, or no bins.
+    """
+    confidence, right = _checked(confidence, right)
+    if bins < 1:
+        raise ValueError(f"calibration: bins must be 1 or more (got {bins}).")
+    order = np.argsort(confidence, kind="stable")
+    confidence, right = confidence[order], _shared(confidence[order], right[order])
+    if equal_mass:
+        runs = np.array_split(np.arange(len(right)), min(bins, len(right)))
+        return tuple(
+            _bin(confidence[run], right[run], confidence[run[0]], confidence[run[-1]]) for run in runs
+        )
+    edges = np.arange(bins + 1) / bins
+    cuts = [0, *np.searchsorted(confidence, edges[1:-1], side="right"), len(right)]
+    return tuple(
+        _bin(confidence[start:stop], right[start:stop], low, high)
+        for start, stop, low, high in zip(cuts[:-1], cuts[1:], edges[:-1], edges[1:], strict=True)
+    )
+
+
+def expected_error(bins: Sequence[Bin]) -> float:
+    """ECE: sum of count / all * |accuracy - confidence| over the bins that are not empty."""
+    full = [one for one in bins if one.count]
+    return sum(one.count * abs(one.accuracy - one.confidence) for one in full) / sum(
+        one.count for one in full
+    )
+
+
+def brier(confidence: np.ndarray, right: np.ndarray) -> float:
+    """Mean of (confidence - right)^2, right being 1 or 0 (Brier 1950).
+
+    Raises:
+        ValueError: as `calibration`.
+    """
+    confidence, right = _checked(confidence, right)
+    return float(np.mean((confidence - right) ** 2))
+
+
+def risk_coverage(confidence: np.ndarray, right: np.ndarray) -> RiskCoverage:
+    """Risk and coverage at every threshold, and the area under the curve.
+
+    Raises:
+        ValueError: as `calibration`.
+    """
+    confidence, right = _checked(confidence, right)
+    order = np.argsort(-confidence, kind="stable")
+    confidence, right = confidence[order], right[order]
+    given = np.arange(1, len(right) + 1)
+    # Within answers of equal confidence, the mean over all of their orders.
+    shared = np.cumsum(1 - _shared(confidence, right)) / given
+    risk = np.cumsum(1 - right) / given
+    last = np.flatnonzero(np.append(confidence[1:] != confidence[:-1], True))
+    return RiskCoverage(
+        thresholds=tuple(confidence[last].tolist()),
+        coverage=tuple((given[last] / len(right)).tolist()),
+        risk=tuple(risk[last].tolist()),
+        area=float(shared.mean()),
+    )
+
+
+def at_error_rate(confidence: np.ndarray, right: np.ndarray, error_rate: float = ERROR_RATE) -> Selection:
+    """The lowest threshold at which at most this share of the given answers is wrong.
+
+    The threshold fits these answers, so its error is too low a guess for others: choose it on one half of the data
+    and measure it by `at_threshold` on the other.
+
+    Raises:
+        ValueError: as `calibration`, or an error rate outside 0 to 1.
+    """
+    if not 0 <= error_rate <= 1:
+        raise ValueError(f"calibration: error_rate must be from 0 to 1 (got {error_rate}).")
+    curve = risk_coverage(confidence, right)
+    fit = [t for t, risk in zip(curve.thresholds, curve.risk, strict=True) if risk <= error_rate]
+    return at_threshold(confidence, right, min(fit, default=float("inf")))
+
+
+def at_threshold(confidence: np.ndarray, right: np.ndarray, threshold: float) -> Selection:
+    """Coverage and error if only answers with at least this confidence are given.
+
+    Raises:
+        ValueError: as `calibration`.
+    """
+    confidence, right = _checked(confidence, right)
+    chosen = confidence >= threshold
+    answered, wrong = int(chosen.sum()), int((1 - right[chosen]).sum())
+    return Selection(
+        threshold=float(threshold),
+        count=len(right),
+        answered=answered,
+        coverage=wilson(answered, len(right)),
+        error=wilson(wrong, answered) if answered else None,
+    )
+
+
+def _checked(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both as float64 R."""
+    confidence, right = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    if confidence.ndim != 1 or confidence.shape != right.shape or not len(right):
+        raise ValueError(
+            f"calibration: confidences of shape {confidence.shape} and answers of shape {right.shape}; "
+            "give one confidence for each answer, and at least one."
+        )
+    if not ((confidence >= 0) & (confidence <= 1)).all():
+        raise ValueError(
+            f"calibration: confidences must be from 0 to 1 (got {confidence.min()} to {confidence.max()})."
+        )
+    if not np.isin(right, (0, 1)).all():
+        raise ValueError(
+            "calibration: an answer is right (1) or wrong (0); graded scores have no calibration."
+        )
+    return confidence, right
+
+
+def _shared(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Sorted answers, each with the mean of those that have its confidence."""
+    _, index, counts = np.unique(confidence, return_inverse=True, return_counts=True)
+    return np.asarray((np.bincount(index, weights=right) / counts)[index])
+
+
+def _bin(confidence: np.ndarray, right: np.ndarray, low: float, high: float) -> Bin:
+    if not len(right):
+        return Bin(float(low), float(high), 0, float("nan"), float("nan"))
+    return Bin(float(low), float(high), len(right), float(confidence.mean()), float(right.mean()))

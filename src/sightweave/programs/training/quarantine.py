@@ -1,0 +1,52 @@
+"""What is left out of training: each picture or sample once, with its reason, and an end where there are too many."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sightweave.core.errors import DataError
+
+logger = logging.getLogger(__name__)
+_PATIENCE = 1000
+"""Pictures after which a share of bad ones stops the run."""
+_TOLERATED = 0.01
+
+
+@dataclass
+class Quarantine:
+    """Pictures that were left out, with their reasons."""
+
+    path: Path | None = None
+    """A JSONL file that gets one line for each."""
+    seen: int = 0
+    """Different pictures that were asked for."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    unreadable: set[str] = field(default_factory=set)
+    """Keys of pictures that are not tried again."""
+    _known: set[str] = field(default_factory=set)
+
+    def add(self, key: str, error: DataError) -> None:
+        """Counts and writes one, the first time that it is met.
+
+        Raises:
+            DataError: over 1 % of more than a thousand pictures are bad.
+        """
+        if key in self._known:
+            return
+        self._known.add(key)
+        reason = str(getattr(error, "code", type(error).__name__))
+        self.reasons[reason] += 1
+        logger.warning("left out %s: %s", key, error)
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps({"picture": key, "reason": reason, "message": str(error)}) + "\n")
+        bad = sum(self.reasons.values())
+        if self.seen >= _PATIENCE and bad > _TOLERATED * self.seen:
+            raise DataError(
+                f"{bad} of {self.seen} pictures cannot be read ({dict(self.reasons)}), more than {_TOLERATED:.0%}; "
+                f"the last: {error}"
+            )
