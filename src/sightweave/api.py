@@ -41,6 +41,7 @@ from sightweave.programs.doctor import check as doctor_check
 from sightweave.programs.doctor import program as doctor_program
 from sightweave.programs.doctor.report import Report
 from sightweave.programs.evaluation import program as evaluation_program
+from sightweave.programs.evaluation import submission as submissions
 from sightweave.programs.evaluation.scores import Evaluation
 from sightweave.programs.training import program as training_program
 from sightweave.programs.training.logs import METRICS, read_metrics
@@ -602,6 +603,19 @@ def _asking(data: str | Path | Mapping[str, Any]) -> Any:
     if not isinstance(found, FilesConfig):
         return found
     return dataclasses.replace(found, labelled=False, held_out=0.0)
+
+
+def submission(layout: str, answers: Iterable[Mapping[str, Any]]) -> str:
+    """The file that an evaluation server takes: ``coco``, ``vqa_v2``, ``vizwiz``, ``gqa``, ``textvqa`` or ``nlvr2``.
+
+    Args:
+        layout: Of which data set.
+        answers: Rows of `answer_all`; each needs the id that the data set gave.
+
+    Raises:
+        DataError: no such layout, no answers, or an id that is missing, doubled or of another data set.
+    """
+    return submissions.write(layout, answers)
 
 
 def _answers(

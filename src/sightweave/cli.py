@@ -148,9 +148,13 @@ def generate(
         list[str] | None, typer.Argument(help="One question or several on the picture.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Answer every prompt of this folder or file instead.")
+        str | None, typer.Option(help="Answer every prompt of this data set of any format instead.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where those answers go, one JSON row each.")] = None,
+    submission: Annotated[
+        str | None,
+        typer.Option(help="As the file of a server instead: coco, vqa_v2, vizwiz, gqa, textvqa or nlvr2."),
+    ] = None,
     decoding: Decoding = "greedy",
     temperature: Temperature = None,
     top_k: TopK = None,
@@ -164,7 +168,8 @@ def generate(
 
     method = _decoding(decoding, temperature, top_k, top_p, beams)
     if data is not None:
-        count = _answer_data(run, data, out, {"decoding": method, "max_tokens": max_tokens, "seed": seed})
+        options = {"decoding": method, "max_tokens": max_tokens, "seed": seed}
+        count = _answer_data(run, data, out, submission, options)
         typer.echo(f"{count} answers in {out}" if out else f"{count} answers", err=True)
         return
     if image is None or not prompt:
@@ -179,10 +184,20 @@ def generate(
         typer.echo(answer.text)
 
 
-def _answer_data(run: Path, data: Path, out: Path | None, options: dict[str, Any]) -> int:
+def _answer_data(
+    run: Path, data: str, out: Path | None, submission: str | None, options: dict[str, Any]
+) -> int:
     from sightweave import api
 
     rows = api.answer_all(run, data, **options)
+    if submission is not None:
+        found = list(rows)
+        text = api.submission(submission, found)
+        if out is None:
+            typer.echo(text)
+        else:
+            out.write_text(text, encoding="utf-8")
+        return len(found)
     with out.open("w", encoding="utf-8") if out is not None else contextlib.nullcontext(sys.stdout) as stream:
         return sum(1 for row in rows if stream.write(json.dumps(row, ensure_ascii=False) + "\n"))
 

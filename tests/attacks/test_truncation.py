@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sightweave.core.types import Medium, Part, Sample
-from sightweave.data.inputs.length_plan import Policy, TooLong, encoded_length, fit
+from sightweave.data.inputs.too_long import Policy, TooLong, encoded_length, fit
 
 PROCESSOR = compose(Case("concat", (), "decoder_only"))[1]
 EACH = PROCESSOR.layout.tokens_per_image

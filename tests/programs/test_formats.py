@@ -17,6 +17,7 @@ from sightweave.core.errors import DataError
 from sightweave.data.datasets._base import task_of, texts_of
 from sightweave.data.inputs import media
 from sightweave.programs.doctor.fix import fix
+from sightweave.programs.evaluation.submission import LAYOUTS
 
 NOT_FILES = ("own", "scenes")
 UNLABELLED = ("pictures",)
@@ -67,6 +68,11 @@ def test_read_train_score(kind: str, tmp_path: Path) -> None:
         else []
     )
     assert len(answers) >= len(records)
+    if kind in LAYOUTS:  # what a server takes names every question once
+        text = api.submission(kind, answers)
+        assert text.count("prediction" if kind == "gqa" else "\n" if kind == "nlvr2" else "_id") == len(
+            answers
+        )
     assert {task_of(record) for record in records} <= set(catalog.kinds("data.tasks"))
 
 

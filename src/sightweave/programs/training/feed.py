@@ -18,10 +18,10 @@ from sightweave.core.errors import DataError, MediaError, RecipeError
 from sightweave.core.types import Sample
 from sightweave.data.datasets._base import Dataset, task_of
 from sightweave.data.inputs.collate import Bundle, bundle, deal, pack
-from sightweave.data.inputs.length_plan import Policy, TooLong, fit
 from sightweave.data.inputs.order import Mix, Mixing, fingerprint, shuffled
 from sightweave.data.inputs.processor import Processor, Words
 from sightweave.data.inputs.template import Encoded
+from sightweave.data.inputs.too_long import Policy, TooLong, fit
 from sightweave.programs.training.quarantine import Quarantine
 from sightweave.programs.training.settings import Stage
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, NonNegativeFloat, NonNegativeInt, PositiveI
 from sightweave.core import catalog
 from sightweave.core.config import config
 from sightweave.core.errors import did_you_mean
-from sightweave.data.inputs.length_plan import Policy
+from sightweave.data.inputs.too_long import Policy
 from sightweave.programs.training.optimizers import OptimizerConfig
 from sightweave.programs.training.schedule import ScheduleConfig, Share
 

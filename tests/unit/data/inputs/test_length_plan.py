@@ -19,8 +19,9 @@ from sightweave.core.errors import MediaError
 from sightweave.core.types import Medium, Part, Sample
 from sightweave.data.inputs import media
 from sightweave.data.inputs.collate import bundle, pack
-from sightweave.data.inputs.length_plan import Dropped, Example, Plan, encoded_length, fit, plan
+from sightweave.data.inputs.length_plan import Dropped, Example, Plan, plan
 from sightweave.data.inputs.processor import Processor
+from sightweave.data.inputs.too_long import encoded_length, fit
 
 PROCESSOR = compose(Case("concat", (), "decoder_only"))[1]
 EACH = PROCESSOR.layout.tokens_per_image

@@ -1,0 +1,94 @@
+"""Answers in the files that evaluation servers take.
+
+Each layout needs the ids that the data set brought with it; an answer without one cannot be handed in.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from sightweave.core.errors import DataError, did_you_mean
+
+Answers = list[tuple[str, str]]
+"""Id and answer."""
+
+
+def write(kind: str, rows: Iterable[Mapping[str, Any]]) -> str:
+    """The text of a submission file.
+
+    Args:
+        kind: ``coco``, ``vqa_v2`` (also OK-VQA), ``vizwiz``, ``gqa``, ``textvqa`` or ``nlvr2``.
+        rows: With ``id`` and ``answer``, as `answer_all` gives them.
+
+    Raises:
+        DataError: no such layout, no rows, an id missing, doubled, or not of the kind that the server wants.
+    """
+    if kind not in LAYOUTS:
+        raise DataError(f"submission: no layout {kind!r}. {did_you_mean(kind, LAYOUTS)}")
+    answers: dict[str, str] = {}
+    for number, row in enumerate(rows):
+        name = row.get("id")
+        if name is None or name == "":
+            raise DataError(f"submission {kind}: answer {number} has no id; the data must bring ids.")
+        if str(name) in answers:
+            raise DataError(
+                f"submission {kind}: the id {name!r} stands twice; a server takes one answer for each."
+            )
+        answers[str(name)] = str(row["answer"])
+    if not answers:
+        raise DataError(f"submission {kind}: there are no answers.")
+    return LAYOUTS[kind](list(answers.items()))
+
+
+def _number(kind: str, name: str) -> int:
+    if not name.isascii() or not name.isdigit():
+        raise DataError(f"submission {kind}: the id {name!r} is no whole number; is this the right data set?")
+    return int(name)
+
+
+def _json(values: list[Any]) -> str:
+    return json.dumps(values, ensure_ascii=False)
+
+
+def _coco(answers: Answers) -> str:
+    return _json([{"image_id": _number("coco", name), "caption": text} for name, text in answers])
+
+
+def _vqa(answers: Answers) -> str:
+    return _json([{"question_id": _number("vqa_v2", name), "answer": text} for name, text in answers])
+
+
+def _textvqa(answers: Answers) -> str:
+    return _json([{"question_id": _number("textvqa", name), "answer": text} for name, text in answers])
+
+
+def _vizwiz(answers: Answers) -> str:
+    return _json([{"image": f"{name}.jpg", "answer": text} for name, text in answers])
+
+
+def _gqa(answers: Answers) -> str:
+    return _json([{"questionId": name, "prediction": text} for name, text in answers])
+
+
+def _nlvr2(answers: Answers) -> str:
+    """Lines of identifier and judgement; whatever is not plainly true is false, since the server takes two words."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    for name, text in answers:
+        writer.writerow([name, str(text.strip().rstrip(".").lower() in ("true", "yes")).lower()])
+    return stream.getvalue()
+
+
+LAYOUTS: Mapping[str, Callable[[Answers], str]] = {
+    "coco": _coco,
+    "vqa_v2": _vqa,
+    "vizwiz": _vizwiz,
+    "gqa": _gqa,
+    "textvqa": _textvqa,
+    "nlvr2": _nlvr2,
+}
+"""By the name of the data set."""
