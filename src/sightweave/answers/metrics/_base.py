@@ -19,7 +19,8 @@ class Metric(Protocol):
     is_proportion: bool
     """Whether a row is (1 or 0, 1), so that the total is a share of right answers and has a Wilson interval."""
 
-    # A metric may also have ``less_is_better = True``, and ``signature(samples) -> str``: which variant was computed.
+    # A metric may also have ``less_is_better = True``; ``best``, the score of a perfect answer where that is not 1; and
+    # ``signature(samples) -> str``, which says what variant was computed.
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
         """float64 R K: what each answer adds; None is an answer that could not be parsed."""

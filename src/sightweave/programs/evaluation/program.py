@@ -13,7 +13,7 @@ import numpy as np
 
 from sightweave.answers.metrics import exact_match
 from sightweave.core import catalog
-from sightweave.core.errors import DataError, RecipeError, did_you_mean
+from sightweave.core.errors import BackendError, DataError, RecipeError, did_you_mean
 from sightweave.core.types import Prediction, Sample
 from sightweave.programs.evaluation import statistics
 from sightweave.programs.evaluation.controls import CONTROLS
@@ -24,6 +24,10 @@ Predict = Callable[[Sequence[Sample]], list[Prediction]]
 """One prediction per sample, in order."""
 Progress = Callable[[str, int], None]
 """Called with the name of a pass (``image`` or a control) and its number of samples before the pass starts."""
+
+
+_NEARLY = 1e-6
+"""What rounding and smoothing may take from a perfect answer's score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ def evaluate(
             f"{len(samples) - len(with_media)} of {len(samples)} samples have no picture; they stay out of the controls."
         )
     scored = [
-        _task_scores(name, configs[name], samples, sighted, asked, majority or {}, seed)
+        _task_scores(name, configs[name], samples, sighted, asked, majority or {}, seed, notes)
         for name in sorted(configs)
     ]
     right: dict[tuple[str, int], bool] = {}
@@ -159,6 +163,7 @@ def _task_scores(
     asked: Mapping[str, _Pass],
     majority: Mapping[str, str],
     seed: int,
+    notes: list[str],
 ) -> tuple[TaskScores, dict[tuple[str, int], bool]]:
     """The scores of one task, and which answers were right by (pass, sample number)."""
     metrics = {name: catalog.config_class("answers.metrics", name)().build() for name in config.metrics}
@@ -176,14 +181,21 @@ def _task_scores(
         asked_here = [number for number in numbers if number in done.parsed]
         rows[name] = _rows_of(metric, asked_here, [done.parsed[n] for n in asked_here], samples)
     # A metric may compare rows across types (consistency does), so each is asked once for the whole task.
-    told = {
-        name: _rows_of(made, numbers, [sighted.parsed[n] for n in numbers], samples)
-        for name, made in metrics.items()
-    }
+    told: dict[str, dict[int, np.ndarray]] = {}
+    for name, made in metrics.items():
+        try:
+            told[name] = _rows_of(made, numbers, [sighted.parsed[n] for n in numbers], samples)
+        except (DataError, BackendError) as error:
+            if name == first:
+                raise
+            notes.append(f"{task}: {name} was not computed: {error}")
     always = _majority_of(task, numbers, samples, majority)
     guessed = _rows_of(metric, numbers, [always[_type(samples[n])] for n in numbers], samples)
+    best = float(getattr(metric, "best", 1.0))
     right = {
-        (name, n): float(metric.total(row)) >= 1.0 for name, each in rows.items() for n, row in each.items()
+        (name, n): float(metric.total(row)) >= best - _NEARLY
+        for name, each in rows.items()
+        for n, row in each.items()
     }
 
     def estimate(name: str, chosen: Sequence[int]) -> Estimate:
@@ -196,7 +208,9 @@ def _task_scores(
             )
         if metric.is_proportion:
             return statistics.wilson(*stack.sum(0))
-        return statistics.bootstrap(stack, [samples[n].group for n in chosen], metric.total, seed=seed)
+        return statistics.bootstrap(
+            stack, [samples[n].group for n in chosen], metric.total, seed=seed, best=best
+        )
 
     def gain(chosen: Sequence[int]) -> Estimate | None:
         both = [number for number in chosen if number in rows.get("no_image", {})]
@@ -230,7 +244,10 @@ def _task_scores(
                 majority_answer=always[name],
                 controls={control: estimate(control, some) for control, some in seen.items() if some},
                 gain=gain(chosen),
-                metrics={other: _total(made, told[other], chosen) for other, made in metrics.items()},
+                metrics={
+                    other: _total(made, told[other], chosen) if other in told else None
+                    for other, made in metrics.items()
+                },
             )
         )
     here = [samples[number] for number in numbers]

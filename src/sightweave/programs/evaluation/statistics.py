@@ -103,15 +103,21 @@ def resampled_sums(
 
 
 def bootstrap(
-    rows: np.ndarray, groups: Sequence[str], total: Total, *, resamples: int = RESAMPLES, seed: int = 0
+    rows: np.ndarray,
+    groups: Sequence[str],
+    total: Total,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    best: float = 1.0,
 ) -> Estimate:
     """A score with a percentile interval over draws of whole groups; rows are ``R K``.
 
-    With one group nothing is known of the spread, and the interval is all of 0 to 1.
+    With one group nothing is known of the spread, and the interval is all of 0 to `best`.
     """
     value = float(total(np.asarray(rows, dtype=np.float64).sum(0)))
     if len(set(groups)) < 2:
-        return Estimate(value, 0.0, 1.0)
+        return Estimate(value, 0.0, best)
     return _percentiles(value, total(resampled_sums(rows, groups, resamples=resamples, seed=seed)))
 
 

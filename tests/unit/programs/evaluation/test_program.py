@@ -7,7 +7,7 @@ import pytest
 
 from sightweave.core.errors import DataError, RecipeError
 from sightweave.core.types import Medium, Part, Prediction, Sample
-from sightweave.data.tasks import reasoning, translation, vqa
+from sightweave.data.tasks import captioning, reasoning, translation, vqa
 from sightweave.programs.evaluation.program import evaluate, majority_answers
 from sightweave.programs.evaluation.scores import Evaluation, uses_image
 from sightweave.programs.evaluation.statistics import Estimate, wilson
@@ -304,3 +304,47 @@ def test_a_metric_sees_the_whole_task_and_not_one_type_alone():
     found = evaluate(samples, answers, tasks={"vqa": config}, controls=())
     kinds = {kind.type: kind.metrics["gqa_consistency"] for kind in found.tasks[0].types}
     assert kinds == {"a": pytest.approx(9 / 12), "b": None}
+
+
+def captions(count: int) -> list[Sample]:
+    task = captioning.Config().build()
+    return [
+        task.sample(
+            captioning.Record(
+                id=str(n),
+                images=(picture(n),),
+                captions=(f"a {COLORS[n % 4]} ball number {n} lies on the green grass",),
+            )
+        )
+        for n in range(count)
+    ]
+
+
+def captions_well(samples):
+    return [Prediction(s.references[0] if s.media else "a ball") for s in samples]
+
+
+def test_captions_by_cider_with_perfect_answers_right():
+    config = captioning.Config(metrics=("cider_d", "bleu", "rouge_l"))
+    found = evaluate(captions(24), captions_well, tasks={"captioning": config})
+    (task,) = found.tasks
+    assert task.score.value == pytest.approx(10)
+    assert task.correct == 24
+    assert task.metrics["bleu"] == pytest.approx(1)
+    assert task.controls["no_image"].value < 1
+    assert all(not item.controls["no_image"].right for item in found.items)
+    assert task.uses_image == "yes"
+
+
+def test_a_further_metric_that_cannot_be_computed_is_said_and_the_rest_stands():
+    config = captioning.Config(metrics=("exact_match", "cider_d"))
+    found = evaluate(captions(4), captions_well, tasks={"captioning": config}, controls=())
+    assert found.tasks[0].metrics == {"exact_match": 1.0, "cider_d": None}
+    assert any("captioning: cider_d was not computed: " in note for note in found.notes)
+    with pytest.raises(DataError, match="cider_d"):
+        evaluate(
+            captions(4),
+            captions_well,
+            tasks={"captioning": captioning.Config(metrics=("cider_d",))},
+            controls=(),
+        )

@@ -1,0 +1,68 @@
+"""In how many pictures each word sequence occurs, counted once and frozen in a JSON file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sightweave.core.errors import DataError
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Frequencies:
+    """Document frequencies of n-grams; a document is all references of one picture."""
+
+    pictures: int
+    """Number of documents."""
+    counts: Mapping[tuple[str, ...], int]
+    """Documents that hold an n-gram of tokens, by the n-gram."""
+
+    def rarity(self, ngram: tuple[str, ...]) -> float:
+        """The idf, log D - log max(1, df): 0 for what every picture has, largest for what none or one has."""
+        return math.log(self.pictures) - math.log(max(1, self.counts.get(ngram, 0)))
+
+    def save(self, path: Path) -> None:
+        """Writes ``{"format_version": 1, "pictures": D, "counts": {"a dog": df, ...}}``."""
+        values = {
+            "format_version": FORMAT_VERSION,
+            "pictures": self.pictures,
+            "counts": {" ".join(ngram): count for ngram, count in sorted(self.counts.items())},
+        }
+        path.write_text(json.dumps(values, ensure_ascii=False), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Frequencies:
+        """What `save` wrote.
+
+        Raises:
+            DataError: no such file, or one that holds something else.
+        """
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise DataError(f"document frequencies {path}: cannot be read: {error}.") from None
+        pictures, counts = (
+            (values.get("pictures"), values.get("counts")) if isinstance(values, dict) else (0, 0)
+        )
+        if (
+            not isinstance(counts, dict)
+            or type(pictures) is not int
+            or pictures < 1
+            or values.get("format_version") != FORMAT_VERSION
+        ):
+            raise DataError(
+                f'document frequencies {path}: needs {{"format_version": {FORMAT_VERSION}, "pictures": number, '
+                '"counts": {"words": number}}; write it with `cider_d.frequencies_of(samples).save(path)`.'
+            )
+        for words, count in counts.items():
+            if type(count) is not int or not 1 <= count <= pictures:
+                raise DataError(
+                    f"document frequencies {path}: {words!r} is in {count!r} of {pictures} pictures; "
+                    "each count must be from 1 to the number of pictures. Count them again."
+                )
+        return cls(pictures, {tuple(words.split(" ")): count for words, count in counts.items()})

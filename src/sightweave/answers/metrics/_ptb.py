@@ -1,0 +1,188 @@
+"""PTB tokens of a caption, as COCO's caption evaluation sees it: lower case, most punctuation gone.
+
+Written from the conventions of the Penn Treebank (Marcus et al. 1993, aclanthology.org/J93-2004) and from what
+Stanford CoreNLP 3.4.1's PTBTokenizer gives to probes (options -preserveLines -lowerCase, as called by
+github.com/salaniz/pycocoevalcap ad63453); it is no translation of that program. Where CoreNLP looks past the end of a
+line (after a single letter it looks at how the next caption begins), here a caption stands alone. Captions without
+a difference: 5,000 of 5,000; probes written by hand: 359 of 361; heaps of random characters: 520 of 600.
+
+At each place the longest match of some patterns is the next token, and the first of those that are equally long:
+
+    "A man isn't riding (two) bikes."  ->  a man is n't riding -lrb- two -rrb- bikes
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+REMOVED = frozenset(
+    ["''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", ".", "?", "!", ",", ":", "-", "--", "...", ";"]
+)
+"""Tokens that the evaluation drops. Round and curly brackets stay: they come out as ``-lrb-``, in small letters."""
+
+_LETTER = r"(?:[^\W\d_\u00b2\u00b3\u00b9\u00bc-\u00be\u2150-\u215f][\u0300-\u036f]*)"
+_ALNUM = rf"(?:{_LETTER}|\d)"
+_APOSTROPHE = "['\u2019]"
+_SEGMENT = rf"(?:[dol]{_APOSTROPHE}(?={_LETTER}{{2}}))?{_ALNUM}+"
+_WORD = re.compile(rf"{_SEGMENT}(?:[-/_]{_SEGMENT})*", re.IGNORECASE)
+_NOT = re.compile("[`'\u2019]t", re.IGNORECASE)
+"""What follows the n of ``don't``: that n belongs to the next token."""
+_ENDING = re.compile(rf"{_APOSTROPHE}(?:[smd]|ll|re|ve)(?![a-z])", re.IGNORECASE)
+
+_PATTERNS = [
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"n[`'\u2019]t(?![a-z])",
+        _ENDING.pattern,
+        rf"{_APOSTROPHE}(?:n{_APOSTROPHE}|(?:n|em|til|cause)(?!{_ALNUM}))",
+        rf"(?:ma{_APOSTROPHE}am|cap{_APOSTROPHE}n|c{_APOSTROPHE}mon|e{_APOSTROPHE}er|ne{_APOSTROPHE}er)(?!{_ALNUM})",
+        rf"ol{_APOSTROPHE}(?!{_ALNUM})|{_APOSTROPHE}t(?=(?:is|was)(?!{_ALNUM}))",
+        rf"(?-i:[nA-HJ-XZ]){_APOSTROPHE}{_LETTER}{{2,}}",
+        rf"(?:[djl]{_APOSTROPHE}(?={_ALNUM})|y{_APOSTROPHE}(?={_LETTER}))",
+        rf"{_APOSTROPHE}(?:[2-9]0s(?!{_ALNUM})|\d\d(?=\s|$))",  # the years of '99 and of the '90s
+        r"[-+]?(?:\d+|[.,]\d+)(?:[.,:/-]\d+)*",
+        r"\d+[ \t\u00a0]+\d+/\d+(?!\d)|\d+\u2044\d+",  # a mixed number is one token
+        r"\(\d{3}\)[ \t\u00a0]?\d{3}[- \u00a0]\d{4}",  # and so is a telephone number
+        rf"[a-z](?:\.[a-z])+\.?(?!{_LETTER})|[a-z]\.(?!{_LETTER})",  # U.S., a.m., an initial
+        rf"{_LETTER}{_ALNUM}*(?:[.!?]{_LETTER}{_ALNUM}*(?:-{_ALNUM}+)*)+",  # site.org, and two sentences without a space
+        r"ph\.d\.",
+        r"(?:https?://|www\.)[^\s\"<>|()]*[^\s\"<>|().,!?;:'-]",
+        r"[a-z]\w*(?:\.\w+)+/[\w./-]*\w",
+        r"[\w.+-]{0,64}\w@\w+(?:\.\w+)*",
+        rf"@[a-z_]\w*|#{_LETTER}+",
+        r"</?[a-z!][^<>\n]*>",
+        r"&(?:amp|lt|gt|quot|nbsp|#\d+);",
+        r"(?-i:[A-Z]+&[A-Z]+)",
+        r":o\)|[:;=]['-]?[()dp|]|[:;]['-]?[o3](?!\w)|\^_\^|-_-",
+        r"\.{3,}|\.(?:[ \u00a0]\.){2,}|\u2026",
+        r"[-\u2010-\u2015]",
+        r"-{2,}|[\u2013\u2014\u2015]",
+        r"[!?]+",
+        r"\*+|#+|_+",
+        r"''|``|<<|>>",
+        r"(?:us|[acm]u?)\$",
+        r"\S",
+    )
+]
+_PARTS = {
+    "cannot": ("can", "not"),
+    "gonna": ("gon", "na"),
+    "gotta": ("got", "ta"),
+    "wanna": ("wan", "na"),
+    "lemme": ("lem", "me"),
+    "gimme": ("gim", "me"),
+}
+_WRITTEN = {
+    **dict(zip("()[]{}", ("-lrb-", "-rrb-", "-lsb-", "-rsb-", "-lcb-", "-rcb-"), strict=True)),
+    "\u00a3": "#",
+    "\u20ac": "$",
+    "\u00a2": "cents",
+    "\u2026": "...",
+    **dict.fromkeys("\u2013\u2014\u2015", "--"),
+    "&amp;": "&",
+    "&lt;": "<",
+    "&gt;": ">",
+    "&quot;": "''",
+    "&nbsp;": "",
+    "\u00bc": "1/4",
+    "\u00bd": "1/2",
+    "\u00be": "3/4",
+    "\u2153": "1/3",
+    "\u2154": "2/3",
+    **dict.fromkeys('"\u201c\u201d\u00ab\u00bb\u2018\u2019\u2039\u203a', "''"),
+}
+"""How single tokens come out."""
+_WITHIN = str.maketrans(
+    {
+        **{one: _WRITTEN[one] for one in "()[]{}"},
+        " ": "\u00a0",
+        "\t": "\u00a0",
+        "\u2019": "'",
+    }
+)
+"""The same within longer tokens, such as ``:)``."""
+
+_SENTENCE_START = re.compile(
+    r"\s+(?=(?-i:[A-Z]))(?:a|about|according|additionally|after|an|as|at|but|earlier|he|her|here|however|if|in|it|last|"
+    r"many|more|mr\.|ms\.|now|once|one|other|our|she|since|so|some|such|that|the|their|then|there|these|they|this|we|"
+    r"what|when|while|yet|you)(?:\s|$)",
+    re.IGNORECASE,
+)
+"""Words with a capital before which the full stop of a single letter ends a sentence."""
+_ABBREVIATION = re.compile(
+    r"(?:adj|adm|adv|al|ala|alex|apr|ariz|assn|assoc|aug|ave|bldg|blvd|bros|calif|capt|cf|cie|cmdr|co|col|"
+    r"colo|conn|corp|cos|cpl|ct|dec|dept|det|dr|drs|elec|ens|esq|est|etc|ext|feb|fla|fri|ft|ga|gen|gov|"
+    r"hon|inc|ind|insp|intl|invt|jan|jos|jr|jul|jun|kan|ky|lt|ltd|maj|mar|md|messrs|mfg|mich|minn|mlle|"
+    r"mme|mo|mon|mont|mr|mrs|ms|mt|natl|neb|nev|nov|oct|okla|penn|ph|plc|pres|prof|pte|ptes|pty|pvt|rd|"
+    r"rep|reps|rev|rt|sen|sens|sep|sept|seq|sfc|sgt|spc|sq|sr|st|ste|supt|sys|tel|tenn|thu|thurs|tue|"
+    r"tues|univ|va|vs|vt|wash|wed|wis|wisc|wm|wyo|"
+    r"(?-i:(?=[A-Z]))(?:ark|az|del|ill|la|mass|miss|ore|pa|tex))\.",  # states; in small letters, words
+    re.IGNORECASE,
+)
+"""Words that keep their full stop."""
+_BEFORE_NUMBER = re.compile(r"(?:nos?|figs?|pp|ca|op|art)\.(?=\s*\d)", re.IGNORECASE)
+"""Words that keep their full stop before a number."""
+_WIDE = re.compile("[\U00010000-\U0010ffff]")
+"""What takes two units in UTF-16, such as emoji: CoreNLP deletes it."""
+
+
+@lru_cache(maxsize=65536)
+def tokenise(text: str) -> str:
+    """The tokens of one caption, with a single space between them; empty where nothing but punctuation is in it."""
+    return " ".join(token for token in tokens(text) if token not in REMOVED)
+
+
+def tokens(text: str) -> list[str]:
+    """All tokens of one caption, the punctuation included, in small letters."""
+    text = _WIDE.sub(" ", text)
+    found: list[str] = []
+    at = 0
+    while at < len(text):
+        if text[at].isspace():
+            at += 1
+            continue
+        end = _end(text, at)
+        found += _written(text[at:end], closed=not _ENDING.match(text, end))
+        at = end
+    return [token for token in found if token]
+
+
+def _end(text: str, start: int) -> int:
+    """Where the token that starts here ends."""
+    ends = [match.end() for pattern in _PATTERNS if (match := pattern.match(text, start))]
+    word = _WORD.match(text, start)
+    if word:
+        end = word.end()
+        if end > start + 1 and text[end - 1] in "nN" and _NOT.match(text, end):
+            end -= 1
+        ends.append(end + _keeps_stop(text, start, end))
+    end = max(ends)
+    if end == start + 2 and text[start + 1] == "." and _SENTENCE_START.match(text, end):
+        end -= 1  # a single letter ends the sentence
+    return end
+
+
+def _keeps_stop(text: str, start: int, end: int) -> bool:
+    """Whether a full stop follows the word and is part of it."""
+    if text[end : end + 1] != ".":
+        return False
+    with_stop = text[start : end + 1]
+    return (
+        text[end + 1 : end + 2] in (",", ";", ":")
+        or _ABBREVIATION.fullmatch(with_stop) is not None
+        or _BEFORE_NUMBER.match(text, start) is not None
+    )
+
+
+def _written(token: str, *, closed: bool) -> list[str]:
+    """How a token comes out: mostly one in small letters; `closed` where no ``'s`` or the like follows."""
+    if closed and token.lower() in _PARTS:
+        return list(_PARTS[token.lower()])
+    if token in _WRITTEN:
+        return [_WRITTEN[token]]
+    if len(token) > 2 and set(token) <= set(".\u00a0 "):
+        return ["..."]
+    if len(token) > 1 and set(token) <= set("-\u2013\u2014\u2015"):
+        return ["--"]
+    return [token.translate(_WITHIN).lower()]

@@ -1,0 +1,89 @@
+"""BLEU of a corpus of captions: how many of their words and word sequences stand in a reference.
+
+BLEU: a Method for Automatic Evaluation of Machine Translation (Papineni et al. 2002, doi:10.3115/1073083.1073135),
+as COCO's caption evaluation computes it (github.com/salaniz/pycocoevalcap ad63453): PTB tokens without punctuation,
+the closest reference length, and additions that only keep it from dividing by zero. Differs from the paper: these
+additions, and of two references that are equally close in length the shorter counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sightweave.answers.metrics import _ngrams
+from sightweave.core.config import config
+from sightweave.core.errors import RecipeError
+from sightweave.core.types import Sample
+
+_TO_MATCHES = 1e-15
+"""Added to counts above the line, so that no match is a tiny number and not the logarithm of 0."""
+_TO_TOTALS = 1e-9
+"""Added to counts below the line, so that no answer at all still scores 0."""
+
+
+@config
+class Config:
+    """Which BLEU."""
+
+    n: int = 4
+    """Longest word sequence that is counted, 1 to 4; BLEU-4 is what is usually meant."""
+
+    def build(self) -> Bleu:
+        """The metric."""
+        return Bleu(n=self.n)
+
+
+class Bleu:
+    """The geometric mean of the n-gram precisions of a corpus, times the brevity penalty; 0 to 1.
+
+    BLEU-n = min(1, exp(1 - r / c)) * (p_1 * ... * p_n) ^ (1 / n), where c is the length of all answers, r that of
+    their closest references, and p_k the share of the answers' k-grams that stand in a reference.
+
+    Args:
+        n: Longest word sequence.
+
+    Raises:
+        RecipeError: n is not 1 to 4.
+    """
+
+    is_proportion = False
+
+    def __init__(self, *, n: int = 4) -> None:
+        if not 1 <= n <= 4:
+            raise RecipeError(f"bleu: n is {n}; it must be from 1 to 4.")
+        self.n = n
+
+    def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
+        """float64 R K, K = 2 n + 3: matches and totals of 1- to n-grams, answer length, reference length, 1.
+
+        An answer that could not be parsed (None) is an empty one.
+
+        Raises:
+            DataError: not one prediction per sample, or a sample without references.
+        """
+        texts = _ngrams.tokenised("bleu", predictions, samples)
+        rows = [self.row(answer.split(), [one.split() for one in references]) for answer, references in texts]
+        return np.array(rows, dtype=np.float64).reshape(len(rows), 2 * self.n + 3)
+
+    def row(self, answer: Sequence[str], references: Sequence[Sequence[str]]) -> list[int]:
+        """The statistics of one answer, from tokens: K numbers as in `rows`."""
+        most = _ngrams.count((), self.n)
+        for reference in references:
+            for seen, counts in zip(most, _ngrams.count(reference, self.n), strict=True):
+                seen |= counts  # the larger of the two counts
+        said = _ngrams.count(answer, self.n)
+        matches = [(counts & seen).total() for counts, seen in zip(said, most, strict=True)]
+        closest = min((abs(len(one) - len(answer)), len(one)) for one in references)[1]
+        return [*matches, *(counts.total() for counts in said), len(answer), closest, 1]
+
+    def total(self, sums: np.ndarray) -> np.ndarray:
+        """BLEU-n from sums ``... K``: shape ``...``; NaN where there are no rows."""
+        sums = np.asarray(sums, dtype=np.float64)
+        n = self.n
+        precisions = (sums[..., :n] + _TO_MATCHES) / (sums[..., n : 2 * n] + _TO_TOTALS)
+        score = np.prod(precisions, axis=-1) ** (1 / n)
+        ratio = (sums[..., 2 * n] + _TO_MATCHES) / (sums[..., 2 * n + 1] + _TO_TOTALS)
+        brevity = np.exp(np.minimum(0.0, 1 - 1 / ratio))
+        return np.where(sums[..., -1] > 0, score * brevity, np.nan)

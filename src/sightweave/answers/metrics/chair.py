@@ -1,0 +1,95 @@
+"""CHAIR: the share of objects that a caption names and that are not in the picture.
+
+Object Hallucination in Image Captioning (Rohrbach et al. 2018, arXiv:1809.02156), section 2.1. Objects are the 80
+classes of COCO; what is in a picture is what its regions or its reference captions name. From its description: the
+list of synonyms and the singulars are our own, so scores differ a little from those of the authors' script.
+
+LOWER IS BETTER: 0 is a caption that names nothing wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sightweave.answers.metrics import _coco_objects
+from sightweave.core.config import config
+from sightweave.core.errors import DataError, RecipeError, did_you_mean
+from sightweave.core.types import Sample
+
+COUNTS = ("mentions", "captions")
+
+
+@config
+class Config:
+    """Which CHAIR."""
+
+    count: str = "mentions"
+    """``mentions`` is CHAIRi, the share of named objects that are not there; ``captions`` is CHAIRs, the share of
+    captions that name such an object."""
+
+    def build(self) -> Chair:
+        """The metric."""
+        return Chair(count=self.count)
+
+
+class Chair:
+    """The share of object mentions, or of captions, that are hallucinated; 0 to 1, lower is better.
+
+    Args:
+        count: ``mentions`` or ``captions``.
+
+    Raises:
+        RecipeError: another word.
+    """
+
+    is_proportion = False
+    less_is_better = True
+
+    def __init__(self, *, count: str = "mentions") -> None:
+        if count not in COUNTS:
+            raise RecipeError(f"chair: count is {count!r}. {did_you_mean(count, COUNTS)}")
+        self.count = count
+
+    def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
+        """float64 R 4: hallucinated mentions, mentions, 1 if any is hallucinated, 1.
+
+        An object that is named twice is two mentions. An answer that could not be parsed (None) names nothing.
+
+        Raises:
+            DataError: not one prediction per sample, or no sample has regions: references alone leave out
+                most objects, and all of these would count as hallucinated.
+        """
+        if len(predictions) != len(samples):
+            raise DataError(
+                f"chair: {len(predictions)} prediction(s) for {len(samples)} sample(s); give one for each, in order."
+            )
+        if samples and not any(sample.regions for sample in samples):
+            raise DataError(
+                f"chair: none of {len(samples)} sample(s) has regions, so what is in the pictures is not known; "
+                "give the pictures' objects as regions (COCO's instances)."
+            )
+        rows = [_row(answer or "", sample) for answer, sample in zip(predictions, samples, strict=True)]
+        return np.array(rows, dtype=np.float64).reshape(len(rows), 4)
+
+    def total(self, sums: np.ndarray) -> np.ndarray:
+        """The share, from sums ``... 4``: shape ``...``; NaN where there are no rows, or no mention to share."""
+        sums = np.asarray(sums, dtype=np.float64)
+        wrong, all_ = (0, 1) if self.count == "mentions" else (2, 3)
+        share = np.full(sums.shape[:-1], np.nan)
+        np.divide(sums[..., wrong], sums[..., all_], out=share, where=sums[..., all_] > 0)
+        return share
+
+
+def objects(sample: Sample) -> set[str]:
+    """The COCO classes that a sample's regions or references name."""
+    texts = [*sample.references, *(word for region in sample.regions for word in region.words)]
+    return {name for text in texts for name in _coco_objects.mentions(text)}
+
+
+def _row(answer: str, sample: Sample) -> list[int]:
+    there = objects(sample)
+    named = _coco_objects.mentions(answer)
+    wrong = sum(name not in there for name in named)
+    return [wrong, len(named), int(wrong > 0), 1]

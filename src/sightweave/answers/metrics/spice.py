@@ -1,0 +1,125 @@
+"""SPICE: whether a caption names the things, attributes and relations that its references name.
+
+SPICE: Semantic Propositional Image Caption Evaluation (Anderson et al. 2016, arXiv:1607.08822). The scores are those of
+the authors' program, spice-1.0.jar, which needs Java 8 to 15 (its cache fails on later ones) and Stanford CoreNLP 3.6.0
+in its folder ``lib``; neither is shipped: install pycocoevalcap and let it fetch the models, or name the folder. Without
+them, SPICE is not computed; nothing stands in for it. From its description: the program itself was not run here.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sightweave.answers.metrics import _java, _ngrams
+from sightweave.core.config import config
+from sightweave.core.errors import BackendError, DataError
+from sightweave.core.types import Sample
+
+JAR = "spice-1.0.jar"
+LIBRARIES = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
+NEWEST_JAVA = 15
+
+
+@config
+class Config:
+    """Where the reference program is."""
+
+    folder: str = ""
+    """Folder with spice-1.0.jar and ``lib``; empty means that of an installed pycocoevalcap."""
+    java: str = "java"
+    """Name or path of the program of Java 8 to 15."""
+    memory_gigabytes: int = 8
+    """Most memory that the program may take."""
+
+    def build(self) -> Spice:
+        """The metric."""
+        return Spice(folder=self.folder, java=self.java, memory_gigabytes=self.memory_gigabytes)
+
+
+class Spice:
+    """The mean over answers of the F-score over propositions, from the authors' program; 0 to 1.
+
+    Args:
+        folder: Where the jar is; empty for an installed pycocoevalcap.
+        java: The Java program.
+        memory_gigabytes: Most memory of the program.
+    """
+
+    is_proportion = False
+
+    def __init__(self, *, folder: str = "", java: str = "java", memory_gigabytes: int = 8) -> None:
+        self.folder = folder
+        self.java = java
+        self.memory_gigabytes = memory_gigabytes
+
+    def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
+        """float64 R 2: (F, 1). An answer that could not be parsed (None) is an empty one.
+
+        Raises:
+            DataError: not one prediction per sample, a sample without references, or one that has no score.
+            BackendError: Java, a fitting version of it, the jar or its models are missing, or the program failed.
+        """
+        texts = _ngrams.tokenised("spice", predictions, samples)
+        folder = _java.folder_of("spice", self.folder, JAR)
+        java = _java.find("spice", self.java, JAR)
+        self._check(folder, java)
+        asked = [
+            {"image_id": number, "test": answer, "refs": references}
+            for number, (answer, references) in enumerate(texts)
+        ]
+        with tempfile.TemporaryDirectory() as place:
+            asked_path, told_path = Path(place) / "asked.json", Path(place) / "told.json"
+            asked_path.write_text(json.dumps(asked), encoding="utf-8")
+            command = [java, f"-Xmx{self.memory_gigabytes}G", "-jar", JAR, str(asked_path)]
+            _java.run("spice", [*command, "-out", str(told_path), "-subset", "-silent"], folder)
+            scores = read_scores(told_path, [sample.id for sample in samples])
+        return np.stack([scores, np.ones(len(scores))], axis=1)
+
+    def total(self, sums: np.ndarray) -> np.ndarray:
+        """The mean F, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
+        sums = np.asarray(sums, dtype=np.float64)
+        mean = np.full(sums.shape[:-1], np.nan)
+        np.divide(sums[..., 0], sums[..., 1], out=mean, where=sums[..., 1] > 0)
+        return mean
+
+    def _check(self, folder: Path, java: str) -> None:
+        missing = [name for name in LIBRARIES if not (folder / "lib" / name).is_file()]
+        if missing:
+            raise BackendError(
+                f"spice: not computed: needs Java and {JAR} with its models, but {folder / 'lib'} has no "
+                f"{' and no '.join(missing)}. Put them there (pycocoevalcap's spice/get_stanford_models.py fetches them)."
+            )
+        version = _java.major_version("spice", java)
+        if version > NEWEST_JAVA:
+            raise BackendError(
+                f"spice: not computed: needs Java 8 to {NEWEST_JAVA}, but {java} is version {version}, on which the "
+                "program fails. Install Java 8 or 11 and name its program in `java`."
+            )
+
+
+def read_scores(path: Path, ids: Sequence[str]) -> np.ndarray:
+    """float64 R: the F-scores in the program's output, in the order of the samples.
+
+    Raises:
+        BackendError: the file is not what the program writes.
+        DataError: a sample without a score: nothing was found in its references.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        scores = {int(one["image_id"]): one["scores"]["All"]["f"] for one in found}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise BackendError(f"spice: not computed: no scores in the program's output: {error!r}.") from None
+    if sorted(scores) != list(range(len(ids))):
+        raise BackendError(f"spice: the program gave {len(scores)} score(s) for {len(ids)} answer(s).")
+    bare = [ids[number] for number, score in scores.items() if not isinstance(score, int | float)]
+    if bare:
+        raise DataError(
+            f"spice: {len(bare)} of {len(ids)} samples have no score, the first being {bare[0]!r}: nothing was found "
+            "in their references; leave them out."
+        )
+    return np.array([scores[number] for number in range(len(ids))], dtype=np.float64)

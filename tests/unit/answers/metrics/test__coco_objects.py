@@ -1,0 +1,62 @@
+"""The 80 classes, their other names, and singulars."""
+
+from __future__ import annotations
+
+import pytest
+
+from sightweave.answers.metrics import _coco_objects
+
+
+def test_there_are_80_classes_and_each_name_is_its_own() -> None:
+    names = list(_coco_objects._NAMES)
+    assert len(names) == 80
+    assert [_coco_objects.mentions(name) for name in names] == [[name] for name in names]
+    others = [other for text in _coco_objects._NAMES.values() for other in text.split(", ") if other]
+    assert len(set(others)) == len(others), "a word names two classes"
+    assert not set(others) & set(names)
+
+
+@pytest.mark.parametrize(
+    ("plural", "singular"),
+    [
+        *(("dogs", "dog"), ("benches", "bench"), ("puppies", "puppy"), ("boxes", "box"), ("buses", "bus")),
+        *(
+            ("knives", "knife"),
+            ("people", "people"),
+            ("women", "woman"),
+            ("ties", "tie"),
+            ("potatoes", "potato"),
+        ),
+        *(
+            ("bus", "bus"),
+            ("grass", "grass"),
+            ("tennis", "tennis"),
+            ("horses", "horse"),
+            ("glasses", "glass"),
+        ),
+        *(("skis", "skis"), ("scissors", "scissors"), ("sheep", "sheep"), ("his", "his"), ("tvs", "tv")),
+    ],
+)
+def test_singulars(plural: str, singular: str) -> None:
+    assert _coco_objects.singular(plural) == singular
+
+
+@pytest.mark.parametrize(
+    ("text", "classes"),
+    [
+        ("Two hot dogs on a table", ["hot dog", "dining table"]),
+        ("A dog, a DOG and dogs.", ["dog"] * 3),
+        ("a man's ties", ["person", "tie"]),
+        ("a baby elephant", ["elephant"]),
+        ("a baby and an elephant", ["person", "elephant"]),
+        ("passenger trains at a train station", ["train"]),
+        ("a double-decker bus", ["bus"]),
+        ("toilet seats, toilet paper, a toilet", ["toilet", "toilet"]),
+        ("glasses and wine glasses", ["wine glass"]),
+        ("the sky is blue", []),
+        ("catalogue dogma", []),
+        ("", []),
+    ],
+)
+def test_mentions(text: str, classes: list[str]) -> None:
+    assert _coco_objects.mentions(text) == classes
