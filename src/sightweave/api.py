@@ -699,7 +699,7 @@ def check_data(
         fix: A new folder for a copy without bad and doubled rows and without places of taking.
         recipe: Counts rows that are over its ``inputs.max_length`` with their pictures.
         out: A folder for ``report.json``, ``report.html`` and what is known of each picture.
-        workers: Threads that decode; None means one for each core.
+        workers: Processes that decode; None means one for each core.
         console: Where progress is shown.
 
     Returns:

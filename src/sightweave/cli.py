@@ -299,7 +299,7 @@ def check(
         Path | None, typer.Option(help="Count rows over this recipe's length, pictures included.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("data-check"),
-    workers: Annotated[int | None, typer.Option(min=1, help="Threads that decode pictures.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that decode pictures.")] = None,
 ) -> None:
     """Look a data set over before anything trains. Exit status 1: training should not start."""
     from sightweave import api

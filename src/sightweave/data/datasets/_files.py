@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,28 +36,29 @@ def files(path: Path, *suffixes: str) -> list[Path]:
     """
     if path.is_file():
         return [path] if path.name.lower().endswith(suffixes) else []
-    found: list[Path] = []
-    folders = [(path, 0)]
+    found: list[str] = []
+    folders = [(str(path), 0)]
     while folders:
         folder, depth = folders.pop()
         try:
-            inside = sorted(folder.iterdir())
+            with os.scandir(folder) as inside:
+                for one in inside:
+                    if one.name.startswith("."):
+                        continue
+                    if one.name.lower().endswith(suffixes):
+                        if one.is_file():
+                            found.append(one.path)
+                    elif depth < _DEPTH and _may_be_folder(one.name) and one.is_dir(follow_symlinks=False):
+                        folders.append((one.path, depth + 1))
         except OSError:
             continue
-        for one in inside:
-            if one.name.startswith("."):
-                continue
-            if one.name.lower().endswith(suffixes):
-                if one.is_file():
-                    found.append(one)
-            elif _may_be_folder(one) and depth < _DEPTH and one.is_dir() and not one.is_symlink():
-                folders.append((one, depth + 1))
-    return sorted(found)
+    return sorted(map(Path, found))
 
 
-def _may_be_folder(path: Path) -> bool:
+def _may_be_folder(name: str) -> bool:
     """Whether a name is worth a look: not that of a picture, but that of ``CLEVR_v1.0``."""
-    return not path.suffix or path.suffix[1:].isdigit()
+    suffix = os.path.splitext(name)[1]
+    return not suffix or suffix[1:].isdigit()
 
 
 def json_files(path: Path) -> list[Path]:

@@ -54,7 +54,7 @@ class FilesConfig(SourceConfig):
 
     def rows(self, split: str) -> Iterator[Row]:
         """All rows of the format, or at least those of one split; empty means all splits."""
-        raise NotImplementedError
+        raise NotImplementedError(type(self).__name__)
 
     def pictures(self) -> Folder:
         """Where image paths lead."""

@@ -10,7 +10,7 @@ import os
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +27,14 @@ from sightweave.data.tasks import captioning, conversation, reasoning, translati
 from sightweave.programs.doctor.hashing import Duplicates
 from sightweave.programs.doctor.labels import Labels
 from sightweave.programs.doctor.languages import language_of
-from sightweave.programs.doctor.pictures import PictureFacts, inspect
+from sightweave.programs.doctor.pictures import PictureFacts
 from sightweave.programs.doctor.report import Example, Report
 from sightweave.programs.doctor.state import State, stamp_of
 from sightweave.programs.doctor.texts import inspect_text
+from sightweave.programs.doctor.workers import Workers
 
-_AHEAD = 64
-"""Pictures that wait for a worker at most."""
+_TOGETHER = 16
+"""Pictures that a worker is given at once."""
 _LONG_ANSWER = 4000
 """Characters; a longer answer is more often a fault than an answer."""
 _NO_SPLIT = len(SPLITS)
@@ -48,6 +49,9 @@ _PROVENANCE = {
     "flickr_url",
     "copyright",
 }
+_Batch = list[tuple[int, Medium, str]]
+"""Number, picture and stamp of each."""
+_Waiting = deque[tuple[_Batch, Future[list[PictureFacts]]]]
 Progress = Callable[[int, int], None]
 """Called with rows and pictures so far."""
 Lengths = Callable[[Sequence[Record]], Sequence[tuple[int, int]]]
@@ -72,7 +76,7 @@ def check(
         against: A test set that training must not have seen.
         against_state: The same for it.
         lengths: Tokens of records under a recipe, and the limit.
-        workers: Threads that decode; None means one for each core.
+        workers: Processes that decode; None means one for each core.
         progress: Told how far it is.
 
     Raises:
@@ -99,7 +103,7 @@ class Rows:
         state: Where facts of pictures are kept.
         report: What is filled.
         lengths: Tokens of records, and the limit.
-        workers: Threads.
+        workers: Processes.
         progress: Told how far it is.
     """
 
@@ -114,6 +118,7 @@ class Rows:
     ) -> None:
         self.source, self.state, self.report, self.lengths = source, state, report, lengths
         self.progress = progress
+        self._batch: _Batch = []
         self._reader = source.reader(probe=False)
         self.workers = workers or os.cpu_count() or 1
         self.labels = Labels()
@@ -134,13 +139,12 @@ class Rows:
 
     def read(self) -> None:
         """Takes every row; pictures are decoded beside."""
-        reader = self._reader
-        waiting: deque[tuple[int, Medium, Future[PictureFacts]]] = deque()
-        with ThreadPoolExecutor(self.workers, thread_name_prefix="check") as pool:
+        waiting: _Waiting = deque()
+        with Workers(self.workers) as pool:
             for row in self.source.rows(""):
                 self.report.rows += 1
                 try:
-                    taken = reader.take(row)
+                    taken = self._reader.take(row)
                 except RowError as error:
                     self._bad_row(row, error)
                     continue
@@ -155,32 +159,35 @@ class Rows:
                 self.image_starts.append(len(self.images))
                 if self.progress is not None and self.report.rows % 100 == 0:
                     self.progress(self.report.rows, len(self.state))
+            self._send(pool, waiting)
             while waiting:
                 self._seen(*waiting.popleft())
         self.report.pictures = len(self.state)
         if self.progress is not None:
             self.progress(self.report.rows, len(self.state))
 
-    def _look(
-        self,
-        number: int,
-        medium: Medium,
-        pool: ThreadPoolExecutor,
-        waiting: deque[tuple[int, Medium, Future[PictureFacts]]],
-    ) -> None:
-        known = self.state.known(medium.key, stamp_of(medium))
+    def _look(self, number: int, medium: Medium, pool: Workers, waiting: _Waiting) -> None:
+        stamp = stamp_of(medium)
+        known = self.state.known(medium.key, stamp)
         if known is not None:
             self._note(number, medium.key, known)
             return
         self.report.looked_at += 1
-        waiting.append((number, medium, pool.submit(inspect, medium)))
-        while len(waiting) > _AHEAD:
+        self._batch.append((number, medium, stamp))
+        if len(self._batch) >= _TOGETHER:
+            self._send(pool, waiting)
+        while len(waiting) > 2 * self.workers:
             self._seen(*waiting.popleft())
 
-    def _seen(self, number: int, medium: Medium, future: Future[PictureFacts]) -> None:
-        facts = future.result()
-        self.state.keep(medium.key, stamp_of(medium), facts)
-        self._note(number, medium.key, facts)
+    def _send(self, pool: Workers, waiting: _Waiting) -> None:
+        if self._batch:
+            waiting.append((self._batch, pool.submit([medium for _, medium, _ in self._batch])))
+            self._batch = []
+
+    def _seen(self, batch: _Batch, future: Future[list[PictureFacts]]) -> None:
+        for (number, medium, stamp), facts in zip(batch, future.result(), strict=True):
+            self.state.keep(medium.key, stamp, facts)
+            self._note(number, medium.key, facts)
 
     def _note(self, number: int, key: str, facts: PictureFacts) -> None:
         for found in facts.findings:

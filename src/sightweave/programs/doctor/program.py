@@ -45,7 +45,7 @@ def run(
         fix_to: A new folder for the copy.
         lengths: Tokens of records under a recipe, and the limit.
         plan: The recipe's length plan, as text.
-        workers: Threads that decode; None means one for each core.
+        workers: Processes that decode; None means one for each core.
         console: Where progress is shown.
 
     Raises:

@@ -12,7 +12,8 @@ from typing import Any
 from sightweave.core.errors import DataError
 from sightweave.core.types import Medium
 from sightweave.data.datasets._pictures import Slice
-from sightweave.programs.doctor.pictures import Finding, PictureFacts
+from sightweave.programs.doctor.pictures import PictureFacts
+from sightweave.programs.doctor.workers import facts_of
 
 _VERSION = 1
 _EVERY = 500
@@ -131,8 +132,7 @@ class State:
 
 
 def _facts(text: str) -> PictureFacts:
-    *values, findings = json.loads(text)
-    return PictureFacts._make([*values, tuple(Finding._make(one) for one in findings)])
+    return facts_of(json.loads(text))
 
 
 def _place(source: object) -> str | list[Any] | None:

@@ -1,0 +1,155 @@
+"""Pictures looked at in processes of their own: decoding uses every core, and a file that kills a decoder kills no check.
+
+Each worker is this module run as a program. It reads requests, one JSON list of pictures a line, and answers each with one
+line of facts. Nothing is pickled, and the caller's main module is not run again, as Python's own pools of processes do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from sightweave.core.types import Medium
+from sightweave.data.datasets._pictures import Slice
+from sightweave.programs.doctor.pictures import Finding, PictureFacts, inspect
+
+Place = str | list[Any]
+
+
+class Workers:
+    """A pool of processes; use it in a ``with``.
+
+    Args:
+        count: Processes.
+        program: The module that each of them runs.
+    """
+
+    def __init__(self, count: int, *, program: str = "sightweave.programs.doctor.workers") -> None:
+        self.count, self.program = count, program
+        self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
+        for _ in range(count):
+            self._idle.put(None)  # started when first needed
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix="check")
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._threads.shutdown(cancel_futures=True)
+        while not self._idle.empty():
+            worker = self._idle.get()
+            if worker is not None:
+                worker.close()
+
+    def submit(self, media: Sequence[Medium]) -> Future[list[PictureFacts]]:
+        """Facts of some pictures, in their order, when they are there."""
+        return self._threads.submit(self._facts, list(media))
+
+    def _facts(self, media: list[Medium]) -> list[PictureFacts]:
+        places = [_place(medium) for medium in media]
+        found = {}
+        remote = [i for i, place in enumerate(places) if place is not None]
+        for i, facts in zip(remote, self._asked([media[i] for i in remote]), strict=True):
+            found[i] = facts
+        # What came inside a row lies in this process's own file.
+        return [found[i] if i in found else inspect(medium) for i, medium in enumerate(media)]
+
+    def _asked(self, media: list[Medium], *, is_second: bool = False) -> list[PictureFacts]:
+        if not media:
+            return []
+        worker = self._idle.get() or _Worker(self.program)
+        try:
+            answer = worker.ask([(_place(medium), medium.key) for medium in media])
+        finally:
+            self._idle.put(worker if worker.is_alive else None)
+        if answer is not None:
+            return answer
+        if len(media) == 1 and not is_second:  # perhaps something else killed the process
+            return self._asked(media, is_second=True)
+        if len(media) == 1:
+            message = f"picture {media[0].key!r}: its decoder was killed by it."
+            return [PictureFacts(0, 0, "", "", 0, 0, "", "", (Finding("image_corrupt", "error", message),))]
+        return [facts for medium in media for facts in self._asked([medium])]
+
+
+class _Worker:
+    """One process."""
+
+    def __init__(self, program: str) -> None:
+        paths = os.pathsep.join(path for path in sys.path if path)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        )
+        self.is_alive = True
+
+    def ask(self, places: Sequence[tuple[Place | None, str]]) -> list[PictureFacts] | None:
+        """Facts of pictures; None where the process died of them."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(places).encode() + b"\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except OSError:
+            line = b""
+        if not line.endswith(b"\n"):
+            self.close()
+            return None
+        return [facts_of(values) for values in json.loads(line)]
+
+    def close(self) -> None:
+        """Ends the process."""
+        self.is_alive = False
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait()
+
+
+def facts_of(values: Sequence[Any]) -> PictureFacts:
+    """Facts from JSON."""
+    *others, findings = values
+    return PictureFacts._make([*others, tuple(Finding._make(one) for one in findings)])
+
+
+def _place(medium: Medium) -> Place | None:
+    """What another process needs to find a picture; None where it lies in this one."""
+    if isinstance(medium.source, Path):
+        return str(medium.source)
+    if isinstance(medium.source, Slice):
+        return [str(medium.source.path), medium.source.offset, medium.source.size]
+    return None
+
+
+def _medium(place: Place, key: str) -> Medium:
+    if isinstance(place, str):
+        return Medium(Path(place), key)
+    return Medium(Slice(Path(place[0]), place[1], place[2], key), key)
+
+
+def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
+    """Answers requests until there are no more."""
+    for line in requests:
+        facts = [inspect(_medium(place, key)) for place, key in json.loads(line)]
+        answers.write(json.dumps(facts).encode() + b"\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    serve(sys.stdin.buffer, sys.stdout.buffer)
