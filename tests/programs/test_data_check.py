@@ -266,3 +266,47 @@ def test_what_cannot_be_checked(tmp_path: Path) -> None:
         (tmp_path / "report" / name).unlink(missing_ok=True)
     with pytest.raises(DataError, match="not a file of this check"):
         api.check_data(made.folder, out=tmp_path / "report")
+
+
+def test_rows_without_an_answer_in_a_test_file_are_not_bad(tmp_path: Path) -> None:
+    """Official test files hold no answers: a thousand of them must not stop the training."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    picture(1).save(folder / "CLEVR_train_000000.png")
+    picture(2).save(folder / "CLEVR_test_000000.png")
+    for split, count, answer in (("train", 1500, {"answer": "yes"}), ("test", 1200, {})):
+        questions = [
+            {
+                "split": split,
+                "image_index": 0,
+                "image_filename": f"CLEVR_{split}_000000.png",
+                "question": f"Is it {n}?",
+                "question_family_index": 0,
+                **answer,
+            }
+            for n in range(count)
+        ]
+        text = json.dumps({"info": {"split": split, "license": "x"}, "questions": questions})
+        (folder / f"CLEVR_{split}_questions.json").write_text(text)
+    report = api.check_data(folder, out=tmp_path / "report")
+    assert (report.kind, report.rows, report.good_rows, report.passed_over) == ("clevr", 2700, 1500, 1200)
+    assert report.bad_rows == 0
+    assert report.may_train
+    filtered = api.check_data({"path": str(folder), "tasks": ["captioning"]}, out=tmp_path / "report")
+    assert (filtered.bad_rows, filtered.passed_over, filtered.may_train) == (0, 2700, False)
+    assert "none of 2700 rows can be trained on" in filtered.verdict()
+
+
+def test_over_a_hundredth_of_bad_rows_stops_as_it_does_in_training(tmp_path: Path) -> None:
+    made = Planted(tmp_path / "data")
+    good = made.good()
+    for number in range(1000):
+        made.row({"image": good, "caption": f"Number {number}.", **TRAIN})
+    for number in range(11):
+        made.row({"image": good, "captoin": f"{number}", **TRAIN})
+    (made.folder / "data.jsonl").write_bytes(b"\n".join(made.lines))
+    report = api.check_data(made.folder, out=tmp_path / "report")
+    assert report.bad_rows == 11
+    assert "11 of 1011 rows are bad, over max_bad 1.0%" in report.verdict()
+    with pytest.raises(DataError, match=r"11 of 1011 rows so far are bad, over 1\.0%"):
+        api.source(made.folder).build(split="train")

@@ -149,6 +149,7 @@ class Rows:
                     self._bad_row(row, error)
                     continue
                 if taken is None:
+                    self.report.passed_over += 1
                     continue
                 self._good_row(row, taken)
                 for medium in taken.images:
@@ -428,7 +429,7 @@ class Rows:
         elif report.good_rows <= 0:
             report.stops.append(f"none of {report.rows} rows can be trained on")
         else:
-            bad = report.rows - report.good_rows
+            bad = report.bad_rows
             if report.rows >= ENOUGH_ROWS and bad > self.source.max_bad * report.rows:
                 report.stops.append(
                     f"{bad} of {report.rows} rows are bad, over max_bad {self.source.max_bad:.1%}"

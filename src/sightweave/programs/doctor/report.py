@@ -65,6 +65,9 @@ class Report:
     kind: str
     rows: int = 0
     good_rows: int = 0
+    """Rows to train on or to test with."""
+    passed_over: int = 0
+    """Rows without an answer in a test file, and those that the source's filters leave out; nothing is wrong with them."""
     records: Counter[str] = field(default_factory=Counter)
     """Records by task."""
     pictures: int = 0
@@ -92,6 +95,11 @@ class Report:
             found.examples.append(example)
 
     @property
+    def bad_rows(self) -> int:
+        """Rows that training would leave out."""
+        return self.rows - self.passed_over - self.good_rows
+
+    @property
     def may_train(self) -> bool:
         """Whether training may start."""
         return not self.stops
@@ -108,7 +116,7 @@ class Report:
         """One sentence."""
         if self.stops:
             return "Training should not start: " + "; ".join(self.stops) + "."
-        bad = self.rows - self.good_rows
+        bad = self.bad_rows
         left = f" {bad} of {self.rows} rows would be left out." if bad else ""
         return f"Training may start.{left}"
 
@@ -121,6 +129,7 @@ class Report:
             "verdict": self.verdict(),
             "rows": self.rows,
             "good_rows": self.good_rows,
+            "passed_over": self.passed_over,
             "records": dict(self.records),
             "pictures": self.pictures,
             "splits": dict(self.splits),
@@ -137,6 +146,10 @@ class Report:
             f"{self.path}: {self.kind}",
             f"  {self.rows} rows ({_counts(self.splits)}), {self.pictures} pictures, {_counts(self.records)}",
         ]
+        if self.passed_over:
+            lines.append(
+                f"  {self.passed_over} rows passed over: without an answer in a test file, or filtered out"
+            )
         if self.languages:
             lines.append(f"  languages (a guess): {_counts(self.languages)}")
         for name, one in self.labels.items():
