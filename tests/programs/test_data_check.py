@@ -310,3 +310,53 @@ def test_over_a_hundredth_of_bad_rows_stops_as_it_does_in_training(tmp_path: Pat
     assert "11 of 1011 rows are bad, over max_bad 1.0%" in report.verdict()
     with pytest.raises(DataError, match=r"11 of 1011 rows so far are bad, over 1\.0%"):
         api.source(made.folder).build(split="train")
+
+
+def test_a_row_in_training_and_in_the_test_is_a_leak_and_the_test_keeps_it(tmp_path: Path) -> None:
+    made = Planted(tmp_path / "data")
+    name, other = made.good(), made.good()
+    made.row({"image": name, "caption": "Word for word.", **TEST})
+    made.row({"image": name, "caption": "Word for word.", **TRAIN}, "train_test_overlap")
+    made.row({"image": name, "caption": "In other words.", **TRAIN})
+    made.row({"image": other, "caption": "Elsewhere.", **TRAIN})
+    (made.folder / "data.jsonl").write_bytes(b"\n".join(made.lines))
+    report = api.check_data(made.folder, out=tmp_path / "report", fix=tmp_path / "clean")
+    assert not report.may_train
+    assert [(e.line, e.message[:8]) for e in report.findings["train_test_overlap"].examples] == [
+        (2, "the same")
+    ]
+    assert "duplicate_row" not in report.findings
+    kept = (tmp_path / "clean" / "data.jsonl").read_text(encoding="utf-8")
+    assert kept.count("Word for word.") == 1
+    assert '"test"' in kept
+    # Whoever takes all rows for training has no test to leak into; there the second row is a double.
+    alone = api.check_data({"path": str(made.folder), "split": "train"}, out=tmp_path / "again")
+    assert alone.may_train
+    assert alone.findings["duplicate_row"].count == 1
+
+
+def test_names_that_are_no_text_are_faults_and_no_traceback(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        picture(len(name)).save(tmp_path / "data" / name / "ok.png")
+    odd = os.path.join(os.fsencode(tmp_path / "data" / "cat"), b"caf\xe9.png")
+    with open(odd, "wb") as file:
+        file.write((tmp_path / "data" / "cat" / "ok.png").read_bytes())
+    found = run("data", "--out", "report", folder=tmp_path)
+    assert (found.returncode, found.stderr.count("Traceback")) == (0, 0), found.stderr
+    assert "give the file a name in UTF-8" in found.stdout
+    report = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
+    assert (report["kind"], report["rows"], report["good_rows"]) == ("imagefolder", 3, 2)
+
+
+def test_a_bad_picture_of_a_class_is_left_out_of_the_copy(tmp_path: Path) -> None:
+    for number, name in enumerate(("cat", "dog", "cat/more")):
+        (tmp_path / "data" / name).mkdir(parents=True, exist_ok=True)
+        picture(number).save(tmp_path / "data" / name / "ok.png")
+    (tmp_path / "data" / "dog" / "empty.png").touch()
+    report = api.check_data(tmp_path / "data", out=tmp_path / "report", fix=tmp_path / "clean")
+    assert (report.kind, report.bad_rows) == ("imagefolder", 1)
+    kept = sorted(p.relative_to(tmp_path / "clean").as_posix() for p in (tmp_path / "clean").rglob("*.*"))
+    assert kept == ["cat/more/ok.png", "cat/ok.png", "changes.jsonl", "dog/ok.png"]
+    (change,) = (tmp_path / "clean" / "changes.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(change)["file"] == "dog/empty.png"

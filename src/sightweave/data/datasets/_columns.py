@@ -7,12 +7,14 @@ several; answers are a text, a list of texts or of structs, or the number of a c
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from sightweave.data.datasets import _arrow
 from sightweave.data.datasets._layouts import CAPTIONS, QUESTIONS, TURNS, image_columns
 from sightweave.data.datasets._pictures import Inside
-from sightweave.data.datasets._rows import RowError, shown
+from sightweave.data.datasets._rows import Row, RowError, shown
 
 _ANSWERS = ("answer", "response")
 _OPTIONS = ("options", "choices", "multiple_choices")
@@ -252,3 +254,29 @@ def _pieces(content: Any, marks: int, is_marked: bool) -> tuple[list[Any], int]:
             if part.strip():
                 pieces.append(part)
     return pieces, marks
+
+
+def rows(file: Path, label: str, split: str, classes: Mapping[str, list[str]]) -> Iterator[Row]:
+    """One row for each of a table's.
+
+    Args:
+        file: Parquet or Arrow.
+        label: How ids and keys name the file.
+        split: Of its rows where they name none themselves; may be empty.
+        classes: Names of classes by column, for columns that hold their numbers.
+    """
+    for number, cells in _arrow.rows(file):
+        values: Any = cells
+        if not isinstance(cells, RowError):
+            try:
+                pictures = images(cells, f"{label}#{number}")
+                values = fields(cells, num_images=len(pictures), names=classes)
+                values["images"] = pictures
+                values.setdefault("id", f"{label}#{number}")
+                if split:
+                    values.setdefault("split", split)
+                if split == "test" and "question" in values and not values.get("answers"):
+                    values["unlabelled"] = True
+            except RowError as error:
+                values = error
+        yield Row(number, values, str(file))

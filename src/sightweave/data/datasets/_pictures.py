@@ -119,9 +119,9 @@ def path_in(root: Path, value: Any) -> str:
     if "\0" in name:
         raise refused("holds a NUL")
     try:
-        os.fsencode(name)
+        name.encode("utf-8")  # what a disk gives for a name that is no UTF-8 cannot be written down
     except UnicodeEncodeError:
-        raise refused("holds half a surrogate pair, no character") from None
+        raise refused("holds what is no character; give the file a name in UTF-8") from None
     if "://" in name or name.lower().startswith(("file:", "data:", "http:", "https:")):
         raise refused("is a URL, and nothing is fetched")
     if name.startswith("~"):

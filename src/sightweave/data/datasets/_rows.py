@@ -62,7 +62,7 @@ class Row:
     file: str = ""
     """Which file; empty where the source has only one."""
     places: tuple[tuple[str, int], ...] = ()
-    """All (file, line) that it was made of, where it is more than one."""
+    """All (file, line) that it was made of, where that is not one line of `file`; a picture as a row is (picture, 0)."""
 
     def __post_init__(self) -> None:
         if isinstance(self.values, RowError):

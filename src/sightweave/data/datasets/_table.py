@@ -228,9 +228,9 @@ class Reader:
 
     def _reference(self, value: Any) -> Reference:
         if isinstance(value, Slice):
-            return [str(value.path), value.offset, value.size, value.key]
+            return [str(value.path), value.offset, value.size, _writable(value.key)]
         if isinstance(value, Inside) and isinstance(self._store, Store):
-            return [*self._store.keep(value.data), value.key]
+            return [*self._store.keep(value.data), _writable(value.key)]
         if self.folder is None:
             return given(self.root, value)
         if not isinstance(value, str):
@@ -482,6 +482,11 @@ class Reader:
             f"test, chosen by the hash of their {how}."
         )
         return np.where(held, SPLITS.index("test"), SPLITS.index("train")), note
+
+
+def _writable(key: str) -> str:
+    """A key that can be written down, made of names in whatever encoding."""
+    return key.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _good_turns(turns: Sequence[Any], good: Sequence[bool]) -> list[Any]:

@@ -16,7 +16,7 @@ from sightweave.core.errors import DataError
 from sightweave.data.datasets import _arrow, _columns, _json, _layouts
 from sightweave.data.datasets._files import among, split_of
 from sightweave.data.datasets._pictures import Folder
-from sightweave.data.datasets._rows import Row, RowError
+from sightweave.data.datasets._rows import Row
 from sightweave.data.datasets._source import FilesConfig
 
 
@@ -69,7 +69,9 @@ class Config(FilesConfig):
                     raise DataError(f"{file}: no column of pictures; the columns are {', '.join(names)}.")
                 layouts.check(file, name, names)
                 label = file.name if folder == root else f"{folder.name}/{file.name}"
-                yield from _of_file(file, label, name, classes | _layouts.class_names_of(schema.metadata))
+                yield from _columns.rows(
+                    file, label, name, classes | _layouts.class_names_of(schema.metadata)
+                )
 
     def pictures(self) -> Folder:
         """Where image paths lead: the folder that was saved."""
@@ -115,23 +117,3 @@ def _listed(folder: Path) -> list[Path]:
         if not (folder / name).is_file():
             raise DataError(f"{folder / name}: named in state.json, and not there; copy the folder again.")
     return [folder / name for name in names]
-
-
-def _of_file(file: Path, label: str, split: str, classes: dict[str, list[str]]) -> Iterator[Row]:
-    for number, cells in _arrow.rows(file):
-        if isinstance(cells, RowError):
-            yield Row(number, cells, str(file))
-            continue
-        try:
-            pictures = _columns.images(cells, f"{label}#{number}")
-            values = _columns.fields(cells, num_images=len(pictures), names=classes)
-        except RowError as error:
-            yield Row(number, error, str(file))
-            continue
-        values["images"] = pictures
-        values.setdefault("id", f"{label}#{number}")
-        if split:
-            values.setdefault("split", split)
-        if split == "test" and "question" in values and not values.get("answers"):
-            values["unlabelled"] = True
-        yield Row(number, values, str(file))

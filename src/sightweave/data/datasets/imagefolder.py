@@ -114,9 +114,9 @@ def _of_classes(root: Path, split: str) -> Iterator[Row]:
             error = RowError(
                 "missing_field", "caption", file, "lies in no folder of a class, so it has no caption."
             )
-            yield Row(number, error, str(root))
+            yield Row(number, error, str(root), ((str(root / file), 0),))
             continue
         values: dict[str, Any] = {"id": file, "image": file, "caption": caption}
         if name:
             values["split"] = name
-        yield Row(number, values, str(root))
+        yield Row(number, values, str(root), ((str(root / file), 0),))

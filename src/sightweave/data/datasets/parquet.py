@@ -14,7 +14,7 @@ from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import _arrow, _columns, _layouts
 from sightweave.data.datasets._files import among, files
-from sightweave.data.datasets._rows import Row, RowError
+from sightweave.data.datasets._rows import Row
 from sightweave.data.datasets._source import FilesConfig
 
 
@@ -66,7 +66,8 @@ class Config(FilesConfig):
             names = _checked(file)
             layouts.check(file, name, names)
             label = file.name if file == root else file.relative_to(root).as_posix()
-            yield from _of_file(file, label, name)
+            classes = _layouts.class_names_of(_arrow.schema(file).metadata)
+            yield from _columns.rows(file, label, name, classes)
 
 
 def _checked(file: Path) -> dict[str, str]:
@@ -81,24 +82,3 @@ def _checked(file: Path) -> dict[str, str]:
             f"{file}: no column of texts (caption, question, conversations); the columns are {', '.join(names)}."
         )
     return {field.name: str(field.type) for field in schema}
-
-
-def _of_file(file: Path, label: str, split: str) -> Iterator[Row]:
-    classes = _layouts.class_names_of(_arrow.schema(file).metadata)
-    for number, cells in _arrow.rows(file):
-        if isinstance(cells, RowError):
-            yield Row(number, cells, str(file))
-            continue
-        try:
-            pictures = _columns.images(cells, f"{label}#{number}")
-            values = _columns.fields(cells, num_images=len(pictures), names=classes)
-        except RowError as error:
-            yield Row(number, error, str(file))
-            continue
-        values["images"] = pictures
-        values.setdefault("id", f"{label}#{number}")
-        if split:
-            values.setdefault("split", split)
-        if split == "test" and "question" in values and not values.get("answers"):
-            values["unlabelled"] = True
-        yield Row(number, values, str(file))

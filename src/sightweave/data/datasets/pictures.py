@@ -42,4 +42,4 @@ class Config(FilesConfig):
         if not root.is_dir():
             raise DataError(f"{root}: no folder; name the one that holds the pictures.")
         for number, file in enumerate(pictures_below(root)):
-            yield Row(number, {"id": file, "image": file}, str(root))
+            yield Row(number, {"id": file, "image": file}, str(root), ((str(root / file), 0),))

@@ -214,7 +214,7 @@ class Rows:
             self.files.append(file)
         if row.places:
             self._places[number] = row.places
-        name = taken.values.get("split")
+        name = self.source.split or taken.values.get("split")
         split = _NO_SPLIT if name is None else SPLITS.index(split_name(name))
         self.row_file.append(self._file_numbers[file])
         self.row_line.append(row.line)
@@ -309,9 +309,13 @@ class Rows:
 
     def _duplicate_rows(self) -> None:
         marks = np.asarray(self.row_hash)
-        order = np.argsort(marks, kind="stable")
-        again = order[1:][marks[order][1:] == marks[order][:-1]] if len(order) else order
-        for row in np.sort(again):
+        order = np.lexsort(
+            (np.asarray(self.row_split), marks)
+        )  # stable: equal rows of a split stand as in the file
+        splits = np.asarray(self.row_split)[order]
+        same = (marks[order][1:] == marks[order][:-1]) & (splits[1:] == splits[:-1])
+        self._rows_in_both(marks)
+        for row in np.sort(order[1:][same]):
             file, line = self.files[self.row_file[row]], self.row_line[row]
             self.report.add(
                 "duplicate_row",
@@ -319,6 +323,17 @@ class Rows:
                 Example("the same pictures and texts as an earlier row.", file, line),
             )
             self.drop.append((self.places(int(row)), "duplicate_row"))
+
+    def _rows_in_both(self, marks: np.ndarray) -> None:
+        """Rows of training that a held-out split has word for word, with the same pictures."""
+        splits = np.asarray(self.row_split)
+        in_training = splits == SPLITS.index("train")
+        held = np.unique(marks[~in_training & (splits != _NO_SPLIT)])
+        for row in np.flatnonzero(in_training & np.isin(marks, held)):
+            file, line = self.files[self.row_file[row]], self.row_line[row]
+            message = "the same pictures and texts as a row of a held-out split."
+            self.report.add("train_test_overlap", "error", Example(message, file, line))
+            self.drop.append((self.places(int(row)), "train_test_overlap"))
 
     def _same_files(self) -> dict[int, int]:
         """The first picture with the same bytes, for each that is not the first."""
@@ -437,7 +452,7 @@ class Rows:
             if self.source.strict and bad:
                 report.stops.append(f"{bad} rows are bad, and the source is strict")
         for code, words in (
-            ("train_test_overlap", "training and held-out splits share pictures"),
+            ("train_test_overlap", "training and held-out splits share pictures or rows"),
             ("against_overlap", "the test set's pictures are in the training data"),
         ):
             if code in report.findings:

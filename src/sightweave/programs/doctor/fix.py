@@ -212,6 +212,10 @@ def _tar(source: Path, target: Path, drop: set[int]) -> None:
                 new.addfile(member, old.extractfile(member))
 
 
+def _leave_out(source: Path, target: Path, drop: set[int]) -> None:
+    """A picture that is a row of its own: the copy has none."""
+
+
 _WAYS: Mapping[tuple[str, ...], Callable[[Path, Path, set[int]], None]] = {
     (".jsonl", ".ndjson"): _lines,
     (".csv", ".tsv"): _cells,
@@ -219,5 +223,6 @@ _WAYS: Mapping[tuple[str, ...], Callable[[Path, Path, set[int]], None]] = {
     (".parquet",): _parquet,
     (".arrow",): _arrow,
     (".tar",): _tar,
+    (".jpg", ".jpeg", ".png", ".webp", ".gif"): _leave_out,
     (".txt", ".order", *(f".{language}" for language in LANGUAGES)): _lines,
 }

@@ -167,7 +167,8 @@ class Report:
             for example in found.examples[:3]:
                 place = f"{example.file}:{example.line}: " if example.line is not None else ""
                 lines.append(f"    {place}{example.message}")
-        return "\n".join([*lines, "", self.verdict()])
+        # Names of files may hold what no terminal can show.
+        return "\n".join([*lines, "", self.verdict()]).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _counts(counts: Counter[str]) -> str:
