@@ -113,16 +113,33 @@ def group_of(images: tuple[Medium, ...], name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How likely a model finds a given text as the answer to one sample."""
+
+    logprob: float
+    """Natural-log probability of the whole text, its end included."""
+    tokens: int
+    """Tokens of the text, its end included."""
+
+    @property
+    def per_token(self) -> float:
+        """Mean natural-log probability of a token."""
+        return self.logprob / max(1, self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """What a model said to one sample."""
 
     text: str
-    logprob: float = 0.0
-    """Mean natural-log probability per token, the end token included."""
+    logprob: float | None = None
+    """Mean natural-log probability per token, the end token included; None where it is not known."""
     tokens: int = 0
     """Tokens written, the end token included."""
     finish: str = "stop"
-    """``stop`` (it ended by itself) or ``length`` (it was cut)."""
+    """``stop`` (it ended by itself), ``length`` (it was cut) or ``none`` (nothing was asked to be written)."""
+    likelihoods: tuple[Likelihood, ...] = ()
+    """Of the texts that the model was asked to judge, in their order."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

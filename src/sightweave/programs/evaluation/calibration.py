@@ -29,8 +29,8 @@ class Said(Protocol):
     """A `Prediction`, or an `Answer` of an evaluation."""
 
     @property
-    def logprob(self) -> float:
-        """Mean natural-log probability per token."""
+    def logprob(self) -> float | None:
+        """Mean natural-log probability per token; None where it is not known."""
         ...
 
 
@@ -67,8 +67,8 @@ class RiskCoverage:
 class Selection:
     """What a threshold on the confidence gives."""
 
-    threshold: float
-    """Answers at or above it are given; infinity if none can be."""
+    threshold: float | None
+    """Answers at or above it are given; None if none can be."""
     count: int
     """Questions."""
     answered: int
@@ -99,9 +99,9 @@ def confidences(said: Sequence[Said]) -> np.ndarray:
     """float64 R, 0 to 1: exp(mean log-probability) of each answer.
 
     Raises:
-        ValueError: a log-probability above 0 or not a number.
+        ValueError: a log-probability that is not known, above 0 or not a number.
     """
-    logprobs = np.array([one.logprob for one in said], dtype=np.float64)
+    logprobs = np.array([np.nan if one.logprob is None else one.logprob for one in said])
     bad = np.flatnonzero(~(logprobs <= _ROUNDING))
     if len(bad):
         raise ValueError(
@@ -236,7 +236,7 @@ def at_threshold(confidence: np.ndarray, right: np.ndarray, threshold: float) ->
     chosen = confidence >= threshold
     answered, wrong = int(chosen.sum()), int((1 - right[chosen]).sum())
     return Selection(
-        threshold=float(threshold),
+        threshold=float(threshold) if answered else None,
         count=len(right),
         answered=answered,
         coverage=wilson(answered, len(right)),

@@ -10,9 +10,11 @@ from typing import Any
 import pydantic
 
 from sightweave.core.errors import DataError
+from sightweave.core.types import Part, Sample
+from sightweave.programs.evaluation.calibration import Calibration
 from sightweave.programs.evaluation.statistics import Estimate
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FEW_PICTURES = 10
 """With fewer pictures than this, nothing is said about whether the image is used."""
 CLEAR_GAIN = 0.05
@@ -40,12 +42,27 @@ class TypeScores:
     """What saying the most frequent answer always gives."""
     majority_answer: str
     """That answer."""
+    neighbour: float | None = None
+    """What the answer of the most similar training prompt gives, without any picture; None without training data."""
     controls: Mapping[str, Estimate] = field(default_factory=dict)
     """Scores of the controls, on the samples that have a picture."""
     gain: Estimate | None = None
     """Score minus that of ``no_image``, on the samples that have a picture."""
-    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    metrics: Mapping[str, Estimate | None] = field(default_factory=dict)
     """Every metric of the task by its name; None where no answer counts for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricFacts:
+    """What a reader must know of one metric to read its numbers."""
+
+    less_is_better: bool = False
+    unit: str = "%"
+    """``%``: a share, to be shown times 100; else the unit of the plain number."""
+    signature: str = ""
+    """Which variant exactly was computed, where the metric says so."""
+    totals: Mapping[str, float] = field(default_factory=dict)
+    """Further numbers of the metric over the whole task, such as precision and recall; shares."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +80,24 @@ class TaskScores:
     chance: float | None
     """Mean of the types' chances; None unless all have one."""
     majority: float
+    neighbour: float | None = None
+    """Mean of the types' neighbours; None unless all have one."""
+    detectable: float | None = None
+    """The smallest true difference to another model's score on these samples that a test of two independent scores
+    finds four times in five; paired tests find smaller ones. None where the interval is not known."""
     controls: Mapping[str, Estimate] = field(default_factory=dict)
     gain: Estimate | None = None
-    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    """Multimodal gain: score minus that of ``no_image``."""
+    gain_p: float | None = None
+    """Two-sided p-value of the gain, Holm's over the tasks of the evaluation."""
+    leakage: Estimate | None = None
+    """What ``no_image`` scores above always saying the most frequent answer: what texts alone give away."""
+    metrics: Mapping[str, Estimate | None] = field(default_factory=dict)
     """Means over the types."""
-    signatures: Mapping[str, str] = field(default_factory=dict)
-    """Of metrics that have one: which variant exactly was computed."""
+    facts: Mapping[str, MetricFacts] = field(default_factory=dict)
+    """Of each metric."""
+    calibration: Calibration | None = None
+    """Whether the model knows when it is right; None where it does not tell its probabilities."""
     uses_image: str = "unknown"
     """``yes``, ``hardly``, ``no`` or ``unknown``, from the interval of the gain."""
     sentence: str = ""
@@ -85,8 +114,8 @@ class Answer:
     """What the task read in it; None where it found no answer."""
     right: bool
     """Whether the score of this answer alone is full."""
-    logprob: float
-    """Mean natural-log probability per token."""
+    logprob: float | None
+    """Mean natural-log probability per token; None where it is not known."""
     finish: str
     image: str
     """Key of the picture that was shown; empty for none."""
@@ -107,6 +136,19 @@ class Item:
     answer: Answer
     controls: Mapping[str, Answer] = field(default_factory=dict)
 
+    @property
+    def sample(self) -> Sample:
+        """The sample without its pictures: enough for any metric to score the answer again."""
+        return Sample(
+            id=self.id,
+            task=self.task,
+            parts=(Part("user", self.prompt), Part("assistant", "", learn=True)),
+            references=self.references,
+            options=self.options,
+            tags=self.tags,
+            group=self.group,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
@@ -117,6 +159,10 @@ class Evaluation:
     count: int
     pictures: int
     tasks: tuple[TaskScores, ...]
+    uses_image: str = "unknown"
+    """Over all tasks: ``yes`` if each says yes, ``no`` if each says no, ``unknown`` if none is known, else ``hardly``."""
+    sentence: str = ""
+    """The same for a reader."""
     notes: tuple[str, ...] = ()
     """Plain sentences on what was left out and why."""
     items: tuple[Item, ...] = ()
@@ -159,10 +205,24 @@ class Evaluation:
                 f"evaluation: format_version {version!r}, but this version reads {FORMAT_VERSION}; evaluate again."
             )
         try:
-            items = tuple(_item(row) for row in predictions)
+            items = tuple(item_of(row) for row in predictions)
             return pydantic.TypeAdapter(cls).validate_python({**values, "items": items})
         except (pydantic.ValidationError, KeyError) as error:
             raise DataError(f"evaluation: not what an evaluation writes: {error}. Evaluate again.") from None
+
+
+def uses_image_at_all(tasks: Iterable[TaskScores]) -> tuple[str, str]:
+    """A word and a sentence over all tasks that were asked on pictures."""
+    words: dict[str, list[str]] = {}
+    for task in tasks:
+        words.setdefault(task.uses_image, []).append(task.task)
+    known = [word for word in words if word != "unknown"]
+    word = "unknown" if not known else known[0] if len(known) == 1 else "hardly"
+    names = "; ".join(f"{word} in {', '.join(words[word])}" for word in _WORDS if word in words)
+    return word, f"This model uses the image: {word}" + (f" ({names})." if names else ".")
+
+
+_WORDS = ("yes", "hardly", "no", "unknown")
 
 
 def uses_image(
@@ -222,7 +282,8 @@ def _answer(row: Mapping[str, Any]) -> Answer:
     )
 
 
-def _item(row: Mapping[str, Any]) -> Item:
+def item_of(row: Mapping[str, Any]) -> Item:
+    """The item of one row of ``predictions.jsonl``."""
     return Item(
         id=row["id"],
         group=row["group"],

@@ -1,0 +1,50 @@
+"""What an evaluation needs of whoever answers: texts, and where possible how likely given texts are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from sightweave.core.types import Prediction, Sample
+
+Progress = Callable[[int], None]
+"""Told the number of answers that are new."""
+
+
+class Predictor(Protocol):
+    """Answers samples of any task, always greedily: an evaluation must give the same twice.
+
+    Each kind's file also has ``recognise(who: str) -> str``, which says what a path or an address is if it is of this
+    kind, and a ``Config`` whose ``build`` makes the predictor.
+    """
+
+    name: str
+    """For readers: the folder, the address and model, or the file."""
+    fingerprint: str
+    """Names what answers, so that it changes whenever the answers may; answers are kept under it."""
+    can_score: bool
+    """Whether it can judge given texts."""
+    can_control: bool
+    """Whether it can be asked again with other pictures or prompts; a file of answers cannot."""
+
+    def predict(
+        self,
+        samples: Sequence[Sample],
+        texts: Sequence[Sequence[str]] = (),
+        *,
+        max_tokens: int = 96,
+        progress: Progress | None = None,
+    ) -> list[Prediction]:
+        """One prediction per sample, in order.
+
+        Args:
+            samples: Their targets are not looked at.
+            texts: For each sample the texts whose likelihood as its answer is wanted; empty means none for any.
+            max_tokens: Tokens of an answer at most; 0 writes nothing and only judges.
+            progress: Told of answers as they come.
+
+        Raises:
+            BackendError: it cannot be reached, or texts are given and it cannot judge any.
+            DataError: not one list of texts per sample.
+        """
+        ...
