@@ -7,12 +7,13 @@ it, draw a ``report``.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from rich.console import Console
@@ -22,11 +23,12 @@ from sightweave import recipe as recipes
 from sightweave import run as runs
 from sightweave.core import catalog
 from sightweave.core import config as configs
-from sightweave.core.config import config
+from sightweave.core.config import config, one_of
 from sightweave.core.device import choose_device, choose_precision, keep_freed_memory, set_threads
 from sightweave.core.errors import CheckpointError, DataError, RecipeError, did_you_mean
 from sightweave.core.report import gallery
 from sightweave.core.report import page as pages
+from sightweave.core.report.beside import write_beside
 from sightweave.core.types import Medium, Prediction, Sample
 from sightweave.data.datasets import own
 from sightweave.data.datasets._base import Dataset, task_of
@@ -40,9 +42,18 @@ from sightweave.models.pairs import legal_pairs
 from sightweave.programs.doctor import check as doctor_check
 from sightweave.programs.doctor import program as doctor_program
 from sightweave.programs.doctor.report import Report
+from sightweave.programs.evaluation import beside as besides
+from sightweave.programs.evaluation import circular, scores, stored
 from sightweave.programs.evaluation import program as evaluation_program
 from sightweave.programs.evaluation import submission as submissions
+from sightweave.programs.evaluation.bar import PassesBar
+from sightweave.programs.evaluation.controls import CONTROLS
+from sightweave.programs.evaluation.grid_results import Comparison
+from sightweave.programs.evaluation.kept import Kept
 from sightweave.programs.evaluation.scores import Evaluation
+from sightweave.programs.evaluation.stored import EVALUATION, PREDICTIONS
+from sightweave.programs.predictors import run as run_predictor
+from sightweave.programs.predictors._base import Predictor
 from sightweave.programs.training import program as training_program
 from sightweave.programs.training.logs import METRICS, read_metrics
 from sightweave.run import Run
@@ -161,7 +172,8 @@ def train(
     if trained.left_out:
         _say(console, f"left out: {trained.left_out}; reasons in {folder / 'quarantine.jsonl'}")
     if evaluate and not trained.is_interrupted:
-        _evaluate_into(run, folder, _held_out(resolved, records), console, lambda: sources)
+        answering = _Answering(run.predictor(), resolved, resolved, folder, lambda: sources)
+        _evaluate_into(answering, resolved, folder, _held_out(resolved, records), console, lambda: sources)
     report(folder)
     return run
 
@@ -218,7 +230,7 @@ def _new_folder(recipe: Recipe) -> Path:
 
 
 def _sources(
-    recipe: Recipe, records: list[Any] | None, split: str, folder: Path | None = None
+    recipe: recipes.Measured, records: list[Any] | None, split: str, folder: Path | None = None
 ) -> list[Dataset]:
     if records is not None:
         path = folder / "rows-left-out.jsonl" if folder is not None and split == "train" else None
@@ -250,14 +262,14 @@ def _with_quarantine(source: Any, folder: Path, number: int) -> Any:
     return dataclasses.replace(source, quarantine_path=str(folder / name))
 
 
-def _check_splits(recipe: Recipe) -> None:
+def _check_splits(recipe: recipes.Measured) -> None:
     known = {name for source in recipe.data for name in source.splits}
     for name in recipe.evaluate.splits:
         if known and name not in known:
             raise RecipeError(f"evaluate.splits: no split {name!r}. {did_you_mean(name, known)}")
 
 
-def _held_out(recipe: Recipe, records: list[Any] | None) -> dict[str, list[Dataset]]:
+def _held_out(recipe: recipes.Measured, records: list[Any] | None) -> dict[str, list[Dataset]]:
     """Held-out splits that have anything in them."""
     names = recipe.evaluate.splits or tuple(
         dict.fromkeys(name for source in recipe.data for name in source.splits[1:])
@@ -312,11 +324,13 @@ def compare(
     *settings: str,
     out: str | Path,
     minutes: float | None = None,
+    tokens: float | None = None,
+    against: str | None = None,
     at_once: int = 1,
     threads: int | None = None,
     console: Console | None = None,
-) -> list[comparison.Row]:
-    """Trains and scores every combination of settings, and writes ``comparison.json`` and ``comparison.md``.
+) -> Comparison:
+    """Trains and scores every combination of settings, and writes ``comparison.json``, ``.md``, ``.svg`` and ``.html``.
 
     The same call goes on where it was stopped.
 
@@ -325,6 +339,8 @@ def compare(
         settings: ``path=value`` for all runs, ``path=value,value`` for an axis of the grid.
         out: A folder; each run gets one inside it.
         minutes: Training of each run takes about so long, by a trial of each composition; None leaves the recipe's steps.
+        tokens: The same by the tokens that a run trains on.
+        against: The composition that the others are compared with, such as ``concat-cnn``; by default the first.
         at_once: Runs that go at the same time, each in a process of its own.
         threads: Of each run; None leaves what the recipe says.
         console: Told what starts and what ends.
@@ -332,12 +348,15 @@ def compare(
     Raises:
         RecipeError: a mistake in the recipe or in a setting, found before anything is trained.
         ComparisonError: a run failed.
+        DataError: what a run left cannot be read, or two runs answered other samples.
     """
     return comparison.compare(
         recipe,
         settings,
         out=Path(out),
         minutes=minutes,
+        tokens=tokens,
+        against=against,
         at_once=at_once,
         threads=threads,
         say=lambda text: _say(console, text),
@@ -355,85 +374,227 @@ def load(run: str | Path, *, device: str = "auto") -> Run:
 
 
 def evaluate(
-    run: str | Path | Run,
-    *,
+    who: str | Path | Mapping[str, Any] | Run,
+    *settings: str,
     data: Any = None,
     splits: Sequence[str] = (),
     pictures: int | None = None,
     controls: Sequence[str] | None = None,
+    out: str | Path | None = None,
+    fresh: bool = False,
     console: Console | None = None,
 ) -> list[Evaluation]:
-    """Scores a run on held-out data, with intervals, chance levels and controls; the run's report gets them too.
+    """Scores whoever answers on held-out data, with intervals, chance levels and controls.
+
+    Answers are kept as they come: the same call goes on where it was stopped, and asks nothing twice.
 
     Args:
-        run: A run or its folder.
+        who: A run or its folder, a Transformers folder, an endpoint's address, a file of answers, or a mapping with a
+            kind of ``programs/predictors`` and its fields (also as text, ``{kind: endpoint, url: ..., model: ...}``).
+        settings: ``path=value`` settings of ``evaluate``, ``tasks`` and ``seed``, such as
+            ``"tasks.vqa.metrics=[vqa_official, exact_match]"``.
         data: A path, a source as in a recipe (also as text, ``{kind: scenes, seed: 1}``), or records; by default the
-            held-out splits of the run's own data.
+            held-out splits of a run's own data.
         splits: Only these splits.
         pictures: At most so many of each split; by default what the recipe says.
         controls: Names of ``programs/evaluation/controls.py``; by default what the recipe says.
+        out: Folder for evaluation.json, predictions.jsonl, report.html and the kept answers; by default the run's own,
+            one inside it for other data, or one under ``evaluations/``.
+        fresh: Whether answers that were kept are asked for again.
         console: Where progress is shown.
 
     Raises:
         DataError: nothing to score.
+        RecipeError: a mistake in a setting, or an address that nothing here can ask.
+        BackendError: who was asked cannot answer.
     """
     keep_freed_memory()
-    loaded = run if isinstance(run, Run) else load(run)
-    recipe, records = loaded.recipe, None
+    answering = _answering(who)
+    values, records = answering.measured.to_plain(), None
     if data is not None and not isinstance(data, str | Path | Mapping):
         records = list(data)
     elif data is not None:
-        recipe = recipes.read(recipe.to_plain() | {"data": configs.to_plain(source(data))})
-    if splits:
-        recipe = recipes.read(recipe.to_plain(), [f"evaluate.splits={json.dumps(list(splits))}"])
-    if pictures is not None:
-        recipe = recipes.read(recipe.to_plain(), [f"evaluate.pictures={pictures}"])
-    if controls is not None:
-        recipe = recipes.read(recipe.to_plain(), [f"evaluate.controls={json.dumps(list(controls))}"])
-    _check_splits(recipe)
-    held_out = _held_out(recipe, records)
+        values["data"] = configs.to_plain(source(data))
+    chosen = {"splits": splits or None, "pictures": pictures, "controls": controls}
+    given = [
+        f"evaluate.{name}={json.dumps(list(value) if isinstance(value, Sequence) else value)}"
+        for name, value in chosen.items()
+        if value is not None
+    ]
+    names = [field.name for field in dataclasses.fields(recipes.Measured)]
+    measured = recipes.measured({name: values[name] for name in names}, [*settings, *given])
+    _check_splits(measured)
+    held_out = _held_out(measured, records)
     if not held_out and data is not None:  # all of a folder without a held-out part is what to score
-        everything = _sources(recipe, records, "train")
+        everything = _sources(measured, records, "train")
         held_out = {"all": everything} if any(len(source) for source in everything) else {}
     if not held_out:
         raise DataError("evaluate: the data has no held-out records; name a split, or give other data.")
-    scored = Run(loaded.model, loaded.processor, recipe, loaded.folder)
-    return _evaluate_into(scored, loaded.folder, held_out, console, lambda: _training_data(loaded.recipe))
+    folder = Path(out) if out is not None else answering.folder
+    if out is None and data is not None and folder is not None and answering.recipe is not None:
+        name = "records" if records is not None else _word_of(data)
+        folder = folder / EVALUATIONS / name  # the scores on its own data stay the run's
+    if fresh and folder is not None:
+        (folder / KEPT).unlink(missing_ok=True)
+    train = answering.train if answering.recipe is not None else lambda: _training_data(measured)
+    return _evaluate_into(answering, measured, folder, held_out, console, train)
+
+
+KEPT = "answers.jsonl"
+"""Answers as they come, so that a stopped evaluation goes on."""
+EVALUATIONS = Path("evaluations")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Answering:
+    """Whoever answers, and what is known of it."""
+
+    predictor: Predictor
+    measured: recipes.Measured
+    recipe: Recipe | None
+    """Of a run."""
+    folder: Path | None
+    """Where results go, unless another folder is named."""
+    train: Callable[[], Sequence[Dataset]]
+    """What it was trained on."""
+
+
+def _answering(who: str | Path | Mapping[str, Any] | Run) -> _Answering:
+    if isinstance(who, str | Path) and run_predictor.recognise(str(who)):
+        who = load(who)
+    if isinstance(who, Run):
+        recipe = who.recipe
+        return _Answering(who.predictor(), recipe, recipe, who.folder, lambda: _training_data(recipe))
+    found = predictor(who)
+    return _Answering(found, recipes.Measured(), None, EVALUATIONS / _word_of(found.name), lambda: ())
+
+
+def predictor(who: str | Path | Mapping[str, Any]) -> Predictor:
+    """Whoever answers at a path or an address: a kind of ``programs/predictors``.
+
+    Raises:
+        RecipeError: nothing here knows it, or a mistake in its fields.
+        CheckpointError: a folder that is damaged.
+    """
+    if isinstance(who, str) and who.lstrip().startswith("{"):
+        who = configs.override({}, [f"who={who}"])["who"]
+    if isinstance(who, Mapping):
+        return configs.build(_PredictorOnly, {"who": dict(who)}, where="who").who.build()  # type: ignore[no-any-return]  # any kind
+    for kind in catalog.kinds(PREDICTORS):
+        if catalog.module(PREDICTORS, kind).recognise(str(who)):
+            if kind == "run":
+                return load(who).predictor()
+            field = "url" if kind == "endpoint" else "path"
+            return catalog.config_class(PREDICTORS, kind)(**{field: str(who)}).build()  # type: ignore[no-any-return]  # any kind
+    if not Path(who).exists() and "://" not in str(who):
+        raise RecipeError(
+            f"{who}: no such folder or file; sightweave train RECIPE --out {who} would make a run there."
+        )
+    raise RecipeError(
+        f"{who}: no run (a folder with checkpoint/), no Transformers folder (config.json and safetensors), no file of "
+        "answers (.json, .jsonl, .csv) and no http address; say what it is: '{kind: ..., ...}', with a kind of "
+        f"{', '.join(catalog.kinds(PREDICTORS))}."
+    )
+
+
+PREDICTORS = "programs.predictors"
+
+
+@config
+class _PredictorOnly:
+    who: Annotated[Any, one_of(PREDICTORS)]
+
+
+def _word_of(value: Any) -> str:
+    """A short word for a folder's name."""
+    text = str(value).rstrip("/")
+    name = Path(text).name if Path(text).exists() else text
+    word = "".join(letter if letter.isalnum() else "-" for letter in name).strip("-")
+    while "--" in word:
+        word = word.replace("--", "-")
+    return word[:60] or "data"
 
 
 def _evaluate_into(
-    run: Run,
+    answering: _Answering,
+    measured: recipes.Measured,
     folder: Path | None,
     held_out: Mapping[str, Sequence[Dataset]],
     console: Console | None,
     train: Callable[[], Sequence[Dataset]],
 ) -> list[Evaluation]:
     """Scores each split; with a folder, writes evaluation.json, predictions.jsonl and the report."""
-    asked = run.recipe.evaluate
-    tasks = run.recipe.build_tasks()
+    asked = measured.evaluate
+    tasks = measured.build_tasks()
     found: list[Evaluation] = []
     images: dict[str, Medium] = {}
+    who = answering.predictor
     seen = _samples(train(), tasks, 500)
-    majority = evaluation_program.majority_answers(seen) if seen else None
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    path = None if folder is None else folder / KEPT
+    controls = asked.controls if who.can_control else ()
+    bar = PassesBar(console)
+    kept = Kept(who, path, max_tokens=asked.max_tokens, progress=bar.advance)
     for split, sources in held_out.items():
         samples = _samples(sources, tasks, asked.pictures)
+        if asked.circular:
+            samples = circular.expand(samples)
         images |= {medium.key: medium for sample in samples for medium in sample.media}
-        _say(console, f"scoring {split}: {len(samples)} prompts, {1 + len(asked.controls)} ways")
-        found.append(
-            evaluation_program.evaluate(
+        _say(console, f"scoring {split}: {len(samples)} prompts, {1 + len(controls)} ways")
+        with bar:
+            one = evaluation_program.evaluate(
                 samples,
-                lambda batch: run.predict(batch, max_tokens=asked.max_tokens),
+                kept,
                 split=split,
-                majority=majority,
-                controls=asked.controls,
-                tasks={name: run.recipe.task(name) for name in tasks},
-                seed=run.recipe.seed,
+                train=seen,
+                controls=controls,
+                tasks={name: measured.task(name) for name in tasks},
+                seed=measured.seed,
+                can_score=who.can_score,
+                progress=bar.start,
             )
-        )
+        notes = [*getattr(who, "notes", ()), *kept.notes]
+        if not who.can_control:
+            notes.append(
+                "Answers from a file cannot be asked again with other pictures: there are no controls."
+            )
+        found.append(dataclasses.replace(one, notes=(*one.notes, *notes)))
+    if kept.reused:
+        _say(console, f"{kept.reused} answers were kept from before, {kept.asked} are new")
     if folder is not None:
-        _write_evaluation(folder, found, images)
-        report(folder)
+        _write_evaluation(folder, found, images, _document(answering, measured, held_out, found))
+        _say(console, f"report: {report(folder)}")
     return found
+
+
+def _document(
+    answering: _Answering,
+    measured: recipes.Measured,
+    held_out: Mapping[str, Sequence[Dataset]],
+    found: Sequence[Evaluation],
+) -> dict[str, Any]:
+    """``evaluation.json``: the scores, and all that they depend on."""
+    facts = runs.facts(torch.device("cpu"))
+    tasks = {task.task for one in found for task in one.tasks}
+    names = [name for sources in held_out.values() for name in map(_fingerprint_of, sources)]
+    return {
+        "format_version": scores.FORMAT_VERSION,
+        "who": answering.predictor.name,
+        "fingerprint": answering.predictor.fingerprint,
+        "recipe": (answering.recipe or measured).to_plain(),
+        "measured": measured.to_plain(),
+        "seed": measured.seed,
+        "data": order.fingerprint(names),
+        "versions": facts["versions"] | {"python": facts["python"]},
+        "commit": facts["commit"],
+        "template": "\n".join(f"{name}: {measured.task(name).instruction}" for name in sorted(tasks)),
+        "splits": [one.to_json() for one in found],
+    }
+
+
+def _fingerprint_of(dataset: Dataset) -> str:
+    return str(getattr(dataset, "fingerprint", len(dataset)))
 
 
 def _samples(sources: Sequence[Dataset], tasks: Mapping[str, Any], pictures: int) -> list[Sample]:
@@ -444,7 +605,7 @@ def _samples(sources: Sequence[Dataset], tasks: Mapping[str, Any], pictures: int
     return [sample for sample in samples if sample.references]
 
 
-def _training_data(recipe: Recipe) -> list[Dataset]:
+def _training_data(recipe: recipes.Measured) -> list[Dataset]:
     """What a run was trained on, for the answers that were commonest there; nothing where it is gone by now."""
     try:
         return [source.build(split="train") for source in recipe.data]
@@ -453,12 +614,12 @@ def _training_data(recipe: Recipe) -> list[Dataset]:
         return []
 
 
-def _write_evaluation(folder: Path, found: Sequence[Evaluation], images: Mapping[str, Medium]) -> None:
+def _write_evaluation(
+    folder: Path, found: Sequence[Evaluation], images: Mapping[str, Medium], document: Mapping[str, Any]
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps([one.to_json() for one in found], indent=1, ensure_ascii=False)
-    (folder / "evaluation.json").write_text(text, encoding="utf-8")
     rows = [row for one in found for row in one.predictions()]
-    with (folder / "predictions.jsonl").open("w", encoding="utf-8") as stream:
+    with (folder / PREDICTIONS).open("w", encoding="utf-8") as stream:
         for row in rows:
             stream.write(json.dumps(row, ensure_ascii=False) + "\n")
     # The pictures of the gallery are kept beside it, so that the report can be drawn again without the data.
@@ -470,6 +631,9 @@ def _write_evaluation(folder: Path, found: Sequence[Evaluation], images: Mapping
             names[key] = f"{len(names):04d}.png"
             media.save_png(media.load(images[key]), kept / names[key])
     (kept / "index.json").write_text(json.dumps(names, indent=1, ensure_ascii=False), encoding="utf-8")
+    # Last, since it says that the evaluation is whole.
+    text = json.dumps(document, indent=1, ensure_ascii=False)
+    (folder / EVALUATION).write_text(text, encoding="utf-8")
 
 
 def report(run: str | Path) -> Path:
@@ -486,26 +650,22 @@ def report(run: str | Path) -> Path:
     )
     recipe = (folder / "recipe.yaml").read_text(encoding="utf-8") if (folder / "recipe.yaml").exists() else ""
     evaluations, rows, pictures = [], [], {}
-    if (folder / "evaluation.json").exists():
-        evaluations = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
-        lines = (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    if (folder / EVALUATION).exists():
+        document = _read_document(folder)
+        evaluations = document["splits"]
+        told = ("who", "seed", "data", "template", "commit", "versions")
+        known = known | {f"evaluated {name}": document[name] for name in told if document.get(name)}
+        lines = (folder / PREDICTIONS).read_text(encoding="utf-8").splitlines()
         rows = gallery.choose([json.loads(line) for line in lines])
-        names = json.loads((folder / "gallery" / "index.json").read_text(encoding="utf-8"))
-        pictures = {
-            key: media.load(Medium(folder / "gallery" / name, key))
-            for key, name in names.items()
-            if (folder / "gallery" / name).exists()
-        }
+        pictures = _gallery(folder)
     history = read_metrics(folder / METRICS) if (folder / METRICS).exists() else []
     title = (recipes.read(folder / "recipe.yaml").title if recipe else "") or folder.name
     path = folder / "report.html"
-    facts = {key: value for key, value in known.items() if not isinstance(value, dict)}
-    facts |= {f"version of {name}": version for name, version in known.get("versions", {}).items()}
     pages.write_report(
         path,
         pages.Page(
             title=title,
-            facts=facts,
+            facts=known,
             recipe=recipe,
             history=history,
             evaluations=evaluations,
@@ -514,6 +674,65 @@ def report(run: str | Path) -> Path:
         ),
     )
     return path
+
+
+def report_beside(
+    first: str | Path, second: str | Path, *, out: str | Path | None = None
+) -> tuple[Path, str]:
+    """Two evaluations of the same data side by side: tests of their difference, and the answers in which they differ.
+
+    Args:
+        first: Folder of a run or of an evaluation.
+        second: The other one.
+        out: The page; by default ``beside-NAME.html`` in the first folder, NAME being the second's.
+
+    Returns:
+        The page's path, and what it says in plain lines.
+
+    Raises:
+        DataError: no evaluation in a folder, or nothing that both were asked.
+    """
+    folders = (Path(first), Path(second))
+    found = besides.beside(
+        stored.read_evaluations(folders[0]),
+        stored.read_evaluations(folders[1]),
+        names=(str(folders[0]), str(folders[1])),
+        metrics=_metrics_of(folders[0]),
+    )
+    pictures: dict[str, Any] = {}
+    for folder in folders:
+        pictures = _gallery(folder) | pictures
+    rows = sorted(found.rows(), key=lambda row: row["image"] not in pictures)  # those with a picture first
+    path = Path(out) if out is not None else folders[0] / f"beside-{_word_of(folders[1].name)}.html"
+    title = f"{folders[0]} beside {folders[1]}"
+    write_beside(path, title, found.to_json(), gallery.choose(rows, by="kind"), pictures)
+    return path, found.text
+
+
+def _metrics_of(folder: Path) -> dict[str, Any]:
+    """The first metric of each task as it was set when the folder was evaluated."""
+    measured = _read_document(folder).get("measured")
+    if not isinstance(measured, Mapping):
+        return {}
+    config = recipes.measured({"tasks": measured.get("tasks", {})})
+    return {name: config.task(name).metrics[0] for name in catalog.kinds("data.tasks")}
+
+
+def _read_document(folder: Path) -> dict[str, Any]:
+    """``evaluation.json``; an older version's list of splits becomes an object."""
+    document = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
+    return {"splits": document} if isinstance(document, list) else document
+
+
+def _gallery(folder: Path) -> dict[str, Any]:
+    """Pixels of the pictures that an evaluation kept, by their keys."""
+    index = folder / "gallery" / "index.json"
+    names = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
+    return {
+        key: media.load(Medium(folder / "gallery" / name, key))
+        for key, name in names.items()
+        if (folder / "gallery" / name).exists()
+    }
 
 
 def generate(run: str | Path | Run, image: Any, prompt: str | Sequence[str], **options: Any) -> Any:
@@ -801,6 +1020,7 @@ FAMILIES: Mapping[str, str] = {
     "metrics": "answers.metrics",
     "decoding": "answers.decoding",
     "writers": "answers.writers",
+    "predictors": PREDICTORS,
 }
 """Families by the name that users say."""
 
@@ -811,8 +1031,10 @@ def kinds(family: str) -> dict[str, str]:
     Raises:
         RecipeError: no such family.
     """
+    if family == "controls":  # no folder: each is a function
+        return {name: inspect.getdoc(control) or "" for name, control in CONTROLS.items()}
     if family not in FAMILIES:
-        raise RecipeError(f"no family {family!r}. {did_you_mean(family, FAMILIES)}")
+        raise RecipeError(f"no family {family!r}. {did_you_mean(family, [*FAMILIES, 'controls'])}")
     return {kind: catalog.summary(FAMILIES[family], kind) for kind in catalog.kinds(FAMILIES[family])}
 
 

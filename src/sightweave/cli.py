@@ -85,32 +85,53 @@ def train(
 
 @app.command()
 def evaluate(
-    run: RunArgument,
+    who: Annotated[
+        str,
+        typer.Argument(
+            help="A run, a Transformers folder, an endpoint (http://HOST/v1), a file of answers, or "
+            '"{kind: endpoint, url: ..., model: ...}".'
+        ),
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Settings such as tasks.vqa.metrics=[vqa_official,exact_match] evaluate.circular=true"
+        ),
+    ] = None,
     data: Annotated[
-        str | None, typer.Option(help='Other data: a folder, a file of rows, or "{kind: scenes, seed: 1}".')
+        str | None, typer.Option(help='Other data: a path of any format, or "{kind: scenes, seed: 1}".')
     ] = None,
     split: Annotated[list[str] | None, typer.Option(help="Only this split; may be given again.")] = None,
     pictures: Annotated[int | None, typer.Option(help="Pictures of each split at most.")] = None,
     control: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Ask again this way: no_image, shuffled_image, blank_image, jpeg_30, blurred, cropped, "
-            "brighter, rotated; may be given again."
-        ),
+        typer.Option(help="Ask again this way; may be given again. `sightweave list controls` names all."),
     ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results and the kept answers.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Ask again what was answered before.")] = False,
 ) -> None:
-    """Score a run on held-out data, with intervals, chance levels and the controls without and with wrong pictures."""
+    """Score whoever answers on held-out data, with intervals, chance levels and controls.
+
+    The same command goes on where it was stopped.
+    """
     from rich.console import Console
 
     from sightweave import api
-    from sightweave.programs.evaluation.table import as_table
+    from sightweave.programs.evaluation.table import show
 
     found = api.evaluate(
-        run, data=data, splits=split or (), pictures=pictures, controls=control, console=_console()
+        who,
+        *(settings or []),
+        data=data,
+        splits=split or (),
+        pictures=pictures,
+        controls=control,
+        out=out,
+        fresh=fresh,
+        console=_console(),
     )
     for evaluation in found:
-        Console().print(as_table(evaluation))
-    typer.echo(f"report: {run}/report.html")
+        show(evaluation, Console())
 
 
 @app.command()
@@ -126,18 +147,34 @@ def compare(
     minutes: Annotated[
         float | None, typer.Option(help="Train each run about so long, instead of the recipe's steps.")
     ] = None,
+    tokens: Annotated[
+        float | None,
+        typer.Option(help="Train each run on about so many tokens, instead of the recipe's steps."),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="What the others are compared with, such as concat-cnn; else the first."),
+    ] = None,
     at_once: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of each run.")] = None,
 ) -> None:
     """Train and score every combination of settings; one table. The same command goes on where it was stopped."""
     from sightweave import api
-    from sightweave.comparison import as_markdown
+    from sightweave.programs.evaluation.grid_results import as_markdown
 
-    rows = api.compare(
-        recipe, *settings, out=out, minutes=minutes, at_once=at_once, threads=threads, console=_console()
+    found = api.compare(
+        recipe,
+        *settings,
+        out=out,
+        minutes=minutes,
+        tokens=tokens,
+        against=against,
+        at_once=at_once,
+        threads=threads,
+        console=_console(),
     )
-    typer.echo(as_markdown(rows))
-    typer.echo(f"table: {out}/comparison.md")
+    typer.echo(as_markdown(found))
+    typer.echo(f"page: {out}/comparison.html")
 
 
 @app.command()
@@ -235,11 +272,22 @@ def translate(
 
 
 @app.command()
-def report(run: RunArgument) -> None:
-    """Draw report.html of a run again."""
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a run or of an evaluation.")],
+    beside: Annotated[
+        Path | None, typer.Option(help="Another one on the same data: where do the two differ?")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the page about both goes.")] = None,
+) -> None:
+    """Draw report.html again; or a page on two evaluations side by side, with tests of their differences."""
     from sightweave import api
 
-    typer.echo(str(api.report(run)))
+    if beside is None:
+        typer.echo(str(api.report(run)))
+        return
+    path, text = api.report_beside(run, beside, out=out)
+    typer.echo(text)
+    typer.echo(f"page: {path}")
 
 
 @app.command(name="list")

@@ -1,42 +1,41 @@
 """Many recipes at an equal budget, one table: every combination of the given settings is trained and scored.
 
 Each cell of the grid is a run of its own in a process of its own, some at a time. What is done stays done: the same
-command goes on where it was stopped, and trains again only what has no scores or was made from another recipe.
+command goes on where it was stopped, trains again only what did not end or was made from another recipe, and scores
+again what has no scores that can be read.
 
-An equal budget is one of steps, which the recipe has, or of minutes: then a short trial of each composition tells how
-many steps fit. Recipes go on counting steps, so that every run can be repeated.
+An equal budget is one of steps, which the recipe has, or of minutes or tokens: then a short trial of each composition
+tells how many steps fit. Recipes go on counting steps, so that every run can be repeated.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
-import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
+from typing import Any, Literal
 
 from sightweave import recipe as recipes
-from sightweave.core import config as configs
-from sightweave.core.errors import RecipeError, SightweaveError
+from sightweave import run as runs
+from sightweave.core.errors import RecipeError, SightweaveError, did_you_mean
+from sightweave.core.processes import LOG, Job, run_jobs
+from sightweave.programs.evaluation import grid_results, stored
+from sightweave.programs.evaluation.compositions import Answered, Compositions, side_by_side
+from sightweave.programs.evaluation.grid_results import Budget, Comparison, Row, as_markdown
 from sightweave.programs.training.logs import METRICS, read_metrics
 
 _SEED = "seed"
-_LOG = "log.txt"
-_POLL_SECONDS = 0.5
 _TRIALS = "trials"
 _TRIAL_STEPS = 24
 _WARM_STEPS = 8
-"""Of a trial's stage, not counted: the first ones allocate memory."""
+"""Of a trial's stage, not counted in its time: the first ones allocate memory."""
+_Run = Callable[[Sequence[Job]], None]
 
 
 class ComparisonError(SightweaveError):
@@ -54,18 +53,10 @@ class Cell:
     settings: tuple[str, ...]
     """All settings of its recipe."""
 
-
-@dataclass(frozen=True)
-class Row:
-    """Cells that differ in nothing but their seed. Scores are fractions from 0 to 1."""
-
-    labels: Mapping[str, str]
-    seeds: int
-    parameters: int
-    minutes: float
-    """Mean training time of a run."""
-    scores: Mapping[str, tuple[float, float, float]]
-    """By task: the mean over seeds, the lowest and the highest."""
+    @property
+    def composition(self) -> str:
+        """What it is called without its seed."""
+        return "-".join(self.labels.values()) or "run"
 
 
 def split_values(setting: str) -> tuple[str, list[str]]:
@@ -126,11 +117,13 @@ def compare(
     *,
     out: Path,
     minutes: float | None = None,
+    tokens: float | None = None,
+    against: str | None = None,
     at_once: int = 1,
     threads: int | None = None,
     say: Callable[[str], None] = lambda _: None,
-) -> list[Row]:
-    """Trains and scores every cell of a grid, and writes ``comparison.json`` and ``comparison.md``.
+) -> Comparison:
+    """Trains and scores every cell of a grid, and writes ``comparison.json``, ``.md``, ``.svg`` and ``.html``.
 
     Args:
         recipe: A YAML file.
@@ -138,70 +131,101 @@ def compare(
         out: A folder; each run gets one inside it.
         minutes: Training of each run takes about so long: all its stages become longer or shorter by one factor, which
             a trial of each composition finds and ``steps.json`` keeps. None leaves the recipe's steps.
+        tokens: The same by the tokens that a run trains on.
+        against: The composition that the others are compared with: its words joined by ``-``, as in the folders' names;
+            by default the first of the grid.
         at_once: Runs that go at the same time.
         threads: Of each run; None leaves what the recipe says.
         say: Told what starts and what ends.
 
     Raises:
-        RecipeError: a mistake in the recipe or in a setting, found before anything is trained.
+        RecipeError: a mistake in the recipe, in a setting or in `against`, found before anything is trained.
         ComparisonError: a run failed; the others are left to end.
+        DataError: what a run left cannot be read, or two runs answered other samples.
     """
-    if minutes is not None and minutes <= 0:
-        raise RecipeError(
-            f"minutes must be over 0 (got {minutes}); leave it out to train the recipe's own steps."
-        )
+    budget = _budget(minutes, tokens)
     cells = grid([*settings, *([f"train.threads={threads}"] if threads else [])])
+    names = list(dict.fromkeys(cell.composition for cell in cells))
+    baseline = names[0] if against is None else against
+    if baseline not in names:
+        raise RecipeError(
+            f"against: no composition {baseline!r} in the grid. {did_you_mean(baseline, names)}"
+        )
     for cell in cells:
         recipes.read(recipe, cell.settings).check()
     out.mkdir(parents=True, exist_ok=True)
-    if minutes is not None:
-        cells = _budgeted(recipe, cells, minutes, out, at_once, threads, say)
+
+    def run(jobs: Sequence[Job]) -> None:
+        failed = run_jobs(jobs, at_once=at_once, threads=threads, say=say)
+        if failed:
+            raise ComparisonError(f"failed: {', '.join(failed)}. The same command goes on from here.")
+
+    if budget.amount is not None:
+        cells = _budgeted(recipe, cells, budget, out, run)
     wanted = {cell.name: recipes.read(recipe, cell.settings) for cell in cells}
-    waiting = [cell for cell in cells if not _is_done(out / cell.name, wanted[cell.name])]
-    say(f"{len(cells)} runs, {len(cells) - len(waiting)} of them done before")
-    _run_all(recipe, waiting, out, at_once, threads, say)
-    rows = _rows(cells, out)
-    document = {
-        "recipe": str(recipe),
-        "settings": list(settings),
-        "minutes": minutes,
-        "rows": [configs.to_plain(r) for r in rows],
-    }
-    (out / "comparison.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    (out / "comparison.md").write_text(as_markdown(rows), encoding="utf-8")
-    return rows
+    states = {cell.name: _state(out / cell.name, wanted[cell.name]) for cell in cells}
+    done, trained = (sum(state == name for state in states.values()) for name in ("done", "trained"))
+    only = f", {trained} more are trained and need scores only" if trained else ""
+    say(f"{len(cells)} runs, {done} of them done before{only}")
+    waiting = [cell for cell in cells if states[cell.name] != "done"]
+    run([_job_of(recipe, cell, out, is_trained=states[cell.name] == "trained") for cell in waiting])
+    for cell in waiting:  # one that was asked to stop ends well, but without scores
+        if _state(out / cell.name, wanted[cell.name]) != "done":
+            log = out / cell.name / LOG
+            raise ComparisonError(
+                f"{cell.name} ended without scores; see {log}. The same command goes on from here."
+            )
+    found = _found(str(recipe), settings, budget, baseline, cells, wanted, out)
+    (out / "comparison.md").write_text(as_markdown(found), encoding="utf-8")
+    grid_results.write(out, found)
+    return found
 
 
-def _budgeted(
-    recipe: str | Path,
-    cells: Sequence[Cell],
-    minutes: float,
-    out: Path,
-    at_once: int,
-    threads: int | None,
-    say: Callable[[str], None],
-) -> list[Cell]:
-    """The cells with the steps that fit into so many minutes: the same for all seeds of a composition."""
+def _budget(minutes: float | None, tokens: float | None) -> Budget:
+    given: dict[Literal["minutes", "tokens"], float | None] = {"minutes": minutes, "tokens": tokens}
+    if minutes is not None and tokens is not None:
+        raise RecipeError(
+            f"one budget at a time: minutes is {minutes:g} and tokens is {tokens:g}; leave one of them out."
+        )
+    for kind, amount in given.items():
+        if amount is not None and not 0 < amount < float("inf"):
+            raise RecipeError(
+                f"{kind} must be over 0 (got {amount:g}); leave it out to train the recipe's own steps."
+            )
+        if amount is not None:
+            return Budget(kind, float(amount))
+    return Budget()
+
+
+def _budgeted(recipe: str | Path, cells: Sequence[Cell], budget: Budget, out: Path, run: _Run) -> list[Cell]:
+    """The cells with the steps that fit into the budget: the same for all seeds of a composition."""
     file = out / "steps.json"
     known: dict[str, list[int]] = _read(file) if file.is_file() else {}
-    keys = {cell.name: f"{minutes:g} min, {_composition(recipe, cell)}" for cell in cells}
+    keys = {cell.name: f"{budget.text}, {_fingerprint(recipe, cell)}" for cell in cells}
     tried: dict[str, Cell] = {}
     for cell in cells:
         if keys[cell.name] not in known:
             tried.setdefault(keys[cell.name], cell)
     trials = [replace(cell, settings=_trial(recipe, cell)) for cell in tried.values()]
-    _run_all(recipe, trials, out / _TRIALS, at_once, threads, say, score=False)
+    run([_job_of(recipe, cell, out / _TRIALS, score=False) for cell in trials])
     for key, cell in tried.items():
         stages = recipes.read(recipe, cell.settings).train.stages
-        seconds = _seconds_per_step(out / _TRIALS / cell.name / METRICS, len(stages))
-        factor = 60 * minutes / sum(stage.steps * each for stage, each in zip(stages, seconds, strict=True))
+        each = _cost_of_step(out / _TRIALS / cell.name / METRICS, len(stages), budget)
+        whole = sum(stage.steps * cost for stage, cost in zip(stages, each, strict=True))
+        if not whole:
+            raise RecipeError(
+                f"tokens: {cell.name} trains on none in any of its stages, so no number of steps has "
+                f"{budget.amount:g}; give a budget of minutes, or leave it out."
+            )
+        amount = budget.amount or 0.0
+        factor = amount * (60 if budget.kind == "minutes" else 1) / whole
         known[key] = [max(1, round(stage.steps * factor)) for stage in stages]
     file.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
     return [replace(cell, settings=(*cell.settings, *_steps(known[keys[cell.name]]))) for cell in cells]
 
 
-def _composition(recipe: str | Path, cell: Cell) -> str:
-    """Everything that decides how long a step takes: all of the recipe but its seed."""
+def _fingerprint(recipe: str | Path, cell: Cell) -> str:
+    """Of everything that decides what a step costs: all of the recipe but its seed."""
     values = recipes.read(recipe, cell.settings).to_plain() | {"seed": 0}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -215,101 +239,124 @@ def _steps(numbers: Sequence[int]) -> list[str]:
     return [f"train.stages.{index}.steps={number}" for index, number in enumerate(numbers)]
 
 
-def _seconds_per_step(metrics: Path, stages: int) -> list[float]:
-    seconds = [float(row["seconds"]) for row in read_metrics(metrics)]
-    starts = range(0, stages * _TRIAL_STEPS, _TRIAL_STEPS)
-    return [median(seconds[start + _WARM_STEPS : start + _TRIAL_STEPS]) for start in starts]
+def _cost_of_step(metrics: Path, stages: int, budget: Budget) -> list[float]:
+    """Of each stage of a trial: seconds of a step in the middle, or tokens of a mean one."""
+    rows = read_metrics(metrics)
+    each = [rows[start : start + _TRIAL_STEPS] for start in range(0, stages * _TRIAL_STEPS, _TRIAL_STEPS)]
+    if budget.kind == "tokens":
+        return [fmean(row["tokens_per_second"] * row["seconds"] for row in stage) for stage in each]
+    return [median(float(row["seconds"]) for row in stage[_WARM_STEPS:]) for stage in each]
 
 
-def _is_done(folder: Path, wanted: recipes.Recipe) -> bool:
-    if not (folder / "evaluation.json").is_file():
-        return False
+def _state(folder: Path, wanted: recipes.Recipe) -> Literal["new", "trained", "done"]:
+    """How far a run of the wanted recipe has come."""
     try:
-        return recipes.read(folder / "recipe.yaml") == wanted
+        facts = _read(folder / "run.json")
+        is_trained = (
+            (folder / runs.CHECKPOINT).is_dir()
+            and facts["steps"] == sum(stage.steps for stage in wanted.train.stages)
+            and not facts["interrupted"]
+            and recipes.read(folder / "recipe.yaml") == wanted
+        )
+    except (OSError, ValueError, KeyError, TypeError):  # not there, or cut off while it was written
+        return "new"
+    if not is_trained:
+        return "new"
+    try:
+        measured = stored.read_document(folder).get("measured", wanted.to_plain())
+        return "done" if _measured(measured) == _measured(wanted) else "trained"
     except SightweaveError:
-        return False
+        return "trained"
 
 
-def _run_all(
-    recipe: str | Path,
-    waiting: list[Cell],
+def _measured(recipe: recipes.Recipe | Mapping[str, Any]) -> recipes.Measured:
+    """The part of a recipe that an evaluation depends on."""
+    values = recipe.to_plain() if isinstance(recipe, recipes.Recipe) else recipe
+    names = [field.name for field in dataclasses.fields(recipes.Measured)]
+    return recipes.measured({name: values[name] for name in names if name in values})
+
+
+def _job_of(
+    recipe: str | Path, cell: Cell, out: Path, *, is_trained: bool = False, score: bool = True
+) -> Job:
+    folder = out / cell.name
+    if is_trained:
+        return Job(folder, ("evaluate", str(folder)), is_fresh=False, note="scores only")
+    words = ("train", str(recipe), *cell.settings, "--out", str(folder))
+    return Job(folder, words if score else (*words, "--no-evaluate"))
+
+
+def _found(
+    recipe: str,
+    settings: Sequence[str],
+    budget: Budget,
+    against: str,
+    cells: Sequence[Cell],
+    wanted: Mapping[str, recipes.Recipe],
     out: Path,
-    at_once: int,
-    threads: int | None,
-    say: Callable[[str], None],
-    *,
-    score: bool = True,
-) -> None:
-    environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
-    queue, failed = list(waiting), list[str]()
-    running: dict[str, tuple[subprocess.Popen[bytes], float]] = {}
-    try:
-        while queue or running:
-            while queue and len(running) < at_once and not failed:
-                cell = queue.pop(0)
-                folder = out / cell.name
-                if (folder / _LOG).exists():  # a run of ours that did not end, or of another recipe
-                    shutil.rmtree(folder)
-                folder.mkdir(parents=True, exist_ok=True)
-                words = ["-m", "sightweave", "train", str(recipe), *cell.settings, "--out", str(folder)]
-                words += [] if score else ["--no-evaluate"]
-                with (folder / _LOG).open("wb") as log:
-                    process = subprocess.Popen(
-                        [sys.executable, *words], stdout=log, stderr=subprocess.STDOUT, env=environment
-                    )
-                running[cell.name] = process, time.monotonic()
-                say(f"{cell.name}: started")
-            for name, (process, began) in list(running.items()):
-                if process.poll() is not None:
-                    del running[name]
-                    say(f"{name}: ended after {(time.monotonic() - began) / 60:.1f} min")
-                    if process.returncode:
-                        failed.append(f"{name} (status {process.returncode}; see {out / name / _LOG})")
-            if failed and not running:
-                raise ComparisonError(f"failed: {', '.join(failed)}. The same command goes on from here.")
-            time.sleep(_POLL_SECONDS)
-    finally:
-        for process, _ in running.values():
-            process.terminate()
-            process.wait()
-
-
-def _rows(cells: Sequence[Cell], out: Path) -> list[Row]:
-    groups: dict[tuple[str, ...], list[Cell]] = defaultdict(list)
+) -> Comparison:
+    groups: dict[str, list[Cell]] = {}
     for cell in cells:
-        groups[tuple(cell.labels.values())].append(cell)
-    return [_row(group, out) for group in groups.values()]
+        groups.setdefault(cell.composition, []).append(cell)
+    answered = {
+        name: [
+            Answered(
+                where=str(out / cell.name),
+                evaluations=stored.read_evaluations(out / cell.name),
+                metrics=_metrics_of(wanted[cell.name]),
+            )
+            for cell in group
+        ]
+        for name, group in groups.items()
+    }
+    compared = side_by_side(answered, against=against)
+    facts = {cell.name: _read(out / cell.name / "run.json") for cell in cells}
+    rows = [_row(name, group, facts, wanted, compared) for name, group in groups.items()]
+    told = ("steps", "training_seconds", "parameters", "processor", "threads", "versions", "commit")
+    return Comparison(
+        recipe=recipe,
+        settings=tuple(settings),
+        budget=budget,
+        against=against,
+        rows=tuple(rows),
+        columns=compared.columns,
+        differences=compared.differences,
+        notes=compared.notes,
+        cells=tuple(
+            {
+                "name": cell.name,
+                "composition": cell.composition,
+                "seed": wanted[cell.name].seed,
+                **{key: facts[cell.name].get(key) for key in told},
+                "recipe": wanted[cell.name].to_plain(),
+            }
+            for cell in cells
+        ),
+    )
 
 
-def _row(group: Sequence[Cell], out: Path) -> Row:
-    facts = [_read(out / cell.name / "run.json") for cell in group]
-    scores: dict[str, list[float]] = defaultdict(list)
-    for cell in group:
-        first_split = _read(out / cell.name / "evaluation.json")[0]
-        for task in first_split["tasks"]:
-            scores[task["task"]].append(task["score"]["value"])
+def _metrics_of(recipe: recipes.Recipe) -> Callable[[str], Sequence[Any]]:
+    return lambda task: recipe.task(task).metrics
+
+
+def _row(
+    name: str,
+    group: Sequence[Cell],
+    facts: Mapping[str, Mapping[str, Any]],
+    wanted: Mapping[str, recipes.Recipe],
+    compared: Compositions,
+) -> Row:
+    each = [facts[cell.name] for cell in group]
     return Row(
+        name=name,
         labels=group[0].labels,
-        seeds=len(group),
-        parameters=facts[0]["parameters"],
-        minutes=fmean(one["training_seconds"] for one in facts) / 60,
-        scores={task: (fmean(found), min(found), max(found)) for task, found in scores.items()},
+        seeds=tuple(wanted[cell.name].seed for cell in group),
+        parameters=each[0]["parameters"],
+        steps=tuple(one["steps"] for one in each),
+        minutes=tuple(one["training_seconds"] / 60 for one in each),
+        scores=compared.scores[name],
     )
 
 
 def _read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def as_markdown(rows: Sequence[Row]) -> str:
-    """A table: means over seeds in per cent, with the lowest and the highest in brackets."""
-    tasks = list(dict.fromkeys(task for row in rows for task in row.scores))
-    heads = [*rows[0].labels, "M parameters", "min", "seeds", *tasks]
-    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
-    for row in rows:
-        cells = [*row.labels.values(), f"{row.parameters / 1e6:.2f}", f"{row.minutes:.1f}", str(row.seeds)]
-        for task in tasks:
-            mean, low, high = (100 * value for value in row.scores[task])
-            cells.append(f"{mean:.1f} ({low:.1f} to {high:.1f})" if row.seeds > 1 else f"{mean:.1f}")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"

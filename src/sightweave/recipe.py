@@ -132,14 +132,20 @@ def _known_controls(names: tuple[str, ...]) -> tuple[str, ...]:
 
 @config
 class Evaluation:
-    """What is measured after training."""
+    """What is measured, and how."""
 
     splits: tuple[str, ...] = ()
     """Held-out splits; empty means all that the data has."""
     pictures: PositiveInt = 500
     """Pictures of each split at most."""
-    controls: Annotated[tuple[str, ...], AfterValidator(_known_controls)] = ("no_image", "shuffled_image")
-    """Asked again this way: also blank_image, and jpeg_30, blurred, cropped, brighter, rotated for robustness."""
+    controls: Annotated[tuple[str, ...], AfterValidator(_known_controls)] = (
+        "no_image",
+        "shuffled_image",
+        "blank_image",
+    )
+    """Asked again in these ways; ``sightweave evaluate --help`` names all, those for robustness among them."""
+    circular: bool = False
+    """Ask each question that lists its options once for every rotation of them; score it by ``circular_choice``."""
     max_tokens: PositiveInt = 96
     """Tokens of an answer at most."""
 
@@ -176,36 +182,17 @@ Sources = Annotated[tuple[Annotated[Any, one_of("data.datasets")], ...], BeforeV
 
 
 @config
-class Recipe:
-    """Everything that a run depends on."""
+class Measured:
+    """What an evaluation depends on, whoever answers."""
 
-    data: Sources
+    data: Sources = ()
     """Sources; a path means the user's own pictures there."""
-    model: Model
-    """The parts."""
-    train: Settings
-    """Stages, device and logging."""
-    inputs: Inputs = field(default_factory=Inputs)
-    """Text and pictures to tensors."""
     evaluate: Evaluation = field(default_factory=Evaluation)
-    """What is measured after training."""
+    """What is measured, and how."""
     tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Other instructions and metrics by task, such as {vqa: {instruction: ...}}."""
-    init_from: str = ""
-    """A run to start from: its weights and its tokenizer."""
     seed: int = 0
-    """Of weights, order and choice."""
-    title: str = ""
-    """For the report."""
-
-    def check(self) -> None:
-        """Composes the parts without any memory, so that what does not fit is said before the data is read.
-
-        Raises:
-            RecipeError: as `Model.build`.
-        """
-        with torch.device("meta"):
-            self.model.build(vocab_size=self.inputs.vocab_size, num_answers=1)
+    """Of weights, order, choice and draws."""
 
     def task(self, name: str) -> Any:
         """The Config of one task."""
@@ -220,6 +207,37 @@ class Recipe:
             name = sorted(unknown)[0]
             raise RecipeError(f"tasks: no task {name!r}. {did_you_mean(name, catalog.kinds('data.tasks'))}")
         return {name: self.task(name).build() for name in catalog.kinds("data.tasks")}
+
+    def to_plain(self) -> dict[str, Any]:
+        """As plain data that loads back equal."""
+        return configs.to_plain(self)  # type: ignore[no-any-return]  # a dataclass becomes a dict
+
+
+@config
+class Recipe(Measured):
+    """Everything that a run depends on."""
+
+    data: Sources = field()  # no default here
+    """Sources; a path means the user's own pictures there."""
+    model: Model
+    """The parts."""
+    train: Settings
+    """Stages, device and logging."""
+    inputs: Inputs = field(default_factory=Inputs)
+    """Text and pictures to tensors."""
+    init_from: str = ""
+    """A run to start from: its weights and its tokenizer."""
+    title: str = ""
+    """For the report."""
+
+    def check(self) -> None:
+        """Composes the parts without any memory, so that what does not fit is said before the data is read.
+
+        Raises:
+            RecipeError: as `Model.build`.
+        """
+        with torch.device("meta"):
+            self.model.build(vocab_size=self.inputs.vocab_size, num_answers=1)
 
     def build_tokenizer(self, datasets: Sequence[Dataset]) -> Tokenizer:
         """A tokenizer learnt from all texts of the data and of the tasks' instructions."""
@@ -282,13 +300,18 @@ class Recipe:
             cache=PixelCache.open(Path(self.inputs.cache)) if self.inputs.cache else None,
         )
 
-    def to_plain(self) -> dict[str, Any]:
-        """As plain data that loads back equal."""
-        return configs.to_plain(self)  # type: ignore[no-any-return]  # a dataclass becomes a dict
-
     def to_yaml(self) -> str:
         """As YAML that loads back equal."""
         return yaml.safe_dump(self.to_plain(), sort_keys=False, allow_unicode=True)
+
+
+def measured(values: Mapping[str, Any], settings: Sequence[str] = ()) -> Measured:
+    """What to measure where there is no recipe, with ``path=value`` settings applied.
+
+    Raises:
+        RecipeError: every mistake in it at once.
+    """
+    return configs.build(Measured, configs.override(values, settings), where="evaluation")
 
 
 def read(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -> Recipe:

@@ -12,6 +12,7 @@ RUN/
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import platform
@@ -32,6 +33,7 @@ from sightweave.core.types import Medium, Part, Prediction, Sample
 from sightweave.data.inputs.processor import Processor
 from sightweave.models.vlm import VLM
 from sightweave.programs import generation
+from sightweave.programs.predictors import run as run_predictor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,15 +108,43 @@ class Run:
     def predict(
         self,
         samples: Sequence[Sample],
+        texts: Sequence[Sequence[str]] = (),
         *,
         decoding: str | dict[str, Any] = "greedy",
         max_tokens: int = 96,
         seed: int = 0,
         progress: Any = None,
     ) -> list[Prediction]:
-        """Answers samples of any tasks, in their order."""
+        """Answers samples of any tasks, in their order, and judges how likely texts are as their answers.
+
+        Args:
+            samples: Their targets are not looked at.
+            texts: For each sample those to judge; empty means none for any.
+            decoding: As for `generate`.
+            max_tokens: Tokens of an answer at most; 0 writes nothing.
+            seed: For methods that draw.
+            progress: Told the number of answers that are new.
+        """
         options = _options(decoding=decoding, max_tokens=max_tokens, seed=seed)
-        return generation.generate(self.model, self.processor, samples, options, progress=progress)
+        return generation.generate(self.model, self.processor, samples, options, texts, progress=progress)
+
+    def predictor(self) -> run_predictor.RunPredictor:
+        """This run as an evaluation asks it."""
+        config = run_predictor.Config()
+        name = str(self.folder or "a run in memory")
+        return config.build(
+            model=self.model, processor=self.processor, name=name, fingerprint=self.fingerprint()
+        )
+
+    def fingerprint(self) -> str:
+        """A digest of all that an answer depends on: weights, processor, version. Weights in memory are read for it."""
+        digest = hashlib.sha256(_version("sightweave").encode())
+        digest.update(json.dumps(self.processor.documents(), sort_keys=True).encode())
+        for name, value in sorted(self.model.state_dict().items()):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            whole = value.detach().cpu().contiguous()
+            digest.update(whole.flatten().view(torch.uint8).numpy())
+        return digest.hexdigest()
 
     def _ask(self, media: tuple[Medium, ...], prompt: str, number: int) -> Sample:
         parts = (*(Part("user", medium) for medium in media), Part("user", prompt))

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 import sightweave
+from sightweave import comparison
+from sightweave.programs.training.logs import read_metrics
 
 SOURCE = Path(sightweave.__file__).parents[1]
 RECIPE = """\
@@ -66,10 +68,24 @@ def test_a_killed_comparison_goes_on_and_repeats_nothing(tmp_path: Path) -> None
     assert all(path.stat().st_mtime_ns == before for path, before in done.items())
     table = (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
     assert table in said
-    assert [line.split(" | ")[0] for line in table.splitlines()[2:]] == ["| concat", "| addition"]
+    assert [line.split(" | ")[0] for line in table.splitlines()[4:6]] == ["| concat", "| addition"]
     document = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))
-    assert [row["seeds"] for row in document["rows"]] == [2, 2]
+    assert [row["seeds"] for row in document["rows"]] == [[0, 1], [0, 1]]
     assert set(document["rows"][0]["scores"]) == {"captioning", "vqa"}
+    assert [one["composition"] for one in document["differences"]] == ["addition", "addition"]
+    assert [cell["steps"] for cell in document["cells"]] == [2, 2, 2, 2]
+
+    # A run without scores is scored again, and not trained again.
+    weights = tmp_path / "out" / "addition-seed1" / "checkpoint" / "model.safetensors"
+    before = weights.stat().st_mtime_ns
+    (tmp_path / "out" / "addition-seed1" / "evaluation.json").write_text("[]", encoding="utf-8")
+    _, notes = (process := started(tmp_path, *GRID)).communicate(timeout=600)
+    assert process.returncode == 0, notes
+    assert "4 runs, 3 of them done before, 1 more are trained and need scores only" in notes
+    assert "addition-seed1: started (scores only)" in notes
+    assert weights.stat().st_mtime_ns == before
+    again = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))
+    assert again["rows"] == document["rows"]
 
     # A changed recipe is another run; one that cannot be is refused before anything trains.
     _, notes = (process := started(tmp_path, *GRID, "train.stages.0.steps=3")).communicate(timeout=600)
@@ -105,6 +121,30 @@ def test_minutes_become_steps_that_are_the_same_for_every_seed(tmp_path: Path) -
     assert process.returncode == 0, notes
     assert "4 runs, 4 of them done before" in notes
     assert "started" not in notes
+
+
+@pytest.mark.slow
+def test_tokens_become_steps_by_what_a_trial_counted(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
+    found = comparison.compare(
+        tmp_path / "recipe.yaml",
+        ["model.fusion=concat,addition", "evaluate.controls=[]"],
+        out=tmp_path / "out",
+        tokens=3000,
+        against="addition",
+        threads=1,
+    )
+    assert found.budget.text == "3000 tokens"
+    assert [one.against for one in found.differences] == ["addition", "addition"]
+    for row in found.rows:
+        counted = {}
+        for folder in (tmp_path / "out" / "trials" / row.name, tmp_path / "out" / row.name):
+            rows = read_metrics(folder / "metrics.jsonl")
+            counted[folder.parent.name] = sum(one["tokens_per_second"] * one["seconds"] for one in rows)
+        each = counted["trials"] / 24
+        assert row.steps == (max(1, round(3000 / each)),)
+        # Other pictures come in the run than in its trial, or more of them.
+        assert counted["out"] == pytest.approx(3000, rel=0.35, abs=each)
 
 
 @pytest.mark.slow

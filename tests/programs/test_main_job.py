@@ -98,8 +98,14 @@ def test_the_run_folder_is_complete(place: Path) -> None:
     assert list(run.glob("events.out.tfevents.*"))
     names = {file.name for file in (run / "checkpoint").iterdir()}
     assert names == {"manifest.json", "model.safetensors", "processor.json", "recipe.json", "tokenizer.json"}
-    evaluations = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
-    assert [one["split"] for one in evaluations] == list(resolved.data[0].splits[1:])
+    document = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
+    assert [one["split"] for one in document["splits"]] == list(resolved.data[0].splits[1:])
+    assert (document["seed"], document["who"]) == (3, "run")
+    assert recipes.read(document["recipe"]) == resolved
+    assert document["versions"]["torch"]
+    assert document["data"]
+    assert document["fingerprint"]
+    assert "captioning: Describe the image." in document["template"]
     assert (run / "predictions.jsonl").stat().st_size
 
 
@@ -111,10 +117,19 @@ def test_the_report_is_self_contained(place: Path) -> None:
 
 
 def test_evaluate_scores_a_split_and_other_data(place: Path) -> None:
-    said = good("evaluate", "run", "--data", "data.jsonl", folder=place)
-    assert "report: run/report.html" in said
-    (evaluation,) = json.loads((place / "run" / "evaluation.json").read_text(encoding="utf-8"))
+    own = (place / "run" / "evaluation.json").read_bytes()
+    done = command("evaluate", "run", "--data", "data.jsonl", folder=place)
+    assert done.returncode == 0, done.stderr
+    assert "This model uses the image: unknown" in done.stdout
+    folder = place / "run" / "evaluations" / "data-jsonl"
+    assert "report: run/evaluations/data-jsonl/report.html" in done.stderr
+    (evaluation,) = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))["splits"]
     assert (evaluation["split"], evaluation["count"]) == ("test", 2)
+    assert (place / "run" / "evaluation.json").read_bytes() == own
+    # The same command again asks nothing; another metric neither.
+    again = command("evaluate", "run", "tasks.vqa.metrics=[anls]", "--data", "data.jsonl", folder=place)
+    assert re.search(r"\d+ answers were kept from before, 0 are new", again.stderr)
+    assert "anls" in (folder / "evaluation.json").read_text(encoding="utf-8")
     refused = command("evaluate", "run", "--split", "scene", folder=place)
     assert refused.returncode == 1
     assert "error: evaluate.splits: no split 'scene'. Did you mean 'scenes'?" in refused.stderr

@@ -50,7 +50,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> api.Run:
 def test_training_on_records_leaves_a_scored_run(trained: api.Run) -> None:
     assert trained.folder is not None
     assert trained.recipe.seed == 7
-    (evaluation,) = json.loads((trained.folder / "evaluation.json").read_text(encoding="utf-8"))
+    (evaluation,) = json.loads((trained.folder / "evaluation.json").read_text(encoding="utf-8"))["splits"]
     assert (evaluation["split"], evaluation["count"]) == ("test", 2)
     assert "Grey &amp; small" in (trained.folder / "report.html").read_text(encoding="utf-8")
     assert json.loads((trained.folder / "run.json").read_text(encoding="utf-8"))["pictures"] == 4

@@ -90,9 +90,9 @@ def test_wrong_options_are_refused(run: runs.Run) -> None:
     with pytest.raises(RecipeError, match=r"Did you mean 'greedy'\?"):
         run.generate(PICTURE, "What?", decoding="gredy")
     with pytest.raises(
-        RecipeError, match=r"generate: 1 mistake\(s\)\n  max_tokens: .*greater than 0 \(got 0\)"
+        RecipeError, match=r"generate: 1 mistake\(s\)\n  max_tokens: .*greater than or equal to 0 \(got -1\)"
     ):
-        run.generate(PICTURE, "What?", max_tokens=0)
+        run.generate(PICTURE, "What?", max_tokens=-1)
 
 
 def test_a_saved_run_loads_equal_and_answers_the_same(run: runs.Run, tmp_path: Path) -> None:

@@ -1,16 +1,18 @@
 """Prompts to answers: each picture is encoded once, its questions share it, and rows that are done leave the batch.
 
-``generate`` answers many samples; ``stream`` gives one answer piece by piece.
+``generate`` answers many samples, and says how likely given texts are as their answers; ``stream`` gives one answer piece by
+piece.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import torch
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from sightweave.answers.decoding import greedy
@@ -20,7 +22,8 @@ from sightweave.core.batch import Batch, Media, MediaEmbeddings, TokenSequence
 from sightweave.core.cache import Cache
 from sightweave.core.config import config, one_of
 from sightweave.core.device import side_by_side
-from sightweave.core.types import Medium, Prediction, Sample
+from sightweave.core.errors import DataError
+from sightweave.core.types import Likelihood, Medium, Prediction, Sample
 from sightweave.data.inputs.collate import stretch_rows, token_sequence
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.template import Encoded, Stretch
@@ -33,8 +36,8 @@ from sightweave.models.vlm import VLM
 class Options:
     """How long to write, and how to choose."""
 
-    max_tokens: PositiveInt = 96
-    """Tokens of an answer at most, the end token included."""
+    max_tokens: NonNegativeInt = 96
+    """Tokens of an answer at most, the end token included; 0 writes nothing and only judges."""
     decoding: Annotated[Any, one_of("answers.decoding")] = greedy.Config()
     """A kind in ``answers/decoding``, or its Config."""
     seed: int = 0
@@ -49,19 +52,28 @@ def generate(
     processor: Processor,
     samples: Sequence[Sample],
     options: Options | None = None,
+    texts: Sequence[Sequence[str]] = (),
     *,
     progress: Callable[[int], None] | None = None,
 ) -> list[Prediction]:
-    """Answers all samples, in their order.
+    """Answers all samples, in their order, and judges texts as their answers: pictures and prompts are read once for both.
 
     Args:
         model: In evaluation mode is best; it is put there and back.
         processor: The model's own.
         samples: Prompts; their targets are not looked at.
         options: Length and method.
+        texts: For each sample those whose likelihood is wanted; empty means none for any.
         progress: Told the number of answers that are new.
+
+    Raises:
+        DataError: not one list of texts per sample.
     """
     options = options or Options()
+    if texts and len(texts) != len(samples):
+        raise DataError(
+            f"generate: {len(texts)} list(s) of texts for {len(samples)} sample(s); give one for each, in order."
+        )
     was_training = model.training
     model.eval()
     try:
@@ -73,7 +85,8 @@ def generate(
         device = next(model.parameters()).device
 
         def answer(chunk: list[int]) -> list[Prediction]:
-            return _answer(model, processor, [encoded[i] for i in chunk], options)
+            judged = [tuple(texts[i]) if texts else () for i in chunk]
+            return _answer(model, processor, [encoded[i] for i in chunk], options, judged)
 
         for chosen, made in zip(chunks, side_by_side(answer, chunks, device), strict=True):
             for index, prediction in zip(chosen, made, strict=True):
@@ -123,16 +136,89 @@ def _trunk_key(encoded: Encoded) -> tuple[str, ...]:
 
 @torch.inference_mode()
 def _answer(
-    model: VLM, processor: Processor, encoded: Sequence[Encoded], options: Options
+    model: VLM,
+    processor: Processor,
+    encoded: Sequence[Encoded],
+    options: Options,
+    texts: Sequence[Sequence[str]] = (),
 ) -> list[Prediction]:
     if model.language_model.form == "classify":
-        return _classify(model, processor, encoded)
+        return _classify(model, processor, encoded, texts, write=options.max_tokens > 0)
     writer = text.Config().build(tokenizer=processor.tokenizer)
     decoder: Decoder = options.decoding.build(end_id=processor.tokenizer.end_id, seed=options.seed)
     state = _start(model, processor, encoded, decoder.width, options.max_tokens)
+    judged = _judge(model, processor, state, texts, decoder.width, options.batch_size)
+    if not options.max_tokens:
+        return [replace(_NOTHING, likelihoods=each) for each in judged]
     ids, totals, lengths = _decode(model, state, decoder, processor.tokenizer.end_id, options.max_tokens)
     best = decoder.best(totals, lengths).tolist()
-    return [writer.write(ids[row][: int(lengths[row])].tolist(), float(totals[row])) for row in best]
+    said = [writer.write(ids[row][: int(lengths[row])].tolist(), float(totals[row])) for row in best]
+    return [replace(one, likelihoods=each) for one, each in zip(said, judged, strict=True)]
+
+
+_NOTHING = Prediction("", finish="none")
+_LOGITS = 1 << 26
+"""Logits that are held at once while texts are judged: 256 MB in fp32."""
+
+
+@torch.inference_mode()
+def _judge(
+    model: VLM,
+    processor: Processor,
+    state: _State,
+    texts: Sequence[Sequence[str]],
+    width: int,
+    batch_size: int,
+) -> list[tuple[Likelihood, ...]]:
+    """How likely each prompt's texts are, fed behind the prompts that were just read; `state` stays as it is.
+
+    The first token's probability is known already; of the others each is predicted by the one before it.
+    """
+    count = len(state.logits) // width
+    if not any(texts):
+        return [()] * count
+    tokenizer = processor.tokenizer
+    rows = [number * width for number, each in enumerate(texts) for _ in each]
+    targets = [[*tokenizer.encode(one), tokenizer.end_id] for each in texts for one in each]
+    totals = [0.0] * len(targets)
+    order = sorted(range(len(targets)), key=lambda i: len(targets[i]))
+    while order:
+        longest = len(targets[order[0]])
+        fit = max(1, min(batch_size, _LOGITS // (state.logits.shape[-1] * longest)))
+        chunk, order = order[:fit], order[fit:]
+        for index, value in zip(chunk, _totals(model, processor, state, rows, targets, chunk), strict=True):
+            totals[index] = value
+    found = iter([Likelihood(total, len(ids)) for total, ids in zip(totals, targets, strict=True)])
+    return [tuple(next(found) for _ in each) for each in texts]
+
+
+def _totals(
+    model: VLM,
+    processor: Processor,
+    state: _State,
+    rows: Sequence[int],
+    targets: Sequence[Sequence[int]],
+    chunk: Sequence[int],
+) -> list[float]:
+    """Summed log-probabilities of some texts, each behind its row of the state."""
+    device = state.logits.device
+    chosen = torch.tensor([rows[i] for i in chunk], device=device)
+    first = torch.tensor([targets[i][0] for i in chunk], device=device)
+    sums = state.logits[chosen].float().log_softmax(-1).gather(1, first[:, None])[:, 0].double()
+    fed = [list(targets[i][:-1]) for i in chunk]
+    if any(fed):
+        stretches = [Stretch(ids, [-1] * len(ids), [1] * len(ids), [False] * len(ids)) for ids in fed if ids]
+        going = torch.tensor([n for n, ids in enumerate(fed) if ids], device=device)
+        starts = state.positions[chosen[going]].tolist()
+        made = stretch_rows(stretches, starts, [()] * len(stretches))
+        tokens = token_sequence(made, processor.tokenizer.pad_id).to(device)
+        after = [id_ for n in going.tolist() for id_ in targets[chunk[n]][1:]]
+        at = tokens.valid.flatten().nonzero()[:, 0]
+        logits = model(Batch(target=tokens), cache=state.cache.select(chosen[going]), at=at).logits
+        each = logits.float().log_softmax(-1).gather(1, torch.tensor(after, device=device)[:, None])[:, 0]
+        row = going[at // tokens.ids.shape[1]]
+        sums.index_add_(0, row, each.double())
+    return [float(value) for value in sums]
 
 
 @dataclass
@@ -361,8 +447,18 @@ def _read(model: VLM, batch: Batch, cache: Cache) -> _State:
 
 
 @torch.inference_mode()
-def _classify(model: VLM, processor: Processor, encoded: Sequence[Encoded]) -> list[Prediction]:
-    """The likeliest answer of the list; its log-probability is that of the answer among all."""
+def _classify(
+    model: VLM,
+    processor: Processor,
+    encoded: Sequence[Encoded],
+    texts: Sequence[Sequence[str]] = (),
+    *,
+    write: bool = True,
+) -> list[Prediction]:
+    """The likeliest answer of the list; its log-probability is that of the answer among all.
+
+    A text that is not in the list has no probability.
+    """
     device = next(model.parameters()).device
     batch = _prompt_batch(model, processor, encoded, device)
     assert batch.target is not None
@@ -370,7 +466,16 @@ def _classify(model: VLM, processor: Processor, encoded: Sequence[Encoded]) -> l
     at = torch.arange(len(encoded), device=device) * width + batch.target.valid.sum(1) - 1
     logprobs = model(batch, at=at).logits.float().log_softmax(-1)
     best, index = logprobs.max(-1)
-    return [
-        Prediction(text=processor.answers[int(i)], logprob=float(p), tokens=1)
+    places = {answer: number for number, answer in enumerate(processor.answers)}
+
+    def likelihood(row: int, text: str) -> Likelihood:
+        return Likelihood(float(logprobs[row, places[text]]) if text in places else -math.inf, 1)
+
+    judged = [tuple(likelihood(row, one) for one in each) for row, each in enumerate(texts)] or [()] * len(
+        encoded
+    )
+    said = [
+        Prediction(text=processor.answers[int(i)], logprob=float(p), tokens=1) if write else _NOTHING
         for i, p in zip(index, best, strict=True)
     ]
+    return [replace(one, likelihoods=each) for one, each in zip(said, judged, strict=True)]

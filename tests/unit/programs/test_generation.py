@@ -76,7 +76,7 @@ def test_a_stream_says_nothing_of_gradients() -> None:
         assert not torch.is_inference_mode_enabled()
 
 
-@pytest.mark.parametrize("fields", [{"max_tokens": 0}, {"batch_size": 0}, {"decoding": "no_such"}])
+@pytest.mark.parametrize("fields", [{"max_tokens": -1}, {"batch_size": 0}, {"decoding": "no_such"}])
 def test_impossible_options_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(fields))):
         Options(**fields)

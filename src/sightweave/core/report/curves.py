@@ -1,40 +1,20 @@
-"""Training history -> curves as SVG that takes its colours from the page.
-
-matplotlib draws with stand-in colours; each is then replaced by a class (``ink-stroke``, ``series0-fill``), so
-that one drawing serves light, dark and paper. No text of a user's enters the drawing.
-"""
+"""Training history -> curves as SVG that takes its colours from the page. No text of a user's enters a drawing."""
 
 from __future__ import annotations
 
-import io
 import math
-import re
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from sightweave.core.report.drawing import COLOR, drawing
+
 MAX_POINTS = 400
 """Points of one line; more are averaged in equal stretches."""
-_SIZE = (4.5, 2.35)
-"""Inches."""
-_STANDINS = {
-    "#000001": "ink",
-    "#000002": "faint",
-    "#000003": "band",
-    "#000004": "series0",
-    "#000005": "series1",
-    "#000006": "series2",
-    "#000007": "series3",
-    "#000008": "trail",
-}
-_COLOR = {name: color for color, name in _STANDINS.items()}
 _LOG_SPREAD = 20
 """A panel whose largest value is this many times its smallest gets a logarithmic axis."""
-_SVG = "{http://www.w3.org/2000/svg}"
-_XLINK = "{http://www.w3.org/1999/xlink}href"
 
 _PANELS: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ("Loss", lambda key: key == "loss" or key.endswith("_loss") or key.startswith("loss_")),
@@ -150,20 +130,17 @@ def _panel(
     prefix: str,
     is_smooth: bool,
 ) -> Panel:
-    import matplotlib
-    from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     everything = [value for points in lines.values() for _, value in points]
     is_log = title == "Loss" and min(everything) > 0 and max(everything) / min(everything) > _LOG_SPREAD
     last = []
-    with matplotlib.rc_context({"svg.hashsalt": "sightweave", "svg.fonttype": "none", "font.size": 7.5}):
-        figure = Figure(figsize=_SIZE, layout="constrained")
-        axes = figure.add_subplot()
+    with drawing(prefix) as drawn_on:
+        axes = drawn_on.axes
         for _, start, _ in stages[1:]:
-            axes.axvline(start, color=_COLOR["faint"], linewidth=0.7, dashes=(3, 3))
+            axes.axvline(start, color=COLOR["faint"], linewidth=0.7, dashes=(3, 3))
         for number, points in enumerate(lines.values()):
-            color = _COLOR[f"series{number}"]
+            color = COLOR[f"series{number}"]
             window = max(3.0, min(len(points), MAX_POINTS) / 40)
             for _, start, end in stages:  # no line and no mean runs across the start of a stage
                 inside = [point for point in points if start <= point[0] <= end]
@@ -172,7 +149,7 @@ def _panel(
                 steps, values = _thin(inside)
                 drawn = _smooth(values, window) if is_smooth else values
                 if is_smooth and len(lines) == 1:
-                    axes.plot(steps, values, color=_COLOR["trail"], linewidth=0.8)
+                    axes.plot(steps, values, color=COLOR["trail"], linewidth=0.8)
                 axes.plot(steps, drawn, color=color, linewidth=1.5)
             last.append(float(drawn[-1]))
         if is_log:
@@ -189,50 +166,5 @@ def _panel(
                 axes.set_ylim(bottom=0)
                 axes.yaxis.set_major_formatter(EngFormatter(sep=""))
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.grid(axis="y", color=_COLOR["band"], linewidth=0.7)
-        axes.set_axisbelow(True)
-        for side in ("top", "right", "left"):
-            axes.spines[side].set_visible(False)
-        axes.spines["bottom"].set_color(_COLOR["faint"])
-        axes.tick_params(which="both", length=0, colors=_COLOR["ink"])
         axes.margins(x=0.01)
-        figure.patch.set_visible(False)
-        axes.patch.set_visible(False)
-        out = io.BytesIO()
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    return Panel(title, tuple(lines), tuple(last), _for_page(out.getvalue(), prefix), is_log, tuple(stages))
-
-
-def _for_page(data: bytes, prefix: str) -> str:
-    """The drawing without styles of its own, which the page's policy would refuse, and with ids of its own."""
-    ElementTree.register_namespace("", "http://www.w3.org/2000/svg")
-    ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
-    root = ElementTree.fromstring(data)
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if child.tag.endswith(("metadata", "style")):
-                parent.remove(child)
-    for element in root.iter():
-        for rule in element.attrib.pop("style", "").split(";"):
-            name, colon, value = rule.partition(":")
-            if colon and name.strip() != "font":  # the page sets the font of all drawings
-                element.set(name.strip(), value.strip())
-        for name in ("fill", "stroke"):
-            standin = _STANDINS.get(element.get(name, ""))
-            if standin:
-                del element.attrib[name]
-                element.set("class", f"{element.get('class', '')} {standin}-{name}".strip())
-        if "id" in element.attrib:
-            element.set("id", prefix + element.attrib["id"])
-        if _XLINK in element.attrib:
-            element.set(_XLINK, element.attrib[_XLINK].replace("#", f"#{prefix}"))
-        if "clip-path" in element.attrib:
-            element.set("clip-path", element.attrib["clip-path"].replace("#", f"#{prefix}"))
-    for element in root.iter():
-        for name in ("font-family", "version", "style"):
-            element.attrib.pop(name, None)
-    for name in ("width", "height"):
-        del root.attrib[name]
-    root.set("aria-hidden", "true")
-    text = ElementTree.tostring(root, encoding="unicode")
-    return re.sub(r"\s*\n\s*", "\n", text)
+    return Panel(title, tuple(lines), tuple(last), drawn_on.svg, is_log, tuple(stages))

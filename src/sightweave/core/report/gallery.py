@@ -8,7 +8,9 @@ from typing import Any
 PER_SPLIT = 60
 
 
-def choose(rows: Sequence[Mapping[str, Any]], *, limit: int = PER_SPLIT) -> list[Mapping[str, Any]]:
+def choose(
+    rows: Sequence[Mapping[str, Any]], *, limit: int = PER_SPLIT, by: str = "right"
+) -> list[Mapping[str, Any]]:
     """Up to ``limit`` rows of each split, taken in turn from every (task, type, right or wrong).
 
     Within one kind, rows on pictures that were not yet chosen come first, so that the reader sees many pictures.
@@ -16,13 +18,14 @@ def choose(rows: Sequence[Mapping[str, Any]], *, limit: int = PER_SPLIT) -> list
     Args:
         rows: Prediction rows with ``split``, ``task``, ``type``, ``group`` and ``right``.
         limit: Rows of one split at most.
+        by: The field that says right or wrong; rows of two models have ``kind``.
     """
     chosen: list[Mapping[str, Any]] = []
     for split in dict.fromkeys(row["split"] for row in rows):
         kinds: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
         for row in rows:
             if row["split"] == split:
-                kinds.setdefault((row["task"], row["type"], row["right"]), []).append(row)
+                kinds.setdefault((row["task"], row["type"], row[by]), []).append(row)
         waiting = [kinds[kind] for kind in sorted(kinds)]
         picked: list[Mapping[str, Any]] = []
         seen: set[str] = set()

@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sightweave.core.report import curves, pictures
+from sightweave.core.report import curves, scores
+from sightweave.core.report.cards import card, fitting, shower
+from sightweave.core.report.values import text
 
 MAX_BYTES = 3_000_000
 """Of the whole page; cards of the gallery are left out evenly where they would not fit."""
 _GALLERY_BYTES = 2_300_000
-_CARD_BYTES = 2_600
-"""Marks around a card's texts and pictures, a little more than they take."""
-_MAX_TEXT = 800
-"""Characters of one prompt or answer in a card."""
-_THUMBNAIL = 72
-"""Pixels of the longer side of the exchanged picture."""
+_SPARE_BYTES = 60_000
+"""Room for what the choice of cards adds elsewhere, such as the names of types in a filter."""
+_LONG = 60
+"""Characters of a fact that gets a line of its own."""
 _FOLDER = Path(__file__).parent
-_CONTROL_NAMES = {"no_image": "no image", "shuffled_image": "wrong image"}
-_CONTROL_SAID = {"no_image": "without the picture", "shuffled_image": "with another picture"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +36,8 @@ class Page:
     title: str
     subtitle: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Shown in this order: seed, device, precision, processor, commit, parameters, times and the like."""
+    """Shown in this order: who answered, seed, device, commit, parameters, fingerprint of the data, the template and the
+    like. A mapping (such as versions) is shown in one line."""
     recipe: str = ""
     """YAML."""
     history: Sequence[Mapping[str, Any]] = ()
@@ -56,7 +54,12 @@ class Page:
 
 def write_report(path: Path, page: Page) -> int:
     """Writes the page and returns its size in bytes."""
-    data = render(page).encode("utf-8", errors="replace")
+    return write(path, render(page))
+
+
+def write(path: Path, html: str) -> int:
+    """Writes a page and returns its size in bytes; what UTF-8 cannot hold becomes a question mark."""
+    data = html.encode("utf-8", errors="replace")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return len(data)
@@ -64,8 +67,8 @@ def write_report(path: Path, page: Page) -> int:
 
 def image_keys(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Keys of all pictures that these rows show, those of the controls included."""
-    keys = [key for row in rows for key in (row, *row.get("controls", {}).values())]
-    return list(dict.fromkeys(key["image"] for key in keys if key.get("image")))
+    shown = [one for row in rows for one in (row, *(row.get("controls") or {}).values())]
+    return list(dict.fromkeys(one["image"] for one in shown if one.get("image")))
 
 
 def environment() -> Any:
@@ -81,62 +84,90 @@ def environment() -> Any:
     )
 
 
-def style_and_policy() -> tuple[Any, str]:
-    """The style of all pages, and a policy for a page that has this style and no script."""
+def style_and_policy(script: str = "") -> tuple[Any, str]:
+    """The style of all pages, and a policy for a page that has this style and at most this script."""
     from markupsafe import Markup
 
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
-    policy = (
-        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; base-uri 'none'; form-action 'none'"
-    )
-    return Markup(style), policy
+    rules = ["default-src 'none'", "img-src data:", f"style-src '{_hash(style)}'"]
+    rules += [f"script-src '{_hash(script)}'"] * bool(script)
+    return Markup(style), "; ".join([*rules, "base-uri 'none'", "form-action 'none'"])
+
+
+def gallery_script() -> Any:
+    """The script that filters and orders cards."""
+    from markupsafe import Markup
+
+    return Markup((_FOLDER / "page.js").read_text(encoding="utf-8"))
 
 
 def render(page: Page) -> str:
     """The page as HTML; equal pages give equal bytes."""
-    from markupsafe import Markup
-
-    style, _ = style_and_policy()
-    script = (_FOLDER / "page.js").read_text(encoding="utf-8")
-    cards, left_out = _cards(page)
-    text: str = (
-        environment()
-        .get_template("page.html.jinja")
-        .render(
-            page=page,
-            facts=[(name, _text(value)) for name, value in page.facts.items()],
-            # Both texts are files of this package, and the policy below names them by their hash.
-            style=style,
-            script=Markup(script),
-            policy=(
-                f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-                "base-uri 'none'; form-action 'none'"
-            ),
-            panels=[_panel(panel) for panel in curves.panels(page.history)],
-            glance=_glance(page.evaluations),
-            evaluations=[_evaluation(found) for found in page.evaluations],
-            cards=cards,
-            left_out=left_out,
-            splits=list(dict.fromkeys(card["split"] for card in cards)),
-            tasks=list(dict.fromkeys(card["task"] for card in cards)),
-            types=sorted({(card["task"], card["type"]) for card in cards}),
-        )
+    script = gallery_script() if page.gallery else ""
+    style, policy = style_and_policy(script)
+    marks = scores.controls(page.evaluations)
+    template = environment().get_template("page.html.jinja")
+    parts = {
+        "page": page,
+        "facts": facts(page.facts),
+        # Both texts are files of this package, and the policy names them by their hash.
+        "style": style,
+        "script": script,
+        "policy": policy,
+        "panels": [_panel(panel) for panel in curves.panels(page.history)],
+        "sentences": scores.sentences(page.evaluations),
+        "glance": scores.glance(page.evaluations),
+        "marks": [scores.control_name(name) for name in marks],
+        "evaluations": [scores.evaluation(found, n, marks) for n, found in enumerate(page.evaluations)],
+    }
+    show = shower(page.pictures)
+    return with_cards(
+        template, parts, [card(row, show) for row in page.gallery], order=lambda one: one["right"]
     )
-    return text
+
+
+def with_cards(
+    template: Any, parts: Mapping[str, Any], cards: Sequence[dict[str, Any]], *, order: Callable[[Any], Any]
+) -> str:
+    """A page with as many cards as fit, and with what its filters choose from.
+
+    Args:
+        template: Of the page.
+        parts: What it shows beside the cards.
+        cards: In the order in which their answers were given.
+        order: By which they are shown.
+    """
+
+    def filled(kept: Sequence[dict[str, Any]]) -> str:
+        numbered = [{**one, "number": number} for number, one in enumerate(kept)]
+        html: str = template.render(
+            **parts,
+            cards=sorted(numbered, key=order),
+            left_out=len(cards) - len(kept),
+            choices={
+                "splits": list(dict.fromkeys((one["split"], one["split"]) for one in kept)),
+                "tasks": list(dict.fromkeys((one["task"], one["task"]) for one in kept)),
+                "types": sorted({(one["task"], one["type"]) for one in kept if one["type"]}),
+            },
+        )
+        return html
+
+    if not cards:
+        return filled(cards)
+    room = MAX_BYTES - _SPARE_BYTES - len(filled([]).encode("utf-8", errors="replace"))
+    return filled(fitting(cards, min(room, _GALLERY_BYTES)))
+
+
+def facts(found: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+    """Name, value and whether the value is long, for a list of facts."""
+    return [
+        (name, shown, len(shown) > _LONG or "\n" in shown)
+        for name, shown in ((name, text(value)) for name, value in found.items())
+    ]
 
 
 def _hash(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}"
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}".replace(",", "\u202f") if abs(value) >= 10_000 else str(value)
-    if isinstance(value, float) and 1000 <= abs(value) < 1e15:
-        return _text(round(value))
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _panel(panel: curves.Panel) -> dict[str, Any]:
@@ -145,188 +176,8 @@ def _panel(panel: curves.Panel) -> dict[str, Any]:
     return {
         "title": panel.title,
         "is_log": panel.is_log,
-        "lines": [(name, _text(last)) for name, last in zip(panel.series, panel.last, strict=True)],
+        "lines": [(name, text(last)) for name, last in zip(panel.series, panel.last, strict=True)],
         "stages": [(number, *stage) for number, stage in enumerate(panel.stages, start=1)],
         # The drawing is ours and holds numbers only.
         "svg": Markup(panel.svg),
     }
-
-
-def _percent(value: float | None, *, is_signed: bool = False) -> str:
-    if value is None or not math.isfinite(value):
-        return ""
-    return f"{100 * value:{'+' if is_signed else ''}.1f}".replace("-", "\u2212")
-
-
-def _estimate(found: Mapping[str, float] | None, *, is_signed: bool = False) -> dict[str, str] | None:
-    if found is None:
-        return None
-    value, low, high = (_percent(found[end], is_signed=is_signed) for end in ("value", "low", "high"))
-    return {"value": value, "range": f"{low} to {high}"}
-
-
-def _control_names(tasks: Sequence[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(name for task in tasks for kind in task["types"] for name in kind["controls"]))
-
-
-def _evaluation(found: Mapping[str, Any]) -> dict[str, Any]:
-    names = _control_names(found["tasks"])
-    return {
-        "split": found["split"] or "evaluation",
-        "count": _text(found["count"]),
-        "pictures": _text(found["pictures"]),
-        "notes": found["notes"],
-        "controls": [_CONTROL_NAMES.get(name, name.replace("_", " ")) for name in names],
-        "has_options": any(kind["chance"] is not None for task in found["tasks"] for kind in task["types"]),
-        "tasks": [
-            {
-                "name": task["task"],
-                "metric": task["metric"].replace("_", " "),
-                "verdict": task["uses_image"],
-                "sentence": task["sentence"],
-                "rows": _rows(task, names),
-            }
-            for task in found["tasks"]
-        ],
-    }
-
-
-def _rows(task: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
-    """The mean over the types and each of them; a single type is its own mean."""
-    types = task["types"]
-    if len(types) == 1:
-        return [_row(task, names, types[0]["type"] or task["task"], is_task=True)]
-    total = _row(task, names, f"mean of {len(types)} types", is_task=True)
-    return [total, *(_row(kind, names, kind["type"]) for kind in types)]
-
-
-def _row(
-    scores: Mapping[str, Any], names: Sequence[str], name: str, *, is_task: bool = False
-) -> dict[str, Any]:
-    controls = [scores["controls"].get(control) for control in names]
-    said = [f"score {_percent(scores['score']['value'])} %"]
-    said += [
-        f"{_CONTROL_NAMES.get(control, control)} {_percent(value['value'])} %"
-        for control, value in zip(names, controls, strict=True)
-        if value
-    ]
-    if scores["chance"] is not None:
-        said.append(f"chance {_percent(scores['chance'])} %")
-    said.append(f"most frequent answer {_percent(scores['majority'])} %")
-    return {
-        "name": name,
-        "is_task": is_task,
-        "count": _text(scores["count"]),
-        "unparsed": scores["unparsed"],
-        "score": _estimate(scores["score"]),
-        "chance": _percent(scores["chance"]),
-        "majority": _percent(scores["majority"]),
-        "majority_answer": scores.get("majority_answer", ""),
-        "controls": [_estimate(value) for value in controls],
-        "gain": _estimate(scores["gain"], is_signed=True),
-        "said": ", ".join(said),
-        "bar": {
-            "score": _place(scores["score"]["value"]),
-            "low": _place(scores["score"]["low"]),
-            "high": _place(scores["score"]["high"]),
-            "chance": None if scores["chance"] is None else _place(scores["chance"]),
-            "majority": _place(scores["majority"]),
-            "controls": [
-                (number, _place(value["value"])) for number, value in enumerate(controls) if value is not None
-            ],
-        },
-    }
-
-
-def _place(share: float) -> float:
-    """Where a share from 0 to 1 stands on the bar, whose ends are 6 and 206."""
-    return round(6 + 200 * min(1.0, max(0.0, share)), 1)
-
-
-def _glance(evaluations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One entry per task with its headline of each split."""
-    names = list(dict.fromkeys(task["task"] for found in evaluations for task in found["tasks"]))
-    return [
-        {
-            "task": name,
-            "splits": [
-                {
-                    "split": found["split"] or "evaluation",
-                    "score": _estimate(task["score"]),
-                    "blind": _estimate(task["controls"].get("no_image")),
-                    "verdict": task["uses_image"],
-                }
-                for found in evaluations
-                for task in found["tasks"]
-                if task["task"] == name
-            ],
-        }
-        for name in names
-    ]
-
-
-def _cards(page: Page) -> tuple[list[dict[str, Any]], int]:
-    """The cards that fit, evenly spread over all, and how many were left out."""
-    encoded: dict[tuple[str, int], str] = {}
-
-    def picture(key: str, max_side: int) -> str:
-        if key not in page.pictures:
-            return ""
-        if (key, max_side) not in encoded:
-            encoded[key, max_side] = pictures.data_uri(page.pictures[key], max_side=max_side)
-        return encoded[key, max_side]
-
-    cards = []
-    for row in page.gallery:
-        cards.append(
-            {
-                "split": row["split"] or "evaluation",
-                "task": row["task"],
-                "type": row["type"],
-                "right": row["right"],
-                "prompt": _cut(row["prompt"]),
-                "answer": _cut(row["answer"]),
-                "parsed": _cut(row["parsed"] or ""),
-                "is_unparsed": row["parsed"] is None,
-                "references": [_cut(reference) for reference in row["references"][:5]],
-                "more_references": max(0, len(row["references"]) - 5),
-                "is_cut": row.get("finish") == "length",
-                "certainty": _certainty(row.get("logprob")),
-                "image": row.get("image", ""),
-                "picture": picture(row.get("image", ""), pictures.MAX_SIDE),
-                "controls": [
-                    {
-                        "name": _CONTROL_SAID.get(name, name.replace("_", " ")),
-                        "answer": _cut(control["answer"]),
-                        "right": control["right"],
-                        "picture": picture(control.get("image", ""), _THUMBNAIL),
-                    }
-                    for name, control in row.get("controls", {}).items()
-                ],
-            }
-        )
-    share = min(1.0, _GALLERY_BYTES / max(1, sum(_bytes(card) for card in cards)))
-    kept = [card for n, card in enumerate(cards) if math.floor((n + 1) * share) > math.floor(n * share)]
-    return kept, len(cards) - len(kept)
-
-
-def _bytes(card: Mapping[str, Any]) -> int:
-    controls = card["controls"]
-    uris = len(card["picture"]) + sum(len(control["picture"]) for control in controls)
-    texts = [
-        card["prompt"],
-        card["answer"],
-        card["parsed"],
-        *card["references"],
-        *(c["answer"] for c in controls),
-    ]
-    return _CARD_BYTES + uris + 2 * sum(len(text.encode("utf-8", errors="replace")) for text in texts)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]} ..."
-
-
-def _certainty(logprob: float | None) -> str:
-    """The geometric mean probability of a token, in per cent."""
-    return "" if logprob is None or not math.isfinite(logprob) else f"{100 * math.exp(min(0.0, logprob)):.0f}"

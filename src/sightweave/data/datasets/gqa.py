@@ -207,7 +207,7 @@ def _question(key: str, one: dict[str, Any], split: str) -> dict[str, Any]:
 
 
 def _tags(one: dict[str, Any]) -> dict[str, str]:
-    """Types of the question, and the questions that its answer answers too: consistency is scored by them."""
+    """Types and group of the question, and the questions that its answer answers too: what GQA's scores need."""
     types = one.get("types") or {}
     tags = {tag: _mapping(types, "types").get(name) for tag, name in _TYPES.items()}
     for field in ("entailed", "equivalent"):
@@ -215,6 +215,10 @@ def _tags(one: dict[str, Any]) -> dict[str, str]:
         if not isinstance(ids, list) or not all(isinstance(number, str) for number in ids):
             raise RowError("wrong_type", field, ids, f"must be a list of question ids (got {shown(ids)}).")
         tags[field] = " ".join(ids)
-    if one.get("isBalanced") is False:  # consistency is counted from balanced questions alone
+    group = _mapping(one.get("groups") or {}, "groups").get("global")
+    if not isinstance(group, str | None):
+        raise RowError("wrong_type", "groups.global", group, f"must be text or null (got {shown(group)}).")
+    tags["group_global"] = group  # the distribution of answers is compared in each of these groups
+    if one.get("isBalanced") is False:  # scores are counted from balanced questions alone
         tags["balanced"] = "false"
     return {name: text for name, text in tags.items() if isinstance(text, str) and text}

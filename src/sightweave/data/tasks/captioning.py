@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from sightweave.core.config import config
 from sightweave.core.types import Medium, Part, Region, Sample, group_of
+from sightweave.data.tasks._base import Metrics, scored_by
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,8 +36,8 @@ class Config:
 
     instruction: str = "Describe the image."
     """What the user says when the record has no prompt of its own."""
-    metrics: tuple[str, ...] = ("exact_match",)
-    """Files in ``answers/metrics``."""
+    metrics: Metrics = field(default_factory=scored_by("exact_match", "cider_d", "bleu", "rouge_l"))
+    """Kinds in ``answers/metrics``, or mappings with their fields; the first one is the score."""
 
     def build(self) -> Captioning:
         """The task."""

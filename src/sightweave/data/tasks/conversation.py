@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from sightweave.core.config import config
 from sightweave.core.types import Medium, Part, Region, Sample, group_of
+from sightweave.data.tasks._base import Metrics, scored_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,8 @@ class Config:
 
     instruction: str = ""
     """Said by the system before every conversation that brings no system turn of its own; empty says nothing."""
-    metrics: tuple[str, ...] = ("exact_match",)
-    """Files in ``answers/metrics``."""
+    metrics: Metrics = field(default_factory=scored_by("exact_match"))
+    """Kinds in ``answers/metrics``, or mappings with their fields; the first one is the score."""
 
     def build(self) -> Conversation:
         """The task."""

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from sightweave.core.config import config
 from sightweave.core.types import Medium, Part, Region, Sample, group_of
+from sightweave.data.tasks._base import Metrics, scored_by
+from sightweave.data.tasks._options import answered, with_listing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,34 +43,56 @@ class Config:
     """``{question}`` is replaced by the record's question."""
     marker: str = "Answer:"
     """What stands between the steps and the answer; what follows its last occurrence decides."""
-    metrics: tuple[str, ...] = ("exact_match",)
-    """Files in ``answers/metrics``."""
+    list_options: bool = False
+    """Whether the options of a record that has some are listed below the question, each with a letter."""
+    answer_with: Literal["text", "letter"] = "text"
+    """What is learnt as the answer where options are listed; the other one is right too."""
+    metrics: Metrics = field(default_factory=scored_by("exact_match"))
+    """Kinds in ``answers/metrics``, or mappings with their fields; the first one is the score."""
 
     def build(self) -> Reasoning:
         """The task."""
-        return Reasoning(instruction=self.instruction, marker=self.marker)
+        return Reasoning(
+            instruction=self.instruction,
+            marker=self.marker,
+            list_options=self.list_options,
+            answer_with=self.answer_with,
+        )
 
 
 class Reasoning:
     """Turns reasoning records into samples, and answers with steps into answers."""
 
-    def __init__(self, *, instruction: str, marker: str) -> None:
+    def __init__(
+        self,
+        *,
+        instruction: str,
+        marker: str,
+        list_options: bool = False,
+        answer_with: Literal["text", "letter"] = "text",
+    ) -> None:
         self.instruction = instruction
         self.marker = marker
+        self.list_options, self.answer_with = list_options, answer_with
 
     def sample(self, record: Record) -> Sample:
         """The prompt and target of one record."""
+        asked = self.instruction.replace("{question}", record.question)
         answer = record.answers[0] if record.answers else ""
+        references = record.references or record.answers
+        if self.list_options:
+            asked = with_listing(asked, record.options)
+            answer, references = answered(answer, references, record.options, self.answer_with)
         target = f"{record.rationale} {self.marker} {answer}".strip() if answer else ""
         return Sample(
             id=record.id,
             task="reasoning",
             parts=(
                 *(Part("user", image) for image in record.images),
-                Part("user", self.instruction.replace("{question}", record.question)),
+                Part("user", asked),
                 Part("assistant", target, learn=True),
             ),
-            references=record.references or record.answers,
+            references=references,
             group=record.group or group_of(record.images, record.id),
             tags={"type": "question", **record.tags},
             options=record.options,

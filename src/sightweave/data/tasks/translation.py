@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from sightweave.core.config import config
 from sightweave.core.types import Medium, Part, Region, Sample, group_of
+from sightweave.data.tasks._base import Metrics, scored_by
 
 LANGUAGES = {
     "en": "English",
@@ -56,8 +57,8 @@ class Config:
 
     instruction: str = "Translate into {language}: {source}"
     """``{language}`` and ``{source}`` are replaced."""
-    metrics: tuple[str, ...] = ("exact_match",)
-    """Files in ``answers/metrics``."""
+    metrics: Metrics = field(default_factory=scored_by("exact_match", "sacre_bleu", "chrf", "contrastive"))
+    """Kinds in ``answers/metrics``, or mappings with their fields; the first one is the score."""
 
     def build(self) -> Translation:
         """The task."""
@@ -88,7 +89,8 @@ class Translation:
             ),
             references=record.targets,
             group=record.group or group_of(record.images, record.id),
-            tags={"type": "translation", "languages": pair, **record.tags},
+            # Metrics read the sentence there, so no tag of the data may stand in its place.
+            tags={"type": "translation", "languages": pair, **record.tags, "source": record.source},
             regions=record.regions,
         )
 

@@ -101,14 +101,15 @@ def confidences(said: Sequence[Said]) -> np.ndarray:
     Raises:
         ValueError: a log-probability that is not known, above 0 or not a number.
     """
-    logprobs = np.array([np.nan if one.logprob is None else one.logprob for one in said])
+    logprobs: np.ndarray = np.array([np.nan if one.logprob is None else one.logprob for one in said])
     bad = np.flatnonzero(~(logprobs <= _ROUNDING))
     if len(bad):
         raise ValueError(
             f"calibration: answer {bad[0]} of {len(logprobs)} has the mean log-probability {logprobs[bad[0]]}; "
             "it must be 0 or less."
         )
-    return np.exp(np.minimum(logprobs, 0.0))
+    shares: np.ndarray = np.exp(np.minimum(logprobs, 0.0))
+    return shares
 
 
 def calibration(
@@ -207,6 +208,24 @@ def risk_coverage(confidence: np.ndarray, right: np.ndarray) -> RiskCoverage:
         coverage=tuple((given[last] / len(right)).tolist()),
         risk=tuple(risk[last].tolist()),
         area=float(shared.mean()),
+    )
+
+
+def thinned(curve: RiskCoverage, points: int) -> RiskCoverage:
+    """The same curve at so many of its thresholds at most, evenly spread, both ends among them; the area stays.
+
+    Raises:
+        ValueError: fewer than two points.
+    """
+    if points < 2:
+        raise ValueError(f"calibration: a curve needs 2 points or more (got {points}).")
+    count = len(curve.thresholds)
+    kept = np.unique(np.linspace(0, count - 1, min(points, count)).round().astype(int)).tolist()
+    return RiskCoverage(
+        thresholds=tuple(curve.thresholds[n] for n in kept),
+        coverage=tuple(curve.coverage[n] for n in kept),
+        risk=tuple(curve.risk[n] for n in kept),
+        area=curve.area,
     )
 
 

@@ -1,7 +1,8 @@
-"""The controls of an evaluation: the picture taken away, exchanged or blank, and pictures that were made worse.
+"""The controls of an evaluation: other pictures, worse pictures, other words.
 
-A model that scores as well without the picture does not look; one that scores much worse on a slightly worse picture is
-brittle. Each control is made of samples alone, so whatever answers samples can be controlled.
+A model that scores as well without the picture does not look; one that scores much worse on a slightly worse picture, or
+when the same is asked in other words, is brittle. Each control is made of samples alone, so whatever answers samples can be
+controlled.
 """
 
 from __future__ import annotations
@@ -15,21 +16,25 @@ import numpy as np
 from sightweave.core.errors import DataError
 from sightweave.core.types import Medium, Part, Sample
 from sightweave.data.inputs.media import load
+from sightweave.programs.evaluation.prompts import reworded, rotated_options
 from sightweave.programs.evaluation.worse import WORSE
 
-Control = Callable[[Sequence[Sample], int], list[Sample]]
+Control = Callable[[Sequence[Sample], int], dict[int, Sample]]
+"""Samples and a seed -> changed samples, by the number of the one that each was made of; others it does not concern."""
 
 
-def no_image(samples: Sequence[Sample], seed: int = 0) -> list[Sample]:
-    """The samples that have media, without them: what a blind model gets. The seed is not used."""
-    return [
-        replace(sample, parts=tuple(p for p in sample.parts if not isinstance(p.content, Medium)), regions=())
-        for sample in samples
+def no_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
+    """The samples that have media, without them: what a blind model gets."""
+    return {
+        number: replace(
+            sample, parts=tuple(p for p in sample.parts if not isinstance(p.content, Medium)), regions=()
+        )
+        for number, sample in enumerate(samples)
         if sample.media
-    ]
+    }
 
 
-def shuffled_image(samples: Sequence[Sample], seed: int = 0) -> list[Sample]:
+def shuffled_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
     """The samples that have media, each with another group's media.
 
     All samples of a group get the same other media, and no group keeps its own: the groups are put on a
@@ -56,35 +61,82 @@ def shuffled_image(samples: Sequence[Sample], seed: int = 0) -> list[Sample]:
                 "exchanging pictures needs two groups with different ones."
             )
         donor[name] = found
-    return [_with_media(sample, donor[sample.group]) for sample in sighted]
+    return {
+        number: _with_media(sample, donor[sample.group])
+        for number, sample in enumerate(samples)
+        if sample.media
+    }
 
 
-def blank_image(samples: Sequence[Sample], seed: int = 0) -> list[Sample]:
-    """The samples that have media, each picture grey all over: something is there, and says nothing. No seed is used."""
+def blank_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
+    """The samples that have media, each picture grey all over: something is there, and says nothing."""
     blank = Medium(_blank, "blank")
-    return [_with_media(sample, (blank,)) for sample in samples if sample.media]
+    return {n: _with_media(sample, (blank,)) for n, sample in enumerate(samples) if sample.media}
 
 
 def _blank() -> np.ndarray:
     return np.full((64, 64, 3), 127, np.uint8)
 
 
+def other_sense(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
+    """Ambiguous sentences, each with the picture of its other sense: a model that looks translates that one.
+
+    Only samples with ``tags["contrast"]`` are concerned. The other picture is that of the same sentence with another
+    translation (CoMMuTE has each sentence twice), or else of a sample of the same word (``tags["word"]``) in another
+    sense (``tags["sense"]``) whose picture no sample of the own sense is about. Donors are dealt in random order, so that
+    each is used about equally often. Samples without any donor are left out.
+    """
+    rng = np.random.default_rng(seed)
+    ambiguous = [n for n, sample in enumerate(samples) if sample.media and sample.tags.get("contrast")]
+    by_sentence: dict[tuple[str, str], list[int]] = {}
+    by_word: dict[str, list[int]] = {}
+    pictures: dict[tuple[str, str], set[str]] = {}
+    for n in ambiguous:
+        tags = samples[n].tags
+        by_sentence.setdefault((samples[n].prompt, tags.get("languages", "")), []).append(n)
+        if word := tags.get("word", ""):
+            by_word.setdefault(word, []).append(n)
+            pictures.setdefault((word, tags.get("sense", "")), set()).add(samples[n].group)
+    used = dict.fromkeys(ambiguous, 0)
+    order = {n: int(place) for n, place in zip(ambiguous, rng.permutation(len(ambiguous)), strict=True)}
+    found: dict[int, Sample] = {}
+    for n in ambiguous:
+        own, tags = samples[n], samples[n].tags
+        same = by_sentence[own.prompt, tags.get("languages", "")]
+        donors = [m for m in same if set(samples[m].references).isdisjoint(own.references)]
+        if not donors:
+            word, sense = tags.get("word", ""), tags.get("sense", "")
+            seen = pictures.get((word, sense), set())
+            donors = [
+                m
+                for m in by_word.get(word, [])
+                if samples[m].tags.get("sense", "") != sense and samples[m].group not in seen
+            ]
+        donors = [m for m in donors if samples[m].group != own.group]
+        if donors:
+            chosen = min(donors, key=lambda m: (used[m], order[m]))
+            used[chosen] += 1
+            found[n] = _with_media(own, samples[chosen].media)
+    return found
+
+
 def worse(change: str) -> Control:
     """A control that makes every picture worse in the way of `WORSE` that is named."""
 
-    def control(samples: Sequence[Sample], seed: int = 0) -> list[Sample]:
+    def control(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
         made: dict[str, Medium] = {}
         for sample in samples:
             for medium in sample.media:
                 made.setdefault(
                     medium.key, Medium(partial(_changed, medium, change), f"{medium.key}#{change}")
                 )
-        return [
-            _with_media(sample, tuple(made[medium.key] for medium in sample.media))
-            for sample in samples
+        return {
+            number: _with_media(sample, tuple(made[medium.key] for medium in sample.media))
+            for number, sample in enumerate(samples)
             if sample.media
-        ]
+        }
 
+    control.__doc__ = WORSE[change].__doc__
     return control
 
 
@@ -109,6 +161,9 @@ CONTROLS: Mapping[str, Control] = {
     "no_image": no_image,
     "shuffled_image": shuffled_image,
     "blank_image": blank_image,
+    "other_sense": other_sense,
     **{name: worse(name) for name in WORSE},
+    "reworded": reworded,
+    "rotated_options": rotated_options,
 }
-"""By name; each gives one sample for every sample that has media, in order."""
+"""By name."""

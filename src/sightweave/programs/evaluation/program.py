@@ -6,28 +6,51 @@ samples --predict--> predictions --tasks.parse--> answers --metrics--> rows --st
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 
 from sightweave.answers.metrics import exact_match
 from sightweave.core import catalog
+from sightweave.core import config as configs
 from sightweave.core.errors import BackendError, DataError, RecipeError, did_you_mean
-from sightweave.core.types import Prediction, Sample
-from sightweave.programs.evaluation import statistics
+from sightweave.core.types import Likelihood, Prediction, Sample
+from sightweave.programs.evaluation import calibration, statistics
 from sightweave.programs.evaluation.controls import CONTROLS
-from sightweave.programs.evaluation.scores import Answer, Evaluation, Item, TaskScores, TypeScores, uses_image
+from sightweave.programs.evaluation.neighbour import Neighbour
+from sightweave.programs.evaluation.scores import (
+    Answer,
+    Evaluation,
+    Item,
+    MetricFacts,
+    TaskScores,
+    TypeScores,
+    uses_image,
+    uses_image_at_all,
+)
 from sightweave.programs.evaluation.statistics import Estimate
 
-Predict = Callable[[Sequence[Sample]], list[Prediction]]
-"""One prediction per sample, in order."""
+
+class Predict(Protocol):
+    """Answers samples: one prediction for each, in order."""
+
+    def __call__(
+        self, samples: Sequence[Sample], texts: Sequence[Sequence[str]], *, write: bool
+    ) -> list[Prediction]:
+        """Writes an answer to each sample if `write`, and judges for each its `texts` as answers."""
+        ...
+
+
 Progress = Callable[[str, int], None]
 """Called with the name of a pass (``image`` or a control) and its number of samples before the pass starts."""
 
-
+SIGHTED = "image"
+"""The pass that shows each sample as it is."""
 _NEARLY = 1e-6
 """What rounding and smoothing may take from a perfect answer's score."""
+_CURVE_POINTS = 101
+"""Of a risk-coverage curve that is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +61,30 @@ class _Pass:
     """By the number of the sample that each was made of."""
     predictions: Mapping[int, Prediction]
     parsed: Mapping[int, str | None]
+    judged: Mapping[int, Mapping[str, Likelihood]]
+    """How likely texts are as answers to a sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One task of an evaluation: how answers are read and scored."""
+
+    name: str
+    parse: Callable[[str], str | None]
+    metrics: Mapping[str, Any]
+    """By name; the first one is the score."""
+
+    @property
+    def first(self) -> str:
+        return next(iter(self.metrics))
+
+    def judging(self, name: str) -> list[Any]:
+        """Metrics that need likelihoods in a pass; the score needs its own in every one."""
+        return [
+            made
+            for other, made in self.metrics.items()
+            if is_of_likelihoods(made) and (name in made.passes or other == self.first)
+        ]
 
 
 def evaluate(
@@ -45,10 +92,11 @@ def evaluate(
     predict: Predict,
     *,
     split: str = "",
-    majority: Mapping[str, str] | None = None,
+    train: Sequence[Sample] = (),
     controls: Sequence[str] = ("no_image", "shuffled_image"),
     tasks: Mapping[str, Any] | None = None,
     seed: int = 0,
+    can_score: bool = True,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Scores with intervals, chance levels and controls, per task and per type of question (tag ``type``).
@@ -57,25 +105,27 @@ def evaluate(
         samples: What is asked; each needs a reference.
         predict: Answers samples; it is also given those of the controls.
         split: Name of what the samples are, for the reader.
-        majority: Most frequent answers in training, as ``majority_answers`` gives them; without it, or for a
-            type that it lacks, the most frequent answer of these samples stands in.
+        train: What was trained on: for the commonest answer of each type, and for the nearest prompt. Without it, or
+            for a type that it lacks, the commonest answer of these samples stands in, and there is no nearest one.
         controls: Names of controls in ``controls.py``.
         tasks: Config of a task by its name; the others get their defaults.
         seed: Of the exchange of pictures and of the bootstrap.
+        can_score: Whether `predict` can judge texts; metrics that need it are left out otherwise.
         progress: Told of each pass.
 
     Raises:
         DataError: no samples, a sample without a reference, or not one prediction per sample.
         RecipeError: an unknown control, task or metric.
+        BackendError: the score itself cannot be computed here.
     """
     _check(samples, controls)
-    names = dict.fromkeys(sample.task for sample in samples)
-    given = tasks or {}
-    configs = {name: given.get(name) or catalog.config_class("data.tasks", name)() for name in names}
-    parsers = {name: config.build() for name, config in configs.items()}
-    sighted = _ask("image", dict(enumerate(samples)), predict, parsers, progress)
+    notes: list[str] = []
+    made = {
+        name: _task(name, (tasks or {}).get(name), can_score, notes)
+        for name in sorted({sample.task for sample in samples})
+    }
+    sighted = _ask(SIGHTED, dict(enumerate(samples)), predict, made, None, progress)
     asked: dict[str, _Pass] = {}
-    notes = []
     with_media = [number for number, sample in enumerate(samples) if sample.media]
     for name in controls if with_media else ():
         try:
@@ -83,27 +133,39 @@ def evaluate(
         except DataError as error:  # too few pictures to exchange: the other numbers still stand
             notes.append(f"The control {name} is left out: {error}")
             continue
-        asked[name] = _ask(name, dict(zip(with_media, changed, strict=True)), predict, parsers, progress)
+        if not changed:
+            notes.append(f"The control {name} is left out: it applies to none of the samples.")
+            continue
+        asked[name] = _ask(name, changed, predict, made, sighted, progress)
     if len(with_media) < len(samples):
         notes.append(
             f"{len(samples) - len(with_media)} of {len(samples)} samples have no picture; they stay out of the controls."
         )
-    scored = [
-        _task_scores(name, configs[name], samples, sighted, asked, majority or {}, seed, notes)
-        for name in sorted(configs)
-    ]
+    common = _Common(
+        samples, sighted, asked, majority_answers(train), _neighbours(train, samples), seed, notes
+    )
+    scored = [_task_scores(task, common) for task in made.values()]
+    found = _with_holm([scores for scores, _ in scored])
     right: dict[tuple[str, int], bool] = {}
-    for _, found in scored:
-        right.update(found)
+    for _, each in scored:
+        right.update(each)
+    word, sentence = uses_image_at_all(found)
     return Evaluation(
         split=split,
         seed=seed,
         count=len(samples),
         pictures=len({sample.group for sample in samples}),
-        tasks=tuple(scores for scores, _ in scored),
+        tasks=found,
+        uses_image=word,
+        sentence=sentence,
         notes=tuple(notes),
         items=tuple(_item(number, sample, sighted, asked, right) for number, sample in enumerate(samples)),
     )
+
+
+def is_of_likelihoods(metric: Any) -> bool:
+    """Whether a metric is a `LikelihoodMetric`."""
+    return hasattr(metric, "candidates")
 
 
 def majority_answers(samples: Sequence[Sample]) -> dict[str, str]:
@@ -119,6 +181,55 @@ def majority_answers(samples: Sequence[Sample]) -> dict[str, str]:
         for kind, votes in counts.items()
         if votes
     }
+
+
+def rescored(config: Any, items: Sequence[Item]) -> tuple[Any, np.ndarray]:
+    """A metric and what each stored answer adds to it: R K.
+
+    Likelihoods are not stored; a metric of those is scored by which answers were right.
+    """
+    metric = config.build()
+    if is_of_likelihoods(metric):
+        metric = exact_match.ExactMatch()
+        return metric, np.array([(float(item.answer.right), 1.0) for item in items])
+    return metric, metric.rows([item.answer.parsed for item in items], [item.sample for item in items])
+
+
+def _neighbours(train: Sequence[Sample], samples: Sequence[Sample]) -> list[str | None]:
+    """What the most similar prompt of training was answered by, for each sample."""
+    return Neighbour(train).answers(samples) if train else [None] * len(samples)
+
+
+def _task(name: str, config: Any, can_score: bool, notes: list[str]) -> _Task:
+    config = config if config is not None else catalog.config_class("data.tasks", name)()
+    metrics = {configs.kind_of(one): one.build() for one in config.metrics}
+    if not metrics:
+        raise RecipeError(f"task {name!r} names no metric; give it one, such as metrics: [exact_match].")
+    if len(metrics) < len(config.metrics):
+        raise RecipeError(
+            f"task {name!r} names a metric twice: {', '.join(configs.kind_of(one) for one in config.metrics)}."
+        )
+    first, metric = next(iter(metrics.items()))
+    if getattr(metric, "less_is_better", False):
+        raise RecipeError(
+            f"task {name!r}: of {first} less is better, so it cannot be the score; name it second."
+        )
+    if is_of_likelihoods(metric) and tuple(metric.passes) != (SIGHTED,):
+        raise RecipeError(
+            f"task {name!r}: {first} compares passes, so it cannot be the score; name it second."
+        )
+    if not can_score:
+        left_out = [other for other, one in metrics.items() if is_of_likelihoods(one)]
+        if first in left_out:
+            raise BackendError(
+                f"task {name!r}: {first} needs likelihoods, which this predictor does not give; name another metric first."
+            )
+        notes += [
+            f"{name}: {other} was not computed: it needs likelihoods, which this predictor does not give."
+            for other in left_out
+        ]
+        metrics = {other: one for other, one in metrics.items() if other not in left_out}
+    return _Task(name, config.build().parse, metrics)
 
 
 def _check(samples: Sequence[Sample], controls: Sequence[str]) -> None:
@@ -139,58 +250,128 @@ def _ask(
     name: str,
     samples: Mapping[int, Sample],
     predict: Predict,
-    parsers: Mapping[str, Any],
+    tasks: Mapping[str, _Task],
+    sighted: _Pass | None,
     progress: Progress | None,
 ) -> _Pass:
+    """One pass; what its metrics judge is asked together with the answers where it is known before them."""
     if progress is not None:
         progress(name, len(samples))
-    given = predict(list(samples.values()))
+
+    def wanted(number: int, said: str | None) -> tuple[str, ...]:
+        sample = samples[number]
+        texts = (text for made in tasks[sample.task].judging(name) for text in made.candidates(said, sample))
+        return tuple(dict.fromkeys(texts))
+
+    before = {n: wanted(n, sighted.parsed[n] if sighted else None) for n in samples}
+    given = predict(list(samples.values()), list(before.values()), write=True)
+    _check_count(name, given, samples)
+    predictions = dict(zip(samples, given, strict=True))
+    judged = {n: dict(zip(before[n], said.likelihoods, strict=True)) for n, said in predictions.items()}
+    parsed = {number: tasks[samples[number].task].parse(said.text) for number, said in predictions.items()}
+    if sighted is None:  # a metric may judge what was just written
+        after = {n: [text for text in wanted(n, parsed[n]) if text not in judged[n]] for n in samples}
+        late = {n: texts for n, texts in after.items() if texts}
+        more = predict([samples[n] for n in late], list(late.values()), write=False) if late else []
+        _check_count(name, more, late)
+        for (n, texts), said in zip(late.items(), more, strict=True):
+            judged[n].update(zip(texts, said.likelihoods, strict=True))
+    return _Pass(samples, predictions, parsed, judged)
+
+
+def _check_count(name: str, given: Sequence[Prediction], samples: Mapping[int, Any]) -> None:
     if len(given) != len(samples):
         raise DataError(
             f"evaluate, pass {name!r}: {len(given)} prediction(s) for {len(samples)} sample(s); "
             "the predictor must give one for each, in order."
         )
-    predictions = dict(zip(samples, given, strict=True))
-    parsed = {number: parsers[samples[number].task].parse(said.text) for number, said in predictions.items()}
-    return _Pass(samples, predictions, parsed)
 
 
-def _task_scores(
-    task: str,
-    config: Any,
-    samples: Sequence[Sample],
-    sighted: _Pass,
-    asked: Mapping[str, _Pass],
-    majority: Mapping[str, str],
-    seed: int,
-    notes: list[str],
-) -> tuple[TaskScores, dict[tuple[str, int], bool]]:
-    """The scores of one task, and which answers were right by (pass, sample number)."""
-    metrics = {name: catalog.config_class("answers.metrics", name)().build() for name in config.metrics}
-    if not metrics:
-        raise RecipeError(f"task {task!r} names no metric; give it one, such as metrics: [exact_match].")
-    first, metric = next(iter(metrics.items()))
-    if getattr(metric, "less_is_better", False):
-        raise RecipeError(
-            f"task {task!r}: of {first} less is better, so it cannot be the score; name it second."
+@dataclass(frozen=True, slots=True)
+class _Common:
+    """What all tasks share."""
+
+    samples: Sequence[Sample]
+    sighted: _Pass
+    asked: Mapping[str, _Pass]
+    majority: Mapping[str, str]
+    neighbours: Sequence[str | None]
+    seed: int
+    notes: list[str]
+
+    @property
+    def passes(self) -> dict[str, _Pass]:
+        return {SIGHTED: self.sighted, **self.asked}
+
+
+_Rows = dict[int, np.ndarray]
+"""What each answer adds (K), by the number of its sample."""
+
+
+def _score_rows(metric: Any, name: str, numbers: Sequence[int], common: _Common) -> _Rows:
+    """Rows of the score in one pass."""
+    done = common.passes[name]
+    here = [number for number in numbers if number in done.parsed]
+    if not is_of_likelihoods(metric):
+        # A control may have changed the options, so its own samples count.
+        return _rows_of(metric, here, [done.parsed[n] for n in here], done.samples)
+    return _judged_rows(metric, here, [done], common)
+
+
+def _further_rows(metric: Any, numbers: Sequence[int], common: _Common) -> _Rows:
+    """Rows of any metric of a task, with all passes that it names."""
+    if not is_of_likelihoods(metric):
+        return _rows_of(metric, numbers, [common.sighted.parsed[n] for n in numbers], common.samples)
+    absent = [name for name in metric.passes if name not in common.passes]
+    if absent:
+        raise DataError(f"it compares with the control {absent[0]}, which was not asked.")
+    return _judged_rows(metric, numbers, [common.passes[name] for name in metric.passes], common)
+
+
+def _judged_rows(metric: Any, numbers: Sequence[int], passes: Sequence[_Pass], common: _Common) -> _Rows:
+    judged = []
+    for number in numbers:
+        texts = metric.candidates(common.sighted.parsed[number], common.samples[number])
+        judged.append(
+            [
+                [done.judged[number][text] for text in texts] if number in done.judged else []
+                for done in passes
+            ]
         )
-    numbers = [number for number, sample in enumerate(samples) if sample.task == task]
-    passes = {"": sighted, **asked}
-    rows: dict[str, dict[int, np.ndarray]] = {}  # by pass, then by sample number: K
-    for name, done in passes.items():
-        asked_here = [number for number in numbers if number in done.parsed]
-        rows[name] = _rows_of(metric, asked_here, [done.parsed[n] for n in asked_here], samples)
+    found = metric.rows(judged, [common.samples[number] for number in numbers])
+    return dict(zip(numbers, found, strict=True))
+
+
+def _rows_of(
+    metric: Any,
+    numbers: Sequence[int],
+    answers: Sequence[str | None],
+    samples: Sequence[Sample] | Mapping[int, Sample],
+) -> _Rows:
+    found = metric.rows(list(answers), [samples[number] for number in numbers])
+    return dict(zip(numbers, found, strict=True))
+
+
+def _task_scores(task: _Task, common: _Common) -> tuple[TaskScores, dict[tuple[str, int], bool]]:
+    """The scores of one task, and which answers were right by (pass, sample number)."""
+    samples, seed = common.samples, common.seed
+    first, metric = task.first, task.metrics[task.first]
+    numbers = [number for number, sample in enumerate(samples) if sample.task == task.name]
+    rows = {name: _score_rows(metric, name, numbers, common) for name in common.passes}
     # A metric may compare rows across types (consistency does), so each is asked once for the whole task.
-    told: dict[str, dict[int, np.ndarray]] = {}
-    for name, made in metrics.items():
+    told: dict[str, _Rows] = {first: rows[SIGHTED]}
+    for name, made in task.metrics.items():
+        if name == first:
+            continue
         try:
-            told[name] = _rows_of(made, numbers, [sighted.parsed[n] for n in numbers], samples)
+            told[name] = _further_rows(made, numbers, common)
         except (DataError, BackendError) as error:
-            if name == first:
-                raise
-            notes.append(f"{task}: {name} was not computed: {error}")
-    always = _majority_of(task, numbers, samples, majority)
-    guessed = _rows_of(metric, numbers, [always[_type(samples[n])] for n in numbers], samples)
+            why = str(error).removeprefix(f"{name}: ")
+            common.notes.append(f"{task.name}: {name} was not computed: {why}")
+    always = _majority_of(task.name, numbers, common)
+    of_texts = exact_match.ExactMatch() if is_of_likelihoods(metric) else metric
+    guessed = _rows_of(of_texts, numbers, [always[_type(samples[n])] for n in numbers], samples)
+    near = _rows_of(of_texts, numbers, [common.neighbours[n] for n in numbers], samples)
     best = float(getattr(metric, "best", 1.0))
     right = {
         (name, n): float(metric.total(row)) >= best - _NEARLY
@@ -203,21 +384,18 @@ def _task_scores(
         if np.isnan(metric.total(stack.sum(0))):
             kind = _type(samples[chosen[0]])
             raise DataError(
-                f"{first}: none of {len(chosen)} answers of type {kind!r} ({task}) can be scored by it; "
+                f"{first}: none of {len(chosen)} answers of type {kind!r} ({task.name}) can be scored by it; "
                 "name another metric first."
             )
-        if metric.is_proportion:
-            return statistics.wilson(*stack.sum(0))
-        return statistics.bootstrap(
-            stack, [samples[n].group for n in chosen], metric.total, seed=seed, best=best
-        )
+        return _estimate(metric, stack, [samples[n].group for n in chosen], seed)
 
-    def gain(chosen: Sequence[int]) -> Estimate | None:
+    def against_blind(other: _Rows, chosen: Sequence[int]) -> statistics.PairedTest | None:
+        """What one set of rows scores more than the pass without pictures."""
         both = [number for number in chosen if number in rows.get("no_image", {})]
         if not both:
             return None
-        return statistics.paired_difference(
-            np.stack([rows[""][number] for number in both]),
+        return statistics.paired_test(
+            np.stack([other[number] for number in both]),
             np.stack([rows["no_image"][number] for number in both]),
             [samples[number].group for number in both],
             metric.total,
@@ -230,54 +408,95 @@ def _task_scores(
         chosen = [number for number in numbers if _type(samples[number]) == name]
         here = [samples[number] for number in chosen]
         options = [len(sample.options) for sample in here]
-        seen = {control: [n for n in chosen if n in done.parsed] for control, done in asked.items()}
+        seen = {control: [n for n in chosen if n in done.parsed] for control, done in common.asked.items()}
+        gain = against_blind(rows[SIGHTED], chosen)
         types.append(
             TypeScores(
                 type=name,
                 count=len(chosen),
                 pictures=len({sample.group for sample in here}),
-                correct=sum(right["", number] for number in chosen),
-                unparsed=sum(sighted.parsed[number] is None for number in chosen),
-                score=estimate("", chosen),
+                correct=sum(right[SIGHTED, number] for number in chosen),
+                unparsed=sum(common.sighted.parsed[number] is None for number in chosen),
+                score=estimate(SIGHTED, chosen),
                 chance=float(np.mean([1 / count for count in options])) if all(options) else None,
-                majority=_total(metric, guessed, chosen) or 0.0,
+                majority=_total(of_texts, guessed, chosen) or 0.0,
                 majority_answer=always[name],
+                neighbour=_total(of_texts, near, chosen)
+                if any(common.neighbours[n] is not None for n in chosen)
+                else None,
                 controls={control: estimate(control, some) for control, some in seen.items() if some},
-                gain=gain(chosen),
+                gain=None if gain is None else gain.difference,
                 metrics={
-                    other: _total(made, told[other], chosen) if other in told else None
-                    for other, made in metrics.items()
+                    other: _of_metric(made, told[other], chosen, samples, seed) if other in told else None
+                    for other, made in task.metrics.items()
                 },
             )
         )
+    gain = against_blind(rows[SIGHTED], numbers)
+    leak = None if of_texts is not metric else against_blind(guessed, numbers)
     here = [samples[number] for number in numbers]
-    signatures = {name: made.signature(here) for name, made in metrics.items() if hasattr(made, "signature")}
+    facts = {name: _facts(made, told.get(name), here) for name, made in task.metrics.items()}
     pictures = len({sample.group for sample in here})
-    return _summary(task, first, tuple(types), gain(numbers), pictures, signatures), right
+    said = [common.sighted.predictions[number] for number in numbers]
+    sure = None
+    if metric.is_proportion and not is_of_likelihoods(metric):
+        sure = _calibration(said, [right[SIGHTED, number] for number in numbers])
+    scores = _summary(task.name, first, tuple(types), gain, leak, pictures)
+    return replace(scores, facts=facts, calibration=sure), right
 
 
-def _rows_of(
-    metric: Any, numbers: Sequence[int], answers: Sequence[str | None], samples: Sequence[Sample]
-) -> dict[int, np.ndarray]:
-    """What each answer adds (K), by the number of its sample."""
-    found = metric.rows(list(answers), [samples[number] for number in numbers])
-    return dict(zip(numbers, found, strict=True))
+def _estimate(metric: Any, stack: np.ndarray, groups: Sequence[str], seed: int) -> Estimate:
+    if metric.is_proportion:
+        return statistics.wilson(*stack.sum(0))
+    best = float(getattr(metric, "best", 1.0))
+    return statistics.bootstrap(stack, groups, metric.total, seed=seed, best=best)
 
 
-def _total(metric: Any, rows: Mapping[int, np.ndarray], chosen: Sequence[int]) -> float | None:
+def _of_metric(
+    metric: Any, rows: _Rows, chosen: Sequence[int], samples: Sequence[Sample], seed: int
+) -> Estimate | None:
+    """A further metric of some answers; None where none of them counts for it, or its interval has no bounds."""
+    stack = np.stack([rows[number] for number in chosen])
+    if np.isnan(metric.total(stack.sum(0))):
+        return None
+    if hasattr(metric, "unit") and len({samples[number].group for number in chosen}) < 2:
+        return None
+    return _estimate(metric, stack, [samples[number].group for number in chosen], seed)
+
+
+def _facts(metric: Any, rows: _Rows | None, samples: Sequence[Sample]) -> MetricFacts:
+    totals: Mapping[str, float] = {}
+    if rows is not None and hasattr(metric, "totals"):
+        found = metric.totals(np.stack(list(rows.values())).sum(0))
+        totals = {name: float(value) for name, value in found.items() if np.isfinite(value)}
+    return MetricFacts(
+        less_is_better=bool(getattr(metric, "less_is_better", False)),
+        unit=str(getattr(metric, "unit", "%")),
+        signature=str(metric.signature(samples)) if hasattr(metric, "signature") else "",
+        totals=totals,
+    )
+
+
+def _calibration(said: Sequence[Prediction], right: Sequence[bool]) -> calibration.Calibration | None:
+    """Whether confidence goes with being right; None where some confidence is not known."""
+    if any(one.logprob is None or not np.isfinite(one.logprob) for one in said):
+        return None
+    found = calibration.calibration(calibration.confidences(said), np.array(right))
+    return replace(found, curve=calibration.thinned(found.curve, _CURVE_POINTS))
+
+
+def _total(metric: Any, rows: _Rows, chosen: Sequence[int]) -> float | None:
     """The score of some answers; None where none of them counts."""
     score = float(metric.total(np.stack([rows[number] for number in chosen]).sum(0)))
     return None if np.isnan(score) else score
 
 
-def _majority_of(
-    task: str, numbers: Sequence[int], samples: Sequence[Sample], majority: Mapping[str, str]
-) -> dict[str, str]:
+def _majority_of(task: str, numbers: Sequence[int], common: _Common) -> dict[str, str]:
     """What to say always, by type of question: commonest in training, or else among these samples."""
-    here = majority_answers([samples[number] for number in numbers])
+    here = majority_answers([common.samples[number] for number in numbers])
     return {
-        name: majority.get(f"{task}/{name}") or here[f"{task}/{name}"]
-        for name in {_type(samples[number]) for number in numbers}
+        name: common.majority.get(f"{task}/{name}") or here[f"{task}/{name}"]
+        for name in {_type(common.samples[number]) for number in numbers}
     }
 
 
@@ -285,9 +504,9 @@ def _summary(
     task: str,
     metric: str,
     types: tuple[TypeScores, ...],
-    gain: Estimate | None,
+    gain: statistics.PairedTest | None,
+    leak: statistics.PairedTest | None,
     pictures: int,
-    signatures: Mapping[str, str],
 ) -> TaskScores:
     score = statistics.mean([kind.score for kind in types])
     names = dict.fromkeys(name for kind in types for name in kind.controls)
@@ -295,8 +514,8 @@ def _summary(
         name: statistics.mean([kind.controls[name] for kind in types if name in kind.controls])
         for name in names
     }
-    chances = [kind.chance for kind in types if kind.chance is not None]
-    word, sentence = uses_image(task, controls, gain, pictures)
+    difference = None if gain is None else gain.difference
+    word, sentence = uses_image(task, controls, difference, pictures)
     return TaskScores(
         task=task,
         metric=metric,
@@ -305,21 +524,41 @@ def _summary(
         correct=sum(kind.correct for kind in types),
         unparsed=sum(kind.unparsed for kind in types),
         score=score,
-        chance=float(np.mean(chances)) if len(chances) == len(types) else None,
+        chance=_mean_of_all([kind.chance for kind in types]),
         majority=float(np.mean([kind.majority for kind in types])),
+        neighbour=_mean_of_all([kind.neighbour for kind in types]),
+        detectable=statistics.detectable_unpaired(score) if pictures > 1 else None,
         controls=controls,
-        gain=gain,
+        gain=difference,
+        gain_p=None if gain is None else gain.p_two_sided,
+        leakage=None if leak is None else _negated(leak.difference),
         metrics={name: _mean([kind.metrics[name] for kind in types]) for name in types[0].metrics},
-        signatures=signatures,
         uses_image=word,
         sentence=sentence,
         types=types,
     )
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def _negated(found: Estimate) -> Estimate:
+    return Estimate(-found.value, -found.high, -found.low)
+
+
+def _mean_of_all(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
+    return float(np.mean(known)) if len(known) == len(values) else None
+
+
+def _mean(values: Sequence[Estimate | None]) -> Estimate | None:
+    known = [value for value in values if value is not None]
+    return statistics.mean(known) if known else None
+
+
+def _with_holm(tasks: Sequence[TaskScores]) -> tuple[TaskScores, ...]:
+    """The p-values of the gains, adjusted over the tasks."""
+    tested = [n for n, task in enumerate(tasks) if task.gain_p is not None]
+    adjusted = statistics.holm([tasks[n].gain_p or 0.0 for n in tested])
+    found = dict(zip(tested, adjusted, strict=True))
+    return tuple(replace(task, gain_p=found.get(n)) for n, task in enumerate(tasks))
 
 
 def _item(
@@ -350,7 +589,7 @@ def _item(
         references=sample.references,
         options=sample.options,
         tags=dict(sample.tags),
-        answer=answer("", sighted),
+        answer=answer(SIGHTED, sighted),
         controls={name: answer(name, done) for name, done in asked.items() if number in done.predictions},
     )
 

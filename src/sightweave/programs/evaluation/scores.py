@@ -62,7 +62,7 @@ class MetricFacts:
     signature: str = ""
     """Which variant exactly was computed, where the metric says so."""
     totals: Mapping[str, float] = field(default_factory=dict)
-    """Further numbers of the metric over the whole task, such as precision and recall; shares."""
+    """Further numbers of the metric over the whole task, such as precision and recall; in the same unit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

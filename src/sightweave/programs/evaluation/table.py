@@ -1,25 +1,52 @@
-"""An evaluation as a table for the terminal."""
+"""An evaluation for the terminal: a sentence, the scores with their controls, and what else was measured."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
+from rich import box
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sightweave.programs.evaluation.scores import Evaluation, TaskScores, TypeScores
+from sightweave.programs.evaluation.scores import Evaluation, MetricFacts, TaskScores, TypeScores
 from sightweave.programs.evaluation.statistics import Estimate
 
 
-def as_table(evaluation: Evaluation, *, types: bool = True) -> Table:
-    """One row per task (the mean over its types) and, if wanted, one per type. All rates in per cent."""
-    table = Table(
-        title=f"{escape(evaluation.split or 'evaluation')}: {evaluation.count} prompts on {evaluation.pictures} pictures",
-        caption="per cent (gain in points), with 95 % intervals; a task's score is the unweighted mean over its types",
+def show(evaluation: Evaluation, console: Console, *, types: bool = True) -> None:
+    """Prints all of it; fits 80 columns."""
+    console.print(f"[bold]{escape(evaluation.sentence)}[/bold]")
+    console.print(score_table(evaluation, types=types))
+    for table in control_tables(evaluation, types=types):
+        console.print(table)
+    if any(_further(task) for task in evaluation.tasks):
+        console.print(further_table(evaluation))
+    for line in (*detectable_lines(evaluation), *calibration_lines(evaluation)):
+        console.print(escape(line), highlight=False)
+    for note in evaluation.notes:
+        console.print(f"note: {escape(note)}", highlight=False)
+
+
+def score_table(evaluation: Evaluation, *, types: bool = True) -> Table:
+    """One row per task (the mean over its types) and, if wanted, one per type, beside what needs no model."""
+    table = _table(
+        f"{escape(evaluation.split or 'evaluation')}: {evaluation.count} prompts on {evaluation.pictures} pictures",
+        "per cent, with 95 % intervals; a task's score is the unweighted mean over its types. "
+        "text only: the answer of the most similar training prompt",
     )
-    table.add_column("task", no_wrap=True)
-    table.add_column("n", justify="right")
-    table.add_column("score", justify="right", no_wrap=True)
-    table.add_column("chance", justify="right")
-    table.add_column("majority", justify="right")
+    for name in ("n", "score", "chance", "majority", "text\nonly", "unparsed"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, scores, style in _lines(evaluation, types):
+        values = map(_share, (scores.chance, scores.majority, scores.neighbour))
+        table.add_row(
+            name, str(scores.count), _range(scores.score), *values, str(scores.unparsed), style=style
+        )
+    return table
+
+
+def control_tables(evaluation: Evaluation, *, types: bool = True) -> list[Table]:
+    """What is left without the picture and with other ones; several tables where there are many controls."""
     names = list(
         dict.fromkeys(
             name
@@ -28,32 +55,114 @@ def as_table(evaluation: Evaluation, *, types: bool = True) -> Table:
             for name in (*task.controls, *kind.controls)
         )
     )
-    for name in names:
-        table.add_column(name.replace("_", " "), justify="right")
-    table.add_column("gain", justify="right", no_wrap=True)
-    table.add_column("unparsed", justify="right")
-    table.add_column("uses image")
+    tables = []
+    for start in range(0, len(names), _CONTROLS_IN_A_ROW):
+        shown = names[start : start + _CONTROLS_IN_A_ROW]
+        is_first = not start
+        table = _table("with other pictures or words", "gain: score minus that without the image, in points")
+        for name in ("score", *(name.replace("_", "\n") for name in shown)):
+            table.add_column(name, justify="right", no_wrap=True)
+        if is_first:
+            table.add_column("gain", justify="right", no_wrap=True)
+            table.add_column("uses\nimage", no_wrap=True)
+        for name, scores, style in _lines(evaluation, types):
+            found = [scores.controls.get(control) for control in shown]
+            last = [_range(scores.gain, sign="+"), getattr(scores, "uses_image", "")] if is_first else []
+            values = ["-" if one is None else f"{100 * one.value:.1f}" for one in found]
+            table.add_row(name, f"{100 * scores.score.value:.1f}", *values, *last, style=style)
+        tables.append(table)
+    return tables
+
+
+_CONTROLS_IN_A_ROW = 3
+
+
+def _table(title: str, caption: str) -> Table:
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("task", no_wrap=True)
+    return table
+
+
+def _lines(evaluation: Evaluation, types: bool) -> Iterator[tuple[str, TaskScores | TypeScores, str]]:
+    """Name, scores and style of each row."""
     for task in evaluation.tasks:
-        table.add_row(
-            escape(task.task), *_cells(task, names), task.uses_image, style="bold", end_section=not types
-        )
-        for number, kind in enumerate(task.types if types else ()):
+        yield escape(task.task), task, "bold"
+        for kind in task.types if types else ():
+            yield f"  {escape(kind.type)}", kind, ""
+
+
+def detectable_lines(evaluation: Evaluation) -> list[str]:
+    """How large a difference to an independent score must be to be found, task by task."""
+    known = [
+        f"{task.task} {100 * task.detectable:.1f}" for task in evaluation.tasks if task.detectable is not None
+    ]
+    if not known:
+        return []
+    return [f"smallest difference to another score that is found four times in five: {', '.join(known)}"]
+
+
+def further_table(evaluation: Evaluation) -> Table:
+    """The other metrics of each task, with what one must know of them."""
+    table = _table("further metrics", "per cent, unless a unit stands there; mean over types")
+    table.add_column("metric", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("more", overflow="fold")
+    for task in evaluation.tasks:
+        for name, value in _further(task).items():
+            facts = task.facts.get(name, MetricFacts())
+            more = [
+                f"{key.replace('_', ' ')} "
+                + (f"{100 * number:.1f}" if facts.unit == "%" else f"{number:.4g}")
+                for key, number in facts.totals.items()
+            ]
+            more += ["less is better"] * facts.less_is_better + [facts.signature] * bool(facts.signature)
             table.add_row(
-                f"  {escape(kind.type)}", *_cells(kind, names), "", end_section=number == len(task.types) - 1
+                escape(task.task),
+                escape(name),
+                escape(_in_unit(value, facts.unit)),
+                escape("; ".join(more)),
             )
     return table
 
 
-def _cells(scores: TaskScores | TypeScores, names: list[str]) -> list[str]:
-    return [
-        str(scores.count),
-        _range(scores.score),
-        "-" if scores.chance is None else f"{100 * scores.chance:.1f}",
-        f"{100 * scores.majority:.1f}",
-        *(f"{100 * scores.controls[name].value:.1f}" if name in scores.controls else "-" for name in names),
-        _range(scores.gain, sign="+"),
-        str(scores.unparsed),
-    ]
+def calibration_lines(evaluation: Evaluation) -> list[str]:
+    """For each task that tells its probabilities, a sentence on whether it knows when it is right."""
+    lines = []
+    for task in evaluation.tasks:
+        if (found := task.calibration) is None:
+            continue
+        chosen = found.selection
+        kept = (
+            "no threshold keeps errors under 5 %"
+            if chosen.error is None
+            else f"answering the {100 * chosen.coverage.value:.1f} % surest keeps errors at {100 * chosen.error.value:.1f} %"
+        )
+        lines.append(
+            f"{task.task} knows when it is right: calibration error {100 * found.ece_equal_mass:.1f} points, Brier "
+            f"{found.brier:.3f}; {kept}."
+        )
+    return lines
+
+
+def _further(task: TaskScores) -> dict[str, Estimate | None]:
+    """Metrics beside the score, and the score's own where it has further numbers."""
+    return {
+        name: value
+        for name, value in task.metrics.items()
+        if name != task.metric or task.facts.get(name, MetricFacts()).totals
+    }
+
+
+def _in_unit(value: Estimate | None, unit: str) -> str:
+    if value is None:
+        return "not computed"
+    if unit == "%":
+        return _range(value)
+    return f"{value.value:.3f} ({value.low:.3f}..{value.high:.3f}) {unit}"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{100 * value:.1f}"
 
 
 def _range(value: Estimate | None, sign: str = "") -> str:

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from sightweave.core.report.page import MAX_BYTES, Page, image_keys, render, write_report
+from sightweave.core.report.page import MAX_BYTES, Page, facts, image_keys, render, write_report
 
 ATTACK = (
     "<img src=x onerror=\"document.title='owned'\"></script><script>document.title='owned'</script>{{ 7*7 }}"
@@ -216,3 +216,43 @@ def test_a_missing_picture_leaves_the_words():
     text = render(Page(title="t", gallery=[row()]))
     assert "<img" not in text
     assert "which color?" in text
+
+
+def test_the_sentences_stand_before_all_else():
+    both = [
+        evaluation(sentence=f"{name}: uses the image.", split=name, uses_image="no") for name in ("a", "b")
+    ]
+    text = render(Page(title="t", facts={"seed": 0}, evaluations=both))
+    places = [
+        text.index(words) for words in ("<h1", "a: uses the image.", "b: uses the image.", "<nav", "<dt>seed")
+    ]
+    assert places == sorted(places)
+    assert text.count('class="told is-no"') == 2
+
+
+def test_errors_stand_first_without_any_script():
+    rows = [row(n, right=n % 3 > 0, prompt=f"question {n}?") for n in range(9)]
+    text = render(Page(title="t", gallery=rows))
+    assert re.findall(r"question (\d)", text) == list("036124578")
+
+
+def test_facts_of_any_length():
+    known = {
+        "who": "run demo",
+        "template": "vqa: {question}\ncaptioning: describe",
+        "versions": {"torch": "2.6"},
+    }
+    assert facts(known) == [
+        ("who", "run demo", False),
+        ("template", "vqa: {question}\ncaptioning: describe", True),
+        ("versions", "torch 2.6", False),
+    ]
+
+
+def test_what_else_is_on_the_page_leaves_less_room_for_cards():
+    many = [row(n, answer="long " * 1000, prompt="long " * 1000) for n in range(300)]
+    text = render(
+        Page(title="t", recipe="# a line\n" * 150_000, gallery=many, pictures=pictures(301, side=80))
+    )
+    assert 2_300_000 < len(text.encode()) < MAX_BYTES
+    assert " more were left out" in text

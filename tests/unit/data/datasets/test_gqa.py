@@ -55,6 +55,7 @@ def test_balanced_questions_field_by_field(tmp_path: Path) -> None:
                 "detailed": "color",
                 "entailed": f"0064464{number}",
                 "equivalent": f"2064464{number}",
+                "group_global": "color",
             }
             wanted = [
                 ((0.0, 0.0, 0.5, 1.0), ("wall", f"{colour} plain wall")),
@@ -155,6 +156,8 @@ BROKEN_QUESTIONS = [
     (lambda v: v[FIRST].update(types="query"), "wrong_type", "types"),
     (lambda v: v[FIRST].update(entailed="00644640"), "wrong_type", "entailed"),
     (lambda v: v[FIRST].update(equivalent=[1]), "wrong_type", "equivalent"),
+    (lambda v: v[FIRST].update(groups=["color"]), "wrong_type", "groups"),
+    (lambda v: v[FIRST]["groups"].update({"global": 3}), "wrong_type", "groups.global"),
 ]
 
 

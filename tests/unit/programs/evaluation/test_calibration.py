@@ -31,10 +31,10 @@ def test_the_confidence_is_the_geometric_mean_of_the_tokens_probabilities():
     assert calibration.confidences([]).shape == (0,)
 
 
-@pytest.mark.parametrize("logprob", [0.1, float("nan")])
+@pytest.mark.parametrize("logprob", [0.1, float("nan"), None])
 def test_what_is_no_log_probability_is_refused(logprob):
     with pytest.raises(ValueError, match=r"answer 1 of 2 has the mean log-probability .* must be 0 or less"):
-        calibration.confidences([Prediction("a"), Prediction("b", logprob=logprob)])
+        calibration.confidences([Prediction("a", logprob=0.0), Prediction("b", logprob=logprob)])
 
 
 def test_a_worked_reliability_of_equal_mass():
@@ -144,8 +144,8 @@ def test_the_threshold_is_the_lowest_that_keeps_the_error_rate(error_rate):
     confidence, right = drawn(400, digits=2)
     found = calibration.at_error_rate(confidence, right, error_rate)
     fits = [t for t in set(confidence) if (~right[confidence >= t]).mean() <= error_rate]
-    assert found.threshold == min(fits, default=np.inf)
-    chosen = confidence >= found.threshold
+    assert found.threshold == min(fits, default=None)
+    chosen = confidence >= (np.inf if found.threshold is None else found.threshold)
     assert (found.answered, found.count) == (chosen.sum(), 400)
     assert found.coverage == wilson(chosen.sum(), 400)
     if found.answered:
@@ -155,7 +155,7 @@ def test_the_threshold_is_the_lowest_that_keeps_the_error_rate(error_rate):
 
 def test_no_threshold_is_good_enough_for_a_model_that_is_always_wrong():
     found = calibration.at_error_rate(np.array([0.2, 0.9]), np.array([0, 0]), 0.1)
-    assert (found.threshold, found.answered, found.error) == (np.inf, 0, None)
+    assert (found.threshold, found.answered, found.error) == (None, 0, None)
     assert found.coverage.value == 0
 
 
@@ -193,3 +193,15 @@ def test_settings_out_of_range_are_refused():
         calibration.at_error_rate(np.array([0.5]), np.array([1]), 5)
     with pytest.raises(ValueError, match=r"bins must be 1 or more \(got 0\)"):
         calibration.reliability(np.array([0.5]), np.array([1]), bins=0)
+
+
+def test_a_thinned_curve_keeps_its_ends_and_its_area():
+    confidence, right = drawn(2000)
+    curve = calibration.risk_coverage(confidence, right)
+    few = calibration.thinned(curve, 11)
+    assert (len(few.thresholds), few.area) == (11, curve.area)
+    assert (few.coverage[0], few.risk[-1]) == (curve.coverage[0], curve.risk[-1])
+    assert set(zip(few.coverage, few.risk, strict=True)) <= set(zip(curve.coverage, curve.risk, strict=True))
+    assert calibration.thinned(few, 50) == few
+    with pytest.raises(ValueError, match="2 points or more"):
+        calibration.thinned(curve, 1)

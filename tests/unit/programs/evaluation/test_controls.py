@@ -8,7 +8,8 @@ import pytest
 from sightweave.core.errors import DataError
 from sightweave.core.types import Medium, Part, Region, Sample
 from sightweave.data.inputs.media import load
-from sightweave.programs.evaluation import controls
+from sightweave.data.tasks import vqa
+from sightweave.programs.evaluation import controls, prompts
 from sightweave.programs.evaluation.worse import WORSE
 
 
@@ -28,8 +29,9 @@ SAMPLES = [make(n, f"g{n // 3}", f"picture{n // 3}") for n in range(30)] + [make
 
 
 def test_no_image_leaves_nothing_of_the_picture():
-    blind = controls.no_image(SAMPLES)
-    assert [s.id for s in blind] == [s.id for s in SAMPLES[:30]]
+    found = controls.no_image(SAMPLES)
+    assert list(found) == list(range(30))
+    blind = list(found.values())
     assert all(not s.media and not s.regions for s in blind)
     assert all(b.prompt == s.prompt and b.target == s.target for b, s in zip(blind, SAMPLES, strict=False))
     assert SAMPLES[0].media
@@ -37,9 +39,9 @@ def test_no_image_leaves_nothing_of_the_picture():
 
 def test_every_group_gets_one_other_groups_picture():
     shuffled = controls.shuffled_image(SAMPLES, seed=3)
-    assert [s.id for s in shuffled] == [s.id for s in SAMPLES[:30]]
+    assert list(shuffled) == list(range(30))
     given = {}
-    for before, after in zip(SAMPLES, shuffled, strict=False):
+    for before, after in ((SAMPLES[n], after) for n, after in shuffled.items()):
         assert after.media[0].key != before.media[0].key
         assert given.setdefault(before.group, after.media[0].key) == after.media[0].key
         assert not after.regions
@@ -47,7 +49,9 @@ def test_every_group_gets_one_other_groups_picture():
 
 
 def test_the_exchange_follows_the_seed():
-    keys = [[s.media[0].key for s in controls.shuffled_image(SAMPLES, seed=seed)] for seed in (0, 0, 1)]
+    keys = [
+        [s.media[0].key for s in controls.shuffled_image(SAMPLES, seed=seed).values()] for seed in (0, 0, 1)
+    ]
     assert keys[0] == keys[1]
     assert keys[0] != keys[2]
 
@@ -55,13 +59,13 @@ def test_the_exchange_follows_the_seed():
 def test_groups_with_the_same_picture_do_not_get_it_back():
     samples = [make(0, "a", "same"), make(1, "b", "same"), make(2, "c", "other")]
     for seed in range(6):
-        given = [s.media[0].key for s in controls.shuffled_image(samples, seed=seed)]
+        given = [s.media[0].key for s in controls.shuffled_image(samples, seed=seed).values()]
         assert given == ["other", "other", "same"]
 
 
 def test_several_pictures_keep_their_places():
     samples = [make(0, "a", "a1", "a2", "a3"), make(1, "b", "b1", "b2")]
-    first, second = controls.shuffled_image(samples)
+    first, second = controls.shuffled_image(samples).values()
     assert [m.key for m in first.media] == ["b1", "b2", "b1"]
     assert [m.key for m in second.media] == ["a1", "a2"]
 
@@ -73,8 +77,8 @@ def test_one_picture_cannot_be_exchanged():
 
 def test_a_blank_picture_is_the_same_grey_for_all():
     blank = controls.blank_image(SAMPLES)
-    assert [s.id for s in blank] == [s.id for s in SAMPLES[:30]]
-    assert {s.media[0].key for s in blank} == {"blank"}
+    assert list(blank) == list(range(30))
+    assert {s.media[0].key for s in blank.values()} == {"blank"}
     pixels = load(blank[0].media[0])
     assert (pixels == pixels[0, 0]).all()
 
@@ -94,7 +98,7 @@ def test_a_worse_picture_is_another_but_like_it(name: str):
         for n in range(4)
     ]
     changed = controls.CONTROLS[name](samples, 0)
-    assert [s.media[0].key for s in changed] == [f"photo/{n % 2}#{name}" for n in range(4)]
+    assert [s.media[0].key for s in changed.values()] == [f"photo/{n % 2}#{name}" for n in range(4)]
     assert changed[0].media[0] is changed[2].media[0]
     before, after = load(samples[0].media[0]), load(changed[0].media[0])
     np.testing.assert_array_equal(after, load(changed[0].media[0]))
@@ -115,3 +119,75 @@ def test_a_worse_picture_is_another_but_like_it(name: str):
 def test_the_smallest_pictures_can_be_made_worse(name: str):
     for shape in ((1, 1, 3), (1, 9, 3), (3, 2, 3)):
         assert WORSE[name](np.zeros(shape, np.uint8)).dtype == np.uint8
+
+
+def bat(number: int, sense: str, *, picture: str = "", prompt: str = "", word: str = "bat") -> Sample:
+    """An ambiguous sentence with its translation."""
+    sample = make(number, picture or f"g{number}", picture or f"picture{number}")
+    return replace(
+        sample,
+        parts=(sample.parts[0], Part("user", prompt or f"a bat {number}"), sample.parts[-1]),
+        references=(f"{sense} {number // 2}",),
+        tags={"type": "ambiguous", "contrast": "x", "word": word, "sense": sense, "languages": "en-de"},
+    )
+
+
+def test_the_other_sense_is_that_of_the_same_sentence_where_it_stands_twice():
+    pairs = [bat(n, ("club", "animal")[n % 2], prompt=f"a bat {n // 2}", word="") for n in range(8)]
+    found = controls.other_sense([*pairs, SAMPLES[0]])
+    assert {n: s.media[0].key for n, s in found.items()} == {n: f"picture{n ^ 1}" for n in range(8)}
+    assert all(found[n].prompt == pairs[n].prompt for n in found)
+
+
+def test_the_other_sense_is_that_of_the_word_else_and_never_a_picture_of_both():
+    samples = [bat(n, "club" if n < 4 else "animal") for n in range(8)]
+    samples.append(bat(8, "animal", picture="both"))
+    samples.append(bat(9, "club", picture="both"))
+    samples.append(bat(10, "bank", word="bank"))  # it has no other sense here
+    found = controls.other_sense(samples, 5)
+    assert sorted(found) == list(range(10))
+    given = {n: s.media[0].key for n, s in found.items()}
+    assert sorted(given[n] for n in range(4)) == [f"picture{n}" for n in range(4, 8)]
+    assert {given[n] for n in range(4, 8)} <= {f"picture{n}" for n in range(4)}
+    assert "both" not in given.values()
+    assert controls.other_sense(samples, 5)[0].media == found[0].media
+
+
+def listed(number: int = 0, *, answer: str = "red") -> Sample:
+    task = vqa.Config(list_options=True).build()
+    return task.sample(
+        vqa.Record(
+            id=f"q{number}",
+            images=(Medium(np.zeros((2, 2, 3), np.uint8), "p"),),
+            question="Which colour?",
+            answers=(answer,),
+            options=("red", "green", "blue"),
+        )
+    )
+
+
+def test_options_are_listed_in_another_order():
+    assert controls.CONTROLS["rotated_options"](SAMPLES, 0) == {}
+    found = controls.CONTROLS["rotated_options"]([SAMPLES[0], listed()], 0)
+    assert list(found) == [1]
+    assert found[1].prompt == "Which colour?\nA. green\nB. blue\nC. red"
+    assert (found[1].options, found[1].references) == (("green", "blue", "red"), ("red", "C"))
+
+
+def test_prompts_are_reworded_without_losing_a_word():
+    samples = [make(n, f"g{n}", "x") for n in range(40)]
+    found = controls.CONTROLS["reworded"](samples, 0)
+    texts = {s.prompt for s in found.values()}
+    assert len(found) == 40
+    assert len(texts) == len(prompts.FRAMES)
+    assert all("what?" in text and text != "what?" for text in texts)
+    assert [s.prompt for s in found.values()] == [
+        s.prompt for s in controls.CONTROLS["reworded"](samples, 0).values()
+    ]
+    assert all(s.media == samples[n].media and s.target == "that" for n, s in found.items())
+
+
+def test_every_control_says_what_it_does():
+    for control in controls.CONTROLS.values():
+        first = (control.__doc__ or "").splitlines()[0]
+        assert first.endswith((".", ":")) or "." in first

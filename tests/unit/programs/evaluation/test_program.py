@@ -1,18 +1,34 @@
 """The evaluation with predictors whose behaviour is known: one that looks, one that does not."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from sightweave.core.errors import DataError, RecipeError
-from sightweave.core.types import Medium, Part, Prediction, Sample
+from sightweave.answers.metrics import cider_d
+from sightweave.core import catalog
+from sightweave.core.errors import BackendError, DataError, RecipeError
+from sightweave.core.types import Likelihood, Medium, Part, Prediction, Sample
 from sightweave.data.tasks import captioning, reasoning, translation, vqa
-from sightweave.programs.evaluation.program import evaluate, majority_answers
+from sightweave.programs.evaluation.program import evaluate, majority_answers, rescored
 from sightweave.programs.evaluation.scores import Evaluation, uses_image
 from sightweave.programs.evaluation.statistics import Estimate, wilson
 
 COLORS = ("red", "blue", "green", "pink")
+
+
+def answering(say):
+    """A predictor that writes what `say` gives for the samples, and finds every text likely by its length."""
+
+    def predict(samples, texts, *, write):
+        said = say(samples) if write else [Prediction("", finish="none") for _ in samples]
+        return [
+            replace(one, likelihoods=tuple(Likelihood(-float(len(text)), 2) for text in judged))
+            for one, judged in zip(said, texts, strict=True)
+        ]
+
+    return predict
 
 
 def picture(number: int) -> Medium:
@@ -55,6 +71,7 @@ def records(count: int = 40) -> list[Sample]:
     return samples
 
 
+@answering
 def looks(samples):
     """Reads the number of the picture from its pixels; without one it always says the same."""
     answers = []
@@ -72,6 +89,7 @@ def looks(samples):
     ]
 
 
+@answering
 def blind(samples):
     return [Prediction("red" if s.tags["type"] == "color" else "no") for s in samples]
 
@@ -116,9 +134,9 @@ def test_the_passes_see_what_they_should():
     order = []
     samples = records(12)
 
-    def watch(given):
+    def watch(given, texts, *, write):
         seen[order[-1][0]] = given
-        return looks(given)
+        return looks(given, texts, write=write)
 
     evaluate(samples, watch, progress=lambda name, count: order.append((name, count)))
     assert order == [("image", 36), ("no_image", 36), ("shuffled_image", 36)]
@@ -156,10 +174,14 @@ def test_it_repeats_and_survives_json():
 def test_majority_answers_of_training_decide_the_majority_rate():
     samples = records(6)  # colours: red and blue twice, green and pink once
     assert majority_answers(samples)["vqa/color"] == "blue"
-    found = evaluate(samples, looks, majority={"vqa/color": "pink"})
+    train = [replace(s, references=("pink",)) for s in samples if s.tags["type"] == "color"]
+    found = evaluate(samples, looks, train=train)
     color = found.tasks[1].types[0]
     assert (color.majority_answer, color.majority) == ("pink", pytest.approx(1 / 6))
     assert found.tasks[1].types[1].majority_answer == "no"
+    # The most similar prompt of training was answered with pink too; reasoning was never met.
+    assert color.neighbour == pytest.approx(1 / 6)
+    assert (found.tasks[0].neighbour, evaluate(samples, looks).tasks[1].neighbour) == (None, None)
 
 
 def test_few_pictures_prove_nothing():
@@ -201,7 +223,7 @@ def test_mistakes_are_named():
     with pytest.raises(DataError, match="there are no samples"):
         evaluate([], looks)
     with pytest.raises(DataError, match=r"pass 'image': 0 prediction\(s\) for 6 sample\(s\)"):
-        evaluate(samples, lambda given: [])
+        evaluate(samples, lambda given, texts, *, write: [])
     with pytest.raises(DataError, match="1 of 7 samples have no reference answer, the first being 'bare'"):
         evaluate([*samples, Sample(id="bare", task="vqa", parts=())], looks)
     with pytest.raises(RecipeError, match=r"no control 'no_imagine'\. Did you mean 'no_image'"):
@@ -211,7 +233,7 @@ def test_mistakes_are_named():
     with pytest.raises(DataError, match="format_version None"):
         Evaluation.from_json({})
     with pytest.raises(DataError, match="not what an evaluation writes"):
-        Evaluation.from_json({"format_version": 1, "split": 3})
+        Evaluation.from_json({"format_version": 2, "split": 3})
 
 
 def translations(count: int = 24, *, ambiguous: bool = True) -> list[Sample]:
@@ -232,6 +254,7 @@ def translations(count: int = 24, *, ambiguous: bool = True) -> list[Sample]:
     ]
 
 
+@answering
 def translates(samples):
     return [
         Prediction(s.references[0] if s.media else s.references[0].replace("fledermaus", "schlaeger"))
@@ -244,9 +267,10 @@ def test_further_metrics_stand_beside_the_score_with_their_signatures():
     found = evaluate(translations(), translates, tasks={"translation": translation.Config(metrics=names)})
     (task,) = found.tasks
     assert list(task.metrics) == list(names)
-    assert [task.metrics[name] for name in names] == pytest.approx([1, 1, 1, 0, 1])
-    assert set(task.signatures) == {"sacre_bleu", "chrf", "ter"}
-    assert "tok:13a" in task.signatures["sacre_bleu"]
+    assert [task.metrics[name].value for name in names] == pytest.approx([1, 1, 1, 0, 1])
+    assert {name for name in names if task.facts[name].signature} == {"sacre_bleu", "chrf", "ter"}
+    assert "tok:13a" in task.facts["sacre_bleu"].signature
+    assert {name for name in names if task.facts[name].less_is_better} == {"ter"}
     again = Evaluation.from_json(json.loads(json.dumps(found.to_json())), found.predictions())
     assert again == found
 
@@ -254,7 +278,7 @@ def test_further_metrics_stand_beside_the_score_with_their_signatures():
 def test_a_metric_that_counts_nothing_is_none_and_not_a_zero():
     config = translation.Config(metrics=("exact_match", "both_images_right"))
     found = evaluate(translations(ambiguous=False), translates, tasks={"translation": config})
-    assert found.tasks[0].metrics == {"exact_match": 1.0, "both_images_right": None}
+    assert found.tasks[0].metrics == {"exact_match": wilson(24, 24), "both_images_right": None}
     assert found.tasks[0].types[0].metrics["both_images_right"] is None
     again = Evaluation.from_json(json.loads(json.dumps(found.to_json())), found.predictions())
     assert again == found
@@ -298,12 +322,14 @@ def test_a_metric_sees_the_whole_task_and_not_one_type_alone():
     ]
     config = vqa.Config(metrics=("exact_match", "gqa_consistency"))
 
+    @answering
     def answers(asked):
         return [Prediction("no" if s.id in ("0b", "1b", "2b") else "yes") for s in asked]
 
     found = evaluate(samples, answers, tasks={"vqa": config}, controls=())
     kinds = {kind.type: kind.metrics["gqa_consistency"] for kind in found.tasks[0].types}
-    assert kinds == {"a": pytest.approx(9 / 12), "b": None}
+    assert kinds["a"].value == pytest.approx(9 / 12)
+    assert kinds["b"] is None
 
 
 def captions(count: int) -> list[Sample]:
@@ -320,6 +346,7 @@ def captions(count: int) -> list[Sample]:
     ]
 
 
+@answering
 def captions_well(samples):
     return [Prediction(s.references[0] if s.media else "a ball") for s in samples]
 
@@ -330,7 +357,7 @@ def test_captions_by_cider_with_perfect_answers_right():
     (task,) = found.tasks
     assert task.score.value == pytest.approx(10)
     assert task.correct == 24
-    assert task.metrics["bleu"] == pytest.approx(1)
+    assert task.metrics["bleu"].value == pytest.approx(1)
     assert task.controls["no_image"].value < 1
     assert all(not item.controls["no_image"].right for item in found.items)
     assert task.uses_image == "yes"
@@ -339,7 +366,7 @@ def test_captions_by_cider_with_perfect_answers_right():
 def test_a_further_metric_that_cannot_be_computed_is_said_and_the_rest_stands():
     config = captioning.Config(metrics=("exact_match", "cider_d"))
     found = evaluate(captions(4), captions_well, tasks={"captioning": config}, controls=())
-    assert found.tasks[0].metrics == {"exact_match": 1.0, "cider_d": None}
+    assert found.tasks[0].metrics == {"exact_match": wilson(4, 4), "cider_d": None}
     assert any("captioning: cider_d was not computed: " in note for note in found.notes)
     with pytest.raises(DataError, match="cider_d"):
         evaluate(
@@ -347,4 +374,114 @@ def test_a_further_metric_that_cannot_be_computed_is_said_and_the_rest_stands():
             captions_well,
             tasks={"captioning": captioning.Config(metrics=("cider_d",))},
             controls=(),
+        )
+
+
+def test_gains_are_tested_over_all_tasks_and_texts_give_away_what_they_do():
+    found = evaluate(records(), looks)
+    reasons, questions = found.tasks
+    assert found.uses_image == "yes"
+    assert found.sentence == "This model uses the image: yes (yes in reasoning, vqa)."
+    assert 0 < reasons.gain_p <= 0.001
+    # Holm: the smaller of two p-values is doubled, and no draw of 10,000 went the other way.
+    assert questions.gain_p == pytest.approx(2 * 2 / 10_001)
+    # Blind, it says the commonest answer of each type: nothing more is to be had from the texts.
+    assert questions.leakage.value == 0
+    assert 0 < questions.detectable < 0.2
+    assert evaluate(records(), blind).uses_image == "no"
+
+
+def test_what_texts_give_away_is_leakage():
+    @answering
+    def knows(samples):  # the answer without any picture: it stands in the id
+        by_id = {sample.id: sample.references[0] for sample in records()}
+        return [
+            Prediction(f"Answer: {by_id[s.id]}" if s.task == "reasoning" else by_id[s.id]) for s in samples
+        ]
+
+    questions = evaluate(records(), knows).tasks[1]
+    assert questions.leakage.value == pytest.approx(1 - (0.25 + 0.5) / 2)
+    assert questions.leakage.low > 0.5
+    assert questions.uses_image == "no"
+
+
+def test_confidence_is_judged_where_it_is_told():
+    found = evaluate(records(), looks).tasks[1].calibration
+    assert (found.count, found.accuracy) == (80, 1.0)
+    assert found.confidence == pytest.approx(np.exp(-0.5))
+    assert found.selection.coverage.value == 1
+    assert len(found.curve.thresholds) <= 101
+    assert evaluate(records(), blind).tasks[1].calibration is None  # it tells none
+
+
+def test_answers_can_be_scored_again_from_what_is_stored():
+    found = evaluate(captions(24), captions_well, controls=())
+    metric, rows = rescored(cider_d.Config(), found.items)
+    assert metric.total(rows.sum(0)) == pytest.approx(10)
+
+
+def named(config, *kinds):
+    return config(metrics=tuple(catalog.config_class("answers.metrics", kind)() for kind in kinds))
+
+
+def contrasts(count: int = 24) -> list[Sample]:
+    """Sentences with a right translation and a longer, hence less likely one."""
+    return [replace(s, tags=s.tags | {"contrast": s.references[0] + " nicht"}) for s in translations(count)]
+
+
+def test_likelihoods_are_asked_together_with_the_answers_where_they_can_be():
+    calls = []
+
+    def watch(given, texts, *, write):
+        calls.append((write, len(given), [len(one) for one in texts]))
+        return translates(given, texts, write=write)
+
+    config = named(translation.Config, "exact_match", "contrastive", "loss_gap")
+    found = evaluate(contrasts(), watch, tasks={"translation": config}, controls=("no_image",))
+    (task,) = found.tasks
+    assert task.metrics["contrastive"].value == 1.0
+    # What was written is judged afterwards, unless it was judged as a candidate; then blind, all in one call.
+    assert task.metrics["loss_gap"] == Estimate(0.0, 0.0, 0.0)
+    assert (task.facts["loss_gap"].unit, task.facts["contrastive"].unit) == ("nats per token", "%")
+    assert calls == [(True, 24, [2] * 24), (True, 24, [1] * 24)]
+
+
+def test_a_metric_of_likelihoods_may_be_the_score_and_then_has_controls():
+    config = named(translation.Config, "contrastive")
+    (task,) = evaluate(contrasts(), translates, tasks={"translation": config}).tasks
+    assert (task.metric, task.score) == ("contrastive", wilson(24, 24))
+    assert task.controls["no_image"] == wilson(24, 24)
+    assert (task.leakage, task.calibration) == (None, None)
+    assert task.uses_image == "no"  # it finds the same text likely without the picture
+
+
+def test_who_cannot_judge_leaves_metrics_of_likelihoods_out():
+    config = named(translation.Config, "exact_match", "contrastive")
+    found = evaluate(contrasts(), translates, tasks={"translation": config}, can_score=False)
+    assert list(found.tasks[0].metrics) == ["exact_match"]
+    assert "translation: contrastive was not computed: it needs likelihoods" in found.notes[0]
+    with pytest.raises(
+        BackendError, match="contrastive needs likelihoods, which this predictor does not give"
+    ):
+        evaluate(
+            contrasts(),
+            translates,
+            tasks={"translation": named(translation.Config, "contrastive")},
+            can_score=False,
+        )
+    with pytest.raises(RecipeError, match="loss_gap compares passes, so it cannot be the score"):
+        evaluate(contrasts(), translates, tasks={"translation": named(translation.Config, "loss_gap")})
+
+
+def test_a_metric_that_compares_with_a_pass_that_was_not_asked_is_said():
+    config = named(translation.Config, "exact_match", "loss_gap")
+    found = evaluate(contrasts(), translates, tasks={"translation": config}, controls=())
+    assert found.tasks[0].metrics["loss_gap"] is None
+    assert "loss_gap was not computed: it compares with the control no_image" in found.notes[0]
+
+
+def test_a_metric_twice_is_refused():
+    with pytest.raises(RecipeError, match="names a metric twice: exact_match, exact_match"):
+        evaluate(
+            contrasts(), translates, tasks={"translation": named(translation.Config, *["exact_match"] * 2)}
         )

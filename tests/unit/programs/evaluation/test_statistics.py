@@ -285,3 +285,145 @@ def test_a_detectable_difference_is_found_four_times_in_five():
         named.append(test.detectable)
     assert 0.74 <= found / 400 <= 0.86  # 0.80 expected, with a standard deviation of 0.02
     assert np.mean(named) == pytest.approx(effect, rel=0.05)
+
+
+def runs_of(right) -> np.ndarray:
+    """Right answers ``runs R`` as rows ``runs R 2``."""
+    return np.stack([rows_of(one) for one in right])
+
+
+def trained(rng: np.random.Generator, seeds: int, pictures: int, *, spread: float, gain: float) -> np.ndarray:
+    """Two compositions on the same pictures: bool 2 seeds (pictures x 4); pictures are easy or hard for both."""
+    ease = rng.uniform(0.3, 0.7, size=(1, 1, pictures, 1)) + rng.normal(0, 0.1, size=(2, 1, pictures, 1))
+    seed = rng.normal(0, spread, size=(2, seeds, 1, 1))
+    chance = ease + seed + np.array([gain, 0.0])[:, None, None, None]
+    return (rng.random((2, seeds, pictures, 4)) < chance).reshape(2, seeds, -1)
+
+
+@pytest.mark.parametrize("spread", [0.03, 0.08])
+def test_the_crossed_test_rejects_about_one_in_twenty_under_the_null(spread):
+    rng = np.random.default_rng(17)
+    groups = [str(n // 4) for n in range(240)]
+    crossed, fixed = 0, 0
+    for trial in range(1000):
+        first, second = trained(rng, 3, 60, spread=spread, gain=0.0)
+        found = statistics.crossed_difference(
+            runs_of(first), runs_of(second), groups, TOTAL, resamples=300, seed=trial
+        )
+        crossed += found.p_two_sided <= 0.05
+        assert (found.p_two_sided <= 0.05) == (not found.difference.low < 0 < found.difference.high)
+        if trial < 300:
+            seeds_ignored = statistics.crossed_difference(
+                runs_of([first.mean(0)]), runs_of([second.mean(0)]), groups, TOTAL, resamples=300, seed=trial
+            )
+            fixed += seeds_ignored.p_two_sided <= 0.05
+    assert 0.03 <= crossed / 1000 <= 0.07
+    assert fixed / 300 > 0.09  # pictures alone know nothing of seeds
+
+
+def test_a_strong_effect_is_found_and_its_interval_holds_it():
+    rng = np.random.default_rng(18)
+    groups = [str(n // 4) for n in range(240)]
+    found, held, means_held = 0, 0, 0
+    for trial in range(200):
+        first, second = trained(rng, 3, 60, spread=0.03, gain=0.25)
+        test = statistics.crossed_difference(
+            runs_of(first), runs_of(second), groups, TOTAL, resamples=300, seed=trial
+        )
+        found += test.p_two_sided <= 0.05
+        held += test.difference.low <= 0.25 <= test.difference.high
+        mean = statistics.crossed_mean(runs_of(second), groups, TOTAL, resamples=300, seed=trial)
+        means_held += mean.low <= 0.5 <= mean.high
+    assert found >= 190
+    assert held >= 184  # 190 expected, with a standard deviation of 3.1
+    assert means_held >= 184
+
+
+def test_a_difference_of_the_detectable_size_is_found_four_times_in_five_where_pictures_decide():
+    rng = np.random.default_rng(19)
+    groups = [str(n // 4) for n in range(240)]
+    sizes = [
+        statistics.crossed_difference(
+            *map(runs_of, trained(rng, 1, 60, spread=0.0, gain=0.1)), groups, TOTAL, resamples=300
+        ).detectable
+        for _ in range(100)
+    ]
+    found = [
+        statistics.crossed_difference(
+            *map(runs_of, trained(rng, 1, 60, spread=0.0, gain=float(np.mean(sizes)))),
+            groups,
+            TOTAL,
+            resamples=300,
+        ).p_two_sided
+        <= 0.05
+        for _ in range(400)
+    ]
+    assert 0.73 <= np.mean(found) <= 0.87
+
+
+def test_the_parts_of_the_error_are_those_of_an_analysis_of_variance():
+    rng = np.random.default_rng(20)
+    pictures, seeds = 400, 4
+    effects = rng.normal(0, 0.2, size=(1, pictures)), rng.normal(0, 0.3, size=(seeds, 1))
+    values = 2 + effects[0] + effects[1] + rng.normal(0, 0.5, size=(seeds, pictures))
+    runs = np.stack([np.stack([one, np.ones(pictures)], axis=1) for one in values])
+    found = statistics.crossed_mean(
+        runs,
+        [str(n) for n in range(pictures)],
+        lambda sums: sums[..., 0] / sums[..., 1],
+        best=4.0,
+        resamples=20_000,
+    )
+    by_picture, by_seed = values.mean(0), values.mean(1)
+    rest = values - by_picture - by_seed[:, None] + values.mean()
+    noise = (rest**2).sum() / (pictures - 1) / (seeds - 1) / pictures / seeds
+    parts = by_picture.var(ddof=1) / pictures, by_seed.var(ddof=1) / seeds
+    error = np.sqrt(parts[0] + parts[1] - noise)
+    freedom = error**4 / (parts[0] ** 2 / (pictures - 1) + parts[1] ** 2 / (seeds - 1))
+    assert found.value == pytest.approx(values.mean())
+    assert found.high - found.value == pytest.approx(scipy.stats.t.ppf(0.975, freedom) * error, rel=0.02)
+
+
+def test_exchanging_the_sides_exchanges_the_sign():
+    first, second = trained(np.random.default_rng(21), 3, 30, spread=0.05, gain=0.1)
+    groups, strata = [str(n // 4) for n in range(120)], ["a", "b", "b", "c"] * 30
+    there = statistics.crossed_difference(runs_of(first), runs_of(second), groups, TOTAL, strata=strata)
+    back = statistics.crossed_difference(runs_of(second), runs_of(first), groups, TOTAL, strata=strata)
+    assert back.difference.value == pytest.approx(-there.difference.value)
+    assert back.difference.low == pytest.approx(-there.difference.high)
+    assert back.p_two_sided == pytest.approx(there.p_two_sided)
+    assert there.covers_seeds
+    by_type = [(first[:, n::4].mean() - second[:, n::4].mean()) for n in range(4)]
+    assert there.difference.value == pytest.approx(
+        (by_type[0] + (by_type[1] + by_type[2]) / 2 + by_type[3]) / 3
+    )
+
+
+def test_runs_that_agree_everywhere_still_leave_a_doubt():
+    same, other = np.ones((3, 20), dtype=bool), np.zeros((3, 20), dtype=bool)
+    groups = [str(n) for n in range(20)]
+    equal = statistics.crossed_difference(runs_of(same), runs_of(same), groups, TOTAL)
+    assert equal.p_two_sided == 1
+    assert equal.difference == Estimate(0.0, pytest.approx(-0.105, abs=1e-3), pytest.approx(0.105, abs=1e-3))
+    sure = statistics.crossed_mean(runs_of(same), groups, TOTAL)
+    assert (sure.value, sure.high) == (1.0, 1.0)
+    assert sure.low == pytest.approx(1 - scipy.stats.t.ppf(0.975, 19) / 20)
+    few = statistics.crossed_difference(runs_of(same[:, :3]), runs_of(other[:, :3]), groups[:3], TOTAL)
+    assert 0.05 < few.p_two_sided < 0.2  # three pictures are three pictures, however clear
+    many = statistics.crossed_difference(runs_of(same), runs_of(other), groups, TOTAL)
+    assert many.p_two_sided < 1e-9
+
+
+def test_one_run_a_side_covers_pictures_alone_and_one_picture_tells_nothing():
+    first, second = trained(np.random.default_rng(22), 1, 60, spread=0.0, gain=0.2)
+    groups = [str(n // 4) for n in range(240)]
+    found = statistics.crossed_difference(runs_of(first), runs_of(second), groups, TOTAL)
+    paired = statistics.paired_test(rows_of(first[0]), rows_of(second[0]), groups, TOTAL)
+    assert not found.covers_seeds
+    assert found.freedom == pytest.approx(59)
+    assert found.standard_error == pytest.approx(paired.standard_error * np.sqrt(60 / 59), rel=0.05)
+    alone = statistics.crossed_difference(runs_of(first), runs_of(second), ["a"] * 240, TOTAL)
+    assert alone.difference == Estimate(pytest.approx(found.difference.value), -1.0, 1.0)
+    assert alone.p_two_sided == 1
+    assert np.isnan(alone.detectable)
+    assert statistics.crossed_mean(runs_of(first), ["a"] * 240, TOTAL) == Estimate(first.mean(), 0.0, 1.0)

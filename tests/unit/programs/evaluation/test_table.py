@@ -4,9 +4,9 @@ import io
 
 from rich.console import Console
 
-from sightweave.programs.evaluation.scores import Evaluation, TaskScores, TypeScores
+from sightweave.programs.evaluation.scores import Evaluation, MetricFacts, TaskScores, TypeScores
 from sightweave.programs.evaluation.statistics import Estimate
-from sightweave.programs.evaluation.table import as_table
+from sightweave.programs.evaluation.table import show
 
 
 def test_the_table_shows_scores_controls_and_gains():
@@ -33,21 +33,76 @@ def test_the_table_shows_scores_controls_and_gains():
         score=Estimate(0.75, 0.6, 0.86),
         chance=None,
         majority=0.31,
+        detectable=0.123,
+        metrics={
+            "exact_match": Estimate(0.75, 0.6, 0.86),
+            "loss_gap": Estimate(1.5, 1.25, 2.0),
+            "ter": None,
+            "pope": Estimate(0.5, 0.4, 0.6),
+        },
+        facts={
+            "loss_gap": MetricFacts(unit="nats per token"),
+            "ter": MetricFacts(less_is_better=True, signature="case:lc"),
+            "pope": MetricFacts(totals={"yes_ratio": 0.25}),
+        },
         uses_image="yes",
         types=(kind,),
     )
-    found = Evaluation(split="scenes", seed=0, count=40, pictures=20, tasks=(task,))
+    found = Evaluation(
+        split="scenes",
+        seed=0,
+        count=40,
+        pictures=20,
+        tasks=(task,),
+        sentence="This model uses the image: yes (yes in vqa).",
+        notes=("One was left out.",),
+    )
     out = io.StringIO()
-    Console(file=out, width=200).print(as_table(found))
+    Console(file=out, width=80).print()
+    show(found, Console(file=out, width=80))
     text = out.getvalue()
+    assert max(map(len, text.splitlines())) <= 80
     for words in (
         "scenes: 40 prompts on 20 pictures",
         "75.0 (60.0..86.0)",
         "+45.0 (+30.0..+60.0)",
-        "yes",
+        "This model uses the image: yes",
+        "1.500 (1.250..2.000) nats per token",
+        "not computed",
+        "less is better; case:lc",
+        "yes ratio 25.0",
+        "found four times in five: vqa 12.3",
+        "note: One was left out.",
     ):
         assert words in text
-    row = next(line for line in text.splitlines() if "side [left]" in line)
-    assert "25.0" in row
-    assert "31.0" in row
-    assert " 30.0 " in row
+    scores, controls = [line for line in text.splitlines() if "side [left]" in line]
+    assert "25.0" in scores
+    assert "31.0" in scores
+    assert " 30.0 " in controls
+
+
+def test_many_controls_make_several_tables():
+    names = ("no_image", "shuffled_image", "blank_image", "jpeg_30", "blurred", "rotated_options")
+    shares = {name: Estimate(0.123, 0.0, 0.2) for name in names}
+    common = {"count": 4, "pictures": 4, "correct": 1, "unparsed": 0, "score": Estimate(0.25, 0.1, 0.9)}
+    kind = TypeScores(
+        type="a", chance=None, majority=0.5, majority_answer="no", controls=shares, neighbour=0.375, **common
+    )
+    task = TaskScores(
+        task="translation",
+        metric="exact_match",
+        chance=None,
+        majority=0.5,
+        neighbour=0.375,
+        controls=shares,
+        gain=Estimate(-0.123, -0.456, -0.001),
+        types=(kind,),
+        **common,
+    )
+    out = io.StringIO()
+    found = Evaluation(split="s", seed=0, count=4, pictures=4, tasks=(task,))
+    show(found, Console(file=out, width=80))
+    text = out.getvalue()
+    assert text.count("12.3") == 2 * len(names) + 1
+    assert "37.5" in text
+    assert "-12.3 (-45.6..-0.1)" in text

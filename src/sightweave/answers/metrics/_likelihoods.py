@@ -1,0 +1,53 @@
+"""What metrics of likelihoods share: a judgement for each sample, pass and candidate, none of which is no number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from sightweave.core.errors import DataError
+from sightweave.core.types import Likelihood, Sample
+
+Judged = Sequence[Sequence[Sequence[Likelihood]]]
+"""For each sample and pass, the likelihoods of its candidates."""
+
+
+def check(metric: str, judged: Judged, samples: Sequence[Sample], passes: Sequence[str]) -> None:
+    """Refuses judgements that are not one list for each sample and pass, or that hold NaN.
+
+    Raises:
+        DataError: that.
+    """
+    if len(judged) != len(samples):
+        raise DataError(
+            f"{metric}: {len(judged)} judgement(s) for {len(samples)} sample(s); give one for each, in order."
+        )
+    for sample, given in zip(samples, judged, strict=True):
+        if len(given) != len(passes):
+            raise DataError(
+                f"{metric}: sample {sample.id!r} was judged in {len(given)} pass(es), but {len(passes)} are compared "
+                f"({', '.join(passes)}); give one list for each, empty where it was not asked."
+            )
+    bad = [
+        sample.id
+        for sample, given in zip(samples, judged, strict=True)
+        if any(math.isnan(one.logprob) for texts in given for one in texts)
+    ]
+    if bad:
+        raise DataError(
+            f"{metric}: the likelihoods of {len(bad)} sample(s) are no number (NaN), the first being {bad[0]!r}; "
+            "the model's logits are broken."
+        )
+
+
+def check_count(metric: str, sample: Sample, given: Sequence[Likelihood], wanted: int) -> None:
+    """Refuses judgements of more or fewer texts than were candidates.
+
+    Raises:
+        DataError: that.
+    """
+    if len(given) != wanted:
+        raise DataError(
+            f"{metric}: {len(given)} likelihood(s) for {wanted} candidate(s) of sample {sample.id!r}; "
+            "give one for each, in order."
+        )

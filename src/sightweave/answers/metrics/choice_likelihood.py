@@ -1,0 +1,98 @@
+"""Multiple choice by likelihood: of a question's options, the one that the model finds likeliest must be right.
+
+Language Models are Few-Shot Learners (Brown et al. 2020, arXiv:2005.14165), section 2.4, compares options by likelihood
+per token. The sum favours short options; the mean over tokens or characters takes their length out. Written from its
+description.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from sightweave.answers.metrics import _choices, _likelihoods, _shares
+from sightweave.core.config import config
+from sightweave.core.errors import DataError, RecipeError, did_you_mean
+from sightweave.core.types import Likelihood, Sample
+
+By = Literal["sum", "token", "character"]
+WAYS = ("sum", "token", "character")
+
+
+@config
+class Config:
+    """How options of different lengths are compared."""
+
+    by: By = "token"
+    """By the log-likelihood of an option's whole text (``sum``), or by its mean over tokens or characters."""
+
+    def build(self) -> ChoiceLikelihood:
+        """The metric."""
+        return ChoiceLikelihood(by=self.by)
+
+
+class ChoiceLikelihood:
+    """The share of questions whose likeliest option is right.
+
+    The texts of the options are judged, not their letters. A tie between a right and a wrong option is wrong.
+
+    Args:
+        by: ``sum``, ``token`` or ``character``.
+
+    Raises:
+        RecipeError: another word.
+    """
+
+    is_proportion = True
+    passes = ("image",)
+
+    def __init__(self, *, by: By = "token") -> None:
+        if by not in WAYS:
+            raise RecipeError(f"choice_likelihood: by is {by!r}. {did_you_mean(by, WAYS)}")
+        self.by = by
+
+    def candidates(self, prediction: str | None, sample: Sample) -> tuple[str, ...]:
+        """The options."""
+        return sample.options
+
+    def rows(self, judged: Sequence[Sequence[Sequence[Likelihood]]], samples: Sequence[Sample]) -> np.ndarray:
+        """float64 R 2: (1 if the likeliest option is right else 0, 1). A reference is an option's text or its letter.
+
+        Raises:
+            DataError: not one judgement per sample and option, one that is no number, or a sample without options,
+                without a reference, or with a reference that is none of the options.
+        """
+        _likelihoods.check("choice_likelihood", judged, samples, self.passes)
+        bare = [sample.id for sample in samples if not sample.options]
+        if bare:
+            raise DataError(
+                f"choice_likelihood: {len(bare)} of {len(samples)} samples have no options, the first being "
+                f"{bare[0]!r}; it compares options. For open questions use exact_match."
+            )
+        _shares.check("choice_likelihood", [None] * len(samples), samples)
+        return _shares.with_ones(
+            [self._is_right(given, sample) for (given,), sample in zip(judged, samples, strict=True)]
+        )
+
+    def total(self, sums: np.ndarray) -> np.ndarray:
+        """The share that is right, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
+        return _shares.mean(sums)
+
+    def signature(self, samples: Sequence[Sample]) -> str:
+        """How options were compared."""
+        return f"by:{self.by}"
+
+    def _is_right(self, given: Sequence[Likelihood], sample: Sample) -> bool:
+        _likelihoods.check_count("choice_likelihood", sample, given, len(sample.options))
+        wanted = _choices.wanted("choice_likelihood", sample)
+        scores: dict[bool, list[float]] = {True: [], False: []}
+        for option, one in zip(sample.options, given, strict=True):
+            scores[_shares.fold(option) in wanted].append(self._score(option, one))
+        return max(scores[True]) > max(scores[False], default=-np.inf) or not scores[False]
+
+    def _score(self, option: str, likelihood: Likelihood) -> float:
+        if self.by == "token":
+            return likelihood.per_token
+        return likelihood.logprob / (max(1, len(option)) if self.by == "character" else 1)

@@ -1,0 +1,78 @@
+"""Contrastive accuracy: the translation that fits the picture must be likelier than the one that fits another.
+
+Tackling Ambiguity with Images: Improved Multimodal Machine Translation and Contrastive Evaluation (Futeral et al. 2023,
+arXiv:2212.10140), the metric of CoMMuTE. Likelier is a lower perplexity: less negative log-likelihood per token. A tie is
+wrong, as in the authors' script; whoever does not look gets half of what has no ties right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sightweave.answers.metrics import _likelihoods, _shares
+from sightweave.core.config import config
+from sightweave.core.errors import DataError
+from sightweave.core.types import Likelihood, Sample
+
+TAG = "contrast"
+"""The translation that fits another picture."""
+
+
+@config
+class Config:
+    """There is nothing to choose."""
+
+    def build(self) -> Contrastive:
+        """The metric."""
+        return Contrastive()
+
+
+class Contrastive:
+    """The share of ambiguous sentences whose right translation is likelier, per token, than the wrong one.
+
+    Samples without ``tags["contrast"]`` count nothing. The first reference is the right translation. Two equal
+    translations (CoMMuTE's en-ar has two such lines, its en-ru six) are a tie.
+    """
+
+    is_proportion = True
+    passes = ("image",)
+
+    def candidates(self, prediction: str | None, sample: Sample) -> tuple[str, ...]:
+        """The right and the wrong translation; none for a sample without a contrast or a reference."""
+        contrast = sample.tags.get(TAG)
+        return (sample.references[0], contrast) if contrast and sample.references else ()
+
+    def rows(self, judged: Sequence[Sequence[Sequence[Likelihood]]], samples: Sequence[Sample]) -> np.ndarray:
+        """float64 R 2: (1 if the right translation is likelier else 0, 1) with a contrast, (0, 0) without.
+
+        Raises:
+            DataError: not one judgement per sample and candidate, one that is no number, no sample with a contrast, or
+                one with it and without a reference.
+        """
+        _likelihoods.check("contrastive", judged, samples, self.passes)
+        asked = [sample for sample in samples if sample.tags.get(TAG)]
+        if samples and not asked:
+            raise DataError(
+                f"contrastive: none of {len(samples)} samples has a tag {TAG!r} with the translation for another "
+                "picture; CoMMuTE and scenes have it. For other data leave this metric out."
+            )
+        bare = [sample.id for sample in asked if not sample.references]
+        if bare:
+            raise DataError(
+                f"contrastive: {len(bare)} ambiguous sentence(s) have no reference translation, the first being "
+                f"{bare[0]!r}; leave them out or add their translations."
+            )
+        found = np.zeros((len(samples), 2))
+        for row, (given,), sample in zip(found, judged, samples, strict=True):
+            if not sample.tags.get(TAG):
+                continue
+            _likelihoods.check_count("contrastive", sample, given, 2)
+            right, wrong = given
+            row[:] = right.per_token > wrong.per_token, 1
+        return found
+
+    def total(self, sums: np.ndarray) -> np.ndarray:
+        """The share that is right, from sums ``... 2``: shape ``...``; NaN where no sample has a contrast."""
+        return _shares.mean(sums)

@@ -1,0 +1,20 @@
+"""GQA's accuracy on binary questions: all that are answered by yes, no or one of two things that they name.
+
+GQA: A New Dataset for Real-World Visual Reasoning (Hudson and Manning 2019, arXiv:1902.09506), section 4.4. Those are
+the questions whose structural type is not ``query``. Differs from the authors' script: capitals and white space are
+ignored.
+"""
+
+from __future__ import annotations
+
+from sightweave.answers.metrics import _gqa
+from sightweave.core.config import config
+
+
+@config
+class Config:
+    """There is nothing to choose."""
+
+    def build(self) -> _gqa.AccuracyByStructure:
+        """The metric."""
+        return _gqa.AccuracyByStructure(metric="gqa_binary", is_open=False)

@@ -1,0 +1,22 @@
+"""GQA's plausibility: whether an answer occurs with its subject anywhere in the data (an apple is not purple).
+
+GQA: A New Dataset for Real-World Visual Reasoning (Hudson and Manning 2019, arXiv:1902.09506), section 4.4. Needs the
+official file of choices. Differs from the authors' script: capitals and white space are ignored.
+"""
+
+from __future__ import annotations
+
+from sightweave.answers.metrics import _gqa
+from sightweave.core.config import config
+
+
+@config
+class Config:
+    """Where the possible answers are."""
+
+    choices: str = ""
+    """Path of the official file, such as val_choices.json; without it the metric is not computed."""
+
+    def build(self) -> _gqa.AmongChoices:
+        """The metric."""
+        return _gqa.AmongChoices(metric="gqa_plausibility", field="plausible", path=self.choices)

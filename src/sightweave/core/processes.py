@@ -1,0 +1,76 @@
+"""Commands of this program in processes of their own, some at the same time, each with a log."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+LOG = "log.txt"
+_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A command, and the folder that it fills."""
+
+    folder: Path
+    words: tuple[str, ...]
+    """What follows ``sightweave`` on the command line."""
+    is_fresh: bool = True
+    """Whether what an earlier job left in the folder is thrown away; else its log is gone on with."""
+    note: str = ""
+    """Said when it starts."""
+
+
+def run_jobs(
+    jobs: Sequence[Job], *, at_once: int = 1, threads: int | None = None, say: Callable[[str], None]
+) -> list[str]:
+    """Runs jobs, and says of each that failed its name, its status and its log; after a failure no more are started.
+
+    Args:
+        jobs: In the order in which they start.
+        at_once: So many at the same time.
+        threads: Of each process; None leaves what the environment says.
+        say: Told what starts and what ends.
+    """
+    queue, failed = list(jobs), list[str]()
+    running: dict[str, tuple[Job, subprocess.Popen[bytes], float]] = {}
+    try:
+        while running or (queue and not failed):
+            while queue and len(running) < at_once and not failed:
+                job = queue.pop(0)
+                running[job.folder.name] = job, _start(job, threads), time.monotonic()
+                say(f"{job.folder.name}: started{job.note and f' ({job.note})'}")
+            for name, (job, process, began) in list(running.items()):
+                if process.poll() is not None:
+                    del running[name]
+                    say(f"{name}: ended after {(time.monotonic() - began) / 60:.1f} min")
+                    if process.returncode:
+                        failed.append(f"{name} (status {process.returncode}; see {job.folder / LOG})")
+            if running:
+                time.sleep(_POLL_SECONDS)
+    finally:
+        for _, process, _ in running.values():
+            process.terminate()
+            process.wait()
+    return failed
+
+
+def _start(job: Job, threads: int | None) -> subprocess.Popen[bytes]:
+    # Only a folder that a job of ours filled is thrown away.
+    if job.is_fresh and (job.folder / LOG).exists():
+        shutil.rmtree(job.folder)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    with (job.folder / LOG).open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "sightweave", *job.words],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {}),
+        )

@@ -1,0 +1,67 @@
+"""Options that a prompt lists with letters, and the same list in another order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from string import ascii_uppercase
+from typing import Literal
+
+from sightweave.core.types import Sample
+
+
+def listing(options: Sequence[str]) -> str:
+    """One option a line, with its letter: ``A. red``."""
+    return "\n".join(f"{letter}. {option}" for letter, option in zip(ascii_uppercase, options, strict=False))
+
+
+def with_listing(text: str, options: Sequence[str]) -> str:
+    """A question with its options below it, unless it lists them already; more than 26 are never listed."""
+    lines = listing(options)
+    if not options or len(options) > len(ascii_uppercase) or lines in text:
+        return text
+    return f"{text}\n{lines}"
+
+
+def answered(
+    answer: str, references: tuple[str, ...], options: Sequence[str], answer_with: Literal["text", "letter"]
+) -> tuple[str, tuple[str, ...]]:
+    """What is learnt, and what is right, where options are listed: an option's text and its letter both are.
+
+    Options that are letters themselves are answered by their texts alone.
+    """
+    letters = dict(zip(options, ascii_uppercase, strict=False))
+    if not set(options).isdisjoint(letters.values()):
+        return answer, references
+    both = [word for text in references for word in (text, *([letters[text]] if text in letters else []))]
+    return letters.get(answer, answer) if answer_with == "letter" else answer, tuple(both)
+
+
+def rotate(sample: Sample, by: int) -> Sample | None:
+    """The sample with its list of options turned by so many places; None if its prompt lists none, or one alone.
+
+    What it says of letters stays true: an answer that is a letter alone moves with its option.
+    """
+    options, count = sample.options, len(sample.options)
+    if not 2 <= count <= len(ascii_uppercase):
+        return None
+    turned = (*options[by % count :], *options[: by % count])
+    before, after = listing(options), listing(turned)
+    letters = dict(zip(ascii_uppercase, options, strict=False))
+    places = {option: letter for letter, option in zip(ascii_uppercase, turned, strict=False)}
+
+    def moved(text: str) -> str:
+        return places[letters[text]] if text in letters and text not in options else text
+
+    parts, is_listed = [], False
+    for part in sample.parts:
+        content = part.content
+        if isinstance(content, str) and part.role == "user" and before in content:
+            content, is_listed = content.replace(before, after), True
+        elif isinstance(content, str) and part.learn:
+            content = moved(content)
+        parts.append(replace(part, content=content))
+    if not is_listed:
+        return None
+    references = tuple(map(moved, sample.references))
+    return replace(sample, parts=tuple(parts), options=turned, references=references)

@@ -1,0 +1,70 @@
+"""Another harness's messages as a `Sample`: text and pictures stay in their order, each with its role."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sightweave.core.errors import DataError
+from sightweave.core.types import Medium, Part, Sample, group_of
+from sightweave.data.inputs.media import digest
+
+_ROLES = {"user": "user", "assistant": "assistant", "system": "user"}
+"""Runs know no system messages: what stands in one is asked by the user, where it stands."""
+
+
+class Piece(NamedTuple):
+    """One text or medium of a message."""
+
+    role: str
+    """``user``, ``assistant`` or ``system``."""
+    kind: str
+    """``text``, ``image``; others are refused."""
+    value: Any
+    """The text, or a picture as Pillow image, array, bytes or path."""
+
+
+def as_sample(pieces: Iterable[Piece], *, where: str) -> Sample:
+    """One prompt; empty texts are left out.
+
+    Args:
+        pieces: In the order in which the model is to read them.
+        where: Names the prompt in messages; its id.
+
+    Raises:
+        DataError: an unknown role, a medium that is no picture, a picture's address, nothing to ask, or an answer that
+            has begun.
+        MediaError: a picture in memory that cannot be read.
+    """
+    parts: list[Part] = []
+    for number, piece in enumerate(pieces):
+        if piece.role not in _ROLES:
+            raise DataError(f"{where}: unknown role {piece.role!r}. Known: {', '.join(_ROLES)}.")
+        role = _ROLES[piece.role]
+        if piece.kind == "image":
+            parts.append(Part(role, _picture(piece.value, f"{where}, part {number + 1}")))
+        elif piece.kind != "text":
+            raise DataError(f"{where}: a part of kind {piece.kind!r}; a run reads text and images.")
+        elif piece.value:
+            parts.append(Part(role, str(piece.value)))
+    if not parts:
+        raise DataError(f"{where}: the messages hold neither text nor a picture.")
+    if parts[-1].role == "assistant":
+        raise DataError(
+            f"{where}: the last message is the assistant's ({parts[-1].content!r}); a run begins its answers itself."
+        )
+    media = tuple(part.content for part in parts if isinstance(part.content, Medium))
+    return Sample(id=where, task="", parts=tuple(parts), group=group_of(media, where))
+
+
+def _picture(value: Any, where: str) -> Medium:
+    if isinstance(value, str | Path):
+        path = str(value).removeprefix("file://")
+        if "://" in path or path.startswith("data:"):
+            raise DataError(
+                f"{where}: a picture at {path[:80]!r}; nothing is fetched, so give a file or the picture itself."
+            )
+        return Medium(Path(path), key=path)
+    # Equal pictures get equal keys, so that the questions on one share its encoding.
+    return Medium(value, key=digest(Medium(value, key=where)))

@@ -1,0 +1,231 @@
+"""What a grid of recipes gave, for readers: as data, as tables, as a drawing of score against cost, and as a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Literal
+
+from sightweave.core import config as configs
+from sightweave.core.report import scatter
+from sightweave.core.report.compared import ComparedPage, Table, write_compared
+from sightweave.programs.evaluation.compositions import Column, Difference, Score
+from sightweave.programs.evaluation.statistics import Estimate
+
+FORMAT_VERSION = 1
+"""Of ``comparison.json``."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Cells that differ in nothing but their seed."""
+
+    name: str
+    labels: Mapping[str, str]
+    seeds: tuple[int, ...]
+    parameters: int
+    steps: tuple[int, ...]
+    """Of each run."""
+    minutes: tuple[float, ...]
+    """Training time of each run."""
+    scores: Mapping[str, Score]
+    """By column."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every run gets alike."""
+
+    kind: Literal["steps", "minutes", "tokens"] = "steps"
+    amount: float | None = None
+    """None for steps, which the recipe has."""
+
+    @property
+    def text(self) -> str:
+        """For a reader, and as a part of the key of what a trial found."""
+        if self.amount is None:
+            return "the recipe's steps"
+        return f"{self.amount:g} min" if self.kind == "minutes" else f"{self.amount:g} tokens"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a grid gave."""
+
+    recipe: str
+    settings: tuple[str, ...]
+    budget: Budget
+    against: str
+    """The composition that the others are compared with."""
+    rows: tuple[Row, ...]
+    columns: tuple[Column, ...]
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...]
+    """What a reader must know, but for the budget and the seeds."""
+    cells: tuple[Mapping[str, Any], ...]
+    """Each run with its recipe, steps, seconds, versions and processor."""
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        return {"format_version": FORMAT_VERSION, **configs.to_plain(self)}
+
+
+def notes(found: Comparison) -> list[str]:
+    """What a reader must know."""
+    said = {
+        "steps": "Every run trained the recipe's own steps, so their times differ.",
+        "minutes": f"Every run trained about {found.budget.text}: a trial of each composition told how many steps fit.",
+        "tokens": f"Every run trained on about {found.budget.text}, by a trial of each composition. Counted are the places "
+        "of the sequence that is learnt from: a fusion that puts the picture into it counts the picture's too.",
+    }
+    told = [said[found.budget.kind]]
+    told.append(
+        "Minutes are those of training; runs that go at the same time on one machine slow each other down."
+    )
+    seeds = min(len(row.seeds) for row in found.rows)
+    if seeds > 1:
+        few = " Two seeds tell little of how much seeds differ, hence wide intervals: three or more narrow them."
+        told.append(
+            "Intervals are 95 %, over pictures and seeds: other pictures and other seeds would give other numbers."
+            + (few if seeds == 2 else "")
+        )
+    else:
+        told.append(
+            "There is one seed of a composition, so intervals and tests cover the pictures alone: how much another seed "
+            "would change is not known, and may be more. Add seed=0,1,2."
+        )
+    if found.differences:
+        told.append(
+            f"p-values are Holm's over all {len(found.differences)} differences to {found.against}; detectable is the "
+            "smallest true difference that such a comparison, alone, finds four times in five."
+        )
+    for key in ("processor", "versions", "commit"):
+        if len({json.dumps(one.get(key), sort_keys=True) for one in found.cells}) > 1:
+            told.append(f"The runs differ in their {key}; comparison.json has it for each.")
+    told.append(
+        "One recipe was given to all compositions; none was tuned for itself unless the settings did so."
+    )
+    return [*told, *found.notes]
+
+
+def write(out: Path, found: Comparison) -> None:
+    """Writes ``comparison.json``, ``comparison.svg`` and ``comparison.html``."""
+    document = json.dumps(found.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
+    (out / "comparison.json").write_text(document + "\n", encoding="utf-8")
+    panels = [_panel(found, column, number) for number, column in enumerate(found.columns)]
+    scatter.write_picture(out / "comparison.svg", panels)
+    first = found.cells[0]
+    facts = {
+        "recipe": found.recipe,
+        "settings": " ".join(found.settings),
+        "budget": found.budget.text,
+        "runs": str(len(found.cells)),
+        "processor": str(first["processor"]),
+        "commit": str(first["commit"]),
+        **{f"version of {name}": version for name, version in (first["versions"] or {}).items()},
+    }
+    page = ComparedPage(
+        title=f"{len(found.rows)} compositions of {Path(found.recipe).name}",
+        lead=f"Trained alike ({found.budget.text}) and asked the same questions.",
+        tables=tables(found),
+        panels=panels,
+        notes=notes(found),
+        facts=facts,
+    )
+    write_compared(out / "comparison.html", page)
+
+
+def _panel(found: Comparison, column: Column, number: int) -> scatter.Panel:
+    scale = 100 if column.unit == "%" else 1
+    points = []
+    for row in found.rows:
+        mean = row.scores[column.name].mean
+        points.append(
+            scatter.Point(
+                name=row.name,
+                cost=fmean(row.minutes),
+                least_cost=min(row.minutes),
+                most_cost=max(row.minutes),
+                score=scale * mean.value,
+                low=scale * mean.low,
+                high=scale * mean.high,
+                is_baseline=row.name == found.against,
+            )
+        )
+    return scatter.panel(
+        f"{column.name}: {column.metric}",
+        points,
+        cost="minutes of training",
+        score=column.unit,
+        prefix=f"cost{number}-",
+        least=0.0,
+    )
+
+
+def tables(found: Comparison) -> list[Table]:
+    """Means with their intervals, and the differences to the baseline."""
+    labels = list(found.rows[0].labels) or ["composition"]
+    heads = [*labels, "M parameters", "steps", "min", "seeds"]
+    heads += [f"{column.name}, {column.unit}" for column in found.columns]
+    rows = []
+    for row in found.rows:
+        cells = [*(row.labels.values() or [row.name]), f"{row.parameters / 1e6:.2f}", _span(row.steps)]
+        cells += [f"{fmean(row.minutes):.1f}", str(len(row.seeds))]
+        cells += [_estimate(row.scores[column.name].mean, column.unit) for column in found.columns]
+        rows.append(cells)
+    samples = "; ".join(f"{one.name}: {one.samples} on {one.pictures} pictures" for one in found.columns)
+    made = [
+        Table(
+            title="Scores",
+            heads=heads,
+            rows=rows,
+            words=len(labels),
+            note=f"Means over seeds, unweighted over types of question, with 95 % intervals. Samples of {samples}.",
+        )
+    ]
+    if found.differences:
+        units = {column.name: column.unit for column in found.columns}
+        made.append(
+            Table(
+                title=f"Differences to {found.against}",
+                heads=["composition", "task", "difference (95 % interval)", "p", "p, Holm's", "detectable"],
+                rows=[_difference(one, units[one.column]) for one in found.differences],
+                words=2,
+                note="Points where scores are per cent.",
+            )
+        )
+    return made
+
+
+def _difference(one: Difference, unit: str) -> list[str]:
+    detectable = "-" if one.detectable is None else _number(one.detectable, unit)
+    difference = _estimate(one.difference, unit, sign="+")
+    return [one.composition, one.column, difference, _p(one.p), _p(one.p_holm), detectable]
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _span(numbers: Sequence[int]) -> str:
+    least, most = min(numbers), max(numbers)
+    return str(least) if least == most else f"{least} to {most}"
+
+
+def _estimate(found: Estimate, unit: str, *, sign: str = "") -> str:
+    value, low, high = (_number(x, unit, sign=sign) for x in (found.value, found.low, found.high))
+    return f"{value} ({low} to {high})"
+
+
+def _number(value: float, unit: str, *, sign: str = "") -> str:
+    return f"{100 * value:{sign}.1f}" if unit == "%" else f"{value:{sign}.3f}"
+
+
+def as_markdown(found: Comparison) -> str:
+    """The tables for a text file, with all that one must know to read them."""
+    parts = [f"## {table.title}\n\n{table.to_markdown()}" for table in tables(found)]
+    parts.append("\n".join(f"- {note}" for note in notes(found)) + "\n")
+    return "\n".join(parts)

@@ -1,0 +1,292 @@
+"""Answers are kept as they come, so that a stopped evaluation goes on where it was, and nothing is asked twice.
+
+One JSON object a line, with ``key`` and the fields of a `Prediction`. The key is a digest of all that an answer depends
+on: who answers, the version, the length, the prompt with its pictures, and the texts to judge. So one file may hold
+answers of several models about several data sets, and a change of any of them is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import PIL.Image
+
+from sightweave.core.errors import DataError
+from sightweave.core.types import Likelihood, Medium, Prediction, Sample
+from sightweave.programs.predictors._base import Predictor, Progress
+
+_PROMPTS_AT_ONCE = 1024
+"""A chunk ends after the picture that reaches so many prompts, however few its pictures."""
+_MAX_LINE_BYTES = 16 << 20
+"""A longer line is no answer."""
+_BLOCK = 1 << 16
+
+
+class Kept:
+    """Asks a predictor only what was not asked before.
+
+    Equal prompts of one call are asked once. What is new is asked in chunks of whole pictures, those with long prompts
+    first, so that prompts of a chunk are about as long as one another; after each chunk its answers are written, and a
+    process that is killed loses the chunk that it was at. A file of answers is only read: it is kept already.
+
+    Args:
+        predictor: Who answers.
+        path: JSON lines, made if there are none; None keeps answers in memory only.
+        max_tokens: Tokens of an answer at most.
+        pictures_at_once: Pictures in a chunk.
+        progress: Told of new answers as they come.
+
+    Raises:
+        DataError: the file is there and cannot be read.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        path: Path | None,
+        *,
+        max_tokens: int,
+        pictures_at_once: int = 64,
+        progress: Progress | None = None,
+    ) -> None:
+        self.predictor, self.path, self.max_tokens = predictor, path, max_tokens
+        self.pictures_at_once, self.progress = pictures_at_once, progress
+        self._version = _version()
+        self.reused = 0
+        """Prompts whose answer stood in the file from the start."""
+        self.asked = 0
+        """Prompts that the predictor was asked; equal ones count once."""
+        self.notes: tuple[str, ...] = ()
+        """What in the file is of no use and should not be there; plain sentences."""
+        self._known: dict[bytes, Prediction] = {}
+        self._is_open = False
+        if path is not None and path.exists():
+            self._load(path)
+        self._before = frozenset(self._known)
+
+    def __call__(
+        self, samples: Sequence[Sample], texts: Sequence[Sequence[str]] = (), *, write: bool = True
+    ) -> list[Prediction]:
+        """One prediction per sample, in order.
+
+        Args:
+            samples: Their targets are not looked at.
+            texts: For each sample those whose likelihood as its answer is wanted; empty means none for any.
+            write: Whether answers are written; otherwise texts are only judged.
+
+        Raises:
+            DataError: not one list of texts per sample, not one prediction per sample, or the file cannot be written.
+        """
+        if texts and len(texts) != len(samples):
+            raise DataError(f"{len(texts)} list(s) of texts for {len(samples)} sample(s); give one for each.")
+        given = [tuple(one) for one in texts] or [()] * len(samples)
+        max_tokens = self.max_tokens if write else 0
+        if not self.predictor.can_control:  # it looks ids up, which are in no key
+            self.asked += len(samples)
+            return self._ask(samples, given, max_tokens)
+        marks: dict[Medium, str] = {}
+        keys = [
+            _key([self.predictor.fingerprint, self._version, max_tokens], sample, texts, marks)
+            for sample, texts in zip(samples, given, strict=True)
+        ]
+        new: dict[bytes, int] = {}
+        for number, key in enumerate(keys):
+            if key not in self._known:
+                new.setdefault(key, number)
+        self.reused += sum(key in self._before for key in keys)
+        for chunk in self._chunks(list(new.values()), samples, given):
+            asked = self._ask([samples[n] for n in chunk], [given[n] for n in chunk], max_tokens)
+            self._keep({keys[n]: one for n, one in zip(chunk, asked, strict=True)})
+            self.asked += len(chunk)
+        return [self._known[key] for key in keys]
+
+    def _ask(
+        self, samples: Sequence[Sample], texts: Sequence[Sequence[str]], max_tokens: int
+    ) -> list[Prediction]:
+        wanted = texts if any(texts) else ()
+        found = self.predictor.predict(samples, wanted, max_tokens=max_tokens, progress=self.progress)
+        if len(found) != len(samples):
+            raise DataError(
+                f"{self.predictor.name}: {len(found)} prediction(s) for {len(samples)} sample(s); a predictor must give "
+                "one for each, in order."
+            )
+        return found
+
+    def _chunks(
+        self, numbers: Sequence[int], samples: Sequence[Sample], texts: Sequence[Sequence[str]]
+    ) -> Iterator[list[int]]:
+        """Numbers of samples, picture by picture."""
+        pictures: dict[tuple[str, ...], list[int]] = {}
+        for n in numbers:
+            shown = tuple(medium.key for medium in samples[n].media)
+            pictures.setdefault(shown or (samples[n].group, ""), []).append(n)
+        lengths = [
+            len(sample.prompt) + sum(map(len, one)) for sample, one in zip(samples, texts, strict=True)
+        ]
+        chunk: list[int] = []
+        count = 0
+        for those in sorted(pictures.values(), key=lambda those: -max(lengths[n] for n in those)):
+            chunk += those
+            count += 1
+            if count == self.pictures_at_once or len(chunk) >= _PROMPTS_AT_ONCE:
+                yield chunk
+                chunk, count = [], 0
+        if chunk:
+            yield chunk
+
+    def _keep(self, found: Mapping[bytes, Prediction]) -> None:
+        self._known.update(found)
+        if self.path is None:
+            return
+        lines = "".join(json.dumps(_plain(key, one)) + "\n" for key, one in found.items())
+        try:
+            if not self._is_open:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self.path.touch()
+                _drop_torn_line(self.path)
+                self._is_open = True
+            with self.path.open("ab") as file:
+                file.write(lines.encode("ascii"))
+        except OSError as error:
+            raise DataError(
+                f"{self.path}: answers cannot be kept there ({error.strerror}); make room, or name another folder."
+            ) from None
+
+    def _load(self, path: Path) -> None:
+        other = 0
+        try:
+            with path.open("rb") as file:
+                for line in _lines(file):
+                    found = _read(line)
+                    if found is not None:
+                        self._known[found[0]] = found[1]
+                    elif line.strip():
+                        other += 1
+        except OSError as error:
+            raise DataError(
+                f"{path}: kept answers cannot be read ({error.strerror}); move it away, or name another folder."
+            ) from None
+        if other:
+            self.notes = (f"{path}: {other} line(s) are no kept answers or are damaged; they are not used.",)
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Whole lines, long ones cut; one that does not end was cut off while it was written, and is none."""
+    while line := file.readline(_MAX_LINE_BYTES):
+        end = line
+        while end and not end.endswith(b"\n"):
+            end = file.readline(_MAX_LINE_BYTES)
+        if end:
+            yield line
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cuts what follows the last whole line, or the next answer would be written into it."""
+    with path.open("r+b") as file:
+        place = file.seek(0, 2)
+        while place > 0:
+            start = max(0, place - _BLOCK)
+            file.seek(start)
+            end = file.read(place - start).rfind(b"\n")
+            if end >= 0:
+                place = start + end + 1
+                break
+            place = start
+        file.truncate(place)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("sightweave")
+    except metadata.PackageNotFoundError:  # used straight from a checkout
+        return "not installed"
+
+
+def _key(about: list[Any], sample: Sample, texts: Sequence[str], marks: dict[Medium, str]) -> bytes:
+    """A digest of all that an answer depends on; `marks` holds those of pictures already seen."""
+    parts = list(sample.parts)
+    while parts and parts[-1].role == "assistant":  # what is to be said; predictors do not look at it
+        parts.pop()
+    shown = [
+        [part.role, part.learn, "medium", _mark(part.content, marks)]
+        if isinstance(part.content, Medium)
+        else [part.role, part.learn, "text", part.content]
+        for part in parts
+    ]
+    values = [about, shown, list(texts)]
+    return hashlib.sha256(json.dumps(values).encode("ascii")).digest()
+
+
+def _mark(medium: Medium, marks: dict[Medium, str]) -> str:
+    if medium not in marks:
+        marks[medium] = f"{medium.modality} {medium.key} {_content(medium.source)}"
+    return marks[medium]
+
+
+def _content(source: Any) -> str:
+    """What tells a picture from a changed one of the same name; of a function its key alone tells."""
+    if isinstance(source, Path):
+        try:
+            status = source.stat()
+        except (OSError, ValueError):  # whoever reads the picture says what is wrong
+            return "unreadable"
+        return f"file {status.st_size} {status.st_mtime_ns}"
+    if isinstance(source, bytes | bytearray | memoryview):
+        return f"bytes {hashlib.sha256(source).hexdigest()}"
+    if isinstance(source, np.ndarray):
+        about = f"array {source.dtype.str} {source.shape}"
+        return f"{about} {hashlib.sha256(np.ascontiguousarray(source).tobytes()).hexdigest()}"
+    if isinstance(source, PIL.Image.Image):
+        about = f"image {source.mode} {source.size}"
+        return f"{about} {hashlib.sha256(source.tobytes()).hexdigest()}"
+    if isinstance(source, partial):  # such as a picture made worse, of a file that may have changed
+        return " ".join(
+            ["function", *(_content(one.source) for one in source.args if isinstance(one, Medium))]
+        )
+    return "function"
+
+
+def _plain(key: bytes, prediction: Prediction) -> dict[str, Any]:
+    return {
+        "key": key.hex(),
+        "text": prediction.text,
+        "logprob": prediction.logprob,
+        "tokens": prediction.tokens,
+        "finish": prediction.finish,
+        "likelihoods": [[one.logprob, one.tokens] for one in prediction.likelihoods],
+        "extra": dict(prediction.extra),
+    }
+
+
+def _read(line: bytes) -> tuple[bytes, Prediction] | None:
+    """Key and prediction of a line; None where it is none of ours."""
+    try:
+        row = json.loads(line)
+        key = bytes.fromhex(row["key"])
+        likelihoods = tuple(Likelihood(_number(logprob), _count(n)) for logprob, n in row["likelihoods"])
+        logprob = None if row["logprob"] is None else _number(row["logprob"])
+        text, finish, extra = row["text"], row["finish"], row["extra"]
+        prediction = Prediction(text, logprob, _count(row["tokens"]), finish, likelihoods, extra)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    is_ours = len(key) == 32 and isinstance(text, str) and isinstance(extra, dict)
+    return (key, prediction) if is_ours and finish in ("stop", "length", "none") else None
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (float, int):
+        raise TypeError
+    return float(value)
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError
+    return value

@@ -1,0 +1,77 @@
+"""What an evaluation leaves in a folder, read back: ``evaluation.json`` and ``predictions.jsonl``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sightweave.core.errors import DataError
+from sightweave.programs.evaluation.scores import FORMAT_VERSION, Evaluation
+
+EVALUATION, PREDICTIONS = "evaluation.json", "predictions.jsonl"
+
+
+def read_document(folder: Path) -> Mapping[str, Any]:
+    """``evaluation.json`` of a folder: the scores of each split, and what they depend on.
+
+    Raises:
+        DataError: no such file, a damaged one, or one of another format.
+    """
+    path = folder / EVALUATION
+    again = f"sightweave evaluate {folder} writes it anew."
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); {again}") from None
+    except ValueError as error:  # not JSON, or not UTF-8
+        raise DataError(f"{path}: damaged: {error}; {again}") from None
+    version = document.get("format_version") if isinstance(document, dict) else None
+    if version != FORMAT_VERSION or not isinstance(document.get("splits"), list):
+        raise DataError(
+            f"{path}: format_version {version!r}, but this version reads {FORMAT_VERSION}; {again}"
+        )
+    return document  # type: ignore[no-any-return]  # an object, as was asked above
+
+
+def read_evaluations(folder: Path) -> list[Evaluation]:
+    """The evaluation of each split with all its answers.
+
+    Raises:
+        DataError: no evaluation there, a damaged one, or one of another format; the message has the file and the line.
+    """
+    document = read_document(folder)
+    rows = _rows(folder)
+    try:
+        found = [
+            Evaluation.from_json(one, [row for row in rows if row.get("split") == one["split"]])
+            for one in document["splits"]
+        ]
+    except (DataError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{folder}: {error} sightweave evaluate {folder} writes it anew.") from None
+    for one in found:
+        if len(one.items) != one.count:
+            raise DataError(
+                f"{folder / PREDICTIONS}: {len(one.items)} answers of split {one.split!r}, but {EVALUATION} counts "
+                f"{one.count}. sightweave evaluate {folder} writes both anew."
+            )
+    return found
+
+
+def _rows(folder: Path) -> list[dict[str, Any]]:
+    path, found = folder / PREDICTIONS, []
+    again = f"sightweave evaluate {folder} writes it anew."
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); {again}") from None
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{path}: line {number} is damaged: {error}; {again}") from None
+        if not isinstance(row, dict):
+            raise DataError(f"{path}: line {number} is {type(row).__name__}, not an object; {again}")
+        found.append(row)
+    return found

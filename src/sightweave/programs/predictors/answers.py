@@ -1,0 +1,439 @@
+"""A file of answers that somebody's model gave elsewhere, scored like those of a model here.
+
+Read are JSON lines, a JSON array, or CSV, with one answer a row::
+
+    {"id": "q-7", "answer": "red"}                     also this project's own predictions.jsonl
+    {"image": "a.png", "prompt": "...", "answer": "red"}    what ``generate --out`` writes where the data has no ids
+    {"question_id": 7, "answer": "red"}                VQA v2, OK-VQA, TextVQA
+    {"questionId": "7", "prediction": "red"}           GQA
+    {"image": "VizWiz_val_7.jpg", "answer": "red"}     VizWiz: the id is the name, with or without its ending
+    {"image_id": 7, "caption": "A red ball."}          COCO
+    test1-0-0-0,true                                   NLVR2, CSV without a head
+
+Ids are compared as text with those of the samples. A number as an answer is taken as it is written: 2.50 is "2.50".
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import math
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, NamedTuple
+
+from sightweave.core.config import config
+from sightweave.core.errors import BackendError, DataError
+from sightweave.core.types import Prediction, Sample
+from sightweave.programs.predictors._base import Progress
+
+_SUFFIXES = (".json", ".jsonl", ".csv")
+_IDS = ("id", "question_id", "questionId", "identifier", "image_id")
+_ANSWERS = ("answer", "prediction", "caption")
+_MAX_BYTES = 512 << 20
+"""Of a file; a million answers with their prompts are less."""
+_BOM = b"\xef\xbb\xbf"
+_SHOWN = 80
+_ROUNDING = 1e-3
+"""How far above 0 rounding may lift a log-probability."""
+
+
+def recognise(who: str) -> str:
+    """What a path is if it is of this kind: told by its name, so that `Config.build` can say what is wrong inside."""
+    is_named = Path(who).suffix.lower() in _SUFFIXES
+    return "a file of answers" if is_named and os.path.isfile(who) else ""
+
+
+@config
+class Config:
+    """A file of answers."""
+
+    path: str
+    """A .json, .jsonl or .csv file."""
+    missing: Literal["error", "wrong"] = "error"
+    """Whether a sample without an answer stops the evaluation, or counts as answered with nothing."""
+    split: str = ""
+    """Takes only rows that name this split or none; empty takes all."""
+
+    def build(self) -> Answers:
+        """Reads the file.
+
+        Raises:
+            DataError: it cannot be read, or a row is wrong; said with its line.
+        """
+        return Answers(Path(self.path).expanduser(), missing=self.missing, split=self.split)
+
+
+class _Number(str):
+    """A number of JSON, kept as it was written."""
+
+    __slots__ = ()
+
+
+class _Row(NamedTuple):
+    where: str
+    text: str
+    logprob: float | None
+    finish: str
+    split: str
+
+
+class Answers:
+    """Looks the answer to a sample up by its id, or by its picture and prompt where a row has no id.
+
+    Args:
+        path: A .json, .jsonl or .csv file.
+        missing: ``error``, or ``wrong``: a sample without an answer counts as answered with nothing.
+        split: Takes only rows that name this split or none; empty takes all.
+
+    Raises:
+        DataError: the file cannot be read, holds no answers, or a row is wrong.
+    """
+
+    can_score = False
+    can_control = False
+
+    def __init__(self, path: Path, *, missing: Literal["error", "wrong"] = "error", split: str = "") -> None:
+        self.path = path
+        self.missing = missing
+        self.name = str(path)
+        self.notes: tuple[str, ...] = ()
+        """What the last call of `predict` left out or found empty; plain sentences."""
+        data = _bytes(path)
+        self.fingerprint = f"answers {hashlib.sha256(data).hexdigest()} missing={missing} split={split}"
+        self._by_id: dict[str, _Row] = {}
+        self._by_image: dict[str, _Row] = {}
+        self._by_stem: dict[str, _Row | None] = {}
+        self._by_prompt: dict[tuple[str, str], _Row] = {}
+        self._count = 0
+        for where, values in _rows(path, data):
+            row = _row(where, values)
+            if not split or row.split in ("", split):
+                self._keep(row, values)
+                self._count += 1
+        if not self._count:
+            of_split = f" of the split {split!r}" if split else ""
+            raise DataError(
+                f'{path}: no answers{of_split}; write one row each, such as {{"id": "1", "answer": "red"}}.'
+            )
+
+    def predict(
+        self,
+        samples: Sequence[Sample],
+        texts: Sequence[Sequence[str]] = (),
+        *,
+        max_tokens: int = 96,
+        progress: Progress | None = None,
+    ) -> list[Prediction]:
+        """The answers of the file, in the order of the samples; `max_tokens` cuts none of them.
+
+        Raises:
+            BackendError: texts to judge are given; a file cannot judge.
+            DataError: no sample has an answer, or with ``missing="error"`` some have none.
+        """
+        if texts and len(texts) != len(samples):
+            raise DataError(f"{self.path}: {len(texts)} list(s) of texts for {len(samples)} sample(s).")
+        if any(texts):
+            raise BackendError(
+                f"{self.path}: a file of answers cannot say how likely other texts are; leave out metrics that ask it."
+            )
+        if max_tokens == 0:
+            return [Prediction("", finish="none") for _ in samples]
+        rows = [self._row_of(sample) for sample in samples]
+        self._check(samples, rows)
+        self.notes = tuple(self._notes(rows))
+        if progress is not None and samples:
+            progress(len(samples))
+        return [
+            Prediction("") if row is None else Prediction(row.text, logprob=row.logprob, finish=row.finish)
+            for row in rows
+        ]
+
+    def _keep(self, row: _Row, values: Mapping[str, Any]) -> None:
+        """Files a row under its id or, without one, under its picture."""
+        where = row.where
+        field = next((name for name in _IDS if name in values), "")
+        if field:
+            name = _name(values[field], field, where)
+            self._check_new(self._by_id.setdefault(name, row), row, f"the {field} {_shown(name)}")
+        elif "image" in values and "prompt" in values:
+            image = "" if values["image"] is None else _name(values["image"], "image", where)
+            prompt = _text(values["prompt"], "prompt", where)
+            first = self._by_prompt.setdefault((image, prompt), row)
+            if (
+                first.text != row.text
+            ):  # the same prompt on the same picture has the same answer, once or twice
+                self._check_new(first, row, f"the prompt {_shown(prompt)} on the picture {_shown(image)}")
+        elif "image" in values:
+            name = _name(values["image"], "image", where)
+            self._check_new(self._by_image.setdefault(name, row), row, f"the image {_shown(name)}")
+            if "/" not in name:
+                stem = PurePosixPath(name).stem
+                self._by_stem[stem] = None if stem in self._by_stem else row
+        else:
+            raise DataError(
+                f"{where}: no id; a row needs one of {', '.join(_IDS)}, image (it has: {_shown(list(values))})."
+            )
+
+    def _check_new(self, first: _Row, row: _Row, what: str) -> None:
+        if first is row:
+            return
+        hint = (
+            f"they are of the splits {first.split!r} and {row.split!r}: name one of them as `split`"
+            if first.split != row.split
+            else "leave one answer for each"
+        )
+        raise DataError(f"{row.where}: {what} stands in {first.where} too; {hint}.")
+
+    def _row_of(self, sample: Sample) -> _Row | None:
+        found = self._by_id.get(sample.id) or self._by_image.get(sample.id) or self._by_stem.get(sample.id)
+        if found is None and self._by_prompt:
+            found = self._by_prompt.get((sample.media[0].key if sample.media else "", sample.prompt))
+        return found
+
+    def _check(self, samples: Sequence[Sample], rows: Sequence[_Row | None]) -> None:
+        lost = [sample.id for sample, row in zip(samples, rows, strict=True) if row is None]
+        if samples and len(lost) == len(samples):
+            raise DataError(
+                f"{self.path}: none of its {self._count} answer(s) is for any of the {len(samples)} sample(s): it "
+                f"names {self._first()}, the samples {samples[0].id!r}. Is it of the same data and split?"
+            )
+        if lost and self.missing == "error":
+            raise DataError(
+                f"{self.path}: no answer to {len(lost)} of {len(samples)} samples, such as {', '.join(lost[:5])}; answer "
+                'them, or say missing: wrong ("" is then their answer).'
+            )
+
+    def _first(self) -> str:
+        names = [*self._by_id, *self._by_image]
+        if names:
+            return _shown(names[0])
+        image, prompt = next(iter(self._by_prompt))
+        return f"{_shown(prompt)} on the picture {_shown(image)}"
+
+    def _notes(self, rows: Sequence[_Row | None]) -> Iterator[str]:
+        used = {row.where for row in rows if row is not None}
+        if lost := sum(row is None for row in rows):
+            yield f"{self.path}: {lost} of {len(rows)} samples have no answer; each counts as answered with nothing."
+        if others := self._count - len(used):
+            yield f"{self.path}: {others} of its {self._count} answers are for none of these samples."
+        if empty := sum(row is not None and not row.text.strip() for row in rows):
+            yield f"{self.path}: {empty} of {len(rows)} answers are empty."
+
+
+def _bytes(path: Path) -> bytes:
+    """All of a file, if it is a regular one and not too large; without a byte-order mark."""
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise DataError(f"{path}: a folder; name the file of answers in it.")
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"{path}: no regular file; answers are read from one.")
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
+    except ValueError as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path!s:.80}: not a possible file name.") from None
+    if len(data) > _MAX_BYTES:
+        raise DataError(f"{path}: over {_MAX_BYTES} bytes; leave only ids and answers in it, or split it.")
+    return data.removeprefix(_BOM)
+
+
+def _rows(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Where each row stands, lines counted from 1, and its values."""
+    if not data.strip():
+        raise DataError(f"{path}: empty; there are no answers in it.")
+    if path.suffix.lower() == ".csv":
+        return _of_csv(path, data)
+    return _of_array(path, data) if data.lstrip().startswith(b"[") else _of_lines(path, data)
+
+
+def _decoded(path: Path, data: bytes, first: int = 1) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = first + data.count(b"\n", 0, error.start)
+        raise DataError(
+            f"{path}:{line}: not UTF-8: byte 0x{data[error.start]:02x}; save the file as UTF-8."
+        ) from None
+
+
+def _of_lines(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, line in enumerate(io.BytesIO(data), start=1):
+        if line.strip():
+            text = _decoded(path, line, number).strip(" \t\r\n")
+            value, end = _value(path, text, 0, number)
+            if end < len(text):
+                raise DataError(f"{path}:{number}: something follows the row: {_shown(text[end:].strip())}.")
+            yield f"{path}:{number}", _mapping(f"{path}:{number}", value)
+
+
+def _of_array(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
+    text = _decoded(path, data)
+    at = text.index("[") + 1
+    line, number = 1 + text.count("\n", 0, at), 0
+
+    def skip() -> str:
+        """Steps over white space; the next character, empty at the end."""
+        nonlocal at, line
+        while at < len(text) and text[at] in " \t\r\n":
+            line += text[at] == "\n"
+            at += 1
+        return text[at : at + 1]
+
+    following = skip()
+    while following != "]":
+        number += 1
+        where = f"{path}:{line} (row {number})"
+        start, (value, at) = at, _value(path, text, at, line)
+        yield where, _mapping(where, value)
+        line += text.count("\n", start, at)
+        following = skip()
+        if following == ",":
+            at += 1
+            if skip() != "]":
+                continue
+            following = ","
+        if following != "]":
+            found = _shown(text[at : at + 20]) if following else "the end of the file"
+            raise DataError(f"{path}:{line}: not JSON: ',' and a row, or ']' was expected (got {found}).")
+    at += 1
+    if skip():
+        raise DataError(f"{path}:{line}: something follows the array: {_shown(text[at : at + 20])}.")
+
+
+def _value(path: Path, text: str, at: int, line: int) -> tuple[Any, int]:
+    """The JSON value at a place, and where it ends."""
+    try:
+        return _JSON.raw_decode(text, at)
+    except json.JSONDecodeError as error:
+        wrong = line + text.count("\n", at, error.pos)
+        near = text[error.pos : error.pos + _SHOWN].partition("\n")[0] or text[at : at + _SHOWN]
+        raise DataError(f"{path}:{wrong}: not JSON: {error.msg} (near {_shown(near)}).") from None
+    except RecursionError:
+        raise DataError(f"{path}:{line}: not usable JSON: nested too deep.") from None
+    except DataError as error:  # of the two functions below
+        raise DataError(f"{path}:{line}: {error}") from None
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in values:
+            raise DataError(f"{_shown(key)} is given twice ({_shown(values[key])} and {_shown(value)}).")
+        values[key] = value
+    return values
+
+
+def _no_constant(name: str) -> Any:
+    raise DataError(f"{name} is not JSON; leave the field out where there is no value.")
+
+
+_JSON = json.JSONDecoder(
+    object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_int=_Number, parse_float=_Number
+)
+
+
+def _mapping(where: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise DataError(f'{where}: a row must be an object such as {{"id": ...}} (got {_shown(value)}).')
+    return value
+
+
+def _of_csv(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
+    """With a head that names an id and an answer; without one, two columns are id and answer."""
+    reader = csv.reader(io.StringIO(_decoded(path, data), newline=""), strict=True)
+    head: list[str] = []
+    last = 0
+    try:
+        for cells in reader:
+            line, last = last + 1, reader.line_num
+            if not any(cell.strip() for cell in cells):
+                continue
+            if not head:
+                names = [cell.strip() for cell in cells]
+                is_head = any(name in (*_IDS, "image") for name in names) and any(
+                    n in _ANSWERS for n in names
+                )
+                head = names if is_head else ["id", "answer"]
+                if len(set(head)) < len(head):
+                    raise DataError(
+                        f"{path}:{line}: a column stands twice in the first row ({_shown(names)})."
+                    )
+                if is_head:
+                    continue
+            if len(cells) != len(head):
+                raise DataError(
+                    f"{path}:{line}: {len(cells)} value(s) for the {len(head)} columns {', '.join(head)}; quote values "
+                    "that hold a comma, or name the columns in the first row."
+                )
+            values: dict[str, Any] = dict(zip(head, cells, strict=True))
+            if "logprob" in values:
+                values["logprob"] = _Number(values["logprob"].strip()) if values["logprob"].strip() else None
+            yield f"{path}:{line}", values
+    except csv.Error as error:
+        raise DataError(f"{path}:{last + 1}: not CSV: {error}.") from None
+
+
+def _row(where: str, values: Mapping[str, Any]) -> _Row:
+    fields = [name for name in _ANSWERS if name in values]
+    if len(fields) != 1:
+        what = f"both {' and '.join(fields)}; leave the one to score" if fields else "no answer"
+        raise DataError(
+            f"{where}: {what}; a row needs one of {', '.join(_ANSWERS)} (it has: {_shown(list(values))})."
+        )
+    finish, split = values.get("finish"), values.get("split")
+    return _Row(
+        where,
+        text=_text(values[fields[0]], fields[0], where),
+        logprob=_logprob(values.get("logprob"), where),
+        finish=finish if finish in ("stop", "length") else "stop",
+        split=split if isinstance(split, str) else "",
+    )
+
+
+def _text(value: Any, field: str, where: str) -> str:
+    if not isinstance(value, str):
+        raise DataError(f"{where}: {field}: must be text (got {_shown(value)}).")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise DataError(f"{where}: {field}: holds half a surrogate pair, no character.") from None
+    return str(value)
+
+
+def _name(value: Any, field: str, where: str) -> str:
+    name = _text(value, field, where)
+    if isinstance(value, _Number) and not name.removeprefix("-").isdigit():
+        raise DataError(f"{where}: {field}: must be text or a whole number (got {name:.{_SHOWN}}).")
+    if not name.strip():
+        raise DataError(f"{where}: {field}: is empty.")
+    return name
+
+
+def _logprob(value: Any, where: str) -> float | None:
+    if value is None:
+        return None
+    try:
+        number = float(value) if isinstance(value, _Number) else math.nan
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number <= _ROUNDING):
+        raise DataError(
+            f"{where}: logprob: must be the mean natural logarithm of the tokens' probabilities, so 0 or less "
+            f"(got {_shown(value)})."
+        )
+    return min(number, 0.0)
+
+
+def _shown(value: object) -> str:
+    """A value as messages show it: short, and on one line."""
+    text = str(value) if isinstance(value, _Number) else repr(value)
+    return text if len(text) <= _SHOWN + 2 else text[:_SHOWN] + "..."

@@ -1,0 +1,77 @@
+"""A run of ours: a model with its processor, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import PositiveInt
+
+from sightweave.core.config import config
+from sightweave.core.types import Prediction, Sample
+from sightweave.data.inputs.processor import Processor
+from sightweave.models.vlm import VLM
+from sightweave.programs import generation
+from sightweave.programs.predictors._base import Progress
+
+_MANIFEST = "manifest.json"
+
+
+def recognise(who: str) -> str:
+    """What a path is, if it is the folder of a run or of its checkpoint; empty where it is neither."""
+    path = Path(who)
+    if (path / "checkpoint" / _MANIFEST).is_file():
+        return "a run"
+    return "a run's checkpoint" if (path / _MANIFEST).is_file() and (path / "recipe.json").is_file() else ""
+
+
+@config
+class Config:
+    """How a run is asked."""
+
+    batch_size: PositiveInt = 256
+    """Samples at once."""
+
+    def build(self, *, model: VLM, processor: Processor, name: str, fingerprint: str) -> RunPredictor:
+        """The predictor of a model that was loaded already."""
+        return RunPredictor(
+            model=model, processor=processor, name=name, fingerprint=fingerprint, batch_size=self.batch_size
+        )
+
+
+class RunPredictor:
+    """Answers greedily, and judges texts, by a model in this process.
+
+    Args:
+        model: Any composition.
+        processor: The model's own.
+        name: For readers.
+        fingerprint: Of the weights and of the processor.
+        batch_size: Samples at once.
+    """
+
+    can_score = True
+    can_control = True
+
+    def __init__(
+        self, *, model: VLM, processor: Processor, name: str, fingerprint: str, batch_size: int = 256
+    ) -> None:
+        self.model, self.processor = model, processor
+        self.name, self.fingerprint = name, fingerprint
+        self.batch_size = batch_size
+
+    def predict(
+        self,
+        samples: Sequence[Sample],
+        texts: Sequence[Sequence[str]] = (),
+        *,
+        max_tokens: int = 96,
+        progress: Progress | None = None,
+    ) -> list[Prediction]:
+        """One prediction per sample, in order; pictures and prompts are read once for writing and for judging.
+
+        Raises:
+            DataError: not one list of texts per sample, or a picture that cannot be read.
+        """
+        options = generation.Options(max_tokens=max_tokens, batch_size=self.batch_size)
+        return generation.generate(self.model, self.processor, samples, options, texts, progress=progress)

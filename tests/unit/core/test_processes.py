@@ -1,0 +1,42 @@
+"""Jobs in processes of their own: real commands of this program, with their logs."""
+
+import re
+
+from sightweave.core.processes import LOG, Job, run_jobs
+
+
+def test_each_job_has_a_log_and_failures_are_named_with_it(tmp_path):
+    said: list[str] = []
+    jobs = [
+        Job(tmp_path / "well", ("--help",)),
+        Job(tmp_path / "ill", ("no-such-command",), note="to fail"),
+        Job(tmp_path / "never", ("--help",)),
+    ]
+    failed = run_jobs(jobs, threads=1, say=said.append)
+    assert len(failed) == 1
+    assert re.fullmatch(rf"ill \(status \d+; see {tmp_path / 'ill' / LOG}\)", failed[0])
+    assert "no-such-command" in (tmp_path / "ill" / LOG).read_text(encoding="utf-8")
+    assert (tmp_path / "well" / LOG).read_text(encoding="utf-8").strip()
+    assert not (tmp_path / "never").exists()  # after a failure no more are started
+    assert [re.sub(r"[\d.]+ min", "T min", line) for line in said] == [
+        "well: started",
+        "well: ended after T min",
+        "ill: started (to fail)",
+        "ill: ended after T min",
+    ]
+
+
+def test_a_fresh_job_empties_only_a_folder_that_a_job_filled(tmp_path):
+    ours, others = tmp_path / "ours", tmp_path / "others"
+    for folder in (ours, others):
+        folder.mkdir()
+        (folder / "kept.txt").write_text("x", encoding="utf-8")
+    (ours / LOG).write_text("before\n", encoding="utf-8")
+    again = Job(tmp_path / "again", ("--help",), is_fresh=False)
+    again.folder.mkdir()
+    (again.folder / LOG).write_text("before\n", encoding="utf-8")
+    jobs = [Job(ours, ("--help",)), Job(others, ("--help",)), again]
+    assert run_jobs(jobs, at_once=3, say=lambda _: None) == []
+    assert not (ours / "kept.txt").exists()
+    assert (others / "kept.txt").exists()
+    assert (again.folder / LOG).read_text(encoding="utf-8").startswith("before\n")
