@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sightweave.api import (
         answer_all,
+        beside,
         cache_data,
         caption,
         check_data,
@@ -46,6 +47,7 @@ __all__ = [
     "Run",
     "SightweaveError",
     "answer_all",
+    "beside",
     "cache_data",
     "caption",
     "check_data",

@@ -42,7 +42,7 @@ from sightweave.models.pairs import legal_pairs
 from sightweave.programs.doctor import check as doctor_check
 from sightweave.programs.doctor import program as doctor_program
 from sightweave.programs.doctor.report import Report
-from sightweave.programs.evaluation import beside as besides
+from sightweave.programs.evaluation import beside as beside_program
 from sightweave.programs.evaluation import circular, scores, stored
 from sightweave.programs.evaluation import program as evaluation_program
 from sightweave.programs.evaluation import submission as submissions
@@ -676,9 +676,7 @@ def report(run: str | Path) -> Path:
     return path
 
 
-def report_beside(
-    first: str | Path, second: str | Path, *, out: str | Path | None = None
-) -> tuple[Path, str]:
+def beside(first: str | Path, second: str | Path, *, out: str | Path | None = None) -> tuple[Path, str]:
     """Two evaluations of the same data side by side: tests of their difference, and the answers in which they differ.
 
     Args:
@@ -693,7 +691,7 @@ def report_beside(
         DataError: no evaluation in a folder, or nothing that both were asked.
     """
     folders = (Path(first), Path(second))
-    found = besides.beside(
+    found = beside_program.beside(
         stored.read_evaluations(folders[0]),
         stored.read_evaluations(folders[1]),
         names=(str(folders[0]), str(folders[1])),

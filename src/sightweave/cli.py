@@ -272,20 +272,23 @@ def translate(
 
 
 @app.command()
-def report(
-    run: Annotated[Path, typer.Argument(help="Folder of a run or of an evaluation.")],
-    beside: Annotated[
-        Path | None, typer.Option(help="Another one on the same data: where do the two differ?")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Where the page about both goes.")] = None,
-) -> None:
-    """Draw report.html again; or a page on two evaluations side by side, with tests of their differences."""
+def report(run: Annotated[Path, typer.Argument(help="Folder of a run or of an evaluation.")]) -> None:
+    """Draw report.html again."""
     from sightweave import api
 
-    if beside is None:
-        typer.echo(str(api.report(run)))
-        return
-    path, text = api.report_beside(run, beside, out=out)
+    typer.echo(str(api.report(run)))
+
+
+@app.command()
+def beside(
+    first: Annotated[Path, typer.Argument(help="Folder of a run or of an evaluation.")],
+    second: Annotated[Path, typer.Argument(help="Another one on the same data.")],
+    out: Annotated[Path | None, typer.Option(help="Where the page goes (HTML).")] = None,
+) -> None:
+    """Put two evaluations side by side: tests of their difference, and the answers in which they differ."""
+    from sightweave import api
+
+    path, text = api.beside(first, second, out=out)
     typer.echo(text)
     typer.echo(f"page: {path}")
 

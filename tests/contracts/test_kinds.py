@@ -23,10 +23,11 @@ FAMILIES = (
     "answers.decoding",
     "answers.writers",
     "answers.metrics",
+    "programs.predictors",
 )
 KINDS = [(family, kind) for family in FAMILIES for kind in catalog.kinds(family)]
 CONFIGURED = [pair for pair in KINDS if hasattr(catalog.module(*pair), "Config")]
-_NEEDED: dict[str, Any] = {"path": "a-folder"}
+_NEEDED: dict[str, Any] = {"path": "a-folder", "url": "http://localhost:1/v1"}
 """Values for fields that have no default."""
 
 

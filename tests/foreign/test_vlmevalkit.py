@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from foreign._job import COLOURS, LETTERED, OPTIONS, QUESTION, Job
 
 import sightweave
-from sightweave.harnesses import vlmevalkit
+from sightweave.core.types import Medium, Part, Sample
 
 pytestmark = pytest.mark.foreign
 SCRIPT = """\
@@ -25,9 +26,9 @@ runpy.run_path(sys.argv.pop(1), run_name="__main__")
 
 
 def test_a_table_of_choices(job: Job) -> None:
-    import vlmeval
-
-    program = Path(vlmeval.__file__).parents[1] / "run.py"  # it is no part of the package: a clone is needed
+    found = importlib.util.find_spec("vlmeval")
+    assert found is not None
+    program = Path(found.origin or "").parents[1] / "run.py"  # no part of the package: a clone is needed
     data = job.folder / "LMUData"
     data.mkdir()
     with (data / "Colours.tsv").open("w", encoding="utf-8", newline="") as file:
@@ -52,12 +53,34 @@ def test_a_table_of_choices(job: Job) -> None:
     assert "Colours" in json.loads(status.read_text(encoding="utf-8"))["datasets"]
 
 
-def test_a_conversation(job: Job) -> None:
-    model = vlmevalkit.model_class()(run=str(job.run), device="cpu", max_tokens=8)
+CONVERSATION = """\
+import json
+import sys
+
+from sightweave.harnesses.vlmevalkit import model_class
+
+model = model_class()(run=sys.argv[1], device="cpu", max_tokens=8)
+said = []
+for picture in sys.argv[3:]:
+    turns = [{"role": "user", "content": [picture, sys.argv[2]]}]
+    said.append([model.generate([picture, sys.argv[2]]), model.chat(turns)])
+    turns = [*turns, {"role": "assistant", "content": said[-1][1]}, {"role": "user", "content": sys.argv[2]}]
+    said[-1].append(model.chat(turns))
+print(json.dumps(said))
+"""
+
+
+def test_messages_and_conversations(job: Job) -> None:
+    (job.folder / "talk.py").write_text(CONVERSATION, encoding="utf-8")
+    pictures = [job.folder / f"{colour}-1.png" for colour in COLOURS]
+    done = job.command("talk.py", job.run, QUESTION, *pictures)
     run = sightweave.load(job.run, device="cpu")
-    for colour in COLOURS:
-        picture = job.folder / f"{colour}-1.png"
-        said = run.generate(picture, QUESTION, max_tokens=8).text
-        assert model.generate([str(picture), QUESTION]) == said == colour
-        turns = [{"role": "user", "content": [str(picture), QUESTION]}]
-        assert model.chat(turns) == said
+    ours = []
+    for path, colour in zip(pictures, COLOURS, strict=True):
+        first = run.generate(path, QUESTION, max_tokens=8).text
+        assert first == colour
+        picture = Part("user", Medium(path, "a"))
+        asked = Part("user", QUESTION)
+        sample = Sample(id="a", task="", parts=(picture, asked, Part("assistant", first), asked))
+        ours.append([first, first, run.predict([sample], max_tokens=8)[0].text])
+    assert json.loads(done.stdout.splitlines()[-1]) == ours

@@ -158,8 +158,8 @@ def _until(text: str, stops: Sequence[str]) -> str:
 def losses(run: Run, samples: Sequence[Sample], texts: Sequence[str]) -> list[tuple[float, bool]]:
     """For each text its negative log-probability as the sample's answer, and whether greedy decoding writes just it.
 
-    The base class speaks of log-probabilities, but lmms-eval takes the choice with the smallest number: its own models
-    give losses. Ours is that of the whole text with its end, in nats, so that ``acc_norm`` divides it once only.
+    The base class speaks of log-probabilities, but lmms-eval takes the choice with the smallest number, since its own
+    models give losses (https://github.com/EvolvingLMMs-Lab/lmms-eval/issues/370). Ours is that of the whole text with its end, in nats, so that ``acc_norm`` divides it once only.
 
     Args:
         run: Judges.
@@ -219,6 +219,9 @@ def __getattr__(name: str) -> Any:
 def _classes() -> dict[str, Any]:
     """Both classes, made when lmms-eval asks for one: their base is its own."""
     try:
+        from lmms_eval.api.instance import (  # type: ignore[import-not-found]  # only where it is at home
+            GenerationResult,
+        )
         from lmms_eval.api.model import lmms  # type: ignore[import-not-found]  # only where it is at home
     except ImportError as error:
         raise _missing(error) from error
@@ -273,8 +276,12 @@ def _classes() -> dict[str, Any]:
                 "lmms-eval: tasks of several rounds (generate_until_multi_round) are not answered; leave them out."
             )
 
-        def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
-            """As `losses`; the choices of one row are judged together."""
+        def loglikelihood(self, requests: Sequence[Any]) -> list[Any]:
+            """As `losses`; the choices of one row are judged together.
+
+            Raises:
+                DataError: a request that names no row.
+            """
             found: list[tuple[float, bool]] = []
             for start in range(0, len(requests), _AT_ONCE):
                 samples: list[Sample] = []
@@ -296,7 +303,8 @@ def _classes() -> dict[str, Any]:
                     texts.append(text if isinstance(text, str) else str(text(row)))
                     before = asked
                 found += losses(self.run, samples, texts)
-            return found
+            # lmms-eval 0.7 makes a text of a bare pair; what its own type holds it leaves as it is.
+            return [GenerationResult(pair) for pair in found]
 
     class Simple(Shared):
         """Reads pictures, then text; also compares likelihoods."""
