@@ -5,16 +5,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 WORKERS ?= 2
+FOREIGN := $(VENV)/foreign
 SETTINGS := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 UNIT := tests/unit tests/contracts
 
-.PHONY: demo test check bench docs lint format clean
+.PHONY: demo test check test-foreign bench docs lint format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   train a small model from nothing and see it answer (about ten minutes; QUICK=1: three)"
 	@echo "make test   everything: format, lint, types, import order, all tests"
 	@echo "make check  the same with the quick tests only"
+	@echo "make test-foreign  lmms-eval and VLMEvalKit drive a run (LMMS_EVAL=PATH VLMEVALKIT=PATH: clones of both)"
 	@echo "make bench  speed beside Transformers on one core (NANOVLM=PATH adds nanoVLM)"
 	@echo "make docs   the documentation as a site"
 
@@ -52,6 +54,19 @@ test: lint
 
 check: lint
 	@$(SETTINGS) $(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not gpu and not network" $(UNIT)
+
+# The other harnesses want versions of their own, so they get an environment of their own, without our constraints.
+test-foreign: | $(BIN)/python
+	@test -d "$(LMMS_EVAL)/lmms_eval" -a -d "$(VLMEVALKIT)/vlmeval" || { \
+	  echo "Clone EvolvingLMMs-Lab/lmms-eval and open-compass/VLMEvalKit, then:"; \
+	  echo "make test-foreign LMMS_EVAL=PATH VLMEVALKIT=PATH"; exit 1; }
+	@test -x $(FOREIGN)/bin/python || $(BIN)/python -m venv $(FOREIGN)
+	@echo "Installing into $(FOREIGN); this takes a few minutes the first time ..."
+	@$(FOREIGN)/bin/python -m pip --disable-pip-version-check install --quiet \
+	  -e . -r tests/foreign/requirements.txt
+	@$(FOREIGN)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps \
+	  -e "$(LMMS_EVAL)" -e "$(VLMEVALKIT)"
+	@$(SETTINGS) $(FOREIGN)/bin/python -m pytest -m foreign tests/foreign
 
 bench: $(VENV)/.test
 	@$(BIN)/python -m benchmarks $(if $(NANOVLM),--nanovlm $(NANOVLM))

@@ -19,6 +19,7 @@ NAMES = {
     "Run",
     "SightweaveError",
     "answer_all",
+    "beside",
     "cache_data",
     "caption",
     "check_data",

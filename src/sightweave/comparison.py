@@ -224,9 +224,16 @@ def _budgeted(recipe: str | Path, cells: Sequence[Cell], budget: Budget, out: Pa
     return [replace(cell, settings=(*cell.settings, *_steps(known[keys[cell.name]]))) for cell in cells]
 
 
+def _trained(recipe: recipes.Recipe) -> dict[str, Any]:
+    """The part of a recipe that training depends on."""
+    values = recipe.to_plain()
+    del values["evaluate"]
+    return values
+
+
 def _fingerprint(recipe: str | Path, cell: Cell) -> str:
-    """Of everything that decides what a step costs: all of the recipe but its seed."""
-    values = recipes.read(recipe, cell.settings).to_plain() | {"seed": 0}
+    """Of everything that decides what a step costs: all that trains but its seed."""
+    values = _trained(recipes.read(recipe, cell.settings)) | {"seed": 0}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -256,7 +263,7 @@ def _state(folder: Path, wanted: recipes.Recipe) -> Literal["new", "trained", "d
             (folder / runs.CHECKPOINT).is_dir()
             and facts["steps"] == sum(stage.steps for stage in wanted.train.stages)
             and not facts["interrupted"]
-            and recipes.read(folder / "recipe.yaml") == wanted
+            and _trained(recipes.read(folder / "recipe.yaml")) == _trained(wanted)
         )
     except (OSError, ValueError, KeyError, TypeError):  # not there, or cut off while it was written
         return "new"
@@ -281,7 +288,9 @@ def _job_of(
 ) -> Job:
     folder = out / cell.name
     if is_trained:
-        return Job(folder, ("evaluate", str(folder)), is_fresh=False, note="scores only")
+        asked = recipes.read(recipe, cell.settings).to_plain()["evaluate"]
+        settings = [f"evaluate.{name}={json.dumps(value)}" for name, value in asked.items()]
+        return Job(folder, ("evaluate", str(folder), *settings), is_fresh=False, note="scores only")
     words = ("train", str(recipe), *cell.settings, "--out", str(folder))
     return Job(folder, words if score else (*words, "--no-evaluate"))
 

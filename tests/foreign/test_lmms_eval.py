@@ -10,7 +10,7 @@ import pytest
 from foreign._job import OPTIONS, QUESTION, Job
 
 import sightweave
-from sightweave.core.types import Medium, Part, Sample
+from sightweave.core.types import Medium, Part, Prediction, Sample
 
 pytestmark = pytest.mark.foreign
 HELPERS = """\
@@ -88,8 +88,8 @@ def drive(job: Job, tasks: Path, *names: str, words: tuple[str, ...] = ()) -> tu
     return found, logged, done.stdout + done.stderr
 
 
-def said(job: Job) -> list[str]:
-    """What the run says to the test questions itself."""
+def judged(job: Job) -> list[Prediction]:
+    """What the run says to the test questions itself, and how likely it finds the options."""
     run = sightweave.load(job.run, device="cpu")
     samples = [
         Sample(
@@ -99,7 +99,7 @@ def said(job: Job) -> list[str]:
         )
         for row in job.test_rows()
     ]
-    return [answer.text for answer in run.predict(samples, max_tokens=8)]
+    return run.predict(samples, texts=[OPTIONS] * len(samples), max_tokens=8)
 
 
 def test_tasks_that_generate(job: Job, tasks: Path) -> None:
@@ -108,7 +108,7 @@ def test_tasks_that_generate(job: Job, tasks: Path) -> None:
     assert 0.5 < ours < 1
     for name in ("tiny_visuals", "tiny_messages"):
         assert found[name]["exact_match,none"] == pytest.approx(ours, abs=1e-12)
-        assert [row["filtered_resps"] for row in logged[name]] == said(job)
+        assert [row["filtered_resps"] for row in logged[name]] == [answer.text for answer in judged(job)]
     assert printed.count("a run does not have image_aspect_ratio") == 1
 
 
@@ -126,6 +126,8 @@ def test_the_simple_face_generates_the_same_and_compares_likelihoods(job: Job, t
         by_character["choice_likelihood"], abs=1e-12
     )
     assert 0.5 < found["tiny_choices"]["acc,none"] < 1
-    for row, text in zip(logged["tiny_choices"], said(job), strict=True):
-        greedy = [bool(flag) for _, flag in row["filtered_resps"]]
-        assert greedy == [option == text for option in OPTIONS]
+    for row, answer in zip(logged["tiny_choices"], judged(job), strict=True):
+        told = [-one.logprob for one in answer.likelihoods]
+        assert [float(loss) for loss, _ in row["filtered_resps"]] == pytest.approx(told, abs=1e-4)
+        greedy = [str(flag) == "True" for _, flag in row["filtered_resps"]]
+        assert greedy == [option == answer.text for option in OPTIONS]

@@ -79,7 +79,7 @@ def test_messages_and_conversations(job: Job) -> None:
     for path, colour in zip(pictures, COLOURS, strict=True):
         first = run.generate(path, QUESTION, max_tokens=8).text
         assert first == colour
-        picture = Part("user", Medium(path, "a"))
+        picture = Part("user", Medium(path, colour))
         asked = Part("user", QUESTION)
         sample = Sample(id="a", task="", parts=(picture, asked, Part("assistant", first), asked))
         ours.append([first, first, run.predict([sample], max_tokens=8)[0].text])

@@ -121,6 +121,15 @@ def test_minutes_become_steps_that_are_the_same_for_every_seed(tmp_path: Path) -
     assert process.returncode == 0, notes
     assert "4 runs, 4 of them done before" in notes
     assert "started" not in notes
+    # Other things to measure train nothing again, and need no other trial.
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/checkpoint/*.safetensors")}
+    _, notes = (process := started(tmp_path, *words, "evaluate.pictures=1")).communicate(timeout=600)
+    assert process.returncode == 0, notes
+    assert "4 runs, 0 of them done before, 4 more are trained and need scores only" in notes
+    assert len(before) == 4
+    assert all(path.stat().st_mtime_ns == then for path, then in before.items())
+    document = json.loads((tmp_path / "out" / "addition-seed1" / "evaluation.json").read_text())
+    assert document["splits"][0]["pictures"] == 1
 
 
 @pytest.mark.slow

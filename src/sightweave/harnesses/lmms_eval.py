@@ -159,7 +159,8 @@ def losses(run: Run, samples: Sequence[Sample], texts: Sequence[str]) -> list[tu
     """For each text its negative log-probability as the sample's answer, and whether greedy decoding writes just it.
 
     The base class speaks of log-probabilities, but lmms-eval takes the choice with the smallest number, since its own
-    models give losses (https://github.com/EvolvingLMMs-Lab/lmms-eval/issues/370). Ours is that of the whole text with its end, in nats, so that ``acc_norm`` divides it once only.
+    models give losses (https://github.com/EvolvingLMMs-Lab/lmms-eval/issues/370). Ours is that of the whole text with
+    its end, in nats: ``acc`` compares sums, and ``acc_norm`` divides them by characters.
 
     Args:
         run: Judges.

@@ -1,4 +1,4 @@
-"""Folders that Transformers itself writes, with tiny random weights: the same answers and likelihoods as its own code gives."""
+"""Folders that Transformers itself writes, with tiny random weights: the answers and likelihoods of its own code."""
 
 from __future__ import annotations
 
