@@ -77,23 +77,27 @@ def generate(
     was_training = model.training
     model.eval()
     try:
-        encoded = [processor.encode(sample) for sample in samples]
+        # Where nothing is written and nothing judged, nothing is read.
+        asked = [n for n in range(len(samples)) if options.max_tokens or (texts and texts[n])]
+        encoded = {n: processor.encode(samples[n]) for n in asked}
         # Samples of a picture stay together, so that it is encoded once.
-        order = sorted(range(len(samples)), key=lambda i: _trunk_key(encoded[i]))
-        answers: list[Prediction | None] = [None] * len(samples)
+        order = sorted(asked, key=lambda n: _trunk_key(encoded[n]))
+        answers = [_NOTHING] * len(samples)
         chunks = [order[i : i + options.batch_size] for i in range(0, len(order), options.batch_size)]
         device = next(model.parameters()).device
 
         def answer(chunk: list[int]) -> list[Prediction]:
-            judged = [tuple(texts[i]) if texts else () for i in chunk]
-            return _answer(model, processor, [encoded[i] for i in chunk], options, judged)
+            judged = [tuple(texts[n]) if texts else () for n in chunk]
+            return _answer(model, processor, [encoded[n] for n in chunk], options, judged)
 
+        if progress is not None and len(asked) < len(samples):
+            progress(len(samples) - len(asked))
         for chosen, made in zip(chunks, side_by_side(answer, chunks, device), strict=True):
             for index, prediction in zip(chosen, made, strict=True):
                 answers[index] = prediction
             if progress is not None:
                 progress(len(chosen))
-        return [answer for answer in answers if answer is not None]
+        return answers
     finally:
         model.train(was_training)
 
