@@ -18,9 +18,14 @@ def listing(options: Sequence[str]) -> str:
 def with_listing(text: str, options: Sequence[str]) -> str:
     """A question with its options below it, unless it lists them already; more than 26 are never listed."""
     lines = listing(options)
-    if not options or len(options) > len(ascii_uppercase) or lines in text:
+    if not options or len(options) > len(ascii_uppercase) or _lists(text, lines):
         return text
     return f"{text}\n{lines}"
+
+
+def _lists(text: str, lines: str) -> bool:
+    """Whether a text has these lines; the last one must end there, for ``B. red`` is not ``B. red-brown``."""
+    return f"{lines}\n" in f"{text}\n"
 
 
 def answered(
@@ -33,14 +38,19 @@ def answered(
     letters = dict(zip(options, ascii_uppercase, strict=False))
     if not set(options).isdisjoint(letters.values()):
         return answer, references
-    both = [word for text in references for word in (text, *([letters[text]] if text in letters else []))]
-    return letters.get(answer, answer) if answer_with == "letter" else answer, tuple(both)
+    folded = {option.casefold(): letter for option, letter in letters.items()}
+
+    def letter(text: str) -> str:
+        return letters.get(text) or folded.get(text.casefold(), "")
+
+    both = tuple(word for text in references for word in (text, letter(text)) if word)
+    return (letter(answer) or answer) if answer_with == "letter" else answer, both
 
 
 def rotate(sample: Sample, by: int) -> Sample | None:
     """The sample with its list of options turned by so many places; None if its prompt lists none, or one alone.
 
-    What it says of letters stays true: an answer that is a letter alone moves with its option.
+    What it says of letters stays true: an answer that is a letter moves with its option, also after steps.
     """
     options, count = sample.options, len(sample.options)
     if not 2 <= count <= len(ascii_uppercase):
@@ -51,13 +61,17 @@ def rotate(sample: Sample, by: int) -> Sample | None:
     places = {option: letter for letter, option in zip(ascii_uppercase, turned, strict=False)}
 
     def moved(text: str) -> str:
-        return places[letters[text]] if text in letters and text not in options else text
+        steps, space, last = text.rpartition(" ")
+        # "Vitamin A" is an option's text, and its end no letter of the list.
+        if last not in letters or last not in sample.references or text.endswith(options):
+            return text
+        return f"{steps}{space}{places[letters[last]]}"
 
     parts, is_listed = [], False
     for part in sample.parts:
         content = part.content
-        if isinstance(content, str) and part.role == "user" and before in content:
-            content, is_listed = content.replace(before, after), True
+        if isinstance(content, str) and part.role == "user" and _lists(content, before):
+            content, is_listed = f"{content}\n".replace(f"{before}\n", f"{after}\n")[:-1], True
         elif isinstance(content, str) and part.learn:
             content = moved(content)
         parts.append(replace(part, content=content))

@@ -7,6 +7,7 @@ controlled.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -83,8 +84,9 @@ def other_sense(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
 
     Only samples with ``tags["contrast"]`` are concerned. The other picture is that of the same sentence with another
     translation (CoMMuTE has each sentence twice), or else of a sample of the same word (``tags["word"]``) in another
-    sense (``tags["sense"]``) whose picture no sample of the own sense is about. Donors are dealt in random order, so that
-    each is used about equally often. Samples without any donor are left out.
+    sense (``tags["sense"]``). It is never one that some sample of the own sense is about; whether it shows that sense
+    unasked, tags do not say. Pictures are dealt in random order, so that each is used about equally often. Samples
+    without any donor are left out.
     """
     rng = np.random.default_rng(seed)
     ambiguous = [n for n, sample in enumerate(samples) if sample.media and sample.tags.get("contrast")]
@@ -97,25 +99,22 @@ def other_sense(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
         if word := tags.get("word", ""):
             by_word.setdefault(word, []).append(n)
             pictures.setdefault((word, tags.get("sense", "")), set()).add(samples[n].group)
-    used = dict.fromkeys(ambiguous, 0)
+    used: Counter[str] = Counter()
     order = {n: int(place) for n, place in zip(ambiguous, rng.permutation(len(ambiguous)), strict=True)}
     found: dict[int, Sample] = {}
     for n in ambiguous:
         own, tags = samples[n], samples[n].tags
         same = by_sentence[own.prompt, tags.get("languages", "")]
-        donors = [m for m in same if set(samples[m].references).isdisjoint(own.references)]
-        if not donors:
-            word, sense = tags.get("word", ""), tags.get("sense", "")
-            seen = pictures.get((word, sense), set())
-            donors = [
-                m
-                for m in by_word.get(word, [])
-                if samples[m].tags.get("sense", "") != sense and samples[m].group not in seen
-            ]
-        donors = [m for m in donors if samples[m].group != own.group]
-        if donors:
-            chosen = min(donors, key=lambda m: (used[m], order[m]))
-            used[chosen] += 1
+        word, sense = tags.get("word", ""), tags.get("sense", "")
+        showing = {own.group} | pictures.get((word, sense), set())
+        other = (
+            [m for m in same if set(samples[m].references).isdisjoint(own.references)],
+            [m for m in by_word.get(word, []) if samples[m].tags.get("sense", "") != sense],
+        )
+        fitting = ([m for m in some if samples[m].group not in showing] for some in other)
+        if donors := next(filter(None, fitting), None):
+            chosen = min(donors, key=lambda m: (used[samples[m].group], order[m]))
+            used[samples[chosen].group] += 1
             found[n] = _with_media(own, samples[chosen].media)
     return found
 

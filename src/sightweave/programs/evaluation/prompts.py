@@ -2,7 +2,7 @@
 
 Quantifying Language Models' Sensitivity to Spurious Features in Prompt Design (Sclar et al. 2023, arXiv:2310.11324); Large
 Language Models Are Not Robust Multiple Choice Selectors (Zheng et al. 2023, arXiv:2309.03882). The frames are rules and
-not a model's paraphrases: what they ask stays the same for sure. A model from nothing that never met other wordings may fail
+not a model's paraphrases: what they ask stays the same for sure. Samples without a picture stay out, as of all controls. A model from nothing that never met other wordings may fail
 on every one, and that is what is measured.
 """
 
@@ -15,13 +15,14 @@ from dataclasses import replace
 from sightweave.core.types import Part, Sample
 from sightweave.data.tasks._options import rotate
 
-FRAMES: tuple[Callable[[str], str], ...] = (
-    lambda text: f"Question: {text} Answer:",
-    lambda text: f"Please look at the picture. {text}",
-    lambda text: f"{text} Please answer.",
-    lambda text: f"Tell me: {text}",
+FRAMES: tuple[Callable[[str, str], str], ...] = (
+    lambda text, gap: f"Question: {text}{gap}Answer:",
+    lambda text, gap: f"Please tell me: {text}",
+    lambda text, gap: f"{text}{gap}Please answer.",
 )
-"""Ways to put the same prompt."""
+"""Words around a prompt, which stays whole; the gap is what stands before words that follow it."""
+_MARKS = "?.!\u3002\uff1f\uff01\u061f\u0964"
+"""Ends of a sentence, also in Chinese, Arabic and Hindi."""
 
 
 def reworded(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
@@ -29,20 +30,36 @@ def reworded(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
     found: dict[int, Sample] = {}
     for number, sample in enumerate(samples):
         place = _last_text(sample)
-        if place is None:
+        if place is None or not sample.media:
             continue
         part = sample.parts[place]
         draw = hashlib.sha256(f"{seed} {sample.id}".encode()).digest()[0]
-        text = FRAMES[draw % len(FRAMES)](str(part.content))
-        found[number] = _with_part(sample, place, replace(part, content=text))
+        ways = ways_of(str(part.content), sample.task)
+        found[number] = _with_part(sample, place, replace(part, content=ways[draw % len(ways)]))
     return found
 
 
+def ways_of(text: str, task: str) -> list[str]:
+    """All other wordings of a prompt; a sentence to translate stays as it is, and nothing is said in its line."""
+    # Words after the last option would be read as a part of it, and words after a sentence as more to translate.
+    gap = "\n" if "\n" in text or task == "translation" else " "
+    bare = text if task == "translation" else _bare(text)
+    return [frame(text, gap) for frame in FRAMES] + ([bare] if bare != text else [])
+
+
+def _bare(text: str) -> str:
+    """``What is it?`` as ``what is it``; of several lines only the first changes."""
+    first, line_end, rest = text.partition("\n")
+    shorter = first.rstrip().rstrip(_MARKS).rstrip() or first
+    is_word = shorter[1:2].islower()  # TV and "I see" keep their capitals
+    return (shorter[:1].lower() + shorter[1:] if is_word else shorter) + line_end + rest
+
+
 def rotated_options(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
-    """Questions that list their options, with the list turned by one place."""
+    """Questions about a picture that list their options, with the list turned by one place."""
     found: dict[int, Sample] = {}
     for number, sample in enumerate(samples):
-        turned = rotate(sample, 1)
+        turned = rotate(sample, 1) if sample.media else None
         if turned is not None:
             found[number] = turned
     return found

@@ -23,6 +23,7 @@ _BLUR = 0.01
 _KEPT = 0.9
 """Of each side, in the middle."""
 _BRIGHTER = 1.3
+_DARKER = 0.7
 _DEGREES = 10.0
 
 
@@ -52,6 +53,11 @@ def brighter(pixels: Pixels) -> Pixels:
     return np.minimum(np.rint(pixels * _BRIGHTER), 255).astype(np.uint8)
 
 
+def darker(pixels: Pixels) -> Pixels:
+    """Every value times 0.7."""
+    return np.rint(pixels * _DARKER).astype(np.uint8)
+
+
 def rotated(pixels: Pixels) -> Pixels:
     """Turned by ten degrees against the clock; corners take the mean colour."""
     mean = tuple(int(value) for value in pixels.reshape(-1, 3).mean(0))
@@ -64,6 +70,7 @@ WORSE: Mapping[str, Callable[[Pixels], Pixels]] = {
     "blurred": blurred,
     "cropped": cropped,
     "brighter": brighter,
+    "darker": darker,
     "rotated": rotated,
 }
 """By the name that users say."""

@@ -8,8 +8,7 @@ import pytest
 from sightweave.core.errors import DataError
 from sightweave.core.types import Medium, Part, Region, Sample
 from sightweave.data.inputs.media import load
-from sightweave.data.tasks import vqa
-from sightweave.programs.evaluation import controls, prompts
+from sightweave.programs.evaluation import controls
 from sightweave.programs.evaluation.worse import WORSE
 
 
@@ -111,6 +110,8 @@ def test_a_worse_picture_is_another_but_like_it(name: str):
     assert 0.5 < difference.mean() < 60
     if name == "brighter":
         np.testing.assert_array_equal(after, np.minimum(np.rint(before * 1.3), 255))
+    if name == "darker":
+        np.testing.assert_array_equal(after, np.rint(before * 0.7))
     if name == "rotated":  # the middle stays where it is
         assert difference[95:105, 145:155].mean() < difference.mean()
 
@@ -153,41 +154,25 @@ def test_the_other_sense_is_that_of_the_word_else_and_never_a_picture_of_both():
     assert controls.other_sense(samples, 5)[0].media == found[0].media
 
 
-def listed(number: int = 0, *, answer: str = "red") -> Sample:
-    task = vqa.Config(list_options=True).build()
-    return task.sample(
-        vqa.Record(
-            id=f"q{number}",
-            images=(Medium(np.zeros((2, 2, 3), np.uint8), "p"),),
-            question="Which colour?",
-            answers=(answer,),
-            options=("red", "green", "blue"),
-        )
-    )
+def test_the_other_senses_picture_does_not_show_the_asked_one_for_the_same_sentence_either():
+    twice = [bat(n, ("club", "animal")[n % 2], prompt="a bat") for n in range(2)]
+    both = bat(2, "club", picture="picture1")  # the animal's picture is about a club as well
+    both = replace(both, group=twice[1].group)
+    assert controls.other_sense([*twice, both]) == {}
+    found = controls.other_sense([*twice, both, bat(3, "animal")])
+    assert {n: s.media[0].key for n, s in found.items()} == {0: "picture3", 2: "picture3", 3: "picture0"}
 
 
-def test_options_are_listed_in_another_order():
-    assert controls.CONTROLS["rotated_options"](SAMPLES, 0) == {}
-    found = controls.CONTROLS["rotated_options"]([SAMPLES[0], listed()], 0)
-    assert list(found) == [1]
-    assert found[1].prompt == "Which colour?\nA. green\nB. blue\nC. red"
-    assert (found[1].options, found[1].references) == (("green", "blue", "red"), ("red", "C"))
+def test_pictures_of_the_other_sense_are_used_about_equally_often():
+    samples = [bat(n, "club" if n < 12 else "animal", picture=f"p{n // 2}") for n in range(16)]
+    found = controls.other_sense(samples, 1)
+    given = [found[n].media[0].key for n in range(12)]
+    assert {key: given.count(key) for key in given} == {"p6": 6, "p7": 6}
+    assert len({found[n].media[0].key for n in range(12, 16)}) == 4
+    assert given != [controls.other_sense(samples, 2)[n].media[0].key for n in range(12)]
 
 
-def test_prompts_are_reworded_without_losing_a_word():
-    samples = [make(n, f"g{n}", "x") for n in range(40)]
-    found = controls.CONTROLS["reworded"](samples, 0)
-    texts = {s.prompt for s in found.values()}
-    assert len(found) == 40
-    assert len(texts) == len(prompts.FRAMES)
-    assert all("what?" in text and text != "what?" for text in texts)
-    assert [s.prompt for s in found.values()] == [
-        s.prompt for s in controls.CONTROLS["reworded"](samples, 0).values()
-    ]
-    assert all(s.media == samples[n].media and s.target == "that" for n, s in found.items())
-
-
-def test_every_control_says_what_it_does():
-    for control in controls.CONTROLS.values():
-        first = (control.__doc__ or "").splitlines()[0]
-        assert first.endswith((".", ":")) or "." in first
+def test_every_control_says_in_one_line_what_it_does():
+    said = [(control.__doc__ or "").splitlines()[0] for control in controls.CONTROLS.values()]
+    assert all(len(line) > 20 and line[-1] in ".:" or ": " in line for line in said)
+    assert len(set(said)) == len(said)
