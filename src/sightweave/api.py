@@ -1030,7 +1030,11 @@ def kinds(family: str) -> dict[str, str]:
         RecipeError: no such family.
     """
     if family == "controls":  # no folder: each is a function
-        return {name: inspect.getdoc(control) or "" for name, control in CONTROLS.items()}
+        first = (inspect.getdoc(control) or "" for control in CONTROLS.values())
+        return {
+            name: " ".join(text.partition("\n\n")[0].split())
+            for name, text in zip(CONTROLS, first, strict=True)
+        }
     if family not in FAMILIES:
         raise RecipeError(f"no family {family!r}. {did_you_mean(family, [*FAMILIES, 'controls'])}")
     return {kind: catalog.summary(FAMILIES[family], kind) for kind in catalog.kinds(FAMILIES[family])}

@@ -95,7 +95,8 @@ def evaluate(
     settings: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Settings such as tasks.vqa.metrics=[vqa_official,exact_match] evaluate.circular=true"
+            help="Settings of evaluate, tasks and seed, such as evaluate.circular=true; metrics are set in "
+            "tasks.TASK.metrics."
         ),
     ] = None,
     data: Annotated[

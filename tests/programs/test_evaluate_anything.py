@@ -92,9 +92,7 @@ def test_the_same_numbers_whoever_is_asked(
     # A file of the same answers: the same scores, and no controls.
     file = tmp_path / "answers.jsonl"
     file.write_text(
-        "".join(
-            json.dumps({"id": item.id, "answer": item.answer.text}) + "\n" for item in direct[0].items
-        ),
+        "".join(json.dumps({"id": item.id, "answer": item.answer.text}) + "\n" for item in direct[0].items),
         encoding="utf-8",
     )
     filed = api.evaluate(file, *settings, data=rows(), out=tmp_path / "filed")

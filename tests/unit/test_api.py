@@ -138,3 +138,11 @@ def test_kinds_and_pairs() -> None:
     assert pairs["concat", "decoder_only"] == "generates"
     assert pairs["bilinear", "encoder_only"] == "classifies"
     assert pairs["bilinear", "decoder_only"] == ""
+
+
+def test_controls_are_listed_in_a_sentence_each() -> None:
+    found = api.kinds("controls")
+    assert list(found)[:3] == ["no_image", "shuffled_image", "blank_image"]
+    assert all(text.endswith(".") and "\n" not in text for text in found.values())
+    with pytest.raises(RecipeError, match=r"no family 'control'. Did you mean 'controls'"):
+        api.kinds("control")

@@ -33,10 +33,12 @@ def answered(
 ) -> tuple[str, tuple[str, ...]]:
     """What is learnt, and what is right, where options are listed: an option's text and its letter both are.
 
-    Options that are letters themselves are answered by their texts alone.
+    Options that are letters themselves are answered by their texts alone. References that repeat are votes: letters
+    among them would change the shares that VQA accuracy counts, so they get none unless letters are learnt.
     """
     letters = dict(zip(options, ascii_uppercase, strict=False))
-    if not set(options).isdisjoint(letters.values()):
+    has_votes = len(set(references)) < len(references)
+    if not set(options).isdisjoint(letters.values()) or (has_votes and answer_with == "text"):
         return answer, references
     folded = {option.casefold(): letter for option, letter in letters.items()}
 

@@ -2,8 +2,8 @@
 
 Quantifying Language Models' Sensitivity to Spurious Features in Prompt Design (Sclar et al. 2023, arXiv:2310.11324); Large
 Language Models Are Not Robust Multiple Choice Selectors (Zheng et al. 2023, arXiv:2309.03882). The frames are rules and
-not a model's paraphrases: what they ask stays the same for sure. Samples without a picture stay out, as of all controls. A model from nothing that never met other wordings may fail
-on every one, and that is what is measured.
+not a model's paraphrases: what they ask stays the same for sure. A model from nothing that never met other wordings may fail
+on every one, and that is what is measured. Samples without a picture stay out, as of all controls.
 """
 
 from __future__ import annotations

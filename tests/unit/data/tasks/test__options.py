@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sightweave.answers.metrics import multiple_choice
+from sightweave.answers.metrics import multiple_choice, vqa_official
 from sightweave.core import catalog
 from sightweave.data.tasks import reasoning, vqa
 from sightweave.data.tasks._options import answered, listing, rotate, with_listing
@@ -14,8 +14,10 @@ from sightweave.data.tasks._options import answered, listing, rotate, with_listi
 COLOURS = ("red", "green", "blue")
 
 
-def sample(task: str = "vqa", options: tuple[str, ...] = COLOURS, answer: str = "green", **fields: Any) -> Any:
-    made = catalog.config_class("data.tasks", task)(list_options=True, **fields).build()
+def sample(
+    task: str = "vqa", options: tuple[str, ...] = COLOURS, answer: str = "green", **fields: Any
+) -> Any:
+    made = catalog.config_class("data.tasks", task)(**{"list_options": True, **fields}).build()
     more = {"rationale": "I see."} if task == "reasoning" else {}
     record = {"vqa": vqa, "reasoning": reasoning}[task].Record
     return made.sample(
@@ -41,8 +43,8 @@ def test_nothing_is_listed_twice_nor_without_letters() -> None:
 @pytest.mark.parametrize("task", ["vqa", "reasoning"])
 def test_a_recipe_decides_whether_options_are_listed_and_how_they_are_answered(task: str) -> None:
     steps = "I see. Answer: " if task == "reasoning" else ""
-    plain = sample(task, list_options=False) if False else None
-    assert plain is None
+    plain = sample(task, list_options=False, answer_with="letter")
+    assert (plain.prompt, plain.target, plain.references) == ("Which?", f"{steps}green", ("green",))
     by_text, by_letter = sample(task), sample(task, answer_with="letter")
     assert by_text.prompt == by_letter.prompt == "Which?\nA. red\nB. green\nC. blue"
     assert (by_text.target, by_letter.target) == (f"{steps}green", f"{steps}B")
@@ -53,6 +55,17 @@ def test_upper_case_does_not_hide_an_option() -> None:
     assert answered("Green", ("Green",), COLOURS, "letter") == ("B", ("Green", "B"))
     assert answered("May", ("May",), ("may", "May"), "letter") == ("B", ("May", "B"))
     assert answered("pink", ("pink",), COLOURS, "letter") == ("pink", ("pink",))
+
+
+def test_votes_are_counted_as_if_nothing_were_listed() -> None:
+    votes = ("red",) * 2 + ("blue",) * 8
+    record = vqa.Record(id="r", images=(), question="?", answers=("red",), options=COLOURS, references=votes)
+    metric = vqa_official.Config().build()
+    for lists in (False, True):
+        asked = vqa.Config(list_options=lists).build().sample(record)
+        assert metric.total(metric.rows(["red"], [asked])[0]) == pytest.approx(
+            0.6
+        )  # (2 * 1/3 + 8 * 2/3) / 10
 
 
 @pytest.mark.parametrize("task", ["vqa", "reasoning"])

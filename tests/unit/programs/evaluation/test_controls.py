@@ -158,9 +158,12 @@ def test_the_other_senses_picture_does_not_show_the_asked_one_for_the_same_sente
     twice = [bat(n, ("club", "animal")[n % 2], prompt="a bat") for n in range(2)]
     both = bat(2, "club", picture="picture1")  # the animal's picture is about a club as well
     both = replace(both, group=twice[1].group)
-    assert controls.other_sense([*twice, both]) == {}
+    found = controls.other_sense([*twice, both])
+    assert {n: s.media[0].key for n, s in found.items()} == {1: "picture0"}
     found = controls.other_sense([*twice, both, bat(3, "animal")])
-    assert {n: s.media[0].key for n, s in found.items()} == {0: "picture3", 2: "picture3", 3: "picture0"}
+    assert {n: s.media[0].key for n, s in found.items()} == dict(
+        enumerate(["picture3", "picture0", "picture3", "picture0"])
+    )
 
 
 def test_pictures_of_the_other_sense_are_used_about_equally_often():
@@ -169,10 +172,11 @@ def test_pictures_of_the_other_sense_are_used_about_equally_often():
     given = [found[n].media[0].key for n in range(12)]
     assert {key: given.count(key) for key in given} == {"p6": 6, "p7": 6}
     assert len({found[n].media[0].key for n in range(12, 16)}) == 4
-    assert given != [controls.other_sense(samples, 2)[n].media[0].key for n in range(12)]
+    dealt = [controls.other_sense(samples, seed) for seed in range(5)]
+    assert len({tuple(each[n].media[0].key for n in range(16)) for each in dealt}) > 1
 
 
 def test_every_control_says_in_one_line_what_it_does():
     said = [(control.__doc__ or "").splitlines()[0] for control in controls.CONTROLS.values()]
-    assert all(len(line) > 20 and line[-1] in ".:" or ": " in line for line in said)
+    assert all(line.endswith(".") for line in said)
     assert len(set(said)) == len(said)

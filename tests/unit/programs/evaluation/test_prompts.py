@@ -59,7 +59,7 @@ def test_a_samples_wording_depends_on_no_other_sample():
         ("vqa", "\u8fd9\u662f\u4ec0\u4e48\uff1f", ["\u8fd9\u662f\u4ec0\u4e48"]),
         ("vqa", "?", []),
         ("vqa", "Which?\nA. Red.\nB. Blue.", ["which\nA. Red.\nB. Blue.", "Question: Which?\nA. Red.\nB. Blue.\nAnswer:"]),
-        ("translation", "Into German: A bat.", ["Question: Into German: A bat.\nAnswer:", "Into German: A bat.\nPlease answer."]),
+        ("translation", "To German: A bat.", ["Question: To German: A bat.\nAnswer:", "To German: A bat.\nPlease answer."]),
     ],
 )  # fmt: skip
 def test_wordings_of_a_prompt(task: str, text: str, expected: list[str]):
