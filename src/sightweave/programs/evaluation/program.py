@@ -130,13 +130,12 @@ def evaluate(
     for name in controls if with_media else ():
         try:
             changed = CONTROLS[name](samples, seed)
-        except DataError as error:  # too few pictures to exchange: the other numbers still stand
+            if not changed:
+                raise DataError("it applies to none of the samples.")
+            asked[name] = _ask(name, changed, predict, made, sighted, progress)
+        except DataError as error:
+            # Too few pictures to exchange, or a model that takes no prompt without one: the other numbers still stand.
             notes.append(f"The control {name} is left out: {error}")
-            continue
-        if not changed:
-            notes.append(f"The control {name} is left out: it applies to none of the samples.")
-            continue
-        asked[name] = _ask(name, changed, predict, made, sighted, progress)
     if len(with_media) < len(samples):
         notes.append(
             f"{len(samples) - len(with_media)} of {len(samples)} samples have no picture; they stay out of the controls."

@@ -29,6 +29,12 @@ _CONFIG = "config.json"
 _MAX_CONFIG_BYTES = 1 << 20
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 _BLOCK = 1 << 20
+_ANSWER = "answer"
+"""A word that no template changes."""
+_KINDS_OF_TOKENS = {"paligemma": 1}
+"""``token_type_ids`` of what a model writes, by its type; 0 for all others. PaliGemma's 0 is what sees itself whole."""
+_FAILS = (ValueError, TypeError, IndexError, KeyError, AttributeError, RuntimeError)
+"""What the code of foreign models and processors raises."""
 
 
 def recognise(who: str) -> str:
@@ -95,7 +101,8 @@ class FromTransformers:
         CheckpointError: no such folder, pickled weights, a model that takes no pictures, weights that are missing.
     """
 
-    can_score = True
+    can_score: bool
+    """Not where an encoder reads the prompt and a decoder writes: these are fed otherwise."""
     can_control = True
 
     def __init__(
@@ -112,11 +119,18 @@ class FromTransformers:
         self.batch_size, self.template = batch_size, template
         self.model, self.processor = _load(path, self.device, self.precision.name)
         self.name = path
-        self.fingerprint = _fingerprint(path, f"{self.precision.name} {template}")
+        self.can_score = not self.model.config.is_encoder_decoder
+        self._looks_back = False  # not known yet
+        self.fingerprint = _fingerprint(path, f"{self.precision.name} {template} {_versions(self.model)}")
+        if not self._ends():
+            raise CheckpointError(
+                f"{path}: no token ends an answer; give eos_token_id in its generation_config.json."
+            )
         tokenizer = self.processor.tokenizer
-        tokenizer.padding_side = "left"  # so that what is written follows the prompt
+        # Left, so that what is written follows the prompt; an encoder counts positions from the first token.
+        tokenizer.padding_side = "left" if self.can_score else "right"
         if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.eos_token
+            tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(self._ends()[0])
 
     def predict(
         self,
@@ -128,22 +142,28 @@ class FromTransformers:
     ) -> list[Prediction]:
         """One prediction per sample, in order.
 
-        A text is judged as the model would write it: its tokens, then the token that ends an answer.
+        A text is judged as the model would write it: its tokens behind the prompt, then any token that ends an answer.
 
         Raises:
-            DataError: not one list of texts per sample, or a picture that cannot be read.
-            BackendError: the model's own code failed.
+            DataError: not one list of texts per sample, a picture that cannot be read, or a prompt that the processor
+                refuses, such as one without a picture.
+            BackendError: the model's own code failed, or texts are given and it cannot judge any.
         """
         if texts and len(texts) != len(samples):
             raise DataError(
                 f"{self.name}: {len(texts)} list(s) of texts for {len(samples)} sample(s); give one for each, in order."
+            )
+        if any(texts) and not self.can_score:
+            raise BackendError(
+                f"{self.name}: {self.model.config.model_type} has an encoder and a decoder; its answers can be scored, "
+                "the likelihood of given texts cannot: leave out the metrics that need it."
             )
         prompts = [self._prompt(sample) for sample in samples]
         found = [Prediction("", finish="none")] * len(samples)
         # Prompts of about the same length, and of as many pictures, go together: little is padded.
         order = sorted(range(len(samples)), key=lambda n: (len(samples[n].media), len(prompts[n])))
         for chunk in _chunks(order, samples, self.batch_size):
-            judged = [self._judge(prompts[n], samples[n].media, texts[n]) if texts else () for n in chunk]
+            judged = [self._judge(prompts[n], samples[n], texts[n]) if texts else () for n in chunk]
             written = [found[n] for n in chunk]
             if max_tokens:
                 written = self._write(
@@ -156,19 +176,48 @@ class FromTransformers:
         return found
 
     def _prompt(self, sample: Sample) -> str:
-        parts = list(sample.parts)
-        while parts and parts[-1].role == "assistant":  # what is to be said
-            parts.pop()
-        if getattr(self.processor, "chat_template", None) or self.processor.tokenizer.chat_template:
-            text: str = self.processor.apply_chat_template(
-                _messages(parts), add_generation_prompt=True, tokenize=False
-            )
-            return text
+        parts = _asked(sample)
+        if self._chats():
+            return self._rendered(parts, asks=True)
         mark = getattr(self.processor, "image_token", "<image>")
         images = "".join(str(mark) for part in parts if isinstance(part.content, Medium))
         prompt = "\n".join(part.content for part in parts if isinstance(part.content, str))
         filled = self.template.replace("{images}", images).replace("{prompt}", prompt)
         return filled if images else filled.lstrip("\n")
+
+    def _chats(self) -> bool:
+        return bool(getattr(self.processor, "chat_template", None) or self.processor.tokenizer.chat_template)
+
+    def _rendered(self, parts: Sequence[Part], *, asks: bool) -> str:
+        from jinja2 import TemplateError
+
+        try:
+            text: str = self.processor.apply_chat_template(
+                _messages(parts), add_generation_prompt=asks, tokenize=False
+            )
+        except (TemplateError, *_FAILS) as error:
+            raise DataError(f"{self.name}: its chat template refused a prompt: {_line(error)}") from error
+        return text
+
+    def _lead(self, sample: Sample, prompt: str) -> str:
+        """Blanks that the chat template puts between a prompt and its answer: an answer's first token often holds one."""
+        if not self._chats():
+            return ""
+        whole = self._rendered([*_asked(sample), Part("assistant", _ANSWER)], asks=False)
+        lead, found, _ = whole.removeprefix(prompt).partition(_ANSWER)
+        return lead if found and lead.isspace() else ""
+
+    def _ids(self, prompt: str, lead: str, text: str) -> list[int]:
+        """Tokens of a text behind its prompt, or alone where the two would share one."""
+        tokenizer = self.processor.tokenizer
+        if not text:
+            return []
+        before: list[int] = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        whole: list[int] = tokenizer(prompt + lead + text, add_special_tokens=False)["input_ids"]
+        if whole[: len(before)] == before:
+            return whole[len(before) :]
+        alone: list[int] = tokenizer(lead + text, add_special_tokens=False)["input_ids"]
+        return alone
 
     def _inputs(self, prompts: Sequence[str], media: Sequence[Sequence[Medium]]) -> dict[str, Tensor]:
         images = [[Image.fromarray(load(medium)) for medium in each] for each in media]
@@ -179,12 +228,13 @@ class FromTransformers:
                 padding=True,
                 return_tensors="pt",
             )
-        except (ValueError, TypeError, IndexError, RuntimeError) as error:
-            raise BackendError(f"{self.name}: its processor refused a prompt: {_line(error)}") from error
+        except _FAILS as error:
+            raise DataError(f"{self.name}: its processor refused a prompt: {_line(error)}") from error
         dtype = next(self.model.parameters()).dtype
         return {
             name: value.to(self.device, dtype if value.is_floating_point() else value.dtype)
             for name, value in made.items()
+            if name != "labels"  # of training; PaliGemma's gives them always
         }
 
     @torch.inference_mode()
@@ -192,7 +242,8 @@ class FromTransformers:
         self, prompts: Sequence[str], media: Sequence[Sequence[Medium]], max_tokens: int
     ) -> list[Prediction]:
         inputs = self._inputs(prompts, media)
-        made = self.model.generate(
+        made = self._called(
+            self.model.generate,
             **inputs,
             max_new_tokens=max_tokens,
             do_sample=False,
@@ -200,7 +251,7 @@ class FromTransformers:
             output_logits=True,
             return_dict_in_generate=True,
         )
-        ids = made.sequences[:, inputs["input_ids"].shape[1] :]
+        ids = made.sequences[:, -len(made.logits) :]  # the prompt stands before, unless an encoder read it
         logprobs = torch.stack(
             [
                 logits.float().log_softmax(-1).gather(1, ids[:, step, None])[:, 0]
@@ -213,50 +264,103 @@ class FromTransformers:
         for row, each in zip(ids.tolist(), logprobs.tolist(), strict=True):
             count = next((place + 1 for place, one in enumerate(row) if one in ends), len(row))
             is_whole = bool(count) and row[count - 1] in ends
-            text = self.processor.tokenizer.decode(row[:count], skip_special_tokens=True)
+            # The end is left out here, since not every tokenizer takes it for a special token.
+            text = self.processor.tokenizer.decode(row[: count - is_whole], skip_special_tokens=True)
             mean = sum(each[:count]) / max(1, count)
             said.append(Prediction(text.strip(), mean, count, "stop" if is_whole else "length"))
         return said
 
     @torch.inference_mode()
-    def _judge(self, prompt: str, media: Sequence[Medium], texts: Sequence[str]) -> tuple[Likelihood, ...]:
+    def _judge(self, prompt: str, sample: Sample, texts: Sequence[str]) -> tuple[Likelihood, ...]:
         """Texts behind one prompt, fed whole."""
-        found = []
+        if not texts:
+            return ()
+        self._check_looks_back(prompt, sample.media)
+        lead = self._lead(sample, prompt)
+        found: list[Likelihood] = []
         for start in range(0, len(texts), self.batch_size):
-            found += self._totals(prompt, media, texts[start : start + self.batch_size])
+            ids = [self._ids(prompt, lead, text) for text in texts[start : start + self.batch_size]]
+            found += self._totals(prompt, sample.media, ids)
         return tuple(found)
 
-    def _totals(self, prompt: str, media: Sequence[Medium], texts: Sequence[str]) -> list[Likelihood]:
-        tokenizer = self.processor.tokenizer
-        (end, *_) = self._ends()
-        targets = [[*tokenizer(text, add_special_tokens=False)["input_ids"], end] for text in texts]
-        inputs = self._inputs([prompt] * len(texts), [media] * len(texts))
-        length = inputs["input_ids"].shape[1]
-        width = max(map(len, targets))
-        padded = torch.tensor([ids + [tokenizer.pad_token_id] * (width - len(ids)) for ids in targets])
-        valid = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids in targets])
+    def _totals(
+        self, prompt: str, media: Sequence[Medium], texts: Sequence[Sequence[int]]
+    ) -> list[Likelihood]:
+        ends = self._ends()
+        targets = [[*ids, ends[0]] for ids in texts]
+        logprobs = self._fed(prompt, media, targets).log_softmax(-1)
+        found = []
+        for row, ids in zip(logprobs, texts, strict=True):
+            count = len(ids)
+            written = row[:count].gather(1, torch.tensor(ids, device=row.device).long()[:, None]).double()
+            ended = row[count, list(ends)].double().logsumexp(0)
+            found.append(Likelihood(float(written.sum() + ended), count + 1))
+        return found
+
+    def _fed(self, prompt: str, media: Sequence[Medium], targets: Sequence[Sequence[int]]) -> Tensor:
+        """Logits (fp32, R T V) of each token of some targets, each behind the same prompt, so that none is padded left."""
+        inputs = self._inputs([prompt] * len(targets), [media] * len(targets))
         shape = inputs["input_ids"].shape
+        width = max(map(len, targets))
+        pad = self.processor.tokenizer.pad_token_id
+        padded = torch.tensor([[*ids, *[pad] * (width - len(ids))] for ids in targets])
+        valid = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids in targets])
+        kind = _KINDS_OF_TOKENS.get(self.model.config.model_type, 0)
+        known = {
+            "input_ids": padded,
+            "attention_mask": valid,
+            "token_type_ids": torch.full_like(padded, kind),
+        }
         for name, value in list(inputs.items()):
-            if value.shape != shape:
-                continue
-            # Marks of kinds of tokens, where a model has them, say "text" for what is written.
-            more = {"input_ids": padded, "attention_mask": valid}.get(name, torch.zeros_like(padded))
-            inputs[name] = torch.cat([value, more.to(value)], dim=1)
-        logits = self.model(**inputs).logits[:, length - 1 : -1].float()
-        if logits.shape[1] != width:
+            if value.shape == shape:  # one number a token: 0 is "text" wherever kinds of tokens are marked
+                more = known.get(name, torch.zeros_like(padded))
+                inputs[name] = torch.cat([value, more.to(value)], dim=1)
+        logits: Tensor = self._called(self.model, **inputs).logits
+        if logits.shape[1] != shape[1] + width:
             raise BackendError(
-                f"{self.name}: {logits.shape[1]} logits for {width} tokens; the model changes the length of its input."
+                f"{self.name}: {logits.shape[1]} logits for {shape[1] + width} tokens; texts cannot be judged by a model "
+                "that changes the length of its input."
             )
-        each = logits.log_softmax(-1).gather(2, padded.to(logits.device)[..., None])[..., 0].double()
-        sums = (each * valid.to(logits.device)).sum(1).tolist()
-        return [Likelihood(total, len(ids)) for total, ids in zip(sums, targets, strict=True)]
+        return logits[:, shape[1] - 1 : -1].float()
+
+    def _check_looks_back(self, prompt: str, media: Sequence[Medium]) -> None:
+        """Likelihoods mean nothing where a token sees those after it; checked once, on two texts that end otherwise."""
+        if self._looks_back:
+            return
+        end = self._ends()[0]
+        word = self.processor.tokenizer(_ANSWER, add_special_tokens=False)["input_ids"][0]
+        logits = self._fed(prompt, media, [[word, end, end], [word, word, word]])[:, :2]
+        change, size = float((logits[0] - logits[1]).abs().max()), float(logits.abs().max())
+        if change > 0.01 * size:
+            raise BackendError(
+                f"{self.name}: the logits of a token change by {change:.3g} (they reach {size:.3g}) with the tokens after "
+                f"it, so texts cannot be judged; {self.model.config.model_type} marks what it writes in a way that is not "
+                "known here."
+            )
+        self._looks_back = True
+
+    def _called(self, function: Any, **inputs: Any) -> Any:
+        try:
+            return function(**inputs)
+        except _FAILS as error:
+            raise BackendError(f"{self.name}: the model failed: {_line(error)}") from error
 
     def _ends(self) -> tuple[int, ...]:
         """Ids that end an answer."""
         given = self.model.generation_config.eos_token_id
         if given is None:
             given = self.processor.tokenizer.eos_token_id
+        if given is None:
+            return ()
         return tuple(given) if isinstance(given, list | tuple) else (int(given),)
+
+
+def _asked(sample: Sample) -> list[Part]:
+    """All but what is to be said."""
+    parts = list(sample.parts)
+    while parts and parts[-1].role == "assistant":
+        parts.pop()
+    return parts
 
 
 def _chunks(order: Sequence[int], samples: Sequence[Sample], size: int) -> list[list[int]]:
@@ -345,6 +449,13 @@ def _fingerprint(path: str, settings: str) -> str:
             while block := stream.read(_BLOCK):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def _versions(model: Any) -> str:
+    """The library's own version, and the commit of what came from the hub."""
+    import transformers
+
+    return f"{transformers.__version__} {getattr(model.config, '_commit_hash', None) or ''}"
 
 
 def _line(error: Exception) -> str:

@@ -485,3 +485,16 @@ def test_a_metric_twice_is_refused():
         evaluate(
             contrasts(), translates, tasks={"translation": named(translation.Config, *["exact_match"] * 2)}
         )
+
+
+def test_a_model_that_takes_no_prompt_without_a_picture_loses_that_control_alone():
+    def refuses(samples, texts, *, write):
+        if not all(sample.media for sample in samples):
+            raise DataError("a picture is needed.")
+        return looks(samples, texts, write=write)
+
+    found = evaluate(records(), refuses)
+    assert list(found.tasks[1].controls) == ["shuffled_image"]
+    assert found.tasks[1].correct == 80
+    assert "The control no_image is left out: a picture is needed." in found.notes
+    assert found.uses_image == "unknown"

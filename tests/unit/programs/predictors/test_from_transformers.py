@@ -12,16 +12,18 @@ import pytest
 import torch
 from PIL import Image
 
-from sightweave.core.errors import CheckpointError, DataError
+from sightweave.core.errors import BackendError, CheckpointError, DataError
 from sightweave.core.types import Medium, Part, Sample
 from sightweave.programs.predictors import from_transformers
 from sightweave.programs.predictors.from_transformers import Config
 
 transformers = pytest.importorskip("transformers")
 tokenizers = pytest.importorskip("tokenizers")
+# PaliGemma's own processor makes NumPy say it.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 CHAT = (
     "{% for message in messages %}{{ message.role }}: {% for part in message.content %}"
-    "{% if part.type == 'image' %}<image>{% else %}{{ part.text }}{% endif %}{% endfor %}\n{% endfor %}"
+    "{% if part.type == 'image' %}<image>{% else %}{{ part.text }}{% endif %}{% endfor %}{{ '\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}assistant: {% endif %}"
 )
 SENTENCES = [
@@ -125,6 +127,87 @@ def idefics3(folder: Path) -> Path:
     return written(folder, model, processor)
 
 
+def paligemma(folder: Path) -> Path:
+    """Its prompt sees itself whole, what it writes looks back; and it has no chat template."""
+    words = tokenizer()
+    words.bos_token = "<fake_token_around_image>"
+    images = transformers.SiglipImageProcessorPil(size={"height": 32, "width": 32})
+    images.image_seq_length = 16
+    processor = transformers.PaliGemmaProcessor(image_processor=images, tokenizer=words)
+    config = transformers.PaliGemmaConfig(
+        text_config={
+            "model_type": "gemma",
+            "vocab_size": len(words),
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 8,
+            "pad_token_id": 0,
+            "eos_token_id": 1,
+            "bos_token_id": 1,
+        },
+        vision_config={
+            "model_type": "siglip_vision_model",
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "image_size": 32,
+            "patch_size": 8,
+            "vision_use_head": False,
+        },
+        image_token_id=words.convert_tokens_to_ids("<image>"),
+        projection_dim=32,
+        hidden_size=32,
+    )
+    torch.manual_seed(0)
+    return written(folder, transformers.PaliGemmaForConditionalGeneration(config), processor)
+
+
+def florence2(folder: Path) -> Path:
+    """An encoder reads picture and prompt, a decoder writes."""
+    words = tokenizer()
+    words.bos_token = "<fake_token_around_image>"
+    images = transformers.CLIPImageProcessorPil(size={"height": 32, "width": 32}, do_center_crop=False)
+    images.image_seq_length = 65
+    processor = transformers.Florence2Processor(image_processor=images, tokenizer=words)
+    config = transformers.Florence2Config(
+        text_config={
+            "model_type": "bart",
+            "vocab_size": len(words),
+            "d_model": 32,
+            "encoder_layers": 1,
+            "decoder_layers": 1,
+            "encoder_attention_heads": 4,
+            "decoder_attention_heads": 4,
+            "encoder_ffn_dim": 48,
+            "decoder_ffn_dim": 48,
+            "pad_token_id": 0,
+            "bos_token_id": 3,
+            "eos_token_id": 1,
+            "decoder_start_token_id": 1,
+            "forced_eos_token_id": None,
+        },
+        vision_config={
+            "depths": (1,),
+            "patch_size": (8,),
+            "patch_stride": (4,),
+            "patch_padding": (2,),
+            "patch_prenorm": (False,),
+            "embed_dim": (32,),
+            "num_heads": (4,),
+            "num_groups": (4,),
+            "window_size": 4,
+            "projection_dim": 32,
+        },
+        image_token_id=words.convert_tokens_to_ids("<image>"),
+    )
+    torch.manual_seed(0)
+    return written(folder, transformers.Florence2ForConditionalGeneration(config), processor)
+
+
 def written(folder: Path, model: Any, processor: Any) -> Path:
     with torch.no_grad():
         for parameter in model.parameters():
@@ -136,7 +219,10 @@ def written(folder: Path, model: Any, processor: Any) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=[llava, idefics3], ids=["llava", "idefics3"])
+KINDS = [llava, idefics3, paligemma]
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=[kind.__name__ for kind in KINDS])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return request.param(tmp_path_factory.mktemp("models") / request.param.__name__)
 
@@ -159,21 +245,29 @@ SAMPLES = [
 ]
 
 
+def fitting(predictor: Any) -> list[Sample]:
+    """PaliGemma's processor takes no prompt without a picture."""
+    return SAMPLES[:3] if predictor.model.config.model_type == "paligemma" else SAMPLES
+
+
 def test_it_answers_as_transformers_own_generate(folder: Path) -> None:
     predictor = Config(path=str(folder), precision="fp32", batch_size=2).build()
     assert "Transformers folder" in from_transformers.recognise(str(folder))
-    found = predictor.predict(SAMPLES, max_tokens=8)
+    asked = fitting(predictor)
+    found = predictor.predict(asked, max_tokens=8)
     processor = transformers.AutoProcessor.from_pretrained(folder)
     model = transformers.AutoModelForImageTextToText.from_pretrained(folder).eval()
-    for one, said in zip(SAMPLES, found, strict=True):
+    for one, said in zip(asked, found, strict=True):
         content = [
             {"type": "image"} if isinstance(p.content, Medium) else {"type": "text", "text": p.content}
             for p in one.parts
             if p.role == "user"
         ]
-        prompt = processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True
-        )
+        prompt = "<image>\n" * len(one.media) + one.prompt
+        if processor.chat_template:
+            prompt = processor.apply_chat_template(
+                [{"role": "user", "content": content}], add_generation_prompt=True
+            )
         images = [Image.fromarray(medium.source) for medium in one.media]
         inputs = processor(text=[prompt], images=[images] if images else None, return_tensors="pt")
         ids = model.generate(**inputs, max_new_tokens=8, do_sample=False)[0, inputs["input_ids"].shape[1] :]
@@ -184,42 +278,181 @@ def test_it_answers_as_transformers_own_generate(folder: Path) -> None:
         assert said.logprob < 0
 
 
-def test_texts_are_as_likely_as_by_a_forward_pass(folder: Path) -> None:
+def likely(predictor: Any, one: Sample, ids: list[int], ends: tuple[int, ...] = (1,)) -> float:
+    """Log-probability of ids and an end, by letting Transformers' own generate write them and nothing else."""
+    processor, model = predictor.processor, predictor.model
+    images = [Image.fromarray(medium.source) for medium in one.media]
+    inputs = processor(
+        text=[predictor._prompt(one)], images=[images] if images else None, return_tensors="pt"
+    )
+    inputs.pop("labels", None)
+    count = inputs["input_ids"].shape[1]
+    made = model.generate(
+        **inputs,
+        max_new_tokens=len(ids) + 1,
+        do_sample=False,
+        prefix_allowed_tokens_fn=lambda _, written: [[*ids, ends[0]][len(written) - count]],
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    assert made.sequences[0, count:].tolist() == [*ids, ends[0]]
+    steps = [logits[0].double().log_softmax(-1) for logits in made.logits]
+    said = sum(float(step[index]) for step, index in zip(steps, ids, strict=False))
+    return said + float(torch.stack([steps[-1][end] for end in ends]).logsumexp(0))
+
+
+def test_texts_are_as_likely_as_when_generate_is_made_to_write_them(folder: Path) -> None:
     predictor = Config(path=str(folder), precision="fp32", batch_size=2).build()
     texts = [("a red cat", "two", ""), (), ("a ball",), ("a cat", "one blue ball and two dogs")]
-    found = predictor.predict(SAMPLES, texts, max_tokens=0)
-    assert [len(one.likelihoods) for one in found] == [3, 0, 1, 2]
+    asked = fitting(predictor)
+    found = predictor.predict(asked, texts[: len(asked)], max_tokens=0)
+    assert [len(one.likelihoods) for one in found] == [3, 0, 1, 2][: len(asked)]
     assert {(one.text, one.finish, one.logprob) for one in found} == {("", "none", None)}
-    processor, model = predictor.processor, predictor.model
-    for one, given, said in zip(SAMPLES, texts, found, strict=True):
+    for one, given, said in zip(asked, texts, found, strict=False):
         for text, likelihood in zip(given, said.likelihoods, strict=True):
-            images = [Image.fromarray(medium.source) for medium in one.media]
-            prompt = predictor._prompt(one)
-            inputs = processor(text=[prompt], images=[images] if images else None, return_tensors="pt")
-            target = [*processor.tokenizer(text, add_special_tokens=False)["input_ids"], 1]
-            count = inputs["input_ids"].shape[1]
-            ids = torch.cat([inputs["input_ids"], torch.tensor([target])], 1)
-            inputs |= {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-            with torch.inference_mode():
-                logits = model(**{k: v for k, v in inputs.items() if k != "token_type_ids"}).logits[0]
-            wanted = logits[count - 1 : -1].log_softmax(-1).gather(1, torch.tensor(target)[:, None]).sum()
-            assert likelihood.logprob == pytest.approx(float(wanted), abs=1e-4)
-            assert likelihood.tokens == len(target)
+            ids = predictor.processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+            assert likelihood.logprob == pytest.approx(likely(predictor, one, ids), abs=1e-4)
+            assert likelihood.tokens == len(ids) + 1
+
+
+def test_texts_are_as_likely_as_by_a_forward_pass(tmp_path: Path) -> None:
+    predictor = Config(path=str(llava(tmp_path / "llava")), precision="fp32").build()
+    processor, model = predictor.processor, predictor.model
+    (said,) = predictor.predict(SAMPLES[:1], [("a red cat", "two dogs")], max_tokens=0)
+    images = [Image.fromarray(medium.source) for medium in SAMPLES[0].media]
+    for text, likelihood in zip(("a red cat", "two dogs"), said.likelihoods, strict=True):
+        target = torch.tensor([*processor.tokenizer(text, add_special_tokens=False)["input_ids"], 1])
+        prompt = predictor._prompt(SAMPLES[0])
+        inputs = processor(text=[prompt], images=[images], return_tensors="pt")
+        ids = torch.cat([inputs["input_ids"], target[None]], 1)
+        with torch.inference_mode():
+            logits = model(input_ids=ids, pixel_values=inputs["pixel_values"]).logits[0, : ids.shape[1] - 1]
+        each = logits[-len(target) :].log_softmax(-1).gather(1, target[:, None])
+        assert likelihood.logprob == pytest.approx(float(each.sum()), abs=1e-4)
+
+
+def test_any_token_that_ends_an_answer_may_end_it(folder: Path) -> None:
+    predictor = Config(path=str(folder), precision="fp32").build()
+    predictor.model.generation_config.eos_token_id = [1, 5]
+    (said,) = predictor.predict(SAMPLES[:1], [("two",)], max_tokens=0)
+    ids = predictor.processor.tokenizer("two", add_special_tokens=False)["input_ids"]
+    assert said.likelihoods[0].logprob == pytest.approx(likely(predictor, SAMPLES[0], ids, (1, 5)), abs=1e-4)
 
 
 def test_what_was_written_is_as_likely_as_when_it_was_written(folder: Path) -> None:
     predictor = Config(path=str(folder), precision="fp32").build()
-    said = predictor.predict(SAMPLES[:1], [("two",)], max_tokens=5)
-    assert len(said[0].likelihoods) == 1
-    assert said[0].text == predictor.predict(SAMPLES[:1], max_tokens=5)[0].text
+    for one in fitting(predictor):
+        ids = written_ids(predictor, one, 3)
+        for end in (ids[2], ids[0]):  # what it writes anyhow is made the end: then it ends by itself
+            predictor.model.generation_config.eos_token_id = end
+            (said,) = predictor.predict([one], [("",)], max_tokens=8)
+            count = ids.index(end)
+            assert (said.finish, said.tokens) == ("stop", count + 1)
+            expected = likely(predictor, one, ids[:count], (end,))
+            assert said.logprob * said.tokens == pytest.approx(expected, abs=1e-4)
+        # It ended at once, so it wrote the empty text.
+        assert said.text == ""
+        assert said.likelihoods[0].tokens == 1
+        assert said.likelihoods[0].logprob == pytest.approx(said.logprob, abs=1e-4)
+        predictor.model.generation_config.eos_token_id = 1
+
+
+def written_ids(predictor: Any, one: Sample, count: int) -> list[int]:
+    """What Transformers' own generate writes."""
+    inputs = predictor._inputs([predictor._prompt(one)], [one.media])
+    ids = predictor.model.generate(**inputs, max_new_tokens=count, do_sample=False)
+    return ids[0, inputs["input_ids"].shape[1] :].tolist()
+
+
+def test_blanks_between_prompt_and_answer_are_those_of_the_chat_template(tmp_path: Path) -> None:
+    place = llava(tmp_path / "a")
+    template = CHAT.replace("assistant: {% endif %}", "assistant:{% endif %}")
+    assert template != CHAT
+    (place / "chat_template.jinja").write_text(template)
+    predictor = Config(path=str(place), precision="fp32").build()
+    assert predictor._prompt(SAMPLES[0]).endswith("\nassistant:")
+    (said,) = predictor.predict(SAMPLES[:1], [("a red cat",)], max_tokens=0)
+    ids = predictor.processor.tokenizer(" a red cat", add_special_tokens=False)["input_ids"]
+    assert ids != predictor.processor.tokenizer("a red cat", add_special_tokens=False)["input_ids"]
+    assert said.likelihoods[0].logprob == pytest.approx(likely(predictor, SAMPLES[0], ids), abs=1e-4)
+
+
+def test_turns_keep_their_order_and_their_sides(tmp_path: Path) -> None:
+    predictor = Config(path=str(llava(tmp_path / "a")), precision="fp32").build()
+    parts = (
+        Part("system", "be brief"),
+        Part("user", "look at"),
+        Part("user", picture(1)),
+        Part("assistant", "a cat"),
+        Part("user", picture(2)),
+        Part("user", "and this ?"),
+        Part("assistant", "a ball", learn=True),
+    )
+    asked = Sample(id="talk", task="conversation", parts=parts)
+    assert predictor._prompt(asked) == (
+        "system: be brief\nuser: look at<image>\nassistant: a cat\nuser: <image>and this ?\nassistant: "
+    )
+    (said,) = predictor.predict([asked], [("two",)], max_tokens=2)
+    assert said.tokens >= 1
+    assert said.likelihoods[0].tokens == 2
+
+
+def test_a_model_whose_answers_see_ahead_judges_none(tmp_path: Path) -> None:
+    predictor = Config(path=str(paligemma(tmp_path / "a")), precision="fp32").build()
+    predictor.model.config.model_type = "another"  # what it writes is then marked as prompt
+    with pytest.raises(
+        BackendError, match="with the tokens after it, so texts cannot be judged; another marks"
+    ):
+        predictor.predict(SAMPLES[:1], [("a cat",)], max_tokens=0)
+
+
+def test_a_decoder_behind_an_encoder_answers_and_judges_nothing(tmp_path: Path) -> None:
+    config = Config(path=str(florence2(tmp_path / "a")), precision="fp32", template="{prompt}")
+    predictor = config.build()
+    assert not predictor.can_score
+    found = predictor.predict(SAMPLES[:3], max_tokens=4)
+    for one, said in zip(SAMPLES[:3], found, strict=True):
+        inputs = predictor._inputs([one.prompt], [one.media])
+        made = predictor.model.generate(
+            **inputs,
+            max_new_tokens=4,
+            do_sample=False,
+            num_beams=1,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        ids = made.sequences[0, 1:]  # the first one starts the decoder
+        assert len(ids) == len(made.logits) == said.tokens
+        assert said.text == predictor.processor.tokenizer.decode(ids, skip_special_tokens=True).strip()
+        each = [float(step[0].log_softmax(-1)[index]) for step, index in zip(made.logits, ids, strict=True)]
+        assert said.logprob == pytest.approx(sum(each) / len(each), abs=1e-5)
+    with pytest.raises(BackendError, match="florence2 has an encoder and a decoder"):
+        predictor.predict(SAMPLES[:1], [("a cat",)], max_tokens=4)
+
+
+def test_what_fails_in_foreign_code_is_said_in_one_line(tmp_path: Path) -> None:
+    place = llava(tmp_path / "a")
+    predictor = Config(path=str(place), precision="fp32").build()
+    marks = sample("marks", picture(1), "an <image> more than pictures")
+    with pytest.raises((DataError, BackendError), match=r"its processor refused a prompt|the model failed"):
+        predictor.predict([marks], max_tokens=1)
+    (place / "chat_template.jinja").write_text("{{ raise_exception('only pictures please') }}")
+    strict = Config(path=str(place), precision="fp32").build()
+    with pytest.raises(DataError, match="its chat template refused a prompt: only pictures please"):
+        strict.predict(SAMPLES[:1], max_tokens=1)
 
 
 def test_another_picture_and_none_change_the_answer(folder: Path) -> None:
     predictor = Config(path=str(folder), precision="fp32").build()
     asked = [sample(str(n), picture(n), "what is this ?") for n in range(3)]
     blind = sample("blind", "what is this ?")
-    found = predictor.predict([*asked, blind], [("a cat",)] * 4, max_tokens=0)
-    assert len({round(one.likelihoods[0].logprob, 6) for one in found}) == 4
+    takes_none = fitting(predictor) is not SAMPLES
+    if takes_none:
+        with pytest.raises(DataError, match="its processor refused a prompt: `images` are expected"):
+            predictor.predict([blind], max_tokens=1)
+    asked += [] if takes_none else [blind]
+    found = predictor.predict(asked, [("a cat",)] * len(asked), max_tokens=0)
+    assert len({round(one.likelihoods[0].logprob, 6) for one in found}) == len(asked)
 
 
 def test_without_a_chat_template_there_is_a_plain_one(tmp_path: Path) -> None:
@@ -265,8 +498,13 @@ def test_what_cannot_be_loaded_whole_is_refused(tmp_path: Path) -> None:
     text = tmp_path / "text-only"
     transformers.LlamaForCausalLM(text_config(50)).save_pretrained(text)
     tokenizer().save_pretrained(text)
-    with pytest.raises(CheckpointError, match="text-only: "):
+    with pytest.raises(CheckpointError, match=r"text-only: Transformers cannot load it: .*LlamaConfig"):
         Config(path=str(text), precision="fp32").build()
+    refused("Transformers cannot load it: Can't load image processor", without="*processor*")
+    endless = {"generation_config__json": b'{"pad_token_id": 0}'}
+    words = json.loads((place / "tokenizer_config.json").read_text())
+    del words["eos_token"]
+    refused("no token ends an answer", tokenizer_config__json=json.dumps(words).encode(), **endless)
 
 
 def test_each_sample_needs_its_texts(folder: Path) -> None:
