@@ -22,7 +22,7 @@ from sightweave.core.errors import DataError
 from sightweave.core.types import Likelihood, Medium, Prediction, Sample
 from sightweave.programs.predictors._base import Predictor, Progress
 
-_PROMPTS_AT_ONCE = 1024
+_PROMPTS_AT_ONCE = 4096
 """A chunk ends after the picture that reaches so many prompts, however few its pictures."""
 _MAX_LINE_BYTES = 16 << 20
 """A longer line is no answer."""
@@ -53,7 +53,7 @@ class Kept:
         path: Path | None,
         *,
         max_tokens: int,
-        pictures_at_once: int = 64,
+        pictures_at_once: int = 256,
         progress: Progress | None = None,
     ) -> None:
         self.predictor, self.path, self.max_tokens = predictor, path, max_tokens
