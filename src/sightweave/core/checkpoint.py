@@ -287,8 +287,11 @@ def _is_entry(name: str, entry: Any) -> bool:
 
 def _refuse_pickle(file: Path) -> None:
     with file.open("rb") as stream:
-        start = stream.read(4)
-    if start[:1] == b"\x80" or start == b"PK\x03\x04":
+        start = stream.read(9)
+    # Eight bytes of length, then the header's brace: the length may begin with a pickle's first byte.
+    if start[8:] == b"{":
+        return
+    if start[:1] == b"\x80" or start[:4] == b"PK\x03\x04":
         raise CheckpointError(
             f"{file}: holds a pickle, whatever its name says; pickles can run code and are never read. "
             "Convert it to safetensors in a sandbox."

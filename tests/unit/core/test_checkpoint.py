@@ -53,6 +53,17 @@ def test_other_types_round_trip(tmp_path: Path, dtype: torch.dtype) -> None:
     assert torch.equal(read, tensor)
 
 
+def test_a_header_of_any_length_is_no_pickle(tmp_path: Path) -> None:
+    """The file begins with the header's length, whose first byte may be a pickle's."""
+    starts = set()
+    for count in range(1, 40):
+        folder = tmp_path / str(count)
+        write_folder(folder, {"model": {"x" * 8 * count: torch.ones(1)}})
+        starts.add((folder / "model.safetensors").read_bytes()[0])
+        assert len(read_weights(folder)) == 1
+    assert 0x80 in starts
+
+
 def test_tied_weights_are_stored_once_and_come_back_twice(tmp_path: Path) -> None:
     table = torch.randn(100, 8)
     write_folder(tmp_path / "c", {"model": {"embedding": table, "head": table}})
