@@ -67,6 +67,8 @@ def control_tables(evaluation: Evaluation, *, types: bool = True) -> list[Table]
             table.add_column("uses\nimage", no_wrap=True)
         for name, scores, style in _lines(evaluation, types):
             found = [scores.controls.get(control) for control in shown]
+            if not is_first and not any(found):
+                continue
             last = [_range(scores.gain, sign="+"), getattr(scores, "uses_image", "")] if is_first else []
             values = ["-" if one is None else f"{100 * one.value:.1f}" for one in found]
             table.add_row(name, f"{100 * scores.score.value:.1f}", *values, *last, style=style)
@@ -138,7 +140,7 @@ def calibration_lines(evaluation: Evaluation) -> list[str]:
             else f"answering the {100 * chosen.coverage.value:.1f} % surest keeps errors at {100 * chosen.error.value:.1f} %"
         )
         lines.append(
-            f"{task.task} knows when it is right: calibration error {100 * found.ece_equal_mass:.1f} points, Brier "
+            f"{task.task}, sure when it is right? Calibration error {100 * found.ece_equal_mass:.1f} points, Brier "
             f"{found.brier:.3f}; {kept}."
         )
     return lines
