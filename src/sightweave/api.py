@@ -480,12 +480,13 @@ def predictor(who: str | Path | Mapping[str, Any]) -> Predictor:
         who = configs.override({}, [f"who={who}"])["who"]
     if isinstance(who, Mapping):
         return configs.build(_PredictorOnly, {"who": dict(who)}, where="who").who.build()  # type: ignore[no-any-return]  # any kind
+    if run_predictor.recognise(str(who)):
+        return load(who).predictor()
     for kind in catalog.kinds(PREDICTORS):
         if catalog.module(PREDICTORS, kind).recognise(str(who)):
-            if kind == "run":
-                return load(who).predictor()
-            field = "url" if kind == "endpoint" else "path"
-            return catalog.config_class(PREDICTORS, kind)(**{field: str(who)}).build()  # type: ignore[no-any-return]  # any kind
+            made = catalog.config_class(PREDICTORS, kind)
+            place = dataclasses.fields(made)[0].name  # where it is: the first field of each kind
+            return made(**{place: str(who)}).build()  # type: ignore[no-any-return]  # any kind
     if not Path(who).exists() and "://" not in str(who):
         raise RecipeError(
             f"{who}: no such folder or file; sightweave train RECIPE --out {who} would make a run there."
@@ -618,6 +619,7 @@ def _write_evaluation(
     folder: Path, found: Sequence[Evaluation], images: Mapping[str, Medium], document: Mapping[str, Any]
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / EVALUATION).unlink(missing_ok=True)  # an earlier one's scores do not belong to these answers
     rows = [row for one in found for row in one.predictions()]
     with (folder / PREDICTIONS).open("w", encoding="utf-8") as stream:
         for row in rows:

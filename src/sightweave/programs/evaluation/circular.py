@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from sightweave.answers.metrics.circular_choice import TAG
 from sightweave.core.types import Sample
 from sightweave.data.tasks._options import rotate
-
-TAG = "circle"
-"""The id of the question that a rotation is of."""
 
 
 def expand(samples: Sequence[Sample]) -> list[Sample]:

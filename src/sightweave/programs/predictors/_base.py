@@ -15,7 +15,7 @@ class Predictor(Protocol):
     """Answers samples of any task, always greedily: an evaluation must give the same twice.
 
     Each kind's file also has ``recognise(who: str) -> str``, which says what a path or an address is if it is of this
-    kind, and a ``Config`` whose ``build`` makes the predictor.
+    kind, and a ``Config`` whose first field is that path or address and whose ``build`` makes the predictor.
     """
 
     name: str
