@@ -123,8 +123,8 @@ def test_chunks_hold_whole_pictures_long_prompts_first() -> None:
         {"1", "0"},
     ]
     full = Speaker()
-    Kept(full, None, max_tokens=5)(many(5, 600))
-    assert [len(call) for call in full.calls] == [1200, 1200, 600]
+    Kept(full, None, max_tokens=5)(many(5, 2400))
+    assert [len(call) for call in full.calls] == [4800, 4800, 2400]
 
 
 def test_equal_prompts_are_asked_once_whatever_their_targets() -> None:
