@@ -19,7 +19,7 @@ from sightweave.core import catalog
 from sightweave.core import config as configs
 from sightweave.core.errors import DataError
 from sightweave.programs.evaluation import statistics
-from sightweave.programs.evaluation.program import rescored
+from sightweave.programs.evaluation.program import rescored, with_interval
 from sightweave.programs.evaluation.scores import FEW_PICTURES, Answer, Evaluation, Item
 from sightweave.programs.evaluation.statistics import Estimate
 
@@ -312,12 +312,7 @@ class _Both:
         rows = self.rows[side][chosen]
         if np.isnan(self.metric.total(rows.sum(0))):
             return None
-        if self.metric.is_proportion:
-            return statistics.wilson(*rows.sum(0))
-        best = float(getattr(self.metric, "best", 1.0))
-        return statistics.bootstrap(
-            rows, list(self.groups[chosen]), self.metric.total, seed=self.seed, best=best
-        )
+        return with_interval(self.metric, rows, list(self.groups[chosen]), self.seed)
 
     def facts(self, chosen: np.ndarray) -> dict[str, Any]:
         """What a type and a task have in common, but for the scores."""

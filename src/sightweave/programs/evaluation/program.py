@@ -386,7 +386,7 @@ def _task_scores(task: _Task, common: _Common) -> tuple[TaskScores, dict[tuple[s
                 f"{first}: none of {len(chosen)} answers of type {kind!r} ({task.name}) can be scored by it; "
                 "name another metric first."
             )
-        return _estimate(metric, stack, [samples[n].group for n in chosen], seed)
+        return with_interval(metric, stack, [samples[n].group for n in chosen], seed)
 
     def against_blind(other: _Rows, chosen: Sequence[int]) -> statistics.PairedTest | None:
         """What one set of rows scores more than the pass without pictures."""
@@ -444,7 +444,8 @@ def _task_scores(task: _Task, common: _Common) -> tuple[TaskScores, dict[tuple[s
     return replace(scores, facts=facts, calibration=sure), right
 
 
-def _estimate(metric: Any, stack: np.ndarray, groups: Sequence[str], seed: int) -> Estimate:
+def with_interval(metric: Any, stack: np.ndarray, groups: Sequence[str], seed: int) -> Estimate:
+    """A score of rows R K: Wilson's interval where it is a proportion, else one over draws of whole groups."""
     if metric.is_proportion:
         return statistics.wilson(*stack.sum(0))
     best = float(getattr(metric, "best", 1.0))
@@ -460,7 +461,7 @@ def _of_metric(
         return None
     if hasattr(metric, "unit") and len({samples[number].group for number in chosen}) < 2:
         return None
-    return _estimate(metric, stack, [samples[number].group for number in chosen], seed)
+    return with_interval(metric, stack, [samples[number].group for number in chosen], seed)
 
 
 def _facts(metric: Any, rows: _Rows | None, samples: Sequence[Sample]) -> MetricFacts:
