@@ -285,6 +285,7 @@ def _compose(recipe: Recipe, sources: Sequence[Dataset], device: torch.device) -
         tokenizer = recipe.build_tokenizer(sources)
         answers = recipe.build_answers(sources)
         model = recipe.model.build(vocab_size=tokenizer.vocab_size, num_answers=len(answers))
+        recipe.model.load_pretrained(model)
         return Run(model.to(device), recipe.build_processor(tokenizer, model, answers), recipe)
     earlier = runs.load(recipe.init_from, device="cpu")
     processor = earlier.processor

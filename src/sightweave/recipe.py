@@ -9,25 +9,27 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic_core import ArgsKwargs
 
-from sightweave.core import catalog
+from sightweave.core import catalog, transformers_folder
 from sightweave.core import config as configs
 from sightweave.core.config import config, one_of
-from sightweave.core.errors import RecipeError, did_you_mean
+from sightweave.core.errors import CheckpointError, RecipeError, did_you_mean
 from sightweave.data.datasets._base import Dataset
 from sightweave.data.datasets._detect import kind_of_path
 from sightweave.data.datasets._source import FilesConfig
-from sightweave.data.inputs import transforms
+from sightweave.data.inputs import preprocessor, transforms
 from sightweave.data.inputs.cache import PixelCache
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.tiles import Tiles
 from sightweave.data.inputs.tokenizer import Tokenizer
 from sightweave.data.tasks import reasoning, vqa
+from sightweave.models.keymaps import _base as keymaps
 from sightweave.models.vlm import VLM
 from sightweave.programs.evaluation.controls import CONTROLS
 from sightweave.programs.training.settings import Settings
@@ -45,6 +47,30 @@ class Model:
     """Where they enter the text."""
     language_model: Annotated[Any, one_of("models.language_models")]
     """Text -> logits."""
+    pretrained: Mapping[Literal["encoder"], str] = field(default_factory=dict)
+    """Folders of Transformers whose weights a part begins with; ``encoder: FOLDER`` fills this in, and the sizes too."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, given: Any) -> Any:
+        """Puts the kind and the sizes of a folder in the place of its name; fields beside the name go before them."""
+        values = given.kwargs if isinstance(given, ArgsKwargs) else given
+        if not isinstance(values, Mapping):
+            return given
+        encoder = values.get("encoder")
+        asked = dict(encoder) if isinstance(encoder, Mapping) else {"kind": encoder}
+        folder = asked.pop("kind", None)
+        if not isinstance(folder, str) or not transformers_folder.is_named(folder):
+            return given
+        try:
+            expanded = keymaps.read(folder, "encoder") | asked
+        except CheckpointError as error:
+            raise ValueError(f"encoder: {error} (got {folder!r})") from None
+        return {
+            **values,
+            "encoder": expanded,
+            "pretrained": {**values.get("pretrained", {}), "encoder": folder},
+        }
 
     def __post_init__(self) -> None:
         names = ("encoder", "connector", "fusion", "language_model")
@@ -73,6 +99,15 @@ class Model:
             depth=language_model.depth,
         )
         return _built("model", VLM, encoder, connector, fusion, language_model)  # type: ignore[no-any-return]  # any part
+
+    def load_pretrained(self, model: VLM) -> None:
+        """Puts the weights of the folders into the parts that begin with them.
+
+        Raises:
+            CheckpointError: no such folder, or weights that are damaged or of other shapes.
+        """
+        if "encoder" in self.pretrained:
+            keymaps.load_into(model.encoder, self.pretrained["encoder"], "encoder")
 
 
 def _bad_sizes(part: str, values: Any) -> list[str]:
@@ -276,19 +311,23 @@ class Recipe(Measured):
     def build_processor(self, tokenizer: Tokenizer, model: VLM, answers: tuple[str, ...]) -> Processor:
         """The processor of a composed model.
 
-        A pretrained encoder may have a mapping ``preprocessing`` of fields of `transforms.Config`, such as mean, std and
-        exact: what it was trained to see goes before what the recipe says.
+        What a pretrained encoder was trained to see goes before what the recipe says: the settings of the image processor
+        in its folder, or a mapping ``preprocessing`` of its own, of fields of `transforms.Config` such as mean, std, exact.
 
         Raises:
             RecipeError: the encoder asks for a field that there is not, or for a wrong value.
+            CheckpointError: the folder of a pretrained encoder does not say how pictures are prepared.
         """
+        seen = dict(getattr(model.encoder, "preprocessing", {}))
+        if "encoder" in self.model.pretrained:
+            seen |= preprocessor.read(self.model.pretrained["encoder"], model.encoder.image_size)
         fields = {
             "size": model.encoder.image_size,
             "fit": self.inputs.fit,
             "augment": self.inputs.augment,
             "flip": self.inputs.flip,
             "gray": self.inputs.gray,
-        } | dict(getattr(model.encoder, "preprocessing", {}))
+        } | seen
         transform = configs.build(transforms.Config, fields, where="model.encoder.preprocessing")
         return Processor(
             tokenizer=tokenizer,

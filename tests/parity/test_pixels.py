@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import skimage.data
 import torch
 from contracts._compose import Case, compose
 
+from sightweave.core.config import build
 from sightweave.core.types import Medium
-from sightweave.data.inputs import media
+from sightweave.data.inputs import media, preprocessor
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.transforms import Config
 
@@ -94,3 +96,13 @@ def test_without_exact_the_pixels_are_near_but_not_theirs() -> None:
     expected = theirs(pixels, return_tensors="np")["pixel_values"][0]
     found = Config(size=config.size, fit=config.fit).build()(pixels).numpy()
     assert 1e-6 < np.abs(found - expected).max() < 0.05
+
+
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_the_processors_own_settings_give_the_same_transform(name: str) -> None:
+    theirs, ours = PROCESSORS[name]
+    found = preprocessor.fields(theirs.to_dict(), ours.size)
+    assert build(Config, found | {"size": ours.size}) == dataclasses.replace(
+        ours, resize_to=found.get("resize_to", 0)
+    )
+    assert found.get("resize_to", ours.size) == (ours.resize_to or ours.size)

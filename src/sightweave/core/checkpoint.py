@@ -34,7 +34,7 @@ from sightweave.core.errors import CheckpointError
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 MAX_JSON_BYTES = 1 << 28
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _LEFTOVER_SECONDS = 3600
 _SHOWN = 10
 
@@ -177,9 +177,9 @@ def read_weights(
     aliases = entry.get("aliases", {})
     tensors |= {alias: tensors[kept] for alias, kept in aliases.items() if kept in tensors}
     if expected is not None:
-        _compare(file, {key: tuple(value.shape) for key, value in tensors.items()}, expected)
+        compare_shapes(file, {key: tuple(value.shape) for key, value in tensors.items()}, expected)
     if not allow_nonfinite:
-        _check_finite(file, tensors)
+        check_finite(file, tensors)
     return tensors
 
 
@@ -209,7 +209,7 @@ def read_document(path: Path, name: str) -> Any:
     Raises:
         CheckpointError: as `read_weights`, or not JSON.
     """
-    return _parse(_checked_file(Path(path), f"{name}.json")[0])
+    return parse_json(_checked_file(Path(path), f"{name}.json")[0])
 
 
 def _checked_file(path: Path, name: str) -> tuple[Path, dict[str, Any]]:
@@ -224,7 +224,7 @@ def _checked_file(path: Path, name: str) -> tuple[Path, dict[str, Any]]:
     if not file.is_file():
         raise CheckpointError(f"{file}: listed in {MANIFEST} but missing; copy the folder again.")
     if file.suffix == ".safetensors":
-        _refuse_pickle(file)
+        refuse_pickle(file)
     size = file.stat().st_size
     if size != entry["bytes"]:
         raise CheckpointError(
@@ -247,7 +247,7 @@ def _folder(path: Path) -> Path:
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    pickles = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLES)
+    pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES)
     if pickles:
         raise CheckpointError(
             f"{folder}: holds {', '.join(pickles[:_SHOWN])}: pickles can run code and are never read. "
@@ -256,7 +256,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
     file = folder / MANIFEST
     if not file.is_file():
         raise CheckpointError(f"{folder}: has no {MANIFEST}; it is no checkpoint, or not a whole one.")
-    manifest = _parse(file)
+    manifest = parse_json(file)
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
     if not isinstance(version, int):
         raise CheckpointError(
@@ -285,7 +285,8 @@ def _is_entry(name: str, entry: Any) -> bool:
     )
 
 
-def _refuse_pickle(file: Path) -> None:
+def refuse_pickle(file: Path) -> None:
+    """Raises `CheckpointError` where a file is a pickle, whatever its name says."""
     with file.open("rb") as stream:
         start = stream.read(9)
     # Eight bytes of length, then the header's brace: the length may begin with a pickle's first byte.
@@ -298,7 +299,8 @@ def _refuse_pickle(file: Path) -> None:
         )
 
 
-def _parse(file: Path) -> Any:
+def parse_json(file: Path) -> Any:
+    """A JSON value; raises `CheckpointError` over 256 MiB or where it is not JSON."""
     if file.stat().st_size > MAX_JSON_BYTES:
         raise CheckpointError(
             f"{file}: {file.stat().st_size} bytes of JSON; at most {MAX_JSON_BYTES} are read."
@@ -314,7 +316,9 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _compare(file: Path, found: Mapping[str, tuple[int, ...]], expected: Mapping[str, Sequence[int]]) -> None:
+def compare_shapes(
+    file: Path, found: Mapping[str, tuple[int, ...]], expected: Mapping[str, Sequence[int]]
+) -> None:
     """Refuses other names or shapes: counts of each fault, and the first few by name."""
     missing = [
         f"{key}: missing, the model has {tuple(expected[key])}" for key in expected if key not in found
@@ -336,7 +340,8 @@ def _compare(file: Path, found: Mapping[str, tuple[int, ...]], expected: Mapping
     )
 
 
-def _check_finite(file: Path, tensors: Mapping[str, Tensor]) -> None:
+def check_finite(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Raises `CheckpointError` where a weight is NaN or infinite."""
     for key, tensor in tensors.items():
         # One sum finds NaN and infinity; only where it overflowed is each value looked at.
         if (

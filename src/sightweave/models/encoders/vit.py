@@ -43,6 +43,8 @@ class Config:
     """Width inside the feed-forward layer; None means 4 Dv."""
     feed_forward: Form = "gelu_tanh"
     """relu, gelu, gelu_tanh, relu2 or swiglu."""
+    norm_eps: float = 1e-6
+    """Added under the root of the norms."""
     stem: Literal["patch", "convolution"] = "patch"
     """patch: one linear map of each patch; convolution: strided 3x3 convolutions down to the same grid."""
 
@@ -56,6 +58,7 @@ class Config:
             num_heads=self.num_heads,
             hidden_dim=self.hidden_dim or 4 * self.dim,
             feed_forward=self.feed_forward,
+            norm_eps=self.norm_eps,
             stem=self.stem,
         )
 
@@ -71,6 +74,7 @@ class Vit(Encoder):
         num_heads: Heads.
         hidden_dim: Width inside the feed-forward layer.
         feed_forward: Its form.
+        norm_eps: Added under the root of the norms.
         stem: ``patch`` or ``convolution``.
 
     Raises:
@@ -87,6 +91,7 @@ class Vit(Encoder):
         num_heads: int,
         hidden_dim: int,
         feed_forward: Form = "gelu_tanh",
+        norm_eps: float = 1e-6,
         stem: Literal["patch", "convolution"] = "patch",
     ) -> None:
         super().__init__()
@@ -100,10 +105,18 @@ class Vit(Encoder):
             self.stem = _convolutional_stem(patch_size, dim)
         self.place_table = nn.Parameter(torch.empty(self.side**2, dim))
         self.blocks = nn.ModuleList(
-            Block(dim, num_heads, hidden_dim=hidden_dim, feed_forward=feed_forward, norm="layer", bias=True)
+            Block(
+                dim,
+                num_heads,
+                hidden_dim=hidden_dim,
+                feed_forward=feed_forward,
+                norm="layer",
+                norm_eps=norm_eps,
+                bias=True,
+            )
             for _ in range(depth)
         )
-        self.norm = make_norm("layer", dim)
+        self.norm = make_norm("layer", dim, eps=norm_eps)
         initialise(self)
         draw(self.place_table, std=0.02)
 

@@ -60,3 +60,21 @@ def fourier_grid(rows: int, columns: int, octaves: int = 3) -> Float[Tensor, "N 
     places = torch.stack([x, y], -1).flatten(0, 1) * 2 - 1  # N 2
     angles = torch.cat([places * math.pi * 2**octave / 2 for octave in range(octaves)], -1)
     return torch.cat([places, angles.sin(), angles.cos()], -1)
+
+
+def resize_grid(table: Float[Tensor, "N D"], count: int) -> Float[Tensor, "M D"]:
+    """A table of the places of a square grid for one of `count` places, by bicubic interpolation.
+
+    Args:
+        table: One row for each place, row by row of the grid.
+        count: M, a square number.
+
+    Raises:
+        ValueError: either grid is not square.
+    """
+    old, new = math.isqrt(len(table)), math.isqrt(count)
+    if old**2 != len(table) or new**2 != count:
+        raise ValueError(f"only square grids of places are resized (got {len(table)} for {count} places).")
+    grid = torch.unflatten(table.T, 1, (old, old))[None].float()  # 1 D h w
+    resized = nn.functional.interpolate(grid, size=(new, new), mode="bicubic", align_corners=False)
+    return resized[0].flatten(1).T.to(table.dtype)

@@ -1,0 +1,125 @@
+"""A folder as Transformers writes it, read with every check and without Transformers: JSON, and weights in safetensors.
+
+Nothing in it is run, and nothing is fetched: a file that is not there is named, with the command that gets it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from sightweave.core import checkpoint
+from sightweave.core.errors import CheckpointError
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def is_named(value: str) -> bool:
+    """Whether a recipe's word names such a folder: a path to one, or a name as on the Hugging Face hub."""
+    return (Path(value).expanduser() / CONFIG).is_file() or _HUB_NAME.fullmatch(value) is not None
+
+
+def read_config(folder: Path | str) -> dict[str, Any]:
+    """``config.json``.
+
+    Raises:
+        CheckpointError: no such folder or file, not a JSON object, or a model that brings code of its own.
+    """
+    config = read_json(folder, CONFIG)
+    if "auto_map" in config:
+        raise CheckpointError(
+            f"{Path(folder) / CONFIG}: auto_map asks to run the checkpoint's own code ({config['auto_map']}), which is "
+            "never run. Convert it to a family of Transformers' own first."
+        )
+    return config
+
+
+def read_json(folder: Path | str, name: str) -> dict[str, Any]:
+    """One of its JSON files, an object.
+
+    Raises:
+        CheckpointError: no such folder or file, or not a JSON object.
+    """
+    file = _file(_folder(folder), name)
+    value = checkpoint.parse_json(file)
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{file}: an object is needed (got {type(value).__name__}).")
+    return value
+
+
+def read_tensors(folder: Path | str) -> dict[str, Tensor]:
+    """All weights, of one file or of those that its index lists.
+
+    Raises:
+        CheckpointError: no weights, pickles alone, an index that lists what is not in the folder, a file that is cut or
+            foreign, one weight in two files, or values that are not finite.
+    """
+    place = _folder(folder)
+    if (place / INDEX).is_file():
+        listed = read_json(place, INDEX).get("weight_map")
+        if not isinstance(listed, dict) or not all(_is_plain(name) for name in listed.values()):
+            raise CheckpointError(
+                f"{place / INDEX}: weight_map must map names of weights to plain names of files beside it (got "
+                f"{_odd(listed)!r}); the index is damaged, or points out of its folder."
+            )
+        names = sorted(set(listed.values()))
+    else:
+        names = [WEIGHTS]
+        pickles = sorted(file.name for file in place.iterdir() if file.suffix in checkpoint.PICKLES)
+        if pickles and not (place / WEIGHTS).is_file():
+            raise CheckpointError(
+                f"{place}: its weights are a pickle ({pickles[0]}): pickles can run code and are never read. Convert them "
+                f"in a sandbox: load them with Transformers and save_pretrained, which writes {WEIGHTS}."
+            )
+    tensors: dict[str, Tensor] = {}
+    for name in names:
+        found = _read_one(_file(place, name))
+        if doubled := sorted(tensors.keys() & found.keys()):
+            raise CheckpointError(f"{place / name}: {doubled[0]} also stands in another file of the index.")
+        tensors |= found
+    return tensors
+
+
+def _read_one(file: Path) -> dict[str, Tensor]:
+    checkpoint.refuse_pickle(file)
+    try:
+        tensors = load_file(file)
+    except SafetensorError as error:
+        raise CheckpointError(f"{file}: not a whole safetensors file: {error}. Copy it again.") from error
+    checkpoint.check_finite(file, tensors)
+    return tensors
+
+
+def _folder(folder: Path | str) -> Path:
+    place = Path(folder).expanduser()
+    if place.is_dir():
+        return place
+    get = f" hf download {folder} --local-dir {folder} gets it." if _HUB_NAME.fullmatch(str(folder)) else ""
+    raise CheckpointError(f"{folder}: no such folder.{get}")
+
+
+def _file(folder: Path, name: str) -> Path:
+    if not (folder / name).is_file():
+        raise CheckpointError(
+            f"{folder / name}: no such file. Where the folder came from the hub: hf download OWNER/NAME {name} --local-dir "
+            f"{folder} gets it."
+        )
+    return folder / name
+
+
+def _is_plain(name: Any) -> bool:
+    return isinstance(name, str) and Path(name).name == name and "\\" not in name
+
+
+def _odd(listed: Any) -> Any:
+    if not isinstance(listed, dict):
+        return listed
+    return next(name for name in listed.values() if not _is_plain(name))

@@ -1,0 +1,82 @@
+"""Settings of Transformers' image processors -> fields of `transforms.Config`: what an encoder was trained to see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sightweave.core import transformers_folder
+from sightweave.core.errors import CheckpointError
+
+_RESAMPLE = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
+"""Pillow's numbers."""
+_FILES = (("processor_config.json", "image_processor"), ("preprocessor_config.json", ""))
+"""Where Transformers 5 keeps them for a whole model, and where every version keeps them for an encoder."""
+
+
+def read(folder: Path | str, size: int) -> dict[str, Any]:
+    """Fields of `transforms.Config` that give the pixels of the image processor in a folder.
+
+    Args:
+        folder: As written by ``save_pretrained`` of a processor.
+        size: Side of the picture that the encoder reads, in pixels; another one than the processor's scales the margin too.
+
+    Raises:
+        CheckpointError: neither file is there, or it asks for what the transform does not do.
+    """
+    for name, inner in _FILES:
+        if (Path(folder).expanduser() / name).is_file():
+            whole = transformers_folder.read_json(folder, name)
+            settings = whole.get(inner) if inner else whole
+            if isinstance(settings, dict):
+                return fields(settings, size, where=f"{folder}/{name}")
+    raise CheckpointError(
+        f"{folder}: has no preprocessor_config.json, which says how pictures are resized and normalised for this encoder. "
+        "hf download OWNER/NAME preprocessor_config.json gets it; pictures that are prepared otherwise would be misread."
+    )
+
+
+def fields(settings: Mapping[str, Any], size: int, *, where: str = "image processor") -> dict[str, Any]:
+    """The same for settings that are at hand.
+
+    Raises:
+        CheckpointError: as `read`.
+    """
+    wanted = {"do_resize": True, "do_rescale": True, "do_normalize": True}
+    if off := [name for name, value in wanted.items() if settings.get(name, value) != value]:
+        raise CheckpointError(
+            f"{where}: {off[0]} is off, and pictures are always resized and normalised here."
+        )
+    if abs(settings.get("rescale_factor", 1 / 255) - 1 / 255) > 1e-9:
+        raise CheckpointError(
+            f"{where}: rescale_factor is {settings['rescale_factor']}, and only 1/255 is done."
+        )
+    if settings.get("resample", 3) not in _RESAMPLE:
+        raise CheckpointError(f"{where}: resample is {settings['resample']}, and only {_RESAMPLE} are done.")
+    found: dict[str, Any] = {"exact": True, "resample": _RESAMPLE[settings.get("resample", 3)]}
+    for ours, theirs in (("mean", "image_mean"), ("std", "image_std")):
+        values = settings.get(theirs)
+        if not isinstance(values, list | tuple) or len(values) != 3:
+            raise CheckpointError(f"{where}: {theirs} must be three numbers (got {values!r}).")
+        found[ours] = tuple(values)
+    return found | _fit(settings, size, where)
+
+
+def _fit(settings: Mapping[str, Any], size: int, where: str) -> dict[str, Any]:
+    resized = settings.get("size")
+    if isinstance(resized, Mapping) and "shortest_edge" in resized and settings.get("do_center_crop"):
+        cropped = settings.get("crop_size")
+        side = cropped.get("height") if isinstance(cropped, Mapping) else cropped
+        if not isinstance(side, int) or side < 1:
+            raise CheckpointError(f"{where}: crop_size must be a height and a width (got {cropped!r}).")
+        return {"fit": "crop", "resize_to": max(size, round(resized["shortest_edge"] * size / side))}
+    if (
+        isinstance(resized, Mapping)
+        and resized.get("height")
+        and resized.get("height") == resized.get("width")
+    ):
+        return {"fit": "squash"}
+    raise CheckpointError(
+        f"{where}: size {resized!r} is neither a square nor a shortest_edge with do_center_crop; only these are built."
+    )

@@ -1,0 +1,1 @@
+"""Names of other libraries' weights <-> ours: one small table a family."""

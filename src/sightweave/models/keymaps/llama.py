@@ -1,0 +1,62 @@
+"""Llama and what shares its block: SmolLM2, TinyLlama, Mistral without a window.
+
+Llama 2: Open Foundation and Fine-Tuned Chat Models (Touvron et al. 2023, arXiv:2307.09288).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sightweave.models.keymaps._base import KeyMap, refuse
+
+
+def _fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
+    dim, heads = theirs["hidden_size"], theirs["num_attention_heads"]
+    # Transformers 5 keeps rotary settings in one mapping, version 4 in two places.
+    rope = theirs.get("rope_parameters") or theirs.get("rope_scaling") or {}
+    refuse(
+        hidden_act=(theirs.get("hidden_act", "silu"), "silu"),
+        attention_bias=(bool(theirs.get("attention_bias", False)), False),
+        mlp_bias=(bool(theirs.get("mlp_bias", False)), False),
+        head_dim=(theirs.get("head_dim") or dim // heads, dim // heads),
+        sliding_window=(theirs.get("sliding_window"), None),
+        rope_type=(rope.get("rope_type", rope.get("type", "default")), "default"),
+    )
+    return {
+        "dim": dim,
+        "depth": theirs["num_hidden_layers"],
+        "num_heads": heads,
+        "num_kv_heads": theirs.get("num_key_value_heads") or heads,
+        "hidden_dim": theirs["intermediate_size"],
+        "feed_forward": "swiglu",
+        "norm": "rms",
+        "norm_eps": theirs.get("rms_norm_eps", 1e-6),
+        "position": "rotary",
+        "rope_base": rope.get("rope_theta") or theirs.get("rope_theta") or 10_000.0,
+        "max_length": theirs.get("max_position_embeddings", 2048),
+        "tie_embeddings": bool(theirs.get("tie_word_embeddings", False)),
+    }
+
+
+KEYMAP = KeyMap(
+    part="language_model",
+    kind="decoder_only",
+    model_types=("llama", "mistral"),
+    names={
+        "token_embedding.table": "model.embed_tokens",
+        "blocks.{n}.attention_norm": "model.layers.{n}.input_layernorm",
+        "blocks.{n}.attention.q": "model.layers.{n}.self_attn.q_proj",
+        "blocks.{n}.attention.k": "model.layers.{n}.self_attn.k_proj",
+        "blocks.{n}.attention.v": "model.layers.{n}.self_attn.v_proj",
+        "blocks.{n}.attention.out": "model.layers.{n}.self_attn.o_proj",
+        "blocks.{n}.feed_forward_norm": "model.layers.{n}.post_attention_layernorm",
+        "blocks.{n}.feed_forward.gate": "model.layers.{n}.mlp.gate_proj",
+        "blocks.{n}.feed_forward.up": "model.layers.{n}.mlp.up_proj",
+        "blocks.{n}.feed_forward.down": "model.layers.{n}.mlp.down_proj",
+        "norm": "model.norm",
+        "output": "lm_head",
+    },
+    tied={"output.weight": "token_embedding.table.weight"},
+    fields=_fields,
+)

@@ -1,0 +1,63 @@
+"""SigLIP and SigLIP 2 at a fixed size: the image encoder, alone or out of a pair with a text encoder.
+
+Sigmoid Loss for Language Image Pre-Training (Zhai et al. 2023, arXiv:2303.15343); SigLIP 2 (Tschannen et al. 2025,
+arXiv:2502.14786). The pooling head stays behind: a language model reads the grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sightweave.models.keymaps._base import KeyMap, refuse
+
+_FORMS = {"gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
+
+
+def _fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
+    form = theirs.get("hidden_act", "gelu_pytorch_tanh")
+    if form not in _FORMS:
+        raise ValueError(f"hidden_act is {form!r}, and only {', '.join(_FORMS)} are built.")
+    refuse(num_channels=(theirs.get("num_channels", 3), 3))
+    # Transformers leaves out what has its default value: these are SiglipVisionConfig's.
+    return {
+        "image_size": theirs.get("image_size", 224),
+        "patch_size": theirs.get("patch_size", 16),
+        "dim": theirs.get("hidden_size", 768),
+        "depth": theirs.get("num_hidden_layers", 12),
+        "num_heads": theirs.get("num_attention_heads", 12),
+        "hidden_dim": theirs.get("intermediate_size", 3072),
+        "feed_forward": _FORMS[form],
+        "norm_eps": theirs.get("layer_norm_eps", 1e-6),
+    }
+
+
+KEYMAP = KeyMap(
+    part="encoder",
+    kind="vit",
+    model_types=("siglip", "siglip_vision_model"),
+    inner="vision_config",
+    roots=("vision_model.", ""),
+    unused=(
+        "text_model.",
+        "logit_scale",
+        "logit_bias",
+        "vision_model.head.",
+        "head.",
+        "vision_model.embeddings.position_ids",
+    ),
+    names={
+        "stem": "embeddings.patch_embedding",
+        "place_table": "embeddings.position_embedding.weight",
+        "blocks.{n}.attention_norm": "encoder.layers.{n}.layer_norm1",
+        "blocks.{n}.attention.q": "encoder.layers.{n}.self_attn.q_proj",
+        "blocks.{n}.attention.k": "encoder.layers.{n}.self_attn.k_proj",
+        "blocks.{n}.attention.v": "encoder.layers.{n}.self_attn.v_proj",
+        "blocks.{n}.attention.out": "encoder.layers.{n}.self_attn.out_proj",
+        "blocks.{n}.feed_forward_norm": "encoder.layers.{n}.layer_norm2",
+        "blocks.{n}.feed_forward.up": "encoder.layers.{n}.mlp.fc1",
+        "blocks.{n}.feed_forward.down": "encoder.layers.{n}.mlp.fc2",
+        "norm": "post_layernorm",
+    },
+    fields=_fields,
+)
