@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sightweave.api import (
         answer_all,
         beside,
+        build,
         cache_data,
         caption,
         check_data,
@@ -48,6 +49,7 @@ __all__ = [
     "SightweaveError",
     "answer_all",
     "beside",
+    "build",
     "cache_data",
     "caption",
     "check_data",

@@ -306,18 +306,54 @@ def _compose(recipe: Recipe, sources: Sequence[Dataset], device: torch.device) -
     )
 
 
-def compose(
+def build(
     recipe: str | Path | Mapping[str, Any] | Recipe, *settings: str, data: Records | None = None
 ) -> Run:
-    """The untrained run of a recipe: its parts joined, its tokenizer learnt from the data's texts.
+    """The untrained run of a recipe: its parts joined, its tokenizer learnt from the data's texts or read from a folder.
 
     Raises:
         RecipeError: a mistake in the recipe, or parts that do not fit.
+        CheckpointError: the folder of a pretrained part is damaged or lacks something.
     """
     resolved = read_recipe(recipe, settings)
     torch.manual_seed(resolved.seed)
     records = None if data is None else list(data)
-    return _compose(resolved, _sources(resolved, records, "train"), choose_device(resolved.train.device))
+    learns_nothing = bool(resolved.init_from) or "language_model" in resolved.model.pretrained
+    is_without = records is None and not resolved.data and learns_nothing
+    sources = [] if is_without else _sources(resolved, records, "train")
+    return _compose(resolved, sources, choose_device(resolved.train.device))
+
+
+def compose(
+    encoder: str | Mapping[str, Any],
+    language_model: str | Mapping[str, Any],
+    *,
+    fusion: str | Mapping[str, Any] | None = None,
+    connector: str | Mapping[str, Any] | None = None,
+    data: Any = (),
+    seed: int = 0,
+    device: str = "auto",
+) -> Run:
+    """Joins two parts into a run that can be trained (``init_from`` in a recipe, once saved), asked or exported.
+
+    Args:
+        encoder: A folder of Transformers or its name on the hub, a kind, or a mapping with fields.
+        language_model: The same.
+        fusion: A kind or a mapping; None means causal concatenation beside a pretrained language model.
+        connector: A kind or a mapping; None means ``pixel_shuffle`` beside a pretrained encoder whose grid can be halved,
+            else ``mlp``.
+        data: Sources, whose texts a tokenizer is learnt from where the language model is not pretrained.
+        seed: Of the weights that are new.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+
+    Raises:
+        RecipeError: parts that do not fit, or a tokenizer to be learnt and no data.
+        CheckpointError: as `build`.
+    """
+    parts = {"encoder": encoder, "language_model": language_model, "fusion": fusion, "connector": connector}
+    model = {name: value for name, value in parts.items() if value is not None}
+    train = {"device": device, "stages": [{"steps": 1}]}
+    return build({"data": data, "model": model, "train": train, "seed": seed})
 
 
 def compare(

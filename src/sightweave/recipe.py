@@ -23,7 +23,7 @@ from sightweave.core.errors import CheckpointError, RecipeError, did_you_mean
 from sightweave.data.datasets._base import Dataset
 from sightweave.data.datasets._detect import kind_of_path
 from sightweave.data.datasets._source import FilesConfig
-from sightweave.data.inputs import preprocessor, transforms
+from sightweave.data.inputs import preprocessor, pretrained_tokenizer, transforms
 from sightweave.data.inputs.cache import PixelCache
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.tiles import Tiles
@@ -33,6 +33,9 @@ from sightweave.models.keymaps import _base as keymaps
 from sightweave.models.vlm import VLM
 from sightweave.programs.evaluation.controls import CONTROLS
 from sightweave.programs.training.settings import Settings
+
+_PRETRAINED = ("encoder", "connector", "language_model")
+"""Parts that may begin with the weights of a folder."""
 
 
 @config
@@ -47,30 +50,31 @@ class Model:
     """Where they enter the text."""
     language_model: Annotated[Any, one_of("models.language_models")]
     """Text -> logits."""
-    pretrained: Mapping[Literal["encoder"], str] = field(default_factory=dict)
+    pretrained: Mapping[Literal["encoder", "connector", "language_model"], str] = field(default_factory=dict)
     """Folders of Transformers whose weights a part begins with; ``encoder: FOLDER`` fills this in, and the sizes too."""
 
     @model_validator(mode="before")
     @classmethod
     def _expand(cls, given: Any) -> Any:
-        """Puts the kind and the sizes of a folder in the place of its name; fields beside the name go before them."""
+        """Puts kinds and sizes in the place of folders: of one for a part, or of one that holds a whole model."""
         values = given.kwargs if isinstance(given, ArgsKwargs) else given
+        if isinstance(values, str):
+            values = dict.fromkeys(_PRETRAINED, values)
         if not isinstance(values, Mapping):
             return given
-        encoder = values.get("encoder")
-        asked = dict(encoder) if isinstance(encoder, Mapping) else {"kind": encoder}
-        folder = asked.pop("kind", None)
-        if not isinstance(folder, str) or not transformers_folder.is_named(folder):
+        found = dict(values)
+        folders = dict(values.get("pretrained", {}))
+        for part in _PRETRAINED:
+            if folder := _folder_of(values.get(part)):
+                found[part] = _expanded(part, folder, values[part])
+                folders[part] = folder
+        if not folders:
             return given
-        try:
-            expanded = keymaps.read(folder, "encoder") | asked
-        except CheckpointError as error:
-            raise ValueError(f"encoder: {error} (got {folder!r})") from None
-        return {
-            **values,
-            "encoder": expanded,
-            "pretrained": {**values.get("pretrained", {}), "encoder": folder},
-        }
+        if "encoder" in folders:
+            found.setdefault("connector", _connector_for(found["encoder"]))
+        if "language_model" in folders:  # it has learnt to read from left to right
+            found.setdefault("fusion", {"kind": "concat", "bidirectional": "none"})
+        return found | {"pretrained": folders}
 
     def __post_init__(self) -> None:
         names = ("encoder", "connector", "fusion", "language_model")
@@ -106,8 +110,32 @@ class Model:
         Raises:
             CheckpointError: no such folder, or weights that are damaged or of other shapes.
         """
-        if "encoder" in self.pretrained:
-            keymaps.load_into(model.encoder, self.pretrained["encoder"], "encoder")
+        for part, folder in self.pretrained.items():
+            keymaps.load_into(getattr(model, part), folder, part)
+
+
+def _folder_of(given: Any) -> str:
+    """The folder that stands in the place of a part's kind, or nothing."""
+    kind = given.get("kind") if isinstance(given, Mapping) else given
+    return kind if isinstance(kind, str) and transformers_folder.is_named(kind) else ""
+
+
+def _expanded(part: str, folder: str, given: Any) -> dict[str, Any]:
+    """The kind and the fields of a folder's part; fields that stand beside its name go before them."""
+    asked = (
+        {name: value for name, value in given.items() if name != "kind"} if isinstance(given, Mapping) else {}
+    )
+    try:
+        return keymaps.read(folder, part) | asked
+    except CheckpointError as error:
+        raise ValueError(f"{part}: {error} (got {folder!r})") from None
+
+
+def _connector_for(encoder: Mapping[str, Any]) -> dict[str, Any]:
+    """A quarter of the embeddings where the grid can be halved, as in Idefics3; else a map of each feature, as in LLaVA."""
+    size, patch = encoder.get("image_size"), encoder.get("patch_size")
+    is_even = isinstance(size, int) and isinstance(patch, int) and size // patch % 2 == 0
+    return {"kind": "pixel_shuffle", "factor": 2} if is_even else {"kind": "mlp"}
 
 
 def _bad_sizes(part: str, values: Any) -> list[str]:
@@ -275,7 +303,13 @@ class Recipe(Measured):
             self.model.build(vocab_size=self.inputs.vocab_size, num_answers=1)
 
     def build_tokenizer(self, datasets: Sequence[Dataset]) -> Tokenizer:
-        """A tokenizer learnt from all texts of the data and of the tasks' instructions."""
+        """That of a pretrained language model, or one learnt from all texts of the data and of the tasks' instructions.
+
+        Raises:
+            CheckpointError: the folder of a pretrained language model has no tokenizer, or a damaged one.
+        """
+        if folder := self.model.pretrained.get("language_model"):
+            return pretrained_tokenizer.read(folder, keymaps.settings(folder, "language_model")["vocab_size"])
         return Tokenizer.train(self._texts(datasets), self.inputs.vocab_size, self.inputs.min_frequency)
 
     def _texts(self, datasets: Sequence[Dataset]) -> Iterable[str]:

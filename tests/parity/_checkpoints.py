@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import tokenizers
 import torch
 import transformers
+from tokenizers import models, normalizers, pre_tokenizers, trainers
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 SIGLIP_BASE = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
@@ -94,3 +97,115 @@ def _tiny_llama() -> dict[str, Any]:
         "pad_token_id": None,
         "tie_word_embeddings": False,
     }
+
+
+TEXTS = [
+    "What is left of the red dog? It's a small blue car, 12 metres away.",
+    "Der rote Hund sitzt links neben dem Auto.",
+    "Le chien rouge est à côté de la voiture.",
+    "红色的狗坐在车的左边。",
+    "def f(x):\n    return x ** 2  # squared\n",
+] * 20
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def byte_level(folder: Path, *, chat: bool = True) -> Any:
+    """A tokenizer in the way of GPT-2, Qwen and SmolLM2: nothing is put in front of a text."""
+    made = tokenizers.Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    made.decoder = tokenizers.decoders.ByteLevel()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    made.train_from_iterator(
+        TEXTS,
+        trainers.BpeTrainer(
+            vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+        ),
+    )
+    made.add_tokens(["<tool_call>"])  # in the vocabulary, and not special, as Qwen has some
+    return _wrapped(
+        folder,
+        made,
+        eos_token="<|im_end|>" if chat else "<|endoftext|>",
+        pad_token="<|im_end|>" if chat else "<|endoftext|>",
+        chat_template=CHATML if chat else None,
+    )
+
+
+def byte_fallback(folder: Path) -> Any:
+    """A tokenizer in the way of Llama 2: a mark for the space, bytes where no piece fits, a token at the start."""
+    made = tokenizers.Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    made.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
+    )
+    made.decoder = tokenizers.decoders.Sequence(
+        [
+            tokenizers.decoders.Replace("\u2581", " "),
+            tokenizers.decoders.ByteFallback(),
+            tokenizers.decoders.Fuse(),
+            tokenizers.decoders.Strip(" ", 1, 0),
+        ]
+    )
+    special = ["<unk>", "<s>", "</s>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=500,
+        special_tokens=special,
+        initial_alphabet=["\u2581"],
+        show_progress=False,
+        limit_alphabet=60,
+    )
+    made.train_from_iterator(TEXTS[:60], trainer)
+    content = json.loads(made.to_str())
+    vocabulary = content["model"]["vocab"]
+    for byte in range(256):
+        vocabulary[f"<0x{byte:02X}>"] = len(vocabulary)
+    made = tokenizers.Tokenizer.from_str(json.dumps(content))
+    made.post_processor = tokenizers.processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 1)]
+    )
+    return _wrapped(folder, made, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+
+
+def unigram(folder: Path) -> Any:
+    """A tokenizer in the way of T5: likeliest pieces, a token at the end."""
+    made = tokenizers.Tokenizer(models.Unigram())
+    made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    made.decoder = tokenizers.decoders.Metaspace(prepend_scheme="always")
+    special = ["<pad>", "</s>", "<unk>"]
+    trainer = trainers.UnigramTrainer(
+        vocab_size=180, special_tokens=special, unk_token="<unk>", show_progress=False
+    )
+    made.train_from_iterator(TEXTS, trainer)
+    made.post_processor = tokenizers.processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
+    )
+    return _wrapped(folder, made, eos_token="</s>", pad_token="<pad>", unk_token="<unk>")
+
+
+def word_pieces(folder: Path) -> Any:
+    """A tokenizer in the way of BERT: words in small letters, and their ends."""
+    made = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    made.normalizer = normalizers.BertNormalizer()
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.decoder = tokenizers.decoders.WordPiece()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    made.train_from_iterator(
+        TEXTS, trainers.WordPieceTrainer(vocab_size=300, special_tokens=special, show_progress=False)
+    )
+    made.post_processor = tokenizers.processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return _wrapped(folder, made, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]")
+
+
+def _wrapped(folder: Path, made: tokenizers.Tokenizer, **tokens: Any) -> Any:
+    chat_template = tokens.pop("chat_template", None)
+    wrapped = transformers.PreTrainedTokenizerFast(tokenizer_object=made, **tokens)
+    wrapped.chat_template = chat_template
+    wrapped.save_pretrained(folder)
+    return wrapped

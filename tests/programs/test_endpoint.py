@@ -44,7 +44,7 @@ MAX_TOKENS = 6
 @pytest.fixture(scope="module")
 def run() -> api.Run:
     """Untrained, and moved away from its start, where nothing flows and every answer is the same."""
-    made = sightweave.compose(RECIPE)
+    made = sightweave.build(RECIPE)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in made.model.parameters():

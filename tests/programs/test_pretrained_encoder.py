@@ -70,7 +70,7 @@ def test_a_trained_encoder_moves_away_from_it(folder: Path, tmp_path: Path) -> N
 
 
 def test_pixels_are_those_of_the_folders_processor(folder: Path) -> None:
-    run = sightweave.compose(recipe(str(folder), ["connector"]))
+    run = sightweave.build(recipe(str(folder), ["connector"]))
     pixels = np.random.default_rng(0).integers(0, 256, (61, 83, 3), dtype=np.uint8)
     expected = SiglipImageProcessorPil.from_pretrained(folder)(Image.fromarray(pixels), return_tensors="pt")
     torch.testing.assert_close(
@@ -79,7 +79,7 @@ def test_pixels_are_those_of_the_folders_processor(folder: Path) -> None:
 
 
 def test_another_size_of_picture_resizes_the_places(folder: Path) -> None:
-    run = sightweave.compose(recipe({"kind": str(folder), "image_size": 64}, ["connector"]))
+    run = sightweave.build(recipe({"kind": str(folder), "image_size": 64}, ["connector"]))
     assert run.model.encoder.place_table.shape == (64, 32)
     assert run.processor.transform.size == 64
     assert run.processor.layout.tokens_per_image == 16
@@ -102,4 +102,4 @@ def test_a_folder_that_is_not_there_is_named_with_the_way_to_get_it() -> None:
 def test_a_folder_without_an_image_processor_is_refused(folder: Path) -> None:
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(CheckpointError, match=r"has no preprocessor_config\.json"):
-        sightweave.compose(recipe(str(folder), ["connector"]))
+        sightweave.build(recipe(str(folder), ["connector"]))

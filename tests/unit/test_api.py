@@ -113,11 +113,11 @@ def test_rows_left_out_of_a_folder_are_written_into_the_run(tmp_path: Path) -> N
 
 def test_a_run_starts_from_another_only_with_the_same_shapes(trained: api.Run, tmp_path: Path) -> None:
     start = f"init_from={trained.folder}"
-    further = api.compose(RECIPE, start, data=rows())
+    further = api.build(RECIPE, start, data=rows())
     own, there = trained.model.state_dict(), further.model.state_dict()
     assert all((own[name] == there[name]).all() for name in own)
     with pytest.raises(CheckpointError, match=r"weights differ in shape: .* there, .* here"):
-        api.compose(RECIPE, start, "model.language_model.dim=32", data=rows())
+        api.build(RECIPE, start, "model.language_model.dim=32", data=rows())
 
 
 def test_a_sheet_of_ones_own_pictures(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ ROWS = [{"image": PICTURE, "question": "What is it?", "answer": "a ramp", "split
 
 @pytest.fixture(scope="module")
 def run() -> runs.Run:
-    made = api.compose(RECIPE, data=ROWS)
+    made = api.build(RECIPE, data=ROWS)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():  # at the start the blocks add nothing, so that no picture would matter
         for parameter in made.model.parameters():
@@ -108,7 +108,7 @@ def test_a_saved_run_loads_equal_and_answers_the_same(run: runs.Run, tmp_path: P
 
 
 def test_a_processor_of_another_model_is_refused(run: runs.Run, tmp_path: Path) -> None:
-    other = api.compose(RECIPE, "model.connector={kind: pool, side: 2}", data=ROWS)
+    other = api.build(RECIPE, "model.connector={kind: pool, side: 2}", data=ROWS)
     runs.Run(run.model, other.processor, run.recipe).save(tmp_path / "mixed")
     with pytest.raises(
         CheckpointError, match=r"the processor's layout .*tokens_per_image=4.* is not the model's"

@@ -372,7 +372,7 @@ def _prompt_batch(
     )
     if processor.layout.form != "encoder_decoder":
         return batch
-    asked = Stretch([processor.tokenizer.assistant_id], [-1], [1], [False])
+    asked = Stretch([processor.tokenizer.begin_id], [-1], [1], [False])
     rows = stretch_rows([asked] * len(encoded), [0] * len(encoded), [()] * len(encoded))
     target = token_sequence(rows, processor.tokenizer.pad_id).to(device)
     return replace(batch, source=batch.target, target=target)

@@ -179,7 +179,7 @@ def collate(
                     class_at.append((number, len(target.ids) - 1))
                     scores.append(_answer_scores(encoded, answers))
                 elif layout.form == "encoder_decoder":
-                    asked = Stretch(encoded.prompt.ids[-1:], [-1], [1], [False])
+                    asked = Stretch([encoded.begin], [-1], [1], [False])
                     begin = target.add(asked, position=0, items=(), **place)
                     target.add(encoded.target, position=begin, items=(), **place)
                 else:

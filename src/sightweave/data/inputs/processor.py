@@ -26,7 +26,7 @@ from sightweave.data.inputs.collate import Bundle, bundle, caption_targets, coll
 from sightweave.data.inputs.pixels import PixelLoader
 from sightweave.data.inputs.template import Encoded, encode
 from sightweave.data.inputs.tiles import Tile, Tiles
-from sightweave.data.inputs.tokenizer import Tokenizer
+from sightweave.data.inputs.tokenizer import Template, Tokenizer
 
 logger = logging.getLogger(__name__)
 FILE_NAME = "processor.json"
@@ -283,6 +283,8 @@ class Processor:
             "answers": list(self.answers),
             "max_length": self.max_length,
             "tiles": config.to_plain(self.tiles),
+            "template": config.to_plain(self.tokenizer.template),
+            "vocab_size": self.tokenizer.vocab_size,
         }
 
     @classmethod
@@ -299,7 +301,12 @@ class Processor:
             layout["grid"] = tuple(layout["grid"]) if layout["grid"] else None
             fields = {key: value for key, value in values["transform"].items() if key != "kind"}
             return cls(
-                tokenizer=Tokenizer.load(folder),
+                # Files that were written before there were templates name none.
+                tokenizer=Tokenizer.load(
+                    folder,
+                    config.build(Template, values.get("template", {}), where=str(path)),
+                    values.get("vocab_size"),
+                ),
                 transform=config.build(transforms.Config, fields, where=str(path)),
                 layout=InputLayout(**layout),
                 answers=tuple(values["answers"]),

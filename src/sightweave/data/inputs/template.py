@@ -1,7 +1,8 @@
 """Sample -> stretches of tokens: which stand for the picture, which are asked, and which are learnt.
 
-A prompt is written as it is, then ``<|assistant|>``, then the answer, then ``<|end|>``; turns before the last are set apart
-by ``<|user|>``. Special tokens are put in as ids, so nothing that a user types can become one.
+A prompt is written as it is, then what asks the model to speak, then the answer, then the end token; a later turn of the
+user begins with a mark of its own (`tokenizer.Template` has the words). Special tokens are put in as ids, so nothing that
+a user types can become one.
 """
 
 from __future__ import annotations
@@ -61,14 +62,16 @@ class Encoded:
 
     sample: Sample
     trunk_media: tuple[Medium, ...]
-    """Pictures at the very front: samples with the same ones share the trunk."""
+    """Pictures at the very front, after the template's start: samples with the same ones share the trunk."""
     branch_media: tuple[Medium, ...]
     """Pictures after the first text."""
     trunk: Stretch
     prompt: Stretch
-    """Ends with the token that asks the model to speak."""
+    """Ends with what asks the model to speak."""
     target: Stretch
     """The answer and the end token, all learnt."""
+    begin: int
+    """What the decoder of an encoder-decoder reads first."""
 
 
 def encode(sample: Sample, tokenizer: Tokenizer, layout: InputLayout) -> Encoded:
@@ -88,8 +91,10 @@ def encode(sample: Sample, tokenizer: Tokenizer, layout: InputLayout) -> Encoded
         trunk=Stretch(),
         prompt=Stretch(),
         target=Stretch(),
+        begin=tokenizer.begin_id,
     )
     mutual = layout.bidirectional == "all"
+    encoded.trunk.add(tokenizer.start_ids)
     for item in range(lead):
         _add_medium(encoded.trunk, item, tokenizer, layout)
     if mutual or layout.form == "encoder_decoder":
@@ -124,17 +129,19 @@ def _add_prompt(
             _add_medium(prompt, item, tokenizer, layout)
             item += 1
         elif part.role == "assistant":
-            prompt.add([tokenizer.assistant_id])
+            prompt.add(tokenizer.speak_ids)
             prompt.add(tokenizer.encode(part.content), learn=part.learn)
             prompt.add([tokenizer.end_id], learn=part.learn)
         else:
             if index and parts[index - 1].role == "assistant":
-                prompt.add([tokenizer.user_id])
+                prompt.add(tokenizer.again_ids)
             prompt.add(tokenizer.encode(part.content))
-    prompt.add([tokenizer.assistant_id])
+    prompt.add(tokenizer.speak_ids)
 
 
 def _add_medium(stretch: Stretch, item: int, tokenizer: Tokenizer, layout: InputLayout) -> None:
     if layout.in_sequence:
+        stretch.add(tokenizer.before_image_ids)
         marks = [tokenizer.image_id] * layout.tokens_per_image
         stretch.add(marks, item=item, ahead=layout.bidirectional != "none", one_position=layout.one_position)
+        stretch.add(tokenizer.after_image_ids)

@@ -3,20 +3,23 @@
 Neural Machine Translation of Rare Words with Subword Units (Sennrich et al. 2016, arXiv:1508.07909), on bytes as in
 Language Models are Unsupervised Multitask Learners (Radford et al. 2019). Differs from it: digits and Han characters
 are never merged, marks belong to the letters that they follow, and every text gets one space in front, so that a word
-is the same token at the start of an answer as inside a sentence.
+is the same token at the start of an answer as inside a sentence. `pretrained_tokenizer` gives one that a checkpoint
+brought along, of any kind that the Rust library knows.
 """
 
 from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
+from sightweave.core.config import config
 from sightweave.core.errors import CheckpointError, DataError, RecipeError
 
 SPECIAL = ("<|pad|>", "<|end|>", "<|image|>", "<|assistant|>", "<|user|>")
@@ -28,29 +31,84 @@ _WORDS = (
     r"'(?:s|t|re|ve|m|ll|d)| ?[\p{L}\p{M}]{1,64}| ?\p{N}| ?[^\s\p{L}\p{M}\p{N}]{1,64}|\s{1,64}(?!\S)|\s{1,64}"
 )
 _MAX_FILE_BYTES = 256 << 20
+TOKEN_NAME = re.compile(r"<[^<>\s]+>")
+"""How special tokens are written in a template."""
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
+_WORD_MARK = "\u2581"
+"""What SentencePiece writes for a space."""
+
+
+@config
+class Template:
+    """What stands around the texts of a conversation: strings in which special tokens are named, as only code may do.
+
+    ::
+
+        start picture text speak answer end again text speak answer end
+    """
+
+    pad: str = "<|pad|>"
+    """The token that fills rows."""
+    end: str = "<|end|>"
+    """The token after an answer."""
+    image: str = "<|image|>"
+    """The token that each embedding of a picture stands on."""
+    start: str = ""
+    """Before all, with what opens the first turn of the user."""
+    before_image: str = ""
+    """Before a picture's tokens."""
+    after_image: str = ""
+    """After them."""
+    speak: str = "<|assistant|>"
+    """Ends what the user said and asks the model to speak."""
+    again: str = "<|user|>"
+    """After the end of an answer, where the user speaks again."""
+    begin: str = ""
+    """First token that an encoder-decoder's decoder reads; empty means the last of `speak`."""
+    space: bool = True
+    """Whether each text gets one space in front, so that a word is the same token everywhere."""
 
 
 class Tokenizer:
-    """Encodes any text exactly: ``decode(encode(text)) == text``.
+    """Encodes text, in which nothing is special: where it spells a special token out, that is read letter by letter.
 
-    The special tokens are not known to the BPE: where a text spells one out, it is read letter by letter. Only code
-    that lays out a prompt puts their ids in.
+    Only code that lays out a prompt puts special ids in. One that `train` made encodes any text exactly:
+    ``decode(encode(text)) == text``.
 
     Args:
-        bpe: A byte-level BPE of the Rust library ``tokenizers``, without added tokens.
+        rust: A tokenizer of the Rust library ``tokenizers``; its special tokens are in it as added tokens.
+        template: What stands around texts.
+        vocab_size: Ids that the model must know; None means those that there are tokens for.
+
+    Raises:
+        CheckpointError: the template names a token that the vocabulary does not have.
     """
 
-    def __init__(self, bpe: tokenizers.Tokenizer) -> None:
-        self._bpe = bpe
-        base = bpe.get_vocab_size(with_added_tokens=False)
-        self.pad_id, self.end_id, self.image_id, self.assistant_id, self.user_id = range(
-            base, base + len(SPECIAL)
+    def __init__(
+        self,
+        rust: tokenizers.Tokenizer,
+        template: Template | None = None,
+        *,
+        vocab_size: int | None = None,
+    ) -> None:
+        self.template = template or Template()
+        self._rust = rust
+        rust.encode_special_tokens = True
+        self._special = {
+            token.content: index for index, token in rust.get_added_tokens_decoder().items() if token.special
+        }
+        self.vocab_size = vocab_size or rust.get_vocab_size()
+        self._bytes = _bytes_of_tokens(rust, self._special.values(), self.vocab_size)
+        # A tokenizer in SentencePiece's way puts a space in front of texts by itself.
+        self._drops_space = self.template.space or not _is_byte_level(rust)
+        self.pad_id, self.end_id, self.image_id = (
+            self._one(getattr(self.template, name)) for name in ("pad", "end", "image")
         )
-        self.vocab_size = base + len(SPECIAL)
-        to_byte = {letter: byte for byte, letter in enumerate(_alphabet())}
-        self._bytes = [b""] * self.vocab_size
-        for token, index in bpe.get_vocab(with_added_tokens=False).items():
-            self._bytes[index] = bytes(to_byte[letter] for letter in token)
+        self.start_ids, self.before_image_ids, self.after_image_ids, self.speak_ids, self.again_ids = (
+            self.marked_ids(getattr(self.template, name))
+            for name in ("start", "before_image", "after_image", "speak", "again")
+        )
+        self.begin_id = self._one(self.template.begin) if self.template.begin else self.speak_ids[-1]
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int, min_frequency: int = 2) -> Tokenizer:
@@ -86,19 +144,52 @@ class Tokenizer:
             initial_alphabet=sorted(_alphabet()),
         )
         bpe.train_from_iterator((" " + _checked(text) for text in texts), trainer)
+        bpe.add_special_tokens(list(SPECIAL))
         return cls(bpe)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text, one space put in front; never a special id.
+        """Ids of a text, one space put in front where the template says so; never a special id.
 
         Raises:
             DataError: the text holds half a surrogate pair.
         """
-        return list(self._bpe.encode(" " + _checked(text), add_special_tokens=False).ids)
+        return self._ids(text, space=self.template.space)
 
     def word_ids(self, word: str) -> list[int]:
         """Ids of a word as it stands inside a sentence; one id where the word was frequent in training."""
-        return self.encode(word)
+        return self._ids(word, space=self.template.space or not self._drops_space)
+
+    def marked_ids(self, text: str) -> list[int]:
+        """Ids of a string of the template, in which special tokens are special.
+
+        Raises:
+            CheckpointError: it names a token, as ``<...>``, that the vocabulary does not have.
+        """
+        if not text:
+            return []
+        pattern = "|".join(re.escape(name) for name in sorted(self._special, key=len, reverse=True))
+        ids: list[int] = []
+        for piece in filter(None, re.split(f"({pattern})", text) if pattern else [text]):
+            if piece not in self._special and (name := TOKEN_NAME.search(piece)):
+                self._one(name[0])
+            ids += [self._special[piece]] if piece in self._special else self._ids(piece)
+        return ids
+
+    def _ids(self, text: str, *, space: bool = False) -> list[int]:
+        whole = " " * space + _checked(text)
+        return list(self._rust.encode(whole, add_special_tokens=False).ids)
+
+    def _one(self, token: str) -> int:
+        """The id of a special token.
+
+        Raises:
+            CheckpointError: there is none of that name.
+        """
+        if token not in self._special:
+            raise CheckpointError(
+                f"the tokenizer has no special token {token!r}; those that it has are {sorted(self._special)}."
+            )
+        return self._special[token]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids: special ids are left out, and so are bytes that make no character.
@@ -110,7 +201,11 @@ class Tokenizer:
             self.token_bytes(min(ids))
             self.token_bytes(max(ids))
         text = b"".join([self._bytes[index] for index in ids]).decode("utf-8", "ignore")
-        return text.removeprefix(" ")
+        return self.without_space(text)
+
+    def without_space(self, text: str) -> str:
+        """A text from its first letter on: without the one space that encoding put in front."""
+        return text.removeprefix(" ") if self._drops_space else text
 
     def token_bytes(self, token_id: int) -> bytes:
         """UTF-8 bytes of one token, perhaps part of a character; empty for a special token.
@@ -124,8 +219,7 @@ class Tokenizer:
 
     def to_plain(self) -> dict[str, Any]:
         """The library's own form, in which the special tokens are named: what ``tokenizer.json`` holds."""
-        content: dict[str, Any] = json.loads(self._bpe.to_str())
-        content["added_tokens"] = [_added(text, self.pad_id + index) for index, text in enumerate(SPECIAL)]
+        content: dict[str, Any] = json.loads(self._rust.to_str())
         return content
 
     def save(self, folder: Path | str) -> None:
@@ -134,33 +228,48 @@ class Tokenizer:
         path.write_text(json.dumps(self.to_plain(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path | str) -> Tokenizer:
+    def load(
+        cls, folder: Path | str, template: Template | None = None, vocab_size: int | None = None
+    ) -> Tokenizer:
         """Reads what `save` wrote.
 
         Raises:
-            CheckpointError: no such file, not JSON, or not a tokenizer of this kind.
+            CheckpointError: no such file, not JSON, not a tokenizer, or not one that this template is for.
         """
         path = Path(folder) / FILE_NAME
-        if not path.is_file():
-            raise CheckpointError(f"{path}: no such file; a trained model's folder holds it.")
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise CheckpointError(
-                f"{path}: {path.stat().st_size} bytes; a tokenizer may have {_MAX_FILE_BYTES}."
-            )
+        content = read_file(path)
+        if not isinstance(content.get("added_tokens"), list):
+            raise CheckpointError(f"{path}: not a tokenizer: it lists no added_tokens.")
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            added = [(token["content"], token["id"]) for token in content.pop("added_tokens")]
-            # Without them the library can never take a user's text for a special token.
-            bpe = tokenizers.Tokenizer.from_str(json.dumps(content | {"added_tokens": []}))
-            result = cls(bpe)
+            return cls(from_plain(content), template, vocab_size=vocab_size)
+        except CheckpointError as error:
+            raise CheckpointError(f"{path}: {error}") from None
         except Exception as error:  # the Rust library raises bare exceptions
-            raise CheckpointError(
-                f"{path}: not a tokenizer of Sightweave's: {type(error).__name__}: {error}"
-            ) from None
-        expected = [(text, result.pad_id + index) for index, text in enumerate(SPECIAL)]
-        if added != expected:
-            raise CheckpointError(f"{path}: special tokens are {added}, expected {expected}.")
-        return result
+            raise CheckpointError(f"{path}: not a tokenizer: {type(error).__name__}: {error}") from None
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The JSON object in a tokenizer.json.
+
+    Raises:
+        CheckpointError: no such file, too large a one, or no JSON object.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; a trained model's folder holds it.")
+    if path.stat().st_size > _MAX_FILE_BYTES:
+        raise CheckpointError(f"{path}: {path.stat().st_size} bytes; a tokenizer may have {_MAX_FILE_BYTES}.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: not a tokenizer: {type(error).__name__}: {error}") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: not a tokenizer: an object is needed (got {type(content).__name__}).")
+    return content
+
+
+def from_plain(content: Mapping[str, Any]) -> tokenizers.Tokenizer:
+    """The library's object from its own form; whatever the library finds wrong with it is raised as it comes."""
+    return tokenizers.Tokenizer.from_str(json.dumps(content))
 
 
 class StreamDecoder:
@@ -185,7 +294,7 @@ class StreamDecoder:
     def _strip(self, text: str) -> str:
         if text and self._is_start:
             self._is_start = False
-            return text.removeprefix(" ")
+            return self._tokenizer.without_space(text)
         return text
 
 
@@ -211,6 +320,27 @@ def _checked(text: str) -> str:
     return text
 
 
-def _added(text: str, token_id: int) -> dict[str, Any]:
-    plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-    return {"id": token_id, "content": text, **plain, "special": True}
+def _is_byte_level(rust: tokenizers.Tokenizer) -> bool:
+    return isinstance(rust.decoder, tokenizers.decoders.ByteLevel)
+
+
+def _bytes_of_tokens(rust: tokenizers.Tokenizer, special: Iterable[int], vocab_size: int) -> list[bytes]:
+    """What each id adds to a text; nothing for special tokens and for ids without a token."""
+    found = [b""] * vocab_size
+    to_byte = {letter: byte for byte, letter in enumerate(_alphabet())} if _is_byte_level(rust) else None
+    joins_words = isinstance(rust.decoder, tokenizers.decoders.WordPiece)
+    added = {token.content for token in rust.get_added_tokens_decoder().values()}
+    for token, index in rust.get_vocab(with_added_tokens=True).items():
+        if token in added:  # as it is written; the special ones are taken out below
+            found[index] = token.encode()
+        elif to_byte is not None:
+            found[index] = bytes(to_byte[letter] for letter in token)
+        elif joins_words:
+            found[index] = (token[2:] if token.startswith("##") else f" {token}").encode()
+        elif match := _BYTE_TOKEN.fullmatch(token):
+            found[index] = bytes([int(match[1], 16)])
+        else:
+            found[index] = token.replace(_WORD_MARK, " ").encode()
+    for index in special:
+        found[index] = b""
+    return found

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sightweave.core import catalog, checkpoint, transformers_folder
@@ -15,6 +16,10 @@ from sightweave.core.errors import CheckpointError, did_you_mean
 from sightweave.models.nn.position import resize_grid
 
 _FAMILY = "models.keymaps"
+_BY_TOKEN = ("token_embedding.table.weight", "output.weight")
+"""Tables with a row for each token of the vocabulary."""
+_NEW_TOKEN_SPREAD = 0.1
+"""Deviation of the rows of new tokens, as a share of that of the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +126,15 @@ def read(folder: Path | str, part: str) -> dict[str, Any]:
         raise CheckpointError(f"{folder}: {error}") from None
 
 
+def settings(folder: Path | str, part: str) -> Mapping[str, Any]:
+    """What a folder's config.json says of a part, in its own words.
+
+    Raises:
+        CheckpointError: as `read`.
+    """
+    return find(transformers_folder.read_config(folder), part, where=str(folder))[1]
+
+
 def load_into(module: nn.Module, folder: Path | str, part: str) -> None:
     """Puts the weights of a folder of Transformers into a part; a table of places is resized to the part's grid.
 
@@ -138,14 +152,25 @@ def load_into(module: nn.Module, folder: Path | str, part: str) -> None:
     for name, twin in keymap.tied.items():
         if name in tensors and name not in own and tensors[name].equal(tensors[twin]):
             del tensors[name]
-    table = tensors.get("place_table")
-    if table is not None and "place_table" in own and table.shape != own["place_table"].shape:
-        tensors["place_table"] = resize_grid(table, own["place_table"].shape[0])
+    for name in tensors.keys() & own.keys():
+        if tensors[name].shape != own[name].shape:
+            tensors[name] = _resized(name, tensors[name], own[name])
     found = {name: tuple(value.shape) for name, value in tensors.items()}
     found |= {name: () for name in unknown}
     expected = {name: tuple(value.shape) for name, value in own.items()}
     checkpoint.compare_shapes(Path(folder), found, expected)
     module.load_state_dict(tensors)
+
+
+def _resized(name: str, table: Tensor, own: Tensor) -> Tensor:
+    """A table as large as the part's: places are interpolated, and the rows of new tokens are drawn near the others."""
+    if name == "place_table":
+        return resize_grid(table, own.shape[0])
+    if name in _BY_TOKEN and table.shape[1:] == own.shape[1:] and len(table) < len(own):
+        # Around the mean of all rows a new token starts neither likelier nor unlikelier than the others.
+        drawn = own[len(table) :] / own.std().clamp(min=1e-12)
+        return torch.cat([table, table.mean(0) + _NEW_TOKEN_SPREAD * table.std(0) * drawn])
+    return table
 
 
 def refuse(**wrong: tuple[Any, Any]) -> None:

@@ -104,7 +104,7 @@ def test_an_encoder_decoder_reads_the_prompt_and_writes_the_answer() -> None:
     # source: IMAGE IMAGE | what ? ASSISTANT | it ASSISTANT; target: ASSISTANT a cat END | ASSISTANT a cat END
     assert batch.source.branch[0].tolist() == [0, 0, 1, 1, 1, 2, 2]
     assert batch.source.item[0].tolist() == [0, 0] + [-1] * 5
-    assert batch.target.ids[0, 0] == batch.target.ids[0, 4] == TOKENIZER.assistant_id
+    assert batch.target.ids[0, 0] == batch.target.ids[0, 4] == TOKENIZER.begin_id
     assert batch.target.branch[0].tolist() == [1] * 4 + [2] * 4
     assert batch.target.positions[0].tolist() == [0, 1, 2, 3] * 2
     assert (batch.target.labels[0] >= 0).tolist() == [False, True, True, True] * 2
@@ -118,7 +118,7 @@ def test_a_classifier_reads_the_last_token_of_each_prompt() -> None:
         encoded(picture("a"), "it", answer="dog", layout=layout),
     ]
     batch = together([bundle(one)], layout, answers=("dog", "cat"))
-    assert batch.target.ids.flatten()[batch.class_at].tolist() == [TOKENIZER.assistant_id] * 2
+    assert batch.target.ids.flatten()[batch.class_at].tolist() == [TOKENIZER.begin_id] * 2
     assert batch.class_at.tolist() == [4, 6]
     assert batch.class_scores.tolist() == [[0, 1], [1, 0]]
 
@@ -135,7 +135,7 @@ def test_answers_are_scored_by_their_share_of_the_references() -> None:
 def of_length(length: int) -> Bundle:
     stretch = Stretch([1] * length, [-1] * length, [1] * length, [False] * length)
     sample = Sample(id="s", task="vqa", parts=())
-    return Bundle([Encoded(sample, (), (), Stretch(), stretch, Stretch())])
+    return Bundle([Encoded(sample, (), (), Stretch(), stretch, Stretch(), TOKENIZER.begin_id)])
 
 
 @settings(max_examples=60, deadline=None)

@@ -15,8 +15,8 @@ TOKENIZER = Tokenizer.train(["what is it ? a cat"] * 3, vocab_size=280)
 LAYOUT = InputLayout(tokens_per_image=2, bidirectional="image")
 NAMES = {
     TOKENIZER.end_id: "END",
-    TOKENIZER.assistant_id: "ASSISTANT",
-    TOKENIZER.user_id: "USER",
+    TOKENIZER.speak_ids[0]: "ASSISTANT",
+    TOKENIZER.again_ids[0]: "USER",
     TOKENIZER.image_id: "IMAGE",
 }
 

@@ -87,8 +87,8 @@ def test_special_ids_follow_the_text_ids(tokenizer: Tokenizer) -> None:
         tokenizer.pad_id,
         tokenizer.end_id,
         tokenizer.image_id,
-        tokenizer.assistant_id,
-        tokenizer.user_id,
+        tokenizer.speak_ids[0],
+        tokenizer.again_ids[0],
     ]
     assert specials == list(range(tokenizer.vocab_size - 5, tokenizer.vocab_size))
     assert tokenizer.decode([*specials, *tokenizer.encode("dog"), *specials]) == "dog"
@@ -134,7 +134,7 @@ def test_saved_and_loaded(tokenizer: Tokenizer, tmp_path: Path) -> None:
     tokenizer.save(tmp_path)
     loaded = Tokenizer.load(tmp_path)
     assert loaded.vocab_size == tokenizer.vocab_size
-    assert loaded.user_id == tokenizer.user_id
+    assert loaded.again_ids == tokenizer.again_ids
     for text in (*TEXTS[:5], *ODD_TEXTS):
         assert loaded.encode(text) == tokenizer.encode(text)
     loaded.save(tmp_path / ".")
@@ -163,7 +163,7 @@ def test_damaged_files_are_refused(tokenizer: Tokenizer, tmp_path: Path) -> None
             Tokenizer.load(tmp_path)
     content["added_tokens"].pop()
     path.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(CheckpointError, match="special tokens are"):
+    with pytest.raises(CheckpointError, match=r"no special token .<\|user\|>."):
         Tokenizer.load(tmp_path)
 
 
