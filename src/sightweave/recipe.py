@@ -27,7 +27,7 @@ from sightweave.data.inputs import preprocessor, pretrained_tokenizer, transform
 from sightweave.data.inputs.cache import PixelCache
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.tiles import Tiles
-from sightweave.data.inputs.tokenizer import Tokenizer
+from sightweave.data.inputs.tokenizer import FRAMED, Tokenizer
 from sightweave.data.tasks import reasoning, vqa
 from sightweave.models.keymaps import _base as keymaps
 from sightweave.models.vlm import VLM
@@ -168,8 +168,12 @@ class Inputs:
     """Ids of the tokenizer at most; fewer where the texts are few."""
     min_frequency: PositiveInt = 2
     """How often a pair of symbols must occur to become one token."""
+    frame_images: bool = False
+    """Put the tokens of Idefics3 around each picture, which its layout needs; a pretrained tokenizer has them."""
     fit: transforms.Fit = "pad"
     """pad, crop or squash, where a picture is not square."""
+    exact: bool = False
+    """Resize as Pillow does, so that exported models see the same pixels; slower."""
     augment: transforms.Augment = "none"
     """none, shift or photo; acts in stages that ask for it."""
     flip: bool = False
@@ -310,7 +314,9 @@ class Recipe(Measured):
         """
         if folder := self.model.pretrained.get("language_model"):
             return pretrained_tokenizer.read(folder, keymaps.settings(folder, "language_model")["vocab_size"])
-        return Tokenizer.train(self._texts(datasets), self.inputs.vocab_size, self.inputs.min_frequency)
+        template = FRAMED if self.inputs.frame_images else None
+        texts = self._texts(datasets)
+        return Tokenizer.train(texts, self.inputs.vocab_size, self.inputs.min_frequency, template)
 
     def _texts(self, datasets: Sequence[Dataset]) -> Iterable[str]:
         for name in catalog.kinds("data.tasks"):
@@ -358,6 +364,7 @@ class Recipe(Measured):
         fields = {
             "size": model.encoder.image_size,
             "fit": self.inputs.fit,
+            "exact": self.inputs.exact,
             "augment": self.inputs.augment,
             "flip": self.inputs.flip,
             "gray": self.inputs.gray,

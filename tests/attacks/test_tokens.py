@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from sightweave.core.errors import DataError
-from sightweave.data.inputs.tokenizer import SPECIAL, StreamDecoder, Tokenizer
+from sightweave.data.inputs.tokenizer import StreamDecoder, Template, Tokenizer, names
+
+SPECIAL = tuple(names(Template()))
 
 SPELT = (
     *SPECIAL,

@@ -14,7 +14,8 @@ from sightweave.core.batch import TokenSequence
 from sightweave.core.errors import CheckpointError, RecipeError
 from sightweave.core.transformers_folder import read_tensors
 
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("transformers")
+import transformers
 from parity import _checkpoints
 
 PICTURE = np.full((40, 50, 3), 90, np.uint8)

@@ -40,7 +40,10 @@ _SHOWN = 10
 
 
 def write_folder(
-    path: Path, weights: Mapping[str, Mapping[str, Tensor]], documents: Mapping[str, Any] | None = None
+    path: Path,
+    weights: Mapping[str, Mapping[str, Tensor]],
+    documents: Mapping[str, Any] | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> None:
     """Writes ``<name>.safetensors`` and ``<name>.json`` files and puts the whole folder in place at once.
 
@@ -50,6 +53,7 @@ def write_folder(
         path: The folder.
         weights: Tensors by file name (without ending), then by their own names.
         documents: JSON values by file name (without ending).
+        texts: Other files by their whole names.
 
     Raises:
         CheckpointError: the disk is full, or the place cannot be written; what stood there is unharmed.
@@ -60,7 +64,7 @@ def write_folder(
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
         temporary.mkdir()
-        _fill(temporary, weights, documents or {})
+        _fill(temporary, weights, documents or {}, texts or {})
         _swap(temporary, path)
     except (OSError, SafetensorError) as error:  # safetensors wraps what the disk says
         raise _cannot_write(path, weights, error) from error
@@ -68,14 +72,22 @@ def write_folder(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _fill(folder: Path, weights: Mapping[str, Mapping[str, Tensor]], documents: Mapping[str, Any]) -> None:
+def _fill(
+    folder: Path,
+    weights: Mapping[str, Mapping[str, Tensor]],
+    documents: Mapping[str, Any],
+    texts: Mapping[str, str],
+) -> None:
     aliases: dict[str, dict[str, str]] = {}
     for name, tensors in weights.items():
         kept, aliases[f"{name}.safetensors"] = _without_aliases(tensors)
-        save_file(kept, folder / f"{name}.safetensors")
+        # Transformers reads no file that does not say which library's tensors it holds.
+        save_file(kept, folder / f"{name}.safetensors", metadata={"format": "pt"})
     for name, value in documents.items():
         text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)
         (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
     files: dict[str, dict[str, Any]] = {}
     for file in sorted(folder.iterdir()):
         files[file.name] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}

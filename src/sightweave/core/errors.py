@@ -5,7 +5,8 @@ SightweaveError
 |- DataError         a record, a file of records or a picture is wrong
 |  `- MediaError     a picture cannot be read
 |- CheckpointError   a folder of weights is wrong
-`- BackendError      something outside us (a device, a library) is missing or failed
+|- BackendError      something outside us (a device, a library) is missing or failed
+`- ExportError       what was exported does not answer as what was trained
 
 All are ``ValueError``: a wrong value came in. A message says what is wrong with both values, where, and what to do.
 """
@@ -47,6 +48,10 @@ class CheckpointError(SightweaveError):
 
 class BackendError(SightweaveError):
     """Something outside Sightweave is missing or failed."""
+
+
+class ExportError(SightweaveError):
+    """What was exported does not answer as what was trained, or a composition has no place in a layout."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

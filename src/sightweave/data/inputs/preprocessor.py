@@ -8,6 +8,7 @@ from typing import Any
 
 from sightweave.core import transformers_folder
 from sightweave.core.errors import CheckpointError
+from sightweave.data.inputs import transforms
 
 _RESAMPLE = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers."""
@@ -61,6 +62,20 @@ def fields(settings: Mapping[str, Any], size: int, *, where: str = "image proces
             raise CheckpointError(f"{where}: {theirs} must be three numbers (got {values!r}).")
         found[ours] = tuple(values)
     return found | _fit(settings, size, where)
+
+
+def settings(transform: transforms.Config) -> dict[str, Any]:
+    """The other way: what an image processor is told beside the sizes, for pictures that are resized exactly."""
+    numbers = {name: number for number, name in _RESAMPLE.items()}
+    return {
+        "do_convert_rgb": True,
+        "resample": numbers[transform.resample],
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(transform.mean),
+        "image_std": list(transform.std),
+    }
 
 
 def _fit(settings: Mapping[str, Any], size: int, where: str) -> dict[str, Any]:

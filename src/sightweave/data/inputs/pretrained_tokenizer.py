@@ -20,15 +20,12 @@ import tokenizers
 from sightweave.core import transformers_folder
 from sightweave.core.errors import CheckpointError
 from sightweave.data.inputs import tokenizer
-from sightweave.data.inputs.tokenizer import Template, Tokenizer
+from sightweave.data.inputs.tokenizer import FRAMED, Template, Tokenizer
 
 logger = logging.getLogger(__name__)
 MULTIPLE = 64
 CONFIG = "tokenizer_config.json"
 CHAT_TEMPLATE = "chat_template.jinja"
-_IMAGE = "<image>"
-_AROUND, _WHOLE = "<fake_token_around_image>", "<global-img>"
-"""What Idefics3 writes around a picture, and before one that is not cut into tiles."""
 _FRAMED = ("idefics3", "smolvlm")
 """Models whose processor writes these tokens itself."""
 _ASKED, _SAID, _MORE = "\ue000asked\ue001", "\ue000said\ue001", "\ue000more\ue001"
@@ -59,7 +56,7 @@ def read(folder: Path | str, rows: int) -> Tokenizer:
             f"{place / tokenizer.FILE_NAME}: not a tokenizer: {type(error).__name__}: {error}"
         ) from None
     template = _template(place, rust)
-    rust.add_special_tokens([name for name in _names(template) if rust.token_to_id(name) is None])
+    rust.add_special_tokens([name for name in tokenizer.names(template) if rust.token_to_id(name) is None])
     needed = max(rows, max(rust.get_vocab().values()) + 1)
     return Tokenizer(rust, template, vocab_size=-(-needed // MULTIPLE) * MULTIPLE)
 
@@ -85,27 +82,13 @@ def _neutral(content: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _names(template: Template) -> list[str]:
-    """The special tokens in the words of a template, each once."""
-    words = [getattr(template, field.name) for field in dataclasses.fields(template) if field.name != "space"]
-    return list(dict.fromkeys(name for word in words for name in tokenizer.TOKEN_NAME.findall(word)))
-
-
 def _template(folder: Path, rust: tokenizers.Tokenizer) -> Template:
     settings = transformers_folder.read_json(folder, CONFIG) if (folder / CONFIG).is_file() else {}
     model = transformers_folder.read_json(folder, transformers_folder.CONFIG)
     tokens = {name: _content(settings.get(name)) for name in ("bos_token", "eos_token", "pad_token")}
     end = tokens["eos_token"] or "<|end|>"
     before, after = _added_around(rust)
-    plain = Template(
-        pad=tokens["pad_token"] or end,
-        end=end,
-        image=_IMAGE,
-        start=before,
-        before_image=_AROUND + _WHOLE,
-        after_image=_AROUND,
-        space=False,
-    )
+    plain = dataclasses.replace(FRAMED, pad=tokens["pad_token"] or end, end=end, start=before, space=False)
     if model.get("is_encoder_decoder"):
         begin = rust.id_to_token(model.get("decoder_start_token_id") or 0)
         return dataclasses.replace(plain, speak=after or end, begin=begin or "")
@@ -182,7 +165,7 @@ def _turns(
         return found
     picture = {"role": "user", "content": [{"type": "image"}, *asked["content"]]}
     shown, _ = _cut(_render(source, tokens, [picture]), _ASKED)
-    before, behind = _cut(shown, _IMAGE)
+    before, behind = _cut(shown, plain.image)
     if not writes_frame:  # the processor does, wherever the template says <image>
         return dataclasses.replace(found, start=before)
     begins = before.startswith(start)

@@ -10,6 +10,7 @@ brought along, of any kind that the Rust library knows.
 from __future__ import annotations
 
 import codecs
+import dataclasses
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,8 +23,6 @@ from tokenizers import models, pre_tokenizers, trainers
 from sightweave.core.config import config
 from sightweave.core.errors import CheckpointError, DataError, RecipeError
 
-SPECIAL = ("<|pad|>", "<|end|>", "<|image|>", "<|assistant|>", "<|user|>")
-"""Tokens outside the text; their ids follow the last id of the BPE, in this order."""
 FILE_NAME = "tokenizer.json"
 _HAN = r"\p{Han}"
 # Runs are cut at 64 characters: the time to learn merges grows with the square of a run's length.
@@ -69,6 +68,20 @@ class Template:
     """Whether each text gets one space in front, so that a word is the same token everywhere."""
 
 
+FRAMED = Template(
+    image="<image>",
+    before_image="<fake_token_around_image><global-img>",
+    after_image="<fake_token_around_image>",
+)
+"""With the tokens that Idefics3 (arXiv:2408.12637) has around a picture."""
+
+
+def names(template: Template) -> list[str]:
+    """The special tokens in the words of a template, each once."""
+    words = [getattr(template, field.name) for field in dataclasses.fields(template) if field.name != "space"]
+    return list(dict.fromkeys(name for word in words for name in TOKEN_NAME.findall(word)))
+
+
 class Tokenizer:
     """Encodes text, in which nothing is special: where it spells a special token out, that is read letter by letter.
 
@@ -111,22 +124,30 @@ class Tokenizer:
         self.begin_id = self._one(self.template.begin) if self.template.begin else self.speak_ids[-1]
 
     @classmethod
-    def train(cls, texts: Iterable[str], vocab_size: int, min_frequency: int = 2) -> Tokenizer:
+    def train(
+        cls,
+        texts: Iterable[str],
+        vocab_size: int,
+        min_frequency: int = 2,
+        template: Template | None = None,
+    ) -> Tokenizer:
         """Learns the merges.
 
         Args:
             texts: Every word that is to become one token should be in them, with a space or a start before it.
             vocab_size: Ids at most, the 256 bytes and the special tokens included; fewer where texts are few.
             min_frequency: How often a pair must occur to be merged.
+            template: What stands around texts; its special tokens follow the last id.
 
         Raises:
             RecipeError: `vocab_size` has no room for the bytes and the special tokens.
             DataError: a text holds half a surrogate pair.
         """
-        least = 256 + len(SPECIAL)
+        special = names(template or Template())
+        least = 256 + len(special)
         if vocab_size < least:
             raise RecipeError(
-                f"vocab_size: 256 bytes and {len(SPECIAL)} special tokens need {least} ids (got {vocab_size})."
+                f"vocab_size: 256 bytes and {len(special)} special tokens need {least} ids (got {vocab_size})."
             )
         bpe = tokenizers.Tokenizer(models.BPE())
         bpe.pre_tokenizer = pre_tokenizers.Sequence(
@@ -138,14 +159,14 @@ class Tokenizer:
         )
         bpe.decoder = tokenizers.decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
-            vocab_size=vocab_size - len(SPECIAL),
+            vocab_size=vocab_size - len(special),
             min_frequency=min_frequency,
             show_progress=False,
             initial_alphabet=sorted(_alphabet()),
         )
         bpe.train_from_iterator((" " + _checked(text) for text in texts), trainer)
-        bpe.add_special_tokens(list(SPECIAL))
-        return cls(bpe)
+        bpe.add_special_tokens(special)
+        return cls(bpe, template)
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, one space put in front where the template says so; never a special id.
@@ -216,6 +237,19 @@ class Tokenizer:
         if not 0 <= token_id < self.vocab_size:
             raise DataError(f"token id {token_id} is outside the vocabulary of {self.vocab_size}.")
         return self._bytes[token_id]
+
+    def token(self, token_id: int) -> str:
+        """The token of an id as the library names it.
+
+        Raises:
+            DataError: there is none.
+        """
+        found = self._rust.id_to_token(token_id)
+        if found is None:
+            raise DataError(
+                f"token id {token_id} has no token; the vocabulary has {self._rust.get_vocab_size()}."
+            )
+        return str(found)
 
     def to_plain(self) -> dict[str, Any]:
         """The library's own form, in which the special tokens are named: what ``tokenizer.json`` holds."""

@@ -45,6 +45,8 @@ class Config:
     """relu, gelu, gelu_tanh, relu2 or swiglu."""
     norm_eps: float = 1e-6
     """Added under the root of the norms."""
+    post_norm: bool = True
+    """Whether a last norm stands after the blocks, as SigLIP and Idefics3 have it; LLaVA reads what comes before it."""
     stem: Literal["patch", "convolution"] = "patch"
     """patch: one linear map of each patch; convolution: strided 3x3 convolutions down to the same grid."""
 
@@ -59,6 +61,7 @@ class Config:
             hidden_dim=self.hidden_dim or 4 * self.dim,
             feed_forward=self.feed_forward,
             norm_eps=self.norm_eps,
+            post_norm=self.post_norm,
             stem=self.stem,
         )
 
@@ -75,6 +78,7 @@ class Vit(Encoder):
         hidden_dim: Width inside the feed-forward layer.
         feed_forward: Its form.
         norm_eps: Added under the root of the norms.
+        post_norm: Whether a last norm stands after the blocks.
         stem: ``patch`` or ``convolution``.
 
     Raises:
@@ -92,6 +96,7 @@ class Vit(Encoder):
         hidden_dim: int,
         feed_forward: Form = "gelu_tanh",
         norm_eps: float = 1e-6,
+        post_norm: bool = True,
         stem: Literal["patch", "convolution"] = "patch",
     ) -> None:
         super().__init__()
@@ -116,7 +121,7 @@ class Vit(Encoder):
             )
             for _ in range(depth)
         )
-        self.norm = make_norm("layer", dim, eps=norm_eps)
+        self.norm = make_norm("layer", dim, eps=norm_eps) if post_norm else None
         initialise(self)
         draw(self.place_table, std=0.02)
 
@@ -129,7 +134,7 @@ class Vit(Encoder):
         hidden = self.stem(to_channels_last(pixels)).flatten(2).transpose(1, 2) + self.place_table  # I N Dv
         for block in self.blocks:
             hidden = block(hidden, Mask())
-        return Features(self.norm(hidden), self.grid())
+        return Features(hidden if self.norm is None else self.norm(hidden), self.grid())
 
 
 def _convolutional_stem(patch_size: int, dim: int) -> nn.Sequential:

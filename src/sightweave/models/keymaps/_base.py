@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sightweave.core import catalog, checkpoint, transformers_folder
+from sightweave.core import config as configs
 from sightweave.core.errors import CheckpointError, did_you_mean
 from sightweave.models.nn.position import resize_grid
 
@@ -36,12 +37,17 @@ class KeyMap:
     """Our name -> theirs, of a weight or of a layer that holds some; ``{n}`` is the number of a block."""
     fields: Callable[[Mapping[str, Any]], dict[str, Any]]
     """Their config -> fields of our kind's Config; raises ValueError where ours would not compute the same."""
+    settings: Callable[[Any], dict[str, Any]] | None = None
+    """Our kind's Config -> their config, the size of the vocabulary left out; raises ValueError where theirs would not
+    compute the same."""
     roots: tuple[str, ...] = ("",)
     """What may stand before all of their names; the first is written."""
     unused: tuple[str, ...] = ()
     """Beginnings of names of theirs that the part does not need."""
     tied: Mapping[str, str] = field(default_factory=dict)
     """A weight of ours that may be another one under a second name."""
+    optional: tuple[str, ...] = ()
+    """Weights of ours that a part may do without though the checkpoint has them."""
     inner: str = ""
     """Key of their config under which that of this part stands, where the checkpoint holds more than the part."""
 
@@ -135,6 +141,29 @@ def settings(folder: Path | str, part: str) -> Mapping[str, Any]:
     return find(transformers_folder.read_config(folder), part, where=str(folder))[1]
 
 
+def describe(part: str, config: Any) -> tuple[KeyMap, dict[str, Any]]:
+    """The family that computes what a part of ours does, and the part's settings in its words.
+
+    Args:
+        part: ``encoder`` or ``language_model``.
+        config: The part's Config.
+
+    Raises:
+        ValueError: no family does; each that is built of the same kind says why not.
+    """
+    kind = configs.kind_of(config)
+    reasons = []
+    for name in catalog.kinds(_FAMILY):
+        keymap: KeyMap = catalog.module(_FAMILY, name).KEYMAP
+        if keymap.part != part or keymap.kind != kind or keymap.settings is None:
+            continue
+        try:
+            return keymap, keymap.settings(config)
+        except ValueError as error:
+            reasons.append(f"{keymap.model_types[0]}: {error}")
+    raise ValueError("; ".join(reasons) or f"no family of Transformers' is built as {kind}")
+
+
 def load_into(module: nn.Module, folder: Path | str, part: str) -> None:
     """Puts the weights of a folder of Transformers into a part; a table of places is resized to the part's grid.
 
@@ -152,6 +181,9 @@ def load_into(module: nn.Module, folder: Path | str, part: str) -> None:
     for name, twin in keymap.tied.items():
         if name in tensors and name not in own and tensors[name].equal(tensors[twin]):
             del tensors[name]
+    for name in keymap.optional:
+        if name not in own:
+            tensors.pop(name, None)
     for name in tensors.keys() & own.keys():
         if tensors[name].shape != own[name].shape:
             tensors[name] = _resized(name, tensors[name], own[name])
@@ -182,3 +214,12 @@ def refuse(**wrong: tuple[Any, Any]) -> None:
     ]
     if faults:
         raise ValueError("; ".join(faults) + ". Use a checkpoint without it.")
+
+
+def need(**wrong: tuple[Any, Any]) -> None:
+    """Raises ValueError for fields of ours (as set, and what the family computes) that differ, each by name."""
+    faults = [
+        f"{name} is {ours!r} (theirs: {theirs!r})" for name, (ours, theirs) in wrong.items() if ours != theirs
+    ]
+    if faults:
+        raise ValueError("; ".join(faults))

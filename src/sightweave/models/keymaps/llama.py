@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sightweave.models.keymaps._base import KeyMap, refuse
+from sightweave.models.keymaps._base import KeyMap, need, refuse
+from sightweave.models.nn.feed_forward import default_hidden_dim
 
 
 def _fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,6 +40,36 @@ def _fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _settings(ours: Any) -> dict[str, Any]:
+    need(
+        feed_forward=(ours.feed_forward, "swiglu"),
+        norm=(ours.norm, "rms"),
+        position=(ours.position, "rotary"),
+        qk_norm=(ours.qk_norm, False),
+        normalise_embeddings=(ours.normalise_embeddings, False),
+        bias=(ours.bias, False),
+    )
+    return {
+        "model_type": "llama",
+        "architectures": ["LlamaForCausalLM"],
+        "hidden_size": ours.dim,
+        "num_hidden_layers": ours.depth,
+        "num_attention_heads": ours.num_heads,
+        "num_key_value_heads": ours.num_kv_heads or ours.num_heads,
+        "head_dim": ours.dim // ours.num_heads,
+        "intermediate_size": ours.hidden_dim or default_hidden_dim(ours.dim, ours.feed_forward),
+        "hidden_act": "silu",
+        "rms_norm_eps": ours.norm_eps,
+        # Both places: Transformers 4 reads the first, version 5 the second.
+        "rope_theta": ours.rope_base,
+        "rope_parameters": {"rope_type": "default", "rope_theta": ours.rope_base},
+        "max_position_embeddings": ours.max_length,
+        "attention_bias": False,
+        "mlp_bias": False,
+        "tie_word_embeddings": ours.tie_embeddings,
+    }
+
+
 KEYMAP = KeyMap(
     part="language_model",
     kind="decoder_only",
@@ -59,4 +90,5 @@ KEYMAP = KeyMap(
     },
     tied={"output.weight": "token_embedding.table.weight"},
     fields=_fields,
+    settings=_settings,
 )

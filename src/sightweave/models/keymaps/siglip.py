@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sightweave.models.keymaps._base import KeyMap, refuse
+from sightweave.models.keymaps._base import KeyMap, need, refuse
 
 _FORMS = {"gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
 
@@ -29,6 +29,26 @@ def _fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
         "hidden_dim": theirs.get("intermediate_size", 3072),
         "feed_forward": _FORMS[form],
         "norm_eps": theirs.get("layer_norm_eps", 1e-6),
+    }
+
+
+def _settings(ours: Any) -> dict[str, Any]:
+    need(stem=(ours.stem, "patch"))
+    forms = {form: theirs for theirs, form in _FORMS.items()}
+    if ours.feed_forward not in forms:
+        raise ValueError(f"feed_forward is {ours.feed_forward!r} (theirs: {', '.join(forms)})")
+    return {
+        "model_type": "siglip_vision_model",
+        "image_size": ours.image_size,
+        "patch_size": ours.patch_size,
+        "num_channels": 3,
+        "hidden_size": ours.dim,
+        "num_hidden_layers": ours.depth,
+        "num_attention_heads": ours.num_heads,
+        "intermediate_size": ours.hidden_dim or 4 * ours.dim,
+        "hidden_act": forms[ours.feed_forward],
+        "layer_norm_eps": ours.norm_eps,
+        "attention_dropout": 0.0,
     }
 
 
@@ -59,5 +79,7 @@ KEYMAP = KeyMap(
         "blocks.{n}.feed_forward.down": "encoder.layers.{n}.mlp.fc2",
         "norm": "post_layernorm",
     },
+    optional=("norm.weight", "norm.bias"),
     fields=_fields,
+    settings=_settings,
 )

@@ -18,7 +18,7 @@ from sightweave.models.language_models._base import BeforeBlock, LanguageModel
 from sightweave.models.nn.block import Block
 from sightweave.models.nn.embedding import AddedPositions, Positions, TokenEmbedding, head_logits
 from sightweave.models.nn.fast_decoding import FastDecoding, Layouts, prepare
-from sightweave.models.nn.feed_forward import Form
+from sightweave.models.nn.feed_forward import Form, default_hidden_dim
 from sightweave.models.nn.init import initialise
 from sightweave.models.nn.mask import self_mask
 from sightweave.models.nn.norm import make_norm
@@ -83,11 +83,6 @@ class Config:
             bias=self.bias,
             dropout=self.dropout,
         )
-
-
-def default_hidden_dim(dim: int, form: str) -> int:
-    """Equal parameters for each form: 4 D, or 8/3 D where there are three matrices."""
-    return -(-8 * dim // 3 // 32) * 32 if form == "swiglu" else 4 * dim
 
 
 class DecoderOnly(LanguageModel):

@@ -10,6 +10,11 @@ from torch.nn import functional as F
 Form = Literal["relu", "gelu", "gelu_tanh", "relu2", "swiglu"]
 
 
+def default_hidden_dim(dim: int, form: str) -> int:
+    """Equal parameters for each form: 4 D, or 8/3 D where there are three matrices."""
+    return -(-8 * dim // 3 // 32) * 32 if form == "swiglu" else 4 * dim
+
+
 class FeedForward(nn.Module):
     """``down(act(up(x)))``, or ``down(silu(gate(x)) * up(x))`` for ``swiglu``.
 

@@ -158,7 +158,7 @@ class FromTransformers:
                 f"{self.name}: {self.model.config.model_type} has an encoder and a decoder; its answers can be scored, "
                 "the likelihood of given texts cannot: leave out the metrics that need it."
             )
-        prompts = [self._prompt(sample) for sample in samples]
+        prompts = [self.prompt(sample) for sample in samples]
         found = [Prediction("", finish="none")] * len(samples)
         # Prompts of about the same length, and of as many pictures, go together: little is padded.
         order = sorted(range(len(samples)), key=lambda n: (len(samples[n].media), len(prompts[n])))
@@ -175,7 +175,8 @@ class FromTransformers:
                 progress(len(chunk))
         return found
 
-    def _prompt(self, sample: Sample) -> str:
+    def prompt(self, sample: Sample) -> str:
+        """What the processor reads for a sample: its chat template's text, or the template's."""
         parts = _asked(sample)
         if self._chats():
             return self._rendered(parts, asks=True)
@@ -219,14 +220,23 @@ class FromTransformers:
         alone: list[int] = tokenizer(lead + text, add_special_tokens=False)["input_ids"]
         return alone
 
-    def _inputs(self, prompts: Sequence[str], media: Sequence[Sequence[Medium]]) -> dict[str, Tensor]:
+    def inputs(self, prompts: Sequence[str], media: Sequence[Sequence[Medium]]) -> dict[str, Tensor]:
+        """Prompts with their pictures as the model takes them.
+
+        Raises:
+            DataError: a picture that cannot be read, or a prompt that the processor refuses.
+        """
         images = [[Image.fromarray(load(medium)) for medium in each] for each in media]
+        begins = self.processor.tokenizer.bos_token
+        # A chat template may have written the first token already; put there twice, it would be read twice.
+        bare = {"add_special_tokens": False} if begins and prompts[0].startswith(begins) else {}
         try:
             made = self.processor(
                 text=list(prompts),
                 images=images if any(images) else None,
                 padding=True,
                 return_tensors="pt",
+                **bare,
             )
         except _FAILS as error:
             raise DataError(f"{self.name}: its processor refused a prompt: {_line(error)}") from error
@@ -241,7 +251,7 @@ class FromTransformers:
     def _write(
         self, prompts: Sequence[str], media: Sequence[Sequence[Medium]], max_tokens: int
     ) -> list[Prediction]:
-        inputs = self._inputs(prompts, media)
+        inputs = self.inputs(prompts, media)
         made = self._called(
             self.model.generate,
             **inputs,
@@ -299,7 +309,7 @@ class FromTransformers:
 
     def _fed(self, prompt: str, media: Sequence[Medium], targets: Sequence[Sequence[int]]) -> Tensor:
         """Logits (fp32, R T V) of each token of some targets, each behind the same prompt, so that none is padded left."""
-        inputs = self._inputs([prompt] * len(targets), [media] * len(targets))
+        inputs = self.inputs([prompt] * len(targets), [media] * len(targets))
         shape = inputs["input_ids"].shape
         width = max(map(len, targets))
         pad = self.processor.tokenizer.pad_token_id

@@ -9,7 +9,9 @@ from sightweave.core.errors import DataError
 from sightweave.core.types import InputLayout, Medium, Part, Sample
 from sightweave.data.inputs.collate import stretch_rows
 from sightweave.data.inputs.template import Encoded, Stretch, encode
-from sightweave.data.inputs.tokenizer import SPECIAL, Tokenizer
+from sightweave.data.inputs.tokenizer import Template, Tokenizer, names
+
+SPECIAL = tuple(names(Template()))
 
 TOKENIZER = Tokenizer.train(["what is it ? a cat"] * 3, vocab_size=280)
 LAYOUT = InputLayout(tokens_per_image=2, bidirectional="image")

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 import sightweave
 from sightweave.core.errors import CheckpointError, DataError, RecipeError
-from sightweave.data.inputs.tokenizer import SPECIAL, StreamDecoder, Tokenizer
+from sightweave.data.inputs.tokenizer import StreamDecoder, Template, Tokenizer, names
+
+SPECIAL = tuple(names(Template()))
 
 TEXTS = [
     "The red dog sits left of the blue car, and it's small.",

@@ -1,0 +1,95 @@
+"""The Idefics3 layout: what Transformers, vLLM and llama.cpp all read.
+
+Building and better understanding vision-language models (Laurencon et al. 2024, arXiv:2408.12637).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from sightweave.core import config
+from sightweave.programs.exports._layout import (
+    Layout,
+    Source,
+    common_refusals,
+    framed_refusals,
+    part_settings,
+    part_tensors,
+    renamed,
+)
+
+
+def _refusals(source: Source) -> list[str]:
+    found = common_refusals(source) + framed_refusals(source)
+    connector, transform = source.parts.connector, source.processor.transform
+    if config.kind_of(connector) != "pixel_shuffle":
+        found.append(f"model.connector is {config.kind_of(connector)}, and only pixel_shuffle is known there")
+    if transform.fit != "squash":
+        found.append(
+            f"pictures are fitted by {transform.fit}, and it squashes them: train with inputs.fit=squash"
+        )
+    if found:
+        return found
+    vision, text = part_settings(source, "encoder"), part_settings(source, "language_model")
+    if vision["model_type"] != "siglip_vision_model":
+        found.append(
+            f"model.encoder is of the family {vision['model_type']}, and only SigLIP's is known there"
+        )
+    if text["model_type"] != "llama":
+        found.append(
+            f"model.language_model is of the family {text['model_type']}; llama.cpp and SmolVLM know llama"
+        )
+    return found
+
+
+def _tensors(source: Source) -> dict[str, Tensor]:
+    vision = renamed(part_tensors(source, "encoder"), ("", "model."))
+    text = renamed(part_tensors(source, "language_model"), ("model.", "model.text_model."))
+    projection = source.model.connector.state_dict()["projection.weight"]
+    return vision | {"model.connector.modality_projection.proj.weight": projection} | text
+
+
+def _config(source: Source) -> dict[str, Any]:
+    text = part_settings(source, "language_model")
+    vision = part_settings(source, "encoder") | {"model_type": "idefics3_vision"}
+    return {
+        "architectures": ["Idefics3ForConditionalGeneration"],
+        "model_type": "idefics3",
+        "image_token_id": source.processor.tokenizer.image_id,
+        "scale_factor": source.parts.connector.factor,
+        "tie_word_embeddings": text["tie_word_embeddings"],
+        "pad_token_id": text["pad_token_id"],
+        "bos_token_id": text["bos_token_id"],
+        "eos_token_id": text["eos_token_id"],
+        "text_config": text,
+        "vision_config": vision,
+    }
+
+
+def _processor(source: Source) -> dict[str, Any]:
+    size = source.processor.transform.size
+    return {
+        "processor_class": "Idefics3Processor",
+        "image_seq_len": source.processor.layout.tokens_per_image,
+        "image_processor": {
+            "image_processor_type": "Idefics3ImageProcessor",
+            # One resize to the square; with do_resize there would be one to the longest edge before it.
+            "do_resize": False,
+            "do_image_splitting": False,
+            "do_pad": True,
+            "size": {"longest_edge": size},
+            "max_image_size": {"longest_edge": size},
+        },
+    }
+
+
+LAYOUT = Layout(
+    name="idefics3",
+    refusals=_refusals,
+    tensors=_tensors,
+    config=_config,
+    processor=_processor,
+    frames_by_processor=True,
+)

@@ -1,0 +1,109 @@
+"""What a layout of Transformers' is: which compositions have a place in it, and the names and settings that it wants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from sightweave.core import config
+from sightweave.data.inputs.processor import Processor
+from sightweave.data.inputs.tokenizer import FRAMED
+from sightweave.models.keymaps import _base as keymaps
+from sightweave.models.vlm import VLM
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What is exported."""
+
+    model: VLM
+    processor: Processor
+    parts: Any
+    """The Configs of encoder, connector, fusion and language_model, under these names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """One family of whole models."""
+
+    name: str
+    refusals: Callable[[Source], list[str]]
+    """Why a composition has no place in it; nothing where it has one."""
+    tensors: Callable[[Source], dict[str, Tensor]]
+    """All weights under its names."""
+    config: Callable[[Source], dict[str, Any]]
+    """config.json."""
+    processor: Callable[[Source], dict[str, Any]]
+    """processor_config.json, without the image processor's settings."""
+    frames_by_processor: bool
+    """Whether the processor itself puts the tokens around a picture."""
+
+
+def common_refusals(source: Source) -> list[str]:
+    """What no layout has: another fusion than causal concatenation, tiles, pixels that no image processor makes."""
+    fusion, transform = source.parts.fusion, source.processor.transform
+    found = []
+    if config.kind_of(fusion) != "concat":
+        found.append(f"model.fusion is {config.kind_of(fusion)}, and only concat is known there")
+    elif fusion.bidirectional != "none" or fusion.one_position:
+        found.append(
+            f"model.fusion has bidirectional={fusion.bidirectional} and one_position={fusion.one_position}, and only none "
+            "and False are known there"
+        )
+    if source.processor.tiles.max_tiles > 1:
+        found.append(
+            f"inputs.max_tiles is {source.processor.tiles.max_tiles}, and only whole pictures are exported"
+        )
+    if not transform.exact:
+        found.append("pictures are not resized as Pillow does: train with inputs.exact=true")
+    for part in ("encoder", "language_model"):
+        try:
+            keymaps.describe(part, getattr(source.parts, part))
+        except ValueError as error:
+            found.append(f"model.{part}: {error}")
+    return found
+
+
+def framed_refusals(source: Source) -> list[str]:
+    """Where the processor of a layout puts tokens around a picture, training must have seen these."""
+    template = source.processor.tokenizer.template
+    names = ("image", "before_image", "after_image")
+    if all(getattr(template, name) == getattr(FRAMED, name) for name in names):
+        return []
+    return [
+        f"a picture is written {template.before_image}{template.image}{template.after_image}, and its processor writes "
+        f"{FRAMED.before_image}{FRAMED.image}{FRAMED.after_image}: train with inputs.frame_images=true"
+    ]
+
+
+def part_tensors(source: Source, part: str) -> dict[str, Tensor]:
+    """A part's weights under its family's names."""
+    keymap, _ = keymaps.describe(part, getattr(source.parts, part))
+    return keymap.theirs(getattr(source.model, part).state_dict())
+
+
+def part_settings(source: Source, part: str) -> dict[str, Any]:
+    """A part's config under its family's names, with the ids of the tokenizer where it is the language model's."""
+    _, settings = keymaps.describe(part, getattr(source.parts, part))
+    if part == "language_model":
+        tokenizer = source.processor.tokenizer
+        start = tokenizer.start_ids[0] if tokenizer.start_ids else None
+        settings |= {
+            "vocab_size": tokenizer.vocab_size,
+            "pad_token_id": tokenizer.pad_id,
+            "bos_token_id": start,
+            "eos_token_id": tokenizer.end_id,
+        }
+    return settings
+
+
+def renamed(tensors: Mapping[str, Tensor], *prefixes: tuple[str, str]) -> dict[str, Tensor]:
+    """Names with the first fitting beginning replaced; a name that none fits stays."""
+    found = {}
+    for name, value in tensors.items():
+        old, new = next((pair for pair in prefixes if name.startswith(pair[0])), ("", ""))
+        found[new + name.removeprefix(old)] = value
+    return found

@@ -1,0 +1,112 @@
+"""The LLaVA layout, with the names of weights that every release of Transformers reads.
+
+Improved Baselines with Visual Instruction Tuning (Liu et al. 2023, arXiv:2310.03744).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sightweave.core import config
+from sightweave.programs.exports._layout import (
+    Layout,
+    Source,
+    common_refusals,
+    part_settings,
+    part_tensors,
+    renamed,
+)
+
+_IMAGE_PROCESSORS = {"squash": "SiglipImageProcessor", "crop": "CLIPImageProcessor"}
+
+
+def _refusals(source: Source) -> list[str]:
+    found = common_refusals(source)
+    encoder, connector, transform = source.parts.encoder, source.parts.connector, source.processor.transform
+    if config.kind_of(connector) != "mlp":
+        found.append(f"model.connector is {config.kind_of(connector)}, and only mlp is known there")
+    elif connector.hidden_dim not in (None, source.model.language_model.dim):
+        found.append(
+            f"model.connector.hidden_dim is {connector.hidden_dim}, and the language width "
+            f"{source.model.language_model.dim} is known there"
+        )
+    if config.kind_of(encoder) == "vit" and encoder.post_norm:
+        found.append(
+            "model.encoder has a last norm, and it reads the features before theirs: train with post_norm=false"
+        )
+    if transform.fit not in _IMAGE_PROCESSORS:
+        found.append(f"pictures are fitted by {transform.fit}: train with inputs.fit=squash or crop")
+    return found
+
+
+def _tensors(source: Source) -> dict[str, Tensor]:
+    vision = renamed(part_tensors(source, "encoder"), ("", "vision_tower."))
+    # Nothing reads it, and Transformers misses it.
+    ones = torch.ones(source.model.encoder.dim)
+    norm = {"weight": ones, "bias": torch.zeros_like(ones)}
+    vision |= {f"vision_tower.vision_model.post_layernorm.{name}": value for name, value in norm.items()}
+    text = renamed(part_tensors(source, "language_model"), ("", "language_model."))
+    connector = renamed(
+        source.model.connector.state_dict(),
+        ("first.", "multi_modal_projector.linear_1."),
+        ("second.", "multi_modal_projector.linear_2."),
+    )
+    return vision | connector | text
+
+
+def _config(source: Source) -> dict[str, Any]:
+    text, vision = part_settings(source, "language_model"), part_settings(source, "encoder")
+    return {
+        "architectures": ["LlavaForConditionalGeneration"],
+        "model_type": "llava",
+        "image_token_index": source.processor.tokenizer.image_id,
+        "image_seq_length": source.processor.layout.tokens_per_image,
+        "projector_hidden_act": "gelu",
+        "multimodal_projector_bias": True,
+        "vision_feature_layer": -1,
+        "vision_feature_select_strategy": "full",
+        "tie_word_embeddings": text["tie_word_embeddings"],
+        "pad_token_id": text["pad_token_id"],
+        "bos_token_id": text["bos_token_id"],
+        "eos_token_id": text["eos_token_id"],
+        "text_config": text,
+        "vision_config": vision | {"vision_use_head": False},
+    }
+
+
+def _processor(source: Source) -> dict[str, Any]:
+    size, transform = source.processor.transform.size, source.processor.transform
+    square = {"height": size, "width": size}
+    fits: dict[str, dict[str, Any]] = {
+        "squash": {"size": square},
+        "crop": {
+            "size": {"shortest_edge": transform.resize_to or size},
+            "do_center_crop": True,
+            "crop_size": square,
+        },
+    }
+    return {
+        "processor_class": "LlavaProcessor",
+        "patch_size": source.parts.encoder.patch_size,
+        "vision_feature_select_strategy": "full",
+        "num_additional_image_tokens": 0,
+        "image_token": source.processor.tokenizer.template.image,
+        "image_processor": {
+            "image_processor_type": _IMAGE_PROCESSORS[transform.fit],
+            "do_resize": True,
+            **fits[transform.fit],
+        },
+    }
+
+
+LAYOUT = Layout(
+    name="llava",
+    refusals=_refusals,
+    tensors=_tensors,
+    config=_config,
+    processor=_processor,
+    frames_by_processor=False,
+)
