@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
 import json
 import logging
 import time
@@ -52,6 +53,9 @@ from sightweave.programs.evaluation.grid_results import Comparison
 from sightweave.programs.evaluation.kept import Kept
 from sightweave.programs.evaluation.scores import Evaluation
 from sightweave.programs.evaluation.stored import EVALUATION, PREDICTIONS
+from sightweave.programs.exports._base import Exported
+from sightweave.programs.exports._card import card
+from sightweave.programs.exports._layout import Source
 from sightweave.programs.predictors import run as run_predictor
 from sightweave.programs.predictors._base import Predictor
 from sightweave.programs.training import program as training_program
@@ -789,6 +793,77 @@ def translate(run: str | Path | Run, image: Any, text: str, *, to: str, **option
 
 def _loaded(run: str | Path | Run) -> Run:
     return run if isinstance(run, Run) else load(run)
+
+
+def export(
+    run: str | Path | Run,
+    *,
+    to: str = "transformers",
+    out: str | Path | None = None,
+    data: Any = None,
+    samples: int = 8,
+    licence: str = "",
+    **options: Any,
+) -> Exported:
+    """Writes a run in the files of another program, opens them there, and compares logits and greedy answers.
+
+    Args:
+        run: A run or its folder.
+        to: A kind in ``programs/exports``: ``transformers`` ...
+        out: The new folder; by default ``export-TO`` in the run's.
+        data: What to compare by: a path or a source, or records; None means the run's own data, or drawn scenes where it
+            names none.
+        samples: Prompts to compare by.
+        licence: An SPDX name for the model card.
+        options: The kind's own, such as ``layout="llava"``.
+
+    Raises:
+        RecipeError: no such kind.
+        ExportError: the composition has no place there, or the other program does not say what we say.
+    """
+    program = catalog.module("programs.exports", to)
+    loaded = _loaded(run)
+    folder = Path(out) if out is not None else (loaded.folder or Path("runs")) / f"export-{to}"
+    if (folder / runs.CHECKPOINT).exists():
+        raise RecipeError(f"{folder}: holds a run, which an export would replace; name another folder.")
+    made: Exported = program.export(
+        Source(model=loaded.model, processor=loaded.processor, parts=loaded.recipe.model),
+        folder,
+        _to_compare(loaded.recipe, data, samples),
+        card=_card(loaded, licence),
+        **options,
+    )
+    return made
+
+
+def _to_compare(recipe: Recipe, data: Any, count: int) -> list[Sample]:
+    """Samples with pictures, from as many pictures as can be."""
+    if data is None:
+        sources = _sources(recipe if recipe.data else recipes.measured({"data": "scenes"}), None, "train")
+    elif isinstance(data, str | Path | Mapping):
+        sources = [source(data).build(split="train")]
+    else:
+        sources = _sources(recipe, list(data), "train")
+    tasks = recipe.build_tasks()
+    groups = [
+        [tasks[task_of(record)].sample(record) for record in one[index]]
+        for one in sources
+        for index in range(min(len(one), count))
+    ]
+    with_pictures = [[sample for sample in group if sample.media] for group in groups]
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*with_pictures))
+    return [sample for sample in turns if sample is not None][:count]
+
+
+def _card(run: Run, licence: str) -> str:
+    folder = run.folder or Path()
+    facts = (
+        json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        if (folder / "run.json").exists()
+        else {}
+    )
+    splits = _read_document(folder)["splits"] if (folder / EVALUATION).exists() else []
+    return card(run.recipe.title or folder.name or "A run", run.recipe.to_plain(), facts, splits, licence)
 
 
 def answer_all(

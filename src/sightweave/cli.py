@@ -294,6 +294,28 @@ def beside(
     typer.echo(f"page: {path}")
 
 
+@app.command()
+def export(
+    run: RunArgument,
+    to: Annotated[str, typer.Option(help="Whose files: transformers ...")] = "transformers",
+    out: Annotated[
+        Path | None, typer.Option(help="The new folder; by default export-TO in the run's.")
+    ] = None,
+    layout: Annotated[str, typer.Option(help="Of transformers: idefics3, llava, or auto.")] = "auto",
+    data: Annotated[
+        str | None, typer.Option(help="What to compare by; by default the run's own data.")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Prompts to compare by.")] = 8,
+    licence: Annotated[str, typer.Option(help="SPDX name for the model card.")] = "",
+) -> None:
+    """Write a run for another program, open it there, and compare the answers."""
+    from sightweave import api
+
+    options = {} if layout == "auto" else {"layout": layout}
+    made = api.export(run, to=to, out=out, data=data, samples=samples, licence=licence, **options)
+    typer.echo(made.to_text())
+
+
 @app.command(name="list")
 def list_kinds(
     family: Annotated[

@@ -58,6 +58,16 @@ class Exported:
             "note": self.note,
         }
 
+    def to_text(self) -> str:
+        """One or two lines for a terminal."""
+        what = f"{self.folder}: {self.layout}"
+        if not self.compared:
+            return f"{what}; {self.note}"
+        return (
+            f"{what}, opened by {self.program}\n{len(self.compared)} samples: the largest difference of two logits is "
+            f"{self.largest:.2g}, {self.equal_answers} of {len(self.compared)} greedy answers are equal"
+        )
+
     def check(self) -> None:
         """Fails where the other program does not say what we say.
 

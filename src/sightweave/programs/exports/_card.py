@@ -1,0 +1,110 @@
+"""The model card: what the model is, what it was trained on, what it scored and what it cost, from a run's own records.
+
+Model Cards for Model Reporting (Mitchell et al. 2019, arXiv:1810.03993), in the form that the Hugging Face hub reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+_FACTS = ("training_seconds", "steps", "device", "precision", "processor", "parameters", "seed", "commit")
+"""Of ``run.json``, in this order."""
+
+
+def card(
+    title: str,
+    recipe: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    splits: Sequence[Mapping[str, Any]],
+    licence: str = "",
+) -> str:
+    """Markdown with a YAML head.
+
+    Args:
+        title: The model's name.
+        recipe: The resolved recipe as plain data.
+        facts: ``run.json``.
+        splits: ``evaluation.json``'s, empty where nothing was measured.
+        licence: An SPDX name for the weights; empty where the user gave none.
+    """
+    pretrained = recipe["model"].get("pretrained", {})
+    head: dict[str, Any] = {
+        "library_name": "transformers",
+        "pipeline_tag": "image-text-to-text",
+        "tags": ["sightweave"],
+    }
+    if licence:
+        head["license"] = licence.lower()
+    if pretrained:
+        head["base_model"] = sorted(set(pretrained.values()))
+    sections = [
+        f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
+        f"# {title}",
+        "A vision-language model composed and trained with Sightweave: "
+        + ", ".join(f"{part} `{recipe['model'][part]['kind']}`" for part in _PARTS)
+        + ".",
+        _use(),
+        "## Data\n\n" + "\n".join(_data(recipe["data"])),
+        "## Licence\n\n" + _licence(licence, pretrained),
+        "## Scores\n\n" + "\n".join(_scores(splits)),
+        "## Cost\n\n" + "\n".join(_cost(facts)),
+        f"## Recipe\n\n```yaml\n{yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True)}```",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+_PARTS = ("encoder", "connector", "fusion", "language_model")
+
+
+def _use() -> str:
+    return (
+        "```python\n"
+        "from transformers import AutoModelForImageTextToText, AutoProcessor\n\n"
+        "processor = AutoProcessor.from_pretrained(FOLDER)\n"
+        "model = AutoModelForImageTextToText.from_pretrained(FOLDER)\n"
+        "```"
+    )
+
+
+def _data(sources: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for source in sources:
+        where = f" at `{source['path']}`" if source.get("path") else ""
+        yield f"- `{source['kind']}`{where}"
+    if not sources:
+        yield "Records that were given in Python, or none."
+
+
+def _licence(licence: str, pretrained: Mapping[str, str]) -> str:
+    of_parts = "".join(
+        f" The {part} began with `{folder}`, whose licence holds too." for part, folder in pretrained.items()
+    )
+    return (licence or "Not stated.") + of_parts
+
+
+def _scores(splits: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    rows = [(split["split"], task) for split in splits for task in split["tasks"]]
+    if not rows:
+        yield "Not measured."
+        return
+    yield "| split | task | metric | score | 95 % interval | without the picture |"
+    yield "|---|---|---|---|---|---|"
+    for split, task in rows:
+        score, blind = task["score"], task["controls"].get("no_image")
+        interval = f"{_shown(score['low'])} to {_shown(score['high'])}"
+        without = _shown(blind["value"]) if blind else ""
+        yield f"| {split} | {task['task']} | {task['metric']} | {_shown(score['value'])} | {interval} | {without} |"
+
+
+def _shown(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _cost(facts: Mapping[str, Any]) -> Iterator[str]:
+    found = [name for name in _FACTS if facts.get(name) not in (None, "")]
+    for name in found:
+        yield f"- {name.replace('_', ' ')}: {facts[name]}"
+    if not found:
+        yield "Not recorded."
