@@ -14,6 +14,31 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 
 SIGLIP_BASE = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
 """Published widths of google/siglip2-base-patch16-224."""
+CLIP_BASE = SIGLIP_BASE
+"""Published widths of openai/clip-vit-base-patch16, google/vit-base-patch16-224 and facebook/dinov2-base."""
+QWEN25_05B = {
+    "hidden_size": 896,
+    "intermediate_size": 4864,
+    "num_attention_heads": 14,
+    "num_key_value_heads": 2,
+    "vocab_size": 151936,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1_000_000.0},
+    "rms_norm_eps": 1e-6,
+    "tie_word_embeddings": True,
+}
+"""Published widths of Qwen/Qwen2.5-0.5B."""
+QWEN3_06B = {
+    "hidden_size": 1024,
+    "intermediate_size": 3072,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "vocab_size": 151936,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1_000_000.0},
+    "rms_norm_eps": 1e-6,
+    "tie_word_embeddings": True,
+}
+"""Published widths of Qwen/Qwen3-0.6B."""
 SMOLLM2_135M = {
     "hidden_size": 576,
     "intermediate_size": 1536,
@@ -39,16 +64,8 @@ def shaken(model: Any) -> Any:
 def siglip(folder: Path, **sizes: Any) -> Any:
     """An image encoder with its image processor."""
     torch.manual_seed(0)
-    tiny = {
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_attention_heads": 4,
-        "image_size": 32,
-        "patch_size": 8,
-    }
-    model = shaken(
-        transformers.SiglipVisionModel(transformers.SiglipVisionConfig(num_hidden_layers=2, **(tiny | sizes)))
-    )
+    config = transformers.SiglipVisionConfig(num_hidden_layers=2, **(_tiny_vision() | sizes))
+    model = shaken(transformers.SiglipVisionModel(config))
     model.save_pretrained(folder)
     side = model.config.image_size
     SiglipImageProcessorPil(size={"height": side, "width": side}).save_pretrained(folder)
@@ -65,6 +82,106 @@ def siglip_pair(folder: Path) -> Any:
     model = shaken(transformers.SiglipModel(config))
     model.save_pretrained(folder)
     SiglipImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return model
+
+
+def clip(folder: Path, **sizes: Any) -> Any:
+    """An image encoder with a class token and a norm before its blocks."""
+    torch.manual_seed(0)
+    config = transformers.CLIPVisionConfig(num_hidden_layers=2, **(_tiny_vision() | sizes))
+    model = shaken(transformers.CLIPVisionModel(config))
+    model.save_pretrained(folder)
+    side = config.image_size
+    transformers.CLIPImageProcessorPil(
+        size={"shortest_edge": side}, crop_size={"height": side, "width": side}
+    ).save_pretrained(folder)
+    return model
+
+
+def vit(folder: Path, **sizes: Any) -> Any:
+    """As it was published."""
+    torch.manual_seed(0)
+    model = shaken(
+        transformers.ViTModel(transformers.ViTConfig(num_hidden_layers=2, **(_tiny_vision() | sizes)))
+    )
+    model.save_pretrained(folder)
+    return model
+
+
+def vit_classifier(folder: Path) -> Any:
+    """The encoder under its name in a classifier."""
+    torch.manual_seed(0)
+    model = shaken(
+        transformers.ViTForImageClassification(transformers.ViTConfig(num_hidden_layers=2, **_tiny_vision()))
+    )
+    model.save_pretrained(folder)
+    return model.vit
+
+
+def dinov2(folder: Path, **sizes: Any) -> Any:
+    """With layer scale."""
+    torch.manual_seed(0)
+    tiny = {name: value for name, value in _tiny_vision().items() if name != "intermediate_size"}
+    config = transformers.Dinov2Config(num_hidden_layers=2, **(tiny | {"mlp_ratio": 2} | sizes))
+    model = shaken(transformers.Dinov2Model(config))
+    model.save_pretrained(folder)
+    return model
+
+
+def _tiny_vision() -> dict[str, Any]:
+    return {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_attention_heads": 4,
+        "image_size": 32,
+        "patch_size": 8,
+    }
+
+
+def qwen2(folder: Path, **sizes: Any) -> Any:
+    """Llama's block with biases on queries, keys and values."""
+    torch.manual_seed(0)
+    model = shaken(transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**_tiny_llama() | sizes)))
+    model.save_pretrained(folder)
+    return model
+
+
+def qwen3(folder: Path, **sizes: Any) -> Any:
+    """Llama's block with normalised queries and keys; heads wider than the model's width over their number."""
+    torch.manual_seed(0)
+    config = transformers.Qwen3Config(**_tiny_llama() | {"head_dim": 16} | sizes)
+    model = shaken(transformers.Qwen3ForCausalLM(config))
+    model.save_pretrained(folder)
+    return model
+
+
+def idefics3(folder: Path) -> Any:
+    """A whole model, without a processor."""
+    torch.manual_seed(0)
+    config = transformers.Idefics3Config(
+        text_config={"model_type": "llama", **_tiny_llama()},
+        vision_config=_tiny_vision() | {"num_hidden_layers": 2},
+        image_token_id=49,
+        scale_factor=2,
+        pad_token_id=0,
+    )
+    model = shaken(transformers.Idefics3ForConditionalGeneration(config))
+    model.save_pretrained(folder)
+    return model
+
+
+def llava(folder: Path, vision: str = "clip_vision_model", layer: int = -2) -> Any:
+    """A whole model, without a processor."""
+    torch.manual_seed(0)
+    config = transformers.LlavaConfig(
+        text_config={"model_type": "qwen2", **_tiny_llama()},
+        vision_config=_tiny_vision() | {"model_type": vision, "num_hidden_layers": 3},
+        image_token_index=49,
+        vision_feature_layer=layer,
+        vision_feature_select_strategy="default" if vision == "clip_vision_model" else "full",
+    )
+    model = shaken(transformers.LlavaForConditionalGeneration(config))
+    model.save_pretrained(folder)
     return model
 
 

@@ -10,18 +10,29 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sightweave import recipe as recipes
 from sightweave.core import catalog
-from sightweave.core.batch import TokenSequence
+from sightweave.core.batch import Batch, Media, TokenSequence
 from sightweave.core.config import build
 from sightweave.core.transformers_folder import read_config, read_tensors
 from sightweave.models.keymaps import _base as keymaps
 
 pytest.importorskip("transformers")
+import transformers
 from parity import _checkpoints
 
 FAMILIES = {"encoder": "models.encoders", "language_model": "models.language_models"}
-ENCODERS = {"siglip": _checkpoints.siglip, "siglip pair": _checkpoints.siglip_pair}
+ENCODERS = {
+    "siglip": _checkpoints.siglip,
+    "siglip pair": _checkpoints.siglip_pair,
+    "clip": _checkpoints.clip,
+    "vit": _checkpoints.vit,
+    "vit classifier": _checkpoints.vit_classifier,
+    "dinov2": _checkpoints.dinov2,
+}
 LANGUAGE_MODELS = {
+    "qwen2": _checkpoints.qwen2,
+    "qwen3": _checkpoints.qwen3,
     "llama": _checkpoints.llama,
     "llama, tied": lambda folder: _checkpoints.llama(folder, tie_word_embeddings=True),
     "mistral": _checkpoints.mistral,
@@ -38,8 +49,13 @@ def loaded(folder: Path, part: str, **fields: Any) -> Any:
     return made.eval()
 
 
-def features(model: Any, pixels: Tensor) -> Tensor:
-    return getattr(model, "vision_model", model)(pixels).last_hidden_state  # type: ignore[no-any-return]
+def features(model: Any, pixels: Tensor, **settings: Any) -> Tensor:
+    found = getattr(model, "vision_model", model)(pixels, **settings).last_hidden_state
+    return found[:, 1:] if has_class_token(model) else found  # type: ignore[no-any-return]
+
+
+def has_class_token(model: Any) -> bool:
+    return model.config.model_type in ("clip_vision_model", "vit", "dinov2")
 
 
 def logits(model: Any, ids: Tensor) -> Tensor:
@@ -62,11 +78,13 @@ def test_an_encoder_gives_the_same_features(tmp_path: Path, family: str) -> None
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("family", ["siglip", "clip", "vit", "dinov2"])
 @pytest.mark.parametrize("side", [16, 48, 64])
-def test_places_are_interpolated_as_theirs(tmp_path: Path, side: int) -> None:
-    theirs = _checkpoints.siglip(tmp_path)
+def test_places_are_interpolated_as_theirs(tmp_path: Path, side: int, family: str) -> None:
+    theirs = ENCODERS[family](tmp_path)
     pixels = torch.randn(2, 3, side, side)
-    expected = theirs(pixels, interpolate_pos_encoding=True).last_hidden_state
+    always = {} if family == "dinov2" else {"interpolate_pos_encoding": True}
+    expected = features(theirs, pixels, **always)
     found = loaded(tmp_path, "encoder", image_size=side)(pixels).values
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
@@ -102,17 +120,29 @@ def test_32_greedy_tokens_are_the_same(tmp_path: Path, family: str) -> None:
 
 
 @torch.no_grad()
-def test_an_encoder_of_published_width(tmp_path: Path) -> None:
-    theirs = _checkpoints.siglip(tmp_path, **_checkpoints.SIGLIP_BASE, image_size=224, patch_size=16)
+@pytest.mark.parametrize("family", ["siglip", "clip", "vit", "dinov2"])
+def test_an_encoder_of_published_width(tmp_path: Path, family: str) -> None:
+    sizes = dict(_checkpoints.SIGLIP_BASE)
+    if family == "dinov2":
+        sizes = {"hidden_size": 768, "num_attention_heads": 12, "mlp_ratio": 4}
+    theirs = ENCODERS[family](tmp_path, **sizes, image_size=224, patch_size=16)
     pixels = torch.randn(1, 3, 224, 224)
     found = loaded(tmp_path, "encoder")(pixels).values
     torch.testing.assert_close(found, features(theirs, pixels), atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()
-def test_a_language_model_of_published_width(tmp_path: Path) -> None:
-    theirs = _checkpoints.llama(tmp_path, **_checkpoints.SMOLLM2_135M)
-    ids = torch.randint(0, 49152, (1, 17))
+@pytest.mark.parametrize(
+    ("family", "sizes"),
+    [
+        ("llama", _checkpoints.SMOLLM2_135M),
+        ("qwen2", _checkpoints.QWEN25_05B),
+        ("qwen3", _checkpoints.QWEN3_06B),
+    ],
+)
+def test_a_language_model_of_published_width(tmp_path: Path, family: str, sizes: dict[str, Any]) -> None:
+    theirs = LANGUAGE_MODELS[family](tmp_path, **sizes)
+    ids = torch.randint(0, sizes["vocab_size"], (1, 17))
     found = logits(loaded(tmp_path, "language_model"), ids)
     torch.testing.assert_close(found, theirs(ids).logits, atol=1e-4, rtol=1e-4)
 
@@ -129,12 +159,76 @@ WRITERS: list[tuple[str, str, Callable[..., Any]]] = [
 def test_weights_go_back_bit_equal(tmp_path: Path, part: str, write: Callable[..., Any]) -> None:
     write(tmp_path)
     ours: nn.Module = loaded(tmp_path, part)
-    keymap, _ = keymaps.find(read_config(tmp_path), part, where="here")
+    keymap = keymaps.find(read_config(tmp_path), part, where="here").keymap
     theirs = read_tensors(tmp_path)
     back = keymap.theirs(ours.state_dict())
-    written = {name.removeprefix("vision_model."): value for name, value in theirs.items()}
+    written = {
+        name.removeprefix("vision_model.").removeprefix("vit."): value for name, value in theirs.items()
+    }
     assert back
     for name, value in back.items():
         assert written[name.removeprefix("vision_model.")].equal(value), name
     kept, unknown = keymap.ours(theirs)
-    assert (len(kept), unknown) == (len(back), [])
+    dropped = {name for name in keymap.optional if name not in ours.state_dict()}
+    assert (kept.keys() - dropped, unknown) == (ours.state_dict().keys() & kept.keys(), [])
+    assert len(kept) == len(back) + len(dropped & kept.keys())
+
+
+SETTINGS = [
+    *(("encoder", name, write) for name, write in ENCODERS.items() if " " not in name),
+    *(("language_model", name, write) for name, write in LANGUAGE_MODELS.items() if name != "mistral"),
+]
+
+
+@pytest.mark.parametrize(("part", "name", "write"), SETTINGS, ids=[name for _, name, _ in SETTINGS])
+def test_settings_go_back(tmp_path: Path, part: str, name: str, write: Callable[..., Any]) -> None:
+    """Our Config as their config.json: it reads back equal, and all that it says is what theirs said."""
+    write(tmp_path)
+    values = keymaps.read(tmp_path, part)
+    made = build(catalog.config_class(FAMILIES[part], values.pop("kind")), values)
+    keymap, described = keymaps.describe(part, made)
+    assert described["model_type"] in keymap.model_types
+    assert build(type(made), keymap.fields(described)) == made
+    config = read_config(tmp_path)
+    default = transformers.AutoConfig.for_model(described["model_type"]).to_dict()
+    for key, value in described.items():
+        if key not in ("rope_theta", "head_dim"):
+            assert config.get(key, default.get(key)) == value, key
+
+
+WHOLE = {
+    "idefics3": (_checkpoints.idefics3, 4),
+    "llava, clip": (_checkpoints.llava, 16),
+    "llava, clip, last layer": (lambda folder: _checkpoints.llava(folder, layer=-1), 16),
+    "llava, siglip": (lambda folder: _checkpoints.llava(folder, "siglip_vision_model", -1), 16),
+}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("family", WHOLE)
+def test_a_whole_model_gives_the_same_logits(tmp_path: Path, family: str) -> None:
+    write, count = WHOLE[family]
+    theirs = write(tmp_path)
+    pixels = torch.randn(1, 3, 32, 32)
+    ids = torch.tensor([[3, 7, *[49] * count, 8, 5, 2]])
+    images = pixels[None] if family == "idefics3" else pixels
+    expected = theirs(input_ids=ids, pixel_values=images, attention_mask=torch.ones_like(ids)).logits
+    model = built(tmp_path)
+    zeros = torch.zeros_like(ids)
+    item = torch.where(ids == 49, 0, -1)
+    positions = torch.arange(ids.shape[1])[None]
+    tokens = TokenSequence(ids, zeros - 100, positions, item, zeros + 1, zeros, zeros, zeros == 0)
+    row = torch.zeros(1, dtype=torch.long)
+    batch = Batch(target=tokens, media={"image": Media(pixels, row, row, row)})
+    found = model(batch, at=torch.arange(ids.shape[1])).logits
+    torch.testing.assert_close(found, expected[0], atol=1e-5, rtol=1e-5)
+
+
+def built(folder: Path) -> Any:
+    """The parts of a whole model joined, as a recipe with ``model: FOLDER`` does it."""
+    model = build(
+        recipes.Model, {"encoder": str(folder), "connector": str(folder), "language_model": str(folder)}
+    )
+    made = model.build(vocab_size=50)
+    model.load_pretrained(made)
+    return made.eval()

@@ -182,7 +182,10 @@ def test_a_run_from_nothing_by_the_command(tmp_path: Path) -> None:
         (["model.language_model.feed_forward=relu2"], r"llama: feed_forward is 'relu2' \(theirs: 'swiglu'\)"),
         (["model.language_model.qk_norm=true"], r"qk_norm is True \(theirs: False\)"),
         (["model.encoder.stem=convolution"], r"stem is 'convolution' \(theirs: 'patch'\)"),
-        (["model.encoder={kind: cnn, channels: [8, 8], blocks: [0, 0]}"], "no family of Transformers' is built as cnn"),
+        (
+            ["model.encoder={kind: cnn, channels: [8, 8], blocks: [0, 0]}"],
+            "no family of Transformers' is built as cnn",
+        ),
         (["inputs.exact=false"], "train with inputs.exact=true"),
         (["inputs.fit=pad"], "train with inputs.fit=squash"),
         (["inputs.frame_images=false"], "train with inputs.frame_images=true"),

@@ -1,8 +1,8 @@
 """Vision Transformer: patches as tokens, read both ways.
 
-An Image is Worth 16x16 Words (Dosovitskiy et al. 2020, arXiv:2010.11929), without a class token and with a last norm, as
-in SigLIP (Zhai et al. 2023, arXiv:2303.15343). The convolutional stem is that of Early Convolutions Help Transformers
-See Better (Xiao et al. 2021, arXiv:2106.14881); it learns far faster from scratch.
+An Image is Worth 16x16 Words (Dosovitskiy et al. 2020, arXiv:2010.11929), by default without a class token and with a last
+norm, as in SigLIP (Zhai et al. 2023, arXiv:2303.15343). The convolutional stem is that of Early Convolutions Help
+Transformers See Better (Xiao et al. 2021, arXiv:2106.14881); it learns far faster from scratch.
 """
 
 from __future__ import annotations
@@ -42,9 +42,15 @@ class Config:
     hidden_dim: int | None = None
     """Width inside the feed-forward layer; None means 4 Dv."""
     feed_forward: Form = "gelu_tanh"
-    """relu, gelu, gelu_tanh, relu2 or swiglu."""
+    """relu, gelu, gelu_tanh, quick_gelu, relu2 or swiglu."""
     norm_eps: float = 1e-6
     """Added under the root of the norms."""
+    class_token: bool = False
+    """Whether one more token reads along, as in ViT, CLIP and DINOv2; it is no feature and stays behind."""
+    pre_norm: bool = False
+    """Whether a norm stands before the blocks, and the patches have no bias, as in CLIP."""
+    layer_scale: bool = False
+    """Whether learnt factors stand before each sum, as in DINOv2."""
     post_norm: bool = True
     """Whether a last norm stands after the blocks, as SigLIP and Idefics3 have it; LLaVA reads what comes before it."""
     stem: Literal["patch", "convolution"] = "patch"
@@ -61,6 +67,9 @@ class Config:
             hidden_dim=self.hidden_dim or 4 * self.dim,
             feed_forward=self.feed_forward,
             norm_eps=self.norm_eps,
+            class_token=self.class_token,
+            pre_norm=self.pre_norm,
+            layer_scale=self.layer_scale,
             post_norm=self.post_norm,
             stem=self.stem,
         )
@@ -78,6 +87,9 @@ class Vit(Encoder):
         hidden_dim: Width inside the feed-forward layer.
         feed_forward: Its form.
         norm_eps: Added under the root of the norms.
+        class_token: Whether one more token reads along.
+        pre_norm: Whether a norm stands before the blocks, and the patches have no bias.
+        layer_scale: Whether learnt factors stand before each sum.
         post_norm: Whether a last norm stands after the blocks.
         stem: ``patch`` or ``convolution``.
 
@@ -96,6 +108,9 @@ class Vit(Encoder):
         hidden_dim: int,
         feed_forward: Form = "gelu_tanh",
         norm_eps: float = 1e-6,
+        class_token: bool = False,
+        pre_norm: bool = False,
+        layer_scale: bool = False,
         post_norm: bool = True,
         stem: Literal["patch", "convolution"] = "patch",
     ) -> None:
@@ -105,10 +120,13 @@ class Vit(Encoder):
         self.image_size, self.dim, self.side = image_size, dim, image_size // patch_size
         self.stem: nn.Module
         if stem == "patch":
-            self.stem = nn.Conv2d(3, dim, patch_size, stride=patch_size)
+            self.stem = nn.Conv2d(3, dim, patch_size, stride=patch_size, bias=not pre_norm)
         else:
             self.stem = _convolutional_stem(patch_size, dim)
-        self.place_table = nn.Parameter(torch.empty(self.side**2, dim))
+        self.class_token = nn.Parameter(torch.zeros(dim)) if class_token else None
+        # The class token has a place too, the first.
+        self.place_table = nn.Parameter(torch.empty(class_token + self.side**2, dim))
+        self.pre_norm = make_norm("layer", dim, eps=norm_eps) if pre_norm else None
         self.blocks = nn.ModuleList(
             Block(
                 dim,
@@ -118,6 +136,7 @@ class Vit(Encoder):
                 norm="layer",
                 norm_eps=norm_eps,
                 bias=True,
+                layer_scale=layer_scale,
             )
             for _ in range(depth)
         )
@@ -131,9 +150,16 @@ class Vit(Encoder):
 
     def forward(self, pixels: Float[Tensor, "I 3 Hp Wp"]) -> Features:
         """Encodes pictures."""
-        hidden = self.stem(to_channels_last(pixels)).flatten(2).transpose(1, 2) + self.place_table  # I N Dv
+        hidden = self.stem(to_channels_last(pixels)).flatten(2).transpose(1, 2)  # I N Dv
+        if self.class_token is not None:
+            hidden = torch.cat([self.class_token.expand(len(hidden), 1, -1), hidden], 1)
+        hidden = hidden + self.place_table
+        if self.pre_norm is not None:
+            hidden = self.pre_norm(hidden)
         for block in self.blocks:
             hidden = block(hidden, Mask())
+        if self.class_token is not None:
+            hidden = hidden[:, 1:]
         return Features(hidden if self.norm is None else self.norm(hidden), self.grid())
 
 

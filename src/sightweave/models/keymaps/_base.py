@@ -46,6 +46,8 @@ class KeyMap:
     """Beginnings of names of theirs that the part does not need."""
     tied: Mapping[str, str] = field(default_factory=dict)
     """A weight of ours that may be another one under a second name."""
+    lead: Mapping[str, int] = field(default_factory=dict)
+    """Axes of one that theirs has before those of a weight of ours."""
     optional: tuple[str, ...] = ()
     """Weights of ours that a part may do without though the checkpoint has them."""
     inner: str = ""
@@ -60,7 +62,7 @@ class KeyMap:
                 (new for root in self.roots if (new := self._renamed(name, root)) is not None), None
             )
             if renamed is not None:
-                found[renamed] = value
+                found[renamed] = value[(0,) * self.lead[renamed]] if renamed in self.lead else value
             elif not name.startswith(self.unused):
                 unknown.append(name)
         return found, unknown
@@ -79,7 +81,7 @@ class KeyMap:
                 raise CheckpointError(
                     f"{name}: the family {self.model_types[0]} has no place for this weight."
                 )
-            found[self.roots[0] + renamed] = value
+            found[self.roots[0] + renamed] = value[(None,) * self.lead[name]] if name in self.lead else value
         return found
 
     def _renamed(self, name: str, root: str) -> str | None:
@@ -96,25 +98,80 @@ def _rename(name: str, table: list[tuple[str, str]]) -> str | None:
     return None
 
 
-def find(config: Mapping[str, Any], part: str, *, where: str) -> tuple[KeyMap, Mapping[str, Any]]:
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a part stands in the checkpoint of a whole model."""
+
+    inner: str = ""
+    """Key of the part's config in that of the whole; empty where it has none of its own."""
+    names: tuple[tuple[str, str], ...]
+    """How the names of its weights begin in the whole, and how in the part's family."""
+    fields: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda theirs: {}
+    """The whole's config -> fields of the part that the part's own config does not give."""
+
+    def of(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The part's weights out of all, under the names of its family."""
+        found = {}
+        for name, value in tensors.items():
+            pair = next((pair for pair in self.names if name.startswith(pair[0])), None)
+            if pair is not None:
+                found[pair[1] + name.removeprefix(pair[0])] = value
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """A family of whole models: an encoder and a language model of any family that loads, and a connector between them."""
+
+    model_types: tuple[str, ...]
+    """``model_type`` in their config.json."""
+    places: Mapping[str, Place]
+    """Where ``encoder``, ``connector`` and ``language_model`` stand."""
+    connector: KeyMap
+    """The connector's own table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A part that a config.json tells of."""
+
+    keymap: KeyMap
+    settings: Mapping[str, Any]
+    """What the config says of the part."""
+    whole: Mapping[str, Any]
+    """All of the config."""
+    place: Place | None = None
+    """Where it stands, in a whole model."""
+
+
+def find(config: Mapping[str, Any], part: str, *, where: str) -> Found:
     """The family of a config.json, and the settings in it that are the part's.
 
     Raises:
         CheckpointError: no family for this part has that ``model_type``; those that there are are named.
     """
-    known: dict[str, KeyMap] = {}
-    for kind in catalog.kinds(_FAMILY):
-        keymap: KeyMap = catalog.module(_FAMILY, kind).KEYMAP
-        known |= {name: keymap for name in keymap.model_types if keymap.part == part}
-    model_type = config.get("model_type")
-    if not isinstance(model_type, str) or model_type not in known:
+    modules = [catalog.module(_FAMILY, kind) for kind in catalog.kinds(_FAMILY)]
+    wholes = {name: one.WHOLE for one in modules if hasattr(one, "WHOLE") for name in one.WHOLE.model_types}
+    parts: list[KeyMap] = [one.KEYMAP for one in modules if hasattr(one, "KEYMAP")]
+    known = {name: one for one in parts if one.part == part for name in one.model_types}
+    model_type = str(config.get("model_type"))
+    if model_type in wholes:
+        whole: Whole = wholes[model_type]
+        place = whole.places[part]
+        if part == "connector":
+            return Found(keymap=whole.connector, settings=config, whole=config, place=place)
+        inner = config.get(place.inner)
+        found = find(inner if isinstance(inner, dict) else {}, part, where=f"{where}: {place.inner}")
+        return Found(keymap=found.keymap, settings=found.settings, whole=config, place=place)
+    if model_type not in known:
         raise CheckpointError(
             f"{where}: model_type {model_type!r} is no family that loads as {part}. "
-            f"{did_you_mean(str(model_type), known)}"
+            f"{did_you_mean(model_type, known | wholes)}"
         )
     keymap = known[model_type]
     inner = config.get(keymap.inner)
-    return keymap, inner if keymap.inner and isinstance(inner, dict) else config
+    settings = inner if keymap.inner and isinstance(inner, dict) else config
+    return Found(keymap=keymap, settings=settings, whole=config)
 
 
 def read(folder: Path | str, part: str) -> dict[str, Any]:
@@ -123,9 +180,10 @@ def read(folder: Path | str, part: str) -> dict[str, Any]:
     Raises:
         CheckpointError: no such folder, another family, or settings with which our part would not compute the same.
     """
-    keymap, config = find(transformers_folder.read_config(folder), part, where=str(folder))
+    found = find(transformers_folder.read_config(folder), part, where=str(folder))
     try:
-        return {"kind": keymap.kind, **keymap.fields(config)}
+        more = {} if found.place is None else found.place.fields(found.whole)
+        return {"kind": found.keymap.kind, **found.keymap.fields(found.settings), **more}
     except KeyError as error:
         raise CheckpointError(f"{folder}: its config.json has no {error}.") from None
     except ValueError as error:
@@ -138,7 +196,7 @@ def settings(folder: Path | str, part: str) -> Mapping[str, Any]:
     Raises:
         CheckpointError: as `read`.
     """
-    return find(transformers_folder.read_config(folder), part, where=str(folder))[1]
+    return find(transformers_folder.read_config(folder), part, where=str(folder)).settings
 
 
 def describe(part: str, config: Any) -> tuple[KeyMap, dict[str, Any]]:
@@ -154,8 +212,8 @@ def describe(part: str, config: Any) -> tuple[KeyMap, dict[str, Any]]:
     kind = configs.kind_of(config)
     reasons = []
     for name in catalog.kinds(_FAMILY):
-        keymap: KeyMap = catalog.module(_FAMILY, name).KEYMAP
-        if keymap.part != part or keymap.kind != kind or keymap.settings is None:
+        keymap: KeyMap | None = getattr(catalog.module(_FAMILY, name), "KEYMAP", None)
+        if keymap is None or keymap.part != part or keymap.kind != kind or keymap.settings is None:
             continue
         try:
             return keymap, keymap.settings(config)
@@ -175,9 +233,12 @@ def load_into(module: nn.Module, folder: Path | str, part: str) -> None:
     Raises:
         CheckpointError: as `read` and `transformers_folder.read_tensors`; other names or shapes than the part's.
     """
-    keymap, _ = find(transformers_folder.read_config(folder), part, where=str(folder))
-    tensors, unknown = keymap.ours(transformers_folder.read_tensors(folder))
+    found = find(transformers_folder.read_config(folder), part, where=str(folder))
+    keymap, everything = found.keymap, transformers_folder.read_tensors(folder)
+    tensors, unknown = keymap.ours(everything if found.place is None else found.place.of(everything))
     own = module.state_dict()
+    if part == "encoder":  # one that is to read the features of an earlier block has fewer
+        tensors = {name: value for name, value in tensors.items() if _has_block(own, name)}
     for name, twin in keymap.tied.items():
         if name in tensors and name not in own and tensors[name].equal(tensors[twin]):
             del tensors[name]
@@ -187,11 +248,17 @@ def load_into(module: nn.Module, folder: Path | str, part: str) -> None:
     for name in tensors.keys() & own.keys():
         if tensors[name].shape != own[name].shape:
             tensors[name] = _resized(name, tensors[name], own[name])
-    found = {name: tuple(value.shape) for name, value in tensors.items()}
-    found |= {name: () for name in unknown}
+    there = {name: tuple(value.shape) for name, value in tensors.items()}
+    there |= {name: () for name in unknown}
     expected = {name: tuple(value.shape) for name, value in own.items()}
-    checkpoint.compare_shapes(Path(folder), found, expected)
+    checkpoint.compare_shapes(Path(folder), there, expected)
     module.load_state_dict(tensors)
+
+
+def _has_block(own: Mapping[str, Tensor], name: str) -> bool:
+    """Whether a weight belongs to no block, or to one that there is."""
+    number = re.match(r"blocks\.(\d+)\.", name)
+    return number is None or any(one.startswith(number[0]) for one in own)
 
 
 def _resized(name: str, table: Tensor, own: Tensor) -> Tensor:

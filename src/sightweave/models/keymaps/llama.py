@@ -13,6 +13,12 @@ from sightweave.models.nn.feed_forward import default_hidden_dim
 
 
 def _fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
+    refuse(sliding_window=(theirs.get("sliding_window"), None))
+    return fields(theirs)
+
+
+def fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """What all families with this block say in the same words."""
     dim, heads = theirs["hidden_size"], theirs["num_attention_heads"]
     # Transformers 5 keeps rotary settings in one mapping, version 4 in two places.
     rope = theirs.get("rope_parameters") or theirs.get("rope_scaling") or {}
@@ -20,15 +26,15 @@ def _fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
         hidden_act=(theirs.get("hidden_act", "silu"), "silu"),
         attention_bias=(bool(theirs.get("attention_bias", False)), False),
         mlp_bias=(bool(theirs.get("mlp_bias", False)), False),
-        head_dim=(theirs.get("head_dim") or dim // heads, dim // heads),
-        sliding_window=(theirs.get("sliding_window"), None),
         rope_type=(rope.get("rope_type", rope.get("type", "default")), "default"),
     )
+    head_dim = theirs.get("head_dim") or dim // heads
     return {
         "dim": dim,
         "depth": theirs["num_hidden_layers"],
         "num_heads": heads,
         "num_kv_heads": theirs.get("num_key_value_heads") or heads,
+        **({} if head_dim * heads == dim else {"head_dim": head_dim}),
         "hidden_dim": theirs["intermediate_size"],
         "feed_forward": "swiglu",
         "norm": "rms",
@@ -41,22 +47,31 @@ def _fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _settings(ours: Any) -> dict[str, Any]:
+    need(qk_norm=(ours.qk_norm, False), qkv_bias=(bool(ours.qkv_bias), False))
+    return {
+        "model_type": "llama",
+        "architectures": ["LlamaForCausalLM"],
+        "attention_bias": False,
+        "mlp_bias": False,
+        **settings(ours),
+    }
+
+
+def settings(ours: Any) -> dict[str, Any]:
+    """The same the other way."""
     need(
         feed_forward=(ours.feed_forward, "swiglu"),
         norm=(ours.norm, "rms"),
         position=(ours.position, "rotary"),
-        qk_norm=(ours.qk_norm, False),
         normalise_embeddings=(ours.normalise_embeddings, False),
         bias=(ours.bias, False),
     )
     return {
-        "model_type": "llama",
-        "architectures": ["LlamaForCausalLM"],
         "hidden_size": ours.dim,
         "num_hidden_layers": ours.depth,
         "num_attention_heads": ours.num_heads,
         "num_key_value_heads": ours.num_kv_heads or ours.num_heads,
-        "head_dim": ours.dim // ours.num_heads,
+        "head_dim": ours.head_dim or ours.dim // ours.num_heads,
         "intermediate_size": ours.hidden_dim or default_hidden_dim(ours.dim, ours.feed_forward),
         "hidden_act": "silu",
         "rms_norm_eps": ours.norm_eps,
@@ -64,8 +79,6 @@ def _settings(ours: Any) -> dict[str, Any]:
         "rope_theta": ours.rope_base,
         "rope_parameters": {"rope_type": "default", "rope_theta": ours.rope_base},
         "max_position_embeddings": ours.max_length,
-        "attention_bias": False,
-        "mlp_bias": False,
         "tie_word_embeddings": ours.tie_embeddings,
     }
 

@@ -11,13 +11,20 @@ from typing import Any
 
 from sightweave.models.keymaps._base import KeyMap, need, refuse
 
-_FORMS = {"gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
+FORMS = {
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu": "gelu",
+    "relu": "relu",
+    "quick_gelu": "quick_gelu",
+}
+"""Their names of the feed-forward layer's forms, and ours."""
 
 
-def _fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
+def fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """What all families of this shape say in the same words."""
     form = theirs.get("hidden_act", "gelu_pytorch_tanh")
-    if form not in _FORMS:
-        raise ValueError(f"hidden_act is {form!r}, and only {', '.join(_FORMS)} are built.")
+    if form not in FORMS:
+        raise ValueError(f"hidden_act is {form!r}, and only {', '.join(FORMS)} are built.")
     refuse(num_channels=(theirs.get("num_channels", 3), 3))
     # Transformers leaves out what has its default value: these are SiglipVisionConfig's.
     return {
@@ -27,18 +34,27 @@ def _fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
         "depth": theirs.get("num_hidden_layers", 12),
         "num_heads": theirs.get("num_attention_heads", 12),
         "hidden_dim": theirs.get("intermediate_size", 3072),
-        "feed_forward": _FORMS[form],
+        "feed_forward": FORMS[form],
         "norm_eps": theirs.get("layer_norm_eps", 1e-6),
     }
 
 
 def _settings(ours: Any) -> dict[str, Any]:
+    need(
+        class_token=(ours.class_token, False),
+        pre_norm=(ours.pre_norm, False),
+        layer_scale=(ours.layer_scale, False),
+    )
+    return {"model_type": "siglip_vision_model", **settings(ours)}
+
+
+def settings(ours: Any) -> dict[str, Any]:
+    """The same the other way."""
     need(stem=(ours.stem, "patch"))
-    forms = {form: theirs for theirs, form in _FORMS.items()}
+    forms = {form: name for name, form in FORMS.items()}
     if ours.feed_forward not in forms:
         raise ValueError(f"feed_forward is {ours.feed_forward!r} (theirs: {', '.join(forms)})")
     return {
-        "model_type": "siglip_vision_model",
         "image_size": ours.image_size,
         "patch_size": ours.patch_size,
         "num_channels": 3,
@@ -48,14 +64,13 @@ def _settings(ours: Any) -> dict[str, Any]:
         "intermediate_size": ours.hidden_dim or 4 * ours.dim,
         "hidden_act": forms[ours.feed_forward],
         "layer_norm_eps": ours.norm_eps,
-        "attention_dropout": 0.0,
     }
 
 
 KEYMAP = KeyMap(
     part="encoder",
     kind="vit",
-    model_types=("siglip", "siglip_vision_model"),
+    model_types=("siglip", "siglip_vision_model", "idefics3_vision", "smolvlm_vision"),
     inner="vision_config",
     roots=("vision_model.", ""),
     unused=(
@@ -80,6 +95,6 @@ KEYMAP = KeyMap(
         "norm": "post_layernorm",
     },
     optional=("norm.weight", "norm.bias"),
-    fields=_fields,
+    fields=fields,
     settings=_settings,
 )

@@ -37,10 +37,12 @@ class Config:
     """Query heads."""
     num_kv_heads: int | None = None
     """Key-value heads; None means as many as query heads."""
+    head_dim: int | None = None
+    """Width of a head; None means D over the query heads."""
     hidden_dim: int | None = None
     """Width inside the feed-forward layer; None means 8/3 of D for swiglu (rounded to 32), else 4 D."""
     feed_forward: Form = "swiglu"
-    """relu, gelu, gelu_tanh, relu2 or swiglu."""
+    """relu, gelu, gelu_tanh, quick_gelu, relu2 or swiglu."""
     norm: str = "rms"
     """rms or layer."""
     norm_eps: float = 1e-6
@@ -59,6 +61,8 @@ class Config:
     """Use the embedding table as the head."""
     bias: bool = False
     """Biases in the projections."""
+    qkv_bias: bool | None = None
+    """Biases in those of queries, keys and values; None means as `bias` says."""
     dropout: float = 0.0
     """Share of feed-forward values dropped in training."""
 
@@ -70,6 +74,7 @@ class Config:
             depth=self.depth,
             num_heads=self.num_heads,
             num_kv_heads=self.num_kv_heads,
+            head_dim=self.head_dim,
             hidden_dim=self.hidden_dim or default_hidden_dim(self.dim, self.feed_forward),
             feed_forward=self.feed_forward,
             norm=self.norm,
@@ -81,6 +86,7 @@ class Config:
             normalise_embeddings=self.normalise_embeddings,
             tie_embeddings=self.tie_embeddings,
             bias=self.bias,
+            qkv_bias=self.qkv_bias,
             dropout=self.dropout,
         )
 
@@ -94,6 +100,7 @@ class DecoderOnly(LanguageModel):
         depth: Blocks L.
         num_heads: Query heads H.
         num_kv_heads: Key-value heads; None means H.
+        head_dim: Width Dh of a head; None means D / H.
         hidden_dim: Width F inside the feed-forward layer.
         feed_forward: Its form.
         norm: ``rms`` or ``layer``.
@@ -105,6 +112,7 @@ class DecoderOnly(LanguageModel):
         normalise_embeddings: Bring token embeddings to unit mean square.
         tie_embeddings: Use the embedding table as the head.
         bias: Biases in the projections.
+        qkv_bias: Biases in those of queries, keys and values; None means as `bias` says.
         dropout: Share of feed-forward values dropped in training.
     """
 
@@ -120,6 +128,7 @@ class DecoderOnly(LanguageModel):
         num_heads: int,
         hidden_dim: int,
         num_kv_heads: int | None = None,
+        head_dim: int | None = None,
         feed_forward: Form = "swiglu",
         norm: str = "rms",
         norm_eps: float = 1e-6,
@@ -130,6 +139,7 @@ class DecoderOnly(LanguageModel):
         normalise_embeddings: bool = False,
         tie_embeddings: bool = True,
         bias: bool = False,
+        qkv_bias: bool | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -141,17 +151,19 @@ class DecoderOnly(LanguageModel):
                 dim,
                 num_heads,
                 num_kv_heads=num_kv_heads,
+                head_dim=head_dim,
                 hidden_dim=hidden_dim,
                 feed_forward=feed_forward,
                 norm=norm,
                 norm_eps=norm_eps,
                 qk_norm=qk_norm,
                 bias=bias,
+                qkv_bias=qkv_bias,
                 dropout=dropout,
             )
             for _ in range(depth)
         )
-        self.rotary = Rotary(dim // num_heads, base=rope_base) if self.positions.rotary else None
+        self.rotary = Rotary(head_dim or dim // num_heads, base=rope_base) if self.positions.rotary else None
         self.norm = make_norm(norm, dim, eps=norm_eps)
         self.output = None if tie_embeddings else nn.Linear(dim, vocab_size, bias=False)
         self._layouts = Layouts()

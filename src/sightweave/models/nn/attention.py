@@ -25,7 +25,9 @@ class Attention(nn.Module):
         head_dim: Width Dh of a head; None means D / H.
         memory_dim: Width of what is looked at; None means D.
         bias: Whether the projections have biases.
+        qkv_bias: Whether those of queries, keys and values have; None means as `bias` says.
         qk_norm: Normalise queries and keys per head, which bounds the scores.
+        norm_eps: Added under the root of those norms.
 
     Raises:
         ValueError: heads that do not divide the width, or each other.
@@ -40,7 +42,9 @@ class Attention(nn.Module):
         head_dim: int | None = None,
         memory_dim: int | None = None,
         bias: bool = False,
+        qkv_bias: bool | None = None,
         qk_norm: bool = False,
+        norm_eps: float = 1e-6,
     ) -> None:
         super().__init__()
         num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
@@ -54,12 +58,13 @@ class Attention(nn.Module):
             raise ValueError(f"num_kv_heads {num_kv_heads} does not divide num_heads {num_heads}.")
         self.head_dim = head_dim or dim // num_heads
         self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
-        self.q = nn.Linear(dim, num_heads * self.head_dim, bias=bias)
-        self.k = nn.Linear(memory_dim or dim, num_kv_heads * self.head_dim, bias=bias)
-        self.v = nn.Linear(memory_dim or dim, num_kv_heads * self.head_dim, bias=bias)
+        qkv_bias = bias if qkv_bias is None else qkv_bias
+        self.q = nn.Linear(dim, num_heads * self.head_dim, bias=qkv_bias)
+        self.k = nn.Linear(memory_dim or dim, num_kv_heads * self.head_dim, bias=qkv_bias)
+        self.v = nn.Linear(memory_dim or dim, num_kv_heads * self.head_dim, bias=qkv_bias)
         self.out = nn.Linear(num_heads * self.head_dim, dim, bias=bias)
-        self.q_norm = RMSNorm(self.head_dim) if qk_norm else None
-        self.k_norm = RMSNorm(self.head_dim) if qk_norm else None
+        self.q_norm = RMSNorm(self.head_dim, eps=norm_eps) if qk_norm else None
+        self.k_norm = RMSNorm(self.head_dim, eps=norm_eps) if qk_norm else None
 
     def keys_values(
         self, memory: Float[Tensor, "B M Dm"], rotation: Rotation | None = None

@@ -1,5 +1,6 @@
 """The Transformer block: attention, perhaps attention to a memory, feed-forward, each on a normalised residual."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -25,6 +26,8 @@ class Block(nn.Module):
         norm_eps: Added under the root of the norms.
         qk_norm: Normalise queries and keys.
         bias: Whether projections have biases.
+        qkv_bias: Whether those of queries, keys and values have; None means as `bias` says.
+        layer_scale: Whether a learnt factor for each channel, 1 at first, stands before each sum (CaiT, arXiv:2103.17239).
         dropout: Share of feed-forward values dropped in training.
         reads_memory: Whether the block has attention to a memory of the same width.
     """
@@ -42,20 +45,31 @@ class Block(nn.Module):
         norm_eps: float = 1e-6,
         qk_norm: bool = False,
         bias: bool = False,
+        qkv_bias: bool | None = None,
+        layer_scale: bool = False,
         dropout: float = 0.0,
         reads_memory: bool = False,
     ) -> None:
         super().__init__()
         self.attention_norm = make_norm(norm, dim, eps=norm_eps)
         self.attention = Attention(
-            dim, num_heads, num_kv_heads=num_kv_heads, head_dim=head_dim, bias=bias, qk_norm=qk_norm
+            dim,
+            num_heads,
+            num_kv_heads=num_kv_heads,
+            head_dim=head_dim,
+            bias=bias,
+            qkv_bias=qkv_bias,
+            qk_norm=qk_norm,
+            norm_eps=norm_eps,
         )
         self.memory_norm = make_norm(norm, dim, eps=norm_eps) if reads_memory else None
         self.memory_attention = (
-            Attention(dim, num_heads, bias=bias, qk_norm=qk_norm) if reads_memory else None
+            Attention(dim, num_heads, bias=bias, qk_norm=qk_norm, norm_eps=norm_eps) if reads_memory else None
         )
         self.feed_forward_norm = make_norm(norm, dim, eps=norm_eps)
         self.feed_forward = FeedForward(dim, hidden_dim, form=feed_forward, bias=bias, dropout=dropout)
+        self.attention_scale = nn.Parameter(torch.ones(dim)) if layer_scale else None
+        self.feed_forward_scale = nn.Parameter(torch.ones(dim)) if layer_scale else None
 
     def forward(
         self,
@@ -72,8 +86,12 @@ class Block(nn.Module):
         attended = self.attention(
             self.attention_norm(hidden), mask, rotation=rotation, cache=cache, layer=layer
         )
-        hidden = hidden + attended
+        hidden = hidden + _scaled(attended, self.attention_scale)
         if self.memory_attention is not None and self.memory_norm is not None and memory is not None:
             assert memory_mask is not None
             hidden = hidden + self.memory_attention(self.memory_norm(hidden), memory_mask, memory=memory)
-        return hidden + self.feed_forward(self.feed_forward_norm(hidden))  # type: ignore[no-any-return]  # nn.Module calls are untyped
+        return hidden + _scaled(self.feed_forward(self.feed_forward_norm(hidden)), self.feed_forward_scale)
+
+
+def _scaled(x: Tensor, scale: Tensor | None) -> Tensor:
+    return x if scale is None else x * scale

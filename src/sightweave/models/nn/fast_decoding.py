@@ -68,6 +68,8 @@ def _fits(block: Block) -> bool:
     return (
         all(isinstance(norm, RMSNorm) and norm.weight is not None for norm in norms)
         and block.memory_attention is None
+        and block.attention_scale is None
+        and block.feed_forward.form != "quick_gelu"
         and not block.training
         and all(_is_plain(parameter) for parameter in block.parameters())
         and not any(isinstance(part, nn.Linear) and part.bias is not None for part in block.modules())

@@ -1,13 +1,14 @@
 """The position-wise feed-forward layer, in the forms that the field uses."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Form = Literal["relu", "gelu", "gelu_tanh", "relu2", "swiglu"]
+Form = Literal["relu", "gelu", "gelu_tanh", "quick_gelu", "relu2", "swiglu"]
+FORMS = get_args(Form)
 
 
 def default_hidden_dim(dim: int, form: str) -> int:
@@ -19,7 +20,8 @@ class FeedForward(nn.Module):
     """``down(act(up(x)))``, or ``down(silu(gate(x)) * up(x))`` for ``swiglu``.
 
     ``relu`` is the original Transformer's (arXiv:1706.03762), ``relu2`` is Primer's squared ReLU (arXiv:2109.08668), cheap
-    on a CPU, and ``swiglu`` is Shazeer's (arXiv:2002.05202), used by Llama.
+    on a CPU, ``swiglu`` is Shazeer's (arXiv:2002.05202), used by Llama, and ``quick_gelu`` is the GELU of CLIP
+    (arXiv:2103.00020).
 
     Args:
         dim: Width D in and out.
@@ -36,8 +38,8 @@ class FeedForward(nn.Module):
         self, dim: int, hidden_dim: int, *, form: Form = "swiglu", bias: bool = False, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        if form not in ("relu", "gelu", "gelu_tanh", "relu2", "swiglu"):
-            raise ValueError(f"feed_forward is relu, gelu, gelu_tanh, relu2 or swiglu (got {form!r}).")
+        if form not in FORMS:
+            raise ValueError(f"feed_forward is {', '.join(FORMS[:-1])} or {FORMS[-1]} (got {form!r}).")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is a share from 0 to below 1 (got {dropout}).")
         self.form = form
@@ -55,6 +57,8 @@ class FeedForward(nn.Module):
             hidden = F.relu(hidden)
         elif self.form == "relu2":
             hidden = F.relu(hidden).square()
+        elif self.form == "quick_gelu":
+            hidden = hidden * torch.sigmoid(1.702 * hidden)
         else:
             hidden = F.gelu(hidden, approximate="tanh" if self.form == "gelu_tanh" else "none")
         if self.dropout and self.training:

@@ -66,15 +66,16 @@ def resize_grid(table: Float[Tensor, "N D"], count: int) -> Float[Tensor, "M D"]
     """A table of the places of a square grid for one of `count` places, by bicubic interpolation.
 
     Args:
-        table: One row for each place, row by row of the grid.
-        count: M, a square number.
+        table: One row for each place, row by row of the grid; a class token's may stand before them, and stays as it is.
+        count: M, a square number, or one more.
 
     Raises:
-        ValueError: either grid is not square.
+        ValueError: either grid is not square, or only one has a place for a class token.
     """
     old, new = math.isqrt(len(table)), math.isqrt(count)
-    if old**2 != len(table) or new**2 != count:
+    first = len(table) - old**2
+    if first not in (0, 1) or count - new**2 != first:
         raise ValueError(f"only square grids of places are resized (got {len(table)} for {count} places).")
-    grid = torch.unflatten(table.T, 1, (old, old))[None].float()  # 1 D h w
+    grid = torch.unflatten(table[first:].T, 1, (old, old))[None].float()  # 1 D h w
     resized = nn.functional.interpolate(grid, size=(new, new), mode="bicubic", align_corners=False)
-    return resized[0].flatten(1).T.to(table.dtype)
+    return torch.cat([table[:first], resized[0].flatten(1).T.to(table.dtype)])

@@ -37,6 +37,8 @@ def _refusals(source: Source) -> list[str]:
         found.append(
             f"model.encoder is of the family {vision['model_type']}, and only SigLIP's is known there"
         )
+    elif not source.parts.encoder.post_norm:
+        found.append("model.encoder has no last norm, and there is one: train with post_norm=true")
     if text["model_type"] != "llama":
         found.append(
             f"model.language_model is of the family {text['model_type']}; llama.cpp and SmolVLM know llama"

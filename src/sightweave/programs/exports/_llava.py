@@ -20,6 +20,7 @@ from sightweave.programs.exports._layout import (
     renamed,
 )
 
+_TOWERS = ("siglip_vision_model", "clip_vision_model")
 _IMAGE_PROCESSORS = {"squash": "SiglipImageProcessor", "crop": "CLIPImageProcessor"}
 
 
@@ -33,12 +34,17 @@ def _refusals(source: Source) -> list[str]:
             f"model.connector.hidden_dim is {connector.hidden_dim}, and the language width "
             f"{source.model.language_model.dim} is known there"
         )
+    if transform.fit not in _IMAGE_PROCESSORS:
+        found.append(f"pictures are fitted by {transform.fit}: train with inputs.fit=squash or crop")
     if config.kind_of(encoder) == "vit" and encoder.post_norm:
         found.append(
             "model.encoder has a last norm, and it reads the features before theirs: train with post_norm=false"
         )
-    if transform.fit not in _IMAGE_PROCESSORS:
-        found.append(f"pictures are fitted by {transform.fit}: train with inputs.fit=squash or crop")
+    if found:
+        return found
+    family = part_settings(source, "encoder")["model_type"]
+    if family not in _TOWERS:
+        found.append(f"model.encoder is of the family {family}, and {' and '.join(_TOWERS)} are known there")
     return found
 
 
@@ -67,7 +73,7 @@ def _config(source: Source) -> dict[str, Any]:
         "projector_hidden_act": "gelu",
         "multimodal_projector_bias": True,
         "vision_feature_layer": -1,
-        "vision_feature_select_strategy": "full",
+        "vision_feature_select_strategy": _strategy(source),
         "tie_word_embeddings": text["tie_word_embeddings"],
         "pad_token_id": text["pad_token_id"],
         "bos_token_id": text["bos_token_id"],
@@ -75,6 +81,11 @@ def _config(source: Source) -> dict[str, Any]:
         "text_config": text,
         "vision_config": vision | {"vision_use_head": False},
     }
+
+
+def _strategy(source: Source) -> str:
+    """Whether a class token is left behind."""
+    return "default" if source.parts.encoder.class_token else "full"
 
 
 def _processor(source: Source) -> dict[str, Any]:
@@ -91,8 +102,8 @@ def _processor(source: Source) -> dict[str, Any]:
     return {
         "processor_class": "LlavaProcessor",
         "patch_size": source.parts.encoder.patch_size,
-        "vision_feature_select_strategy": "full",
-        "num_additional_image_tokens": 0,
+        "vision_feature_select_strategy": _strategy(source),
+        "num_additional_image_tokens": int(source.parts.encoder.class_token),
         "image_token": source.processor.tokenizer.template.image,
         "image_processor": {
             "image_processor_type": _IMAGE_PROCESSORS[transform.fit],

@@ -107,6 +107,8 @@ def write(source: Source, folder: Path, layout: Layout, card: str = "") -> None:
                 "tokenizer_class": "PreTrainedTokenizerFast",
                 "processor_class": processor["processor_class"],
                 "model_max_length": source.processor.max_length,
+                # Version 4 makes token_type_ids too, which these models refuse.
+                "model_input_names": ["input_ids", "attention_mask"],
                 "clean_up_tokenization_spaces": False,
                 "extra_special_tokens": {"image_token": tokenizer.template.image},
                 "chat_template": chat,
