@@ -22,7 +22,7 @@ from rich.console import Console
 from sightweave import comparison
 from sightweave import recipe as recipes
 from sightweave import run as runs
-from sightweave.core import catalog
+from sightweave.core import catalog, transformers_folder
 from sightweave.core import config as configs
 from sightweave.core.config import config, one_of
 from sightweave.core.device import choose_device, choose_precision, keep_freed_memory, set_threads
@@ -405,12 +405,15 @@ def compare(
 
 
 def load(run: str | Path, *, device: str = "auto") -> Run:
-    """A trained run, ready to answer.
+    """A trained run, ready to answer; or a whole model out of a folder of Transformers, of a family that loads natively.
 
     Raises:
         CheckpointError: no run there, or a damaged or foreign one.
+        RecipeError: a folder of Transformers whose model does not load natively.
     """
     keep_freed_memory()
+    if (Path(run) / transformers_folder.CONFIG).is_file() and not (Path(run) / runs.CHECKPOINT).is_dir():
+        return build({"data": [], "model": str(run), "train": {"device": device, "stages": [{"steps": 1}]}})
     return runs.load(run, device=device)
 
 

@@ -20,7 +20,9 @@ from sightweave.data.inputs.transforms import Config
 pytest.importorskip("transformers")
 from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 PHOTOGRAPHS = Path(skimage.data.__file__).parent
@@ -53,6 +55,24 @@ PROCESSORS = {
         ),
         Config(size=224, fit="crop", resize_to=256, exact=True, **IMAGENET),
     ),
+    "idefics3": (
+        Idefics3ImageProcessorPil(
+            do_image_splitting=False, size={"longest_edge": 700}, max_image_size={"longest_edge": 224}
+        ),
+        Config(size=224, fit="squash", resize_to=700, exact=True, resample="lanczos"),
+    ),
+    "idefics3, exported": (
+        Idefics3ImageProcessorPil(
+            do_image_splitting=False, do_resize=False, resample=3, max_image_size={"longest_edge": 224}
+        ),
+        Config(size=224, fit="squash", exact=True),
+    ),
+    "smolvlm": (
+        SmolVLMImageProcessorPil(
+            do_image_splitting=False, size={"longest_edge": 512}, max_image_size={"longest_edge": 128}
+        ),
+        Config(size=128, fit="squash", resize_to=512, exact=True, resample="lanczos"),
+    ),
 }
 CUTS = {
     "coffee.png": np.s_[:, :],
@@ -75,6 +95,7 @@ def test_our_pixels_are_theirs(kind: str, name: str) -> None:
     theirs, config = PROCESSORS[kind]
     pixels = photograph(name)
     expected = torch.from_numpy(np.asarray(theirs(pixels, return_tensors="np")["pixel_values"][0]))
+    expected = expected[0] if expected.ndim == 4 else expected  # a list of pictures for each prompt
     assert expected.dtype == torch.float32
     torch.testing.assert_close(config.build()(pixels), expected, rtol=0, atol=1e-6)
 

@@ -233,3 +233,22 @@ def test_weights_are_not_changed_by_being_exported(tmp_path: Path) -> None:
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
     exporter.export(source(run), tmp_path / "out", samples()[:1])
     assert all(torch.equal(value, before[name]) for name, value in run.model.state_dict().items())
+
+
+@pytest.mark.parametrize("words", ["byte_level", "byte_fallback"])
+@pytest.mark.parametrize("layout", SHAPES)
+def test_an_exported_folder_loads_back_bit_equal(layout: str, words: str, tmp_path: Path) -> None:
+    run = composed(tmp_path, layout, words)
+    exporter.export(source(run), tmp_path / "out", [])
+    again = sightweave.load(tmp_path / "out", device="cpu")
+    there = again.model.state_dict()
+    assert there.keys() == run.model.state_dict().keys()
+    assert all(value.equal(there[name]) for name, value in run.model.state_dict().items())
+    assert again.processor.tokenizer.template == run.processor.tokenizer.template
+    assert again.processor.transform == run.processor.transform
+    ours, theirs = (one.generate(picture(2), "What is it?", max_tokens=8) for one in (run, again))
+    assert (ours.text, ours.logprob) == (theirs.text, theirs.logprob)
+    # And out again: the same bytes.
+    exporter.export(source(again), tmp_path / "twice", [])
+    for name in ("model.safetensors", "chat_template.jinja", "config.json", "preprocessor_config.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "twice" / name).read_bytes(), name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ from sightweave.core import transformers_folder
 from sightweave.core.errors import CheckpointError
 from sightweave.data.inputs import transforms
 
+logger = logging.getLogger(__name__)
 _RESAMPLE = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers."""
+_LARGEST = 4096
+"""Pixels of the longer side that Idefics3's image processor makes at most."""
 _FILES = (("processor_config.json", "image_processor"), ("preprocessor_config.json", ""))
 """Where Transformers 5 keeps them for a whole model, and where every version keeps them for an encoder."""
 
@@ -44,7 +48,8 @@ def fields(settings: Mapping[str, Any], size: int, *, where: str = "image proces
     Raises:
         CheckpointError: as `read`.
     """
-    wanted = {"do_resize": True, "do_rescale": True, "do_normalize": True}
+    is_idefics = str(settings.get("image_processor_type", "")).startswith(("Idefics3", "SmolVLM"))
+    wanted = {"do_rescale": True, "do_normalize": True} | ({} if is_idefics else {"do_resize": True})
     if off := [name for name, value in wanted.items() if settings.get(name, value) != value]:
         raise CheckpointError(
             f"{where}: {off[0]} is off, and pictures are always resized and normalised here."
@@ -61,7 +66,7 @@ def fields(settings: Mapping[str, Any], size: int, *, where: str = "image proces
         if not isinstance(values, list | tuple) or len(values) != 3:
             raise CheckpointError(f"{where}: {theirs} must be three numbers (got {values!r}).")
         found[ours] = tuple(values)
-    return found | _fit(settings, size, where)
+    return found | (_fit_idefics(settings, size, where) if is_idefics else _fit(settings, size, where))
 
 
 def settings(transform: transforms.Config) -> dict[str, Any]:
@@ -76,6 +81,22 @@ def settings(transform: transforms.Config) -> dict[str, Any]:
         "image_mean": list(transform.mean),
         "image_std": list(transform.std),
     }
+
+
+def _fit_idefics(settings: Mapping[str, Any], size: int, where: str) -> dict[str, Any]:
+    """To the longer side, then to the square; or cut into tiles, which are laid out otherwise here."""
+    if settings.get("do_image_splitting", True):
+        logger.warning(
+            "%s: it cuts large pictures into tiles (do_image_splitting); here all are read whole.", where
+        )
+    longest = [settings.get(name, {}).get("longest_edge") for name in ("size", "max_image_size")]
+    if not all(isinstance(one, int) and one > 0 for one in longest):
+        raise CheckpointError(
+            f"{where}: size and max_image_size must each give a longest_edge (got {longest})."
+        )
+    if not settings.get("do_resize", True):
+        return {"fit": "squash"}
+    return {"fit": "squash", "resize_to": min(_LARGEST, round(longest[0] * size / longest[1]))}
 
 
 def _fit(settings: Mapping[str, Any], size: int, where: str) -> dict[str, Any]:

@@ -44,7 +44,8 @@ class Config:
     fit: Fit = "pad"
     """``pad`` keeps all of the picture and its aspect, ``crop`` the middle square, ``squash`` all without its aspect."""
     resize_to: int = 0
-    """With ``crop``: pixels of the shorter side before the crop, such as 256 for a crop of 224; 0 means `size`."""
+    """With ``crop``: pixels of the shorter side before the crop, such as 256 for a crop of 224; 0 means `size`. With
+    ``squash`` and `exact`: pixels of the longer side in a resizing before that to the square, as in Idefics3; 0: none."""
     resample: Resample = "bicubic"
     """How pixels are averaged; ``lanczos`` only with `exact`."""
     exact: bool = False
@@ -117,7 +118,8 @@ class ImageTransform:
     Args:
         size: Side of the square, in pixels.
         fit: ``pad``, ``crop`` or ``squash``.
-        resize_to: With ``crop``, pixels of the shorter side before the crop; 0 means `size`.
+        resize_to: With ``crop``, pixels of the shorter side before the crop; 0 means `size`. With ``squash``, pixels of the
+            longer side in a resizing before the one to the square; 0 means none.
         resample: ``bicubic``, ``bilinear`` or, with `exact`, ``lanczos``.
         exact: Resizes as Pillow does, the whole picture before the crop; the caller must then decode whole pictures.
         mean: Of each channel, in 0 to 1.
@@ -128,8 +130,8 @@ class ImageTransform:
             (Chen et al. 2020, arXiv:2002.05709), appendix A.
 
     Raises:
-        ValueError: a size or a std that is not positive, a `resize_to` without ``crop`` or under `size`, a `gray` outside
-            0 to 1, ``lanczos`` without `exact`, or an unknown `fit`, `resample` or `augment`.
+        ValueError: a size or a std that is not positive, a `resize_to` with ``pad`` or, with ``crop``, under `size`, a
+            `gray` outside 0 to 1, ``lanczos`` without `exact`, or an unknown `fit`, `resample` or `augment`.
     """
 
     def __init__(
@@ -158,7 +160,8 @@ class ImageTransform:
             raise ValueError(f"gray: a share from 0 to 1 (got {gray}).")
         _check_resizing(size, fit, resize_to, resample, exact)
         self.size, self.fit, self.augment, self.flip, self.gray = size, fit, augment, flip, gray
-        self.resize_to, self.resample, self.exact = resize_to or size, resample, exact
+        self.resize_to = resize_to or (0 if fit == "squash" else size)
+        self.resample, self.exact = resample, exact
         self.mean, self.std = tuple(mean), tuple(std)
         self._scale = torch.tensor([1 / (255 * value) for value in std])[:, None, None]
         self._shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)])[:, None, None]
@@ -206,9 +209,13 @@ class ImageTransform:
 
     def _resampled(self, pixels: np.ndarray, width: int, height: int) -> Tensor:
         """uint8 H W 3 to uint8 3 height width."""
-        is_same = pixels.shape[:2] == (height, width)
+        first = self.resize_to if self.fit == "squash" else 0
+        is_same = pixels.shape[:2] == (height, width) and not first
         if self.exact and not is_same:
-            small = Image.fromarray(pixels).resize((width, height), _PILLOW[self.resample])
+            picture = Image.fromarray(pixels)
+            if first:
+                picture = picture.resize(_longer_side(*picture.size, first), _PILLOW[self.resample])
+            small = picture.resize((width, height), _PILLOW[self.resample])
             return torch.from_numpy(np.array(small)).permute(2, 0, 1)
         values = torch.from_numpy(pixels).permute(2, 0, 1)
         if is_same:
@@ -323,10 +330,19 @@ class ImageTransform:
         return start, stop, first, max(first + 1, round(scale * stop + offset))
 
 
+def _longer_side(width: int, height: int, longest: int) -> tuple[int, int]:
+    """Width and height with a longer side of so many pixels, as Idefics3's image processor counts them."""
+    short = int(longest * min(width, height) / max(width, height))
+    short = max(1, short + short % 2)  # even there
+    return (longest, short) if width >= height else (short, longest)
+
+
 def _check_resizing(size: int, fit: Fit, resize_to: int, resample: Resample, exact: bool) -> None:
-    if resize_to and fit != "crop":
-        raise ValueError(f"resize_to: only with fit crop (got {resize_to} with fit {fit!r}).")
-    if resize_to and resize_to < size:
+    if resize_to and (fit == "pad" or (fit == "squash" and not exact)):
+        raise ValueError(
+            f"resize_to: only with fit crop, or with squash and exact (got {resize_to} with fit {fit!r})."
+        )
+    if resize_to and fit == "crop" and resize_to < size:
         raise ValueError(
             f"resize_to: at least the size, {size} pixels, or the crop has gaps (got {resize_to})."
         )

@@ -71,17 +71,17 @@ def _config(source: Source) -> dict[str, Any]:
 
 
 def _processor(source: Source) -> dict[str, Any]:
-    size = source.processor.transform.size
+    size, first = source.processor.transform.size, source.processor.transform.resize_to
     return {
         "processor_class": "Idefics3Processor",
         "image_seq_len": source.processor.layout.tokens_per_image,
         "image_processor": {
             "image_processor_type": "Idefics3ImageProcessor",
-            # One resize to the square; with do_resize there would be one to the longest edge before it.
-            "do_resize": False,
+            # Whether there is a resizing to the longest edge before that to the square.
+            "do_resize": bool(first),
             "do_image_splitting": False,
             "do_pad": True,
-            "size": {"longest_edge": size},
+            "size": {"longest_edge": first or size},
             "max_image_size": {"longest_edge": size},
         },
     }

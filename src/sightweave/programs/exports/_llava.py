@@ -34,6 +34,8 @@ def _refusals(source: Source) -> list[str]:
             f"model.connector.hidden_dim is {connector.hidden_dim}, and the language width "
             f"{source.model.language_model.dim} is known there"
         )
+    if transform.fit == "squash" and transform.resize_to:
+        found.append(f"pictures are resized twice, first to {transform.resize_to} pixels, and once there")
     if transform.fit not in _IMAGE_PROCESSORS:
         found.append(f"pictures are fitted by {transform.fit}: train with inputs.fit=squash or crop")
     if config.kind_of(encoder) == "vit" and encoder.post_norm:
