@@ -9,14 +9,15 @@ FOREIGN := $(VENV)/foreign
 SETTINGS := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 UNIT := tests/unit tests/contracts
 
-.PHONY: demo test check test-foreign bench docs lint format clean
+.PHONY: demo test check test-foreign test-harnesses bench docs lint format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   train a small model from nothing and see it answer (about ten minutes; QUICK=1: three)"
 	@echo "make test   everything: format, lint, types, import order, all tests"
 	@echo "make check  the same with the quick tests only"
-	@echo "make test-foreign  lmms-eval and VLMEvalKit drive a run (LMMS_EVAL=PATH VLMEVALKIT=PATH: clones of both)"
+	@echo "make test-foreign  exports in other releases of Transformers and in TRL; with clones of lmms-eval and VLMEvalKit"
+	@echo "                   (LMMS_EVAL=PATH VLMEVALKIT=PATH) these drive a run too"
 	@echo "make bench  speed beside Transformers on one core (NANOVLM=PATH adds nanoVLM)"
 	@echo "make docs   the documentation as a site"
 
@@ -55,18 +56,33 @@ test: lint
 check: lint
 	@$(SETTINGS) $(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not gpu and not network" $(UNIT)
 
-# The other harnesses want versions of their own, so they get an environment of their own, without our constraints.
-test-foreign: | $(BIN)/python
-	@test -d "$(LMMS_EVAL)/lmms_eval" -a -d "$(VLMEVALKIT)/vlmeval" || { \
-	  echo "Clone EvolvingLMMs-Lab/lmms-eval and open-compass/VLMEvalKit, then:"; \
-	  echo "make test-foreign LMMS_EVAL=PATH VLMEVALKIT=PATH"; exit 1; }
-	@test -x $(FOREIGN)/bin/python || $(BIN)/python -m venv $(FOREIGN)
-	@echo "Installing into $(FOREIGN); this takes a few minutes the first time ..."
-	@$(FOREIGN)/bin/python -m pip --disable-pip-version-check install --quiet \
+# Foreign programs want versions of their own, so each gets an environment of its own, without our constraints.
+# torch is named first: a looser request would fetch a build for GPUs.
+test-foreign: $(VENV)/.test $(FOREIGN)/transformers4/.made $(FOREIGN)/trl/.made
+	@$(SETTINGS) SIGHTWEAVE_TRANSFORMERS4=$(FOREIGN)/transformers4/bin/python SIGHTWEAVE_TRL=$(FOREIGN)/trl/bin/python \
+	  $(BIN)/python -m pytest -m foreign tests/foreign/test_transformers.py
+	@if test -d "$(LMMS_EVAL)/lmms_eval" -a -d "$(VLMEVALKIT)/vlmeval"; then $(MAKE) test-harnesses; else \
+	  echo "Other harnesses are not tried: clone EvolvingLMMs-Lab/lmms-eval and open-compass/VLMEvalKit, then"; \
+	  echo "make test-foreign LMMS_EVAL=PATH VLMEVALKIT=PATH"; fi
+
+$(FOREIGN)/transformers4/.made: REQUIREMENTS = "transformers>=4.57,<5"
+$(FOREIGN)/trl/.made: REQUIREMENTS = "transformers>=5" trl peft
+$(FOREIGN)/%/.made: constraints.txt | $(BIN)/python
+	@echo "Installing into $(@D); this takes a few minutes the first time ..."
+	@$(BIN)/python -m venv $(@D)
+	@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet $(shell grep '^torch==' constraints.txt) \
+	  pillow jinja2 $(REQUIREMENTS)
+	@touch $@
+
+test-harnesses: | $(BIN)/python
+	@test -x $(FOREIGN)/harnesses/bin/python || $(BIN)/python -m venv $(FOREIGN)/harnesses
+	@echo "Installing into $(FOREIGN)/harnesses; this takes a few minutes the first time ..."
+	@$(FOREIGN)/harnesses/bin/python -m pip --disable-pip-version-check install --quiet \
 	  -e . -r tests/foreign/requirements.txt
-	@$(FOREIGN)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps \
+	@$(FOREIGN)/harnesses/bin/python -m pip --disable-pip-version-check install --quiet --no-deps \
 	  -e "$(LMMS_EVAL)" -e "$(VLMEVALKIT)"
-	@$(SETTINGS) $(FOREIGN)/bin/python -m pytest -m foreign tests/foreign
+	@$(SETTINGS) $(FOREIGN)/harnesses/bin/python -m pytest -m foreign tests/foreign/test_lmms_eval.py \
+	  tests/foreign/test_vlmevalkit.py
 
 bench: $(VENV)/.test
 	@$(BIN)/python -m benchmarks $(if $(NANOVLM),--nanovlm $(NANOVLM))
