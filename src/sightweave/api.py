@@ -158,7 +158,7 @@ def train(
         out=folder,
         seed=resolved.seed,
         mix=_mixing(resolved, records),
-        save=lambda _steps: run.save(folder),
+        save=lambda _steps, model: run.save(folder, model),
         console=console,
     )
     runs.record(

@@ -34,6 +34,8 @@ from sightweave.data.inputs.processor import Processor
 from sightweave.models.vlm import VLM
 from sightweave.programs import generation
 from sightweave.programs.predictors import run as run_predictor
+from sightweave.programs.training import lora
+from sightweave.programs.training import program as training
 
 if TYPE_CHECKING:
     import numpy as np
@@ -150,10 +152,16 @@ class Run:
         parts = (*(Part("user", medium) for medium in media), Part("user", prompt))
         return Sample(id=f"prompt-{number}", task="", parts=parts)
 
-    def save(self, folder: Path) -> None:
-        """Writes ``checkpoint/`` and ``recipe.yaml`` into a folder, whole or not at all."""
+    def save(self, folder: Path, model: VLM | None = None) -> None:
+        """Writes ``checkpoint/`` and ``recipe.yaml`` into a folder, whole or not at all.
+
+        Args:
+            folder: The run's.
+            model: What to write in the place of the run's model, such as a copy with merged adapters.
+        """
         documents = {**self.processor.documents(), "recipe": self.recipe.to_plain()}
-        checkpoint.write_folder(folder / CHECKPOINT, {"model": self.model.state_dict()}, documents)
+        weights = (model or self.model).state_dict()
+        checkpoint.write_folder(folder / CHECKPOINT, {"model": weights}, documents)
         (folder / "recipe.yaml").write_text(self.recipe.to_yaml(), encoding="utf-8")
         self.folder = folder
 
@@ -204,6 +212,8 @@ def load(folder: str | Path, *, device: str = "auto") -> Run:
         model = recipe.model.build(
             vocab_size=processor.tokenizer.vocab_size, num_answers=len(processor.answers)
         )
+        for part, adapters in recipe.train.kept.items():
+            lora.add(training.places(model)[part], adapters, where=part)
     if model.layout != processor.layout:
         raise CheckpointError(
             f"{inner}: the processor's layout {processor.layout} is not the model's {model.layout}."

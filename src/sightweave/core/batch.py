@@ -85,6 +85,10 @@ class Media(_OnDevice):
     """int64 I."""
     branch: Tensor
     """int64 I."""
+    keys: tuple[str, ...] = ()
+    """The medium's key of each, where they are known."""
+    features: Features | None = None
+    """Of all of them, where they were encoded before; then nobody looks at the pixels."""
 
 
 @dataclass

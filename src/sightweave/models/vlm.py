@@ -26,7 +26,8 @@ class MediaPath(nn.Module):
 
     def forward(self, media: Media) -> MediaEmbeddings:
         """Encodes each medium; item i is the i-th of the batch."""
-        embeddings = self.connector(self.encoder(media.pixels))  # I Q D
+        features = self.encoder(media.pixels) if media.features is None else media.features
+        embeddings = self.connector(features)  # I Q D
         count = embeddings.shape[1]
         item = torch.arange(len(embeddings), device=embeddings.device)
         spread = [x.repeat_interleave(count) for x in (item, media.row, media.segment, media.branch)]

@@ -205,8 +205,9 @@ def _answer_scores(encoded: Encoded, answers: Sequence[str]) -> list[float]:
 def _media(media: _MediaRow, pixels: Callable[[Sequence[Medium]], Tensor]) -> dict[str, Media]:
     if not media.media:
         return {}
-    places = [torch.tensor(x) for x in (media.row, media.segment, media.branch)]
-    return {"image": Media(pixels(media.media), *places)}
+    row, segment, branch = (torch.tensor(x) for x in (media.row, media.segment, media.branch))
+    keys = tuple(medium.key for medium in media.media)
+    return {"image": Media(pixels(media.media), row, segment, branch, keys=keys)}
 
 
 def token_sequence(rows: Sequence[_Row], pad_id: int) -> TokenSequence:

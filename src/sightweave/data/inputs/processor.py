@@ -233,7 +233,8 @@ class Processor:
         fixed = self._fixed(samples, seed)
         pixels, sizes = self._load(shown_media, seeds, fixed, pool)
         row = torch.arange(len(pictures))
-        media = Media(pixels, row, torch.zeros_like(row), torch.zeros_like(row))
+        keys = tuple(medium.key for medium in shown_media)
+        media = Media(pixels, row, torch.zeros_like(row), torch.zeros_like(row), keys=keys)
         regions = self._words(pictures, sizes, seeds, words, fixed)
         return Batch(target=None, media={"image": media}, regions=regions)
 

@@ -1,8 +1,11 @@
 """The Transformer block: attention, perhaps attention to a memory, feed-forward, each on a normalised residual."""
 
+from functools import partial
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from sightweave.core.cache import Cache
 from sightweave.models.nn.attention import Attention
@@ -68,6 +71,8 @@ class Block(nn.Module):
         )
         self.feed_forward_norm = make_norm(norm, dim, eps=norm_eps)
         self.feed_forward = FeedForward(dim, hidden_dim, form=feed_forward, bias=bias, dropout=dropout)
+        self.recomputes = False
+        """Whether the backward pass computes the block again instead of keeping what is inside it (arXiv:1604.06174)."""
         self.attention_scale = nn.Parameter(torch.ones(dim)) if layer_scale else None
         self.feed_forward_scale = nn.Parameter(torch.ones(dim)) if layer_scale else None
 
@@ -83,6 +88,30 @@ class Block(nn.Module):
         memory_mask: Mask | None = None,
     ) -> Float[Tensor, "B S D"]:
         """One block; `memory` holds the keys and values that `memory_attention` reads."""
+        inner = partial(
+            self._forward,
+            mask=mask,
+            rotation=rotation,
+            cache=cache,
+            layer=layer,
+            memory=memory,
+            memory_mask=memory_mask,
+        )
+        if self.recomputes and torch.is_grad_enabled():
+            return checkpoint(inner, hidden, use_reentrant=False)  # type: ignore[no-any-return]  # torch leaves it untyped
+        return inner(hidden)
+
+    def _forward(
+        self,
+        hidden: Tensor,
+        *,
+        mask: Mask,
+        rotation: Rotation | None,
+        cache: Cache | None,
+        layer: int,
+        memory: tuple[Tensor, Tensor] | None,
+        memory_mask: Mask | None,
+    ) -> Tensor:
         attended = self.attention(
             self.attention_norm(hidden), mask, rotation=rotation, cache=cache, layer=layer
         )

@@ -72,8 +72,15 @@ def _fits(block: Block) -> bool:
         and block.feed_forward.form != "quick_gelu"
         and not block.training
         and all(_is_plain(parameter) for parameter in block.parameters())
-        and not any(isinstance(part, nn.Linear) and part.bias is not None for part in block.modules())
+        and all(type(layer) is nn.Linear and layer.bias is None for layer in _layers(block))
     )
+
+
+def _layers(block: Block) -> list[nn.Module]:
+    """Where a weight is read without its layer being called; an adapter may stand in the place of one."""
+    attention, inner = block.attention, block.feed_forward
+    layers: list[nn.Module] = [attention.q, attention.k, attention.v, attention.out, inner.up, inner.down]
+    return layers if inner.gate is None else [*layers, inner.gate]
 
 
 def _is_plain(weight: Tensor) -> bool:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, overload
+from dataclasses import field
+from typing import Annotated, Any, Literal, get_args, overload
 
 import torch
 from jaxtyping import Float
-from pydantic import NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
 from sightweave.core.config import config
@@ -22,6 +23,9 @@ from sightweave.core.errors import CheckpointError
 from sightweave.models.nn.block import Block
 
 Name = Literal["adamw", "muon"]
+Part = Literal["encoder", "connector", "fusion", "language_model", "token_embedding"]
+PARTS: tuple[Part, ...] = get_args(Part)
+"""What trains or not; ``token_embedding`` is the table inside the language model."""
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic whose slope at 0 is as large as possible; it brings singular values to about 0.7 to 1.2."""
 _STEPS = 5
@@ -46,9 +50,13 @@ class OptimizerConfig:
     """Of AdamW."""
     weight_decay: NonNegativeFloat = 0.05
     """Share of a matrix that goes with each unit of learning rate; vectors are not decayed."""
+    part_lr: Mapping[Part, NonNegativeFloat] = field(default_factory=dict)
+    """What the rates of a part are multiplied with, such as {encoder: 0.1}; 1 for parts that are not named."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """What the rates are multiplied with from block to block downwards, in the encoder and the language model."""
 
-    def build(self, model: nn.Module) -> Optimizer:
-        """The optimizer of what is trainable in a model."""
+    def build(self, model: nn.Module, factors: Mapping[str, float] | None = None) -> Optimizer:
+        """The optimizer of what is trainable in a model; `factors` multiply the rates of parameters by name."""
         return Optimizer(
             model,
             name=self.name,
@@ -58,6 +66,7 @@ class OptimizerConfig:
             betas=self.betas,
             eps=self.eps,
             weight_decay=self.weight_decay,
+            factors=factors,
         )
 
 
@@ -73,6 +82,7 @@ class Optimizer:
         betas: Of AdamW.
         eps: Of AdamW.
         weight_decay: Decoupled decay of matrices (also tables and kernels), not of vectors.
+        factors: What the rates of parameters are multiplied with, by name; 1 for those not named.
 
     Raises:
         ValueError: unknown `name`, or nothing to train.
@@ -89,6 +99,7 @@ class Optimizer:
         betas: tuple[float, float] = (0.9, 0.98),
         eps: float = 1e-8,
         weight_decay: float = 0.05,
+        factors: Mapping[str, float] | None = None,
     ) -> None:
         if name not in ("adamw", "muon"):
             raise ValueError(f"optimizer is adamw or muon (got {name!r}).")
@@ -98,19 +109,20 @@ class Optimizer:
                 "nothing to train: no parameter of the model requires gradients; unfreeze a part."
             )
         matrices = hidden_matrices(model) if name == "muon" else {}
-        rest = [value for key, value in self.parameters.items() if key not in matrices]
+        rest = {key: value for key, value in self.parameters.items() if key not in matrices}
+        tables = {key: value for key, value in rest.items() if value.ndim >= 2}
+        vectors = {key: value for key, value in rest.items() if value.ndim < 2}
+        factors = factors or {}
         groups = [
-            {"params": [p for p in rest if p.ndim >= 2], "weight_decay": weight_decay},
-            {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
+            *_groups(tables, factors, lr=lr, weight_decay=weight_decay),
+            *_groups(vectors, factors, lr=lr, weight_decay=0.0),
         ]
-        groups = [group for group in groups if group["params"]]
         self.optimizers: list[torch.optim.Optimizer] = []
         if groups:
             self.optimizers.append(torch.optim.AdamW(groups, lr=lr, betas=betas, eps=eps, fused=True))
         if matrices:
-            self.optimizers.append(
-                Muon(matrices.values(), lr=muon_lr, momentum=momentum, weight_decay=weight_decay)
-            )
+            groups = _groups(matrices, factors, lr=muon_lr, weight_decay=weight_decay)
+            self.optimizers.append(Muon(groups, momentum=momentum))
         self._peaks = [[float(group["lr"]) for group in one.param_groups] for one in self.optimizers]
 
     def set_factor(self, factor: float) -> None:
@@ -171,6 +183,18 @@ class Optimizer:
             (o.state[parameter] for o in self.optimizers if parameter in o.state), {}
         )
         return found
+
+
+def _groups(
+    parameters: Mapping[str, Tensor], factors: Mapping[str, float], *, lr: float, weight_decay: float
+) -> list[dict[str, Any]]:
+    """Parameters with the same rate together, in their order."""
+    found: dict[float, list[Tensor]] = defaultdict(list)
+    for name, parameter in parameters.items():
+        found[factors.get(name, 1.0)].append(parameter)
+    return [
+        {"params": group, "lr": lr * factor, "weight_decay": weight_decay} for factor, group in found.items()
+    ]
 
 
 def hidden_matrices(model: nn.Module) -> dict[str, Tensor]:

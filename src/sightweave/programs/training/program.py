@@ -7,7 +7,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,23 @@ from sightweave.core.errors import RecipeError, SightweaveError, did_you_mean
 from sightweave.data.datasets._base import Dataset
 from sightweave.data.inputs.order import Mixing
 from sightweave.data.inputs.processor import Processor
+from sightweave.models.nn.block import Block
 from sightweave.models.vlm import VLM
+from sightweave.programs.training import lora
+from sightweave.programs.training.feature_cache import FeatureCache
 from sightweave.programs.training.feed import Feed
 from sightweave.programs.training.gradients import Gradients
 from sightweave.programs.training.logs import RunLog
+from sightweave.programs.training.lora import Lora
+from sightweave.programs.training.optimizers import PARTS, Part
 from sightweave.programs.training.quarantine import Quarantine
+from sightweave.programs.training.rates import rate_factors
 from sightweave.programs.training.schedule import Schedule
-from sightweave.programs.training.settings import PARTS, Settings, Stage
+from sightweave.programs.training.settings import Settings, Stage
 
 logger = logging.getLogger(__name__)
-Save = Callable[[int], None]
-"""Writes a checkpoint; told the number of steps that are done."""
+Save = Callable[[int, VLM], None]
+"""Writes a checkpoint; told the number of steps that are done, and handed the model to write."""
 
 
 class NonFiniteLoss(SightweaveError):
@@ -123,7 +129,7 @@ def train(
     trained.seconds = time.perf_counter() - began
     trained.is_interrupted = bool(stop)
     trained.left_out = dict(quarantine.reasons)
-    save(trained.steps)
+    save(trained.steps, model)
     return trained
 
 
@@ -139,9 +145,14 @@ def _run_stage(
     save: Save,
     stop: list[int],
 ) -> None:
-    choose_parts(model, stage.parts)
+    choose_parts(model, stage.parts, stage.lora)
+    for block in model.modules():
+        if isinstance(block, Block):
+            block.recomputes = stage.checkpointing
     try:
-        optimizer = stage.optimizer.build(model)
+        chosen = stage.optimizer
+        factors = rate_factors(model, places(model), chosen.part_lr, chosen.layer_decay)
+        optimizer = chosen.build(model, factors)
         schedule: Schedule = stage.schedule.build(steps=stage.steps)
     except ValueError as error:
         raise RecipeError(f"train.stages, stage {stage.name!r}: {error}") from error
@@ -150,13 +161,16 @@ def _run_stage(
     window = _Window()
     parameters = list(optimizer.parameters.values())
     gradients = Gradients(model, parameters, stage, precision)
+    known = (
+        FeatureCache(model.encoder, precision, stage.cache_features << 20) if stage.cache_features else None
+    )
     with contextlib.closing(microsteps):
         for step in range(stage.steps):
             optimizer.set_factor(schedule.factor(step))
             waited = time.perf_counter()
             steps = [next(microsteps) for _ in range(stage.microsteps)]
             trained.feed_seconds += time.perf_counter() - waited
-            loss = gradients.add([one.batch for one in steps])
+            loss = gradients.add([one.batch if known is None else known.fill(one.batch) for one in steps])
             tokens = sum(int(t.valid.sum()) for one in steps if (t := one.batch.target) is not None)
             norm = _clip(parameters, stage.clip)
             if not math.isfinite(loss) or not math.isfinite(norm):
@@ -174,9 +188,11 @@ def _run_stage(
                 log.write(trained.steps - 1, row)  # logs count from 0
                 window = _Window()
             if stop:
-                return
+                break
             if trained.steps % settings.save_every == 0:
-                save(trained.steps)
+                save(trained.steps, model if settings.kept else lora.merged(model))
+    if not settings.kept or stage is not settings.stages[-1]:
+        lora.merge(model)
 
 
 def _clip(parameters: Any, most: float) -> float:
@@ -184,21 +200,26 @@ def _clip(parameters: Any, most: float) -> float:
     return float(nn.utils.clip_grad_norm_(list(parameters), most or math.inf))
 
 
-def choose_parts(model: VLM, parts: Sequence[str]) -> None:
-    """Lets gradients into these parts and no others.
+def choose_parts(model: VLM, parts: Sequence[str], adapters: Mapping[Part, Lora] | None = None) -> None:
+    """Lets gradients into these parts and no others; where adapters stand in for a part, into them alone.
 
     Raises:
-        RecipeError: an unknown part.
+        RecipeError: an unknown part, or adapters that have no place in it.
+        BackendError: there are adapters, and PEFT is not installed.
     """
-    for part in parts:
-        if part not in PARTS:
-            raise RecipeError(f"train.stages.parts: no part {part!r}. {did_you_mean(part, PARTS)}")
+    for name in parts:
+        if name not in PARTS:
+            raise RecipeError(f"train.stages.parts: no part {name!r}. {did_you_mean(name, PARTS)}")
     model.requires_grad_(False)
-    for part in parts:
-        _places(model)[part].requires_grad_(True)
+    for part in (one for one in PARTS if one in parts):  # the table inside the language model comes after it
+        if adapters and part in adapters:
+            lora.add(places(model)[part], adapters[part], where=f"train.stages.lora.{part}")
+        else:
+            places(model)[part].requires_grad_(True)
 
 
-def _places(model: VLM) -> dict[str, nn.Module]:
+def places(model: VLM) -> dict[Part, nn.Module]:
+    """What each name for a part means."""
     return {
         "encoder": model.encoder,
         "connector": model.connector,
@@ -211,11 +232,12 @@ def _places(model: VLM) -> dict[str, nn.Module]:
 def _enter_training(model: VLM, parts: Sequence[str]) -> None:
     """Training mode for what trains; the rest neither drops values nor moves its running statistics."""
     model.train()
-    for part, module in _places(model).items():
+    for part, module in places(model).items():
         if part not in parts:
             module.eval()
-    for part in parts:  # again, for a part inside another one
-        _places(model)[part].train()
+    for part, module in places(model).items():  # again, for a part inside another one
+        if part in parts:
+            module.train()
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import field
 from typing import Annotated, Literal, TypeVar
 
@@ -11,12 +12,10 @@ from sightweave.core import catalog
 from sightweave.core.config import config
 from sightweave.core.errors import did_you_mean
 from sightweave.data.inputs.too_long import Policy
-from sightweave.programs.training.optimizers import OptimizerConfig
+from sightweave.programs.training.lora import Lora
+from sightweave.programs.training.optimizers import PARTS, OptimizerConfig, Part
 from sightweave.programs.training.schedule import ScheduleConfig, Share
 
-Part = Literal["encoder", "connector", "fusion", "language_model", "token_embedding"]
-PARTS: tuple[Part, ...] = ("encoder", "connector", "fusion", "language_model", "token_embedding")
-"""Names for `Stage.parts`; ``token_embedding`` is the table inside the language model."""
 T = TypeVar("T")
 
 
@@ -54,6 +53,12 @@ class Stage:
     """Weight of the word loss beside the answers."""
     parts: Annotated[tuple[Part, ...], AfterValidator(_some)] = PARTS[:4]
     """Which parts train: encoder, connector, fusion, language_model, token_embedding."""
+    lora: Mapping[Part, Lora] = field(default_factory=dict)
+    """Parts of which adapters train instead, such as {language_model: {rank: 16}}; merged when the stage ends."""
+    checkpointing: bool = False
+    """Compute what is inside Transformer blocks again in the backward pass: less memory, about a third more work."""
+    cache_features: NonNegativeInt = 0
+    """MiB for the features of a frozen encoder, which then sees each picture once; 0 keeps none."""
     tasks: Annotated[tuple[str, ...], AfterValidator(_known_tasks)] = ()
     """Only samples of these tasks; empty means all."""
     samples_per_picture: PositiveInt | None = None
@@ -76,6 +81,22 @@ class Stage:
     """Whether pictures vary as the transform says."""
 
     def __post_init__(self) -> None:
+        if idle := [part for part in self.lora if part not in self.parts]:
+            raise ValueError(
+                f"lora names {idle[0]}, which does not train: put it into parts (got {list(self.parts)})"
+            )
+        if "token_embedding" in self.lora:
+            raise ValueError(
+                "lora names token_embedding, which is a table; only parts with linear layers have adapters"
+            )
+        if self.cache_features and "encoder" in self.parts:
+            raise ValueError(
+                f"cache_features is {self.cache_features}, but the encoder trains; set it to 0 or take encoder out of parts"
+            )
+        if self.cache_features and self.augment:
+            raise ValueError(
+                f"cache_features is {self.cache_features}, but augment varies the pictures; set one of them off"
+            )
         if self.pack_window > 1 and self.pack_to is None:
             raise ValueError(
                 f"pack_window is {self.pack_window}, but pack_to is none, so nothing is packed; set pack_to to the tokens "
@@ -107,3 +128,15 @@ class Settings:
     """Steps between rows of metrics.jsonl."""
     too_long: Policy = "drop_row"
     """A sample over inputs.max_length: error, drop_row, drop_turn (whole turns, oldest first) or shrink_image."""
+
+    def __post_init__(self) -> None:
+        for stage in self.stages[:-1]:
+            if kept := [part for part, one in stage.lora.items() if one.keep]:
+                raise ValueError(
+                    f"stage {stage.name!r} keeps the adapters of {kept[0]}, but is not the last; set keep there only"
+                )
+
+    @property
+    def kept(self) -> Mapping[Part, Lora]:
+        """The adapters that a run keeps, by part."""
+        return {part: one for part, one in self.stages[-1].lora.items() if one.keep}

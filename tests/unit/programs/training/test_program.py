@@ -62,7 +62,7 @@ def run(model: VLM, processor: Any, out: Path, *stages: Stage, **settings: Any) 
         precision=PRECISION,
         out=out,
         seed=0,
-        save=saves.append,
+        save=lambda steps, _model: saves.append(steps),
     )
     return trained, saves
 
@@ -191,7 +191,7 @@ torch.set_num_threads(1)
 out = Path(sys.argv[1])
 model, processor = compose(Case("concat", (), "decoder_only"))
 from sightweave.programs.training.settings import Settings
-def save(steps):
+def save(steps, model):
     write_folder(out / "checkpoint", {"model": model.state_dict()}, processor.documents())
     (out / "steps").write_text(str(steps))
 trained = program.train(model, processor, [Pictures()], Settings(stages=(stage(100000),), log_every=1),

@@ -1,0 +1,106 @@
+"""Low-rank adapters by PEFT: a part's own weights stay, and small factors beside its linear layers train.
+
+LoRA: Low-Rank Adaptation of Large Language Models (Hu et al. 2021, arXiv:2106.09685); DoRA (Liu et al. 2024,
+arXiv:2402.09353). The only file that imports PEFT, and only where a stage asks for adapters.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Annotated, Any
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import nn
+
+from sightweave.core.config import config
+from sightweave.core.errors import BackendError, RecipeError, did_you_mean
+
+_NAME = "sightweave"
+"""Of the adapter inside PEFT's layers; it stands in the names of kept weights."""
+
+
+@config
+class Lora:
+    """Adapters beside the linear layers of one part."""
+
+    rank: PositiveInt = 16
+    """Columns of the first factor."""
+    alpha: PositiveFloat = 32.0
+    """What the product is multiplied with, times one over the rank."""
+    dropout: Annotated[NonNegativeFloat, Field(lt=1)] = 0.0
+    """Share of an adapter's inputs dropped in training."""
+    targets: tuple[str, ...] = ()
+    """Names of layers, such as q and v; empty means every linear layer of the part but the head."""
+    dora: bool = False
+    """Whether a learnt length goes with each row (DoRA)."""
+    keep: bool = False
+    """Whether the adapters stay apart when the last stage ends; loading such a run needs PEFT. Else they are merged."""
+
+
+def add(part: nn.Module, settings: Lora, *, where: str) -> None:
+    """Puts adapters beside the layers of a part; they change nothing yet, and of the part they alone require gradients.
+
+    Args:
+        part: Changed in place.
+        settings: How many and where.
+        where: The part's name, for messages.
+
+    Raises:
+        BackendError: PEFT is not installed.
+        RecipeError: a target that no linear layer of the part is named as.
+    """
+    peft = _peft()
+    linear = {name.rpartition(".")[2] for name, one in part.named_modules() if isinstance(one, nn.Linear)}
+    for target in settings.targets:
+        if target not in linear:
+            raise RecipeError(f"{where}: lora.targets has {target!r}. {did_you_mean(target, linear)}")
+    targets = list(settings.targets or sorted(linear - {"output"}))
+    if not targets:
+        raise RecipeError(f"{where}: has no linear layer that an adapter could stand beside.")
+    part.requires_grad_(False)
+    peft.inject_adapter_in_model(
+        peft.LoraConfig(
+            r=settings.rank,
+            lora_alpha=settings.alpha,
+            lora_dropout=settings.dropout,
+            target_modules=targets,
+            use_dora=settings.dora,
+        ),
+        part,
+        adapter_name=_NAME,
+    )
+
+
+def merge(model: nn.Module) -> None:
+    """Adds every adapter to the layer beside it, which takes its place back; without adapters, nothing happens.
+
+    What the two compute together is the same to rounding.
+    """
+    for name, layer in list(model.named_modules()):
+        if not _is_adapted(layer):
+            continue
+        layer.merge(safe_merge=True)
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, layer.get_base_layer())
+
+
+def merged(model: Any) -> Any:
+    """The model itself where it has no adapters, else a copy in which they are merged."""
+    if not any(_is_adapted(layer) for layer in model.modules()):
+        return model
+    found = copy.deepcopy(model)
+    merge(found)
+    return found
+
+
+def _is_adapted(layer: nn.Module) -> bool:
+    """Whether a layer is one of PEFT's; without importing it."""
+    return hasattr(layer, "get_base_layer") and hasattr(layer, "merge")
+
+
+def _peft() -> Any:
+    try:
+        import peft
+    except ImportError:
+        raise BackendError("lora: PEFT is not installed; pip install 'sightweave[lora]' gets it.") from None
+    return peft

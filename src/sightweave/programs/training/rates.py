@@ -1,0 +1,46 @@
+"""What each weight's learning rate is multiplied with: a factor for its part, and less from block to block downwards.
+
+Layer-wise decay as in BEiT (Bao et al. 2021, arXiv:2106.08254): decay^(L + 1 - l) for block l of L, where l = 0 for what
+comes before the blocks and L + 1 for what comes after them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from torch import nn
+
+from sightweave.programs.training.optimizers import Part
+
+_BLOCK = re.compile(r"(?:encoder_)?blocks\.(\d+)\.")
+_AFTER = ("norm.", "output.", "classifier.", "encoder_norm.")
+"""Beginnings of names in a part with blocks that come after them."""
+
+
+def rate_factors(
+    model: nn.Module, places: Mapping[Part, nn.Module], factors: Mapping[Part, float], decay: float
+) -> dict[str, float]:
+    """The factor of each parameter, by its name in the model.
+
+    Args:
+        model: Everything.
+        places: Parts of it by name; one may lie inside an earlier one: its own factor, if there is one, holds there.
+        factors: Of parts; 1 for those not named.
+        decay: Of the rate from block to block downwards, in parts that have blocks; 1 for none.
+    """
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    found: dict[str, float] = {}
+    for part, module in places.items():
+        count = len(getattr(module, "blocks", ()))
+        for name, parameter in module.named_parameters():
+            depth = count + 1 - _layer(name, count) if count else 0
+            if names[parameter] not in found or part in factors:
+                found[names[parameter]] = factors.get(part, 1.0) * decay**depth
+    return found
+
+
+def _layer(name: str, count: int) -> int:
+    if match := _BLOCK.match(name):
+        return int(match[1]) + 1
+    return count + 1 if name.startswith(_AFTER) else 0
