@@ -1,6 +1,7 @@
 """A folder as Transformers writes it, read with every check and without Transformers: JSON, and weights in safetensors.
 
-Nothing in it is run, and nothing is fetched: a file that is not there is named, with the command that gets it.
+Nothing in it is run. A folder needs no network, and a file that is not there is named, with the command that gets it; a name
+on the Hugging Face hub is looked up in the hub's cache, and fetched where it is not there.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from sightweave.core.errors import CheckpointError
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+_FETCHED = ["*.json", "*.safetensors", "*.jinja"]
+"""What is fetched from the hub: no pickles and no code."""
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -48,7 +51,7 @@ def read_json(folder: Path | str, name: str) -> dict[str, Any]:
     Raises:
         CheckpointError: no such folder or file, or not a JSON object.
     """
-    file = _file(_folder(folder), name)
+    file = _file(place(folder), name)
     value = checkpoint.parse_json(file)
     if not isinstance(value, dict):
         raise CheckpointError(f"{file}: an object is needed (got {type(value).__name__}).")
@@ -62,28 +65,28 @@ def read_tensors(folder: Path | str) -> dict[str, Tensor]:
         CheckpointError: no weights, pickles alone, an index that lists what is not in the folder, a file that is cut or
             foreign, one weight in two files, or values that are not finite.
     """
-    place = _folder(folder)
-    if (place / INDEX).is_file():
-        listed = read_json(place, INDEX).get("weight_map")
+    where = place(folder)
+    if (where / INDEX).is_file():
+        listed = read_json(where, INDEX).get("weight_map")
         if not isinstance(listed, dict) or not all(_is_plain(name) for name in listed.values()):
             raise CheckpointError(
-                f"{place / INDEX}: weight_map must map names of weights to plain names of files beside it (got "
+                f"{where / INDEX}: weight_map must map names of weights to plain names of files beside it (got "
                 f"{_odd(listed)!r}); the index is damaged, or points out of its folder."
             )
         names = sorted(set(listed.values()))
     else:
         names = [WEIGHTS]
-        pickles = sorted(file.name for file in place.iterdir() if file.suffix in checkpoint.PICKLES)
-        if pickles and not (place / WEIGHTS).is_file():
+        pickles = sorted(file.name for file in where.iterdir() if file.suffix in checkpoint.PICKLES)
+        if pickles and not (where / WEIGHTS).is_file():
             raise CheckpointError(
-                f"{place}: its weights are a pickle ({pickles[0]}): pickles can run code and are never read. Convert them "
+                f"{where}: its weights are a pickle ({pickles[0]}): pickles can run code and are never read. Convert them "
                 f"in a sandbox: load them with Transformers and save_pretrained, which writes {WEIGHTS}."
             )
     tensors: dict[str, Tensor] = {}
     for name in names:
-        found = _read_one(_file(place, name))
+        found = _read_one(_file(where, name))
         if doubled := sorted(tensors.keys() & found.keys()):
-            raise CheckpointError(f"{place / name}: {doubled[0]} also stands in another file of the index.")
+            raise CheckpointError(f"{where / name}: {doubled[0]} also stands in another file of the index.")
         tensors |= found
     return tensors
 
@@ -98,12 +101,32 @@ def _read_one(file: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _folder(folder: Path | str) -> Path:
-    place = Path(folder).expanduser()
-    if place.is_dir():
-        return place
-    get = f" hf download {folder} --local-dir {folder} gets it." if _HUB_NAME.fullmatch(str(folder)) else ""
-    raise CheckpointError(f"{folder}: no such folder.{get}")
+def place(folder: Path | str) -> Path:
+    """The folder itself, or where the files of a name on the hub lie: fetched once, without anything that could run.
+
+    Raises:
+        CheckpointError: no such folder, or a name whose files are not here and cannot be fetched.
+    """
+    here = Path(folder).expanduser()
+    if here.is_dir():
+        return here
+    name = str(folder)
+    if _HUB_NAME.fullmatch(name) is None:
+        raise CheckpointError(f"{name}: no such folder.")
+    # Imported here, since it takes as long as all the rest, and a folder needs none of it.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        try:
+            return Path(snapshot_download(name, allow_patterns=_FETCHED, local_files_only=True))
+        except LocalEntryNotFoundError:
+            return Path(snapshot_download(name, allow_patterns=_FETCHED))
+    except (HfHubHTTPError, OSError, ValueError) as error:  # not there, not allowed, or no network
+        raise CheckpointError(
+            f"{name}: no such folder, and it could not be fetched from the hub: {str(error).strip().splitlines()[0]} "
+            f"hf download {name} --local-dir {name} gets it where there is a network."
+        ) from None
 
 
 def _file(folder: Path, name: str) -> Path:

@@ -31,7 +31,7 @@ def read(folder: Path | str, size: int) -> dict[str, Any]:
         CheckpointError: neither file is there, or it asks for what the transform does not do.
     """
     for name, inner in _FILES:
-        if (Path(folder).expanduser() / name).is_file():
+        if (transformers_folder.place(folder) / name).is_file():
             whole = transformers_folder.read_json(folder, name)
             settings = whole.get(inner) if inner else whole
             if isinstance(settings, dict):

@@ -42,7 +42,7 @@ def read(folder: Path | str, rows: int) -> Tokenizer:
     Raises:
         CheckpointError: no tokenizer.json, a damaged one, or a kind that the Rust library does not know.
     """
-    place = Path(folder).expanduser()
+    place = transformers_folder.place(folder)
     if not (place / tokenizer.FILE_NAME).is_file():
         raise CheckpointError(
             f"{place / tokenizer.FILE_NAME}: no such file. hf download OWNER/NAME {tokenizer.FILE_NAME} gets it; an older "
