@@ -58,9 +58,10 @@ check: lint
 
 # Foreign programs want versions of their own, so each gets an environment of its own, without our constraints.
 # torch is named first: a looser request would fetch a build for GPUs.
-test-foreign: $(VENV)/.test $(FOREIGN)/transformers4/.made $(FOREIGN)/trl/.made
+test-foreign: $(VENV)/.test $(FOREIGN)/transformers4/.made $(FOREIGN)/trl/.made $(FOREIGN)/llama.cpp/.made
 	@$(SETTINGS) SIGHTWEAVE_TRANSFORMERS4=$(FOREIGN)/transformers4/bin/python SIGHTWEAVE_TRL=$(FOREIGN)/trl/bin/python \
 	  $(BIN)/python -m pytest -m foreign tests/foreign/test_transformers.py
+	@$(SETTINGS) LLAMA_CPP=$(FOREIGN)/llama.cpp $(FOREIGN)/llama/bin/python -m pytest -m foreign tests/foreign/test_llama_cpp.py
 	@if test -d "$(LMMS_EVAL)/lmms_eval" -a -d "$(VLMEVALKIT)/vlmeval"; then $(MAKE) test-harnesses; else \
 	  echo "Other harnesses are not tried: clone EvolvingLMMs-Lab/lmms-eval and open-compass/VLMEvalKit, then"; \
 	  echo "make test-foreign LMMS_EVAL=PATH VLMEVALKIT=PATH"; fi
@@ -72,6 +73,22 @@ $(FOREIGN)/%/.made: constraints.txt | $(BIN)/python
 	@$(BIN)/python -m venv $(@D)
 	@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet $(shell grep '^torch==' constraints.txt) \
 	  pillow jinja2 $(REQUIREMENTS)
+	@touch $@
+
+# The package is built from its source, which brings llama.cpp's converter along.
+$(FOREIGN)/llama/.made: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Building llama.cpp in $(@D); this takes about ten minutes the first time ..."
+	@$(BIN)/python -m venv $(@D)
+	@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt -e '.[test,gguf]'
+	@touch $@
+
+$(FOREIGN)/llama.cpp/.made: $(FOREIGN)/llama/.made
+	@rm -rf $(@D) $(FOREIGN)/source && mkdir -p $(@D) $(FOREIGN)/source
+	@$(FOREIGN)/llama/bin/python -m pip --disable-pip-version-check download --quiet --no-deps --no-binary :all: \
+	  --dest $(FOREIGN)/source "llama-cpp-python==$$($(FOREIGN)/llama/bin/python -c \
+	  'from importlib.metadata import version; print(version("llama-cpp-python"))')"
+	@tar -xzf $(FOREIGN)/source/*.tar.gz -C $(FOREIGN)/source
+	@cp -r $(FOREIGN)/source/llama_cpp_python-*/vendor/llama.cpp/. $(@D) && rm -rf $(FOREIGN)/source
 	@touch $@
 
 test-harnesses: | $(BIN)/python

@@ -821,10 +821,13 @@ def export(
         options: The kind's own, such as ``layout="llava"``.
 
     Raises:
-        RecipeError: no such kind.
+        RecipeError: no such kind, or an option that it has not.
         ExportError: the composition has no place there, or the other program does not say what we say.
     """
     program = catalog.module("programs.exports", to)
+    known = [*inspect.signature(program.export).parameters][3:]
+    if unknown := [name for name in options if name not in known]:
+        raise RecipeError(f"export to {to} has no option {unknown[0]!r}. {did_you_mean(unknown[0], known)}")
     loaded = _loaded(run)
     folder = Path(out) if out is not None else (loaded.folder or Path("runs")) / f"export-{to}"
     if (folder / runs.CHECKPOINT).exists():

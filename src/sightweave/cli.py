@@ -297,7 +297,7 @@ def beside(
 @app.command()
 def export(
     run: RunArgument,
-    to: Annotated[str, typer.Option(help="Whose files: transformers ...")] = "transformers",
+    to: Annotated[str, typer.Option(help="Whose files: transformers, gguf ...")] = "transformers",
     out: Annotated[
         Path | None, typer.Option(help="The new folder; by default export-TO in the run's.")
     ] = None,
@@ -307,11 +307,14 @@ def export(
     ] = None,
     samples: Annotated[int, typer.Option(help="Prompts to compare by.")] = 8,
     licence: Annotated[str, typer.Option(help="SPDX name for the model card.")] = "",
+    llama_cpp: Annotated[str, typer.Option(help="Of gguf: a clone of llama.cpp, else $LLAMA_CPP.")] = "",
+    numbers: Annotated[str, typer.Option(help="Of gguf: f16, f32, bf16 or q8_0.")] = "",
 ) -> None:
     """Write a run for another program, open it there, and compare the answers."""
     from sightweave import api
 
-    options = {} if layout == "auto" else {"layout": layout}
+    given = {"layout": "" if layout == "auto" else layout, "llama_cpp": llama_cpp, "numbers": numbers}
+    options = {name: value for name, value in given.items() if value}
     made = api.export(run, to=to, out=out, data=data, samples=samples, licence=licence, **options)
     typer.echo(made.to_text())
 

@@ -68,8 +68,11 @@ class Exported:
             f"{self.largest:.2g}, {self.equal_answers} of {len(self.compared)} greedy answers are equal"
         )
 
-    def check(self) -> None:
+    def check(self, tolerance: float = TOLERANCE) -> None:
         """Fails where the other program does not say what we say.
+
+        Args:
+            tolerance: Largest difference of two logits that rounding explains.
 
         Raises:
             ExportError: logits that differ by more than rounding, or another answer; the worst sample is named.
@@ -77,10 +80,10 @@ class Exported:
         if not self.compared:
             return
         worst = max(self.compared, key=lambda one: one.largest)
-        if not worst.largest <= TOLERANCE:  # not a number fails too
+        if not worst.largest <= tolerance:  # not a number fails too
             raise ExportError(
                 f"{self.folder}: in {self.program} the logits of sample {worst.id!r} differ by {worst.largest:.3g} "
-                f"(rounding gives up to {TOLERANCE:g}). The folder is left for a look; do not use it."
+                f"(rounding gives up to {tolerance:g}). The folder is left for a look; do not use it."
             )
         if other := [one for one in self.compared if one.ours != one.theirs]:
             raise ExportError(

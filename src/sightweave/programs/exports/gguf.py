@@ -1,0 +1,228 @@
+"""GGUF files for llama.cpp: the text model and the projector, made by llama.cpp's own converter from the Idefics3 layout.
+
+The converter is the user's: a clone of github.com/ggml-org/llama.cpp. It knows a tokenizer by a hash of what it does to one
+text, and refuses any other; here the way in which a tokenizer cuts texts is recognised instead, and llama.cpp must then give
+equal ids for a thousand strings.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sightweave.core.errors import BackendError, ExportError
+from sightweave.core.types import Medium, Sample
+from sightweave.data.inputs import media
+from sightweave.data.inputs.processor import Processor
+from sightweave.programs import generation
+from sightweave.programs.exports import transformers
+from sightweave.programs.exports._base import Compared, Exported
+from sightweave.programs.exports._layout import Source
+from sightweave.programs.exports._llama_cpp import LlamaCpp
+
+TEXT, PROJECTOR = "model.gguf", "mmproj.gguf"
+_VARIABLE = "LLAMA_CPP"
+_ANSWER_TOKENS = 32
+_STRINGS = 1000
+_LETTERS = "abcdefghijklmnopqrstuvwxyz ABC 0123456789  \n\t.,;:?!'\"-()[]{}<>|/\\_\u00e9\u00df\u4eba\u72d7\u0434\U0001f600"
+_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+_LLAMA3 = "|".join(
+    (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
+        r"[^\r\n\p{L}\p{N}]?\p{L}+",
+        r"\p{N}{1,3}",
+        r" ?[^\s\p{L}\p{N}]+[\r\n]*",
+        r"\s*[\r\n]+",
+        r"\s+(?!\S)",
+        r"\s+",
+    )
+)
+_QWEN2 = _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
+_KNOWN: Mapping[str, Sequence[Any]] = {
+    "smollm": ("Digits", _GPT2),
+    "gpt-2": (_GPT2,),
+    "llama-bpe": (_LLAMA3,),
+    "qwen2": (_QWEN2,),
+}
+"""llama.cpp's names of the ways to cut a text before the merges, and their steps."""
+_DRIVER = """
+import sys
+root, name = sys.argv[1:3]
+sys.argv = ["convert_hf_to_gguf.py", *sys.argv[3:]]
+sys.path[:0] = [root, root + "/gguf-py"]
+from conversion import base
+base.TextModel.get_vocab_base_pre = lambda self, tokenizer: name
+import convert_hf_to_gguf
+convert_hf_to_gguf.main()
+"""
+"""Runs the user's converter, and tells it how the tokenizer cuts texts."""
+
+
+def export(
+    source: Source,
+    folder: Path,
+    samples: Sequence[Sample],
+    *,
+    card: str = "",
+    llama_cpp: str = "",
+    numbers: str = "f16",
+) -> Exported:
+    """Writes ``model.gguf`` and ``mmproj.gguf``, opens them with llama.cpp, and compares ids, logits and greedy answers.
+
+    Args:
+        source: The model with its processor and its parts' Configs.
+        folder: Where to.
+        samples: Prompts with pictures to compare by.
+        card: The model card, in Markdown.
+        llama_cpp: A clone of llama.cpp; by default what the environment's LLAMA_CPP names.
+        numbers: ``f32``, ``f16``, ``bf16`` or ``q8_0``.
+
+    Raises:
+        ExportError: the composition has no place in the Idefics3 layout, its tokenizer cuts texts in a way that llama.cpp
+            does not know, or llama.cpp does not say what we say.
+        BackendError: no clone of llama.cpp, or its converter failed.
+    """
+    root = Path(llama_cpp or os.environ.get(_VARIABLE, ""))
+    if not (root / "convert_hf_to_gguf.py").is_file():
+        raise BackendError(
+            f"gguf: llama.cpp's converter is needed (looked in {str(root)!r}): git clone "
+            f"https://github.com/ggml-org/llama.cpp, then llama_cpp=PATH or {_VARIABLE}=PATH."
+        )
+    layout = transformers.choose(source, "idefics3")
+    name = cuts_as(source.processor.tokenizer.to_plain())
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        transformers.write(source, Path(scratch) / "model", layout)
+        for file, more in ((TEXT, ()), (PROJECTOR, ("--mmproj",))):
+            arguments = [
+                str(Path(scratch) / "model"),
+                "--outfile",
+                str(folder / file),
+                "--outtype",
+                numbers,
+                *more,
+            ]
+            _convert(root, name, arguments)
+    if card:
+        (folder / "README.md").write_text(card, encoding="utf-8")
+    if importlib.util.find_spec("llama_cpp") is None:
+        note = "not compared: pip install llama-cpp-python, then export again"
+        return Exported(folder=folder, layout="idefics3", program="", note=note)
+    made = compare(source, folder, samples)
+    # llama.cpp looks GELU up in a table of half precision; half precision of the weights rounds further.
+    made.check(tolerance=0.005 if numbers == "f32" else 0.05)
+    return made
+
+
+def cuts_as(content: Mapping[str, Any]) -> str:
+    """llama.cpp's name for the way in which a tokenizer cuts texts.
+
+    Args:
+        content: A ``tokenizer.json``.
+
+    Raises:
+        ExportError: llama.cpp knows no such way.
+    """
+    whole = content.get("pre_tokenizer") or {
+        "type": "none; its pieces have scores that only a tokenizer.model holds"
+    }
+    steps = whole["pretokenizers"] if whole["type"] == "Sequence" else [whole]
+    found: list[str] = []
+    for step in steps:
+        if step["type"] == "Digits" and step.get("individual_digits"):
+            found.append("Digits")
+        elif step["type"] == "Split" and step.get("behavior") == "Isolated" and not step.get("invert"):
+            found.append(step["pattern"].get("Regex", ""))
+        elif step["type"] == "ByteLevel" and not step.get("add_prefix_space"):
+            found += [_GPT2] if step.get("use_regex", True) else []
+        else:
+            found.append(json.dumps(step))
+    name = next((name for name, known in _KNOWN.items() if list(known) == found), None)
+    if name is None:
+        raise ExportError(
+            f"llama.cpp knows no tokenizer that cuts texts by {found}; the ways that are recognised here are "
+            f"{', '.join(_KNOWN)}. Take a language model with its own tokenizer (model.language_model: FOLDER)."
+        )
+    return name
+
+
+def _convert(root: Path, name: str, arguments: Sequence[str]) -> None:
+    command = [sys.executable, "-c", _DRIVER, str(root), name, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
+        raise BackendError(f"gguf: llama.cpp's converter failed: {last}")
+
+
+@torch.inference_mode()
+def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported:
+    """Asks the same of both programs: ids of texts, logits after each prompt, and greedy answers.
+
+    Raises:
+        ExportError: another id for any of a thousand strings.
+    """
+    processor, model = source.processor, source.model.to("cpu").float().eval()
+    theirs = LlamaCpp(folder / TEXT, folder / PROJECTOR)
+    try:
+        _check_ids(processor, theirs, samples)
+        options = generation.Options(max_tokens=_ANSWER_TOKENS)
+        answers = generation.generate(model, processor, samples, options)
+        compared = []
+        for sample, ours in zip(samples, answers, strict=True):
+            encoded = processor.encode(sample)
+            stretches = _stretches(processor, sample)
+            logits, said = theirs.answer(stretches, processor.tokenizer.end_id, _ANSWER_TOKENS)
+            batch = processor.batch([sample])
+            at = torch.tensor([len(encoded.trunk) + len(encoded.prompt) - 1])
+            own = model(batch, at=at).logits[0].numpy()
+            largest = float(np.abs(own - logits[: len(own)]).max())
+            text = processor.tokenizer.decode(said)
+            compared.append(Compared(id=sample.id, largest=largest, ours=ours.text, theirs=text))
+    finally:
+        theirs.close()
+    program = f"llama-cpp-python {theirs.version}"
+    return Exported(folder=folder, layout="idefics3", program=program, compared=tuple(compared))
+
+
+def _stretches(processor: Processor, sample: Sample) -> list[list[int] | np.ndarray]:
+    """A prompt as ids and pictures in turn."""
+    encoded = processor.encode(sample)
+    ids = encoded.trunk.ids + encoded.prompt.ids
+    items = encoded.trunk.item + encoded.prompt.item
+    found: list[list[int] | np.ndarray] = []
+    last = -1
+    for token, item in zip(ids, items, strict=True):
+        if item >= 0 and item != last:
+            found.append(_square(processor, sample.media[item]))
+        elif item < 0 and (not found or isinstance(found[-1], np.ndarray)):
+            found.append([token])
+        elif item < 0:
+            found[-1].append(token)  # type: ignore[union-attr]  # the branch above has seen to it
+        last = item
+    return found
+
+
+def _square(processor: Processor, medium: Medium) -> np.ndarray:
+    """The pixels that our transform makes, before they are normalised: llama.cpp resizes in a way of its own."""
+    return processor.transform.build().resize(media.load(medium)).values.permute(1, 2, 0).numpy()
+
+
+def _check_ids(processor: Processor, theirs: LlamaCpp, samples: Sequence[Sample]) -> None:
+    rng = random.Random(0)
+    texts = [part.content for sample in samples for part in sample.parts if isinstance(part.content, str)]
+    texts += ["".join(rng.choice(_LETTERS) for _ in range(rng.randrange(1, 50))) for _ in range(_STRINGS)]
+    for text in texts[:_STRINGS]:
+        ours, other = processor.tokenizer.encode(text), theirs.ids(text)
+        if ours != other:
+            raise ExportError(f"llama.cpp reads {text!r} as {other[:30]}, and Sightweave as {ours[:30]}.")
