@@ -26,7 +26,7 @@ from sightweave.core import catalog, transformers_folder
 from sightweave.core import config as configs
 from sightweave.core.config import config, one_of
 from sightweave.core.device import choose_device, choose_precision, keep_freed_memory, set_threads
-from sightweave.core.errors import CheckpointError, DataError, RecipeError, did_you_mean
+from sightweave.core.errors import CheckpointError, DataError, RecipeError, WiringError, did_you_mean
 from sightweave.core.report import gallery
 from sightweave.core.report import page as pages
 from sightweave.core.report.beside import write_beside
@@ -40,6 +40,8 @@ from sightweave.data.inputs import length_plan, media, order
 from sightweave.data.inputs.cache import Written
 from sightweave.data.scenes.sheet import contact_sheet
 from sightweave.models.pairs import legal_pairs
+from sightweave.programs.checks import _program as checks
+from sightweave.programs.checks._base import Subject
 from sightweave.programs.doctor import check as doctor_check
 from sightweave.programs.doctor import program as doctor_program
 from sightweave.programs.doctor.report import Report
@@ -148,6 +150,8 @@ def train(
         for note in getattr(source, "notes", ()):
             _say(console, note)
     _say(console, _plan(run, sources).to_text())
+    if resolved.train.check:
+        _say(console, _check_wiring(run))
     trained = training_program.train(
         run.model,
         run.processor,
@@ -180,6 +184,53 @@ def train(
         _evaluate_into(answering, resolved, folder, _held_out(resolved, records), console, lambda: sources)
     report(folder)
     return run
+
+
+def _check_wiring(run: Run) -> str:
+    """One line where all is well.
+
+    Raises:
+        WiringError: a check failed; each is told.
+    """
+    began = time.perf_counter()
+    found = checks.run(_subject(run, is_trained=False), checks.QUICK)
+    if failed := [one for one in found if one.finding.state == "fail"]:
+        told = "".join(f"\n  {one.title} Measured: {one.finding.measured}" for one in failed)
+        raise WiringError(
+            f"the parts are not wired right, so nothing was trained (train.check=false trains all the same):{told}"
+        )
+    return f"wiring: {len(found)} checks passed in {time.perf_counter() - began:.1f} s"
+
+
+def _subject(run: Run, *, is_trained: bool) -> Subject:
+    return Subject.of(
+        run.model,
+        run.processor,
+        parts=run.recipe.model,
+        stages=run.recipe.train.stages,
+        pretrained=run.recipe.model.pretrained,
+        is_trained=is_trained,
+    )
+
+
+def check(
+    what: str | Path | Mapping[str, Any] | Recipe | Run, *settings: str, data: Records | None = None
+) -> list[checks.Checked]:
+    """Checks whether the parts of a recipe's model, or of a run, are wired right; one row for each check.
+
+    Args:
+        what: A recipe (a file, a mapping or a `Recipe`), or a run or its folder.
+        settings: ``path=value`` settings of a recipe.
+        data: Records instead of the recipe's sources, for the tokenizer.
+
+    Raises:
+        RecipeError: a mistake in the recipe, or parts that do not fit.
+        CheckpointError: no such run, or a damaged one.
+    """
+    is_run = isinstance(what, Run) or (isinstance(what, str | Path) and Path(what).is_dir())
+    run = _loaded(what) if is_run else build(what, *settings, data=data)  # type: ignore[arg-type]  # as is_run says
+    found = _subject(run, is_trained=is_run and bool(run.folder))
+    return checks.run(found)
 
 
 def _plan(run: Run, sources: Sequence[Dataset]) -> length_plan.Plan:

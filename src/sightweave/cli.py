@@ -295,6 +295,26 @@ def beside(
 
 
 @app.command()
+def check(
+    what: Annotated[Path, typer.Argument(help="A recipe, or the folder of a run.")],
+    settings: Annotated[list[str] | None, typer.Argument(help="path=value settings of a recipe.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a check.")] = False,
+) -> None:
+    """Check whether the parts are wired right: gradients, counts, masks, caches, pixels. Exits with 1 where they are not."""
+    from sightweave import api
+    from sightweave.programs.checks import _program as checks
+
+    found = api.check(what, *(settings or []))
+    if as_json:
+        for one in found:
+            typer.echo(json.dumps(one.to_plain(), ensure_ascii=False))
+    else:
+        _stdout().print(checks.table(found))
+    if any(one.finding.state == "fail" for one in found):
+        raise typer.Exit(1)
+
+
+@app.command()
 def export(
     run: RunArgument,
     to: Annotated[str, typer.Option(help="Whose files: transformers, gguf ...")] = "transformers",
@@ -362,8 +382,8 @@ def sample(
     typer.echo(str(api.sample_data(data, out, split=split, count=count, columns=columns, seed=seed)))
 
 
-@data_app.command()
-def check(
+@data_app.command(name="check")
+def check_data(
     data: Annotated[
         str, typer.Argument(help="A folder or a file of any format, or a source as in a recipe.")
     ],

@@ -6,7 +6,8 @@ SightweaveError
 |  `- MediaError     a picture cannot be read
 |- CheckpointError   a folder of weights is wrong
 |- BackendError      something outside us (a device, a library) is missing or failed
-`- ExportError       what was exported does not answer as what was trained
+|- ExportError       what was exported does not answer as what was trained
+`- WiringError       the parts of a model are not joined as they must be
 
 All are ``ValueError``: a wrong value came in. A message says what is wrong with both values, where, and what to do.
 """
@@ -52,6 +53,10 @@ class BackendError(SightweaveError):
 
 class ExportError(SightweaveError):
     """What was exported does not answer as what was trained, or a composition has no place in a layout."""
+
+
+class WiringError(SightweaveError):
+    """The parts of a model are not joined as they must be."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

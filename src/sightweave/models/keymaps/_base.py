@@ -222,20 +222,30 @@ def describe(part: str, config: Any) -> tuple[KeyMap, dict[str, Any]]:
     raise ValueError("; ".join(reasons) or f"no family of Transformers' is built as {kind}")
 
 
+def read_tensors(folder: Path | str, part: str) -> tuple[KeyMap, dict[str, Tensor], list[str]]:
+    """The table of a folder's part, its weights under our names as they are, and the names that no line knows.
+
+    Raises:
+        CheckpointError: as `read` and `transformers_folder.read_tensors`.
+    """
+    found = find(transformers_folder.read_config(folder), part, where=str(folder))
+    everything = transformers_folder.read_tensors(folder)
+    tensors, unknown = found.keymap.ours(everything if found.place is None else found.place.of(everything))
+    return found.keymap, tensors, unknown
+
+
 def load_into(module: nn.Module, folder: Path | str, part: str) -> None:
     """Puts the weights of a folder of Transformers into a part; a table of places is resized to the part's grid.
 
     Args:
         module: The part, built with the fields that `read` gave; on an error it is unchanged.
         folder: As written by ``save_pretrained``.
-        part: ``encoder`` or ``language_model``.
+        part: ``encoder``, ``connector`` or ``language_model``.
 
     Raises:
-        CheckpointError: as `read` and `transformers_folder.read_tensors`; other names or shapes than the part's.
+        CheckpointError: as `read_tensors`; other names or shapes than the part's.
     """
-    found = find(transformers_folder.read_config(folder), part, where=str(folder))
-    keymap, everything = found.keymap, transformers_folder.read_tensors(folder)
-    tensors, unknown = keymap.ours(everything if found.place is None else found.place.of(everything))
+    keymap, tensors, unknown = read_tensors(folder, part)
     own = module.state_dict()
     if part == "encoder":  # one that is to read the features of an earlier block has fewer
         tensors = {name: value for name, value in tensors.items() if _has_block(own, name)}

@@ -126,6 +126,8 @@ class Settings:
     """Steps between checkpoints; the last step always saves."""
     log_every: PositiveInt = 10
     """Steps between rows of metrics.jsonl."""
+    check: bool = True
+    """Look before the first step whether the parts are wired right, and stop where they are not."""
     too_long: Policy = "drop_row"
     """A sample over inputs.max_length: error, drop_row, drop_turn (whole turns, oldest first) or shrink_image."""
 

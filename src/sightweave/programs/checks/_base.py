@@ -1,0 +1,126 @@
+"""What is checked, with which prompts, and what a check finds."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sightweave.core.batch import Batch
+from sightweave.core.types import Medium, Part, Sample
+from sightweave.data.inputs.processor import Processor
+from sightweave.models.vlm import VLM
+from sightweave.programs.training.settings import Stage
+
+State = Literal["pass", "fail", "skip"]
+_NUDGE = 0.1
+"""Deviation of what parameters get that are zero at the start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one check says."""
+
+    state: State
+    measured: str
+    """With numbers; why not, where it was skipped."""
+    needed: str = ""
+    """What would pass."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A model with all that a check may look at. `of` makes one from a model that is to stay as it is."""
+
+    model: VLM
+    """A copy in evaluation mode, in fp32, in which nothing that is zero at the start hides what is behind it."""
+    processor: Processor
+    parts: Any
+    """The Configs of encoder, connector, fusion and language_model, under these names."""
+    stages: Sequence[Stage] = ()
+    """Of the training."""
+    pretrained: Mapping[str, str] = field(default_factory=dict)
+    """Folders that parts began with."""
+    is_trained: bool = False
+    """Whether weights may have moved away from those of the folders."""
+
+    @classmethod
+    def of(cls, model: VLM, processor: Processor, **fields: Any) -> Subject:
+        """A subject of a copy."""
+        copied = copy.deepcopy(model).float().eval().requires_grad_(True)
+        nudge(copied)
+        return cls(model=copied, processor=processor, **fields)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether the model chooses among answers and writes none."""
+        return self.model.language_model.form == "classify"
+
+    def batch(self, samples: Sequence[Any], **settings: Any) -> Batch:
+        """A batch on the model's device."""
+        return self.processor.batch(samples, **settings).to(self.device)
+
+    def stage_batch(self, stage: Stage) -> Batch:
+        """What a stage would learn from, made of the samples below."""
+        asked = samples(self.processor)
+        if stage.learn == "words":
+            return self.processor.media_batch(asked, words="captions").to(self.device)
+        return self.batch(asked)
+
+    def logits(self, batch: Batch, at: Tensor | None = None) -> Tensor:
+        """Logits without gradients."""
+        with torch.inference_mode():
+            found: Tensor = self.model(batch, at=at).logits
+        return found.float()
+
+
+def nudge(model: nn.Module) -> None:
+    """Small random values for parameters that are zero: behind closed gates nothing flows, by design."""
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if not parameter.any():
+                drawn = torch.empty(parameter.shape).normal_(std=_NUDGE, generator=generator)
+                parameter.copy_(drawn)
+
+
+def picture(number: int, width: int = 35, height: int = 30) -> Medium:
+    """Coloured noise in large dots, another one for each number."""
+    rng = np.random.default_rng(number)
+    small = rng.integers(0, 256, (-(-height // 6), -(-width // 5), 3), dtype=np.uint8)
+    return Medium(small.repeat(6, 0).repeat(5, 1)[:height, :width], key=f"check-{number}-{width}x{height}")
+
+
+def ask(name: str, *content: str | Medium, answer: str) -> Sample:
+    """A prompt of texts and pictures in this order, with its answer."""
+    prompt = tuple(Part("user", one) for one in content)
+    parts = (*prompt, Part("assistant", answer, learn=True))
+    return Sample(id=name, task="vqa", parts=parts, references=(answer,))
+
+
+def samples(processor: Processor) -> list[Sample]:
+    """No picture, one, one that two prompts share, and two of which one stands in the middle."""
+    chooses = processor.layout.form == "classify"
+    first, other = (processor.answers[0], processor.answers[-1]) if chooses else ("a red ball", "two")
+    return [
+        ask("text", "how many are there ?", answer=other),
+        ask("one", picture(1), "what is in the picture ?", answer=first),
+        ask("shared", picture(1), "how many ?", answer=other),
+        ask("middle", picture(2), "compare it with this one", picture(3), "please", answer=first),
+    ]
+
+
+def largest(one: Tensor, other: Tensor) -> float:
+    """Largest difference, as a share of the largest value; infinite where it is no number."""
+    difference = float((one - other).abs().max() / other.abs().max().clamp(min=1e-12))
+    return difference if difference == difference else float("inf")

@@ -1,0 +1,55 @@
+"""What is written with a cache, several prompts at once, is what is written without one, each alone."""
+
+from __future__ import annotations
+
+from sightweave.core.types import Sample
+from sightweave.data.inputs.template import Stretch
+from sightweave.programs import generation
+from sightweave.programs.checks._base import Finding, Subject, samples
+
+_TOKENS = 6
+NEEDED = "equal answers, and likelihoods to 0.001"
+
+
+def check(subject: Subject) -> Finding:
+    """Writes a few tokens greedily in both ways, and judges the samples' own answers."""
+    if subject.is_classifier:
+        return Finding(state="skip", measured="it chooses among answers")
+    asked = samples(subject.processor)
+    options = generation.Options(max_tokens=_TOKENS)
+    targets = [[sample.target] for sample in asked]
+    with_cache = generation.generate(subject.model, subject.processor, asked, options, targets)
+    alone = [_greedy(subject, sample) for sample in asked]
+    equal = sum(one.text == other for one, other in zip(with_cache, alone, strict=True))
+    off = max(
+        abs(one.likelihoods[0].logprob - _likelihood(subject, sample))
+        for one, sample in zip(with_cache, asked, strict=True)
+    )
+    is_fine = equal == len(asked) and off <= 1e-3
+    return Finding(
+        state="pass" if is_fine else "fail",
+        measured=f"{equal} of {len(asked)} answers equal, likelihoods differ by {off:.2g}",
+        needed=NEEDED,
+    )
+
+
+def _greedy(subject: Subject, sample: Sample) -> str:
+    """The greedy answer, each token from a whole forward pass."""
+    tokenizer = subject.processor.tokenizer
+    said: list[int] = []
+    while len(said) < _TOKENS:
+        encoded = subject.processor.encode(sample)
+        encoded.target = Stretch()
+        encoded.target.add([*said, tokenizer.end_id], learn=True)
+        token = int(subject.logits(subject.batch([encoded]))[-1].argmax())
+        if token == tokenizer.end_id:
+            break
+        said.append(token)
+    return tokenizer.decode(said)
+
+
+def _likelihood(subject: Subject, sample: Sample) -> float:
+    encoded = subject.processor.encode(sample)
+    logprobs = subject.logits(subject.batch([encoded])).log_softmax(-1)
+    chosen = zip(logprobs[-len(encoded.target) :], encoded.target.ids, strict=True)
+    return sum(float(row[token]) for row, token in chosen)

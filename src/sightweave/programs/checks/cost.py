@@ -1,0 +1,35 @@
+"""A forecast of memory and time for one step of each stage; it fails nothing."""
+
+from __future__ import annotations
+
+import copy
+import time
+
+from sightweave.models.loss import training_loss
+from sightweave.programs.checks._base import Finding, Subject
+from sightweave.programs.training.program import choose_parts
+
+_ADAM = 2
+"""Values that AdamW remembers for each weight."""
+
+
+def check(subject: Subject) -> Finding:
+    """Times a small step here, and counts bytes; a step takes as much longer as it has more pictures."""
+    weights = sum(p.nbytes for p in subject.model.parameters())
+    told = []
+    for stage in subject.stages:
+        model = copy.deepcopy(subject.model)
+        choose_parts(model, stage.parts, stage.lora)
+        training = sum(p.nbytes for p in model.parameters() if p.requires_grad)
+        batch = subject.stage_batch(stage)
+        for _ in range(2):  # the first one also warms up
+            began = time.perf_counter()
+            loss = training_loss(model(batch), batch, region_weight=stage.word_weight)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            seconds = time.perf_counter() - began
+        seconds *= stage.pictures * stage.microsteps / len(batch.media["image"].row)
+        state = weights + training * (1 + _ADAM)
+        told.append(
+            f"{stage.name}: about {seconds:.2g} s a step, {state / 2**20:.0f} MiB for weights and optimizer"
+        )
+    return Finding(state="pass" if told else "skip", measured="; ".join(told) or "no stage")

@@ -1,0 +1,34 @@
+"""The loss is that of the next token: labels are shifted once, and only answers count."""
+
+from __future__ import annotations
+
+import torch
+
+from sightweave.models.loss import training_loss
+from sightweave.programs.checks._base import Finding, Subject, samples
+
+_MOST = 1e-4
+NEEDED = f"equal to {_MOST:g}"
+
+
+def check(subject: Subject) -> Finding:
+    """Compares the loss with the mean surprise at each token of the answer, counted from the ids alone."""
+    if subject.is_classifier:
+        return Finding(state="skip", measured="it chooses among answers")
+    sample = samples(subject.processor)[1]
+    encoded = subject.processor.encode(sample)
+    batch = subject.batch([sample])
+    assert batch.target is not None  # a sample has a target
+    with torch.inference_mode():
+        loss = float(training_loss(subject.model(batch), batch))
+    answer = encoded.target.ids
+    first = batch.target.ids.shape[1] - len(answer)
+    at = torch.arange(first - 1, first - 1 + len(answer), device=subject.device)
+    logprobs = subject.logits(batch, at).log_softmax(-1)
+    expected = -float(logprobs[torch.arange(len(answer)), torch.tensor(answer)].mean())
+    is_fine = abs(loss - expected) <= _MOST * max(1.0, abs(expected))
+    return Finding(
+        state="pass" if is_fine else "fail",
+        measured=f"loss {loss:.5f}, by hand {expected:.5f}",
+        needed=NEEDED,
+    )

@@ -1,0 +1,27 @@
+"""A pretrained encoder sees pictures as its own image processor makes them: channels, size, mean and deviation."""
+
+from __future__ import annotations
+
+from sightweave.core.config import build
+from sightweave.data.inputs import media, preprocessor, transforms
+from sightweave.programs.checks._base import Finding, Subject, picture
+
+_MOST = 1e-6
+NEEDED = f"equal to {_MOST:g}"
+
+
+def check(subject: Subject) -> Finding:
+    """Compares the processor's pixels with those that the settings in the encoder's folder give."""
+    folder = subject.pretrained.get("encoder")
+    if folder is None:
+        return Finding(state="skip", measured="the encoder began with no folder that states the truth")
+    size = subject.processor.transform.size
+    told = build(transforms.Config, {"size": size, **preprocessor.read(folder, size)}, where=folder).build()
+    off = 0.0
+    for number, (width, height) in enumerate([(60, 60), (90, 41), (33, 70)]):
+        medium = picture(number, width, height)
+        found = subject.processor.pixels([medium])[0]
+        off = max(off, float((found - told(media.load(medium))).abs().max()))
+    return Finding(
+        state="pass" if off <= _MOST else "fail", measured=f"largest difference {off:.2g}", needed=NEEDED
+    )

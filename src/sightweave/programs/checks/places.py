@@ -1,0 +1,41 @@
+"""A pretrained encoder's table of places is the folder's, interpolated where the grid is another one."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sightweave.models.keymaps import _base as keymaps
+from sightweave.programs.checks._base import Finding, Subject, largest
+
+_MOST = 1e-6
+NEEDED = f"the folder's table to {_MOST:g}"
+
+
+def check(subject: Subject) -> Finding:
+    """Compares the table with the folder's, brought to the encoder's grid."""
+    folder, table = subject.pretrained.get("encoder"), getattr(subject.model.encoder, "place_table", None)
+    if folder is None or table is None:
+        return Finding(state="skip", measured="no table of places out of a folder")
+    if subject.is_trained:
+        return Finding(state="skip", measured="training may have moved it")
+    _, tensors, _ = keymaps.read_tensors(folder, "encoder")
+    there = _interpolated(tensors["place_table"].float(), len(table))
+    difference = largest(table.detach().cpu(), there)
+    return Finding(
+        state="pass" if difference <= _MOST else "fail",
+        measured=f"{len(table)} places, difference {difference:.2g}",
+        needed=NEEDED,
+    )
+
+
+def _interpolated(table: Tensor, count: int) -> Tensor:
+    """The table for so many places. Not by the loader's own function, which is what is checked."""
+    side, new = math.isqrt(len(table)), math.isqrt(count)
+    first = len(table) - side**2  # a class token's
+    grid = table[first:].T.reshape(1, -1, side, side)
+    resized = F.interpolate(grid, (new, new), mode="bicubic", align_corners=False)
+    return torch.cat([table[:first], resized[0].flatten(1).T])
