@@ -8,19 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from sightweave.core import catalog, checkpoint, transformers_folder
 from sightweave.core import config as configs
 from sightweave.core.errors import CheckpointError, did_you_mean
+from sightweave.models.nn.embedding import with_new_rows
 from sightweave.models.nn.position import resize_grid
 
 _FAMILY = "models.keymaps"
 _BY_TOKEN = ("token_embedding.table.weight", "output.weight")
 """Tables with a row for each token of the vocabulary."""
-_NEW_TOKEN_SPREAD = 0.1
-"""Deviation of the rows of new tokens, as a share of that of the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,9 +264,7 @@ def _resized(name: str, table: Tensor, own: Tensor) -> Tensor:
     if name == "place_table":
         return resize_grid(table, own.shape[0])
     if name in _BY_TOKEN and table.shape[1:] == own.shape[1:] and len(table) < len(own):
-        # Around the mean of all rows a new token starts neither likelier nor unlikelier than the others.
-        drawn = own[len(table) :] / own.std().clamp(min=1e-12)
-        return torch.cat([table, table.mean(0) + _NEW_TOKEN_SPREAD * table.std(0) * drawn])
+        return with_new_rows(table, own[len(table) :])
     return table
 
 
