@@ -24,6 +24,7 @@ from sightweave.core.batch import Memory, TokenSequence
 from sightweave.core.cache import Cache
 from sightweave.core.config import config
 from sightweave.core.errors import CheckpointError
+from sightweave.models.language_models import _proof
 from sightweave.models.language_models._base import BeforeBlock, LanguageModel
 from sightweave.models.nn import from_transformers
 from sightweave.models.nn.hooked_stack import Bridge, HookedStack, added
@@ -188,10 +189,35 @@ class FromTransformers(LanguageModel):
         """Puts the weights of the folder into the model; rows of new tokens are drawn near the others.
 
         Raises:
-            CheckpointError: no safetensors, damaged or foreign ones, or weights of other shapes.
+            CheckpointError: no safetensors, damaged or foreign ones, weights of other shapes, or a family that would compute
+                something else here than in Transformers; a few tokens are asked about to know.
         """
         found = from_transformers.weights(folder, type(self.model), self._config, **self._settings)
         from_transformers.fill(self.model, found, where=folder)
+        self._prove(folder)
+
+    def _prove(self, folder: str | Path) -> None:
+        """Refuses a family that would compute something else here than in its own library."""
+        theirs = self.model.config
+        special = {value for name, value in theirs.to_dict().items() if name.endswith("token_id")}
+        ordinary = [token for token in range(self.vocab_size) if token not in special][: _proof.NEEDED]
+        if len(ordinary) < _proof.NEEDED:
+            raise CheckpointError(f"{folder}: a vocabulary of {self.vocab_size} is too small to be proved.")
+        was_training = self.training
+        self.eval()
+        try:
+            _proof.prove(self, self._theirs, torch.tensor(ordinary, device=self.token_embedding.weight.device))  # type: ignore[arg-type]  # nn.Module forgets the type
+        except (CheckpointError, RuntimeError, TypeError, IndexError) as error:
+            raise CheckpointError(
+                f"{folder}: {theirs.model_type} is no family that runs here as it does in Transformers: {error}. "
+                "Use one of another family."
+            ) from error
+        finally:
+            self.train(was_training)
+
+    def _theirs(self, ids: Tensor) -> Tensor:
+        """What the library itself makes of ids."""
+        return self.model(input_ids=ids, use_cache=False).logits  # type: ignore[no-any-return]  # their own type
 
 
 class Causal(FromTransformers):
@@ -215,6 +241,9 @@ class EncoderDecoder(FromTransformers):
 
     def _stack_modules(self) -> list[nn.Module]:
         return [self.model.get_encoder(), self.model.get_decoder()]
+
+    def _theirs(self, ids: Tensor) -> Tensor:
+        return self.model(input_ids=ids, decoder_input_ids=ids, use_cache=False).logits  # type: ignore[no-any-return]  # their own type
 
     def encode(self, hidden: Float[Tensor, "B M D"], tokens: TokenSequence) -> Memory:
         """Reads the source; who sees whom is in its tokens."""
@@ -290,6 +319,9 @@ class Bidirectional(FromTransformers):
         if "add_pooling_layer" in inspect.signature(kind).parameters:
             self._settings["add_pooling_layer"] = False
         return library.AutoModel.from_config(theirs, **self._settings)
+
+    def _theirs(self, ids: Tensor) -> Tensor:
+        return self.model(input_ids=ids).last_hidden_state  # type: ignore[no-any-return]  # their own type
 
     def head(self, hidden: Float[Tensor, "R D"]) -> Float[Tensor, "R A"]:
         """Logits over the answers."""
