@@ -21,7 +21,7 @@ from sightweave.core.batch import Features
 from sightweave.core.config import config
 from sightweave.core.types import MediumInfo
 from sightweave.models.encoders._base import Encoder
-from sightweave.models.nn import from_transformers, picture
+from sightweave.models.nn import foreign, from_transformers, picture
 
 
 @config
@@ -112,7 +112,7 @@ class FromTransformers(Encoder):
             CheckpointError: no safetensors, damaged or foreign ones, or weights of other shapes.
         """
         found = from_transformers.weights(folder, type(self.model), self._config, **self._settings)
-        from_transformers.fill(self.model, found, where=folder)
+        foreign.fill(self.model, found, where=folder)
 
     def train(self, mode: bool = True) -> Self:
         """Learnt statistics stay."""

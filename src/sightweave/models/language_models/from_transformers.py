@@ -26,7 +26,7 @@ from sightweave.core.config import config
 from sightweave.core.errors import CheckpointError
 from sightweave.models.language_models import _proof
 from sightweave.models.language_models._base import BeforeBlock, LanguageModel
-from sightweave.models.nn import from_transformers
+from sightweave.models.nn import foreign, from_transformers
 from sightweave.models.nn.hooked_stack import Bridge, HookedStack, added
 from sightweave.models.nn.init import initialise
 from sightweave.models.nn.mask import memory_mask
@@ -193,7 +193,7 @@ class FromTransformers(LanguageModel):
                 something else here than in Transformers; a few tokens are asked about to know.
         """
         found = from_transformers.weights(folder, type(self.model), self._config, **self._settings)
-        from_transformers.fill(self.model, found, where=folder)
+        foreign.fill(self.model, found, where=folder)
         self._prove(folder)
 
     def _prove(self, folder: str | Path) -> None:
