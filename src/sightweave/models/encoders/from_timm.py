@@ -138,7 +138,7 @@ class FromTimm(Encoder):
 
     def forward(self, pixels: Float[Tensor, "I 3 Hp Wp"]) -> Features:
         """Encodes pictures."""
-        return Features(self.shape.features(self._encode(self.model, pixels)), self.grid())
+        return self.shape.encode(pixels, partial(self._encode, self.model))
 
 
 def _make(architecture: str, settings: dict[str, Any], image_size: int | None) -> Any:

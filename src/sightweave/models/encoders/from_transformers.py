@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import field
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -126,4 +127,4 @@ class FromTransformers(Encoder):
 
     def forward(self, pixels: Float[Tensor, "I 3 Hp Wp"]) -> Features:
         """Encodes pictures."""
-        return Features(self.shape.features(self._encode(self.model, pixels)), self.grid())
+        return self.shape.encode(pixels, partial(self._encode, self.model))

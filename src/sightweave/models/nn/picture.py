@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from sightweave.core.batch import Features
+
 Encode = Callable[[Any, Tensor], Tensor]
 """A model and pixels ``I 3 Hp Wp`` to what it makes of them: ``I N Dv``, or ``I Dv h w``."""
 _MOST_EXTRA_TOKENS = 16
@@ -42,6 +44,13 @@ class Shape:
         self.grid, self.extra = (1, side, side), count - side**2
         if not side or self.extra > _MOST_EXTRA_TOKENS:
             raise ValueError(f"gives {count} features for one square picture, which are no square grid.")
+
+    def encode(self, pixels: Float[Tensor, "I 3 Hp Wp"], encode: Callable[[Tensor], Tensor]) -> Features:
+        """The features of pictures, and of none: many models cannot reshape what is empty."""
+        if not len(pixels):
+            times, rows, columns = self.grid
+            return Features(pixels.new_zeros(0, times * rows * columns, self.dim), self.grid)
+        return Features(self.features(encode(pixels)), self.grid)
 
     def features(self, output: Tensor) -> Float[Tensor, "I N Dv"]:
         """The features of the grid, row by row."""
