@@ -55,7 +55,7 @@ def _gpt2(place: str) -> None:
         n_layer=2,
         n_head=4,
         n_positions=512,
-        initializer_range=0.2,
+        initializer_range=0.5,
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,
@@ -74,7 +74,7 @@ def _mbart(place: str) -> None:
         for name, value in {"layers": 2, "attention_heads": 4, "ffn_dim": 48}.items()
     }
     config = transformers.MBartConfig(
-        vocab_size=50, d_model=32, max_position_embeddings=512, init_std=0.2, dropout=0.0, **sides
+        vocab_size=50, d_model=32, max_position_embeddings=512, init_std=0.35, dropout=0.0, **sides
     )
     transformers.MBartForConditionalGeneration(config).save_pretrained(place)
 
@@ -95,14 +95,15 @@ def _vit(place: str) -> None:
 def _timm(place: str) -> None:
     import timm
 
-    model = timm.create_model("resnet10t", num_classes=3)
-    timm.models.save_for_hf(model, place, safe_serialization=True)
+    sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 4}
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=3, **sizes)
+    timm.models.save_for_hf(model, place, model_args=sizes, safe_serialization=True)
 
 
-_WRITERS = {"gpt2": _gpt2, "mbart": _mbart, "bert": _bert, "vit": _vit, "resnet10t": _timm}
+_WRITERS = {"gpt2": _gpt2, "mbart": _mbart, "bert": _bert, "vit": _vit, "vit_tiny": _timm}
 OF_KIND = {
     ("models.encoders", "from_transformers"): "vit",
-    ("models.encoders", "from_timm"): "resnet10t",
+    ("models.encoders", "from_timm"): "vit_tiny",
     ("models.language_models", "from_transformers"): "gpt2",
 }
 """The folder that stands for a kind where only one is needed."""

@@ -18,9 +18,7 @@ from sightweave.data.inputs.template import Stretch
 from sightweave.models.vlm import VLM
 from sightweave.programs.generation import Options, generate, stream
 
-CLASSIFYING = [
-    case for case in CASES if case.form == "classify"
-]
+CLASSIFYING = [case for case in CASES if case.form == "classify"]
 
 
 @dataclass

@@ -16,9 +16,7 @@ from sightweave.models.vlm import VLM
 from sightweave.programs.generation import Options, generate
 
 TEXTS = ("red", "", "a blue box and the ball is red", "two")
-CLASSIFYING = [
-    case for case in CASES if case.form == "classify"
-]
+CLASSIFYING = [case for case in CASES if case.form == "classify"]
 
 
 def alone(model: VLM, processor: Processor, one: Sample, text: str) -> Likelihood:

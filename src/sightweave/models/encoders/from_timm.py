@@ -42,7 +42,11 @@ class Config:
     @classmethod
     def _read(cls, given: Any) -> Any:
         values = given.kwargs if isinstance(given, ArgsKwargs) else given
-        if not isinstance(values, Mapping) or values.get("config") or not isinstance(values.get("folder"), str):
+        if (
+            not isinstance(values, Mapping)
+            or values.get("config")
+            or not isinstance(values.get("folder"), str)
+        ):
             return given
         found = transformers_folder.read_config(values["folder"])
         if not isinstance(found.get("architecture"), str):
@@ -89,14 +93,19 @@ class FromTimm(Encoder):
         seen = pretrained_on or {}
         self.image_size = image_size
         self.preprocessing = _preprocessing(seen, image_size)
-        make = partial(_make, architecture, dict(settings or {}), image_size if seen.get("fixed_input_size") else None)
+        make = partial(
+            _make, architecture, dict(settings or {}), image_size if seen.get("fixed_input_size") else None
+        )
         with torch.device("meta"):
             probe = make()
         self._is_last = getattr(probe, "output_fmt", "NCHW") == "NHWC"
         patch = getattr(getattr(probe, "patch_embed", None), "patch_size", None)
         try:
             self.shape = picture.measure(
-                probe, self._encode, image_size=image_size, patch_size=patch[0] if isinstance(patch, tuple) else None
+                probe,
+                self._encode,
+                image_size=image_size,
+                patch_size=patch[0] if isinstance(patch, tuple) else None,
             )
         except ValueError as error:
             raise ValueError(f"{architecture}: {error}") from error
@@ -122,7 +131,9 @@ class FromTimm(Encoder):
         places, own = found.get("pos_embed"), getattr(self.model, "pos_embed", None)
         if places is not None and own is not None and places.shape != own.shape:
             found["pos_embed"] = resample_abs_pos_embed(
-                places, list(self.grid()[1:]), num_prefix_tokens=own.shape[1] - self.grid()[1] * self.grid()[2]
+                places,
+                list(self.grid()[1:]),
+                num_prefix_tokens=own.shape[1] - self.grid()[1] * self.grid()[2],
             )
         foreign.fill(self.model, found, where=folder)
 

@@ -40,7 +40,11 @@ class Config:
     @classmethod
     def _read(cls, given: Any) -> Any:
         values = given.kwargs if isinstance(given, ArgsKwargs) else given
-        if not isinstance(values, Mapping) or values.get("config") or not isinstance(values.get("folder"), str):
+        if (
+            not isinstance(values, Mapping)
+            or values.get("config")
+            or not isinstance(values.get("folder"), str)
+        ):
             return given
         found = from_transformers.settings(values["folder"])
         inner = found.get("vision_config")  # of an image encoder beside a text encoder
@@ -73,7 +77,7 @@ class FromTransformers(Encoder):
         image_size = image_size or (own if isinstance(own, int) else None)
         if image_size is None:
             raise ValueError(
-                f"{theirs.model_type}: its config.json names no square image_size (got {own!r}); set image_size, such as 224."
+                f"{theirs.model_type}: its config.json names no square image_size (got {own!r}); set it, such as 224."
             )
         self.image_size = image_size
         self._settings: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""The proof that a language model of another library keeps its own numbers here, and that packing and a cache change none."""
+"""The proof that another library's language model keeps its own numbers here, and that packing and a cache change none."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from sightweave.models.language_models._base import LanguageModel
 
 _CLOSE = 1e-3
 """Difference that rounding may leave, as a share of the largest number."""
-_LENGTHS = (3, 2, 4, 3)
+_LENGTHS = [3, 2, 4, 3]
 """Tokens of a trunk, of its two branches, and of another text."""
 NEEDED = sum(_LENGTHS)
 """Tokens that the proof asks about."""
+_VECTORS = [field.name for field in dataclasses.fields(TokenSequence) if field.name != "plain"]
 
 
 @torch.no_grad()
@@ -34,12 +35,14 @@ def prove(model: LanguageModel, theirs: Callable[[Tensor], Tensor], ids: Tensor)
     Raises:
         CheckpointError: which way gives other numbers, and by how much.
     """
-    trunk, first, second, other = ids.split(_LENGTHS)
+    trunk, first, second, other = torch.split(ids, _LENGTHS)
     texts = [torch.cat([trunk, first]), torch.cat([trunk, second]), other]
     alone = [_read(model, [_text(text)]) for text in texts]
     _compare("read by itself", alone, [theirs(text[None])[0] for text in texts])
     rows = [_text(text, segment=number) for number, text in enumerate(texts)]
-    _compare("packed behind another text", _read(model, rows).split([len(text) for text in texts]), alone)
+    _compare(
+        "packed behind another text", torch.split(_read(model, rows), [len(text) for text in texts]), alone
+    )
     if model.form == "classify":
         return
     if model.form == "causal":
@@ -65,10 +68,8 @@ def _text(ids: Tensor, *, start: int = 0, segment: int = 0, branch: int = 0) -> 
 
 
 def _joined(parts: Sequence[TokenSequence], ar: int) -> TokenSequence:
-    names = [field.name for field in dataclasses.fields(TokenSequence) if field.name != "plain"]
-    one = TokenSequence(**{name: torch.cat([getattr(part, name) for part in parts], 1) for name in names})
-    one.ar = one.ar * ar
-    return one
+    joined = {name: torch.cat([getattr(part, name) for part in parts], 1) for name in _VECTORS}
+    return dataclasses.replace(parts[0], **joined | {"ar": joined["ar"] * ar})  # type: ignore[arg-type]  # all of them tensors
 
 
 def _read(model: LanguageModel, parts: Sequence[TokenSequence]) -> Tensor:
@@ -102,8 +103,7 @@ def _read_step_by_step(model: LanguageModel, ids: Tensor) -> Tensor:
 
 
 def _twice(tokens: TokenSequence) -> TokenSequence:
-    names = [field.name for field in dataclasses.fields(TokenSequence) if field.name != "plain"]
-    return TokenSequence(**{name: getattr(tokens, name).repeat(2, 1) for name in names})
+    return dataclasses.replace(tokens, **{name: getattr(tokens, name).repeat(2, 1) for name in _VECTORS})
 
 
 def _compare(way: str, found: Sequence[Tensor], expected: Sequence[Tensor]) -> None:

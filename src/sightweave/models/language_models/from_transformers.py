@@ -1,7 +1,7 @@
 """Any causal, sequence-to-sequence or bidirectional language model of Transformers, such as GPT-2, Gemma, mBART or BERT.
 
-Transformers: State-of-the-Art Natural Language Processing (Wolf et al. 2020, arXiv:1910.03771). Its own forward pass runs; our
-masks, positions and cache are handed to it, and hooks before its layers let a fusion act there.
+Transformers: State-of-the-Art Natural Language Processing (Wolf et al. 2020, arXiv:1910.03771). Its own forward pass runs;
+our masks, positions and cache are handed to it, and hooks before its layers let a fusion act there.
 """
 
 from __future__ import annotations
@@ -45,7 +45,11 @@ class Config:
     @classmethod
     def _read(cls, given: Any) -> Any:
         values = given.kwargs if isinstance(given, ArgsKwargs) else given
-        if not isinstance(values, Mapping) or values.get("config") or not isinstance(values.get("folder"), str):
+        if (
+            not isinstance(values, Mapping)
+            or values.get("config")
+            or not isinstance(values.get("folder"), str)
+        ):
             return given
         return {**values, "config": from_transformers.settings(values["folder"])}
 
@@ -117,7 +121,7 @@ class FromTransformers(LanguageModel):
         # Heads of fusions are as wide as D over their number; those of the model may be of another width.
         self.num_heads = math.gcd(sized.num_attention_heads, self.dim)
         self._scale = _scale(self.model, self._stacks[-1].module)
-        self.register_load_state_dict_post_hook(_tie)
+        self.register_load_state_dict_post_hook(_tie)  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     def _make(self, theirs: Any) -> Any:
         raise NotImplementedError(type(self).__name__)
@@ -203,10 +207,11 @@ class FromTransformers(LanguageModel):
         ordinary = [token for token in range(self.vocab_size) if token not in special][: _proof.NEEDED]
         if len(ordinary) < _proof.NEEDED:
             raise CheckpointError(f"{folder}: a vocabulary of {self.vocab_size} is too small to be proved.")
+        ids = torch.tensor(ordinary, device=next(self.parameters()).device)
         was_training = self.training
         self.eval()
         try:
-            _proof.prove(self, self._theirs, torch.tensor(ordinary, device=self.token_embedding.weight.device))  # type: ignore[arg-type]  # nn.Module forgets the type
+            _proof.prove(self, self._theirs, ids)
         except (CheckpointError, RuntimeError, TypeError, IndexError) as error:
             raise CheckpointError(
                 f"{folder}: {theirs.model_type} is no family that runs here as it does in Transformers: {error}. "

@@ -49,7 +49,9 @@ def fill(model: nn.Module, found: Mapping[str, Tensor], *, where: str | Path) ->
     """
     own = model.state_dict()
     fitted = {name: _fitted(found[name], table) for name, table in own.items() if name in found}
-    if wrong := [name for name, table in own.items() if name not in fitted or fitted[name].shape != table.shape]:
+    if wrong := [
+        name for name, table in own.items() if name not in fitted or fitted[name].shape != table.shape
+    ]:
         name = wrong[0]
         shape = tuple(found[name].shape) if name in found else "nothing"
         raise CheckpointError(

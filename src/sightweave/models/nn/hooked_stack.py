@@ -1,7 +1,7 @@
 """A stack of another library's blocks, run with our masks, positions and cache; hooks let a fusion act before each block.
 
-The library's own forward pass runs. What it would work out from the order of the tokens is given to it: the mask, as numbers to
-add to the scores; positions, as an argument where it takes them, else in the place where it looks them up.
+The library's own forward pass runs. What it would work out from the order of the tokens is given to it: the mask, as
+numbers to add to the scores; positions, as an argument where it takes them, else in the place where it looks them up.
 """
 
 from __future__ import annotations
@@ -84,10 +84,10 @@ class HookedStack:
         both_ways: Whether a window reaches forward too.
 
     Raises:
-        CheckpointError: there is no way to tell it positions, or it has blocks that look neither at all nor through a window.
+        CheckpointError: there is no way to tell it positions, or some blocks look neither at all nor through a window.
     """
 
-    def __init__(self, module: nn.Module, both_ways: bool = False) -> None:
+    def __init__(self, module: Any, both_ways: bool = False) -> None:
         self.module, self.config, self._both_ways = module, module.config, both_ways
         lists = [layer for layer in module.modules() if isinstance(layer, nn.ModuleList) and len(layer)]
         if not lists:
@@ -166,8 +166,8 @@ class HookedStack:
         positions = tokens.positions
         if self._most is not None and positions.numel() and int(positions.max()) >= self._most:
             raise ValueError(
-                f"position {int(positions.max())} is outside the {self._most} that {self._name} has learnt; shorten the texts "
-                "(inputs.max_length)."
+                f"position {int(positions.max())} is outside the {self._most} that {self._name} has learnt; "
+                "shorten the texts (inputs.max_length)."
             )
         seen = positions
         if cache is not None and (self._window is not None or self._has_distances):
