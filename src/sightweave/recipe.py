@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
@@ -30,10 +31,14 @@ from sightweave.data.inputs.tiles import Tiles
 from sightweave.data.inputs.tokenizer import FRAMED, Tokenizer
 from sightweave.data.tasks import reasoning, vqa
 from sightweave.models.keymaps import _base as keymaps
+from sightweave.models.pairs import declared
 from sightweave.models.vlm import VLM
 from sightweave.programs.evaluation.controls import CONTROLS
 from sightweave.programs.training.settings import Settings
 
+logger = logging.getLogger(__name__)
+_ADAPTED = ("encoder", "language_model")
+"""Parts whose other families Transformers or timm itself runs."""
 _PRETRAINED = ("encoder", "connector", "language_model")
 """Parts that may begin with the weights of a folder."""
 
@@ -111,7 +116,11 @@ class Model:
             CheckpointError: no such folder, or weights that are damaged or of other shapes.
         """
         for part, folder in self.pretrained.items():
-            keymaps.load_into(getattr(model, part), folder, part)
+            module = getattr(model, part)
+            if hasattr(module, "load_folder"):  # another library's model
+                module.load_folder(folder)
+            else:
+                keymaps.load_into(module, folder, part)
 
 
 def _folder_of(given: Any) -> str:
@@ -127,6 +136,13 @@ def _expanded(part: str, folder: str, given: Any) -> dict[str, Any]:
     )
     try:
         return keymaps.read(folder, part) | asked
+    except keymaps.NoFamily as error:
+        if part not in _ADAPTED:
+            raise ValueError(f"{part}: {error} (got {folder!r})") from None
+        is_timm = part == "encoder" and "architecture" in transformers_folder.read_config(folder)
+        kind = "from_timm" if is_timm else "from_transformers"
+        logger.info("%s: %s; %s adapts the library's own model", part, error, kind)
+        return {"kind": kind, "folder": folder} | asked
     except CheckpointError as error:
         raise ValueError(f"{part}: {error} (got {folder!r})") from None
 
@@ -313,7 +329,7 @@ class Recipe(Measured):
             CheckpointError: the folder of a pretrained language model has no tokenizer, or a damaged one.
         """
         if folder := self.model.pretrained.get("language_model"):
-            return pretrained_tokenizer.read(folder, keymaps.settings(folder, "language_model")["vocab_size"])
+            return pretrained_tokenizer.read(folder, keymaps.vocab_size(folder))
         template = FRAMED if self.inputs.frame_images else None
         texts = self._texts(datasets)
         return Tokenizer.train(texts, self.inputs.vocab_size, self.inputs.min_frequency, template)
@@ -327,12 +343,11 @@ class Recipe(Measured):
 
     def build_answers(self, datasets: Sequence[Dataset]) -> tuple[str, ...]:
         """The commonest short answers in training, for a language model that classifies."""
-        if (
-            catalog.module(
-                "models.language_models", configs.kind_of(self.model.language_model)
-            ).__name__.rpartition(".")[2]
-            != "encoder_only"
-        ):
+        chosen = self.model.language_model
+        form = (
+            getattr(chosen, "form", None) or declared("models.language_models", configs.kind_of(chosen)).form
+        )
+        if form != "classify":
             return ()
         counts: dict[str, int] = {}
         for dataset in datasets:
@@ -343,7 +358,7 @@ class Recipe(Measured):
                             counts[answer] = counts.get(answer, 0) + 1
         if not counts:
             raise RecipeError(
-                "encoder_only chooses among answers, and the data has no question with an answer."
+                "the language model chooses among answers, and the data has no question with an answer."
             )
         ordered = sorted(counts, key=lambda answer: (-counts[answer], answer))
         return tuple(ordered[: self.inputs.num_answers])
@@ -359,7 +374,7 @@ class Recipe(Measured):
             CheckpointError: the folder of a pretrained encoder does not say how pictures are prepared.
         """
         seen = dict(getattr(model.encoder, "preprocessing", {}))
-        if "encoder" in self.model.pretrained:
+        if "encoder" in self.model.pretrained and not seen:
             seen |= preprocessor.read(self.model.pretrained["encoder"], model.encoder.image_size)
         fields = {
             "size": model.encoder.image_size,

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from contracts._folders import FORMS, OF_KIND, folder, installed
 
 from sightweave.core import catalog
 from sightweave.core.batch import Batch, Output
@@ -54,12 +55,22 @@ class Case(NamedTuple):
     def __str__(self) -> str:
         return "-".join([self.fusion, *(str(value) for _, value in self.fields), self.language_model])
 
+    @property
+    def form(self) -> str:
+        """What the language model can do."""
+        kind, _, name = self.language_model.partition(":")
+        return FORMS[name] if name else str(declared("models.language_models", kind).form)
+
 
 def small(family: str, kind: str, **fields: Any) -> Any:
-    """A kind's Config with the small values, and then with these."""
+    """A kind's Config with the small values, and then with these; what stands behind a colon is the folder that it reads."""
+    kind, _, folder_name = kind.partition(":")
     cls = catalog.config_class(family, kind)
     names = {field.name for field in dataclasses.fields(cls)}
-    return cls(**{name: value for name, value in _SMALL.items() if name in names} | fields)
+    values = {name: value for name, value in _SMALL.items() if name in names}
+    if "folder" in names:
+        values["folder"] = folder(folder_name or OF_KIND[family, kind])
+    return cls(**values | fields)
 
 
 def _variants(fusion: str) -> list[tuple[tuple[str, Any], ...]]:
@@ -74,15 +85,29 @@ def _variants(fusion: str) -> list[tuple[tuple[str, Any], ...]]:
     return found
 
 
-PAIRS = [pair for pair, legal in legal_pairs().items() if legal]
-ILLEGAL = [pair for pair, legal in legal_pairs().items() if not legal]
-CASES = [Case(fusion, fields, model) for fusion, model in PAIRS for fields in _variants(fusion)]
-"""Every legal pair, in every form of its fusion."""
-PLAIN_CASES = [Case(fusion, (), model) for fusion, model in PAIRS]
+def _adapted() -> list[Case]:
+    """Language models of another library, of each form with each fusion that it can have."""
+    if "from_transformers" not in installed("models.language_models"):
+        return []
+    family = declared("models.language_models", "from_transformers")
+    offers = {kind.form: kind.offers for kind in family.__subclasses__()}
+    return [
+        Case(fusion, (), f"from_transformers:{name}")
+        for name, form in FORMS.items()
+        for fusion in catalog.kinds("models.fusions")
+        if declared("models.fusions", fusion).places <= offers[form]
+    ]
+
+
+_OWN = [pair for pair in legal_pairs().items() if pair[0][1] != "from_transformers"]
+PAIRS = [pair for pair, legal in _OWN if legal]
+ILLEGAL = [pair for pair, legal in _OWN if not legal]
+ADAPTED = _adapted()
+PLAIN_CASES = [Case(fusion, (), model) for fusion, model in PAIRS] + ADAPTED
 """Every legal pair, once."""
-GENERATING = [
-    case for case in CASES if declared("models.language_models", case.language_model).form != "classify"
-]
+CASES = [Case(fusion, fields, model) for fusion, model in PAIRS for fields in _variants(fusion)] + ADAPTED
+"""Every legal pair, in every form of its fusion; the forms that a fusion has do not depend on who reads."""
+GENERATING = [case for case in CASES if case.form != "classify"]
 
 
 @functools.cache

@@ -15,13 +15,10 @@ from sightweave.core import catalog
 from sightweave.core.types import Prediction, Sample
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.template import Stretch
-from sightweave.models.pairs import declared
 from sightweave.models.vlm import VLM
 from sightweave.programs.generation import Options, generate, stream
 
-CLASSIFYING = [
-    case for case in CASES if declared("models.language_models", case.language_model).form == "classify"
-]
+CLASSIFYING = [case for case in CASES if case.form == "classify"]
 
 
 @dataclass

@@ -27,8 +27,14 @@ FAMILIES = (
 )
 KINDS = [(family, kind) for family in FAMILIES for kind in catalog.kinds(family)]
 CONFIGURED = [pair for pair in KINDS if hasattr(catalog.module(*pair), "Config")]
-_NEEDED: dict[str, Any] = {"path": "a-folder", "url": "http://localhost:1/v1"}
+_NEEDED: dict[str, Any] = {
+    "path": "a-folder",
+    "url": "http://localhost:1/v1",
+    "folder": "a-folder-that-is-gone",
+}
 """Values for fields that have no default."""
+_KNOWN: dict[str, Any] = {"config": {"model_type": "gpt2", "architecture": "resnet10t"}}
+"""Values for fields that would else be read from the folder."""
 
 
 def made(cls: Any) -> Any:
@@ -37,7 +43,8 @@ def made(cls: Any) -> Any:
         for field in dataclasses.fields(cls)
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     ]
-    return cls(**{name: _NEEDED[name] for name in required})
+    read = _KNOWN if "folder" in required else {}
+    return cls(**{name: _NEEDED[name] for name in required} | read)
 
 
 def holder(family: str) -> Any:

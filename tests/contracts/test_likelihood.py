@@ -12,14 +12,11 @@ from sightweave.core.errors import DataError
 from sightweave.core.types import Likelihood, Sample
 from sightweave.data.inputs.processor import Processor
 from sightweave.models.loss import token_loss
-from sightweave.models.pairs import declared
 from sightweave.models.vlm import VLM
 from sightweave.programs.generation import Options, generate
 
 TEXTS = ("red", "", "a blue box and the ball is red", "two")
-CLASSIFYING = [
-    case for case in CASES if declared("models.language_models", case.language_model).form == "classify"
-]
+CLASSIFYING = [case for case in CASES if case.form == "classify"]
 
 
 def alone(model: VLM, processor: Processor, one: Sample, text: str) -> Likelihood:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 from contracts._compose import nudge, small
+from contracts._folders import installed
 
 from sightweave.core import catalog
 from sightweave.core.batch import Features
 from sightweave.models.encoders._base import Encoder
 
-ENCODERS = catalog.kinds("models.encoders")
+ENCODERS = installed("models.encoders")
 CONNECTORS = catalog.kinds("models.connectors")
 GRIDS = [(1, 4, 4), (1, 8, 8), (1, 6, 4), (3, 4, 4), (1, 12, 6)]
 

@@ -61,6 +61,8 @@ def test_equal_texts(pair: tuple[Tokenizer, Any]) -> None:
 
 def test_special_tokens_of_ours_follow_theirs(pair: tuple[Tokenizer, Any]) -> None:
     ours, theirs = pair
+    for name in theirs.all_special_tokens:
+        assert ours.marked_ids(name) == [theirs.convert_tokens_to_ids(name)]
     added = {ours.image_id, *ours.before_image_ids, *ours.after_image_ids}
     assert min(added) >= len(theirs)
     assert ours.vocab_size % 64 == 0

@@ -10,7 +10,7 @@ _FUSIONS, _MODELS = "models.fusions", "models.language_models"
 
 
 def legal_pairs() -> dict[tuple[str, str], bool]:
-    """Whether a fusion (first) goes with a language model (second), for all kinds."""
+    """Whether a fusion (first) goes with a language model (second), for all kinds; or with one of a kind with many forms."""
     return {
         (fusion, model): declared(_FUSIONS, fusion).places <= declared(_MODELS, model).offers
         for fusion in catalog.kinds(_FUSIONS)
@@ -28,9 +28,8 @@ def declared(family: str, kind: str) -> Any:
 def refusal(fusion: Any, language_model: Any) -> str:
     """Why these two do not go together, and which partners each of them has."""
     name, partner = type(fusion).__name__, type(language_model).__name__
-    legal = [pair for pair, is_legal in legal_pairs().items() if is_legal]
-    fusions = [f for f, m in legal if declared(_MODELS, m) is type(language_model)]
-    models = [m for f, m in legal if declared(_FUSIONS, f) is type(fusion)]
+    fusions = [k for k in catalog.kinds(_FUSIONS) if declared(_FUSIONS, k).places <= language_model.offers]
+    models = [k for k in catalog.kinds(_MODELS) if fusion.places <= declared(_MODELS, k).offers]
     return (
         f"fusion {name} acts at {sorted(fusion.places)}, but {partner} offers {sorted(language_model.offers)}. "
         f"With {partner} go: {', '.join(fusions)}. With {name} go: {', '.join(models)}."

@@ -56,7 +56,8 @@ def read(folder: Path | str, rows: int) -> Tokenizer:
             f"{place / tokenizer.FILE_NAME}: not a tokenizer: {type(error).__name__}: {error}"
         ) from None
     template = _template(place, rust)
-    rust.add_special_tokens([name for name in tokenizer.names(template) if rust.token_to_id(name) is None])
+    known = tokenizer.special_tokens(rust)
+    rust.add_special_tokens([name for name in tokenizer.names(template) if name not in known])
     needed = max(rows, max(rust.get_vocab().values()) + 1)
     return Tokenizer(rust, template, vocab_size=-(-needed // MULTIPLE) * MULTIPLE)
 
@@ -64,16 +65,13 @@ def read(folder: Path | str, rows: int) -> Tokenizer:
 def _neutral(content: Mapping[str, Any]) -> dict[str, Any]:
     """The file without what would cut or fill texts, and without pieces by which a text could spell a special token."""
     found = copy.deepcopy({**content, "truncation": None, "padding": None})
-    special = {
-        token["id"]
-        for token in found.get("added_tokens") or []
-        if isinstance(token, dict) and token["special"]
-    }
     model = found.get("model")
     if isinstance(model, dict) and model.get("type") == "Unigram":
-        # A Unigram model takes any of its pieces where their letters stand; no text has a noncharacter.
-        for index in special & set(range(len(model["vocab"]))):
-            model["vocab"][index][0] = f"\ufdd0{index}"
+        # A Unigram model takes any of its pieces where their letters stand.
+        for token in [token for token in found["added_tokens"] if token["special"]]:
+            if token["id"] < len(model["vocab"]):
+                model["vocab"][token["id"]][0] = tokenizer.HIDDEN + token["content"]
+                found["added_tokens"].remove(token)
     steps = found.get("pre_tokenizer")
     for step in (steps or {}).get("pretokenizers", [steps]):
         # Theirs puts a space before the very first text only, and before ours some token always stands.
@@ -90,8 +88,9 @@ def _template(folder: Path, rust: tokenizers.Tokenizer) -> Template:
     before, after = _added_around(rust)
     plain = dataclasses.replace(FRAMED, pad=tokens["pad_token"] or end, end=end, start=before, space=False)
     if model.get("is_encoder_decoder"):
-        begin = rust.id_to_token(model.get("decoder_start_token_id") or 0)
-        return dataclasses.replace(plain, speak=after or end, begin=begin or "")
+        special = {index: name for name, index in tokenizer.special_tokens(rust).items()}
+        begin = special.get(model.get("decoder_start_token_id") or 0, end)
+        return dataclasses.replace(plain, speak=after or end, begin=begin)
     source = _chat_template(folder, settings)
     if source is None:
         return plain
@@ -112,7 +111,8 @@ def _added_around(rust: tokenizers.Tokenizer) -> tuple[str, str]:
     whole = rust.encode("a").ids
     at = next((i for i in range(len(whole)) if whole[i : i + len(bare)] == bare), 0)
     before, after = whole[:at], whole[at + len(bare) :]
-    return tuple("".join(rust.id_to_token(index) or "" for index in ids) for ids in (before, after))  # type: ignore[return-value]  # two
+    names = {index: name for name, index in tokenizer.special_tokens(rust).items()}
+    return "".join(names[index] for index in before), "".join(names[index] for index in after)
 
 
 def _content(token: Any) -> str:

@@ -30,6 +30,8 @@ _WORDS = (
     r"'(?:s|t|re|ve|m|ll|d)| ?[\p{L}\p{M}]{1,64}| ?\p{N}| ?[^\s\p{L}\p{M}\p{N}]{1,64}|\s{1,64}(?!\S)|\s{1,64}"
 )
 _MAX_FILE_BYTES = 256 << 20
+HIDDEN = "\ufdd0"
+"""A noncharacter, which no text has: what begins with it is found by code alone."""
 TOKEN_NAME = re.compile(r"<[^<>\s]+>")
 """How special tokens are written in a template."""
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
@@ -76,6 +78,19 @@ FRAMED = Template(
 """With the tokens that Idefics3 (arXiv:2408.12637) has around a picture."""
 
 
+def special_tokens(rust: tokenizers.Tokenizer) -> dict[str, int]:
+    """Names and ids of special tokens: those that were added, and pieces that are hidden behind `HIDDEN`."""
+    added = {
+        token.content: index for index, token in rust.get_added_tokens_decoder().items() if token.special
+    }
+    hidden = {
+        piece.removeprefix(HIDDEN): index
+        for piece, index in rust.get_vocab().items()
+        if piece.startswith(HIDDEN)
+    }
+    return added | hidden
+
+
 def names(template: Template) -> list[str]:
     """The special tokens in the words of a template, each once."""
     words = [getattr(template, field.name) for field in dataclasses.fields(template) if field.name != "space"]
@@ -107,9 +122,7 @@ class Tokenizer:
         self.template = template or Template()
         self._rust = rust
         rust.encode_special_tokens = True
-        self._special = {
-            token.content: index for index, token in rust.get_added_tokens_decoder().items() if token.special
-        }
+        self._special = special_tokens(rust)
         self.vocab_size = vocab_size or rust.get_vocab_size()
         self._bytes = _bytes_of_tokens(rust, self._special.values(), self.vocab_size)
         # A tokenizer in SentencePiece's way puts a space in front of texts by itself.
@@ -244,7 +257,8 @@ class Tokenizer:
         Raises:
             DataError: there is none.
         """
-        found = self._rust.id_to_token(token_id)
+        found = next((name for name, index in self._special.items() if index == token_id), None)
+        found = found or self._rust.id_to_token(token_id)
         if found is None:
             raise DataError(
                 f"token id {token_id} has no token; the vocabulary has {self._rust.get_vocab_size()}."

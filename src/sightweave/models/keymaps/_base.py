@@ -8,19 +8,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from sightweave.core import catalog, checkpoint, transformers_folder
 from sightweave.core import config as configs
 from sightweave.core.errors import CheckpointError, did_you_mean
+from sightweave.models.nn.embedding import with_new_rows
 from sightweave.models.nn.position import resize_grid
 
 _FAMILY = "models.keymaps"
+
+
+class NoFamily(CheckpointError):
+    """No family that loads natively computes what the checkpoint does; an adapter may."""
+
+
 _BY_TOKEN = ("token_embedding.table.weight", "output.weight")
 """Tables with a row for each token of the vocabulary."""
-_NEW_TOKEN_SPREAD = 0.1
-"""Deviation of the rows of new tokens, as a share of that of the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +152,7 @@ def find(config: Mapping[str, Any], part: str, *, where: str) -> Found:
     """The family of a config.json, and the settings in it that are the part's.
 
     Raises:
-        CheckpointError: no family for this part has that ``model_type``; those that there are are named.
+        NoFamily: none for this part has that ``model_type``; those that there are are named.
     """
     modules = [catalog.module(_FAMILY, kind) for kind in catalog.kinds(_FAMILY)]
     wholes = {name: one.WHOLE for one in modules if hasattr(one, "WHOLE") for name in one.WHOLE.model_types}
@@ -164,7 +168,7 @@ def find(config: Mapping[str, Any], part: str, *, where: str) -> Found:
         found = find(inner if isinstance(inner, dict) else {}, part, where=f"{where}: {place.inner}")
         return Found(keymap=found.keymap, settings=found.settings, whole=config, place=place)
     if model_type not in known:
-        raise CheckpointError(
+        raise NoFamily(
             f"{where}: model_type {model_type!r} is no family that loads as {part}. "
             f"{did_you_mean(model_type, known | wholes)}"
         )
@@ -178,7 +182,8 @@ def read(folder: Path | str, part: str) -> dict[str, Any]:
     """The kind and the fields of the part that a folder of Transformers holds, as a recipe names them.
 
     Raises:
-        CheckpointError: no such folder, another family, or settings with which our part would not compute the same.
+        CheckpointError: no such folder or file, or a damaged one.
+        NoFamily: another family, or settings with which our part would not compute the same.
     """
     found = find(transformers_folder.read_config(folder), part, where=str(folder))
     try:
@@ -187,16 +192,21 @@ def read(folder: Path | str, part: str) -> dict[str, Any]:
     except KeyError as error:
         raise CheckpointError(f"{folder}: its config.json has no {error}.") from None
     except ValueError as error:
-        raise CheckpointError(f"{folder}: {error}") from None
+        raise NoFamily(f"{folder}: {error}") from None
 
 
-def settings(folder: Path | str, part: str) -> Mapping[str, Any]:
-    """What a folder's config.json says of a part, in its own words.
+def vocab_size(folder: Path | str) -> int:
+    """Rows of the table of token embeddings in a folder, of any family.
 
     Raises:
-        CheckpointError: as `read`.
+        CheckpointError: no such folder, or its config.json does not say.
     """
-    return find(transformers_folder.read_config(folder), part, where=str(folder)).settings
+    config = transformers_folder.read_config(folder)
+    inner = config.get("text_config")
+    found = config.get("vocab_size", inner.get("vocab_size") if isinstance(inner, dict) else None)
+    if not isinstance(found, int):
+        raise CheckpointError(f"{folder}: its config.json has no vocab_size (got {found!r}).")
+    return found
 
 
 def describe(part: str, config: Any) -> tuple[KeyMap, dict[str, Any]]:
@@ -276,9 +286,7 @@ def _resized(name: str, table: Tensor, own: Tensor) -> Tensor:
     if name == "place_table":
         return resize_grid(table, own.shape[0])
     if name in _BY_TOKEN and table.shape[1:] == own.shape[1:] and len(table) < len(own):
-        # Around the mean of all rows a new token starts neither likelier nor unlikelier than the others.
-        drawn = own[len(table) :] / own.std().clamp(min=1e-12)
-        return torch.cat([table, table.mean(0) + _NEW_TOKEN_SPREAD * table.std(0) * drawn])
+        return with_new_rows(table, own[len(table) :])
     return table
 
 

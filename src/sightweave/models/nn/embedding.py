@@ -11,6 +11,8 @@ from sightweave.models.nn.norm import RMSNorm
 from sightweave.models.nn.position import sinusoidal
 
 Positions = Literal["rotary", "learned", "sinusoidal"]
+_NEW_TOKEN_SPREAD = 0.1
+"""Deviation of the rows of new tokens, as a share of that of the others."""
 
 
 class TokenEmbedding(nn.Module):
@@ -80,3 +82,12 @@ class AddedPositions(nn.Module):
 def head_logits(hidden: Float[Tensor, "R D"], weight: Float[Tensor, "V D"]) -> Float[Tensor, "R V"]:
     """Logits by a table tied to the embeddings."""
     return torch.nn.functional.linear(hidden, weight)
+
+
+def with_new_rows(table: Float[Tensor, "V D"], drawn: Float[Tensor, "W D"]) -> Float[Tensor, "T D"]:
+    """A table with rows for new tokens, whose directions are random draws of any size.
+
+    Around the mean of all rows a new token starts neither likelier nor unlikelier than the others.
+    """
+    drawn = drawn / drawn.std(correction=0).clamp(min=1e-12)
+    return torch.cat([table, table.mean(0) + _NEW_TOKEN_SPREAD * table.std(0) * drawn])

@@ -19,7 +19,7 @@ def check(subject: Subject) -> Finding:
     at = batch.target.predicting()
     middle = int(at[(len(at) - 1) // 2]) + 1
     ids = batch.target.ids.clone()
-    ids[0, middle] = (ids[0, middle] + 1) % subject.processor.tokenizer.pad_id
+    ids[0, middle] = ids[0, middle - 1] if ids[0, middle] != ids[0, middle - 1] else ids[0, middle] + 1
     changed = replace(batch, target=replace(batch.target, ids=ids))
     before, after = subject.logits(batch, at), subject.logits(changed, at)
     is_early = at < middle

@@ -1,0 +1,178 @@
+"""Any image encoder of timm, from a folder as timm writes it for the hub.
+
+PyTorch Image Models (Wightman 2019, https://github.com/huggingface/pytorch-image-models). The features are those of
+``forward_features``, before any pooling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from jaxtyping import Float
+from pydantic import model_validator
+from pydantic_core import ArgsKwargs
+from torch import Tensor
+
+from sightweave.core import transformers_folder
+from sightweave.core.batch import Features
+from sightweave.core.config import config
+from sightweave.core.errors import BackendError, CheckpointError
+from sightweave.core.types import MediumInfo
+from sightweave.models.encoders._base import Encoder
+from sightweave.models.nn import foreign, picture
+
+
+@config
+class Config:
+    """Which folder, and how large pictures are."""
+
+    folder: str
+    """The folder, with config.json and model.safetensors; a run that was saved no longer needs it."""
+    image_size: int | None = None
+    """Side of the picture, in pixels; None means what the encoder was trained on."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """The folder's config.json, which fills itself in."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, given: Any) -> Any:
+        values = given.kwargs if isinstance(given, ArgsKwargs) else given
+        if (
+            not isinstance(values, Mapping)
+            or values.get("config")
+            or not isinstance(values.get("folder"), str)
+        ):
+            return given
+        found = transformers_folder.read_config(values["folder"])
+        if not isinstance(found.get("architecture"), str):
+            raise CheckpointError(
+                f"{values['folder']}: its config.json names no architecture, so timm did not write it; "
+                "from_transformers reads the folders of Transformers."
+            )
+        return {**values, "config": found}
+
+    def build(self) -> FromTimm:
+        """The encoder with random weights; `FromTimm.load_folder` reads the folder's."""
+        seen = self.config.get("pretrained_cfg") or {}
+        return FromTimm(
+            architecture=self.config["architecture"],
+            image_size=self.image_size or seen.get("input_size", (3, 224, 224))[1],
+            settings=self.config.get("model_args") or {},
+            pretrained_on=seen,
+        )
+
+
+class FromTimm(Encoder):
+    """A model of timm, without its head; weights that the features do not depend on are left out.
+
+    Args:
+        architecture: Its name in timm.
+        image_size: Side of the picture, in pixels.
+        settings: What it is made with beside its name.
+        pretrained_on: timm's ``pretrained_cfg``: mean, std, interpolation and the share that is cropped.
+
+    Raises:
+        BackendError: timm is not installed, or knows no such architecture.
+        ValueError: a size that the model cannot read, or an output that is no grid.
+    """
+
+    def __init__(
+        self,
+        *,
+        architecture: str,
+        image_size: int,
+        settings: Mapping[str, Any] | None = None,
+        pretrained_on: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        seen = pretrained_on or {}
+        self.image_size = image_size
+        self.preprocessing = _preprocessing(seen, image_size)
+        make = partial(
+            _make, architecture, dict(settings or {}), image_size if seen.get("fixed_input_size") else None
+        )
+        with torch.device("meta"):
+            probe = make()
+        self._is_last = getattr(probe, "output_fmt", "NCHW") == "NHWC"
+        patch = getattr(getattr(probe, "patch_embed", None), "patch_size", None)
+        try:
+            self.shape = picture.measure(
+                probe,
+                self._encode,
+                image_size=image_size,
+                patch_size=patch[0] if isinstance(patch, tuple) else None,
+            )
+        except ValueError as error:
+            raise ValueError(f"{architecture}: {error}") from error
+        self.dim = self.shape.dim
+        unused = picture.unused(probe, self._encode, image_size=image_size)
+        self.model = foreign.made(make)
+        picture.drop(self.model, unused)
+        self.train()
+
+    def _encode(self, model: Any, pixels: Tensor) -> Tensor:
+        output = model.forward_features(pixels)
+        return output.permute(0, 3, 1, 2) if self._is_last and output.dim() == 4 else output  # type: ignore[no-any-return]  # their own type
+
+    def load_folder(self, folder: str | Path) -> None:
+        """Puts the weights of the folder into the model; a table of places is interpolated to another size.
+
+        Raises:
+            CheckpointError: no safetensors, damaged or foreign ones, or weights of other shapes.
+        """
+        from timm.layers import resample_abs_pos_embed
+
+        found = transformers_folder.read_tensors(folder)
+        places, own = found.get("pos_embed"), getattr(self.model, "pos_embed", None)
+        if places is not None and own is not None and places.shape != own.shape:
+            found["pos_embed"] = resample_abs_pos_embed(
+                places,
+                list(self.grid()[1:]),
+                num_prefix_tokens=own.shape[1] - self.grid()[1] * self.grid()[2],
+            )
+        foreign.fill(self.model, found, where=folder)
+
+    def train(self, mode: bool = True) -> Self:
+        """Learnt statistics stay."""
+        super().train(mode)
+        picture.keep_statistics(self)
+        return self
+
+    def grid(self, info: MediumInfo | None = None) -> tuple[int, int, int]:
+        """Of what comes before the pooling."""
+        return self.shape.grid
+
+    def forward(self, pixels: Float[Tensor, "I 3 Hp Wp"]) -> Features:
+        """Encodes pictures."""
+        return self.shape.encode(pixels, partial(self._encode, self.model))
+
+
+def _make(architecture: str, settings: dict[str, Any], image_size: int | None) -> Any:
+    try:
+        import timm
+    except ImportError as error:
+        raise BackendError(
+            "from_timm needs timm, which is not installed: pip install 'sightweave[timm]'."
+        ) from error
+    settings = settings | {"num_classes": 0} | ({} if image_size is None else {"img_size": image_size})
+    try:
+        return timm.create_model(architecture, pretrained=False, **settings)
+    except RuntimeError as error:
+        raise BackendError(f"timm {timm.__version__} cannot make {architecture!r}: {error}") from error
+
+
+def _preprocessing(seen: Mapping[str, Any], image_size: int) -> dict[str, Any]:
+    """What the encoder was trained to see, as fields of the transform."""
+    fields: dict[str, Any] = {name: tuple(seen[name]) for name in ("mean", "std") if name in seen}
+    if seen.get("interpolation") in ("bilinear", "bicubic", "lanczos"):
+        fields |= {"exact": True, "resample": seen["interpolation"]}
+    if seen.get("crop_mode") == "squash":
+        return fields | {"fit": "squash"}
+    if seen.get("crop_mode") == "center" and "crop_pct" in seen:
+        return fields | {"fit": "crop", "resize_to": int(image_size / seen["crop_pct"])}
+    return fields

@@ -1,0 +1,134 @@
+"""Any image encoder of Transformers' AutoModel, such as ConvNeXt, Swin or BEiT, from a folder that it wrote.
+
+Transformers: State-of-the-Art Natural Language Processing (Wolf et al. 2020, arXiv:1910.03771).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import field
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from jaxtyping import Float
+from pydantic import model_validator
+from pydantic_core import ArgsKwargs
+from torch import Tensor
+
+from sightweave.core.batch import Features
+from sightweave.core.config import config
+from sightweave.core.types import MediumInfo
+from sightweave.models.encoders._base import Encoder
+from sightweave.models.nn import foreign, from_transformers, picture
+
+
+@config
+class Config:
+    """Which folder, and how large pictures are."""
+
+    folder: str
+    """The folder, as ``save_pretrained`` writes it; a run that was saved no longer needs it."""
+    image_size: int | None = None
+    """Side of the picture, in pixels; None means what the encoder was trained on."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """The folder's config.json, which fills itself in."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, given: Any) -> Any:
+        values = given.kwargs if isinstance(given, ArgsKwargs) else given
+        if (
+            not isinstance(values, Mapping)
+            or values.get("config")
+            or not isinstance(values.get("folder"), str)
+        ):
+            return given
+        found = from_transformers.settings(values["folder"])
+        inner = found.get("vision_config")  # of an image encoder beside a text encoder
+        return {**values, "config": inner if isinstance(inner, dict) else found}
+
+    def build(self) -> FromTransformers:
+        """The encoder with random weights; `FromTransformers.load_folder` reads the folder's."""
+        return FromTransformers(config=self.config, image_size=self.image_size)
+
+
+class FromTransformers(Encoder):
+    """A model of Transformers whose last hidden state is a grid, with or without class and register tokens before it.
+
+    Weights that the features do not depend on (a pooler, say) are left out; a BatchNorm keeps its learnt statistics.
+
+    Args:
+        config: A config.json of Transformers.
+        image_size: Side of the picture, in pixels; None means what the config says.
+
+    Raises:
+        CheckpointError: a family that Transformers does not know.
+        ValueError: no size, a size that the model cannot read, or an output that is no grid.
+        BackendError: Transformers is not installed.
+    """
+
+    def __init__(self, *, config: Mapping[str, Any], image_size: int | None = None) -> None:
+        super().__init__()
+        theirs = from_transformers.parsed(config)
+        own = getattr(theirs, "image_size", None)
+        image_size = image_size or (own if isinstance(own, int) else None)
+        if image_size is None:
+            raise ValueError(
+                f"{theirs.model_type}: its config.json names no square image_size (got {own!r}); set it, such as 224."
+            )
+        self.image_size = image_size
+        self._settings: dict[str, Any] = {}
+        make = from_transformers.library().AutoModel.from_config
+        with torch.device("meta"):
+            probe = make(theirs)
+        if "add_pooling_layer" in inspect.signature(type(probe)).parameters:
+            self._settings["add_pooling_layer"] = False
+        forward = inspect.signature(probe.forward).parameters
+        self._options = {}
+        if "interpolate_pos_encoding" in forward and own != image_size:
+            self._options["interpolate_pos_encoding"] = True
+        patch_size = getattr(theirs, "patch_size", None)
+        try:
+            self.shape = picture.measure(
+                probe,
+                self._encode,
+                image_size=image_size,
+                patch_size=patch_size if isinstance(patch_size, int) else None,
+            )
+        except ValueError as error:
+            raise ValueError(f"{theirs.model_type}: {error}") from error
+        self.dim = self.shape.dim
+        unused = picture.unused(probe, self._encode, image_size=image_size)
+        self._config = theirs
+        self.model = from_transformers.made(lambda: make(theirs, **self._settings))
+        picture.drop(self.model, unused & {name for name, _ in self.model.named_parameters()})
+        self.train()
+
+    def _encode(self, model: Any, pixels: Tensor) -> Tensor:
+        return model(pixel_values=pixels, **self._options).last_hidden_state  # type: ignore[no-any-return]  # their own type
+
+    def load_folder(self, folder: str | Path) -> None:
+        """Puts the weights of the folder into the model.
+
+        Raises:
+            CheckpointError: no safetensors, damaged or foreign ones, or weights of other shapes.
+        """
+        found = from_transformers.weights(folder, type(self.model), self._config, **self._settings)
+        foreign.fill(self.model, found, where=folder)
+
+    def train(self, mode: bool = True) -> Self:
+        """Learnt statistics stay."""
+        super().train(mode)
+        picture.keep_statistics(self)
+        return self
+
+    def grid(self, info: MediumInfo | None = None) -> tuple[int, int, int]:
+        """Of the last hidden state."""
+        return self.shape.grid
+
+    def forward(self, pixels: Float[Tensor, "I 3 Hp Wp"]) -> Features:
+        """Encodes pictures."""
+        return self.shape.encode(pixels, partial(self._encode, self.model))

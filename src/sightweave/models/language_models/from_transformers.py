@@ -1,0 +1,355 @@
+"""Any causal, sequence-to-sequence or bidirectional language model of Transformers, such as GPT-2, Gemma, mBART or BERT.
+
+Transformers: State-of-the-Art Natural Language Processing (Wolf et al. 2020, arXiv:1910.03771). Its own forward pass runs;
+our masks, positions and cache are handed to it, and hooks before its layers let a fusion act there.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping
+from dataclasses import field
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import model_validator
+from pydantic_core import ArgsKwargs
+from torch import Tensor, nn
+
+from sightweave.core.batch import Memory, TokenSequence
+from sightweave.core.cache import Cache
+from sightweave.core.config import config
+from sightweave.core.errors import CheckpointError
+from sightweave.models.language_models import _proof
+from sightweave.models.language_models._base import BeforeBlock, LanguageModel
+from sightweave.models.nn import foreign, from_transformers
+from sightweave.models.nn.hooked_stack import Bridge, HookedStack, added
+from sightweave.models.nn.init import initialise
+from sightweave.models.nn.mask import memory_mask
+
+
+@config
+class Config:
+    """Which folder."""
+
+    folder: str
+    """The folder, as ``save_pretrained`` writes it; a run that was saved no longer needs it."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """The folder's config.json, which fills itself in."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, given: Any) -> Any:
+        values = given.kwargs if isinstance(given, ArgsKwargs) else given
+        if (
+            not isinstance(values, Mapping)
+            or values.get("config")
+            or not isinstance(values.get("folder"), str)
+        ):
+            return given
+        return {**values, "config": from_transformers.settings(values["folder"])}
+
+    @property
+    def form(self) -> str:
+        """What it can do: ``causal``, ``encoder_decoder`` or ``classify``."""
+        return _kind(from_transformers.parsed(self.config)).form
+
+    def build(self, *, vocab_size: int, num_answers: int = 0) -> FromTransformers:
+        """The language model with random weights; `FromTransformers.load_folder` reads the folder's."""
+        kind = _kind(from_transformers.parsed(self.config))
+        return kind(config=self.config, vocab_size=vocab_size, num_answers=num_answers)
+
+
+def _kind(theirs: Any) -> type[FromTransformers]:
+    """By what the family is made for."""
+    library = from_transformers.library()
+    if theirs.is_encoder_decoder:
+        return EncoderDecoder
+    architecture = (theirs.architectures or [""])[0]
+    if type(theirs) in library.MODEL_FOR_MASKED_LM_MAPPING and not architecture.endswith(
+        ("CausalLM", "LMHeadModel")
+    ):
+        return Bidirectional
+    if type(theirs) in library.MODEL_FOR_CAUSAL_LM_MAPPING:
+        return Causal
+    raise CheckpointError(
+        f"model_type {theirs.model_type!r} is no language model that Transformers builds: causal, sequence-to-sequence or "
+        "bidirectional ones are."
+    )
+
+
+class FromTransformers(LanguageModel):
+    """What the three forms share: embeddings, stacks with hooks, the head, and the weights of a folder.
+
+    Args:
+        config: A config.json of Transformers.
+        vocab_size: V; tables of tokens are made that long.
+        num_answers: Length A of the list of answers, for a bidirectional one.
+
+    Raises:
+        CheckpointError: a family that Transformers does not know, or one whose positions or masks cannot be set, so that
+            packing and padding could not be exact.
+        ValueError: no answers for a bidirectional one.
+        BackendError: Transformers is not installed.
+    """
+
+    form = "causal"
+    offers: ClassVar[frozenset[str]] = frozenset({"input", "layer", "memory", "pool"})
+    """Of all forms together; each offers a part of it."""
+
+    def __init__(self, *, config: Mapping[str, Any], vocab_size: int, num_answers: int = 0) -> None:
+        super().__init__()
+        self._config = from_transformers.parsed(config)
+        sized = from_transformers.parsed({**config, "vocab_size": vocab_size})
+        for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+            token = getattr(sized, name, None)
+            if isinstance(token, int) and token >= vocab_size:
+                setattr(sized, name, None)
+        # The fused kernels know no cap on the scores.
+        is_capped = getattr(sized, "attn_logit_softcapping", None) is not None
+        self._settings: dict[str, Any] = {"attn_implementation": "eager"} if is_capped else {}
+        self.model = from_transformers.made(partial(self._make, sized))
+        self.vocab_size, self.dim = vocab_size, sized.hidden_size
+        modules = self._stack_modules()
+        both_ways = [module is not modules[-1] or self.form == "classify" for module in modules]
+        self._stacks = [HookedStack(*pair) for pair in zip(modules, both_ways, strict=True)]
+        self.depth = len(self._stacks[-1].blocks)
+        # Heads of fusions are as wide as D over their number; those of the model may be of another width.
+        self.num_heads = math.gcd(sized.num_attention_heads, self.dim)
+        self._scale = _scale(self.model, self._stacks[-1].module)
+        self.register_load_state_dict_post_hook(_tie)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+    def _make(self, theirs: Any) -> Any:
+        raise NotImplementedError(type(self).__name__)
+
+    def _stack_modules(self) -> list[nn.Module]:
+        """The stacks of the model; the last is what `run` runs."""
+        return [self.model.base_model]
+
+    @property
+    def token_embedding(self) -> nn.Module:  # type: ignore[override]  # another library's
+        """The table of token embeddings."""
+        return self.model.get_input_embeddings()  # type: ignore[no-any-return]  # their own type
+
+    def embed(self, ids: Int[Tensor, "B S"]) -> Float[Tensor, "B S D"]:
+        """Token embeddings as the blocks read them: scaled where the model scales them."""
+        return self.token_embedding(ids) * self._scale  # type: ignore[no-any-return]  # nn.Module calls are untyped
+
+    def run(
+        self,
+        hidden: Float[Tensor, "B S D"],
+        tokens: TokenSequence,
+        *,
+        cache: Cache | None = None,
+        memory: Memory | None = None,
+        before_block: BeforeBlock | None = None,
+    ) -> Float[Tensor, "B S D"]:
+        """All blocks and the last norm."""
+        past = None if cache is None else Bridge(cache)
+        return self._run(hidden, tokens, cache, past, before_block)
+
+    def _run(
+        self,
+        hidden: Tensor,
+        tokens: TokenSequence,
+        cache: Cache | None,
+        past: Any,
+        before_block: BeforeBlock | None,
+        **more: Any,
+    ) -> Tensor:
+        if self._scale != 1:  # what it is given is scaled there
+            hidden = hidden / self._scale
+        hidden = self._stacks[-1].run(
+            hidden, tokens, cache=cache, past=past, before_block=before_block, **more
+        )
+        if cache is not None:
+            cache.advance(tokens.valid)
+        return hidden
+
+    def head(self, hidden: Float[Tensor, "R D"]) -> Float[Tensor, "R V"]:
+        """Logits over the vocabulary, or over the answers."""
+        theirs = self.model.config
+        if getattr(theirs, "scale_decoder_outputs", False):
+            hidden = hidden * self.dim**-0.5
+        logits = self.model.get_output_embeddings()(hidden)
+        if (bias := getattr(self.model, "final_logits_bias", None)) is not None:
+            logits = logits + bias
+        if (cap := getattr(theirs, "final_logit_softcapping", None)) is not None:
+            logits = (logits / cap).tanh() * cap
+        logits = logits * (getattr(theirs, "logit_scale", None) or 1)
+        return logits / (getattr(theirs, "logits_scaling", None) or 1)  # type: ignore[no-any-return]  # their own type
+
+    def words(self, embeddings: Float[Tensor, "E D"]) -> Float[Tensor, "E V"]:
+        """How well each embedding fits each token of the vocabulary, by the token embeddings themselves."""
+        table = self.token_embedding.weight
+        assert isinstance(table, Tensor)
+        return nn.functional.linear(embeddings, table)
+
+    def load_folder(self, folder: str | Path) -> None:
+        """Puts the weights of the folder into the model; rows of new tokens are drawn near the others.
+
+        Raises:
+            CheckpointError: no safetensors, damaged or foreign ones, weights of other shapes, or a family that would compute
+                something else here than in Transformers; a few tokens are asked about to know.
+        """
+        found = from_transformers.weights(folder, type(self.model), self._config, **self._settings)
+        foreign.fill(self.model, found, where=folder)
+        self._prove(folder)
+
+    def _prove(self, folder: str | Path) -> None:
+        """Refuses a family that would compute something else here than in its own library."""
+        theirs = self.model.config
+        special = {value for name, value in theirs.to_dict().items() if name.endswith("token_id")}
+        ordinary = [token for token in range(self.vocab_size) if token not in special][: _proof.NEEDED]
+        if len(ordinary) < _proof.NEEDED:
+            raise CheckpointError(f"{folder}: a vocabulary of {self.vocab_size} is too small to be proved.")
+        ids = torch.tensor(ordinary, device=next(self.parameters()).device)
+        was_training = self.training
+        self.eval()
+        try:
+            _proof.prove(self, self._theirs, ids)
+        except (CheckpointError, RuntimeError, TypeError, IndexError) as error:
+            raise CheckpointError(
+                f"{folder}: {theirs.model_type} is no family that runs here as it does in Transformers: {error}. "
+                "Use one of another family."
+            ) from error
+        finally:
+            self.train(was_training)
+
+    def _theirs(self, ids: Tensor) -> Tensor:
+        """What the library itself makes of ids."""
+        return self.model(input_ids=ids, use_cache=False).logits  # type: ignore[no-any-return]  # their own type
+
+
+class Causal(FromTransformers):
+    """A decoder that writes from left to right, such as GPT-2 and Gemma."""
+
+    form = "causal"
+    offers: ClassVar[frozenset[str]] = frozenset({"input", "layer"})
+
+    def _make(self, theirs: Any) -> Any:
+        return from_transformers.library().AutoModelForCausalLM.from_config(theirs, **self._settings)
+
+
+class EncoderDecoder(FromTransformers):
+    """A source that is read both ways and a target that is written while looking at it, such as mBART, NLLB and T5."""
+
+    form = "encoder_decoder"
+    offers: ClassVar[frozenset[str]] = frozenset({"input", "layer", "memory"})
+
+    def _make(self, theirs: Any) -> Any:
+        return from_transformers.library().AutoModelForSeq2SeqLM.from_config(theirs, **self._settings)
+
+    def _stack_modules(self) -> list[nn.Module]:
+        return [self.model.get_encoder(), self.model.get_decoder()]
+
+    def _theirs(self, ids: Tensor) -> Tensor:
+        return self.model(input_ids=ids, decoder_input_ids=ids, use_cache=False).logits  # type: ignore[no-any-return]  # their own type
+
+    def encode(self, hidden: Float[Tensor, "B M D"], tokens: TokenSequence) -> Memory:
+        """Reads the source; who sees whom is in its tokens."""
+        return Memory(self._stacks[0].run(hidden, tokens), tokens.segment, tokens.branch, tokens.valid)
+
+    def run(
+        self,
+        hidden: Float[Tensor, "B S D"],
+        tokens: TokenSequence,
+        *,
+        cache: Cache | None = None,
+        memory: Memory | None = None,
+        before_block: BeforeBlock | None = None,
+    ) -> Float[Tensor, "B S D"]:
+        """Writes the target. The memory is given on the first call; a cache keeps it for the next ones.
+
+        Raises:
+            ValueError: no memory, or a token that may look at nothing in it.
+        """
+        memory = _kept(cache) if memory is None else memory
+        mask = memory_mask(tokens, memory)
+        assert mask.dense is not None
+        assert mask.blind_rows is not None
+        if bool((mask.blind_rows[:, 0, :, 0] & tokens.valid).any()):
+            raise ValueError("a token of the target has no source to look at; give each sample a prompt.")
+        past, crossed = self._past(cache)
+        hidden = self._run(
+            hidden,
+            tokens,
+            cache,
+            past,
+            before_block,
+            encoder_hidden_states=memory.hidden,
+            encoder_attention_mask=added(mask.dense, hidden.dtype),
+        )
+        if cache is not None and "memory" not in cache.slots:
+            cache.slots["memory"] = (memory.hidden, memory.segment, memory.branch, memory.valid)
+            for layer in range(self.depth):
+                cache.slots[f"memory.{layer}"] = (crossed.layers[layer].keys, crossed.layers[layer].values)
+        return hidden
+
+    def _past(self, cache: Cache | None) -> tuple[Any, Any]:
+        """What the library calls a cache of both attentions, and the part of it that looks at the memory."""
+        if cache is None:
+            return None, None
+        library = from_transformers.library()
+        crossed = library.DynamicCache()
+        for layer in range(self.depth if "memory" in cache.slots else 0):
+            crossed.update(*cache.slots[f"memory.{layer}"], layer)
+        past = library.EncoderDecoderCache(library.DynamicCache(), crossed)
+        past.self_attention_cache = Bridge(cache)
+        return past, crossed
+
+
+class Bidirectional(FromTransformers):
+    """An encoder that looks both ways, such as BERT, with a new classifier over the answers."""
+
+    form = "classify"
+    offers: ClassVar[frozenset[str]] = frozenset({"input", "layer", "pool"})
+
+    def __init__(self, *, config: Mapping[str, Any], vocab_size: int, num_answers: int = 0) -> None:
+        if num_answers < 1:
+            raise ValueError(
+                "a bidirectional model chooses from a list of answers, and the list is empty (num_answers 0)."
+            )
+        super().__init__(config=config, vocab_size=vocab_size, num_answers=num_answers)
+        self.classifier = nn.Linear(self.dim, num_answers)
+        initialise(self.classifier)
+
+    def _make(self, theirs: Any) -> Any:
+        library = from_transformers.library()
+        kind = library.MODEL_MAPPING[type(theirs)]
+        if "add_pooling_layer" in inspect.signature(kind).parameters:
+            self._settings["add_pooling_layer"] = False
+        return library.AutoModel.from_config(theirs, **self._settings)
+
+    def _theirs(self, ids: Tensor) -> Tensor:
+        return self.model(input_ids=ids).last_hidden_state  # type: ignore[no-any-return]  # their own type
+
+    def head(self, hidden: Float[Tensor, "R D"]) -> Float[Tensor, "R A"]:
+        """Logits over the answers."""
+        return self.classifier(hidden)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+
+
+def _kept(cache: Cache | None) -> Memory:
+    if cache is None or "memory" not in cache.slots:
+        raise ValueError(
+            "an encoder-decoder needs a memory: give the batch a source, or a cache that holds one."
+        )
+    return Memory(*cache.slots["memory"])
+
+
+def _scale(model: Any, stack: nn.Module) -> float:
+    """What the stack multiplies all embeddings by, those of images too, where the table of tokens does not do it."""
+    if hasattr(model.get_input_embeddings(), "embed_scale"):
+        return 1.0
+    if model.config.model_type in ("gemma", "gemma2"):  # in Transformers 4
+        return float(model.config.hidden_size**0.5)
+    return float(getattr(stack, "embed_scale", 1.0))
+
+
+def _tie(module: FromTransformers, faults: Any) -> None:
+    """Weights that were taken over one by one are tied again."""
+    module.model.tie_weights()

@@ -1,0 +1,98 @@
+"""Models of Transformers made from settings at hand and filled from a folder: no network, no pickles, no code of others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from sightweave.core import transformers_folder
+from sightweave.core.errors import BackendError, CheckpointError
+from sightweave.models.nn import foreign
+
+_DTYPES = ("dtype", "torch_dtype")
+"""How the weights were stored; here they are fp32 until somebody casts them."""
+
+
+def library() -> Any:
+    """The library.
+
+    Raises:
+        BackendError: it is not installed.
+    """
+    try:
+        import transformers
+    except ImportError as error:
+        raise BackendError(
+            "from_transformers needs Transformers, which is not installed: pip install 'sightweave[hf]'."
+        ) from error
+    return transformers
+
+
+def settings(folder: str) -> dict[str, Any]:
+    """What a folder's config.json says of the model.
+
+    Raises:
+        CheckpointError: no such folder or file, or a model that brings code of its own.
+    """
+    found = transformers_folder.read_config(folder)
+    return {name: value for name, value in found.items() if name not in _DTYPES}
+
+
+def parsed(config: Mapping[str, Any]) -> Any:
+    """The library's own config of these settings.
+
+    Raises:
+        CheckpointError: the library knows no such family, or refuses a setting.
+    """
+    known = library().CONFIG_MAPPING
+    model_type = config.get("model_type")
+    if model_type not in known:
+        raise CheckpointError(
+            f"model_type {model_type!r} is no family of Transformers {library().__version__}; a newer release may have it."
+        )
+    try:
+        return known[model_type].from_dict(dict(config))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"model_type {model_type!r}: its config.json is refused: {error}") from error
+
+
+def made(make: Callable[[], Any]) -> Any:
+    """The model that `make` gives; on the meta device as `foreign.made` says."""
+    if not foreign.is_on_meta():
+        return make()
+    try:
+        from transformers.initialization import no_init_weights
+    except ImportError:  # where Transformers 4 keeps it
+        from transformers.modeling_utils import no_init_weights  # type: ignore[attr-defined,no-redef]
+    with no_init_weights():  # memory that nobody writes to is not taken
+        return foreign.made(make)
+
+
+def weights(folder: str | Path, kind: Any, config: Any, **settings: Any) -> dict[str, Tensor]:
+    """A folder's weights under the names of a model of the library.
+
+    Args:
+        folder: As written by ``save_pretrained``.
+        kind: The model's class.
+        config: The library's config of the folder.
+        settings: What the model is made with beside its config.
+
+    Raises:
+        CheckpointError: as `transformers_folder.read_tensors`; weights that are missing or of other shapes.
+    """
+    tensors = transformers_folder.read_tensors(folder)
+    try:
+        found, report = kind.from_pretrained(
+            None, config=config, state_dict=tensors, output_loading_info=True, **settings
+        )
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{folder}: {error}") from error
+    if missing := sorted(report["missing_keys"]):
+        raise CheckpointError(
+            f"{folder}: {len(missing)} weight(s) of a {kind.__name__} are missing: {', '.join(missing[:10])}. "
+            "The folder holds another model, or a part of one."
+        )
+    return found.float().state_dict()  # type: ignore[no-any-return]  # the library's own type

@@ -1,0 +1,258 @@
+"""A stack of another library's blocks, run with our masks, positions and cache; hooks let a fusion act before each block.
+
+The library's own forward pass runs. What it would work out from the order of the tokens is given to it: the mask, as
+numbers to add to the scores; positions, as an argument where it takes them, else in the place where it looks them up.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from sightweave.core.batch import TokenSequence
+from sightweave.core.cache import Cache
+from sightweave.core.errors import CheckpointError
+from sightweave.models.nn.mask import self_mask
+
+_POSITIONS = -1
+"""The layer of the cache that keeps positions."""
+_POSITION_TABLES = ("wpe", "position_embeddings", "embed_positions", "embed_position")
+"""What libraries call a learnt table of positions."""
+
+
+@dataclass
+class _Call:
+    """What hooks need to know while the stack runs."""
+
+    positions: Int[Tensor, "B S"]
+    seen: Int[Tensor, "B K"]
+    """Positions of the cached tokens and of these, as the cache lays them out."""
+    before_block: Callable[[int, Tensor], Tensor] | None
+
+
+class _Calls:
+    """The calls that run now, by thread: batches are answered side by side."""
+
+    def __init__(self) -> None:
+        self._running: dict[int, _Call] = {}
+
+    @contextmanager
+    def running(self, call: _Call) -> Iterator[None]:
+        self._running[threading.get_ident()] = call
+        try:
+            yield
+        finally:
+            del self._running[threading.get_ident()]
+
+    def mine(self) -> _Call | None:
+        return self._running.get(threading.get_ident())
+
+
+class Bridge:
+    """Our cache under the names by which Transformers' attention calls its own."""
+
+    is_compileable = False
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+
+    def update(
+        self, keys: Tensor, values: Tensor, layer: int, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Writes behind each row's own, and gives all back."""
+        return self._cache.extend(layer, keys, values)
+
+    def get_seq_length(self, layer: int = 0) -> int:
+        """Tokens of the longest row."""
+        return self._cache.longest
+
+
+class HookedStack:
+    """One stack inside a model of Transformers. It holds the module and adds hooks, and registers no weights.
+
+    Args:
+        module: Embeddings of positions, blocks and last norm.
+        both_ways: Whether a window reaches forward too.
+
+    Raises:
+        CheckpointError: there is no way to tell it positions, or some blocks look neither at all nor through a window.
+    """
+
+    def __init__(self, module: Any, both_ways: bool = False) -> None:
+        self.module, self.config, self._both_ways = module, module.config, both_ways
+        lists = [layer for layer in module.modules() if isinstance(layer, nn.ModuleList) and len(layer)]
+        if not lists:
+            raise CheckpointError(f"{self._name}: has no list of blocks.")
+        self.blocks = lists[0]
+        self._calls = _Calls()
+        for index, block in enumerate(self.blocks):
+            block.register_forward_pre_hook(partial(_before_block, self._calls, index), with_kwargs=True)
+        self._takes_positions = "position_ids" in inspect.signature(module.forward).parameters
+        self._has_distances = False
+        self._offset = 0
+        self._most: int | None = None
+        self._prepare_positions()
+        self._window, self._types = self._windows()
+
+    @property
+    def _name(self) -> str:
+        return f"{self.config.model_type} ({type(self.module).__name__})"
+
+    def _prepare_positions(self) -> None:
+        tables = {
+            name.rpartition(".")[2]: layer
+            for name, layer in self.module.named_modules()
+            if name.rpartition(".")[2] in _POSITION_TABLES
+        }
+        table = next(iter(tables.values()), None)
+        if self._takes_positions:
+            if hasattr(getattr(self.module, "embeddings", None), "create_position_ids_from_input_ids"):
+                self._offset = self.module.embeddings.padding_idx + 1  # as RoBERTa counts
+        elif table is not None:
+            table.register_forward_hook(partial(_look_up, self._calls))
+            self._offset = _first_row(table)
+        else:
+            distances = [layer for layer in self.blocks.modules() if _has_distances(layer)]
+            if not distances:
+                raise CheckpointError(
+                    f"{self._name}: works positions out by itself, so that packed samples would disturb each other."
+                )
+            self._has_distances = True
+            for layer in distances:
+                layer.register_forward_pre_hook(partial(_by_distance, self._calls), with_kwargs=True)
+        if isinstance(table, nn.Embedding):
+            self._most = table.num_embeddings - self._offset
+
+    def _windows(self) -> tuple[int | None, set[str]]:
+        """How far a token looks back in blocks with a window, and the kinds of blocks where there are several."""
+        types = set(getattr(self.config, "layer_types", None) or ())
+        if odd := types - {"full_attention", "sliding_attention"}:
+            raise CheckpointError(f"{self._name}: has blocks of {sorted(odd)}, whose masks cannot be set.")
+        window = getattr(self.config, "sliding_window", None)
+        return (None, set()) if types == {"full_attention"} else (window, types)
+
+    def run(
+        self,
+        hidden: Float[Tensor, "B S D"],
+        tokens: TokenSequence,
+        *,
+        cache: Cache | None = None,
+        past: Any = None,
+        before_block: Callable[[int, Tensor], Tensor] | None = None,
+        **more: Any,
+    ) -> Float[Tensor, "B S D"]:
+        """All blocks and the last norm.
+
+        Args:
+            hidden: Token embeddings, images among them.
+            tokens: Positions, and who may look at whom.
+            cache: What was read before; it is not advanced here.
+            past: The same as the library knows it.
+            before_block: Called before each block.
+            more: Further arguments for the stack.
+
+        Raises:
+            ValueError: a position outside the table of learnt ones.
+        """
+        positions = tokens.positions
+        if self._most is not None and positions.numel() and int(positions.max()) >= self._most:
+            raise ValueError(
+                f"position {int(positions.max())} is outside the {self._most} that {self._name} has learnt; "
+                "shorten the texts (inputs.max_length)."
+            )
+        seen = positions
+        if cache is not None and (self._window is not None or self._has_distances):
+            kept = positions[:, None, :, None]
+            seen = cache.extend(_POSITIONS, kept, kept)[0][:, 0, :, 0]
+        if self._takes_positions:
+            more["position_ids"] = positions + self._offset
+        if past is not None:
+            more |= {"past_key_values": past, "use_cache": True}
+        mask = self._masks(_table(tokens, cache), positions, seen, hidden.dtype)
+        with self._calls.running(_Call(positions, seen, before_block)):
+            output = self.module(inputs_embeds=hidden, attention_mask=mask, **more)
+        return output.last_hidden_state  # type: ignore[no-any-return]  # their own type
+
+    def _masks(
+        self, table: Bool[Tensor, "b 1 S K"], positions: Tensor, seen: Tensor, dtype: torch.dtype
+    ) -> Tensor | dict[str, Tensor]:
+        if self._window is None:
+            return added(table, dtype)
+        distance = (positions[:, :, None] - seen[:, None, :])[:, None]
+        near = distance.abs() <= self._window if self._both_ways else distance < self._window
+        if not self._types:
+            return added(table & near, dtype)
+        return {"full_attention": added(table, dtype), "sliding_attention": added(table & near, dtype)}
+
+
+def added(table: Bool[Tensor, "b 1 S K"], dtype: torch.dtype) -> Float[Tensor, "b 1 S K"]:
+    """What may be seen as numbers to add to the scores."""
+    return torch.zeros(table.shape, dtype=dtype, device=table.device).masked_fill_(~table, -torch.inf)
+
+
+def _table(tokens: TokenSequence, cache: Cache | None) -> Bool[Tensor, "b 1 S K"]:
+    dense = self_mask(tokens, cache).dense
+    if dense is not None:
+        return dense
+    length = tokens.ids.shape[1]
+    before = 0 if cache is None else cache.longest
+    whole = torch.ones(1, 1, length, before + length, dtype=torch.bool, device=tokens.ids.device)
+    return whole.tril(before)
+
+
+def _before_block(calls: _Calls, index: int, block: nn.Module, args: Any, kwargs: Any) -> Any:
+    call = calls.mine()
+    if call is None or call.before_block is None:
+        return None
+    if args:
+        return (call.before_block(index, args[0]), *args[1:]), kwargs
+    return args, kwargs | {"hidden_states": call.before_block(index, kwargs["hidden_states"])}
+
+
+def _first_row(table: nn.Module) -> int:
+    """Row of position 0."""
+    if isinstance(table, nn.Embedding):
+        return int(getattr(table, "offset", 0))
+    padding = getattr(table, "padding_idx", None)
+    return 0 if padding is None else padding + 1
+
+
+def _look_up(calls: _Calls, table: nn.Module, args: Any, output: Tensor) -> Tensor:
+    """Rows of our positions in the place of those that the table counted."""
+    call = calls.mine()
+    if call is None:
+        return output
+    rows = table.weight if isinstance(table, nn.Embedding) else table.weights
+    assert isinstance(rows, Tensor)
+    return nn.functional.embedding(call.positions + _first_row(table), rows)
+
+
+def _has_distances(layer: Any) -> bool:
+    """Whether an attention adds biases by distance, as T5 does."""
+    if not hasattr(layer, "relative_attention_bias"):
+        return False
+    return "bidirectional" in inspect.signature(layer._relative_position_bucket).parameters
+
+
+def _by_distance(calls: _Calls, attention: Any, args: Any, kwargs: Any) -> Any:
+    """T5's biases, from our positions."""
+    call = calls.mine()
+    if call is None:
+        return None
+    distance = call.seen[:, None, :] - call.positions[:, :, None]
+    bucket = attention._relative_position_bucket(
+        distance,
+        bidirectional=not attention.is_decoder,
+        num_buckets=attention.relative_attention_num_buckets,
+        max_distance=attention.relative_attention_max_distance,
+    )
+    return args, kwargs | {"position_bias": attention.relative_attention_bias(bucket).permute(0, 3, 1, 2)}
