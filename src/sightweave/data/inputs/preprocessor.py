@@ -16,6 +16,8 @@ _RESAMPLE = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers."""
 _LARGEST = 4096
 """Pixels of the longer side that Idefics3's image processor makes at most."""
+_UNCROPPED = 384
+"""Pixels a side from which on ConvNeXt's image processor squashes instead of cropping."""
 _FILES = (("processor_config.json", "image_processor"), ("preprocessor_config.json", ""))
 """Where Transformers 5 keeps them for a whole model, and where every version keeps them for an encoder."""
 
@@ -107,6 +109,11 @@ def _fit(settings: Mapping[str, Any], size: int, where: str) -> dict[str, Any]:
         if not isinstance(side, int) or side < 1:
             raise CheckpointError(f"{where}: crop_size must be a height and a width (got {cropped!r}).")
         return {"fit": "crop", "resize_to": max(size, round(resized["shortest_edge"] * size / side))}
+    if isinstance(resized, Mapping) and "shortest_edge" in resized and settings.get("crop_pct"):
+        side = resized["shortest_edge"]  # as ConvNeXt's: the crop's side, and large pictures are not cropped
+        if side >= _UNCROPPED:
+            return {"fit": "squash"}
+        return {"fit": "crop", "resize_to": max(size, round(int(side / settings["crop_pct"]) * size / side))}
     if (
         isinstance(resized, Mapping)
         and resized.get("height")

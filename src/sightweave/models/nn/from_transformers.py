@@ -55,8 +55,16 @@ def parsed(config: Mapping[str, Any]) -> Any:
         )
     try:
         return known[model_type].from_dict(dict(config))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, _wrong_value()) as error:
         raise CheckpointError(f"model_type {model_type!r}: its config.json is refused: {error}") from error
+
+
+def _wrong_value() -> type[Exception]:
+    """What the library raises for a setting of another type."""
+    from huggingface_hub import errors
+
+    found: type[Exception] = getattr(errors, "StrictDataclassError", ValueError)
+    return found
 
 
 def made(make: Callable[[], Any]) -> Any:
