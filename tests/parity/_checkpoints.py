@@ -16,6 +16,11 @@ SIGLIP_BASE = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_hea
 """Published widths of google/siglip2-base-patch16-224."""
 CLIP_BASE = SIGLIP_BASE
 """Published widths of openai/clip-vit-base-patch16, google/vit-base-patch16-224 and facebook/dinov2-base."""
+DINOV2_BASE = {"hidden_size": 768, "num_attention_heads": 12, "mlp_ratio": 4}
+"""The same in DINOv2's words."""
+PATCHES = {"image_size": 224, "patch_size": 16}
+RESNET_50 = {"embedding_size": 64, "hidden_sizes": [256, 512, 1024, 2048], "depths": [1, 1, 1, 1]}
+"""Published widths of microsoft/resnet-50; random layers each double what goes through them, so one in each stage."""
 QWEN25_05B = {
     "hidden_size": 896,
     "intermediate_size": 4864,
@@ -125,6 +130,36 @@ def dinov2(folder: Path, **sizes: Any) -> Any:
     config = transformers.Dinov2Config(num_hidden_layers=2, **(tiny | {"mlp_ratio": 2} | sizes))
     model = shaken(transformers.Dinov2Model(config))
     model.save_pretrained(folder)
+    return model
+
+
+def resnet(folder: Path, **sizes: Any) -> Any:
+    """Bottlenecks, with statistics of batch norms that say something."""
+    return _resnet(transformers.ResNetModel, folder, **sizes)
+
+
+def resnet_basic(folder: Path) -> Any:
+    """Two 3x3 convolutions a layer, and a first stage that halves the grid."""
+    return resnet(folder, layer_type="basic", downsample_in_first_stage=True, hidden_sizes=[8, 16, 32])
+
+
+def resnet_classifier(folder: Path) -> Any:
+    """The encoder under its name in a classifier."""
+    return _resnet(transformers.ResNetForImageClassification, folder).resnet
+
+
+def _resnet(kind: Any, folder: Path, **sizes: Any) -> Any:
+    torch.manual_seed(0)
+    tiny = {"embedding_size": 8, "hidden_sizes": [16, 16, 32], "depths": [1, 2, 2]}
+    model = shaken(kind(transformers.ResNetConfig(**tiny | sizes)))
+    for name, statistic in model.named_buffers():
+        if statistic.is_floating_point():
+            positive = name.endswith("running_var")
+            statistic.copy_(torch.rand_like(statistic) + 0.5 if positive else torch.randn_like(statistic) / 4)
+    model.save_pretrained(folder)
+    transformers.ConvNextImageProcessorPil(size={"shortest_edge": 224}, crop_pct=0.875).save_pretrained(
+        folder
+    )
     return model
 
 

@@ -29,6 +29,9 @@ ENCODERS = {
     "vit": _checkpoints.vit,
     "vit classifier": _checkpoints.vit_classifier,
     "dinov2": _checkpoints.dinov2,
+    "resnet": _checkpoints.resnet,
+    "resnet, basic": _checkpoints.resnet_basic,
+    "resnet classifier": _checkpoints.resnet_classifier,
 }
 LANGUAGE_MODELS = {
     "qwen2": _checkpoints.qwen2,
@@ -51,6 +54,8 @@ def loaded(folder: Path, part: str, **fields: Any) -> Any:
 
 def features(model: Any, pixels: Tensor, **settings: Any) -> Tensor:
     found = getattr(model, "vision_model", model)(pixels, **settings).last_hidden_state
+    if found.ndim == 4:  # I Dv h w
+        return found.flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
     return found[:, 1:] if has_class_token(model) else found  # type: ignore[no-any-return]
 
 
@@ -72,8 +77,9 @@ def logits(model: Any, ids: Tensor) -> Tensor:
 @pytest.mark.parametrize("family", ENCODERS)
 def test_an_encoder_gives_the_same_features(tmp_path: Path, family: str) -> None:
     theirs = ENCODERS[family](tmp_path)
-    pixels = torch.randn(3, 3, 32, 32)
-    found = loaded(tmp_path, "encoder")(pixels).values
+    ours = loaded(tmp_path, "encoder")
+    pixels = torch.randn(3, 3, ours.image_size, ours.image_size)
+    found = ours(pixels).values
     torch.testing.assert_close(found, features(theirs, pixels), atol=1e-5, rtol=1e-5)
 
 
@@ -120,12 +126,18 @@ def test_32_greedy_tokens_are_the_same(tmp_path: Path, family: str) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("family", ["siglip", "clip", "vit", "dinov2"])
-def test_an_encoder_of_published_width(tmp_path: Path, family: str) -> None:
-    sizes = dict(_checkpoints.SIGLIP_BASE)
-    if family == "dinov2":
-        sizes = {"hidden_size": 768, "num_attention_heads": 12, "mlp_ratio": 4}
-    theirs = ENCODERS[family](tmp_path, **sizes, image_size=224, patch_size=16)
+@pytest.mark.parametrize(
+    ("family", "sizes"),
+    [
+        ("siglip", _checkpoints.SIGLIP_BASE | _checkpoints.PATCHES),
+        ("clip", _checkpoints.CLIP_BASE | _checkpoints.PATCHES),
+        ("vit", _checkpoints.CLIP_BASE | _checkpoints.PATCHES),
+        ("dinov2", _checkpoints.DINOV2_BASE | _checkpoints.PATCHES),
+        ("resnet", _checkpoints.RESNET_50),
+    ],
+)
+def test_an_encoder_of_published_width(tmp_path: Path, family: str, sizes: dict[str, Any]) -> None:
+    theirs = ENCODERS[family](tmp_path, **sizes)
     pixels = torch.randn(1, 3, 224, 224)
     found = loaded(tmp_path, "encoder")(pixels).values
     torch.testing.assert_close(found, features(theirs, pixels), atol=1e-4, rtol=1e-4)
@@ -163,7 +175,8 @@ def test_weights_go_back_bit_equal(tmp_path: Path, part: str, write: Callable[..
     theirs = read_tensors(tmp_path)
     back = keymap.theirs(ours.state_dict())
     written = {
-        name.removeprefix("vision_model.").removeprefix("vit."): value for name, value in theirs.items()
+        name.removeprefix("vision_model.").removeprefix("vit.").removeprefix("resnet."): value
+        for name, value in theirs.items()
     }
     assert back
     for name, value in back.items():
@@ -175,7 +188,7 @@ def test_weights_go_back_bit_equal(tmp_path: Path, part: str, write: Callable[..
 
 
 SETTINGS = [
-    *(("encoder", name, write) for name, write in ENCODERS.items() if " " not in name),
+    *(("encoder", name, ENCODERS[name]) for name in ("siglip", "clip", "vit", "dinov2")),
     *(("language_model", name, write) for name, write in LANGUAGE_MODELS.items() if name != "mistral"),
 ]
 

@@ -20,6 +20,7 @@ from sightweave.data.inputs.transforms import Config
 pytest.importorskip("transformers")
 from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.convnext.image_processing_pil_convnext import ConvNextImageProcessorPil
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
@@ -55,6 +56,16 @@ PROCESSORS = {
         ),
         Config(size=224, fit="crop", resize_to=256, exact=True, **IMAGENET),
     ),
+    "resnet": (
+        ConvNextImageProcessorPil(
+            size={"shortest_edge": 224},
+            crop_pct=0.875,
+            image_mean=list(IMAGENET["mean"]),
+            image_std=list(IMAGENET["std"]),
+        ),
+        Config(size=224, fit="crop", resize_to=256, exact=True, **IMAGENET),
+    ),
+    "resnet 384": (ConvNextImageProcessorPil(), Config(size=384, fit="squash", exact=True)),
     "idefics3": (
         Idefics3ImageProcessorPil(
             do_image_splitting=False, size={"longest_edge": 700}, max_image_size={"longest_edge": 224}

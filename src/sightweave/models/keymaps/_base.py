@@ -25,6 +25,8 @@ class NoFamily(CheckpointError):
 
 _BY_TOKEN = ("token_embedding.table.weight", "output.weight")
 """Tables with a row for each token of the vocabulary."""
+_HELD = r"\.weight|\.bias|\.running_mean|\.running_var|\.num_batches_tracked"
+"""Endings of the names of what a layer holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,7 @@ class KeyMap:
     model_types: tuple[str, ...]
     """``model_type`` in their config.json."""
     names: Mapping[str, str]
-    """Our name -> theirs, of a weight or of a layer that holds some; ``{n}`` is the number of a block."""
+    """Our name -> theirs, of a weight or of a layer that holds some; ``{n}``, or another letter, is a number in both."""
     fields: Callable[[Mapping[str, Any]], dict[str, Any]]
     """Their config -> fields of our kind's Config; raises ValueError where ours would not compute the same."""
     settings: Callable[[Any], dict[str, Any]] | None = None
@@ -96,9 +98,9 @@ class KeyMap:
 
 def _rename(name: str, table: list[tuple[str, str]]) -> str | None:
     for old, new in table:
-        pattern = re.escape(old).replace(re.escape("{n}"), r"(?P<n>\d+)")
-        if match := re.fullmatch(rf"{pattern}(?P<rest>\.weight|\.bias)?", name):
-            return new.replace("{n}", match.groupdict().get("n") or "") + (match["rest"] or "")
+        pattern = re.sub(r"\\{(\w)\\}", r"(?P<\1>\\d+)", re.escape(old))
+        if match := re.fullmatch(rf"{pattern}(?P<rest>{_HELD})?", name):
+            return new.format(**match.groupdict()) + (match["rest"] or "")
     return None
 
 

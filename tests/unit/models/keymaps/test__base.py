@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,8 @@ def test_every_table_names_each_of_both_sides_once(kind: str) -> None:
     keymap = TABLES[kind]
     assert len(set(keymap.names.values())) == len(keymap.names)
     assert keymap.kind in catalog.kinds(f"models.{keymap.part}s")
-    assert all(ours.count("{n}") == theirs.count("{n}") for ours, theirs in keymap.names.items())
+    numbers = re.compile(r"{\w}")
+    assert all(numbers.findall(ours) == numbers.findall(theirs) for ours, theirs in keymap.names.items())
 
 
 def test_there_and_back() -> None:
@@ -78,6 +80,19 @@ def test_a_weight_without_a_line_in_the_table() -> None:
         CheckpointError, match=r"blocks\.0\.attention\.q_norm\.weight: the family llama has no place"
     ):
         LLAMA.theirs({"blocks.0.attention.q_norm.weight": torch.ones(1)})
+
+
+def test_a_name_with_several_numbers_goes_there_and_back() -> None:
+    keymap = catalog.module("models.keymaps", "resnet").KEYMAP
+    names = ["stages.3.12.convolutions.0.weight", "stages.0.1.norms.2.running_var", "stem_norm.bias"]
+    theirs = keymap.theirs({name: torch.ones(1) for name in names})
+    assert list(theirs) == [
+        "encoder.stages.3.layers.12.layer.0.convolution.weight",
+        "encoder.stages.0.layers.1.layer.2.normalization.running_var",
+        "embedder.embedder.normalization.bias",
+    ]
+    back, unknown = keymap.ours({"resnet." + name: value for name, value in theirs.items()})
+    assert (list(back), unknown) == (names, [])
 
 
 def test_weights_are_loaded(tmp_path: Path) -> None:
@@ -138,6 +153,15 @@ def test_what_ours_would_not_compute_is_refused(
     write(tmp_path, config)
     with pytest.raises(CheckpointError, match=fault):
         keymaps.read(tmp_path, "language_model")
+
+
+@pytest.mark.parametrize(
+    "change", [{"hidden_act": "gelu"}, {"num_channels": 1}, {"downsample_in_bottleneck": True}]
+)
+def test_what_our_resnet_would_not_compute_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    write(tmp_path, {"model_type": "resnet"} | change)
+    with pytest.raises(CheckpointError, match=next(iter(change))):
+        keymaps.read(tmp_path, "encoder")
 
 
 @pytest.mark.parametrize("change", [{"hidden_act": "mish"}, {"num_channels": 1}])
