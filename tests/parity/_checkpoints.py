@@ -44,6 +44,10 @@ QWEN3_06B = {
     "tie_word_embeddings": True,
 }
 """Published widths of Qwen/Qwen3-0.6B."""
+T5_SMALL = {"vocab_size": 32128, "d_model": 512, "d_kv": 64, "d_ff": 2048, "num_heads": 8}
+"""Published widths of google-t5/t5-small."""
+MT5_SMALL = {"vocab_size": 2000, "d_model": 512, "d_kv": 64, "d_ff": 1024, "num_heads": 6}
+"""Published widths of google/mt5-small, whose heads are not as wide together as the model; fewer than its 250,112 tokens."""
 SMOLLM2_135M = {
     "hidden_size": 576,
     "intermediate_size": 1536,
@@ -225,6 +229,44 @@ def llama(folder: Path, **sizes: Any) -> Any:
     torch.manual_seed(0)
     model = shaken(transformers.LlamaForCausalLM(transformers.LlamaConfig(**_tiny_llama() | sizes)))
     model.save_pretrained(folder)
+    return model
+
+
+def t5(folder: Path, **sizes: Any) -> Any:
+    """An encoder-decoder without a tokenizer; its head is the table of embeddings, as it was first."""
+    return _t5(transformers.T5ForConditionalGeneration, transformers.T5Config, folder, **sizes)
+
+
+def t5_gated(folder: Path, **sizes: Any) -> Any:
+    """T5 1.1: gated GELU, a head of its own, and nothing scaled."""
+    told = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False} | sizes
+    return _t5(transformers.T5ForConditionalGeneration, transformers.T5Config, folder, has_head=True, **told)
+
+
+def mt5(folder: Path, **sizes: Any) -> Any:
+    """The same for many languages."""
+    return _t5(
+        transformers.MT5ForConditionalGeneration, transformers.MT5Config, folder, has_head=True, **sizes
+    )
+
+
+def mt5_tied(folder: Path) -> Any:
+    """Made by Transformers 5, which ties the head, though nothing is scaled: small weights keep its logits small."""
+    return _t5(
+        transformers.MT5ForConditionalGeneration, transformers.MT5Config, folder, initializer_factor=0.25
+    )
+
+
+def _t5(kind: Any, config: Any, folder: Path, *, has_head: bool = False, **sizes: Any) -> Any:
+    torch.manual_seed(0)
+    tiny = {"vocab_size": 50, "d_model": 32, "d_kv": 6, "d_ff": 48, "num_heads": 4, "num_layers": 2}
+    told = tiny | {"num_decoder_layers": 3, "decoder_start_token_id": 0} | sizes
+    model = kind(config(**told))
+    if has_head:  # Transformers 5 ties it, and keeps apart what a checkpoint holds apart
+        model.lm_head.weight = torch.nn.Parameter(
+            torch.randn_like(model.lm_head.weight) / told["d_model"] ** 0.5
+        )
+    shaken(model).save_pretrained(folder)
     return model
 
 

@@ -39,6 +39,8 @@ class KeyMap:
     """The kind of that part which computes the same."""
     model_types: tuple[str, ...]
     """``model_type`` in their config.json."""
+    when: Callable[[Mapping[str, Any]], bool] = lambda theirs: True
+    """Their config -> whether this table is the one, where several have that ``model_type``."""
     names: Mapping[str, str]
     """Our name -> theirs, of a weight or of a layer that holds some; ``{n}``, or another letter, is a number in both."""
     fields: Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -159,7 +161,7 @@ def find(config: Mapping[str, Any], part: str, *, where: str) -> Found:
     modules = [catalog.module(_FAMILY, kind) for kind in catalog.kinds(_FAMILY)]
     wholes = {name: one.WHOLE for one in modules if hasattr(one, "WHOLE") for name in one.WHOLE.model_types}
     parts: list[KeyMap] = [one.KEYMAP for one in modules if hasattr(one, "KEYMAP")]
-    known = {name: one for one in parts if one.part == part for name in one.model_types}
+    known = {name: one for one in parts if one.part == part and one.when(config) for name in one.model_types}
     model_type = str(config.get("model_type"))
     if model_type in wholes:
         whole: Whole = wholes[model_type]
@@ -262,8 +264,12 @@ def load_into(module: nn.Module, folder: Path | str, part: str) -> None:
     if part == "encoder":  # one that is to read the features of an earlier block has fewer
         tensors = {name: value for name, value in tensors.items() if _has_block(own, name)}
     for name, twin in keymap.tied.items():
+        if twin not in tensors:
+            continue
         if name in tensors and name not in own and tensors[name].equal(tensors[twin]):
             del tensors[name]
+        elif name in own and name not in tensors and found.settings.get("tie_word_embeddings"):
+            tensors[name] = tensors[twin]
     for name in keymap.optional:
         if name not in own:
             tensors.pop(name, None)

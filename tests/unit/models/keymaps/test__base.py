@@ -16,7 +16,7 @@ from sightweave.core import catalog
 from sightweave.core.errors import CheckpointError
 from sightweave.models.encoders import vit
 from sightweave.models.keymaps import _base as keymaps
-from sightweave.models.language_models import decoder_only
+from sightweave.models.language_models import decoder_only, encoder_decoder
 
 SIGLIP = catalog.module("models.keymaps", "siglip").KEYMAP
 LLAMA = catalog.module("models.keymaps", "llama").KEYMAP
@@ -36,6 +36,7 @@ TEXT = {
     "num_attention_heads": 2,
     "intermediate_size": 24,
 }
+T5 = {"model_type": "t5", "d_model": 16, "d_kv": 6, "d_ff": 24, "num_heads": 2, "num_layers": 1}
 
 
 def encoder() -> nn.Module:
@@ -153,6 +154,70 @@ def test_what_ours_would_not_compute_is_refused(
     write(tmp_path, config)
     with pytest.raises(CheckpointError, match=fault):
         keymaps.read(tmp_path, "language_model")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"feed_forward_proj": "gated-relu"},
+        {"feed_forward_proj": "gelu"},
+        {"relative_attention_num_buckets": 16},
+        {"relative_attention_max_distance": 64},
+    ],
+    ids=str,
+)
+def test_what_our_encoder_decoder_would_not_compute_is_refused(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    write(tmp_path, T5 | change)
+    with pytest.raises(CheckpointError, match=next(iter(change))):
+        keymaps.read(tmp_path, "language_model")
+
+
+@pytest.mark.parametrize(
+    ("told", "form", "is_scaled"),
+    [
+        ({}, "relu", True),
+        ({"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}, "geglu", False),
+        ({"feed_forward_proj": "gated-gelu", "scale_decoder_outputs": False}, "geglu", False),
+        ({"model_type": "mt5"}, "geglu", False),
+        ({"model_type": "mt5", "tie_word_embeddings": False}, "geglu", False),
+    ],
+    ids=str,
+)
+def test_each_release_of_t5_is_told_from_the_others(
+    tmp_path: Path, told: dict[str, Any], form: str, is_scaled: bool
+) -> None:
+    write(tmp_path, T5 | told)
+    found = keymaps.read(tmp_path, "language_model")
+    assert (found["feed_forward"], found["scale_head"], found["tie_embeddings"]) == (
+        form,
+        is_scaled,
+        is_scaled,
+    )
+    gate = "encoder_blocks.{n}.feed_forward.gate"
+    assert (gate in keymaps.find(T5 | told, "language_model", where="here").keymap.names) == (form != "relu")
+
+
+def test_a_head_that_the_folder_ties_is_the_table_and_a_missing_table_is_named(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = T5 | {"feed_forward_proj": "gated-gelu", "scale_decoder_outputs": False}
+    write(tmp_path, config | {"tie_word_embeddings": True})
+    fields = keymaps.read(tmp_path, "language_model")
+    own = encoder_decoder.Config(**{k: v for k, v in fields.items() if k != "kind"}).build(vocab_size=10)
+    keymap = keymaps.find(config, "language_model", where="here").keymap
+    tensors = keymap.theirs(own.state_dict())
+    del tensors["lm_head.weight"]
+    write(tmp_path, config | {"tie_word_embeddings": True}, tensors)
+    keymaps.load_into(own, tmp_path, "language_model")
+    assert own.output.weight.equal(own.token_embedding.table.weight)
+    write(tmp_path, config | {"tie_word_embeddings": False}, tensors)
+    with pytest.raises(CheckpointError, match=r"output\.weight: missing"):
+        keymaps.load_into(own, tmp_path, "language_model")
+    del tensors["shared.weight"]
+    write(tmp_path, config | {"tie_word_embeddings": True}, tensors)
+    with pytest.raises(CheckpointError, match=r"token_embedding\.table\.weight: missing"):
+        keymaps.load_into(own, tmp_path, "language_model")
 
 
 @pytest.mark.parametrize(
