@@ -16,6 +16,11 @@ SIGLIP_BASE = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_hea
 """Published widths of google/siglip2-base-patch16-224."""
 CLIP_BASE = SIGLIP_BASE
 """Published widths of openai/clip-vit-base-patch16, google/vit-base-patch16-224 and facebook/dinov2-base."""
+DINOV2_BASE = {"hidden_size": 768, "num_attention_heads": 12, "mlp_ratio": 4}
+"""The same in DINOv2's words."""
+PATCHES = {"image_size": 224, "patch_size": 16}
+RESNET_50 = {"embedding_size": 64, "hidden_sizes": [256, 512, 1024, 2048], "depths": [1, 1, 1, 1]}
+"""Published widths of microsoft/resnet-50; random layers each double what goes through them, so one in each stage."""
 QWEN25_05B = {
     "hidden_size": 896,
     "intermediate_size": 4864,
@@ -39,6 +44,10 @@ QWEN3_06B = {
     "tie_word_embeddings": True,
 }
 """Published widths of Qwen/Qwen3-0.6B."""
+T5_SMALL = {"vocab_size": 32128, "d_model": 512, "d_kv": 64, "d_ff": 2048, "num_heads": 8}
+"""Published widths of google-t5/t5-small."""
+MT5_SMALL = {"vocab_size": 2000, "d_model": 512, "d_kv": 64, "d_ff": 1024, "num_heads": 6}
+"""Published widths of google/mt5-small, whose heads are not as wide together as the model; fewer than its 250,112 tokens."""
 SMOLLM2_135M = {
     "hidden_size": 576,
     "intermediate_size": 1536,
@@ -128,6 +137,36 @@ def dinov2(folder: Path, **sizes: Any) -> Any:
     return model
 
 
+def resnet(folder: Path, **sizes: Any) -> Any:
+    """Bottlenecks, with statistics of batch norms that say something."""
+    return _resnet(transformers.ResNetModel, folder, **sizes)
+
+
+def resnet_basic(folder: Path) -> Any:
+    """Two 3x3 convolutions a layer, and a first stage that halves the grid."""
+    return resnet(folder, layer_type="basic", downsample_in_first_stage=True, hidden_sizes=[8, 16, 32])
+
+
+def resnet_classifier(folder: Path) -> Any:
+    """The encoder under its name in a classifier."""
+    return _resnet(transformers.ResNetForImageClassification, folder).resnet
+
+
+def _resnet(kind: Any, folder: Path, **sizes: Any) -> Any:
+    torch.manual_seed(0)
+    tiny = {"embedding_size": 8, "hidden_sizes": [16, 16, 32], "depths": [1, 2, 2]}
+    model = shaken(kind(transformers.ResNetConfig(**tiny | sizes)))
+    for name, statistic in model.named_buffers():
+        if statistic.is_floating_point():
+            positive = name.endswith("running_var")
+            statistic.copy_(torch.rand_like(statistic) + 0.5 if positive else torch.randn_like(statistic) / 4)
+    model.save_pretrained(folder)
+    transformers.ConvNextImageProcessorPil(size={"shortest_edge": 224}, crop_pct=0.875).save_pretrained(
+        folder
+    )
+    return model
+
+
 def _tiny_vision() -> dict[str, Any]:
     return {
         "hidden_size": 32,
@@ -190,6 +229,44 @@ def llama(folder: Path, **sizes: Any) -> Any:
     torch.manual_seed(0)
     model = shaken(transformers.LlamaForCausalLM(transformers.LlamaConfig(**_tiny_llama() | sizes)))
     model.save_pretrained(folder)
+    return model
+
+
+def t5(folder: Path, **sizes: Any) -> Any:
+    """An encoder-decoder without a tokenizer; its head is the table of embeddings, as it was first."""
+    return _t5(transformers.T5ForConditionalGeneration, transformers.T5Config, folder, **sizes)
+
+
+def t5_gated(folder: Path, **sizes: Any) -> Any:
+    """T5 1.1: gated GELU, a head of its own, and nothing scaled."""
+    told = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False} | sizes
+    return _t5(transformers.T5ForConditionalGeneration, transformers.T5Config, folder, has_head=True, **told)
+
+
+def mt5(folder: Path, **sizes: Any) -> Any:
+    """The same for many languages."""
+    return _t5(
+        transformers.MT5ForConditionalGeneration, transformers.MT5Config, folder, has_head=True, **sizes
+    )
+
+
+def mt5_tied(folder: Path) -> Any:
+    """Made by Transformers 5, which ties the head, though nothing is scaled: small weights keep its logits small."""
+    return _t5(
+        transformers.MT5ForConditionalGeneration, transformers.MT5Config, folder, initializer_factor=0.25
+    )
+
+
+def _t5(kind: Any, config: Any, folder: Path, *, has_head: bool = False, **sizes: Any) -> Any:
+    torch.manual_seed(0)
+    tiny = {"vocab_size": 50, "d_model": 32, "d_kv": 6, "d_ff": 48, "num_heads": 4, "num_layers": 2}
+    told = tiny | {"num_decoder_layers": 3, "decoder_start_token_id": 0} | sizes
+    model = kind(config(**told))
+    if has_head:  # Transformers 5 ties it, and keeps apart what a checkpoint holds apart
+        model.lm_head.weight = torch.nn.Parameter(
+            torch.randn_like(model.lm_head.weight) / told["d_model"] ** 0.5
+        )
+    shaken(model).save_pretrained(folder)
     return model
 
 

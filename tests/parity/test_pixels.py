@@ -64,6 +64,16 @@ PROCESSORS = {
         ConvNextImageProcessorPil(size={"shortest_edge": 384}, crop_pct=0.875),
         Config(size=384, fit="squash", exact=True, resample="bilinear", **IMAGENET),
     ),
+    "resnet": (
+        ConvNextImageProcessorPil(
+            size={"shortest_edge": 224},
+            crop_pct=0.875,
+            image_mean=list(IMAGENET["mean"]),
+            image_std=list(IMAGENET["std"]),
+        ),
+        Config(size=224, fit="crop", resize_to=256, exact=True, **IMAGENET),
+    ),
+    "resnet 384": (ConvNextImageProcessorPil(), Config(size=384, fit="squash", exact=True)),
     "idefics3": (
         Idefics3ImageProcessorPil(
             do_image_splitting=False, size={"longest_edge": 700}, max_image_size={"longest_edge": 224}

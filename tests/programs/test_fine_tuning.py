@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +47,17 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def photographs(folder: Path) -> Any:
-    captions = [
-        {"image": str(PHOTOGRAPHS / name), "caption": caption}
-        for name, caption in (
-            ("astronaut.png", "a woman in an orange suit"),
-            ("coffee.png", "a cup of coffee on a table"),
-            ("chelsea.png", "a cat looks at us"),
-            ("rocket.jpg", "a rocket on its pad at night"),
-        )
-    ]
+    rows = []
+    for name, caption in (
+        ("astronaut.png", "a woman in an orange suit"),
+        ("coffee.png", "a cup of coffee on a table"),
+        ("chelsea.png", "a cat looks at us"),
+        ("rocket.jpg", "a rocket on its pad at night"),
+    ):
+        shutil.copy(PHOTOGRAPHS / name, folder / name)
+        rows.append(json.dumps({"image": name, "caption": caption}))
     path = folder / "photographs.jsonl"
-    path.write_text("\n".join(map(json.dumps, captions)) + "\n")
+    path.write_text("\n".join(rows) + "\n")
     return str(path)
 
 

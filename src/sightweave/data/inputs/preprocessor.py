@@ -16,8 +16,8 @@ _RESAMPLE = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers."""
 _LARGEST = 4096
 """Pixels of the longer side that Idefics3's image processor makes at most."""
-_UNCROPPED = 384
-"""Pixels a side from which on ConvNeXt's image processor squashes instead of cropping."""
+_NEVER_CUT = 384
+"""Pixels of the shorter side from which the image processor of ResNet and ConvNeXt only resizes."""
 _FILES = (("processor_config.json", "image_processor"), ("preprocessor_config.json", ""))
 """Where Transformers 5 keeps them for a whole model, and where every version keeps them for an encoder."""
 
@@ -109,11 +109,8 @@ def _fit(settings: Mapping[str, Any], size: int, where: str) -> dict[str, Any]:
         if not isinstance(side, int) or side < 1:
             raise CheckpointError(f"{where}: crop_size must be a height and a width (got {cropped!r}).")
         return {"fit": "crop", "resize_to": max(size, round(resized["shortest_edge"] * size / side))}
-    if isinstance(resized, Mapping) and "shortest_edge" in resized and settings.get("crop_pct"):
-        side = resized["shortest_edge"]  # as ConvNeXt's: the crop's side, and large pictures are not cropped
-        if side >= _UNCROPPED:
-            return {"fit": "squash"}
-        return {"fit": "crop", "resize_to": max(size, round(int(side / settings["crop_pct"]) * size / side))}
+    if isinstance(resized, Mapping) and "shortest_edge" in resized and "crop_pct" in settings:
+        return _fit_share(resized["shortest_edge"], settings["crop_pct"], size, where)
     if (
         isinstance(resized, Mapping)
         and resized.get("height")
@@ -121,5 +118,17 @@ def _fit(settings: Mapping[str, Any], size: int, where: str) -> dict[str, Any]:
     ):
         return {"fit": "squash"}
     raise CheckpointError(
-        f"{where}: size {resized!r} is neither a square nor a shortest_edge with do_center_crop; only these are built."
+        f"{where}: size {resized!r} is neither a square nor a shortest_edge with do_center_crop or crop_pct; only these are "
+        "built."
     )
+
+
+def _fit_share(edge: Any, share: Any, size: int, where: str) -> dict[str, Any]:
+    """As for ResNet and ConvNeXt: the middle is cut out, this share of the shorter side; from 384 pixels on, all stays."""
+    if not isinstance(edge, int) or not isinstance(share, int | float) or edge < 1 or not 0 < share <= 1:
+        raise CheckpointError(
+            f"{where}: shortest_edge must be pixels and crop_pct a share (got {edge!r} and {share!r})."
+        )
+    if edge >= _NEVER_CUT:
+        return {"fit": "squash"}
+    return {"fit": "crop", "resize_to": max(size, round(int(edge / share) * size / edge))}

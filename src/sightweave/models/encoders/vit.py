@@ -42,7 +42,7 @@ class Config:
     hidden_dim: int | None = None
     """Width inside the feed-forward layer; None means 4 Dv."""
     feed_forward: Form = "gelu_tanh"
-    """relu, gelu, gelu_tanh, quick_gelu, relu2 or swiglu."""
+    """relu, gelu, gelu_tanh, quick_gelu, relu2, swiglu or geglu."""
     norm_eps: float = 1e-6
     """Added under the root of the norms."""
     class_token: bool = False

@@ -25,6 +25,8 @@ class NoFamily(CheckpointError):
 
 _BY_TOKEN = ("token_embedding.table.weight", "output.weight")
 """Tables with a row for each token of the vocabulary."""
+_HELD = r"\.weight|\.bias|\.running_mean|\.running_var|\.num_batches_tracked"
+"""Endings of the names of what a layer holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +39,10 @@ class KeyMap:
     """The kind of that part which computes the same."""
     model_types: tuple[str, ...]
     """``model_type`` in their config.json."""
+    when: Callable[[Mapping[str, Any]], bool] = lambda theirs: True
+    """Their config -> whether this table is the one, where several have that ``model_type``."""
     names: Mapping[str, str]
-    """Our name -> theirs, of a weight or of a layer that holds some; ``{n}`` is the number of a block."""
+    """Our name -> theirs, of a weight or of a layer that holds some; ``{n}``, or another letter, is a number in both."""
     fields: Callable[[Mapping[str, Any]], dict[str, Any]]
     """Their config -> fields of our kind's Config; raises ValueError where ours would not compute the same."""
     settings: Callable[[Any], dict[str, Any]] | None = None
@@ -96,9 +100,9 @@ class KeyMap:
 
 def _rename(name: str, table: list[tuple[str, str]]) -> str | None:
     for old, new in table:
-        pattern = re.escape(old).replace(re.escape("{n}"), r"(?P<n>\d+)")
-        if match := re.fullmatch(rf"{pattern}(?P<rest>\.weight|\.bias)?", name):
-            return new.replace("{n}", match.groupdict().get("n") or "") + (match["rest"] or "")
+        pattern = re.sub(r"\\{(\w)\\}", r"(?P<\1>\\d+)", re.escape(old))
+        if match := re.fullmatch(rf"{pattern}(?P<rest>{_HELD})?", name):
+            return new.format(**match.groupdict()) + (match["rest"] or "")
     return None
 
 
@@ -157,7 +161,7 @@ def find(config: Mapping[str, Any], part: str, *, where: str) -> Found:
     modules = [catalog.module(_FAMILY, kind) for kind in catalog.kinds(_FAMILY)]
     wholes = {name: one.WHOLE for one in modules if hasattr(one, "WHOLE") for name in one.WHOLE.model_types}
     parts: list[KeyMap] = [one.KEYMAP for one in modules if hasattr(one, "KEYMAP")]
-    known = {name: one for one in parts if one.part == part for name in one.model_types}
+    known = {name: one for one in parts if one.part == part and one.when(config) for name in one.model_types}
     model_type = str(config.get("model_type"))
     if model_type in wholes:
         whole: Whole = wholes[model_type]
@@ -232,8 +236,8 @@ def describe(part: str, config: Any) -> tuple[KeyMap, dict[str, Any]]:
     raise ValueError("; ".join(reasons) or f"no family of Transformers' is built as {kind}")
 
 
-def read_tensors(folder: Path | str, part: str) -> tuple[KeyMap, dict[str, Tensor], list[str]]:
-    """The table of a folder's part, its weights under our names as they are, and the names that no line knows.
+def read_tensors(folder: Path | str, part: str) -> tuple[Found, dict[str, Tensor], list[str]]:
+    """What a folder says of a part, its weights under our names as they are, and the names that no line knows.
 
     Raises:
         CheckpointError: as `read` and `transformers_folder.read_tensors`.
@@ -241,7 +245,7 @@ def read_tensors(folder: Path | str, part: str) -> tuple[KeyMap, dict[str, Tenso
     found = find(transformers_folder.read_config(folder), part, where=str(folder))
     everything = transformers_folder.read_tensors(folder)
     tensors, unknown = found.keymap.ours(everything if found.place is None else found.place.of(everything))
-    return found.keymap, tensors, unknown
+    return found, tensors, unknown
 
 
 def load_into(module: nn.Module, folder: Path | str, part: str) -> None:
@@ -255,13 +259,18 @@ def load_into(module: nn.Module, folder: Path | str, part: str) -> None:
     Raises:
         CheckpointError: as `read_tensors`; other names or shapes than the part's.
     """
-    keymap, tensors, unknown = read_tensors(folder, part)
+    found, tensors, unknown = read_tensors(folder, part)
+    keymap = found.keymap
     own = module.state_dict()
     if part == "encoder":  # one that is to read the features of an earlier block has fewer
         tensors = {name: value for name, value in tensors.items() if _has_block(own, name)}
     for name, twin in keymap.tied.items():
+        if twin not in tensors:
+            continue
         if name in tensors and name not in own and tensors[name].equal(tensors[twin]):
             del tensors[name]
+        elif name in own and name not in tensors and found.settings.get("tie_word_embeddings"):
+            tensors[name] = tensors[twin]
     for name in keymap.optional:
         if name not in own:
             tensors.pop(name, None)

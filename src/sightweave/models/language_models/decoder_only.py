@@ -40,9 +40,9 @@ class Config:
     head_dim: int | None = None
     """Width of a head; None means D over the query heads."""
     hidden_dim: int | None = None
-    """Width inside the feed-forward layer; None means 8/3 of D for swiglu (rounded to 32), else 4 D."""
+    """Width inside the feed-forward layer; None means 8/3 of D for swiglu and geglu (rounded to 32), else 4 D."""
     feed_forward: Form = "swiglu"
-    """relu, gelu, gelu_tanh, quick_gelu, relu2 or swiglu."""
+    """relu, gelu, gelu_tanh, quick_gelu, relu2, swiglu or geglu."""
     norm: str = "rms"
     """rms or layer."""
     norm_eps: float = 1e-6

@@ -1,11 +1,12 @@
 """Encoder-decoder: the source is read both ways, the target is written causally while looking at it.
 
 Attention Is All You Need (Vaswani et al. 2017, arXiv:1706.03762), pre-norm, with T5's (arXiv:1910.10683) shared embeddings.
+Every choice is an argument, so T5 itself is the same class with other words.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from sightweave.models.nn.feed_forward import Form
 from sightweave.models.nn.init import initialise
 from sightweave.models.nn.mask import memory_mask, self_mask
 from sightweave.models.nn.norm import make_norm
-from sightweave.models.nn.position import Rotary
+from sightweave.models.nn.position import RelativePositions, Rotary
 
 
 @config
@@ -35,14 +36,18 @@ class Config:
     """Blocks that write the target."""
     num_heads: int = 4
     """Heads."""
+    head_dim: int | None = None
+    """Width of a head; None means D over the heads."""
     hidden_dim: int | None = None
     """Width inside the feed-forward layer; None means 4 D."""
     feed_forward: Form = "gelu"
-    """relu, gelu, gelu_tanh, quick_gelu, relu2 or swiglu."""
+    """relu, gelu, gelu_tanh, quick_gelu, relu2, swiglu or geglu."""
     norm: str = "rms"
     """rms or layer."""
-    position: Positions = "rotary"
-    """rotary, learned or sinusoidal."""
+    norm_eps: float = 1e-6
+    """Added under the root of the norms."""
+    position: Positions | Literal["relative"] = "rotary"
+    """rotary, learned, sinusoidal or relative."""
     rope_base: float = 10_000.0
     """Wavelength base of rotary positions."""
     max_length: int = 2048
@@ -51,6 +56,12 @@ class Config:
     """Normalise queries and keys."""
     normalise_embeddings: bool = False
     """Bring token embeddings to unit mean square."""
+    tie_embeddings: bool = True
+    """Use the embedding table as the head."""
+    scale_scores: bool = True
+    """Divide attention scores by the root of a head's width; T5 has learnt weights without that."""
+    scale_head: bool = False
+    """Divide what the head reads by the root of D, as T5 does where the head is the embedding table."""
     dropout: float = 0.0
     """Share of feed-forward values dropped in training."""
 
@@ -62,20 +73,25 @@ class Config:
             encoder_depth=self.encoder_depth,
             decoder_depth=self.decoder_depth,
             num_heads=self.num_heads,
+            head_dim=self.head_dim,
             hidden_dim=self.hidden_dim or 4 * self.dim,
             feed_forward=self.feed_forward,
             norm=self.norm,
+            norm_eps=self.norm_eps,
             position=self.position,
             rope_base=self.rope_base,
             max_length=self.max_length,
             qk_norm=self.qk_norm,
             normalise_embeddings=self.normalise_embeddings,
+            tie_embeddings=self.tie_embeddings,
+            scale_scores=self.scale_scores,
+            scale_head=self.scale_head,
             dropout=self.dropout,
         )
 
 
 class EncoderDecoder(LanguageModel):
-    """Two stacks joined by attention to the memory; embeddings are shared and tied to the head.
+    """Two stacks joined by attention to the memory; both share the embeddings, and by default the head does too.
 
     Args:
         vocab_size: V.
@@ -83,14 +99,19 @@ class EncoderDecoder(LanguageModel):
         encoder_depth: Blocks that read the source.
         decoder_depth: Blocks that write the target.
         num_heads: Heads H.
+        head_dim: Width Dh of a head; None means D / H.
         hidden_dim: Width F inside the feed-forward layer.
         feed_forward: Its form.
         norm: ``rms`` or ``layer``.
-        position: ``rotary``, ``learned`` or ``sinusoidal``.
+        norm_eps: Added under the root of the norms.
+        position: ``rotary``, ``learned``, ``sinusoidal`` or ``relative``.
         rope_base: Wavelength base of rotary positions.
         max_length: Longest sequence, for learned positions.
         qk_norm: Normalise queries and keys.
         normalise_embeddings: Bring token embeddings to unit mean square.
+        tie_embeddings: Use the embedding table as the head.
+        scale_scores: Divide attention scores by sqrt(Dh).
+        scale_head: Divide what the head reads by sqrt(D).
         dropout: Share of feed-forward values dropped in training.
     """
 
@@ -105,28 +126,38 @@ class EncoderDecoder(LanguageModel):
         encoder_depth: int,
         decoder_depth: int,
         num_heads: int,
+        head_dim: int | None = None,
         hidden_dim: int,
         feed_forward: Form = "gelu",
         norm: str = "rms",
-        position: Positions = "rotary",
+        norm_eps: float = 1e-6,
+        position: Positions | Literal["relative"] = "rotary",
         rope_base: float = 10_000.0,
         max_length: int = 2048,
         qk_norm: bool = False,
         normalise_embeddings: bool = False,
+        tie_embeddings: bool = True,
+        scale_scores: bool = True,
+        scale_head: bool = False,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.vocab_size, self.dim, self.depth, self.num_heads = vocab_size, dim, decoder_depth, num_heads
+        self.scale_head = scale_head
+        is_relative = position == "relative"
 
         def stack(depth: int, *, reads_memory: bool) -> nn.ModuleList:
             return nn.ModuleList(
                 Block(
                     dim,
                     num_heads,
+                    head_dim=head_dim,
                     hidden_dim=hidden_dim,
                     feed_forward=feed_forward,
                     norm=norm,
+                    norm_eps=norm_eps,
                     qk_norm=qk_norm,
+                    score_scale=None if scale_scores else 1.0,
                     dropout=dropout,
                     reads_memory=reads_memory,
                 )
@@ -134,12 +165,17 @@ class EncoderDecoder(LanguageModel):
             )
 
         self.token_embedding = TokenEmbedding(vocab_size, dim, normalise=normalise_embeddings)
-        self.positions = AddedPositions(position, dim, max_length=max_length)
+        self.positions = (
+            None if position == "relative" else AddedPositions(position, dim, max_length=max_length)
+        )
+        self.encoder_relative = RelativePositions(num_heads, both_ways=True) if is_relative else None
         self.encoder_blocks = stack(encoder_depth, reads_memory=False)
-        self.encoder_norm = make_norm(norm, dim)
+        self.encoder_norm = make_norm(norm, dim, eps=norm_eps)
+        self.relative = RelativePositions(num_heads, both_ways=False) if is_relative else None
         self.blocks = stack(decoder_depth, reads_memory=True)
-        self.rotary = Rotary(dim // num_heads, base=rope_base) if self.positions.rotary else None
-        self.norm = make_norm(norm, dim)
+        self.rotary = Rotary(head_dim or dim // num_heads, base=rope_base) if position == "rotary" else None
+        self.norm = make_norm(norm, dim, eps=norm_eps)
+        self.output = None if tie_embeddings else nn.Linear(dim, vocab_size, bias=False)
         initialise(self)
 
     def embed(self, ids: Int[Tensor, "B S"]) -> Float[Tensor, "B S D"]:
@@ -148,8 +184,10 @@ class EncoderDecoder(LanguageModel):
 
     def encode(self, hidden: Float[Tensor, "B M D"], tokens: TokenSequence) -> Memory:
         """Reads the source; who sees whom is in its tokens."""
-        hidden = self.positions(hidden, tokens.positions)
+        hidden = hidden if self.positions is None else self.positions(hidden, tokens.positions)
         mask = self_mask(tokens)
+        if self.encoder_relative is not None:
+            mask = mask.plus(self.encoder_relative(tokens.positions, tokens.positions))
         rotation = None if self.rotary is None else self.rotary(tokens.positions)
         for block in self.encoder_blocks:
             hidden = block(hidden, mask, rotation=rotation)
@@ -165,9 +203,11 @@ class EncoderDecoder(LanguageModel):
         before_block: BeforeBlock | None = None,
     ) -> Float[Tensor, "B S D"]:
         """Writes the target. The memory is given on the first call; a cache keeps it for the next ones."""
-        hidden = self.positions(hidden, tokens.positions)
+        hidden = hidden if self.positions is None else self.positions(hidden, tokens.positions)
         keys_values, memory = self._memory(memory, cache)
         mask, to_memory = self_mask(tokens, cache), memory_mask(tokens, memory)
+        if self.relative is not None:
+            mask = mask.plus(self.relative(tokens.positions, self._looked_at(tokens, cache)))
         rotation = None if self.rotary is None else self.rotary(tokens.positions)
         for layer, block in enumerate(self.blocks):
             if before_block is not None:
@@ -184,6 +224,13 @@ class EncoderDecoder(LanguageModel):
         if cache is not None:
             cache.advance(tokens.valid)
         return self.norm(hidden)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+
+    def _looked_at(self, tokens: TokenSequence, cache: Cache | None) -> Tensor:
+        """B K: positions of what the cache holds, where they are kept like keys of one more block, and of the new tokens."""
+        if cache is None:
+            return tokens.positions
+        new = tokens.positions[:, None, :, None]
+        return cache.extend(self.depth, new, new)[0][:, 0, :, 0]
 
     def _memory(
         self, memory: Memory | None, cache: Cache | None
@@ -206,4 +253,7 @@ class EncoderDecoder(LanguageModel):
 
     def head(self, hidden: Float[Tensor, "R D"]) -> Float[Tensor, "R V"]:
         """Logits over the vocabulary."""
+        hidden = hidden * self.dim**-0.5 if self.scale_head else hidden
+        if self.output is not None:
+            return self.output(hidden)  # type: ignore[no-any-return]  # nn.Module calls are untyped
         return head_logits(hidden, self.token_embedding.table.weight)

@@ -37,7 +37,7 @@ class Config:
     hidden_dim: int | None = None
     """Width inside the feed-forward layer; None means 4 D."""
     feed_forward: Form = "gelu"
-    """relu, gelu, gelu_tanh, quick_gelu, relu2 or swiglu."""
+    """relu, gelu, gelu_tanh, quick_gelu, relu2, swiglu or geglu."""
     norm: str = "rms"
     """rms or layer."""
     position: Positions = "rotary"

@@ -28,6 +28,7 @@ class Attention(nn.Module):
         qkv_bias: Whether those of queries, keys and values have; None means as `bias` says.
         qk_norm: Normalise queries and keys per head, which bounds the scores.
         norm_eps: Added under the root of those norms.
+        score_scale: What the scores are multiplied with; None means 1 / sqrt(Dh).
 
     Raises:
         ValueError: heads that do not divide the width, or each other.
@@ -45,6 +46,7 @@ class Attention(nn.Module):
         qkv_bias: bool | None = None,
         qk_norm: bool = False,
         norm_eps: float = 1e-6,
+        score_scale: float | None = None,
     ) -> None:
         super().__init__()
         num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
@@ -57,7 +59,7 @@ class Attention(nn.Module):
         if num_heads % num_kv_heads:
             raise ValueError(f"num_kv_heads {num_kv_heads} does not divide num_heads {num_heads}.")
         self.head_dim = head_dim or dim // num_heads
-        self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
+        self.num_heads, self.num_kv_heads, self.score_scale = num_heads, num_kv_heads, score_scale
         qkv_bias = bias if qkv_bias is None else qkv_bias
         self.q = nn.Linear(dim, num_heads * self.head_dim, bias=qkv_bias)
         self.k = nn.Linear(memory_dim or dim, num_kv_heads * self.head_dim, bias=qkv_bias)
@@ -91,7 +93,8 @@ class Attention(nn.Module):
         keys, values = self.keys_values(hidden, rotation) if memory is None else memory
         if memory is None and cache is not None:
             keys, values = cache.extend(layer, keys, values)
-        return self.out(attend(queries, keys, values, mask).transpose(1, 2).flatten(2))  # type: ignore[no-any-return]  # nn.Module calls are untyped
+        attended = attend(queries, keys, values, mask, scale=self.score_scale)
+        return self.out(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
 
 def _split(x: Tensor, heads: int) -> Tensor:
@@ -103,19 +106,22 @@ def attend(
     keys: Float[Tensor, "B Hkv K Dh"],
     values: Float[Tensor, "B Hkv K Dh"],
     mask: Mask,
+    *,
+    scale: float | None = None,
 ) -> Float[Tensor, "B H S Dh"]:
-    """Scaled dot-product attention by torch's fused kernels."""
+    """Scaled dot-product attention by torch's fused kernels; a `scale` of None is 1 / sqrt(Dh)."""
     groups = queries.shape[1] // keys.shape[1]
-    if queries.shape[2] == 1 and mask.dense is None and groups > 1:
+    if queries.shape[2] == 1 and mask.shows_all and groups > 1:
         # One new token: the query heads of a group become positions, and nothing is expanded.
         folded = torch.unflatten(queries, 1, (keys.shape[1], groups)).squeeze(3)  # B Hkv G Dh
-        return F.scaled_dot_product_attention(folded, keys, values).flatten(1, 2).unsqueeze(2)
+        return F.scaled_dot_product_attention(folded, keys, values, scale=scale).flatten(1, 2).unsqueeze(2)
     attended = F.scaled_dot_product_attention(
         queries,
         keys,
         values,
         attn_mask=mask.bias(queries.dtype),
         is_causal=mask.causal and queries.shape[2] > 1,
+        scale=scale,
         enable_gqa=groups > 1,
     )
     return attended if mask.blind_rows is None else attended.masked_fill(mask.blind_rows, 0.0)

@@ -30,6 +30,7 @@ class Block(nn.Module):
         qk_norm: Normalise queries and keys.
         bias: Whether projections have biases.
         qkv_bias: Whether those of queries, keys and values have; None means as `bias` says.
+        score_scale: What attention scores are multiplied with; None means 1 / sqrt(Dh).
         layer_scale: Whether a learnt factor for each channel, 1 at first, stands before each sum (CaiT, arXiv:2103.17239).
         dropout: Share of feed-forward values dropped in training.
         reads_memory: Whether the block has attention to a memory of the same width.
@@ -49,6 +50,7 @@ class Block(nn.Module):
         qk_norm: bool = False,
         bias: bool = False,
         qkv_bias: bool | None = None,
+        score_scale: float | None = None,
         layer_scale: bool = False,
         dropout: float = 0.0,
         reads_memory: bool = False,
@@ -64,10 +66,21 @@ class Block(nn.Module):
             qkv_bias=qkv_bias,
             qk_norm=qk_norm,
             norm_eps=norm_eps,
+            score_scale=score_scale,
         )
         self.memory_norm = make_norm(norm, dim, eps=norm_eps) if reads_memory else None
         self.memory_attention = (
-            Attention(dim, num_heads, bias=bias, qk_norm=qk_norm, norm_eps=norm_eps) if reads_memory else None
+            Attention(
+                dim,
+                num_heads,
+                head_dim=head_dim,
+                bias=bias,
+                qk_norm=qk_norm,
+                norm_eps=norm_eps,
+                score_scale=score_scale,
+            )
+            if reads_memory
+            else None
         )
         self.feed_forward_norm = make_norm(norm, dim, eps=norm_eps)
         self.feed_forward = FeedForward(dim, hidden_dim, form=feed_forward, bias=bias, dropout=dropout)

@@ -69,7 +69,8 @@ def _fits(block: Block) -> bool:
         all(isinstance(norm, RMSNorm) and norm.weight is not None for norm in norms)
         and block.memory_attention is None
         and block.attention_scale is None
-        and block.feed_forward.form != "quick_gelu"
+        and block.attention.score_scale is None
+        and block.feed_forward.form not in ("quick_gelu", "geglu")
         and not block.training
         and all(_is_plain(parameter) for parameter in block.parameters())
         and all(type(layer) is nn.Linear and layer.bias is None for layer in _layers(block))

@@ -7,21 +7,22 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Form = Literal["relu", "gelu", "gelu_tanh", "quick_gelu", "relu2", "swiglu"]
+Form = Literal["relu", "gelu", "gelu_tanh", "quick_gelu", "relu2", "swiglu", "geglu"]
 FORMS = get_args(Form)
+_GATED = ("swiglu", "geglu")
 
 
 def default_hidden_dim(dim: int, form: str) -> int:
     """Equal parameters for each form: 4 D, or 8/3 D where there are three matrices."""
-    return -(-8 * dim // 3 // 32) * 32 if form == "swiglu" else 4 * dim
+    return -(-8 * dim // 3 // 32) * 32 if form in _GATED else 4 * dim
 
 
 class FeedForward(nn.Module):
-    """``down(act(up(x)))``, or ``down(silu(gate(x)) * up(x))`` for ``swiglu``.
+    """``down(act(up(x)))``, or ``down(act(gate(x)) * up(x))`` for ``swiglu`` and ``geglu``.
 
     ``relu`` is the original Transformer's (arXiv:1706.03762), ``relu2`` is Primer's squared ReLU (arXiv:2109.08668), cheap
-    on a CPU, ``swiglu`` is Shazeer's (arXiv:2002.05202), used by Llama, and ``quick_gelu`` is the GELU of CLIP
-    (arXiv:2103.00020).
+    on a CPU, ``swiglu`` and ``geglu`` (with the GELU of ``gelu_tanh``) are Shazeer's (arXiv:2002.05202), used by Llama and
+    by T5 1.1, and ``quick_gelu`` is the GELU of CLIP (arXiv:2103.00020).
 
     Args:
         dim: Width D in and out.
@@ -43,7 +44,7 @@ class FeedForward(nn.Module):
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is a share from 0 to below 1 (got {dropout}).")
         self.form = form
-        self.gate = nn.Linear(dim, hidden_dim, bias=bias) if form == "swiglu" else None
+        self.gate = nn.Linear(dim, hidden_dim, bias=bias) if form in _GATED else None
         self.up = nn.Linear(dim, hidden_dim, bias=bias)
         self.down = nn.Linear(hidden_dim, dim, bias=bias)
         self.dropout = dropout
@@ -52,7 +53,8 @@ class FeedForward(nn.Module):
         """Applies it to each position alone."""
         hidden = self.up(x)
         if self.gate is not None:
-            hidden = F.silu(self.gate(x)) * hidden
+            gate = self.gate(x)
+            hidden = (F.silu(gate) if self.form == "swiglu" else F.gelu(gate, approximate="tanh")) * hidden
         elif self.form == "relu":
             hidden = F.relu(hidden)
         elif self.form == "relu2":

@@ -6,7 +6,7 @@ big_vision's ``make_attn_mask`` (PaliGemma, Beyer et al. 2024, arXiv:2407.07726)
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sightweave.core.batch import Memory, TokenSequence
@@ -24,13 +24,30 @@ class Mask:
     causal: bool = False
     blind_rows: Bool[Tensor, "B 1 S 1"] | None = None
     """True where a token may look at nothing at all: its attention is zero."""
+    scores: Float[Tensor, "B H S K"] | None = None
+    """What to add to the scores of each head, the mask itself included; ``dense`` and ``causal`` say nothing then."""
     _biases: dict[torch.dtype, Tensor] = field(default_factory=dict)
 
+    @property
+    def shows_all(self) -> bool:
+        """Whether nothing is added to any score, unless ``causal`` hides the future."""
+        return self.dense is None and self.scores is None
+
+    def plus(self, scores: Float[Tensor, "B H S K"]) -> "Mask":
+        """The same with numbers added to the scores of each head."""
+        dense = self.dense
+        if self.causal:
+            dense = torch.ones(scores.shape[2:], dtype=torch.bool, device=scores.device).tril()
+        hidden = scores if dense is None else scores.masked_fill(~dense, -torch.inf)
+        return Mask(scores=hidden, blind_rows=self.blind_rows)
+
     def bias(self, dtype: torch.dtype) -> Tensor | None:
-        """``dense`` as numbers to add to the scores: 0 or minus infinity.
+        """``scores``, or ``dense`` as numbers to add to the scores: 0 or minus infinity.
 
         Made once for all layers: the fused CPU kernel would turn booleans into numbers in each of them.
         """
+        if self.scores is not None:
+            return self.scores.to(dtype)
         if self.dense is None:
             return None
         if dtype not in self._biases:

@@ -1,10 +1,12 @@
-"""Positions: rotary, sinusoidal, and Fourier features of places in a picture."""
+"""Positions: rotary, relative, sinusoidal, and Fourier features of places in a picture."""
 
 import math
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+from sightweave.models.nn.init import embedding
 
 Rotation = tuple[Float[Tensor, "B 1 S Dh"], Float[Tensor, "B 1 S Dh"]]
 """Cosines, and sines with the sign of rotate-half already in them."""
@@ -41,6 +43,40 @@ def rotate(x: Float[Tensor, "B H S Dh"], rotation: Rotation) -> Float[Tensor, "B
     """Applies a rotation; `roll` swaps the halves, the sign stands in the sines."""
     cos, sin = rotation
     return (x * cos + x.roll(x.shape[-1] // 2, -1) * sin).to(x.dtype)
+
+
+class RelativePositions(nn.Module):
+    """A learnt number for each head and distance, to be added to scores.
+
+    Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer (T5, Raffel et al. 2019,
+    arXiv:1910.10683), section 2.1. Near distances have a number each; farther ones share more and more.
+
+    Args:
+        num_heads: Heads H.
+        both_ways: Whether what lies ahead is looked at too; then half of the numbers are for it.
+        buckets: Numbers for each head; a multiple of 4.
+        reach: Distance in tokens from which all share the last number.
+    """
+
+    def __init__(self, num_heads: int, *, both_ways: bool, buckets: int = 32, reach: int = 128) -> None:
+        super().__init__()
+        self.both_ways, self.buckets, self.reach = both_ways, buckets, reach
+        self.table = embedding(buckets, num_heads)
+
+    def forward(self, looking: Int[Tensor, "B S"], looked_at: Int[Tensor, "B K"]) -> Float[Tensor, "B H S K"]:
+        """The numbers for the positions of what looks and of what is looked at."""
+        bucket = self.bucket(looked_at[:, None, :] - looking[:, :, None])
+        return self.table(bucket).permute(0, 3, 1, 2)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+
+    def bucket(self, distance: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+        """Which number stands for a distance, negative behind."""
+        count = self.buckets // 2 if self.both_ways else self.buckets
+        ahead = (distance > 0) * count if self.both_ways else 0
+        distance = distance.abs() if self.both_ways else (-distance).clamp(min=0)
+        near = count // 2
+        share = (distance.clamp(min=1).float() / near).log() / math.log(self.reach / near)
+        far = (near + (share * (count - near)).long()).clamp(max=count - 1)
+        return torch.where(distance < near, distance, far) + ahead
 
 
 def sinusoidal(

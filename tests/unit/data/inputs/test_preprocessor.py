@@ -42,6 +42,12 @@ def test_a_crop_keeps_its_margin_at_every_size(size: int, edge: int) -> None:
     assert (found.fit, found.resize_to) == ("crop", edge)
 
 
+def test_a_share_of_the_side_is_cut_out_below_384_pixels() -> None:
+    share = SQUARE | {"size": {"shortest_edge": 224}, "crop_pct": 0.875}
+    assert preprocessor.fields(share, 448) == preprocessor.fields(CROP, 448)
+    assert preprocessor.fields(share | {"size": {"shortest_edge": 384}}, 384)["fit"] == "squash"
+
+
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
@@ -54,6 +60,8 @@ def test_a_crop_keeps_its_margin_at_every_size(size: int, edge: int) -> None:
         ({"size": {"height": 224, "width": 448}}, "neither a square nor"),
         ({"size": {"longest_edge": 224}}, "neither a square nor"),
         (CROP | {"crop_size": None}, "crop_size must be"),
+        ({"size": {"shortest_edge": 224}, "crop_pct": 0}, "crop_pct a share \\(got 224 and 0\\)"),
+        ({"size": {"shortest_edge": None}, "crop_pct": 0.9}, "must be pixels .*got None and 0.9"),
     ],
 )
 def test_what_the_transform_does_not_do_is_refused(change: dict[str, Any], fault: str) -> None:

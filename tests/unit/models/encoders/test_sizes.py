@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sightweave.models.encoders import cnn, vit
+from sightweave.models.encoders import cnn, resnet, vit
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,10 @@ from sightweave.models.encoders import cnn, vit
         (vit.Config(dim=30, num_heads=4), "num_heads 4 does not divide the width 30"),
         (cnn.Config(channels=(8, 8), blocks=(0,)), "must name the same stages"),
         (cnn.Config(channels=(), blocks=()), "at least one"),
+        (resnet.Config(widths=(8, 8), depths=(1,)), "must name the same stages"),
+        (resnet.Config(widths=(8, 8), depths=(1, 0)), "with numbers from 1"),
+        (resnet.Config(widths=(), depths=()), "at least one"),
+        (resnet.Config(widths=(6,), depths=(1,), form="bottleneck"), "a multiple of 4 \\(got 6\\)"),
     ],
 )
 def test_impossible_sizes_are_refused(config: object, words: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sightweave.core import catalog
 from sightweave.core.errors import CheckpointError
 from sightweave.models.encoders import vit
 from sightweave.models.keymaps import _base as keymaps
-from sightweave.models.language_models import decoder_only
+from sightweave.models.language_models import decoder_only, encoder_decoder
 
 SIGLIP = catalog.module("models.keymaps", "siglip").KEYMAP
 LLAMA = catalog.module("models.keymaps", "llama").KEYMAP
@@ -35,6 +36,7 @@ TEXT = {
     "num_attention_heads": 2,
     "intermediate_size": 24,
 }
+T5 = {"model_type": "t5", "d_model": 16, "d_kv": 6, "d_ff": 24, "num_heads": 2, "num_layers": 1}
 
 
 def encoder() -> nn.Module:
@@ -60,7 +62,8 @@ def test_every_table_names_each_of_both_sides_once(kind: str) -> None:
     keymap = TABLES[kind]
     assert len(set(keymap.names.values())) == len(keymap.names)
     assert keymap.kind in catalog.kinds(f"models.{keymap.part}s")
-    assert all(ours.count("{n}") == theirs.count("{n}") for ours, theirs in keymap.names.items())
+    numbers = re.compile(r"{\w}")
+    assert all(numbers.findall(ours) == numbers.findall(theirs) for ours, theirs in keymap.names.items())
 
 
 def test_there_and_back() -> None:
@@ -78,6 +81,19 @@ def test_a_weight_without_a_line_in_the_table() -> None:
         CheckpointError, match=r"blocks\.0\.attention\.q_norm\.weight: the family llama has no place"
     ):
         LLAMA.theirs({"blocks.0.attention.q_norm.weight": torch.ones(1)})
+
+
+def test_a_name_with_several_numbers_goes_there_and_back() -> None:
+    keymap = catalog.module("models.keymaps", "resnet").KEYMAP
+    names = ["stages.3.12.convolutions.0.weight", "stages.0.1.norms.2.running_var", "stem_norm.bias"]
+    theirs = keymap.theirs({name: torch.ones(1) for name in names})
+    assert list(theirs) == [
+        "encoder.stages.3.layers.12.layer.0.convolution.weight",
+        "encoder.stages.0.layers.1.layer.2.normalization.running_var",
+        "embedder.embedder.normalization.bias",
+    ]
+    back, unknown = keymap.ours({"resnet." + name: value for name, value in theirs.items()})
+    assert (list(back), unknown) == (names, [])
 
 
 def test_weights_are_loaded(tmp_path: Path) -> None:
@@ -138,6 +154,79 @@ def test_what_ours_would_not_compute_is_refused(
     write(tmp_path, config)
     with pytest.raises(CheckpointError, match=fault):
         keymaps.read(tmp_path, "language_model")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"feed_forward_proj": "gated-relu"},
+        {"feed_forward_proj": "gelu"},
+        {"relative_attention_num_buckets": 16},
+        {"relative_attention_max_distance": 64},
+    ],
+    ids=str,
+)
+def test_what_our_encoder_decoder_would_not_compute_is_refused(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    write(tmp_path, T5 | change)
+    with pytest.raises(CheckpointError, match=next(iter(change))):
+        keymaps.read(tmp_path, "language_model")
+
+
+@pytest.mark.parametrize(
+    ("told", "form", "is_scaled"),
+    [
+        ({}, "relu", True),
+        ({"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}, "geglu", False),
+        ({"feed_forward_proj": "gated-gelu", "scale_decoder_outputs": False}, "geglu", False),
+        ({"model_type": "mt5"}, "geglu", False),
+        ({"model_type": "mt5", "tie_word_embeddings": False}, "geglu", False),
+    ],
+    ids=str,
+)
+def test_each_release_of_t5_is_told_from_the_others(
+    tmp_path: Path, told: dict[str, Any], form: str, is_scaled: bool
+) -> None:
+    write(tmp_path, T5 | told)
+    found = keymaps.read(tmp_path, "language_model")
+    assert (found["feed_forward"], found["scale_head"], found["tie_embeddings"]) == (
+        form,
+        is_scaled,
+        is_scaled,
+    )
+    gate = "encoder_blocks.{n}.feed_forward.gate"
+    assert (gate in keymaps.find(T5 | told, "language_model", where="here").keymap.names) == (form != "relu")
+
+
+def test_a_head_that_the_folder_ties_is_the_table_and_a_missing_table_is_named(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = T5 | {"feed_forward_proj": "gated-gelu", "scale_decoder_outputs": False}
+    write(tmp_path, config | {"tie_word_embeddings": True})
+    fields = keymaps.read(tmp_path, "language_model")
+    own = encoder_decoder.Config(**{k: v for k, v in fields.items() if k != "kind"}).build(vocab_size=10)
+    keymap = keymaps.find(config, "language_model", where="here").keymap
+    tensors = keymap.theirs(own.state_dict())
+    del tensors["lm_head.weight"]
+    write(tmp_path, config | {"tie_word_embeddings": True}, tensors)
+    keymaps.load_into(own, tmp_path, "language_model")
+    assert own.output.weight.equal(own.token_embedding.table.weight)
+    write(tmp_path, config | {"tie_word_embeddings": False}, tensors)
+    with pytest.raises(CheckpointError, match=r"output\.weight: missing"):
+        keymaps.load_into(own, tmp_path, "language_model")
+    del tensors["shared.weight"]
+    write(tmp_path, config | {"tie_word_embeddings": True}, tensors)
+    with pytest.raises(CheckpointError, match=r"token_embedding\.table\.weight: missing"):
+        keymaps.load_into(own, tmp_path, "language_model")
+
+
+@pytest.mark.parametrize(
+    "change", [{"hidden_act": "gelu"}, {"num_channels": 1}, {"downsample_in_bottleneck": True}]
+)
+def test_what_our_resnet_would_not_compute_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    write(tmp_path, {"model_type": "resnet"} | change)
+    with pytest.raises(CheckpointError, match=next(iter(change))):
+        keymaps.read(tmp_path, "encoder")
 
 
 @pytest.mark.parametrize("change", [{"hidden_act": "mish"}, {"num_channels": 1}])

@@ -102,7 +102,13 @@ def test_a_fusion_at_the_input_acts_in_every_step() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"bias": True}, {"norm": "layer"}, {"position": "learned"}, {"position": "sinusoidal"}],
+    [
+        {"bias": True},
+        {"norm": "layer"},
+        {"position": "learned"},
+        {"position": "sinusoidal"},
+        {"feed_forward": "geglu"},
+    ],
     ids=str,
 )
 def test_other_stacks_take_the_plain_path(changes: dict[str, object]) -> None:

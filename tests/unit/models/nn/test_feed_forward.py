@@ -17,7 +17,7 @@ ACTIVATIONS = {
 }
 
 
-@pytest.mark.parametrize("form", [*ACTIVATIONS, "swiglu"])
+@pytest.mark.parametrize("form", [*ACTIVATIONS, "swiglu", "geglu"])
 @pytest.mark.parametrize("bias", [False, True])
 def test_feed_forward_is_its_formula(form: str, bias: bool) -> None:
     torch.manual_seed(0)
@@ -26,6 +26,8 @@ def test_feed_forward_is_its_formula(form: str, bias: bool) -> None:
     if form == "swiglu":
         gate = part.gate(x)
         expected = part.down(gate * torch.sigmoid(gate) * part.up(x))
+    elif form == "geglu":
+        expected = part.down(ACTIVATIONS["gelu_tanh"](part.gate(x)) * part.up(x))
     else:
         expected = part.down(ACTIVATIONS[form](part.up(x)))
     torch.testing.assert_close(part(x), expected, atol=1e-5, rtol=1e-5)

@@ -7,7 +7,7 @@ import torch
 
 from sightweave.core.batch import Memory, TokenSequence
 from sightweave.core.cache import Cache
-from sightweave.models.nn.mask import allowed, memory_mask, self_mask
+from sightweave.models.nn.mask import Mask, allowed, memory_mask, self_mask
 
 
 def tokens(
@@ -191,3 +191,19 @@ def test_a_memory_is_seen_by_its_own_segment_and_branch() -> None:
     # columns: trunk, branch 1, branch 2, invalid, padding; a blind row is let see all, and what it sees is zeroed
     assert drawn(mask.dense[0, 0]) == ["x....", "xx...", "x.x..", "xxxxx", "xxxxx"]
     assert mask.blind_rows[0, 0, :, 0].tolist() == [False, False, False, True, True]
+
+
+def test_numbers_for_each_head_keep_what_is_hidden_hidden() -> None:
+    torch.manual_seed(0)
+    scores = torch.randn(1, 2, 3, 3)
+    causal = Mask(causal=True).plus(scores).bias(torch.float32)
+    below = torch.ones(3, 3).tril().bool()
+    assert causal is not None
+    assert causal.isneginf().equal((~below).expand(1, 2, 3, 3))
+    assert causal[..., below].equal(scores[..., below])
+    packed = tokens([1, 1, 1], segment=[0, 1, 1])
+    found = self_mask(packed).plus(scores).bias(torch.float32)
+    assert found is not None
+    assert found.isneginf().equal((~allowed(packed)[:, None]).expand(1, 2, 3, 3))
+    assert Mask().plus(scores).bias(torch.float64) is not None
+    assert not Mask().plus(scores).shows_all

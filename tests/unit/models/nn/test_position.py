@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from sightweave.models.nn.position import Rotary, fourier_grid, rotate, sinusoidal
+from sightweave.models.nn.position import RelativePositions, Rotary, fourier_grid, rotate, sinusoidal
 
 
 def turned(x: torch.Tensor, positions: torch.Tensor, base: float) -> torch.Tensor:
@@ -66,3 +66,36 @@ def test_the_features_of_places_differ_and_are_bounded() -> None:
     # x grows along a row, y down the rows; the middle of the picture is 0
     assert features[:4, 0].tolist() == pytest.approx([-0.75, -0.25, 0.25, 0.75])
     assert features[::4, 1].tolist() == pytest.approx([-2 / 3, 0, 2 / 3], abs=1e-6)
+
+
+def bucket(distance: int, *, both_ways: bool) -> int:
+    """T5's, from its paper's words: 16 exact ones (8 each way), then evenly in the logarithm up to 128."""
+    count = 16 if both_ways else 32
+    if distance > 0:
+        return bucket(-distance, both_ways=True) + 16 if both_ways else 0
+    far = -distance
+    near = count // 2
+    if far < near:
+        return far
+    return min(count - 1, near + int(math.log(far / near) / math.log(128 / near) * (count - near)))
+
+
+@pytest.mark.parametrize("both_ways", [True, False])
+def test_near_distances_have_a_number_each_and_far_ones_share(both_ways: bool) -> None:
+    made = RelativePositions(3, both_ways=both_ways)
+    distances = torch.arange(-300, 301)
+    # Exact powers of two lie on the border of two numbers, where rounding decides.
+    expected = torch.tensor([bucket(int(one), both_ways=both_ways) for one in distances])
+    off = (made.bucket(distances) != expected).nonzero().flatten()
+    assert all(abs(int(distances[one])) in (16, 32, 64) for one in off)
+    assert made.bucket(distances).unique().tolist() == expected.unique().tolist()
+
+
+def test_what_is_added_depends_on_distance_alone() -> None:
+    made = RelativePositions(3, both_ways=True)
+    looking, looked_at = torch.tensor([[0, 5]]), torch.tensor([[2, 7, 0]])
+    found = made(looking, looked_at)
+    assert found.shape == (1, 3, 2, 3)
+    assert found[0, :, 0, 0].equal(found[0, :, 1, 1])
+    assert found.equal(made(looking + 40, looked_at + 40))
+    assert not found[0, :, 0, 0].equal(found[0, :, 1, 2])

@@ -1,0 +1,172 @@
+"""Residual convolutional network as it was published, for pretrained weights; its batch norms use stored statistics only.
+
+Deep Residual Learning for Image Recognition (He et al. 2015, arXiv:1512.03385), with the stride of a bottleneck in its 3x3
+convolution. Differs: no norm ever reads the batch, so that a picture's features do not depend on the others beside it, and
+from scratch each layer starts as its shortcut (Goyal et al. 2017, arXiv:1706.02677, section 5.1).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sightweave.core.batch import Features
+from sightweave.core.config import config
+from sightweave.core.types import MediumInfo
+from sightweave.models.encoders._base import Encoder
+from sightweave.models.nn.convolution import to_channels_last
+from sightweave.models.nn.init import initialise
+
+Form = Literal["basic", "bottleneck"]
+_REDUCTION = 4
+"""How much narrower a bottleneck is inside."""
+
+
+@config
+class Config:
+    """Sizes of the network; the defaults are those of ResNet-18."""
+
+    image_size: int = 96
+    """Side of the picture, in pixels."""
+    stem_dim: int = 64
+    """Channels after the first convolution."""
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    """Channels of each stage; the last is Dv."""
+    depths: tuple[int, ...] = (2, 2, 2, 2)
+    """Residual layers of each stage; each stage after the first halves the grid."""
+    form: Form = "basic"
+    """basic: two 3x3 convolutions a layer; bottleneck: 1x1, 3x3 and 1x1."""
+    halves_first: bool = False
+    """Whether the first stage halves the grid too."""
+
+    def build(self) -> ResNet:
+        """The encoder."""
+        return ResNet(
+            image_size=self.image_size,
+            stem_dim=self.stem_dim,
+            widths=self.widths,
+            depths=self.depths,
+            form=self.form,
+            halves_first=self.halves_first,
+        )
+
+
+class ResNet(Encoder):
+    """Pictures to a grid of features, one for each ``2 ** (stages + 1)`` pixels a side.
+
+    Args:
+        image_size: Side of the picture, in pixels.
+        stem_dim: Channels after the first convolution, which with the pooling behind it halves the grid twice.
+        widths: Channels of each stage; the last is Dv.
+        depths: Residual layers of each stage.
+        form: ``basic`` or ``bottleneck``.
+        halves_first: Whether the first stage halves the grid, as the others do.
+
+    Raises:
+        ValueError: other than one depth for each width, numbers below 1, a bottleneck that 4 does not divide, another form.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        stem_dim: int,
+        widths: tuple[int, ...],
+        depths: tuple[int, ...],
+        form: Form = "basic",
+        halves_first: bool = False,
+    ) -> None:
+        super().__init__()
+        if len(widths) != len(depths) or min((*widths, *depths), default=0) < 1:
+            raise ValueError(
+                f"widths {widths} and depths {depths} must name the same stages, at least one, with numbers from 1."
+            )
+        self.image_size, self.dim = image_size, widths[-1]
+        self.stem = nn.Conv2d(3, stem_dim, 7, stride=2, padding=3, bias=False)
+        self.stem_norm = FrozenBatchNorm(stem_dim)
+        strides = [2 if halves_first else 1] + [2] * (len(widths) - 1)
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                Layer(inputs, outputs, stride=stride, form=form),
+                *(Layer(outputs, outputs, stride=1, form=form) for _ in range(depth - 1)),
+            )
+            for inputs, outputs, depth, stride in zip(
+                (stem_dim, *widths), widths, depths, strides, strict=False
+            )
+        )
+        self.side = image_size
+        for stride in (2, 2, *strides):
+            self.side = -(-self.side // stride)
+        initialise(self)
+
+    def grid(self, info: MediumInfo | None = None) -> tuple[int, int, int]:
+        """One time, `side` rows and columns."""
+        return (1, self.side, self.side)
+
+    def forward(self, pixels: Float[Tensor, "I 3 Hp Wp"]) -> Features:
+        """Encodes pictures."""
+        x = F.relu(self.stem_norm(self.stem(to_channels_last(pixels))))
+        x = F.max_pool2d(x, 3, stride=2, padding=1)
+        for stage in self.stages:
+            x = stage(x)  # I Dv h w
+        return Features(x.flatten(2).transpose(1, 2).contiguous(), self.grid())
+
+
+class Layer(nn.Module):
+    """``relu(shortcut(x) + convolutions(x))``, a norm behind every convolution and a ReLU between two.
+
+    Args:
+        inputs: Channels in.
+        outputs: Channels out.
+        stride: 2 to halve the grid.
+        form: ``basic`` or ``bottleneck``.
+
+    Raises:
+        ValueError: a bottleneck that 4 does not divide, or another form.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int, form: Form) -> None:
+        super().__init__()
+        if form not in ("basic", "bottleneck"):
+            raise ValueError(f"form is 'basic' or 'bottleneck' (got {form!r}).")
+        if form == "bottleneck" and outputs % _REDUCTION:
+            raise ValueError(f"the width of a bottleneck is a multiple of {_REDUCTION} (got {outputs}).")
+        inner = outputs // _REDUCTION
+        shapes = {
+            "basic": [(inputs, outputs, 3, stride), (outputs, outputs, 3, 1)],
+            "bottleneck": [(inputs, inner, 1, 1), (inner, inner, 3, stride), (inner, outputs, 1, 1)],
+        }
+        self.convolutions = nn.ModuleList(_convolution(*shape) for shape in shapes[form])
+        self.norms = nn.ModuleList(FrozenBatchNorm(shape[1]) for shape in shapes[form])
+        nn.init.zeros_(self.norms[-1].weight)  # type: ignore[arg-type]  # ModuleList forgets the type
+        changes = stride > 1 or inputs != outputs
+        self.shortcut = _convolution(inputs, outputs, 1, stride) if changes else None
+        self.shortcut_norm = FrozenBatchNorm(outputs) if changes else None
+
+    def forward(self, x: Float[Tensor, "I C H W"]) -> Float[Tensor, "I K h w"]:
+        """Adds what the convolutions find."""
+        found = x
+        for index, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
+            found = norm(convolution(F.relu(found) if index else found))
+        if self.shortcut is not None and self.shortcut_norm is not None:
+            x = self.shortcut_norm(self.shortcut(x))
+        return F.relu(x + found)
+
+
+class FrozenBatchNorm(nn.BatchNorm2d):
+    """A batch norm that never trains its statistics; its scale and shift are learnt like other weights."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.train()
+
+    def train(self, mode: bool = True) -> Self:
+        """Stays in evaluation mode, since batch statistics would mix pictures."""
+        return super().train(False)
+
+
+def _convolution(inputs: int, outputs: int, side: int, stride: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, side, stride=stride, padding=side // 2, bias=False)
