@@ -212,7 +212,8 @@ class FromTransformers(LanguageModel):
     def _prove(self, folder: str | Path) -> None:
         """Refuses a family that would compute something else here than in its own library."""
         theirs = self.model.config
-        special = {value for name, value in theirs.to_dict().items() if name.endswith("token_id")}
+        named = [value for name, value in theirs.to_dict().items() if name.endswith("token_id")]
+        special = {token for one in named for token in (one if isinstance(one, list) else [one])}
         ordinary = [token for token in range(self.vocab_size) if token not in special][: _proof.NEEDED]
         if len(ordinary) < _proof.NEEDED:
             raise CheckpointError(f"{folder}: a vocabulary of {self.vocab_size} is too small to be proved.")
