@@ -39,7 +39,7 @@ from sightweave.data.datasets._table import Table
 from sightweave.data.inputs import length_plan, media, order
 from sightweave.data.inputs.cache import Written
 from sightweave.data.scenes.sheet import contact_sheet
-from sightweave.models.pairs import legal_pairs
+from sightweave.models.pairs import declared, legal_pairs
 from sightweave.programs.checks import _program as checks
 from sightweave.programs.checks._base import Subject
 from sightweave.programs.doctor import check as doctor_check
@@ -1212,9 +1212,13 @@ def kinds(family: str) -> dict[str, str]:
 
 
 def pairs() -> dict[tuple[str, str], str]:
-    """What each pair of fusion and language model can do: ``generates``, ``classifies`` or nothing."""
-    can = {"encoder_only": "classifies"}
-    return {
-        (fusion, model): can.get(model, "generates") if legal else ""
-        for (fusion, model), legal in legal_pairs().items()
-    }
+    """What each pair of fusion and language model can do: ``generates``, ``classifies`` or nothing.
+
+    A language model from Transformers' folder can what its family can; a pair with it may need one of a certain form.
+    """
+    pooling = [fusion for fusion in kinds("fusions") if "pool" in declared("models.fusions", fusion).places]
+
+    def can(fusion: str, model: str) -> str:
+        return "classifies" if model == "encoder_only" or fusion in pooling else "generates"
+
+    return {pair: can(*pair) if legal else "" for pair, legal in legal_pairs().items()}

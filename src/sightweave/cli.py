@@ -360,7 +360,8 @@ def list_kinds(
         return
     pairs = api.pairs()
     models = list(dict.fromkeys(model for _, model in pairs))
-    table = Table("fusion", *models, title="what each pair can do")
+    # All kinds of language models stand side by side in 80 columns.
+    table = Table("fusion", *models, title="what each pair can do", padding=0)
     for fusion in dict.fromkeys(fusion for fusion, _ in pairs):
         table.add_row(fusion, *(pairs[fusion, model] or "-" for model in models))
     console.print(table)

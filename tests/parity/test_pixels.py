@@ -58,11 +58,11 @@ PROCESSORS = {
     ),
     "convnext": (
         ConvNextImageProcessorPil(size={"shortest_edge": 224}, crop_pct=0.875),
-        Config(size=224, fit="crop", resize_to=256, exact=True, resample="bilinear", **IMAGENET),
+        Config(size=224, fit="crop", resize_to=256, exact=True),
     ),
     "convnext 384": (
         ConvNextImageProcessorPil(size={"shortest_edge": 384}, crop_pct=0.875),
-        Config(size=384, fit="squash", exact=True, resample="bilinear", **IMAGENET),
+        Config(size=384, fit="squash", exact=True),
     ),
     "resnet": (
         ConvNextImageProcessorPil(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from sightweave.core.batch import TokenSequence
+from sightweave.core.batch import Memory, TokenSequence
 from sightweave.core.cache import Cache
 from sightweave.core.errors import CheckpointError
 from sightweave.models.language_models._base import LanguageModel
@@ -47,8 +47,9 @@ def prove(model: LanguageModel, theirs: Callable[[Tensor], Tensor], ids: Tensor)
         return
     if model.form == "causal":
         branches = [_text(one, start=len(trunk), branch=n + 1) for n, one in enumerate((first, second))]
-        shared = _read(model, [_text(trunk), *branches])[: -len(second)]
-        _compare("behind a beginning that it shares", [shared], alone[:1])
+        shared = torch.split(_read(model, [_text(trunk), *branches]), _LENGTHS[:3])
+        found = [torch.cat([shared[0], one]) for one in shared[1:]]
+        _compare("behind a beginning that it shares", found, alone[:2])
     _compare("with a cache", [_read_step_by_step(model, text) for text in texts], alone)
 
 
@@ -84,22 +85,24 @@ def _read(model: LanguageModel, parts: Sequence[TokenSequence]) -> Tensor:
 
 
 def _read_step_by_step(model: LanguageModel, ids: Tensor) -> Tensor:
-    """Two tokens, then one after the other, beside a row that is shorter and so has padding at its end."""
+    """One token after the other, beside a row that has one token more."""
     memory, cache = None, Cache(2)
     if model.form == "encoder_decoder":
         source = _joined([_text(ids)], 0)
         memory = model.encode(model.embed(source.ids).expand(2, -1, -1), _twice(source))
-    found = []
-    for start, end in [(0, 2), *((n, n + 1) for n in range(2, len(ids)))]:
-        tokens = _twice(_text(ids[start:end], start=start))
-        if start == 0:
-            tokens.valid[1, 1] = False
-        else:
-            tokens.positions[1] -= 1
-        hidden = model.run(model.embed(tokens.ids), tokens, cache=cache, memory=memory)
-        found.append(model.head(hidden[0]))
-        memory = None
+    tokens = _twice(_text(ids[:2]))
+    tokens.valid[0, 1] = False
+    found = [_head(model, tokens, cache, memory)]
+    for step in range(1, len(ids)):
+        tokens = _twice(_text(ids[step : step + 1], start=step))
+        tokens.positions[1] += 1
+        found.append(_head(model, tokens, cache, None))
     return torch.cat(found)
+
+
+def _head(model: LanguageModel, tokens: TokenSequence, cache: Cache, memory: Memory | None) -> Tensor:
+    """Logits of the first row's first token."""
+    return model.head(model.run(model.embed(tokens.ids), tokens, cache=cache, memory=memory)[0, :1])
 
 
 def _twice(tokens: TokenSequence) -> TokenSequence:

@@ -115,11 +115,19 @@ class FromTransformers(LanguageModel):
         self.model = from_transformers.made(partial(self._make, sized))
         self.vocab_size, self.dim = vocab_size, sized.hidden_size
         modules = self._stack_modules()
-        both_ways = [module is not modules[-1] or self.form == "classify" for module in modules]
-        self._stacks = [HookedStack(*pair) for pair in zip(modules, both_ways, strict=True)]
+        hands_on = from_transformers.version() > 4
+        self._stacks = [
+            HookedStack(module, module is not modules[-1] or self.form == "classify", hands_on)
+            for module in modules
+        ]
         self.depth = len(self._stacks[-1].blocks)
         # Heads of fusions are as wide as D over their number; those of the model may be of another width.
         self.num_heads = math.gcd(sized.num_attention_heads, self.dim)
+        self._is_output_scaled = getattr(
+            sized,
+            "scale_decoder_outputs",
+            not hands_on and hasattr(self.model, "model_dim") and sized.tie_word_embeddings,
+        )
         self._scale = _scale(self.model, self._stacks[-1].module)
         self.register_load_state_dict_post_hook(_tie)  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
@@ -128,7 +136,8 @@ class FromTransformers(LanguageModel):
 
     def _stack_modules(self) -> list[nn.Module]:
         """The stacks of the model; the last is what `run` runs."""
-        return [self.model.base_model]
+        base = self.model.base_model
+        return [self.model.get_decoder() if base is self.model else base]
 
     @property
     def token_embedding(self) -> nn.Module:  # type: ignore[override]  # another library's
@@ -173,7 +182,7 @@ class FromTransformers(LanguageModel):
     def head(self, hidden: Float[Tensor, "R D"]) -> Float[Tensor, "R V"]:
         """Logits over the vocabulary, or over the answers."""
         theirs = self.model.config
-        if getattr(theirs, "scale_decoder_outputs", False):
+        if self._is_output_scaled:
             hidden = hidden * self.dim**-0.5
         logits = self.model.get_output_embeddings()(hidden)
         if (bias := getattr(self.model, "final_logits_bias", None)) is not None:
@@ -203,7 +212,8 @@ class FromTransformers(LanguageModel):
     def _prove(self, folder: str | Path) -> None:
         """Refuses a family that would compute something else here than in its own library."""
         theirs = self.model.config
-        special = {value for name, value in theirs.to_dict().items() if name.endswith("token_id")}
+        named = [value for name, value in theirs.to_dict().items() if name.endswith("token_id")]
+        special = {token for one in named for token in (one if isinstance(one, list) else [one])}
         ordinary = [token for token in range(self.vocab_size) if token not in special][: _proof.NEEDED]
         if len(ordinary) < _proof.NEEDED:
             raise CheckpointError(f"{folder}: a vocabulary of {self.vocab_size} is too small to be proved.")
@@ -212,7 +222,7 @@ class FromTransformers(LanguageModel):
         self.eval()
         try:
             _proof.prove(self, self._theirs, ids)
-        except (CheckpointError, RuntimeError, TypeError, IndexError) as error:
+        except (ValueError, RuntimeError, TypeError, IndexError) as error:
             raise CheckpointError(
                 f"{folder}: {theirs.model_type} is no family that runs here as it does in Transformers: {error}. "
                 "Use one of another family."

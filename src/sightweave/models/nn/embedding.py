@@ -84,8 +84,8 @@ def head_logits(hidden: Float[Tensor, "R D"], weight: Float[Tensor, "V D"]) -> F
     return torch.nn.functional.linear(hidden, weight)
 
 
-def with_new_rows(table: Float[Tensor, "V D"], drawn: Float[Tensor, "W D"]) -> Float[Tensor, "T D"]:
-    """A table with rows for new tokens, whose directions are random draws of any size.
+def with_new_rows(table: Float[Tensor, "V ..."], drawn: Float[Tensor, "W ..."]) -> Float[Tensor, "T ..."]:
+    """A table (or a bias) with rows for new tokens, whose directions are random draws of any size.
 
     Around the mean of all rows a new token starts neither likelier nor unlikelier than the others.
     """

@@ -31,6 +31,11 @@ def library() -> Any:
     return transformers
 
 
+def version() -> int:
+    """The library's first number."""
+    return int(library().__version__.partition(".")[0])
+
+
 def settings(folder: str) -> dict[str, Any]:
     """What a folder's config.json says of the model.
 

@@ -37,6 +37,8 @@ class _Call:
     seen: Int[Tensor, "B K"]
     """Positions of the cached tokens and of these, as the cache lays them out."""
     before_block: Callable[[int, Tensor], Tensor] | None
+    masks: dict[str, Tensor]
+    """What blocks get in the place of masks that the library would not hand on."""
 
 
 class _Calls:
@@ -81,21 +83,25 @@ class HookedStack:
 
     Args:
         module: Embeddings of positions, blocks and last norm.
-        both_ways: Whether a window reaches forward too.
+        both_ways: Whether its tokens look forward too, where nothing forbids it.
+        hands_on: Whether a mask that is given reaches the blocks as it is; Transformers 4 would make another one of it where
+            tokens look both ways, and adds T5's only where it works distances out.
 
     Raises:
         CheckpointError: there is no way to tell it positions, or some blocks look neither at all nor through a window.
     """
 
-    def __init__(self, module: Any, both_ways: bool = False) -> None:
-        self.module, self.config, self._both_ways = module, module.config, both_ways
+    def __init__(self, module: Any, both_ways: bool = False, hands_on: bool = True) -> None:
+        self.module, self.config, self._both_ways, self._hands_on = module, module.config, both_ways, hands_on
         lists = [layer for layer in module.modules() if isinstance(layer, nn.ModuleList) and len(layer)]
         if not lists:
             raise CheckpointError(f"{self._name}: has no list of blocks.")
         self.blocks = lists[0]
         self._calls = _Calls()
         for index, block in enumerate(self.blocks):
-            block.register_forward_pre_hook(partial(_before_block, self._calls, index), with_kwargs=True)
+            names = list(inspect.signature(block.forward).parameters)
+            hook = partial(_before_block, self._calls, index, names)
+            block.register_forward_pre_hook(hook, with_kwargs=True)
         self._takes_positions = "position_ids" in inspect.signature(module.forward).parameters
         self._has_distances = False
         self._offset = 0
@@ -115,7 +121,7 @@ class HookedStack:
         }
         table = next(iter(tables.values()), None)
         if self._takes_positions:
-            if hasattr(getattr(self.module, "embeddings", None), "create_position_ids_from_input_ids"):
+            if hasattr(getattr(self.module, "embeddings", None), "create_position_ids_from_inputs_embeds"):
                 self._offset = self.module.embeddings.padding_idx + 1  # as RoBERTa counts
         elif table is not None:
             table.register_forward_hook(partial(_look_up, self._calls))
@@ -128,7 +134,8 @@ class HookedStack:
                 )
             self._has_distances = True
             for layer in distances:
-                layer.register_forward_pre_hook(partial(_by_distance, self._calls), with_kwargs=True)
+                hook = partial(_by_distance, self._calls, self._hands_on)
+                layer.register_forward_pre_hook(hook, with_kwargs=True)
         if isinstance(table, nn.Embedding):
             self._most = table.num_embeddings - self._offset
 
@@ -177,9 +184,13 @@ class HookedStack:
             more["position_ids"] = positions + self._offset
         if past is not None:
             more |= {"past_key_values": past, "use_cache": True}
-        mask = self._masks(_table(tokens, cache), positions, seen, hidden.dtype)
-        with self._calls.running(_Call(positions, seen, before_block)):
-            output = self.module(inputs_embeds=hidden, attention_mask=mask, **more)
+        more["attention_mask"] = self._masks(_table(tokens, cache), positions, seen, hidden.dtype)
+        masks = {}
+        if not self._hands_on:
+            late = ["attention_mask"] if self._both_ways else ["encoder_attention_mask"]
+            masks = {name: more.pop(name) for name in late if name in more}
+        with self._calls.running(_Call(positions, seen, before_block, masks)):
+            output = self.module(inputs_embeds=hidden, **more)
         return output.last_hidden_state  # type: ignore[no-any-return]  # their own type
 
     def _masks(
@@ -209,13 +220,16 @@ def _table(tokens: TokenSequence, cache: Cache | None) -> Bool[Tensor, "b 1 S K"
     return whole.tril(before)
 
 
-def _before_block(calls: _Calls, index: int, block: nn.Module, args: Any, kwargs: Any) -> Any:
+def _before_block(
+    calls: _Calls, index: int, names: list[str], block: nn.Module, args: Any, kwargs: Any
+) -> Any:
     call = calls.mine()
-    if call is None or call.before_block is None:
+    if call is None:
         return None
-    if args:
-        return (call.before_block(index, args[0]), *args[1:]), kwargs
-    return args, kwargs | {"hidden_states": call.before_block(index, kwargs["hidden_states"])}
+    given = dict(zip(names, args, strict=False)) | kwargs | call.masks
+    if call.before_block is not None:
+        given[names[0]] = call.before_block(index, given[names[0]])
+    return tuple(given.pop(name) for name in names[: len(args)]), given
 
 
 def _first_row(table: nn.Module) -> int:
@@ -243,7 +257,7 @@ def _has_distances(layer: Any) -> bool:
     return "bidirectional" in inspect.signature(layer._relative_position_bucket).parameters
 
 
-def _by_distance(calls: _Calls, attention: Any, args: Any, kwargs: Any) -> Any:
+def _by_distance(calls: _Calls, hands_on: bool, attention: Any, args: Any, kwargs: Any) -> Any:
     """T5's biases, from our positions."""
     call = calls.mine()
     if call is None:
@@ -255,4 +269,5 @@ def _by_distance(calls: _Calls, attention: Any, args: Any, kwargs: Any) -> Any:
         num_buckets=attention.relative_attention_num_buckets,
         max_distance=attention.relative_attention_max_distance,
     )
-    return args, kwargs | {"position_bias": attention.relative_attention_bias(bucket).permute(0, 3, 1, 2)}
+    bias = attention.relative_attention_bias(bucket).permute(0, 3, 1, 2)
+    return args, kwargs | {"position_bias": bias if hands_on else bias + kwargs["mask"]}
