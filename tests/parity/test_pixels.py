@@ -57,14 +57,6 @@ PROCESSORS = {
         Config(size=224, fit="crop", resize_to=256, exact=True, **IMAGENET),
     ),
     "convnext": (
-        ConvNextImageProcessorPil(size={"shortest_edge": 224}, crop_pct=0.875),
-        Config(size=224, fit="crop", resize_to=256, exact=True, resample="bilinear", **IMAGENET),
-    ),
-    "convnext 384": (
-        ConvNextImageProcessorPil(size={"shortest_edge": 384}, crop_pct=0.875),
-        Config(size=384, fit="squash", exact=True, resample="bilinear", **IMAGENET),
-    ),
-    "resnet": (
         ConvNextImageProcessorPil(
             size={"shortest_edge": 224},
             crop_pct=0.875,
@@ -73,7 +65,7 @@ PROCESSORS = {
         ),
         Config(size=224, fit="crop", resize_to=256, exact=True, **IMAGENET),
     ),
-    "resnet 384": (ConvNextImageProcessorPil(), Config(size=384, fit="squash", exact=True)),
+    "convnext 384": (ConvNextImageProcessorPil(), Config(size=384, fit="squash", exact=True)),
     "idefics3": (
         Idefics3ImageProcessorPil(
             do_image_splitting=False, size={"longest_edge": 700}, max_image_size={"longest_edge": 224}
