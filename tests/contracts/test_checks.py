@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from contracts._compose import PLAIN_CASES, Case, compose, small
+from contracts._folders import installed
 
-from sightweave.core import catalog
 from sightweave.programs.checks import _program as checks
 from sightweave.programs.checks._base import Subject
 from sightweave.programs.training.settings import Stage
@@ -38,7 +38,7 @@ def test_every_composition_passes(case: Case) -> None:
         assert passed >= {"labels", "leaks", "cached"}
 
 
-@pytest.mark.parametrize("encoder", catalog.kinds("models.encoders"))
+@pytest.mark.parametrize("encoder", installed("models.encoders"))
 def test_every_encoder_passes(encoder: str) -> None:
     found = checks.run(subject(Case("concat", (), "decoder_only"), encoder=encoder))
     assert [(one.name, one.finding.measured) for one in found if one.finding.state == "fail"] == []

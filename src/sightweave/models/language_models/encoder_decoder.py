@@ -6,6 +6,7 @@ Every choice is an argument, so T5 itself is the same class with other words.
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal
 
 from jaxtyping import Float, Int
@@ -142,7 +143,9 @@ class EncoderDecoder(LanguageModel):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.vocab_size, self.dim, self.depth, self.num_heads = vocab_size, dim, decoder_depth, num_heads
+        self.vocab_size, self.dim, self.depth = vocab_size, dim, decoder_depth
+        # A fusion's heads share the width evenly, which those of mT5 (6 at a width of 512) do not.
+        self.num_heads = math.gcd(dim, num_heads)
         self.scale_head = scale_head
         is_relative = position == "relative"
 

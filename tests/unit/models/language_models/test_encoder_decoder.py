@@ -45,6 +45,15 @@ def test_token_by_token_equals_recomputing_and_a_batch_equals_each_alone(case: C
     close(generate(model, processor, samples(), options), alone)
 
 
+def test_a_fusion_gets_heads_that_share_the_width() -> None:
+    """As mT5's do not, whose heads have a width of their own."""
+    case = Case("cross_attention", (), "encoder_decoder")
+    model, processor = compose(case, language_model=T5 | {"num_heads": 6})
+    assert model.language_model.blocks[0].attention.num_heads == 6
+    assert model.fusion.layers[0].attention.num_heads == 2
+    assert model(processor.batch(samples()[:2])).logits.isfinite().all()
+
+
 def test_the_order_of_words_is_seen() -> None:
     model, _ = compose(CASES[0], language_model=T5)
     relative = model.language_model.relative

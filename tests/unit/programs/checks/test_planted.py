@@ -157,6 +157,7 @@ def an_untied_head(patch: Patch) -> None:
         made.output = nn.Linear(made.dim, made.vocab_size, bias=False)
         return made
 
+    untied.__annotations__ = build.__annotations__  # by which a kind's class is known
     patch.setattr(decoder_only.Config, "build", untied)
     patch.setattr(keymaps, "load_into", lambda *args: None)
 
