@@ -60,6 +60,7 @@ from sightweave.programs.exports._card import card
 from sightweave.programs.exports._layout import Source
 from sightweave.programs.predictors import run as run_predictor
 from sightweave.programs.predictors._base import Predictor
+from sightweave.programs.training import lora
 from sightweave.programs.training import program as training_program
 from sightweave.programs.training.logs import METRICS, read_metrics
 from sightweave.run import Run
@@ -884,7 +885,7 @@ def export(
     if (folder / runs.CHECKPOINT).exists():
         raise RecipeError(f"{folder}: holds a run, which an export would replace; name another folder.")
     made: Exported = program.export(
-        Source(model=loaded.model, processor=loaded.processor, parts=loaded.recipe.model),
+        Source(model=lora.merged(loaded.model), processor=loaded.processor, parts=loaded.recipe.model),
         folder,
         _to_compare(loaded.recipe, data, samples),
         card=_card(loaded, licence),

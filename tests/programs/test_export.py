@@ -219,6 +219,12 @@ def test_an_unknown_format_and_a_run_in_the_way(tmp_path: Path) -> None:
         sightweave.export(run, out=tmp_path / "run")
 
 
+def test_a_layout_that_there_is_not(tmp_path: Path) -> None:
+    run = sightweave.build(scratch())
+    with pytest.raises(ExportError, match=r"no layout 'idefics'\. Did you mean 'idefics3'\?"):
+        exporter.export(source(run), tmp_path / "out", [], layout="idefics")
+
+
 def test_an_odd_text_in_the_template_stays_text() -> None:
     template = exporter.Template(start="it's {{ 7 }} \\ {% raw %}\n", speak="'", again="\\n", space=False)
     rendered = transformers.utils.chat_template_utils.render_jinja_template(

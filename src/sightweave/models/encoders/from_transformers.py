@@ -81,7 +81,7 @@ class FromTransformers(Encoder):
             )
         self.image_size = image_size
         self._settings: dict[str, Any] = {}
-        make = from_transformers.library().AutoModel.from_config
+        make = from_transformers.imported().AutoModel.from_config
         with torch.device("meta"):
             probe = make(theirs)
         if "add_pooling_layer" in inspect.signature(type(probe)).parameters:

@@ -16,7 +16,7 @@ _DTYPES = ("dtype", "torch_dtype")
 """How the weights were stored; here they are fp32 until somebody casts them."""
 
 
-def library() -> Any:
+def imported() -> Any:
     """The library.
 
     Raises:
@@ -33,7 +33,7 @@ def library() -> Any:
 
 def version() -> int:
     """The library's first number."""
-    return int(library().__version__.partition(".")[0])
+    return int(imported().__version__.partition(".")[0])
 
 
 def settings(folder: str) -> dict[str, Any]:
@@ -52,11 +52,11 @@ def parsed(config: Mapping[str, Any]) -> Any:
     Raises:
         CheckpointError: the library knows no such family, or refuses a setting.
     """
-    known = library().CONFIG_MAPPING
+    known = imported().CONFIG_MAPPING
     model_type = config.get("model_type")
     if model_type not in known:
         raise CheckpointError(
-            f"model_type {model_type!r} is no family of Transformers {library().__version__}; a newer release may have it."
+            f"model_type {model_type!r} is no family of Transformers {imported().__version__}; a newer release may have it."
         )
     try:
         return known[model_type].from_dict(dict(config))

@@ -7,6 +7,7 @@ equal ids for a thousand strings.
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import os
@@ -172,7 +173,7 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
     Raises:
         ExportError: another id for any of a thousand strings.
     """
-    processor, model = source.processor, source.model.to("cpu").float().eval()
+    processor, model = source.processor, copy.deepcopy(source.model).to("cpu").float().eval()
     theirs = LlamaCpp(folder / TEXT, folder / PROJECTOR)
     try:
         _check_ids(processor, theirs, samples)

@@ -6,6 +6,7 @@ place in a layout is refused, with the reason. Transformers itself is needed onl
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 
 from sightweave.core import checkpoint
 from sightweave.core.batch import Batch
-from sightweave.core.errors import ExportError
+from sightweave.core.errors import ExportError, did_you_mean
 from sightweave.core.types import Sample
 from sightweave.data.inputs import preprocessor
 from sightweave.data.inputs.tokenizer import FILE_NAME, Template
@@ -65,9 +66,11 @@ def choose(source: Source, layout: str = "auto") -> Layout:
     """The layout that a composition has a place in.
 
     Raises:
-        ExportError: it has none, or not in the one asked for; each reason is given, that of the nearest layout first.
+        ExportError: no such layout, or no place in it (or in any); each reason is given, that of the nearest layout first.
     """
-    asked = [LAYOUTS[layout]] if layout in LAYOUTS else list(LAYOUTS.values())
+    if layout != "auto" and layout not in LAYOUTS:
+        raise ExportError(f"there is no layout {layout!r}. {did_you_mean(layout, [*LAYOUTS, 'auto'])}")
+    asked = list(LAYOUTS.values()) if layout == "auto" else [LAYOUTS[layout]]
     reasons = {one.name: one.refusals(source) for one in asked}
     fitting = [one for one in asked if not reasons[one.name]]
     if fitting:
@@ -170,14 +173,14 @@ def _quoted(text: str) -> str:
 
 @torch.inference_mode()
 def compare(source: Source, folder: Path, samples: Sequence[Sample], layout: str) -> Exported:
-    """Asks the same of both programs, in fp32 on the CPU: logits along our own greedy answer, and both answers.
+    """Asks the same of both programs, in fp32 on the CPU: logits along prompt and target, and greedy answers.
 
     Raises:
         CheckpointError: Transformers cannot load the folder, or misses a weight.
         ExportError: the two read a prompt as other tokens.
     """
     theirs = from_transformers.Config(path=str(folder), device="cpu", precision="fp32").build()
-    model = source.model.to("cpu").float().eval()
+    model = copy.deepcopy(source.model).to("cpu").float().eval()
     options = generation.Options(max_tokens=_ANSWER_TOKENS)
     answers = generation.generate(model, source.processor, samples, options)
     compared = []
