@@ -317,7 +317,7 @@ def check(
 @app.command()
 def export(
     run: RunArgument,
-    to: Annotated[str, typer.Option(help="Whose files: transformers, gguf ...")] = "transformers",
+    to: Annotated[str, typer.Option(help="Whose files: transformers, gguf or onnx.")] = "transformers",
     out: Annotated[
         Path | None, typer.Option(help="The new folder; by default export-TO in the run's.")
     ] = None,

@@ -68,6 +68,11 @@ class AddedPositions(nn.Module):
                 raise ValueError(
                     f"position {longest} is outside the {self.table.num_embeddings} learned ones; raise max_length."
                 )
+        return self.add(hidden, positions)
+
+    def add(self, hidden: Float[Tensor, "B S D"], positions: Int[Tensor, "B S"]) -> Float[Tensor, "B S D"]:
+        """The same for positions that are known to be inside: no value is looked at, so that it can be traced."""
+        if self.table is not None:
             return hidden + self.table(positions)  # type: ignore[no-any-return]  # nn.Module calls are untyped
         if self.kind == "sinusoidal":
             return hidden + sinusoidal(positions, self.dim).to(hidden.dtype)
