@@ -81,7 +81,7 @@ def attack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         ("model.fusion=no.such.module", "cannot be imported"),
         ("model.language_model.num_heads=5", "num_heads 5 does not divide the width 16"),
         ("model.fusion=bilinear", "With DecoderOnly go: addition, concat, cross_attention."),
-        ("model.fusion=memory", "With MemoryFusion go: encoder_decoder."),
+        ("model.fusion=memory", "With MemoryFusion go: encoder_decoder, from_transformers."),
         ("model.encoder.image_size=0", "encoder.image_size must be at least 1 (got 0)"),
         ("model.encoder.image_size=-4", "encoder.image_size may not be negative (got -4)"),
         ("model.encoder.channels=[8, -1]", "encoder.channels may not be negative (got (8, -1))"),

@@ -59,7 +59,11 @@ def test_batch_statistics_are_the_named_exception() -> None:
 def test_no_pictures_give_no_features(kind: str) -> None:
     made = encoder(kind).eval()
     times, rows, columns = made.grid()
-    assert made(torch.zeros(0, 3, 32, 32)).values.shape == (0, times * rows * columns, made.dim)
+    assert made(torch.zeros(0, 3, made.image_size, made.image_size)).values.shape == (
+        0,
+        times * rows * columns,
+        made.dim,
+    )
 
 
 @pytest.mark.parametrize("kind", ENCODERS)

@@ -180,7 +180,7 @@ def test_a_run_from_nothing_by_the_command(tmp_path: Path) -> None:
         (["model.fusion.bidirectional=image"], "model.fusion has bidirectional=image"),
         (["model.connector=linear"], "model.connector is linear"),
         (["model.language_model.feed_forward=relu2"], r"llama: feed_forward is 'relu2' \(theirs: 'swiglu'\)"),
-        (["model.language_model.qk_norm=true"], r"qk_norm is True \(theirs: False\)"),
+        (["model.language_model.qk_norm=true"], "model.language_model is of the family qwen3"),
         (["model.encoder.stem=convolution"], r"stem is 'convolution' \(theirs: 'patch'\)"),
         (
             ["model.encoder={kind: cnn, channels: [8, 8], blocks: [0, 0]}"],

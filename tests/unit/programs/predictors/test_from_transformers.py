@@ -282,9 +282,7 @@ def likely(predictor: Any, one: Sample, ids: list[int], ends: tuple[int, ...] = 
     """Log-probability of ids and an end, by letting Transformers' own generate write them and nothing else."""
     processor, model = predictor.processor, predictor.model
     images = [Image.fromarray(medium.source) for medium in one.media]
-    inputs = processor(
-        text=[predictor._prompt(one)], images=[images] if images else None, return_tensors="pt"
-    )
+    inputs = processor(text=[predictor.prompt(one)], images=[images] if images else None, return_tensors="pt")
     inputs.pop("labels", None)
     count = inputs["input_ids"].shape[1]
     made = model.generate(
@@ -322,7 +320,7 @@ def test_texts_are_as_likely_as_by_a_forward_pass(tmp_path: Path) -> None:
     images = [Image.fromarray(medium.source) for medium in SAMPLES[0].media]
     for text, likelihood in zip(("a red cat", "two dogs"), said.likelihoods, strict=True):
         target = torch.tensor([*processor.tokenizer(text, add_special_tokens=False)["input_ids"], 1])
-        prompt = predictor._prompt(SAMPLES[0])
+        prompt = predictor.prompt(SAMPLES[0])
         inputs = processor(text=[prompt], images=[images], return_tensors="pt")
         ids = torch.cat([inputs["input_ids"], target[None]], 1)
         with torch.inference_mode():
@@ -359,7 +357,7 @@ def test_what_was_written_is_as_likely_as_when_it_was_written(folder: Path) -> N
 
 def written_ids(predictor: Any, one: Sample, count: int) -> list[int]:
     """What Transformers' own generate writes."""
-    inputs = predictor._inputs([predictor._prompt(one)], [one.media])
+    inputs = predictor.inputs([predictor.prompt(one)], [one.media])
     ids = predictor.model.generate(**inputs, max_new_tokens=count, do_sample=False)
     return ids[0, inputs["input_ids"].shape[1] :].tolist()
 
@@ -370,7 +368,7 @@ def test_blanks_between_prompt_and_answer_are_those_of_the_chat_template(tmp_pat
     assert template != CHAT
     (place / "chat_template.jinja").write_text(template)
     predictor = Config(path=str(place), precision="fp32").build()
-    assert predictor._prompt(SAMPLES[0]).endswith("\nassistant:")
+    assert predictor.prompt(SAMPLES[0]).endswith("\nassistant:")
     (said,) = predictor.predict(SAMPLES[:1], [("a red cat",)], max_tokens=0)
     ids = predictor.processor.tokenizer(" a red cat", add_special_tokens=False)["input_ids"]
     assert ids != predictor.processor.tokenizer("a red cat", add_special_tokens=False)["input_ids"]
@@ -389,7 +387,7 @@ def test_turns_keep_their_order_and_their_sides(tmp_path: Path) -> None:
         Part("assistant", "a ball", learn=True),
     )
     asked = Sample(id="talk", task="conversation", parts=parts)
-    assert predictor._prompt(asked) == (
+    assert predictor.prompt(asked) == (
         "system: be brief\nuser: look at<image>\nassistant: a cat\nuser: <image>and this ?\nassistant: "
     )
     (said,) = predictor.predict([asked], [("two",)], max_tokens=2)
@@ -412,7 +410,7 @@ def test_a_decoder_behind_an_encoder_answers_and_judges_nothing(tmp_path: Path) 
     assert not predictor.can_score
     found = predictor.predict(SAMPLES[:3], max_tokens=4)
     for one, said in zip(SAMPLES[:3], found, strict=True):
-        inputs = predictor._inputs([one.prompt], [one.media])
+        inputs = predictor.inputs([one.prompt], [one.media])
         made = predictor.model.generate(
             **inputs,
             max_new_tokens=4,
@@ -457,8 +455,8 @@ def test_another_picture_and_none_change_the_answer(folder: Path) -> None:
 
 def test_without_a_chat_template_there_is_a_plain_one(tmp_path: Path) -> None:
     predictor = Config(path=str(llava(tmp_path / "plain", chat=False)), precision="fp32").build()
-    assert predictor._prompt(SAMPLES[0]) == "<image>\nwhat is this ?"
-    assert predictor._prompt(SAMPLES[3]) == "what is a cat ?"
+    assert predictor.prompt(SAMPLES[0]) == "<image>\nwhat is this ?"
+    assert predictor.prompt(SAMPLES[3]) == "what is a cat ?"
     assert predictor.predict(SAMPLES, max_tokens=2)[0].tokens <= 2
 
 
