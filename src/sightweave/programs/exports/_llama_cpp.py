@@ -70,7 +70,7 @@ class LlamaCpp:
             most: Ids of an answer at most.
 
         Returns:
-            float32 V after the prompt; the ids of the answer, without the end.
+            float32 V after the prompt; the ids of the answer, with the end where it came to one.
         """
         self._model.reset()
         for stretch in stretches:
@@ -81,9 +81,9 @@ class LlamaCpp:
         first = self._logits()
         said: list[int] = []
         logits = first
-        while len(said) < most and (token := int(logits.argmax())) != ends:
-            said.append(token)
-            self._model.eval([token])
+        while len(said) < most and ends not in said:
+            said.append(int(logits.argmax()))
+            self._model.eval(said[-1:])
             logits = self._logits()
         return first, said
 

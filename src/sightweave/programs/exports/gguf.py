@@ -28,7 +28,7 @@ from sightweave.data.inputs import media
 from sightweave.data.inputs.processor import Processor
 from sightweave.programs import generation
 from sightweave.programs.exports import transformers
-from sightweave.programs.exports._base import Compared, Exported
+from sightweave.programs.exports._base import Exported, compared
 from sightweave.programs.exports._layout import Source
 from sightweave.programs.exports._llama_cpp import LlamaCpp
 
@@ -179,7 +179,7 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
         _check_ids(processor, theirs, samples)
         options = generation.Options(max_tokens=_ANSWER_TOKENS)
         answers = generation.generate(model, processor, samples, options)
-        compared = []
+        found = []
         for sample, ours in zip(samples, answers, strict=True):
             encoded = processor.encode(sample)
             stretches = _stretches(processor, sample)
@@ -188,12 +188,11 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
             at = torch.tensor([len(encoded.trunk) + len(encoded.prompt) - 1])
             own = model(batch, at=at).logits[0].numpy()
             largest = float(np.abs(own - logits[: len(own)]).max())
-            text = processor.tokenizer.decode(said)
-            compared.append(Compared(id=sample.id, largest=largest, ours=ours.text, theirs=text))
+            found.append(compared(model, processor, sample, largest=largest, ours=ours, said=said))
     finally:
         theirs.close()
     program = f"llama-cpp-python {theirs.version}"
-    return Exported(folder=folder, layout="idefics3", program=program, compared=tuple(compared))
+    return Exported(folder=folder, layout="idefics3", program=program, compared=tuple(found))
 
 
 def _stretches(processor: Processor, sample: Sample) -> list[list[int] | np.ndarray]:

@@ -9,7 +9,6 @@ length of 0) in the first.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import importlib.metadata
 import importlib.util
 import logging
@@ -35,7 +34,7 @@ from sightweave.models.language_models.decoder_only import DecoderOnly
 from sightweave.models.nn.mask import Mask, allowed
 from sightweave.models.vlm import VLM, MediaPath
 from sightweave.programs import generation
-from sightweave.programs.exports._base import Compared, Exported
+from sightweave.programs.exports._base import Exported, compared, first
 from sightweave.programs.exports._layout import Source
 
 TOLERANCE = 1e-4
@@ -284,7 +283,7 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
     model, processor = copy.deepcopy(source.model).to("cpu").float().eval(), source.processor
     theirs = _Session(folder, model)
     answers = generation.generate(model, processor, samples, generation.Options(max_tokens=_ANSWER_TOKENS))
-    compared = []
+    found = []
     for sample, ours in zip(samples, answers, strict=True):
         encoded, batch = processor.encode(sample), processor.batch([sample])
         assert batch.target is not None  # a batch of samples has targets
@@ -292,10 +291,10 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
         own = model(batch, at=text).logits.numpy()
         largest = float(np.abs(own - theirs.read(batch, batch.target)[0, text.numpy()]).max())
         count = len(encoded.trunk) + len(encoded.prompt)
-        said = processor.tokenizer.decode(theirs.answer(batch, count, processor.tokenizer.end_id))
-        compared.append(Compared(id=sample.id, largest=largest, ours=ours.text, theirs=said))
+        said = theirs.answer(batch, count, processor.tokenizer.end_id)
+        found.append(compared(model, processor, sample, largest=largest, ours=ours, said=said))
     program = f"onnxruntime {importlib.metadata.version('onnxruntime')}"
-    return Exported(folder=folder, layout="onnx", program=program, compared=tuple(compared))
+    return Exported(folder=folder, layout="onnx", program=program, compared=tuple(found))
 
 
 class _Session:
@@ -326,14 +325,14 @@ class _Session:
         )
 
     def answer(self, batch: Batch, count: int, end: int) -> list[int]:
-        """Greedy ids after the first `count` tokens."""
+        """Greedy ids after the first `count` tokens, with the end where it came to one."""
         assert batch.target is not None  # a batch of samples has targets
-        prompt = _first(batch.target, count)
+        prompt = first(batch.target, count)
         logits = self.read(batch, prompt)
         position = int(prompt.positions[0, -1])
         said: list[int] = []
-        while len(said) < _ANSWER_TOKENS and (token := int(logits[0, -1].argmax())) != end:
-            said.append(token)
+        while len(said) < _ANSWER_TOKENS and end not in said:
+            said.append(token := int(logits[0, -1].argmax()))
             position += 1
             one = np.array([[token]])
             logits = self._step(one, np.array([[position]]), np.ones_like(one), one == token)
@@ -348,9 +347,3 @@ class _Session:
         wanted = {one.name for one in self._decoder.get_inputs()}
         logits, *self._past = self._decoder.run(None, {k: v for k, v in given.items() if k in wanted})
         return np.asarray(logits)
-
-
-def _first(tokens: TokenSequence, count: int) -> TokenSequence:
-    """The first tokens of every row."""
-    names = ("ids", "labels", "positions", "item", "ar", "segment", "branch", "valid")
-    return dataclasses.replace(tokens, **{name: getattr(tokens, name)[:, :count] for name in names})

@@ -22,7 +22,7 @@ from sightweave.data.inputs import preprocessor
 from sightweave.data.inputs.tokenizer import FILE_NAME, Template
 from sightweave.programs import generation
 from sightweave.programs.exports import _idefics3, _llava
-from sightweave.programs.exports._base import Compared, Exported
+from sightweave.programs.exports._base import Exported, compared
 from sightweave.programs.exports._layout import Layout, Source
 from sightweave.programs.predictors import from_transformers
 
@@ -183,7 +183,7 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample], layout: str
     model = copy.deepcopy(source.model).to("cpu").float().eval()
     options = generation.Options(max_tokens=_ANSWER_TOKENS)
     answers = generation.generate(model, source.processor, samples, options)
-    compared = []
+    found = []
     for sample, ours in zip(samples, answers, strict=True):
         batch = source.processor.batch([sample])
         assert batch.target is not None  # a batch of samples has targets
@@ -196,11 +196,10 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample], layout: str
                 f"{folder}: sample {sample.id!r} is read as other tokens there: {inputs['input_ids'][0].tolist()[:40]} ..., "
                 f"and {own[0].tolist()[:40]} ... here."
             )
-        # Both answers become text here: decoders differ over bytes that make no character.
-        said = source.processor.tokenizer.decode(_said(theirs.model, inputs, count))
+        said = _said(theirs.model, inputs, count)
         largest = _largest(model, batch, theirs.model, inputs, count)
-        compared.append(Compared(id=sample.id, largest=largest, ours=ours.text, theirs=said))
-    return Exported(folder=folder, layout=layout, program=_program(), compared=tuple(compared))
+        found.append(compared(model, source.processor, sample, largest=largest, ours=ours, said=said))
+    return Exported(folder=folder, layout=layout, program=_program(), compared=tuple(found))
 
 
 def _largest(model: Any, batch: Batch, theirs: Any, inputs: dict[str, Any], count: int) -> float:

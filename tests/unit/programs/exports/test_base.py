@@ -1,0 +1,65 @@
+"""What an export says of itself, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from contracts._compose import Case, compose, samples
+
+from sightweave.core.errors import ExportError
+from sightweave.programs import generation
+from sightweave.programs.exports._base import Compared, Exported, compared, extended, first
+
+
+def exported(*found: Compared) -> Exported:
+    return Exported(folder=Path("out"), layout="llava", program="another 1.0", compared=found)
+
+
+def test_another_answer_fails_where_our_tokens_are_clearly_apart() -> None:
+    same = Compared(id="a", largest=1e-5, ours="red", theirs="red")
+    other = Compared(id="b", largest=1e-5, ours="red", theirs="blue", lead=0.2)
+    with pytest.raises(
+        ExportError, match=r"'b' with 'blue', .* 'red', whose logit leads by 0.2 .* 1 of 2 differ"
+    ):
+        exported(same, other).check()
+
+
+def test_a_tie_may_fall_either_way_and_is_told() -> None:
+    other = Compared(id="b", largest=1e-5, ours="red", theirs="blue", lead=2e-4)
+    made = exported(other)
+    made.check()
+    assert made.equal_answers == 0
+    assert (
+        "0 of 1 greedy answers are equal; the rest part where our two best tokens are within 0.0002"
+        in made.to_text()
+    )
+
+
+@pytest.mark.parametrize("faults", [{"largest": float("nan")}, {"lead": float("nan")}, {"largest": 0.1}])
+def test_no_number_is_no_agreement(faults: dict[str, float]) -> None:
+    values = {"largest": 0.0, "lead": 0.0} | faults
+    with pytest.raises(ExportError):
+        exported(Compared(id="b", ours="red", theirs="red", **values)).check()
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_the_lead_is_what_an_answer_costs_by_our_logits(number: int) -> None:
+    model, processor = compose(Case("concat", (), "decoder_only"))
+    sample = samples()[number]
+    (ours,) = generation.generate(model, processor, [sample], generation.Options(max_tokens=4))
+    encoded, batch = processor.encode(sample), processor.batch([sample])
+    count = len(encoded.trunk) + len(encoded.prompt)
+    prompt = first(batch.target, count)
+    said: list[int] = []
+    for _ in range(ours.tokens):
+        batch.target = extended(prompt, torch.tensor([said], dtype=torch.long))
+        logits = model(batch, at=torch.tensor([count - 1 + len(said)])).logits[0].detach()
+        said.append(int(logits.argmax()))
+    found = compared(model, processor, sample, largest=0.0, ours=ours, said=said)
+    assert found.theirs == ours.text
+    assert found.lead == 0
+    second = int(logits.topk(2).indices[1])
+    worse = compared(model, processor, sample, largest=0.0, ours=ours, said=[*said[:-1], second])
+    assert worse.lead == pytest.approx(float(logits.max() - logits[second]), abs=1e-5)
