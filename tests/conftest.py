@@ -1,4 +1,4 @@
-"""What every test runs under: one thread, no network."""
+"""What every test runs under: one thread, no network, and a check of every array's shape."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ipaddress
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +15,29 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+# Side by side, each worker has a core of its own: two processes whose threads wait for one another take ten times as long.
+if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
 import torch  # it reads the number of threads when it is imported
+from jaxtyping import install_import_hook
 
 torch.set_num_threads(1)
+
+
+def _speaking_of_arrays() -> list[str]:
+    """Modules that state shapes; in any other the hook would only take time, at every call."""
+    source = Path(__file__).parents[1] / "src"
+    files = [
+        one
+        for one in source.rglob("*.py")
+        if "import jaxtyping" in (text := one.read_text()) or "from jaxtyping" in text
+    ]
+    return [".".join(one.relative_to(source).with_suffix("").parts) for one in files]
+
+
+install_import_hook(_speaking_of_arrays(), "array_types.check_arrays")  # the shapes of every call
 
 
 def _is_local(address: Any) -> bool:

@@ -135,7 +135,8 @@ def train(
     for empty in folder.glob("rows-left-out*.jsonl"):
         if not empty.stat().st_size:
             empty.unlink()
-    run = _compose(resolved, sources, device)
+    # What is kept in few bits has them before it comes to the device, where the whole might have no room.
+    run = _compose(resolved, sources, torch.device("cpu") if resolved.train.quantize else device)
     _say(console, _opening(run, folder, precision.name, precision.reason))
     runs.record(
         folder,
@@ -214,6 +215,7 @@ def _subject(run: Run, *, is_trained: bool) -> Subject:
         run.processor,
         parts=run.recipe.model,
         stages=run.recipe.train.stages,
+        quantized=run.recipe.train.quantize,
         pretrained=run.recipe.model.pretrained,
         is_trained=is_trained,
     )

@@ -212,8 +212,11 @@ def load(folder: str | Path, *, device: str = "auto") -> Run:
         model = recipe.model.build(
             vocab_size=processor.tokenizer.vocab_size, num_answers=len(processor.answers)
         )
-        for part, adapters in recipe.train.kept.items():
-            lora.add(training.places(model)[part], adapters, where=part)
+        if lora.are_in(
+            checkpoint.weight_names(inner)
+        ):  # not where training stopped before the stage that keeps them
+            for part, adapters in recipe.train.kept.items():
+                lora.add(training.places(model)[part], adapters, where=part)
     if model.layout != processor.layout:
         raise CheckpointError(
             f"{inner}: the processor's layout {processor.layout} is not the model's {model.layout}."

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -213,6 +213,15 @@ def load_into(module: nn.Module, path: Path, *, name: str = "model", assign: boo
         # Where a tensor lies in the file decides its alignment, and with it the last bit of sums: take aligned copies.
         tensors = {key: tensors.pop(key).clone() for key in list(tensors)}
     module.load_state_dict(tensors, assign=assign)
+
+
+def weight_names(path: Path, *, name: str = "model") -> frozenset[str]:
+    """Names of the tensors in ``<name>.safetensors``, unchecked; none where it cannot be read, which `load_into` reports."""
+    try:
+        with safe_open(Path(path) / f"{name}.safetensors", "pt") as file:
+            return frozenset(file.keys())
+    except (OSError, SafetensorError):
+        return frozenset()
 
 
 def read_document(path: Path, name: str) -> Any:

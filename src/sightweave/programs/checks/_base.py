@@ -15,6 +15,8 @@ from sightweave.core.batch import Batch
 from sightweave.core.types import Medium, Part, Sample
 from sightweave.data.inputs.processor import Processor
 from sightweave.models.vlm import VLM
+from sightweave.programs.training.optimizers import Part as PartName
+from sightweave.programs.training.quantization import Form
 from sightweave.programs.training.settings import Stage
 
 State = Literal["pass", "fail", "skip"]
@@ -44,6 +46,8 @@ class Subject:
     """The Configs of encoder, connector, fusion and language_model, under these names."""
     stages: Sequence[Stage] = ()
     """Of the training."""
+    quantized: Mapping[PartName, Form] = field(default_factory=dict)
+    """Parts that training keeps in few bits."""
     pretrained: Mapping[str, str] = field(default_factory=dict)
     """Folders that parts began with."""
     is_trained: bool = False

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import time
 
 from sightweave.models.loss import training_loss
 from sightweave.programs.checks._base import Finding, Subject
-from sightweave.programs.training.program import choose_parts
+from sightweave.programs.training import quantization
+from sightweave.programs.training.program import choose_parts, places
 
 _ADAM = 2
 """Values that AdamW remembers for each weight."""
@@ -15,11 +17,13 @@ _ADAM = 2
 
 def check(subject: Subject) -> Finding:
     """Times a small step here, and counts bytes; a step takes as much longer as it has more pictures."""
-    weights = sum(p.nbytes for p in subject.model.parameters())
     told = []
     for stage in subject.stages:
         model = copy.deepcopy(subject.model)
+        for part, form in subject.quantized.items():
+            quantization.quantize(places(model)[part], form, where=part)
         choose_parts(model, stage.parts, stage.lora)
+        weights = sum(v.nbytes for v in itertools.chain(model.parameters(), model.buffers()))
         training = sum(p.nbytes for p in model.parameters() if p.requires_grad)
         batch = subject.stage_batch(stage)
         for _ in range(2):  # the first one also warms up

@@ -7,6 +7,7 @@ arXiv:2402.09353). The only file that imports PEFT, and only where a stage asks 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -47,16 +48,21 @@ def add(part: nn.Module, settings: Lora, *, where: str) -> None:
 
     Raises:
         BackendError: PEFT is not installed.
-        RecipeError: a target that no linear layer of the part is named as.
+        RecipeError: a target that no linear layer of the part is named as, or DoRA beside a layer with a row of zeros.
     """
     peft = _peft()
-    linear = {name.rpartition(".")[2] for name, one in part.named_modules() if isinstance(one, nn.Linear)}
+    layers = {name: one for name, one in part.named_modules() if isinstance(one, nn.Linear)}
+    linear = {name.rpartition(".")[2] for name in layers}
     for target in settings.targets:
         if target not in linear:
             raise RecipeError(f"{where}: lora.targets has {target!r}. {did_you_mean(target, linear)}")
     targets = list(settings.targets or sorted(linear - {"output"}))
     if not targets:
         raise RecipeError(f"{where}: has no linear layer that an adapter could stand beside.")
+    if settings.dora:
+        _check_lengths(
+            {name: one for name, one in layers.items() if name.rpartition(".")[2] in targets}, where
+        )
     part.requires_grad_(False)
     peft.inject_adapter_in_model(
         peft.LoraConfig(
@@ -69,6 +75,16 @@ def add(part: nn.Module, settings: Lora, *, where: str) -> None:
         part,
         adapter_name=_NAME,
     )
+
+
+def _check_lengths(layers: Mapping[str, nn.Linear], where: str) -> None:
+    """Layers that end a branch begin with zeros where a part begins from nothing; DoRA would divide by their length."""
+    for name, layer in layers.items():
+        if not layer.weight.is_meta and not layer.weight.any(dim=1).all():
+            raise RecipeError(
+                f"{where}: {name} has a row of zeros, and dora divides by each row's length: begin with a trained part, set "
+                "dora: false, or name other layers in targets."
+            )
 
 
 def merge(model: nn.Module) -> None:
@@ -86,11 +102,21 @@ def merge(model: nn.Module) -> None:
 
 def merged(model: Any) -> Any:
     """The model itself where it has no adapters, else a copy in which they are merged."""
-    if not any(_is_adapted(layer) for layer in model.modules()):
+    if not is_adapted(model):
         return model
     found = copy.deepcopy(model)
     merge(found)
     return found
+
+
+def is_adapted(model: nn.Module) -> bool:
+    """Whether any layer has adapters."""
+    return any(_is_adapted(layer) for layer in model.modules())
+
+
+def are_in(names: Iterable[str]) -> bool:
+    """Whether names of weights are those of a model with adapters."""
+    return any(".lora_" in name for name in names)
 
 
 def _is_adapted(layer: nn.Module) -> bool:

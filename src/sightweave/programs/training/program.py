@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import math
 import signal
@@ -23,7 +24,7 @@ from sightweave.data.inputs.order import Mixing
 from sightweave.data.inputs.processor import Processor
 from sightweave.models.nn.block import Block
 from sightweave.models.vlm import VLM
-from sightweave.programs.training import lora
+from sightweave.programs.training import lora, quantization
 from sightweave.programs.training.feature_cache import FeatureCache
 from sightweave.programs.training.feed import Feed
 from sightweave.programs.training.gradients import Gradients
@@ -79,7 +80,7 @@ def train(
     """Runs all stages.
 
     Args:
-        model: On its device; trained in place.
+        model: Trained in place, and moved to the precision's device.
         processor: The model's own.
         datasets: Sources of the training split.
         settings: Stages and how often to log and save.
@@ -97,6 +98,9 @@ def train(
         NonFiniteLoss: the loss or the gradient is not finite.
     """
     torch.manual_seed(seed)
+    for part, form in settings.quantize.items():
+        quantization.quantize(places(model)[part], form, where=part)
+    model.to(precision.device)
     total = sum(stage.steps for stage in settings.stages)
     trained = Trained()
     quarantine = Quarantine(out / "quarantine.jsonl")
@@ -129,6 +133,9 @@ def train(
     trained.seconds = time.perf_counter() - began
     trained.is_interrupted = bool(stop)
     trained.left_out = dict(quarantine.reasons)
+    quantization.restore(model)
+    if not settings.kept:
+        lora.merge(model)
     save(trained.steps, model)
     return trained
 
@@ -190,9 +197,21 @@ def _run_stage(
             if stop:
                 break
             if trained.steps % settings.save_every == 0:
-                save(trained.steps, model if settings.kept else lora.merged(model))
-    if not settings.kept or stage is not settings.stages[-1]:
+                save(trained.steps, _whole(model, keeps=bool(settings.kept)))
+    if stage is not settings.stages[-1]:
         lora.merge(model)
+
+
+def _whole(model: VLM, *, keeps: bool) -> VLM:
+    """What a checkpoint holds: the model, or a copy with ordinary weights, into which adapters that go are merged."""
+    is_whole = not quantization.is_quantized(model) and (keeps or not lora.is_adapted(model))
+    if is_whole:
+        return model
+    found = copy.deepcopy(model).to("cpu")
+    quantization.restore(found)
+    if not keeps:
+        lora.merge(found)
+    return found
 
 
 def _clip(parameters: Any, most: float) -> float:

@@ -12,6 +12,7 @@ from sightweave.core import catalog
 from sightweave.core.config import config
 from sightweave.core.errors import did_you_mean
 from sightweave.data.inputs.too_long import Policy
+from sightweave.programs.training import quantization
 from sightweave.programs.training.lora import Lora
 from sightweave.programs.training.optimizers import PARTS, OptimizerConfig, Part
 from sightweave.programs.training.schedule import ScheduleConfig, Share
@@ -120,6 +121,8 @@ class Settings:
     """auto times one matmul of each kind and takes bf16 where it is clearly faster."""
     threads: PositiveInt | None = None
     """Threads of torch on the CPU; None means one for each core."""
+    quantize: Mapping[Part, quantization.Form] = field(default_factory=dict)
+    """Parts whose linear layers are kept in few bits while others train, such as {language_model: nf4}: int8 or nf4."""
     workers: NonNegativeInt = 0
     """Threads that decode pictures ahead; 0 means one for each core but one, from 1 to 8. They change no result."""
     save_every: PositiveInt = 500
@@ -136,6 +139,21 @@ class Settings:
             if kept := [part for part, one in stage.lora.items() if one.keep]:
                 raise ValueError(
                     f"stage {stage.name!r} keeps the adapters of {kept[0]}, but is not the last; set keep there only"
+                )
+            if merged := [part for part in stage.lora if part in self.quantize]:
+                raise ValueError(
+                    f"stage {stage.name!r} trains adapters of {merged[0]} and is not the last, but weights in few bits "
+                    f"({self.quantize[merged[0]]}) take up no adapters: give {merged[0]} adapters in the last stage only"
+                )
+        for part, form in self.quantize.items():
+            if part == "token_embedding":
+                raise ValueError(
+                    "quantize names token_embedding, which is a table; only linear layers have few bits"
+                )
+            if trains := [one.name for one in self.stages if part in one.parts and part not in one.lora]:
+                raise ValueError(
+                    f"quantize keeps {part} as {form}, but it trains in stage {trains[0]!r}: take it out of parts there, or "
+                    "let adapters train in its place (lora)"
                 )
 
     @property

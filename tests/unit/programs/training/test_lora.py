@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from contracts._compose import Case, compose
+from torch import nn
 
 import sightweave
 from sightweave.core.errors import BackendError, RecipeError
@@ -80,6 +81,14 @@ def test_a_part_without_linear_layers_is_refused() -> None:
     model, _ = compose(Case("concat", (), "decoder_only"))
     with pytest.raises(RecipeError, match="fusion: has no linear layer"):
         choose_parts(model, ["fusion"], {"fusion": Lora()})
+
+
+def test_dora_beside_a_row_of_zeros_is_refused() -> None:
+    model, _ = compose(Case("concat", (), "decoder_only"))
+    nn.init.zeros_(model.language_model.blocks[1].attention.out.weight[2])
+    with pytest.raises(RecipeError, match=r"blocks\.1\.attention\.out has a row of zeros, and dora divides"):
+        choose_parts(model, ["language_model"], {"language_model": Lora(rank=2, dora=True)})
+    choose_parts(model, ["language_model"], {"language_model": Lora(rank=2, dora=True, targets=("q",))})
 
 
 def test_without_peft_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
