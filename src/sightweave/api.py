@@ -471,7 +471,7 @@ def load(run: str | Path, *, device: str = "auto") -> Run:
         RecipeError: a folder of Transformers whose model does not load natively.
     """
     keep_freed_memory()
-    if (Path(run) / transformers_folder.CONFIG).is_file() and not (Path(run) / runs.CHECKPOINT).is_dir():
+    if (Path(run) / transformers_folder.CONFIG).is_file() and not run_predictor.recognise(str(run)):
         return build({"data": [], "model": str(run), "train": {"device": device, "stages": [{"steps": 1}]}})
     return runs.load(run, device=device)
 
@@ -892,10 +892,15 @@ def export(
     if (folder / runs.CHECKPOINT).exists():
         raise RecipeError(f"{folder}: holds a run, which an export would replace; name another folder.")
     made: Exported = program.export(
-        Source(model=lora.merged(loaded.model), processor=loaded.processor, parts=loaded.recipe.model),
+        Source(
+            model=lora.merged(loaded.model),
+            processor=loaded.processor,
+            parts=loaded.recipe.model,
+            recipe=loaded.recipe.to_plain(),
+        ),
         folder,
         _to_compare(loaded.recipe, data, samples),
-        card=_card(loaded, licence),
+        card=_card(loaded, licence, program.USE),
         **options,
     )
     return made
@@ -920,7 +925,7 @@ def _to_compare(recipe: Recipe, data: Any, count: int) -> list[Sample]:
     return [sample for sample in turns if sample is not None][:count]
 
 
-def _card(run: Run, licence: str) -> str:
+def _card(run: Run, licence: str, use: str) -> str:
     folder = run.folder or Path()
     facts = (
         json.loads((folder / "run.json").read_text(encoding="utf-8"))
@@ -928,7 +933,9 @@ def _card(run: Run, licence: str) -> str:
         else {}
     )
     splits = _read_document(folder)["splits"] if (folder / EVALUATION).exists() else []
-    return card(run.recipe.title or folder.name or "A run", run.recipe.to_plain(), facts, splits, licence)
+    return card(
+        run.recipe.title or folder.name or "A run", run.recipe.to_plain(), facts, splits, licence, use
+    )
 
 
 def answer_all(

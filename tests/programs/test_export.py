@@ -42,7 +42,9 @@ def composed(folder: Path, layout: str, words: str = "byte_level", *, tied: bool
 
 
 def source(run: sightweave.Run) -> Source:
-    return Source(model=run.model, processor=run.processor, parts=run.recipe.model)
+    return Source(
+        model=run.model, processor=run.processor, parts=run.recipe.model, recipe=run.recipe.to_plain()
+    )
 
 
 def samples() -> list[Sample]:

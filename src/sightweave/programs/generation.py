@@ -134,6 +134,26 @@ def stream(model: VLM, processor: Processor, sample: Sample, options: Options | 
         model.train(was_training)
 
 
+@torch.inference_mode()
+def write(model: VLM, batch: Batch, options: Options, *, end_id: int) -> list[list[int]]:
+    """Ids of an answer behind each row of a batch of prompts, with the end where it came to one.
+
+    Args:
+        model: In evaluation mode; it writes texts.
+        batch: Whole prompts, padded on the right.
+        options: Length and method.
+        end_id: What ends an answer.
+    """
+    assert batch.target is not None  # prompts are tokens
+    decoder: Decoder = options.decoding.build(end_id=end_id, seed=options.seed)
+    count, length = batch.target.ids.shape
+    state = _read(model, batch, Cache(count, capacity=length + options.max_tokens))
+    rows = torch.arange(count, device=state.logits.device).repeat_interleave(decoder.width)
+    state = _State(state.logits[rows], state.cache.select(rows), state.positions[rows])
+    ids, totals, lengths = _decode(model, state, decoder, end_id, options.max_tokens)
+    return [ids[row, : int(lengths[row])].tolist() for row in decoder.best(totals, lengths).tolist()]
+
+
 def _trunk_key(encoded: Encoded) -> tuple[str, ...]:
     return tuple(medium.key for medium in encoded.trunk_media)
 

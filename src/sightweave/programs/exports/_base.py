@@ -31,7 +31,7 @@ class Compared:
     ours: str
     """Our greedy answer."""
     theirs: str
-    lead: float = 0.0
+    lead: float
     """Along their answer, the largest lead of our best token over the one that they took; 0 where it is greedy for us."""
 
 

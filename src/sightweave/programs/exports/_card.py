@@ -20,6 +20,7 @@ def card(
     facts: Mapping[str, Any],
     splits: Sequence[Mapping[str, Any]],
     licence: str = "",
+    use: str = "",
 ) -> str:
     """Markdown with a YAML head.
 
@@ -29,6 +30,7 @@ def card(
         facts: ``run.json``.
         splits: ``evaluation.json``'s, empty where nothing was measured.
         licence: An SPDX name for the weights; empty where the user gave none.
+        use: Markdown that says how the files are opened.
     """
     pretrained = recipe["model"].get("pretrained", {})
     head: dict[str, Any] = {
@@ -46,7 +48,7 @@ def card(
         "A vision-language model composed and trained with Sightweave: "
         + ", ".join(f"{part} `{recipe['model'][part]['kind']}`" for part in _PARTS)
         + ".",
-        _use(),
+        *([use] if use else []),
         "## Data\n\n" + "\n".join(_data(recipe["data"])),
         "## Licence\n\n" + _licence(licence, pretrained),
         "## Scores\n\n" + "\n".join(_scores(splits)),
@@ -57,16 +59,6 @@ def card(
 
 
 _PARTS = ("encoder", "connector", "fusion", "language_model")
-
-
-def _use() -> str:
-    return (
-        "```python\n"
-        "from transformers import AutoModelForImageTextToText, AutoProcessor\n\n"
-        "processor = AutoProcessor.from_pretrained(FOLDER)\n"
-        "model = AutoModelForImageTextToText.from_pretrained(FOLDER)\n"
-        "```"
-    )
 
 
 def _data(sources: Sequence[Mapping[str, Any]]) -> Iterator[str]:

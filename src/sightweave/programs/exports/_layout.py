@@ -23,6 +23,8 @@ class Source:
     processor: Processor
     parts: Any
     """The Configs of encoder, connector, fusion and language_model, under these names."""
+    recipe: Mapping[str, Any]
+    """The run's, resolved, as plain data."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,10 @@ from sightweave.programs.exports._layout import Source
 from sightweave.programs.exports._llama_cpp import LlamaCpp
 
 TEXT, PROJECTOR = "model.gguf", "mmproj.gguf"
+USE = f"""```bash
+llama-mtmd-cli -m {TEXT} --mmproj {PROJECTOR} --image PICTURE -p PROMPT
+```"""
+"""For the model card."""
 _VARIABLE = "LLAMA_CPP"
 _ANSWER_TOKENS = 32
 _STRINGS = 1000

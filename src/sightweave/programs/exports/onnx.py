@@ -41,6 +41,13 @@ TOLERANCE = 1e-4
 """Largest difference of two logits in fp32 that onnxruntime's kernels may make."""
 _ANSWER_TOKENS = 16
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
+USE = f"""```python
+import onnxruntime
+
+encoder = onnxruntime.InferenceSession("{ENCODER}")  # pixels to embeddings
+decoder = onnxruntime.InferenceSession("{DECODER}")  # text and embeddings to logits; sizes in onnx.json
+```"""
+"""For the model card."""
 
 
 def export(source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:

@@ -28,6 +28,13 @@ from sightweave.programs.predictors import from_transformers
 
 LAYOUTS: Mapping[str, Layout] = {one.LAYOUT.name: one.LAYOUT for one in (_idefics3, _llava)}
 """The first that fits is taken where none is asked for."""
+USE = """```python
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+processor = AutoProcessor.from_pretrained(FOLDER)
+model = AutoModelForImageTextToText.from_pretrained(FOLDER)
+```"""
+"""For the model card."""
 _ANSWER_TOKENS = 32
 
 
@@ -76,8 +83,11 @@ def choose(source: Source, layout: str = "auto") -> Layout:
     if fitting:
         return fitting[0]
     nearest = sorted(asked, key=lambda one: len(reasons[one.name]))
+    other = "sightweave export RUN --to custom_code takes any, for Transformers where Sightweave is installed too."
     listed = "".join(f"\n  {one.name}: " + "\n    ".join(reasons[one.name]) for one in nearest)
-    raise ExportError(f"this composition has no place in {' or '.join(reasons)}; nearest first:{listed}")
+    raise ExportError(
+        f"this composition has no place in {' or '.join(reasons)}; nearest first:{listed}\n{other}"
+    )
 
 
 def write(source: Source, folder: Path, layout: Layout, card: str = "") -> None:

@@ -18,7 +18,7 @@ def exported(*found: Compared) -> Exported:
 
 
 def test_another_answer_fails_where_our_tokens_are_clearly_apart() -> None:
-    same = Compared(id="a", largest=1e-5, ours="red", theirs="red")
+    same = Compared(id="a", largest=1e-5, ours="red", theirs="red", lead=0.0)
     other = Compared(id="b", largest=1e-5, ours="red", theirs="blue", lead=0.2)
     with pytest.raises(
         ExportError, match=r"'b' with 'blue', .* 'red', whose logit leads by 0.2 .* 1 of 2 differ"

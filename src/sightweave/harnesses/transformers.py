@@ -1,0 +1,362 @@
+"""Transformers' Auto classes for any composition: a model and a processor that read a run's checkpoint.
+
+``sightweave export RUN --to custom_code`` writes a folder whose one line of code imports these classes, so
+that ``AutoModelForImageTextToText`` and ``AutoProcessor`` open it (with ``trust_remote_code=True``) wherever Sightweave is
+installed. Answers are written by Sightweave's own generation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+from transformers.modeling_outputs import CausalLMOutput
+
+from sightweave import run as runs
+from sightweave.core import config
+from sightweave.core.batch import Batch, Media, TokenSequence
+from sightweave.core.transformers_folder import place
+from sightweave.core.types import Part, Sample
+from sightweave.data.inputs.processor import Processor
+from sightweave.data.inputs.template import Stretch
+from sightweave.data.inputs.tokenizer import from_plain
+from sightweave.harnesses._messages import Piece, as_sample
+from sightweave.models.loss import training_loss
+from sightweave.models.vlm import VLM
+from sightweave.programs import generation
+from sightweave.programs.exports import custom_code
+
+_IGNORED = frozenset({"use_cache", "pad_token_id", "eos_token_id", "bos_token_id", "synced_gpus"})
+"""What callers tell any model to do, and what this one does in any case."""
+Conversation = Sequence[Mapping[str, Any]]
+_library: Any = transformers
+"""Its types change from release to release."""
+
+
+class SightweaveConfig(_library.PretrainedConfig):  # type: ignore[misc]  # no type is known
+    """``config.json``: the resolved recipe, and what comes from the tokenizer."""
+
+    model_type = custom_code.MODEL_TYPE
+    has_no_defaults_at_init = True
+
+    def __init__(self, **fields: Any) -> None:
+        self.recipe: dict[str, Any] = fields.pop("recipe", {})
+        self.begin_token_id: int = fields.pop("begin_token_id", 0)
+        self.answer_ids: list[list[int]] = fields.pop("answer_ids", [])
+        super().__init__(**fields)
+
+
+class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ignore[misc]  # no type is known
+    """A `VLM` behind Transformers' interface. `from_pretrained` makes it.
+
+    Args:
+        config: Of the folder.
+        run: The model with its processor.
+    """
+
+    config_class = SightweaveConfig
+    base_model_prefix = "vlm"
+    main_input_name = "input_ids"
+
+    def __init__(self, config: SightweaveConfig, run: runs.Run) -> None:
+        super().__init__(config)
+        self.vlm: VLM = run.model
+        self._run = run
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, *_: Any, **options: Any) -> SightweaveForConditionalGeneration:
+        """Reads a folder, or a name on the hub, with every check of a checkpoint.
+
+        Args:
+            name: Folder or name.
+            options: ``dtype``, and ``device_map`` where it names one device; the rest is meant for others.
+
+        Raises:
+            CheckpointError: a damaged or foreign folder.
+        """
+        folder = place(name)
+        run = runs.load(folder, device=str(options.get("device_map") or "cpu"))
+        model = cls(options.get("config") or SightweaveConfig.from_pretrained(folder), run)
+        dtype = options.get("dtype") or options.get("torch_dtype") or "auto"
+        dtype = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+        return model if dtype is None else model.to(dtype)
+
+    def save_pretrained(self, folder: str | Path, *_: Any, **__: Any) -> None:
+        """Writes the whole folder anew, its processor and its code included."""
+        recipe = self._run.recipe
+        custom_code.write(self.vlm, self._run.processor, recipe.to_plain(), Path(folder))
+
+    def forward(self, input_ids: Tensor, labels: Tensor | None = None, **inputs: Any) -> CausalLMOutput:
+        """Logits, and the loss where there are labels.
+
+        Args:
+            input_ids: int64 B S, as all else from the processor.
+            labels: int64 B T of the target; never shifted.
+            inputs: What else the processor gave.
+
+        Returns:
+            Logits B T V of every token of the target (the decoder's, where there is one), or B A of a list of answers.
+        """
+        batch = self._batch(input_ids, labels, **inputs)
+        assert batch.target is not None  # every batch here has one
+        if self.vlm.layout.form == "classify":
+            return CausalLMOutput(logits=self.vlm(batch).logits)
+        ids = batch.target.ids
+        logits = self.vlm(batch, at=torch.arange(ids.numel(), device=ids.device)).logits
+        loss = None if labels is None else training_loss(self.vlm(batch), batch)
+        return CausalLMOutput(loss=loss, logits=logits.unflatten(0, ids.shape))
+
+    def generate(
+        self,
+        input_ids: Tensor,
+        *,
+        max_new_tokens: int = 96,
+        do_sample: bool = False,
+        num_beams: int = 1,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        length_penalty: float = 1.0,
+        **inputs: Any,
+    ) -> Tensor:
+        """Ids of answers behind those of the prompts, padded on the right; of an encoder-decoder the answers alone.
+
+        Args:
+            input_ids: int64 B S, as all else from the processor.
+            max_new_tokens: Of an answer at most.
+            do_sample: Draw, with `temperature`, `top_k` and `top_p`.
+            num_beams: Search with so many; 1 takes the likeliest token.
+            temperature: Divides the logits.
+            top_k: Draw from so many; 0 from all.
+            top_p: Draw from those that reach this probability together.
+            length_penalty: Of beams.
+            inputs: What else the processor gave.
+
+        Raises:
+            ValueError: an argument that is not known here.
+        """
+        inputs = {name: value for name, value in inputs.items() if name not in _IGNORED and value is not None}
+        batch = self._batch(input_ids, None, **inputs)
+        if self.vlm.layout.form == "classify":
+            with torch.inference_mode():
+                best = self.vlm(batch).logits.argmax(-1).tolist()
+            return torch.cat((input_ids, self._padded([self.config.answer_ids[index] for index in best])), 1)
+        decoding: dict[str, Any] = {"kind": "greedy"}
+        if do_sample:
+            decoding = {"kind": "sampling", "temperature": temperature, "top_k": top_k, "top_p": top_p}
+        elif num_beams > 1:
+            decoding = {"kind": "beam", "beams": num_beams, "length_penalty": length_penalty}
+        values = {"decoding": decoding, "max_tokens": max_new_tokens, "seed": torch.initial_seed() % 2**31}
+        options = config.build(generation.Options, values, where="generate")
+        said = generation.write(self.vlm, batch, options, end_id=self.config.eos_token_id)
+        answers = self._padded(said)
+        return answers if batch.source is not None else torch.cat((input_ids, answers), 1)
+
+    def _padded(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        width = max(len(row) for row in rows)
+        pad = self.config.pad_token_id
+        return torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows], device=self.device)
+
+    def _batch(
+        self,
+        input_ids: Tensor,
+        labels: Tensor | None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        picture_ids: Tensor | None = None,
+        ahead: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        pixel_rows: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        decoder_attention_mask: Tensor | None = None,
+        **unknown: Any,
+    ) -> Batch:
+        if unknown:
+            raise ValueError(
+                f"Sightweave's model has no argument {next(iter(unknown))!r}; its processor gives what it reads, and "
+                "generate takes max_new_tokens, do_sample, temperature, top_k, top_p, num_beams and length_penalty."
+            )
+        rows = len(input_ids)
+        media = {}
+        if pixel_values is not None:
+            row = torch.zeros(len(pixel_values), dtype=torch.int64) if pixel_rows is None else pixel_rows
+            row = row.to(self.device)
+            zeros = torch.zeros_like(row)
+            pixels = pixel_values.to(self.device, next(self.vlm.parameters()).dtype)
+            media = {"image": Media(pixels, row, zeros, zeros)}
+        given = (position_ids, picture_ids, ahead)
+        tokens = _tokens(input_ids, None, attention_mask, *given)
+        form = self.vlm.layout.form
+        if form == "encoder_decoder":
+            if decoder_input_ids is None:
+                decoder_input_ids = input_ids.new_full((rows, 1), self.config.begin_token_id)
+            target = _tokens(decoder_input_ids, labels, decoder_attention_mask)
+            return Batch(target=target, source=tokens, media=media)
+        last = torch.arange(rows, device=self.device) * tokens.ids.shape[1] + tokens.valid.sum(1) - 1
+        tokens = dataclasses.replace(tokens, labels=tokens.labels if labels is None else labels)
+        return Batch(target=tokens, media=media, class_at=last if form == "classify" else None)
+
+
+def _tokens(
+    ids: Tensor,
+    labels: Tensor | None,
+    mask: Tensor | None = None,
+    positions: Tensor | None = None,
+    item: Tensor | None = None,
+    ahead: Tensor | None = None,
+) -> TokenSequence:
+    """Rows of tokens; what is not given is that of a text that is read from left to right."""
+    zeros = torch.zeros_like(ids)
+    valid = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.bool()
+    ar = zeros + 1 if ahead is None else ahead
+    return TokenSequence(
+        ids=ids,
+        labels=zeros - 100 if labels is None else labels,
+        positions=zeros + torch.arange(ids.shape[1], device=ids.device) if positions is None else positions,
+        item=zeros - 1 if item is None else item,
+        ar=ar,
+        segment=torch.where(valid, 0, -1),
+        branch=zeros,
+        valid=valid,
+        plain=bool(ar.all()),
+    )
+
+
+class SightweaveProcessor(_library.ProcessorMixin):  # type: ignore[misc]  # no type is known
+    """A `Processor` behind Transformers' interface: conversations to tensors, and ids to texts."""
+
+    attributes: list[str] = []  # noqa: RUF012  # Transformers wants a list here
+
+    def __init__(self, processor: Processor) -> None:
+        super().__init__()
+        self.own = processor
+        template = processor.tokenizer.template
+        self.tokenizer = _library.PreTrainedTokenizerFast(
+            tokenizer_object=from_plain(processor.tokenizer.to_plain()),
+            eos_token=template.end,
+            pad_token=template.pad,
+        )
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, *_: Any, **__: Any) -> SightweaveProcessor:
+        """Reads a folder, or a name on the hub.
+
+        Raises:
+            CheckpointError: no such folder, or files of something else in it.
+        """
+        return cls(Processor.load(place(name)))
+
+    def save_pretrained(self, folder: str | Path, *_: Any, **__: Any) -> None:
+        """Nothing: the model's own `save_pretrained` writes the processor too, whole or not at all."""
+
+    def apply_chat_template(
+        self,
+        conversation: Conversation | Sequence[Conversation],
+        *_: Any,
+        tokenize: bool = True,
+        return_dict: bool = True,
+        **options: Any,
+    ) -> Any:
+        """Conversations to tensors.
+
+        Args:
+            conversation: Messages with ``role`` and ``content`` (a text, or parts of type ``text`` and ``image``), or
+                several such lists. Where the last message is the assistant's, it is what is learnt, and there are labels.
+            tokenize: Must be true: what stands around texts is put in as ids, so that no text can become it.
+            return_dict: False gives the ids alone.
+            options: For others.
+
+        Raises:
+            DataError: a part that is neither text nor picture.
+            ValueError: `tokenize` is false.
+        """
+        if not tokenize:
+            raise ValueError(
+                "apply_chat_template: tokenize=False; Sightweave's processor gives tensors only."
+            )
+        many: Any = [conversation] if isinstance(conversation[0], Mapping) else conversation
+        samples = [_sample(one, f"conversation {number}") for number, one in enumerate(many)]
+        inputs = self.inputs(samples, targets=any(one.target for one in samples))
+        return inputs if return_dict else inputs["input_ids"]
+
+    def __call__(self, images: Any = None, text: Any = None, **_: Any) -> Any:
+        """A prompt on one or several pictures, or several prompts with a list of pictures each."""
+        texts = [text] if isinstance(text, str) else list(text)
+        shown = [images] if isinstance(text, str) else (images or [None] * len(texts))
+        lists = [[] if one is None else one if isinstance(one, list | tuple) else [one] for one in shown]
+        messages = [
+            [
+                {
+                    "role": "user",
+                    "content": [
+                        *({"type": "image", "image": one} for one in pictures),
+                        {"type": "text", "text": asked},
+                    ],
+                }
+            ]
+            for pictures, asked in zip(lists, texts, strict=True)
+        ]
+        return self.apply_chat_template(messages)
+
+    def inputs(self, samples: Sequence[Sample], *, targets: bool) -> Any:
+        """Samples to tensors: with their targets and labels, or their prompts alone."""
+        encoded = [self.own.encode(one) for one in samples]
+        if not targets:
+            encoded = [dataclasses.replace(one, target=Stretch()) for one in encoded]
+        batch = self.own.batch(encoded, share=False)
+        reader = batch.target if batch.source is None else batch.source
+        assert reader is not None  # a batch of samples has tokens
+        found: dict[str, Any] = {
+            "input_ids": reader.ids,
+            "attention_mask": reader.valid.long(),
+            "position_ids": reader.positions,
+            "picture_ids": reader.item,
+            "ahead": reader.ar,
+        }
+        if batch.source is not None and batch.target is not None:
+            found |= {
+                "decoder_input_ids": batch.target.ids,
+                "decoder_attention_mask": batch.target.valid.long(),
+            }
+        if targets and batch.target is not None:
+            found |= {"labels": batch.target.labels}
+        if "image" in batch.media:
+            media = batch.media["image"]
+            found |= {"pixel_values": media.pixels, "pixel_rows": media.row}
+        return _library.BatchFeature(found)
+
+    def decode(self, token_ids: Any, **_: Any) -> str:
+        """Text of ids, without what is special."""
+        ids = token_ids.tolist() if isinstance(token_ids, Tensor) else list(token_ids)
+        return self.own.tokenizer.decode(ids)
+
+    def batch_decode(self, sequences: Any, **_: Any) -> list[str]:
+        """Texts of rows of ids, without what is special."""
+        return [self.decode(row) for row in sequences]
+
+
+def _sample(messages: Conversation, where: str) -> Sample:
+    pieces: list[Piece] = []
+    for message in messages:
+        content = message["content"]
+        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        for part in parts:
+            kind = str(part.get("type"))
+            value = (
+                part.get("text") if kind == "text" else next((part[k] for k in _PLACES if k in part), None)
+            )
+            pieces.append(Piece(str(message["role"]), kind, value))
+    if pieces and pieces[-1].role == "assistant" and pieces[-1].kind == "text":
+        said = Part("assistant", str(pieces[-1].value), learn=True)
+        asked = as_sample(pieces[:-1], where=where)
+        return dataclasses.replace(asked, parts=(*asked.parts, said))
+    return as_sample(pieces, where=where)
+
+
+_PLACES = ("image", "path", "url", "content")
+"""Where a part of a message may hold its picture."""

@@ -1,0 +1,137 @@
+"""A folder of Transformers' with code of its own: any composition, wherever Sightweave is installed.
+
+The folder is a checkpoint of Sightweave's with Transformers' files beside it. Its one line of code imports
+`sightweave.harnesses.transformers`, so that ``AutoModelForImageTextToText`` and ``AutoProcessor`` open it with
+``trust_remote_code=True``; `sightweave.load` opens it as it is. No other program does: vLLM, llama.cpp and TRL want a layout
+of `transformers`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sightweave.core import checkpoint
+from sightweave.core.types import Sample
+from sightweave.data.inputs.processor import Processor
+from sightweave.models.vlm import VLM
+from sightweave.programs import generation
+from sightweave.programs.exports._base import Compared, Exported
+from sightweave.programs.exports._layout import Source
+
+MODEL_TYPE = "sightweave"
+MODULE = "modeling_sightweave"
+USE = """```python
+# pip install sightweave: the folder's one line of code imports it
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+processor = AutoProcessor.from_pretrained(FOLDER, trust_remote_code=True)
+model = AutoModelForImageTextToText.from_pretrained(FOLDER, trust_remote_code=True)
+```"""
+"""For the model card."""
+_ANSWER_TOKENS = 32
+_CLASSES = {
+    "AutoConfig": "SightweaveConfig",
+    "AutoModelForImageTextToText": "SightweaveForConditionalGeneration",
+    "AutoProcessor": "SightweaveProcessor",
+}
+_CODE = f'''"""Transformers' Auto classes for this folder; pip install sightweave."""
+
+from sightweave.harnesses.transformers import {", ".join(sorted(_CLASSES.values()))}
+'''
+
+
+def export(source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
+    """Writes the folder, opens it with Transformers' Auto classes, and compares logits and answers.
+
+    Args:
+        source: The model with its processor, its parts' Configs and its recipe.
+        folder: Where to; what stands there is replaced.
+        samples: Prompts with pictures to compare by.
+        card: The model card, in Markdown.
+
+    Raises:
+        ExportError: Transformers does not say what we say.
+        CheckpointError: the folder cannot be written.
+    """
+    write(source.model, source.processor, source.recipe, folder, card)
+    if importlib.util.find_spec("transformers") is None:
+        note = "not compared: pip install transformers, then export again"
+        return Exported(folder=folder, layout="custom_code", program="", note=note)
+    made = compare(source, folder, samples)
+    made.check()
+    return made
+
+
+def write(model: VLM, processor: Processor, recipe: Mapping[str, Any], folder: Path, card: str = "") -> None:
+    """Writes the folder, whole or not at all.
+
+    Raises:
+        CheckpointError: the disk is full, or the place cannot be written.
+    """
+    tokenizer = processor.tokenizer
+    of = {name: f"{MODULE}.{known}" for name, known in _CLASSES.items()}
+    documents = {
+        **processor.documents(),
+        "recipe": dict(recipe),
+        "config": {
+            "model_type": MODEL_TYPE,
+            "architectures": [_CLASSES["AutoModelForImageTextToText"]],
+            "auto_map": {name: value for name, value in of.items() if name != "AutoProcessor"},
+            "is_encoder_decoder": processor.layout.form == "encoder_decoder",
+            "vocab_size": tokenizer.vocab_size,
+            "pad_token_id": tokenizer.pad_id,
+            "eos_token_id": tokenizer.end_id,
+            "begin_token_id": tokenizer.begin_id,
+            "answer_ids": [[*tokenizer.encode(one), tokenizer.end_id] for one in processor.answers],
+            "dtype": "float32",
+        },
+        "processor_config": {
+            "processor_class": _CLASSES["AutoProcessor"],
+            "auto_map": {"AutoProcessor": of["AutoProcessor"]},
+        },
+    }
+    texts = {f"{MODULE}.py": _CODE, **({"README.md": card} if card else {})}
+    checkpoint.write_folder(folder, {"model": model.state_dict()}, documents, texts)
+
+
+@torch.inference_mode()
+def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported:
+    """Asks the same of the run and of what Transformers opens: logits of every token, and greedy answers.
+
+    The folder's code is run here, since `write` has written it.
+    """
+    import transformers
+
+    theirs: Any = transformers.AutoModelForImageTextToText.from_pretrained(
+        str(folder), trust_remote_code=True
+    )
+    opens: Any = transformers.AutoProcessor  # untyped
+    processor: Any = opens.from_pretrained(str(folder), trust_remote_code=True)
+    model = source.model.eval()
+    device = next(model.parameters()).device
+    theirs = theirs.to(device).eval()
+    options = generation.Options(max_tokens=_ANSWER_TOKENS)
+    answers = generation.generate(model, source.processor, samples, options)
+    found = []
+    for sample, ours in zip(samples, answers, strict=True):
+        inputs = processor.inputs([sample], targets=True).to(device)
+        batch = source.processor.batch([sample], share=False).to(device)
+        at = None
+        if batch.class_at is None and batch.target is not None:
+            at = torch.arange(batch.target.ids.numel(), device=device)
+        difference = model(batch, at=at).logits.float() - theirs(**inputs).logits.flatten(0, -2).float()
+        prompt = processor.inputs([sample], targets=False).to(device)
+        made = theirs.generate(**prompt, max_new_tokens=_ANSWER_TOKENS)
+        start = 0 if theirs.config.is_encoder_decoder else prompt["input_ids"].shape[1]
+        said = processor.decode(made[0, start:])
+        lead = 0.0 if said == ours.text else math.inf  # the same program: nothing is left to rounding
+        largest = float(difference.abs().max())
+        found.append(Compared(id=sample.id, largest=largest, ours=ours.text, theirs=said, lead=lead))
+    program = f"transformers {transformers.__version__} with code of the folder"
+    return Exported(folder=folder, layout="custom_code", program=program, compared=tuple(found))
