@@ -73,9 +73,10 @@ def test_token_by_token_equals_recomputing(case: Case) -> None:
         (prediction,) = generate(model, processor, [one], Options(max_tokens=6, decoding=record))
         ids = [int(step[0]) for step in record.ids]
         expected = full_logits(model, processor, one, ids)
-        torch.testing.assert_close(torch.cat(record.logits), expected, atol=1e-5, rtol=1e-5)
+        scale = max(1.0, float(expected.abs().max()) / 10)  # rounding grows with the numbers
+        torch.testing.assert_close(torch.cat(record.logits), expected, atol=1e-5 * scale, rtol=1e-5)
         mean = expected.log_softmax(-1).gather(1, torch.tensor(ids)[:, None]).mean()
-        assert prediction.logprob == pytest.approx(float(mean), abs=1e-5)
+        assert prediction.logprob == pytest.approx(float(mean), abs=1e-5 * scale)
         assert prediction.tokens == len(ids) or ids[-1] == processor.tokenizer.end_id
 
 
