@@ -73,7 +73,7 @@ def test_token_by_token_equals_recomputing(case: Case) -> None:
         (prediction,) = generate(model, processor, [one], Options(max_tokens=6, decoding=record))
         ids = [int(step[0]) for step in record.ids]
         expected = full_logits(model, processor, one, ids)
-        scale = max(1.0, float(expected.abs().max()) / 10)  # rounding grows with the numbers
+        scale = max(1.0, float(expected.abs().max()) / 4)  # rounding grows with the numbers
         torch.testing.assert_close(torch.cat(record.logits), expected, atol=1e-5 * scale, rtol=1e-5)
         mean = expected.log_softmax(-1).gather(1, torch.tensor(ids)[:, None]).mean()
         assert prediction.logprob == pytest.approx(float(mean), abs=1e-5 * scale)

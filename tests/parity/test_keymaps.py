@@ -96,7 +96,7 @@ def test_an_encoder_gives_the_same_features(tmp_path: Path, family: str) -> None
     pixels = torch.randn(3, 3, ours.image_size, ours.image_size)
     found, expected = ours(pixels).values, features(theirs, pixels)
     # Rounding grows with the numbers: those of a network without a last norm are large.
-    scale = max(1.0, float(expected.abs().max()) / 10)
+    scale = max(1.0, float(expected.abs().max()) / 4)
     torch.testing.assert_close(found, expected, atol=1e-5 * scale, rtol=1e-5)
 
 
