@@ -158,10 +158,11 @@ def test_what_generate_writes_is_read_as_answers(run: api.Run, tmp_path: Path) -
 
 
 INTERRUPTED = """
-import sys
+import signal
 from sightweave.core.types import Part, Sample
 from sightweave.programs.predictors import endpoint
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what began the tests may ignore it
 samples = [Sample(id=str(n), task="vqa", parts=(Part("user", f"question {{n}}?"),)) for n in range(20)]
 found = endpoint.Config(url={url!r}, model="m", timeout=600, at_once=4).build()
 try:
