@@ -72,7 +72,7 @@ $(FOREIGN)/%/.made: constraints.txt | $(BIN)/python
 	@echo "Installing into $(@D); this takes a few minutes the first time ..."
 	@$(BIN)/python -m venv $(@D)
 	@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet $(shell grep '^torch==' constraints.txt) \
-	  pillow jinja2 $(REQUIREMENTS)
+	  pillow jinja2 $(REQUIREMENTS) -e .
 	@touch $@
 
 # The package is built from its source, which brings llama.cpp's converter along.

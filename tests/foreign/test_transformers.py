@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+from contracts._compose import Case
 from PIL import Image
 from programs import test_export as exports
+from programs import test_export_custom_code as custom
 
 import sightweave
 from sightweave.core.types import Medium, Part, Sample
+from sightweave.programs.exports import custom_code
 from sightweave.programs.exports import transformers as exporter
 
 pytestmark = pytest.mark.foreign
@@ -31,12 +34,12 @@ def python(release: str) -> str:
     return found
 
 
-def run_there(release: str, script: str, *arguments: Path) -> Any:
+def run_there(release: str, script: str, *arguments: Path | str) -> Any:
     """What a script wrote into the last of its arguments."""
     command = [python(release), str(HERE / script), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return json.loads(arguments[-1].read_text())
+    return json.loads(Path(arguments[-1]).read_text())
 
 
 def sample(seed: int) -> Sample:
@@ -85,6 +88,35 @@ def test_every_release_says_the_same(release: str, layout: str, words: str, tmp_
         torch.testing.assert_close(torch.tensor(one["logits"]), ours, atol=1e-5, rtol=1e-5)
         said = run.generate(exports.picture(seed), TEXT, max_tokens=16).text
         assert run.processor.tokenizer.decode(one["said"]) == said
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("concat", (("bidirectional", "image"),), "decoder_only"),
+        Case("cross_attention", (), "decoder_only"),
+        Case("memory", (), "encoder_decoder"),
+        Case("bilinear", (), "encoder_only"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("release", ENVIRONMENTS)
+def test_a_folder_with_code_says_the_same(release: str, case: Case, tmp_path: Path) -> None:
+    run = custom.built(case)
+    custom_code.write(run.model, run.processor, run.recipe.to_plain(), tmp_path / "out")
+    Image.fromarray(exports.picture(0)).save(tmp_path / "0.png")
+    request = [{"images": [str(tmp_path / "0.png")], "text": TEXT}]
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    arguments = [tmp_path / "out", tmp_path / "request.json", tmp_path / "answer.json"]
+    found = run_there(release, "_open.py", "--code", *arguments)
+    assert found["version"].startswith(f"{release}.")
+    (one,) = found["answers"]
+    encoded = run.processor.encode(sample(0))
+    assert one["prompt"] == encoded.trunk.ids + encoded.prompt.ids
+    said = run.generate(exports.picture(0), TEXT, max_tokens=16).text
+    assert run.processor.tokenizer.decode(one["said"]) == said
+    if run.processor.layout.form == "causal":
+        torch.testing.assert_close(torch.tensor(one["logits"]), logits(run, 0)[1], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("layout", exports.SHAPES)

@@ -22,6 +22,7 @@ from sightweave import api
 from sightweave.core import catalog
 from sightweave.core.types import Prediction, Sample
 from sightweave.data.datasets import own
+from sightweave.data.datasets._base import task_of
 from sightweave.programs.evaluation.controls import CONTROLS
 from sightweave.programs.evaluation.kept import Kept
 from sightweave.programs.predictors import answers, endpoint
@@ -57,10 +58,10 @@ def samples(run: api.Run) -> list[Sample]:
     tasks = run.recipe.build_tasks()
     data = run.recipe.data[0].build(split="train")
     return [
-        tasks[api.task_of(record)].sample(record)
+        tasks[task_of(record)].sample(record)
         for records in data
         for record in records
-        if api.task_of(record) in tasks
+        if task_of(record) in tasks
     ]
 
 
@@ -150,7 +151,7 @@ def test_what_generate_writes_is_read_as_answers(run: api.Run, tmp_path: Path) -
     path.write_text("".join(json.dumps(row) + "\n" for row in said), encoding="utf-8")
     tasks = run.recipe.build_tasks()
     data = own.from_records(rows, labelled=False, held_out=0.0)
-    asked = [tasks[api.task_of(record)].sample(record) for records in data for record in records]
+    asked = [tasks[task_of(record)].sample(record) for records in data for record in records]
     found = answers.Config(path=str(path)).build().predict(asked[::-1])
     assert [one.text for one in found] == [row["answer"] for row in said][::-1]
     assert [one.logprob for one in found] == [row["logprob"] for row in said][::-1]

@@ -160,7 +160,8 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
     def _padded(self, rows: Sequence[Sequence[int]]) -> Tensor:
         width = max(len(row) for row in rows)
         pad = self.config.pad_token_id
-        return torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows], device=self.device)
+        full = [[*row, *[pad] * (width - len(row))] for row in rows]
+        return torch.tensor(full, dtype=torch.int64, device=self.device)
 
     def _batch(
         self,
@@ -184,6 +185,10 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
         rows = len(input_ids)
         media = {}
         if pixel_values is not None:
+            if pixel_rows is None and rows > 1:
+                raise ValueError(
+                    f"pixel_rows: {rows} prompts share {len(pixel_values)} pictures; say whose each is."
+                )
             row = torch.zeros(len(pixel_values), dtype=torch.int64) if pixel_rows is None else pixel_rows
             row = row.to(self.device)
             zeros = torch.zeros_like(row)

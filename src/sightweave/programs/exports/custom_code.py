@@ -8,6 +8,7 @@ of `transformers`.
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import math
 from collections.abc import Mapping, Sequence
@@ -102,7 +103,7 @@ def write(model: VLM, processor: Processor, recipe: Mapping[str, Any], folder: P
 
 @torch.inference_mode()
 def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported:
-    """Asks the same of the run and of what Transformers opens: logits of every token, and greedy answers.
+    """Asks the same of the run and of what Transformers opens, in fp32 on the CPU: logits of every token, greedy answers.
 
     The folder's code is run here, since `write` has written it.
     """
@@ -113,20 +114,19 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
     )
     opens: Any = transformers.AutoProcessor  # untyped
     processor: Any = opens.from_pretrained(str(folder), trust_remote_code=True)
-    model = source.model.eval()
-    device = next(model.parameters()).device
-    theirs = theirs.to(device).eval()
+    model = copy.deepcopy(source.model).to("cpu").float().eval()
+    theirs.eval()
     options = generation.Options(max_tokens=_ANSWER_TOKENS)
     answers = generation.generate(model, source.processor, samples, options)
     found = []
     for sample, ours in zip(samples, answers, strict=True):
-        inputs = processor.inputs([sample], targets=True).to(device)
-        batch = source.processor.batch([sample], share=False).to(device)
+        inputs = processor.inputs([sample], targets=True)
+        batch = source.processor.batch([sample], share=False)
         at = None
         if batch.class_at is None and batch.target is not None:
-            at = torch.arange(batch.target.ids.numel(), device=device)
+            at = torch.arange(batch.target.ids.numel())
         difference = model(batch, at=at).logits.float() - theirs(**inputs).logits.flatten(0, -2).float()
-        prompt = processor.inputs([sample], targets=False).to(device)
+        prompt = processor.inputs([sample], targets=False)
         made = theirs.generate(**prompt, max_new_tokens=_ANSWER_TOKENS)
         start = 0 if theirs.config.is_encoder_decoder else prompt["input_ids"].shape[1]
         said = processor.decode(made[0, start:])

@@ -1,7 +1,8 @@
 """A folder of Transformers' that holds an image-text-to-text model and its processor.
 
 Whatever ``AutoModelForImageTextToText`` and ``AutoProcessor`` load: LLaVA, Idefics3 and SmolVLM, Qwen-VL and others. Code
-that lies in a folder is never run. Prompts go through the processor's chat template where it has one.
+that lies in a folder is run only where its caller says so, on the command line or in Python: no file can. Prompts go through
+the processor's chat template where it has one.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ class Config:
     """Prompts at once."""
     template: str = "{images}\n{prompt}"
     """How a prompt is put where the processor has no chat template; ``{images}`` becomes its marks of pictures."""
+    trust_remote_code: bool = False
+    """Whether code that lies in the folder is run, which can do anything that you can. Read it first."""
 
     def build(self) -> FromTransformers:
         """Loads the model.
@@ -83,6 +86,7 @@ class Config:
             precision=self.precision,
             batch_size=self.batch_size,
             template=self.template,
+            trust_remote_code=self.trust_remote_code,
         )
 
 
@@ -95,6 +99,7 @@ class FromTransformers:
         precision: ``fp32``, ``bf16`` or ``auto``.
         batch_size: Prompts at once.
         template: With ``{images}`` and ``{prompt}``, where there is no chat template.
+        trust_remote_code: Whether code that lies in the folder is run.
 
     Raises:
         BackendError: Transformers is not installed.
@@ -113,11 +118,12 @@ class FromTransformers:
         precision: PrecisionName = "auto",
         batch_size: int = 8,
         template: str = "{images}\n{prompt}",
+        trust_remote_code: bool = False,
     ) -> None:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.batch_size, self.template = batch_size, template
-        self.model, self.processor = _load(path, self.device, self.precision.name)
+        self.model, self.processor = _load(path, self.device, self.precision.name, trust_remote_code)
         self.name = path
         self.can_score = not self.model.config.is_encoder_decoder
         self._looks_back = False  # not known yet
@@ -398,7 +404,7 @@ def _messages(parts: Sequence[Part]) -> list[dict[str, Any]]:
     return messages
 
 
-def _load(path: str, device: torch.device, precision: str) -> tuple[Any, Any]:
+def _load(path: str, device: torch.device, precision: str, runs_code: bool) -> tuple[Any, Any]:
     try:
         import transformers
     except ImportError:
@@ -410,11 +416,11 @@ def _load(path: str, device: torch.device, precision: str) -> tuple[Any, Any]:
         _check_weights(folder)
     library: Any = transformers  # its types say less than it does
     try:
-        processor = library.AutoProcessor.from_pretrained(path, trust_remote_code=False)
+        processor = library.AutoProcessor.from_pretrained(path, trust_remote_code=runs_code)
         model, told = library.AutoModelForImageTextToText.from_pretrained(
             path,
             dtype=torch.bfloat16 if precision == "bf16" else torch.float32,
-            trust_remote_code=False,
+            trust_remote_code=runs_code,
             use_safetensors=True,
             output_loading_info=True,
         )

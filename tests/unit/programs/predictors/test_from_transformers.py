@@ -505,6 +505,44 @@ def test_what_cannot_be_loaded_whole_is_refused(tmp_path: Path) -> None:
     refused("no token ends an answer", tokenizer_config__json=json.dumps(words).encode(), **endless)
 
 
+def test_code_in_a_folder_is_run_only_where_the_caller_says_so(tmp_path: Path) -> None:
+    place = llava(tmp_path / "plain")
+    plain = Config(path=str(place), precision="fp32").build().predict(SAMPLES, max_tokens=8)
+    ran = tmp_path / "it ran"
+    code = f"""from pathlib import Path
+from transformers import LlavaConfig, LlavaForConditionalGeneration
+Path({str(ran)!r}).touch()
+class TheirConfig(LlavaConfig):
+    model_type = "their_llava"
+class TheirModel(LlavaForConditionalGeneration):
+    config_class = TheirConfig
+"""
+    theirs: dict[str, Any] = {}
+    exec(code, theirs)
+    model = transformers.LlavaForConditionalGeneration.from_pretrained(place)
+    weights = model.state_dict()
+    model = theirs["TheirModel"](
+        theirs["TheirConfig"](**model.config.to_dict() | {"model_type": "their_llava"})
+    )
+    model.load_state_dict(weights)
+    model.save_pretrained(place)  # under the names that its own class writes
+    (place / "their_code.py").write_text(code)
+    ran.unlink()
+    values = json.loads((place / "config.json").read_text())
+    names = {"AutoConfig": "TheirConfig", "AutoModelForImageTextToText": "TheirModel"}
+    values |= {
+        "model_type": "their_llava",
+        "auto_map": {auto: f"their_code.{name}" for auto, name in names.items()},
+    }
+    (place / "config.json").write_text(json.dumps(values))
+    with pytest.raises(CheckpointError, match="Transformers cannot load it"):
+        Config(path=str(place), precision="fp32").build()
+    assert not ran.exists()
+    trusted = Config(path=str(place), precision="fp32", trust_remote_code=True).build()
+    assert ran.exists()
+    assert [one.text for one in trusted.predict(SAMPLES, max_tokens=8)] == [one.text for one in plain]
+
+
 def test_each_sample_needs_its_texts(folder: Path) -> None:
     predictor = Config(path=str(folder), precision="fp32").build()
     with pytest.raises(DataError, match=r"1 list\(s\) of texts for 4 sample\(s\)"):

@@ -1,0 +1,112 @@
+"""Answers of a run: to a prompt, or to all of a data set."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sightweave.core.types import Prediction, Sample
+from sightweave.data.datasets import own
+from sightweave.data.datasets._base import task_of
+from sightweave.data.datasets._source import FilesConfig
+from sightweave.data.datasets._table import Table
+from sightweave.programs.evaluation import submission as submissions
+from sightweave.run import Run
+from sightweave.verbs.building import as_run
+from sightweave.verbs.sources import source
+
+
+def generate(run: str | Path | Run, image: Any, prompt: str | Sequence[str], **options: Any) -> Any:
+    """Answers one prompt or several on a picture; options as for `Run.generate`."""
+    return as_run(run).generate(image, prompt, **options)
+
+
+def caption(run: str | Path | Run, image: Any, **options: Any) -> Prediction:
+    """Describes a picture."""
+    return as_run(run).caption(image, **options)
+
+
+def translate(run: str | Path | Run, image: Any, text: str, *, to: str, **options: Any) -> Prediction:
+    """Translates a text with the help of a picture; `to` is a code such as ``de``."""
+    return as_run(run).translate(image, text, to=to, **options)
+
+
+def answer_all(
+    run: str | Path | Run,
+    data: Any,
+    *,
+    max_tokens: int = 96,
+    decoding: str | dict[str, Any] = "greedy",
+    seed: int = 0,
+    batch_size: int = 256,
+) -> Iterator[dict[str, Any]]:
+    """Answers every prompt of a data set: one row each with ``image``, ``prompt``, ``answer`` and ``logprob``.
+
+    A row also has an ``id`` where the data gave it one.
+
+    Args:
+        run: A run or its folder.
+        data: A path to any format, a source as in a recipe, or records; rows need no answers.
+        max_tokens: Tokens of an answer at most.
+        decoding: A kind in ``answers/decoding``, or a mapping with its fields.
+        seed: For methods that draw.
+        batch_size: Prompts at once.
+    """
+    loaded = as_run(run)
+    dataset: Table
+    if isinstance(data, str | Path | Mapping):
+        dataset = _asking(data).build(split="train")
+    else:
+        dataset = own.from_records(list(data), labelled=False, held_out=0.0)
+    tasks = loaded.recipe.build_tasks()
+    samples = [tasks[task_of(record)].sample(record) for records in dataset for record in records]
+    # What is wrong with the run or the data is said here, before the first answer is asked for.
+    return _answers(
+        loaded,
+        samples,
+        dataset.given_ids,
+        batch_size,
+        {"max_tokens": max_tokens, "decoding": decoding, "seed": seed},
+    )
+
+
+def _asking(data: str | Path | Mapping[str, Any]) -> Any:
+    """A source whose rows need no answers."""
+    found = source(data)
+    if not isinstance(found, FilesConfig):
+        return found
+    return dataclasses.replace(found, labelled=False, held_out=0.0)
+
+
+def submission(layout: str, answers: Iterable[Mapping[str, Any]]) -> str:
+    """The file that an evaluation server takes: ``coco``, ``vqa_v2``, ``vizwiz``, ``gqa``, ``textvqa`` or ``nlvr2``.
+
+    Args:
+        layout: Of which data set.
+        answers: Rows of `answer_all`; each needs the id that the data set gave.
+
+    Raises:
+        DataError: no such layout, no answers, or an id that is missing, doubled or of another data set.
+    """
+    return submissions.write(layout, answers)
+
+
+def _answers(
+    run: Run,
+    samples: Sequence[Sample],
+    given_ids: frozenset[str],
+    batch_size: int,
+    options: Mapping[str, Any],
+) -> Iterator[dict[str, Any]]:
+    for start in range(0, len(samples), batch_size):
+        chunk = samples[start : start + batch_size]
+        for sample, answer in zip(chunk, run.predict(chunk, **options), strict=True):
+            name = {"id": sample.id} if sample.id in given_ids else {}
+            yield name | {
+                "image": sample.media[0].key if sample.media else None,
+                "prompt": sample.prompt,
+                "answer": answer.text,
+                "logprob": answer.logprob,
+            }

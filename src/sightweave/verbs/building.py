@@ -1,0 +1,144 @@
+"""Untrained runs of recipes and of parts, and runs out of folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sightweave import run as runs
+from sightweave.core import transformers_folder
+from sightweave.core.device import choose_device, keep_freed_memory
+from sightweave.core.errors import CheckpointError
+from sightweave.core.types import Sample
+from sightweave.data.datasets._base import Dataset, task_of
+from sightweave.data.datasets._table import Table
+from sightweave.data.inputs import length_plan
+from sightweave.programs.predictors import run as run_predictor
+from sightweave.recipe import Recipe
+from sightweave.run import Run
+from sightweave.verbs.sources import Records, build_sources, read_recipe
+
+_FEW_DRAWN = 100
+"""Drawn pictures that a length plan looks at."""
+
+
+def composed(recipe: Recipe, sources: Sequence[Dataset], device: torch.device) -> Run:
+    """Tokenizer, model and processor; from an earlier run where the recipe says so."""
+    if not recipe.init_from:
+        tokenizer = recipe.build_tokenizer(sources)
+        answers = recipe.build_answers(sources)
+        model = recipe.model.build(vocab_size=tokenizer.vocab_size, num_answers=len(answers))
+        recipe.model.load_pretrained(model)
+        return Run(model.to(device), recipe.build_processor(tokenizer, model, answers), recipe)
+    earlier = runs.load(recipe.init_from, device="cpu")
+    processor = earlier.processor
+    model = recipe.model.build(vocab_size=processor.tokenizer.vocab_size, num_answers=len(processor.answers))
+    own_shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    there = {name: tuple(value.shape) for name, value in earlier.model.state_dict().items()}
+    if own_shapes != there:
+        differing = sorted(
+            name for name in own_shapes.keys() | there.keys() if own_shapes.get(name) != there.get(name)
+        )
+        first = ", ".join(f"{n}: {there.get(n)} there, {own_shapes.get(n)} here" for n in differing[:10])
+        raise CheckpointError(
+            f"init_from {recipe.init_from}: {len(differing)} weights differ in shape: {first}"
+        )
+    model.load_state_dict(earlier.model.state_dict())
+    return Run(
+        model.to(device), recipe.build_processor(processor.tokenizer, model, processor.answers), recipe
+    )
+
+
+def build(
+    recipe: str | Path | Mapping[str, Any] | Recipe, *settings: str, data: Records | None = None
+) -> Run:
+    """The untrained run of a recipe: its parts joined, its tokenizer learnt from the data's texts or read from a folder.
+
+    Raises:
+        RecipeError: a mistake in the recipe, or parts that do not fit.
+        CheckpointError: the folder of a pretrained part is damaged or lacks something.
+    """
+    resolved = read_recipe(recipe, settings)
+    torch.manual_seed(resolved.seed)
+    records = None if data is None else list(data)
+    learns_nothing = bool(resolved.init_from) or "language_model" in resolved.model.pretrained
+    is_without = records is None and not resolved.data and learns_nothing
+    sources = [] if is_without else build_sources(resolved, records, "train")
+    return composed(resolved, sources, choose_device(resolved.train.device))
+
+
+def compose(
+    encoder: str | Mapping[str, Any],
+    language_model: str | Mapping[str, Any],
+    *,
+    fusion: str | Mapping[str, Any] | None = None,
+    connector: str | Mapping[str, Any] | None = None,
+    data: Any = (),
+    seed: int = 0,
+    device: str = "auto",
+) -> Run:
+    """Joins two parts into a run that can be trained (``init_from`` in a recipe, once saved), asked or exported.
+
+    Args:
+        encoder: A folder of Transformers or its name on the hub, a kind, or a mapping with fields.
+        language_model: The same.
+        fusion: A kind or a mapping; None means causal concatenation beside a pretrained language model.
+        connector: A kind or a mapping; None means ``pixel_shuffle`` beside a pretrained encoder whose grid can be halved,
+            else ``mlp``.
+        data: Sources, whose texts a tokenizer is learnt from where the language model is not pretrained.
+        seed: Of the weights that are new.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+
+    Raises:
+        RecipeError: parts that do not fit, or a tokenizer to be learnt and no data.
+        CheckpointError: as `build`.
+    """
+    parts = {"encoder": encoder, "language_model": language_model, "fusion": fusion, "connector": connector}
+    model = {name: value for name, value in parts.items() if value is not None}
+    train = {"device": device, "stages": [{"steps": 1}]}
+    return build({"data": data, "model": model, "train": train, "seed": seed})
+
+
+def load(run: str | Path, *, device: str = "auto") -> Run:
+    """A trained run, ready to answer; or a whole model out of a folder of Transformers, of a family that loads natively.
+
+    Raises:
+        CheckpointError: no run there, or a damaged or foreign one.
+        RecipeError: a folder of Transformers whose model does not load natively.
+    """
+    keep_freed_memory()
+    if (Path(run) / transformers_folder.CONFIG).is_file() and not run_predictor.recognise(str(run)):
+        return build({"data": [], "model": str(run), "train": {"device": device, "stages": [{"steps": 1}]}})
+    return runs.load(run, device=device)
+
+
+def as_run(run: str | Path | Run) -> Run:
+    """A run as it is, or out of its folder."""
+    return run if isinstance(run, Run) else load(run)
+
+
+def plan_lengths(run: Run, sources: Sequence[Dataset]) -> length_plan.Plan:
+    """Lengths under the stage that learns answers, from headers alone; drawn pictures stand for many, so few will do."""
+    settings = run.recipe.train
+    stage = next((one for one in settings.stages[::-1] if one.learn == "answers"), settings.stages[-1])
+    tasks = run.recipe.build_tasks()
+    few = any(not isinstance(one, Table) for one in sources)
+
+    def groups() -> Iterator[list[Sample]]:
+        for one in sources:
+            for index in range(min(len(one), _FEW_DRAWN) if few else len(one)):
+                wanted = [r for r in one[index] if not stage.tasks or task_of(r) in stage.tasks]
+                yield [tasks[task_of(r)].sample(r) for r in wanted[: stage.samples_per_picture]]
+
+    return length_plan.plan(
+        groups(),
+        run.processor,
+        policy=settings.too_long,
+        max_length=run.processor.max_length,
+        pack_to=stage.pack_to,
+        pictures=stage.pictures,
+        total=sum(len(one) for one in sources),
+    )

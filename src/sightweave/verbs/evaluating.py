@@ -1,0 +1,402 @@
+"""Scores of whoever answers, the pages that show them, and two of them side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from rich.console import Console
+
+from sightweave import recipe as recipes
+from sightweave import run as runs
+from sightweave.core import catalog
+from sightweave.core import config as configs
+from sightweave.core.config import config, one_of
+from sightweave.core.device import keep_freed_memory
+from sightweave.core.errors import CheckpointError, DataError, RecipeError
+from sightweave.core.report import gallery
+from sightweave.core.report import page as pages
+from sightweave.core.report.beside import write_beside
+from sightweave.core.types import Medium, Sample
+from sightweave.data.datasets._base import Dataset, task_of
+from sightweave.data.inputs import media, order
+from sightweave.programs.evaluation import beside as beside_program
+from sightweave.programs.evaluation import circular, scores, stored
+from sightweave.programs.evaluation import program as evaluation_program
+from sightweave.programs.evaluation.bar import PassesBar
+from sightweave.programs.evaluation.kept import Kept
+from sightweave.programs.evaluation.scores import Evaluation
+from sightweave.programs.evaluation.stored import EVALUATION, PREDICTIONS
+from sightweave.programs.predictors import run as run_predictor
+from sightweave.programs.predictors._base import Predictor
+from sightweave.programs.training.logs import METRICS, read_metrics
+from sightweave.recipe import Recipe
+from sightweave.run import Run
+from sightweave.verbs.building import load
+from sightweave.verbs.sources import build_sources, check_splits, held_out_of, say, source
+
+logger = logging.getLogger(__name__)
+
+KEPT = "answers.jsonl"
+"""Answers as they come, so that a stopped evaluation goes on."""
+EVALUATIONS = Path("evaluations")
+PREDICTORS = "programs.predictors"
+
+
+def evaluate(
+    who: str | Path | Mapping[str, Any] | Run,
+    *settings: str,
+    data: Any = None,
+    splits: Sequence[str] = (),
+    pictures: int | None = None,
+    controls: Sequence[str] | None = None,
+    out: str | Path | None = None,
+    fresh: bool = False,
+    console: Console | None = None,
+) -> list[Evaluation]:
+    """Scores whoever answers on held-out data, with intervals, chance levels and controls.
+
+    Answers are kept as they come: the same call goes on where it was stopped, and asks nothing twice.
+
+    Args:
+        who: A run or its folder, a Transformers folder, an endpoint's address, a file of answers, or a mapping with a
+            kind of ``programs/predictors`` and its fields (also as text, ``{kind: endpoint, url: ..., model: ...}``).
+        settings: ``path=value`` settings of ``evaluate``, ``tasks`` and ``seed``, such as
+            ``"tasks.vqa.metrics=[vqa_official, exact_match]"``.
+        data: A path, a source as in a recipe (also as text, ``{kind: scenes, seed: 1}``), or records; by default the
+            held-out splits of a run's own data.
+        splits: Only these splits.
+        pictures: At most so many of each split; by default what the recipe says.
+        controls: Names of ``programs/evaluation/controls.py``; by default what the recipe says.
+        out: Folder for evaluation.json, predictions.jsonl, report.html and the kept answers; by default the run's own,
+            one inside it for other data, or one under ``evaluations/``.
+        fresh: Whether answers that were kept are asked for again.
+        console: Where progress is shown.
+
+    Raises:
+        DataError: nothing to score.
+        RecipeError: a mistake in a setting, or an address that nothing here can ask.
+        BackendError: who was asked cannot answer.
+    """
+    keep_freed_memory()
+    answering = _answering(who)
+    values, records = answering.measured.to_plain(), None
+    if data is not None and not isinstance(data, str | Path | Mapping):
+        records = list(data)
+    elif data is not None:
+        values["data"] = configs.to_plain(source(data))
+    chosen = {"splits": splits or None, "pictures": pictures, "controls": controls}
+    given = [
+        f"evaluate.{name}={json.dumps(list(value) if isinstance(value, Sequence) else value)}"
+        for name, value in chosen.items()
+        if value is not None
+    ]
+    names = [field.name for field in dataclasses.fields(recipes.Measured)]
+    measured = recipes.measured({name: values[name] for name in names}, [*settings, *given])
+    check_splits(measured)
+    held_out = held_out_of(measured, records)
+    if not held_out and data is not None:  # all of a folder without a held-out part is what to score
+        everything = build_sources(measured, records, "train")
+        held_out = {"all": everything} if any(len(source) for source in everything) else {}
+    if not held_out:
+        raise DataError("evaluate: the data has no held-out records; name a split, or give other data.")
+    folder = Path(out) if out is not None else answering.folder
+    if out is None and data is not None and folder is not None and answering.recipe is not None:
+        name = "records" if records is not None else _word_of(data)
+        folder = folder / EVALUATIONS / name  # the scores on its own data stay the run's
+    if fresh and folder is not None:
+        (folder / KEPT).unlink(missing_ok=True)
+    train = answering.train if answering.recipe is not None else lambda: _training_data(measured)
+    return evaluate_into(answering, measured, folder, held_out, console, train)
+
+
+@dataclasses.dataclass(frozen=True)
+class Answering:
+    """Whoever answers, and what is known of it."""
+
+    predictor: Predictor
+    measured: recipes.Measured
+    recipe: Recipe | None
+    """Of a run."""
+    folder: Path | None
+    """Where results go, unless another folder is named."""
+    train: Callable[[], Sequence[Dataset]]
+    """What it was trained on."""
+
+
+def _answering(who: str | Path | Mapping[str, Any] | Run) -> Answering:
+    if isinstance(who, str | Path) and run_predictor.recognise(str(who)):
+        who = load(who)
+    if isinstance(who, Run):
+        recipe = who.recipe
+        return Answering(who.predictor(), recipe, recipe, who.folder, lambda: _training_data(recipe))
+    found = predictor(who)
+    return Answering(found, recipes.Measured(), None, EVALUATIONS / _word_of(found.name), lambda: ())
+
+
+def predictor(who: str | Path | Mapping[str, Any]) -> Predictor:
+    """Whoever answers at a path or an address: a kind of ``programs/predictors``.
+
+    Raises:
+        RecipeError: nothing here knows it, or a mistake in its fields.
+        CheckpointError: a folder that is damaged.
+    """
+    if isinstance(who, str) and who.lstrip().startswith("{"):
+        who = configs.override({}, [f"who={who}"])["who"]
+    if isinstance(who, Mapping):
+        return configs.build(_PredictorOnly, {"who": dict(who)}, where="who").who.build()  # type: ignore[no-any-return]  # any kind
+    if run_predictor.recognise(str(who)):
+        return load(who).predictor()
+    for kind in catalog.kinds(PREDICTORS):
+        if catalog.module(PREDICTORS, kind).recognise(str(who)):
+            made = catalog.config_class(PREDICTORS, kind)
+            place = dataclasses.fields(made)[0].name  # where it is: the first field of each kind
+            return made(**{place: str(who)}).build()  # type: ignore[no-any-return]  # any kind
+    if not Path(who).exists() and "://" not in str(who):
+        raise RecipeError(
+            f"{who}: no such folder or file; sightweave train RECIPE --out {who} would make a run there."
+        )
+    raise RecipeError(
+        f"{who}: no run (a folder with checkpoint/), no Transformers folder (config.json and safetensors), no file of "
+        "answers (.json, .jsonl, .csv) and no http address; say what it is: '{kind: ..., ...}', with a kind of "
+        f"{', '.join(catalog.kinds(PREDICTORS))}."
+    )
+
+
+@config
+class _PredictorOnly:
+    who: Annotated[Any, one_of(PREDICTORS)]
+
+
+def _word_of(value: Any) -> str:
+    """A short word for a folder's name."""
+    text = str(value).rstrip("/")
+    name = Path(text).name if Path(text).exists() else text
+    word = "".join(letter if letter.isalnum() else "-" for letter in name).strip("-")
+    while "--" in word:
+        word = word.replace("--", "-")
+    return word[:60] or "data"
+
+
+def evaluate_into(
+    answering: Answering,
+    measured: recipes.Measured,
+    folder: Path | None,
+    held_out: Mapping[str, Sequence[Dataset]],
+    console: Console | None,
+    train: Callable[[], Sequence[Dataset]],
+) -> list[Evaluation]:
+    """Scores each split; with a folder, writes evaluation.json, predictions.jsonl and the report."""
+    asked = measured.evaluate
+    tasks = measured.build_tasks()
+    found: list[Evaluation] = []
+    images: dict[str, Medium] = {}
+    who = answering.predictor
+    seen = _samples(train(), tasks, 500)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    path = None if folder is None else folder / KEPT
+    controls = asked.controls if who.can_control else ()
+    bar = PassesBar(console)
+    kept = Kept(who, path, max_tokens=asked.max_tokens, progress=bar.advance)
+    for split, sources in held_out.items():
+        samples = _samples(sources, tasks, asked.pictures)
+        if asked.circular:
+            samples = circular.expand(samples)
+        images |= {medium.key: medium for sample in samples for medium in sample.media}
+        say(console, f"scoring {split}: {len(samples)} prompts, {1 + len(controls)} ways")
+        with bar:
+            one = evaluation_program.evaluate(
+                samples,
+                kept,
+                split=split,
+                train=seen,
+                controls=controls,
+                tasks={name: measured.task(name) for name in tasks},
+                seed=measured.seed,
+                can_score=who.can_score,
+                progress=bar.start,
+            )
+        notes = [*getattr(who, "notes", ()), *kept.notes]
+        if not who.can_control:
+            notes.append(
+                "Answers from a file cannot be asked again with other pictures: there are no controls."
+            )
+        found.append(dataclasses.replace(one, notes=(*one.notes, *notes)))
+    if kept.reused:
+        say(console, f"{kept.reused} answers were kept from before, {kept.asked} are new")
+    if folder is not None:
+        _write_evaluation(folder, found, images, _document(answering, measured, held_out, found))
+        say(console, f"report: {report(folder)}")
+    return found
+
+
+def _document(
+    answering: Answering,
+    measured: recipes.Measured,
+    held_out: Mapping[str, Sequence[Dataset]],
+    found: Sequence[Evaluation],
+) -> dict[str, Any]:
+    """``evaluation.json``: the scores, and all that they depend on."""
+    facts = runs.facts(torch.device("cpu"))
+    tasks = {task.task for one in found for task in one.tasks}
+    names = [name for sources in held_out.values() for name in map(_fingerprint_of, sources)]
+    return {
+        "format_version": scores.FORMAT_VERSION,
+        "who": answering.predictor.name,
+        "fingerprint": answering.predictor.fingerprint,
+        "recipe": (answering.recipe or measured).to_plain(),
+        "measured": measured.to_plain(),
+        "seed": measured.seed,
+        "data": order.fingerprint(names),
+        "versions": facts["versions"] | {"python": facts["python"]},
+        "commit": facts["commit"],
+        "template": "\n".join(f"{name}: {measured.task(name).instruction}" for name in sorted(tasks)),
+        "splits": [one.to_json() for one in found],
+    }
+
+
+def _fingerprint_of(dataset: Dataset) -> str:
+    return str(getattr(dataset, "fingerprint", len(dataset)))
+
+
+def _samples(sources: Sequence[Dataset], tasks: Mapping[str, Any], pictures: int) -> list[Sample]:
+    samples = []
+    for one in sources:
+        for index in range(min(len(one), pictures)):
+            samples += [tasks[task_of(record)].sample(record) for record in one[index]]
+    return [sample for sample in samples if sample.references]
+
+
+def _training_data(recipe: recipes.Measured) -> list[Dataset]:
+    """What a run was trained on, for the answers that were commonest there; nothing where it is gone by now."""
+    try:
+        return [source.build(split="train") for source in recipe.data]
+    except DataError as error:
+        logger.warning("the majority answer is not known, since the training data cannot be read: %s", error)
+        return []
+
+
+def _write_evaluation(
+    folder: Path, found: Sequence[Evaluation], images: Mapping[str, Medium], document: Mapping[str, Any]
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / EVALUATION).unlink(missing_ok=True)  # an earlier one's scores do not belong to these answers
+    rows = [row for one in found for row in one.predictions()]
+    with (folder / PREDICTIONS).open("w", encoding="utf-8") as stream:
+        for row in rows:
+            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+    # The pictures of the gallery are kept beside it, so that the report can be drawn again without the data.
+    kept = folder / "gallery"
+    kept.mkdir(exist_ok=True)
+    names: dict[str, str] = {}
+    for key in pages.image_keys(gallery.choose(rows)):
+        if key in images:
+            names[key] = f"{len(names):04d}.png"
+            media.save_png(media.load(images[key]), kept / names[key])
+    (kept / "index.json").write_text(json.dumps(names, indent=1, ensure_ascii=False), encoding="utf-8")
+    # Last, since it says that the evaluation is whole.
+    text = json.dumps(document, indent=1, ensure_ascii=False)
+    (folder / EVALUATION).write_text(text, encoding="utf-8")
+
+
+def report(run: str | Path) -> Path:
+    """Draws ``report.html`` of a run from what its folder holds, and returns its path."""
+    folder = Path(run)
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"{folder}: no such folder; sightweave train RECIPE --out {folder} would make it."
+        )
+    known = (
+        json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        if (folder / "run.json").exists()
+        else {}
+    )
+    recipe = (folder / "recipe.yaml").read_text(encoding="utf-8") if (folder / "recipe.yaml").exists() else ""
+    evaluations, rows, pictures = [], [], {}
+    if (folder / EVALUATION).exists():
+        document = read_document(folder)
+        evaluations = document["splits"]
+        told = ("who", "seed", "data", "template", "commit", "versions")
+        known = known | {f"evaluated {name}": document[name] for name in told if document.get(name)}
+        lines = (folder / PREDICTIONS).read_text(encoding="utf-8").splitlines()
+        rows = gallery.choose([json.loads(line) for line in lines])
+        pictures = _gallery(folder)
+    history = read_metrics(folder / METRICS) if (folder / METRICS).exists() else []
+    title = (recipes.read(folder / "recipe.yaml").title if recipe else "") or folder.name
+    path = folder / "report.html"
+    pages.write_report(
+        path,
+        pages.Page(
+            title=title,
+            facts=known,
+            recipe=recipe,
+            history=history,
+            evaluations=evaluations,
+            gallery=rows,
+            pictures=pictures,
+        ),
+    )
+    return path
+
+
+def beside(first: str | Path, second: str | Path, *, out: str | Path | None = None) -> tuple[Path, str]:
+    """Two evaluations of the same data side by side: tests of their difference, and the answers in which they differ.
+
+    Args:
+        first: Folder of a run or of an evaluation.
+        second: The other one.
+        out: The page; by default ``beside-NAME.html`` in the first folder, NAME being the second's.
+
+    Returns:
+        The page's path, and what it says in plain lines.
+
+    Raises:
+        DataError: no evaluation in a folder, or nothing that both were asked.
+    """
+    folders = (Path(first), Path(second))
+    found = beside_program.beside(
+        stored.read_evaluations(folders[0]),
+        stored.read_evaluations(folders[1]),
+        names=(str(folders[0]), str(folders[1])),
+        metrics=_metrics_of(folders[0]),
+    )
+    pictures: dict[str, Any] = {}
+    for folder in folders:
+        pictures = _gallery(folder) | pictures
+    rows = sorted(found.rows(), key=lambda row: row["image"] not in pictures)  # those with a picture first
+    path = Path(out) if out is not None else folders[0] / f"beside-{_word_of(folders[1].name)}.html"
+    title = f"{folders[0]} beside {folders[1]}"
+    write_beside(path, title, found.to_json(), gallery.choose(rows, by="kind"), pictures)
+    return path, found.text
+
+
+def _metrics_of(folder: Path) -> dict[str, Any]:
+    """The first metric of each task as it was set when the folder was evaluated."""
+    measured = read_document(folder).get("measured")
+    if not isinstance(measured, Mapping):
+        return {}
+    config = recipes.measured({"tasks": measured.get("tasks", {})})
+    return {name: config.task(name).metrics[0] for name in catalog.kinds("data.tasks")}
+
+
+def read_document(folder: Path) -> dict[str, Any]:
+    """``evaluation.json``; an older version's list of splits becomes an object."""
+    document = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
+    return {"splits": document} if isinstance(document, list) else document
+
+
+def _gallery(folder: Path) -> dict[str, Any]:
+    """Pixels of the pictures that an evaluation kept, by their keys."""
+    index = folder / "gallery" / "index.json"
+    names = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
+    return {
+        key: media.load(Medium(folder / "gallery" / name, key))
+        for key, name in names.items()
+        if (folder / "gallery" / name).exists()
+    }

@@ -1,0 +1,110 @@
+"""A run in the files of other programs."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sightweave import recipe as recipes
+from sightweave import run as runs
+from sightweave.core import catalog
+from sightweave.core.errors import RecipeError, did_you_mean
+from sightweave.core.types import Sample
+from sightweave.data.datasets._base import task_of
+from sightweave.programs.evaluation.stored import EVALUATION
+from sightweave.programs.exports._base import Exported
+from sightweave.programs.exports._card import card
+from sightweave.programs.exports._layout import Source
+from sightweave.programs.training import lora
+from sightweave.recipe import Recipe
+from sightweave.run import Run
+from sightweave.verbs.building import as_run
+from sightweave.verbs.evaluating import read_document
+from sightweave.verbs.sources import build_sources, source
+
+
+def export(
+    run: str | Path | Run,
+    *,
+    to: str = "transformers",
+    out: str | Path | None = None,
+    data: Any = None,
+    samples: int = 8,
+    licence: str = "",
+    **options: Any,
+) -> Exported:
+    """Writes a run in the files of another program, opens them there, and compares logits and greedy answers.
+
+    Args:
+        run: A run or its folder.
+        to: A kind in ``programs/exports``: ``transformers`` ...
+        out: The new folder; by default ``export-TO`` in the run's.
+        data: What to compare by: a path or a source, or records; None means the run's own data, or drawn scenes where it
+            names none.
+        samples: Prompts to compare by.
+        licence: An SPDX name for the model card.
+        options: The kind's own, such as ``layout="llava"``.
+
+    Raises:
+        RecipeError: no such kind, or an option that it has not.
+        ExportError: the composition has no place there, or the other program does not say what we say.
+    """
+    program = catalog.module("programs.exports", to)
+    known = [*inspect.signature(program.export).parameters][3:]
+    if unknown := [name for name in options if name not in known]:
+        raise RecipeError(f"export to {to} has no option {unknown[0]!r}. {did_you_mean(unknown[0], known)}")
+    loaded = as_run(run)
+    folder = Path(out) if out is not None else (loaded.folder or Path("runs")) / f"export-{to}"
+    if (folder / runs.CHECKPOINT).exists():
+        raise RecipeError(f"{folder}: holds a run, which an export would replace; name another folder.")
+    made: Exported = program.export(
+        Source(
+            model=lora.merged(loaded.model),
+            processor=loaded.processor,
+            parts=loaded.recipe.model,
+            recipe=loaded.recipe.to_plain(),
+        ),
+        folder,
+        _to_compare(loaded.recipe, data, samples),
+        card=_card(loaded, licence, program.USE),
+        **options,
+    )
+    return made
+
+
+def _to_compare(recipe: Recipe, data: Any, count: int) -> list[Sample]:
+    """Samples with pictures, from as many pictures as can be."""
+    if data is None:
+        sources = build_sources(
+            recipe if recipe.data else recipes.measured({"data": "scenes"}), None, "train"
+        )
+    elif isinstance(data, str | Path | Mapping):
+        sources = [source(data).build(split="train")]
+    else:
+        sources = build_sources(recipe, list(data), "train")
+    tasks = recipe.build_tasks()
+    groups = [
+        [tasks[task_of(record)].sample(record) for record in one[index]]
+        for one in sources
+        for index in range(min(len(one), count))
+    ]
+    with_pictures = [[sample for sample in group if sample.media] for group in groups]
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*with_pictures))
+    return [sample for sample in turns if sample is not None][:count]
+
+
+def _card(run: Run, licence: str, use: str) -> str:
+    folder = run.folder or Path()
+    facts = (
+        json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        if (folder / "run.json").exists()
+        else {}
+    )
+    splits = read_document(folder)["splits"] if (folder / EVALUATION).exists() else []
+    return card(
+        run.recipe.title or folder.name or "A run", run.recipe.to_plain(), facts, splits, licence, use
+    )

@@ -1,0 +1,127 @@
+"""Recipes with settings, and the data that they name."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from sightweave import recipe as recipes
+from sightweave.core import config as configs
+from sightweave.core.config import config
+from sightweave.core.errors import RecipeError, did_you_mean
+from sightweave.data.datasets import own
+from sightweave.data.datasets._base import Dataset
+from sightweave.data.datasets._detect import detect
+from sightweave.data.datasets._source import FilesConfig
+from sightweave.data.inputs import order
+from sightweave.recipe import Recipe
+
+logger = logging.getLogger(__name__)
+
+Records = Iterable[Any]
+
+
+def read_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, settings: Sequence[str] = ()) -> Recipe:
+    """A recipe from a YAML file, a mapping or a `Recipe`, with ``path=value`` settings applied.
+
+    Raises:
+        RecipeError: every mistake in it at once.
+    """
+    return recipes.read(recipe.to_plain() if isinstance(recipe, Recipe) else recipe, settings)
+
+
+def say(console: Console | None, text: str) -> None:
+    """Tells the log, and who watches."""
+    logger.info(text)
+    if console is not None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def build_sources(
+    recipe: recipes.Measured, records: list[Any] | None, split: str, folder: Path | None = None
+) -> list[Dataset]:
+    """The sources of a split; with a folder, rows that are left out are written there.
+
+    Raises:
+        RecipeError: the recipe names no source, and there are no records.
+        DataError: a source cannot be read.
+    """
+    if records is not None:
+        path = folder / "rows-left-out.jsonl" if folder is not None and split == "train" else None
+        return [own.from_records(records, split=split, quarantine_path=path)]
+    if not recipe.data:
+        raise RecipeError("data: the recipe names no source; set data=scenes, data=FOLDER, or give records.")
+    chosen = [source for source in recipe.data if split in source.splits]
+    if folder is not None:
+        chosen = [_with_quarantine(source, folder, number) for number, source in enumerate(chosen)]
+    return [source.build(split=split) for source in chosen]
+
+
+def mixing(recipe: Recipe, records: list[Any] | None) -> list[order.Mixing]:
+    """How much of the mix each source of `build_sources` is, in training."""
+    if records is not None:
+        return []
+    chosen = [source for source in recipe.data if "train" in source.splits]
+    return [
+        order.Mixing(epochs=getattr(one, "epochs", 1.0), weight=getattr(one, "weight", None))
+        for one in chosen
+    ]
+
+
+def _with_quarantine(source: Any, folder: Path, number: int) -> Any:
+    """Rows that are left out are written into the run's folder, unless the recipe names a place."""
+    if not isinstance(source, FilesConfig) or source.quarantine_path is not None:
+        return source
+    name = f"rows-left-out-{number + 1}.jsonl" if number else "rows-left-out.jsonl"
+    return dataclasses.replace(source, quarantine_path=str(folder / name))
+
+
+def check_splits(recipe: recipes.Measured) -> None:
+    """Raises `RecipeError` where a split is to be scored that no source has."""
+    known = {name for source in recipe.data for name in source.splits}
+    for name in recipe.evaluate.splits:
+        if known and name not in known:
+            raise RecipeError(f"evaluate.splits: no split {name!r}. {did_you_mean(name, known)}")
+
+
+def held_out_of(recipe: recipes.Measured, records: list[Any] | None) -> dict[str, list[Dataset]]:
+    """Held-out splits that have anything in them."""
+    names = recipe.evaluate.splits or tuple(
+        dict.fromkeys(name for source in recipe.data for name in source.splits[1:])
+    )
+    names = names or ("test",)
+    found = {name: build_sources(recipe, records, name) for name in names}
+    return {name: sources for name, sources in found.items() if any(len(source) for source in sources)}
+
+
+def detect_data(data: str | Path) -> dict[str, str]:
+    """What a path holds: the formats that know it, each with what was found; empty where none does.
+
+    Raises:
+        DataError: nothing is there.
+    """
+    return detect(data)
+
+
+def source(data: str | Path | Mapping[str, Any]) -> Any:
+    """The ``Config`` of one source, as a recipe names it: a path, a kind or a mapping.
+
+    Raises:
+        RecipeError: a mistake in it.
+        DataError: several formats lie at the path.
+    """
+    given = data if isinstance(data, Mapping) else str(data)
+    if isinstance(given, str) and given.lstrip().startswith("{"):  # a mapping, as a setting has it
+        given = configs.override({}, [f"data={given}"])["data"]
+    (found,) = configs.build(_SourceOnly, {"data": given}, where="data").data
+    return found
+
+
+@config
+class _SourceOnly:
+    data: recipes.Sources

@@ -1,0 +1,260 @@
+"""Training, what is looked at before it, and many trainings side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from sightweave import comparison
+from sightweave import run as runs
+from sightweave.core.device import choose_device, choose_precision, keep_freed_memory, set_threads
+from sightweave.core.errors import RecipeError, WiringError
+from sightweave.data.inputs import order
+from sightweave.programs.checks import _program as checks
+from sightweave.programs.checks._base import Subject
+from sightweave.programs.evaluation.grid_results import Comparison
+from sightweave.programs.training import program as training_program
+from sightweave.recipe import Recipe
+from sightweave.run import Run
+from sightweave.verbs.building import as_run, build, composed, plan_lengths
+from sightweave.verbs.evaluating import Answering, evaluate_into, report
+from sightweave.verbs.sources import (
+    Records,
+    build_sources,
+    check_splits,
+    held_out_of,
+    mixing,
+    read_recipe,
+    say,
+)
+
+RUNS = Path("runs")
+_MOST_CHECKED = 1_000_000_000
+"""Weights of a model that is checked before its training at most: a check works on copies."""
+
+
+def train(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *settings: str,
+    data: Records | None = None,
+    out: str | Path | None = None,
+    evaluate: bool = True,
+    console: Console | None = None,
+) -> Run:
+    """Trains what a recipe says and leaves a run's folder.
+
+    Args:
+        recipe: A YAML file, a mapping or a `Recipe`.
+        settings: ``path=value`` settings, such as ``"model.fusion=concat"``.
+        data: Records (dicts as in a ``data.jsonl``, or the tasks' records) instead of the recipe's sources.
+        out: The run's folder; by default a new one under ``runs/``.
+        evaluate: Whether to score the held-out splits at the end.
+        console: Where progress is shown; None shows none.
+
+    Returns:
+        The trained run, ready to answer.
+
+    Raises:
+        RecipeError: a mistake in the recipe, or parts that do not fit.
+        DataError: nothing to train on, or too much that cannot be read.
+    """
+    records = None if data is None else list(data)
+    if records is not None and isinstance(recipe, Recipe | Mapping):
+        values = recipe.to_plain() if isinstance(recipe, Recipe) else dict(recipe)
+        recipe = values | {"data": []}
+    elif records is not None:
+        settings = (*settings, "data=[]")
+    resolved = read_recipe(recipe, settings)
+    folder = Path(out) if out is not None else _new_folder(resolved)
+    if (folder / runs.CHECKPOINT).exists():
+        raise RecipeError(
+            f"{folder}: holds a trained run already; name another folder, or remove that one first."
+        )
+    keep_freed_memory()
+    device = choose_device(resolved.train.device)
+    set_threads(resolved.train.threads)
+    precision = choose_precision(resolved.train.precision, device)
+    check_splits(resolved)
+    tasks = resolved.build_tasks()
+    resolved.check()
+    torch.manual_seed(resolved.seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "quarantine.jsonl").unlink(missing_ok=True)  # of a run that failed here before
+    sources = build_sources(resolved, records, "train", folder)
+    for empty in folder.glob("rows-left-out*.jsonl"):
+        if not empty.stat().st_size:
+            empty.unlink()
+    # What is kept in few bits has them before it comes to the device, where the whole might have no room.
+    run = composed(resolved, sources, torch.device("cpu") if resolved.train.quantize else device)
+    say(console, _opening(run, folder, precision.name, precision.reason))
+    runs.record(
+        folder,
+        {
+            "seed": resolved.seed,
+            "device": str(device),
+            "precision": f"{precision.name} ({precision.reason})",
+            "parameters": sum(p.numel() for p in run.model.parameters()),
+            "pictures": sum(len(source) for source in sources),
+            "data": order.fingerprint([getattr(one, "fingerprint", str(len(one))) for one in sources]),
+            **runs.facts(device),
+        },
+    )
+    for source in sources:
+        for note in getattr(source, "notes", ()):
+            say(console, note)
+    say(console, plan_lengths(run, sources).to_text())
+    if resolved.train.check:
+        say(console, _check_wiring(run))
+    trained = training_program.train(
+        run.model,
+        run.processor,
+        sources,
+        resolved.train,
+        tasks=tasks,
+        precision=precision,
+        out=folder,
+        seed=resolved.seed,
+        mix=mixing(resolved, records),
+        save=lambda _steps, model: run.save(folder, model),
+        console=console,
+    )
+    runs.record(
+        folder,
+        {
+            "steps": trained.steps,
+            "training_seconds": round(trained.seconds, 1),
+            "feed_wait_seconds": round(trained.feed_seconds, 1),
+            "interrupted": trained.is_interrupted,
+            "left_out": trained.left_out,
+        },
+    )
+    run.model.eval()
+    run.is_interrupted = trained.is_interrupted
+    if trained.left_out:
+        say(console, f"left out: {trained.left_out}; reasons in {folder / 'quarantine.jsonl'}")
+    if evaluate and not trained.is_interrupted:
+        answering = Answering(run.predictor(), resolved, resolved, folder, lambda: sources)
+        evaluate_into(answering, resolved, folder, held_out_of(resolved, records), console, lambda: sources)
+    report(folder)
+    return run
+
+
+def _check_wiring(run: Run) -> str:
+    """One line where all is well, or where the model is too large for the copies that checks are made on.
+
+    Raises:
+        WiringError: a check failed; each is told.
+    """
+    count = sum(parameter.numel() for parameter in run.model.parameters())
+    if count > _MOST_CHECKED:
+        return f"wiring: not checked, since {count / 1e9:.1f} billion weights would be copied; sightweave check does it"
+    began = time.perf_counter()
+    found = checks.run(_subject(run, is_trained=False), checks.QUICK)
+    if failed := [one for one in found if one.finding.state == "fail"]:
+        told = "".join(f"\n  {one.title} Measured: {one.finding.measured}" for one in failed)
+        raise WiringError(
+            f"the parts are not wired right, so nothing was trained (train.check=false trains all the same):{told}"
+        )
+    return f"wiring: {len(found)} checks passed in {time.perf_counter() - began:.1f} s"
+
+
+def _subject(run: Run, *, is_trained: bool) -> Subject:
+    return Subject.of(
+        run.model,
+        run.processor,
+        parts=run.recipe.model,
+        stages=run.recipe.train.stages,
+        quantized=run.recipe.train.quantize,
+        pretrained=run.recipe.model.pretrained,
+        is_trained=is_trained,
+    )
+
+
+def check(
+    what: str | Path | Mapping[str, Any] | Recipe | Run, *settings: str, data: Records | None = None
+) -> list[checks.Checked]:
+    """Checks whether the parts of a recipe's model, or of a run, are wired right; one row for each check.
+
+    Args:
+        what: A recipe (a file, a mapping or a `Recipe`), or a run or its folder.
+        settings: ``path=value`` settings of a recipe.
+        data: Records instead of the recipe's sources, for the tokenizer.
+
+    Raises:
+        RecipeError: a mistake in the recipe, or parts that do not fit.
+        CheckpointError: no such run, or a damaged one.
+    """
+    is_run = isinstance(what, Run) or (isinstance(what, str | Path) and Path(what).is_dir())
+    run = as_run(what) if is_run else build(what, *settings, data=data)  # type: ignore[arg-type]  # as is_run says
+    found = _subject(run, is_trained=is_run and bool(run.folder))
+    return checks.run(found)
+
+
+def _opening(run: Run, folder: Path, precision: str, reason: str) -> str:
+    count = sum(p.numel() for p in run.model.parameters())
+    return (
+        f"{folder}: {count / 1e6:.2f} M parameters, {run.processor.tokenizer.vocab_size} tokens, "
+        f"{next(run.model.parameters()).device.type}, {torch.get_num_threads()} thread(s), {precision} ({reason})"
+    )
+
+
+def _new_folder(recipe: Recipe) -> Path:
+    name = (
+        "".join(c if c.isalnum() else "-" for c in (recipe.title or "run").lower())[:40].strip("-") or "run"
+    )
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    folder = RUNS / f"{stamp}-{name}"
+    count = 1
+    while folder.exists():
+        count += 1
+        folder = RUNS / f"{stamp}-{name}-{count}"
+    return folder
+
+
+def compare(
+    recipe: str | Path,
+    *settings: str,
+    out: str | Path,
+    minutes: float | None = None,
+    tokens: float | None = None,
+    against: str | None = None,
+    at_once: int = 1,
+    threads: int | None = None,
+    console: Console | None = None,
+) -> Comparison:
+    """Trains and scores every combination of settings, and writes ``comparison.json``, ``.md``, ``.svg`` and ``.html``.
+
+    The same call goes on where it was stopped.
+
+    Args:
+        recipe: A YAML file.
+        settings: ``path=value`` for all runs, ``path=value,value`` for an axis of the grid.
+        out: A folder; each run gets one inside it.
+        minutes: Training of each run takes about so long, by a trial of each composition; None leaves the recipe's steps.
+        tokens: The same by the tokens that a run trains on.
+        against: The composition that the others are compared with, such as ``concat-cnn``; by default the first.
+        at_once: Runs that go at the same time, each in a process of its own.
+        threads: Of each run; None leaves what the recipe says.
+        console: Told what starts and what ends.
+
+    Raises:
+        RecipeError: a mistake in the recipe or in a setting, found before anything is trained.
+        ComparisonError: a run failed.
+        DataError: what a run left cannot be read, or two runs answered other samples.
+    """
+    return comparison.compare(
+        recipe,
+        settings,
+        out=Path(out),
+        minutes=minutes,
+        tokens=tokens,
+        against=against,
+        at_once=at_once,
+        threads=threads,
+        say=lambda text: say(console, text),
+    )
