@@ -129,6 +129,13 @@ def test_a_run_with_adapters_loads_and_answers_as_before(keep: bool, tmp_path: P
     assert (after.text, after.logprob) == (before.text, before.logprob)
 
 
+def test_a_run_saved_before_the_stage_that_keeps_adapters_loads(tmp_path: Path) -> None:
+    run = sightweave.build(recipe(lora={"language_model": {"rank": 2, "keep": True}}))
+    run.save(tmp_path / "run")
+    loaded = sightweave.load(tmp_path / "run", device="cpu")
+    assert loaded.model.state_dict().keys() == run.model.state_dict().keys()
+
+
 def test_the_weights_beside_adapters_stay(tmp_path: Path) -> None:
     start = sightweave.build(recipe())
     start.save(tmp_path / "start")
