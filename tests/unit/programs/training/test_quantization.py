@@ -53,6 +53,17 @@ def test_nf4_is_the_nearest_of_sixteen_quantiles_in_each_block() -> None:
     assert (found == 0).sum() > 0
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_zeros_stay_zeros(form: quantization.Form) -> None:
+    plain = layer()
+    nn.init.zeros_(plain.weight[5])
+    plain.weight.data[6, :64] = 0
+    found = QuantizedLinear(plain, form).weight
+    assert not found[5].any()
+    assert not found[6, :36].any()
+    assert torch.isfinite(found).all()
+
+
 @pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("form", FORMS)
