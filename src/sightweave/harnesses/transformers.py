@@ -107,9 +107,12 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
         if self.vlm.layout.form == "classify":
             return CausalLMOutput(logits=self.vlm(batch).logits)
         ids = batch.target.ids
-        logits = self.vlm(batch, at=torch.arange(ids.numel(), device=ids.device)).logits
-        loss = None if labels is None else training_loss(self.vlm(batch), batch)
-        return CausalLMOutput(loss=loss, logits=logits.unflatten(0, ids.shape))
+        made = self.vlm(batch, at=torch.arange(ids.numel(), device=ids.device))
+        loss = None
+        if labels is not None:
+            at = batch.target.predicting()
+            loss = training_loss(dataclasses.replace(made, logits=made.logits[at], at=at), batch)
+        return CausalLMOutput(loss=loss, logits=made.logits.unflatten(0, ids.shape))
 
     def generate(
         self,
@@ -151,7 +154,8 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
             decoding = {"kind": "sampling", "temperature": temperature, "top_k": top_k, "top_p": top_p}
         elif num_beams > 1:
             decoding = {"kind": "beam", "beams": num_beams, "length_penalty": length_penalty}
-        values = {"decoding": decoding, "max_tokens": max_new_tokens, "seed": torch.initial_seed() % 2**31}
+        seed = int(torch.randint(2**31, ())) if do_sample else 0  # another one at each call, by torch's own
+        values = {"decoding": decoding, "max_tokens": max_new_tokens, "seed": seed}
         options = config.build(generation.Options, values, where="generate")
         said = generation.write(self.vlm, batch, options, end_id=self.config.eos_token_id)
         answers = self._padded(said)
