@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import unicodedata
 from dataclasses import dataclass
@@ -134,8 +135,11 @@ def path_in(root: Path, value: Any) -> str:
     path = _existing(root, name)
     try:
         is_inside = path.resolve().is_relative_to(root)
+        is_loop = not path.exists() and _is_loop(path)  # from Python 3.13 on, resolving does not say so
     except (OSError, RuntimeError):
-        raise refused("is a link that leads nowhere") from None
+        is_inside, is_loop = False, True
+    if is_loop:
+        raise refused("is a link that leads nowhere")
     if not is_inside:
         raise refused("is a link that leaves the folder")
     return path.relative_to(root).as_posix()
@@ -150,6 +154,15 @@ def _existing(root: Path, name: str) -> Path:
         except (OSError, RuntimeError):  # too long, or a loop of links: opening it will say so
             break
     return root / name
+
+
+def _is_loop(path: Path) -> bool:
+    """Whether a link leads back to itself."""
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def given(root: Path | None, value: Any) -> Medium:

@@ -33,20 +33,24 @@ class State:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
+        base: sqlite3.Connection | None = None
         try:
-            self._base = sqlite3.connect(path)
+            base = sqlite3.connect(path)
             # Losing the last pictures in a power cut costs looking at them again.
-            self._base.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;")
-            (version,) = self._base.execute("PRAGMA user_version").fetchone()
+            base.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;")
+            (version,) = base.execute("PRAGMA user_version").fetchone()
             if version not in (0, _VERSION):
-                self._base.executescript("DROP TABLE IF EXISTS facts;")
-            self._base.executescript(
+                base.executescript("DROP TABLE IF EXISTS facts;")
+            base.executescript(
                 f"PRAGMA user_version={_VERSION};"
                 "CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, stamp TEXT, facts TEXT) WITHOUT ROWID;"
                 "CREATE TEMP TABLE seen (number INTEGER PRIMARY KEY, key TEXT UNIQUE, source TEXT);"
             )
         except sqlite3.DatabaseError as error:
+            if base is not None:
+                base.close()
             raise DataError(f"{path}: not a file of this check ({error}); remove it.") from None
+        self._base = base
         self._count = 0
         self._waiting = 0
 

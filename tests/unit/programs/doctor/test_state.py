@@ -76,7 +76,9 @@ def test_a_picture_is_found_again_wherever_it_lies(tmp_path: Path) -> None:
 def test_pictures_without_a_file_have_no_stamp(tmp_path: Path) -> None:
     assert stamp_of(Medium(b"bytes", "x")) == ""
     assert stamp_of(Medium(tmp_path / "gone.png", "x")) == ""
-    assert State(tmp_path / "s.sqlite").known("x", "") is None
+    state = State(tmp_path / "s.sqlite")
+    assert state.known("x", "") is None
+    state.close()
 
 
 def test_another_file_is_refused_and_another_version_begins_anew(tmp_path: Path) -> None:
