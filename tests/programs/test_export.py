@@ -97,7 +97,7 @@ def test_the_way_that_users_go(layout: str, tmp_path: Path) -> None:
     """Messages with pictures through the processor's own chat template, as on every model card."""
     run = composed(tmp_path, layout)
     exporter.export(source(run), tmp_path / "out", samples()[:1])
-    processor = transformers.AutoProcessor.from_pretrained(tmp_path / "out")
+    processor = transformers.AutoProcessor.from_pretrained(tmp_path / "out", backend="pil")
     model = transformers.AutoModelForImageTextToText.from_pretrained(tmp_path / "out").eval()
     content = [
         {"type": "image", "image": Image.fromarray(picture(1))},

@@ -31,7 +31,8 @@ LAYOUTS: Mapping[str, Layout] = {one.LAYOUT.name: one.LAYOUT for one in (_idefic
 USE = """```python
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-processor = AutoProcessor.from_pretrained(FOLDER)
+# Pixels as in training; torchvision, where it is installed, rounds otherwise (in Transformers 4: use_fast=False).
+processor = AutoProcessor.from_pretrained(FOLDER, backend="pil")
 model = AutoModelForImageTextToText.from_pretrained(FOLDER)
 ```"""
 """For the model card."""
@@ -189,7 +190,8 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample], layout: str
         CheckpointError: Transformers cannot load the folder, or misses a weight.
         ExportError: the two read a prompt as other tokens.
     """
-    theirs = from_transformers.Config(path=str(folder), device="cpu", precision="fp32").build()
+    # Training resized as Pillow does; torchvision, which Transformers takes where it is installed, rounds otherwise.
+    theirs = from_transformers.Config(path=str(folder), device="cpu", precision="fp32", resizer="pil").build()
     model = copy.deepcopy(source.model).to("cpu").float().eval()
     options = generation.Options(max_tokens=_ANSWER_TOKENS)
     answers = generation.generate(model, source.processor, samples, options)

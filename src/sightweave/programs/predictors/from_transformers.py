@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from PIL import Image
@@ -26,6 +26,7 @@ from sightweave.core.types import Likelihood, Medium, Part, Prediction, Sample
 from sightweave.data.inputs.media import load
 from sightweave.programs.predictors._base import Progress
 
+Resizer = Literal["auto", "pil", "torchvision"]
 _CONFIG = "config.json"
 _MAX_CONFIG_BYTES = 1 << 20
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
@@ -72,6 +73,8 @@ class Config:
     """How a prompt is put where the processor has no chat template; ``{images}`` becomes its marks of pictures."""
     trust_remote_code: bool = False
     """Whether code that lies in the folder is run, which can do anything that you can. Read it first."""
+    resizer: Resizer = "auto"
+    """What resizes pictures: pil, torchvision (they round otherwise), or auto: torchvision where it is installed."""
 
     def build(self) -> FromTransformers:
         """Loads the model.
@@ -87,6 +90,7 @@ class Config:
             batch_size=self.batch_size,
             template=self.template,
             trust_remote_code=self.trust_remote_code,
+            resizer=self.resizer,
         )
 
 
@@ -100,6 +104,7 @@ class FromTransformers:
         batch_size: Prompts at once.
         template: With ``{images}`` and ``{prompt}``, where there is no chat template.
         trust_remote_code: Whether code that lies in the folder is run.
+        resizer: ``pil``, ``torchvision`` or ``auto``.
 
     Raises:
         BackendError: Transformers is not installed.
@@ -119,11 +124,12 @@ class FromTransformers:
         batch_size: int = 8,
         template: str = "{images}\n{prompt}",
         trust_remote_code: bool = False,
+        resizer: Resizer = "auto",
     ) -> None:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.batch_size, self.template = batch_size, template
-        self.model, self.processor = _load(path, self.device, self.precision.name, trust_remote_code)
+        self.model, self.processor = _load(path, self.device, self.precision.name, trust_remote_code, resizer)
         self.name = path
         self.can_score = not self.model.config.is_encoder_decoder
         self._looks_back = False  # not known yet
@@ -404,7 +410,9 @@ def _messages(parts: Sequence[Part]) -> list[dict[str, Any]]:
     return messages
 
 
-def _load(path: str, device: torch.device, precision: str, runs_code: bool) -> tuple[Any, Any]:
+def _load(
+    path: str, device: torch.device, precision: str, runs_code: bool, resizer: Resizer
+) -> tuple[Any, Any]:
     try:
         import transformers
     except ImportError:
@@ -415,8 +423,11 @@ def _load(path: str, device: torch.device, precision: str, runs_code: bool) -> t
     if folder.is_dir():
         _check_weights(folder)
     library: Any = transformers  # its types say less than it does
+    backend: dict[str, Any] = {} if resizer == "auto" else {"backend": resizer}
+    if backend and library.__version__.startswith("4."):
+        backend = {"use_fast": resizer == "torchvision"}
     try:
-        processor = library.AutoProcessor.from_pretrained(path, trust_remote_code=runs_code)
+        processor = library.AutoProcessor.from_pretrained(path, trust_remote_code=runs_code, **backend)
         model, told = library.AutoModelForImageTextToText.from_pretrained(
             path,
             dtype=torch.bfloat16 if precision == "bf16" else torch.float32,

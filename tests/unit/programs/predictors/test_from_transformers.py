@@ -505,6 +505,15 @@ def test_what_cannot_be_loaded_whole_is_refused(tmp_path: Path) -> None:
     refused("no token ends an answer", tokenizer_config__json=json.dumps(words).encode(), **endless)
 
 
+def test_pictures_are_resized_by_whom_the_caller_names(tmp_path: Path) -> None:
+    place = llava(tmp_path / "plain")
+    by_pillow = Config(path=str(place), precision="fp32", resizer="pil").build()
+    assert type(by_pillow.processor.image_processor).__name__.endswith("Pil")
+    by_default = Config(path=str(place), precision="fp32").build()
+    expected = type(transformers.AutoProcessor.from_pretrained(place).image_processor)
+    assert type(by_default.processor.image_processor) is expected
+
+
 def test_code_in_a_folder_is_run_only_where_the_caller_says_so(tmp_path: Path) -> None:
     place = llava(tmp_path / "plain")
     plain = Config(path=str(place), precision="fp32").build().predict(SAMPLES, max_tokens=8)
