@@ -102,7 +102,9 @@ class HookedStack:
             names = list(inspect.signature(block.forward).parameters)
             hook = partial(_before_block, self._calls, index, names)
             block.register_forward_pre_hook(hook, with_kwargs=True)
-        self._takes_positions = "position_ids" in inspect.signature(module.forward).parameters
+        known = inspect.signature(module.forward).parameters
+        self._takes_positions = "position_ids" in known
+        self._past = "cache" if "cache" in known else "past_key_values"  # as it is called from 5.24 on, and before
         self._has_distances = False
         self._offset = 0
         self._most: int | None = None
@@ -183,7 +185,7 @@ class HookedStack:
         if self._takes_positions:
             more["position_ids"] = positions + self._offset
         if past is not None:
-            more |= {"past_key_values": past, "use_cache": True}
+            more |= {self._past: past, "use_cache": True}
         more["attention_mask"] = self._masks(_table(tokens, cache), positions, seen, hidden.dtype)
         masks = {}
         if not self._hands_on:
