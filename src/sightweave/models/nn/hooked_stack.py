@@ -104,7 +104,8 @@ class HookedStack:
             block.register_forward_pre_hook(hook, with_kwargs=True)
         known = inspect.signature(module.forward).parameters
         self._takes_positions = "position_ids" in known
-        self._past = "cache" if "cache" in known else "past_key_values"  # as it is called from 5.24 on, and before
+        # As it is called from 5.24 on, and before.
+        self._past = "cache" if "cache" in known else "past_key_values"
         self._has_distances = False
         self._offset = 0
         self._most: int | None = None
