@@ -170,12 +170,29 @@ def test_what_is_learnt_there_is_what_is_learnt_here(
         optimizer.step()
     assert losses[-1] < losses[0]
     # What was trained is written whole, and opens again in both.
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again" / "trainer_state.json").write_text(
+        "{}"
+    )  # as Transformers' own trainer keeps beside it
     model.save_pretrained(tmp_path / "again")
+    processor.save_pretrained(tmp_path / "again")
+    assert (tmp_path / "again" / "trainer_state.json").read_text() == "{}"
     again, _ = opened(tmp_path / "again")
     with torch.no_grad():
         assert again(**inputs).logits.equal(model(**inputs).logits)
     loaded = sightweave.load(tmp_path / "again", device="cpu")
     assert loaded.model.fusion.state_dict().keys() == run.model.fusion.state_dict().keys()
+
+
+def test_a_processor_is_saved_alone(plain: tuple[sightweave.Run, Path], tmp_path: Path) -> None:
+    _, folder = plain
+    _, processor = opened(folder)
+    processor.save_pretrained(tmp_path / "alone")
+    again = transformers.AutoProcessor.from_pretrained(tmp_path / "alone", trust_remote_code=True)
+    asks = [asked(Image.fromarray(picture(0)), "What is left of the red dog?")]
+    first, second = (one.apply_chat_template(asks) for one in (processor, again))
+    assert first.keys() == second.keys()
+    assert all(first[name].equal(second[name]) for name in first)
 
 
 def test_no_text_becomes_a_special_token(plain: tuple[sightweave.Run, Path]) -> None:

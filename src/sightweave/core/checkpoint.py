@@ -47,7 +47,7 @@ def write_folder(
 ) -> None:
     """Writes ``<name>.safetensors`` and ``<name>.json`` files and puts the whole folder in place at once.
 
-    What stood at `path` is replaced; until the last moment it stays readable.
+    An earlier one at `path` is replaced; until the last moment it stays readable. A folder of anything else is refused.
 
     Args:
         path: The folder.
@@ -56,9 +56,18 @@ def write_folder(
         texts: Other files by their whole names.
 
     Raises:
-        CheckpointError: the disk is full, or the place cannot be written; what stood there is unharmed.
+        CheckpointError: the disk is full, the place cannot be written, or holds other files; what stood there is unharmed.
     """
     path = Path(path)
+    if (
+        path.is_dir()
+        and not (path / MANIFEST).is_file()
+        and (others := sorted(one.name for one in path.iterdir()))
+    ):
+        raise CheckpointError(
+            f"{path}: holds {', '.join(others[:_SHOWN])}, and no {MANIFEST}: what is written here would replace all of it. "
+            "Name another folder, or empty that one."
+        )
     temporary = path.with_name(f".{path.name}.tmp-{uuid.uuid4().hex[:12]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

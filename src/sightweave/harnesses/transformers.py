@@ -8,6 +8,8 @@ installed. Answers are written by Sightweave's own generation.
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,11 @@ from torch import Tensor
 from transformers.modeling_outputs import CausalLMOutput
 
 from sightweave import run as runs
-from sightweave.core import config
+from sightweave.core import checkpoint, config
 from sightweave.core.batch import Batch, Media, TokenSequence
 from sightweave.core.transformers_folder import place
 from sightweave.core.types import Part, Sample
+from sightweave.data.inputs.collate import IGNORE
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.template import Stretch
 from sightweave.data.inputs.tokenizer import from_plain
@@ -87,9 +90,11 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
         return model if dtype is None else model.to(dtype)
 
     def save_pretrained(self, folder: str | Path, *_: Any, **__: Any) -> None:
-        """Writes the whole folder anew, its processor and its code included."""
-        recipe = self._run.recipe
-        custom_code.write(self.vlm, self._run.processor, recipe.to_plain(), Path(folder))
+        """Writes the checkpoint, its processor and its code; other files of the folder stay."""
+        with tempfile.TemporaryDirectory() as scratch:
+            made = Path(scratch) / "made"
+            custom_code.write(self.vlm, self._run.processor, self._run.recipe.to_plain(), made)
+            shutil.copytree(made, folder, dirs_exist_ok=True)
 
     def forward(self, input_ids: Tensor, labels: Tensor | None = None, **inputs: Any) -> CausalLMOutput:
         """Logits, and the loss where there are labels.
@@ -225,7 +230,7 @@ def _tokens(
     ar = zeros + 1 if ahead is None else ahead
     return TokenSequence(
         ids=ids,
-        labels=zeros - 100 if labels is None else labels,
+        labels=zeros + IGNORE if labels is None else labels,
         positions=zeros + torch.arange(ids.shape[1], device=ids.device) if positions is None else positions,
         item=zeros - 1 if item is None else item,
         ar=ar,
@@ -261,7 +266,12 @@ class SightweaveProcessor(_library.ProcessorMixin):  # type: ignore[misc]  # no 
         return cls(Processor.load(place(name)))
 
     def save_pretrained(self, folder: str | Path, *_: Any, **__: Any) -> None:
-        """Nothing: the model's own `save_pretrained` writes the processor too, whole or not at all."""
+        """Writes the processor and its code; other files of the folder stay."""
+        with tempfile.TemporaryDirectory() as scratch:
+            made = Path(scratch) / "made"
+            custom_code.write_processor(self.own, made)
+            (made / checkpoint.MANIFEST).unlink()  # that of a model may stand there, and lists the same files
+            shutil.copytree(made, folder, dirs_exist_ok=True)
 
     def apply_chat_template(
         self,

@@ -310,3 +310,15 @@ def test_a_place_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(CheckpointError, match="cannot be written"):
         write_folder(tmp_path / "file" / "c", {"model": tensors()})
+
+
+def test_a_folder_of_anything_else_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    write_folder(tmp_path / "mine", {}, {"a": 1})  # an empty one is taken
+    write_folder(tmp_path / "mine", {}, {"b": 2})  # and an earlier one is replaced
+    assert sorted(file.name for file in (tmp_path / "mine").iterdir()) == ["b.json", "manifest.json"]
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
+    with pytest.raises(CheckpointError, match=r"thesis: holds chapter\.txt, and no manifest\.json"):
+        write_folder(tmp_path / "thesis", {}, {"a": 1})
+    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"

@@ -135,7 +135,7 @@ def path_in(root: Path, value: Any) -> str:
     path = _existing(root, name)
     try:
         is_inside = path.resolve().is_relative_to(root)
-        is_loop = not path.exists() and _is_loop(path)  # from Python 3.13 on, resolving does not say so
+        is_loop = _is_loop(path)  # from Python 3.13 on, resolving does not say so
     except (OSError, RuntimeError):
         is_inside, is_loop = False, True
     if is_loop:

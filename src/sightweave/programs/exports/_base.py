@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,12 @@ from torch import Tensor
 from sightweave.core.batch import TokenSequence
 from sightweave.core.errors import ExportError
 from sightweave.core.types import Prediction, Sample
+from sightweave.data.inputs.collate import IGNORE
 from sightweave.data.inputs.processor import Processor
 from sightweave.models.vlm import VLM
 
+ANSWER_TOKENS = 32
+"""Of the answers that are compared, at most."""
 TOLERANCE = 1e-3
 """Largest difference of two logits in fp32 that other kernels may make; a wrong part makes one a thousand times that."""
 
@@ -32,7 +36,8 @@ class Compared:
     """Our greedy answer."""
     theirs: str
     lead: float
-    """Along their answer, the largest lead of our best token over the one that they took; 0 where it is greedy for us."""
+    """Along their answer, the largest lead of our best token over the one that they took: 0 where it is greedy for us,
+    infinite where it broke off."""
 
 
 @torch.inference_mode()
@@ -53,7 +58,7 @@ def compared(
         sample: With its prompt.
         largest: Largest difference between two logits.
         ours: Our greedy answer.
-        said: Ids of theirs, its end included where it came to one.
+        said: Ids of theirs, one at least and `ANSWER_TOKENS` at most, its end included where it came to one.
     """
     prompt, batch = processor.encode(sample), processor.batch([sample])
     assert batch.target is not None  # a batch of samples has targets
@@ -64,7 +69,8 @@ def compared(
     leads = logits.max(-1).values - logits.gather(-1, ids.T)[:, 0]
     # Both answers become text here: decoders differ over bytes that make no character.
     theirs = processor.tokenizer.decode(list(said))
-    lead = float(leads.max()) if len(said) else 0.0
+    broke_off = len(said) < ANSWER_TOKENS and said[-1] != processor.tokenizer.end_id
+    lead = math.inf if broke_off else float(leads.max())
     return Compared(id=sample.id, largest=largest, ours=ours.text, theirs=theirs, lead=lead)
 
 
@@ -83,7 +89,7 @@ def extended(tokens: TokenSequence, ids: Tensor) -> TokenSequence:
     return dataclasses.replace(
         tokens,
         ids=more(tokens.ids, ids),
-        labels=more(tokens.labels, -100),
+        labels=more(tokens.labels, IGNORE),
         positions=more(tokens.positions, tokens.positions[:, -1:] + 1 + torch.arange(ids.shape[1])),
         item=more(tokens.item, -1),
         ar=more(tokens.ar, 1),

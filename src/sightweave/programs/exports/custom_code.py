@@ -22,7 +22,7 @@ from sightweave.core.types import Sample
 from sightweave.data.inputs.processor import Processor
 from sightweave.models.vlm import VLM
 from sightweave.programs import generation
-from sightweave.programs.exports._base import Compared, Exported
+from sightweave.programs.exports._base import ANSWER_TOKENS, Compared, Exported
 from sightweave.programs.exports._layout import Source
 
 MODEL_TYPE = "sightweave"
@@ -35,7 +35,6 @@ processor = AutoProcessor.from_pretrained(FOLDER, trust_remote_code=True)
 model = AutoModelForImageTextToText.from_pretrained(FOLDER, trust_remote_code=True)
 ```"""
 """For the model card."""
-_ANSWER_TOKENS = 32
 _CLASSES = {
     "AutoConfig": "SightweaveConfig",
     "AutoModelForImageTextToText": "SightweaveForConditionalGeneration",
@@ -76,14 +75,13 @@ def write(model: VLM, processor: Processor, recipe: Mapping[str, Any], folder: P
         CheckpointError: the disk is full, or the place cannot be written.
     """
     tokenizer = processor.tokenizer
-    of = {name: f"{MODULE}.{known}" for name, known in _CLASSES.items()}
     documents = {
-        **processor.documents(),
+        **_processor_documents(processor),
         "recipe": dict(recipe),
         "config": {
             "model_type": MODEL_TYPE,
             "architectures": [_CLASSES["AutoModelForImageTextToText"]],
-            "auto_map": {name: value for name, value in of.items() if name != "AutoProcessor"},
+            "auto_map": _auto_map("AutoConfig", "AutoModelForImageTextToText"),
             "is_encoder_decoder": processor.layout.form == "encoder_decoder",
             "vocab_size": tokenizer.vocab_size,
             "pad_token_id": tokenizer.pad_id,
@@ -92,13 +90,27 @@ def write(model: VLM, processor: Processor, recipe: Mapping[str, Any], folder: P
             "answer_ids": [[*tokenizer.encode(one), tokenizer.end_id] for one in processor.answers],
             "dtype": "float32",
         },
-        "processor_config": {
-            "processor_class": _CLASSES["AutoProcessor"],
-            "auto_map": {"AutoProcessor": of["AutoProcessor"]},
-        },
     }
     texts = {f"{MODULE}.py": _CODE, **({"README.md": card} if card else {})}
     checkpoint.write_folder(folder, {"model": model.state_dict()}, documents, texts)
+
+
+def write_processor(processor: Processor, folder: Path) -> None:
+    """Writes a folder that ``AutoProcessor`` opens; what stands there is replaced.
+
+    Raises:
+        CheckpointError: as `write`.
+    """
+    checkpoint.write_folder(folder, {}, _processor_documents(processor), {f"{MODULE}.py": _CODE})
+
+
+def _processor_documents(processor: Processor) -> dict[str, Any]:
+    own = {"processor_class": _CLASSES["AutoProcessor"], "auto_map": _auto_map("AutoProcessor")}
+    return {**processor.documents(), "processor_config": own}
+
+
+def _auto_map(*names: str) -> dict[str, str]:
+    return {name: f"{MODULE}.{_CLASSES[name]}" for name in names}
 
 
 @torch.inference_mode()
@@ -116,7 +128,7 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
     processor: Any = opens.from_pretrained(str(folder), trust_remote_code=True)
     model = copy.deepcopy(source.model).to("cpu").float().eval()
     theirs.eval()
-    options = generation.Options(max_tokens=_ANSWER_TOKENS)
+    options = generation.Options(max_tokens=ANSWER_TOKENS)
     answers = generation.generate(model, source.processor, samples, options)
     found = []
     for sample, ours in zip(samples, answers, strict=True):
@@ -127,7 +139,7 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
             at = torch.arange(batch.target.ids.numel())
         difference = model(batch, at=at).logits.float() - theirs(**inputs).logits.flatten(0, -2).float()
         prompt = processor.inputs([sample], targets=False)
-        made = theirs.generate(**prompt, max_new_tokens=_ANSWER_TOKENS)
+        made = theirs.generate(**prompt, max_new_tokens=ANSWER_TOKENS)
         start = 0 if theirs.config.is_encoder_decoder else prompt["input_ids"].shape[1]
         said = processor.decode(made[0, start:])
         lead = 0.0 if said == ours.text else math.inf  # the same program: nothing is left to rounding

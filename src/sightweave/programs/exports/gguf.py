@@ -28,7 +28,7 @@ from sightweave.data.inputs import media
 from sightweave.data.inputs.processor import Processor
 from sightweave.programs import generation
 from sightweave.programs.exports import transformers
-from sightweave.programs.exports._base import Exported, compared
+from sightweave.programs.exports._base import ANSWER_TOKENS, Exported, compared
 from sightweave.programs.exports._layout import Source
 from sightweave.programs.exports._llama_cpp import LlamaCpp
 
@@ -38,7 +38,6 @@ llama-mtmd-cli -m {TEXT} --mmproj {PROJECTOR} --image PICTURE -p PROMPT
 ```"""
 """For the model card."""
 _VARIABLE = "LLAMA_CPP"
-_ANSWER_TOKENS = 32
 _STRINGS = 1000
 _LETTERS = "abcdefghijklmnopqrstuvwxyz ABC 0123456789  \n\t.,;:?!'\"-()[]{}<>|/\\_\u00e9\u00df\u4eba\u72d7\u0434\U0001f600"
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -181,13 +180,13 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
     theirs = LlamaCpp(folder / TEXT, folder / PROJECTOR)
     try:
         _check_ids(processor, theirs, samples)
-        options = generation.Options(max_tokens=_ANSWER_TOKENS)
+        options = generation.Options(max_tokens=ANSWER_TOKENS)
         answers = generation.generate(model, processor, samples, options)
         found = []
         for sample, ours in zip(samples, answers, strict=True):
             encoded = processor.encode(sample)
             stretches = _stretches(processor, sample)
-            logits, said = theirs.answer(stretches, processor.tokenizer.end_id, _ANSWER_TOKENS)
+            logits, said = theirs.answer(stretches, processor.tokenizer.end_id, ANSWER_TOKENS)
             batch = processor.batch([sample])
             at = torch.tensor([len(encoded.trunk) + len(encoded.prompt) - 1])
             own = model(batch, at=at).logits[0].numpy()

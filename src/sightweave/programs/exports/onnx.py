@@ -34,12 +34,11 @@ from sightweave.models.language_models.decoder_only import DecoderOnly
 from sightweave.models.nn.mask import Mask, allowed
 from sightweave.models.vlm import VLM, MediaPath
 from sightweave.programs import generation
-from sightweave.programs.exports._base import Exported, compared, first
+from sightweave.programs.exports._base import ANSWER_TOKENS, Exported, compared, first
 from sightweave.programs.exports._layout import Source
 
 TOLERANCE = 1e-4
 """Largest difference of two logits in fp32 that onnxruntime's kernels may make."""
-_ANSWER_TOKENS = 16
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 USE = f"""```python
 import onnxruntime
@@ -289,7 +288,7 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
     """Runs both graphs: logits along prompt and target, and a greedy answer, token by token with what was kept."""
     model, processor = copy.deepcopy(source.model).to("cpu").float().eval(), source.processor
     theirs = _Session(folder, model)
-    answers = generation.generate(model, processor, samples, generation.Options(max_tokens=_ANSWER_TOKENS))
+    answers = generation.generate(model, processor, samples, generation.Options(max_tokens=ANSWER_TOKENS))
     found = []
     for sample, ours in zip(samples, answers, strict=True):
         encoded, batch = processor.encode(sample), processor.batch([sample])
@@ -338,7 +337,7 @@ class _Session:
         logits = self.read(batch, prompt)
         position = int(prompt.positions[0, -1])
         said: list[int] = []
-        while len(said) < _ANSWER_TOKENS and end not in said:
+        while len(said) < ANSWER_TOKENS and end not in said:
             said.append(token := int(logits[0, -1].argmax()))
             position += 1
             one = np.array([[token]])

@@ -22,7 +22,7 @@ from sightweave.data.inputs import preprocessor
 from sightweave.data.inputs.tokenizer import FILE_NAME, Template
 from sightweave.programs import generation
 from sightweave.programs.exports import _idefics3, _llava
-from sightweave.programs.exports._base import Exported, compared
+from sightweave.programs.exports._base import ANSWER_TOKENS, Exported, compared
 from sightweave.programs.exports._layout import Layout, Source
 from sightweave.programs.predictors import from_transformers
 
@@ -36,7 +36,6 @@ processor = AutoProcessor.from_pretrained(FOLDER, backend="pil")
 model = AutoModelForImageTextToText.from_pretrained(FOLDER)
 ```"""
 """For the model card."""
-_ANSWER_TOKENS = 32
 
 
 def export(
@@ -193,7 +192,7 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample], layout: str
     # Training resized as Pillow does; torchvision, which Transformers takes where it is installed, rounds otherwise.
     theirs = from_transformers.Config(path=str(folder), device="cpu", precision="fp32", resizer="pil").build()
     model = copy.deepcopy(source.model).to("cpu").float().eval()
-    options = generation.Options(max_tokens=_ANSWER_TOKENS)
+    options = generation.Options(max_tokens=ANSWER_TOKENS)
     answers = generation.generate(model, source.processor, samples, options)
     found = []
     for sample, ours in zip(samples, answers, strict=True):
@@ -228,7 +227,7 @@ def _largest(model: Any, batch: Batch, theirs: Any, inputs: dict[str, Any], coun
 
 def _said(theirs: Any, inputs: dict[str, Any], count: int) -> list[int]:
     """Ids of a greedy answer."""
-    made = theirs.generate(**inputs, max_new_tokens=_ANSWER_TOKENS, do_sample=False, num_beams=1)
+    made = theirs.generate(**inputs, max_new_tokens=ANSWER_TOKENS, do_sample=False, num_beams=1)
     ids: list[int] = made[0, count:].tolist()
     return ids
 

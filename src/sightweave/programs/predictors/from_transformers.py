@@ -133,7 +133,9 @@ class FromTransformers:
         self.name = path
         self.can_score = not self.model.config.is_encoder_decoder
         self._looks_back = False  # not known yet
-        self.fingerprint = _fingerprint(path, f"{self.precision.name} {template} {_versions(self.model)}")
+        resized_by = type(getattr(self.processor, "image_processor", None)).__name__
+        told = f"{self.precision.name} {template} {resized_by} {_versions(self.model)}"
+        self.fingerprint = _fingerprint(path, told)
         if not self._ends():
             raise CheckpointError(
                 f"{path}: no token ends an answer; give eos_token_id in its generation_config.json."
@@ -469,7 +471,14 @@ def _fingerprint(path: str, settings: str) -> str:
     digest = hashlib.sha256(f"{path if not Path(path).is_dir() else ''} {settings}".encode())
     files = sorted(Path(path).iterdir()) if Path(path).is_dir() else []
     for file in files:
-        if not file.is_file() or file.suffix not in (".safetensors", ".json", ".jinja", ".txt", ".model"):
+        if not file.is_file() or file.suffix not in (
+            ".safetensors",
+            ".json",
+            ".jinja",
+            ".txt",
+            ".model",
+            ".py",
+        ):
             continue
         digest.update(file.name.encode())
         with file.open("rb") as stream:

@@ -133,6 +133,10 @@ def train(
     trained.seconds = time.perf_counter() - began
     trained.is_interrupted = bool(stop)
     trained.left_out = dict(quarantine.reasons)
+    if quantization.is_quantized(
+        model
+    ):  # the whole may have no room on the device: first it is safe on the disk
+        save(trained.steps, _whole(model, keeps=bool(settings.kept)))
     quantization.restore(model)
     if not settings.kept:
         lora.merge(model)

@@ -10,7 +10,7 @@ from contracts._compose import Case, compose, samples
 
 from sightweave.core.errors import ExportError
 from sightweave.programs import generation
-from sightweave.programs.exports._base import Compared, Exported, compared, extended, first
+from sightweave.programs.exports._base import ANSWER_TOKENS, Compared, Exported, compared, extended, first
 
 
 def exported(*found: Compared) -> Exported:
@@ -48,7 +48,7 @@ def test_no_number_is_no_agreement(faults: dict[str, float]) -> None:
 def test_the_lead_is_what_an_answer_costs_by_our_logits(number: int) -> None:
     model, processor = compose(Case("concat", (), "decoder_only"))
     sample = samples()[number]
-    (ours,) = generation.generate(model, processor, [sample], generation.Options(max_tokens=4))
+    (ours,) = generation.generate(model, processor, [sample], generation.Options(max_tokens=ANSWER_TOKENS))
     encoded, batch = processor.encode(sample), processor.batch([sample])
     count = len(encoded.trunk) + len(encoded.prompt)
     prompt = first(batch.target, count)
@@ -60,6 +60,11 @@ def test_the_lead_is_what_an_answer_costs_by_our_logits(number: int) -> None:
     found = compared(model, processor, sample, largest=0.0, ours=ours, said=said)
     assert found.theirs == ours.text
     assert found.lead == 0
+    ends = processor.tokenizer.end_id
+    short = compared(
+        model, processor, sample, largest=0.0, ours=ours, said=[one for one in said if one != ends][:1]
+    )
+    assert short.lead == float("inf")  # it broke off, whatever it said until then
     second = int(logits.topk(2).indices[1])
     worse = compared(model, processor, sample, largest=0.0, ours=ours, said=[*said[:-1], second])
     assert worse.lead == pytest.approx(float(logits.max() - logits[second]), abs=1e-5)

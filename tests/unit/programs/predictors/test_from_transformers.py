@@ -550,6 +550,11 @@ class TheirModel(LlavaForConditionalGeneration):
     trusted = Config(path=str(place), precision="fp32", trust_remote_code=True).build()
     assert ran.exists()
     assert [one.text for one in trusted.predict(SAMPLES, max_tokens=8)] == [one.text for one in plain]
+    (place / "their_code.py").write_text(code + "# changed\n")
+    changed = Config(path=str(place), precision="fp32", trust_remote_code=True).build()
+    assert (
+        changed.fingerprint != trusted.fingerprint
+    )  # other code may answer otherwise: nothing kept is used again
 
 
 def test_each_sample_needs_its_texts(folder: Path) -> None:
