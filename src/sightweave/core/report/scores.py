@@ -40,13 +40,15 @@ def glance(evaluations: Sequence[Scores]) -> list[dict[str, Any]]:
     for found in evaluations:
         for task in _tasks(found):
             unit = _unit(task)
+            over = task.get("gain_over") or "no_image"
             if score := estimate(task.get("score"), unit):
                 told.setdefault(task["task"], []).append(
                     {
                         "split": _split(found),
                         "unit": unit,
                         "score": score,
-                        "blind": estimate(_of(task, "controls").get("no_image"), unit),
+                        "blind": estimate(_of(task, "controls").get(over), unit),
+                        "blind_name": control_name(over),
                         "verdict": task.get("uses_image", "unknown"),
                     }
                 )

@@ -20,8 +20,9 @@ from sightweave.core import config as configs
 from sightweave.core.errors import DataError
 from sightweave.programs.evaluation import statistics
 from sightweave.programs.evaluation.program import rescored, with_interval
-from sightweave.programs.evaluation.scores import FEW_PICTURES, Answer, Evaluation, Item
+from sightweave.programs.evaluation.scores import Answer, Evaluation, Item
 from sightweave.programs.evaluation.statistics import Estimate
+from sightweave.programs.evaluation.verdict import FEW_PICTURES
 
 SURE = 0.05
 """An adjusted p-value under this says that one of the two is better."""

@@ -16,7 +16,9 @@ import numpy as np
 
 from sightweave.core.errors import DataError
 from sightweave.core.types import Medium, Part, Sample
+from sightweave.data.inputs.contents import contents
 from sightweave.data.inputs.media import load
+from sightweave.programs.evaluation.copies import merged
 from sightweave.programs.evaluation.prompts import reworded, rotated_options
 from sightweave.programs.evaluation.worse import WORSE
 
@@ -38,30 +40,36 @@ def no_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
 def shuffled_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
     """The samples that have media, each with another group's media.
 
-    All samples of a group get the same other media, and no group keeps its own: the groups are put on a
-    circle in random order, and each takes the media of the next one whose pictures differ.
+    All samples of a group get the same other media, and no group keeps its own: the groups are put on a circle in
+    random order, and each takes the media of the next one that shows none of its pictures. Pictures are compared by
+    their pixels, so a copy under another name is not another picture.
 
     Raises:
         DataError: there are not two groups with different pictures.
     """
-    sighted = [sample for sample in samples if sample.media]
+    content = contents(medium for sample in samples for medium in sample.media)
     media: dict[str, tuple[Medium, ...]] = {}
-    for sample in sighted:
-        media.setdefault(sample.group, sample.media)
+    shows: dict[str, set[str]] = {}
+    for sample in samples:
+        if sample.media:
+            media.setdefault(sample.group, sample.media)
+            shows.setdefault(sample.group, set()).update(content[medium] for medium in sample.media)
+
     names = list(media)
     order = np.random.default_rng(seed).permutation(len(names))
     circle = [names[i] for i in order]
+
     donor: dict[str, tuple[Medium, ...]] = {}
     for place, name in enumerate(circle):
-        own = {medium.key for medium in media[name]}
-        later = (media[circle[(place + step) % len(circle)]] for step in range(1, len(circle)))
-        found = next((other for other in later if own.isdisjoint(m.key for m in other)), None)
+        later = (circle[(place + step) % len(circle)] for step in range(1, len(circle)))
+        found = next((other for other in later if shows[name].isdisjoint(shows[other])), None)
         if found is None:
             raise DataError(
                 f"shuffled_image: no other picture for group {name!r} among {len(names)} group(s); "
-                "exchanging pictures needs two groups with different ones."
+                "exchanging pictures needs two groups that show different ones."
             )
-        donor[name] = found
+        donor[name] = media[found]
+
     return {
         number: _with_media(sample, donor[sample.group])
         for number, sample in enumerate(samples)
@@ -89,6 +97,7 @@ def other_sense(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
     without any donor are left out.
     """
     rng = np.random.default_rng(seed)
+    originals, samples = samples, merged(samples)
     ambiguous = [n for n, sample in enumerate(samples) if sample.media and sample.tags.get("contrast")]
     by_sentence: dict[tuple[str, str], list[int]] = {}
     by_word: dict[str, list[int]] = {}
@@ -115,7 +124,7 @@ def other_sense(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
         if donors := next(filter(None, fitting), None):
             chosen = min(donors, key=lambda m: (used[samples[m].group], order[m]))
             used[samples[chosen].group] += 1
-            found[n] = _with_media(own, samples[chosen].media)
+            found[n] = _with_media(originals[n], samples[chosen].media)
     return found
 
 

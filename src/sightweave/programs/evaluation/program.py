@@ -16,8 +16,9 @@ from sightweave.core import catalog
 from sightweave.core import config as configs
 from sightweave.core.errors import BackendError, DataError, RecipeError, did_you_mean
 from sightweave.core.types import Likelihood, Prediction, Sample
-from sightweave.programs.evaluation import calibration, statistics
+from sightweave.programs.evaluation import calibration, statistics, verdict
 from sightweave.programs.evaluation.controls import CONTROLS
+from sightweave.programs.evaluation.copies import merged
 from sightweave.programs.evaluation.neighbour import Neighbour
 from sightweave.programs.evaluation.scores import (
     Answer,
@@ -26,8 +27,6 @@ from sightweave.programs.evaluation.scores import (
     MetricFacts,
     TaskScores,
     TypeScores,
-    uses_image,
-    uses_image_at_all,
 )
 from sightweave.programs.evaluation.statistics import Estimate
 
@@ -120,6 +119,14 @@ def evaluate(
     """
     _check(samples, controls)
     notes: list[str] = []
+    named = samples
+    samples = merged(samples)
+    groups, distinct = ({sample.group for sample in some} for some in (named, samples))
+    if len(distinct) < len(groups):
+        notes.append(
+            f"{len(groups)} pictures by name are {len(distinct)} different ones: copies count as one picture in intervals "
+            "and in exchanges."
+        )
     made = {
         name: _task(name, (tasks or {}).get(name), can_score, notes)
         for name in sorted({sample.task for sample in samples})
@@ -148,7 +155,7 @@ def evaluate(
     right: dict[tuple[str, int], bool] = {}
     for _, each in scored:
         right.update(each)
-    word, sentence = uses_image_at_all(found)
+    word, sentence = verdict.overall((task.task, task.uses_image, task.needs_image) for task in found)
     return Evaluation(
         split=split,
         seed=seed,
@@ -158,7 +165,7 @@ def evaluate(
         uses_image=word,
         sentence=sentence,
         notes=tuple(notes),
-        items=tuple(_item(number, sample, sighted, asked, right) for number, sample in enumerate(samples)),
+        items=tuple(_item(number, sample, sighted, asked, right) for number, sample in enumerate(named)),
     )
 
 
@@ -351,97 +358,213 @@ def _rows_of(
     return dict(zip(numbers, found, strict=True))
 
 
-def _task_scores(task: _Task, common: _Common) -> tuple[TaskScores, dict[tuple[str, int], bool]]:
-    """The scores of one task, and which answers were right by (pass, sample number)."""
-    samples, seed = common.samples, common.seed
-    first, metric = task.first, task.metrics[task.first]
+@dataclass(frozen=True, slots=True)
+class _Scoring:
+    """The answers of one task as rows of its score, in every pass and for what needs no model."""
+
+    task: _Task
+    common: _Common
+    numbers: Sequence[int]
+    """Of the task's samples."""
+    rows: Mapping[str, _Rows]
+    """By the name of a pass."""
+    of_texts: Any
+    """The metric that can score a text that no model gave: the score's own, or exact match beside likelihoods."""
+    baselines: Mapping[str, _Rows]
+    """Rows of `of_texts`, by the name of a baseline."""
+    majority: Mapping[str, str]
+    """The most frequent answer by type of question."""
+    right: Mapping[tuple[str, int], bool]
+    """Whether an answer is fully right, by pass and sample."""
+    broken: Mapping[str, str]
+    """Why a control proves nothing."""
+
+    @property
+    def metric(self) -> Any:
+        return self.task.metrics[self.task.first]
+
+    @property
+    def best(self) -> float:
+        """The best possible score."""
+        return float(getattr(self.metric, "best", 1.0))
+
+    @property
+    def usable(self) -> list[str]:
+        """Controls that a gain may be taken over."""
+        return [name for name in self.common.asked if name in verdict.CONTROLS and name not in self.broken]
+
+    def estimate(self, name: str, chosen: Sequence[int]) -> Estimate:
+        """The score of one pass over some samples."""
+        samples = self.common.samples
+        stack = np.stack([self.rows[name][number] for number in chosen])
+        if np.isnan(self.metric.total(stack.sum(0))):
+            kind = _type(samples[chosen[0]])
+            raise DataError(
+                f"{self.task.first}: none of {len(chosen)} answers of type {kind!r} ({self.task.name}) can be scored by "
+                "it; name another metric first."
+            )
+        return with_interval(self.metric, stack, [samples[n].group for n in chosen], self.common.seed)
+
+    def paired(self, name: str, chosen: Sequence[int]) -> statistics.PairedTest | None:
+        """What the answers with the picture score above a control or a baseline, on the samples that have a picture."""
+        if name in self.baselines:
+            theirs = self.baselines[name]
+            if name == "majority":  # one taken from the very samples that are scored has seen their answers
+                known = self.common.majority
+                chosen = [n for n in chosen if f"{self.task.name}/{_type(self.common.samples[n])}" in known]
+            ours, metric = self._rows_like_baselines(), self.of_texts
+        else:
+            theirs, ours, metric = self.rows[name], self.rows[SIGHTED], self.metric
+        return _paired(ours, theirs, self._with_media(chosen), metric, self.common)
+
+    def leakage(self, name: str) -> statistics.PairedTest | None:
+        """What a control scores above the most frequent answer."""
+        if self.of_texts is not self.metric:
+            return None
+        both = self._with_media(self.numbers)
+        return _paired(self.rows[name], self.baselines["majority"], both, self.metric, self.common)
+
+    def _with_media(self, chosen: Sequence[int]) -> list[int]:
+        return [number for number in chosen if self.common.samples[number].media]
+
+    def _rows_like_baselines(self) -> _Rows:
+        if self.of_texts is self.metric:
+            return self.rows[SIGHTED]
+        # Likelihoods have no text to compare, so right answers are compared with right answers.
+        return {n: np.array([float(self.right[SIGHTED, n]), 1.0]) for n in self.numbers}
+
+
+def _paired(
+    first: _Rows, second: _Rows, chosen: Sequence[int], metric: Any, common: _Common
+) -> statistics.PairedTest | None:
+    """First minus second on the samples that both have; None where there are none."""
+    both = [number for number in chosen if number in first and number in second]
+    if not both:
+        return None
+    return statistics.paired_test(
+        np.stack([first[number] for number in both]),
+        np.stack([second[number] for number in both]),
+        [common.samples[number].group for number in both],
+        metric.total,
+        strata=[_type(common.samples[number]) for number in both],
+        seed=common.seed,
+    )
+
+
+def _scoring(task: _Task, common: _Common) -> _Scoring:
+    """Scores every answer of one task."""
+    samples, metric = common.samples, task.metrics[task.first]
     numbers = [number for number, sample in enumerate(samples) if sample.task == task.name]
     rows = {name: _score_rows(metric, name, numbers, common) for name in common.passes}
-    # A metric may compare rows across types (consistency does), so each is asked once for the whole task.
-    told: dict[str, _Rows] = {first: rows[SIGHTED]}
-    for name, made in task.metrics.items():
-        if name == first:
-            continue
-        try:
-            told[name] = _further_rows(made, numbers, common)
-        except (DataError, BackendError) as error:
-            why = str(error).removeprefix(f"{name}: ")
-            common.notes.append(f"{task.name}: {name} was not computed: {why}")
+
+    # What needs no model: the most frequent answer, and that of the nearest training prompt.
     always = _majority_of(task.name, numbers, common)
     of_texts = exact_match.ExactMatch() if is_of_likelihoods(metric) else metric
-    guessed = _rows_of(of_texts, numbers, [always[_type(samples[n])] for n in numbers], samples)
-    near = _rows_of(of_texts, numbers, [common.neighbours[n] for n in numbers], samples)
+    baselines = {
+        "majority": _rows_of(of_texts, numbers, [always[_type(samples[n])] for n in numbers], samples)
+    }
+    if any(common.neighbours[n] is not None for n in numbers):
+        near = [common.neighbours[n] for n in numbers]
+        baselines["neighbour"] = _rows_of(of_texts, numbers, near, samples)
+
     best = float(getattr(metric, "best", 1.0))
     right = {
         (name, n): float(metric.total(row)) >= best - _NEARLY
         for name, each in rows.items()
         for n, row in each.items()
     }
+    return _Scoring(
+        task=task,
+        common=common,
+        numbers=numbers,
+        rows=rows,
+        of_texts=of_texts,
+        baselines=baselines,
+        majority=always,
+        right=right,
+        broken={} if of_texts is not metric else _broken(numbers, common),
+    )
 
-    def estimate(name: str, chosen: Sequence[int]) -> Estimate:
-        stack = np.stack([rows[name][number] for number in chosen])
-        if np.isnan(metric.total(stack.sum(0))):
-            kind = _type(samples[chosen[0]])
-            raise DataError(
-                f"{first}: none of {len(chosen)} answers of type {kind!r} ({task.name}) can be scored by it; "
-                "name another metric first."
-            )
-        return with_interval(metric, stack, [samples[n].group for n in chosen], seed)
 
-    def against_blind(other: _Rows, chosen: Sequence[int]) -> statistics.PairedTest | None:
-        """What one set of rows scores more than the pass without pictures."""
-        both = [number for number in chosen if number in rows.get("no_image", {})]
-        if not both:
-            return None
-        return statistics.paired_test(
-            np.stack([other[number] for number in both]),
-            np.stack([rows["no_image"][number] for number in both]),
-            [samples[number].group for number in both],
-            metric.total,
-            strata=[_type(samples[number]) for number in both],
-            seed=seed,
-        )
+def _broken(numbers: Sequence[int], common: _Common) -> dict[str, str]:
+    """The controls of the image whose answers prove nothing, with the reason."""
+    found = {}
+    for name, done in common.asked.items():
+        here = [n for n in numbers if n in done.predictions]
+        why = verdict.broken([done.predictions[n] for n in here], [done.parsed[n] for n in here])
+        if why and name in verdict.CONTROLS:
+            found[name] = why
+    return found
 
-    types = []
-    for name in sorted({_type(samples[number]) for number in numbers}):
-        chosen = [number for number in numbers if _type(samples[number]) == name]
-        here = [samples[number] for number in chosen]
-        options = [len(sample.options) for sample in here]
-        seen = {control: [n for n in chosen if n in done.parsed] for control, done in common.asked.items()}
-        gain = against_blind(rows[SIGHTED], chosen)
-        types.append(
-            TypeScores(
-                type=name,
-                count=len(chosen),
-                pictures=len({sample.group for sample in here}),
-                correct=sum(right[SIGHTED, number] for number in chosen),
-                unparsed=sum(common.sighted.parsed[number] is None for number in chosen),
-                score=estimate(SIGHTED, chosen),
-                chance=float(np.mean([1 / count for count in options])) if all(options) else None,
-                majority=_total(of_texts, guessed, chosen) or 0.0,
-                majority_answer=always[name],
-                neighbour=_total(of_texts, near, chosen)
-                if any(common.neighbours[n] is not None for n in chosen)
-                else None,
-                controls={control: estimate(control, some) for control, some in seen.items() if some},
-                gain=None if gain is None else gain.difference,
-                metrics={
-                    other: _of_metric(made, told[other], chosen, samples, seed) if other in told else None
-                    for other, made in task.metrics.items()
-                },
-            )
-        )
-    gain = against_blind(rows[SIGHTED], numbers)
-    leak = None if of_texts is not metric else against_blind(guessed, numbers)
-    here = [samples[number] for number in numbers]
+
+def _task_scores(task: _Task, common: _Common) -> tuple[TaskScores, dict[tuple[str, int], bool]]:
+    """The scores of one task, and which answers were right by (pass, sample number)."""
+    scoring = _scoring(task, common)
+    samples = common.samples
+
+    # A metric may compare rows across types (consistency does), so each is asked once for the whole task.
+    told: dict[str, _Rows] = {task.first: scoring.rows[SIGHTED]}
+    for name, made in task.metrics.items():
+        if name == task.first:
+            continue
+        try:
+            told[name] = _further_rows(made, scoring.numbers, common)
+        except (DataError, BackendError) as error:
+            why = str(error).removeprefix(f"{name}: ")
+            common.notes.append(f"{task.name}: {name} was not computed: {why}")
+
+    kinds = sorted({_type(samples[number]) for number in scoring.numbers})
+    types = tuple(_type_scores(scoring, kind, told) for kind in kinds)
+    scores = _summary(scoring, types)
+
+    here = [samples[number] for number in scoring.numbers]
     facts = {name: _facts(made, told.get(name), here) for name, made in task.metrics.items()}
-    pictures = len({sample.group for sample in here})
-    said = [common.sighted.predictions[number] for number in numbers]
     sure = None
-    if metric.is_proportion and not is_of_likelihoods(metric):
-        sure = _calibration(said, [right[SIGHTED, number] for number in numbers])
-    scores = _summary(task.name, first, tuple(types), gain, leak, pictures)
-    return replace(scores, facts=facts, calibration=sure), right
+    if scoring.metric.is_proportion and not is_of_likelihoods(scoring.metric):
+        said = [common.sighted.predictions[number] for number in scoring.numbers]
+        sure = _calibration(said, [scoring.right[SIGHTED, number] for number in scoring.numbers])
+    return replace(scores, facts=facts, calibration=sure), dict(scoring.right)
+
+
+def _type_scores(scoring: _Scoring, kind: str, told: Mapping[str, _Rows]) -> TypeScores:
+    """The scores of one type of question."""
+    common, samples = scoring.common, scoring.common.samples
+    chosen = [number for number in scoring.numbers if _type(samples[number]) == kind]
+    here = [samples[number] for number in chosen]
+    options = [len(sample.options) for sample in here]
+    near = scoring.baselines.get("neighbour")
+
+    seen = {control: [n for n in chosen if n in done.parsed] for control, done in common.asked.items()}
+    controls = {control: scoring.estimate(control, some) for control, some in seen.items() if some}
+    over = _best_of(controls, scoring.usable)
+    gain = scoring.paired(over, chosen) if over else None
+
+    metrics = {
+        other: _of_metric(made, told[other], chosen, samples, common.seed) if other in told else None
+        for other, made in scoring.task.metrics.items()
+    }
+    return TypeScores(
+        type=kind,
+        count=len(chosen),
+        pictures=len({sample.group for sample in here}),
+        correct=sum(scoring.right[SIGHTED, number] for number in chosen),
+        unparsed=sum(common.sighted.parsed[number] is None for number in chosen),
+        score=scoring.estimate(SIGHTED, chosen),
+        chance=float(np.mean([1 / count for count in options])) if all(options) else None,
+        majority=_total(scoring.of_texts, scoring.baselines["majority"], chosen) or 0.0,
+        majority_answer=scoring.majority[kind],
+        neighbour=None if near is None else _total(scoring.of_texts, near, chosen),
+        controls=controls,
+        gain=None if gain is None else gain.difference,
+        gain_over=over if gain is not None else "",
+        metrics=metrics,
+    )
+
+
+def _best_of(controls: Mapping[str, Estimate], usable: Sequence[str]) -> str:
+    """The usable control that scores highest; empty where there is none."""
+    found = [name for name in usable if name in controls]
+    return max(found, key=lambda name: controls[name].value, default="")
 
 
 def with_interval(metric: Any, stack: np.ndarray, groups: Sequence[str], seed: int) -> Estimate:
@@ -500,25 +623,28 @@ def _majority_of(task: str, numbers: Sequence[int], common: _Common) -> dict[str
     }
 
 
-def _summary(
-    task: str,
-    metric: str,
-    types: tuple[TypeScores, ...],
-    gain: statistics.PairedTest | None,
-    leak: statistics.PairedTest | None,
-    pictures: int,
-) -> TaskScores:
+def _summary(scoring: _Scoring, types: tuple[TypeScores, ...]) -> TaskScores:
+    """The task as a whole: unweighted means over its types, and whether it uses the image."""
+    common, task = scoring.common, scoring.task
     score = statistics.mean([kind.score for kind in types])
     names = dict.fromkeys(name for kind in types for name in kind.controls)
     controls = {
         name: statistics.mean([kind.controls[name] for kind in types if name in kind.controls])
         for name in names
     }
-    difference = None if gain is None else gain.difference
-    word, sentence = uses_image(task, controls, difference, pictures)
+    pictures = len({common.samples[number].group for number in scoring.numbers})
+
+    # What the picture is worth, over each way to answer without looking at it.
+    ways = [*(name for name in scoring.usable if name in controls), *scoring.baselines]
+    tests = {name: test for name in ways if (test := scoring.paired(name, scoring.numbers)) is not None}
+    over = _best_of(controls, [name for name in tests if name in verdict.CONTROLS])
+    gain = tests.get(over)
+    leak = scoring.leakage(over) if over else None
+    found = _verdict(scoring, tests, pictures)
+
     return TaskScores(
-        task=task,
-        metric=metric,
+        task=task.name,
+        metric=task.first,
         count=sum(kind.count for kind in types),
         pictures=pictures,
         correct=sum(kind.correct for kind in types),
@@ -529,18 +655,49 @@ def _summary(
         neighbour=_mean_of_all([kind.neighbour for kind in types]),
         detectable=statistics.detectable_unpaired(score) if pictures > 1 else None,
         controls=controls,
-        gain=difference,
+        gain=None if gain is None else gain.difference,
+        gain_over=over,
         gain_p=None if gain is None else gain.p_two_sided,
-        leakage=None if leak is None else _negated(leak.difference),
+        gains={name: test.difference for name, test in tests.items()},
+        broken=scoring.broken,
+        leakage=None if leak is None else leak.difference,
         metrics={name: _mean([kind.metrics[name] for kind in types]) for name in types[0].metrics},
-        uses_image=word,
-        sentence=sentence,
+        uses_image=found.word,
+        needs_image=found.needs_image,
+        sentence=found.sentence,
         types=types,
     )
 
 
-def _negated(found: Estimate) -> Estimate:
-    return Estimate(-found.value, -found.high, -found.low)
+def _verdict(scoring: _Scoring, tests: Mapping[str, statistics.PairedTest], pictures: int) -> verdict.Verdict:
+    """Whether this task's answers come from the picture."""
+    samples = scoring.common.samples
+    sighted = [number for number in scoring.numbers if samples[number].media]
+    score = _mean_over_types(scoring.metric, scoring.rows[SIGHTED], sighted, samples) if sighted else None
+    rivals = []
+    for name, test in tests.items():
+        unread = 0.0
+        if name in scoring.common.asked:
+            parsed = scoring.common.asked[name].parsed
+            unread = float(np.mean([parsed[n] is None for n in sighted if n in parsed]))
+        # Of the same samples as the gain, so that the numbers of the sentence add up.
+        rows = scoring.baselines.get(name) or scoring.rows[name]
+        metric = scoring.of_texts if name in scoring.baselines else scoring.metric
+        reached = _mean_over_types(metric, rows, sighted, samples)
+        rivals.append(verdict.Rival(name=name, score=reached, gain=test.difference, unreadable=unread))
+    return verdict.judge(
+        scoring.task.name, score, rivals, scoring.broken, pictures=pictures, best=scoring.best
+    )
+
+
+def _mean_over_types(metric: Any, rows: _Rows, chosen: Sequence[int], samples: Sequence[Sample]) -> float:
+    """The unweighted mean over types of question, of the answers that count."""
+    by_type: dict[str, list[int]] = {}
+    for number in chosen:
+        if number in rows:
+            by_type.setdefault(_type(samples[number]), []).append(number)
+    scores = [score for some in by_type.values() if (score := _total(metric, rows, some)) is not None]
+    return float(np.mean(scores)) if scores else 0.0
 
 
 def _mean_of_all(values: Sequence[float | None]) -> float | None:

@@ -15,10 +15,6 @@ from sightweave.programs.evaluation.calibration import Calibration
 from sightweave.programs.evaluation.statistics import Estimate
 
 FORMAT_VERSION = 2
-FEW_PICTURES = 10
-"""With fewer pictures than this, nothing is said about whether the image is used."""
-CLEAR_GAIN = 0.05
-"""Five points: a gain that is surely above it is a plain yes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +43,9 @@ class TypeScores:
     controls: Mapping[str, Estimate] = field(default_factory=dict)
     """Scores of the controls, on the samples that have a picture."""
     gain: Estimate | None = None
-    """Score minus that of ``no_image``, on the samples that have a picture."""
+    """Score minus that of the best usable control (`gain_over`), on the samples that have a picture."""
+    gain_over: str = ""
+    """Name of that control."""
     metrics: Mapping[str, Estimate | None] = field(default_factory=dict)
     """Every metric of the task by its name; None where no answer counts for it."""
 
@@ -87,11 +85,19 @@ class TaskScores:
     finds four times in five; paired tests find smaller ones. None where the interval is not known."""
     controls: Mapping[str, Estimate] = field(default_factory=dict)
     gain: Estimate | None = None
-    """Multimodal gain: score minus that of ``no_image``."""
+    """Multimodal gain: score minus that of the best usable control (`gain_over`), on the samples that have a picture."""
+    gain_over: str = ""
+    """Name of that control: of ``no_image``, ``shuffled_image`` and ``blank_image`` the one that scores highest."""
     gain_p: float | None = None
     """Two-sided p-value of the gain, Holm's over the tasks of the evaluation."""
+    gains: Mapping[str, Estimate] = field(default_factory=dict)
+    """Score minus that of each usable control, and of the baselines ``majority`` and ``neighbour``, paired by sample."""
+    broken: Mapping[str, str] = field(default_factory=dict)
+    """Controls whose answers are mostly unreadable or cut, with the reason: they prove nothing, and no gain is taken
+    over them."""
     leakage: Estimate | None = None
-    """What ``no_image`` scores above always saying the most frequent answer: what texts alone give away."""
+    """What the best usable control scores above always saying the most frequent answer: what is given away without
+    looking."""
     metrics: Mapping[str, Estimate | None] = field(default_factory=dict)
     """Means over the types."""
     facts: Mapping[str, MetricFacts] = field(default_factory=dict)
@@ -99,7 +105,9 @@ class TaskScores:
     calibration: Calibration | None = None
     """Whether the model knows when it is right; None where it does not tell its probabilities."""
     uses_image: str = "unknown"
-    """``yes``, ``hardly``, ``no`` or ``unknown``, from the interval of the gain."""
+    """``yes``, ``hardly``, ``no`` or ``unknown``: see ``verdict.py``."""
+    needs_image: bool = True
+    """Whether texts alone fall short on this task; where they do not, it does not decide over the model."""
     sentence: str = ""
     """The same for a reader, with the numbers."""
     types: tuple[TypeScores, ...] = ()
@@ -160,7 +168,8 @@ class Evaluation:
     pictures: int
     tasks: tuple[TaskScores, ...]
     uses_image: str = "unknown"
-    """Over all tasks: ``yes`` if each says yes, ``no`` if each says no, ``unknown`` if none is known, else ``hardly``."""
+    """Over the tasks that need the image: ``yes`` if each says yes, ``no`` if each says no, ``unknown`` if none is known,
+    else ``hardly``."""
     sentence: str = ""
     """The same for a reader."""
     notes: tuple[str, ...] = ()
@@ -209,55 +218,6 @@ class Evaluation:
             return pydantic.TypeAdapter(cls).validate_python({**values, "items": items})
         except (pydantic.ValidationError, KeyError) as error:
             raise DataError(f"evaluation: not what an evaluation writes: {error}. Evaluate again.") from None
-
-
-def uses_image_at_all(tasks: Iterable[TaskScores]) -> tuple[str, str]:
-    """A word and a sentence over all tasks that were asked on pictures."""
-    words: dict[str, list[str]] = {}
-    for task in tasks:
-        words.setdefault(task.uses_image, []).append(task.task)
-    known = [word for word in words if word != "unknown"]
-    word = "unknown" if not known else known[0] if len(known) == 1 else "hardly"
-    names = "; ".join(f"{word} in {', '.join(words[word])}" for word in _WORDS if word in words)
-    return word, f"This model uses the image: {word}" + (f" ({names})." if names else ".")
-
-
-_WORDS = ("yes", "hardly", "no", "unknown")
-
-
-def uses_image(
-    task: str, controls: Mapping[str, Estimate], gain: Estimate | None, pictures: int
-) -> tuple[str, str]:
-    """A word and a sentence on whether a task's answers come from the picture.
-
-    ``yes``: the whole interval of the gain is above five points. ``hardly``: it is above nothing. ``no``: it
-    is not. ``unknown``: without the control, or with fewer than ten pictures.
-    """
-    if gain is None or "no_image" not in controls:
-        return "unknown", f"{task} uses the image: unknown - it was not asked without the image."
-    if pictures < FEW_PICTURES:
-        return (
-            "unknown",
-            f"{task} uses the image: unknown - {pictures} picture(s) are too few to tell; {FEW_PICTURES} are needed.",
-        )
-    word = "yes" if gain.low > CLEAR_GAIN else "hardly" if gain.low > 0 else "no"
-    sighted = controls["no_image"].value + gain.value  # on the samples that have a picture, as the gain is
-    shuffled = controls.get("shuffled_image")
-    wrong = f", {_percent(shuffled.value)} with another picture" if shuffled else ""
-    why = {
-        "yes": "",
-        "hardly": " The gain is there, but it may be under five points.",
-        "no": " The interval includes 0: no use of the image is shown.",
-    }[word]
-    blind = _percent(controls["no_image"].value)
-    return word, (
-        f"{task} uses the image: {word} - {_percent(sighted)} with it, {blind} without it{wrong}; "
-        f"gain {100 * gain.value:+.1f} points (95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}).{why}"
-    )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
 
 
 def _row(answer: Answer) -> dict[str, Any]:

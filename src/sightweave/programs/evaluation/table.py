@@ -59,7 +59,10 @@ def control_tables(evaluation: Evaluation, *, types: bool = True) -> list[Table]
     for start in range(0, len(names), _CONTROLS_IN_A_ROW):
         shown = names[start : start + _CONTROLS_IN_A_ROW]
         is_first = not start
-        table = _table("with other pictures or words", "gain: score minus that without the image, in points")
+        table = _table(
+            "with other pictures or words",
+            "gain: score minus that of the best control without the right image, in points",
+        )
         for name in ("score", *(name.replace("_", "\n") for name in shown)):
             table.add_column(name, justify="right", no_wrap=True)
         if is_first:

@@ -81,13 +81,15 @@ def _scores(splits: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if not rows:
         yield "Not measured."
         return
-    yield "| split | task | metric | score | 95 % interval | without the picture |"
-    yield "|---|---|---|---|---|---|"
+    yield "| split | task | metric | score | 95 % interval | without the image | with another image |"
+    yield "|---|---|---|---|---|---|---|"
     for split, task in rows:
-        score, blind = task["score"], task["controls"].get("no_image")
+        score = task["score"]
         interval = f"{_shown(score['low'])} to {_shown(score['high'])}"
-        without = _shown(blind["value"]) if blind else ""
-        yield f"| {split} | {task['task']} | {task['metric']} | {_shown(score['value'])} | {interval} | {without} |"
+        controls = [task["controls"].get(name) for name in ("no_image", "shuffled_image")]
+        cells = [split, task["task"], task["metric"], _shown(score["value"]), interval]
+        cells += [_shown(control["value"]) if control else "" for control in controls]
+        yield f"| {' | '.join(cells)} |"
 
 
 def _shown(share: float) -> str:

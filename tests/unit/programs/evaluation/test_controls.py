@@ -1,5 +1,6 @@
 """The controls: nothing of the picture is left, or it is another picture for the whole group."""
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +13,14 @@ from sightweave.programs.evaluation import controls
 from sightweave.programs.evaluation.worse import WORSE
 
 
+def painted(content: str, name: str = "") -> Medium:
+    """A picture whose pixels follow from `content`, under that name or another."""
+    pixels = np.frombuffer(hashlib.sha256(content.encode()).digest()[:12], np.uint8).reshape(2, 2, 3)
+    return Medium(pixels, name or content)
+
+
 def make(number: int, group: str, *keys: str) -> Sample:
-    media = [Part("user", Medium(np.zeros((2, 2, 3), np.uint8), key)) for key in keys]
+    media = [Part("user", painted(key)) for key in keys]
     return Sample(
         id=str(number),
         task="vqa",
@@ -60,6 +67,34 @@ def test_groups_with_the_same_picture_do_not_get_it_back():
     for seed in range(6):
         given = [s.media[0].key for s in controls.shuffled_image(samples, seed=seed).values()]
         assert given == ["other", "other", "same"]
+
+
+def test_copies_under_other_names_are_not_other_pictures():
+    """Twenty files that hold five photographs: an exchange must give another photograph, not another name."""
+    samples = [
+        replace(
+            make(n, f"g{n}"), parts=(Part("user", painted(f"photo {n % 5}", f"file {n}")), Part("user", "?"))
+        )
+        for n in range(20)
+    ]
+    for seed in range(4):
+        for n, changed in controls.shuffled_image(samples, seed=seed).items():
+            assert not np.array_equal(changed.media[0].source, samples[n].media[0].source)
+    with pytest.raises(DataError, match=r"no other picture for group 'g\d+' among 4 group\(s\)"):
+        controls.shuffled_image(samples[::5])
+
+
+def test_copies_of_the_own_picture_do_not_show_another_sense():
+    def ambiguous(number: int, group: str, content: str, sense: str) -> Sample:
+        sample = make(number, group)
+        tags = {"contrast": "x", "word": "bat", "sense": sense}
+        parts = (Part("user", painted(content, group)), Part("user", "a bat"))
+        return replace(sample, parts=parts, tags=tags, references=(sense,))
+
+    club = ambiguous(0, "a", "club", "club")
+    copy, animal = ambiguous(1, "b", "club", "animal"), ambiguous(2, "c", "animal", "animal")
+    found = controls.other_sense([club, copy, animal])
+    assert found[0].media[0].key == "c"
 
 
 def test_several_pictures_keep_their_places():
