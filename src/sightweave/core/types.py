@@ -6,7 +6,7 @@ files -> Record (in ``data/tasks/<task>.py``) -> Sample -> Batch (``core/batch.p
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +94,11 @@ class Sample:
     def media(self) -> tuple[Medium, ...]:
         """Its pictures, in order."""
         return tuple(part.content for part in self.parts if isinstance(part.content, Medium))
+
+    def without_media(self) -> Sample:
+        """The same prompt and answer with nothing left of its pictures."""
+        parts = tuple(part for part in self.parts if not isinstance(part.content, Medium))
+        return replace(self, parts=parts, regions=())
 
     @property
     def prompt(self) -> str:

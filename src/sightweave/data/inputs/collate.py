@@ -38,10 +38,15 @@ class Bundle:
 
 
 def bundle(samples: Iterable[Encoded], *, share: bool = True) -> list[Bundle]:
-    """Samples with the same leading pictures become one bundle, in order of first appearance."""
+    """Samples with the same leading pictures become one bundle, in order of first appearance.
+
+    So do samples without any picture that are of one group: the questions about a picture that training hides.
+    """
     bundles: dict[tuple[str, ...], Bundle] = {}
     for number, encoded in enumerate(samples):
         key = tuple(medium.key for medium in encoded.trunk_media)
+        if not key and not encoded.branch_media and encoded.sample.group:
+            key = ("", encoded.sample.group)
         if not share or not key:
             key = (*key, f"#{number}")
         bundles.setdefault(key, Bundle([])).encoded.append(encoded)

@@ -25,6 +25,9 @@ from sightweave.data.inputs.too_long import Policy, TooLong, fit
 from sightweave.programs.training.quarantine import Quarantine
 from sightweave.programs.training.settings import Stage
 
+_DRAWS = 1 << 30
+"""Numbers that a draw is one of."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -237,6 +240,8 @@ class Feed:
         empty = 0
         while len(samples) < self.stage.pictures * self.stage.pack_window:
             chosen = self._chosen(self._samples(position), position)
+            if self._hides(position):
+                chosen = [sample.without_media() for sample in chosen]
             usable = [encoded for sample in chosen if (encoded := self._encoded(sample)) is not None]
             if usable:
                 samples[position] = usable
@@ -285,8 +290,14 @@ class Feed:
         limit = self.stage.samples_per_picture
         if limit is None or len(samples) <= limit:
             return samples
-        order = sorted(range(len(samples)), key=lambda i: shuffled(self.seed + 1, position, i, 1 << 30))
+        order = sorted(range(len(samples)), key=lambda i: shuffled(self.seed + 1, position, i, _DRAWS))
         return [samples[i] for i in sorted(order[:limit])]
+
+    def _hides(self, position: int) -> bool:
+        """Whether the picture at a position is hidden: a function of seed and position, as all order is."""
+        if not self.stage.hide_images or self.stage.learn == "words":
+            return False
+        return shuffled(self.seed + 2, position, 0, _DRAWS) < self.stage.hide_images * _DRAWS
 
     def _encoded(self, sample: Sample) -> Encoded | None:
         """The sample as tokens; None, and a line in quarantine, where there is nothing to learn or too much."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from sightweave.core import catalog
 from sightweave.core.config import config
@@ -80,6 +80,9 @@ class Stage:
     """Microsteps whose pictures are packed as one and then shared out evenly: more fill rows better. Needs pack_to."""
     augment: bool = False
     """Whether pictures vary as the transform says."""
+    hide_images: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Share of the images that are hidden, so that their prompts are answered from the text alone. A model that met
+    prompts without an image answers them as well as texts allow, and the control without the image can be believed."""
 
     def __post_init__(self) -> None:
         if idle := [part for part in self.lora if part not in self.parts]:

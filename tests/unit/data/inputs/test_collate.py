@@ -227,3 +227,7 @@ def test_a_deal_loses_nothing_and_leaves_no_hand_empty(lengths: list[list[int]],
         longest = max(sum(row) for row in lengths) * Bundle([encoded("it")]).length
         tokens = [sum(hand) for hand in sizes(dealt)]
         assert max(tokens) - min(tokens) <= longest
+
+
+def test_hidden_pictures_of_one_group_share_a_row_and_change_nothing():
+    """Questions about one picture that training hides are branches of one row, as they are with the picture."""
