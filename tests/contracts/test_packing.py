@@ -66,6 +66,19 @@ def test_packed_branches_equal_separate(case: Case) -> None:
     assert int(reader.segment.max()) >= 1
 
 
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_branches_without_a_picture_equal_separate(case: Case) -> None:
+    """Training hides some pictures: their prompts are branches of a row that shows nothing, beside rows that do."""
+    model, processor = compose(case)
+    hidden = [
+        dataclasses.replace(one.without_media(), group="hidden", id=f"{one.id} hidden") for one in samples()
+    ]
+    batch = check_equal(model, processor, [*samples(), *hidden], share=True)
+    reader = batch.source if batch.source is not None else batch.target
+    assert int(reader.branch.max()) == len(hidden)
+    assert len(batch.media["image"].pixels) == 7
+
+
 def large(number: int, width: int, height: int) -> Medium:
     """A picture that is larger than the encoder's square, another one for each number."""
     rng = np.random.default_rng(number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -229,5 +230,18 @@ def test_a_deal_loses_nothing_and_leaves_no_hand_empty(lengths: list[list[int]],
         assert max(tokens) - min(tokens) <= longest
 
 
-def test_hidden_pictures_of_one_group_share_a_row_and_change_nothing():
-    """Questions about one picture that training hides are branches of one row, as they are with the picture."""
+def test_samples_of_a_hidden_picture_share_a_row_as_those_of_a_shown_one_do() -> None:
+    def hidden(text: str, group: str) -> Encoded:
+        one = encoded(text)
+        one.sample = replace(one.sample, group=group)
+        return one
+
+    questions = [hidden("what ?", "a"), hidden("it", "b"), hidden("is it ?", "a")]
+    bundles = bundle(questions)
+    assert [len(one.encoded) for one in bundles] == [2, 1]
+    batch = together([[bundles[0]]])
+    # what ? ASSISTANT a cat END | is it ? ASSISTANT a cat END
+    assert batch.target.branch[0].tolist() == [1] * 6 + [2] * 7
+    assert batch.target.positions[0].tolist() == [*range(6), *range(7)]
+    assert not batch.media
+    assert len(bundle(questions, share=False)) == 3

@@ -388,3 +388,22 @@ def test_any_number_of_decoding_threads_gives_the_same_bits(tmp_path: Path, fiel
 def test_the_number_of_decoding_threads_is_chosen_from_the_cores() -> None:
     assert decoding_threads(5) == 5
     assert decoding_threads(0) == min(8, max(1, num_cores() - 1))
+
+
+def test_a_share_of_the_pictures_is_hidden_the_same_in_every_run() -> None:
+    """A model that met prompts without a picture does not collapse there, so that control can be believed."""
+    source = feed(Pictures(200), pictures=4, hide_images=0.25)
+    steps = take(source, 50)
+    hidden = [step for step in steps if not step.batch.media or len(step.batch.media["image"].pixels) < 4]
+    shown = sum(len(step.batch.media["image"].pixels) if step.batch.media else 0 for step in steps)
+    assert 0.15 < 1 - shown / 200 < 0.35
+    assert hidden
+    # Nothing is lost: every picture's three samples are still there, each answered from its text alone.
+    assert all(len(step.ids) == 12 for step in steps)
+    again = take(feed(Pictures(200), pictures=4, hide_images=0.25), 20, start=120)
+    assert all(same(one, other) for one, other in zip(again, steps[30:], strict=True))
+
+
+def test_no_picture_is_hidden_where_only_words_for_pictures_are_learnt() -> None:
+    steps = take(feed(Pictures(40), pictures=4, learn="words", words="captions", hide_images=0.5), 10)
+    assert all(len(step.batch.media["image"].pixels) == 4 for step in steps)
