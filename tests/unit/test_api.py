@@ -72,9 +72,12 @@ def test_evaluate_needs_something_to_score(trained: api.Run) -> None:
     with pytest.raises(RecipeError, match="controls"):
         api.evaluate(trained, data=rows(), controls=["blind"])
     world = "{kind: scenes, size: 2, pictures: drawn}"
-    (evaluation,) = api.evaluate(trained, data=world, splits=["combinations"], controls=[])
-    assert evaluation.split == "combinations"
-    assert len({item.group for item in evaluation.items}) == 2
+    unmet, met = api.evaluate(trained, data=world, splits=["combinations"], controls=[])
+    assert (unmet.split, met.split) == ("combinations", "combinations, met pairs")
+    assert all("subset" not in item.tags for item in unmet.items)
+    assert {item.tags["subset"] for item in met.items} == {"met pairs"}
+    assert len({item.group for one in (unmet, met) for item in one.items}) == 2
+    assert f"{unmet.count} of the {unmet.count + met.count} prompts of 'combinations'" in unmet.notes[-1]
     with pytest.raises(RecipeError, match=r"data.0.pictuers: unknown key.*Did you mean 'pictures'"):
         api.evaluate(trained, data="{kind: scenes, pictuers: drawn}")
     (evaluation,) = api.evaluate(trained, data=rows(), controls=["no_image"])

@@ -85,7 +85,8 @@ class Sample:
     group: str = ""
     """Which picture: samples of one group share its encoding, and statistics cluster by it."""
     tags: Mapping[str, str] = field(default_factory=dict)
-    """``type`` (the question's type), languages and the like: tables split by them."""
+    """``type`` (the question's type), languages and the like: tables split by them. Samples with a ``subset`` are scored
+    apart from the rest of their split, in a table of that name."""
     options: tuple[str, ...] = ()
     regions: tuple[Region, ...] = ()
     """Of the first medium."""

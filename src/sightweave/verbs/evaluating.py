@@ -210,29 +210,42 @@ def evaluate_into(
             samples = circular.expand(samples)
         images |= {medium.key: medium for sample in samples for medium in sample.media}
         say(console, f"scoring {split}: {len(samples)} prompts, {1 + len(controls)} ways")
-        with bar:
-            one = evaluation_program.evaluate(
-                samples,
-                kept,
-                split=split,
-                train=seen,
-                controls=controls,
-                tasks={name: measured.task(name) for name in tasks},
-                seed=measured.seed,
-                can_score=who.can_score,
-                progress=bar.start,
-            )
-        notes = [*getattr(who, "notes", ()), *kept.notes]
-        if not who.can_control:
-            notes.append(
-                "Answers from a file cannot be asked again with other pictures: there are no controls."
-            )
-        found.append(dataclasses.replace(one, notes=(*one.notes, *notes)))
+        for subset, some in _by_subset(samples).items():
+            with bar:
+                one = evaluation_program.evaluate(
+                    some,
+                    kept,
+                    split=f"{split}, {subset}" if subset else split,
+                    train=seen,
+                    controls=controls,
+                    tasks={name: measured.task(name) for name in tasks},
+                    seed=measured.seed,
+                    can_score=who.can_score,
+                    progress=bar.start,
+                )
+            notes = [*getattr(who, "notes", ()), *kept.notes]
+            if not who.can_control:
+                notes.append(
+                    "Answers from a file cannot be asked again with other pictures: there are no controls."
+                )
+            if len(some) < len(samples):
+                notes.append(
+                    f"{len(some)} of the {len(samples)} prompts of {split!r}; the others are scored in a table of their own."
+                )
+            found.append(dataclasses.replace(one, notes=(*one.notes, *notes)))
     if kept.reused:
         say(console, f"{kept.reused} answers were kept from before, {kept.asked} are new")
     if folder is not None:
         _write_evaluation(folder, found, images, _document(answering, measured, held_out, found))
         say(console, f"report: {report(folder)}")
+    return found
+
+
+def _by_subset(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
+    """What a split is about, then what its tags set apart from that."""
+    found: dict[str, list[Sample]] = {}
+    for sample in sorted(samples, key=lambda sample: bool(sample.tags.get("subset"))):
+        found.setdefault(sample.tags.get("subset", ""), []).append(sample)
     return found
 
 

@@ -1,7 +1,8 @@
 """The embedded world: drawn scenes with captions, questions, reasoning and translations; nothing is stored.
 
 The same seed gives the same pictures and texts on every machine. Scenes of ``scenes`` are new; those of ``combinations``
-hold pairs of colour and shape, and of homonym and sentence, that training never shows.
+hold pairs of colour and shape, and of homonym and sentence, that training never shows; items there that are about none
+of these carry the tag ``subset``, and are scored in a table of their own.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import ClassVar, Literal
 from sightweave.core.config import config
 from sightweave.core.types import Medium
 from sightweave.data.datasets._base import Record, SourceConfig
-from sightweave.data.scenes import drawing
+from sightweave.data.scenes import combinations, drawing
 from sightweave.data.scenes.items import TASKS, Item, caption, each, mix
 from sightweave.data.scenes.layout import SPLITS, make_scene
 from sightweave.data.scenes.questions import Question
@@ -142,16 +143,23 @@ class Scenes:
         image = Medium(partial(drawing.draw, scene, self.pictures), scene.key)
         boxes = regions(view, self.pictures)
         key, split = scene.key, scene.split
+
+        def subset(is_unmet: bool) -> dict[str, str]:
+            """The tag that sets items on met pairs apart, where the split is about unmet ones."""
+            return {} if is_unmet or not view.allows_held_out else {"subset": combinations.MET}
+
         records: list[Record] = []
         if has_caption:
+            said = caption(view)
+            tags = {"type": "caption", "template": "caption"}
             records.append(
                 captioning.Record(
                     id=f"{key}/caption/0",
                     images=(image,),
-                    captions=(caption(view),),
+                    captions=(said,),
                     group=key,
                     split=split,
-                    tags={"type": "caption", "template": "caption"},
+                    tags=tags | subset(combinations.caption_is_unmet(said)),
                     regions=boxes,
                 )
             )
@@ -159,7 +167,7 @@ class Scenes:
         for item in items:
             number = numbers[item.type] = numbers.get(item.type, -1) + 1
             name = f"{key}/{item.type}/{number}"
-            tags = {"type": item.type, "template": item.template}
+            tags = {"type": item.type, "template": item.template} | subset(combinations.is_unmet(item))
             if isinstance(item, Question):
                 if item.steps:
                     records.append(

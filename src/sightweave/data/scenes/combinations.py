@@ -1,0 +1,50 @@
+"""Which items of ``combinations`` are about a pair that training never shows.
+
+A scene of that split holds other things too, and most of what is asked about it concerns those. A score over everything
+would be mostly a score on what was met. An item is about an unmet pair if its words, question and answer together, name
+one, or if it translates a homonym in a sentence that the homonym is never met in.
+"""
+
+from __future__ import annotations
+
+import re
+
+from sightweave.data.scenes.items import Item
+from sightweave.data.scenes.layout import HELD_OUT
+from sightweave.data.scenes.questions import Question
+from sightweave.data.scenes.translations import is_held_out
+from sightweave.data.scenes.view import PLURALS
+
+MET = "met pairs"
+"""The ``subset`` of an item of ``combinations`` that is about pairs which training shows too."""
+
+
+def _named(shape: str) -> str:
+    return f"(?:{shape}|{PLURALS[shape]})"
+
+
+_PAIRS = re.compile("|".join(rf"\b{color} {_named(shape)}\b" for shape, color in HELD_OUT.items()))
+
+
+def caption_is_unmet(text: str) -> bool:
+    """Whether a caption names an unmet pair of colour and shape."""
+    return bool(_PAIRS.search(text))
+
+
+def is_unmet(item: Item) -> bool:
+    """Whether an item is about an unmet pair."""
+    if not isinstance(item, Question):
+        is_new_sentence = bool(item.word) and is_held_out(item.word, item.template)
+        return is_new_sentence or bool(_PAIRS.search(f"{item.source} {item.target}"))
+    if _PAIRS.search(f"{item.text} {item.steps} {item.answer}"):
+        return True
+
+    # "What color is the triangle?" red; "What shape is the red thing?" triangle: the pair is in both together.
+    for shape, color in HELD_OUT.items():
+        asks_color = item.type == "color" and item.answer == color
+        asks_name = item.type == "name" and item.answer == shape
+        if asks_color and re.search(rf"\b{_named(shape)}\b", item.text):
+            return True
+        if asks_name and re.search(rf"\b{color}\b", item.text):
+            return True
+    return False
