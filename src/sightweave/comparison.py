@@ -152,7 +152,9 @@ def compare(
             f"against: no composition {baseline!r} in the grid. {did_you_mean(baseline, names)}"
         )
     for cell in cells:
-        recipes.read(recipe, cell.settings).check()
+        read = recipes.read(recipe, cell.settings)
+        if not read.model.hub_names:  # only training reads those, so a mistake in them ends that run
+            read.check()
     out.mkdir(parents=True, exist_ok=True)
 
     def run(jobs: Sequence[Job]) -> None:
@@ -263,7 +265,7 @@ def _state(folder: Path, wanted: recipes.Recipe) -> Literal["new", "trained", "d
             (folder / runs.CHECKPOINT).is_dir()
             and facts["steps"] == sum(stage.steps for stage in wanted.train.stages)
             and not facts["interrupted"]
-            and _trained(recipes.read(folder / "recipe.yaml")) == _trained(wanted)
+            and _is_of(recipes.read(folder / "recipe.yaml"), facts, wanted)
         )
     except (OSError, ValueError, KeyError, TypeError):  # not there, or cut off while it was written
         return "new"
@@ -274,6 +276,19 @@ def _state(folder: Path, wanted: recipes.Recipe) -> Literal["new", "trained", "d
         return "done" if _measured(measured) == _measured(wanted) else "trained"
     except SightweaveError:
         return "trained"
+
+
+def _is_of(trained: recipes.Recipe, facts: Mapping[str, Any], wanted: recipes.Recipe) -> bool:
+    """Whether a run was trained by the wanted recipe, as far as training goes.
+
+    The run's recipe has sizes where the wanted one may name parts on the hub. What was asked is in ``run.json`` then, so
+    that nothing is looked up.
+    """
+    if not wanted.model.hub_names:
+        return _trained(trained) == _trained(wanted)
+    if runs.ASKED_MODEL not in facts:  # runs of earlier versions do not say
+        return _trained(trained) == _trained(wanted.resolved())
+    return _trained(trained) | {"model": facts[runs.ASKED_MODEL]} == _trained(wanted)
 
 
 def _measured(recipe: recipes.Recipe | Mapping[str, Any]) -> recipes.Measured:
@@ -337,11 +352,16 @@ def _found(
                 "composition": cell.composition,
                 "seed": wanted[cell.name].seed,
                 **{key: facts[cell.name].get(key) for key in told},
-                "recipe": wanted[cell.name].to_plain(),
+                "recipe": wanted[cell.name].to_plain() | {"model": _model_in(out / cell.name)},
             }
             for cell in cells
         ),
     )
+
+
+def _model_in(folder: Path) -> Any:
+    """The model of a run as plain data, with the sizes of its parts."""
+    return recipes.read(folder / "recipe.yaml").to_plain()["model"]
 
 
 def _metrics_of(recipe: recipes.Recipe) -> Callable[[str], Sequence[Any]]:

@@ -43,17 +43,39 @@ _PRETRAINED = ("encoder", "connector", "language_model")
 """Parts that may begin with the weights of a folder."""
 
 
+def _hub_name(given: Any) -> str:
+    """The name on the hub in place of a part's kind, where there is one that no local folder has."""
+    name = _folder_of(given)
+    return name if name and transformers_folder.is_on_hub(name) else ""
+
+
+def _part(family: str) -> BeforeValidator:
+    """For a part: the Config of a kind; a mapping while it is a name on the hub; None while the encoder is one."""
+    kind: Any = one_of(family)
+
+    def check(value: Any) -> Any:
+        if name := _hub_name(value):
+            return {"kind": name} if isinstance(value, str) else dict(value)
+        return None if value is None and family == "models.connectors" else kind.func(value)
+
+    return BeforeValidator(check)
+
+
 @config
 class Model:
-    """The four parts."""
+    """The four parts.
 
-    encoder: Annotated[Any, one_of("models.encoders")]
+    A local folder in place of a kind is read at once. A name on the hub stays a mapping, ``{kind: OWNER/NAME, ...}``, until
+    `Recipe.resolved` reads its files: making a `Model` asks no network.
+    """
+
+    encoder: Annotated[Any, _part("models.encoders")]
     """Image -> features."""
-    connector: Annotated[Any, one_of("models.connectors")]
-    """Features -> embeddings as wide as the language model."""
+    connector: Annotated[Any, _part("models.connectors")]
+    """Features -> embeddings as wide as the language model; None until an encoder on the hub is read, which chooses it."""
     fusion: Annotated[Any, one_of("models.fusions")]
     """Where they enter the text."""
-    language_model: Annotated[Any, one_of("models.language_models")]
+    language_model: Annotated[Any, _part("models.language_models")]
     """Text -> logits."""
     pretrained: Mapping[Literal["encoder", "connector", "language_model"], str] = field(default_factory=dict)
     """Folders of Transformers whose weights a part begins with; ``encoder: FOLDER`` fills this in, and the sizes too."""
@@ -61,37 +83,44 @@ class Model:
     @model_validator(mode="before")
     @classmethod
     def _expand(cls, given: Any) -> Any:
-        """Puts kinds and sizes in the place of folders: of one for a part, or of one that holds a whole model."""
+        """Puts kinds and sizes in the place of local folders: of one for a part, or of one that holds a whole model."""
         values = given.kwargs if isinstance(given, ArgsKwargs) else given
         if isinstance(values, str):
             values = dict.fromkeys(_PRETRAINED, values)
         if not isinstance(values, Mapping):
             return given
-        found = dict(values)
-        folders = dict(values.get("pretrained", {}))
-        for part in _PRETRAINED:
-            if folder := _folder_of(values.get(part)):
-                found[part] = _expanded(part, folder, values[part])
-                folders[part] = folder
-        if not folders:
-            return given
-        if "encoder" in folders:
-            found.setdefault("connector", _connector_for(found["encoder"]))
-        if "language_model" in folders:  # it has learnt to read from left to right
-            found.setdefault("fusion", {"kind": "concat", "bidirectional": "none"})
-        return found | {"pretrained": folders}
+        return _read_folders(values, with_hub=False) or given
 
     def __post_init__(self) -> None:
+        if self.connector is None and not _hub_name(self.encoder):
+            raise ValueError(
+                "connector: needs a kind, such as {kind: linear} (got None); only a pretrained encoder has a default"
+            )
         names = ("encoder", "connector", "fusion", "language_model")
         if faults := [fault for name in names for fault in _bad_sizes(name, getattr(self, name))]:
             raise ValueError("; ".join(faults))
+
+    @property
+    def hub_names(self) -> tuple[str, ...]:
+        """Names on the hub that are not read yet."""
+        parts = [getattr(self, name) for name in _PRETRAINED]
+        named = [_hub_name(part) for part in parts if isinstance(part, Mapping)]
+        adapted = [
+            one.folder for one in parts if hasattr(one, "resolved") and not getattr(one, "config", True)
+        ]
+        return tuple(dict.fromkeys([*named, *adapted]))
 
     def build(self, *, vocab_size: int, num_answers: int = 0) -> VLM:
         """Composes the parts.
 
         Raises:
-            RecipeError: a pair that cannot work together, or sizes that do not fit; the message has the path.
+            RecipeError: a pair that cannot work together, or sizes that do not fit; the message has the path. Names on the
+                hub that are not read yet.
         """
+        if self.hub_names:
+            raise RecipeError(
+                f"model: {', '.join(self.hub_names)}: not read from the hub yet; build the model of recipe.resolved()."
+            )
         encoder = _built("model.encoder", self.encoder.build)
         language_model = _built(
             "model.language_model", self.language_model.build, vocab_size=vocab_size, num_answers=num_answers
@@ -129,6 +158,37 @@ def _folder_of(given: Any) -> str:
     return kind if isinstance(kind, str) and transformers_folder.is_named(kind) else ""
 
 
+def _read_folders(values: Mapping[str, Any], *, with_hub: bool) -> dict[str, Any]:
+    """The fields of a model with kinds and sizes in the place of folders; empty where it names none.
+
+    Args:
+        values: The fields as given.
+        with_hub: Whether names on the hub are read too; otherwise they stay.
+
+    Raises:
+        ValueError: a folder that cannot be read, or has no such part.
+    """
+    found = dict(values)
+    folders = dict(values.get("pretrained", {}))
+    waiting = set()
+    for part in _PRETRAINED:
+        folder = _folder_of(values.get(part))
+        if folder and (with_hub or not transformers_folder.is_on_hub(folder)):
+            found[part] = _expanded(part, folder, values[part])
+            folders[part] = folder
+        elif folder:
+            waiting.add(part)
+
+    # Parts that are left out follow from those that are pretrained.
+    if "encoder" in waiting:
+        found.setdefault("connector", None)
+    elif "encoder" in folders and found.get("connector") is None:
+        found["connector"] = _connector_for(found["encoder"])
+    if "language_model" in waiting | folders.keys():  # it has learnt to read from left to right
+        found.setdefault("fusion", {"kind": "concat", "bidirectional": "none"})
+    return found | {"pretrained": folders} if folders or waiting else {}
+
+
 def _expanded(part: str, folder: str, given: Any) -> dict[str, Any]:
     """The kind and the fields of a folder's part; fields that stand beside its name go before them."""
     asked = (
@@ -156,7 +216,9 @@ def _connector_for(encoder: Mapping[str, Any]) -> dict[str, Any]:
 
 def _bad_sizes(part: str, values: Any) -> list[str]:
     """What is wrong with the whole numbers of a part: none is negative, and 0 stands only where it means something."""
-    faults = []
+    faults: list[str] = []
+    if values is None or isinstance(values, Mapping):  # not read yet
+        return faults
     for name, default in ((f.name, f.default) for f in dataclasses.fields(values)):
         value = getattr(values, name)
         numbers = [x for x in (value if isinstance(value, tuple) else (value,)) if type(x) is int]
@@ -313,14 +375,38 @@ class Recipe(Measured):
     title: str = ""
     """For the report."""
 
+    def resolved(self) -> Recipe:
+        """With kinds and sizes in the place of names on the hub, whose files are fetched where they are not here.
+
+        Raises:
+            RecipeError: a name that cannot be read, has no such part, or whose fields have mistakes.
+            CheckpointError: the same for the ``folder`` of a part that another library runs.
+        """
+        if not self.model.hub_names:
+            return self
+
+        values = self.to_plain()
+        try:
+            values["model"] = _read_folders(values["model"], with_hub=True) or values["model"]
+        except ValueError as error:
+            raise RecipeError(f"recipe: 1 mistake(s)\n  model: {error}") from None
+        read = configs.build(Recipe, values)
+
+        # What another library runs keeps that library's settings.
+        model = read.model
+        parts = {name: getattr(model, name) for name in _ADAPTED}
+        adapted = {name: part.resolved() for name, part in parts.items() if hasattr(part, "resolved")}
+        return dataclasses.replace(read, model=dataclasses.replace(model, **adapted))
+
     def check(self) -> None:
         """Composes the parts without any memory, so that what does not fit is said before the data is read.
 
         Raises:
-            RecipeError: as `Model.build`.
+            RecipeError: as `Model.build` and `resolved`.
         """
+        model = self.resolved().model
         with torch.device("meta"):
-            self.model.build(vocab_size=self.inputs.vocab_size, num_answers=1)
+            model.build(vocab_size=self.inputs.vocab_size, num_answers=1)
 
     def build_tokenizer(self, datasets: Sequence[Dataset]) -> Tokenizer:
         """That of a pretrained language model, or one learnt from all texts of the data and of the tasks' instructions.
@@ -410,7 +496,7 @@ def measured(values: Mapping[str, Any], settings: Sequence[str] = ()) -> Measure
 
 
 def read(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -> Recipe:
-    """A recipe from a YAML file or a mapping, with ``path=value`` settings applied.
+    """A recipe from a YAML file or a mapping, with ``path=value`` settings applied; names on the hub are not looked up.
 
     Raises:
         RecipeError: no such file, or every mistake in it at once.

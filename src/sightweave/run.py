@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 FORMAT_VERSION = 1
 CHECKPOINT = "checkpoint"
+ASKED_MODEL = "asked_model"
+"""Key of ``run.json``: the model as the recipe named it, where it named parts on the hub. ``recipe.yaml`` is resolved."""
 
 
 @dataclass

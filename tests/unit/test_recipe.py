@@ -11,11 +11,7 @@ from sightweave import recipe as recipes
 from sightweave.core.errors import RecipeError
 from sightweave.data.datasets import own, scenes
 
-RECIPES = sorted(
-    path
-    for path in (Path(__file__).parents[2] / "recipes").glob("*.yaml")
-    if "google/" not in path.read_text()  # these need folders: tests/programs/test_fine_tuning.py
-)
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 
 
 def values(**changes: Any) -> dict[str, Any]:
@@ -31,7 +27,8 @@ def values(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_of_the_house_reads_and_writes_itself_back_equal(path: Path, tmp_path: Path) -> None:
     read = recipes.read(path)
-    read.check()
+    if not read.model.hub_names:
+        read.check()
     (tmp_path / "again.yaml").write_text(read.to_yaml(), encoding="utf-8")
     assert recipes.read(tmp_path / "again.yaml") == read
     assert recipes.read(read.to_plain()) == read

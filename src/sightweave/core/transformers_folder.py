@@ -30,6 +30,11 @@ def is_named(value: str) -> bool:
     return (Path(value).expanduser() / CONFIG).is_file() or _HUB_NAME.fullmatch(value) is not None
 
 
+def is_on_hub(value: Path | str) -> bool:
+    """Whether a name can only be looked up on the hub or in its cache: no local folder has it."""
+    return not Path(value).expanduser().is_dir() and _HUB_NAME.fullmatch(str(value)) is not None
+
+
 def read_config(folder: Path | str) -> dict[str, Any]:
     """``config.json``.
 

@@ -27,6 +27,7 @@ _FEW_DRAWN = 100
 
 def composed(recipe: Recipe, sources: Sequence[Dataset], device: torch.device) -> Run:
     """Tokenizer, model and processor; from an earlier run where the recipe says so."""
+    recipe = recipe.resolved()
     if not recipe.init_from:
         tokenizer = recipe.build_tokenizer(sources)
         answers = recipe.build_answers(sources)
@@ -61,7 +62,7 @@ def build(
         RecipeError: a mistake in the recipe, or parts that do not fit.
         CheckpointError: the folder of a pretrained part is damaged or lacks something.
     """
-    resolved = read_recipe(recipe, settings)
+    resolved = read_recipe(recipe, settings).resolved()
     torch.manual_seed(resolved.seed)
     records = None if data is None else list(data)
     learns_nothing = bool(resolved.init_from) or "language_model" in resolved.model.pretrained

@@ -69,18 +69,19 @@ def train(
         recipe = values | {"data": []}
     elif records is not None:
         settings = (*settings, "data=[]")
-    resolved = read_recipe(recipe, settings)
-    folder = Path(out) if out is not None else _new_folder(resolved)
+    asked = read_recipe(recipe, settings)
+    folder = Path(out) if out is not None else _new_folder(asked)
     if (folder / runs.CHECKPOINT).exists():
         raise RecipeError(
             f"{folder}: holds a trained run already; name another folder, or remove that one first."
         )
+    check_splits(asked)
+    tasks = asked.build_tasks()
+    resolved = asked.resolved()  # what may ask the network comes after all that needs none
     keep_freed_memory()
     device = choose_device(resolved.train.device)
     set_threads(resolved.train.threads)
     precision = choose_precision(resolved.train.precision, device)
-    check_splits(resolved)
-    tasks = resolved.build_tasks()
     resolved.check()
     torch.manual_seed(resolved.seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -102,6 +103,7 @@ def train(
             "pictures": sum(len(source) for source in sources),
             "data": order.fingerprint([getattr(one, "fingerprint", str(len(one))) for one in sources]),
             **runs.facts(device),
+            **({runs.ASKED_MODEL: asked.to_plain()["model"]} if asked != resolved else {}),
         },
     )
     for source in sources:

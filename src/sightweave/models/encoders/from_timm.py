@@ -7,7 +7,7 @@ PyTorch Image Models (Wightman 2019, https://github.com/huggingface/pytorch-imag
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -32,7 +32,7 @@ class Config:
     """Which folder, and how large pictures are."""
 
     folder: str
-    """The folder, with config.json and model.safetensors; a run that was saved no longer needs it."""
+    """The folder with config.json and model.safetensors, or its name on the hub; a saved run no longer needs it."""
     image_size: int | None = None
     """Side of the picture, in pixels; None means what the encoder was trained on."""
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -46,25 +46,39 @@ class Config:
             not isinstance(values, Mapping)
             or values.get("config")
             or not isinstance(values.get("folder"), str)
+            or transformers_folder.is_on_hub(values["folder"])  # it is read when the model is built
         ):
             return given
-        found = transformers_folder.read_config(values["folder"])
-        if not isinstance(found.get("architecture"), str):
-            raise CheckpointError(
-                f"{values['folder']}: its config.json names no architecture, so timm did not write it; "
-                "from_transformers reads the folders of Transformers."
-            )
-        return {**values, "config": found}
+        return {**values, "config": _settings(values["folder"])}
+
+    def resolved(self) -> Config:
+        """With the config.json of a name on the hub, fetched where it is not here.
+
+        Raises:
+            CheckpointError: as `transformers_folder.read_config`, or one that timm did not write.
+        """
+        return self if self.config else replace(self, config=_settings(self.folder))
 
     def build(self) -> FromTimm:
         """The encoder with random weights; `FromTimm.load_folder` reads the folder's."""
-        seen = self.config.get("pretrained_cfg") or {}
+        config = self.resolved().config
+        seen = config.get("pretrained_cfg") or {}
         return FromTimm(
-            architecture=self.config["architecture"],
+            architecture=config["architecture"],
             image_size=self.image_size or seen.get("input_size", (3, 224, 224))[1],
-            settings=self.config.get("model_args") or {},
+            settings=config.get("model_args") or {},
             pretrained_on=seen,
         )
+
+
+def _settings(folder: str) -> dict[str, Any]:
+    found = transformers_folder.read_config(folder)
+    if not isinstance(found.get("architecture"), str):
+        raise CheckpointError(
+            f"{folder}: its config.json names no architecture, so timm did not write it; "
+            "from_transformers reads the folders of Transformers."
+        )
+    return found
 
 
 class FromTimm(Encoder):

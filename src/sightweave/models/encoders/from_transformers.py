@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +18,7 @@ from pydantic import model_validator
 from pydantic_core import ArgsKwargs
 from torch import Tensor
 
+from sightweave.core import transformers_folder
 from sightweave.core.batch import Features
 from sightweave.core.config import config
 from sightweave.core.types import MediumInfo
@@ -30,7 +31,7 @@ class Config:
     """Which folder, and how large pictures are."""
 
     folder: str
-    """The folder, as ``save_pretrained`` writes it; a run that was saved no longer needs it."""
+    """The folder that ``save_pretrained`` wrote, or its name on the hub; a saved run no longer needs it."""
     image_size: int | None = None
     """Side of the picture, in pixels; None means what the encoder was trained on."""
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -44,15 +45,28 @@ class Config:
             not isinstance(values, Mapping)
             or values.get("config")
             or not isinstance(values.get("folder"), str)
+            or transformers_folder.is_on_hub(values["folder"])  # it is read when the model is built
         ):
             return given
-        found = from_transformers.settings(values["folder"])
-        inner = found.get("vision_config")  # of an image encoder beside a text encoder
-        return {**values, "config": inner if isinstance(inner, dict) else found}
+        return {**values, "config": _settings(values["folder"])}
+
+    def resolved(self) -> Config:
+        """With the config.json of a name on the hub, fetched where it is not here.
+
+        Raises:
+            CheckpointError: as `from_transformers.settings`.
+        """
+        return self if self.config else replace(self, config=_settings(self.folder))
 
     def build(self) -> FromTransformers:
         """The encoder with random weights; `FromTransformers.load_folder` reads the folder's."""
-        return FromTransformers(config=self.config, image_size=self.image_size)
+        return FromTransformers(config=self.resolved().config, image_size=self.image_size)
+
+
+def _settings(folder: str) -> dict[str, Any]:
+    found = from_transformers.settings(folder)
+    inner = found.get("vision_config")  # of an image encoder beside a text encoder
+    return inner if isinstance(inner, dict) else found
 
 
 class FromTransformers(Encoder):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +20,7 @@ from pydantic import model_validator
 from pydantic_core import ArgsKwargs
 from torch import Tensor, nn
 
+from sightweave.core import transformers_folder
 from sightweave.core.batch import Memory, TokenSequence
 from sightweave.core.cache import Cache
 from sightweave.core.config import config
@@ -37,7 +38,7 @@ class Config:
     """Which folder."""
 
     folder: str
-    """The folder, as ``save_pretrained`` writes it; a run that was saved no longer needs it."""
+    """The folder that ``save_pretrained`` wrote, or its name on the hub; a saved run no longer needs it."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """The folder's config.json, which fills itself in."""
 
@@ -49,19 +50,29 @@ class Config:
             not isinstance(values, Mapping)
             or values.get("config")
             or not isinstance(values.get("folder"), str)
+            or transformers_folder.is_on_hub(values["folder"])  # it is read when the model is built
         ):
             return given
         return {**values, "config": from_transformers.settings(values["folder"])}
 
+    def resolved(self) -> Config:
+        """With the config.json of a name on the hub, fetched where it is not here.
+
+        Raises:
+            CheckpointError: as `from_transformers.settings`.
+        """
+        return self if self.config else replace(self, config=from_transformers.settings(self.folder))
+
     @property
     def form(self) -> str:
         """What it can do: ``causal``, ``encoder_decoder`` or ``classify``."""
-        return _kind(from_transformers.parsed(self.config)).form
+        return _kind(from_transformers.parsed(self.resolved().config)).form
 
     def build(self, *, vocab_size: int, num_answers: int = 0) -> FromTransformers:
         """The language model with random weights; `FromTransformers.load_folder` reads the folder's."""
-        kind = _kind(from_transformers.parsed(self.config))
-        return kind(config=self.config, vocab_size=vocab_size, num_answers=num_answers)
+        config = self.resolved().config
+        kind = _kind(from_transformers.parsed(config))
+        return kind(config=config, vocab_size=vocab_size, num_answers=num_answers)
 
 
 def _kind(theirs: Any) -> type[FromTransformers]:

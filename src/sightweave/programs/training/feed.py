@@ -6,10 +6,11 @@ A picture that cannot be read, or a sample that cannot be laid out, is quarantin
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from sightweave.core.batch import Batch
@@ -40,6 +41,10 @@ class Step:
     """Where the next microstep begins, or the window that it belongs to."""
     within: int = 0
     """Number of the next microstep in its window. Going on from here takes these two numbers and no more."""
+    pictures: tuple[int, ...] = ()
+    """Numbers of its pictures, counted through all sources."""
+    end: int = 0
+    """Position after the last of its pictures: where another stage begins that repeats none of them."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ class _Window:
     """Position after its last one."""
     hands: list[list[list[Bundle]]]
     """Rows of each microstep."""
+    positions: dict[int, int]
+    """Position of each encoded sample, by its ``id()``; the rows keep the samples alive."""
 
 
 def decoding_threads(asked: int) -> int:
@@ -110,6 +117,7 @@ class Feed:
                 f"set pictures to a multiple of {world}."
             )
         self.mix = Mix([len(dataset) for dataset in datasets], mix, seed=seed)
+        self._starts = list(accumulate(self.mix.lengths, initial=0))
         self.size = self.mix.total
         """Places of one epoch."""
         self.words: Words = self._words()
@@ -191,7 +199,13 @@ class Feed:
             share = self._share(samples)
             try:
                 flat = [encoded for group in share.values() for encoded in group]
-                return Step(self._batch(flat, position, pool), tuple(one.sample.id for one in flat), position)
+                return Step(
+                    self._batch(flat, position, pool),
+                    tuple(one.sample.id for one in flat),
+                    position,
+                    pictures=self._numbers(share),
+                    end=position,
+                )
             except MediaError:
                 readable = {at: self._readable(group) for at, group in share.items()}
                 if self._fills_gaps:
@@ -207,7 +221,8 @@ class Feed:
         share = list(samples.values())[self.rank :: self.world]
         assert self.stage.pack_to is not None
         rows = pack(bundle(encoded for group in share for encoded in group), self.stage.pack_to)
-        return _Window(start, end, deal(rows, self.stage.pack_window))
+        positions = {id(encoded): at for at, group in samples.items() for encoded in group}
+        return _Window(start, end, deal(rows, self.stage.pack_window), positions)
 
     def _dealt(self, window: _Window, number: int, pool: Executor | None) -> Step:
         """One microstep of a window, less what cannot be read; never none."""
@@ -220,8 +235,16 @@ class Feed:
                 try:
                     seed = self._seed(window.end * count + number)
                     batch = self.processor.batch_rows(rows, words=self.words, seed=seed, pool=pool)
-                    ids = (one.sample.id for row in rows for part in row for one in part.encoded)
-                    return Step(batch, tuple(ids), *place)
+                    encoded = [one for row in rows for part in row for one in part.encoded]
+                    at = sorted({window.positions[id(one)] for one in encoded})
+                    return Step(
+                        batch,
+                        tuple(one.sample.id for one in encoded),
+                        *place,
+                        pictures=self._numbers(at),
+                        # What the other processes take of the window is not known here.
+                        end=at[-1] + 1 if self.world == 1 else window.end,
+                    )
                 except MediaError:
                     self._readable([one for row in rows for part in row for one in part.encoded])
                     rows = self._known_rows(rows)
@@ -229,6 +252,11 @@ class Feed:
             f"stage {self.stage.name!r}: none of the pictures at positions {window.start} to {window.end - 1} can be read; "
             "see the quarantine."
         )
+
+    def _numbers(self, positions: Iterable[int]) -> tuple[int, ...]:
+        """Numbers of the pictures at these positions, counted through all sources."""
+        places = [self.mix.at(position) for position in positions]
+        return tuple(self._starts[source] + index for source, index in places)
 
     def _known_rows(self, rows: Sequence[Sequence[Bundle]]) -> list[list[Bundle]]:
         """Rows less the samples whose pictures are known to be unreadable."""

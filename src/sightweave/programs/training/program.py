@@ -26,7 +26,7 @@ from sightweave.models.nn.block import Block
 from sightweave.models.vlm import VLM
 from sightweave.programs.training import lora, quantization
 from sightweave.programs.training.feature_cache import FeatureCache
-from sightweave.programs.training.feed import Feed
+from sightweave.programs.training.feed import Feed, Step
 from sightweave.programs.training.gradients import Gradients
 from sightweave.programs.training.logs import RunLog
 from sightweave.programs.training.lora import Lora
@@ -34,6 +34,7 @@ from sightweave.programs.training.optimizers import PARTS, Part
 from sightweave.programs.training.quarantine import Quarantine
 from sightweave.programs.training.rates import rate_factors
 from sightweave.programs.training.schedule import Schedule
+from sightweave.programs.training.seen import Seen
 from sightweave.programs.training.settings import Settings, Stage
 
 logger = logging.getLogger(__name__)
@@ -51,8 +52,14 @@ class Trained:
 
     steps: int = 0
     """Updates that were made, over all stages."""
+    position: int = 0
+    """Place in the order of pictures after the last one that was trained on: where the next stage begins."""
     pictures: int = 0
-    """Pictures that they saw."""
+    """Pictures that were trained on, each as often as it was shown."""
+    distinct_pictures: int = 0
+    """Different pictures among them."""
+    samples: int = 0
+    """Samples that were trained on, each as often as it was shown."""
     seconds: float = 0.0
     """Wall time of the loop."""
     feed_seconds: float = 0.0
@@ -103,6 +110,7 @@ def train(
     model.to(precision.device)
     total = sum(stage.steps for stage in settings.stages)
     trained = Trained()
+    seen = Seen(sum(len(dataset) for dataset in datasets))
     quarantine = Quarantine(out / "quarantine.jsonl")
     began = time.perf_counter()
     with RunLog(out, steps=total, console=console) as log, _stop_signals() as stop:
@@ -125,6 +133,7 @@ def train(
                 precision=precision,
                 log=log,
                 trained=trained,
+                seen=seen,
                 save=save,
                 stop=stop,
             )
@@ -153,6 +162,7 @@ def _run_stage(
     precision: Precision,
     log: RunLog,
     trained: Trained,
+    seen: Seen,
     save: Save,
     stop: list[int],
 ) -> None:
@@ -168,7 +178,7 @@ def _run_stage(
     except ValueError as error:
         raise RecipeError(f"train.stages, stage {stage.name!r}: {error}") from error
     _enter_training(model, stage.parts)
-    microsteps = feed.microsteps(trained.pictures)  # a stage goes on where the one before it ended
+    microsteps = feed.microsteps(trained.position)
     window = _Window()
     parameters = list(optimizer.parameters.values())
     gradients = Gradients(model, parameters, stage, precision)
@@ -192,8 +202,8 @@ def _run_stage(
             optimizer.step()
             optimizer.zero_grad()
             trained.steps += 1
-            trained.pictures += stage.pictures * stage.microsteps
-            window.add(loss, norm, tokens, stage.pictures * stage.microsteps)
+            _count(steps, trained, seen)
+            window.add(loss, norm, tokens, sum(len(one.pictures) for one in steps))
             if (step + 1) % settings.log_every == 0 or step + 1 == stage.steps or stop:
                 row = window.row() | {"stage": stage.name, "lr": schedule.factor(step) * stage.optimizer.lr}
                 log.write(trained.steps - 1, row)  # logs count from 0
@@ -204,6 +214,18 @@ def _run_stage(
                 save(trained.steps, _whole(model, keeps=bool(settings.kept)))
     if stage is not settings.stages[-1]:
         lora.merge(model)
+
+
+def _count(steps: Sequence[Step], trained: Trained, seen: Seen) -> None:
+    """Adds what an update was made with. Microsteps that were prepared ahead and never used are not counted."""
+    for step in steps:
+        # Microsteps of one window share it out, so a later one may end before an earlier one does.
+        trained.position = max(trained.position, step.end)
+        trained.pictures += len(step.pictures)
+        trained.samples += len(step.ids)
+        for number in step.pictures:
+            seen.add(number)
+    trained.distinct_pictures = seen.count
 
 
 def _whole(model: VLM, *, keeps: bool) -> VLM:

@@ -115,6 +115,21 @@ def test_a_restart_in_the_middle_goes_on_as_before(bad: frozenset[int]) -> None:
     assert all(same(one, other) for one, other in zip(whole[3:], later, strict=True))
 
 
+def test_a_microstep_says_which_pictures_it_holds_and_where_they_end() -> None:
+    source = feed(Pictures(8), Pictures(4, first=8), pictures=2, tasks=("captioning",))
+    for step in take(source, 6):
+        assert sorted(step.pictures) == numbers(step)
+        assert step.end == step.position
+    packed = feed(Pictures(12), Pictures(4, first=12), pictures=2, pack_window=4, pack_to=150)
+    steps = take(packed, 4)
+    order = [packed.mix.at(at) for at in range(8)]
+    for step in steps:
+        assert sorted(step.pictures) == numbers(step)
+        last = max(order.index((number >= 12, number % 12)) for number in numbers(step))
+        assert step.end == last + 1
+    assert max(step.end for step in steps) == steps[-1].position == 8
+
+
 def test_every_picture_comes_once_an_epoch_from_all_sources() -> None:
     steps = take(feed(Pictures(5), Pictures(4, first=100)), 6)
     first, second = (sorted(n for step in part for n in numbers(step)) for part in (steps[:3], steps[3:]))

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from sightweave.core import catalog
 from sightweave.core.device import choose_precision
 from sightweave.core.errors import RecipeError
 from sightweave.core.types import Medium
-from sightweave.data.tasks import vqa
+from sightweave.data.tasks import captioning, vqa
 from sightweave.models.vlm import VLM
 from sightweave.programs.generation import generate
 from sightweave.programs.training.logs import read_metrics
@@ -51,12 +51,14 @@ class Pictures:
         yield from ANSWERS
 
 
-def run(model: VLM, processor: Any, out: Path, *stages: Stage, **settings: Any) -> Any:
+def run(
+    model: VLM, processor: Any, out: Path, *stages: Stage, data: Sequence[Any] = (), **settings: Any
+) -> Any:
     saves: list[int] = []
     trained = train(
         model,
         processor,
-        [Pictures()],
+        list(data) or [Pictures()],
         Settings(stages=stages, **{"log_every": 1, **settings}),
         tasks=TASKS,
         precision=PRECISION,
@@ -70,7 +72,7 @@ def run(model: VLM, processor: Any, out: Path, *stages: Stage, **settings: Any) 
 def stage(steps: int, **fields: Any) -> Stage:
     return Stage(
         steps=steps,
-        pictures=2,
+        pictures=fields.pop("pictures", 2),
         optimizer=OptimizerConfig(**{"lr": 1e-2, "weight_decay": 0.0} | fields.pop("optimizer", {})),
         schedule=ScheduleConfig(form="constant", warmup_steps=0),
         **fields,
@@ -164,6 +166,64 @@ def test_a_window_of_packed_pictures_sums_to_the_update_of_one_large_step(tmp_pa
         made.append(model.state_dict())
     for name, value in made[0].items():
         torch.testing.assert_close(made[1][name], value, atol=1e-5, rtol=1e-4)
+
+
+class Some:
+    """Pictures with a question; every fourth has a caption too, and some cannot be read."""
+
+    def __init__(self, size: int, *, first: int = 0, bad: frozenset[int] = frozenset()) -> None:
+        self.size, self.first, self.bad = size, first, bad
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> list[Any]:
+        name = f"{self.first + index}"
+        image = Medium(b"no picture", key=f"bad-{name}") if index in self.bad else picture(self.first + index)
+        asked = vqa.Record(id=name, images=(image,), question="what ?", answers=("red",))
+        said = captioning.Record(id=f"{name}#caption", images=(image,), captions=("it",))
+        return [asked, said] if index % 4 == 0 else [asked]
+
+    def texts(self) -> Iterator[str]:
+        yield from ANSWERS
+
+
+@pytest.mark.parametrize(
+    ("data", "first"),
+    [
+        ([Some(64)], {"tasks": ("captioning",)}),
+        ([Some(64, bad=frozenset(range(1, 64, 2)))], {}),
+        ([Some(40), Some(24, first=40)], {"tasks": ("captioning",), "microsteps": 2}),
+        ([Some(64)], {"pack_to": 150, "pack_window": 4}),
+        ([Some(64)], {"pack_to": 150, "pack_window": 4, "tasks": ("captioning",), "pictures": 1}),
+    ],
+    ids=["tasks", "unreadable", "mix", "window", "window and tasks"],
+)
+def test_a_stage_begins_after_the_last_picture_that_the_one_before_trained_on(
+    data: list[Some], first: dict[str, Any], tmp_path: Path
+) -> None:
+    model, processor = compose(Case("concat", (), "decoder_only"))
+    stages = (stage(2, name="one", **first), stage(4, name="two"))
+    trained, _ = run(model, processor, tmp_path, *stages, data=data)
+    shown = sum(one.steps * one.pictures * one.microsteps for one in stages)
+    assert trained.distinct_pictures == trained.pictures
+    assert trained.pictures <= trained.position
+    assert trained.pictures == shown or "pack_window" in first  # rows of a window are dealt, not pictures
+    assert trained.samples >= trained.pictures
+
+
+def test_pictures_made_ahead_are_left_to_the_next_stage(tmp_path: Path) -> None:
+    model, processor = compose(Case("concat", (), "decoder_only"))
+    stages = [stage(1, name=str(number), microsteps=2) for number in range(4)]
+    trained, _ = run(model, processor, tmp_path, *stages, data=[Some(16)])
+    assert (trained.position, trained.pictures, trained.distinct_pictures) == (16, 16, 16)
+
+
+def test_pictures_that_come_again_in_a_later_epoch_are_counted_once(tmp_path: Path) -> None:
+    model, processor = compose(Case("concat", (), "decoder_only"))
+    trained, _ = run(model, processor, tmp_path, stage(5), data=[Some(5)])
+    assert (trained.pictures, trained.distinct_pictures) == (10, 5)
+    assert trained.samples == 10 + 4  # in each of two epochs, pictures 0 and 4 bring a caption as well
 
 
 def test_an_unknown_part_names_the_nearest() -> None:
