@@ -17,8 +17,9 @@ from sightweave.core.errors import RecipeError, did_you_mean
 from sightweave.data.datasets import own
 from sightweave.data.datasets._base import Dataset, common_split, is_for_choosing, split_among
 from sightweave.data.datasets._detect import detect
+from sightweave.data.datasets._drawn import all_or_drawn
 from sightweave.data.datasets._source import FilesConfig
-from sightweave.data.datasets._table import SPLITS
+from sightweave.data.datasets._table import SPLITS, Table
 from sightweave.data.inputs import order
 from sightweave.recipe import Recipe
 
@@ -72,6 +73,35 @@ def mixing(recipe: Recipe, records: list[Any] | None) -> list[order.Mixing]:
     return [
         order.Mixing(epochs=getattr(one, "epochs", 1.0), weight=getattr(one, "weight", None))
         for one in chosen
+    ]
+
+
+_MOST_SEEN, _MOST_UNSEEN = 10_000, 2_000
+"""Pictures of drawn worlds that are looked at for what training shows: where the run's steps are known, and where not."""
+
+
+def seen_in_training(recipe: Recipe | None, sources: Sequence[Dataset]) -> list[Sequence[int]]:
+    """Numbers of the pictures of each source that stand for what a run was shown.
+
+    Of sources whose rows were read, all of them. Where each picture is made when asked, those that the run's steps came
+    to, up to 10,000; without a recipe, 2,000 drawn ones.
+    """
+    if all(isinstance(one, Table) for one in sources):
+        return [range(len(one)) for one in sources]
+    rules = [] if recipe is None else mixing(recipe, None)
+    if recipe is None or len(rules) != len(sources):
+        return [all_or_drawn(one, _MOST_UNSEEN) for one in sources]
+
+    # The run's own order: a prefix of it is a draw over the whole, and just what the steps came to.
+    mix = order.Mix([len(one) for one in sources], rules, seed=recipe.seed)
+    steps = sum(stage.steps * stage.microsteps * stage.pictures for stage in recipe.train.stages)
+    found: list[set[int]] = [set() for _ in sources]
+    for position in range(min(steps, _MOST_SEEN)):
+        number, place = mix.at(position)
+        found[number].add(place)
+    return [
+        range(len(one)) if isinstance(one, Table) else sorted(places)
+        for one, places in zip(sources, found, strict=True)
     ]
 
 
