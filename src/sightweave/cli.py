@@ -102,8 +102,12 @@ def evaluate(
     data: Annotated[
         str | None, typer.Option(help='Other data: a path of any format, or "{kind: scenes, seed: 1}".')
     ] = None,
-    split: Annotated[list[str] | None, typer.Option(help="Only this split; may be given again.")] = None,
-    pictures: Annotated[int | None, typer.Option(help="Pictures of each split at most.")] = None,
+    split: Annotated[
+        list[str] | None, typer.Option(help="Only this split, such as validation; may be given again.")
+    ] = None,
+    pictures: Annotated[
+        int | None, typer.Option(help="Maximum images per split, drawn over the whole split.")
+    ] = None,
     control: Annotated[
         list[str] | None,
         typer.Option(help="Ask again this way; may be given again. `sightweave list controls` names all."),

@@ -23,6 +23,7 @@ from sightweave.core.config import config, one_of
 from sightweave.core.errors import CheckpointError, RecipeError, did_you_mean
 from sightweave.data.datasets._base import Dataset
 from sightweave.data.datasets._detect import kind_of_path
+from sightweave.data.datasets._drawn import all_or_drawn
 from sightweave.data.datasets._source import FilesConfig
 from sightweave.data.inputs import preprocessor, pretrained_tokenizer, transforms
 from sightweave.data.inputs.cache import PixelCache
@@ -37,6 +38,8 @@ from sightweave.programs.evaluation.controls import CONTROLS
 from sightweave.programs.training.settings import Settings
 
 logger = logging.getLogger(__name__)
+_MOST_DRAWN = 5000
+"""Drawn pictures whose answers are counted; of data that is read from files, all are."""
 _ADAPTED = ("encoder", "language_model")
 """Parts whose other families Transformers or timm itself runs."""
 _PRETRAINED = ("encoder", "connector", "language_model")
@@ -280,9 +283,12 @@ class Evaluation:
     """What is measured, and how."""
 
     splits: tuple[str, ...] = ()
-    """Held-out splits; empty means all that the data has."""
+    """Held-out splits. Empty means all test splits; to choose a recipe, score ``[validation]`` instead."""
     pictures: PositiveInt = 500
-    """Pictures of each split at most."""
+    """Maximum images per split, drawn over the whole split."""
+    draw_seed: int = 0
+    """Random seed of the images that are drawn. It is not the run's own seed, so that runs of several seeds are compared
+    on the same images."""
     controls: Annotated[tuple[str, ...], AfterValidator(_known_controls)] = (
         "no_image",
         "shuffled_image",
@@ -437,7 +443,7 @@ class Recipe(Measured):
             return ()
         counts: dict[str, int] = {}
         for dataset in datasets:
-            for index in range(min(len(dataset), 2000)):
+            for index in all_or_drawn(dataset, _MOST_DRAWN):
                 for record in dataset[index]:
                     if isinstance(record, vqa.Record | reasoning.Record):
                         for answer in record.answers:

@@ -14,8 +14,8 @@ from sightweave.core.device import choose_device, keep_freed_memory
 from sightweave.core.errors import CheckpointError
 from sightweave.core.types import Sample
 from sightweave.data.datasets._base import Dataset, task_of
-from sightweave.data.datasets._table import Table
-from sightweave.data.inputs import length_plan
+from sightweave.data.datasets._drawn import all_or_drawn
+from sightweave.data.inputs import length_plan, order
 from sightweave.programs.predictors import run as run_predictor
 from sightweave.recipe import Recipe
 from sightweave.run import Run
@@ -122,17 +122,25 @@ def as_run(run: str | Path | Run) -> Run:
 
 
 def plan_lengths(run: Run, sources: Sequence[Dataset]) -> length_plan.Plan:
-    """Lengths under the stage that learns answers, from headers alone; drawn pictures stand for many, so few will do."""
+    """Lengths under the stage that learns answers, from headers alone, of images drawn over all of the training data.
+
+    Images that a data set makes when asked resemble one another, so a few of them will do.
+    """
     settings = run.recipe.train
     stage = next((one for one in settings.stages[::-1] if one.learn == "answers"), settings.stages[-1])
     tasks = run.recipe.build_tasks()
-    few = any(not isinstance(one, Table) for one in sources)
+    seed = run.recipe.seed
+    chosen = [all_or_drawn(one, _FEW_DRAWN, seed=seed) for one in sources]
 
     def groups() -> Iterator[list[Sample]]:
-        for one in sources:
-            for index in range(min(len(one), _FEW_DRAWN) if few else len(one)):
-                wanted = [r for r in one[index] if not stage.tasks or task_of(r) in stage.tasks]
-                yield [tasks[task_of(r)].sample(r) for r in wanted[: stage.samples_per_picture]]
+        # In an order like that of training, so that where counting stops early, what was counted is spread over all.
+        mix = order.Mix([len(one) for one in chosen], seed=seed)
+        for position in range(mix.total):
+            number, place = mix.at(position)
+            records = sources[number][chosen[number][place]]
+            wanted = [r for r in records if not stage.tasks or task_of(r) in stage.tasks]
+            few = order.drawn(position, len(wanted), stage.samples_per_picture or len(wanted))
+            yield [tasks[task_of(wanted[n])].sample(wanted[n]) for n in few]
 
     return length_plan.plan(
         groups(),

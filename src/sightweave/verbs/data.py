@@ -14,9 +14,9 @@ from sightweave.core import catalog
 from sightweave.core import config as configs
 from sightweave.core.errors import DataError, RecipeError, did_you_mean
 from sightweave.core.types import Sample
-from sightweave.data.datasets._base import task_of
+from sightweave.data.datasets._base import split_among, task_of
 from sightweave.data.datasets._source import FilesConfig
-from sightweave.data.inputs import media
+from sightweave.data.inputs import media, order
 from sightweave.data.inputs.cache import Written
 from sightweave.data.scenes.sheet import contact_sheet
 from sightweave.programs.doctor import check as doctor_check
@@ -44,20 +44,21 @@ def sample_data(
         split: Which split.
         count: Pictures.
         columns: Pictures side by side.
-        seed: Of the embedded world.
+        seed: Of the embedded world, and of the draw of pictures.
 
     Raises:
         DataError: no such split, or nothing in it.
     """
     config = source({"kind": "scenes", "seed": seed} if data == "scenes" else data)
-    if split not in config.splits:
+    name = split_among(split, config.splits)
+    if name is None:
         raise DataError(f"{data}: no split {split!r}. {did_you_mean(split, config.splits)}")
-    dataset = config.build(split=split)
+    dataset = config.build(split=name)
     if not len(dataset):
         raise DataError(f"{data}: the split {split!r} is empty.")
     tasks = {name: catalog.config_class("data.tasks", name)().build() for name in catalog.kinds("data.tasks")}
     pictures, texts = [], []
-    for index in range(min(count, len(dataset))):
+    for index in order.drawn(seed, len(dataset), count):
         samples = [tasks[task_of(record)].sample(record) for record in dataset[index]]
         shown = [one for one in samples if one.media]
         if shown:

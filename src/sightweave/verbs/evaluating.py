@@ -23,12 +23,14 @@ from sightweave.core.report import gallery
 from sightweave.core.report import page as pages
 from sightweave.core.report.beside import write_beside
 from sightweave.core.types import Medium, Sample
-from sightweave.data.datasets._base import Dataset, task_of
+from sightweave.data.datasets._base import Dataset, is_for_choosing, task_of
+from sightweave.data.datasets._drawn import draw
 from sightweave.data.inputs import media, order
 from sightweave.programs.evaluation import beside as beside_program
 from sightweave.programs.evaluation import circular, scores, stored
 from sightweave.programs.evaluation import program as evaluation_program
 from sightweave.programs.evaluation.bar import PassesBar
+from sightweave.programs.evaluation.baselines import Baselines
 from sightweave.programs.evaluation.kept import Kept
 from sightweave.programs.evaluation.scores import Evaluation
 from sightweave.programs.evaluation.stored import EVALUATION, PREDICTIONS
@@ -38,7 +40,14 @@ from sightweave.programs.training.logs import METRICS, read_metrics
 from sightweave.recipe import Recipe
 from sightweave.run import Run
 from sightweave.verbs.building import load
-from sightweave.verbs.sources import build_sources, check_splits, held_out_of, say, source
+from sightweave.verbs.sources import (
+    build_sources,
+    check_splits,
+    held_out_of,
+    say,
+    seen_in_training,
+    source,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -69,9 +78,9 @@ def evaluate(
         settings: ``path=value`` settings of ``evaluate``, ``tasks`` and ``seed``, such as
             ``"tasks.vqa.metrics=[vqa_official, exact_match]"``.
         data: A path, a source as in a recipe (also as text, ``{kind: scenes, seed: 1}``), or records; by default the
-            held-out splits of a run's own data.
-        splits: Only these splits.
-        pictures: At most so many of each split; by default what the recipe says.
+            test splits of a run's own data.
+        splits: Only these splits; ``validation`` is the one to choose recipes by.
+        pictures: Maximum images per split, drawn over the whole split; by default what the recipe says.
         controls: Names of ``programs/evaluation/controls.py``; by default what the recipe says.
         out: Folder for evaluation.json, predictions.jsonl, report.html and the kept answers; by default the run's own,
             one inside it for other data, or one under ``evaluations/``.
@@ -197,7 +206,7 @@ def evaluate_into(
     found: list[Evaluation] = []
     images: dict[str, Medium] = {}
     who = answering.predictor
-    seen = _samples(train(), tasks, 500)
+    known = _baselines(train(), tasks, answering.recipe)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     path = None if folder is None else folder / KEPT
@@ -205,25 +214,35 @@ def evaluate_into(
     bar = PassesBar(console)
     kept = Kept(who, path, max_tokens=asked.max_tokens, progress=bar.advance)
     for split, sources in held_out.items():
-        samples = _samples(sources, tasks, asked.pictures)
+        total = sum(len(one) for one in sources)
+        chosen = draw(sources, asked.pictures, seed=asked.draw_seed)
+        samples = _samples(sources, chosen, tasks)
         if asked.circular:
             samples = circular.expand(samples)
         images |= {medium.key: medium for sample in samples for medium in sample.media}
-        say(console, f"scoring {split}: {len(samples)} prompts, {1 + len(controls)} ways")
+        of_all = f"{len(chosen):,} of {total:,}" if len(chosen) < total else f"{total:,}"
+        say(
+            console, f"scoring {split}: {of_all} pictures, {len(samples):,} prompts, {1 + len(controls)} ways"
+        )
         for subset, some in _by_subset(samples).items():
             with bar:
                 one = evaluation_program.evaluate(
                     some,
                     kept,
                     split=f"{split}, {subset}" if subset else split,
-                    train=seen,
+                    pictures_total=total if len(chosen) < total else None,
+                    train=known,
                     controls=controls,
                     tasks={name: measured.task(name) for name in tasks},
                     seed=measured.seed,
                     can_score=who.can_score,
                     progress=bar.start,
                 )
-            notes = [*getattr(who, "notes", ()), *kept.notes]
+            notes = [*one.notes, *getattr(who, "notes", ()), *kept.notes]
+            if is_for_choosing(split) and not asked.splits:
+                notes.append(
+                    f"There is no test split with answers, so {split} is scored; what was chosen on it scores too well here."
+                )
             if not who.can_control:
                 notes.append(
                     "Answers from a file cannot be asked again with other pictures: there are no controls."
@@ -232,7 +251,7 @@ def evaluate_into(
                 notes.append(
                     f"{len(some)} of the {len(samples)} prompts of {split!r}; the others are scored in a table of their own."
                 )
-            found.append(dataclasses.replace(one, notes=(*one.notes, *notes)))
+            found.append(dataclasses.replace(one, notes=tuple(notes)))
     if kept.reused:
         say(console, f"{kept.reused} answers were kept from before, {kept.asked} are new")
     if folder is not None:
@@ -278,18 +297,38 @@ def _fingerprint_of(dataset: Dataset) -> str:
     return str(getattr(dataset, "fingerprint", len(dataset)))
 
 
-def _samples(sources: Sequence[Dataset], tasks: Mapping[str, Any], pictures: int) -> list[Sample]:
+def _samples(
+    sources: Sequence[Dataset], chosen: Sequence[tuple[int, int]], tasks: Mapping[str, Any]
+) -> list[Sample]:
+    """What can be asked and scored of chosen pictures, as (number of the source, number in it)."""
     samples = []
-    for one in sources:
-        for index in range(min(len(one), pictures)):
-            samples += [tasks[task_of(record)].sample(record) for record in one[index]]
+    for number, index in chosen:
+        samples += [tasks[task_of(record)].sample(record) for record in sources[number][index]]
     return [sample for sample in samples if sample.references]
+
+
+def _baselines(sources: Sequence[Dataset], tasks: Mapping[str, Any], recipe: Recipe | None) -> Baselines:
+    """What the training data alone would answer, from all of it or, where it is drawn as it goes, from what was seen."""
+    visited = seen_in_training(recipe, sources)
+    counted = sum(len(one) for one in visited)
+    total = sum(len(one) for one in sources)
+    notes = []
+    if counted < total:
+        notes.append(
+            f"majority and text only are of {counted:,} of {total:,} training pictures, drawn over all of them."
+        )
+    known = Baselines(notes=notes)
+    for one, places in zip(sources, visited, strict=True):
+        for index in places:
+            for record in one[index]:
+                known.add(tasks[task_of(record)].sample(record))
+    return known
 
 
 def _training_data(recipe: recipes.Measured) -> list[Dataset]:
     """What a run was trained on, for the answers that were commonest there; nothing where it is gone by now."""
     try:
-        return [source.build(split="train") for source in recipe.data]
+        return build_sources(recipe, None, "train") if recipe.data else []
     except DataError as error:
         logger.warning("the majority answer is not known, since the training data cannot be read: %s", error)
         return []

@@ -15,6 +15,7 @@ from sightweave.core import catalog
 from sightweave.core.errors import RecipeError, did_you_mean
 from sightweave.core.types import Sample
 from sightweave.data.datasets._base import task_of
+from sightweave.data.inputs import order
 from sightweave.programs.evaluation.stored import EVALUATION
 from sightweave.programs.exports._base import Exported
 from sightweave.programs.exports._card import card
@@ -90,7 +91,7 @@ def _to_compare(recipe: Recipe, data: Any, count: int) -> list[Sample]:
     groups = [
         [tasks[task_of(record)].sample(record) for record in one[index]]
         for one in sources
-        for index in range(min(len(one), count))
+        for index in order.drawn(recipe.seed, len(one), count)
     ]
     with_pictures = [[sample for sample in group if sample.media] for group in groups]
     turns = itertools.chain.from_iterable(itertools.zip_longest(*with_pictures))

@@ -15,9 +15,11 @@ from sightweave.core import config as configs
 from sightweave.core.config import config
 from sightweave.core.errors import RecipeError, did_you_mean
 from sightweave.data.datasets import own
-from sightweave.data.datasets._base import Dataset
+from sightweave.data.datasets._base import Dataset, common_split, is_for_choosing, split_among
 from sightweave.data.datasets._detect import detect
+from sightweave.data.datasets._drawn import all_or_drawn
 from sightweave.data.datasets._source import FilesConfig
+from sightweave.data.datasets._table import SPLITS, Table
 from sightweave.data.inputs import order
 from sightweave.recipe import Recipe
 
@@ -56,10 +58,11 @@ def build_sources(
         return [own.from_records(records, split=split, quarantine_path=path)]
     if not recipe.data:
         raise RecipeError("data: the recipe names no source; set data=scenes, data=FOLDER, or give records.")
-    chosen = [source for source in recipe.data if split in source.splits]
+    named = [(source, split_among(split, source.splits)) for source in recipe.data]
+    chosen = [(source, name) for source, name in named if name is not None]
     if folder is not None:
-        chosen = [_with_quarantine(source, folder, number) for number, source in enumerate(chosen)]
-    return [source.build(split=split) for source in chosen]
+        chosen = [(_with_quarantine(one, folder, number), name) for number, (one, name) in enumerate(chosen)]
+    return [source.build(split=name) for source, name in chosen]
 
 
 def mixing(recipe: Recipe, records: list[Any] | None) -> list[order.Mixing]:
@@ -73,6 +76,35 @@ def mixing(recipe: Recipe, records: list[Any] | None) -> list[order.Mixing]:
     ]
 
 
+_MOST_SEEN, _MOST_UNSEEN = 10_000, 2_000
+"""Pictures of drawn worlds that are looked at for what training shows: where the run's steps are known, and where not."""
+
+
+def seen_in_training(recipe: Recipe | None, sources: Sequence[Dataset]) -> list[Sequence[int]]:
+    """Numbers of the pictures of each source that stand for what a run was shown.
+
+    Of sources whose rows were read, all of them. Where each picture is made when asked, those that the run's steps came
+    to, up to 10,000; without a recipe, 2,000 drawn ones.
+    """
+    if all(isinstance(one, Table) for one in sources):
+        return [range(len(one)) for one in sources]
+    rules = [] if recipe is None else mixing(recipe, None)
+    if recipe is None or len(rules) != len(sources):
+        return [all_or_drawn(one, _MOST_UNSEEN) for one in sources]
+
+    # The run's own order: a prefix of it is a draw over the whole, and just what the steps came to.
+    mix = order.Mix([len(one) for one in sources], rules, seed=recipe.seed)
+    steps = sum(stage.steps * stage.microsteps * stage.pictures for stage in recipe.train.stages)
+    found: list[set[int]] = [set() for _ in sources]
+    for position in range(min(steps, _MOST_SEEN)):
+        number, place = mix.at(position)
+        found[number].add(place)
+    return [
+        range(len(one)) if isinstance(one, Table) else sorted(places)
+        for one, places in zip(sources, found, strict=True)
+    ]
+
+
 def _with_quarantine(source: Any, folder: Path, number: int) -> Any:
     """Rows that are left out are written into the run's folder, unless the recipe names a place."""
     if not isinstance(source, FilesConfig) or source.quarantine_path is not None:
@@ -83,19 +115,33 @@ def _with_quarantine(source: Any, folder: Path, number: int) -> Any:
 
 def check_splits(recipe: recipes.Measured) -> None:
     """Raises `RecipeError` where a split is to be scored that no source has."""
-    known = {name for source in recipe.data for name in source.splits}
+    known = list(dict.fromkeys(name for source in recipe.data for name in source.splits))
     for name in recipe.evaluate.splits:
-        if known and name not in known:
+        if known and split_among(name, known) is None:
             raise RecipeError(f"evaluate.splits: no split {name!r}. {did_you_mean(name, known)}")
 
 
 def held_out_of(recipe: recipes.Measured, records: list[Any] | None) -> dict[str, list[Dataset]]:
-    """Held-out splits that have anything in them."""
-    names = recipe.evaluate.splits or tuple(
-        dict.fromkeys(name for source in recipe.data for name in source.splits[1:])
-    )
-    names = names or ("test",)
-    found = {name: build_sources(recipe, records, name) for name in names}
+    """The splits to score that have anything in them: those that are asked for, or else all test splits.
+
+    Where there is no test split with anything in it, as in data sets whose test answers are kept secret, the validation
+    splits stand in, under their own names.
+    """
+    if recipe.evaluate.splits:
+        return _filled(recipe, records, [common_split(name) for name in recipe.evaluate.splits])
+    if records is not None or not recipe.data:
+        names = list(SPLITS[1:])
+    else:
+        names = [common_split(name) for source in recipe.data for name in source.splits[1:]]
+    tests = _filled(recipe, records, [name for name in names if not is_for_choosing(name)])
+    return tests or _filled(recipe, records, [name for name in names if is_for_choosing(name)])
+
+
+def _filled(
+    recipe: recipes.Measured, records: list[Any] | None, names: Sequence[str]
+) -> dict[str, list[Dataset]]:
+    """The sources of each split that has anything in it."""
+    found = {name: build_sources(recipe, records, name) for name in dict.fromkeys(names)}
     return {name: sources for name, sources in found.items() if any(len(source) for source in sources)}
 
 

@@ -82,7 +82,7 @@ def evaluation(found: Scores, number_: int, marks: Sequence[str]) -> dict[str, A
     return {
         "split": _split(found),
         "count": text(found.get("count")),
-        "pictures": text(found.get("pictures")),
+        "pictures": _pictures(found),
         "notes": found.get("notes", ()),
         "columns": columns,
         "has_options": any(_has(part, {"key": "chance"}) for part in parts),
@@ -105,6 +105,12 @@ def evaluation(found: Scores, number_: int, marks: Sequence[str]) -> dict[str, A
 
 def _split(found: Scores) -> str:
     return found.get("split") or "evaluation"
+
+
+def _pictures(found: Scores) -> str:
+    """How many images were asked about, and of how many they were drawn."""
+    asked, total = found.get("pictures"), found.get("pictures_total")
+    return text(asked) if total is None else f"{text(asked)} of {text(total)}"
 
 
 def _tasks(found: Scores) -> Sequence[Scores]:

@@ -7,24 +7,19 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from sightweave.data.datasets._base import SPLIT_NAMES
+
 _SPLIT = re.compile(
     # test-dev, the part of VQA's test that may be tried out, is no dev set.
     r"(?<![a-z])(train|trainval|val|valid|validation|dev|minival|test[-_]?dev|test)(?![a-z])"
 )
-_NAMES = {
-    "train": "train",
-    "trainval": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-}
+_NAMES = SPLIT_NAMES | {"trainval": "train"}
 _DEPTH = 3
 """Folders below the one that was named in which annotation files are looked for."""
 
 
 def split_of(path: Path) -> str:
-    """``train``, ``val`` or ``test`` as a file's name says; empty where it says none."""
+    """``train``, ``validation`` or ``test`` as a file's name says; empty where it says none."""
     found = _SPLIT.findall(path.name.lower().replace("minival", "val"))
     return _NAMES.get(found[-1], "test") if found else ""
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from sightweave.core.errors import did_you_mean
 from sightweave.core.types import Medium, Region, group_of
-from sightweave.data.datasets._base import Record
+from sightweave.data.datasets._base import SPLIT_NAMES, Record
 from sightweave.data.datasets._rows import RowError, shown
 from sightweave.data.tasks import captioning, conversation, reasoning, translation, vqa
 
@@ -31,29 +31,18 @@ FIELDS = (
     *("turns", "regions", "quality"),
 )
 """What a row may hold."""
-SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""What a row may call its split, and which split that is."""
 ROLES = ("system", "user", "assistant")
 _Settings = Mapping[str, Any]
 
 
 def split_name(value: Any) -> str:
-    """``train``, ``val`` or ``test`` from what a row calls it."""
+    """``train``, ``validation`` or ``test`` from what a row calls it."""
     if not isinstance(value, str):
         raise RowError("wrong_type", "split", value, f"must be text (got {shown(value)}).")
-    name = SPLITS.get(value.strip().lower())
+    name = SPLIT_NAMES.get(value.strip().lower())
     if name is None:
         raise RowError(
-            "bad_split", "split", value, f"unknown split {shown(value)}. {did_you_mean(value, SPLITS)}"
+            "bad_split", "split", value, f"unknown split {shown(value)}. {did_you_mean(value, SPLIT_NAMES)}"
         )
     return name
 

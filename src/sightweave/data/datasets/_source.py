@@ -27,7 +27,7 @@ class FilesConfig(SourceConfig):
     image_root: str | None = None
     """The folder that image paths start from and may not leave; by default found from `path`."""
     split: str = ""
-    """Takes all rows for this split (train, val or test); empty leaves what files and rows say."""
+    """Assigns all rows to this split (train, validation or test); empty leaves what files and rows say."""
     tasks: tuple[str, ...] = ()
     """Only records of these tasks; empty means all."""
     languages: tuple[str, ...] = ()
@@ -35,9 +35,13 @@ class FilesConfig(SourceConfig):
     min_quality: Mapping[str, float] = field(default_factory=dict)
     """Columns of ratings, each with the least value that a row or a turn must have."""
     limit: PositiveInt | None = None
-    """Pictures of each split at most, the first ones."""
+    """Maximum images per split, drawn over the whole split by the hash of their names; a larger limit adds to them."""
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of pictures held out for the test where neither rows nor files name a split, 0 to 1."""
+    """Share of images held out for testing where neither rows nor files name a split, 0 to 1."""
+    validation: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Share of images held out for validation, 0 to 1. By default a tenth (or `held_out`, if that is less), and none
+    where rows or files name splits. A number also takes this share out of the training images where rows or files name
+    splits but no validation split."""
     strict: bool = False
     """Whether the first bad row stops everything; otherwise bad rows are left out, counted and written down."""
     max_bad: float = 0.01
@@ -46,6 +50,14 @@ class FilesConfig(SourceConfig):
     """A file for the rows left out, one JSON object a line, with the reasons; written anew each time."""
     labelled: bool = True
     """Whether a row must hold answers; without, questions alone will do, for asking a trained model."""
+
+    def __post_init__(self) -> None:
+        validation = self.validation or 0.0
+        if self.held_out + validation >= 1:
+            raise ValueError(
+                f"held_out {self.held_out:g} and validation {validation:g} leave nothing to train on; their sum "
+                "must be less than 1"
+            )
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -77,8 +89,10 @@ class FilesConfig(SourceConfig):
         """
         reader = self.reader()
         wanted = split_name(split)
-        # Whoever only asks, or takes all rows for one split, needs those of every split.
-        reader.read(self.rows("" if self.split or not self.labelled else wanted))
+        # All rows may have to be seen to know where one belongs: where one split takes them all, where they are only
+        # asked, and where a validation split is cut out of the training split.
+        takes_all = bool(self.split) or not self.labelled or self.validation is not None
+        reader.read(self.rows("" if takes_all else wanted))
         return reader.finish(wanted)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from sightweave.core.errors import DataError, MediaError
 from sightweave.core.types import Medium
-from sightweave.data.datasets._base import RECORDS, Record, task_of, texts_of
+from sightweave.data.datasets._base import RECORDS, VALIDATION, Record, task_of, texts_of
 from sightweave.data.datasets._pictures import Folder, Inside, Slice, given
 from sightweave.data.datasets._records import check_fields, records, split_name
 from sightweave.data.datasets._rows import Fault, Row, RowError, shown
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sightweave.data.datasets._source import FilesConfig
 
 logger = logging.getLogger(__name__)
-SPLITS = ("train", "val", "test")
+SPLITS = ("train", VALIDATION, "test")
 _UNNAMED = len(SPLITS)
 ENOUGH_ROWS = 1000
 """From here on the share of bad rows is judged."""
@@ -35,6 +35,8 @@ _SAID = 5
 """Faults that are logged one by one."""
 _FEW = 20_000
 """Up to so many pictures are held out by the hash of their bytes; of more, by the hash of their names."""
+_VALIDATION_SHARE = 0.1
+"""Of the pictures, at most, unless a source names another one."""
 _REMEMBERED = 50_000
 """Paths of pictures that are not looked up again."""
 Reference = str | list[Any] | Medium
@@ -319,7 +321,8 @@ class Reader:
         elif self.options.split:
             split = SPLITS.index(split_name(self.options.split))
         elif isinstance(row.values, RECORDS):
-            split = SPLITS.index(row.values.split) if row.values.split != "train" else _UNNAMED
+            name = row.values.split
+            split = _UNNAMED if name == "train" else SPLITS.index(split_name(name))
         else:
             name = taken.values.get("split")
             split = _UNNAMED if name is None else SPLITS.index(split_name(name))
@@ -379,16 +382,7 @@ class Reader:
         if missing and not self._of_group:
             raise DataError(f"{self.name}: min_quality names {missing[0]!r}, and no row has such a column.")
         notes = self._notes()
-        splits = np.asarray(self._of_split)
-        if len(splits) and (splits == _UNNAMED).all() and self.options.held_out > 0:
-            splits, note = self._hold_out(splits)
-            notes.append(note)
-        elif (unnamed := splits == _UNNAMED).any():
-            if not unnamed.all() and self.options.labelled:
-                notes.append(
-                    f"{self.name}: {int(unnamed.sum())} rows without a split are taken for training."
-                )
-            splits = np.where(unnamed, SPLITS.index("train"), splits)
+        splits = self._split(np.asarray(self._of_split), notes)
         chosen = np.flatnonzero(splits == SPLITS.index(split))
         if not len(chosen):
             counts = ", ".join(
@@ -402,13 +396,47 @@ class Reader:
             logger.info("%s", note)
         return self._table(chosen, split, notes)
 
+    def _split(self, splits: np.ndarray, notes: list[str]) -> np.ndarray:
+        """The split of each row, where some or all of them name none; adds what was done to `notes`."""
+        unnamed = splits == _UNNAMED
+        train, validation = SPLITS.index("train"), SPLITS.index(VALIDATION)
+        asked = self.options.validation
+        default = min(self.options.held_out, _VALIDATION_SHARE, (1 - self.options.held_out) / 2)
+        shares = {"test": self.options.held_out, VALIDATION: default if asked is None else asked}
+
+        if len(splits) and unnamed.all():
+            if not any(shares.values()):
+                return np.full_like(splits, train)
+            return self._hold_out(splits, shares, "no row names a split", notes)
+
+        if unnamed.any():
+            if self.options.labelled:
+                notes.append(
+                    f"{self.name}: {int(unnamed.sum())} rows without a split are taken for training."
+                )
+            splits = np.where(unnamed, train, splits)
+        # Asked for by name alone: a data set with splits of its own trains on all of its training split.
+        is_asked = bool(asked) and self.options.labelled and not self.options.split
+        if is_asked and len(splits) and not (splits == validation).any():
+            share = {VALIDATION: shares[VALIDATION]}
+            return self._hold_out(splits, share, "no row is of a validation split", notes)
+        return splits
+
     def _table(self, chosen: np.ndarray, split: str, notes: Sequence[str]) -> Table:
         groups = np.asarray(self._of_group)[chosen]
+        if self.options.limit is not None and len(chosen):
+            everything = np.unique(groups)
+            wanted = self._drawn(everything, self.options.limit)
+            if len(wanted) < len(everything):
+                notes = [
+                    *notes,
+                    f"{self.name}: {len(wanted):,} of {len(everything):,} pictures of split {split!r} (limit), drawn by "
+                    "the hash of their names.",
+                ]
+            is_wanted = np.isin(groups, wanted)
+            chosen, groups = chosen[is_wanted], groups[is_wanted]
         order = np.argsort(groups, kind="stable")
         _, starts = np.unique(groups[order], return_index=True)
-        if self.options.limit is not None:
-            end = starts[self.options.limit] if len(starts) > self.options.limit else len(order)
-            order, starts = order[:end], starts[: self.options.limit]
         return Table(
             make=partial(self._make, split=split),
             rows=chosen[order],
@@ -418,6 +446,14 @@ class Reader:
             named=frozenset(self._named),
             fingerprint=self._fingerprint(chosen[order]),
         )
+
+    def _drawn(self, groups: np.ndarray, limit: int) -> np.ndarray:
+        """`limit` of the pictures: those with the lowest hashes of their names, whatever the order of the rows."""
+        if len(groups) <= limit:
+            return groups
+        wanted = set(groups.tolist())
+        hashes = sorted((_hash(key), group) for key, group in self._groups.items() if group in wanted)
+        return np.array([group for _, group in hashes[:limit]])
 
     def _fingerprint(self, rows: np.ndarray) -> str:
         chosen = hashlib.sha256(rows.astype(np.int64).tobytes())
@@ -455,33 +491,70 @@ class Reader:
             )
         return notes
 
-    def _hold_out(self, splits: np.ndarray) -> tuple[np.ndarray, str]:
-        """Moves whole pictures to the test split, by the hash of their bytes: the same on every machine."""
+    def _hold_out(
+        self, splits: np.ndarray, shares: Mapping[str, float], why: str, notes: list[str]
+    ) -> np.ndarray:
+        """Moves whole pictures of the training rows to other splits, by the hash of their bytes: alike on every machine.
+
+        Args:
+            splits: Of each row; those of no split belong to training.
+            shares: Share of the pictures that each other split gets, 0 to 1; their sum is below 1.
+            why: For the note.
+            notes: Gets a sentence on what was done.
+        """
+        train = SPLITS.index("train")
+        is_train = (splits == train) | (splits == _UNNAMED)
+        digests, how = self._digests(np.flatnonzero(is_train))
+
+        # Each split takes its own stretch of the hashes, so that the share of one leaves the splits before it alone.
+        taken: dict[int, str] = {}
+        start = 0.0
+        for name, share in shares.items():
+            free = {group: digest for group, digest in digests.items() if group not in taken}
+            end = start + share
+            found = [g for g, digest in free.items() if start * 2**32 <= int(digest[:8], 16) < end * 2**32]
+            is_due = name == "test" or share * len(digests) >= 1
+            if share and not found and is_due and len(set(free.values())) > 1:  # chance left this split none
+                lowest = min(free.values())
+                found = [group for group, digest in free.items() if digest == lowest]
+            taken |= dict.fromkeys(found, name)
+            start = end
+        if taken and len(taken) == len(digests):  # training keeps one
+            highest = max(digests.values())
+            taken = {group: name for group, name in taken.items() if digests[group] != highest}
+
+        counts = Counter(taken.values())
+        told = " and ".join(f"{counts[name]} for {name}" for name, share in shares.items() if share)
+        notes.append(
+            f"{self.name}: {why}, so {len(taken)} of {len(digests)} pictures are held out ({told}), chosen by the hash of "
+            f"their {how}."
+        )
+        codes = np.full(len(self._groups), train)
+        for group, name in taken.items():
+            codes[group] = SPLITS.index(name)
+        return np.where(is_train, codes[np.asarray(self._of_group)], splits)
+
+    def _digests(self, rows: np.ndarray) -> tuple[dict[int, str], str]:
+        """A hash of each picture that these rows are about, and of what: its bytes, or its name where there are many."""
         first: dict[int, int] = {}
-        for row, group in enumerate(self._of_group):
-            first.setdefault(group, row)
+        for row in rows.tolist():
+            first.setdefault(self._of_group[row], row)
         few = len(first) <= _FEW
         digests: dict[int, str] = {}
         for key, group in self._groups.items():
-            images = self._make(first[group], "train")[0].images
-            if not images or not few:
-                digests[group] = hashlib.sha256(key.encode()).hexdigest()
-            else:
-                digests[group] = media.digest(images[0])
-        test = {g for g, d in digests.items() if int(d[:8], 16) < self.options.held_out * 2**32}
-        if not test and len(set(digests.values())) > 1:  # so few that chance left none
-            lowest = min(digests.values())
-            test = {g for g, d in digests.items() if d == lowest}
-        if test and len(test) == len(self._groups):
-            highest = max(digests.values())
-            test = {g for g in test if digests[g] != highest}
-        held = np.isin(np.asarray(self._of_group), list(test))
-        how = "bytes" if few else "names"
-        note = (
-            f"{self.name}: no row names a split, so {len(test)} of {len(self._groups)} pictures are held out for the "
-            f"test, chosen by the hash of their {how}."
-        )
-        return np.where(held, SPLITS.index("test"), SPLITS.index("train")), note
+            if group not in first:
+                continue
+            images = self._make(first[group], "train")[0].images if few else ()
+            digests[group] = media.digest(images[0]) if images else hashlib.sha256(_bytes(key)).hexdigest()
+        return digests, "bytes" if few else "names"
+
+
+def _bytes(key: str) -> bytes:
+    return key.encode("utf-8", "surrogatepass")
+
+
+def _hash(key: str) -> bytes:
+    return hashlib.blake2b(_bytes(key), digest_size=8).digest()
 
 
 def _writable(key: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from sightweave.core.config import config
 from sightweave.data.datasets import _json
+from sightweave.data.datasets._base import common_split
 from sightweave.data.datasets._files import among, json_files, split_of
 from sightweave.data.datasets._rows import Row, RowError, shown
 from sightweave.data.datasets._source import FilesConfig
@@ -53,7 +54,7 @@ class Config(FilesConfig):
 def _split(file: Path) -> tuple[str, str]:
     """The split that a file's name says, and where it is one of CoGenT's the name of that part, such as trainA."""
     found = re.search(r"_((train|val|test)[AB])(?![a-z])", file.name)
-    return (found[2], found[1]) if found else (split_of(file), "")
+    return (common_split(found[2]), found[1]) if found else (split_of(file), "")
 
 
 def _of_questions(file: Path, split: str, part: str) -> Iterator[Row]:

@@ -17,11 +17,12 @@ from typing import Any
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import _json
+from sightweave.data.datasets._base import VALIDATION
 from sightweave.data.datasets._files import among, json_files, split_of
 from sightweave.data.datasets._rows import Row, RowError, shown
 from sightweave.data.datasets._source import FilesConfig
 
-_KARPATHY = {"train": "train", "restval": "train", "val": "val", "test": "test"}
+_KARPATHY = {"train": "train", "restval": "train", "val": VALIDATION, "test": "test"}
 _Boxes = tuple[dict[Any, "array[float]"], list[str]]
 """Of each picture, five numbers a box (left, top, width, height, which name), and the names: official files hold 860 000."""
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
+from sightweave.data.datasets._base import VALIDATION
 from sightweave.data.datasets._files import among, files
 from sightweave.data.datasets._lines import aligned
 from sightweave.data.datasets._pictures import Folder
@@ -62,7 +63,7 @@ class Config(FilesConfig):
                 f"{path}: no folder such as en-fr with src.en, correct.fr, incorrect.fr and {_ORDER}."
             )
         for folder in found:
-            name = "val" if folder.name.endswith("_dev") else "test"
+            name = VALIDATION if folder.name.endswith("_dev") else "test"
             if not split or name == split:
                 yield from _of_folder(folder, name)
 

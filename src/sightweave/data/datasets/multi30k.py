@@ -15,6 +15,7 @@ from typing import Any
 
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
+from sightweave.data.datasets._base import common_split
 from sightweave.data.datasets._files import files
 from sightweave.data.datasets._lines import aligned
 from sightweave.data.datasets._pictures import Folder
@@ -38,7 +39,7 @@ class _Set:
 
     @property
     def split(self) -> str:
-        return self.name if self.name in ("train", "val") else "test"
+        return common_split(self.name) if self.name in ("train", "val") else "test"
 
     def list_path(self) -> Path | None:
         """The names of its pictures, line by line."""

@@ -7,7 +7,7 @@ Each row names ``image`` (or ``images``, a list, which may be empty) and any of 
     source, target | targets, source_language, target_language
     turns: [{role, content}]                                       (content: text, or a list of texts and image numbers)
 
-and optionally ``id``, ``split`` (train, val, test), ``tags`` and ``regions``. In CSV a cell holds a list as JSON.
+and optionally ``id``, ``split`` (train, validation, test), ``tags`` and ``regions``. In CSV a cell holds a list as JSON.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sightweave.core.errors import DataError
 from sightweave.data.datasets import _rows
 from sightweave.data.datasets._base import RECORDS, Record
 from sightweave.data.datasets._pictures import Folder
-from sightweave.data.datasets._records import FIELDS
+from sightweave.data.datasets._records import FIELDS, split_name
 from sightweave.data.datasets._rows import Row, RowError, shown
 from sightweave.data.datasets._source import FilesConfig
 from sightweave.data.datasets._table import Reader, Table
@@ -86,7 +86,7 @@ def from_records(
     root = Path(chosen.image_root).expanduser().resolve() if chosen.image_root is not None else None
     reader = Reader(chosen, "records", root=root, check=True)
     reader.read(_of_objects(records))
-    return reader.finish(split)
+    return reader.finish(split_name(split))
 
 
 def _config(path: str | Path, options: Mapping[str, Any]) -> Config:

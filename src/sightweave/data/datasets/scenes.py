@@ -2,7 +2,8 @@
 
 The same seed gives the same pictures and texts on every machine. Scenes of ``scenes`` are new; those of ``combinations``
 hold pairs of colour and shape, and of homonym and sentence, that training never shows; items there that are about none
-of these carry the tag ``subset``, and are scored in a table of their own.
+of these carry the tag ``subset``, and are scored in a table of their own. ``validation`` has further new scenes, drawn
+like those of ``scenes``, to choose a recipe by without looking at either test.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from typing import ClassVar, Literal
 
 from sightweave.core.config import config
 from sightweave.core.types import Medium
-from sightweave.data.datasets._base import Record, SourceConfig
+from sightweave.data.datasets._base import Record, SourceConfig, common_split
 from sightweave.data.scenes import combinations, drawing
 from sightweave.data.scenes.items import TASKS, Item, caption, each, mix
-from sightweave.data.scenes.layout import SPLITS, make_scene
+from sightweave.data.scenes.layout import ALL_SPLITS, make_scene
 from sightweave.data.scenes.questions import Question
 from sightweave.data.scenes.random import Random
 from sightweave.data.scenes.regions import regions
@@ -32,7 +33,7 @@ _TRAIN_SIZE, _HELD_OUT_SIZE = 1_000_000, 500
 class Config(SourceConfig):
     """Which scenes, and what is asked about each."""
 
-    splits: ClassVar[tuple[str, ...]] = SPLITS
+    splits: ClassVar[tuple[str, ...]] = ALL_SPLITS
     seed: int = 0
     """Another seed is another world of the same kind."""
     size: int = 0
@@ -48,7 +49,7 @@ class Config(SourceConfig):
 
     def build(self, *, split: str) -> Scenes:
         """The scenes of one split."""
-        is_train = split == SPLITS[0]
+        is_train = common_split(split) == ALL_SPLITS[0]
         return Scenes(
             seed=self.seed,
             split=split,
@@ -65,7 +66,7 @@ class Scenes:
 
     Args:
         seed: Of the whole world.
-        split: ``train``, ``scenes`` or ``combinations``.
+        split: ``train``, ``scenes``, ``combinations`` or ``validation``; ``val``, ``valid`` and ``dev`` mean the last.
         size: Number of pictures.
         per_picture: Records of one picture, unless `one_of_each`.
         one_of_each: One record of every type that the scene allows.
@@ -87,8 +88,9 @@ class Scenes:
         tasks: Sequence[str] = TASKS,
         pictures: str = "drawn",
     ) -> None:
-        if split not in SPLITS:
-            raise ValueError(f"scenes: no split {split!r}; there are {', '.join(SPLITS)}.")
+        split = common_split(split)
+        if split not in ALL_SPLITS:
+            raise ValueError(f"scenes: no split {split!r}; there are {', '.join(ALL_SPLITS)}.")
         if size < 1 or per_picture < 1:
             raise ValueError(f"scenes: size {size} and per_picture {per_picture}; both must be 1 or more.")
         unknown = [task for task in tasks if task not in TASKS]
@@ -122,7 +124,7 @@ class Scenes:
             raise IndexError(f"scenes: picture {index} of {self.size}.")
         index %= self.size
         scene = self.scene(index)
-        view, random = View(scene), Random(self.seed, SPLITS.index(self.split), index, 1)
+        view, random = View(scene), Random(self.seed, ALL_SPLITS.index(self.split), index, 1)
         has_caption = "captioning" in self.tasks
         if self.one_of_each:
             items = each(view, random, self.tasks)

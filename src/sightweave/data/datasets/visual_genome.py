@@ -15,6 +15,7 @@ from typing import Any
 from sightweave.core.config import config
 from sightweave.core.errors import DataError, MediaError
 from sightweave.core.types import Medium
+from sightweave.data.datasets._base import VALIDATION
 from sightweave.data.datasets._files import among, files
 from sightweave.data.datasets._lines import lines
 from sightweave.data.datasets._pictures import Folder
@@ -24,7 +25,7 @@ from sightweave.data.inputs import media
 
 _FILE = re.compile(r"((\w+)-visual-genome-(train|dev|test|challenge-test-set))\.txt(?:\.gz)?", re.ASCII)
 _LANGUAGES = {"hindi": "hi", "bengali": "bn", "malayalam": "ml", "hausa": "ha"}
-_SPLITS = {"train": "train", "dev": "val"}
+_SPLITS = {"train": "train", "dev": VALIDATION}
 _COLUMNS = ("image_id", "X", "Y", "Width", "Height", "English", "translation")
 _LARGEST = 1e6
 

@@ -17,11 +17,11 @@ from typing import Any
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import _tsv
+from sightweave.data.datasets._base import SPLIT_NAMES
 from sightweave.data.datasets._columns import chosen
 from sightweave.data.datasets._files import among, files
 from sightweave.data.datasets._layouts import split_below
 from sightweave.data.datasets._pictures import Inside
-from sightweave.data.datasets._records import SPLITS
 from sightweave.data.datasets._rows import Row, RowError
 from sightweave.data.datasets._source import FilesConfig
 
@@ -117,8 +117,8 @@ def _values(cells: Mapping[str, str], shared: _Shared, split: str) -> dict[str, 
     else:
         values["unlabelled"] = True
     told = cells.get("split", "").strip().lower()
-    if told in SPLITS or split:  # the column holds names of other things too
-        values["split"] = told if told in SPLITS else split
+    if told in SPLIT_NAMES or split:  # the column holds names of other things too
+        values["split"] = told if told in SPLIT_NAMES else split
     return values
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import _json
+from sightweave.data.datasets._base import VALIDATION
 from sightweave.data.datasets._files import among, json_files, split_of
 from sightweave.data.datasets._rows import Row, RowError, shown
 from sightweave.data.datasets._source import FilesConfig
@@ -226,10 +227,11 @@ def _vizwiz(one: dict[str, Any], split: str) -> dict[str, Any]:
     values: dict[str, Any] = {"image": name, "question": one.get("question")}
     if isinstance(name, str):
         values["id"] = Path(name).stem
-        values["image"] = f"{split}/{name}" if split else name
+        folder = "val" if split == VALIDATION else split  # as the authors' archives are called
+        values["image"] = f"{folder}/{name}" if folder else name
     if split:
         values["split"] = split
-    if "answers" not in one and split not in ("train", "val"):
+    if "answers" not in one and split not in ("train", VALIDATION):
         return {**values, "unlabelled": True}
     references = _given(one)
     named = {"type": one.get("answer_type")}

@@ -83,7 +83,7 @@ class Plan:
     total: int | None
     """Pictures in all; None where nobody knows."""
     is_partial: bool
-    """Whether everything here is the beginning of the data and not all of it: counting stopped early, or more is known."""
+    """Whether everything here is about a part of the data: counting stopped early, or there is known to be more."""
 
     def to_text(self) -> str:
         """At most six lines for a terminal."""
@@ -128,11 +128,9 @@ class Plan:
 
     def _extrapolated(self) -> str:
         if self.total is None:
-            return f"counted on the first {self.groups:,} pictures only"
+            return f"counted on {self.groups:,} pictures only"
         about = round(self.samples * self.total / max(1, self.groups))
-        return (
-            f"counted on the first {self.groups:,} of {self.total:,} pictures: about {about:,} samples in all"
-        )
+        return f"counted on {self.groups:,} of {self.total:,} pictures: about {about:,} samples in all"
 
     def _rows(self, padded: float) -> str:
         if self.packed_share is None or self.pack_to is None:

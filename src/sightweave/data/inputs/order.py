@@ -43,6 +43,25 @@ def shuffled(seed: int, epoch: int, position: int, size: int) -> int:
             return value
 
 
+def drawn(seed: int, size: int, count: int) -> list[int]:
+    """`count` different numbers out of ``0 .. size - 1``, each equally likely to be among them, in ascending order.
+
+    The same on every machine; a larger count of the same seed and size holds the smaller one.
+
+    Args:
+        seed: Another seed is another draw.
+        size: Numbers to draw from; their memory is not needed.
+        count: How many; all of them where there are no more.
+    """
+    if count >= size:
+        return list(range(size))
+    return sorted(shuffled(seed + _DRAWN, 0, position, size) for position in range(count))
+
+
+_DRAWN = 0xD2A3
+"""Added to the seed of a draw, so that it is independent of the order in which a run of this seed trains."""
+
+
 def _mix(seed: int, epoch: int, step: int, value: int) -> int:
     """SplitMix64's finaliser (Steele et al. 2014) over all four numbers."""
     x = (

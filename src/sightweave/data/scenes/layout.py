@@ -11,6 +11,9 @@ from sightweave.data.scenes.random import Random
 from sightweave.data.scenes.scene import SIDE, UNIT, Background, Scene, Thing
 
 SPLITS = ("train", "scenes", "combinations")
+"""What is trained on, and the tests."""
+ALL_SPLITS = (*SPLITS, "validation")
+"""A split's number here is part of its random streams: a new one comes last, and the others stay as they are."""
 HELD_OUT = {
     "triangle": "red",
     "star": "green",
@@ -41,15 +44,15 @@ def make_scene(seed: int, split: str, index: int) -> Scene:
 
     Args:
         seed: Any number; another seed is another world.
-        split: One of `SPLITS`.
+        split: One of `ALL_SPLITS`.
         index: From 0.
 
     Raises:
         ValueError: no such split.
     """
-    if split not in SPLITS:
-        raise ValueError(f"scenes: no split {split!r}; there are {', '.join(SPLITS)}.")
-    random = Random(seed, SPLITS.index(split), index, 0)
+    if split not in ALL_SPLITS:
+        raise ValueError(f"scenes: no split {split!r}; there are {', '.join(ALL_SPLITS)}.")
+    random = Random(seed, ALL_SPLITS.index(split), index, 0)
     kinds = _kinds(random, split)
     sizes = _sizes(random, len(kinds))
     sides = [_SIDES[size] + random.between(-UNIT, UNIT) for size in sizes]

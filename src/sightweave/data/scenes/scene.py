@@ -52,7 +52,7 @@ class Scene:
     key: str
     """``scenes/<seed>/<split>/<index>``."""
     split: str
-    """``train``, ``scenes`` (held-out scenes) or ``combinations`` (held-out combinations)."""
+    """``train``, ``scenes`` (held-out scenes), ``combinations`` (held-out combinations) or ``validation``."""
     background: Background
     things: tuple[Thing, ...]
     """From left to right; no two overlap."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from sightweave.core.types import Medium
-from sightweave.data.datasets._base import Record, task_of, texts_of
+from sightweave.data.datasets._base import VALIDATION, Record, task_of, texts_of
 from sightweave.data.datasets._files import json_files
 from sightweave.data.datasets._json import glance
 from sightweave.data.datasets._records import split_name
@@ -364,7 +364,10 @@ class Rows:
         """Pictures of training that are also, or nearly, in a held-out split."""
         used = self._splits_of_pictures()
         groups = [(number, other) for number, other in exact.items()] + [tuple(group) for group in near]
-        train, held = 1 << SPLITS.index("train"), (1 << SPLITS.index("val")) | (1 << SPLITS.index("test"))
+        train, held = (
+            1 << SPLITS.index("train"),
+            (1 << SPLITS.index(VALIDATION)) | (1 << SPLITS.index("test")),
+        )
         leaks: set[int] = {int(n) for n in np.flatnonzero((used & train > 0) & (used & held > 0))}
         same_key = set(leaks)
         for group in groups:

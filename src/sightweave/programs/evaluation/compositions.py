@@ -49,6 +49,8 @@ class Column:
     """``%``: a share, to be shown times 100; else the unit of the plain number."""
     samples: int
     pictures: int
+    pictures_total: int | None = None
+    """Images of the whole split, where those that were asked about were drawn from it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +210,7 @@ def _columns(runs: Sequence[Answered]) -> tuple[Column, ...]:
                     unit=task.facts.get(task.metric, MetricFacts()).unit,
                     samples=task.count,
                     pictures=task.pictures,
+                    pictures_total=evaluation.pictures_total,
                 )
             )
     return tuple(columns)

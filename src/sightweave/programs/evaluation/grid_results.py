@@ -165,6 +165,11 @@ def _panel(found: Comparison, column: Column, number: int) -> scatter.Panel:
     )
 
 
+def _pictures(column: Column) -> str:
+    of_all = "" if column.pictures_total is None else f" of {column.pictures_total:,}"
+    return f"{column.pictures:,}{of_all} pictures"
+
+
 def tables(found: Comparison) -> list[Table]:
     """Means with their intervals, and the differences to the baseline."""
     labels = list(found.rows[0].labels) or ["composition"]
@@ -176,7 +181,7 @@ def tables(found: Comparison) -> list[Table]:
         cells += [f"{fmean(row.minutes):.1f}", str(len(row.seeds))]
         cells += [_estimate(row.scores[column.name].mean, column.unit) for column in found.columns]
         rows.append(cells)
-    samples = "; ".join(f"{one.name}: {one.samples} on {one.pictures} pictures" for one in found.columns)
+    samples = "; ".join(f"{one.name}: {one.samples} on {_pictures(one)}" for one in found.columns)
     made = [
         Table(
             title="Scores",

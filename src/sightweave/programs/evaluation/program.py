@@ -5,7 +5,7 @@ samples --predict--> predictions --tasks.parse--> answers --metrics--> rows --st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -17,9 +17,9 @@ from sightweave.core import config as configs
 from sightweave.core.errors import BackendError, DataError, RecipeError, did_you_mean
 from sightweave.core.types import Likelihood, Prediction, Sample
 from sightweave.programs.evaluation import calibration, statistics, verdict
+from sightweave.programs.evaluation.baselines import Baselines
 from sightweave.programs.evaluation.controls import CONTROLS
 from sightweave.programs.evaluation.copies import merged
-from sightweave.programs.evaluation.neighbour import Neighbour
 from sightweave.programs.evaluation.scores import (
     Answer,
     Evaluation,
@@ -91,7 +91,8 @@ def evaluate(
     predict: Predict,
     *,
     split: str = "",
-    train: Sequence[Sample] = (),
+    pictures_total: int | None = None,
+    train: Iterable[Sample] | Baselines = (),
     controls: Sequence[str] = ("no_image", "shuffled_image"),
     tasks: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -104,8 +105,10 @@ def evaluate(
         samples: What is asked; each needs a reference.
         predict: Answers samples; it is also given those of the controls.
         split: Name of what the samples are, for the reader.
+        pictures_total: Images of the whole split, where the samples are of some of them that were drawn.
         train: What was trained on: for the commonest answer of each type, and for the nearest prompt. Without it, or
             for a type that it lacks, the commonest answer of these samples stands in, and there is no nearest one.
+            `Baselines` of it can be shared by several evaluations.
         controls: Names of controls in ``controls.py``.
         tasks: Config of a task by its name; the others get their defaults.
         seed: Of the exchange of pictures and of the bootstrap.
@@ -147,9 +150,9 @@ def evaluate(
         notes.append(
             f"{len(samples) - len(with_media)} of {len(samples)} samples have no picture; they stay out of the controls."
         )
-    common = _Common(
-        samples, sighted, asked, majority_answers(train), _neighbours(train, samples), seed, notes
-    )
+    known = train if isinstance(train, Baselines) else Baselines(train)
+    notes += known.notes()
+    common = _Common(samples, sighted, asked, known.majority, known.neighbour.answers(samples), seed, notes)
     scored = [_task_scores(task, common) for task in made.values()]
     found = _with_holm([scores for scores, _ in scored])
     right: dict[tuple[str, int], bool] = {}
@@ -161,6 +164,7 @@ def evaluate(
         seed=seed,
         count=len(samples),
         pictures=len({sample.group for sample in samples}),
+        pictures_total=pictures_total,
         tasks=found,
         uses_image=word,
         sentence=sentence,
@@ -174,19 +178,9 @@ def is_of_likelihoods(metric: Any) -> bool:
     return hasattr(metric, "candidates")
 
 
-def majority_answers(samples: Sequence[Sample]) -> dict[str, str]:
+def majority_answers(samples: Iterable[Sample]) -> dict[str, str]:
     """The answer that is right most often, for each ``task/type``; ties go to the first in the alphabet."""
-    counts: dict[str, dict[str, int]] = {}
-    fold = exact_match.ExactMatch().fold
-    for sample in samples:
-        votes = counts.setdefault(f"{sample.task}/{_type(sample)}", {})
-        for answer in {fold(reference) for reference in sample.references}:
-            votes[answer] = votes.get(answer, 0) + 1
-    return {
-        kind: min(votes, key=lambda answer: (-votes[answer], answer))
-        for kind, votes in counts.items()
-        if votes
-    }
+    return Baselines(samples).majority
 
 
 def rescored(config: Any, items: Sequence[Item]) -> tuple[Any, np.ndarray]:
@@ -199,11 +193,6 @@ def rescored(config: Any, items: Sequence[Item]) -> tuple[Any, np.ndarray]:
         metric = exact_match.ExactMatch()
         return metric, np.array([(float(item.answer.right), 1.0) for item in items])
     return metric, metric.rows([item.answer.parsed for item in items], [item.sample for item in items])
-
-
-def _neighbours(train: Sequence[Sample], samples: Sequence[Sample]) -> list[str | None]:
-    """What the most similar prompt of training was answered by, for each sample."""
-    return Neighbour(train).answers(samples) if train else [None] * len(samples)
 
 
 def _task(name: str, config: Any, can_score: bool, notes: list[str]) -> _Task:

@@ -166,6 +166,9 @@ class Evaluation:
     seed: int
     count: int
     pictures: int
+    """Images that the samples are about."""
+    pictures_total: int | None = None
+    """Images of the whole split, where those of the samples were drawn from it; None where all of it was asked."""
     tasks: tuple[TaskScores, ...]
     uses_image: str = "unknown"
     """Over the tasks that need the image: ``yes`` if each says yes, ``no`` if each says no, ``unknown`` if none is known,

@@ -31,7 +31,7 @@ def show(evaluation: Evaluation, console: Console, *, types: bool = True) -> Non
 def score_table(evaluation: Evaluation, *, types: bool = True) -> Table:
     """One row per task (the mean over its types) and, if wanted, one per type, beside what needs no model."""
     table = _table(
-        f"{escape(evaluation.split or 'evaluation')}: {evaluation.count} prompts on {evaluation.pictures} pictures",
+        f"{escape(evaluation.split or 'evaluation')}: {evaluation.count} prompts on {_pictures(evaluation)}",
         "per cent, with 95 % intervals; a task's score is the unweighted mean over its types. "
         "text only: the answer of the most similar training prompt",
     )
@@ -168,6 +168,13 @@ def _in_unit(value: Estimate | None, unit: str) -> str:
 
 def _share(value: float | None) -> str:
     return "-" if value is None or math.isnan(value) else f"{100 * value:.1f}"
+
+
+def _pictures(evaluation: Evaluation) -> str:
+    """How many images, and of how many they were drawn."""
+    if evaluation.pictures_total is None:
+        return f"{evaluation.pictures:,} pictures"
+    return f"{evaluation.pictures:,} of {evaluation.pictures_total:,} pictures"
 
 
 def _range(value: Estimate | None, sign: str = "") -> str:

@@ -77,7 +77,7 @@ def _licence(licence: str, pretrained: Mapping[str, str]) -> str:
 
 
 def _scores(splits: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    rows = [(split["split"], task) for split in splits for task in split["tasks"]]
+    rows = [(_named(split), task) for split in splits for task in split["tasks"]]
     if not rows:
         yield "Not measured."
         return
@@ -90,6 +90,13 @@ def _scores(splits: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         cells = [split, task["task"], task["metric"], _shown(score["value"]), interval]
         cells += [_shown(control["value"]) if control else "" for control in controls]
         yield f"| {' | '.join(cells)} |"
+
+
+def _named(split: Mapping[str, Any]) -> str:
+    total = split.get("pictures_total")
+    return (
+        split["split"] if total is None else f"{split['split']} ({split['pictures']:,} of {total:,} pictures)"
+    )
 
 
 def _shown(share: float) -> str:

@@ -29,6 +29,7 @@ from typing import Any, Literal, NamedTuple
 from sightweave.core.config import config
 from sightweave.core.errors import BackendError, DataError
 from sightweave.core.types import Prediction, Sample
+from sightweave.data.datasets._base import common_split
 from sightweave.programs.predictors._base import Progress
 
 _SUFFIXES = (".json", ".jsonl", ".csv")
@@ -112,7 +113,7 @@ class Answers:
         self._count = 0
         for where, values in _rows(path, data):
             row = _row(where, values)
-            if not split or row.split in ("", split):
+            if not split or row.split == "" or common_split(row.split) == common_split(split):
                 self._keep(row, values)
                 self._count += 1
         if not self._count:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import clevr
+from sightweave.data.datasets._base import common_split
 from sightweave.data.datasets._detect import detect
 from sightweave.data.datasets._table import Table
 
@@ -40,7 +41,7 @@ def test_version_1_field_by_field(tmp_path: Path) -> None:
         assert not table.faults
         for i, (number, (colour, count)) in enumerate(zip(numbers, table, strict=True)):
             assert (colour.id, count.id) == (f"{split}-{2 * i}", f"{split}-{2 * i + 1}")
-            assert colour.split == count.split == split
+            assert colour.split == count.split == common_split(split)
             assert colour.group == count.group == f"images/{split}/CLEVR_{split}_{i:06d}.png"
             with Image.open(colour.images[0].source) as picture:
                 assert picture.getpixel((3, 3)) == (*list(written.COLOURS.values())[number], 255)

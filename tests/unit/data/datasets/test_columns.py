@@ -16,7 +16,7 @@ from sightweave.data.datasets._rows import RowError
     ("name", "split"),
     [
         ("data/train-00000-of-00002.parquet", "train"),
-        ("default/validation/0000.parquet", "val"),
+        ("default/validation/0000.parquet", "validation"),
         ("test/part/0000.parquet", "test"),
         ("all/0000.parquet", ""),
         ("train/extra-test-0.parquet", "test"),

@@ -12,6 +12,7 @@ from PIL import Image
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import gqa
+from sightweave.data.datasets._base import common_split
 from sightweave.data.datasets._detect import detect
 from sightweave.data.datasets._table import Table
 
@@ -45,7 +46,7 @@ def test_balanced_questions_field_by_field(tmp_path: Path) -> None:
         assert not table.faults
         for number, (record,) in zip(numbers, table, strict=True):
             colour = list(written.COLOURS)[number]
-            assert (record.id, record.split) == (f"2064464{number}", split)
+            assert (record.id, record.split) == (f"2064464{number}", common_split(split))
             assert record.group == f"images/{written.image(number)}.jpg"
             assert is_colour(record.images[0].source, number)
             assert (record.question, record.answers) == ("What color is the wall?", (colour,))

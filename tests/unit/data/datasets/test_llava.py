@@ -84,10 +84,10 @@ def test_conversations_of_several_turns_and_of_text_alone(tmp_path: Path) -> Non
 
 def test_rows_without_splits_are_held_out_by_picture(tmp_path: Path) -> None:
     path = written.write(tmp_path)
-    train, test = by_id(read(path, split="")), by_id(read(path, "test", split=""))
-    assert test
-    assert set(train) | set(test) == set(by_id(read(path)))
-    assert not set(train) & set(test)
+    parts = {split: set(by_id(read(path, split, split=""))) for split in ("train", "validation", "test")}
+    assert parts["test"]
+    assert set.union(*parts.values()) == set(by_id(read(path)))
+    assert sum(map(len, parts.values())) == len(by_id(read(path)))
 
 
 def test_the_columns_of_sharegpt(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_a_sentence_becomes_one_translation_for_each_language(tmp_path: Path) ->
 
 def test_parts_become_splits_and_tests_say_their_name(tmp_path: Path) -> None:
     path = written.write(tmp_path)
-    assert {record.split for record in read(path, "val")} == {"val"}
+    assert {record.split for record in read(path, "val")} == {"validation"}
     tests = read(path, "test")
     by_set = {name: [r for r in tests if r.tags["set"] == name] for name in written.COLOURS}
     assert {name: len(found) for name, found in by_set.items()} == {

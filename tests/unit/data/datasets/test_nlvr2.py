@@ -12,7 +12,7 @@ from PIL import Image
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import nlvr2
-from sightweave.data.datasets._base import task_of
+from sightweave.data.datasets._base import common_split, task_of
 from sightweave.data.datasets._detect import detect
 from sightweave.data.datasets._table import Table
 
@@ -53,7 +53,7 @@ def test_field_by_field(tmp_path: Path) -> None:
             assert [image.key for image in true.images] == [f"{folder}/{mark}-img{i}.png" for i in (0, 1)]
             for image, colour in zip(true.images, pair, strict=True):
                 assert is_colour(image.source, colour)
-            assert true.split == split
+            assert true.split == common_split(split)
             assert task_of(true) == "vqa"
             assert true.question == f"The left image is {list(written.COLOURS)[pair[0]]}."
             assert (true.answers, false.answers) == (("True",), ("False",))

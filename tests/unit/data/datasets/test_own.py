@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,11 +96,11 @@ def test_splits_are_respected_and_a_picture_may_be_in_both(tmp_path: Path) -> No
     ]
     write(tmp_path, rows)
     config = own.Config(path=str(tmp_path))
-    assert config.splits == ("train", "val", "test")
+    assert config.splits == ("train", "validation", "test")
     kept = {
         split: [[r.captions[0] for r in rs] for rs in config.build(split=split)] for split in config.splits
     }
-    assert kept == {"train": [["1"], ["3"]], "val": [], "test": [["2"]]}
+    assert kept == {"train": [["1"], ["3"]], "validation": [], "test": [["2"]]}
     assert any("1 rows without a split are taken for training" in note for note in train(tmp_path).notes)
 
 
@@ -108,9 +109,10 @@ def test_validation_rows_are_a_split_of_their_own(tmp_path: Path) -> None:
     write(tmp_path, [{"image": name, "caption": s, "split": s} for s in ("train", "dev")])
     config = own.Config(path=str(tmp_path))
     assert [r.captions[0] for r in config.build(split="val")[0]] == ["dev"]
+    assert [r.split for r in config.build(split="validation")[0]] == ["validation"]
     test = config.build(split="test")
     assert len(test) == 0
-    assert "no records of split 'test'; there are train (1), val (1)" in " ".join(test.notes)
+    assert "no records of split 'test'; there are train (1), validation (1)" in " ".join(test.notes)
 
 
 def test_all_rows_may_be_taken_for_one_split(tmp_path: Path) -> None:
@@ -212,11 +214,63 @@ def test_filters_by_task_language_and_rating(tmp_path: Path) -> None:
         train(tmp_path, min_quality={"scor": 0.5})
 
 
-def test_the_first_pictures_only(tmp_path: Path) -> None:
-    rows = [{"image": picture(tmp_path, f"{i % 4}.png", i % 4), "caption": str(i)} for i in range(8)]
-    write(tmp_path, [{**row, "split": "train"} for row in rows])
-    dataset = train(tmp_path, limit=2)
-    assert [[record.captions[0] for record in group] for group in dataset] == [["0", "4"], ["1", "5"]]
+def test_a_limit_is_drawn_over_the_whole_split(tmp_path: Path) -> None:
+    names = [picture(tmp_path, f"{i}.png", i) for i in range(60)]
+    rows = [{"image": name, "caption": f"{name} {turn}", "split": "train"} for turn in "ab" for name in names]
+    write(tmp_path, rows)
+    few, more = (train(tmp_path, limit=limit) for limit in (20, 30))
+    kept = [group[0].images[0].key for group in few]
+    assert [[record.captions[0] for record in group] for group in few] == [[f"{x} a", f"{x} b"] for x in kept]
+    assert len(kept) == 20
+    assert sum(names.index(name) >= 30 for name in kept) >= 5  # not the first ones
+    assert set(kept) < {group[0].images[0].key for group in more}
+    assert any("20 of 60 pictures of split 'train' (limit), drawn" in note for note in few.notes)
+
+    write(tmp_path, rows[::-1])  # the order of the rows has no part in it
+    assert {group[0].images[0].key for group in train(tmp_path, limit=20)} == set(kept)
+    assert len(train(tmp_path, limit=60)) == len(train(tmp_path, limit=1000)) == 60
+
+
+def test_without_splits_the_same_share_is_held_out_for_validation(tmp_path: Path) -> None:
+    write(tmp_path, [{"image": picture(tmp_path, f"{i}.png", i), "caption": str(i)} for i in range(200)])
+
+    def parts(**options: Any) -> dict[str, set[str]]:
+        config = own.Config(path=str(tmp_path), **options)
+        return {split: {g[0].images[0].key for g in config.build(split=split)} for split in config.splits}
+
+    default, more, none = parts(), parts(validation=0.3), parts(validation=0.0)
+    for found in (default, more, none):
+        assert sum(map(len, found.values())) == 200
+        assert found["test"] == default["test"]  # the share of one leaves the other alone
+    assert 8 <= len(default["validation"]) <= 35
+    assert default["validation"] < more["validation"]
+    assert 40 <= len(more["validation"]) <= 80
+    assert not none["validation"]
+    assert not parts(held_out=0.0)["validation"]
+    assert parts(held_out=0.0, validation=0.3)["validation"]
+    counted = f"({len(default['test'])} for test and {len(default['validation'])} for validation)"
+    assert any(counted in note for note in train(tmp_path).notes)
+
+
+def test_where_splits_are_named_validation_is_cut_out_of_training_only_if_asked(tmp_path: Path) -> None:
+    names = [picture(tmp_path, f"{i}.png", i) for i in range(100)]
+    rows = [{"image": name, "caption": "x", "split": "train"} for name in names[:80]]
+    rows += [{"image": name, "caption": "x", "split": "test"} for name in names[80:]]
+    write(tmp_path, rows)
+
+    def sizes(**options: Any) -> list[int]:
+        config = own.Config(path=str(tmp_path), **options)
+        return [len(config.build(split=split)) for split in ("train", "val", "test")]
+
+    assert sizes() == [80, 0, 20]
+    left, cut, test = sizes(validation=0.25)
+    assert (left + cut, test) == (80, 20)
+    assert 8 <= cut <= 32
+    rows[0]["split"] = "valid"
+    write(tmp_path, rows)
+    assert sizes(validation=0.25) == [79, 1, 20]  # there is one by now
+    with pytest.raises(RecipeError, match=r"held_out 0.5 and validation 0.5 leave nothing to train on"):
+        build(own.Config, {"path": str(tmp_path), "held_out": 0.5, "validation": 0.5})
 
 
 def test_without_splits_a_tenth_is_held_out_by_the_pictures_bytes(tmp_path: Path) -> None:
@@ -224,10 +278,10 @@ def test_without_splits_a_tenth_is_held_out_by_the_pictures_bytes(tmp_path: Path
     write(tmp_path, rows)
     config = own.Config(path=str(tmp_path))
     kept = {split: {rs[0].images[0].key for rs in config.build(split=split)} for split in config.splits}
-    assert not kept["train"] & kept["test"]
-    assert len(kept["train"] | kept["test"]) == 200
+    assert len(set.union(*kept.values())) == sum(map(len, kept.values())) == 200
     assert 8 <= len(kept["test"]) <= 35
-    note = f"no row names a split, so {len(kept['test'])} of 200 pictures are held out"
+    held_out = len(kept["test"]) + len(kept["validation"])
+    note = f"no row names a split, so {held_out} of 200 pictures are held out"
     assert any(note in said for said in train(tmp_path).notes)
     renamed = tmp_path / "renamed"
     renamed.mkdir()

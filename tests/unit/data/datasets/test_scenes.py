@@ -9,6 +9,8 @@ from sightweave.core.config import build
 from sightweave.core.errors import RecipeError
 from sightweave.data.datasets._base import task_of
 from sightweave.data.datasets.scenes import Config, Scenes
+from sightweave.data.scenes.layout import HELD_OUT
+from sightweave.data.scenes.translations import is_held_out
 from sightweave.data.tasks import translation
 
 
@@ -94,3 +96,29 @@ def test_wrong_config():
 def test_texts_are_the_same_for_every_split():
     first, second = (next(iter(Config().build(split=split).texts())) for split in ("train", "scenes"))
     assert first == second
+
+
+def test_validation_shares_no_scene_with_training_or_a_test():
+    config = Config(size=2000)
+    shown = {
+        split: {(s.background, s.things) for s in map(config.build(split=split).scene, range(2000))}
+        for split in config.splits
+    }
+    assert config.splits == ("train", "scenes", "combinations", "validation")
+    assert len(set.union(*shown.values())) == 4 * 2000
+
+
+def test_validation_is_like_the_test_of_new_scenes_and_holds_no_unmet_pair():
+    data = Config().build(split="val")
+    assert (len(data), data.split) == (500, "validation")
+    for index in range(200):
+        things = data.scene(index).things
+        assert all(HELD_OUT.get(thing.name) != thing.color for thing in things)
+        records = data[index]
+        assert {record.split for record in records} == {"validation"}
+        translations = [r for r in records if r.tags["type"] == "ambiguous"]
+        assert not any(is_held_out(r.tags["word"], r.tags["template"]) for r in translations)
+        types = [record.tags["type"] for record in records]
+        assert all(types.count(kind) <= (2 if kind in ("plain", "ambiguous") else 1) for kind in types)
+    with pytest.raises(ValueError, match="no split 'tests'"):
+        Config().build(split="tests")

@@ -86,7 +86,7 @@ def test_letters_name_columns_even_where_one_is_empty(tmp_path: Path) -> None:
 def test_the_split_may_stand_in_the_name(tmp_path: Path) -> None:
     written.write_rows(tmp_path / "MMBench_DEV_EN.tsv", [written.row(1, "red", "")])
     ((record,),) = build(tmp_path, "val")
-    assert record.split == "val"
+    assert record.split == "validation"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from PIL import Image
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import vqa_v2
+from sightweave.data.datasets._base import common_split
 from sightweave.data.datasets._detect import detect
 from sightweave.data.datasets._table import Table
 
@@ -46,7 +47,7 @@ def test_version_2_field_by_field(tmp_path: Path) -> None:
         assert len(table) == len(numbers)
         assert not table.faults
         for number, (record,) in zip(numbers, table, strict=True):
-            assert (record.id, record.split) == (f"{1000 + number}000", split)
+            assert (record.id, record.split) == (f"{1000 + number}000", common_split(split))
             assert record.group == f"{split}2014/COCO_{split}2014_{1000 + number:012d}.jpg"
             assert is_colour(record.images[0].source, number)
             assert record.question == "What color is the picture?"
@@ -68,7 +69,7 @@ def test_questions_of_the_test_have_no_answers(tmp_path: Path) -> None:
 
 
 def test_test_dev_is_no_dev_set(tmp_path: Path) -> None:
-    rows = list(vqa_v2.Config(path=str(written.write(tmp_path))).rows("val"))
+    rows = list(vqa_v2.Config(path=str(written.write(tmp_path))).rows("validation"))
     assert [row.values["id"] for row in rows] == [1006000, 1007000]
     rows = list(vqa_v2.Config(path=str(tmp_path)).rows("test"))
     assert [(row.values["split"], row.values["unlabelled"]) for row in rows] == [("test", True)] * 2

@@ -233,10 +233,10 @@ def test_it_stops_early_and_reads_no_further() -> None:
     found = counted(stream(), limit=7, total=100)
     assert (found.samples, found.kept, found.groups, found.total, read) == (7, 7, 3, 100, 3)
     assert found.is_partial
-    assert "counted on the first 3 of 100 pictures: about 233 samples in all" in found.to_text()
+    assert "counted on 3 of 100 pictures: about 233 samples in all" in found.to_text()
     unknown = counted(stream(), limit=6)
     assert (unknown.samples, unknown.groups, unknown.total, unknown.is_partial) == (6, 2, None, True)
-    assert "counted on the first 2 pictures only" in unknown.to_text()
+    assert "counted on 2 pictures only" in unknown.to_text()
 
 
 def test_only_one_microstep_is_held() -> None:
@@ -265,7 +265,7 @@ def test_a_limit_that_is_just_enough_is_no_early_stop() -> None:
 
 def test_the_first_of_a_longer_data_set_is_told_from_all_of_it() -> None:
     found = counted(iter([[said("a", 1)], [said("b", 2)]]), total=50)
-    assert "counted on the first 2 of 50 pictures: about 50 samples in all" in found.to_text()
+    assert "counted on 2 of 50 pictures: about 50 samples in all" in found.to_text()
     assert "about 0 samples" in counted([], total=50).to_text()
 
 

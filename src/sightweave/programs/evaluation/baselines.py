@@ -1,0 +1,57 @@
+"""What needs no model: saying always the same, and saying what the most similar training prompt was answered by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+from sightweave.answers.metrics import exact_match
+from sightweave.core.types import Sample
+from sightweave.programs.evaluation.frequent import Frequent
+from sightweave.programs.evaluation.neighbour import Neighbour
+
+_MOST_ANSWERS = 20_000
+"""Different answers of one type of question, from twice as many on the rare ones are no longer counted exactly."""
+
+
+class Baselines:
+    """What training data alone would answer; it takes one sample after the other, and any number of them.
+
+    Args:
+        train: Samples; those without references teach nothing. `add` takes more.
+        notes: What a reader must know of where they come from.
+    """
+
+    def __init__(self, train: Iterable[Sample] = (), *, notes: Iterable[str] = ()) -> None:
+        self.neighbour = Neighbour()
+        self._votes: dict[str, Frequent] = {}
+        self._notes = tuple(notes)
+        self._fold = lru_cache(maxsize=10_000)(exact_match.ExactMatch().fold)
+        for sample in train:
+            self.add(sample)
+
+    def add(self, sample: Sample) -> None:
+        """Learns one more sample."""
+        kind = f"{sample.task}/{sample.tags.get('type', '')}"
+        votes = self._votes.get(kind)
+        if votes is None:
+            votes = self._votes[kind] = Frequent(_MOST_ANSWERS)
+        for answer in {self._fold(reference) for reference in sample.references}:
+            votes.add(answer)
+        self.neighbour.add(sample)
+
+    @property
+    def majority(self) -> dict[str, str]:
+        """The answer that is right most often, for each ``task/type``; ties go to the first in the alphabet."""
+        return {kind: votes.first for kind, votes in self._votes.items() if votes.counts}
+
+    def notes(self) -> Iterator[str]:
+        """Where the answers come from, and what was not counted exactly."""
+        yield from self._notes
+        for kind, votes in sorted(self._votes.items()):
+            if votes.lost:
+                yield (
+                    f"{kind}: over {2 * votes.room:,} different training answers; the majority answer is right to within "
+                    f"{votes.lost:,} occurrences."
+                )
+        yield from self.neighbour.notes()
