@@ -9,24 +9,25 @@ import re
 from collections.abc import Sequence
 from string import ascii_uppercase
 
-from sightweave.answers.metrics import _shares
+from sightweave.answers.metrics import _scripts, _shares
 from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
 from sightweave.data.tasks import _stated
 
 _ENDS = " \t\n.,:;!?\"'`*_$()[]{}\u3002\uff0c\u3001\uff01\uff1f\u300c\u300d\u300e\u300f\u201c\u201d\u2018\u2019\u00ab\u00bb\u3010\u3011"
-_OPENS = r"[\s\"'`*_$(\[{<\u201c\u2018\u201e\u00ab\u300c\u300e\u3010]*"
+_OPENS = r"[\s\"'`*_$(\[{<\u201c\u2018\u201e\u00ab\u300c\u300e\u3010]{0,9}"
 """Quotes, brackets and stars that may stand before a letter."""
 _NOUNS = (
-    r"(?:(?:the|die|la|l['\u2019])?\s*(?:answer|option|choice|letter|Antwort|Buchstabe|r\u00e9ponse|lettre|choix"
-    r"|\u9009\u9879|\u9078\u9805|\u9078\u629e\u80a2)\b\s*:?)?"
+    r"(?:(?:the|die|la|l['\u2019])?\s{0,3}(?:answer|option|choice|letter|Antwort|Buchstabe|r\u00e9ponse|lettre|choix"
+    r"|\u9009\u9879|\u9078\u9805|\u9078\u629e\u80a2)\b\s{0,3}:?)?"
 )
+_NO_WORD = r"(?![A-Za-z0-9_\u00c0-\u024f]|['\u2019-][A-Za-z])"
 _BECAUSE = r"(?:or|and|because|since|as|for|due|which|that|given|based|with|in|is|was|oder|und|weil|da|ou|et|car|parce)\b"
 """Words that may follow a letter but no article: ``A because``."""
 _LETTER = (
     # A and I are words too: "the answer is A dog" names no letter.
-    rf"(?:[(\[*]+([A-Za-z])(?:[)\]*]+|$)|([B-HJ-Z])(?![A-Za-z0-9_'\u2019\u00c0-\u024f]|-[A-Za-z])"
-    rf"|([AI])(?![A-Za-z0-9_'\u2019\u00c0-\u024f]|-[A-Za-z]|\s+(?!{_BECAUSE})[a-z])|([a-z])\W*$)"
+    rf"(?:[(\[*]+([A-Za-z])(?:[)\]*]+|$)|([B-HJ-Z]){_NO_WORD}"
+    rf"|([AI]){_NO_WORD}(?!\s+(?!{_BECAUSE})[a-z])|([a-z])\W*$)"
 )
 _AT_START = re.compile(rf"{_OPENS}(?i:{_NOUNS}){_OPENS}{_LETTER}")
 """A letter at the place where an answer is stated: ``B``, ``(b)``, ``option C``."""
@@ -35,8 +36,10 @@ _MARKED = re.compile(r"(?:^|(?<=\n))[ \t]*[(\[*]*([A-Za-z])[)\].:*]+(?=\s|$)")
 _ALONE = re.compile(r"[^\w\n]*([A-Z]|(?<=[(\[*])[a-z](?=[)\]*]))[^\w\n]*$")
 """A line that is a letter and nothing else."""
 _CALLED = re.compile(
-    r"(?i:\b(?:answer|option|choice|letter|Antwort|Option|r\u00e9ponse)\b[\s:]*|(?:\u9009\u9879|\u9078\u9805|\u9078\u629e\u80a2)\s*"
-    r"|\b(?:it|that)(?:\s+(?:is|was)|['\u2019]s)\s+|\b(?:so|therefore|thus|hence|also|donc)\b[\s,:]*)" + _LETTER
+    rf"(?i:\b(?:option|choice|letter|Buchstabe|lettre)\b|\u9009\u9879|\u9078\u9805|\u9078\u629e\u80a2)[\s:(\[*]*([A-Z]){_NO_WORD}"
+    r"|(?i:\b(?:answer|option|choice|letter|Antwort|r\u00e9ponse)\b[\s:\u2013-]*"
+    r"|\b(?:it|that)(?:\s+(?:is|was)|['\u2019]s)\s+|\b(?:so|therefore|thus|hence|also|donc)\b[\s,:]*)"
+    + _LETTER
 )
 """``Option (c)``, ``it is B``: a letter that is called one, without the word that it is the answer."""
 _BOLD = re.compile(r"(?:\*\*\(?|__\(?|\()([A-Z])(?:\)?\*\*|\)?__|\))")
@@ -57,16 +60,24 @@ _ALSO = re.compile(
     r"(?:\(([A-Za-z])\)|([A-Z])(?![A-Za-z0-9_'\u2019]|\s+(?:is|was|are|shows?|has|would|ist|est)\b|\s+[a-z]))"
 )
 """``or C``, right after a letter: two are named."""
-_OR = re.compile(r"\W*(?:or|and|oder|und|ou|et|\u6216\u8005?)\b[\s,]*(?:the|die|la|that|my|correct|right)?\s*", re.IGNORECASE)
+_OR = re.compile(
+    r"\W*(?:or|and|oder|und|ou|et|\u6216\u8005?)\b[\s,]*(?:the|die|la|that|my|correct|right)?\s*",
+    re.IGNORECASE,
+)
 _DENIED = re.compile(
-    r"\W*(?:(?:is|was|would be|ist|est)?\s*(?:not\b|n't|isn't|wasn't|wrong|incorrect|false|falsch|nicht|faux|fausse)"
+    r"[^\w,;.\n]*(?:(?:is|was|would be|ist|est)?\s*(?:not\b|n't|isn't|wasn't|wrong|incorrect|false|falsch|nicht|faux|fausse)"
     r"|n['\u2019]est|\u662f?\u4e0d|\u662f?\u9519|\u662f?\u932f|\u306f\u9593\u9055)",
     re.IGNORECASE,
 )
 _NEGATION = re.compile(
     r"\b(?:no|not|never|neither|nor|none|cannot|without|nicht|kein|keine|ne|pas)\b|n['\u2019]t\b|\u4e0d\u662f|\u6ca1\u6709|\u6c92\u6709"
 )
-_SENTENCE_END = re.compile(r"[.!?;](?=\s|$)|[\n\u3002\uff1b]")
+_SENTENCE_END = re.compile(
+    r"[.!?;](?=\s|$)|[\n\u3002\uff1b]|(?<=\w),?\s(?:and\s+)?(?:not|rather\s+than|instead\s+of|nicht|et\s+non|pas)\b"
+)
+"""Where what is stated ends: "green, not red" states green."""
+_MAX_STATED = 300
+"""Characters of a sentence in which a stated option is looked for."""
 
 
 def is_right(metric: str, answer: str | None, sample: Sample) -> bool:
@@ -115,11 +126,9 @@ def choose(answer: str, options: Sequence[str]) -> int | None:
     option's text follows at once; it mentions one option's text, at its start or without a negation. Options of one
     text count as one, the first.
     """
-    for form in (_shares.fold, _bare):
-        said = form(answer)
-        same = [number for number, option in enumerate(options) if form(option) == said]
-        if same:
-            return _only(same, options)
+    same = _same(answer, options)
+    if same:
+        return _only(same, options)
 
     text = _stated.plain(answer)
     letter = _bare(text)
@@ -132,6 +141,16 @@ def choose(answer: str, options: Sequence[str]) -> int | None:
         return _only(stated, options)
     called = _by_letter(text, options)
     return _only(called, options) if called else _mentioned(_shares.fold(text), options)
+
+
+def _same(text: str, options: Sequence[str]) -> list[int]:
+    """Numbers of the options whose text this is: as it is, or else without marks at the ends of both."""
+    for form in (_shares.fold, _bare):
+        said = form(text)
+        same = [number for number, option in enumerate(options) if form(option) == said]
+        if same:
+            return same
+    return []
 
 
 def _by_statement(text: str, options: Sequence[str]) -> list[int]:
@@ -164,15 +183,18 @@ def _stated_here(
 ) -> list[int]:
     """Numbers of the options that one statement names, by letter or else by text."""
     if statement is not None and statement.is_enclosed:
-        chosen = choose(statement.text, options) if statement.text != text else None
-        return [] if chosen is None else [chosen]
+        text, at = statement.text, 0  # nothing else of the text belongs to it
     letter = _AT_START.match(text, at)
     if letter and not _DENIED.match(text, letter.end()):
         named = _named(text, letter, options)
         if named:
             return named
-    end = _SENTENCE_END.search(text, at)
-    chosen = _mentioned(_shares.fold(text[at : end.start() if end else len(text)]), options)
+    said = text[at : at + _MAX_STATED]
+    same = _same(said, options)  # an option may hold the end of a sentence: "9 a.m."
+    if same:
+        return same
+    end = _SENTENCE_END.search(said)
+    chosen = _mentioned(_shares.fold(said[: end.start()] if end else said), options)
     return [] if chosen is None else [chosen]
 
 
@@ -252,5 +274,10 @@ def _bare(text: str) -> str:
 
 def _whole(option: str) -> re.Pattern[str]:
     """Finds an option's text as whole words: not ``red`` in ``reddish`` or ``red-brown``, not ``3`` in ``3.5``."""
-    text = re.escape(_bare(option)) or "(?!)"  # an option without a text is nowhere
-    return re.compile(rf"(?<![\w-])(?<!\d[.,]){text}(?![\w-])(?![.,]\d)")
+    text = _bare(option)
+    if not text:
+        return re.compile("(?!)")  # an option without a text is nowhere
+    # Scripts without spaces have no ends of words to look for.
+    before = "" if _scripts.LETTER.match(text[0]) else r"(?<![\w-])"
+    after = "" if _scripts.LETTER.match(text[-1]) else r"(?![\w-])"
+    return re.compile(rf"{before}(?<!\d[.,]){re.escape(text)}{after}(?![.,]\d)")

@@ -25,7 +25,8 @@ _RANGES = (
 )
 """Names and characters; Korean is absent because it is written with spaces."""
 
-_ANY = re.compile("[{}]".format("".join(span for _, span in _RANGES)))
+LETTER = re.compile("[{}]".format("".join(span for _, span in _RANGES)))
+"""One character of any of these scripts."""
 _BY_SCRIPT = tuple((name, re.compile(f"[{span}]")) for name, span in _RANGES)
 
 
@@ -36,7 +37,7 @@ def unspaced(texts: Iterable[str]) -> str:
     any kana among them are ``Japanese``.
     """
     letters = [letter for text in texts for letter in text if unicodedata.category(letter)[0] in "LM"]
-    found = [letter for letter in letters if _ANY.match(letter)]
+    found = [letter for letter in letters if LETTER.match(letter)]
     if 2 * len(found) <= len(letters):
         return ""
 
@@ -52,11 +53,11 @@ def cut(text: str) -> str:
     pieces = []
     for letter in text:
         is_mark = unicodedata.category(letter)[0] == "M"
-        if _ANY.match(letter) and not is_mark:
+        if LETTER.match(letter) and not is_mark:
             pieces.append(f" {letter}")
         elif pieces and is_mark:
             pieces[-1] += letter
-        elif pieces and _ANY.match(pieces[-1].lstrip()[:1]):
+        elif pieces and LETTER.match(pieces[-1].lstrip()[:1]):
             pieces.append(f" {letter}")
         else:
             pieces.append(letter)

@@ -128,7 +128,9 @@ class Ter:
 
     def _is_cut(self, sample: Sample) -> bool:
         return (
-            self.cut == "auto" and not self.asian_support and _sacre.target_language(sample) in _sacre.UNSPACED
+            self.cut == "auto"
+            and not self.asian_support
+            and _sacre.target_language(sample) in _sacre.UNSPACED
         )
 
     def _scorer(self) -> TER:

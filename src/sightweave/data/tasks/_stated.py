@@ -28,7 +28,7 @@ _CALLS = (
     r"(?:\s+(?:est|serait|es|sera|\u00e8|\u00e9)(?!\w)[\s*_]*:?|\s*:)",
     r"\b(?:je|nous)\s+(?:choisis|choisissons|s\u00e9lectionne|prends|dirais|dis|opte\s+pour)\b\s*:?",
     # Chinese
-    r"(?:\u7b54\u6848|\u6b63\u89e3|\u7d50\u8ad6|\u7ed3\u8bba)(?:\u9009\u9879|\u9078\u9805)?[*_]*"
+    r"(?:\u7b54\u6848|\u6b63\u89e3|\u7d50\u8ad6|\u7ed3\u8bba|(?:\u6b63\u786e|\u6b63\u78ba|\u6700\u4f73)\u7684?(?:\u9009\u9879|\u9078\u9805))(?:\u9009\u9879|\u9078\u9805)?[*_]*"
     r"(?:\u5e94\u8be5|\u61c9\u8a72|\u5e94\u5f53|\u5e94|\u61c9|\u5c31)?"
     r"(?:\u662f|\u4e3a|\u70ba|\u9009|\u9078|\s*:)[\s*_]*:?",
     r"(?<![\u4e0d\u6ca1\u6c92\u522b\u5225\u672a])(?:\u9009\u62e9|\u9078\u64c7|\u9009|\u9078)"
@@ -48,8 +48,16 @@ _TAGGED = re.compile(
     r"<(answer|final_answer|final|choice|option)>(.*?)(?:</\1>|\Z)|<\|begin_of_box\|>(.*?)(?:<\|end_of_box\|>|\Z)",
     re.IGNORECASE | re.DOTALL,
 )
-_STYLED = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathsf|mathit|mathbb|operatorname)\s*\{([^{}]*)\}")
+_STYLED = re.compile(
+    r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathsf|mathit|mathbb|operatorname)\s*\{([^{}]*)\}"
+)
 _QUOTED = re.compile(r'"([^"\n]+)"[\s}]*$')
+_MAX_NESTED = 4
+"""Commands for fonts within one another."""
+_MAX_SAID = 2000
+"""Characters of an answer that is not enclosed."""
+_MAX_STATEMENTS = 64
+"""Of a text; the last ones decide, so that a text that repeats itself a thousand times costs no more."""
 _NARROW = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 """Full-width forms of ASCII, and the full-width space."""
 
@@ -63,7 +71,7 @@ class Statement:
     at: int
     """Where the answer itself begins."""
     text: str
-    """What is in the box or the tag, or all that follows the words."""
+    """What is in the box or the tag, or the first characters of what follows the words."""
     is_enclosed: bool
     """Whether it is in a box or a tag, so that it is the answer and nothing else."""
 
@@ -71,9 +79,8 @@ class Statement:
 def plain(text: str) -> str:
     """The text with ASCII letters and marks for full-width ones, and without LaTeX's commands for fonts."""
     text = text.translate(_NARROW)
-    before = ""
-    while text != before:
-        before, text = text, _STYLED.sub(r"\1", text)
+    for _ in range(_MAX_NESTED):
+        text = _STYLED.sub(r"\1", text)
     return text
 
 
@@ -85,8 +92,9 @@ def statements(text: str) -> list[Statement]:
         found.append(Statement(tag.start(), tag.start(group), tag[group].strip(), is_enclosed=True))
     for call in _CALL.finditer(text):
         if not _DENIED_BEFORE.search(text, max(0, call.start() - 40), call.start()):
-            found.append(Statement(call.start(), call.end(), text[call.end() :], is_enclosed=False))
-    return sorted(found, key=lambda one: one.at)
+            said = text[call.end() : call.end() + _MAX_SAID]
+            found.append(Statement(call.start(), call.end(), said, is_enclosed=False))
+    return sorted(found, key=lambda one: one.at)[-_MAX_STATEMENTS:]
 
 
 def last_stated(text: str) -> str | None:
@@ -111,7 +119,7 @@ def enclosed(text: str) -> str | None:
 
 
 def _boxes(text: str) -> Iterator[Statement]:
-    for box in _BOX.finditer(text):
+    for box in list(_BOX.finditer(text))[-_MAX_STATEMENTS:]:
         depth, end = 1, box.end()
         while end < len(text) and depth:
             depth += {"{": 1, "}": -1}.get(text[end], 0)
