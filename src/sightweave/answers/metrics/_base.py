@@ -21,8 +21,9 @@ class Metric(Protocol):
 
     # A metric may also have ``less_is_better = True``; ``best``, the score of a perfect answer where that is not 1;
     # ``unit``, where the score is no share that readers want in per cent (such as "nats per token");
-    # ``totals(sums) -> {name: number}``, further numbers of the same sums; and ``signature(samples) -> str``, which
-    # says what variant was computed.
+    # ``totals(sums) -> {name: number}``, further numbers of the same sums; ``signature(samples) -> str``, which says
+    # what variant was computed; and ``reads(answer, sample) -> bool``, where answers may say nothing that the metric
+    # can read: such answers are not right, and are counted as unread beside the score.
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
         """float64 R K: what each answer adds; None is an answer that could not be parsed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from sightweave.answers.metrics import _ptb
+from sightweave.answers.metrics import _ptb, _scripts
 from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
 
@@ -15,9 +15,11 @@ Ngram = tuple[str, ...]
 def tokenised(
     metric: str, predictions: Sequence[str | None], samples: Sequence[Sample]
 ) -> list[tuple[str, list[str]]]:
-    """The PTB tokens of each answer and of all its references, as texts with single spaces.
+    """The tokens of each answer and of all its references, as texts with single spaces.
 
-    An answer that could not be parsed (None) is an empty one.
+    They are PTB tokens. Where the references are written without spaces between words (Chinese, Japanese, Thai and
+    others), each character of such a script is a token, and punctuation of any script is left out. An answer that could
+    not be parsed (None) is an empty one.
 
     Args:
         metric: Name for messages.
@@ -28,10 +30,40 @@ def tokenised(
         DataError: not one prediction per sample, or a sample without references.
     """
     check(metric, predictions, samples)
-    return [
-        (_ptb.tokenise(answer or ""), [_ptb.tokenise(reference) for reference in sample.references])
-        for answer, sample in zip(predictions, samples, strict=True)
-    ]
+    found = []
+    for answer, sample in zip(predictions, samples, strict=True):
+        tokenise = _characters if _scripts.unspaced(sample.references) else _ptb.tokenise
+        found.append((tokenise(answer or ""), [tokenise(reference) for reference in sample.references]))
+    return found
+
+
+def check_english(metric: str, samples: Sequence[Sample]) -> None:
+    """Refuses captions that are certainly not English, for metrics that know English words alone.
+
+    Raises:
+        DataError: references written without spaces between words.
+    """
+    scripts = [_scripts.unspaced(sample.references) for sample in samples]
+    foreign = [sample.id for sample, script in zip(samples, scripts, strict=True) if script]
+    if foreign:
+        raise DataError(
+            f"{metric}: not computed: it knows English words only, but the references of {len(foreign)} of "
+            f"{len(samples)} samples are not English ({', '.join(sorted(set(filter(None, scripts))))} characters), the "
+            f"first being {foreign[0]!r}. cider_d, bleu and rouge_l score such captions by their characters."
+        )
+
+
+def signature(samples: Sequence[Sample]) -> str:
+    """Which tokens were compared, where they are not PTB tokens alone; empty otherwise."""
+    is_cut = [bool(_scripts.unspaced(sample.references)) for sample in samples]
+    if not any(is_cut):
+        return ""
+    return "tok:char" if all(is_cut) else f"tok:char for {sum(is_cut)} of {len(samples)}, else ptb"
+
+
+def _characters(text: str) -> str:
+    tokens = _ptb.tokenise(_scripts.cut(text)).split(" ")
+    return " ".join(token for token in tokens if not _scripts.is_punctuation(token))
 
 
 def check(metric: str, predictions: Sequence[str | None], samples: Sequence[Sample]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from sightweave.answers.metrics import _scripts
 from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
 
@@ -68,10 +69,40 @@ def signature(scorer: Scorer, samples: Sequence[Sample]) -> str:
 
 
 def target_language(sample: Sample) -> str:
-    """The code of the language translated into, from ``tags["languages"]`` such as ``en-zh``; empty if not said.
+    """The two-letter code of the language translated into, from ``tags["languages"]`` such as ``en-zh``.
 
-    Scripts and regions are passed over: ``en-zh-Hant`` and ``en-zh_CN`` are Chinese.
+    Scripts and regions are passed over: ``en-zh-Hant`` and ``en-zh_CN`` are Chinese, and so is ``en-zho``. Where no
+    languages are tagged, the script of the references tells languages that are written without spaces; else empty.
     """
     pieces = sample.tags.get("languages", "").replace("_", "-").split("-")
     codes = [piece for piece in pieces if piece.isalpha() and piece.islower() and len(piece) in (2, 3)]
-    return codes[-1] if len(codes) > 1 else ""
+    if len(codes) > 1:
+        return _SAME.get(codes[-1], codes[-1])
+    return _OF_SCRIPT.get(_scripts.unspaced(sample.references), "")
+
+
+UNSPACED = frozenset({"zh", "ja", "th", "lo", "km", "my", "bo", "dz"})
+"""Languages that are written without spaces between words (Tibetan and Dzongkha part syllables by a mark)."""
+_SAME = {
+    **dict.fromkeys(("zho", "chi", "cmn", "yue", "wuu", "nan", "hak", "lzh"), "zh"),
+    "jpn": "ja",
+    "kor": "ko",
+    "tha": "th",
+    "lao": "lo",
+    "khm": "km",
+    "mya": "my",
+    "bur": "my",
+    "bod": "bo",
+    "tib": "bo",
+    "dzo": "dz",
+}
+"""Three-letter codes, and Chinese languages with codes of their own, to those by which tokens are chosen."""
+_OF_SCRIPT = {
+    "Han": "zh",
+    "Japanese": "ja",
+    "Thai": "th",
+    "Lao": "lo",
+    "Khmer": "km",
+    "Burmese": "my",
+    "Tibetan": "bo",
+}

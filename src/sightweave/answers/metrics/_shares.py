@@ -48,11 +48,46 @@ def with_ones(scores: Sequence[float]) -> np.ndarray:
     return np.stack([np.array(scores, dtype=np.float64), np.ones(len(scores))], axis=1)
 
 
-def fold(text: str) -> str:
-    """The form in which closed answers are compared: NFC, single spaces, none at the ends, no case."""
-    return " ".join(unicodedata.normalize("NFC", text).split()).casefold()
+def fold(text: str, *, ignore_case: bool = True) -> str:
+    """The form in which closed answers are compared: NFC, single spaces, none at the ends, no case if it is ignored."""
+    text = " ".join(unicodedata.normalize("NFC", text).split())
+    return text.casefold() if ignore_case else text
 
 
 def is_right(answer: str | None, sample: Sample) -> bool:
     """Whether an answer equals a reference once both are folded; None never does."""
     return answer is not None and fold(answer) in {fold(reference) for reference in sample.references}
+
+
+def is_same(answer: str | None, references: Sequence[str], *, ignore_case: bool = True) -> bool:
+    """Whether an answer equals a reference, as it is or once endings and quotes are taken off both; None never does.
+
+    ``Red.`` equals ``red`` and ``U.S`` equals ``U.S.``: nothing is taken off one side alone, so an answer that is a
+    reference letter by letter is always right.
+    """
+    if answer is None:
+        return False
+    said = fold(answer, ignore_case=ignore_case)
+    wanted = [fold(reference, ignore_case=ignore_case) for reference in references]
+    return said in wanted or bare(said) in map(bare, wanted)
+
+
+def bare(text: str) -> str:
+    """A text without the marks that end a sentence and without quotes around it; what is nothing but these stays."""
+    before, found = "", text.strip()
+    while found != before:
+        before, found = found, found.rstrip(_ENDINGS)
+        if len(found) > 1 and (found[0], found[-1]) in _QUOTES:
+            found = found[1:-1].strip()
+    return found or text
+
+
+_ENDINGS = " \t\n.\u2026!?\u3002\uff0e\uff61\uff01\uff1f\u0964"
+"""Marks that end a sentence: also those of Chinese, Japanese and Hindi."""
+_QUOTES = frozenset(
+    [
+        *zip("\"'`*\u00ab\u2039", "\"'`*\u00bb\u203a", strict=True),
+        *zip("\u201c\u2018\u201e\u201a\u300c\u300e", "\u201d\u2019\u201c\u2018\u300d\u300f", strict=True),
+    ]
+)
+"""Pairs of quotes, and the stars of Markdown."""

@@ -87,3 +87,22 @@ class Bleu:
         ratio = (sums[..., 2 * n] + _TO_MATCHES) / (sums[..., 2 * n + 1] + _TO_TOTALS)
         brevity = np.exp(np.minimum(0.0, 1 - 1 / ratio))
         return np.where(sums[..., -1] > 0, score * brevity, np.nan)
+
+    def totals(self, sums: np.ndarray) -> dict[str, np.ndarray]:
+        """``effective_order``: BLEU of the orders that occur, where the answers are too short for some; else NaN.
+
+        Answers of under n words have no n-gram, so BLEU-n is near 0 even where each equals its reference.
+        """
+        sums = np.asarray(sums, dtype=np.float64)
+        n, grams = self.n, sums[..., self.n : 2 * self.n]
+        orders = np.maximum((grams > 0).sum(-1), 1)
+        logs = np.log((sums[..., :n] + _TO_MATCHES) / (grams + _TO_TOTALS))
+        score = np.exp(np.where(grams > 0, logs, 0.0).sum(-1) / orders)
+        ratio = (sums[..., 2 * n] + _TO_MATCHES) / (sums[..., 2 * n + 1] + _TO_TOTALS)
+        score = score * np.exp(np.minimum(0.0, 1 - 1 / ratio))
+        is_short = (sums[..., -1] > 0) & (grams[..., 0] > 0) & (grams[..., -1] == 0)
+        return {"effective_order": np.where(is_short, score, np.nan)}
+
+    def signature(self, samples: Sequence[Sample]) -> str:
+        """Which tokens were compared, where they are not the usual PTB tokens."""
+        return _ngrams.signature(samples)

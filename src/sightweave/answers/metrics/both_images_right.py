@@ -7,11 +7,11 @@ paper: answers are what the model writes, not which of two given texts it finds 
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
 
+from sightweave.answers.metrics import _shares
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
@@ -70,14 +70,14 @@ class BothImagesRight:
             )
         rows = np.zeros((len(samples), 2))
         for numbers in _sentences(samples):
-            references = [{self._fold(text) for text in samples[n].references} for n in numbers]
+            # Compared without endings, so that "Bank." and "Bank" are one translation, as they are where it is judged.
+            references = [{_shares.bare(self._fold(text)) for text in samples[n].references} for n in numbers]
             pictures = {samples[n].group for n in numbers}
             if len(pictures) < 2 or set.intersection(*references):
                 continue
-            answers = [predictions[n] for n in numbers]
             right = all(
-                answer is not None and self._fold(answer) in texts
-                for answer, texts in zip(answers, references, strict=True)
+                _shares.is_same(predictions[n], samples[n].references, ignore_case=self.ignore_case)
+                for n in numbers
             )
             rows[numbers[-1]] = right, 1
         return rows
@@ -90,9 +90,7 @@ class BothImagesRight:
         return share
 
     def _fold(self, text: str) -> str:
-        """The form in which `exact_match` compares too: NFC, single spaces, no case if it is ignored."""
-        text = " ".join(unicodedata.normalize("NFC", text).split())
-        return text.casefold() if self.ignore_case else text
+        return _shares.fold(text, ignore_case=self.ignore_case)
 
 
 def _sentences(samples: Sequence[Sample]) -> list[list[int]]:

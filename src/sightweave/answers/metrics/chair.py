@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sightweave.answers.metrics import _coco_objects
+from sightweave.answers.metrics import _coco_objects, _ngrams
 from sightweave.core.config import config
 from sightweave.core.errors import DataError, RecipeError, did_you_mean
 from sightweave.core.types import Sample
@@ -58,8 +58,8 @@ class Chair:
         An object that is named twice is two mentions. An answer that could not be parsed (None) names nothing.
 
         Raises:
-            DataError: not one prediction per sample, or no sample has regions: references alone leave out
-                most objects, and all of these would count as hallucinated.
+            DataError: not one prediction per sample, references that are not English, or no sample has regions:
+                references alone leave out most objects, and all of these would count as hallucinated.
         """
         if len(predictions) != len(samples):
             raise DataError(
@@ -70,6 +70,7 @@ class Chair:
                 f"chair: none of {len(samples)} sample(s) has regions, so what is in the pictures is not known; "
                 "give the pictures' objects as regions (COCO's instances)."
             )
+        _ngrams.check_english("chair", samples)
         rows = [_row(answer or "", sample) for answer, sample in zip(predictions, samples, strict=True)]
         return np.array(rows, dtype=np.float64).reshape(len(rows), 4)
 

@@ -86,6 +86,10 @@ class CiderD:
         np.divide(sums[..., 0], sums[..., 1], out=mean, where=sums[..., 1] > 0)
         return mean
 
+    def signature(self, samples: Sequence[Sample]) -> str:
+        """Which tokens were compared, where they are not the usual PTB tokens."""
+        return _ngrams.signature(samples)
+
 
 def frequencies_of(samples: Sequence[Sample]) -> Frequencies:
     """The document frequencies of the samples' references, to be frozen in a file.

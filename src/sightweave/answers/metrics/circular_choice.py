@@ -66,6 +66,10 @@ class CircularChoice:
             found[numbers[-1]] = all(right), 1
         return found
 
+    def reads(self, answer: str, sample: Sample) -> bool:
+        """Whether an answer names a single option."""
+        return _choices.choose(answer, sample.options) is not None
+
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The share that is right, from sums ``... 2``: shape ``...``; NaN where no question counts."""
         return _shares.mean(sums)

@@ -1,16 +1,18 @@
 """Exact match: an answer is right if it equals one of the references.
 
 The usual score of closed questions, as in SQuAD (Rajpurkar et al. 2016, arXiv:1606.05250), section 6.1.
-Differs from the paper: articles and punctuation count; only white space, Unicode form and case are folded.
+Differs from the paper: articles and punctuation within an answer count. White space, Unicode form and case are folded,
+and a full stop or another ending and quotes around the whole count for nothing: ``Red.`` is ``red``. They are taken off
+both sides, and an answer that is a reference letter by letter is always right, be it ``9 a.m.`` or ``...``.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
 
+from sightweave.answers.metrics import _shares
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
@@ -42,8 +44,7 @@ class ExactMatch:
 
     def fold(self, text: str) -> str:
         """The form in which texts are compared: NFC, single spaces, none at the ends, no case if it is ignored."""
-        text = " ".join(unicodedata.normalize("NFC", text).split())
-        return text.casefold() if self.ignore_case else text
+        return _shares.fold(text, ignore_case=self.ignore_case)
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
         """float64 R 2: (1 if right else 0, 1). An answer that could not be parsed (None) is wrong.
@@ -56,8 +57,7 @@ class ExactMatch:
                 f"exact_match: {len(predictions)} prediction(s) for {len(samples)} sample(s); give one for each, in order."
             )
         right = [
-            answer is not None
-            and self.fold(answer) in {self.fold(reference) for reference in sample.references}
+            _shares.is_same(answer, sample.references, ignore_case=self.ignore_case)
             for answer, sample in zip(predictions, samples, strict=True)
         ]
         return np.stack([np.array(right, dtype=np.float64), np.ones(len(right))], axis=1)

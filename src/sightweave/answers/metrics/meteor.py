@@ -63,10 +63,11 @@ class Meteor:
         corpus scores. An answer that could not be parsed (None) is an empty one.
 
         Raises:
-            DataError: not one prediction per sample, or a sample without references.
+            DataError: not one prediction per sample, a sample without references, or references that are not English.
             BackendError: Java or the jar is missing, or the program failed.
         """
         texts = _ngrams.tokenised("meteor", predictions, samples)
+        _ngrams.check_english("meteor", samples)
         folder = _java.folder_of("meteor", self.folder, JAR)
         java = _java.find("meteor", self.java, JAR)
         asked = "".join(

@@ -1,7 +1,7 @@
 """Multiple choice: the option that a free answer names, by its letter or by its text, must be the right one.
 
 The setting of MMBench (Liu et al. 2023, arXiv:2307.06281), section 4, without its helper model: where an answer names no
-option, or several, it is wrong and no guess is made. Letters are A, B, ... in the order of ``Sample.options``. Written
+option, or several, no guess is made: it is counted as unread, and is not right. Letters are A, B, ... in the order of ``Sample.options``. Written
 from its description: tools differ in what they read, and none is a reference.
 """
 
@@ -45,6 +45,10 @@ class MultipleChoice:
             for answer, sample in zip(predictions, samples, strict=True)
         ]
         return _shares.with_ones(right)
+
+    def reads(self, answer: str, sample: Sample) -> bool:
+        """Whether an answer names a single option."""
+        return _choices.choose(answer, sample.options) is not None
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The share that is right, from sums ``... 2``: shape ``...``; NaN where there are no rows."""

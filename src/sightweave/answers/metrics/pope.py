@@ -6,18 +6,38 @@ The score is the accuracy; precision, recall, F1 and how often yes is said are i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
-from sightweave.answers.metrics import _shares
+from sightweave.answers.metrics import _scripts, _shares
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
+from sightweave.data.tasks import _stated
 
-Parser = Literal["official", "exact"]
+Parser = Literal["official", "exact", "stated"]
+PARSERS = ("official", "exact", "stated")
 _NO = frozenset({"No", "not", "no"})
+_SAID = {
+    "yes": "yes yeah yep true correct ja jawohl oui s\u00ed si sim da "
+    "\u662f \u662f\u7684 \u6709 \u6709\u7684 \u5bf9 \u5c0d \u5b58\u5728 \u306f\u3044 \u3042\u308a\u307e\u3059 \u3044\u307e\u3059 \ub124 \uc608",
+    "no": "no nope false incorrect nein non n\u00e3o nao net "
+    "\u5426 \u4e0d \u4e0d\u662f \u4e0d\u662f\u7684 \u6ca1\u6709 \u6c92\u6709 \u4e0d\u5bf9 \u4e0d\u5b58\u5728 \u3044\u3044\u3048 \u3042\u308a\u307e\u305b\u3093 \u3044\u307e\u305b\u3093 \uc544\ub2c8\uc694 \uc544\ub2c8\uc624",
+}
+"""Words for yes and no: English, German, French, Spanish, Portuguese, Chinese, Japanese and Korean."""
+_WORDS = {word: said for said, words in _SAID.items() for word in words.split()}
+_FIRST = re.compile(
+    r"[\W_]*("
+    + "|".join(
+        re.escape(word) for word in sorted(_WORDS, key=len, reverse=True) if _scripts.LETTER.match(word)
+    )
+    + r"|[^\W\d_]+)"
+)
+_CLEAR = re.compile(r"\b(yes|no|ja|nein|oui|non)\b")
+"""Words that say nothing else anywhere in a sentence (but "no" before a noun: see `_stated_answer`)."""
 
 
 @config
@@ -26,7 +46,9 @@ class Config:
 
     parser: Parser = "official"
     """``official`` (the authors', AoiDragon/POPE): before the first full stop, ``no`` if a word is No, not or no, and
-    ``yes`` otherwise. ``exact`` (lmms-eval's): the whole answer is yes or no."""
+    ``yes`` otherwise, so that every answer is read as one of them. ``exact`` (lmms-eval's): the whole answer is yes or
+    no. ``stated`` (ours): what is stated last (``the answer is no``, a box, a tag) or first, in several languages; where
+    neither says yes or no, the answer is unread."""
 
     def build(self) -> Pope:
         """The metric."""
@@ -37,7 +59,7 @@ class Pope:
     """The share of questions on things in a picture that are answered right.
 
     Args:
-        parser: ``official`` or ``exact``, see ``read``.
+        parser: ``official``, ``exact`` or ``stated``, see ``read``.
 
     Raises:
         ValueError: another parser.
@@ -46,14 +68,16 @@ class Pope:
     is_proportion = False
 
     def __init__(self, *, parser: Parser = "official") -> None:
-        if parser not in ("official", "exact"):
-            raise ValueError(f"pope: parser must be official or exact (got {parser!r}).")
+        if parser not in PARSERS:
+            raise ValueError(f"pope: parser must be official, exact or stated (got {parser!r}).")
         self.parser = parser
 
     def read(self, answer: str) -> str:
-        """``yes`` or ``no``; with ``exact`` also any other text as it is, which is wrong and counts as neither."""
+        """``yes`` or ``no``; ``official`` always gives one of them, the others also any other text, which is unread."""
         if self.parser == "exact":
             return answer.lower().strip()
+        if self.parser == "stated":
+            return _stated_answer(answer) or answer
         words = answer.split(".")[0].replace(",", "").split(" ")
         return "no" if _NO.intersection(words) else "yes"
 
@@ -75,6 +99,10 @@ class Pope:
                 row[2 * (said == "no") + (said != truth)] = 1
         return found
 
+    def reads(self, answer: str, sample: Sample) -> bool:
+        """Whether an answer says yes or no."""
+        return self.read(answer) in ("yes", "no")
+
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The accuracy, from sums ``... 5``: shape ``...``; NaN where there are no rows."""
         return self.totals(sums)["accuracy"]
@@ -95,6 +123,25 @@ class Pope:
             "f1": _shares.ratio(2 * right_yes, 2 * right_yes + wrong_yes + wrong_no),
             "yes_ratio": _shares.ratio(right_yes + wrong_yes, count),
         }
+
+
+def _stated_answer(answer: str) -> str | None:
+    """Yes or no as it is stated last, or else by the first word, or else by the one word of these that is there."""
+    text = _stated.plain(answer)
+    for one in reversed(_stated.statements(text)):
+        if said := _first(one.text):
+            return said
+    if said := _first(text):
+        return said
+    # "There is no dog": a no before a noun is said of the thing that is asked about, and nothing else is clearer.
+    clear = {_WORDS[word] for word in _CLEAR.findall(text.casefold())}
+    return clear.pop() if len(clear) == 1 else None
+
+
+def _first(text: str) -> str | None:
+    """What the first word of a text says."""
+    word = _FIRST.match(text.casefold())
+    return _WORDS.get(word[1]) if word else None
 
 
 def _truth(sample: Sample) -> str:

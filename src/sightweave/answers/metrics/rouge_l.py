@@ -58,6 +58,10 @@ class RougeL:
         np.divide(sums[..., 0], sums[..., 1], out=mean, where=sums[..., 1] > 0)
         return mean
 
+    def signature(self, samples: Sequence[Sample]) -> str:
+        """Which tokens were compared, where they are not the usual PTB tokens."""
+        return _ngrams.signature(samples)
+
 
 def score(answer: str, references: Sequence[str]) -> float:
     """F of one answer, from texts of tokens with single spaces between them."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 TOKENIZERS = ("auto", "13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "none")
 """Those of sacreBLEU that need no download, and ``auto``."""
-_BY_LANGUAGE = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"}
+_BY_LANGUAGE = {**dict.fromkeys(_sacre.UNSPACED, "char"), "zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"}
 _ORDERS = 4
 
 
@@ -32,7 +32,8 @@ class Config:
 
     tokenize: str = "auto"
     """``auto`` (by the target language in tags["languages"]: zh for Chinese, ja-mecab for Japanese, ko-mecab for
-    Korean, else 13a), 13a, intl, zh, ja-mecab, ko-mecab, char or none."""
+    Korean, char for Thai and other languages written without spaces, else 13a), 13a, intl, zh, ja-mecab, ko-mecab,
+    char or none."""
     lowercase: bool = False
     """Whether case is ignored; published scores count it."""
 
@@ -98,6 +99,22 @@ class SacreBleu:
         score = np.where((matches.sum(-1) > 0) & (grams > 0).all(-1), score, 0.0)
         return np.where(count > 0, score, np.nan)
 
+    def totals(self, sums: np.ndarray) -> dict[str, np.ndarray]:
+        """``effective_order``: BLEU of the orders that occur, where the answers are too short for some; else NaN.
+
+        The library's option of that name. Answers of under four tokens have no 4-gram, so their BLEU is 0 even where
+        each equals its reference.
+        """
+        sums = np.asarray(sums, dtype=np.float64)
+        said, wanted = sums[..., 0], sums[..., 1]
+        matches, grams = sums[..., 2 : 2 + _ORDERS], sums[..., 2 + _ORDERS : -1]
+        misses = np.cumsum((matches == 0) & (grams > 0), axis=-1)
+        precision = np.where(matches > 0, matches, 0.5**misses) / np.maximum(grams, 1)
+        logs = np.where(grams > 0, np.log(precision), 0.0).sum(-1) / np.maximum((grams > 0).sum(-1), 1)
+        score = np.minimum(1.0, np.exp(1 - wanted / np.maximum(said, 1))) * np.exp(logs)
+        score = np.where(matches.sum(-1) > 0, score, 0.0)
+        return {"effective_order": np.where((said > 0) & (grams[..., -1] == 0), score, np.nan)}
+
     def signature(self, samples: Sequence[Sample]) -> str:
         """The signature by which sacreBLEU names a score on these samples, to be stored with it.
 
@@ -121,6 +138,6 @@ class SacreBleu:
             return BLEU(tokenize=name, lowercase=self.lowercase, force=True)
         except RuntimeError:  # the library's way of saying that MeCab is not installed
             raise BackendError(
-                f"sacre_bleu: the tokenizer {name!r} needs MeCab, which is not installed; "
+                f"sacre_bleu: not computed: the tokenizer {name!r} needs MeCab, which is not installed; "
                 f'run `pip install "sacrebleu[{name[:2]}]"`, or set tokenize: char.'
             ) from None

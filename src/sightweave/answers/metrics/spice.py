@@ -61,10 +61,12 @@ class Spice:
         """float64 R 2: (F, 1). An answer that could not be parsed (None) is an empty one.
 
         Raises:
-            DataError: not one prediction per sample, a sample without references, or one that has no score.
+            DataError: not one prediction per sample, a sample without references, one that has no score, or references
+                that are not English.
             BackendError: Java, a fitting version of it, the jar or its models are missing, or the program failed.
         """
         texts = _ngrams.tokenised("spice", predictions, samples)
+        _ngrams.check_english("spice", samples)
         folder = _java.folder_of("spice", self.folder, JAR)
         java = _java.find("spice", self.java, JAR)
         self._check(folder, java)

@@ -2,22 +2,25 @@
 
 A Study of Translation Edit Rate with Targeted Human Annotation (Snover et al. 2006, AMTA). The edits are the
 library's own. An error rate: less is better, 0 is perfect, and more edits than words give more than 1. Differs from
-the library: a share, not per cent.
+the library: a share, not per cent; and languages written without spaces may be cut into characters first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from sightweave.answers.metrics import _sacre
+from sightweave.answers.metrics import _sacre, _scripts
 from sightweave.core.config import config
 from sightweave.core.types import Sample
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.ter import TER
+
+Cut = Literal["auto", "never"]
 
 
 @config
@@ -31,12 +34,16 @@ class Config:
     no_punct: bool = False
     """Whether punctuation is left out."""
     asian_support: bool = False
-    """Whether `normalized` and `no_punct` reach Chinese, Japanese and Korean characters, each then a word: without it
-    and `normalized`, a sentence without spaces is one word."""
+    """Whether `normalized` and `no_punct` reach Chinese, Japanese and Korean characters, each then a word."""
+    cut: Cut = "auto"
+    """``auto`` counts each character as a word where the target language in tags["languages"] is written without spaces
+    (Chinese, Japanese, Thai and others), unless `asian_support` is on; ``never`` always takes what stands between
+    spaces as a word, as the library does, so that such a sentence is a single word."""
 
     def build(self) -> Ter:
         """The metric."""
         return Ter(
+            cut=self.cut,
             case_sensitive=self.case_sensitive,
             normalized=self.normalized,
             no_punct=self.no_punct,
@@ -54,6 +61,10 @@ class Ter:
         normalized: Whether punctuation is split from words.
         no_punct: Whether punctuation is left out.
         asian_support: Whether the two above reach characters of East Asia.
+        cut: ``auto`` or ``never``; the library's own way is ``never``.
+
+    Raises:
+        ValueError: another word for `cut`.
     """
 
     is_proportion = False
@@ -66,11 +77,15 @@ class Ter:
         normalized: bool = False,
         no_punct: bool = False,
         asian_support: bool = False,
+        cut: Cut = "never",
     ) -> None:
+        if cut not in ("auto", "never"):
+            raise ValueError(f"ter: cut must be auto or never (got {cut!r}).")
         self.case_sensitive = case_sensitive
         self.normalized = normalized
         self.no_punct = no_punct
         self.asian_support = asian_support
+        self.cut = cut
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
         """float64 R 3: edits, mean number of words of the references, 1.
@@ -81,7 +96,16 @@ class Ter:
             DataError: not one prediction per sample, or a sample without a reference.
         """
         _sacre.check("ter", predictions, samples)
-        return _sacre.segment_rows(self._scorer(), predictions, samples)
+        is_cut = [self._is_cut(sample) for sample in samples]
+        answers = [
+            _scripts.cut(answer) if answer and cut else answer
+            for answer, cut in zip(predictions, is_cut, strict=True)
+        ]
+        wanted = [
+            replace(sample, references=tuple(map(_scripts.cut, sample.references))) if cut else sample
+            for sample, cut in zip(samples, is_cut, strict=True)
+        ]
+        return _sacre.segment_rows(self._scorer(), answers, wanted)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """Edits per word (0 or more) of sums ``... 3``: shape ``...``; NaN where the sums are of no rows.
@@ -94,8 +118,20 @@ class Ter:
         return np.where(sums[..., -1] > 0, rate, np.nan)
 
     def signature(self, samples: Sequence[Sample]) -> str:
-        """The signature by which sacreBLEU names a score on these samples, to be stored with it."""
-        return _sacre.signature(self._scorer(), samples)
+        """The signature by which sacreBLEU names a score on these samples, to be stored with it.
+
+        Where sentences were cut into characters first, ``cut:char`` is added, with how many if not all were.
+        """
+        is_cut = [self._is_cut(sample) for sample in samples]
+        of_all = "" if all(is_cut) else f" for {sum(is_cut)} of {len(samples)}"
+        return _sacre.signature(self._scorer(), samples) + (f"|cut:char{of_all}" if any(is_cut) else "")
+
+    def _is_cut(self, sample: Sample) -> bool:
+        return (
+            self.cut == "auto"
+            and not self.asian_support
+            and _sacre.target_language(sample) in _sacre.UNSPACED
+        )
 
     def _scorer(self) -> TER:
         from sacrebleu.metrics.ter import TER

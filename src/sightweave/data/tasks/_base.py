@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 from sightweave.core import catalog
@@ -19,3 +19,8 @@ def scored_by(*kinds: str) -> Callable[[], Metrics]:
         return tuple(catalog.config_class("answers.metrics", kind)() for kind in kinds)
 
     return make
+
+
+def trimmed(references: Iterable[str]) -> tuple[str, ...]:
+    """References without white space at their ends: `parse` takes it off answers, so neither side may keep it."""
+    return tuple(reference.strip() for reference in references)

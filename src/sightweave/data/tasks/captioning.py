@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from sightweave.core.config import config
 from sightweave.core.types import Medium, Part, Region, Sample, group_of
-from sightweave.data.tasks._base import Metrics, scored_by
+from sightweave.data.tasks._base import Metrics, scored_by, trimmed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +60,7 @@ class Captioning:
                 Part("user", record.prompt or self.instruction),
                 Part("assistant", record.captions[0] if record.captions else "", learn=True),
             ),
-            references=record.captions,
+            references=trimmed(record.captions),
             group=record.group or group_of(record.images, record.id),
             tags={"type": "caption", **record.tags},
             regions=record.regions,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from sightweave.core.config import config
 from sightweave.core.types import Medium, Part, Region, Sample, group_of
-from sightweave.data.tasks._base import Metrics, scored_by
+from sightweave.data.tasks._base import Metrics, scored_by, trimmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Conversation:
             id=record.id,
             task="conversation",
             parts=tuple(parts),
-            references=record.references or said,
+            references=trimmed(record.references or said),
             group=record.group or group_of(record.images, record.id),
             tags={"type": "conversation", **record.tags},
             regions=record.regions,

@@ -11,8 +11,9 @@ from typing import Literal
 
 from sightweave.core.config import config
 from sightweave.core.types import Medium, Part, Region, Sample, group_of
-from sightweave.data.tasks._base import Metrics, scored_by
+from sightweave.data.tasks._base import Metrics, scored_by, trimmed
 from sightweave.data.tasks._options import answered, with_listing
+from sightweave.data.tasks._stated import enclosed, last_stated
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +43,9 @@ class Config:
     instruction: str = "{question}"
     """``{question}`` is replaced by the record's question."""
     marker: str = "Answer:"
-    """What stands between the steps and the answer; what follows its last occurrence decides."""
+    """What stands between the steps and the answer; what follows its last occurrence decides.
+
+    An answer without it is read where it is stated in another usual form, such as ``the answer is``."""
     list_options: bool = False
     """Whether the options of a record that has some are listed below the question, each with a letter."""
     answer_with: Literal["text", "letter"] = "text"
@@ -92,7 +95,7 @@ class Reasoning:
                 Part("user", asked),
                 Part("assistant", target, learn=True),
             ),
-            references=references,
+            references=trimmed(references),
             group=record.group or group_of(record.images, record.id),
             tags={"type": "question", **record.tags},
             options=record.options,
@@ -100,6 +103,14 @@ class Reasoning:
         )
 
     def parse(self, text: str) -> str | None:
-        """What follows the last marker; None where there is no marker or nothing after it."""
-        _, found, answer = text.rpartition(self.marker)
-        return (answer.strip().rstrip(".").rstrip() or None) if found else None
+        """What follows the last marker, or what is in a box or a tag there.
+
+        Without the marker, what is stated last in another usual form, such as ``The answer is 3`` or ``\\boxed{3}``; None
+        where nothing is stated, or nothing follows.
+        """
+        steps, found, answer = text.rpartition(self.marker)
+        if not found:
+            return last_stated(text)
+        if steps.endswith("**"):  # the marker is bold, and the end of that is no part of the answer
+            answer = answer.strip().removeprefix("**")
+        return enclosed(answer) or answer.strip() or None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from sightweave.core.config import config
 from sightweave.core.types import Medium, Part, Region, Sample, group_of
-from sightweave.data.tasks._base import Metrics, scored_by
+from sightweave.data.tasks._base import Metrics, scored_by, trimmed
 
 LANGUAGES = {
     "en": "English",
@@ -87,7 +87,7 @@ class Translation:
                 Part("user", self.prompt(record.source, record.target_language)),
                 Part("assistant", record.targets[0] if record.targets else "", learn=True),
             ),
-            references=record.targets,
+            references=trimmed(record.targets),
             group=record.group or group_of(record.images, record.id),
             # Metrics read the sentence there, so no tag of the data may stand in its place.
             tags={"type": "translation", "languages": pair, **record.tags, "source": record.source},

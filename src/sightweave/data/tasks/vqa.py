@@ -11,7 +11,7 @@ from typing import Literal
 
 from sightweave.core.config import config
 from sightweave.core.types import Medium, Part, Region, Sample, group_of
-from sightweave.data.tasks._base import Metrics, scored_by
+from sightweave.data.tasks._base import Metrics, scored_by, trimmed
 from sightweave.data.tasks._options import answered, with_listing
 
 
@@ -82,7 +82,7 @@ class Vqa:
                 Part("user", asked),
                 Part("assistant", answer, learn=True),
             ),
-            references=references,
+            references=trimmed(references),
             group=record.group or group_of(record.images, record.id),
             tags={"type": "question", **record.tags},
             options=record.options,
@@ -90,5 +90,8 @@ class Vqa:
         )
 
     def parse(self, text: str) -> str | None:
-        """The short answer in an answer; None where it is empty."""
-        return text.strip().rstrip(".").rstrip() or None
+        """The answer as it was given, without white space at its ends; None where it is empty.
+
+        A full stop stays: references are not cut either, and each metric decides what an ending counts.
+        """
+        return text.strip() or None

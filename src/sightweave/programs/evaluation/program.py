@@ -46,6 +46,8 @@ Progress = Callable[[str, int], None]
 
 SIGHTED = "image"
 """The pass that shows each sample as it is."""
+_STAND_IN = "exact_match"
+"""The score of a task whose own metrics cannot be computed; it needs nothing but references."""
 _NEARLY = 1e-6
 """What rounding and smoothing may take from a perfect answer's score."""
 _CURVE_POINTS = 101
@@ -116,9 +118,10 @@ def evaluate(
         progress: Told of each pass.
 
     Raises:
-        DataError: no samples, a sample without a reference, or not one prediction per sample.
+        DataError: no samples, a sample without a reference, not one prediction per sample, or metrics of the only task
+            that do not fit its samples.
         RecipeError: an unknown control, task or metric.
-        BackendError: the score itself cannot be computed here.
+        BackendError: a task's score needs likelihoods, and `predict` gives none.
     """
     _check(samples, controls)
     notes: list[str] = []
@@ -153,7 +156,7 @@ def evaluate(
     known = train if isinstance(train, Baselines) else Baselines(train)
     notes += known.notes()
     common = _Common(samples, sighted, asked, known.majority, known.neighbour.answers(samples), seed, notes)
-    scored = [_task_scores(task, common) for task in made.values()]
+    scored = [_scored(task, common, is_alone=len(made) == 1) for task in made.values()]
     found = _with_holm([scores for scores, _ in scored])
     right: dict[tuple[str, int], bool] = {}
     for _, each in scored:
@@ -168,7 +171,7 @@ def evaluate(
         tasks=found,
         uses_image=word,
         sentence=sentence,
-        notes=tuple(notes),
+        notes=tuple(dict.fromkeys(notes)),
         items=tuple(_item(number, sample, sighted, asked, right) for number, sample in enumerate(named)),
     )
 
@@ -347,6 +350,45 @@ def _rows_of(
     return dict(zip(numbers, found, strict=True))
 
 
+def _scored(
+    task: _Task, common: _Common, *, is_alone: bool
+) -> tuple[TaskScores, dict[tuple[str, int], bool]]:
+    """The scores of a task, by the first of its metrics that can be computed.
+
+    A tokenizer or a program may be missing, or a metric may not know the language. The answers and the other tasks are
+    worth no less for it, so the next metric stands in as the score, or exact match where no other is named, and the
+    notes say so.
+
+    Raises:
+        DataError: the metrics of the only task do not fit its samples.
+    """
+    known = {**task.metrics, _STAND_IN: task.metrics.get(_STAND_IN) or exact_match.ExactMatch()}
+    waiting = [task.first, *(name for name in known if name != task.first and _can_be_score(known[name]))]
+    failed: list[str] = []
+    while True:
+        name = waiting.pop(0)
+        # What failed stays among the metrics, at their end, where it is "not computed" with its reason.
+        order = dict.fromkeys((name, *(other for other in task.metrics if other not in failed), *failed))
+        try:
+            found = _task_scores(replace(task, metrics={one: known[one] for one in order}), common)
+        except (DataError, BackendError) as error:
+            failed.append(name)
+            is_last = all(other not in task.metrics for other in waiting)
+            if not waiting or (is_last and is_alone and isinstance(error, DataError)):
+                raise
+            continue
+        if failed:
+            common.notes.append(
+                f"{task.name}: the score is {name}, because {' and '.join(failed)} could not be computed."
+            )
+        return found
+
+
+def _can_be_score(metric: Any) -> bool:
+    """Whether a metric can stand in as the score: more is better, and it was asked for in every pass."""
+    return not getattr(metric, "less_is_better", False) and not is_of_likelihoods(metric)
+
+
 @dataclass(frozen=True, slots=True)
 class _Scoring:
     """The answers of one task as rows of its score, in every pass and for what needs no model."""
@@ -413,6 +455,11 @@ class _Scoring:
         both = self._with_media(self.numbers)
         return _paired(self.rows[name], self.baselines["majority"], both, self.metric, self.common)
 
+    def is_unread(self, name: str, number: int) -> bool:
+        """Whether nothing could be read in an answer, by the task or by the metric."""
+        done = self.common.passes[name]
+        return not _is_read(self.metric, done.parsed[number], done.samples[number])
+
     def _with_media(self, chosen: Sequence[int]) -> list[int]:
         return [number for number in chosen if self.common.samples[number].media]
 
@@ -471,16 +518,17 @@ def _scoring(task: _Task, common: _Common) -> _Scoring:
         baselines=baselines,
         majority=always,
         right=right,
-        broken={} if of_texts is not metric else _broken(numbers, common),
+        broken={} if of_texts is not metric else _broken(metric, numbers, common),
     )
 
 
-def _broken(numbers: Sequence[int], common: _Common) -> dict[str, str]:
+def _broken(metric: Any, numbers: Sequence[int], common: _Common) -> dict[str, str]:
     """The controls of the image whose answers prove nothing, with the reason."""
     found = {}
     for name, done in common.asked.items():
         here = [n for n in numbers if n in done.predictions]
-        why = verdict.broken([done.predictions[n] for n in here], [done.parsed[n] for n in here])
+        is_read = [_is_read(metric, done.parsed[n], done.samples[n]) for n in here]
+        why = verdict.broken([done.predictions[n] for n in here], is_read)
         if why and name in verdict.CONTROLS:
             found[name] = why
     return found
@@ -507,7 +555,8 @@ def _task_scores(task: _Task, common: _Common) -> tuple[TaskScores, dict[tuple[s
     scores = _summary(scoring, types)
 
     here = [samples[number] for number in scoring.numbers]
-    facts = {name: _facts(made, told.get(name), here) for name, made in task.metrics.items()}
+    answers = [common.sighted.parsed[number] for number in scoring.numbers]
+    facts = {name: _facts(made, told.get(name), here, answers) for name, made in task.metrics.items()}
     sure = None
     if scoring.metric.is_proportion and not is_of_likelihoods(scoring.metric):
         said = [common.sighted.predictions[number] for number in scoring.numbers]
@@ -537,7 +586,7 @@ def _type_scores(scoring: _Scoring, kind: str, told: Mapping[str, _Rows]) -> Typ
         count=len(chosen),
         pictures=len({sample.group for sample in here}),
         correct=sum(scoring.right[SIGHTED, number] for number in chosen),
-        unparsed=sum(common.sighted.parsed[number] is None for number in chosen),
+        unparsed=sum(scoring.is_unread(SIGHTED, number) for number in chosen),
         score=scoring.estimate(SIGHTED, chosen),
         chance=float(np.mean([1 / count for count in options])) if all(options) else None,
         majority=_total(scoring.of_texts, scoring.baselines["majority"], chosen) or 0.0,
@@ -576,17 +625,28 @@ def _of_metric(
     return with_interval(metric, stack, [samples[number].group for number in chosen], seed)
 
 
-def _facts(metric: Any, rows: _Rows | None, samples: Sequence[Sample]) -> MetricFacts:
-    totals: Mapping[str, float] = {}
+def _facts(
+    metric: Any, rows: _Rows | None, samples: Sequence[Sample], answers: Sequence[str | None]
+) -> MetricFacts:
+    """What is known of a metric; of one that was not computed (no rows), only what it is."""
+    totals: dict[str, float] = {}
     if rows is not None and hasattr(metric, "totals"):
         found = metric.totals(np.stack(list(rows.values())).sum(0))
         totals = {name: float(value) for name, value in found.items() if np.isfinite(value)}
+    if rows is not None and hasattr(metric, "reads"):
+        unread = [not _is_read(metric, *both) for both in zip(answers, samples, strict=True)]
+        totals["unread"] = sum(unread) / len(unread)
     return MetricFacts(
         less_is_better=bool(getattr(metric, "less_is_better", False)),
         unit=str(getattr(metric, "unit", "%")),
-        signature=str(metric.signature(samples)) if hasattr(metric, "signature") else "",
+        signature=str(metric.signature(samples)) if rows is not None and hasattr(metric, "signature") else "",
         totals=totals,
     )
+
+
+def _is_read(metric: Any, answer: str | None, sample: Sample) -> bool:
+    """Whether an answer says anything that the metric can read; one that the task could not parse never does."""
+    return answer is not None and (not hasattr(metric, "reads") or bool(metric.reads(answer, sample)))
 
 
 def _calibration(said: Sequence[Prediction], right: Sequence[bool]) -> calibration.Calibration | None:
@@ -667,8 +727,8 @@ def _verdict(scoring: _Scoring, tests: Mapping[str, statistics.PairedTest], pict
     for name, test in tests.items():
         unread = 0.0
         if name in scoring.common.asked:
-            parsed = scoring.common.asked[name].parsed
-            unread = float(np.mean([parsed[n] is None for n in sighted if n in parsed]))
+            here = [n for n in sighted if n in scoring.common.asked[name].parsed]
+            unread = float(np.mean([scoring.is_unread(name, n) for n in here]))
         # Of the same samples as the gain, so that the numbers of the sentence add up.
         rows = scoring.baselines.get(name) or scoring.rows[name]
         metric = scoring.of_texts if name in scoring.baselines else scoring.metric

@@ -66,13 +66,16 @@ class Verdict:
     """Whether texts alone fall short on this task; if they do not, it cannot tell."""
 
 
-def broken(predictions: Sequence[Prediction], parsed: Sequence[str | None]) -> str:
-    """Why the answers of a control prove nothing; empty where they can be used."""
+def broken(predictions: Sequence[Prediction], is_read: list[bool]) -> str:
+    """Why the answers of a control prove nothing; empty where they can be used.
+
+    Args:
+        predictions: What was said.
+        is_read: Whether an answer could be read in each.
+    """
     count = len(predictions)
-    unreadable = sum(one is None for one in parsed)
-    cut = sum(
-        said.finish == "length" and one is not None for said, one in zip(predictions, parsed, strict=True)
-    )
+    unreadable = is_read.count(False)
+    cut = sum(said.finish == "length" and read for said, read in zip(predictions, is_read, strict=True))
     if not count or (unreadable + cut) / count <= BROKEN:
         return ""
     parts = [f"{unreadable} of {count} answers are unreadable"] if unreadable else []

@@ -164,7 +164,7 @@ def test_items_hold_every_answer():
     assert (item.controls["no_image"].text, item.controls["no_image"].image) == ("red", "")
     assert item.controls["no_image"].right is False
     assert item.controls["shuffled_image"].image != "picture/1"
-    assert found.items[2].answer.parsed == "no"
+    assert found.items[2].answer.parsed == "no."
 
 
 def test_it_repeats_and_survives_json():

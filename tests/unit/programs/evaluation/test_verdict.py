@@ -265,8 +265,8 @@ def test_a_task_that_texts_alone_answer_does_not_decide():
 
 def test_few_broken_answers_do_not_break_a_control():
     cut, whole = Prediction("a", finish="length"), Prediction("a")
-    assert verdict.broken([cut, whole], ["a", "a"]) == ""
-    assert verdict.broken([cut, cut, whole], ["a", None, "a"]) == (
+    assert verdict.broken([cut, whole], [True, True]) == ""
+    assert verdict.broken([cut, cut, whole], [True, False, True]) == (
         "1 of 3 answers are unreadable and 1 of 3 are cut at the token limit"
     )
     assert verdict.broken([], []) == ""

@@ -1,0 +1,128 @@
+"""How a final answer is stated: in a box or a tag, or after words such as "the answer is" in several languages.
+
+Models that reason discuss what is possible before they say what they choose, so what is stated last counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_IS = r"(?:is|was|would\s+be|should\s+be|must\s+be|will\s+be|has\s+to\s+be)"
+_CALLS = (
+    # English
+    rf"\b(?:answer|option|choice|pick|selection)\b(?:\s+(?:to|for|of)\s+[^.:\n]{{1,60}}?)?[\"'*_]*"
+    rf"(?:\s+(?:therefore|thus|clearly|then))?(?:\s+{_IS}\b[\s*_]*:?|\s*[:=])",
+    r"\b(?:I|we)(?:['\u2019](?:d|ll|m)|\s+(?:would|will|must|have\s+to|am))?"
+    r"\s+(?:choose|chose|pick|select|answer|say|(?:go|going)\s+(?:with|for)|opt\s+for|vote\s+for)\b\s*:?",
+    r"\b(?:choose|pick|select)\b(?:\s+the)?",
+    # German
+    r"\b(?:Antwort|Antwortm\u00f6glichkeit|L\u00f6sung|Option|Wahl)\b[*_]*"
+    r"(?:\s+(?:ist|lautet|hei\u00dft|w\u00e4re|muss)\b[\s*_]*:?|\s*:)",
+    r"\b(?:richtig|korrekt|zutreffend)\s+(?:ist|w\u00e4re)\b\s*:?",
+    r"\b(?:ich|wir)\s+(?:w\u00e4hle|w\u00e4hlen|nehme|nehmen|sage|tippe\s+auf|entscheide\s+mich\s+f\u00fcr)\b\s*:?",
+    # French, Spanish, Italian and Portuguese
+    r"\b(?:r\u00e9ponse|reponse|option|choix|respuesta|opci\u00f3n|risposta|resposta)\b"
+    r"(?:\s+(?:correcte|exacte|finale|juste|correcta|final|corretta|correta|\u00e0\s+la\s+question))*[*_]*"
+    r"(?:\s+(?:est|serait|es|sera|\u00e8|\u00e9)(?!\w)[\s*_]*:?|\s*:)",
+    r"\b(?:je|nous)\s+(?:choisis|choisissons|s\u00e9lectionne|prends|dirais|dis|opte\s+pour)\b\s*:?",
+    # Chinese
+    r"(?:\u7b54\u6848|\u6b63\u89e3|\u7d50\u8ad6|\u7ed3\u8bba|(?:\u6b63\u786e|\u6b63\u78ba|\u6700\u4f73)\u7684?(?:\u9009\u9879|\u9078\u9805))(?:\u9009\u9879|\u9078\u9805)?[*_]*"
+    r"(?:\u5e94\u8be5|\u61c9\u8a72|\u5e94\u5f53|\u5e94|\u61c9|\u5c31)?"
+    r"(?:\u662f|\u4e3a|\u70ba|\u9009|\u9078|\s*:)[\s*_]*:?",
+    r"(?<![\u4e0d\u6ca1\u6c92\u522b\u5225\u672a])(?:\u9009\u62e9|\u9078\u64c7|\u9009|\u9078)"
+    r"(?![\u9879\u9805\u629e\u629e\u629e\u62e9\u64c7])(?:\u4e86|\u7684\u662f)?\s*:?",
+    # Japanese and Korean
+    r"(?:\u7b54\u3048|\u7b54|\u89e3\u7b54|\u56de\u7b54|\u6b63\u89e3|\u6b63\u7b54)(?:\u306f|\u304c|\s*:)[\s*_]*:?",
+    r"(?:\uc815\ub2f5|\ub2f5)(?:\uc740|\s*:)",
+)
+"""What stands before an answer."""
+_CALL = re.compile("|".join(_CALLS), re.IGNORECASE)
+_DENIED_BEFORE = re.compile(
+    r"(?:\b(?:not|never|cannot|neither|nicht|kein|keine|keinesfalls)|n['\u2019]t|\bne)\s+(?:\w+\s+)?$",
+    re.IGNORECASE,
+)
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_TAGGED = re.compile(
+    r"<(answer|final_answer|final|choice|option)>(.*?)(?:</\1>|\Z)|<\|begin_of_box\|>(.*?)(?:<\|end_of_box\|>|\Z)",
+    re.IGNORECASE | re.DOTALL,
+)
+_STYLED = re.compile(
+    r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathsf|mathit|mathbb|operatorname)\s*\{([^{}]*)\}"
+)
+_QUOTED = re.compile(r'"([^"\n]+)"[\s}]*$')
+_MAX_NESTED = 4
+"""Commands for fonts within one another."""
+_MAX_SAID = 2000
+"""Characters of an answer that is not enclosed."""
+_MAX_STATEMENTS = 64
+"""Of a text; the last ones decide, so that a text that repeats itself a thousand times costs no more."""
+_NARROW = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
+"""Full-width forms of ASCII, and the full-width space."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One place where a text states an answer."""
+
+    start: int
+    """Where the words before the answer, or its box or tag, begin."""
+    at: int
+    """Where the answer itself begins."""
+    text: str
+    """What is in the box or the tag, or the first characters of what follows the words."""
+    is_enclosed: bool
+    """Whether it is in a box or a tag, so that it is the answer and nothing else."""
+
+
+def plain(text: str) -> str:
+    """The text with ASCII letters and marks for full-width ones, and without LaTeX's commands for fonts."""
+    text = text.translate(_NARROW)
+    for _ in range(_MAX_NESTED):
+        text = _STYLED.sub(r"\1", text)
+    return text
+
+
+def statements(text: str) -> list[Statement]:
+    """All places where a plain text states an answer, in their order; those that are denied are left out."""
+    found = [*_boxes(text)]
+    for tag in _TAGGED.finditer(text):
+        group = 2 if tag[2] is not None else 3
+        found.append(Statement(tag.start(), tag.start(group), tag[group].strip(), is_enclosed=True))
+    for call in _CALL.finditer(text):
+        if not _DENIED_BEFORE.search(text, max(0, call.start() - 40), call.start()):
+            said = text[call.end() : call.end() + _MAX_SAID]
+            found.append(Statement(call.start(), call.end(), said, is_enclosed=False))
+    return sorted(found, key=lambda one: one.at)[-_MAX_STATEMENTS:]
+
+
+def last_stated(text: str) -> str | None:
+    """The answer that a text states last, as it is written there; None where it states none.
+
+    After words it is the rest of the line, or the next line where that is empty.
+    """
+    for one in reversed(statements(plain(text))):
+        said = enclosed(one.text) or one.text.strip()
+        line = said if one.is_enclosed else said.split("\n", 1)[0].strip(" \t*_$")
+        if quoted := _QUOTED.match(line):  # as in {"answer": "red"}
+            line = quoted[1]
+        if line:
+            return line
+    return None
+
+
+def enclosed(text: str) -> str | None:
+    """What is in the last box or tag of a text; None where there is none, or nothing in it."""
+    inner = [one.text for one in statements(plain(text)) if one.is_enclosed and one.text]
+    return inner[-1].strip(" $") if inner else None
+
+
+def _boxes(text: str) -> Iterator[Statement]:
+    for box in list(_BOX.finditer(text))[-_MAX_STATEMENTS:]:
+        depth, end = 1, box.end()
+        while end < len(text) and depth:
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            end += 1
+        inside = text[box.end() : end - 1 if depth == 0 else end]
+        yield Statement(box.start(), box.end(), inside.strip(), is_enclosed=True)
