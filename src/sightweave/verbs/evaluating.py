@@ -14,7 +14,7 @@ from rich.console import Console
 
 from sightweave import recipe as recipes
 from sightweave import run as runs
-from sightweave.core import catalog
+from sightweave.core import catalog, json_lines
 from sightweave.core import config as configs
 from sightweave.core.config import config, one_of
 from sightweave.core.device import keep_freed_memory
@@ -31,7 +31,7 @@ from sightweave.programs.evaluation import program as evaluation_program
 from sightweave.programs.evaluation.bar import PassesBar
 from sightweave.programs.evaluation.kept import Kept
 from sightweave.programs.evaluation.scores import Evaluation
-from sightweave.programs.evaluation.stored import EVALUATION, PREDICTIONS
+from sightweave.programs.evaluation.stored import EVALUATION, PREDICTIONS, read_predictions
 from sightweave.programs.predictors import run as run_predictor
 from sightweave.programs.predictors._base import Predictor
 from sightweave.programs.training.logs import METRICS, read_metrics
@@ -290,7 +290,7 @@ def _write_evaluation(
     rows = [row for one in found for row in one.predictions()]
     with (folder / PREDICTIONS).open("w", encoding="utf-8") as stream:
         for row in rows:
-            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+            stream.write(json_lines.dumps(row) + "\n")
     # The pictures of the gallery are kept beside it, so that the report can be drawn again without the data.
     kept = folder / "gallery"
     kept.mkdir(exist_ok=True)
@@ -299,10 +299,9 @@ def _write_evaluation(
         if key in images:
             names[key] = f"{len(names):04d}.png"
             media.save_png(media.load(images[key]), kept / names[key])
-    (kept / "index.json").write_text(json.dumps(names, indent=1, ensure_ascii=False), encoding="utf-8")
+    (kept / "index.json").write_text(json_lines.dumps(names, indent=1), encoding="utf-8")
     # Last, since it says that the evaluation is whole.
-    text = json.dumps(document, indent=1, ensure_ascii=False)
-    (folder / EVALUATION).write_text(text, encoding="utf-8")
+    (folder / EVALUATION).write_text(json_lines.dumps(document, indent=1), encoding="utf-8")
 
 
 def report(run: str | Path) -> Path:
@@ -324,8 +323,7 @@ def report(run: str | Path) -> Path:
         evaluations = document["splits"]
         told = ("who", "seed", "data", "template", "commit", "versions")
         known = known | {f"evaluated {name}": document[name] for name in told if document.get(name)}
-        lines = (folder / PREDICTIONS).read_text(encoding="utf-8").splitlines()
-        rows = gallery.choose([json.loads(line) for line in lines])
+        rows = gallery.choose(read_predictions(folder))
         pictures = _gallery(folder)
     history = read_metrics(folder / METRICS) if (folder / METRICS).exists() else []
     title = (recipes.read(folder / "recipe.yaml").title if recipe else "") or folder.name
