@@ -222,7 +222,7 @@ def evaluate_into(
                 can_score=who.can_score,
                 progress=bar.start,
             )
-        notes = [*getattr(who, "notes", ()), *kept.notes]
+        notes = [*getattr(who, "notes", ()), *kept.notes, *kept.take_notes()]
         if not who.can_control:
             notes.append(
                 "Answers from a file cannot be asked again with other pictures: there are no controls."
