@@ -28,7 +28,13 @@ class Server:
     key: str = ""
     """What it wants as a key; empty for none."""
     refuses: tuple[str, ...] = ()
-    """Fields that it answers with 400."""
+    """Fields that it takes no value for."""
+    refusal: Callable[[str], tuple[int, Any]] = lambda field: (400, unsupported(field))
+    """Status and body of such a refusal."""
+    judge: Callable[[Any], tuple[int, Any] | None] = lambda body: None
+    """Status and body for requests that it does not answer, whatever their fields."""
+    wants_top_logprobs: bool = False
+    """Whether it gives log-probabilities only where ``top_logprobs`` is asked for, as llama-cpp-python does."""
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
     """Path, headers and body of each."""
@@ -40,6 +46,12 @@ class Server:
     def asked(self) -> list[Any]:
         """Bodies of the requests for an answer."""
         return [body for path, _, body in self.requests if path.endswith("/chat/completions")]
+
+
+def unsupported(field: str) -> dict[str, Any]:
+    """What OpenAI says of a field that a model does not take."""
+    message = f"Unsupported parameter: '{field}' is not supported with this model."
+    return {"error": {"message": message, "param": field}}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -97,11 +109,17 @@ class Handler(BaseHTTPRequestHandler):
     def respond(self, body: Any) -> None:
         refused = [name for name in self.shared.refuses if name in body]
         if refused:
-            message = f"Unsupported parameter: '{refused[0]}' is not supported with this model."
-            self.send(400, {"error": {"message": message, "param": refused[0]}})
+            self.send(*self.shared.refusal(refused[0]))
             return
-        length = body.get("max_completion_tokens", body.get("max_tokens"))
-        self.send(200, response(self.shared.answer(sample_of(body), length), body.get("logprobs", False)))
+        judged = self.shared.judge(body)
+        if judged is not None:
+            self.send(*judged)
+            return
+        length = body.get("max_completion_tokens", body.get("max_tokens", 16))
+        logprobs = body.get("logprobs", False)
+        if self.shared.wants_top_logprobs:
+            logprobs = logprobs and bool(body.get("top_logprobs"))
+        self.send(200, response(self.shared.answer(sample_of(body), length), logprobs))
 
 
 def sample_of(body: Any) -> Sample:

@@ -6,13 +6,13 @@ Nothing heavy is imported here: ``sightweave --help`` loads no torch.
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sightweave.core import json_lines
 from sightweave.core.errors import SightweaveError
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ def _answer_data(
             out.write_text(text, encoding="utf-8")
         return len(found)
     with out.open("w", encoding="utf-8") if out is not None else contextlib.nullcontext(sys.stdout) as stream:
-        return sum(1 for row in rows if stream.write(json.dumps(row, ensure_ascii=False) + "\n"))
+        return sum(1 for row in rows if stream.write(json_lines.dumps(row) + "\n"))
 
 
 @app.command()
@@ -311,7 +311,7 @@ def check(
     found = api.check(what, *(settings or []))
     if as_json:
         for one in found:
-            typer.echo(json.dumps(one.to_plain(), ensure_ascii=False))
+            typer.echo(json_lines.dumps(one.to_plain()))
     else:
         _stdout().print(checks.table(found))
     if any(one.finding.state == "fail" for one in found):

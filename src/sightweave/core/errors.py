@@ -6,6 +6,7 @@ SightweaveError
 |  `- MediaError     a picture cannot be read
 |- CheckpointError   a folder of weights is wrong
 |- BackendError      something outside us (a device, a library) is missing or failed
+|  `- UnansweredError   a server answers none of the prompts that it was asked
 |- ExportError       what was exported does not answer as what was trained
 `- WiringError       the parts of a model are not joined as they must be
 
@@ -49,6 +50,10 @@ class CheckpointError(SightweaveError):
 
 class BackendError(SightweaveError):
     """Something outside Sightweave is missing or failed."""
+
+
+class UnansweredError(BackendError):
+    """A server answers none of the prompts that it was asked, though it can be reached."""
 
 
 class ExportError(SightweaveError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from rich.console import Console
 
 from sightweave import recipe as recipes
 from sightweave import run as runs
-from sightweave.core import catalog
+from sightweave.core import catalog, json_lines
 from sightweave.core import config as configs
 from sightweave.core.config import config, one_of
 from sightweave.core.device import keep_freed_memory
@@ -33,7 +33,7 @@ from sightweave.programs.evaluation.bar import PassesBar
 from sightweave.programs.evaluation.baselines import Baselines
 from sightweave.programs.evaluation.kept import Kept
 from sightweave.programs.evaluation.scores import Evaluation
-from sightweave.programs.evaluation.stored import EVALUATION, PREDICTIONS
+from sightweave.programs.evaluation.stored import EVALUATION, PREDICTIONS, read_predictions
 from sightweave.programs.predictors import run as run_predictor
 from sightweave.programs.predictors._base import Predictor
 from sightweave.programs.training.logs import METRICS, read_metrics
@@ -238,19 +238,8 @@ def evaluate_into(
                     can_score=who.can_score,
                     progress=bar.start,
                 )
-            notes = [*one.notes, *getattr(who, "notes", ()), *kept.notes]
-            if is_for_choosing(split) and not asked.splits:
-                notes.append(
-                    f"There is no test split with answers, so {split} is scored; what was chosen on it scores too well here."
-                )
-            if not who.can_control:
-                notes.append(
-                    "Answers from a file cannot be asked again with other pictures: there are no controls."
-                )
-            if len(some) < len(samples):
-                notes.append(
-                    f"{len(some)} of the {len(samples)} prompts of {split!r}; the others are scored in a table of their own."
-                )
+            notes = [*one.notes, *getattr(who, "notes", ()), *kept.notes, *kept.take_notes()]
+            notes += _notes(split, who, measured, count=len(some), of=len(samples))
             found.append(dataclasses.replace(one, notes=tuple(notes)))
     if kept.reused:
         say(console, f"{kept.reused} answers were kept from before, {kept.asked} are new")
@@ -258,6 +247,18 @@ def evaluate_into(
         _write_evaluation(folder, found, images, _document(answering, measured, held_out, found))
         say(console, f"report: {report(folder)}")
     return found
+
+
+def _notes(split: str, who: Predictor, measured: recipes.Measured, *, count: int, of: int) -> Iterator[str]:
+    """What a reader of the scores of a split must know of how they came about."""
+    if is_for_choosing(split) and not measured.evaluate.splits:
+        yield (
+            f"There is no test split with answers, so {split} is scored; what was chosen on it scores too well here."
+        )
+    if not who.can_control:
+        yield "Answers from a file cannot be asked again with other pictures: there are no controls."
+    if count < of:
+        yield f"{count} of the {of} prompts of {split!r}; the others are scored in a table of their own."
 
 
 def _by_subset(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
@@ -342,7 +343,7 @@ def _write_evaluation(
     rows = [row for one in found for row in one.predictions()]
     with (folder / PREDICTIONS).open("w", encoding="utf-8") as stream:
         for row in rows:
-            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+            stream.write(json_lines.dumps(row) + "\n")
     # The pictures of the gallery are kept beside it, so that the report can be drawn again without the data.
     kept = folder / "gallery"
     kept.mkdir(exist_ok=True)
@@ -351,10 +352,9 @@ def _write_evaluation(
         if key in images:
             names[key] = f"{len(names):04d}.png"
             media.save_png(media.load(images[key]), kept / names[key])
-    (kept / "index.json").write_text(json.dumps(names, indent=1, ensure_ascii=False), encoding="utf-8")
+    (kept / "index.json").write_text(json_lines.dumps(names, indent=1), encoding="utf-8")
     # Last, since it says that the evaluation is whole.
-    text = json.dumps(document, indent=1, ensure_ascii=False)
-    (folder / EVALUATION).write_text(text, encoding="utf-8")
+    (folder / EVALUATION).write_text(json_lines.dumps(document, indent=1), encoding="utf-8")
 
 
 def report(run: str | Path) -> Path:
@@ -376,8 +376,7 @@ def report(run: str | Path) -> Path:
         evaluations = document["splits"]
         told = ("who", "seed", "data", "template", "commit", "versions")
         known = known | {f"evaluated {name}": document[name] for name in told if document.get(name)}
-        lines = (folder / PREDICTIONS).read_text(encoding="utf-8").splitlines()
-        rows = gallery.choose([json.loads(line) for line in lines])
+        rows = gallery.choose(read_predictions(folder))
         pictures = _gallery(folder)
     history = read_metrics(folder / METRICS) if (folder / METRICS).exists() else []
     title = (recipes.read(folder / "recipe.yaml").title if recipe else "") or folder.name

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sightweave.core import json_lines
 from sightweave.core.errors import DataError
 from sightweave.data.tasks.translation import LANGUAGES
 from sightweave.programs.doctor.jpeg import without_tags
@@ -66,7 +67,7 @@ def fix(
             target.parent.mkdir(parents=True, exist_ok=True)
             for change in _copied(source, target, wanted, erase=relative in erase):
                 changes += 1
-                log.write(json.dumps({"file": relative, **change}, ensure_ascii=False) + "\n")
+                log.write(json_lines.dumps({"file": relative, **change}) + "\n")
     return changes
 
 
@@ -136,13 +137,13 @@ def _lines(source: Path, target: Path, drop: set[int]) -> None:
 def _cells(source: Path, target: Path, drop: set[int]) -> None:
     """Rows of a table, by the number of their first line: a quoted cell may hold the ends of lines."""
     kept, row, start = [], b"", 1
-    for number, line in enumerate(_read(source).splitlines(keepends=True), 1):
-        row += line
+    for number, line in enumerate(_read(source).split(b"\n"), 1):
+        row = line if number == start else row + b"\n" + line
         if row.count(b'"') % 2 == 0:
             if start not in drop:
                 kept.append(row)
             row, start = b"", number + 1
-    _write(target, b"".join([*kept, row]), source)
+    _write(target, b"\n".join([*kept, row] if row else kept), source)
 
 
 def _json(source: Path, target: Path, drop: set[int]) -> None:
@@ -162,7 +163,7 @@ def _json(source: Path, target: Path, drop: set[int]) -> None:
                 gone = {values[key][i].get("id") for i in drop if i < len(values[key])}
                 values["annotations"] = [a for a in values["annotations"] if a.get("image_id") not in gone]
             values[key] = _without(values[key], drop)
-    _write(target, json.dumps(values, ensure_ascii=False).encode("utf-8"), source)
+    _write(target, json_lines.dumps(values).encode("utf-8"), source)
 
 
 def _without(values: Sequence[Any], drop: set[int]) -> list[Any]:

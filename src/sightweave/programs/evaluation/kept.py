@@ -18,12 +18,15 @@ from typing import Any, BinaryIO
 import numpy as np
 import PIL.Image
 
-from sightweave.core.errors import DataError
+from sightweave.core.errors import DataError, UnansweredError
 from sightweave.core.types import Likelihood, Medium, Prediction, Sample
+from sightweave.programs.predictors import _notes
 from sightweave.programs.predictors._base import Predictor, Progress
 
 _PROMPTS_AT_ONCE = 4096
 """A chunk ends after the picture that reaches so many prompts, however few its pictures."""
+_NUM_PROBED = 8
+"""Prompts that a server which may refuse them is asked before all others."""
 _MAX_LINE_BYTES = 16 << 20
 """A longer line is no answer."""
 _BLOCK = 1 << 16
@@ -35,6 +38,9 @@ class Kept:
     Equal prompts of one call are asked once. What is new is asked in chunks of whole pictures, those with long prompts
     first, so that prompts of a chunk are about as long as one another; after each chunk its answers are written, and a
     process that is killed loses the chunk that it was at. A file of answers is only read: it is kept already.
+
+    A server may refuse prompts. A few from all over are asked first, so that one which refuses everything is not asked
+    thousands. A prompt that was refused for good is kept as such; one whose answer may yet come is not kept.
 
     Args:
         predictor: Who answers.
@@ -65,6 +71,8 @@ class Kept:
         """Prompts that the predictor was asked; equal ones count once."""
         self.notes: tuple[str, ...] = ()
         """What in the file is of no use and should not be there; plain sentences."""
+        self._given: list[tuple[str, Prediction]] = []
+        """Ids and answers since the last `take_notes`."""
         self._known: dict[bytes, Prediction] = {}
         self._is_open = False
         if path is not None and path.exists():
@@ -83,7 +91,22 @@ class Kept:
 
         Raises:
             DataError: not one list of texts per sample, not one prediction per sample, or the file cannot be written.
+            UnansweredError: a server answers none of the prompts.
         """
+        found = self._found(samples, texts, write=write)
+        if write:
+            self._given += [(sample.id, one) for sample, one in zip(samples, found, strict=True)]
+        return found
+
+    def take_notes(self) -> list[str]:
+        """Plain sentences on what was odd in the answers since the last call, kept ones included."""
+        given, self._given = self._given, []
+        can_be_cut = self.predictor.can_control  # a file's answers were made elsewhere
+        return _notes.on(self.predictor.name, given, self.max_tokens if can_be_cut else None)
+
+    def _found(
+        self, samples: Sequence[Sample], texts: Sequence[Sequence[str]], *, write: bool
+    ) -> list[Prediction]:
         if texts and len(texts) != len(samples):
             raise DataError(f"{len(texts)} list(s) of texts for {len(samples)} sample(s); give one for each.")
         given = [tuple(one) for one in texts] or [()] * len(samples)
@@ -101,10 +124,19 @@ class Kept:
             if key not in self._known:
                 new.setdefault(key, number)
         self.reused += sum(key in self._before for key in keys)
-        for chunk in self._chunks(list(new.values()), samples, given):
+
+        # A server that refuses everything is found out by a few prompts, long and short ones.
+        numbers = list(new.values())
+        has_answer = any(key in self._known and not _notes.is_unanswered(self._known[key]) for key in keys)
+        probe = _spread(numbers, _NUM_PROBED) if getattr(self.predictor, "may_refuse", False) else []
+        rest = self._chunks([n for n in numbers if n not in set(probe)], samples, given)
+        for chunk in [probe, *rest] if probe else rest:
             asked = self._ask([samples[n] for n in chunk], [given[n] for n in chunk], max_tokens)
-            self._keep({keys[n]: one for n, one in zip(chunk, asked, strict=True)})
             self.asked += len(chunk)
+            has_answer = has_answer or not all(map(_notes.is_unanswered, asked))
+            if not has_answer:
+                raise _none_answered(self.predictor.name, asked)
+            self._keep({keys[n]: one for n, one in zip(chunk, asked, strict=True)})
         return [self._known[key] for key in keys]
 
     def _ask(
@@ -145,7 +177,8 @@ class Kept:
         self._known.update(found)
         if self.path is None:
             return
-        lines = "".join(json.dumps(_plain(key, one)) + "\n" for key, one in found.items())
+        lasting = {key: one for key, one in found.items() if "may_pass" not in one.extra}
+        lines = "".join(json.dumps(_plain(key, one)) + "\n" for key, one in lasting.items())
         try:
             if not self._is_open:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -175,6 +208,22 @@ class Kept:
             ) from None
         if other:
             self.notes = (f"{path}: {other} line(s) are no kept answers or are damaged; they are not used.",)
+
+
+def _spread(numbers: Sequence[int], count: int) -> list[int]:
+    """A few of some numbers, at equal distances from the first to the last."""
+    if len(numbers) <= count:
+        return list(numbers)
+    places = np.linspace(0, len(numbers) - 1, count).round().astype(int)
+    return [numbers[place] for place in places]
+
+
+def _none_answered(name: str, asked: Sequence[Prediction]) -> UnansweredError:
+    reasons = list(dict.fromkeys(str(one.extra["unanswered"]) for one in asked))
+    return UnansweredError(
+        f"{name}: none of the first {len(asked)} prompts was answered: {'; '.join(reasons[:3])}. The server may need other "
+        "settings, or a model that reads pictures and prompts of this length."
+    )
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:

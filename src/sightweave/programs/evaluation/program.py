@@ -14,7 +14,7 @@ import numpy as np
 from sightweave.answers.metrics import exact_match
 from sightweave.core import catalog
 from sightweave.core import config as configs
-from sightweave.core.errors import BackendError, DataError, RecipeError, did_you_mean
+from sightweave.core.errors import BackendError, DataError, RecipeError, UnansweredError, did_you_mean
 from sightweave.core.types import Likelihood, Prediction, Sample
 from sightweave.programs.evaluation import calibration, statistics, verdict
 from sightweave.programs.evaluation.baselines import Baselines
@@ -146,7 +146,7 @@ def evaluate(
             if not changed:
                 raise DataError("it applies to none of the samples.")
             asked[name] = _ask(name, changed, predict, made, sighted, progress)
-        except DataError as error:
+        except (DataError, UnansweredError) as error:
             # Too few pictures to exchange, or a model that takes no prompt without one: the other numbers still stand.
             notes.append(f"The control {name} is left out: {error}")
     if len(with_media) < len(samples):

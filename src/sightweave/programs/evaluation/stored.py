@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sightweave.core import json_lines
 from sightweave.core.errors import DataError
 from sightweave.programs.evaluation.scores import FORMAT_VERSION, Evaluation
 
@@ -42,7 +43,7 @@ def read_evaluations(folder: Path) -> list[Evaluation]:
         DataError: no evaluation there, a damaged one, or one of another format; the message has the file and the line.
     """
     document = read_document(folder)
-    rows = _rows(folder)
+    rows = read_predictions(folder)
     try:
         found = [
             Evaluation.from_json(one, [row for row in rows if row.get("split") == one["split"]])
@@ -59,14 +60,19 @@ def read_evaluations(folder: Path) -> list[Evaluation]:
     return found
 
 
-def _rows(folder: Path) -> list[dict[str, Any]]:
+def read_predictions(folder: Path) -> list[dict[str, Any]]:
+    """The rows of ``predictions.jsonl``: every prompt with its answers.
+
+    Raises:
+        DataError: no such file, or a damaged line.
+    """
     path, found = folder / PREDICTIONS, []
     again = f"sightweave evaluate {folder} writes it anew."
     try:
-        lines = path.read_bytes().splitlines()
+        lines = json_lines.read(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); {again}") from None
-    for number, line in enumerate(lines, start=1):
+    for number, line in lines:
         try:
             row = json.loads(line)
         except ValueError as error:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from sightweave.core import json_lines
 from sightweave.core.errors import DataError, did_you_mean
 
 Answers = list[tuple[str, str]]
@@ -51,7 +51,7 @@ def _number(kind: str, name: str) -> int:
 
 
 def _json(values: list[Any]) -> str:
-    return json.dumps(values, ensure_ascii=False)
+    return json_lines.dumps(values)
 
 
 def _coco(answers: Answers) -> str:

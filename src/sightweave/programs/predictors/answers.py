@@ -30,6 +30,7 @@ from sightweave.core.config import config
 from sightweave.core.errors import BackendError, DataError
 from sightweave.core.types import Prediction, Sample
 from sightweave.data.datasets._base import common_split
+from sightweave.programs.predictors import _thinking
 from sightweave.programs.predictors._base import Progress
 
 _SUFFIXES = (".json", ".jsonl", ".csv")
@@ -149,10 +150,14 @@ class Answers:
         self.notes = tuple(self._notes(rows))
         if progress is not None and samples:
             progress(len(samples))
-        return [
-            Prediction("") if row is None else Prediction(row.text, logprob=row.logprob, finish=row.finish)
-            for row in rows
-        ]
+        return _thinking.without_thoughts(
+            [
+                Prediction("")
+                if row is None
+                else Prediction(row.text, logprob=row.logprob, finish=row.finish)
+                for row in rows
+            ]
+        )
 
     def _keep(self, row: _Row, values: Mapping[str, Any]) -> None:
         """Files a row under its id or, without one, under its picture."""

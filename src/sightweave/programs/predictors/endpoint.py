@@ -1,8 +1,12 @@
 """Any server that speaks OpenAI's chat completions: hosted models, vLLM, llama.cpp, Ollama and the like.
 
-``POST {url}/chat/completions``, always greedily (temperature 0, seed 0), with pictures as data URLs inside the request.
-The key is read from an environment variable and goes to that host alone: redirects are never followed. What a server's
-model is behind its name may change from one day to the next, and nothing here can tell.
+``POST {url}/chat/completions``, greedily (temperature 0, seed 0) where the server allows it, with pictures as data URLs
+inside the request. The key is read from an environment variable and goes to that host alone: redirects are never followed.
+What a server's model is behind its name may change from one day to the next, and nothing here can tell.
+
+A server that takes no temperature, seed, log-probabilities or system turn is asked without them. A prompt that it refuses,
+or fails on however often it is asked, has no answer, and the prediction says why (`_notes`); a server that cannot be reached
+or that refuses the key or the model is an error.
 """
 
 from __future__ import annotations
@@ -19,9 +23,9 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Annotated, Any
 
@@ -33,6 +37,7 @@ from sightweave.core.config import config
 from sightweave.core.errors import BackendError, DataError, RecipeError
 from sightweave.core.types import Medium, Part, Prediction, Sample
 from sightweave.data.inputs import media
+from sightweave.programs.predictors import _thinking
 from sightweave.programs.predictors._base import Progress
 
 KEY_VARIABLE = "OPENAI_API_KEY"
@@ -44,7 +49,15 @@ _LEAST_LIKELY = 1e6
 """No token's log-probability is further from 0; servers write -9999 for what they do not tell exactly."""
 _SHOWN = 300
 _TRY_AGAIN = (408, 429)
-"""Besides those of 500 and above."""
+"""Besides those of 500 and above; but 501 says that a feature is missing, and will be."""
+_OF_THE_SERVER = (401, 402, 403, 404, 405, 407, 410)
+"""The key, the model or the address is wrong, whatever the prompt; all others from 400 refuse one request."""
+_MODERATED = re.compile("moderat|flagged|content|policy|safety|harm", re.IGNORECASE)
+"""Some servers refuse a prompt with 403, in these words."""
+_MISSING = re.compile("not (?:supported|implemented)|unsupported", re.IGNORECASE)
+"""Some servers say with 500 what 400 is for."""
+_MOST_FAILURES = 16
+"""Prompts in a row on which a server fails before it counts as down."""
 _WHAT_TO_DO = {
     400: "the server does not take such a request; the model may read no pictures, or fewer tokens",
     401: "check the key",
@@ -105,8 +118,8 @@ class Endpoint:
     """Asks a server, several requests at a time; answers come back in the order of the samples.
 
     A prediction's ``logprob`` is the mean over the tokens that the server tells, which as a rule leave the end token out;
-    it is None where the server tells none. Why an answer ended, where it was neither its end nor its length, stands
-    in ``extra["finish_reason"]``.
+    it is None where the server tells none. A prompt without an answer has the reason in ``extra["unanswered"]``; the other
+    keys of ``extra`` are listed in `_notes`.
 
     Args:
         url: The address to which /chat/completions is added.
@@ -126,6 +139,7 @@ class Endpoint:
 
     can_score = False
     can_control = True
+    may_refuse = True
 
     def __init__(
         self,
@@ -149,22 +163,9 @@ class Endpoint:
         )
         """Of what is asked, not of what answers: a server's model may change behind its name."""
         self._refused: frozenset[str] = frozenset()
-        self._counts = {"empty": 0, "without_logprob": 0, "cut_short": 0, "all": 0}
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Plain sentences on what was odd in the answers so far."""
-        counts = self._counts
-        sentences = {
-            "empty": "held no text; each counts as answered with nothing",
-            "without_logprob": "came without log-probabilities, so how sure the model is stays unknown",
-            "cut_short": "were ended by the server for a reason of its own, such as a filter",
-        }
-        return tuple(
-            f"{self.name}: {counts[what]} of {counts['all']} answers {sentence}."
-            for what, sentence in sentences.items()
-            if counts[what]
-        )
+        """Fields, and ``system`` for the role, that the server answers better without."""
+        self._failures = 0
+        """Prompts in a row without an answer that the server failed on."""
 
     def predict(
         self,
@@ -195,34 +196,54 @@ class Endpoint:
         line = self._server.open(self._at_once)
 
         def ask(sample: Sample) -> Prediction:
-            where = f"sample {sample.id!r}"
-            found = self._ask(_messages(sample, address), max_tokens, where, line)
-            return _prediction(found, f"{self._server.url}: {where}")
+            return self._answer(sample, _messages(sample, address), max_tokens, line)
 
-        found = _side_by_side(ask, samples, self._at_once, line, progress)
-        self._counts["all"] += len(found)
-        self._counts["empty"] += sum(not one.text.strip() for one in found)
-        self._counts["without_logprob"] += sum(one.logprob is None for one in found)
-        self._counts["cut_short"] += sum("finish_reason" in one.extra for one in found)
-        return found
+        return _thinking.without_thoughts(_side_by_side(ask, samples, self._at_once, line, progress))
+
+    def _answer(
+        self, sample: Sample, messages: list[dict[str, Any]], max_tokens: int, line: _Line
+    ) -> Prediction:
+        """The server's answer, or a prediction that says why there is none."""
+        where = f"sample {sample.id!r}"
+        try:
+            found, refused = self._ask(messages, max_tokens, where, line)
+            said = _prediction(found, f"{self._server.url}: {where}")
+        except _Refused as error:
+            return Prediction("", extra={"unanswered": error.reason})
+        except _Failed as error:
+            self._failures += 1
+            if self._failures > _MOST_FAILURES:
+                raise BackendError(
+                    f"{error} The server failed on {self._failures} prompts in a row."
+                ) from None
+            return Prediction("", extra={"unanswered": error.reason, "may_pass": True})
+        self._failures = 0
+        return replace(said, extra={**said.extra, "is_sampled": True}) if "temperature" in refused else said
 
     def _ask(
         self, messages: list[dict[str, Any]], max_tokens: int, where: str, line: _Line
-    ) -> Mapping[str, Any]:
-        """What the server says; what it was found to refuse is left out or written in the newer way."""
+    ) -> tuple[Mapping[str, Any], frozenset[str]]:
+        """What the server says, and what was left out since the server refuses it.
+
+        What a refusal names is left out of this request, and of later ones only if that helped: a refusal may quote the
+        prompt.
+        """
+        refused = self._refused
         while True:
-            refused = self._refused
-            length = "max_completion_tokens" if "max_tokens" in refused else "max_tokens"
-            wanted = {"temperature": 0, "seed": 0, length: max_tokens, "logprobs": True}
-            values = {key: value for key, value in wanted.items() if key not in refused}
-            body = {"model": self.model, "messages": messages, **values}
+            values = _settings(max_tokens, refused)
+            turns = _without_system(messages) if _SYSTEM in refused else messages
+            body = {"model": self.model, "messages": turns, **values}
             try:
-                return line.answer("POST", "/chat/completions", body, where)
+                found = line.answer("POST", "/chat/completions", body, where)
             except _Refused as error:
-                named = {key for key in _OPTIONAL if key in values and error.names(key)}
+                has_system = any(turn["role"] == "system" for turn in turns)
+                named = _named(error.said, [*values, *([_SYSTEM] if has_system else [])])
                 if not named:
-                    raise BackendError(str(error)) from None
-                self._refused |= named  # each is left out once, so this comes to an end
+                    raise
+                refused |= named  # each is left out once, so this comes to an end
+            else:
+                self._refused |= refused
+                return found, refused
 
     def _data_url(self, medium: Medium) -> str:
         if medium.modality != "image":
@@ -241,8 +262,72 @@ class Endpoint:
         return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-_OPTIONAL = ("max_tokens", "logprobs", "seed")
-"""What some servers refuse, and what greedy answers can do without; of the first there is a newer name."""
+_SYSTEM = "system"
+_WORDS = {
+    "temperature": "temperature",
+    "seed": "seed",
+    "logprobs": "logprobs|log[ _-]?prob(?:abilitie)?s",
+    "top_logprobs": "top_logprobs",
+    "max_tokens": "max_tokens",
+    "max_completion_tokens": "max_completion_tokens",
+    _SYSTEM: (
+        "system[ _](?:role|message|prompt|instruction)s?|role.{0,60}system|developer instruction"
+        "|only user and assistant roles|roles must alternate"
+    ),
+}
+"""How refusals name what a request may do without."""
+_UNNAMED = re.compile(
+    r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected|extra|additional)\W+(?:\w+\W+)?"
+    r"(?:parameter|field|argument|input|propert|key|option)|sampling parameter",
+    re.IGNORECASE,
+)
+"""A refusal of some field that does not say which."""
+_TOO_LONG = re.compile(
+    r"too (?:long|large|many|big)|context.{0,9}(?:length|window|size)|exceed|reduce the length", re.IGNORECASE
+)
+"""Such a refusal names the limits, but leaving them out would not help."""
+_LENGTHS = ("max_tokens", "max_completion_tokens")
+
+
+def _settings(max_tokens: int, refused: Collection[str]) -> dict[str, Any]:
+    """Fields that make an answer greedy, limit it and tell how sure it is, without the refused ones.
+
+    llama-cpp-python gives no log-probabilities unless ``top_logprobs`` stands beside ``logprobs``.
+    """
+    length = "max_completion_tokens" if "max_tokens" in refused else "max_tokens"
+    wanted = {"temperature": 0, "seed": 0, length: max_tokens, "logprobs": True, "top_logprobs": 1}
+    if "logprobs" in refused:
+        wanted.pop("top_logprobs")
+    return {key: value for key, value in wanted.items() if key not in refused}
+
+
+def _named(said: str, sent: Collection[str]) -> frozenset[str]:
+    """What a refusal names of what was sent; where it names no field at all, every field that is not essential."""
+    is_too_long = _TOO_LONG.search(said) is not None
+    candidates = [key for key in sent if not (key in _LENGTHS and is_too_long)]
+    named = {
+        key
+        for key in candidates
+        if key in _WORDS and re.search(rf"(?<![a-z_])(?:{_WORDS[key]})(?![a-z_])", said, re.IGNORECASE)
+    }
+    if not named and _UNNAMED.search(said):
+        named = {key for key in candidates if key not in (*_LENGTHS, _SYSTEM)}
+    return frozenset(named)
+
+
+def _without_system(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same turns, with the system's words before the user's first ones."""
+    told = [turn["content"] for turn in messages if turn["role"] == "system"]
+    found = [dict(turn) for turn in messages if turn["role"] != "system"]
+    first = next((turn for turn in found if turn["role"] == "user"), None)
+    if first is None:
+        return [{"role": "user", "content": "\n".join(map(str, told))}, *found]
+    content = first["content"]
+    pieces = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    before = [{"type": "text", "text": f"{text}\n"} for text in told]
+    plain = isinstance(content, str) and all(isinstance(text, str) for text in told)
+    first["content"] = "\n".join([*told, content]) if plain else [*before, *pieces]
+    return found
 
 
 def _only_model(server: _Server) -> str:
@@ -281,36 +366,84 @@ def _content(part: Part, address: Callable[[Medium], str]) -> dict[str, Any]:
 
 
 def _prediction(found: Mapping[str, Any], where: str) -> Prediction:
-    """The first choice of a response, its types checked."""
+    """The first choice of a response, its types checked.
+
+    Thoughts that the server took apart stand before the answer again, so that all are read by the same rules.
+
+    Raises:
+        _Failed: there is no choice, or one of other types.
+    """
     choices = found.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise BackendError(f"{where}: the response holds no choices (got {_short(repr(choices))}).")
+        raise _Failed(where, f"the response holds no choices (got {_short(repr(choices))})")
     choice = choices[0]
     message = choice.get("message")
     if not isinstance(message, dict):
-        raise BackendError(f"{where}: choices[0].message must be an object (got {_short(repr(message))}).")
+        raise _Failed(where, f"choices[0].message must be an object (got {_short(repr(message))})")
     finish = choice.get("finish_reason")
     usage = found.get("usage")
     counted = usage.get("completion_tokens") if isinstance(usage, dict) else None
     logprobs = _logprobs(choice.get("logprobs"))
-    is_other = isinstance(finish, str) and finish not in ("stop", "length")
+    text, thought = _text(message.get("content"), where), _thought(message)
+
+    extra: dict[str, Any] = {}
+    if isinstance(finish, str) and finish not in ("stop", "length"):
+        extra["finish_reason"] = finish
+    if not text.strip() and isinstance(message.get("refusal"), str):
+        extra["declined"] = _short(message["refusal"])
+    if not thought and not text.strip() and finish == "length" and _thinks(usage):
+        thought = "(not told)"
+    if thought:
+        is_cut = not text.strip() and finish == "length"
+        text = f"{_thinking.OPENING}{thought}" + ("" if is_cut else f"{_thinking.CLOSING}{text}")
     return Prediction(
-        _text(message.get("content"), where),
+        text,
         logprob=sum(logprobs) / len(logprobs) if logprobs else None,
         tokens=counted if type(counted) is int and counted >= 0 else len(logprobs),
         finish="length" if finish == "length" else "stop",
-        extra={"finish_reason": finish} if is_other else {},
+        extra=extra,
     )
+
+
+def _thought(message: Mapping[str, Any]) -> str:
+    """What a server that takes thoughts apart gives beside the answer."""
+    given = (message.get(name) for name in ("reasoning_content", "reasoning", "thinking"))
+    return next((text for text in given if isinstance(text, str) and text.strip()), "")
+
+
+def _thinks(usage: Any) -> bool:
+    """Whether the server counts tokens of thoughts that it does not show."""
+    details = usage.get("completion_tokens_details") if isinstance(usage, dict) else None
+    count = details.get("reasoning_tokens") if isinstance(details, dict) else None
+    return isinstance(count, int) and count > 0
 
 
 def _text(content: Any, where: str) -> str:
     """What was said: a text, parts of one, or null where there is none, as after a refusal."""
-    pieces = content if isinstance(content, list) else [{"text": "" if content is None else content}]
-    texts = [one.get("text") if isinstance(one, dict) else None for one in pieces]
-    known = [text for text in texts if isinstance(text, str)]
+    if content is None or isinstance(content, str):
+        pieces: list[Any] = [{"text": content or ""}]
+    else:
+        pieces = content if isinstance(content, list) else [None]
+    texts = [_piece(one) for one in pieces]
+    known = [text for text in texts if text is not None]
     if len(known) < len(texts):
-        raise BackendError(f"{where}: choices[0].message.content must be text (got {_short(repr(content))}).")
+        raise _Failed(where, f"choices[0].message.content must be text (got {_short(repr(content))})")
     return "".join(known).encode("utf-8", "replace").decode()  # half a surrogate pair is no text
+
+
+def _piece(part: Any) -> str | None:
+    """Text of one part of a content; thoughts among the parts are marked as such."""
+    if not isinstance(part, dict):
+        return None
+    if isinstance(part.get("text"), str):
+        return str(part["text"])
+    thought = part.get("thinking")
+    inner = thought if isinstance(thought, list) else [{"text": thought}]
+    texts = [one.get("text") if isinstance(one, dict) else None for one in inner]
+    known = [text for text in texts if isinstance(text, str)]
+    if part.get("type") != "thinking" or len(known) < len(texts):
+        return None
+    return f"{_thinking.OPENING}{''.join(known)}{_thinking.CLOSING}"
 
 
 def _logprobs(value: Any) -> list[float]:
@@ -386,15 +519,19 @@ def _side_by_side(
 
 
 class _Refused(BackendError):
-    """The server does not take a request as it is."""
+    """The server does not take a request as it is, and will not."""
 
-    def __init__(self, message: str, said: str) -> None:
-        super().__init__(message)
-        self.said = said
+    def __init__(self, where: str, reason: str, said: str, what_to_do: str) -> None:
+        super().__init__(f"{where}: {reason}; {what_to_do}.")
+        self.reason, self.said = reason, said
 
-    def names(self, field: str) -> bool:
-        """Whether the server's words name a field of the request."""
-        return re.search(rf"(?<![a-z_]){field}(?![a-z_])", self.said) is not None
+
+class _Failed(BackendError):
+    """One request has no answer that can be used; another may have, or the same one later."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}.")
+        self.reason = reason
 
 
 class _Server:
@@ -454,28 +591,37 @@ class _Line:
             where: For whom, for messages.
 
         Raises:
-            _Refused: status 400 or 422; the request might be changed.
-            BackendError: no answer after all repetitions, or one that cannot be understood.
+            _Refused: the request as it is will never be answered; it might be changed.
+            _Failed: no answer after all repetitions, or one that cannot be understood.
+            BackendError: the server cannot be reached, or takes no request of ours.
         """
         at = f"{self.server.url}{path}: {where}"
         content = None if body is None else json.dumps(body).encode()
         wait = self.server.wait
         for attempt in itertools.count(1):
             asked: float | None = None
+            is_there = True
             try:
                 status, headers, data = self._send(method, path, content, at)
-            except httpx2.TimeoutException:
+            except httpx2.TimeoutException as error:
+                is_there = not isinstance(error, httpx2.ConnectTimeout)
                 seconds = f"{self.server.timeout:g} seconds"
                 wrong = f"no answer within {seconds}; give it more with `timeout`, or ask less with `at_once`"
             except httpx2.RequestError as error:
+                is_there = isinstance(
+                    error, httpx2.ReadError | httpx2.WriteError | httpx2.RemoteProtocolError
+                )
                 wrong = f"no connection ({self._clean(str(error) or type(error).__name__)}); is the server running?"
             else:
-                if status == 200:
-                    return _object(data, headers, at)
-                wrong = self._wrong(status, headers, data, at)
+                found, status, said = _outcome(status, headers, data, at)
+                if found is not None:
+                    return found
+                wrong = self._wrong(status, headers, said, at)
                 asked = _retry_after(headers.get("retry-after", ""))
             if attempt > self.server.retries:
-                raise BackendError(f"{at}: {wrong} (asked {attempt} time(s)).")
+                wrong = f"{wrong} (asked {attempt} time(s))"
+                raise _Failed(at, wrong) if is_there else BackendError(f"{at}: {wrong}.")
+
             # Requests that failed together should not come back together.
             pause = wait * random.uniform(0.75, 1.0) if asked is None else asked
             if self.stop.wait(min(pause, _LONGEST_WAIT)):
@@ -483,18 +629,20 @@ class _Line:
             wait *= 2
         raise AssertionError  # the count has no end
 
-    def _wrong(self, status: int, headers: Mapping[str, str], data: bytes, at: str) -> str:
+    def _wrong(self, status: int, headers: Mapping[str, str], said: str, at: str) -> str:
         """What to say of a status for which asking again may help; all others are raised."""
-        said = _message(data)
+        shown = f"status {status}: {self._clean(said)}"
         if 300 <= status < 400:
             raise BackendError(f"{at}: {_redirect(status, headers.get('location', ''))}")
-        if status in _TRY_AGAIN or status >= 500:
-            return f"status {status}: {self._clean(said)}; try again later, or ask less with `at_once`"
+        if status in _TRY_AGAIN or (status >= 500 and status != 501 and not _MISSING.search(said)):
+            return f"{shown}; try again later, or ask less with `at_once`"
         what_to_do = _WHAT_TO_DO.get(status, "see the server's own documentation")
         if status == 401 and self.server.no_key:
             what_to_do = self.server.no_key
-        message = f"{at}: status {status}: {self._clean(said)}; {what_to_do}."
-        raise _Refused(message, said) if status in (400, 422) else BackendError(message)
+        is_moderated = status == 403 and _MODERATED.search(said) is not None
+        if status in _OF_THE_SERVER and not is_moderated:
+            raise BackendError(f"{at}: {shown}; {what_to_do}.")
+        raise _Refused(at, shown, said, what_to_do)
 
     def _send(
         self, method: str, path: str, content: bytes | None, at: str
@@ -506,7 +654,7 @@ class _Line:
                 pieces.append(piece)
                 size += len(piece)
                 if size > _MAX_BYTES:
-                    raise BackendError(f"{at}: over {_MAX_BYTES} bytes of response; this is no answer.")
+                    raise _Failed(at, f"over {_MAX_BYTES} bytes of response; this is no answer")
                 if time.monotonic() > end:  # the client's own limit is for each piece
                     raise httpx2.ReadTimeout("")
             return response.status_code, response.headers, b"".join(pieces)
@@ -570,17 +718,75 @@ def _is_local(host: str) -> bool:
         return False
 
 
+def _outcome(
+    status: int, headers: Mapping[str, str], data: bytes, at: str
+) -> tuple[Mapping[str, Any] | None, int, str]:
+    """The server's object where it is an answer, else None with a status and the server's words.
+
+    Raises:
+        _Failed: status 200 with something that is no object.
+    """
+    if status != 200:
+        return None, status, _message(data)
+    found = _object(data, headers, at)
+    error = _error_in(found)
+    return (found, status, "") if error is None else (None, *error)
+
+
 def _object(data: bytes, headers: Mapping[str, str], at: str) -> Mapping[str, Any]:
     try:
         found = json.loads(data)
     except (ValueError, RecursionError):
         kind = headers.get("content-type", "no type")
-        raise BackendError(
-            f"{at}: the response is no JSON ({_short(kind)}: {_short(_words(data), 80)}); is this the address of the API?"
-        ) from None
+        shown = f"{_short(kind)}: {_short(_words(data), 80)}"
+        raise _Failed(at, f"the response is no JSON ({shown}); is this the address of the API?") from None
+    if isinstance(found, list) and len(found) == 1 and isinstance(found[0], dict) and "error" in found[0]:
+        found = found[0]
     if not isinstance(found, dict):
-        raise BackendError(f"{at}: the response must be an object (got {_short(repr(found), 80)}).")
+        raise _Failed(at, f"the response must be an object (got {_short(repr(found), 80)})")
     return found
+
+
+def _error_in(found: Mapping[str, Any]) -> tuple[int, str] | None:
+    """Status and words of an error that came with status 200, as routers send it; None where there is none."""
+    choices = found.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    first = choice if isinstance(choice, dict) else {}
+    if found.get("error"):
+        holder: Mapping[str, Any] = found
+    elif first.get("error"):
+        holder = first
+    elif found.get("object") == "error" or first.get("finish_reason") == "error":
+        holder = {"error": {**found, "message": found.get("message") or "the answer ended in an error"}}
+    else:
+        return None
+    words = next(_messages_in(holder), "") or _short(repr(holder["error"]))
+    return _status_of(holder["error"]), words
+
+
+def _status_of(error: Any) -> int:
+    """The HTTP status that an error names, by number or by word; 400 where it names none."""
+    values = (
+        [error.get(key) for key in ("code", "status", "status_code", "type")]
+        if isinstance(error, dict)
+        else [error]
+    )
+    for value in values:
+        if isinstance(value, int | str) and re.fullmatch("[345][0-9][0-9]", str(value)):
+            return int(value)
+    words = " ".join(value for value in values if isinstance(value, str))
+    return next(
+        (status for pattern, status in _STATUS_WORDS if re.search(pattern, words, re.IGNORECASE)), 400
+    )
+
+
+_STATUS_WORDS = (
+    ("rate.?limit|too.?many.?requests|resource.?exhausted|quota", 429),
+    ("authentication|invalid.?api.?key|unauthorized|unauthenticated", 401),
+    ("permission", 403),
+    ("model.?not.?found", 404),
+    ("overloaded|unavailable|server.?error|internal|timeout|timed.?out|bad.?gateway", 503),
+)
 
 
 def _message(data: bytes) -> str:
@@ -594,6 +800,8 @@ def _message(data: bytes) -> str:
 
 def _messages_in(found: Any) -> Iterator[str]:
     """``{"error": {"message": ...}}`` and the other shapes that are met."""
+    if isinstance(found, list) and found:
+        found = found[0]
     if not isinstance(found, dict):
         return
     inner = found.get("error", found)
@@ -602,8 +810,22 @@ def _messages_in(found: Any) -> Iterator[str]:
     if isinstance(inner, dict):
         named = inner.get("param")
         for key in ("message", "detail", "msg"):
-            if isinstance(inner.get(key), str):
-                yield f"{inner[key]} ({named})" if isinstance(named, str) and named else inner[key]
+            said = inner.get(key)
+            if isinstance(said, str):
+                yield f"{said} ({named})" if isinstance(named, str) and named else said
+            elif isinstance(said, list):
+                yield "; ".join(_field_errors(said))
+            elif isinstance(said, dict):
+                yield from _messages_in(said)
+
+
+def _field_errors(found: list[Any]) -> Iterator[str]:
+    """``{"loc": ["body", "seed"], "msg": ...}``, as pydantic tells it; without the input, which may be a picture."""
+    for one in found:
+        if isinstance(one, dict) and isinstance(one.get("msg"), str):
+            loc = one.get("loc")
+            places = [str(part) for part in loc] if isinstance(loc, list) else []
+            yield f"{'.'.join(places)}: {one['msg']}" if places else one["msg"]
 
 
 def _words(data: bytes) -> str:

@@ -2,7 +2,8 @@
 
 Whatever ``AutoModelForImageTextToText`` and ``AutoProcessor`` load: LLaVA, Idefics3 and SmolVLM, Qwen-VL and others. Code
 that lies in a folder is run only where its caller says so, on the command line or in Python: no file can. Prompts go through
-the processor's chat template where it has one.
+the processor's chat template where it has one. Answers are plainly greedy: of the folder's own generation settings only the
+ids of special tokens hold, and a note names the others.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +26,7 @@ from sightweave.core.device import PrecisionName, choose_device, choose_precisio
 from sightweave.core.errors import BackendError, CheckpointError, DataError
 from sightweave.core.types import Likelihood, Medium, Part, Prediction, Sample
 from sightweave.data.inputs.media import load
+from sightweave.programs.predictors import _thinking
 from sightweave.programs.predictors._base import Progress
 
 Resizer = Literal["auto", "pil", "torchvision"]
@@ -35,6 +38,16 @@ _ANSWER = "answer"
 """A word that no template changes."""
 _KINDS_OF_TOKENS = {"paligemma": 1}
 """``token_type_ids`` of what a model writes, by its type; 0 for all others. PaliGemma's 0 is what sees itself whole."""
+_KEPT_SETTINGS = (
+    "pad_token_id",
+    "bos_token_id",
+    "eos_token_id",
+    "decoder_start_token_id",
+    "forced_bos_token_id",
+)
+"""Of a folder's generation settings: how an answer begins and ends."""
+_NO_SETTINGS = ("transformers_version", "max_length", "max_new_tokens", "use_cache", "cache_implementation")
+"""What changes no answer, or is set for every call; not worth a note."""
 _FAILS = (ValueError, TypeError, IndexError, KeyError, AttributeError, RuntimeError)
 """What the code of foreign models and processors raises."""
 
@@ -133,8 +146,11 @@ class FromTransformers:
         self.name = path
         self.can_score = not self.model.config.is_encoder_decoder
         self._looks_back = False  # not known yet
+        ignored = _make_greedy(self.model)
+        self.notes = (f"{path}: answers are plainly greedy, without its own {ignored}.",) if ignored else ()
+        """What a reader of the scores must know; plain sentences."""
         resized_by = type(getattr(self.processor, "image_processor", None)).__name__
-        told = f"{self.precision.name} {template} {resized_by} {_versions(self.model)}"
+        told = f"{self.precision.name} {template} {resized_by} {_versions(self.model)} greedy"
         self.fingerprint = _fingerprint(path, told)
         if not self._ends():
             raise CheckpointError(
@@ -184,10 +200,10 @@ class FromTransformers:
                     [prompts[n] for n in chunk], [samples[n].media for n in chunk], max_tokens
                 )
             for n, said, likelihoods in zip(chunk, written, judged, strict=True):
-                found[n] = Prediction(said.text, said.logprob, said.tokens, said.finish, likelihoods)
+                found[n] = replace(said, likelihoods=likelihoods)
             if progress is not None:
                 progress(len(chunk))
-        return found
+        return _thinking.without_thoughts(found)
 
     def prompt(self, sample: Sample) -> str:
         """What the processor reads for a sample: its chat template's text, or the template's."""
@@ -285,14 +301,29 @@ class FromTransformers:
         )
         ends = self._ends()
         said = []
-        for row, each in zip(ids.tolist(), logprobs.tolist(), strict=True):
+        for prompt, row, each in zip(prompts, ids.tolist(), logprobs.tolist(), strict=True):
             count = next((place + 1 for place, one in enumerate(row) if one in ends), len(row))
             is_whole = bool(count) and row[count - 1] in ends
             # The end is left out here, since not every tokenizer takes it for a special token.
-            text = self.processor.tokenizer.decode(row[: count - is_whole], skip_special_tokens=True)
+            text = self._decoded(row[: count - is_whole]).strip()
+            if _thinking.ends_open(prompt):
+                text = f"{_thinking.OPENING}{text}"
             mean = sum(each[:count]) / max(1, count)
-            said.append(Prediction(text.strip(), mean, count, "stop" if is_whole else "length"))
+            said.append(Prediction(text, mean, count, "stop" if is_whole else "length"))
         return said
+
+    def _decoded(self, ids: Sequence[int]) -> str:
+        """Text without special tokens, except those around thoughts."""
+        tokenizer = self.processor.tokenizer
+        added = tokenizer.added_tokens_decoder
+        special = {number for number, token in added.items() if token.special}.union(
+            tokenizer.all_special_ids
+        )
+        tags = {number for number in special & set(added) if _thinking.is_tag(str(added[number]))}
+        if tags.isdisjoint(ids):
+            return str(tokenizer.decode(ids, skip_special_tokens=True))
+        shown = [one for one in ids if one not in special or one in tags]
+        return str(tokenizer.decode(shown, skip_special_tokens=False))
 
     @torch.inference_mode()
     def _judge(self, prompt: str, sample: Sample, texts: Sequence[str]) -> tuple[Likelihood, ...]:
@@ -377,6 +408,35 @@ class FromTransformers:
         if given is None:
             return ()
         return tuple(given) if isinstance(given, list | tuple) else (int(given),)
+
+
+def _make_greedy(model: Any) -> str:
+    """Takes penalties, beams, sampling and forced tokens out of a model's generation settings; returns what they were.
+
+    Settings in a call do not suffice: those that it leaves open are filled in from the model's own.
+    """
+    own = model.generation_config
+    plain = type(own)()
+    ignored = []
+    for name, value in vars(own).items():
+        default = getattr(plain, name, None)
+        says_nothing = not value or value == default or name in _NO_SETTINGS
+        if says_nothing or name.startswith(("_", "output_", "return_")):
+            continue
+        if name in _KEPT_SETTINGS or not hasattr(
+            plain, name
+        ):  # a model's own code may need what is not known here
+            setattr(plain, name, value)
+        elif value != _neutral(plain).get(name):
+            ignored.append(f"{name}={value}")
+    model.generation_config = plain
+    return ", ".join(ignored)
+
+
+def _neutral(settings: Any) -> dict[str, Any]:
+    """What the library takes where a setting is left open."""
+    defaults = getattr(settings, "_get_default_generation_params", dict)
+    return dict(defaults())
 
 
 def _asked(sample: Sample) -> list[Part]:

@@ -15,6 +15,8 @@ from typing import IO, Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from sightweave.core import json_lines
+
 METRICS = "metrics.jsonl"
 _LINE_SECONDS = 10.0
 """Where there is no terminal, one line in so many seconds."""
@@ -96,7 +98,7 @@ class MetricsFile:
         )
 
     def _write(self, row: Mapping[str, Any]) -> None:
-        self._stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+        self._stream.write(json_lines.dumps(row, allow_nan=False) + "\n")
         self._stream.flush()
 
     def close(self) -> None:
@@ -107,7 +109,7 @@ class MetricsFile:
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The rows of a ``metrics.jsonl``; a last line that a crash cut is left out."""
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for _, line in json_lines.read(path):
         try:
             row = json.loads(line)
         except ValueError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -42,6 +43,9 @@ def test_packed_text(folder: Path) -> None:
 def test_cells_with_lines_and_quotes_in_them(folder: Path) -> None:
     (folder / "a.csv").write_bytes(b'image,caption\r\na,"two\nlines, ""quoted"""\r\nb,plain\r\nc,"x"\r\n')
     assert clean(folder, "a.csv", {2, 5}) == b"image,caption\r\nb,plain\r\n"
+    (folder / "b.csv").write_bytes(b"image,caption\na,one\rtwo\nb,plain\nc,last")  # a lone CR ends no line
+    shutil.rmtree(folder.parent / "out")
+    assert clean(folder, "b.csv", {3}) == b"image,caption\na,one\rtwo\nc,last"
 
 
 def test_arrays_members_and_lines_under_the_name_of_json(folder: Path) -> None:

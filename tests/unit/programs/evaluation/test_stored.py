@@ -1,12 +1,14 @@
 """What an evaluation left is read back whole, and what is damaged is named with its place."""
 
+import dataclasses
 import json
 
 import answered
 import pytest
 
 from sightweave.core.errors import DataError
-from sightweave.programs.evaluation.stored import read_document, read_evaluations
+from sightweave.core.types import Part
+from sightweave.programs.evaluation.stored import read_document, read_evaluations, read_predictions
 
 
 @pytest.fixture
@@ -79,3 +81,19 @@ def test_scores_that_are_no_scores_are_said(folder):
     (folder / "evaluation.json").write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(DataError, match=f"{folder}"):
         read_evaluations(folder)
+
+
+def test_texts_with_line_separators_come_back_from_any_version(tmp_path):
+    asked = [
+        dataclasses.replace(sample, parts=(Part("user", "one\u2028two\u2029three\x85four"),))
+        for sample in answered.samples(6)
+    ]
+    found = answered.evaluated(asked, lambda n: n > 1)
+    answered.write(tmp_path, [found])
+    path = tmp_path / "predictions.jsonl"
+    rows = [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
+    assert read_evaluations(tmp_path) == [found]
+    # Earlier versions left the separators unescaped.
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    assert read_evaluations(tmp_path) == [found]
+    assert [row["prompt"] for row in read_predictions(tmp_path)] == [asked[0].prompt] * 6

@@ -17,7 +17,7 @@ from PIL import Image
 from sightweave.core import config as configs
 from sightweave.core.errors import BackendError, DataError, RecipeError
 from sightweave.core.types import Medium, Part, Prediction, Sample
-from sightweave.programs.predictors import endpoint
+from sightweave.programs.predictors import _notes, endpoint
 
 KEY = "sk-very-secret-0123456789"
 GREY = np.full((6, 10, 3), 90, np.uint8)
@@ -56,6 +56,22 @@ def refusal(server: Server, **options: Any) -> str:
     return str(caught.value)
 
 
+def unanswered(server: Server, **options: Any) -> tuple[str, bool]:
+    """Why one question has no answer, and whether that may pass."""
+    (found,) = made(server, **options).predict([asking("q-7")])
+    assert found.text == ""
+    reason = found.extra["unanswered"]
+    assert "\n" not in reason
+    return reason, found.extra.get("may_pass", False)
+
+
+def notes(found: endpoint.Endpoint, samples: list[Sample], max_tokens: int = 96) -> str:
+    """What is said of the answers to some samples."""
+    said = found.predict(samples, max_tokens=max_tokens)
+    ids = [sample.id for sample in samples]
+    return " ".join(_notes.on(found.name, list(zip(ids, said, strict=True)), max_tokens))
+
+
 def test_addresses_are_recognised() -> None:
     assert endpoint.recognise("http://localhost:8000/v1")
     assert endpoint.recognise("HTTPS://api.example.org/v1")
@@ -90,6 +106,7 @@ def test_what_is_asked_keeps_the_order_of_parts_and_leaves_the_target_out() -> N
         "seed": 0,
         "max_tokens": 7,
         "logprobs": True,
+        "top_logprobs": 1,
     }
     said = "Be short. | Before | after? | An earlier answer. | And now? | (10, 6) (255, 0, 17)"
     assert found == [Prediction(said, logprob=-0.5, tokens=7, finish="length")]
@@ -178,10 +195,8 @@ def test_what_a_server_refuses_is_left_out_once_for_all(
 
 def test_answers_without_log_probabilities_are_noted() -> None:
     with serving(echo, refuses=("logprobs",)) as server:
-        found = made(server)
-        assert found.notes == ()
-        found.predict([asking("1"), asking("2")])
-    assert "2 of 2 answers came without log-probabilities" in found.notes[0]
+        said = notes(made(server), [asking("1"), asking("2")])
+    assert "2 of 2 answers came without log-probabilities" in said
 
 
 def test_texts_are_not_judged() -> None:
@@ -252,22 +267,20 @@ def test_it_never_waits_longer_than_a_minute(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_errors_to_the_end_say_how_often_it_was_asked() -> None:
     with serving(echo, faults=[status(500, said="out of memory")] * 9) as server:
-        message = refusal(server)
-    assert (
-        f"{server.url}/chat/completions: sample 'q-7': status 500: out of memory; try again later" in message
-    )
-    assert "asked 3 time(s)" in message
+        reason, may_pass = unanswered(server)
+    assert "status 500: out of memory; try again later" in reason
+    assert "asked 3 time(s)" in reason
+    assert may_pass
     assert len(server.asked) == 3
 
 
 @pytest.mark.parametrize(
     ("number", "words"),
     [
-        (400, "does not take such a request"),
         (401, "OPENAI_API_KEY is not set"),
         (403, "may not use this model"),
         (404, "check the model's name"),
-        (418, "documentation"),
+        (405, "documentation"),
     ],
 )
 def test_what_asking_again_cannot_mend_fails_at_once(number: int, words: str) -> None:
@@ -276,6 +289,16 @@ def test_what_asking_again_cannot_mend_fails_at_once(number: int, words: str) ->
     assert f"sample 'q-7': status {number}: no such xxx" in message
     assert words in message
     assert len(message) < 800
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("number", [400, 406, 413, 415, 418, 422, 451, 501])
+def test_a_prompt_that_a_server_does_not_take_is_left_without_an_answer(number: int) -> None:
+    with serving(echo, faults=[status(number, said="no\nsuch " + "x" * 5000)]) as server:
+        reason, may_pass = unanswered(server)
+    assert f"status {number}: no such xxx" in reason
+    assert len(reason) < 400
+    assert not may_pass
     assert len(server.asked) == 1
 
 
@@ -341,9 +364,10 @@ def test_a_server_that_is_not_there() -> None:
 def test_a_server_that_takes_too_long() -> None:
     free = threading.Event()
     with serving(echo, faults=[lambda _: free.wait(20)] * 2) as server:
-        message = refusal(server, timeout=0.3, retries=1)
+        reason, may_pass = unanswered(server, timeout=0.3, retries=1)
         free.set()
-    assert "no answer within 0.3 seconds" in message
+    assert "no answer within 0.3 seconds" in reason
+    assert may_pass
 
 
 def test_a_server_that_drips_takes_too_long_too() -> None:
@@ -358,7 +382,7 @@ def test_a_server_that_drips_takes_too_long_too() -> None:
 
     with serving(echo, faults=[drip]) as server:
         start = time.monotonic()
-        assert "no answer within 0.4 seconds" in refusal(server, timeout=0.4, retries=0)
+        assert "no answer within 0.4 seconds" in unanswered(server, timeout=0.4, retries=0)[0]
         assert time.monotonic() - start < 4  # the server would go on for ten seconds
 
 
@@ -371,7 +395,7 @@ def test_a_body_without_end_is_not_read() -> None:
             handler.wfile.write(b"x" * (1 << 16))
 
     with serving(echo, faults=[flood]) as server:
-        assert "bytes of response; this is no answer" in refusal(server)
+        assert "bytes of response; this is no answer" in unanswered(server)[0]
 
 
 def choice(**values: Any) -> dict[str, Any]:
@@ -402,9 +426,9 @@ def choice(**values: Any) -> dict[str, Any]:
 )
 def test_a_response_that_is_none(body: Any, words: str) -> None:
     with serving(echo, faults=[lambda handler: handler.send(200, body)]) as server:
-        message = refusal(server)
-    assert words in message
-    assert "sample 'q-7'" in message
+        reason, may_pass = unanswered(server)
+    assert words in reason
+    assert may_pass
     assert len(server.asked) == 1
 
 
@@ -415,7 +439,7 @@ def test_a_response_that_is_none(body: Any, words: str) -> None:
         (choice(finish_reason="length"), Prediction("x", finish="length")),
         (choice(finish_reason=None), Prediction("x")),
         (choice(finish_reason="content_filter"), Prediction("x", extra={"finish_reason": "content_filter"})),
-        (choice(message={"content": None, "refusal": "no"}), Prediction("")),
+        (choice(message={"content": None, "refusal": "no"}), Prediction("", extra={"declined": "no"})),
         (choice(message={}), Prediction("")),
         (choice(message={"content": [{"type": "text", "text": "a"}, {"text": "b"}]}), Prediction("ab")),
         (choice(message={"content": "\ud800"}), Prediction("?")),
@@ -445,12 +469,11 @@ def test_odd_answers_are_counted() -> None:
     ]
     faults = [lambda handler, body=body: handler.send(200, body) for body in bodies]
     with serving(echo, faults=faults) as server:
-        found = made(server)
-        found.predict([asking(str(n)) for n in range(3)])
-    notes = " ".join(found.notes)
-    assert "1 of 3 answers held no text" in notes
-    assert "2 of 3 answers came without log-probabilities" in notes
-    assert "1 of 3 answers were ended by the server" in notes
+        said = notes(made(server, at_once=1), [asking(f"q{n}") for n in range(3)], 3)
+    assert "1 of 3 answers held no text; each counts as answered with nothing: 'q0'." in said
+    assert "2 of 3 answers came without log-probabilities" in said
+    assert "1 of 3 answers were ended by the server for a reason of its own, such as a filter: 'q1'." in said
+    assert "1 of 3 answers were cut at max_tokens=3; a larger evaluate.max_tokens" in said
 
 
 @pytest.mark.parametrize(
@@ -515,3 +538,321 @@ def test_the_first_error_ends_it_without_waiting_for_the_others() -> None:
         assert time.monotonic() - start < 10
         free.set()
     assert len(server.asked) <= 4
+
+
+# Requests that a server takes only without some field.
+
+
+def body_field(field: str) -> dict[str, Any]:
+    """How pydantic names a field that is not known."""
+    return {
+        "type": "extra_forbidden",
+        "loc": ["body", field],
+        "msg": "Extra inputs are not permitted",
+        "input": 0,
+    }
+
+
+WORDINGS: dict[str, Any] = {
+    "openai": lambda field: (400, {"error": {"message": f"Unsupported value: '{field}'", "param": field}}),
+    "openai code": lambda field: (
+        400,
+        {"error": {"message": "Not with this model.", "param": field, "code": "unsupported_parameter"}},
+    ),
+    "capital": lambda field: (400, {"error": {"message": f"{field.capitalize()} must be left out."}}),
+    "fastapi": lambda field: (422, {"detail": [body_field(field)]}),
+    "mistral": lambda field: (422, {"object": "error", "message": {"detail": [body_field(field)]}}),
+    "vllm": lambda field: (
+        400,
+        {
+            "object": "error",
+            "message": f"[{{'type': 'extra_forbidden', 'loc': ('body', '{field}')}}]",
+            "code": 400,
+        },
+    ),
+    "gemini": lambda field: (
+        400,
+        [
+            {
+                "error": {
+                    "code": 400,
+                    "message": f'Invalid JSON payload received. Unknown name "{field}": Cannot find field.',
+                }
+            }
+        ],
+    ),
+    "ollama": lambda field: (400, {"error": f"invalid option provided: {field}"}),
+    "anthropic": lambda field: (
+        400,
+        {"type": "error", "error": {"type": "invalid_request_error", "message": f"{field}: not supported"}},
+    ),
+    "plain": lambda field: (400, f"unknown argument {field}".encode()),
+    "llama-cpp-python": lambda field: (
+        500,
+        {"error": {"message": f"{field} is not supported", "code": None}},
+    ),
+    "inside 200": lambda field: (200, {"error": {"message": f"{field} is not supported", "code": 400}}),
+    "unnamed": lambda field: (400, {"error": {"message": "Unrecognized request arguments supplied."}}),
+}
+
+
+@pytest.mark.parametrize("wording", WORDINGS)
+@pytest.mark.parametrize("field", ["temperature", "seed", "logprobs", "top_logprobs"])
+def test_every_wording_of_a_refused_field_is_understood(field: str, wording: str) -> None:
+    with serving(echo, refuses=(field,), refusal=WORDINGS[wording]) as server:
+        found = made(server, at_once=1)
+        assert [one.text for one in found.predict([asking("1"), asking("2")])] == [
+            "question 1?",
+            "question 2?",
+        ]
+    assert len(server.asked) == 3
+    assert field not in server.asked[-1]
+    assert "max_tokens" in server.asked[-1]
+
+
+@pytest.mark.parametrize("wording", [name for name in WORDINGS if name != "unnamed"])
+def test_several_refused_fields_are_left_out_one_after_another(wording: str) -> None:
+    refuses = ("temperature", "logprobs", "max_tokens", "max_completion_tokens", "seed")
+    with serving(echo, refuses=refuses, refusal=WORDINGS[wording]) as server:
+        assert made(server).predict([asking()])[0].text == "question 1?"
+    assert set(server.asked[-1]) == {"model", "messages"}
+    assert len(server.asked) == 1 + len(refuses)
+
+
+def test_without_a_temperature_the_answers_are_said_not_to_be_greedy() -> None:
+    with serving(echo, refuses=("temperature",)) as server:
+        found = made(server)
+        said = notes(found, [asking("1"), asking("2")])
+    assert "2 of 2 answers are not greedy, since the server refuses temperature 0" in said
+    with serving(echo) as server:
+        assert "greedy" not in notes(made(server), [asking("1"), asking("2")])
+
+
+def test_a_refusal_that_quotes_the_prompt_leaves_no_field_out() -> None:
+    def judge(body: Any) -> tuple[int, Any] | None:
+        asked = body["messages"][0]["content"]
+        return (400, {"error": {"message": f"Stopped by a filter: {asked}"}}) if "seed" in asked else None
+
+    with serving(echo, judge=judge) as server:
+        found = made(server, at_once=1)
+        said = found.predict([asking("1", "At which temperature does this seed grow?"), asking("2")])
+    assert "Stopped by a filter" in said[0].extra["unanswered"]
+    assert said[1].text == "question 2?"
+    assert {"temperature", "seed"} <= set(server.asked[-1])
+
+
+def test_a_limit_that_a_prompt_exceeds_is_no_refused_field() -> None:
+    message = (
+        "'max_tokens' or 'max_completion_tokens' is too large: 96. The maximum context length is 512 tokens."
+    )
+
+    def judge(body: Any) -> tuple[int, Any] | None:
+        return (400, {"error": {"message": message}}) if "long" in body["messages"][0]["content"] else None
+
+    with serving(echo, judge=judge) as server:
+        found = made(server, at_once=1)
+        said = notes(found, [asking("a", "short"), asking("b", "long"), asking("c", "short")])
+    assert (
+        "the server refused 1 of 3 prompts; each counts as an empty answer, and is asked again only with "
+        in said
+    )
+    assert "'b' (status 400: 'max_tokens' or 'max_completion_tokens' is too large: 96" in said
+    assert len(server.asked) == 3
+
+
+SYSTEM = Sample(
+    id="s",
+    task="conversation",
+    parts=(Part("system", "Be short."), Part("user", Medium(GREY, "grey")), Part("user", "What?")),
+)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "System role not supported",
+        "Conversation roles must alternate user/assistant/user/assistant/...",
+        "messages[0].role: must be one of user, assistant (got system)",
+        "Only user and assistant roles are supported!",
+        "Developer instruction is not enabled for this model",
+    ],
+)
+def test_a_model_without_a_system_turn_reads_it_before_the_question(words: str) -> None:
+    def judge(body: Any) -> tuple[int, Any] | None:
+        has_system = any(turn["role"] == "system" for turn in body["messages"])
+        return (400, {"error": {"message": words}}) if has_system else None
+
+    plain = Sample(id="p", task="conversation", parts=(Part("system", "Be kind."), Part("user", "Who?")))
+    with serving(echo, judge=judge) as server:
+        said = made(server, at_once=1).predict([SYSTEM, plain])
+    assert said[0].text == "Be short.\n | What? | (10, 6) (255, 0, 17)"
+    assert said[1].text == "Be kind.\nWho?"
+    assert len(server.asked) == 3
+
+
+def test_log_probabilities_come_from_servers_that_give_them_only_with_the_most_likely_tokens() -> None:
+    with serving(echo, wants_top_logprobs=True) as server:
+        assert made(server).predict([asking()])[0].logprob == -0.5
+
+
+# Errors that come with status 200.
+
+
+def inside(error: Any, **more: Any) -> Any:
+    return lambda handler: handler.send(200, {"error": error, **more})
+
+
+ROUTER = "The provider behind this router is overloaded, try again."
+PASSING = [
+    inside({"message": ROUTER, "code": 502}),
+    inside({"message": ROUTER, "code": "503"}),
+    inside({"message": ROUTER, "code": 429}, choices=[]),
+    inside({"message": ROUTER, "type": "overloaded_error"}, choices=[{"message": {"content": ""}}]),
+    inside({"message": ROUTER, "code": "rate_limit_exceeded"}),
+    inside({"message": ROUTER, "type": "server_error"}),
+    lambda handler: handler.send(
+        200, {"choices": [{"error": {"message": ROUTER, "code": 504}, "message": {}}]}
+    ),
+    lambda handler: handler.send(200, {"object": "error", "message": ROUTER, "code": 500}),
+]
+
+
+@pytest.mark.parametrize("fault", PASSING)
+def test_an_error_inside_status_200_is_shown_and_asked_again(fault: Any) -> None:
+    with serving(echo, faults=[fault]) as server:
+        assert made(server).predict([asking()])[0].text == "question 1?"
+    assert len(server.asked) == 2
+    with serving(echo, faults=[fault] * 9) as server:
+        reason, may_pass = unanswered(server)
+    assert ROUTER.rstrip(".") in reason
+    assert "asked 3 time(s)" in reason
+    assert may_pass
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        inside({"message": "stopped by the policy", "code": "content_filter"}),
+        inside({"message": "stopped by the policy", "code": 400}, choices=[{"message": {"content": "x"}}]),
+        inside("stopped by the policy"),
+        inside({"message": "stopped by the policy", "code": None, "type": "invalid_request_error"}),
+    ],
+)
+def test_other_errors_inside_status_200_are_refusals(fault: Any) -> None:
+    with serving(echo, faults=[fault]) as server:
+        reason, may_pass = unanswered(server)
+    assert "stopped by the policy" in reason
+    assert not may_pass
+    assert len(server.asked) == 1
+
+
+def test_a_wrong_key_inside_status_200_ends_it() -> None:
+    with serving(echo, faults=[inside({"message": "bad key", "code": 401})]) as server:
+        assert "status 401: bad key" in refusal(server)
+
+
+def test_an_error_that_is_null_is_none() -> None:
+    with serving(echo, faults=[inside(None, **choice())]) as server:
+        assert made(server).predict([asking()])[0].text == "x"
+
+
+# Prompts that have no answer.
+
+
+def test_moderation_refuses_a_prompt_where_a_wrong_key_ends_it() -> None:
+    with serving(echo, faults=[status(403, said="Your input was flagged by moderation.")]) as server:
+        assert unanswered(server) == ("status 403: Your input was flagged by moderation", False)
+    with serving(echo, faults=[status(403, said="This key is not allowed.")]) as server:
+        assert "may not use this model" in refusal(server)
+
+
+def test_a_server_that_fails_on_prompt_after_prompt_is_down() -> None:
+    with (
+        serving(echo, faults=[status(500)] * 99) as server,
+        pytest.raises(BackendError, match="17 prompts in a row"),
+    ):
+        made(server, retries=0, at_once=1).predict([asking(str(n)) for n in range(40)])
+    assert len(server.asked) == 17
+
+
+def test_a_lost_connection_costs_one_prompt_and_a_server_that_went_away_all() -> None:
+    with serving(echo, faults=[hang_up] * 2) as server:
+        found = made(server, retries=1, at_once=1)
+        said = found.predict([asking("1"), asking("2")])
+        assert "no connection" in said[0].extra["unanswered"]
+        assert said[0].extra["may_pass"]
+        assert said[1].text == "question 2?"
+    with pytest.raises(BackendError, match="is the server running"):
+        found.predict([asking("3")])
+
+
+# What is thought.
+
+
+@pytest.mark.parametrize(
+    ("message", "finish", "text", "thought"),
+    [
+        ({"content": "<think>\nA dog? No.\n</think>\n\ncat"}, "stop", "cat", "A dog? No."),
+        ({"content": "A dog? No.</think>cat"}, "stop", "cat", "A dog? No."),
+        ({"content": "<think>A dog"}, "length", "", "A dog"),
+        ({"content": "cat", "reasoning_content": "A dog? No."}, "stop", "cat", "A dog? No."),
+        ({"content": "cat", "reasoning": "A dog? No."}, "stop", "cat", "A dog? No."),
+        ({"content": None, "reasoning_content": "A dog"}, "length", "", "A dog"),
+        ({"content": None, "reasoning": "A dog"}, "length", "", "A dog"),
+        (
+            {
+                "content": [
+                    {"type": "thinking", "thinking": [{"type": "text", "text": "A dog?"}]},
+                    {"text": "cat"},
+                ]
+            },
+            "stop",
+            "cat",
+            "A dog?",
+        ),
+    ],
+)
+def test_what_is_thought_is_no_answer(message: Any, finish: str, text: str, thought: str) -> None:
+    tokens = {"content": [{"logprob": -0.1}]}
+    body = choice(message=message, finish_reason=finish, logprobs=tokens)
+    with serving(echo, faults=[lambda handler: handler.send(200, body)]) as server:
+        (found,) = made(server).predict([asking()])
+    assert (found.text, found.finish, found.extra) == (text, finish, {"thought": thought})
+    assert found.logprob is None
+
+
+def test_answers_that_were_cut_while_thinking_name_the_setting() -> None:
+    hidden = choice(message={"content": ""}, finish_reason="length") | {
+        "usage": {"completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 9}}
+    }
+    shown = choice(message={"content": None, "reasoning_content": "A"}, finish_reason="length")
+    faults = [lambda handler, body=body: handler.send(200, body) for body in (hidden, shown)]
+    with serving(echo, faults=faults) as server:
+        said = notes(made(server), [asking("1"), asking("2")], 9)
+    assert (
+        "2 of 2 answers were cut at max_tokens=9 while thinking and hold no answer; a larger evaluate.max_tokens"
+        in said
+    )
+    assert "held no text" not in said
+
+
+def test_a_template_that_opens_the_block_leaves_cut_answers_without_any_tag() -> None:
+    bodies = [
+        choice(message={"content": "A dog? No.</think>cat"}),
+        choice(message={"content": "Perhaps a"}, finish_reason="length"),
+    ]
+    faults = [lambda handler, body=body: handler.send(200, body) for body in bodies]
+    with serving(echo, faults=faults) as server:
+        said = made(server, at_once=1).predict([asking("1"), asking("2")])
+    assert [(one.text, one.extra["thought"]) for one in said] == [("cat", "A dog? No."), ("", "Perhaps a")]
+
+
+def test_an_answer_may_speak_of_the_tag() -> None:
+    texts = ["The first tag is <think>.", "<think>", "</think>", "Write <think>x</think>."]
+    faults = [
+        lambda handler, text=text: handler.send(200, choice(message={"content": text})) for text in texts
+    ]
+    with serving(echo, faults=faults) as server:
+        said = made(server, at_once=1).predict([asking(str(n)) for n in range(4)])
+    assert [one.text for one in said] == texts
+    assert not any(one.extra for one in said)

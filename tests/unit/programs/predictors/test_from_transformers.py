@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -561,3 +562,100 @@ def test_each_sample_needs_its_texts(folder: Path) -> None:
     predictor = Config(path=str(folder), precision="fp32").build()
     with pytest.raises(DataError, match=r"1 list\(s\) of texts for 4 sample\(s\)"):
         predictor.predict(SAMPLES, [("a",)])
+
+
+PENALTIES = {
+    "repetition_penalty": 1.9,
+    "no_repeat_ngram_size": 1,
+    "min_length": 11,
+    "suppress_tokens": list(range(2, 90)),
+    "begin_suppress_tokens": list(range(90, 150)),
+    "bad_words_ids": [[number] for number in range(150, 250)],
+    "num_beams": 3,
+    "length_penalty": 0.3,
+    "do_sample": True,
+    "temperature": 3.0,
+    "top_p": 0.9,
+    "renormalize_logits": True,
+}
+
+
+@pytest.mark.parametrize("kind", [llava, florence2], ids=["llava", "florence2"])
+def test_a_folders_own_penalties_change_no_greedy_answer_and_are_named(tmp_path: Path, kind: Any) -> None:
+    folder = kind(tmp_path / "plain")
+    template = (
+        "{prompt}" if kind is florence2 else "{images}\n{prompt}"
+    )  # Florence's processor adds its own marks
+    plain = Config(path=str(folder), precision="fp32", template=template).build()
+    assert plain.notes == ()
+    asked = [sample("one", picture(1), "what is this ?"), sample("two", picture(2), "two dogs ?")]
+    wanted = plain.predict(asked, max_tokens=12)
+    changed = Path(shutil.copytree(folder, tmp_path / "changed"))
+    settings = json.loads((changed / "generation_config.json").read_text(encoding="utf-8"))
+    (changed / "generation_config.json").write_text(json.dumps(settings | PENALTIES), encoding="utf-8")
+
+    # The library itself would say something else.
+    loaded = transformers.AutoModelForImageTextToText.from_pretrained(changed).eval()
+    inputs = plain.inputs([plain.prompt(asked[0])], [asked[0].media])
+    own = loaded.generate(**inputs, max_new_tokens=12, do_sample=False, num_beams=1)
+    text = plain.processor.tokenizer.decode(own[0, -12:], skip_special_tokens=True).strip()
+    assert text != wanted[0].text
+
+    predictor = Config(path=str(changed), precision="fp32", template=template).build()
+    assert predictor.predict(asked, max_tokens=12) == wanted
+    (note,) = predictor.notes
+    for name, value in PENALTIES.items():
+        assert f"{name}={value}" in note
+    assert "eos_token_id" not in note
+
+
+def thinker(folder: Path, words: list[str], *, are_special: bool) -> Path:
+    """A model that says these words in this order, each a token of its own, whatever it is asked."""
+    llava(folder)
+    processor = transformers.AutoProcessor.from_pretrained(folder)
+    processor.tokenizer.add_tokens(
+        [transformers.AddedToken(word, normalized=False, special=are_special) for word in words[:3:2]],
+        special_tokens=are_special,
+    )
+    processor.tokenizer.add_tokens([transformers.AddedToken(word, normalized=False) for word in words[1::2]])
+    model = transformers.AutoModelForImageTextToText.from_pretrained(folder)
+    model.resize_token_embeddings(len(processor.tokenizer))
+    said = processor.tokenizer.convert_tokens_to_ids(words)
+    (last,) = processor.tokenizer(" ", add_special_tokens=False)["input_ids"]
+    with torch.no_grad():
+        for name, weights in model.named_parameters():
+            if "language_model.layers" in name or "embed_tokens" in name or "lm_head" in name:
+                weights.zero_()
+            elif name.endswith("language_model.norm.weight"):
+                weights.fill_(1)
+        chain = [last, *said, 1]
+        for place, (before, after) in enumerate(itertools.pairwise(chain)):
+            model.get_input_embeddings().weight[before, place] = 1
+            model.get_output_embeddings().weight[after, place] = 1
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("are_special", [False, True])
+def test_what_a_folder_thinks_is_no_answer(tmp_path: Path, are_special: bool) -> None:
+    folder = thinker(tmp_path / "thinks", ["<think>", "DOG", "</think>", "CAT"], are_special=are_special)
+    predictor = Config(path=str(folder), precision="fp32").build()
+    (said,) = predictor.predict(SAMPLES[:1], max_tokens=9)
+    assert (said.text, said.finish, said.extra) == ("CAT", "stop", {"thought": "DOG"})
+    assert said.logprob is None
+    (cut,) = predictor.predict(SAMPLES[:1], max_tokens=2)
+    assert (cut.text, cut.finish, cut.extra) == ("", "length", {"thought": "DOG"})
+
+
+def test_a_template_may_open_the_thinking_block(tmp_path: Path) -> None:
+    folder = thinker(tmp_path / "thinks", ["<none>", "DOG", "</think>", "CAT"], are_special=False)
+    template = folder / "chat_template.jinja"
+    opened = template.read_text(encoding="utf-8").replace("assistant: {%", "assistant: <think> {%")
+    template.write_text(opened, encoding="utf-8")
+    predictor = Config(path=str(folder), precision="fp32").build()
+    assert predictor.prompt(SAMPLES[0]).endswith("<think> ")
+    (said,) = predictor.predict(SAMPLES[:1], max_tokens=9)
+    assert (said.text, said.extra) == ("CAT", {"thought": "<none>DOG"})
+    (cut,) = predictor.predict(SAMPLES[:1], max_tokens=2)
+    assert (cut.text, cut.finish, cut.extra) == ("", "length", {"thought": "<none>DOG"})

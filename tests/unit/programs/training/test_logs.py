@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sightweave.programs.training.logs import METRICS, ProgressLine, RunLog, read_metrics
+from sightweave.programs.training.logs import METRICS, MetricsFile, ProgressLine, RunLog, read_metrics
 
 
 def write(folder: Path, first: int, last: int) -> None:
@@ -124,3 +124,13 @@ def test_silent_progress_still_knows_rate_and_loss(capsys: pytest.CaptureFixture
     assert line.loss == pytest.approx(3.8)
     assert line.seconds_left is not None
     assert capsys.readouterr().out == ""
+
+
+def test_a_word_with_a_line_separator_is_read_back(tmp_path):
+    log = MetricsFile(tmp_path / METRICS)
+    log.write(0, {"stage": "one\u2028two\x85"})
+    log.close()
+    assert read_metrics(tmp_path / METRICS)[0]["stage"] == "one\u2028two\x85"
+    # Earlier versions left the separators unescaped.
+    (tmp_path / METRICS).write_text('{"step": 1, "stage": "one\u2028two\x85"}\n', encoding="utf-8")
+    assert [row["step"] for row in read_metrics(tmp_path / METRICS)] == [1]

@@ -1,0 +1,42 @@
+"""Files with one JSON value per line, such as ``predictions.jsonl`` and ``metrics.jsonl``.
+
+Only a line feed ends a line. JSON leaves U+2028, U+2029 and U+0085 unescaped inside strings, and ``str.splitlines`` cuts
+there, so these files are read as bytes. What is written here escapes the three as well, for readers that are less careful.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+_TO_ESCAPE = re.compile("[\x85\u2028\u2029\ud800-\udfff]")
+"""Line separators that JSON allows in a string, and halves of surrogate pairs, which UTF-8 cannot encode."""
+
+
+def dumps(value: Any, *, indent: int | None = None, allow_nan: bool = True) -> str:
+    """JSON text that any UTF-8 file can hold, on one line unless `indent` is given; other characters stay readable.
+
+    Raises:
+        ValueError: with ``allow_nan=False``, a number that is not finite.
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=allow_nan)
+    return _TO_ESCAPE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def split(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file that are not blank, each with its number, counted from 1."""
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        if line.strip():
+            yield number, line
+
+
+def read(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The same for a path.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    return split(path.read_bytes())

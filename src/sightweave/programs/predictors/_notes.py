@@ -1,0 +1,140 @@
+"""Plain sentences on answers that are missing, cut or odd, from the predictions alone: kept ones count as well.
+
+Keys of ``Prediction.extra`` that predictors set and that are read here:
+
+    unanswered      why the prompt has no answer, in the server's words; its text is empty
+    may_pass        the reason may be gone next time; such a prediction is not kept
+    thought         what was thought before the answer (`_thinking`)
+    finish_reason   why the server ended the answer, where it was neither its end nor its length
+    declined        the model's own words where it declined to answer
+    is_sampled      the server takes no temperature, so that the answer is not greedy
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sightweave.core.types import Prediction
+from sightweave.programs.predictors._thinking import THOUGHT
+
+Asked = Sequence[tuple[str, Prediction]]
+"""Ids of samples and what was answered."""
+_SHOWN = 5
+_RAISE = "a larger evaluate.max_tokens gives them room"
+
+
+def is_unanswered(prediction: Prediction) -> bool:
+    """Whether a prompt has no answer, so that an empty one stands in."""
+    return "unanswered" in prediction.extra
+
+
+def on(name: str, asked: Asked, max_tokens: int | None) -> list[str]:
+    """What a reader of the scores must know.
+
+    Args:
+        name: Of the predictor.
+        asked: All prompts with their predictions, of all passes.
+        max_tokens: Tokens of an answer at most; None where answers come from a file, which nothing here can cut.
+    """
+    found = [*_on_unanswered(asked), *_on_thoughts(asked, max_tokens)]
+    if max_tokens is not None:
+        found += _on_the_rest(asked, max_tokens)
+    return [f"{name}: {sentence}." for sentence in found]
+
+
+def _on_unanswered(asked: Asked) -> list[str]:
+    lost = [(sample, one) for sample, one in asked if is_unanswered(one)]
+    refused = [(sample, one) for sample, one in lost if "may_pass" not in one.extra]
+    failed = [(sample, one) for sample, one in lost if "may_pass" in one.extra]
+    found = []
+    if refused:
+        found.append(
+            f"the server refused {len(refused)} of {len(asked)} prompts; each counts as an empty answer, and is asked "
+            f"again only with --fresh: {_named(refused)}"
+        )
+    if failed:
+        found.append(
+            f"{len(failed)} of {len(asked)} prompts got no answer; each counts as an empty answer, and the same command "
+            f"asks it again: {_named(failed)}"
+        )
+    return found
+
+
+def _named(lost: Asked) -> str:
+    """Samples by reason, the most frequent reasons first."""
+    by_reason: dict[str, dict[str, None]] = {}
+    for sample, one in lost:
+        by_reason.setdefault(str(one.extra["unanswered"]), {})[sample] = None
+    most = sorted(by_reason.items(), key=lambda item: -len(item[1]))
+    texts = [f"{_listed(list(samples))} ({reason})" for reason, samples in most[:_SHOWN]]
+    more = len(most) - _SHOWN
+    return "; ".join([*texts, *([f"and {more} more reasons"] if more > 0 else [])])
+
+
+def _listed(samples: Sequence[str]) -> str:
+    more = len(samples) - _SHOWN
+    names = ", ".join(repr(sample) for sample in samples[:_SHOWN])
+    return f"{names} and {more} more" if more > 0 else names
+
+
+def _on_thoughts(asked: Asked, max_tokens: int | None) -> list[str]:
+    thinking = [one for _, one in asked if THOUGHT in one.extra]
+    cut = [one for one in thinking if not one.text and one.finish == "length"]
+    endless = [one for one in thinking if not one.text and one.finish != "length"]
+    answered = len(thinking) - len(cut) - len(endless)
+    of = f"of {len(asked)} answers"
+    found = []
+    if cut:
+        where, remedy = ("", "") if max_tokens is None else (f" at max_tokens={max_tokens}", f"; {_RAISE}")
+        found.append(f"{len(cut)} {of} were cut{where} while thinking and hold no answer{remedy}")
+    if endless:
+        found.append(f"{len(endless)} {of} end within their thinking and hold no answer")
+    if answered:
+        found.append(
+            f"{answered} {of} came with a thinking block, which was taken off; how sure the model is of the answer alone "
+            "is not known"
+        )
+    return found
+
+
+def _on_the_rest(asked: Asked, max_tokens: int) -> list[str]:
+    plain = [
+        (sample, one)
+        for sample, one in asked
+        if not is_unanswered(one) and (one.text or THOUGHT not in one.extra)
+    ]
+
+    def those(fits: Callable[[Prediction], bool]) -> list[str]:
+        return list(dict.fromkeys(sample for sample, one in plain if fits(one)))
+
+    kinds: list[tuple[str, bool, Callable[[Prediction], bool]]] = [
+        (f"were cut at max_tokens={max_tokens}; {_RAISE}", False, lambda one: one.finish == "length"),
+        (
+            "held no text; each counts as answered with nothing",
+            True,
+            lambda one: not one.text.strip() and "declined" not in one.extra,
+        ),
+        ("were declined by the model itself", True, lambda one: "declined" in one.extra),
+        (
+            "were ended by the server for a reason of its own, such as a filter",
+            True,
+            lambda one: "finish_reason" in one.extra,
+        ),
+        (
+            "are not greedy, since the server refuses temperature 0: asked again, the same question may get another answer",
+            False,
+            lambda one: "is_sampled" in one.extra,
+        ),
+        (
+            "came without log-probabilities, so how sure the model is stays unknown",
+            False,
+            lambda one: one.logprob is None and THOUGHT not in one.extra,
+        ),
+    ]
+    found = []
+    for sentence, names_them, fits in kinds:
+        count = sum(fits(one) for _, one in plain)
+        named = f": {_listed(those(fits))}" if names_them else ""
+        if count:
+            found.append(f"{count} of {len(asked)} answers {sentence}{named}")
+    return found

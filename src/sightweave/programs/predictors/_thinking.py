@@ -1,0 +1,132 @@
+"""What a model thinks before it answers is no answer: it is taken off, and kept as ``Prediction.extra["thought"]``.
+
+Read are ``<think>...</think>`` and its relatives, and the channels of gpt-oss. A block counts where a text or a line of it
+starts with one, so that an answer may mention a tag. Chat templates often write the opening tag into the prompt; then a text
+holds the closing tag alone. A block that is never closed leaves no answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sightweave.core.types import Prediction
+
+THOUGHT = "thought"
+"""Key of `Prediction.extra` under which the thoughts are kept."""
+OPENING, CLOSING = "<think>", "</think>"
+"""What predictors put around thoughts that came apart from the answer, or after a prompt that opened the block."""
+_NAMES = r"(?:seed:)?(?:think|thinking|thoughts?|reasoning|scratchpad)"
+_OPENS = (
+    rf"<{_NAMES}>|\[THINK\]|\u25c1think\u25b7|<\|begin_of_thought\|>|<\|START_THINKING\|>|<unused94>"
+    r"|<\|channel>thought\b"
+)
+_CLOSES = (
+    rf"</{_NAMES}>|\[/THINK\]|\u25c1/think\u25b7|<\|end_of_thought\|>|<\|END_THINKING\|>|<unused95>"
+    r"|<channel\|>"
+)
+_TAG = re.compile(f"(?P<opens>{_OPENS})|(?P<closes>{_CLOSES})", re.IGNORECASE)
+_OPEN_AT_END = re.compile(rf"(?:{_OPENS})\s*\Z", re.IGNORECASE)
+_CHANNELS = re.compile(r"\s*(?:<\|start\|>assistant)?<\|channel\|>")
+_CHANNEL = re.compile(
+    r"<\|channel\|>\s*(?P<name>\w+)[^<]*<\|message\|>(?P<said>.*?)"
+    r"(?=<\|(?:end|return|call|start|channel)\|>|\Z)",
+    re.DOTALL,
+)
+_BARE_CHANNELS = re.compile(r"\s*analysis(?P<thought>.*?)assistant\s*final(?P<said>.*)", re.DOTALL)
+"""The same where the tokenizer dropped its special tokens."""
+_WRAPPED = re.compile(
+    r"<(?P<name>answer|final_answer|response|conclusion)>(?P<said>.*?)(?:</(?P=name)>|\Z)",
+    re.DOTALL | re.IGNORECASE,
+)
+"""Models that think often put their answer in a tag of its own."""
+_FRAMES = re.compile(r"<\|(?:START|END)_RESPONSE\|>|<\|(?:begin|end)_of_(?:solution|box)\|>")
+
+
+@dataclass(frozen=True, slots=True)
+class _Parted:
+    answer: str
+    thought: str
+    is_whole: bool
+    """Whether the thinking came to its end."""
+    is_headless: bool = False
+    """Whether a block was closed that the text never opened."""
+
+
+def ends_open(prompt: str) -> bool:
+    """Whether a prompt ends inside a thinking block that its template opened."""
+    return _OPEN_AT_END.search(prompt) is not None
+
+
+def is_tag(token: str) -> bool:
+    """Whether a token is a tag of a thinking block."""
+    return _TAG.fullmatch(token.strip()) is not None
+
+
+def without_thoughts(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """The predictions of one model, with the answers alone as their texts.
+
+    Where some texts show that the prompt opens the block, a text that was cut before any tag was thinking still. The
+    log-probability of a text that held thoughts is that of the thoughts as well, so it is dropped.
+    """
+    parted = [_parted(one.text) for one in predictions]
+    opens = any(one is not None and one.is_headless for one in parted)
+    found = []
+    for one, parts in zip(predictions, parted, strict=True):
+        if parts is None and opens and one.finish == "length":
+            parts = _Parted("", one.text, is_whole=False)
+        if parts is None or (one.finish != "length" and not parts.answer and not parts.thought):
+            found.append(one)  # nothing but a tag is an answer about tags
+            continue
+        extra = {**one.extra, THOUGHT: parts.thought}
+        found.append(replace(one, text=parts.answer, logprob=None, extra=extra))
+    return found
+
+
+def _parted(text: str) -> _Parted | None:
+    """Thoughts and answer of a text; None where it holds no thoughts."""
+    if _CHANNELS.match(text):
+        return _by_channel(text)
+    if bare := _BARE_CHANNELS.fullmatch(text):
+        return _Parted(bare["said"].strip(), bare["thought"].strip(), is_whole=True)
+    return _by_tags(text)
+
+
+def _by_channel(text: str) -> _Parted:
+    said = {"final": "", "thought": ""}
+    for channel in _CHANNEL.finditer(text):
+        said["final" if channel["name"] == "final" else "thought"] += channel["said"]
+    return _Parted(said["final"].strip(), said["thought"].strip(), is_whole=bool(said["final"].strip()))
+
+
+def _by_tags(text: str) -> _Parted | None:
+    answer: list[str] = []
+    thought: list[str] = []
+    at, is_inside, is_headless, mentions = 0, False, False, False
+    for tag in _TAG.finditer(text):
+        between = text[at : tag.start()]
+        has_thought = is_inside or bool(at)
+        if tag["opens"] and not has_thought and text[: tag.start()].rpartition("\n")[2].strip():
+            mentions = True  # in the middle of a sentence
+            continue
+        if tag["closes"] and not has_thought and mentions:
+            continue
+
+        # A block that was closed but never opened began in the prompt, so all before it is thought.
+        if tag["closes"] and not is_inside:
+            is_headless = is_headless or not thought
+            thought += answer
+            answer = []
+        is_thought = is_inside or bool(tag["closes"])
+        (thought if is_thought else answer).append(between)
+        is_inside, at = bool(tag["opens"]), tag.end()
+
+    if not at:
+        return None
+    if is_inside:
+        return _Parted("", "".join([*answer, *thought, text[at:]]).strip(), is_whole=False)
+    rest = _FRAMES.sub("", "".join([*answer, text[at:]])).strip()
+    wrapped = list(_WRAPPED.finditer(rest))
+    said = wrapped[-1]["said"].strip() if wrapped else rest
+    return _Parted(said, "".join(thought).strip(), is_whole=True, is_headless=is_headless)
