@@ -30,7 +30,6 @@ from sightweave.data.inputs.cache import PixelCache
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.tiles import Tiles
 from sightweave.data.inputs.tokenizer import FRAMED, Tokenizer
-from sightweave.data.tasks import reasoning, vqa
 from sightweave.models.keymaps import _base as keymaps
 from sightweave.models.pairs import declared
 from sightweave.models.vlm import VLM
@@ -332,6 +331,16 @@ def _is_path(name: str) -> bool:
 Sources = Annotated[tuple[Annotated[Any, one_of("data.datasets")], ...], BeforeValidator(_as_sources)]
 
 
+class _Tasks(dict[str, Any]):
+    """Tasks by name; one that the recipe does not name is an error that says how to name it."""
+
+    def __missing__(self, name: str) -> Any:
+        raise RecipeError(
+            f"tasks: there are records of {name!r}, which is no task of the recipe; a task of your own is named by its "
+            f"dotted path: tasks: {{{name}: {{}}}}."
+        )
+
+
 @config
 class Measured:
     """What an evaluation depends on, whoever answers."""
@@ -341,7 +350,7 @@ class Measured:
     evaluate: Evaluation = field(default_factory=Evaluation)
     """What is measured, and how."""
     tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Other instructions and metrics by task, such as {vqa: {instruction: ...}}."""
+    """Other instructions and metrics by task, such as {vqa: {instruction: ...}}; a dotted path adds a task of your own."""
     seed: int = 0
     """Of weights, order, choice and draws."""
 
@@ -353,11 +362,19 @@ class Measured:
 
     def build_tasks(self) -> dict[str, Any]:
         """All tasks, ready to make samples."""
-        unknown = set(self.tasks) - set(catalog.kinds("data.tasks"))
-        if unknown:
-            name = sorted(unknown)[0]
-            raise RecipeError(f"tasks: no task {name!r}. {did_you_mean(name, catalog.kinds('data.tasks'))}")
-        return {name: self.task(name).build() for name in catalog.kinds("data.tasks")}
+        return _Tasks({name: self.task(name).build() for name in self.task_names()})
+
+    def task_names(self) -> list[str]:
+        """The tasks of this package, then the user's own that `tasks` names by their dotted paths.
+
+        Raises:
+            RecipeError: `tasks` names one that there is not.
+        """
+        known = catalog.kinds("data.tasks")
+        for name in sorted(set(self.tasks) - set(known)):
+            if "." not in name:
+                raise RecipeError(f"tasks: no task {name!r}. {did_you_mean(name, known)}")
+        return [*known, *(name for name in self.tasks if name not in known)]
 
     def to_plain(self) -> dict[str, Any]:
         """As plain data that loads back equal."""
@@ -427,7 +444,7 @@ class Recipe(Measured):
         return Tokenizer.train(texts, self.inputs.vocab_size, self.inputs.min_frequency, template)
 
     def _texts(self, datasets: Sequence[Dataset]) -> Iterable[str]:
-        for name in catalog.kinds("data.tasks"):
+        for name in self.task_names():
             task = self.task(name)
             yield from [task.instruction, getattr(task, "marker", "")] * self.inputs.min_frequency
         for dataset in datasets:
@@ -445,9 +462,8 @@ class Recipe(Measured):
         for dataset in datasets:
             for index in all_or_drawn(dataset, _MOST_DRAWN):
                 for record in dataset[index]:
-                    if isinstance(record, vqa.Record | reasoning.Record):
-                        for answer in record.answers:
-                            counts[answer] = counts.get(answer, 0) + 1
+                    for answer in getattr(record, "answers", ()):
+                        counts[answer] = counts.get(answer, 0) + 1
         if not counts:
             raise RecipeError(
                 "the language model chooses among answers, and the data has no question with an answer."

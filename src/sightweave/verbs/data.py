@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from sightweave.core import catalog
+from sightweave import recipe as recipes
 from sightweave.core import config as configs
 from sightweave.core.errors import DataError, RecipeError, did_you_mean
 from sightweave.core.types import Sample
@@ -56,7 +56,7 @@ def sample_data(
     dataset = config.build(split=name)
     if not len(dataset):
         raise DataError(f"{data}: the split {split!r} is empty.")
-    tasks = {name: catalog.config_class("data.tasks", name)().build() for name in catalog.kinds("data.tasks")}
+    tasks = recipes.Measured().build_tasks()
     pictures, texts = [], []
     for index in order.drawn(seed, len(dataset), count):
         samples = [tasks[task_of(record)].sample(record) for record in dataset[index]]

@@ -433,7 +433,7 @@ def _metrics_of(folder: Path) -> dict[str, Any]:
     if not isinstance(measured, Mapping):
         return {}
     config = recipes.measured({"tasks": measured.get("tasks", {})})
-    return {name: config.task(name).metrics[0] for name in catalog.kinds("data.tasks")}
+    return {name: config.task(name).metrics[0] for name in config.task_names()}
 
 
 def read_document(folder: Path) -> dict[str, Any]:

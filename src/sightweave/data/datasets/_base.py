@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from dataclasses import fields
+from typing import Any, Protocol, TypeGuard
 
 from pydantic import PositiveFloat
 
 from sightweave.core.config import config
-from sightweave.data.tasks import captioning, conversation, reasoning, translation, vqa
+from sightweave.core.errors import DataError
+from sightweave.data.tasks._base import COMMON, Record, task_of_class
 
-Record = captioning.Record | vqa.Record | reasoning.Record | translation.Record | conversation.Record
-RECORDS = (captioning.Record, vqa.Record, reasoning.Record, translation.Record, conversation.Record)
+__all__ = ["Dataset", "Record", "SourceConfig", "SplitConfig", "is_record", "task_of", "texts_of"]
+_TEXTS = (
+    "prompt",
+    "question",
+    "rationale",
+    "source",
+    "captions",
+    "answers",
+    "options",
+    "targets",
+    "references",
+)
+"""Fields that come first among a record's texts, in this order."""
+_NO_TEXTS = (*COMMON, "source_language", "target_language")
 
 
 class Dataset(Protocol):
@@ -88,19 +102,43 @@ def is_for_choosing(split: str) -> bool:
     return common_split(split).partition("_")[0] == VALIDATION
 
 
+def is_record(value: Any) -> TypeGuard[Record]:
+    """Whether an object is a record of some task."""
+    return bool(task_of_class(type(value)))
+
+
 def task_of(record: Record) -> str:
-    """The task's name: that of the file in ``data/tasks`` whose ``Record`` this is."""
-    return type(record).__module__.rpartition(".")[2]
+    """The task's name: that of the file in ``data/tasks`` whose ``Record`` this is, or a user's module by its dotted path.
+
+    Raises:
+        DataError: no task's file defines such a record.
+    """
+    name = task_of_class(type(record))
+    if not name:
+        raise DataError(
+            f"a {type(record).__name__} of the module {type(record).__module__} is no task's record; the file of a task "
+            "has a Config, and a dataclass called Record."
+        )
+    return name
 
 
 def texts_of(record: Record) -> Iterator[str]:
-    """All texts of a record, the words of its regions included."""
-    for name in ("prompt", "question", "rationale", "source"):
-        if text := getattr(record, name, ""):
-            yield text
-    for name in ("captions", "answers", "options", "targets", "references"):
-        yield from getattr(record, name, ())
-    for turn in getattr(record, "turns", ()):
-        yield from (piece for piece in turn.content if isinstance(piece, str))
+    """All texts of a record of any task, the words of its regions included."""
+    names = [field.name for field in fields(record) if field.name not in _NO_TEXTS]
+    for name in sorted(names, key=lambda one: _TEXTS.index(one) if one in _TEXTS else len(_TEXTS)):
+        value = getattr(record, name)
+        if value != "":
+            yield from _texts_in(value)
     for region in record.regions:
         yield from region.words
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    """A text, or the texts of a list, of turns, or of lists of them."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _texts_in(one)
+    elif hasattr(value, "content"):
+        yield from _texts_in(value.content)

@@ -6,6 +6,7 @@ A row may hold several of::
     question, answer | answers                                     (optional: options, rationale | steps, type)
     source, target | targets, source_language, target_language
     turns                                                          (a conversation)
+    task, and the fields of that task's Record                     (any other task)
 
 with ``images`` (any number), and optionally ``id``, ``split``, ``tags``, ``regions`` and ``quality``.
 """
@@ -15,14 +16,18 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import MISSING, Field, fields, replace
+from functools import cache
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from sightweave.core.errors import did_you_mean
 from sightweave.core.types import Medium, Region, group_of
-from sightweave.data.datasets._base import SPLIT_NAMES, Record
+from sightweave.data.datasets._base import SPLIT_NAMES, Record, task_of
 from sightweave.data.datasets._rows import RowError, shown
 from sightweave.data.tasks import captioning, conversation, reasoning, translation, vqa
+from sightweave.data.tasks._base import COMMON, record_class
 
 FIELDS = (
     *("image", "images", "id", "split", "tags", "type", "prompt", "caption", "captions"),
@@ -31,6 +36,11 @@ FIELDS = (
     *("turns", "regions", "quality"),
 )
 """What a row may hold."""
+_BY_COLUMNS = (
+    *(captioning.Record, vqa.Record, reasoning.Record),
+    *(translation.Record, conversation.Record),
+)
+"""Records that are known by a row's columns, whatever its column ``task`` says."""
 ROLES = ("system", "user", "assistant")
 _Settings = Mapping[str, Any]
 
@@ -58,8 +68,9 @@ def check_fields(values: Mapping[str, Any]) -> list[str]:
         RowError: a name that is a slip of the finger for one that is.
     """
     ignored = []
+    known = {*FIELDS, *_own_fields(values)}
     for key in values:
-        if key in FIELDS:
+        if key in known:
             continue
         # ``question_id`` or ``image_width`` is another column, ``captoin`` a slip of the finger.
         is_other = any(str(key).startswith(f"{field}_") for field in FIELDS)
@@ -99,6 +110,8 @@ def records(
         "tags": _tags(values),
         "regions": _regions(values),
     }
+    if own := _own_class(values):
+        return [_of_task(own, values, {**common, "id": name})]
     made = [
         record
         for make in (_captioning, _question, _translation, _conversation)
@@ -113,8 +126,48 @@ def records(
         )
     if len(made) == 1:
         return made
-    kinds = [type(record).__module__.rpartition(".")[2] for record in made]
+    kinds = [task_of(record) for record in made]
     return [replace(record, id=f"{name}#{kind}") for record, kind in zip(made, kinds, strict=True)]
+
+
+def _own_class(values: Mapping[str, Any]) -> type | None:
+    """The records of the task that a row names, where its columns alone would not say which they are."""
+    task = values.get("task")
+    found = record_class(task) if isinstance(task, str) else None
+    return None if found in _BY_COLUMNS else found
+
+
+def _own_fields(values: Mapping[str, Any]) -> tuple[str, ...]:
+    own = _own_class(values)
+    return () if own is None else ("task", *_types_of(own))
+
+
+@cache
+def _types_of(kind: type) -> dict[str, tuple[Field[Any], TypeAdapter[Any]]]:
+    """The fields that only this task's records have, each with what checks a value for it."""
+    hints = get_type_hints(kind)
+    own = [one for one in fields(kind) if one.name not in COMMON]
+    return {one.name: (one, TypeAdapter(hints[one.name])) for one in own}
+
+
+def _of_task(kind: type, values: Mapping[str, Any], common: _Settings) -> Record:
+    """The record of a row that names its task."""
+    found = {}
+    for name, (field, checks) in _types_of(kind).items():
+        value = values.get(name)
+        if value is None and field.default is MISSING and field.default_factory is MISSING:
+            raise RowError(
+                "missing_field", name, None, f"missing; task {values['task']!r} needs it. {_near(values)}"
+            )
+        if value is None:
+            continue
+        try:
+            found[name] = checks.validate_python(value)
+        except ValidationError as error:
+            message = error.errors()[0]["msg"]
+            raise RowError("wrong_type", name, value, f"{message} (got {shown(value)}).") from None
+    made: Record = kind(**common, **found)
+    return made
 
 
 def _captioning(values: Mapping[str, Any], common: _Settings, labelled: bool) -> captioning.Record | None:

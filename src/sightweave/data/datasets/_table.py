@@ -16,7 +16,7 @@ import numpy as np
 
 from sightweave.core.errors import DataError, MediaError
 from sightweave.core.types import Medium
-from sightweave.data.datasets._base import RECORDS, VALIDATION, Record, task_of, texts_of
+from sightweave.data.datasets._base import VALIDATION, Record, is_record, task_of, texts_of
 from sightweave.data.datasets._pictures import Folder, Inside, Slice, given
 from sightweave.data.datasets._records import check_fields, records, split_name
 from sightweave.data.datasets._rows import Fault, Row, RowError, shown
@@ -180,7 +180,7 @@ class Reader:
         values: Any = row.values
         if isinstance(values, RowError):
             raise values
-        if isinstance(values, RECORDS):
+        if is_record(values):
             for medium in values.images:
                 self._probe(medium)
             return Taken({"id": values.id, "split": values.split}, [], values.images, [values])
@@ -320,7 +320,7 @@ class Reader:
             split = SPLITS.index("train")
         elif self.options.split:
             split = SPLITS.index(split_name(self.options.split))
-        elif isinstance(row.values, RECORDS):
+        elif is_record(row.values):
             name = row.values.split
             split = _UNNAMED if name == "train" else SPLITS.index(split_name(name))
         else:

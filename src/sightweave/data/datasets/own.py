@@ -19,7 +19,7 @@ from typing import Any
 from sightweave.core.config import build, config
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import _rows
-from sightweave.data.datasets._base import RECORDS, Record
+from sightweave.data.datasets._base import Record, is_record
 from sightweave.data.datasets._pictures import Folder
 from sightweave.data.datasets._records import FIELDS, split_name
 from sightweave.data.datasets._rows import Row, RowError, shown
@@ -96,7 +96,7 @@ def _config(path: str | Path, options: Mapping[str, Any]) -> Config:
 
 def _of_objects(records: Iterable[Any]) -> Iterator[Row]:
     for index, values in enumerate(records):
-        if isinstance(values, (Mapping, *RECORDS)):
+        if isinstance(values, Mapping) or is_record(values):
             yield Row(index, values)
         else:
             message = f"a record is a dict or a task's Record (got {shown(values)})."

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from sightweave.core.config import config
 from sightweave.core.types import Medium, Part, Region, Sample, group_of
-from sightweave.data.tasks._base import Metrics, scored_by, trimmed
+from sightweave.data.tasks._base import Metrics, scored_by, task_name, trimmed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +54,7 @@ class Captioning:
         """The prompt and target of one record."""
         return Sample(
             id=record.id,
-            task="captioning",
+            task=task_name(__name__),
             parts=(
                 *(Part("user", image) for image in record.images),
                 Part("user", record.prompt or self.instruction),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from sightweave.core.config import config
 from sightweave.core.types import Medium, Part, Region, Sample, group_of
-from sightweave.data.tasks._base import Metrics, scored_by, trimmed
+from sightweave.data.tasks._base import Metrics, scored_by, task_name, trimmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Conversation:
         said = (last,) if last and record.turns[-1].role == "assistant" else ()
         return Sample(
             id=record.id,
-            task="conversation",
+            task=task_name(__name__),
             parts=tuple(parts),
             references=trimmed(record.references or said),
             group=record.group or group_of(record.images, record.id),

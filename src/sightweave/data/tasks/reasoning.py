@@ -11,7 +11,7 @@ from typing import Literal
 
 from sightweave.core.config import config
 from sightweave.core.types import Medium, Part, Region, Sample, group_of
-from sightweave.data.tasks._base import Metrics, scored_by, trimmed
+from sightweave.data.tasks._base import Metrics, scored_by, task_name, trimmed
 from sightweave.data.tasks._options import answered, with_listing
 from sightweave.data.tasks._stated import enclosed, last_stated
 
@@ -89,7 +89,7 @@ class Reasoning:
         target = f"{record.rationale} {self.marker} {answer}".strip() if answer else ""
         return Sample(
             id=record.id,
-            task="reasoning",
+            task=task_name(__name__),
             parts=(
                 *(Part("user", image) for image in record.images),
                 Part("user", asked),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from sightweave.core.config import config
 from sightweave.core.types import Medium, Part, Region, Sample, group_of
-from sightweave.data.tasks._base import Metrics, scored_by, trimmed
+from sightweave.data.tasks._base import Metrics, scored_by, task_name, trimmed
 
 LANGUAGES = {
     "en": "English",
@@ -81,7 +81,7 @@ class Translation:
         pair = f"{record.source_language}-{record.target_language}"
         return Sample(
             id=record.id,
-            task="translation",
+            task=task_name(__name__),
             parts=(
                 *(Part("user", image) for image in record.images),
                 Part("user", self.prompt(record.source, record.target_language)),

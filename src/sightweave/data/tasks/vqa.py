@@ -11,7 +11,7 @@ from typing import Literal
 
 from sightweave.core.config import config
 from sightweave.core.types import Medium, Part, Region, Sample, group_of
-from sightweave.data.tasks._base import Metrics, scored_by, trimmed
+from sightweave.data.tasks._base import Metrics, scored_by, task_name, trimmed
 from sightweave.data.tasks._options import answered, with_listing
 
 
@@ -76,7 +76,7 @@ class Vqa:
             answer, references = answered(answer, references, record.options, self.answer_with)
         return Sample(
             id=record.id,
-            task="vqa",
+            task=task_name(__name__),
             parts=(
                 *(Part("user", image) for image in record.images),
                 Part("user", asked),

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sightweave.core import catalog
 from sightweave.core.types import Medium
 from sightweave.data.datasets._base import VALIDATION, Record, task_of, texts_of
 from sightweave.data.datasets._files import json_files
@@ -23,7 +24,7 @@ from sightweave.data.datasets._records import split_name
 from sightweave.data.datasets._rows import Row, RowError
 from sightweave.data.datasets._source import FilesConfig
 from sightweave.data.datasets._table import ENOUGH_ROWS, SPLITS, Taken
-from sightweave.data.tasks import captioning, conversation, reasoning, translation, vqa
+from sightweave.data.tasks import conversation
 from sightweave.programs.doctor.hashing import Duplicates
 from sightweave.programs.doctor.labels import Labels
 from sightweave.programs.doctor.languages import language_of
@@ -241,9 +242,9 @@ class Rows:
             if len(answer) > _LONG_ANSWER:
                 message = f"an answer of {len(answer)} characters (over {_LONG_ANSWER})."
                 self.report.add("text_over_long", "warning", Example(message, at.file, at.line))
-        if isinstance(record, vqa.Record | reasoning.Record) and record.answers:
-            kind = record.tags.get("type", "")
-            self.labels.add(record.question, record.answers[0], record.group, type=kind)
+        question, answers = getattr(record, "question", ""), getattr(record, "answers", ())
+        if question and answers:
+            self.labels.add(question, answers[0], record.group, type=record.tags.get("type", ""))
 
     def _length(self, records: Sequence[Record], file: str, line: int) -> None:
         assert self.lengths is not None
@@ -463,13 +464,14 @@ class Rows:
 
 
 def _answers(record: Record) -> Iterator[str]:
-    if isinstance(record, captioning.Record):
-        yield from record.captions
-    elif isinstance(record, translation.Record):
-        yield from record.targets
-    elif isinstance(record, conversation.Record):
+    """All right answers where the record has several, else what its task makes of it as the answer to learn."""
+    for name in ("captions", "targets", "answers"):
+        if hasattr(record, name):
+            yield from getattr(record, name)
+            return
+    if isinstance(record, conversation.Record):
         for turn in record.turns:
             if turn.role == "assistant":
                 yield from (piece for piece in turn.content if isinstance(piece, str))
-    else:
-        yield from record.answers
+        return
+    yield catalog.config_class("data.tasks", task_of(record))().build().sample(record).target

@@ -172,7 +172,7 @@ def evaluate(
         uses_image=word,
         sentence=sentence,
         notes=tuple(dict.fromkeys(notes)),
-        items=tuple(_item(number, sample, sighted, asked, right) for number, sample in enumerate(named)),
+        items=tuple(_item(number, sample, sighted, asked, right) for number, sample in enumerate(samples)),
     )
 
 

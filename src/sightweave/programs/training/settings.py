@@ -29,7 +29,7 @@ def _some(values: tuple[T, ...]) -> tuple[T, ...]:
 def _known_tasks(names: tuple[str, ...]) -> tuple[str, ...]:
     known = catalog.kinds("data.tasks")
     for name in names:
-        if name not in known:
+        if name not in known and "." not in name:  # a dotted path is a task of the user's own
             raise ValueError(f"no task {name!r} (got {list(names)}). {did_you_mean(name, known)}")
     return names
 

@@ -157,7 +157,7 @@ def test_copies_of_few_pictures_are_few_pictures():
     assert (found.pictures, task.pictures, task.uses_image) == (5, 5, "unknown")
     assert "5 distinct picture(s) are too few to tell; 10 are needed" in task.sentence
     assert "20 pictures by name are 5 different ones" in found.notes[0]
-    assert len({item.group for item in found.items}) == 20
+    assert len({item.group for item in found.items}) == 5  # so that later comparisons count them alike
 
 
 @pytest.mark.parametrize(
