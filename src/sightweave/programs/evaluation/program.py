@@ -386,7 +386,10 @@ def _task_scores(task: _Task, common: _Common) -> tuple[TaskScores, dict[tuple[s
                 f"{first}: none of {len(chosen)} answers of type {kind!r} ({task.name}) can be scored by it; "
                 "name another metric first."
             )
-        return with_interval(metric, stack, [samples[n].group for n in chosen], seed)
+        groups, kinds = [samples[n].group for n in chosen], [_type(samples[n]) for n in chosen]
+        found = statistics.score(metric, stack, groups, kinds)
+        value = float(statistics.mean_over_strata(stack[None], metric.total, kinds)[0])
+        return found or Estimate(value, min(0.0, value), max(best, value))  # nothing bounds it
 
     def against_blind(other: _Rows, chosen: Sequence[int]) -> statistics.PairedTest | None:
         """What one set of rows scores more than the pass without pictures."""
@@ -399,6 +402,8 @@ def _task_scores(task: _Task, common: _Common) -> tuple[TaskScores, dict[tuple[s
             [samples[number].group for number in both],
             metric.total,
             strata=[_type(samples[number]) for number in both],
+            best=best,
+            is_share=metric.is_proportion,
             seed=seed,
         )
 
@@ -426,7 +431,7 @@ def _task_scores(task: _Task, common: _Common) -> tuple[TaskScores, dict[tuple[s
                 controls={control: estimate(control, some) for control, some in seen.items() if some},
                 gain=None if gain is None else gain.difference,
                 metrics={
-                    other: _of_metric(made, told[other], chosen, samples, seed) if other in told else None
+                    other: _of_metric(made, told[other], chosen, samples) if other in told else None
                     for other, made in task.metrics.items()
                 },
             )
@@ -439,29 +444,47 @@ def _task_scores(task: _Task, common: _Common) -> tuple[TaskScores, dict[tuple[s
     said = [common.sighted.predictions[number] for number in numbers]
     sure = None
     if metric.is_proportion and not is_of_likelihoods(metric):
-        sure = _calibration(said, [right[SIGHTED, number] for number in numbers])
-    scores = _summary(task.name, first, tuple(types), gain, leak, pictures)
+        sure = _calibration(
+            said, [right[SIGHTED, number] for number in numbers], [sample.group for sample in here]
+        )
+    # Types share pictures, so their mean is estimated from all rows at once, not from the types' intervals.
+    passes = {name: [n for n in numbers if n in each] for name, each in rows.items()}
+    estimates = _Estimates(
+        score=estimate(SIGHTED, numbers),
+        controls={name: estimate(name, some) for name, some in passes.items() if some and name != SIGHTED},
+        metrics={
+            name: _of_metric(made, told[name], _counted(name, types, numbers, samples), samples)
+            if name in told
+            else None
+            for name, made in task.metrics.items()
+        },
+        detectable=statistics.detectable(
+            metric,
+            np.stack([rows[SIGHTED][number] for number in numbers]),
+            [sample.group for sample in here],
+            [_type(sample) for sample in here],
+        ),
+    )
+    scores = _summary(task.name, first, tuple(types), estimates, gain, leak, pictures)
     return replace(scores, facts=facts, calibration=sure), right
 
 
-def with_interval(metric: Any, stack: np.ndarray, groups: Sequence[str], seed: int) -> Estimate:
-    """A score of rows R K: Wilson's interval where it is a proportion, else one over draws of whole groups."""
-    if metric.is_proportion:
-        return statistics.wilson(*stack.sum(0))
-    best = float(getattr(metric, "best", 1.0))
-    return statistics.bootstrap(stack, groups, metric.total, seed=seed, best=best)
-
-
-def _of_metric(
-    metric: Any, rows: _Rows, chosen: Sequence[int], samples: Sequence[Sample], seed: int
-) -> Estimate | None:
+def _of_metric(metric: Any, rows: _Rows, chosen: Sequence[int], samples: Sequence[Sample]) -> Estimate | None:
     """A further metric of some answers; None where none of them counts for it, or its interval has no bounds."""
+    if not chosen:
+        return None
     stack = np.stack([rows[number] for number in chosen])
-    if np.isnan(metric.total(stack.sum(0))):
-        return None
-    if hasattr(metric, "unit") and len({samples[number].group for number in chosen}) < 2:
-        return None
-    return with_interval(metric, stack, [samples[number].group for number in chosen], seed)
+    return statistics.score(
+        metric, stack, [samples[n].group for n in chosen], [_type(samples[n]) for n in chosen]
+    )
+
+
+def _counted(
+    metric: str, types: Sequence[TypeScores], numbers: Sequence[int], samples: Sequence[Sample]
+) -> list[int]:
+    """The samples of those types that have the metric."""
+    known = {kind.type for kind in types if kind.metrics[metric] is not None}
+    return [number for number in numbers if _type(samples[number]) in known]
 
 
 def _facts(metric: Any, rows: _Rows | None, samples: Sequence[Sample]) -> MetricFacts:
@@ -477,11 +500,13 @@ def _facts(metric: Any, rows: _Rows | None, samples: Sequence[Sample]) -> Metric
     )
 
 
-def _calibration(said: Sequence[Prediction], right: Sequence[bool]) -> calibration.Calibration | None:
+def _calibration(
+    said: Sequence[Prediction], right: Sequence[bool], groups: Sequence[str]
+) -> calibration.Calibration | None:
     """Whether confidence goes with being right; None where some confidence is not known."""
     if any(one.logprob is None or not np.isfinite(one.logprob) for one in said):
         return None
-    found = calibration.calibration(calibration.confidences(said), np.array(right))
+    found = calibration.calibration(calibration.confidences(said), np.array(right), groups=groups)
     return replace(found, curve=calibration.thinned(found.curve, _CURVE_POINTS))
 
 
@@ -500,22 +525,27 @@ def _majority_of(task: str, numbers: Sequence[int], common: _Common) -> dict[str
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Estimates:
+    """What is estimated of a task as a whole: unweighted means over its types."""
+
+    score: Estimate
+    controls: Mapping[str, Estimate]
+    metrics: Mapping[str, Estimate | None]
+    detectable: float | None
+
+
 def _summary(
     task: str,
     metric: str,
     types: tuple[TypeScores, ...],
+    estimates: _Estimates,
     gain: statistics.PairedTest | None,
     leak: statistics.PairedTest | None,
     pictures: int,
 ) -> TaskScores:
-    score = statistics.mean([kind.score for kind in types])
-    names = dict.fromkeys(name for kind in types for name in kind.controls)
-    controls = {
-        name: statistics.mean([kind.controls[name] for kind in types if name in kind.controls])
-        for name in names
-    }
     difference = None if gain is None else gain.difference
-    word, sentence = uses_image(task, controls, difference, pictures)
+    word, sentence = uses_image(task, estimates.controls, difference, pictures)
     return TaskScores(
         task=task,
         metric=metric,
@@ -523,16 +553,16 @@ def _summary(
         pictures=pictures,
         correct=sum(kind.correct for kind in types),
         unparsed=sum(kind.unparsed for kind in types),
-        score=score,
+        score=estimates.score,
         chance=_mean_of_all([kind.chance for kind in types]),
         majority=float(np.mean([kind.majority for kind in types])),
         neighbour=_mean_of_all([kind.neighbour for kind in types]),
-        detectable=statistics.detectable_unpaired(score) if pictures > 1 else None,
-        controls=controls,
+        detectable=estimates.detectable,
+        controls=estimates.controls,
         gain=difference,
         gain_p=None if gain is None else gain.p_two_sided,
         leakage=None if leak is None else _negated(leak.difference),
-        metrics={name: _mean([kind.metrics[name] for kind in types]) for name in types[0].metrics},
+        metrics=estimates.metrics,
         uses_image=word,
         sentence=sentence,
         types=types,
@@ -546,11 +576,6 @@ def _negated(found: Estimate) -> Estimate:
 def _mean_of_all(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if len(known) == len(values) else None
-
-
-def _mean(values: Sequence[Estimate | None]) -> Estimate | None:
-    known = [value for value in values if value is not None]
-    return statistics.mean(known) if known else None
 
 
 def _with_holm(tasks: Sequence[TaskScores]) -> tuple[TaskScores, ...]:
