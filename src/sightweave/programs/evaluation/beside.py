@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
@@ -19,7 +19,7 @@ from sightweave.core import catalog
 from sightweave.core import config as configs
 from sightweave.core.errors import DataError
 from sightweave.programs.evaluation import statistics
-from sightweave.programs.evaluation.program import rescored, with_interval
+from sightweave.programs.evaluation.program import rescored
 from sightweave.programs.evaluation.scores import Answer, Evaluation, Item
 from sightweave.programs.evaluation.statistics import Estimate
 from sightweave.programs.evaluation.verdict import FEW_PICTURES
@@ -310,10 +310,8 @@ class _Both:
         self.types = np.array([item.type for item in first])
 
     def score(self, side: int, chosen: np.ndarray) -> Estimate | None:
-        rows = self.rows[side][chosen]
-        if np.isnan(self.metric.total(rows.sum(0))):
-            return None
-        return with_interval(self.metric, rows, list(self.groups[chosen]), self.seed)
+        """The mean over types."""
+        return statistics.score(self.metric, self.rows[side][chosen], self.groups[chosen], self.types[chosen])
 
     def facts(self, chosen: np.ndarray) -> dict[str, Any]:
         """What a type and a task have in common, but for the scores."""
@@ -323,6 +321,8 @@ class _Both:
             list(self.groups[chosen]),
             self.metric.total,
             strata=list(self.types[chosen]),
+            best=float(getattr(self.metric, "best", 1.0)),
+            is_share=self.metric.is_proportion,
             seed=self.seed,
         )
         first, second = (right[chosen] for right in self.right)
@@ -331,8 +331,7 @@ class _Both:
             "pictures": len(set(self.groups[chosen])),
             "difference": None if math.isnan(test.difference.value) else test.difference,
             "p": test.p_two_sided,
-            # Where the two never differ, nothing is known of how much they might.
-            "detectable": test.detectable if test.detectable > 0 else None,
+            "detectable": None if math.isnan(test.detectable) else test.detectable,
             "both_right": int((first & second).sum()),
             "first_only": int((first & ~second).sum()),
             "second_only": int((second & ~first).sum()),
@@ -383,8 +382,8 @@ def _of_task(split: str, task: str, both: _Both, names: tuple[str, str]) -> Task
         split=split,
         task=task,
         metric=both.name,
-        first=_mean(kind.first for kind in types),
-        second=_mean(kind.second for kind in types),
+        first=both.score(0, everything),
+        second=both.score(1, everything),
         **both.facts(everything),
         p_holm=1.0,
         mcnemar_holm=1.0,
@@ -392,11 +391,6 @@ def _of_task(split: str, task: str, both: _Both, names: tuple[str, str]) -> Task
         sentence="",
         types=tuple(types),
     )
-
-
-def _mean(estimates: Iterable[Estimate | None]) -> Estimate | None:
-    known = [estimate for estimate in estimates if estimate is not None]
-    return statistics.mean(known) if known else None
 
 
 def _with_holm(tasks: Sequence[TaskBeside], names: tuple[str, str]) -> tuple[TaskBeside, ...]:

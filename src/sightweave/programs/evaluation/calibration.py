@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from sightweave.programs.evaluation.statistics import Estimate, wilson
+from sightweave.programs.evaluation.statistics import Estimate, share
 
 BINS = 15
 """As in Guo et al. 2017."""
@@ -73,9 +73,10 @@ class Selection:
     """Questions."""
     answered: int
     coverage: Estimate
-    """Share of the questions that are answered, with Wilson's interval."""
+    """Share of the questions that are answered."""
     error: Estimate | None
-    """Share of the given answers that is wrong, with Wilson's interval; None if none is given."""
+    """Share of the given answers that is wrong; None if none is given. Both intervals hold for a threshold that was
+    not chosen on these answers; of one that was, the error is too low a guess."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,12 @@ def confidences(said: Sequence[Said]) -> np.ndarray:
 
 
 def calibration(
-    confidence: np.ndarray, right: np.ndarray, *, bins: int = BINS, error_rate: float = ERROR_RATE
+    confidence: np.ndarray,
+    right: np.ndarray,
+    *,
+    bins: int = BINS,
+    error_rate: float = ERROR_RATE,
+    groups: Sequence[str] | None = None,
 ) -> Calibration:
     """Every measure of this file.
 
@@ -122,9 +128,10 @@ def calibration(
         right: bool R, whether each answer is right.
         bins: Number of bins.
         error_rate: Share of the given answers that may be wrong.
+        groups: R names of what is independent of each other, such as the picture; each answer unless given.
 
     Raises:
-        ValueError: no answers, not one confidence per answer, or values outside their ranges.
+        ValueError: no answers, not one confidence or group per answer, or values outside their ranges.
     """
     confidence, right = _checked(confidence, right)
     mass = reliability(confidence, right, bins=bins)
@@ -137,7 +144,7 @@ def calibration(
         brier=brier(confidence, right),
         bins=mass,
         curve=risk_coverage(confidence, right),
-        selection=at_error_rate(confidence, right, error_rate),
+        selection=at_error_rate(confidence, right, error_rate, groups=groups),
     )
 
 
@@ -229,7 +236,13 @@ def thinned(curve: RiskCoverage, points: int) -> RiskCoverage:
     )
 
 
-def at_error_rate(confidence: np.ndarray, right: np.ndarray, error_rate: float = ERROR_RATE) -> Selection:
+def at_error_rate(
+    confidence: np.ndarray,
+    right: np.ndarray,
+    error_rate: float = ERROR_RATE,
+    *,
+    groups: Sequence[str] | None = None,
+) -> Selection:
     """The lowest threshold at which at most this share of the given answers is wrong.
 
     The threshold fits these answers, so its error is too low a guess for others: choose it on one half of the data
@@ -242,24 +255,29 @@ def at_error_rate(confidence: np.ndarray, right: np.ndarray, error_rate: float =
         raise ValueError(f"calibration: error_rate must be from 0 to 1 (got {error_rate}).")
     curve = risk_coverage(confidence, right)
     fit = [t for t, risk in zip(curve.thresholds, curve.risk, strict=True) if risk <= error_rate]
-    return at_threshold(confidence, right, min(fit, default=float("inf")))
+    return at_threshold(confidence, right, min(fit, default=float("inf")), groups=groups)
 
 
-def at_threshold(confidence: np.ndarray, right: np.ndarray, threshold: float) -> Selection:
-    """Coverage and error if only answers with at least this confidence are given.
+def at_threshold(
+    confidence: np.ndarray, right: np.ndarray, threshold: float, *, groups: Sequence[str] | None = None
+) -> Selection:
+    """Coverage and error if only answers with at least this confidence are given; groups as in `calibration`.
 
     Raises:
         ValueError: as `calibration`.
     """
     confidence, right = _checked(confidence, right)
+    names = np.arange(len(right)) if groups is None else np.asarray(groups)
+    if len(names) != len(right):
+        raise ValueError(f"calibration: {len(names)} groups for {len(right)} answers; give one for each.")
     chosen = confidence >= threshold
-    answered, wrong = int(chosen.sum()), int((1 - right[chosen]).sum())
+    answered = int(chosen.sum())
     return Selection(
         threshold=float(threshold) if answered else None,
         count=len(right),
         answered=answered,
-        coverage=wilson(answered, len(right)),
-        error=wilson(wrong, answered) if answered else None,
+        coverage=share(chosen, names),
+        error=share(1 - right[chosen], names[chosen]) if answered else None,
     )
 
 

@@ -95,15 +95,12 @@ class Compositions:
     notes: tuple[str, ...]
 
 
-def side_by_side(
-    compositions: Mapping[str, Sequence[Answered]], *, against: str, seed: int = 0
-) -> Compositions:
+def side_by_side(compositions: Mapping[str, Sequence[Answered]], *, against: str) -> Compositions:
     """Means and differences of compositions whose runs all answered the same samples.
 
     Args:
         compositions: Runs by the name of their composition.
         against: The composition that the others are compared with.
-        seed: Of the draws.
 
     Raises:
         DataError: two runs answered other samples or were scored by other metrics, or answers are not those of the
@@ -115,7 +112,7 @@ def side_by_side(
     scores: dict[str, dict[str, Score]] = {name: {} for name in compositions}
     differences = []
     for column in columns:
-        table = _Rows(column, compositions, notes, seed)
+        table = _Rows(column, compositions, notes)
         for name in compositions:
             scores[name][column.name] = table.score(name)
             if name != against:
@@ -134,9 +131,9 @@ class _Rows:
     """What every answer of every run adds to one column."""
 
     def __init__(
-        self, column: Column, compositions: Mapping[str, Sequence[Answered]], notes: list[str], seed: int
+        self, column: Column, compositions: Mapping[str, Sequence[Answered]], notes: list[str]
     ) -> None:
-        self.column, self.seed = column, seed
+        self.column = column
         first = next(iter(compositions.values()))[0]
         items = _items(first, column)
         self.groups = [item.group for item in items]
@@ -154,7 +151,12 @@ class _Rows:
     def score(self, name: str) -> Score:
         runs = self.rows[name]
         mean = statistics.crossed_mean(
-            runs, self.groups, self.metric.total, strata=self.types, best=self.best, seed=self.seed
+            runs,
+            self.groups,
+            self.metric.total,
+            strata=self.types,
+            best=self.best,
+            is_share=self.metric.is_proportion,
         )
         each = statistics.mean_over_strata(runs, self.metric.total, self.types)
         return Score(mean=mean, runs=tuple(float(score) for score in each))
@@ -167,7 +169,7 @@ class _Rows:
             self.metric.total,
             strata=self.types,
             best=self.best,
-            seed=self.seed,
+            is_share=self.metric.is_proportion,
         )
         return Difference(
             composition=name,

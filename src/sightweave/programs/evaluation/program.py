@@ -425,7 +425,7 @@ class _Scoring:
         return [name for name in self.common.asked if name in verdict.CONTROLS and name not in self.broken]
 
     def estimate(self, name: str, chosen: Sequence[int]) -> Estimate:
-        """The score of one pass over some samples."""
+        """The score of one pass over some samples: the unweighted mean over their types."""
         samples = self.common.samples
         stack = np.stack([self.rows[name][number] for number in chosen])
         if np.isnan(self.metric.total(stack.sum(0))):
@@ -434,7 +434,10 @@ class _Scoring:
                 f"{self.task.first}: none of {len(chosen)} answers of type {kind!r} ({self.task.name}) can be scored by "
                 "it; name another metric first."
             )
-        return with_interval(self.metric, stack, [samples[n].group for n in chosen], self.common.seed)
+        groups, kinds = [samples[n].group for n in chosen], [_type(samples[n]) for n in chosen]
+        found = statistics.score(self.metric, stack, groups, kinds)
+        value = float(statistics.mean_over_strata(stack[None], self.metric.total, kinds)[0])
+        return found or Estimate(value, min(0.0, value), max(self.best, value))  # nothing bounds it
 
     def paired(self, name: str, chosen: Sequence[int]) -> statistics.PairedTest | None:
         """What the answers with the picture score above a control or a baseline, on the samples that have a picture."""
@@ -483,6 +486,8 @@ def _paired(
         [common.samples[number].group for number in both],
         metric.total,
         strata=[_type(common.samples[number]) for number in both],
+        best=float(getattr(metric, "best", 1.0)),
+        is_share=metric.is_proportion,
         seed=common.seed,
     )
 
@@ -552,7 +557,7 @@ def _task_scores(task: _Task, common: _Common) -> tuple[TaskScores, dict[tuple[s
 
     kinds = sorted({_type(samples[number]) for number in scoring.numbers})
     types = tuple(_type_scores(scoring, kind, told) for kind in kinds)
-    scores = _summary(scoring, types)
+    scores = _summary(scoring, types, told)
 
     here = [samples[number] for number in scoring.numbers]
     answers = [common.sighted.parsed[number] for number in scoring.numbers]
@@ -560,7 +565,8 @@ def _task_scores(task: _Task, common: _Common) -> tuple[TaskScores, dict[tuple[s
     sure = None
     if scoring.metric.is_proportion and not is_of_likelihoods(scoring.metric):
         said = [common.sighted.predictions[number] for number in scoring.numbers]
-        sure = _calibration(said, [scoring.right[SIGHTED, number] for number in scoring.numbers])
+        right = [scoring.right[SIGHTED, number] for number in scoring.numbers]
+        sure = _calibration(said, right, [sample.group for sample in here])
     return replace(scores, facts=facts, calibration=sure), dict(scoring.right)
 
 
@@ -578,7 +584,7 @@ def _type_scores(scoring: _Scoring, kind: str, told: Mapping[str, _Rows]) -> Typ
     gain = scoring.paired(over, chosen) if over else None
 
     metrics = {
-        other: _of_metric(made, told[other], chosen, samples, common.seed) if other in told else None
+        other: _of_metric(made, told[other], chosen, samples) if other in told else None
         for other, made in scoring.task.metrics.items()
     }
     return TypeScores(
@@ -605,24 +611,22 @@ def _best_of(controls: Mapping[str, Estimate], usable: Sequence[str]) -> str:
     return max(found, key=lambda name: controls[name].value, default="")
 
 
-def with_interval(metric: Any, stack: np.ndarray, groups: Sequence[str], seed: int) -> Estimate:
-    """A score of rows R K: Wilson's interval where it is a proportion, else one over draws of whole groups."""
-    if metric.is_proportion:
-        return statistics.wilson(*stack.sum(0))
-    best = float(getattr(metric, "best", 1.0))
-    return statistics.bootstrap(stack, groups, metric.total, seed=seed, best=best)
-
-
-def _of_metric(
-    metric: Any, rows: _Rows, chosen: Sequence[int], samples: Sequence[Sample], seed: int
-) -> Estimate | None:
+def _of_metric(metric: Any, rows: _Rows, chosen: Sequence[int], samples: Sequence[Sample]) -> Estimate | None:
     """A further metric of some answers; None where none of them counts for it, or its interval has no bounds."""
+    if not chosen:
+        return None
     stack = np.stack([rows[number] for number in chosen])
-    if np.isnan(metric.total(stack.sum(0))):
-        return None
-    if hasattr(metric, "unit") and len({samples[number].group for number in chosen}) < 2:
-        return None
-    return with_interval(metric, stack, [samples[number].group for number in chosen], seed)
+    return statistics.score(
+        metric, stack, [samples[n].group for n in chosen], [_type(samples[n]) for n in chosen]
+    )
+
+
+def _counted(
+    metric: str, types: Sequence[TypeScores], numbers: Sequence[int], samples: Sequence[Sample]
+) -> list[int]:
+    """The samples of those types that have the metric."""
+    known = {kind.type for kind in types if kind.metrics[metric] is not None}
+    return [number for number in numbers if _type(samples[number]) in known]
 
 
 def _facts(
@@ -649,11 +653,13 @@ def _is_read(metric: Any, answer: str | None, sample: Sample) -> bool:
     return answer is not None and (not hasattr(metric, "reads") or bool(metric.reads(answer, sample)))
 
 
-def _calibration(said: Sequence[Prediction], right: Sequence[bool]) -> calibration.Calibration | None:
+def _calibration(
+    said: Sequence[Prediction], right: Sequence[bool], groups: Sequence[str]
+) -> calibration.Calibration | None:
     """Whether confidence goes with being right; None where some confidence is not known."""
     if any(one.logprob is None or not np.isfinite(one.logprob) for one in said):
         return None
-    found = calibration.calibration(calibration.confidences(said), np.array(right))
+    found = calibration.calibration(calibration.confidences(said), np.array(right), groups=groups)
     return replace(found, curve=calibration.thinned(found.curve, _CURVE_POINTS))
 
 
@@ -672,16 +678,27 @@ def _majority_of(task: str, numbers: Sequence[int], common: _Common) -> dict[str
     }
 
 
-def _summary(scoring: _Scoring, types: tuple[TypeScores, ...]) -> TaskScores:
+def _summary(scoring: _Scoring, types: tuple[TypeScores, ...], told: Mapping[str, _Rows]) -> TaskScores:
     """The task as a whole: unweighted means over its types, and whether it uses the image."""
-    common, task = scoring.common, scoring.task
-    score = statistics.mean([kind.score for kind in types])
-    names = dict.fromkeys(name for kind in types for name in kind.controls)
-    controls = {
-        name: statistics.mean([kind.controls[name] for kind in types if name in kind.controls])
-        for name in names
+    common, task, numbers = scoring.common, scoring.task, scoring.numbers
+    samples = common.samples
+    pictures = len({samples[number].group for number in numbers})
+
+    # Types share pictures, so their mean is estimated from all rows at once, not from the types' intervals.
+    seen = {name: [n for n in numbers if n in done.parsed] for name, done in common.asked.items()}
+    controls = {name: scoring.estimate(name, some) for name, some in seen.items() if some}
+    metrics = {
+        name: _of_metric(made, told[name], _counted(name, types, numbers, samples), samples)
+        if name in told
+        else None
+        for name, made in task.metrics.items()
     }
-    pictures = len({common.samples[number].group for number in scoring.numbers})
+    detectable = statistics.detectable(
+        scoring.metric,
+        np.stack([scoring.rows[SIGHTED][number] for number in numbers]),
+        [samples[number].group for number in numbers],
+        [_type(samples[number]) for number in numbers],
+    )
 
     # What the picture is worth, over each way to answer without looking at it.
     ways = [*(name for name in scoring.usable if name in controls), *scoring.baselines]
@@ -698,11 +715,11 @@ def _summary(scoring: _Scoring, types: tuple[TypeScores, ...]) -> TaskScores:
         pictures=pictures,
         correct=sum(kind.correct for kind in types),
         unparsed=sum(kind.unparsed for kind in types),
-        score=score,
+        score=scoring.estimate(SIGHTED, numbers),
         chance=_mean_of_all([kind.chance for kind in types]),
         majority=float(np.mean([kind.majority for kind in types])),
         neighbour=_mean_of_all([kind.neighbour for kind in types]),
-        detectable=statistics.detectable_unpaired(score) if pictures > 1 else None,
+        detectable=detectable,
         controls=controls,
         gain=None if gain is None else gain.difference,
         gain_over=over,
@@ -710,7 +727,7 @@ def _summary(scoring: _Scoring, types: tuple[TypeScores, ...]) -> TaskScores:
         gains={name: test.difference for name, test in tests.items()},
         broken=scoring.broken,
         leakage=None if leak is None else leak.difference,
-        metrics={name: _mean([kind.metrics[name] for kind in types]) for name in types[0].metrics},
+        metrics=metrics,
         uses_image=found.word,
         needs_image=found.needs_image,
         sentence=found.sentence,
@@ -752,11 +769,6 @@ def _mean_over_types(metric: Any, rows: _Rows, chosen: Sequence[int], samples: S
 def _mean_of_all(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if len(known) == len(values) else None
-
-
-def _mean(values: Sequence[Estimate | None]) -> Estimate | None:
-    known = [value for value in values if value is not None]
-    return statistics.mean(known) if known else None
 
 
 def _with_holm(tasks: Sequence[TaskScores]) -> tuple[TaskScores, ...]:

@@ -43,7 +43,7 @@ def test_means_and_differences_are_those_of_the_crossed_statistics():
     }
     groups, types = [s.group for s in ASKED], [s.tags["type"] for s in ASKED]
     total = exact_match.ExactMatch().total
-    by_hand = statistics.crossed_mean(rows["addition"], groups, total, strata=types)
+    by_hand = statistics.crossed_mean(rows["addition"], groups, total, strata=types, is_share=True)
     assert found.scores["addition"]["vqa"].mean == by_hand
     assert found.scores["addition"]["vqa"].runs == pytest.approx(rows["addition"][..., 0].mean(1))
     assert [(one.composition, one.against) for one in found.differences] == [
@@ -51,7 +51,9 @@ def test_means_and_differences_are_those_of_the_crossed_statistics():
         ("memory", "concat"),
     ]
     strong, weak = found.differences
-    test = statistics.crossed_difference(rows["addition"], rows["concat"], groups, total, strata=types)
+    test = statistics.crossed_difference(
+        rows["addition"], rows["concat"], groups, total, strata=types, is_share=True
+    )
     assert (strong.difference, strong.p, strong.detectable) == (
         test.difference,
         test.p_two_sided,

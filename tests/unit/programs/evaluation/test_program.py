@@ -94,6 +94,10 @@ def blind(samples):
     return [Prediction("red" if s.tags["type"] == "color" else "no") for s in samples]
 
 
+def about(found: Estimate) -> Estimate:
+    return Estimate(*(pytest.approx(value, abs=1e-12) for value in (found.value, found.low, found.high)))
+
+
 def test_a_model_that_looks():
     found = evaluate(records(), looks, split="held out")
     reasons, questions = found.tasks
@@ -106,10 +110,10 @@ def test_a_model_that_looks():
     )
     color, many = questions.types
     assert (color.type, color.count, color.correct, color.unparsed) == ("color", 40, 40, 0)
-    assert color.score == wilson(40, 40)
+    assert color.score == about(wilson(40, 40))
     assert (color.chance, color.majority) == (0.25, 0.25)
     assert (many.chance, many.majority, many.majority_answer) == (None, 0.5, "no")
-    assert color.controls["no_image"] == wilson(10, 40)
+    assert color.controls["no_image"] == about(wilson(10, 40))
     assert color.gain.value == 0.75
     assert 0.55 < color.gain.low < 0.75 < color.gain.high < 0.95
     assert questions.chance is None
@@ -129,7 +133,10 @@ def test_a_model_that_does_not_look_is_told_so():
     found = evaluate(records(), blind)
     reasons, questions = found.tasks
     assert questions.uses_image == "no"
-    assert questions.gain == Estimate(0.0, 0.0, 0.0)
+    # Forty pictures without any difference do not show that there never is one.
+    assert questions.gain.value == 0.0
+    assert -0.1 < questions.gain.low < -0.05
+    assert 0.05 < questions.gain.high < 0.1
     assert "no use of the image is shown" in questions.sentence
     assert (reasons.correct, reasons.unparsed) == (0, 40)
     assert all(item.answer.parsed is None for item in found.items if item.task == "reasoning")
@@ -277,7 +284,7 @@ def test_further_metrics_stand_beside_the_score_with_their_signatures():
 def test_a_metric_that_counts_nothing_is_none_and_not_a_zero():
     config = translation.Config(metrics=("exact_match", "both_images_right"))
     found = evaluate(translations(ambiguous=False), translates, tasks={"translation": config})
-    assert found.tasks[0].metrics == {"exact_match": wilson(24, 24), "both_images_right": None}
+    assert found.tasks[0].metrics == {"exact_match": about(wilson(24, 24)), "both_images_right": None}
     assert found.tasks[0].types[0].metrics["both_images_right"] is None
     again = Evaluation.from_json(json.loads(json.dumps(found.to_json())), found.predictions())
     assert again == found
@@ -370,7 +377,7 @@ def test_captions_by_cider_with_perfect_answers_right():
 def test_a_further_metric_that_cannot_be_computed_is_said_and_the_rest_stands():
     config = captioning.Config(metrics=("exact_match", "cider_d"))
     found = evaluate(captions(4), captions_well, tasks={"captioning": config}, controls=())
-    assert found.tasks[0].metrics == {"exact_match": wilson(4, 4), "cider_d": None}
+    assert found.tasks[0].metrics == {"exact_match": about(wilson(4, 4)), "cider_d": None}
     assert any("captioning: cider_d was not computed: " in note for note in found.notes)
     with pytest.raises(DataError, match="cider_d"):
         evaluate(
@@ -407,7 +414,7 @@ def test_what_texts_give_away_is_leakage():
 
     questions = evaluate(records(), knows).tasks[1]
     assert questions.leakage.value == pytest.approx(1 - (0.25 + 0.5) / 2)
-    assert questions.leakage.low > 0.5
+    assert questions.leakage.low > 0.45
     assert questions.uses_image == "no"
 
 
@@ -447,7 +454,8 @@ def test_likelihoods_are_asked_together_with_the_answers_where_they_can_be():
     (task,) = found.tasks
     assert task.metrics["contrastive"].value == 1.0
     # What was written is judged afterwards, unless it was judged as a candidate; then blind, all in one call.
-    assert task.metrics["loss_gap"] == Estimate(0.0, 0.0, 0.0)
+    # All gaps are 0.0: no interval without bounds can be had of groups that are all alike.
+    assert task.metrics["loss_gap"] is None
     assert (task.facts["loss_gap"].unit, task.facts["contrastive"].unit) == ("nats per token", "%")
     assert calls == [(True, 24, [2] * 24), (True, 24, [1] * 24)]
 
@@ -455,8 +463,8 @@ def test_likelihoods_are_asked_together_with_the_answers_where_they_can_be():
 def test_a_metric_of_likelihoods_may_be_the_score_and_then_has_controls():
     config = named(translation.Config, "contrastive")
     (task,) = evaluate(contrasts(), translates, tasks={"translation": config}).tasks
-    assert (task.metric, task.score) == ("contrastive", wilson(24, 24))
-    assert task.controls["no_image"] == wilson(24, 24)
+    assert (task.metric, task.score) == ("contrastive", about(wilson(24, 24)))
+    assert task.controls["no_image"] == about(wilson(24, 24))
     assert (task.leakage, task.calibration) == (None, None)
     assert task.uses_image == "no"  # it finds the same text likely without the picture
 
