@@ -334,7 +334,7 @@ def _write_evaluation(
     kept = folder / "gallery"
     kept.mkdir(exist_ok=True)
     names: dict[str, str] = {}
-    for key in pages.image_keys(gallery.choose(rows)):
+    for key in pages.image_keys(gallery.choose(gallery.spread(rows))):
         if key in images:
             names[key] = f"{len(names):04d}.png"
             media.save_png(media.load(images[key]), kept / names[key])
@@ -364,7 +364,7 @@ def report(run: str | Path) -> Path:
         told = ("who", "seed", "data", "template", "commit", "versions")
         known = known | {f"evaluated {name}": document[name] for name in told if document.get(name)}
         lines = (folder / PREDICTIONS).read_text(encoding="utf-8").splitlines()
-        rows = gallery.choose([json.loads(line) for line in lines])
+        rows = gallery.choose(gallery.spread([json.loads(line) for line in lines]))
         pictures = _gallery(folder)
     history = read_metrics(folder / METRICS) if (folder / METRICS).exists() else []
     title = (recipes.read(folder / "recipe.yaml").title if recipe else "") or folder.name
@@ -408,7 +408,8 @@ def beside(first: str | Path, second: str | Path, *, out: str | Path | None = No
     pictures: dict[str, Any] = {}
     for folder in folders:
         pictures = _gallery(folder) | pictures
-    rows = sorted(found.rows(), key=lambda row: row["image"] not in pictures)  # those with a picture first
+    # Those with a picture first.
+    rows = sorted(gallery.spread(list(found.rows())), key=lambda row: row["image"] not in pictures)
     path = Path(out) if out is not None else folders[0] / f"beside-{_word_of(folders[1].name)}.html"
     title = f"{folders[0]} beside {folders[1]}"
     write_beside(path, title, found.to_json(), gallery.choose(rows, by="kind"), pictures)

@@ -25,6 +25,9 @@ from sightweave.data.inputs.too_long import Policy, TooLong, fit
 from sightweave.programs.training.quarantine import Quarantine
 from sightweave.programs.training.settings import Stage
 
+_LOOKED_AT = 200
+"""Pictures that are looked at for regions, at most."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -130,13 +133,14 @@ class Feed:
             )
         if asked in ("none", "captions"):
             return asked
-        first = [sample for place in range(min(20, self.size)) for sample in self._samples(place)]
-        has_regions = any(sample.regions for sample in first)
+        # The first places of the order are a draw over all of the data.
+        looked_at = min(_LOOKED_AT, self.size)
+        has_regions = any(sample.regions for place in range(looked_at) for sample in self._samples(place))
         if asked == "auto":
             return "regions" if has_regions and has_places else "captions"
         if self.stage.learn == "words" and not has_regions:
             raise DataError(
-                f"{where}: words is regions, but the data names none in its first {min(20, self.size)} pictures; "
+                f"{where}: words is regions, but none of {looked_at} pictures drawn over the data has any; "
                 "set words to captions or auto."
             )
         return asked
