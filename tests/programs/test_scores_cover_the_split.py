@@ -19,8 +19,10 @@ from sightweave.core.errors import DataError
 from sightweave.data.datasets import own
 from sightweave.data.datasets._drawn import draw
 from sightweave.data.datasets._table import Table
+from sightweave.data.inputs.order import Mix, Mixing
 from sightweave.programs.evaluation.scores import Evaluation
 from sightweave.programs.evaluation.stored import read_evaluations
+from sightweave.verbs.sources import seen_in_training
 
 CLASSES = ("ant", "bee", "cow")
 EACH = 60
@@ -192,6 +194,31 @@ def test_a_drawn_world_says_how_much_of_it_was_counted(tmp_path: Path) -> None:
     assert any(
         "majority and text only are of 2,000 of 3,000 training pictures" in note for note in found.notes
     )
+
+
+def test_of_a_drawn_world_a_runs_own_pictures_are_counted(tmp_path: Path) -> None:
+    rows = [{"image": np.full((2, 2, 3), n, np.uint8), "question": "What?", "answer": "a"} for n in range(50)]
+    stages = ("train.stages.0.steps=3", "train.stages.0.pictures=4", "train.stages.1.steps=20")
+    world = "data=[{kind: scenes, weight: 3}, {kind: scenes, seed: 1, weight: 1}]"
+    recipe = recipes.read("recipes/demo.yaml", [*stages, world])
+    sources = [one.build(split="train") for one in recipe.data]
+    first, second = seen_in_training(recipe, sources)
+    visited = 3 * 4 * 2 + 20 * 4 * 2
+    assert len(first) + len(second) == visited
+    assert len(first) > 2 * len(second) > 20  # as they are mixed
+    order = Mix([1_000_000] * 2, [Mixing(weight=3.0), Mixing(weight=1.0)], seed=recipe.seed)
+    assert {order.at(position) for position in range(visited)} == {(0, n) for n in first} | {
+        (1, n) for n in second
+    }
+
+    table = own.from_records(rows, held_out=0.0)
+    mixed = [table, sources[0]]
+    whole, some = seen_in_training(recipe, mixed)
+    assert list(whole) == list(range(50))  # its rows are at hand, whatever the steps came to
+    assert 0 < len(some) <= visited
+    unknown = seen_in_training(None, mixed)
+    assert [len(one) for one in unknown] == [50, 2000]
+    assert max(unknown[1]) > 900_000
 
 
 def parts(folder: Path, *splits: str) -> Path:

@@ -75,6 +75,9 @@ def test_evaluate_needs_something_to_score(trained: api.Run) -> None:
     (evaluation,) = api.evaluate(trained, data=world, splits=["combinations"], controls=[])
     assert evaluation.split == "combinations"
     assert len({item.group for item in evaluation.items}) == 2
+    (evaluation,) = api.evaluate(trained, data=world, splits=["val"], controls=[])
+    assert evaluation.split == "validation"
+    assert {item.group for item in evaluation.items} == {"scenes/0/validation/0", "scenes/0/validation/1"}
     with pytest.raises(RecipeError, match=r"data.0.pictuers: unknown key.*Did you mean 'pictures'"):
         api.evaluate(trained, data="{kind: scenes, pictuers: drawn}")
     (evaluation,) = api.evaluate(trained, data=rows(), controls=["no_image"])
