@@ -163,7 +163,10 @@ def compare(
     at_once: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of each run.")] = None,
 ) -> None:
-    """Train and score every combination of settings; one table. The same command goes on where it was stopped."""
+    """Train and score every combination of settings in one table. The same command resumes where it was stopped.
+
+    To choose a recipe, score evaluate.splits=[validation]; the tests are for the one that was chosen.
+    """
     from sightweave import api
     from sightweave.programs.evaluation.grid_results import as_markdown
 

@@ -25,6 +25,7 @@ from sightweave import recipe as recipes
 from sightweave import run as runs
 from sightweave.core.errors import RecipeError, SightweaveError, did_you_mean
 from sightweave.core.processes import LOG, Job, run_jobs
+from sightweave.data.datasets._base import is_for_choosing
 from sightweave.programs.evaluation import grid_results, stored
 from sightweave.programs.evaluation.compositions import Answered, Compositions, side_by_side
 from sightweave.programs.evaluation.grid_results import Budget, Comparison, Row, as_markdown
@@ -345,7 +346,7 @@ def _found(
         rows=tuple(rows),
         columns=compared.columns,
         differences=compared.differences,
-        notes=compared.notes,
+        notes=(*compared.notes, *choosing_notes([column.split for column in compared.columns])),
         cells=tuple(
             {
                 "name": cell.name,
@@ -362,6 +363,17 @@ def _found(
 def _model_in(folder: Path) -> Any:
     """The model of a run as plain data, with the sizes of its parts."""
     return recipes.read(folder / "recipe.yaml").to_plain()["model"]
+
+
+def choosing_notes(splits: Sequence[str]) -> list[str]:
+    """A warning where recipes are compared on tests."""
+    tests = list(dict.fromkeys(split for split in splits if not is_for_choosing(split)))
+    if not tests:
+        return []
+    return [
+        f"These are scores on {', '.join(tests)}. To choose among the rows, compare them by evaluate.splits=[validation] "
+        "and score the chosen one here: the best of several scores on a test is too high."
+    ]
 
 
 def _metrics_of(recipe: recipes.Recipe) -> Callable[[str], Sequence[Any]]:

@@ -78,6 +78,9 @@ def test_evaluate_needs_something_to_score(trained: api.Run) -> None:
     assert {item.tags["subset"] for item in met.items} == {"met pairs"}
     assert len({item.group for one in (unmet, met) for item in one.items}) == 2
     assert f"{unmet.count} of the {unmet.count + met.count} prompts of 'combinations'" in unmet.notes[-1]
+    (evaluation,) = api.evaluate(trained, data=world, splits=["val"], controls=[])
+    assert evaluation.split == "validation"
+    assert {item.group for item in evaluation.items} == {"scenes/0/validation/0", "scenes/0/validation/1"}
     with pytest.raises(RecipeError, match=r"data.0.pictuers: unknown key.*Did you mean 'pictures'"):
         api.evaluate(trained, data="{kind: scenes, pictuers: drawn}")
     (evaluation,) = api.evaluate(trained, data=rows(), controls=["no_image"])

@@ -11,7 +11,7 @@ import answered
 import numpy as np
 import pytest
 
-from sightweave.comparison import _cost_of_step, _state, compare, grid, split_values
+from sightweave.comparison import _cost_of_step, _state, choosing_notes, compare, grid, split_values
 from sightweave.core.errors import DataError, RecipeError
 from sightweave.core.types import Sample
 from sightweave.programs.evaluation.grid_results import Budget, as_markdown
@@ -177,3 +177,10 @@ def test_what_a_step_costs_is_read_from_the_trial(tmp_path: Path) -> None:
     assert _cost_of_step(path, 2, Budget("minutes", 1.0)) == [0.5, 1.0]  # the first eight allocate memory
     tokens = _cost_of_step(path, 2, Budget("tokens", 1.0))
     assert tokens == pytest.approx([100 * (8 * 9 + 16 * 0.5) / 24, 100 * (8 * 9 + 16) / 24])
+
+
+def test_recipes_compared_on_a_test_are_warned_of() -> None:
+    (note,) = choosing_notes(["scenes", "validation", "combinations", "scenes"])
+    assert note.startswith("These are scores on scenes, combinations. To choose among the rows")
+    assert choosing_notes(["validation"]) == []
+    assert [cell.name for cell in grid(["evaluate.splits=[validation]"])] == ["run"]

@@ -348,7 +348,7 @@ def _write_evaluation(
     kept = folder / "gallery"
     kept.mkdir(exist_ok=True)
     names: dict[str, str] = {}
-    for key in pages.image_keys(gallery.choose(rows)):
+    for key in pages.image_keys(gallery.choose(gallery.spread(rows))):
         if key in images:
             names[key] = f"{len(names):04d}.png"
             media.save_png(media.load(images[key]), kept / names[key])
@@ -376,7 +376,7 @@ def report(run: str | Path) -> Path:
         evaluations = document["splits"]
         told = ("who", "seed", "data", "template", "commit", "versions")
         known = known | {f"evaluated {name}": document[name] for name in told if document.get(name)}
-        rows = gallery.choose(read_predictions(folder))
+        rows = gallery.choose(gallery.spread(read_predictions(folder)))
         pictures = _gallery(folder)
     history = read_metrics(folder / METRICS) if (folder / METRICS).exists() else []
     title = (recipes.read(folder / "recipe.yaml").title if recipe else "") or folder.name
@@ -420,7 +420,8 @@ def beside(first: str | Path, second: str | Path, *, out: str | Path | None = No
     pictures: dict[str, Any] = {}
     for folder in folders:
         pictures = _gallery(folder) | pictures
-    rows = sorted(found.rows(), key=lambda row: row["image"] not in pictures)  # those with a picture first
+    # Those with a picture first.
+    rows = sorted(gallery.spread(list(found.rows())), key=lambda row: row["image"] not in pictures)
     path = Path(out) if out is not None else folders[0] / f"beside-{_word_of(folders[1].name)}.html"
     title = f"{folders[0]} beside {folders[1]}"
     write_beside(path, title, found.to_json(), gallery.choose(rows, by="kind"), pictures)

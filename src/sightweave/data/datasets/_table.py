@@ -321,8 +321,8 @@ class Reader:
         elif self.options.split:
             split = SPLITS.index(split_name(self.options.split))
         elif is_record(row.values):
-            name = row.values.split
-            split = _UNNAMED if name == "train" else SPLITS.index(split_name(name))
+            given_split = split_name(row.values.split)
+            split = _UNNAMED if given_split == "train" else SPLITS.index(given_split)
         else:
             name = taken.values.get("split")
             split = _UNNAMED if name is None else SPLITS.index(split_name(name))

@@ -144,7 +144,7 @@ class _Prompts:
     def about(self) -> int:
         """How many different prompts there were in all, to two digits: from how small a part of all hashes is kept."""
         number = (len(self.answers) - 1) * _HASHES // max(1, -self._highest[0][0])
-        scale = 10 ** max(0, len(str(number)) - 2)
+        scale: int = 10 ** max(0, len(str(number)) - 2)
         return round(number / scale) * scale
 
 
@@ -154,20 +154,30 @@ class _Index:
     def __init__(self, answers: dict[_Key, Frequent]) -> None:
         self._types = [kind for _, kind in answers]
         self._answers = [votes.counts for votes in answers.values()]
-        words = [Counter(_terms(prompt)) for prompt, _ in answers]
-        number = Counter(term for one in words for term in one)
-        # A term that every prompt has still counts a little, so that no prompt is nothing.
-        self._weight = {term: float(np.log(len(words) / count) + 1) for term, count in number.items()}
-        places: dict[str, list[tuple[int, float]]] = {}
+        # Terms are made twice rather than kept, since those of all prompts take more memory than all else here.
+        number: Counter[str] = Counter()
         self._same: dict[int, list[int]] = {}
         """Prompts of the very same terms: no other one can be as near."""
-        for place, one in enumerate(words):
-            self._same.setdefault(_mark(one), []).append(place)
-            size = self._size(one)
-            for term, count in one.items():
-                places.setdefault(term, []).append((place, count * self._weight[term] / size))
-        self._rows = {term: np.array([n for n, _ in each], np.int32) for term, each in places.items()}
-        self._values = {term: np.array([v for _, v in each]) for term, each in places.items()}
+        for place, (prompt, _) in enumerate(answers):
+            words = Counter(_terms(prompt))
+            number.update(words.keys())
+            self._same.setdefault(_mark(words), []).append(place)
+        # A term that every prompt has still counts a little, so that no prompt is nothing.
+        self._weight = {term: float(np.log(len(answers) / count) + 1) for term, count in number.items()}
+
+        # The prompts of each term, one term after the other: a term's stretch ends where the next one's begins.
+        self._term = {term: n for n, term in enumerate(number)}
+        self._ends = np.cumsum(np.fromiter(number.values(), np.int64, len(number)))
+        self._rows = np.empty(number.total(), np.int32)
+        self._values = np.empty(number.total())
+        free = np.concatenate([[0], self._ends[:-1]]) if len(number) else self._ends
+        for place, (prompt, _) in enumerate(answers):
+            words = Counter(_terms(prompt))
+            size = self._size(words)
+            for term, count in words.items():
+                at = free[self._term[term]]
+                self._rows[at], self._values[at] = place, count * self._weight[term] / size
+                free[self._term[term]] += 1
 
     def _size(self, words: Counter[str]) -> float:
         return float(np.sqrt(sum((n * self._weight.get(term, 0.0)) ** 2 for term, n in words.items()))) or 1.0
@@ -187,8 +197,10 @@ class _Index:
         likeness = np.zeros(len(self._answers))
         size = self._size(words)
         for term, count in words.items():
-            if term in self._rows:
-                likeness[self._rows[term]] += self._values[term] * (count * self._weight[term] / size)
+            if (n := self._term.get(term)) is not None:
+                stretch = slice(self._ends[n - 1] if n else 0, self._ends[n])
+                weight = count * self._weight[term] / size
+                likeness[self._rows[stretch]] += self._values[stretch] * weight
         nearest: list[int] = np.flatnonzero(likeness >= likeness.max() - _SAME).tolist()
         return nearest
 

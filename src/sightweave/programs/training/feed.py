@@ -28,6 +28,8 @@ from sightweave.programs.training.settings import Stage
 
 _DRAWS = 1 << 30
 """Numbers that a draw is one of."""
+_LOOKED_AT = 200
+"""Pictures that are looked at for regions, at most."""
 
 
 @dataclass(frozen=True)
@@ -141,13 +143,14 @@ class Feed:
             )
         if asked in ("none", "captions"):
             return asked
-        first = [sample for place in range(min(20, self.size)) for sample in self._samples(place)]
-        has_regions = any(sample.regions for sample in first)
+        # The first places of the order are a draw over all of the data.
+        looked_at = min(_LOOKED_AT, self.size)
+        has_regions = any(sample.regions for place in range(looked_at) for sample in self._samples(place))
         if asked == "auto":
             return "regions" if has_regions and has_places else "captions"
         if self.stage.learn == "words" and not has_regions:
             raise DataError(
-                f"{where}: words is regions, but the data names none in its first {min(20, self.size)} pictures; "
+                f"{where}: words is regions, but none of {looked_at} pictures drawn over the data has any; "
                 "set words to captions or auto."
             )
         return asked

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from sightweave.core.report.gallery import choose
+from sightweave.core.report.gallery import choose, spread
 
 
 def rows(split: str = "a") -> list[dict]:
@@ -51,3 +51,11 @@ def test_it_repeats_and_takes_all_of_few():
     assert choose(rows(), limit=7) == choose(rows(), limit=7)
     assert len(choose(rows(), limit=1000)) == 300
     assert choose([]) == []
+
+
+def test_rows_of_all_of_the_data_are_shown():
+    made = [{**row, "task": "vqa", "type": "", "right": True} for row in rows()]
+    assert spread(made) == spread(made[::-1])
+    places = [int(row["id"]) for row in choose(spread(made), limit=20)]
+    assert sum(place >= 150 for place in places) >= 5
+    assert len(set(places)) == 20

@@ -8,7 +8,7 @@ from itertools import islice, pairwise
 import pytest
 
 from sightweave.core.errors import DataError, RecipeError
-from sightweave.data.inputs.order import Mix, Mixing, positions, shuffled
+from sightweave.data.inputs.order import Mix, Mixing, drawn, positions, shuffled
 
 
 @pytest.mark.parametrize(
@@ -116,3 +116,21 @@ def test_a_mix_that_cannot_be_says_why(
 ) -> None:
     with pytest.raises(error, match=words):
         Mix(lengths, mixing)
+
+
+def test_a_draw_is_spread_over_the_whole_and_grows() -> None:
+    few, more = drawn(0, 100_000, 300), drawn(0, 100_000, 900)
+    assert few == sorted(set(few))
+    assert len(few) == 300
+    assert set(few) < set(more)
+    assert few != drawn(1, 100_000, 300)
+    thirds = [sum(number // 33_334 == third for number in more) for third in range(3)]
+    assert all(250 <= count <= 350 for count in thirds)
+    assert set(few) != {shuffled(0, 0, position, 100_000) for position in range(300)}  # not what trains first
+    assert drawn(5, 4, 4) == drawn(5, 4, 9) == [0, 1, 2, 3]
+    assert drawn(0, 0, 3) == []
+
+
+def test_every_picture_is_drawn_equally_often() -> None:
+    counts = Counter(number for seed in range(2000) for number in drawn(seed, 10, 3))
+    assert all(500 <= counts[number] <= 700 for number in range(10))

@@ -235,7 +235,7 @@ def test_words_come_from_where_they_are_asked() -> None:
 def test_words_that_cannot_be_are_refused_at_once() -> None:
     with pytest.raises(RecipeError, match="learn is words, but words is none; set words to auto"):
         feed(Pictures(3), learn="words")
-    with pytest.raises(DataError, match="the data names none in its first 3 pictures"):
+    with pytest.raises(DataError, match="none of 3 pictures drawn over the data has any"):
         feed(Pictures(3), learn="words", words="regions")
     placeless = compose(Case("concat", (), "decoder_only"), connector="resampler")[1]
     with pytest.raises(RecipeError, match="stand for no places"):
