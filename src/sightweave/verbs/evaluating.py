@@ -312,11 +312,7 @@ def report(run: str | Path) -> Path:
         raise CheckpointError(
             f"{folder}: no such folder; sightweave train RECIPE --out {folder} would make it."
         )
-    known = (
-        json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        if (folder / "run.json").exists()
-        else {}
-    )
+    known = runs.shown_facts(runs.facts_of(folder))
     recipe = (folder / "recipe.yaml").read_text(encoding="utf-8") if (folder / "recipe.yaml").exists() else ""
     evaluations, rows, pictures = [], [], {}
     if (folder / EVALUATION).exists():

@@ -50,8 +50,10 @@ class NonFiniteLoss(SightweaveError):
 class Trained:
     """What a run did."""
 
+    planned_steps: int = 0
+    """Updates that the settings ask for, over all stages."""
     steps: int = 0
-    """Updates that were made, over all stages."""
+    """Updates that were made."""
     position: int = 0
     """Place in the order of pictures after the last one that was trained on: where the next stage begins."""
     pictures: int = 0
@@ -83,6 +85,7 @@ def train(
     save: Save,
     mix: Sequence[Mixing] = (),
     console: Console | None = None,
+    trained: Trained | None = None,
 ) -> Trained:
     """Runs all stages.
 
@@ -98,6 +101,7 @@ def train(
         save: Called every so often, at the end, and when interrupted.
         mix: How often each source comes; empty means once an epoch each.
         console: Where progress is shown; None shows none.
+        trained: Filled in after every step, for a caller that wants to know in between; also what is returned.
 
     Raises:
         RecipeError: a stage names no known part, or trains nothing.
@@ -109,7 +113,8 @@ def train(
         quantization.quantize(places(model)[part], form, where=part)
     model.to(precision.device)
     total = sum(stage.steps for stage in settings.stages)
-    trained = Trained()
+    trained = trained or Trained()
+    trained.planned_steps = total
     seen = Seen(sum(len(dataset) for dataset in datasets))
     quarantine = Quarantine(out / "quarantine.jsonl")
     began = time.perf_counter()
@@ -134,6 +139,7 @@ def train(
                 log=log,
                 trained=trained,
                 seen=seen,
+                began=began,
                 save=save,
                 stop=stop,
             )
@@ -163,6 +169,7 @@ def _run_stage(
     log: RunLog,
     trained: Trained,
     seen: Seen,
+    began: float,
     save: Save,
     stop: list[int],
 ) -> None:
@@ -203,6 +210,8 @@ def _run_stage(
             optimizer.zero_grad()
             trained.steps += 1
             _count(steps, trained, seen)
+            trained.seconds = time.perf_counter() - began
+            trained.left_out = dict(feed.quarantine.reasons)
             window.add(loss, norm, tokens, sum(len(one.pictures) for one in steps))
             if (step + 1) % settings.log_every == 0 or step + 1 == stage.steps or stop:
                 row = window.row() | {"stage": stage.name, "lr": schedule.factor(step) * stage.optimizer.lr}
