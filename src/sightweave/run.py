@@ -256,6 +256,7 @@ def shown_facts(known: Mapping[str, Any]) -> dict[str, Any]:
     together = {
         "training pictures": {name: count for name, count in shown.items() if count is not None},
         "training samples shown": given.pop("samples_shown", None),
+        "training tokens shown": given.pop("tokens_shown", None),
         "steps": {"done": steps, "planned": planned} if steps is not None and planned is not None else steps,
     }
     return {name: value for name, value in together.items() if value not in (None, {})} | given

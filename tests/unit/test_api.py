@@ -179,3 +179,22 @@ def test_a_run_that_ends_in_an_error_says_how_far_its_checkpoint_is(tmp_path: Pa
     assert 1 <= facts["steps"] < facts["steps_planned"] == 50
     page = api.report(tmp_path / "run").read_text(encoding="utf-8")
     assert f"done {facts['steps']}, planned 50" in page
+
+
+def test_an_evaluation_says_what_was_asked_and_where(trained: api.Run, tmp_path: Path) -> None:
+    told = []
+    for _ in range(2):
+        api.evaluate(
+            trained, "evaluate.max_tokens=3", data=rows(), splits=["test"], controls=[], out=tmp_path
+        )
+        told.append(json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8")))
+    first, again = told
+    assert first["answers"] == {"new": 2, "kept from before": 0}
+    assert again["answers"] == {"new": 0, "kept from before": 2}
+    assert first["device"] == "cpu"
+    assert first["processor"]
+    assert "seconds" in first
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "new 0, kept from before 2" in page
+    assert "<dt>evaluated settings</dt>" in page
+    assert "max_tokens 3" in page  # the recipe's own say 4

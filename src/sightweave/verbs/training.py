@@ -156,6 +156,7 @@ def _told(trained: training_program.Trained, *, is_over: bool) -> dict[str, Any]
         "pictures_shown": trained.pictures,
         "distinct_pictures_shown": trained.distinct_pictures,
         "samples_shown": trained.samples,
+        "tokens_shown": trained.tokens,
         "training_seconds": round(trained.seconds, 1),
         "feed_wait_seconds": round(trained.feed_seconds, 1),
         "interrupted": trained.is_interrupted or not is_over,

@@ -62,6 +62,8 @@ class Trained:
     """Different pictures among them."""
     samples: int = 0
     """Samples that were trained on, each as often as it was shown."""
+    tokens: int = 0
+    """Tokens of their rows, those that stand for pictures included."""
     seconds: float = 0.0
     """Wall time of the loop."""
     feed_seconds: float = 0.0
@@ -210,6 +212,7 @@ def _run_stage(
             optimizer.zero_grad()
             trained.steps += 1
             _count(steps, trained, seen)
+            trained.tokens += tokens
             trained.seconds = time.perf_counter() - began
             trained.left_out = dict(feed.quarantine.reasons)
             window.add(loss, norm, tokens, sum(len(one.pictures) for one in steps))
