@@ -337,7 +337,16 @@ def _found(
     compared = side_by_side(answered, against=against)
     facts = {cell.name: _read(out / cell.name / "run.json") for cell in cells}
     rows = [_row(name, group, facts, wanted, compared) for name, group in groups.items()]
-    told = ("steps", "training_seconds", "parameters", "processor", "threads", "versions", "commit")
+    told = (
+        "steps",
+        "training_seconds",
+        "tokens_shown",
+        "parameters",
+        "processor",
+        "threads",
+        "versions",
+        "commit",
+    )
     return Comparison(
         recipe=recipe,
         settings=tuple(settings),

@@ -2,7 +2,7 @@
 
 RUN/
   recipe.yaml        the resolved recipe
-  run.json           seed, device, precision, processor, versions, times
+  run.json           seed, device, precision, processor, versions, times, and what training saw and did
   checkpoint/        model.safetensors, processor.json, tokenizer.json, recipe.json, manifest.json
   metrics.jsonl      curves; TensorBoard events stand beside it
   evaluation.json    scores of each split
@@ -17,7 +17,7 @@ import json
 import logging
 import platform
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -230,11 +230,36 @@ def load(folder: str | Path, *, device: str = "auto") -> Run:
 
 def record(folder: Path, values: dict[str, Any]) -> None:
     """Adds values to ``run.json``."""
+    known = facts_of(folder) or {"format_version": FORMAT_VERSION}
+    text = json.dumps(known | values, indent=1, ensure_ascii=False)
+    (folder / "run.json").write_text(text, encoding="utf-8")
+
+
+def facts_of(folder: Path) -> dict[str, Any]:
+    """``run.json``; empty where there is none."""
     path = folder / "run.json"
-    known = (
-        json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"format_version": FORMAT_VERSION}
-    )
-    path.write_text(json.dumps(known | values, indent=1, ensure_ascii=False), encoding="utf-8")
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def shown_facts(known: Mapping[str, Any]) -> dict[str, Any]:
+    """``run.json`` for a reader: what training saw and did stands together; of earlier versions, as far as they knew."""
+    given = dict(known)
+    given.pop(ASKED_MODEL, None)  # the recipe is shown
+    in_data = given.pop("pictures", None)  # as earlier versions called them, seen or not
+    in_data = given.pop("pictures_in_data", in_data)
+    steps, planned = given.pop("steps", None), given.pop("steps_planned", None)
+    shown = {
+        "shown": given.pop("pictures_shown", None),
+        "distinct": given.pop("distinct_pictures_shown", None),
+        "in the data": in_data,
+    }
+    together = {
+        "training pictures": {name: count for name, count in shown.items() if count is not None},
+        "training samples shown": given.pop("samples_shown", None),
+        "training tokens shown": given.pop("tokens_shown", None),
+        "steps": {"done": steps, "planned": planned} if steps is not None and planned is not None else steps,
+    }
+    return {name: value for name, value in together.items() if value not in (None, {})} | given
 
 
 def facts(device: torch.device) -> dict[str, Any]:

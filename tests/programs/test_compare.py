@@ -154,6 +154,8 @@ def test_tokens_become_steps_by_what_a_trial_counted(tmp_path: Path) -> None:
         assert row.steps == (max(1, round(3000 / each)),)
         # Other pictures come in the run than in its trial, or more of them.
         assert counted["out"] == pytest.approx(3000, rel=0.35, abs=each)
+        facts = json.loads((tmp_path / "out" / row.name / "run.json").read_text())
+        assert facts["tokens_shown"] == pytest.approx(counted["out"], rel=1e-6)
 
 
 @pytest.mark.slow

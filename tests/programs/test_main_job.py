@@ -240,7 +240,9 @@ def test_ctrl_c_leaves_a_checkpoint_that_loads(place: Path) -> None:
     assert process.returncode == 130  # so that a script does not go on as if it had finished
     facts = json.loads((place / "stopped" / "run.json").read_text(encoding="utf-8"))
     assert facts["interrupted"] is True
-    assert 4 < facts["steps"] < 1_000_000
+    assert 4 < facts["steps"] < 1_000_000 < facts["steps_planned"]
+    assert 0 < facts["distinct_pictures_shown"] <= facts["pictures_in_data"]
+    assert facts["pictures_shown"] >= facts["steps"]
     assert isinstance(sightweave.load(place / "stopped").generate(place / "red.png", "What?").text, str)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from sightweave import api
-from sightweave.core.errors import CheckpointError, DataError, RecipeError
+from sightweave.core.errors import CheckpointError, DataError, RecipeError, SightweaveError
 
 RECIPE: dict[str, Any] = {
     "title": "Grey & small",
@@ -53,7 +55,12 @@ def test_training_on_records_leaves_a_scored_run(trained: api.Run) -> None:
     (evaluation,) = json.loads((trained.folder / "evaluation.json").read_text(encoding="utf-8"))["splits"]
     assert (evaluation["split"], evaluation["count"]) == ("test", 2)
     assert "Grey &amp; small" in (trained.folder / "report.html").read_text(encoding="utf-8")
-    assert json.loads((trained.folder / "run.json").read_text(encoding="utf-8"))["pictures"] == 4
+    facts = json.loads((trained.folder / "run.json").read_text(encoding="utf-8"))
+    steps = trained.recipe.train.stages[0].steps
+    assert (facts["steps"], facts["steps_planned"], facts["interrupted"]) == (steps, steps, False)
+    shown = steps * trained.recipe.train.stages[0].pictures * trained.recipe.train.stages[0].microsteps
+    assert (facts["pictures_shown"], facts["samples_shown"]) == (shown, shown)
+    assert (facts["distinct_pictures_shown"], facts["pictures_in_data"]) == (min(4, shown), 4)
     assert not list(trained.folder.glob("*left-out*"))
     again = api.load(trained.folder)
     assert api.generate(again, rows()[0]["image"], "How bright?") == api.generate(
@@ -152,3 +159,48 @@ def test_controls_are_listed_in_a_sentence_each() -> None:
     assert all(text.endswith(".") and "\n" not in text for text in found.values())
     with pytest.raises(RecipeError, match=r"no family 'control'. Did you mean 'controls'"):
         api.kinds("control")
+
+
+def test_a_drawn_world_is_not_said_to_have_been_seen(tmp_path: Path) -> None:
+    console = Console(record=True, width=200, file=io.StringIO())
+    settings = ["data={kind: scenes, size: 1000000, tasks: [vqa], per_picture: 3}", "train.stages.0.steps=3"]
+    run = api.train(RECIPE, *settings, out=tmp_path / "run", evaluate=False, console=console)
+    facts = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    shown = facts["pictures_shown"]
+    assert facts["distinct_pictures_shown"] == shown == 3 * run.recipe.train.stages[0].pictures
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert f"shown {shown}, distinct {shown}, in the data 1\u202f000\u202f000" in page
+    assert "<dt>pictures</dt>" not in page
+    said = console.export_text()
+    assert f"trained for 3 steps on {shown} pictures ({shown} distinct, of 1,000,000 in the data)" in said
+    assert f"with {facts['samples_shown']:,} samples" in said
+
+
+def test_a_run_that_ends_in_an_error_says_how_far_its_checkpoint_is(tmp_path: Path) -> None:
+    settings = ["train.save_every=1", "train.stages.0.steps=50", "train.stages.0.optimizer.lr=1e30"]
+    with pytest.raises(SightweaveError, match=r"loss|gradient"):
+        api.train(RECIPE, *settings, data=rows(), out=tmp_path / "run", evaluate=False)
+    facts = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    assert facts["interrupted"] is True
+    assert 1 <= facts["steps"] < facts["steps_planned"] == 50
+    page = api.report(tmp_path / "run").read_text(encoding="utf-8")
+    assert f"done {facts['steps']}, planned 50" in page
+
+
+def test_an_evaluation_says_what_was_asked_and_where(trained: api.Run, tmp_path: Path) -> None:
+    told = []
+    for _ in range(2):
+        api.evaluate(
+            trained, "evaluate.max_tokens=3", data=rows(), splits=["test"], controls=[], out=tmp_path
+        )
+        told.append(json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8")))
+    first, again = told
+    assert first["answers"] == {"new": 2, "kept from before": 0}
+    assert again["answers"] == {"new": 0, "kept from before": 2}
+    assert first["device"] == "cpu"
+    assert first["processor"]
+    assert "seconds" in first
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "new 0, kept from before 2" in page
+    assert "<dt>evaluated settings</dt>" in page
+    assert "max_tokens 3" in page  # the recipe's own say 4

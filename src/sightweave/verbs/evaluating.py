@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -201,6 +202,7 @@ def evaluate_into(
     train: Callable[[], Sequence[Dataset]],
 ) -> list[Evaluation]:
     """Scores each split; with a folder, writes evaluation.json, predictions.jsonl and the report."""
+    began = time.perf_counter()
     asked = measured.evaluate
     tasks = measured.build_tasks()
     found: list[Evaluation] = []
@@ -244,7 +246,12 @@ def evaluate_into(
     if kept.reused:
         say(console, f"{kept.reused} answers were kept from before, {kept.asked} are new")
     if folder is not None:
-        _write_evaluation(folder, found, images, _document(answering, measured, held_out, found))
+        done = {
+            "answers": {"new": kept.asked, "kept from before": kept.reused},
+            "seconds": round(time.perf_counter() - began, 1),
+        }
+        document = _document(answering, measured, held_out, found) | done
+        _write_evaluation(folder, found, images, document)
         say(console, f"report: {report(folder)}")
     return found
 
@@ -276,7 +283,10 @@ def _document(
     found: Sequence[Evaluation],
 ) -> dict[str, Any]:
     """``evaluation.json``: the scores, and all that they depend on."""
-    facts = runs.facts(torch.device("cpu"))
+    # Where an endpoint or a file answered, the device is not known; where a model in this process did, it says.
+    device = getattr(answering.predictor, "device", None)
+    facts = runs.facts(device or torch.device("cpu"))
+    where = {} if device is None else {"device": str(device), "processor": facts["processor"]}
     tasks = {task.task for one in found for task in one.tasks}
     names = [name for sources in held_out.values() for name in map(_fingerprint_of, sources)]
     return {
@@ -289,6 +299,7 @@ def _document(
         "data": order.fingerprint(names),
         "versions": facts["versions"] | {"python": facts["python"]},
         "commit": facts["commit"],
+        **where,
         "template": "\n".join(f"{name}: {measured.task(name).instruction}" for name in sorted(tasks)),
         "splits": [one.to_json() for one in found],
     }
@@ -364,18 +375,31 @@ def report(run: str | Path) -> Path:
         raise CheckpointError(
             f"{folder}: no such folder; sightweave train RECIPE --out {folder} would make it."
         )
-    known = (
-        json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        if (folder / "run.json").exists()
-        else {}
-    )
+    known = runs.shown_facts(runs.facts_of(folder))
     recipe = (folder / "recipe.yaml").read_text(encoding="utf-8") if (folder / "recipe.yaml").exists() else ""
     evaluations, rows, pictures = [], [], {}
     if (folder / EVALUATION).exists():
         document = read_document(folder)
         evaluations = document["splits"]
-        told = ("who", "seed", "data", "template", "commit", "versions")
-        known = known | {f"evaluated {name}": document[name] for name in told if document.get(name)}
+        told = (
+            "who",
+            "seed",
+            "data",
+            "answers",
+            "seconds",
+            "device",
+            "processor",
+            "template",
+            "commit",
+            "versions",
+        )
+        known = known | {
+            f"evaluated {name}": document[name] for name in told if document.get(name) not in (None, "")
+        }
+        # The recipe below is the run's own; what was measured may have been asked for later, in other words.
+        settings = (document.get("measured") or {}).get("evaluate")
+        if settings:
+            known["evaluated settings"] = settings
         rows = gallery.choose(gallery.spread(read_predictions(folder)))
         pictures = _gallery(folder)
     history = read_metrics(folder / METRICS) if (folder / METRICS).exists() else []

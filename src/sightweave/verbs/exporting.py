@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -100,11 +99,7 @@ def _to_compare(recipe: Recipe, data: Any, count: int) -> list[Sample]:
 
 def _card(run: Run, licence: str, use: str) -> str:
     folder = run.folder or Path()
-    facts = (
-        json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        if (folder / "run.json").exists()
-        else {}
-    )
+    facts = runs.facts_of(folder)
     splits = read_document(folder)["splits"] if (folder / EVALUATION).exists() else []
     return card(
         run.recipe.title or folder.name or "A run", run.recipe.to_plain(), facts, splits, licence, use

@@ -15,6 +15,7 @@ from sightweave import run as runs
 from sightweave.core.device import choose_device, choose_precision, keep_freed_memory, set_threads
 from sightweave.core.errors import RecipeError, WiringError
 from sightweave.data.inputs import order
+from sightweave.models.vlm import VLM
 from sightweave.programs.checks import _program as checks
 from sightweave.programs.checks._base import Subject
 from sightweave.programs.evaluation.grid_results import Comparison
@@ -85,7 +86,8 @@ def train(
     resolved.check()
     torch.manual_seed(resolved.seed)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "quarantine.jsonl").unlink(missing_ok=True)  # of a run that failed here before
+    for name in ("quarantine.jsonl", "run.json"):  # of a run that failed here before
+        (folder / name).unlink(missing_ok=True)
     sources = build_sources(resolved, records, "train", folder)
     for empty in folder.glob("rows-left-out*.jsonl"):
         if not empty.stat().st_size:
@@ -100,7 +102,7 @@ def train(
             "device": str(device),
             "precision": f"{precision.name} ({precision.reason})",
             "parameters": sum(p.numel() for p in run.model.parameters()),
-            "pictures": sum(len(source) for source in sources),
+            "pictures_in_data": sum(len(source) for source in sources),
             "data": order.fingerprint([getattr(one, "fingerprint", str(len(one))) for one in sources]),
             **runs.facts(device),
             **({runs.ASKED_MODEL: asked.to_plain()["model"]} if asked != resolved else {}),
@@ -112,7 +114,8 @@ def train(
     say(console, plan_lengths(run, sources).to_text())
     if resolved.train.check:
         say(console, _check_wiring(run))
-    trained = training_program.train(
+    trained = training_program.Trained()
+    training_program.train(
         run.model,
         run.processor,
         sources,
@@ -122,19 +125,12 @@ def train(
         out=folder,
         seed=resolved.seed,
         mix=mixing(resolved, records),
-        save=lambda _steps, model: run.save(folder, model),
+        save=lambda _steps, model: _save(run, folder, trained, model),
         console=console,
+        trained=trained,
     )
-    runs.record(
-        folder,
-        {
-            "steps": trained.steps,
-            "training_seconds": round(trained.seconds, 1),
-            "feed_wait_seconds": round(trained.feed_seconds, 1),
-            "interrupted": trained.is_interrupted,
-            "left_out": trained.left_out,
-        },
-    )
+    runs.record(folder, _told(trained, is_over=True))
+    say(console, _closing(trained, sum(len(source) for source in sources)))
     run.model.eval()
     run.is_interrupted = trained.is_interrupted
     if trained.left_out:
@@ -144,6 +140,36 @@ def train(
         evaluate_into(answering, resolved, folder, held_out_of(resolved, records), console, lambda: sources)
     report(folder)
     return run
+
+
+def _save(run: Run, folder: Path, trained: training_program.Trained, model: VLM) -> None:
+    """Writes a checkpoint, and in ``run.json`` how far it has come, so that a run that is killed says so."""
+    run.save(folder, model)
+    runs.record(folder, _told(trained, is_over=False))
+
+
+def _told(trained: training_program.Trained, *, is_over: bool) -> dict[str, Any]:
+    """What training did, for ``run.json``; while it goes on, it counts as interrupted."""
+    return {
+        "steps": trained.steps,
+        "steps_planned": trained.planned_steps,
+        "pictures_shown": trained.pictures,
+        "distinct_pictures_shown": trained.distinct_pictures,
+        "samples_shown": trained.samples,
+        "tokens_shown": trained.tokens,
+        "training_seconds": round(trained.seconds, 1),
+        "feed_wait_seconds": round(trained.feed_seconds, 1),
+        "interrupted": trained.is_interrupted or not is_over,
+        "left_out": trained.left_out,
+    }
+
+
+def _closing(trained: training_program.Trained, in_data: int) -> str:
+    of_planned = "" if trained.steps == trained.planned_steps else f" of {trained.planned_steps:,}"
+    return (
+        f"trained for {trained.steps:,}{of_planned} steps on {trained.pictures:,} pictures ({trained.distinct_pictures:,} "
+        f"distinct, of {in_data:,} in the data) with {trained.samples:,} samples"
+    )
 
 
 def _check_wiring(run: Run) -> str:

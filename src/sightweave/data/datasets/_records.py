@@ -112,7 +112,7 @@ def records(
     }
     if own := _own_class(values):
         return [_of_task(own, values, {**common, "id": name})]
-    made = [
+    made: list[Record] = [
         record
         for make in (_captioning, _question, _translation, _conversation)
         if (record := make(values, {**common, "id": name}, labelled)) is not None

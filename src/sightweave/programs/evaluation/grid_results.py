@@ -73,13 +73,27 @@ class Comparison:
         return {"format_version": FORMAT_VERSION, **configs.to_plain(self)}
 
 
+def _between(values: Sequence[float]) -> str:
+    low, high = f"{min(values):.3g}", f"{max(values):.3g}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _tokens_used(found: Comparison) -> str:
+    """What the runs used of a budget of tokens; empty where some are of a version that did not count."""
+    used = [cell.get("tokens_shown") for cell in found.cells]
+    known = [one for one in used if one is not None]
+    return f"; they used {_between(known)}" if known and len(known) == len(used) else ""
+
+
 def notes(found: Comparison) -> list[str]:
     """What a reader must know."""
     said = {
         "steps": "Every run trained the recipe's own steps, so their times differ.",
-        "minutes": f"Every run trained about {found.budget.text}: a trial of each composition told how many steps fit.",
-        "tokens": f"Every run trained on about {found.budget.text}, by a trial of each composition. Counted are the places "
-        "of the sequence that is learnt from: a fusion that puts the picture into it counts the picture's too.",
+        "minutes": f"Every run was given about {found.budget.text}: a trial of each composition told how many steps fit. "
+        f"Their training took {_between([one for row in found.rows for one in row.minutes])} min.",
+        "tokens": f"Every run was given about {found.budget.text}, by a trial of each composition{_tokens_used(found)}. "
+        "Counted are the places of the sequence that is learnt from: a fusion that puts the picture into it counts the "
+        "picture's too.",
     }
     told = [said[found.budget.kind]]
     told.append(

@@ -5,12 +5,16 @@ Model Cards for Model Reporting (Mitchell et al. 2019, arXiv:1810.03993), in the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
 
-_FACTS = ("training_seconds", "steps", "device", "precision", "processor", "parameters", "seed", "commit")
+_FACTS = (
+    *("training_seconds", "steps", "steps_planned", "device", "precision", "processor", "threads"),
+    *("parameters", "seed", "commit"),
+)
 """Of ``run.json``, in this order."""
 
 
@@ -45,11 +49,11 @@ def card(
     sections = [
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
         f"# {title}",
-        "A vision-language model composed and trained with Sightweave: "
+        f"A vision-language model composed {'and trained ' if facts.get('steps') else ''}with Sightweave: "
         + ", ".join(f"{part} `{recipe['model'][part]['kind']}`" for part in _PARTS)
         + ".",
         *([use] if use else []),
-        "## Data\n\n" + "\n".join(_data(recipe["data"])),
+        "## Data\n\n" + "\n".join(_data(recipe["data"], facts)),
         "## Licence\n\n" + _licence(licence, pretrained),
         "## Scores\n\n" + "\n".join(_scores(splits)),
         "## Cost\n\n" + "\n".join(_cost(facts)),
@@ -61,12 +65,19 @@ def card(
 _PARTS = ("encoder", "connector", "fusion", "language_model")
 
 
-def _data(sources: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _data(sources: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> Iterator[str]:
     for source in sources:
         where = f" at `{source['path']}`" if source.get("path") else ""
         yield f"- `{source['kind']}`{where}"
     if not sources:
         yield "Records that were given in Python, or none."
+    if facts.get("pictures_shown"):
+        yield (
+            f"\nTraining showed {facts['pictures_shown']:,} pictures, {facts['distinct_pictures_shown']:,} of them "
+            f"distinct, out of {facts['pictures_in_data']:,} in the data, with {facts['samples_shown']:,} samples."
+        )
+    elif not facts.get("steps"):
+        yield "\nThis composition was not trained."
 
 
 def _licence(licence: str, pretrained: Mapping[str, str]) -> str:
@@ -85,10 +96,12 @@ def _scores(splits: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|"
     for split, task in rows:
         score = task["score"]
-        interval = f"{_shown(score['low'])} to {_shown(score['high'])}"
+        unit = task.get("facts", {}).get(task["metric"], {}).get("unit", "%")
+        low, high = _shown(score["low"], unit), _shown(score["high"], unit)
+        interval = f"{low} to {high}" if low and high else "not known"
         controls = [task["controls"].get(name) for name in ("no_image", "shuffled_image")]
-        cells = [split, task["task"], task["metric"], _shown(score["value"]), interval]
-        cells += [_shown(control["value"]) if control else "" for control in controls]
+        cells = [split, task["task"], task["metric"], _shown(score["value"], unit), interval]
+        cells += [_shown(control["value"], unit) if control else "" for control in controls]
         yield f"| {' | '.join(cells)} |"
 
 
@@ -99,13 +112,18 @@ def _named(split: Mapping[str, Any]) -> str:
     )
 
 
-def _shown(share: float) -> str:
-    return f"{100 * share:.1f} %"
+def _shown(value: float | None, unit: str) -> str:
+    """A number of a metric with its unit; empty where there is none."""
+    if value is None or not math.isfinite(value):
+        return ""
+    return f"{100 * value:.1f} %" if unit == "%" else f"{value:.4g} {unit}".rstrip()
 
 
 def _cost(facts: Mapping[str, Any]) -> Iterator[str]:
     found = [name for name in _FACTS if facts.get(name) not in (None, "")]
     for name in found:
         yield f"- {name.replace('_', ' ')}: {facts[name]}"
+    if facts.get("interrupted"):
+        yield "- training was stopped before its end"
     if not found:
         yield "Not recorded."

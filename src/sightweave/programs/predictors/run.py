@@ -57,6 +57,7 @@ class RunPredictor:
         self, *, model: VLM, processor: Processor, name: str, fingerprint: str, batch_size: int = 256
     ) -> None:
         self.model, self.processor = model, processor
+        self.device = next(model.parameters()).device
         self.name, self.fingerprint = name, fingerprint
         self.batch_size = batch_size
 

@@ -50,8 +50,10 @@ class NonFiniteLoss(SightweaveError):
 class Trained:
     """What a run did."""
 
+    planned_steps: int = 0
+    """Updates that the settings ask for, over all stages."""
     steps: int = 0
-    """Updates that were made, over all stages."""
+    """Updates that were made."""
     position: int = 0
     """Place in the order of pictures after the last one that was trained on: where the next stage begins."""
     pictures: int = 0
@@ -60,6 +62,8 @@ class Trained:
     """Different pictures among them."""
     samples: int = 0
     """Samples that were trained on, each as often as it was shown."""
+    tokens: int = 0
+    """Tokens of their rows, those that stand for pictures included."""
     seconds: float = 0.0
     """Wall time of the loop."""
     feed_seconds: float = 0.0
@@ -83,6 +87,7 @@ def train(
     save: Save,
     mix: Sequence[Mixing] = (),
     console: Console | None = None,
+    trained: Trained | None = None,
 ) -> Trained:
     """Runs all stages.
 
@@ -98,6 +103,7 @@ def train(
         save: Called every so often, at the end, and when interrupted.
         mix: How often each source comes; empty means once an epoch each.
         console: Where progress is shown; None shows none.
+        trained: Filled in after every step, for a caller that wants to know in between; also what is returned.
 
     Raises:
         RecipeError: a stage names no known part, or trains nothing.
@@ -109,7 +115,8 @@ def train(
         quantization.quantize(places(model)[part], form, where=part)
     model.to(precision.device)
     total = sum(stage.steps for stage in settings.stages)
-    trained = Trained()
+    trained = trained or Trained()
+    trained.planned_steps = total
     seen = Seen(sum(len(dataset) for dataset in datasets))
     quarantine = Quarantine(out / "quarantine.jsonl")
     began = time.perf_counter()
@@ -134,6 +141,7 @@ def train(
                 log=log,
                 trained=trained,
                 seen=seen,
+                began=began,
                 save=save,
                 stop=stop,
             )
@@ -163,6 +171,7 @@ def _run_stage(
     log: RunLog,
     trained: Trained,
     seen: Seen,
+    began: float,
     save: Save,
     stop: list[int],
 ) -> None:
@@ -203,6 +212,9 @@ def _run_stage(
             optimizer.zero_grad()
             trained.steps += 1
             _count(steps, trained, seen)
+            trained.tokens += tokens
+            trained.seconds = time.perf_counter() - began
+            trained.left_out = dict(feed.quarantine.reasons)
             window.add(loss, norm, tokens, sum(len(one.pictures) for one in steps))
             if (step + 1) % settings.log_every == 0 or step + 1 == stage.steps or stop:
                 row = window.row() | {"stage": stage.name, "lr": schedule.factor(step) * stage.optimizer.lr}

@@ -97,12 +97,23 @@ def test_the_text_has_means_differences_and_what_one_must_know():
     ("budget", "words"),
     [
         (Budget(), "Every run trained the recipe's own steps"),
-        (Budget("minutes", 8.0), "Every run trained about 8 min: a trial"),
-        (Budget("tokens", 2e6), "Every run trained on about 2e+06 tokens, by a trial"),
+        (Budget("minutes", 8.0), "Every run was given about 8 min: a trial"),
+        (Budget("tokens", 2e6), "Every run was given about 2e+06 tokens, by a trial"),
     ],
 )
 def test_the_budget_is_told(budget, words):
     assert notes(comparison(budget=budget))[0].startswith(words)
+
+
+def test_what_runs_used_of_a_budget_is_told():
+    assert "Their training took 3 to 3.5 min." in notes(comparison(budget=Budget("minutes", 8.0)))[0]
+    found = comparison(budget=Budget("tokens", 2e6))
+    assert "used" not in notes(found)[0]  # runs of earlier versions did not count
+    counted = [{**cell, "tokens_shown": 1_900_000 + 300_000 * (n % 2)} for n, cell in enumerate(found.cells)]
+    known = Comparison(
+        **{name: getattr(found, name) for name in found.__dataclass_fields__} | {"cells": counted}
+    )
+    assert "; they used 1.9e+06 to 2.2e+06." in notes(known)[0]
 
 
 def test_what_is_not_covered_is_told():
