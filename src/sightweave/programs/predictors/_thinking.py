@@ -48,8 +48,6 @@ _FRAMES = re.compile(r"<\|(?:START|END)_RESPONSE\|>|<\|(?:begin|end)_of_(?:solut
 class _Parted:
     answer: str
     thought: str
-    is_whole: bool
-    """Whether the thinking came to its end."""
     is_headless: bool = False
     """Whether a block was closed that the text never opened."""
 
@@ -75,7 +73,7 @@ def without_thoughts(predictions: Sequence[Prediction]) -> list[Prediction]:
     found = []
     for one, parts in zip(predictions, parted, strict=True):
         if parts is None and opens and one.finish == "length":
-            parts = _Parted("", one.text, is_whole=False)
+            parts = _Parted("", one.text)
         if parts is None or (one.finish != "length" and not parts.answer and not parts.thought):
             found.append(one)  # nothing but a tag is an answer about tags
             continue
@@ -89,7 +87,7 @@ def _parted(text: str) -> _Parted | None:
     if _CHANNELS.match(text):
         return _by_channel(text)
     if bare := _BARE_CHANNELS.fullmatch(text):
-        return _Parted(bare["said"].strip(), bare["thought"].strip(), is_whole=True)
+        return _Parted(bare["said"].strip(), bare["thought"].strip())
     return _by_tags(text)
 
 
@@ -97,7 +95,7 @@ def _by_channel(text: str) -> _Parted:
     said = {"final": "", "thought": ""}
     for channel in _CHANNEL.finditer(text):
         said["final" if channel["name"] == "final" else "thought"] += channel["said"]
-    return _Parted(said["final"].strip(), said["thought"].strip(), is_whole=bool(said["final"].strip()))
+    return _Parted(said["final"].strip(), said["thought"].strip())
 
 
 def _by_tags(text: str) -> _Parted | None:
@@ -134,8 +132,8 @@ def _by_tags(text: str) -> _Parted | None:
         return None
 
     if is_inside:
-        return _Parted("", "".join([*answer, *thought, text[at:]]).strip(), is_whole=False)
+        return _Parted("", "".join([*answer, *thought, text[at:]]).strip())
     rest = _FRAMES.sub("", "".join([*answer, text[at:]])).strip()
     wrapped = list(_WRAPPED.finditer(rest))
     said = wrapped[-1]["said"].strip() if wrapped else rest
-    return _Parted(said, "".join(thought).strip(), is_whole=True, is_headless=is_headless)
+    return _Parted(said, "".join(thought).strip(), is_headless=is_headless)
