@@ -20,7 +20,8 @@ from _endpoint_server import Server, serving
 import sightweave
 from sightweave import api
 from sightweave.core import catalog
-from sightweave.core.types import Prediction, Sample
+from sightweave.core.errors import BackendError
+from sightweave.core.types import Part, Prediction, Sample
 from sightweave.data.datasets import own
 from sightweave.data.datasets._base import task_of
 from sightweave.programs.evaluation.controls import CONTROLS
@@ -134,6 +135,27 @@ def test_kept_answers_of_a_server_are_not_asked_for_again(
     again = Kept(config.build(), tmp_path / "kept.jsonl", max_tokens=MAX_TOKENS)
     assert again(samples) == first(samples)
     assert (len(server.asked), again.asked, again.reused) == (asked, 0, len(samples))
+
+
+def test_a_server_that_goes_away_costs_no_answer_that_came(tmp_path: Path) -> None:
+    samples = [Sample(id=str(n), task="vqa", parts=(Part("user", f"question {n}?"),)) for n in range(40)]
+    path = tmp_path / "kept.jsonl"
+    count = threading.Semaphore(20)  # so many are answered
+
+    def judge(body: object) -> tuple[int, object] | None:
+        return None if count.acquire(blocking=False) else (402, {"error": "no money left"})
+
+    with serving(lambda sample, _: Prediction(sample.prompt, -0.1, 1), judge=judge) as server:
+        config = endpoint.Config(url=server.url, at_once=1)
+        with pytest.raises(BackendError, match="no money left"):
+            Kept(config.build(), path, max_tokens=MAX_TOKENS)(samples)
+        assert len(path.read_bytes().splitlines()) == 20
+        server.judge = lambda body: None
+        kept = Kept(config.build(), path, max_tokens=MAX_TOKENS)
+        assert [one.text for one in kept(samples)] == [sample.prompt for sample in samples]
+    assert (kept.asked, kept.reused) == (20, 20)
+    keys = [json.loads(line)["key"] for line in path.read_bytes().splitlines()]
+    assert len(set(keys)) == len(keys) == 40  # each once
 
 
 def test_it_is_found_by_its_address(server: Server) -> None:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from _endpoint_server import serving
 
 import sightweave
 from sightweave import api
-from sightweave.core.errors import DataError, RecipeError
+from sightweave.core.errors import BackendError, DataError, RecipeError
 from sightweave.core.types import Prediction, Sample
 from sightweave.programs.evaluation.scores import Evaluation
 
@@ -80,11 +81,12 @@ def test_the_same_numbers_whoever_is_asked(
         with lock:
             return run.predict([sample], max_tokens=max_tokens)[0]
 
+    plain = (*settings, "tasks.vqa.list_options=false")  # the run was trained without a list
     with serving(answer) as server:
-        served = api.evaluate(server.url, *settings, data=rows(), out=tmp_path / "served")
+        served = api.evaluate(server.url, *plain, data=rows(), out=tmp_path / "served")
         asked = len(server.asked)
         assert 0 < asked < 4 * 48  # equal prompts of the blind passes are asked once
-        again = api.evaluate(server.url, *settings, data=rows(), out=tmp_path / "served")
+        again = api.evaluate(server.url, *plain, data=rows(), out=tmp_path / "served")
         assert len(server.asked) == asked  # all answers were kept
     assert numbers(served) == numbers(again) == numbers(direct)
     assert any("choice_likelihood was not computed" in note for note in served[0].notes)
@@ -184,3 +186,132 @@ def test_bad_files_of_answers_are_one_error(tmp_path: Path, content: str, words:
     file.write_bytes(content.encode("latin-1"))
     with pytest.raises(DataError, match=words):
         api.evaluate(file, data=rows(), out=tmp_path / "out")
+
+
+CHOICES = {"red": ("blue", "red", "green"), "dog": ("dog", "cat"), "up": ("down", "left", "up")}
+
+
+def choices() -> list[dict[str, object]]:
+    """Questions that nobody can answer without their options."""
+    return [
+        {
+            "id": f"q{number}",
+            "image": np.full((8, 8, 3), 40 * number, np.uint8),
+            "question": "Which word is meant?",
+            "answer": answer,
+            "options": list(options),
+            "split": "test",
+        }
+        for number, (answer, options) in enumerate(CHOICES.items())
+    ]
+
+
+def by_letter(sample: Sample, max_tokens: int) -> Prediction:
+    """Reads the list of options, and answers as chat models do."""
+    lines = dict(reversed(line.split(". ", 1)) for line in sample.prompt.splitlines() if ". " in line)
+    known = [word for word in CHOICES if word in lines]
+    return Prediction(f"**{lines[known[0]]}. {known[0]}**" if known else "I cannot know.", -0.1, 3)
+
+
+def test_others_are_shown_the_options_of_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    settings = {"data": choices(), "controls": ["no_image"]}
+    with serving(by_letter) as server:
+        (found,) = api.evaluate(server.url, out=tmp_path / "listed", **settings)
+        prompts = {
+            body["messages"][0]["content"][-1]["text"] for body in server.asked if "image_url" in str(body)
+        }
+        assert "Which word is meant?\nA. blue\nB. red\nC. green" in prompts
+        assert (found.tasks[0].metric, found.tasks[0].score.value) == ("multiple_choice", 1.0)
+        assert not any("options" in note for note in found.notes)
+
+        (plain,) = api.evaluate(
+            server.url, "tasks.vqa.list_options=false", out=tmp_path / "plain", **settings
+        )
+    assert plain.tasks[0].score.value == 0.0
+    assert (
+        "vqa: 3 of 3 prompts do not show their options; tasks.vqa.list_options=true lists them."
+        in plain.notes
+    )
+
+    # Both were asked the same questions, so they can be put side by side.
+    _, text = api.beside(tmp_path / "listed", tmp_path / "plain")
+    assert "3 samples on 3 pictures were asked of both." in text
+
+    # A file may answer with letters, and may have been asked with or without the list.
+    file = tmp_path / "letters.jsonl"
+    for prompt in ("Which word is meant?", "Which word is meant?\nA. dog\nB. cat"):
+        by_id = [{"id": "q0", "answer": "B"}, {"id": "q2", "answer": "(C)"}]
+        by_prompt = {"image": "q1-image", "prompt": prompt, "answer": "A"}
+        lines = [*by_id, by_prompt | {"image": found.items[1].answer.image}]
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        (filed,) = api.evaluate(file, data=choices(), out=tmp_path / "filed")
+        assert filed.tasks[0].score.value == 1.0
+
+
+def test_texts_with_line_separators_reach_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    odd = "one\u2028two\u2029three\x85four\x0bfive\x0csix\x1cseven\x1deight\x1enine"
+    data = [row | {"question": f"{odd}?", "options": [odd, "x"], "answer": odd} for row in choices()]
+    with serving(lambda sample, max_tokens: Prediction(odd, -0.1, 3)) as server:
+        for name in ("first", "second"):
+            (found,) = api.evaluate(server.url, data=data, controls=["no_image"], out=tmp_path / name)
+            assert found.tasks[0].score.value == 1.0
+            assert {item.answer.text for item in found.items} == {odd}
+    assert api.report(tmp_path / "first").is_file()
+    assert api.beside(tmp_path / "first", tmp_path / "second")[0].is_file()
+    written = (tmp_path / "first" / "predictions.jsonl").read_text(encoding="utf-8")
+    assert len(written.splitlines()) == 3  # also for readers that cut at every separator
+
+
+def test_a_server_that_is_hard_to_please_is_scored_with_notes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    def judge(body: Any) -> tuple[int, Any] | None:
+        if "down" in str(body["messages"]):
+            return 400, {"error": {"message": "Stopped by the policy.", "code": "content_filter"}}
+        return (200, {"choices": []}) if "cat" in str(body["messages"]) else None
+
+    def thinking(sample: Sample, max_tokens: int) -> Prediction:
+        said = by_letter(sample, max_tokens)
+        return Prediction(f"<think>A. blue? No.</think>{said.text}", said.logprob, said.tokens)
+
+    who = "{kind: endpoint, url: URL, retries: 0}"
+    options = {"data": choices(), "controls": ["no_image"], "out": tmp_path / "out"}
+    with serving(thinking, refuses=("temperature", "max_tokens"), judge=judge) as server:
+        (found,) = api.evaluate(who.replace("URL", server.url), **options)
+        asked = len(server.asked)
+        (again,) = api.evaluate(who.replace("URL", server.url), **options)
+        assert len(server.asked) > asked  # what had no choices is asked again
+        fresh = api.evaluate(who.replace("URL", server.url), fresh=True, **options)
+    score = found.tasks[0]
+    assert (score.count, score.correct, score.unparsed) == (3, 1, 2)
+    notes = " ".join(found.notes)
+    assert "refused 2 of 6 prompts" in notes
+    assert "'q2' (status 400: Stopped by the policy)" in notes
+    assert "2 of 6 prompts got no answer" in notes
+    assert "'q1' (the response holds no choices (got []))" in notes
+    assert "2 of 6 answers came with a thinking block" in notes
+    assert "2 of 6 answers are not greedy" in notes
+    assert again.notes == found.notes == fresh[0].notes
+
+    with (
+        serving(thinking, judge=lambda body: (400, {"error": "No pictures here."})) as server,
+        pytest.raises(
+            BackendError, match="none of the first 3 prompts was answered: status 400: No pictures"
+        ),
+    ):
+        api.evaluate(who.replace("URL", server.url), **options | {"out": tmp_path / "none"})
+
+    # A model that takes no prompt without a picture loses that control alone.
+    def sees(body: Any) -> tuple[int, Any] | None:
+        return None if "image_url" in str(body["messages"]) else (422, {"detail": "A picture is needed."})
+
+    with serving(by_letter, judge=sees) as server:
+        (found,) = api.evaluate(who.replace("URL", server.url), **options | {"out": tmp_path / "sees"})
+    assert found.tasks[0].score.value == 1.0
+    assert any(
+        "The control no_image is left out" in note and "A picture is needed" in note for note in found.notes
+    )

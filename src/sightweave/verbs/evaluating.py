@@ -15,6 +15,7 @@ from rich.console import Console
 
 from sightweave import recipe as recipes
 from sightweave import run as runs
+from sightweave.answers.metrics import multiple_choice
 from sightweave.core import catalog, json_lines
 from sightweave.core import config as configs
 from sightweave.core.config import config, one_of
@@ -27,6 +28,7 @@ from sightweave.core.types import Medium, Sample
 from sightweave.data.datasets._base import Dataset, is_for_choosing, task_of
 from sightweave.data.datasets._drawn import draw
 from sightweave.data.inputs import media, order
+from sightweave.data.tasks._options import hides_options
 from sightweave.programs.evaluation import beside as beside_program
 from sightweave.programs.evaluation import circular, scores, stored
 from sightweave.programs.evaluation import program as evaluation_program
@@ -121,6 +123,8 @@ def evaluate(
         folder = folder / EVALUATIONS / name  # the scores on its own data stay the run's
     if fresh and folder is not None:
         (folder / KEPT).unlink(missing_ok=True)
+    if answering.recipe is None:
+        measured = _scored_by_choice(measured, held_out)
     train = answering.train if answering.recipe is not None else lambda: _training_data(measured)
     return evaluate_into(answering, measured, folder, held_out, console, train)
 
@@ -146,7 +150,69 @@ def _answering(who: str | Path | Mapping[str, Any] | Run) -> Answering:
         recipe = who.recipe
         return Answering(who.predictor(), recipe, recipe, who.folder, lambda: _training_data(recipe))
     found = predictor(who)
-    return Answering(found, recipes.Measured(), None, EVALUATIONS / _word_of(found.name), lambda: ())
+    # A run was trained with its options listed or without; all others know only what a prompt says.
+    listing = {name: {"list_options": True} for name in _tasks_with_options()}
+    measured = recipes.Measured(tasks=listing)
+    return Answering(found, measured, None, EVALUATIONS / _word_of(found.name), lambda: ())
+
+
+def _tasks_with_options() -> list[str]:
+    kinds = catalog.kinds("data.tasks")
+    configs_of = {name: catalog.config_class("data.tasks", name) for name in kinds}
+    return [
+        name
+        for name, made in configs_of.items()
+        if any(field.name == "list_options" for field in dataclasses.fields(made))
+    ]
+
+
+def _scored_by_choice(
+    measured: recipes.Measured, held_out: Mapping[str, Sequence[Dataset]]
+) -> recipes.Measured:
+    """The same with multiple_choice as the score of tasks whose questions all list their options.
+
+    Chat models answer "B. red", which no reference equals. Tasks whose metrics were named keep them.
+    """
+    tasks = measured.build_tasks()
+    samples = [
+        sample
+        for sources in held_out.values()
+        for sample in _samples(sources, tasks, measured.evaluate.pictures)
+    ]
+    chosen = {name: dict(values) for name, values in measured.tasks.items()}
+    for name in _tasks_with_options():
+        here = [sample for sample in samples if sample.task == name]
+        lists = chosen.get(name, {}).get("list_options", False) and not any(map(hides_options, here))
+        if here and lists and "metrics" not in chosen[name] and _are_choices(here):
+            own = [configs.to_plain(one) for one in measured.task(name).metrics]
+            chosen[name]["metrics"] = ["multiple_choice", *own]
+    return dataclasses.replace(measured, tasks=chosen)
+
+
+def _are_choices(samples: Sequence[Sample]) -> bool:
+    """Whether multiple_choice can score all of them: each has options, and its references are among them."""
+    try:
+        multiple_choice.Config().build().rows([None] * len(samples), samples)
+    except DataError:
+        return False
+    return True
+
+
+def _hidden_options(samples: Sequence[Sample]) -> list[str]:
+    """Plain sentences on tasks whose questions have options of their own that their prompts do not show."""
+    found = []
+    for name in sorted({sample.task for sample in samples}):
+        here = [sample for sample in samples if sample.task == name]
+        hidden = [sample for sample in here if hides_options(sample)]
+        # Where all questions of a type have the same options, a model may have learnt them.
+        if len({(sample.tags.get("type"), sample.options) for sample in hidden}) > len(
+            {sample.tags.get("type") for sample in hidden}
+        ):
+            found.append(
+                f"{name}: {len(hidden)} of {len(here)} prompts do not show their options; "
+                f"tasks.{name}.list_options=true lists them."
+            )
+    return found
 
 
 def predictor(who: str | Path | Mapping[str, Any]) -> Predictor:
@@ -240,7 +306,13 @@ def evaluate_into(
                     can_score=who.can_score,
                     progress=bar.start,
                 )
-            notes = [*one.notes, *getattr(who, "notes", ()), *kept.notes, *kept.take_notes()]
+            notes = [
+                *one.notes,
+                *_hidden_options(some),
+                *getattr(who, "notes", ()),
+                *kept.notes,
+                *kept.take_notes(),
+            ]
             notes += _notes(split, who, measured, count=len(some), of=len(samples))
             found.append(dataclasses.replace(one, notes=tuple(notes)))
     if kept.reused:

@@ -23,6 +23,18 @@ def with_listing(text: str, options: Sequence[str]) -> str:
     return f"{text}\n{lines}"
 
 
+def without_listing(text: str, options: Sequence[str]) -> str:
+    """The question alone, if its options stand below it."""
+    return f"{text}\n".removesuffix(f"\n{listing(options)}\n").removesuffix("\n") if options else text
+
+
+def hides_options(sample: Sample) -> bool:
+    """Whether the prompt leaves out an option that could be listed, so that nobody can know it."""
+    could_list = 1 < len(sample.options) <= len(ascii_uppercase)
+    prompt = sample.prompt.casefold()
+    return could_list and not all(option.casefold() in prompt for option in sample.options)
+
+
 def _lists(text: str, lines: str) -> bool:
     """Whether a text has these lines; the last one must end there, for ``B. red`` is not ``B. red-brown``."""
     return f"{lines}\n" in f"{text}\n"

@@ -11,6 +11,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from string import ascii_uppercase
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy as np
 from sightweave.core import catalog
 from sightweave.core import config as configs
 from sightweave.core.errors import DataError
+from sightweave.data.tasks._options import without_listing
 from sightweave.programs.evaluation import statistics
 from sightweave.programs.evaluation.program import rescored
 from sightweave.programs.evaluation.scores import Answer, Evaluation, Item
@@ -240,10 +242,10 @@ def _check(here: _Items, there: _Items, common: Sequence[tuple[Key, int]]) -> No
         )
     wrong = []
     for key in common:
-        for name in ("prompt", "references", "options"):
-            if getattr(here[key], name) != getattr(there[key], name):
-                wrong.append((key[0], name, getattr(here[key], name), getattr(there[key], name)))
-                break
+        one, other = _question(here[key]), _question(there[key])
+        name = next((name for name in one if one[name] != other[name]), "")
+        if name:
+            wrong.append((key[0], name, one[name], other[name]))
     if wrong:
         (split, task, sample), name, one, other = wrong[0]
         raise DataError(
@@ -251,6 +253,16 @@ def _check(here: _Items, there: _Items, common: Sequence[tuple[Key, int]]) -> No
             f"{sample!r} ({task} in {split or 'evaluation'}): its {name} is {one!r} in the first and {other!r} in the "
             "second. Evaluate both on the same data with the same instruction."
         )
+
+
+def _question(item: Item) -> dict[str, Any]:
+    """What was asked, whether or not the prompt listed the options: a list makes their letters right as well."""
+    letters = set(ascii_uppercase[: len(item.options)]).difference(item.options)
+    return {
+        "prompt": without_listing(item.prompt, item.options),
+        "references": tuple(one for one in item.references if one not in letters),
+        "options": item.options,
+    }
 
 
 def _example(items: _Items) -> str:

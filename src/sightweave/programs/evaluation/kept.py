@@ -37,7 +37,8 @@ class Kept:
 
     Equal prompts of one call are asked once. What is new is asked in chunks of whole pictures, those with long prompts
     first, so that prompts of a chunk are about as long as one another; after each chunk its answers are written, and a
-    process that is killed loses the chunk that it was at. A file of answers is only read: it is kept already.
+    process that is killed loses the chunk that it was at. A server's answers are written one by one, since they may cost
+    money. A file of answers is only read: it is kept already.
 
     A server may refuse prompts. A few from all over are asked first, so that one which refuses everything is not asked
     thousands. A prompt that was refused for good is kept as such; one whose answer may yet come is not kept.
@@ -131,19 +132,28 @@ class Kept:
         probe = _spread(numbers, _NUM_PROBED) if getattr(self.predictor, "may_refuse", False) else []
         rest = self._chunks([n for n in numbers if n not in set(probe)], samples, given)
         for chunk in [probe, *rest] if probe else rest:
-            asked = self._ask([samples[n] for n in chunk], [given[n] for n in chunk], max_tokens)
+            those = [keys[n] for n in chunk]
+            asked = self._ask([samples[n] for n in chunk], [given[n] for n in chunk], max_tokens, those)
             self.asked += len(chunk)
             has_answer = has_answer or not all(map(_notes.is_unanswered, asked))
             if not has_answer:
                 raise _none_answered(self.predictor.name, asked)
-            self._keep({keys[n]: one for n, one in zip(chunk, asked, strict=True)})
+            self._keep(dict(zip(those, asked, strict=True)))
         return [self._known[key] for key in keys]
 
     def _ask(
-        self, samples: Sequence[Sample], texts: Sequence[Sequence[str]], max_tokens: int
+        self,
+        samples: Sequence[Sample],
+        texts: Sequence[Sequence[str]],
+        max_tokens: int,
+        keys: Sequence[bytes] = (),
     ) -> list[Prediction]:
+        """One prediction for each; with keys, answers are kept as they come where the predictor tells each."""
         wanted = texts if any(texts) else ()
-        found = self.predictor.predict(samples, wanted, max_tokens=max_tokens, progress=self.progress)
+        options: dict[str, Any] = {"max_tokens": max_tokens, "progress": self.progress}
+        if keys and getattr(self.predictor, "tells_each", False):
+            options["each"] = lambda number, one: self._keep({keys[number]: one})
+        found = self.predictor.predict(samples, wanted, **options)
         if len(found) != len(samples):
             raise DataError(
                 f"{self.predictor.name}: {len(found)} prediction(s) for {len(samples)} sample(s); a predictor must give "
@@ -174,10 +184,11 @@ class Kept:
             yield chunk
 
     def _keep(self, found: Mapping[bytes, Prediction]) -> None:
-        self._known.update(found)
+        new = {key: one for key, one in found.items() if self._known.get(key) != one}
+        self._known.update(new)
         if self.path is None:
             return
-        lasting = {key: one for key, one in found.items() if "may_pass" not in one.extra}
+        lasting = {key: one for key, one in new.items() if "may_pass" not in one.extra}
         lines = "".join(json.dumps(_plain(key, one)) + "\n" for key, one in lasting.items())
         try:
             if not self._is_open:

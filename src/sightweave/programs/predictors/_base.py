@@ -9,6 +9,8 @@ from sightweave.core.types import Prediction, Sample
 
 Progress = Callable[[int], None]
 """Told the number of answers that are new."""
+Each = Callable[[int, Prediction], None]
+"""Called with the number of a sample and its answer as soon as it is there."""
 
 
 class Predictor(Protocol):

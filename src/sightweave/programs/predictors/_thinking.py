@@ -30,7 +30,7 @@ _TAG = re.compile(f"(?P<opens>{_OPENS})|(?P<closes>{_CLOSES})", re.IGNORECASE)
 _OPEN_AT_END = re.compile(rf"(?:{_OPENS})\s*\Z", re.IGNORECASE)
 _CHANNELS = re.compile(r"\s*(?:<\|start\|>assistant)?<\|channel\|>")
 _CHANNEL = re.compile(
-    r"<\|channel\|>\s*(?P<name>\w+)[^<]*<\|message\|>(?P<said>.*?)"
+    r"<\|channel\|>\s*(?P<name>\w+)[^\n]{0,200}?<\|message\|>(?P<said>.*?)"
     r"(?=<\|(?:end|return|call|start|channel)\|>|\Z)",
     re.DOTALL,
 )
@@ -48,8 +48,6 @@ _FRAMES = re.compile(r"<\|(?:START|END)_RESPONSE\|>|<\|(?:begin|end)_of_(?:solut
 class _Parted:
     answer: str
     thought: str
-    is_whole: bool
-    """Whether the thinking came to its end."""
     is_headless: bool = False
     """Whether a block was closed that the text never opened."""
 
@@ -75,7 +73,7 @@ def without_thoughts(predictions: Sequence[Prediction]) -> list[Prediction]:
     found = []
     for one, parts in zip(predictions, parted, strict=True):
         if parts is None and opens and one.finish == "length":
-            parts = _Parted("", one.text, is_whole=False)
+            parts = _Parted("", one.text)
         if parts is None or (one.finish != "length" and not parts.answer and not parts.thought):
             found.append(one)  # nothing but a tag is an answer about tags
             continue
@@ -89,7 +87,7 @@ def _parted(text: str) -> _Parted | None:
     if _CHANNELS.match(text):
         return _by_channel(text)
     if bare := _BARE_CHANNELS.fullmatch(text):
-        return _Parted(bare["said"].strip(), bare["thought"].strip(), is_whole=True)
+        return _Parted(bare["said"].strip(), bare["thought"].strip())
     return _by_tags(text)
 
 
@@ -97,18 +95,26 @@ def _by_channel(text: str) -> _Parted:
     said = {"final": "", "thought": ""}
     for channel in _CHANNEL.finditer(text):
         said["final" if channel["name"] == "final" else "thought"] += channel["said"]
-    return _Parted(said["final"].strip(), said["thought"].strip(), is_whole=bool(said["final"].strip()))
+    return _Parted(said["final"].strip(), said["thought"].strip())
 
 
 def _by_tags(text: str) -> _Parted | None:
     answer: list[str] = []
     thought: list[str] = []
     at, is_inside, is_headless, mentions = 0, False, False, False
-    for tag in _TAG.finditer(text):
-        between = text[at : tag.start()]
+    tags = list(_TAG.finditer(text))
+    last_close = max((tag.start() for tag in tags if tag["closes"]), default=-1)
+    previous = 0
+    for tag in tags:
         has_thought = is_inside or bool(at)
-        if tag["opens"] and not has_thought and text[: tag.start()].rpartition("\n")[2].strip():
-            mentions = True  # in the middle of a sentence
+
+        # In the middle of a line a tag is mentioned, unless the model is known to think and closes the block.
+        _, line_end, line = text[previous : tag.start()].rpartition("\n")
+        is_in_line = bool(line.strip()) or (previous > 0 and not line_end)
+        previous = tag.end()
+        is_block = not is_in_line or (has_thought and tag.end() <= last_close)
+        if tag["opens"] and not is_inside and not is_block:
+            mentions = True
             continue
         if tag["closes"] and not has_thought and mentions:
             continue
@@ -119,14 +125,15 @@ def _by_tags(text: str) -> _Parted | None:
             thought += answer
             answer = []
         is_thought = is_inside or bool(tag["closes"])
-        (thought if is_thought else answer).append(between)
+        (thought if is_thought else answer).append(text[at : tag.start()])
         is_inside, at = bool(tag["opens"]), tag.end()
 
     if not at:
         return None
+
     if is_inside:
-        return _Parted("", "".join([*answer, *thought, text[at:]]).strip(), is_whole=False)
+        return _Parted("", "".join([*answer, *thought, text[at:]]).strip())
     rest = _FRAMES.sub("", "".join([*answer, text[at:]])).strip()
     wrapped = list(_WRAPPED.finditer(rest))
     said = wrapped[-1]["said"].strip() if wrapped else rest
-    return _Parted(said, "".join(thought).strip(), is_whole=True, is_headless=is_headless)
+    return _Parted(said, "".join(thought).strip(), is_headless=is_headless)

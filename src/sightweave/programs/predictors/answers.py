@@ -30,6 +30,7 @@ from sightweave.core.config import config
 from sightweave.core.errors import BackendError, DataError
 from sightweave.core.types import Prediction, Sample
 from sightweave.data.datasets._base import common_split
+from sightweave.data.tasks._options import without_listing
 from sightweave.programs.predictors import _thinking
 from sightweave.programs.predictors._base import Progress
 
@@ -198,7 +199,11 @@ class Answers:
     def _row_of(self, sample: Sample) -> _Row | None:
         found = self._by_id.get(sample.id) or self._by_image.get(sample.id) or self._by_stem.get(sample.id)
         if found is None and self._by_prompt:
-            found = self._by_prompt.get((sample.media[0].key if sample.media else "", sample.prompt))
+            image = sample.media[0].key if sample.media else ""
+            bare = without_listing(
+                sample.prompt, sample.options
+            )  # whoever answered may not have seen the list
+            found = self._by_prompt.get((image, sample.prompt)) or self._by_prompt.get((image, bare))
         return found
 
     def _check(self, samples: Sequence[Sample], rows: Sequence[_Row | None]) -> None:

@@ -37,8 +37,8 @@ from sightweave.core.config import config
 from sightweave.core.errors import BackendError, DataError, RecipeError
 from sightweave.core.types import Medium, Part, Prediction, Sample
 from sightweave.data.inputs import media
-from sightweave.programs.predictors import _thinking
-from sightweave.programs.predictors._base import Progress
+from sightweave.programs.predictors import _notes, _thinking
+from sightweave.programs.predictors._base import Each, Progress
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 _MAX_BYTES = 8 << 20
@@ -140,6 +140,9 @@ class Endpoint:
     can_score = False
     can_control = True
     may_refuse = True
+    """Prompts may come back without an answer."""
+    tells_each = True
+    """Whether `predict` takes `each`."""
 
     def __init__(
         self,
@@ -174,8 +177,11 @@ class Endpoint:
         *,
         max_tokens: int = 96,
         progress: Progress | None = None,
+        each: Each | None = None,
     ) -> list[Prediction]:
         """One prediction per sample, in order.
+
+        `each` is called with whole answers as they come; the others are known only when all are there.
 
         Raises:
             BackendError: the server fails or cannot be understood, or texts to judge are given.
@@ -198,7 +204,14 @@ class Endpoint:
         def ask(sample: Sample) -> Prediction:
             return self._answer(sample, _messages(sample, address), max_tokens, line)
 
-        return _thinking.without_thoughts(_side_by_side(ask, samples, self._at_once, line, progress))
+        def tell(number: int, said: Prediction) -> None:
+            # Whether a cut answer holds thoughts depends on what the others show.
+            if each is not None and said.finish != "length" and not _notes.is_unanswered(said):
+                each(number, _thinking.without_thoughts([said])[0])
+            if progress is not None:
+                progress(1)
+
+        return _thinking.without_thoughts(_side_by_side(ask, samples, self._at_once, line, tell))
 
     def _answer(
         self, sample: Sample, messages: list[dict[str, Any]], max_tokens: int, line: _Line
@@ -468,7 +481,7 @@ def _side_by_side(
     samples: Sequence[Sample],
     at_once: int,
     line: _Line,
-    progress: Progress | None,
+    tell: Each,
 ) -> list[Prediction]:
     """All answers, in order; then closes the line. The first error, or Ctrl-C, ends it at once.
 
@@ -506,9 +519,9 @@ def _side_by_side(
             job = done.get()
             if job.error is not None:
                 raise job.error
-            found[job.number] = job.prediction
-            if progress is not None:
-                progress(1)
+            if job.prediction is not None:
+                found[job.number] = job.prediction
+                tell(job.number, job.prediction)
     except BaseException:
         line.stop.set()
         # Requests that are still open end some time; closed under them, a connection just made would stay open for ever.

@@ -9,7 +9,14 @@ import pytest
 from sightweave.answers.metrics import multiple_choice, vqa_official
 from sightweave.core import catalog
 from sightweave.data.tasks import reasoning, vqa
-from sightweave.data.tasks._options import answered, listing, rotate, with_listing
+from sightweave.data.tasks._options import (
+    answered,
+    hides_options,
+    listing,
+    rotate,
+    with_listing,
+    without_listing,
+)
 
 COLOURS = ("red", "green", "blue")
 
@@ -100,3 +107,19 @@ def test_what_lists_no_options_cannot_be_turned() -> None:
     record = vqa.Record(id="r", images=(), question="Which?", answers=("red",), options=COLOURS)
     assert rotate(vqa.Config().build().sample(record), 1) is None
     assert rotate(sample(options=("red",), answer="red"), 1) is None
+
+
+@pytest.mark.parametrize("options", [COLOURS, ("a\u2028b", "c"), ("one",)])
+def test_a_list_is_taken_off_again(options: tuple[str, ...]) -> None:
+    assert without_listing(with_listing("Which?", options), options) == "Which?"
+    assert without_listing("Which?\nA. red", COLOURS) == "Which?\nA. red"
+    assert without_listing("Which?\n", options) == "Which?\n"
+    assert without_listing("Which?", ()) == "Which?"
+
+
+def test_options_that_a_prompt_does_not_name_are_hidden() -> None:
+    assert hides_options(sample(list_options=False))
+    assert not hides_options(sample())
+    asked = vqa.Record(id="r", images=(), question="Red, green or blue?", answers=("red",), options=COLOURS)
+    assert not hides_options(vqa.Config().build().sample(asked))
+    assert not hides_options(sample(options=()))

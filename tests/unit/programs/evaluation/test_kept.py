@@ -18,7 +18,7 @@ import PIL.Image
 import pytest
 
 import sightweave
-from sightweave.core.errors import BackendError, DataError
+from sightweave.core.errors import BackendError, DataError, UnansweredError
 from sightweave.core.types import Likelihood, Medium, Part, Prediction, Sample
 from sightweave.programs.evaluation.controls import CONTROLS
 from sightweave.programs.evaluation.kept import Kept
@@ -392,3 +392,72 @@ def test_a_killed_process_is_gone_on_with(tmp_path: Path) -> None:
     assert len(again) in (0, 2)  # at most the picture that it was at
     assert len(every) - len(answered) == 40 - before
     assert len(set(keys(path))) == len(keys(path)) == 40
+
+
+class Refusing(Speaker):
+    """A server that refuses some prompts for good, and fails on others for now."""
+
+    may_refuse = True
+
+    def __init__(self, refuses: str = "", fails: str = "", fingerprint: str = "speaker 1") -> None:
+        super().__init__(fingerprint)
+        self.refuses, self.fails = refuses, fails
+
+    def predict(self, samples: Sequence[Sample], *given: Any, **options: Any) -> list[Prediction]:
+        found = super().predict(samples, *given, **options)
+        for place, sample in enumerate(samples):
+            if self.fails and self.fails in sample.prompt:
+                found[place] = Prediction("", extra={"unanswered": "overloaded", "may_pass": True})
+            if self.refuses and self.refuses in sample.prompt:
+                found[place] = Prediction("", extra={"unanswered": "filtered"})
+        return found
+
+
+def test_a_refused_prompt_is_kept_and_one_that_failed_is_asked_again(tmp_path: Path) -> None:
+    path = tmp_path / "kept.jsonl"
+    samples = [asking(f"s{n}") for n in range(30)]
+    kept = Kept(Refusing("s7?", "s8?"), path, max_tokens=5)
+    found = kept(samples)
+    assert [one.text == "" for one in found] == [n in (7, 8) for n in range(30)]
+    refused, failed, cut = kept.take_notes()
+    assert refused.startswith("speaker: the server refused 1 of 30 prompts; each counts as an empty answer")
+    assert refused.endswith("only with --fresh: 's7' (filtered).")
+    assert failed.endswith("the same command asks it again: 's8' (overloaded).")
+    assert "28 of 30 answers were cut at max_tokens=5" in cut
+    assert kept.take_notes() == []
+
+    again = Refusing()
+    kept = Kept(again, path, max_tokens=5)
+    found = kept(samples)
+    assert again.asked == ["s8"]
+    assert found[7].extra == {"unanswered": "filtered"}
+    assert "'s7' (filtered)" in kept.take_notes()[0]  # what was kept is noted as well
+
+
+def test_a_server_that_refuses_everything_is_asked_a_few_prompts_and_nothing_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "kept.jsonl"
+    refusing = Refusing("question")
+    with pytest.raises(
+        UnansweredError, match=r"none of the first 8 prompts was answered: filtered\. The server"
+    ):
+        Kept(refusing, path, max_tokens=5)([asking(f"s{n}") for n in range(1000)])
+    assert refusing.asked == [f"s{round(n * 999 / 7)}" for n in range(8)]
+    assert not path.exists()
+    with pytest.raises(UnansweredError, match="none of the first 2 prompts"):
+        Kept(refusing, path, max_tokens=5)([asking("a"), asking("b")])
+
+
+def test_long_prompts_that_are_all_refused_do_not_end_it(tmp_path: Path) -> None:
+    samples = [asking(f"s{n}", f"{'long ' * 9 if n < 300 else 'short'} {n}") for n in range(600)]
+    kept = Kept(Refusing("long"), tmp_path / "kept.jsonl", max_tokens=5, pictures_at_once=20)
+    found = kept(samples)
+    assert sum(one.text == "" for one in found) == 300
+    assert "refused 300 of 600 prompts" in kept.take_notes()[0]
+
+
+def test_what_was_answered_before_counts_when_the_rest_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "kept.jsonl"
+    samples = [asking(f"s{n}") for n in range(4)]
+    Kept(Refusing(fails="s3?"), path, max_tokens=5)(samples)
+    found = Kept(Refusing(fails="s3?"), path, max_tokens=5)(samples)
+    assert [one.text == "" for one in found] == [False, False, False, True]

@@ -368,3 +368,20 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(1 << 40)  # takes no room
     assert "bytes; leave only ids and answers in it" in refusal(path)
+
+
+def test_what_a_model_thought_is_no_answer_in_a_file_either(tmp_path: Path) -> None:
+    texts = ["<think>A dog?</think>\ncat", "A dog?</think>cat", "cat", "The tag is <think>"]
+    path = write(tmp_path, [{"id": str(n), "answer": text, "logprob": -0.1} for n, text in enumerate(texts)])
+    assert said(path, "0", "1", "2", "3") == ["cat", "cat", "cat", "The tag is <think>"]
+    rows = [{"id": "a", "answer": "a</think>cat"}, {"id": "b", "answer": "Perhaps a", "finish": "length"}]
+    assert said(write(tmp_path, rows), "a", "b") == ["cat", ""]
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1e"])
+def test_a_line_separator_in_an_answer_ends_no_row(mark: str, tmp_path: Path) -> None:
+    text = f"one{mark}two"
+    rows = [{"id": "1", "answer": text}, {"id": "2", "answer": "red"}]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    assert said(write(tmp_path, lines), "1", "2") == [text, "red"]
+    assert said(write(tmp_path, f'id,answer\n1,"{text}"\n2,red\n', "a.csv"), "1", "2") == [text, "red"]
