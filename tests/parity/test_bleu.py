@@ -24,7 +24,9 @@ def test_every_caption_and_every_corpus_has_the_score_of_the_reference(n: int) -
     metric = bleu.Config(n=n).build()
     rows = metric.rows([answer for answer, _ in GOLDEN["texts"]], samples)
     assert len(rows) == 2400
-    np.testing.assert_allclose(metric.total(rows), GOLDEN["each"][n - 1], rtol=0, atol=1e-9 if n < 4 else 4e-9)
+    np.testing.assert_allclose(
+        metric.total(rows), GOLDEN["each"][n - 1], rtol=0, atol=1e-9 if n < 4 else 4e-9
+    )
     # Two of the references are Chinese: ours cuts them into characters, which moves a BLEU-4 of 6e-9 by 4e-9.
     off = np.abs(metric.total(rows) - GOLDEN["each"][n - 1]) > 1e-9
     assert [GOLDEN["texts"][row][1] for row in np.flatnonzero(off)] == [["\u65e5\u672c"]] * (2 * (n == 4))

@@ -48,6 +48,15 @@ a1 a5-a9 ac ae-b4 b6-b9 bf d7 f7 37e 387 589 5be 5c0 5c3 5c6 5f3-5f4 600-603 606
 """Code points that are tokens of their own."""
 
 
+_ATTACHED = """
+ad 2c2-2c5 2d2-2df 2e5-2eb 2ed 2ef-36f 375 378-379 384-385 3f6 483-487 55a-55f 591-5bd 5bf 5c1-5c2 5c4-5c5 5c7 615-61a
+64b-65e 670 6d6-6e4 6e7-6ed 6fd-6fe 70f 711 730-74c 7a6-7b0 7eb-7f3 900-903 93c 93e-94e 951-955 962-963 981-983 9bc
+9be-9c4 9c7-9c8 9cb-9cd 9d7 9e2-9e3 a01-a03 a3c a3e-a4f a81-a83 abc abe-acf b82 bbe-bc2 bc6-bc8 bca-bcd c01-c03
+c3e-c56 d3e-d44 d46-d48 e31 e34-e3a e47-e4e eb1 eb4-ebc ec8-ecd 1885-1886
+"""
+"""Those of the letters that are marks, and so continue a word with letters alone, but none with digits or hyphens."""
+
+
 def _ranges(points: str) -> str:
     """The inside of a regular expression's character class."""
     pairs = [run.partition("-")[::2] for run in points.split()]
@@ -56,3 +65,4 @@ def _ranges(points: str) -> str:
 
 LETTERS = _ranges(_LETTERS)
 SYMBOLS = _ranges(_SYMBOLS)
+ATTACHED = _ranges(_ATTACHED)
