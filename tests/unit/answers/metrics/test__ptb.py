@@ -25,6 +25,15 @@ from sightweave.answers.metrics import _ptb
         ("caf\u00e9 \u65e5\u672c \U0001f600 x", "caf\u00e9 \u65e5\u672c x"),
         ("<b>a</b> &amp; b", "<b> a </b> & b"),
         ("a\tb\r\n\u2028 c", "a b c"),
+        ("two things;dogs", "two things dogs"),
+        ("two things:dogs", "two things dogs"),
+        ("x=page", "x = page"),
+        ("a dog ;D", "a dog ;d"),
+        ("a dog :-)", "a dog :--rrb-"),
+        ("soft\u00adhyphen", "softhyphen"),
+        ("black-isn't", "black-isn t"),
+        ("Hawai'i", "hawai'i"),
+        ("a\u2012b \u300ca\u300d", "a b a"),
         ("", ""),
         (" . !", ""),
     ],
@@ -41,3 +50,4 @@ def test_very_long_texts_come_out_whole() -> None:
     assert _ptb.tokenise("a b. " * 3000).split() == ["a", "b."] * 3000
     assert _ptb.tokenise("(" * 2000).split() == ["-lrb-"] * 2000
     assert _ptb.tokenise("x" * 100_000) == "x" * 100_000
+    assert len(_ptb.tokens("a," * 5000)) == 10_000
