@@ -173,12 +173,10 @@ def _scored_by_choice(
 
     Chat models answer "B. red", which no reference equals. Tasks whose metrics were named keep them.
     """
-    tasks = measured.build_tasks()
-    samples = [
-        sample
-        for sources in held_out.values()
-        for sample in _samples(sources, tasks, measured.evaluate.pictures)
-    ]
+    tasks, asked = measured.build_tasks(), measured.evaluate
+    samples: list[Sample] = []
+    for sources in held_out.values():
+        samples += _samples(sources, draw(sources, asked.pictures, seed=asked.draw_seed), tasks)
     chosen = {name: dict(values) for name, values in measured.tasks.items()}
     for name in _tasks_with_options():
         here = [sample for sample in samples if sample.task == name]
