@@ -290,8 +290,8 @@ _WORDS = {
 }
 """How refusals name what a request may do without."""
 _UNNAMED = re.compile(
-    r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected|extra|additional)\W+(?:\w+\W+)?"
-    r"(?:parameter|field|argument|input|propert|key|option)|sampling parameter",
+    r"(?:unsupported|invalid|unknown|unrecogni[sz]ed|unexpected|extra|additional)\W+(?:\w+\W+)?"
+    r"(?:parameter|field|argument|input|propert|key|option|value|setting)|sampling parameter",
     re.IGNORECASE,
 )
 """A refusal of some field that does not say which."""
