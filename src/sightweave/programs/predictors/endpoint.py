@@ -822,6 +822,13 @@ def _messages_in(found: Any) -> Iterator[str]:
         yield inner
     if isinstance(inner, dict):
         named = inner.get("param")
+        behind = inner.get("metadata")  # routers put the words of the server behind them there
+        if (
+            isinstance(behind, dict)
+            and isinstance(behind.get("raw"), str)
+            and isinstance(inner.get("message"), str)
+        ):
+            yield f"{inner['message']}: {behind['raw']}"
         for key in ("message", "detail", "msg"):
             said = inner.get(key)
             if isinstance(said, str):
