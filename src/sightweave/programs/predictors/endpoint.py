@@ -290,8 +290,8 @@ _WORDS = {
 }
 """How refusals name what a request may do without."""
 _UNNAMED = re.compile(
-    r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected|extra|additional)\W+(?:\w+\W+)?"
-    r"(?:parameter|field|argument|input|propert|key|option)|sampling parameter",
+    r"(?:unsupported|invalid|unknown|unrecogni[sz]ed|unexpected|extra|additional)\W+(?:\w+\W+)?"
+    r"(?:parameter|field|argument|input|propert|key|option|value|setting)|sampling parameter",
     re.IGNORECASE,
 )
 """A refusal of some field that does not say which."""
@@ -822,6 +822,13 @@ def _messages_in(found: Any) -> Iterator[str]:
         yield inner
     if isinstance(inner, dict):
         named = inner.get("param")
+        behind = inner.get("metadata")  # routers put the words of the server behind them there
+        if (
+            isinstance(behind, dict)
+            and isinstance(behind.get("raw"), str)
+            and isinstance(inner.get("message"), str)
+        ):
+            yield f"{inner['message']}: {behind['raw']}"
         for key in ("message", "detail", "msg"):
             said = inner.get(key)
             if isinstance(said, str):

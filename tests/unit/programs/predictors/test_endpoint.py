@@ -746,6 +746,12 @@ def test_other_errors_inside_status_200_are_refusals(fault: Any) -> None:
     assert len(server.asked) == 1
 
 
+def test_the_words_of_the_server_behind_a_router_are_shown() -> None:
+    error = {"message": "Provider returned error", "code": 400, "metadata": {"raw": "image too large"}}
+    with serving(echo, faults=[inside(error)]) as server:
+        assert unanswered(server)[0] == "status 400: Provider returned error: image too large"
+
+
 def test_a_wrong_key_inside_status_200_ends_it() -> None:
     with serving(echo, faults=[inside({"message": "bad key", "code": 401})]) as server:
         assert "status 401: bad key" in refusal(server)
