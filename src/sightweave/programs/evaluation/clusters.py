@@ -106,7 +106,8 @@ def clusters(
     stratum = np.zeros(len(group), dtype=np.intp) if strata is None else numbered(strata)
     counts = np.abs(runs).max(axis=(0, 2), initial=0.0) > 0
     in_strata = sums_of(runs[:, counts], stratum[counts], int(stratum.max()) + 1)
-    counts &= ~np.isnan(total(in_strata)).any(1)[stratum]
+    has_score = ~np.asarray(np.isnan(total(in_strata)).any(axis=1))
+    counts &= has_score[stratum]
     if not counts.any():
         return None
     runs, group, stratum = runs[:, counts], numbered(group[counts]), numbered(stratum[counts])
@@ -254,9 +255,9 @@ class Combination:
         mean over strata by two of them.
         """
         groups = self.found.effective
-        share = np.clip((groups * self.values + 2 * self.value) / (groups + 2) / self.best, 0.0, 1.0)
+        share: np.ndarray = np.clip((groups * self.values + 2 * self.value) / (groups + 2) / self.best, 0.0, 1.0)
         unknown = self.is_equal | ~self.found.has_spread
-        return np.where(unknown, share * (1 - share) / groups * self.best**2, self.variances)
+        return np.asarray(np.where(unknown, share * (1 - share) / groups * self.best**2, self.variances))
 
     def freedom(self, variances: np.ndarray) -> float:
         """Degrees of freedom of Student's t: effective groups less one, fewer if small strata decide; at least 1.

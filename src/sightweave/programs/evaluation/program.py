@@ -109,7 +109,7 @@ def evaluate(
             for a type that it lacks, the commonest answer of these samples stands in, and there is no nearest one.
         controls: Names of controls in ``controls.py``.
         tasks: Config of a task by its name; the others get their defaults.
-        seed: Of the exchange of pictures and of the bootstrap.
+        seed: Of the exchange of pictures and of the draws in tests.
         can_score: Whether `predict` can judge texts; metrics that need it are left out otherwise.
         progress: Told of each pass.
 

@@ -29,6 +29,14 @@ from sightweave.programs.evaluation.clusters import (
     sums_of,
 )
 
+METHOD = (
+    "95 % intervals vary over pictures, not questions: the variance is that of leaving out one picture (group) at a time, "
+    "covariances between types included. Shares, and other scores with a best value, have Wilson's interval with the "
+    "effective number of answers that this variance stands for and Student's t; differences have Student's t after one "
+    "more answer for either side; scores without bounds have Student's t. Where all answers are alike, each picture "
+    "counts as one answer."
+)
+"""How intervals are made, for readers of an evaluation."""
 CONFIDENCE = 0.95
 """Share of such intervals that hold the true value."""
 POWER = 0.8
