@@ -25,7 +25,7 @@ CORRELATIONS = (0.0, 0.2, 0.6, 1.0)
 GROUPS = (10, 30, 100, 500)
 SIZES: tuple[int | str, ...] = (1, 5, 30, "1 to 30")
 TYPES = 5
-TRIALS = 2000
+TRIALS = 1000
 QUICK = 100
 Cell = tuple[int, int | str, float]
 """Groups, questions in each, correlation."""
@@ -177,16 +177,16 @@ def _holds(found: Estimate, value: float) -> bool:
 
 def cells(kind: str, quick: bool) -> Iterator[Cell]:
     """Those of the grid that differ."""
-    sizes_ = (1, 5, 30) if quick else SIZES
-    groups = GROUPS[:2] if quick else GROUPS
-    for number, size, correlation in product(groups, sizes_, CORRELATIONS):
-        is_alike = (size == 1 and kind not in KINDS_GRADED) or KINDS[kind] is seeds
-        if not is_alike or correlation == 0:
+    if KINDS[kind] is share and not quick:
+        chosen = product(GROUPS, SIZES, CORRELATIONS)
+    else:
+        chosen = product(
+            GROUPS[: 2 if quick else 3], (5, "1 to 30"), CORRELATIONS[::2] if quick else CORRELATIONS
+        )
+    for number, size, correlation in chosen:
+        # A single question has nothing to go together with, and seeds bring their own.
+        if correlation == 0 or (size != 1 and KINDS[kind] is not seeds):
             yield number, size, correlation
-
-
-KINDS_GRADED = ("graded score", "corpus metric", f"mean over {TYPES} types that share pictures")
-"""Kinds in which even one question for each picture has something in common."""
 
 
 def held(kind: str, trials: int, cell: Cell) -> list[float]:

@@ -17,7 +17,7 @@ class Metric(Protocol):
     """Predictions and samples in, sufficient statistics out."""
 
     is_proportion: bool
-    """Whether a row is (1 or 0, 1), so that the total is a share of right answers and has a Wilson interval."""
+    """Whether a row is (1 or 0, 1), so that the total is a share of right answers and has the interval of one."""
 
     # A metric may also have ``less_is_better = True``; ``best``, the score of a perfect answer where that is not 1;
     # ``unit``, where the score is no share that readers want in per cent (such as "nats per token");

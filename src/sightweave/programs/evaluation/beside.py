@@ -50,7 +50,7 @@ class TypeBeside:
     """The score of the first; None where no answer counts for the metric."""
     second: Estimate | None
     difference: Estimate | None
-    """First minus second, with an interval over draws of whole pictures."""
+    """First minus second, with an interval over whole pictures."""
     p: float
     """Two-sided, of the difference, by the same draws."""
     detectable: float | None

@@ -22,6 +22,10 @@ _ROUNDING = 1e-12
 """Differences between scores that are equal come out as this at most."""
 _WEIGHT_OF_ONE = 5
 """In groups: how much it takes to believe that questions of one group differ more than others do."""
+_FEW_COLUMNS = 8
+"""Up to so many are quicker added one by one than as a sparse matrix."""
+_DOUBT = 4.0
+"""How far a variance that rests on k groups is drawn to the worst: this by k^2. Chosen by simulation."""
 _NUMBERS = 1 << 21
 """Of sums that are held at a time while groups are left out (float64: 16 MB)."""
 
@@ -100,9 +104,10 @@ def clusters(
     runs = np.asarray(runs, dtype=np.float64)
     group = numbered(groups)
     stratum = np.zeros(len(group), dtype=np.intp) if strata is None else numbered(strata)
-    counts = np.asarray((runs != 0).any(axis=(0, 2)))
+    counts = np.abs(runs).max(axis=(0, 2), initial=0.0) > 0
     in_strata = sums_of(runs[:, counts], stratum[counts], int(stratum.max()) + 1)
-    counts &= ~np.isnan(total(in_strata)).any(1)[stratum]
+    has_score = ~np.asarray(np.isnan(total(in_strata)).any(axis=1))
+    counts &= has_score[stratum]
     if not counts.any():
         return None
     runs, group, stratum = runs[:, counts], numbered(group[counts]), numbered(stratum[counts])
@@ -138,11 +143,15 @@ def clusters(
 
 def sums_of(runs: np.ndarray, index: np.ndarray, count: int) -> np.ndarray:
     """Sums of rows ``n R K`` that have the same number: ``count n K``."""
+    num_runs, num_rows, width = runs.shape
+    if num_runs * width <= _FEW_COLUMNS:
+        columns = np.moveaxis(runs, 0, 1).reshape(num_rows, num_runs * width).T
+        sums = [np.bincount(index, weights=column, minlength=count) for column in columns]
+        return np.stack(sums, axis=1).reshape(count, num_runs, width)
     from scipy.sparse import csr_array
 
-    num_runs, num_rows, width = runs.shape
     which = csr_array((np.ones(num_rows), (index, np.arange(num_rows))), shape=(count, num_rows))
-    found: np.ndarray = which @ np.moveaxis(runs, 0, 1).reshape(num_rows, num_runs * width)
+    found = np.asarray(which @ np.moveaxis(runs, 0, 1).reshape(num_rows, num_runs * width))
     return found.reshape(count, num_runs, width)
 
 
@@ -181,39 +190,46 @@ def _moments(firsts: np.ndarray, stratum: np.ndarray, sizes: np.ndarray) -> np.n
 class Combination:
     """A weighted sum of runs' scores, as a mean over strata, with variances that few groups do not understate.
 
-    Per stratum, V is the jackknife's variance. Two of its weaknesses are mended where rows are (0 or 1, 1), with
-    ``independent`` the variance if all rows were independent, ``worst`` that if each group were all of one kind, and
-    k = G / max(1, kurtosis of the shifts - 2) the number of groups that V rests on:
+    Per stratum, V is the jackknife's variance. Two of its weaknesses are mended, with ``independent`` the variance if
+    all rows were independent, ``worst`` that if each group were all right or all wrong, and
+    k = G / max(1, kurtosis - 2) the number of groups that V rests on (those of the shifts, whose kurtosis is 3 or less
+    where many groups carry it):
 
         V < independent:  (5 independent + (G - 1) V) / (G + 4)
-        then              V + min(1, 2 / k^2) (worst - V), if worst > V
+        then              V + min(1, 4 / k^2) min(1, max(0, kurtosis - 3)) (worst - V), if worst > V
 
     since V may be small by chance, and since what a few wrong groups show says little of how large such a group can be.
-    Other rows have no such bounds: there V is at least the square of half an answer's weight.
+    How independent rows vary is known where they are (0 or 1, 1); elsewhere V is at least the square of half an
+    answer's weight.
     """
 
-    def __init__(self, found: Clusters, weights: np.ndarray, *, best: float, is_share: bool) -> None:
+    def __init__(
+        self, found: Clusters, weights: np.ndarray, *, best: float, is_share: bool, bounded: bool = True
+    ) -> None:
         self.found, self.best = found, best
         values = found.values @ weights  # S
         self.values = np.where(np.abs(values) > _ROUNDING * best, values, 0.0)
         shifts = found.shifts @ weights
         covariance = products(shifts, found.group, found.stratum)
         raw = np.maximum(np.diagonal(covariance), 0.0)
+        self.is_inside = bounded and found.least >= -_ROUNDING and found.most <= best * (1 + _ROUNDING)
 
-        # Mean square of what a row adds, which is what one group at worst adds to the variance.
-        self.square = np.einsum("i,sij,j->s", weights, found.moments, weights) if is_share else self.values**2
-        of_one = np.maximum(self.square - self.values**2, 0.0)
-        self.is_equal = np.maximum(raw, of_one if is_share else 0.0) <= NOTHING
-        least = (best / (2 * found.sizes)) ** 2
+        # Variance of one answer: of shares what it is, of other scores what it is if all answers were 0 or the best.
+        size = np.abs(self.values)
+        self.square = np.einsum("i,sij,j->s", weights, found.moments, weights) if is_share else best * size
+        self.of_one = np.maximum(self.square - self.values**2, 0.0)
+        self.is_equal = np.maximum(raw, self.of_one if is_share else 0.0) <= NOTHING
         self.is_binomial = is_share and len(weights) == 1 and found.is_single
         if self.is_binomial:  # nothing is to be estimated beside the share itself
-            self.variances = of_one / found.sizes
+            self.variances = self.of_one / found.sizes
         elif is_share:
-            self.variances = _believed(found, shifts, raw, of_one)
+            self.variances = _believed(found, shifts, raw, self.of_one, self.of_one / found.sizes)
         else:
-            self.variances = np.where(self.is_equal, raw, np.maximum(raw, least))
+            worst = self.of_one if self.is_inside else np.zeros_like(raw)
+            least = (best / (2 * found.sizes)) ** 2
+            believed = _believed(found, shifts, np.maximum(raw, least), worst, np.zeros_like(raw))
+            self.variances = np.where(self.is_equal, raw, believed)
         self.correlation = self._correlation(covariance, raw)
-        self.of_one = of_one
 
     @property
     def value(self) -> float:
@@ -239,9 +255,9 @@ class Combination:
         mean over strata by two of them.
         """
         groups = self.found.effective
-        share = np.clip((groups * self.values + 2 * self.value) / (groups + 2) / self.best, 0.0, 1.0)
+        share: np.ndarray = np.clip((groups * self.values + 2 * self.value) / (groups + 2) / self.best, 0.0, 1.0)
         unknown = self.is_equal | ~self.found.has_spread
-        return np.where(unknown, share * (1 - share) / groups * self.best**2, self.variances)
+        return np.asarray(np.where(unknown, share * (1 - share) / groups * self.best**2, self.variances))
 
     def freedom(self, variances: np.ndarray) -> float:
         """Degrees of freedom of Student's t: effective groups less one, fewer if small strata decide; at least 1.
@@ -268,19 +284,21 @@ class Combination:
         neither = np.outer(~known & self.found.has_spread, ~known & self.found.has_spread)
         found = np.where(neither, overlap / np.outer(size, size), found)
         np.fill_diagonal(found, 1.0)
-        return np.clip(found, -1.0, 1.0)
+        return np.asarray(np.clip(found, -1.0, 1.0))
 
 
-def _believed(found: Clusters, shifts: np.ndarray, raw: np.ndarray, of_one: np.ndarray) -> np.ndarray:
-    """S: variances of shares, none of them too small by chance."""
+def _believed(
+    found: Clusters, shifts: np.ndarray, raw: np.ndarray, of_one: np.ndarray, independent: np.ndarray
+) -> np.ndarray:
+    """S: variances, none of them too small by chance."""
     groups = np.bincount(found.stratum, minlength=len(raw))
     fourth = np.bincount(found.stratum, weights=shifts**4, minlength=len(raw))
     kurtosis = groups * 1.0
     np.divide(groups * fourth, raw**2, out=kurtosis, where=raw > NOTHING)
     carried = groups / np.maximum(1.0, kurtosis - 2)
-    independent, worst = of_one / found.sizes, of_one / found.effective
+    worst = of_one / found.effective
     variances = np.where(raw < independent, _drawn_up(raw, independent, found.effective), raw)
-    doubt = np.minimum(1.0, 2 / carried**2)
+    doubt = np.minimum(1.0, _DOUBT / carried**2) * np.clip(kurtosis - 3, 0.0, 1.0)
     return np.asarray(variances + doubt * np.maximum(worst - variances, 0.0))
 
 

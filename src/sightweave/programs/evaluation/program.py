@@ -113,7 +113,7 @@ def evaluate(
             `Baselines` of it can be shared by several evaluations.
         controls: Names of controls in ``controls.py``.
         tasks: Config of a task by its name; the others get their defaults.
-        seed: Of the exchange of pictures and of the bootstrap.
+        seed: Of the exchange of pictures and of the draws in tests.
         can_score: Whether `predict` can judge texts; metrics that need it are left out otherwise.
         progress: Told of each pass.
 

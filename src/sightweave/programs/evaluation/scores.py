@@ -12,7 +12,7 @@ import pydantic
 from sightweave.core.errors import DataError
 from sightweave.core.types import Part, Sample
 from sightweave.programs.evaluation.calibration import Calibration
-from sightweave.programs.evaluation.statistics import Estimate
+from sightweave.programs.evaluation.statistics import METHOD, Estimate
 
 FORMAT_VERSION = 2
 
@@ -47,7 +47,7 @@ class TypeScores:
     gain_over: str = ""
     """Name of that control."""
     metrics: Mapping[str, Estimate | None] = field(default_factory=dict)
-    """Every metric of the task by its name; None where no answer counts for it."""
+    """Every metric of the task by its name; None where no answer counts for it, or nothing bounds its interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +177,8 @@ class Evaluation:
     """The same for a reader."""
     notes: tuple[str, ...] = ()
     """Plain sentences on what was left out and why."""
+    intervals: str = METHOD
+    """How the intervals were made."""
     items: tuple[Item, ...] = ()
     format_version: int = FORMAT_VERSION
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Protocol
 
@@ -29,6 +29,14 @@ from sightweave.programs.evaluation.clusters import (
     sums_of,
 )
 
+METHOD = (
+    "95 % intervals vary over pictures, not questions: the variance is that of leaving out one picture (group) at a time, "
+    "covariances between types included. Shares, and other scores with a best value, have Wilson's interval with the "
+    "effective number of answers that this variance stands for and Student's t; differences have Student's t after one "
+    "more answer for either side; scores without bounds have Student's t. Where all answers are alike, each picture "
+    "counts as one answer."
+)
+"""How intervals are made, for readers of an evaluation."""
 CONFIDENCE = 0.95
 """Share of such intervals that hold the true value."""
 POWER = 0.8
@@ -388,7 +396,12 @@ def _of_metric(
 ) -> _Found | None:
     best = float(getattr(metric, "best", 1.0))
     bounded = not hasattr(metric, "unit")
-    return _scored(np.asarray(rows)[None], groups, metric.total, strata, best, bounded, metric.is_proportion)
+    runs = np.asarray(rows)[None]
+    found = _scored(runs, groups, metric.total, strata, best, bounded, metric.is_proportion)
+    if found is not None and getattr(metric, "less_is_better", False) and found.estimate.low < 0:
+        # Errors are counted, so there are never fewer than none.
+        return replace(found, estimate=replace(found.estimate, low=0.0))
+    return found
 
 
 def _scored(
@@ -404,10 +417,10 @@ def _scored(
     found = clusters(runs, groups, total, strata)
     if found is None:
         return None
-    made = Combination(found, np.full(len(runs), 1 / len(runs)), best=best, is_share=is_share)
+    weights = np.full(len(runs), 1 / len(runs))
+    made = Combination(found, weights, best=best, is_share=is_share, bounded=bounded)
     seeds = _of_seeds(found, [slice(0, len(runs))])
-    inside = bounded and found.least >= -NOTHING and found.most <= best * (1 + _ROUNDING)
-    variances = made.of_scores() if inside else made.variances
+    variances = made.of_scores() if made.is_inside else made.variances
     pictures, value = made.variance(variances), made.value
     freedom = seeds.freedom(pictures, made.freedom(variances))
     t = _student(0.5 + CONFIDENCE / 2, freedom)
@@ -415,7 +428,7 @@ def _scored(
     variance = pictures + seeds.variance
     if not found.has_spread.any():
         low, high = (0.0, best) if bounded else (math.nan, math.nan)
-    elif inside:
+    elif made.is_inside:
         low, high = _bounded_ends(made, variance, t)
     else:
         unknown = (made.is_equal | ~found.has_spread).any()
@@ -565,7 +578,8 @@ def _with_two_answers(made: Combination, is_share: bool) -> tuple[np.ndarray, np
     count = made.found.effective.copy()
     if is_share:
         np.divide(made.of_one, made.variances, out=count, where=known)
-    square = (count * made.square + 2 * made.best**2) / (count + 2)
+    square = made.square if is_share else made.values**2  # other answers count where all groups are equal
+    square = (count * square + 2 * made.best**2) / (count + 2)
     centres = made.values * count / (count + 2)
     variances = (square - centres**2) / (count + 2)
     if not is_share:

@@ -32,7 +32,7 @@ def score_table(evaluation: Evaluation, *, types: bool = True) -> Table:
     """One row per task (the mean over its types) and, if wanted, one per type, beside what needs no model."""
     table = _table(
         f"{escape(evaluation.split or 'evaluation')}: {evaluation.count} prompts on {_pictures(evaluation)}",
-        "per cent, with 95 % intervals; a task's score is the unweighted mean over its types. "
+        "per cent, with 95 % intervals over images; a task's score is the unweighted mean over its types. "
         "text only: the answer of the most similar training prompt",
     )
     for name in ("n", "score", "chance", "majority", "text\nonly", "unparsed"):
