@@ -62,48 +62,13 @@ STARTS = (
     "no ",
     "Answer ",
 )
-WORDS = [
-    "red",
-    "9",
-    "a.m",
-    "U.S",
-    "Acme",
-    "Inc",
-    "e.g",
-    "3.5",
-    "1,000",
-    "10%",
-    "two",
-    "none",
-    "yes",
-    "No",
-    "don't",
-    "dont",
-    "it's",
-    "dog-house",
-    "A",
-    "B",
-    "红色",
-    "狗",
-    "赤い",
-    "แมว",
-    "café",
-    "café",
-    "Straße",
-    "C#",
-    "5'",
-    "...",
-    "?",
-    ".",
-    "---",
-    "😀",
-    ":)",
-    "x;d",
-    "x:p",
-    "[red]",
-    "{red}",
-    "isn't",
-]
+_WORDS = (
+    "red 9 a.m U.S Acme Inc e.g 3.5 1,000 10% two none yes No don't dont it's dog-house A B "
+    "\u7ea2\u8272 \u72d7"
+    " \u8d64\u8272 \u0e41\u0e21\u0e27 caf\u00e9 cafe\u0301 Stra\u00dfe C# 5' ... ? . --- \U0001f600 :) x;d "
+    "x:p [red] {red} isn't"
+)
+WORDS = _WORDS.split()
 
 texts = st.builds(
     lambda start, words, end: start + " ".join(words) + end,

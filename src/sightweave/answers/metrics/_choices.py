@@ -14,7 +14,10 @@ from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
 from sightweave.data.tasks import _stated
 
-_ENDS = " \t\n.,:;!?\"'`*_$()[]{}\u3002\uff0c\u3001\uff01\uff1f\u300c\u300d\u300e\u300f\u201c\u201d\u2018\u2019\u00ab\u00bb\u3010\u3011"
+_ENDS = (
+    " \t\n.,:;!?\"'`*_$()[]{}\u3002\uff0c\u3001\uff01\uff1f"
+    "\u300c\u300d\u300e\u300f\u201c\u201d\u2018\u2019\u00ab\u00bb\u3010\u3011"
+)
 _OPENS = r"[\s\"'`*_$(\[{<\u201c\u2018\u201e\u00ab\u300c\u300e\u3010]{0,9}"
 """Quotes, brackets and stars that may stand before a letter."""
 _NOUNS = (
@@ -155,6 +158,7 @@ def _same(text: str, options: Sequence[str]) -> list[int]:
 
 def _by_statement(text: str, options: Sequence[str]) -> list[int]:
     """Numbers of the options that the last readable statement names; empty where nothing is stated."""
+    found: list[tuple[int, int, _stated.Statement | None]]
     found = [(one.start, one.at, one) for one in _stated.statements(text)]
     found += [(one.start(), one.start(), None) for one in _CONFIRMED.finditer(text)]
     lines = text.rstrip().rpartition("\n")

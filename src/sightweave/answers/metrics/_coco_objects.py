@@ -1,8 +1,9 @@
 """The 80 object classes of COCO, what else they are called in captions, and how plurals become singulars.
 
-Microsoft COCO: Common Objects in Context (Lin et al. 2014, arXiv:1405.0312) names the classes. The other words are our
-own list: everyday English names of the class or of its kinds. A word with two
-meanings counts as the class (``orange`` is the fruit, ``mouse`` the device): a list cannot tell them apart.
+Microsoft COCO: Common Objects in Context (Lin et al. 2014, arXiv:1405.0312) names the classes. The other words are
+everyday English names of the class or of its kinds: all that the authors of CHAIR count (two of theirs, ``knive`` and
+``phon``, are no words but what their singulars come to), and others. A word with two meanings counts as the class
+(``orange`` is the fruit, ``mouse`` the device, ``bow`` the tie): a list cannot tell them apart.
 """
 
 from __future__ import annotations
@@ -10,51 +11,67 @@ from __future__ import annotations
 import re
 
 _NAMES = {
-    "person": "man, woman, boy, girl, child, kid, baby, toddler, infant, people, lady, gentleman, guy, adult, teenager, "
-    "teen, player, pitcher, batter, catcher, umpire, goalie, skier, snowboarder, skateboarder, surfer, rider, cyclist, "
-    "biker, bicyclist, motorcyclist, driver, pedestrian, passenger, worker, chef, cook, waiter, waitress, officer, "
-    "policeman, policewoman, fireman, firefighter, soldier, student, teacher, doctor, nurse, bride, groom, couple, crowd, "
-    "friend, mother, father, mom, dad, son, daughter, brother, sister, husband, wife, family, swimmer, runner, athlete, "
-    "spectator, shopper, customer, tourist, farmer, businessman, businesswoman, cowboy, clown, human",
-    "bicycle": "bike, cycle, tricycle, pushbike, tandem",
-    "car": "automobile, sedan, suv, minivan, hatchback, jeep, taxi, taxicab, cab, limousine, limo, convertible, coupe",
+    "person": "man, woman, boy, girl, child, kid, baby, toddler, infant, people, lady, gentleman, guy, adult, "
+    "teenager, teen, player, pitcher, batter, catcher, umpire, goalie, skier, snowboarder, skateboarder, "
+    "surfer, rider, cyclist, biker, bicyclist, motorcyclist, driver, pedestrian, passenger, worker, chef, "
+    "cook, waiter, waitress, officer, policeman, policewoman, fireman, firefighter, soldier, student, "
+    "teacher, doctor, nurse, bride, groom, couple, crowd, friend, mother, father, mom, dad, son, "
+    "daughter, brother, sister, husband, wife, family, swimmer, runner, athlete, spectator, shopper, "
+    "customer, tourist, farmer, businessman, businesswoman, cowboy, clown, human, baker, cop, male, "
+    "female, traveler, skater, foreigner, caller, offender, coworker, trespasser, patient, politician, "
+    "grandchild, serviceman, walker, drinker, thief, buyer, camper, solider, hunter, villager",
+    "bicycle": "bike, cycle, tricycle, pushbike, tandem, unicycle, minibike, trike",
+    "car": "automobile, sedan, suv, minivan, hatchback, jeep, taxi, taxicab, cab, limousine, limo, convertible, "
+    "coupe, van",
     "motorcycle": "motorbike, scooter, moped, motor bike, motor cycle, dirt bike, vespa",
-    "airplane": "plane, aeroplane, aircraft, jet, airliner, jetliner, biplane, seaplane, jumbo jet, propeller plane",
-    "bus": "minibus, double decker, double decker bus, school bus, trolleybus",
-    "train": "locomotive, tram, subway train, streetcar, freight train, steam engine, monorail",
-    "truck": "lorry, pickup, semi, fire engine, fire truck, firetruck, tow truck, pickup truck, dump truck, semi truck",
-    "boat": "ship, sailboat, canoe, kayak, ferry, yacht, rowboat, raft, gondola, motorboat, dinghy, barge, vessel, tugboat",
-    "traffic light": "stoplight, traffic signal, stop light",
+    "airplane": "plane, aeroplane, aircraft, jet, airliner, jetliner, biplane, seaplane, jumbo jet, propeller plane, "
+    "monoplane, airbus",
+    "bus": "minibus, double decker, double decker bus, school bus, trolleybus, trolley",
+    "train": "locomotive, tram, subway train, streetcar, freight train, steam engine, monorail, tramway, caboose",
+    "truck": "lorry, pickup, semi, fire engine, fire truck, firetruck, tow truck, pickup truck, dump truck, semi "
+    "truck, hauler",
+    "boat": "ship, sailboat, canoe, kayak, ferry, yacht, rowboat, raft, gondola, motorboat, dinghy, barge, "
+    "vessel, tugboat, liner, powerboat, speedboat, skiff, catamaran, pontoon, houseboat, trawler, "
+    "ferryboat, watercraft, schooner, sailboard, paddleboat, lifeboat, freighter, steamboat, riverboat, "
+    "battleship, steamship",
+    "traffic light": "stoplight, traffic signal, stop light, street light, streetlight",
     "fire hydrant": "hydrant, fireplug",
     "stop sign": "stopsign",
     "parking meter": "parkometer",
     "bench": "park bench, pew",
-    "bird": "pigeon, seagull, gull, duck, goose, swan, parrot, parakeet, owl, eagle, hawk, crow, penguin, ostrich, "
-    "flamingo, pelican, peacock, sparrow, chicken, rooster, hen, heron, robin, dove, cockatoo, hummingbird, duckling",
+    "bird": "pigeon, seagull, gull, duck, goose, swan, parrot, parakeet, owl, eagle, hawk, crow, penguin, "
+    "ostrich, flamingo, pelican, peacock, sparrow, chicken, rooster, hen, heron, robin, dove, cockatoo, "
+    "hummingbird, duckling, falcon, waterfowl, mallard, finch, seabird, osprey, blackbird, fowl, "
+    "shorebird, woodpecker, egret, chickadee, quail, bluebird, kingfisher, buzzard, willet, bluejay, "
+    "cormorant, loon, gosling, waterbird, pheasant, sandpiper, raven, turkey, oriole, cowbird, warbler, "
+    "magpie, cockatiel, lorikeet, puffin, vulture, condor, macaw, peafowl, songbird",
     "cat": "kitten, kitty, tabby, feline",
-    "dog": "puppy, pup, canine, hound, poodle, terrier, bulldog, dachshund, labrador, retriever, beagle, chihuahua, "
-    "collie, doggy, pug, german shepherd",
-    "horse": "pony, stallion, mare, foal, colt",
-    "sheep": "lamb, ram, ewe",
-    "cow": "bull, calf, cattle, ox, steer, heifer, bovine",
+    "dog": "puppy, pup, canine, hound, poodle, terrier, bulldog, dachshund, labrador, retriever, beagle, "
+    "chihuahua, collie, doggy, pug, german shepherd, schnauzer, rottweiler, pitbull, doggie, doberman, "
+    "mutt, spaniel, sheepdog, weimaraner, corgi, cocker, greyhound, brindle, whippet, husky",
+    "horse": "pony, stallion, mare, foal, colt, racehorse, equine, palomino, mustang, clydesdale, bronc, bronco",
+    "sheep": "lamb, ram, ewe, goat",
+    "cow": "bull, calf, cattle, ox, steer, heifer, bovine, holstein, buffalo, zebu, bison",
     "elephant": "",
     "bear": "polar bear, grizzly, panda, bear cub",
     "zebra": "",
     "giraffe": "",
     "backpack": "rucksack, knapsack, back pack, book bag",
     "umbrella": "parasol",
-    "handbag": "purse, hand bag, pocketbook",
-    "tie": "necktie, bow tie, bowtie",
-    "suitcase": "luggage, briefcase, suit case, baggage",
+    "handbag": "purse, hand bag, pocketbook, wallet, briefcase",
+    "tie": "necktie, bow tie, bowtie, bow",
+    "suitcase": "luggage, suit case, baggage",
     "frisbee": "flying disc",
     "skis": "ski",
     "snowboard": "snow board",
-    "sports ball": "ball, baseball ball, basketball, football, soccer ball, tennis ball, volleyball, softball, beach ball",
+    "sports ball": "ball, baseball ball, basketball, football, soccer ball, tennis ball, volleyball, softball, beach "
+    "ball",
     "kite": "",
     "baseball bat": "bat",
     "baseball glove": "mitt, baseball mitt, catcher mitt",
-    "skateboard": "skate board, longboard",
-    "surfboard": "surf board, boogie board, bodyboard, paddleboard, paddle board",
+    "skateboard": "skate board",
+    "surfboard": "surf board, boogie board, bodyboard, paddleboard, paddle board, skimboard, shortboard, wakeboard, "
+    "longboard",
     "tennis racket": "racket, racquet, tennis racquet",
     "bottle": "beer bottle, wine bottle, water bottle",
     "wine glass": "wineglass, goblet, champagne glass",
@@ -62,31 +79,31 @@ _NAMES = {
     "fork": "",
     "knife": "butter knife, pocketknife",
     "spoon": "teaspoon, tablespoon",
-    "bowl": "",
+    "bowl": "container",
     "banana": "",
     "apple": "",
-    "sandwich": "burger, hamburger, cheeseburger, panini, sub sandwich, blt",
+    "sandwich": "burger, hamburger, cheeseburger, panini, sub sandwich, blt, sub",
     "orange": "",
     "broccoli": "",
     "carrot": "",
     "hot dog": "hotdog, corn dog, frankfurter",
     "pizza": "",
-    "donut": "doughnut",
-    "cake": "cupcake, cheesecake, birthday cake, wedding cake",
-    "chair": "stool, armchair, recliner, lawn chair, rocking chair, seat",
-    "couch": "sofa, loveseat, futon, settee",
+    "donut": "doughnut, bagel",
+    "cake": "cupcake, cheesecake, birthday cake, wedding cake, shortcake, coffeecake, pancake",
+    "chair": "stool, armchair, lawn chair, rocking chair, seat",
+    "couch": "sofa, loveseat, futon, settee, chesterfield, recliner",
     "potted plant": "houseplant, pot plant, house plant, plant",
     "bed": "bunk bed, mattress",
     "dining table": "table, desk, kitchen table, coffee table",
-    "toilet": "urinal, commode, lavatory",
-    "tv": "television, tv set, television set, flatscreen, telly",
-    "laptop": "notebook computer, laptop computer, macbook",
+    "toilet": "urinal, commode, lavatory, potty",
+    "tv": "television, tv set, television set, flatscreen, telly, monitor, televison",
+    "laptop": "notebook computer, laptop computer, macbook, computer, notebook, netbook, lenovo",
     "mouse": "computer mouse",
     "remote": "remote control, wii remote, game controller, wiimote",
     "keyboard": "computer keyboard",
     "cell phone": "cellphone, phone, smartphone, mobile phone, iphone, telephone, smart phone, mobile",
     "microwave": "microwave oven",
-    "oven": "stove, stovetop",
+    "oven": "stove, stovetop, stove top oven",
     "toaster": "",
     "sink": "washbasin, basin",
     "refrigerator": "fridge, freezer, icebox",

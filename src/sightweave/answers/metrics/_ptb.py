@@ -158,7 +158,10 @@ _ABBREVIATION = re.compile(
 """Words that keep their full stop."""
 _BEFORE_NUMBER = re.compile(r"(?:nos?|figs?|pp|ca|op|art)\.(?=\s*\d)", re.IGNORECASE)
 """Words that keep their full stop before a number."""
-_MARKS = r"\x80\u00a2-\u00a4\u00ab\u00bb-\u00be\u058a\u066b\u066c\u2010-\u2015\u2018-\u201f\u2026\u2039\u203a\u20a0\u20ac\u2153\u2154"
+_MARKS = (
+    r"\x80\u00a2-\u00a4\u00ab\u00bb-\u00be\u058a\u066b\u066c\u2010-\u2015\u2018-\u201f\u2026\u2039\u203a\u20a0\u20ac"
+    r"\u2153\u2154"
+)
 """Other characters beyond ASCII for which there are patterns."""
 _DELETED = re.compile(rf"[^\x20-\x7e\s{LETTERS}{SYMBOLS}{_MARKS}]")
 """What CoreNLP does not know and deletes: emoji and all else that takes two units in UTF-16, and newer characters."""

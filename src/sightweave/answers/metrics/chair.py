@@ -1,8 +1,9 @@
 """CHAIR: the share of objects that a caption names and that are not in the picture.
 
 Object Hallucination in Image Captioning (Rohrbach et al. 2018, arXiv:1809.02156), section 2.1. Objects are the 80
-classes of COCO; what is in a picture is what its regions or its reference captions name. From its description: the
-list of synonyms and the singulars are our own, so scores differ a little from those of the authors' script.
+classes of COCO; what is in a picture is what its regions or its reference captions name. From its description: every
+word that the authors' script counts is counted here, for the same class, but there are further words, and the singulars
+are our own, so scores differ a little from those of the script.
 
 LOWER IS BETTER: 0 is a caption that names nothing wrong.
 """

@@ -1,8 +1,8 @@
 """Multiple choice: the option that a free answer names, by its letter or by its text, must be the right one.
 
 The setting of MMBench (Liu et al. 2023, arXiv:2307.06281), section 4, without its helper model: where an answer names no
-option, or several, no guess is made: it is counted as unread, and is not right. Letters are A, B, ... in the order of ``Sample.options``. Written
-from its description: tools differ in what they read, and none is a reference.
+option, or several, no guess is made: it is counted as unread, and is not right. Letters are A, B, ... in the order of
+``Sample.options``. Written from its description: tools differ in what they read, and none is a reference.
 """
 
 from __future__ import annotations

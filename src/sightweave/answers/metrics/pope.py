@@ -22,10 +22,11 @@ Parser = Literal["official", "exact", "stated"]
 PARSERS = ("official", "exact", "stated")
 _NO = frozenset({"No", "not", "no"})
 _SAID = {
-    "yes": "yes yeah yep true correct ja jawohl oui s\u00ed si sim da "
-    "\u662f \u662f\u7684 \u6709 \u6709\u7684 \u5bf9 \u5c0d \u5b58\u5728 \u306f\u3044 \u3042\u308a\u307e\u3059 \u3044\u307e\u3059 \ub124 \uc608",
-    "no": "no nope false incorrect nein non n\u00e3o nao net "
-    "\u5426 \u4e0d \u4e0d\u662f \u4e0d\u662f\u7684 \u6ca1\u6709 \u6c92\u6709 \u4e0d\u5bf9 \u4e0d\u5b58\u5728 \u3044\u3044\u3048 \u3042\u308a\u307e\u305b\u3093 \u3044\u307e\u305b\u3093 \uc544\ub2c8\uc694 \uc544\ub2c8\uc624",
+    "yes": "yes yeah yep true correct ja jawohl oui s\u00ed si sim \u662f \u662f\u7684 \u6709 \u6709\u7684 "
+    "\u5bf9 \u5c0d \u5b58\u5728 \u306f\u3044 \u3042\u308a\u307e\u3059 \u3044\u307e\u3059 \ub124 \uc608",
+    "no": "no nope false incorrect nein non n\u00e3o nao net \u5426 \u4e0d \u4e0d\u662f \u4e0d\u662f\u7684 "
+    "\u6ca1\u6709 \u6c92\u6709 \u4e0d\u5bf9 \u4e0d\u5b58\u5728 \u3044\u3044\u3048 "
+    "\u3042\u308a\u307e\u305b\u3093 \u3044\u307e\u305b\u3093 \uc544\ub2c8\uc694 \uc544\ub2c8\uc624",
 }
 """Words for yes and no: English, German, French, Spanish, Portuguese, Chinese, Japanese and Korean."""
 _WORDS = {word: said for said, words in _SAID.items() for word in words.split()}
@@ -36,8 +37,10 @@ _FIRST = re.compile(
     )
     + r"|[^\W\d_]+)"
 )
-_CLEAR = re.compile(r"\b(yes|no|ja|nein|oui|non)\b")
-"""Words that say nothing else anywhere in a sentence (but "no" before a noun: see `_stated_answer`)."""
+_CLEAR = re.compile(r"\b(yes|nein)\b|\bthere(?:['\u2019]s|\s+(?:is|are|was|were))\s+(no)\b(?!\s+doubt)")
+"""Words that say the same wherever they stand; a mere "no" may be said of anything ("a dog with no tail")."""
+
+_ANY_NO = re.compile(r"\bno\b", re.IGNORECASE)
 
 
 @config
@@ -133,8 +136,9 @@ def _stated_answer(answer: str) -> str | None:
             return said
     if said := _first(text):
         return said
-    # "There is no dog": a no before a noun is said of the thing that is asked about, and nothing else is clearer.
-    clear = {_WORDS[word] for word in _CLEAR.findall(text.casefold())}
+    clear = {_WORDS[yes or no] for yes, no in _CLEAR.findall(text.casefold())}
+    if "yes" in clear and _ANY_NO.search(text):
+        return None
     return clear.pop() if len(clear) == 1 else None
 
 

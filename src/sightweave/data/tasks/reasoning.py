@@ -103,9 +103,9 @@ class Reasoning:
         )
 
     def parse(self, text: str) -> str | None:
-        """What follows the last marker, or what is in a box or a tag there.
+        r"""What follows the last marker, or what is in a box or a tag there.
 
-        Without the marker, what is stated last in another usual form, such as ``The answer is 3`` or ``\\boxed{3}``; None
+        Without the marker, what is stated last in another usual form, such as ``The answer is 3`` or ``\boxed{3}``; None
         where nothing is stated, or nothing follows.
         """
         steps, found, answer = text.rpartition(self.marker)

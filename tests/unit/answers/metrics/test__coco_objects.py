@@ -60,3 +60,28 @@ def test_singulars(plural: str, singular: str) -> None:
 )
 def test_mentions(text: str, classes: list[str]) -> None:
     assert _coco_objects.mentions(text) == classes
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("a cop, a baker, two males and a hunter", "person"),
+        ("a van", "car"),
+        ("speedboats and a catamaran", "boat"),
+        ("a street light", "traffic light"),
+        ("turkeys, ravens and a woodpecker", "bird"),
+        ("a husky and two corgis", "dog"),
+        ("a goat", "sheep"),
+        ("bison and a buffalo", "cow"),
+        ("a wallet, a briefcase", "handbag"),
+        ("a longboard", "surfboard"),
+        ("bagels", "donut"),
+        ("pancakes", "cake"),
+        ("a recliner", "couch"),
+        ("computers and a netbook", "laptop"),
+        ("a monitor", "tv"),
+        ("a stove top oven", "oven"),
+    ],
+)
+def test_words_that_the_authors_count_are_counted_for_their_class(words: str, name: str) -> None:
+    assert set(_coco_objects.mentions(words)) == {name}

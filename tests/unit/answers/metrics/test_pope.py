@@ -63,5 +63,47 @@ def test_what_cannot_be_divided_is_not_a_number():
 def test_other_references_and_parsers_are_refused(references):
     with pytest.raises(DataError, match="reference of sample 'p3' must be yes or no"):
         pope.Pope().rows(["yes"], [sample(*references)])
-    with pytest.raises(ValueError, match=r"parser must be official or exact \(got 'loose'\)"):
+    with pytest.raises(ValueError, match=r"parser must be official, exact or stated \(got 'loose'\)"):
         pope.Pope(parser="loose")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("Yes", "yes"),
+        ("No.", "no"),
+        ("Yes, there is no doubt.", "yes"),
+        ("**No**, there is not.", "no"),
+        (r"\boxed{\text{Yes}}", "yes"),
+        ("<answer>no</answer>", "no"),
+        ("I looked for it: no cup at all? There is one. The answer is yes.", "yes"),
+        ("The answer is no", "no"),
+        ("I see that there is no dog", "no"),
+        ("There is a dog with no tail", None),
+        ("There is no doubt", None),
+        ("\uff39\uff45\uff53", "yes"),
+        ("\u662f\u7684\u3002", "yes"),
+        ("\u4e0d\u662f", "no"),
+        ("\u6ca1\u6709\u3002", "no"),
+        ("\u7b54\u6848\u662f\u5426", "no"),
+        ("\u306f\u3044", "yes"),
+        ("\u3044\u3044\u3048\u3001\u3042\u308a\u307e\u305b\u3093", "no"),
+        ("Ja.", "yes"),
+        ("Die Antwort ist nein.", "no"),
+        ("Oui", "yes"),
+        ("La r\u00e9ponse est non.", "no"),
+        ("a cup", None),
+        ("I cannot see it.", None),
+        ("yes or no", "yes"),
+        ("It may be a yes, it may be a no.", None),
+        ("", None),
+        ("Nobody knows", None),
+    ],
+)
+def test_stated_answers_are_read_and_others_are_not(answer, said):
+    metric = pope.Config(parser="stated").build()
+    found = metric.read(answer)
+    assert (found if found in ("yes", "no") else None) == said
+    asked = Sample(id="x", task="vqa", parts=(), references=("yes",))
+    assert metric.reads(answer, asked) is (said is not None)
+    assert metric.rows([answer], [asked])[0, :4].sum() == (said is not None)
