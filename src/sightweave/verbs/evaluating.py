@@ -301,9 +301,8 @@ def _baselines(sources: Sequence[Dataset], tasks: Mapping[str, Any], recipe: Rec
     total = sum(len(one) for one in sources)
     notes = []
     if counted < total:
-        notes.append(
-            f"majority and text only are of {counted:,} of {total:,} training pictures, drawn over all of them."
-        )
+        how = "drawn over all of them" if recipe is None else "those that the run's steps came to first"
+        notes.append(f"majority and text only are of {counted:,} of {total:,} training pictures, {how}.")
     known = Baselines(notes=notes)
     for one, places in zip(sources, visited, strict=True):
         for index in places:
