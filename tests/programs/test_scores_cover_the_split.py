@@ -22,6 +22,7 @@ from sightweave.data.datasets._table import Table
 from sightweave.data.inputs.order import Mix, Mixing
 from sightweave.programs.evaluation.scores import Evaluation
 from sightweave.programs.evaluation.stored import read_evaluations
+from sightweave.verbs.building import plan_lengths
 from sightweave.verbs.sources import seen_in_training
 
 CLASSES = ("ant", "bee", "cow")
@@ -219,6 +220,36 @@ def test_of_a_drawn_world_a_runs_own_pictures_are_counted(tmp_path: Path) -> Non
     unknown = seen_in_training(None, mixed)
     assert [len(one) for one in unknown] == [50, 2000]
     assert max(unknown[1]) > 900_000
+
+
+SMALL: dict[str, Any] = {
+    "data": [],
+    "model": {
+        "encoder": {"kind": "cnn", "image_size": 16, "channels": [4, 8], "blocks": [0, 0]},
+        "connector": "linear",
+        "fusion": "concat",
+        "language_model": {"kind": "decoder_only", "dim": 16, "depth": 1, "num_heads": 2},
+    },
+    "inputs": {"vocab_size": 300},
+    "train": {"stages": [{"steps": 2, "pictures": 2}], "threads": 1, "precision": "fp32"},
+}
+
+
+def test_lengths_are_counted_over_all_of_the_data() -> None:
+    short = {"images": [], "question": "Is it?", "answer": "yes"}
+    rows = [{**short, "id": f"s{n}"} for n in range(20_000)]
+    rows += [{**short, "id": f"l{n}", "answer": "yes " * 60} for n in range(2000)]
+    table = own.from_records(rows, held_out=0.0)
+    run = api.build(SMALL, data=rows[:50])
+    plan = plan_lengths(run, [table])
+    assert plan.is_partial
+    assert plan.percentiles["50"] < 30 < plan.percentiles["max"]
+    assert "counted on 20,000 of 22,000 pictures" in plan.to_text()
+
+    # A drawn world beside rows does not cut what is looked at of the rows.
+    world = recipes.measured({"data": "scenes"}).data[0].build(split="train")
+    few = own.from_records(rows[:300], held_out=0.0)
+    assert plan_lengths(run, [few, world]).groups == 300 + 100
 
 
 def parts(folder: Path, *splits: str) -> Path:

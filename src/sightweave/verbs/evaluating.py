@@ -280,23 +280,16 @@ def evaluate_into(
     bar = PassesBar(console)
     kept = Kept(who, path, max_tokens=asked.max_tokens, progress=bar.advance)
     for split, sources in held_out.items():
-        total = sum(len(one) for one in sources)
-        chosen = draw(sources, asked.pictures, seed=asked.draw_seed)
-        samples = _samples(sources, chosen, tasks)
-        if asked.circular:
-            samples = circular.expand(samples)
+        samples, total, pictures = _drawn_samples(sources, tasks, asked)
         images |= {medium.key: medium for sample in samples for medium in sample.media}
-        of_all = f"{len(chosen):,} of {total:,}" if len(chosen) < total else f"{total:,}"
-        say(
-            console, f"scoring {split}: {of_all} pictures, {len(samples):,} prompts, {1 + len(controls)} ways"
-        )
+        say(console, f"scoring {split}: {pictures}, {len(samples):,} prompts, {1 + len(controls)} ways")
         for subset, some in _by_subset(samples).items():
             with bar:
                 one = evaluation_program.evaluate(
                     some,
                     kept,
                     split=f"{split}, {subset}" if subset else split,
-                    pictures_total=total if len(chosen) < total else None,
+                    pictures_total=total,
                     train=known,
                     controls=controls,
                     tasks={name: measured.task(name) for name in tasks},
@@ -379,14 +372,22 @@ def _fingerprint_of(dataset: Dataset) -> str:
     return str(getattr(dataset, "fingerprint", len(dataset)))
 
 
-def _samples(
-    sources: Sequence[Dataset], chosen: Sequence[tuple[int, int]], tasks: Mapping[str, Any]
-) -> list[Sample]:
-    """What can be asked and scored of chosen pictures, as (number of the source, number in it)."""
+def _drawn_samples(
+    sources: Sequence[Dataset], tasks: Mapping[str, Any], asked: recipes.Evaluation
+) -> tuple[list[Sample], int | None, str]:
+    """What is asked of a split, the number of its images where not all were drawn, and both for the reader."""
+    total = sum(len(one) for one in sources)
+    chosen = draw(sources, asked.pictures, seed=asked.draw_seed)
     samples = []
     for number, index in chosen:
         samples += [tasks[task_of(record)].sample(record) for record in sources[number][index]]
-    return [sample for sample in samples if sample.references]
+    samples = [sample for sample in samples if sample.references]
+    if asked.circular:
+        samples = circular.expand(samples)
+
+    if len(chosen) == total:
+        return samples, None, f"{total:,} pictures"
+    return samples, total, f"{len(chosen):,} of {total:,} pictures"
 
 
 def _baselines(sources: Sequence[Dataset], tasks: Mapping[str, Any], recipe: Recipe | None) -> Baselines:
@@ -396,9 +397,8 @@ def _baselines(sources: Sequence[Dataset], tasks: Mapping[str, Any], recipe: Rec
     total = sum(len(one) for one in sources)
     notes = []
     if counted < total:
-        notes.append(
-            f"majority and text only are of {counted:,} of {total:,} training pictures, drawn over all of them."
-        )
+        how = "drawn over all of them" if recipe is None else "those that the run's steps came to first"
+        notes.append(f"majority and text only are of {counted:,} of {total:,} training pictures, {how}.")
     known = Baselines(notes=notes)
     for one, places in zip(sources, visited, strict=True):
         for index in places:

@@ -415,9 +415,9 @@ class Reader:
                     f"{self.name}: {int(unnamed.sum())} rows without a split are taken for training."
                 )
             splits = np.where(unnamed, train, splits)
-        # Asked for by name alone: a data set with splits of its own trains on all of its training split.
+        # Only if it is asked for: a dataset with splits of its own trains on all of its training split.
         is_asked = bool(asked) and self.options.labelled and not self.options.split
-        if is_asked and len(splits) and not (splits == validation).any():
+        if is_asked and (splits == train).any() and not (splits == validation).any():
             share = {VALIDATION: shares[VALIDATION]}
             return self._hold_out(splits, share, "no row is of a validation split", notes)
         return splits

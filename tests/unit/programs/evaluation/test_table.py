@@ -6,7 +6,7 @@ from rich.console import Console
 
 from sightweave.programs.evaluation.scores import Evaluation, MetricFacts, TaskScores, TypeScores
 from sightweave.programs.evaluation.statistics import Estimate
-from sightweave.programs.evaluation.table import show
+from sightweave.programs.evaluation.table import score_table, show
 
 
 def test_the_table_shows_scores_controls_and_gains():
@@ -106,3 +106,12 @@ def test_many_controls_make_several_tables():
     assert text.count("12.3") == 2 * len(names) + 1
     assert "37.5" in text
     assert "-12.3 (-45.6..-0.1)" in text
+
+
+def test_a_drawn_part_of_a_split_says_of_how_many():
+    values = Evaluation(
+        split="test", seed=0, count=900, pictures=500, pictures_total=1560, tasks=()
+    ).to_json()
+    assert score_table(Evaluation.from_json(values)).title == "test: 900 prompts on 500 of 1,560 pictures"
+    del values["pictures_total"]  # as an earlier version wrote it
+    assert score_table(Evaluation.from_json(values)).title == "test: 900 prompts on 500 pictures"
