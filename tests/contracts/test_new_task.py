@@ -7,12 +7,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import sightweave
 from sightweave.core import catalog
 from sightweave.core.errors import DataError
+from sightweave.data.datasets import own
 from sightweave.data.datasets._base import is_record, task_of, texts_of
 from sightweave.data.tasks import vqa
 from sightweave.data.tasks._base import record_class
@@ -109,6 +112,46 @@ def test_a_copy_of_each_task_under_another_name_does_all_that_the_task_does(
         check=False,
     )
     assert done.stdout.endswith("well\n"), done.stderr[-3000:]
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ({"thing": "dots", "number": 2}, ""),
+        ({"thing": "dots"}, "number: missing; task 'their_lab.counting' needs it"),
+        ({"thing": "dots", "number": "many"}, "valid integer.*'many'"),
+        ({"thing": 3, "number": 2}, "valid string"),
+    ],
+)
+def test_a_row_that_names_its_task_is_checked_by_its_record(
+    row: dict[str, Any], fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "their_lab").mkdir()
+    (tmp_path / "their_lab" / "counting.py").write_text(counting(), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "their_lab", raising=False)
+    picture = np.zeros((8, 8, 3), np.uint8)
+    rows = [{"image": picture, "task": "their_lab.counting", **row}]
+    with pytest.raises(DataError, match="nothing to learn"):
+        own.from_records(rows, strict=True)  # what a data file names is never imported
+    module = catalog.module("data.tasks", "their_lab.counting")  # as a recipe does that names it
+    try:
+        if fault:
+            with pytest.raises(DataError, match=fault):
+                own.from_records(rows, strict=True)
+        else:
+            ((record,),) = own.from_records(rows, strict=True)
+            assert (type(record), record.thing, record.number) == (module.Record, "dots", 2)
+    finally:
+        del sys.modules["their_lab.counting"]
+
+
+def test_a_column_called_task_that_names_no_other_task_changes_nothing() -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    for task in ("vqa", "captioning", "VQA v2", "os.path", 7, None):
+        row = {"image": picture, "question": "what ?", "answer": "red", "task": task}
+        ((record,),) = own.from_records([row], strict=True)
+        assert isinstance(record, vqa.Record)
 
 
 def test_only_a_tasks_file_defines_records() -> None:

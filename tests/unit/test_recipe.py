@@ -90,6 +90,10 @@ def test_tasks_take_the_words_of_the_recipe() -> None:
         recipes.read(values(tasks={"vqq": {}})).build_tasks()
     with pytest.raises(RecipeError, match=r"tasks.vqa: 1 mistake"):
         recipes.read(values(tasks={"vqa": {"instruktion": "x"}})).build_tasks()
+    with pytest.raises(
+        RecipeError, match=r"records of 'my_lab\.counting', .* tasks: \{my_lab\.counting: \{\}\}"
+    ):
+        recipes.read(values()).build_tasks()["my_lab.counting"]
 
 
 def dataset(*answers: str) -> own.Own:
