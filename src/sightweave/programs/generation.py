@@ -6,8 +6,10 @@ piece.
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -16,7 +18,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from sightweave.answers.decoding import greedy
-from sightweave.answers.decoding._base import Decoder
+from sightweave.answers.decoding._base import Decoder, Draws
 from sightweave.answers.writers import text
 from sightweave.core.batch import Batch, Media, MediaEmbeddings, TokenSequence
 from sightweave.core.cache import Cache
@@ -41,7 +43,7 @@ class Options:
     decoding: Annotated[Any, one_of("answers.decoding")] = greedy.Config()
     """A kind in ``answers/decoding``, or its Config."""
     seed: int = 0
-    """For methods that draw."""
+    """Random seed for sampling; with it a sample's answer depends on the sample alone, whatever it is batched with."""
     batch_size: PositiveInt = 256
     """Samples at once."""
 
@@ -82,13 +84,16 @@ def generate(
         encoded = {n: processor.encode(samples[n]) for n in asked}
         # Samples of a picture stay together, so that it is encoded once.
         order = sorted(asked, key=lambda n: _trunk_key(encoded[n]))
+        decoder: Decoder = options.decoding.build(end_id=processor.tokenizer.end_id)
+        draws = Draws.of(options.seed, map(_name, samples), width=decoder.width)
         answers = [_NOTHING] * len(samples)
         chunks = [order[i : i + options.batch_size] for i in range(0, len(order), options.batch_size)]
         device = next(model.parameters()).device
 
         def answer(chunk: list[int]) -> list[Prediction]:
             judged = [tuple(texts[n]) if texts else () for n in chunk]
-            return _answer(model, processor, [encoded[n] for n in chunk], options, judged)
+            mine = draws.at(0, _rows_of(chunk, decoder.width))
+            return _answer(model, processor, [encoded[n] for n in chunk], options, mine, judged)
 
         if progress is not None and len(asked) < len(samples):
             progress(len(samples) - len(asked))
@@ -112,17 +117,17 @@ def stream(model: VLM, processor: Processor, sample: Sample, options: Options | 
         if model.language_model.form == "classify":
             yield _classify(model, processor, encoded)[0].text
             return
-        decoder = options.decoding.build(end_id=processor.tokenizer.end_id, seed=options.seed)
+        decoder = options.decoding.build(end_id=processor.tokenizer.end_id)
+        draws = Draws.of(options.seed, [_name(sample)], width=decoder.width)
         if decoder.width > 1:  # a beam is known only at its end
-            yield _answer(model, processor, encoded, options)[0].text
+            yield _answer(model, processor, encoded, options, draws)[0].text
             return
         state = _start(model, processor, encoded, decoder.width, options.max_tokens)
         fast = _fast(model)
         pieces = StreamDecoder(processor.tokenizer)
-        for _ in range(options.max_tokens):
-            token = int(
-                decoder.choose(state.logits, torch.zeros(1, dtype=torch.bool, device=state.logits.device)).ids
-            )
+        is_done = torch.zeros(1, dtype=torch.bool, device=state.logits.device)
+        for step in range(options.max_tokens):
+            token = int(decoder.choose(state.logits, is_done, draws.at(step)).ids)
             if token == processor.tokenizer.end_id:
                 break
             if piece := pieces.push(token):
@@ -145,13 +150,61 @@ def write(model: VLM, batch: Batch, options: Options, *, end_id: int) -> list[li
         end_id: What ends an answer.
     """
     assert batch.target is not None  # prompts are tokens
-    decoder: Decoder = options.decoding.build(end_id=end_id, seed=options.seed)
+    decoder: Decoder = options.decoding.build(end_id=end_id)
+    draws = Draws.of(options.seed, _names(batch), width=decoder.width)
     count, length = batch.target.ids.shape
     state = _read(model, batch, Cache(count, capacity=length + options.max_tokens))
     rows = torch.arange(count, device=state.logits.device).repeat_interleave(decoder.width)
     state = _State(state.logits[rows], state.cache.select(rows), state.positions[rows])
-    ids, totals, lengths = _decode(model, state, decoder, end_id, options.max_tokens)
+    ids, totals, lengths = _decode(model, state, decoder, draws, end_id, options.max_tokens)
     return [ids[row, : int(lengths[row])].tolist() for row in decoder.best(totals, lengths).tolist()]
+
+
+def distinct(samples: Iterable[Sample], seen: Counter[str] | None = None) -> Iterator[Sample]:
+    """The samples, with a number added to ids that came before.
+
+    `generate` tells equal samples of one call apart, so that each is answered by draws of its own. A caller that spreads
+    samples over several calls uses this to have them told apart across the calls.
+
+    Args:
+        samples: In the order of the calls.
+        seen: How often each id came in earlier samples; it is updated.
+    """
+    seen = Counter() if seen is None else seen
+    for sample in samples:
+        seen[sample.id] += 1
+        number = seen[sample.id]
+        yield sample if number == 1 else replace(sample, id=f"{sample.id}#{number}")
+
+
+def _name(sample: Sample) -> list[str]:
+    """What identifies a prompt: its id, its texts and the names of its pictures, but not its answer."""
+    parts = list(sample.parts)
+    while parts and parts[-1].role == "assistant":
+        parts.pop()
+    name = [sample.id]
+    for part in parts:
+        name += (
+            ["medium", part.content.key] if isinstance(part.content, Medium) else [part.role, part.content]
+        )
+    return name
+
+
+def _names(batch: Batch) -> list[list[str]]:
+    """The same for rows of a batch: their tokens and pixels."""
+    read = batch.source or batch.target
+    assert read is not None
+    names = [[str(ids[valid].tolist())] for ids, valid in zip(read.ids, read.valid, strict=True)]
+    for media in batch.media.values():
+        for row, values in zip(media.row.tolist(), media.pixels, strict=True):
+            pixels = values.detach().float().cpu().contiguous().numpy()
+            names[row].append(hashlib.sha256(pixels.tobytes()).hexdigest())
+    return names
+
+
+def _rows_of(numbers: Sequence[int], width: int) -> Tensor:
+    """Rows of prompts, where each prompt has `width` rows."""
+    return (torch.tensor(numbers, dtype=torch.int64)[:, None] * width + torch.arange(width)).flatten()
 
 
 def _trunk_key(encoded: Encoded) -> tuple[str, ...]:
@@ -164,17 +217,19 @@ def _answer(
     processor: Processor,
     encoded: Sequence[Encoded],
     options: Options,
+    draws: Draws,
     texts: Sequence[Sequence[str]] = (),
 ) -> list[Prediction]:
     if model.language_model.form == "classify":
         return _classify(model, processor, encoded, texts, write=options.max_tokens > 0)
     writer = text.Config().build(tokenizer=processor.tokenizer)
-    decoder: Decoder = options.decoding.build(end_id=processor.tokenizer.end_id, seed=options.seed)
+    decoder: Decoder = options.decoding.build(end_id=processor.tokenizer.end_id)
     state = _start(model, processor, encoded, decoder.width, options.max_tokens)
     judged = _judge(model, processor, state, texts, decoder.width, options.batch_size)
     if not options.max_tokens:
         return [replace(_NOTHING, likelihoods=each) for each in judged]
-    ids, totals, lengths = _decode(model, state, decoder, processor.tokenizer.end_id, options.max_tokens)
+    end_id = processor.tokenizer.end_id
+    ids, totals, lengths = _decode(model, state, decoder, draws, end_id, options.max_tokens)
     best = decoder.best(totals, lengths).tolist()
     said = [writer.write(ids[row][: int(lengths[row])].tolist(), float(totals[row])) for row in best]
     return [replace(one, likelihoods=each) for one, each in zip(said, judged, strict=True)]
@@ -257,7 +312,7 @@ class _State:
 
 
 def _decode(
-    model: VLM, state: _State, decoder: Decoder, end_id: int, max_tokens: int
+    model: VLM, state: _State, decoder: Decoder, draws: Draws, end_id: int, max_tokens: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Ids B T, summed log-probabilities B and lengths B of all rows."""
     rows, device = len(state.logits), state.logits.device
@@ -269,7 +324,7 @@ def _decode(
     some_done = False
     fast = _fast(model)
     for step in range(max_tokens):
-        choice = decoder.choose(state.logits, is_done[alive] if some_done else is_done)
+        choice = decoder.choose(state.logits, is_done[alive] if some_done else is_done, draws.at(step))
         if choice.rows is not None:  # beams: texts move between rows
             ids, totals, lengths, is_done = (x[choice.rows] for x in (ids, totals, lengths, is_done))
             state = replace(
@@ -299,6 +354,7 @@ def _decode(
             if len(going) <= 0.75 * len(alive):
                 alive, chosen = alive[going], chosen[going]
                 state = replace(state, cache=state.cache.select(going), positions=state.positions[going])
+                draws = draws.at(step, going)
         state = _step(model, state, chosen, fast)
     return ids, totals, lengths
 

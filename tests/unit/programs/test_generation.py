@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +13,8 @@ from pydantic import ValidationError
 
 from sightweave.core.errors import MediaError
 from sightweave.core.types import Medium
-from sightweave.programs.generation import Options, generate, stream
+from sightweave.data.inputs.template import Encoded, Stretch
+from sightweave.programs.generation import Options, distinct, generate, stream, write
 
 MODEL, PROCESSOR = compose(Case("concat", (), "decoder_only"))
 
@@ -27,6 +30,55 @@ def test_answers_come_in_the_order_of_the_samples_whatever_the_batches(batch_siz
     assert [one.text for one in found] == expected
     assert sum(told) == len(chosen)
     assert max(told) <= batch_size
+
+
+def test_equal_prompts_of_one_call_are_sampled_independently_whatever_the_batches() -> None:
+    asked = [sample("same", picture(1), "how many ?")] * 512
+    options = Options(max_tokens=4, decoding={"kind": "sampling", "temperature": 2.0}, seed=7)
+    said = [one.text for one in generate(MODEL, PROCESSOR, asked, options)]
+    assert len(set(said)) > 400
+    assert sum(first == second for first, second in zip(said[:256], said[256:], strict=True)) < 26
+    for batch_size in (7, 64, 512):
+        found = generate(MODEL, PROCESSOR, asked, replace(options, batch_size=batch_size))
+        assert [one.text for one in found] == said
+    fewer = generate(MODEL, PROCESSOR, asked[:10], replace(options, batch_size=1))
+    assert [one.text for one in fewer] == said[:10]
+    other = generate(MODEL, PROCESSOR, asked, replace(options, seed=8))
+    assert sum(one.text == before for one, before in zip(other, said, strict=True)) < 52
+
+
+def test_threads_change_no_draw() -> None:
+    asked = [sample("same", picture(1), "how many ?")] * 12
+    options = Options(max_tokens=4, decoding="sampling", batch_size=3)
+    said = [one.text for one in generate(MODEL, PROCESSOR, asked, options)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert [one.text for one in generate(MODEL, PROCESSOR, asked, options)] == said
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_batches_of_prompts_are_sampled_row_by_row() -> None:
+    encoded = [PROCESSOR.encode(one) for one in samples() + [sample("same", picture(1), "how many ?")] * 4]
+    prompts = [replace(one, target=Stretch()) for one in encoded]
+    options = Options(max_tokens=4, decoding="sampling", seed=3)
+
+    def written(chosen: list[Encoded]) -> list[list[int]]:
+        batch = PROCESSOR.batch(chosen, share=False)
+        return write(MODEL, batch, options, end_id=PROCESSOR.tokenizer.end_id)
+
+    said = written(prompts)
+    assert len({tuple(ids) for ids in said[-4:]}) > 1
+    assert written(prompts[:5]) == said[:5]
+    assert written(prompts[4::-1]) == said[4::-1]
+
+
+def test_ids_that_came_before_are_told_apart_over_calls() -> None:
+    seen: Counter[str] = Counter()
+    first = [one.id for one in distinct([sample("a", "x"), sample("b", "x"), sample("a", "y")], seen)]
+    assert first == ["a", "b", "a#2"]
+    assert [one.id for one in distinct([sample("a", "x"), sample("b", "x")], seen)] == ["a#3", "b#2"]
 
 
 def test_no_samples_give_no_answers() -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sightweave.answers.decoding import greedy
+from sightweave.answers.decoding._base import Draws
 from sightweave.core.batch import Batch, Media, TokenSequence
 from sightweave.core.cache import Cache
 from sightweave.models.connectors.linear import Linear
@@ -134,7 +135,8 @@ def test_weights_changed_between_two_calls_are_used(
     def written() -> Tensor:
         with torch.inference_mode():
             state = generation._read(model, Batch(target=prompts(rows, False)), Cache(rows))
-        return generation._decode(model, state, greedy.Config().build(end_id=-1, seed=0), -1, 20)[0]
+        decoder, draws = greedy.Config().build(end_id=-1), Draws.of(0, [["row"]] * rows)
+        return generation._decode(model, state, decoder, draws, -1, 20)[0]
 
     before = written()
     assert torch.equal(written(), before)
