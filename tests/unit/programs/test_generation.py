@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from sightweave.core.errors import MediaError
 from sightweave.core.types import Medium
 from sightweave.data.inputs.template import Encoded, Stretch
-from sightweave.programs.generation import Options, distinct, generate, stream, write
+from sightweave.data.inputs.tiles import Tile
+from sightweave.programs.generation import MediaMemory, Options, distinct, generate, stream, write
 
 MODEL, PROCESSOR = compose(Case("concat", (), "decoder_only"))
 
@@ -106,6 +107,58 @@ def test_each_picture_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert sum(counted) == 2
     finally:
         handle.remove()
+
+
+def test_a_picture_is_encoded_once_though_its_prompts_fill_several_batches() -> None:
+    counted: list[int] = []
+    handle = MODEL.encoder.register_forward_hook(lambda _, inputs, __: counted.append(len(inputs[0])))
+    questions = ("what ?", "how many ?", "is it red ?", "compare this picture with that one")
+    chosen = [sample(f"{n} {q}", picture(n), q) for n in (1, 2) for q in questions]
+    try:
+        found = generate(MODEL, PROCESSOR, chosen, Options(max_tokens=3, batch_size=2))
+        assert sum(counted) == 2
+    finally:
+        handle.remove()
+    alone = [generate(MODEL, PROCESSOR, [one], Options(max_tokens=3))[0].text for one in chosen]
+    assert [one.text for one in found] == alone
+
+
+def test_a_picture_of_an_earlier_call_is_not_encoded_again() -> None:
+    counted: list[int] = []
+    handle = MODEL.encoder.register_forward_hook(lambda _, inputs, __: counted.append(len(inputs[0])))
+    first, second, memory = picture(1), picture(2), MediaMemory()
+    namesake = Medium(second.source, key=first.key)
+    options = Options(max_tokens=3)
+
+    def said(*media: Medium) -> list[str]:
+        asked = [sample(f"{n}", one, "what ?") for n, one in enumerate(media)]
+        return [one.text for one in generate(MODEL, PROCESSOR, asked, options, memory=memory)]
+
+    try:
+        before = said(first)
+        assert said(first) == before
+        assert sum(counted) == 1
+        assert said(second, first)[1:] == before
+        assert sum(counted) == 2
+        # Another picture under the same name, as in another call of `Run.generate`.
+        assert said(namesake) == said(second)
+        assert sum(counted) == 3
+    finally:
+        handle.remove()
+
+
+def test_a_memory_of_pictures_forgets_the_oldest_and_no_tiles() -> None:
+    first, second, third = (picture(number) for number in (1, 2, 3))
+    one = torch.zeros(1, 4, 2)
+    memory = MediaMemory(max_bytes=2 * one.numel() * one.element_size())
+    for medium in (first, second, third):
+        memory.keep([medium], one)
+    assert memory.get(first) is None
+    assert memory.get(second) is not None
+    assert memory.get(third) is not None
+    memory.keep([Medium(Tile(first, 0, 0, 1, 1), key="tile")], one)
+    memory.keep([first], torch.zeros(1, 40, 2))
+    assert memory.get(second) is not None
 
 
 @pytest.mark.parametrize("training", [False, True])
