@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from benchmarks._shapes import Shape, Work, inputs
 from sightweave.answers.decoding import greedy
+from sightweave.answers.decoding._base import Draws
 from sightweave.core.batch import Batch, Media, TokenSequence
 from sightweave.core.cache import Cache
 from sightweave.core.checkpoint import MANIFEST, load_into
@@ -98,8 +99,9 @@ class Contestant:
         return answer
 
     def _write(self, state: generation._State, new: int) -> np.ndarray:
-        decoder = greedy.Config().build(end_id=-1, seed=0)
-        return generation._decode(self.model, state, decoder, -1, new)[0].numpy()
+        decoder = greedy.Config().build(end_id=-1)
+        draws = Draws.of(0, [["row"]] * len(state.logits))
+        return generation._decode(self.model, state, decoder, draws, -1, new)[0].numpy()
 
     def _tokens(self, ids: torch.Tensor, *, start: int = 0, targets: int = 0) -> TokenSequence:
         rows, length = ids.shape

@@ -77,20 +77,20 @@ class Run:
             prompt: One text, or several.
             decoding: A kind in ``answers/decoding``, or a mapping with its fields.
             max_tokens: Tokens of an answer at most.
-            seed: For methods that draw.
+            seed: Random seed for sampling.
 
         Returns:
             A `Prediction` for one prompt, a list of them for several.
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         media = as_media(image)
-        samples = [self._ask(media, text, number) for number, text in enumerate(prompts)]
+        samples = [self._ask(media, text) for text in prompts]
         answers = self.predict(samples, decoding=decoding, max_tokens=max_tokens, seed=seed)
         return answers[0] if isinstance(prompt, str) else answers
 
     def stream(self, image: Image | None, prompt: str, **options: Any) -> Iterator[str]:
         """One answer in pieces; options as for `generate`."""
-        sample = self._ask(as_media(image), prompt, 0)
+        sample = self._ask(as_media(image), prompt)
         return generation.stream(self.model, self.processor, sample, _options(**options))
 
     def caption(self, image: Image, **options: Any) -> Prediction:
@@ -126,7 +126,7 @@ class Run:
             texts: For each sample those to judge; empty means none for any.
             decoding: As for `generate`.
             max_tokens: Tokens of an answer at most; 0 writes nothing.
-            seed: For methods that draw.
+            seed: Random seed for sampling.
             progress: Told the number of answers that are new.
         """
         options = _options(decoding=decoding, max_tokens=max_tokens, seed=seed)
@@ -150,9 +150,10 @@ class Run:
             digest.update(whole.flatten().view(torch.uint8).numpy())
         return digest.hexdigest()
 
-    def _ask(self, media: tuple[Medium, ...], prompt: str, number: int) -> Sample:
+    def _ask(self, media: tuple[Medium, ...], prompt: str) -> Sample:
         parts = (*(Part("user", medium) for medium in media), Part("user", prompt))
-        return Sample(id=f"prompt-{number}", task="", parts=parts)
+        # The same id wherever the prompt stands among others: what is sampled must not depend on its place.
+        return Sample(id="prompt", task="", parts=parts)
 
     def save(self, folder: Path, model: VLM | None = None) -> None:
         """Writes ``checkpoint/`` and ``recipe.yaml`` into a folder, whole or not at all.

@@ -10,7 +10,7 @@ import torch
 from contracts._compose import CASES, GENERATING, Case, compose, picture, sample, samples
 
 from sightweave.answers.decoding import beam, greedy, sampling
-from sightweave.answers.decoding._base import Choice
+from sightweave.answers.decoding._base import Choice, Draws
 from sightweave.core import catalog
 from sightweave.core.types import Prediction, Sample
 from sightweave.data.inputs.processor import Processor
@@ -31,11 +31,11 @@ class Recording:
     logits: list[torch.Tensor] = field(default_factory=list)
     ids: list[torch.Tensor] = field(default_factory=list)
 
-    def build(self, *, end_id: int, seed: int = 0) -> Recording:
+    def build(self, *, end_id: int) -> Recording:
         self.end_id = end_id
         return self
 
-    def choose(self, logits: torch.Tensor, is_done: torch.Tensor) -> Choice:
+    def choose(self, logits: torch.Tensor, is_done: torch.Tensor, draws: Draws) -> Choice:
         ids = logits.argmax(-1)
         if self.ends:
             ids = torch.where(ids % self.ends == 0, self.end_id, ids)
@@ -185,6 +185,22 @@ def test_sampling_draws_the_same_again_and_something_else_for_another_seed(case:
         for seed in (1, 1, 2)
     ]
     assert texts[0] == texts[1] != texts[2]
+
+
+@pytest.mark.parametrize("case", GENERATING, ids=str)
+def test_what_is_sampled_for_a_sample_depends_on_nothing_beside_it(case: Case) -> None:
+    model, processor = compose(case)
+    options = Options(max_tokens=6, decoding=sampling.Config(), seed=5)
+    # Equal prompts with ids of their own, prompts that share a picture, and others.
+    chosen = samples() + [sample(f"same-{number}", picture(1), "how many ?") for number in range(6)]
+    expected = generate(model, processor, chosen, replace(options, batch_size=512))
+    assert len({one.text for one in expected[-6:]}) > 1
+    for batch_size in (1, 7):
+        close(generate(model, processor, chosen, replace(options, batch_size=batch_size)), expected)
+    close(generate(model, processor, chosen[::-1], options)[::-1], expected)
+    close(generate(model, processor, chosen[1::2], options), expected[1::2])
+    for one, said in zip(chosen[:3], expected, strict=False):
+        assert "".join(stream(model, processor, one, options)) == said.text
 
 
 @pytest.mark.parametrize("case", GENERATING, ids=str)

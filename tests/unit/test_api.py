@@ -107,6 +107,29 @@ def test_every_row_is_answered_whatever_its_split(trained: api.Run) -> None:
         api.answer_all(trained, "nowhere")
 
 
+def test_what_is_sampled_for_a_row_does_not_depend_on_the_batch_size(trained: api.Run) -> None:
+    sampled = {"decoding": {"kind": "sampling", "temperature": 3.0}, "max_tokens": 6, "seed": 1}
+    # Rows whose ids repeat are still different draws, in one batch or over several.
+    asked = [
+        {"id": f"row-{number % 2}", "image": rows()[0]["image"], "question": "How bright?"}
+        for number in range(12)
+    ]
+    said = [
+        [row["answer"] for row in api.answer_all(trained, asked, batch_size=n, **sampled)] for n in (1, 5, 12)
+    ]
+    assert said[0] == said[1] == said[2]
+    assert len(set(said[0])) > 6
+
+
+def test_what_is_sampled_for_a_prompt_does_not_depend_on_the_others(trained: api.Run) -> None:
+    image, sampled = rows()[0]["image"], {"decoding": "sampling", "max_tokens": 6, "seed": 1}
+    asked = ["How bright?", "How dark?", "What is there?"]
+    said = [one.text for one in trained.generate(image, asked, **sampled)]
+    assert [one.text for one in trained.generate(image, asked[::-1], **sampled)] == said[::-1]
+    assert [trained.generate(image, prompt, **sampled).text for prompt in asked] == said
+    assert ["".join(trained.stream(image, prompt, **sampled)) for prompt in asked] == said
+
+
 def test_rows_left_out_of_a_folder_are_written_into_the_run(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()

@@ -11,7 +11,7 @@ lmms-eval finds `manifest` by its entry point and asks for one of two classes, w
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +20,7 @@ from typing import Any
 from sightweave.core.errors import BackendError, DataError
 from sightweave.core.types import Prediction, Sample
 from sightweave.harnesses._messages import Piece, as_sample
+from sightweave.programs import generation
 from sightweave.run import Run, load
 
 logger = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ def generate(
         samples: Prompts.
         options: One of lmms-eval's ``generation_kwargs`` for each.
         max_tokens: Tokens of an answer at most, whatever the options say: room is made for them at once.
-        seed: For options that draw.
+        seed: Random seed for options that sample.
     """
     asked: dict[Wanted, list[int]] = defaultdict(list)
     unknown: set[str] = set()
@@ -234,7 +235,7 @@ def _classes() -> dict[str, Any]:
             run: Its folder.
             device: ``auto``, ``cpu``, ``cuda`` ...
             max_tokens: Tokens of an answer at most, whatever a task asks.
-            seed: For tasks that draw.
+            seed: Random seed for tasks that sample.
             batch_size: lmms-eval gives it; a run chooses its own.
             max_batch_size: The same.
         """
@@ -261,9 +262,11 @@ def _classes() -> dict[str, Any]:
         def generate_until(self, requests: Sequence[Any]) -> list[str]:
             """Answers, in the order of the requests."""
             texts: list[str] = []
+            seen: Counter[str] = Counter()  # a task with repeats asks for several answers to the same row
             for start in range(0, len(requests), _AT_ONCE):
                 pairs = [self.prompt(*request.args) for request in requests[start : start + _AT_ONCE]]
-                samples, options = [one for one, _ in pairs], [one for _, one in pairs]
+                samples = list(generation.distinct((one for one, _ in pairs), seen))
+                options = [one for _, one in pairs]
                 texts += generate(self.run, samples, options, max_tokens=self.max_tokens, seed=self.seed)
             return texts
 

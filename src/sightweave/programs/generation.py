@@ -6,8 +6,11 @@ piece.
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -16,10 +19,10 @@ from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from sightweave.answers.decoding import greedy
-from sightweave.answers.decoding._base import Decoder
+from sightweave.answers.decoding._base import Decoder, Draws
 from sightweave.answers.writers import text
 from sightweave.core.batch import Batch, Media, MediaEmbeddings, TokenSequence
-from sightweave.core.cache import Cache
+from sightweave.core.cache import Cache, Shared
 from sightweave.core.config import config, one_of
 from sightweave.core.device import side_by_side
 from sightweave.core.errors import DataError
@@ -27,6 +30,7 @@ from sightweave.core.types import Likelihood, Medium, Prediction, Sample
 from sightweave.data.inputs.collate import stretch_rows, token_sequence
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.template import Encoded, Stretch
+from sightweave.data.inputs.tiles import Tile
 from sightweave.data.inputs.tokenizer import StreamDecoder
 from sightweave.models.nn.fast_decoding import FastDecoding
 from sightweave.models.vlm import VLM
@@ -41,9 +45,43 @@ class Options:
     decoding: Annotated[Any, one_of("answers.decoding")] = greedy.Config()
     """A kind in ``answers/decoding``, or its Config."""
     seed: int = 0
-    """For methods that draw."""
+    """Random seed for sampling; with it a sample's answer depends on the sample alone, whatever it is batched with."""
     batch_size: PositiveInt = 256
     """Samples at once."""
+
+
+class MediaMemory:
+    """A cache of image embeddings, for callers that show the same images to the same model again.
+
+    Entries are keyed by the `Medium` object and not by its key, which may name another image in another call. The oldest
+    entries are dropped when the cache is full. Tiles are not cached: each call cuts them into new objects.
+
+    Args:
+        max_bytes: Size of all embeddings together.
+    """
+
+    def __init__(self, max_bytes: int = 256 << 20) -> None:
+        self.max_bytes = max_bytes
+        self._held: dict[Medium, Tensor] = {}
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, medium: Medium) -> Tensor | None:
+        """Its embeddings Q D, or None where they are not cached."""
+        return self._held.get(medium)
+
+    def keep(self, media: Sequence[Medium], embeddings: Tensor) -> None:
+        """Caches embeddings I Q D, those of one image after another."""
+        with self._lock:
+            for medium, made in zip(media, embeddings, strict=True):
+                size = made.numel() * made.element_size()
+                if isinstance(medium.source, Tile) or medium in self._held or size > self.max_bytes:
+                    continue
+                self._held[medium] = made.clone()
+                self._bytes += size
+                while self._bytes > self.max_bytes:
+                    oldest = self._held.pop(next(iter(self._held)))
+                    self._bytes -= oldest.numel() * oldest.element_size()
 
 
 @torch.inference_mode()
@@ -55,6 +93,7 @@ def generate(
     texts: Sequence[Sequence[str]] = (),
     *,
     progress: Callable[[int], None] | None = None,
+    memory: MediaMemory | None = None,
 ) -> list[Prediction]:
     """Answers all samples, in their order, and judges texts as their answers: pictures and prompts are read once for both.
 
@@ -64,7 +103,8 @@ def generate(
         samples: Prompts; their targets are not looked at.
         options: Length and method.
         texts: For each sample those whose likelihood is wanted; empty means none for any.
-        progress: Told the number of answers that are new.
+        progress: Told the number of answers that are new, perhaps from another thread, but never from two at once.
+        memory: Keeps the embeddings of images for later calls with the same model; None keeps none.
 
     Raises:
         DataError: not one list of texts per sample.
@@ -80,23 +120,31 @@ def generate(
         # Where nothing is written and nothing judged, nothing is read.
         asked = [n for n in range(len(samples)) if options.max_tokens or (texts and texts[n])]
         encoded = {n: processor.encode(samples[n]) for n in asked}
-        # Samples of a picture stay together, so that it is encoded once.
-        order = sorted(asked, key=lambda n: _trunk_key(encoded[n]))
+        decoder: Decoder = options.decoding.build(end_id=processor.tokenizer.end_id)
+        draws = Draws.of(options.seed, map(_name, samples), width=decoder.width)
         answers = [_NOTHING] * len(samples)
-        chunks = [order[i : i + options.batch_size] for i in range(0, len(order), options.batch_size)]
         device = next(model.parameters()).device
+        lock = threading.Lock()
 
-        def answer(chunk: list[int]) -> list[Prediction]:
-            judged = [tuple(texts[n]) if texts else () for n in chunk]
-            return _answer(model, processor, [encoded[n] for n in chunk], options, judged)
+        def answer(room: _Room) -> None:
+            prefix = None
+            if room.shares:
+                prefix = _read_prefix(model, processor, [encoded[n] for n in room.numbers], device, memory)
+            for chunk in room.batches(encoded, options.batch_size):
+                judged = [tuple(texts[n]) if texts else () for n in chunk]
+                mine = draws.at(0, _rows_of(chunk, decoder.width))
+                those = [encoded[n] for n in chunk]
+                made = _answer(model, processor, those, options, mine, judged, prefix, memory)
+                with lock:  # rooms may be answered side by side
+                    for index, prediction in zip(chunk, made, strict=True):
+                        answers[index] = prediction
+                    if progress is not None:
+                        progress(len(chunk))
 
         if progress is not None and len(asked) < len(samples):
             progress(len(samples) - len(asked))
-        for chosen, made in zip(chunks, side_by_side(answer, chunks, device), strict=True):
-            for index, prediction in zip(chosen, made, strict=True):
-                answers[index] = prediction
-            if progress is not None:
-                progress(len(chosen))
+        for _ in side_by_side(answer, _rooms(model, encoded, options.batch_size), device):
+            pass
         return answers
     finally:
         model.train(was_training)
@@ -112,17 +160,17 @@ def stream(model: VLM, processor: Processor, sample: Sample, options: Options | 
         if model.language_model.form == "classify":
             yield _classify(model, processor, encoded)[0].text
             return
-        decoder = options.decoding.build(end_id=processor.tokenizer.end_id, seed=options.seed)
+        decoder = options.decoding.build(end_id=processor.tokenizer.end_id)
+        draws = Draws.of(options.seed, [_name(sample)], width=decoder.width)
         if decoder.width > 1:  # a beam is known only at its end
-            yield _answer(model, processor, encoded, options)[0].text
+            yield _answer(model, processor, encoded, options, draws)[0].text
             return
-        state = _start(model, processor, encoded, decoder.width, options.max_tokens)
+        state = _start(model, processor, encoded, decoder.width)
         fast = _fast(model)
         pieces = StreamDecoder(processor.tokenizer)
-        for _ in range(options.max_tokens):
-            token = int(
-                decoder.choose(state.logits, torch.zeros(1, dtype=torch.bool, device=state.logits.device)).ids
-            )
+        is_done = torch.zeros(1, dtype=torch.bool, device=state.logits.device)
+        for step in range(options.max_tokens):
+            token = int(decoder.choose(state.logits, is_done, draws.at(step)).ids)
             if token == processor.tokenizer.end_id:
                 break
             if piece := pieces.push(token):
@@ -145,17 +193,123 @@ def write(model: VLM, batch: Batch, options: Options, *, end_id: int) -> list[li
         end_id: What ends an answer.
     """
     assert batch.target is not None  # prompts are tokens
-    decoder: Decoder = options.decoding.build(end_id=end_id, seed=options.seed)
+    decoder: Decoder = options.decoding.build(end_id=end_id)
+    draws = Draws.of(options.seed, _names(batch), width=decoder.width)
     count, length = batch.target.ids.shape
     state = _read(model, batch, Cache(count, capacity=length + options.max_tokens))
     rows = torch.arange(count, device=state.logits.device).repeat_interleave(decoder.width)
     state = _State(state.logits[rows], state.cache.select(rows), state.positions[rows])
-    ids, totals, lengths = _decode(model, state, decoder, end_id, options.max_tokens)
+    ids, totals, lengths = _decode(model, state, decoder, draws, end_id, options.max_tokens)
     return [ids[row, : int(lengths[row])].tolist() for row in decoder.best(totals, lengths).tolist()]
+
+
+def distinct(samples: Iterable[Sample], seen: Counter[str] | None = None) -> Iterator[Sample]:
+    """The samples, with a number added to ids that came before.
+
+    `generate` tells equal samples of one call apart, so that each is answered by draws of its own. A caller that spreads
+    samples over several calls uses this to have them told apart across the calls.
+
+    Args:
+        samples: In the order of the calls.
+        seen: How often each id came in earlier samples; it is updated.
+    """
+    seen = Counter() if seen is None else seen
+    for sample in samples:
+        seen[sample.id] += 1
+        number = seen[sample.id]
+        yield sample if number == 1 else replace(sample, id=f"{sample.id}#{number}")
+
+
+def _name(sample: Sample) -> list[str]:
+    """What identifies a prompt: its id, its texts and the names of its pictures, but not its answer."""
+    parts = list(sample.parts)
+    while parts and parts[-1].role == "assistant":
+        parts.pop()
+    name = [sample.id]
+    for part in parts:
+        name += (
+            ["medium", part.content.key] if isinstance(part.content, Medium) else [part.role, part.content]
+        )
+    return name
+
+
+def _names(batch: Batch) -> list[list[str]]:
+    """The same for rows of a batch: their tokens and pixels."""
+    read = batch.source or batch.target
+    assert read is not None
+    names = [[str(ids[valid].tolist())] for ids, valid in zip(read.ids, read.valid, strict=True)]
+    for media in batch.media.values():
+        for row, values in zip(media.row.tolist(), media.pixels, strict=True):
+            pixels = values.detach().float().cpu().contiguous().numpy()
+            names[row].append(hashlib.sha256(pixels.tobytes()).hexdigest())
+    return names
+
+
+def _rows_of(numbers: Sequence[int], width: int) -> Tensor:
+    """Rows of prompts, where each prompt has `width` rows."""
+    return (torch.tensor(numbers, dtype=torch.int64)[:, None] * width + torch.arange(width)).flatten()
 
 
 def _trunk_key(encoded: Encoded) -> tuple[str, ...]:
     return tuple(medium.key for medium in encoded.trunk_media)
+
+
+_BATCHES = 4
+"""Batches of a room: enough for prompts of a batch to be about as long as one another."""
+
+
+@dataclass(frozen=True)
+class _Room:
+    """Prompts whose pictures are read together, before one batch of them after another is answered."""
+
+    numbers: list[int]
+    """Of samples; those with the same pictures are neighbours."""
+    shares: bool
+    """Whether the pictures stand in front of the prompts and are read on their own, once for all of them."""
+
+    def batches(self, encoded: Mapping[int, Encoded], batch_size: int) -> Iterator[list[int]]:
+        """The numbers, in batches of prompts of about the same length where their pictures were read before."""
+        order = self.numbers
+        if self.shares:  # Python's sort is stable: prompts on one picture stay neighbours
+            order = sorted(order, key=lambda n: len(encoded[n].prompt))
+        for start in range(0, len(order), batch_size):
+            yield order[start : start + batch_size]
+
+
+def _rooms(model: VLM, encoded: Mapping[int, Encoded], batch_size: int) -> list[_Room]:
+    """All prompts in rooms; a room has at most `batch_size` pictures, each of which is encoded once."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for number, one in encoded.items():
+        groups.setdefault(_trunk_key(one), []).append(number)
+    can_share = model.layout.form == "causal" and model.layout.in_sequence
+    rooms: list[_Room] = []
+    for shares in (True, False):
+        chosen = [
+            groups[key]
+            for key in sorted(groups)
+            if shares == (can_share and _shareable([encoded[n] for n in groups[key]]))
+        ]
+        rooms += _packed(chosen, shares, batch_size)
+    return rooms
+
+
+def _packed(groups: Sequence[Sequence[int]], shares: bool, batch_size: int) -> list[_Room]:
+    """Groups one after another into rooms; a large group is cut."""
+    if not shares:
+        every = [number for group in groups for number in group]
+        return [_Room(every[i : i + batch_size], False) for i in range(0, len(every), batch_size)]
+    rooms: list[_Room] = []
+    numbers: list[int] = []
+    pictures = 0
+    for group in groups:
+        rest = list(group)
+        while rest:
+            space = _BATCHES * batch_size - len(numbers)
+            numbers, rest, pictures = numbers + rest[:space], rest[space:], pictures + 1
+            if pictures == batch_size or len(numbers) == _BATCHES * batch_size:
+                rooms.append(_Room(numbers, pictures < len(numbers)))
+                numbers, pictures = [], 0
+    return [*rooms, _Room(numbers, pictures < len(numbers))] if numbers else rooms
 
 
 @torch.inference_mode()
@@ -164,23 +318,29 @@ def _answer(
     processor: Processor,
     encoded: Sequence[Encoded],
     options: Options,
+    draws: Draws,
     texts: Sequence[Sequence[str]] = (),
+    prefix: _Prefix | None = None,
+    memory: MediaMemory | None = None,
 ) -> list[Prediction]:
     if model.language_model.form == "classify":
-        return _classify(model, processor, encoded, texts, write=options.max_tokens > 0)
+        return _classify(model, processor, encoded, texts, write=options.max_tokens > 0, memory=memory)
     writer = text.Config().build(tokenizer=processor.tokenizer)
-    decoder: Decoder = options.decoding.build(end_id=processor.tokenizer.end_id, seed=options.seed)
-    state = _start(model, processor, encoded, decoder.width, options.max_tokens)
+    decoder: Decoder = options.decoding.build(end_id=processor.tokenizer.end_id)
+    state = _start(model, processor, encoded, decoder.width, prefix, memory, is_judged=any(texts))
     judged = _judge(model, processor, state, texts, decoder.width, options.batch_size)
     if not options.max_tokens:
         return [replace(_NOTHING, likelihoods=each) for each in judged]
-    ids, totals, lengths = _decode(model, state, decoder, processor.tokenizer.end_id, options.max_tokens)
+    end_id = processor.tokenizer.end_id
+    ids, totals, lengths = _decode(model, state, decoder, draws, end_id, options.max_tokens)
     best = decoder.best(totals, lengths).tolist()
     said = [writer.write(ids[row][: int(lengths[row])].tolist(), float(totals[row])) for row in best]
     return [replace(one, likelihoods=each) for one, each in zip(said, judged, strict=True)]
 
 
 _NOTHING = Prediction("", finish="none")
+_ROOM = 16
+"""Tokens that a cache makes room for behind prompts; most answers are shorter, and room that stays empty costs time."""
 _LOGITS = 1 << 26
 """Logits that are held at once while texts are judged: 256 MB in fp32."""
 
@@ -257,7 +417,7 @@ class _State:
 
 
 def _decode(
-    model: VLM, state: _State, decoder: Decoder, end_id: int, max_tokens: int
+    model: VLM, state: _State, decoder: Decoder, draws: Draws, end_id: int, max_tokens: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Ids B T, summed log-probabilities B and lengths B of all rows."""
     rows, device = len(state.logits), state.logits.device
@@ -269,7 +429,7 @@ def _decode(
     some_done = False
     fast = _fast(model)
     for step in range(max_tokens):
-        choice = decoder.choose(state.logits, is_done[alive] if some_done else is_done)
+        choice = decoder.choose(state.logits, is_done[alive] if some_done else is_done, draws.at(step))
         if choice.rows is not None:  # beams: texts move between rows
             ids, totals, lengths, is_done = (x[choice.rows] for x in (ids, totals, lengths, is_done))
             state = replace(
@@ -299,6 +459,7 @@ def _decode(
             if len(going) <= 0.75 * len(alive):
                 alive, chosen = alive[going], chosen[going]
                 state = replace(state, cache=state.cache.select(going), positions=state.positions[going])
+                draws = draws.at(step, going)
         state = _step(model, state, chosen, fast)
     return ids, totals, lengths
 
@@ -338,45 +499,97 @@ def _step(model: VLM, state: _State, ids: Tensor, fast: FastDecoding | None = No
 
 @torch.inference_mode()
 def _start(
-    model: VLM, processor: Processor, encoded: Sequence[Encoded], width: int, max_tokens: int
-) -> _State:
-    """Reads pictures and prompts; `width` rows for each prompt."""
-    device = next(model.parameters()).device
-    layout = processor.layout
-    encoded = [one for one in encoded for _ in range(width)]
-    trunks = {_trunk_key(one): one for one in encoded}
-    is_causal = layout.form == "causal"
-    if is_causal and layout.in_sequence and len(trunks) < len(encoded) and _shareable(encoded):
-        return _start_shared(model, processor, encoded, max_tokens, device)
-    batch = _prompt_batch(model, processor, encoded, device)
-    assert batch.target is not None
-    cache = Cache(len(batch.target.ids), capacity=batch.target.ids.shape[1] + max_tokens)
-    return _read(model, batch, cache)
-
-
-def _start_shared(
     model: VLM,
     processor: Processor,
     encoded: Sequence[Encoded],
-    max_tokens: int,
-    device: torch.device,
+    width: int,
+    prefix: _Prefix | None = None,
+    memory: MediaMemory | None = None,
+    *,
+    is_judged: bool = False,
 ) -> _State:
-    """Each picture's marks are read once; every one of its prompts continues from there."""
+    """Reads prompts, and their pictures where no `prefix` was read before; `width` rows for each prompt.
+
+    Texts to judge are read by the whole model, which needs a cache of the plain kind.
+    """
+    device = next(model.parameters()).device
+    rows = [one for one in encoded for _ in range(width)]
+    has_media = prefix is None and any(one.trunk_media or one.branch_media for one in rows)
+    if has_media or model.layout.form != "causal":
+        batch = _prompt_batch(model, processor, rows, device, memory)
+        assert batch.target is not None
+        return _read(model, batch, Cache(len(rows), capacity=batch.target.ids.shape[1] + _ROOM))
+
+    # Text alone, behind a prefix or behind nothing.
+    stretches = [one.prompt if prefix else _joined(one.trunk, one.prompt) for one in rows]
+    starts = [one.trunk.span if prefix else 0 for one in rows]
+    made = stretch_rows(stretches, starts, [()] * len(rows))
+    tokens = token_sequence(made, processor.tokenizer.pad_id).to(device)
+    if prefix is None:
+        state = None if is_judged else _read_fast(model, tokens, None)
+        return state or _read(
+            model, Batch(target=tokens), Cache(len(rows), capacity=len(tokens.ids[0]) + _ROOM)
+        )
+    group = prefix.rows_of(encoded, width)
+    if not is_judged and prefix.shared is not None:
+        state = _read_fast(model, tokens, prefix.shared.select(group))
+        if state is not None:
+            return state
+    return _read(model, Batch(target=tokens), prefix.cache.select(group.to(device)))
+
+
+def _read_fast(model: VLM, tokens: TokenSequence, shared: Shared | None) -> _State | None:
+    """Prompts read the shorter way, where there is one: without padding, and without copies of what rows share."""
+    fast = _fast(model)
+    if fast is None or not tokens.plain or not model.fusion.in_sequence or not fast.fits(tokens.ids, shared):
+        return None
+    cache = Cache(len(tokens.ids), capacity=tokens.ids.shape[1] + _ROOM)
+    cache.shared = shared
+    row, slot = tokens.valid.nonzero(as_tuple=True)
+    hidden = model.language_model.embed(tokens.ids[tokens.valid][None])[0]
+    positions = tokens.positions[tokens.valid]
+    logits = fast.read(hidden, positions, row, slot, cache)
+    last = tokens.valid.sum(1).cumsum(0) - 1
+    return _State(logits, cache, positions[last] + 1)
+
+
+@dataclass(frozen=True)
+class _Prefix:
+    """Pictures that were read once, for all of their prompts to continue."""
+
+    cache: Cache
+    number: Mapping[tuple[str, ...], int]
+    """Row of the cache for each text's pictures."""
+    shared: Shared | None
+    """The same for fast decoding; None where the rows differ in length, or on another device than the CPU."""
+
+    def rows_of(self, encoded: Sequence[Encoded], width: int) -> Tensor:
+        """int64: the row that each row of a batch continues."""
+        rows = [self.number[_trunk_key(one)] for one in encoded for _ in range(width)]
+        return torch.tensor(rows)
+
+
+@torch.inference_mode()
+def _read_prefix(
+    model: VLM,
+    processor: Processor,
+    encoded: Sequence[Encoded],
+    device: torch.device,
+    memory: MediaMemory | None,
+) -> _Prefix:
+    """Reads the pictures in front of prompts."""
     trunks: dict[tuple[str, ...], Encoded] = {}
     for one in encoded:
         trunks.setdefault(_trunk_key(one), one)
-    number = {key: index for index, key in enumerate(trunks)}
     firsts = list(trunks.values())
-    prefix = _rows_batch(model, processor, firsts, [one.trunk for one in firsts], device)
-    assert prefix.target is not None
-    longest = prefix.target.ids.shape[1] + max(len(one.prompt) for one in encoded) + max_tokens
-    cache = Cache(len(firsts), capacity=longest)
-    model(prefix, cache=cache, at=torch.zeros(0, dtype=torch.int64, device=device))
-    cache = cache.select(torch.tensor([number[_trunk_key(one)] for one in encoded], device=device))
-    starts = [one.trunk.span for one in encoded]
-    prompts = stretch_rows([one.prompt for one in encoded], starts, [()] * len(encoded))
-    tokens = token_sequence(prompts, processor.tokenizer.pad_id).to(device)
-    return _read(model, Batch(target=tokens), cache)
+    batch = _rows_batch(model, processor, firsts, [one.trunk for one in firsts], device, memory)
+    assert batch.target is not None
+    cache = Cache(len(firsts), capacity=batch.target.ids.shape[1])
+    model(batch, cache=cache, at=torch.zeros(0, dtype=torch.int64, device=device))
+    shared = None
+    if cache.uniform and _fast(model) is not None:
+        shared = Shared.of(cache, torch.arange(len(firsts)))
+    return _Prefix(cache, {key: index for index, key in enumerate(trunks)}, shared)
 
 
 def _shareable(encoded: Sequence[Encoded]) -> bool:
@@ -384,12 +597,15 @@ def _shareable(encoded: Sequence[Encoded]) -> bool:
 
 
 def _prompt_batch(
-    model: VLM, processor: Processor, encoded: Sequence[Encoded], device: torch.device
+    model: VLM,
+    processor: Processor,
+    encoded: Sequence[Encoded],
+    device: torch.device,
+    memory: MediaMemory | None,
 ) -> Batch:
     """Whole prompts, one a row, ending with the token that asks the model to speak."""
-    batch = _rows_batch(
-        model, processor, encoded, [_joined(one.trunk, one.prompt) for one in encoded], device
-    )
+    whole = [_joined(one.trunk, one.prompt) for one in encoded]
+    batch = _rows_batch(model, processor, encoded, whole, device, memory)
     if processor.layout.form != "encoder_decoder":
         return batch
     asked = Stretch([processor.tokenizer.begin_id], [-1], [1], [False])
@@ -414,6 +630,7 @@ def _rows_batch(
     encoded: Sequence[Encoded],
     stretches: Sequence[Stretch],
     device: torch.device,
+    memory: MediaMemory | None,
 ) -> Batch:
     """One stretch a row with its pictures, each picture encoded once however many rows show it."""
     unique: dict[str, int] = {}
@@ -436,21 +653,43 @@ def _rows_batch(
     ).to(device)
     if not media:
         return Batch(target=tokens)
-    zeros = torch.zeros(len(media), dtype=torch.int64, device=device)
-    pixels = processor.pixels(media).to(device)
-    if shown == list(range(len(media))):
+    if memory is None and shown == list(range(len(media))):
+        zeros = torch.zeros(len(media), dtype=torch.int64, device=device)
         where = torch.tensor(row, device=device)
+        pixels = processor.pixels(media).to(device)
         return Batch(target=tokens, media={"image": Media(pixels, where, zeros, zeros)})
-    once = model(Batch(target=None, media={"image": Media(pixels, zeros, zeros, zeros)})).media
-    return Batch(target=tokens, embeddings=_spread(once, shown, row, len(media)))
+    once = _embedded(model, processor, media, device, memory)
+    return Batch(target=tokens, embeddings=_spread(once, shown, row))
 
 
-def _spread(media: MediaEmbeddings, shown: Sequence[int], row: Sequence[int], count: int) -> MediaEmbeddings:
-    """Embeddings of `count` pictures, laid out again for each row that shows one."""
-    device = media.embeddings.device
-    per_medium = media.embeddings.reshape(count, -1, media.embeddings.shape[-1])[
-        torch.tensor(shown, device=device)
-    ]
+def _embedded(
+    model: VLM,
+    processor: Processor,
+    media: Sequence[Medium],
+    device: torch.device,
+    memory: MediaMemory | None,
+) -> Tensor:
+    """I Q D: embeddings of pictures, those that the memory does not hold encoded now."""
+    known = [None if memory is None else memory.get(medium) for medium in media]
+    new = [medium for medium, held in zip(media, known, strict=True) if held is None]
+    made: Iterator[Tensor] = iter(())
+    if new:
+        zeros = torch.zeros(len(new), dtype=torch.int64, device=device)
+        pixels = processor.pixels(new).to(device)
+        found = model(Batch(target=None, media={"image": Media(pixels, zeros, zeros, zeros)})).media
+        embeddings = found.embeddings.reshape(len(new), -1, found.embeddings.shape[-1])
+        if memory is not None:
+            memory.keep(new, embeddings)
+        if len(new) == len(media):
+            return embeddings  # type: ignore[no-any-return]  # nn.Module calls are untyped
+        made = iter(embeddings)
+    return torch.stack([next(made) if held is None else held for held in known])
+
+
+def _spread(embeddings: Tensor, shown: Sequence[int], row: Sequence[int]) -> MediaEmbeddings:
+    """Embeddings of pictures (I Q D), laid out again for each row that shows one."""
+    device = embeddings.device
+    per_medium = embeddings[torch.tensor(shown, device=device)]
     each = per_medium.shape[1]
     item = torch.arange(len(shown), device=device).repeat_interleave(each)
     rows = torch.tensor(row, device=device).repeat_interleave(each)
@@ -478,13 +717,14 @@ def _classify(
     texts: Sequence[Sequence[str]] = (),
     *,
     write: bool = True,
+    memory: MediaMemory | None = None,
 ) -> list[Prediction]:
     """The likeliest answer of the list; its log-probability is that of the answer among all.
 
     A text that is not in the list has no probability.
     """
     device = next(model.parameters()).device
-    batch = _prompt_batch(model, processor, encoded, device)
+    batch = _prompt_batch(model, processor, encoded, device, memory)
     assert batch.target is not None
     width = batch.target.ids.shape[1]
     at = torch.arange(len(encoded), device=device) * width + batch.target.valid.sum(1) - 1

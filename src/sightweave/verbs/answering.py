@@ -12,6 +12,7 @@ from sightweave.data.datasets import own
 from sightweave.data.datasets._base import task_of
 from sightweave.data.datasets._source import FilesConfig
 from sightweave.data.datasets._table import Table
+from sightweave.programs import generation
 from sightweave.programs.evaluation import submission as submissions
 from sightweave.run import Run
 from sightweave.verbs.building import as_run
@@ -51,7 +52,7 @@ def answer_all(
         data: A path to any format, a source as in a recipe, or records; rows need no answers.
         max_tokens: Tokens of an answer at most.
         decoding: A kind in ``answers/decoding``, or a mapping with its fields.
-        seed: For methods that draw.
+        seed: Random seed for sampling.
         batch_size: Prompts at once.
     """
     loaded = as_run(run)
@@ -100,9 +101,10 @@ def _answers(
     batch_size: int,
     options: Mapping[str, Any],
 ) -> Iterator[dict[str, Any]]:
+    asked = list(generation.distinct(samples))
     for start in range(0, len(samples), batch_size):
-        chunk = samples[start : start + batch_size]
-        for sample, answer in zip(chunk, run.predict(chunk, **options), strict=True):
+        chunk = slice(start, start + batch_size)
+        for sample, answer in zip(samples[chunk], run.predict(asked[chunk], **options), strict=True):
             name = {"id": sample.id} if sample.id in given_ids else {}
             yield name | {
                 "image": sample.media[0].key if sample.media else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sightweave.core.cache import Cache
+from sightweave.core.cache import Cache, Groups, Shared
 
 
 def numbered(rows: int, length: int, first: int = 0) -> torch.Tensor:
@@ -70,3 +70,46 @@ def test_no_rows_may_be_selected() -> None:
     cache.extend(0, numbered(2, 2), numbered(2, 2))
     cache.advance(torch.ones(2, 2, dtype=torch.bool))
     assert cache.select(torch.zeros(0, dtype=torch.int64)).rows == 0
+
+
+def test_tokens_placed_without_padding_are_continued_at_one_slot() -> None:
+    cache = Cache(2, capacity=5)
+    row, slot = torch.tensor([0, 0, 0, 1]), torch.tensor([0, 1, 2, 0])
+    new = torch.tensor([1.0, 2.0, 3.0, 4.0]).view(4, 1, 1)
+    keys, values = cache.place(0, row, slot, new, -new)
+    assert keys[:, 0, :, 0].tolist() == [[1, 2, 3], [4, 0, 0]]
+    assert torch.equal(values, -keys)
+    cache.begin(torch.tensor([3, 1]))
+    assert cache.uniform
+    assert cache.padding is not None
+    assert cache.padding.tolist() == [[False, False, False], [False, True, True]]
+    keys, _ = cache.extend(0, numbered(2, 1, 10), numbered(2, 1))
+    assert keys[:, 0, :, 0].tolist() == [[1, 2, 3, 10], [4, 0, 0, 11]]
+    chosen = cache.select(torch.tensor([1]))
+    assert chosen.padding is not None
+    assert chosen.padding.tolist() == [[False, True, True]]
+
+
+@pytest.mark.parametrize("group", [[0], [2, 0, 2, 2, 1], [1, 1, 1], list(range(3)) * 4], ids=str)
+def test_products_by_group_are_those_of_each_row(group: list[int]) -> None:
+    torch.manual_seed(0)
+    rows, heads = len(group), 2
+    keys, queries = torch.randn(3, heads, 5, 4), torch.randn(rows * heads, 3, 4)
+    groups = Groups(torch.tensor(group), 3, heads)
+    scores = groups.scores(queries, keys)
+    expected = queries.view(rows, heads, 3, 4) @ keys[group].mT
+    torch.testing.assert_close(scores, expected.flatten(0, 1))
+    values = groups.values(scores, keys)
+    torch.testing.assert_close(values, (expected @ keys[group]).flatten(0, 1))
+
+
+def test_what_no_row_shares_any_more_is_dropped() -> None:
+    cache = Cache(4)
+    cache.extend(0, numbered(4, 2), numbered(4, 2))
+    cache.advance(torch.ones(4, 2, dtype=torch.bool))
+    shared = Shared.of(cache, torch.tensor([0, 1, 2, 3, 3]))
+    most = shared.select(torch.tensor([0, 1, 2, 3]))
+    assert most.keys[0] is shared.keys[0]
+    few = shared.select(torch.tensor([4, 1, 3]))
+    assert few.keys[0][:, 0, :, 0].tolist() == [[2, 3], [6, 7]]
+    assert few.group.tolist() == [1, 0, 1]

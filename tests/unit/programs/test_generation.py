@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +13,9 @@ from pydantic import ValidationError
 
 from sightweave.core.errors import MediaError
 from sightweave.core.types import Medium
-from sightweave.programs.generation import Options, generate, stream
+from sightweave.data.inputs.template import Encoded, Stretch
+from sightweave.data.inputs.tiles import Tile
+from sightweave.programs.generation import MediaMemory, Options, distinct, generate, stream, write
 
 MODEL, PROCESSOR = compose(Case("concat", (), "decoder_only"))
 
@@ -27,6 +31,55 @@ def test_answers_come_in_the_order_of_the_samples_whatever_the_batches(batch_siz
     assert [one.text for one in found] == expected
     assert sum(told) == len(chosen)
     assert max(told) <= batch_size
+
+
+def test_equal_prompts_of_one_call_are_sampled_independently_whatever_the_batches() -> None:
+    asked = [sample("same", picture(1), "how many ?")] * 512
+    options = Options(max_tokens=4, decoding={"kind": "sampling", "temperature": 2.0}, seed=7)
+    said = [one.text for one in generate(MODEL, PROCESSOR, asked, options)]
+    assert len(set(said)) > 400
+    assert sum(first == second for first, second in zip(said[:256], said[256:], strict=True)) < 26
+    for batch_size in (7, 64, 512):
+        found = generate(MODEL, PROCESSOR, asked, replace(options, batch_size=batch_size))
+        assert [one.text for one in found] == said
+    fewer = generate(MODEL, PROCESSOR, asked[:10], replace(options, batch_size=1))
+    assert [one.text for one in fewer] == said[:10]
+    other = generate(MODEL, PROCESSOR, asked, replace(options, seed=8))
+    assert sum(one.text == before for one, before in zip(other, said, strict=True)) < 52
+
+
+def test_threads_change_no_draw() -> None:
+    asked = [sample("same", picture(1), "how many ?")] * 12
+    options = Options(max_tokens=4, decoding="sampling", batch_size=3)
+    said = [one.text for one in generate(MODEL, PROCESSOR, asked, options)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert [one.text for one in generate(MODEL, PROCESSOR, asked, options)] == said
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_batches_of_prompts_are_sampled_row_by_row() -> None:
+    encoded = [PROCESSOR.encode(one) for one in samples() + [sample("same", picture(1), "how many ?")] * 4]
+    prompts = [replace(one, target=Stretch()) for one in encoded]
+    options = Options(max_tokens=4, decoding="sampling", seed=3)
+
+    def written(chosen: list[Encoded]) -> list[list[int]]:
+        batch = PROCESSOR.batch(chosen, share=False)
+        return write(MODEL, batch, options, end_id=PROCESSOR.tokenizer.end_id)
+
+    said = written(prompts)
+    assert len({tuple(ids) for ids in said[-4:]}) > 1
+    assert written(prompts[:5]) == said[:5]
+    assert written(prompts[4::-1]) == said[4::-1]
+
+
+def test_ids_that_came_before_are_told_apart_over_calls() -> None:
+    seen: Counter[str] = Counter()
+    first = [one.id for one in distinct([sample("a", "x"), sample("b", "x"), sample("a", "y")], seen)]
+    assert first == ["a", "b", "a#2"]
+    assert [one.id for one in distinct([sample("a", "x"), sample("b", "x")], seen)] == ["a#3", "b#2"]
 
 
 def test_no_samples_give_no_answers() -> None:
@@ -54,6 +107,58 @@ def test_each_picture_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert sum(counted) == 2
     finally:
         handle.remove()
+
+
+def test_a_picture_is_encoded_once_though_its_prompts_fill_several_batches() -> None:
+    counted: list[int] = []
+    handle = MODEL.encoder.register_forward_hook(lambda _, inputs, __: counted.append(len(inputs[0])))
+    questions = ("what ?", "how many ?", "is it red ?", "compare this picture with that one")
+    chosen = [sample(f"{n} {q}", picture(n), q) for n in (1, 2) for q in questions]
+    try:
+        found = generate(MODEL, PROCESSOR, chosen, Options(max_tokens=3, batch_size=2))
+        assert sum(counted) == 2
+    finally:
+        handle.remove()
+    alone = [generate(MODEL, PROCESSOR, [one], Options(max_tokens=3))[0].text for one in chosen]
+    assert [one.text for one in found] == alone
+
+
+def test_a_picture_of_an_earlier_call_is_not_encoded_again() -> None:
+    counted: list[int] = []
+    handle = MODEL.encoder.register_forward_hook(lambda _, inputs, __: counted.append(len(inputs[0])))
+    first, second, memory = picture(1), picture(2), MediaMemory()
+    namesake = Medium(second.source, key=first.key)
+    options = Options(max_tokens=3)
+
+    def said(*media: Medium) -> list[str]:
+        asked = [sample(f"{n}", one, "what ?") for n, one in enumerate(media)]
+        return [one.text for one in generate(MODEL, PROCESSOR, asked, options, memory=memory)]
+
+    try:
+        before = said(first)
+        assert said(first) == before
+        assert sum(counted) == 1
+        assert said(second, first)[1:] == before
+        assert sum(counted) == 2
+        # Another picture under the same name, as in another call of `Run.generate`.
+        assert said(namesake) == said(second)
+        assert sum(counted) == 3
+    finally:
+        handle.remove()
+
+
+def test_a_memory_of_pictures_forgets_the_oldest_and_no_tiles() -> None:
+    first, second, third = (picture(number) for number in (1, 2, 3))
+    one = torch.zeros(1, 4, 2)
+    memory = MediaMemory(max_bytes=2 * one.numel() * one.element_size())
+    for medium in (first, second, third):
+        memory.keep([medium], one)
+    assert memory.get(first) is None
+    assert memory.get(second) is not None
+    assert memory.get(third) is not None
+    memory.keep([Medium(Tile(first, 0, 0, 1, 1), key="tile")], one)
+    memory.keep([first], torch.zeros(1, 40, 2))
+    assert memory.get(second) is not None
 
 
 @pytest.mark.parametrize("training", [False, True])

@@ -1,10 +1,22 @@
 """What every decoding method is: logits to next ids, and for beams the row that each came from."""
 
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from jaxtyping import Float, Int
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int, UInt64
 from torch import Tensor
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+"""Added to SplitMix64's counter for each number of a stream."""
+_FACTORS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 @dataclass(frozen=True)
@@ -19,14 +31,67 @@ class Choice:
     """Which row each one continues; None where every row continues itself."""
 
 
+@dataclass(frozen=True)
+class Draws:
+    """One stream of random numbers for each row, which depends on nothing but that row's key.
+
+    So a row draws the same whatever the batch size, its neighbours, their order and the rows that have left. Number t of
+    a stream is output t of SplitMix64 seeded with the key (Steele, Lea and Flood 2014, Fast Splittable Pseudorandom
+    Number Generators, doi:10.1145/2714064.2660195), so any step is computed without those before it.
+    """
+
+    keys: UInt64[np.ndarray, " B"]
+    step: int = 0
+    """Which number of each stream is next."""
+
+    @classmethod
+    def of(cls, seed: int, names: Iterable[Sequence[str]], *, width: int = 1) -> Draws:
+        """Streams for rows that answer prompts.
+
+        Args:
+            seed: Of the call.
+            names: What identifies each prompt, such as its id, texts and images. Equal names get different streams, by
+                how often the name came before.
+            width: Rows for each prompt.
+        """
+        seen: Counter[bytes] = Counter()
+        keys = []
+        for name in names:
+            digest = hashlib.sha256(json.dumps([seed, *name]).encode("ascii")).digest()
+            for row in range(width):
+                place = json.dumps([seen[digest], row]).encode("ascii")
+                keys.append(int.from_bytes(hashlib.sha256(digest + place).digest()[:8], "little"))
+            seen[digest] += 1
+        return cls(np.array(keys, dtype=np.uint64))
+
+    def at(self, step: int, rows: Int[Tensor, " b"] | None = None) -> Draws:
+        """The same streams at another step, of some rows or of all."""
+        return Draws(self.keys if rows is None else self.keys[rows.cpu().numpy()], step)
+
+    def uniform(self) -> Float64[Tensor, " B"]:
+        """A number from [0, 1) for each row, with 53 random bits; on the CPU, the same on every machine."""
+        # Arithmetic on arrays of uint64 wraps around, as SplitMix64 wants it.
+        mixed = self.keys + np.array([self.step + 1], dtype=np.uint64) * _GOLDEN
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * _FACTORS[0]
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * _FACTORS[1]
+        mixed ^= mixed >> np.uint64(31)
+        return torch.from_numpy((mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53)
+
+
 class Decoder(Protocol):
-    """One decoding of a batch; made anew for each call of generation."""
+    """One decoding of a batch, built for each call of generation."""
 
     width: int
-    """Rows for each prompt: 1, or the number of beams (the caller repeats prompts so often)."""
+    """Rows for each prompt: 1, or the number of beams (the caller repeats prompts that many times)."""
 
-    def choose(self, logits: Float[Tensor, "B V"], is_done: Tensor) -> Choice:
-        """Chooses for rows that go on; what it says for rows that are done is ignored."""
+    def choose(self, logits: Float[Tensor, "B V"], is_done: Tensor, draws: Draws) -> Choice:
+        """Chooses the next token of each row.
+
+        Args:
+            logits: Of the next token.
+            is_done: bool B: rows that have ended; what is chosen for them is ignored.
+            draws: Random numbers of each row at this step, for methods that sample.
+        """
         ...
 
     def best(self, totals: Float[Tensor, " B"], lengths: Int[Tensor, " B"]) -> Int[Tensor, " P"]:

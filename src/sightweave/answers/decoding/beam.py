@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sightweave.answers.decoding._base import Choice
+from sightweave.answers.decoding._base import Choice, Draws
 from sightweave.core.config import config
 
 
@@ -22,7 +22,7 @@ class Config:
     length_penalty: float = 1.0
     """Power of the length that divides the score; 0 prefers short texts, 1 compares means."""
 
-    def build(self, *, end_id: int, seed: int = 0) -> Beam:
+    def build(self, *, end_id: int) -> Beam:
         """The method for one call of generation."""
         return Beam(beams=self.beams, length_penalty=self.length_penalty, end_id=end_id)
 
@@ -45,7 +45,7 @@ class Beam:
         self.width, self.length_penalty, self.end_id = beams, length_penalty, end_id
         self._totals: Tensor | None = None
 
-    def choose(self, logits: Tensor, is_done: Tensor) -> Choice:
+    def choose(self, logits: Tensor, is_done: Tensor, draws: Draws) -> Choice:
         """The best continuations of each prompt's texts together."""
         logprobs = logits.float().log_softmax(-1)
         count, vocabulary = logprobs.shape

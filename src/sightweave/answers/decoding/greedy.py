@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sightweave.answers.decoding._base import Choice
+from sightweave.answers.decoding._base import Choice, Draws
 from sightweave.core.config import config
 
 
@@ -13,7 +13,7 @@ from sightweave.core.config import config
 class Config:
     """Nothing to choose."""
 
-    def build(self, *, end_id: int, seed: int = 0) -> Greedy:
+    def build(self, *, end_id: int) -> Greedy:
         """The method for one call of generation."""
         return Greedy()
 
@@ -23,7 +23,7 @@ class Greedy:
 
     width = 1
 
-    def choose(self, logits: Tensor, is_done: Tensor) -> Choice:
+    def choose(self, logits: Tensor, is_done: Tensor, draws: Draws) -> Choice:
         """Chooses for every row."""
         best, ids = logits.float().max(-1)
         return Choice(ids, best - logits.float().logsumexp(-1))

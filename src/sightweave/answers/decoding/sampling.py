@@ -1,4 +1,4 @@
-"""Draws from the distribution, perhaps sharpened or cut.
+"""Sampling from the model's distribution, with temperature, top-k and top-p.
 
 Top-k: Hierarchical Neural Story Generation (Fan et al. 2018, arXiv:1805.04833). Top-p: The Curious Case of Neural Text
 Degeneration (Holtzman et al. 2019, arXiv:1904.09751).
@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sightweave.answers.decoding._base import Choice
+from sightweave.answers.decoding._base import Choice, Draws
 from sightweave.core.config import config
 
 _TINY = 1e-30
@@ -18,28 +18,27 @@ _TINY = 1e-30
 
 @config
 class Config:
-    """How freely to draw."""
+    """How freely to sample."""
 
     temperature: float = 1.0
-    """Divides the logits; below 1 sharpens."""
+    """Sampling temperature; below 1 makes answers more predictable."""
     top_k: int = 0
     """Keep only the k likeliest tokens; 0 keeps all."""
     top_p: float = 1.0
     """Keep the likeliest tokens that together reach this probability; 1 keeps all."""
 
-    def build(self, *, end_id: int, seed: int = 0) -> Sampling:
+    def build(self, *, end_id: int) -> Sampling:
         """The method for one call of generation."""
-        return Sampling(temperature=self.temperature, top_k=self.top_k, top_p=self.top_p, seed=seed)
+        return Sampling(temperature=self.temperature, top_k=self.top_k, top_p=self.top_p)
 
 
 class Sampling:
-    """Draws each token; the same seed draws the same tokens.
+    """Samples each token by inverting the cumulative distribution at the row's own random number.
 
     Args:
         temperature: Divides the logits; over 0.
         top_k: Tokens kept; 0 keeps all.
         top_p: Probability kept, over 0 and at most 1.
-        seed: Of this call.
 
     Raises:
         ValueError: a value out of its range.
@@ -47,9 +46,7 @@ class Sampling:
 
     width = 1
 
-    def __init__(
-        self, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, seed: int = 0
-    ) -> None:
+    def __init__(self, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> None:
         if not temperature > 0:
             raise ValueError(f"temperature must be over 0 (got {temperature}); use greedy decoding for 0.")
         if top_k < 0:
@@ -57,16 +54,20 @@ class Sampling:
         if not 0 < top_p <= 1:
             raise ValueError(f"top_p must be over 0 and at most 1 (got {top_p}).")
         self.temperature, self.top_k, self.top_p = temperature, top_k, top_p
-        self.generator = torch.Generator().manual_seed(seed)
 
-    def choose(self, logits: Tensor, is_done: Tensor) -> Choice:
-        """Draws for every row."""
+    def choose(self, logits: Tensor, is_done: Tensor, draws: Draws) -> Choice:
+        """Samples for every row."""
         logprobs = logits.float().log_softmax(-1)
         # The largest becomes 0, so that no temperature, however low, makes an infinity.
         shifted = logits.float() - logits.float().amax(-1, keepdim=True)
         kept = self.cut(shifted / max(self.temperature, _TINY))
-        # Drawn on the CPU, so that one seed gives one text on every device.
-        ids = torch.multinomial(kept.softmax(-1).cpu(), 1, generator=self.generator).to(logits.device)
+        # Summed on the CPU and in double precision, so that one seed gives one text on every device.
+        reached = kept.softmax(-1).cpu().double().cumsum(-1)
+        total = reached[:, -1:]
+        # The first token that reaches beyond the point is taken: below the total there is always one, and it is never a
+        # token that was cut, which reaches no further than the one before it.
+        point = (draws.uniform()[:, None] * total).minimum(total.nextafter(torch.zeros_like(total)))
+        ids = torch.searchsorted(reached, point, right=True).to(logits.device)
         return Choice(ids[:, 0], logprobs.gather(1, ids)[:, 0])
 
     def cut(self, logits: Tensor) -> Tensor:

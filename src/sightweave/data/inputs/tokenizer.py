@@ -37,6 +37,10 @@ TOKEN_NAME = re.compile(r"<[^<>\s]+>")
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 _WORD_MARK = "\u2581"
 """What SentencePiece writes for a space."""
+_KNOWN_TEXTS = 1 << 14
+"""Texts whose ids a tokenizer remembers at most: 10 to 20 MB."""
+_KNOWN_LETTERS = 500
+"""Of a text that is remembered."""
 
 
 @config
@@ -122,6 +126,7 @@ class Tokenizer:
         self.template = template or Template()
         self._rust = rust
         rust.encode_special_tokens = True
+        self._known: dict[str, tuple[int, ...]] = {}
         self._special = special_tokens(rust)
         self.vocab_size = vocab_size or rust.get_vocab_size()
         self._bytes = _bytes_of_tokens(rust, self._special.values(), self.vocab_size)
@@ -210,8 +215,16 @@ class Tokenizer:
         return ids
 
     def _ids(self, text: str, *, space: bool = False) -> list[int]:
-        whole = " " * space + _checked(text)
-        return list(self._rust.encode(whole, add_special_tokens=False).ids)
+        whole = " " * space + text
+        if whole in self._known:
+            return list(self._known[whole])
+        ids = self._rust.encode(_checked(whole), add_special_tokens=False).ids
+        # Questions come again: with other pictures, in another pass of an evaluation, in another epoch.
+        if len(whole) <= _KNOWN_LETTERS:
+            if len(self._known) >= _KNOWN_TEXTS:
+                self._known.clear()
+            self._known[whole] = tuple(ids)
+        return list(ids)
 
     def _one(self, token: str) -> int:
         """The id of a special token.

@@ -8,6 +8,10 @@ arithmetic. Three things help, and leave the numbers what they are but for round
 - weights are laid out for the number of rows: a transposed copy reads nearly twice as fast for one row, oneDNN's blocked
   one for several.
 
+Many rows at once, as in an evaluation, are bound by memory instead: reading each row's keys and values. What several rows
+begin with (the tokens of an image that is asked many questions) is therefore held once and read once per step, and prompts
+are read without padding.
+
 Copies of large weights cost as much time as a dozen steps, and most answers are short: they are made when a text has got
 that far, and only where they win that much. They are kept for the next text together with the state that they were
 made from: where the weights lie, torch's counters of changes, and the sum of their bits, which costs as much as one step.
@@ -17,6 +21,7 @@ A change that no counter sees is missed only where it leaves that sum as it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,9 +29,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sightweave.core.cache import Cache
+from sightweave.core.cache import Cache, Groups, Shared
 from sightweave.models.nn.block import Block
-from sightweave.models.nn.norm import RMSNorm
+from sightweave.models.nn.norm import RMSNorm, cpu_scale
 from sightweave.models.nn.position import Rotary, rotate
 
 _SMALL_BYTES = 32 << 20
@@ -39,8 +44,14 @@ _COLUMNS = 512
 """Rows transposed at once, as many as the processor's cache holds: three times as fast as all at once."""
 _POSITIONS = 64
 """Rotations made at once."""
+_SCORES = 1 << 23
+"""Attention scores that reading prompts may hold at once, 32 MB; softmax and reordering copy them a few times."""
+_MANY_ROWS = 16
+"""From this many rows on, batched matrix products are faster than torch's fused attention, which goes row by row."""
 
 Project = Callable[[Tensor], Tensor]
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Queries ``N Hkv G Dh`` and new keys and values ``N Hkv 1 Dh`` -> what is attended to."""
 Matrices = tuple[Project, Project, Tensor, Tensor]
 
 
@@ -162,19 +173,63 @@ class FastDecoding:
     ) -> Float[Tensor, "B V"]:
         """Logits of the next token, whose position is one more; the cache grows by one token per row."""
         rotation = self._rotation(positions)
-        bias = None
-        if not cache.uniform:
-            slot = torch.arange(cache.longest + 1)
-            bias = torch.zeros(len(hidden), 1, 1, len(slot))
-            bias.masked_fill_((slot > cache.lengths[:, None])[:, None, None], -torch.inf)
+        bias = _ragged_bias(cache) if not cache.uniform else _bias(cache, cache.longest + 1)
+        attend = partial(_attend_next, cache=cache, bias=bias)
         for index, layer in enumerate(self._layers):
-            hidden = layer(hidden, rotation, bias, cache, index)
+            hidden = layer(hidden, rotation, partial(attend, index))
         cache.lengths, cache.longest = cache.lengths + 1, cache.longest + 1
         self._steps += 1
         if self._steps == (1 if self._is_small else _LOOK) or self._steps == _STEPS:
             if len(hidden) == 1:
                 self._join(make=self._steps == _STEPS)
             self._lay_head(rows=len(hidden), make=self._steps == _STEPS)
+        return self._logits(hidden)
+
+    def fits(self, tokens: Int[Tensor, "B S"], shared: Shared | None) -> bool:
+        """Whether `read` would stay within the memory for attention scores; the model's own path needs less."""
+        rows, length = tokens.shape
+        padded, width = rows * length, length
+        if shared is not None:
+            groups, prefix = shared.keys[0].shape[0], shared.keys[0].shape[2]
+            padded = max(padded, groups * int(torch.bincount(shared.group).max()) * length)
+            width += prefix
+        return padded * width * self._layers[0].heads <= _SCORES
+
+    def read(
+        self,
+        hidden: Float[Tensor, "N D"],
+        positions: Int[Tensor, " N"],
+        row: Int[Tensor, " N"],
+        slot: Int[Tensor, " N"],
+        cache: Cache,
+    ) -> Float[Tensor, "B V"]:
+        """Reads whole prompts without padding, one row's tokens after another's; logits of the token behind each.
+
+        Args:
+            hidden: Embedded tokens.
+            positions: Of the tokens.
+            row: Which row each belongs to.
+            slot: Number of each in its row, from 0.
+            cache: An empty one; its ``shared`` stands in front of the rows.
+        """
+        lengths = torch.bincount(row, minlength=cache.rows)
+        rotation = self._rotation(positions)
+        attend = partial(_attend_causally, cache=cache, row=row, slot=slot)
+        if cache.shared is not None:
+            attend = partial(attend, groups=cache.shared.grouped(cache.shared.group[row]))
+        heads = self._layers[0].kv_heads
+        attend = partial(attend, own=Groups(row, cache.rows, heads))
+        for index, layer in enumerate(self._layers[:-1]):
+            hidden = layer(hidden, rotation, partial(attend, index))
+
+        # Of the last block only the keys and values of earlier tokens are needed.
+        cache.begin(lengths)
+        last = lengths.cumsum(0) - 1
+        attend = partial(_attend_last, cache=cache, row=row, slot=slot)
+        hidden = self._layers[-1](hidden, rotation, partial(attend, len(self._layers) - 1), keep=last)
+        return self._logits(hidden)
+
+    def _logits(self, hidden: Tensor) -> Tensor:
         return self._head((hidden * self._norm.weight).div_(self._norm.length(hidden)))
 
     def _join(self, *, make: bool) -> None:
@@ -230,6 +285,7 @@ class _Layer:
     def __init__(self, block: Block) -> None:
         attention, feed_forward = block.attention, block.feed_forward
         self._attention, self._form = attention, feed_forward.form
+        self.heads, self.kv_heads = attention.num_heads, attention.num_kv_heads
         self._norms = _Norm(block.attention_norm), _Norm(block.feed_forward_norm)
         gate = [] if feed_forward.gate is None else [feed_forward.gate.weight]
         self._parts = (
@@ -237,6 +293,12 @@ class _Layer:
             [*gate, feed_forward.up.weight],
         )
         self._qkv, self._inner = (_side_by_side(*pair) for pair in zip(self._parts, self._norms, strict=True))
+        self._turning_weight: Tensor | None = None
+        if attention.q_norm is not None and attention.k_norm is not None:
+            # One norm for queries and keys, whose weights stand side by side.
+            both = (attention.q_norm.weight, self.heads), (attention.k_norm.weight, self.kv_heads)
+            wide = [weight.expand(count, 1, -1) for weight, count in both if weight is not None]
+            self._turning_weight, self._turning_eps = torch.cat(wide), attention.q_norm.eps
         self._out, self._down = attention.out.weight.t(), feed_forward.down.weight.t()
 
     def joined(self) -> Matrices:
@@ -249,22 +311,26 @@ class _Layer:
         self._qkv, self._inner, self._out, self._down = matrices
 
     def __call__(
-        self, hidden: Tensor, rotation: tuple[Tensor, Tensor], bias: Tensor | None, cache: Cache, layer: int
+        self,
+        hidden: Float[Tensor, "N D"],
+        rotation: tuple[Tensor, Tensor],
+        attend: Attend,
+        keep: Int[Tensor, " B"] | None = None,
     ) -> Tensor:
+        """The block for all rows, or for those that are kept while `attend` gets the keys and values of all."""
         attention, (first, second) = self._attention, self._norms
         heads, kv_heads, width = attention.num_heads, attention.num_kv_heads, attention.head_dim
         joined = self._qkv(hidden).div_(first.length(hidden))
-        split = joined.view(-1, heads + 2 * kv_heads, 1, width)  # B H+2Hkv 1 Dh
+        split = joined.view(-1, heads + 2 * kv_heads, 1, width)  # N H+2Hkv 1 Dh
         turning = split[:, : heads + kv_heads]
-        if attention.q_norm is not None and attention.k_norm is not None:
-            turning = torch.cat(
-                [attention.q_norm(turning[:, :heads]), attention.k_norm(turning[:, heads:])], 1
-            )
+        if self._turning_weight is not None:
+            turning = (turning * cpu_scale(turning, self._turning_eps)).mul_(self._turning_weight)
         turned = rotate(turning, rotation)
-        keys, values = cache.extend(layer, turned[:, heads:], split[:, heads + kv_heads :])
         # The query heads of a group become positions, and nothing is expanded.
         queries = turned[:, :heads].reshape(-1, kv_heads, heads // kv_heads, width)
-        attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias)
+        if keep is not None:
+            hidden, queries = hidden[keep], queries[keep]
+        attended = attend(queries, turned[:, heads:], split[:, heads + kv_heads :])
         hidden = torch.addmm(hidden, attended.reshape(len(hidden), -1), self._out)
         inner = self._inner(hidden).div_(second.length(hidden))
         return torch.addmm(hidden, self._activated(inner), self._down)
@@ -278,6 +344,104 @@ class _Layer:
         if self._form == "relu2":
             return inner.relu_().square_()
         return F.gelu(inner, approximate="tanh" if self._form == "gelu_tanh" else "none")
+
+
+def _attend_next(
+    layer: int,
+    queries: Float[Tensor, "B Hkv G Dh"],
+    keys: Float[Tensor, "B Hkv 1 Dh"],
+    values: Float[Tensor, "B Hkv 1 Dh"],
+    *,
+    cache: Cache,
+    bias: Float[Tensor, "B 1 1 K"] | None,
+) -> Tensor:
+    """One token a row, which looks at all before it."""
+    keys, values = cache.extend(layer, keys, values)
+    if len(queries) < _MANY_ROWS and cache.shared is None:
+        return F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias)
+    return _attend_each(layer, queries, keys, values, cache, bias)
+
+
+def _attend_last(
+    layer: int,
+    queries: Float[Tensor, "B Hkv G Dh"],
+    keys: Float[Tensor, "N Hkv 1 Dh"],
+    values: Float[Tensor, "N Hkv 1 Dh"],
+    *,
+    cache: Cache,
+    row: Tensor,
+    slot: Tensor,
+) -> Tensor:
+    """The last token of each prompt."""
+    keys, values = cache.place(layer, row, slot, keys[:, :, 0], values[:, :, 0])
+    return _attend_each(layer, queries, keys, values, cache, _bias(cache, keys.shape[2]))
+
+
+def _ragged_bias(cache: Cache) -> Float[Tensor, "B 1 1 K"]:
+    """Minus infinity behind each row's next token, where rows write to different slots."""
+    slot = torch.arange(cache.longest + 1)
+    bias = torch.zeros(cache.rows, 1, 1, len(slot))
+    return bias.masked_fill_((slot > cache.lengths[:, None])[:, None, None], -torch.inf)
+
+
+def _bias(cache: Cache, width: int) -> Float[Tensor, "B 1 1 K"] | None:
+    """Minus infinity where a row has padding."""
+    if cache.padding is None:
+        return None
+    bias = torch.zeros(cache.rows, 1, 1, width)
+    bias[..., : cache.padding.shape[1]].masked_fill_(cache.padding[:, None, None], -torch.inf)
+    return bias
+
+
+def _attend_each(
+    layer: int,
+    queries: Float[Tensor, "B Hkv G Dh"],
+    keys: Float[Tensor, "B Hkv K Dh"],
+    values: Float[Tensor, "B Hkv K Dh"],
+    cache: Cache,
+    bias: Float[Tensor, "B 1 1 K"] | None,
+) -> Float[Tensor, "R G Dh"]:
+    """Attention of one token a row to what the row shares with others, if anything, and to its own tokens."""
+    heads, scale = queries.shape[1], queries.shape[3] ** -0.5
+    queries = queries.flatten(0, 1)  # R G Dh, R = B Hkv
+    added = queries.new_zeros(()) if bias is None else bias.expand(-1, heads, -1, -1).flatten(0, 1)
+    scores = torch.baddbmm(added, queries, keys.flatten(0, 1).mT, alpha=scale)
+    shared = cache.shared
+    if shared is None:
+        return torch.bmm(scores.softmax(-1), values.flatten(0, 1))
+    first = shared.groups.scores(queries, shared.keys[layer], scale)
+    weights = torch.cat([first, scores], -1).softmax(-1)
+    found = shared.groups.values(weights[..., : first.shape[-1]], shared.values[layer])
+    return torch.baddbmm(found, weights[..., first.shape[-1] :], values.flatten(0, 1))
+
+
+def _attend_causally(
+    layer: int,
+    queries: Float[Tensor, "N Hkv G Dh"],
+    keys: Float[Tensor, "N Hkv 1 Dh"],
+    values: Float[Tensor, "N Hkv 1 Dh"],
+    *,
+    cache: Cache,
+    row: Tensor,
+    slot: Tensor,
+    own: Groups,
+    groups: Groups | None = None,
+) -> Float[Tensor, "R G Dh"]:
+    """All tokens of all prompts: each looks at what its row shares with others, and at those before it in its row."""
+    tokens, heads, each, width = queries.shape
+    scale = width**-0.5
+    keys, values = cache.place(layer, row, slot, keys[:, :, 0], values[:, :, 0])
+    queries = queries.flatten(0, 1)
+    scores = own.scores(queries, keys, scale)  # R G S, R = N Hkv
+    is_later = torch.arange(keys.shape[2]) > slot[:, None]
+    scores.view(tokens, heads, each, -1).masked_fill_(is_later[:, None, None], -torch.inf)
+    shared = cache.shared
+    if shared is None or groups is None:
+        return own.values(scores.softmax(-1), values)
+    first = groups.scores(queries, shared.keys[layer], scale)
+    weights = torch.cat([first, scores], -1).softmax(-1)
+    found = groups.values(weights[..., : first.shape[-1]], shared.values[layer])
+    return found.add_(own.values(weights[..., first.shape[-1] :], values))
 
 
 def _side_by_side(parts: Sequence[Tensor], norm: _Norm) -> Project:

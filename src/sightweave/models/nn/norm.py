@@ -26,13 +26,14 @@ class RMSNorm(nn.Module):
         """Normalises the last axis."""
         if x.device.type == "cpu" and self.weight is not None and x.dtype == torch.float32:
             if not torch.is_grad_enabled():  # the call into autograd takes longer than one token's norm
-                return (x * _cpu_scale(x, self.eps)).mul_(self.weight)
+                return (x * cpu_scale(x, self.eps)).mul_(self.weight)
             return _CpuRMSNorm.apply(x, self.weight, self.eps)  # type: ignore[no-any-return,no-untyped-call]  # torch leaves apply untyped
         weight = None if self.weight is None else self.weight.to(x.dtype)
         return F.rms_norm(x, x.shape[-1:], weight, self.eps)
 
 
-def _cpu_scale(x: Tensor, eps: float) -> Tensor:
+def cpu_scale(x: Tensor, eps: float) -> Tensor:
+    """``1 / sqrt(mean(x^2) + eps)`` over the last axis, which is kept."""
     norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
 
@@ -42,7 +43,7 @@ class _CpuRMSNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        scale = _cpu_scale(x, eps)
+        scale = cpu_scale(x, eps)
         ctx.save_for_backward(x, weight, scale)
         return (x * scale).mul_(weight)
 

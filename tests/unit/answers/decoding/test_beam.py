@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sightweave.answers.decoding import beam
+from sightweave.answers.decoding._base import Draws
 
 VOCABULARY, END, LENGTH = 4, 0, 4
 
@@ -50,7 +51,7 @@ def search(
     done = torch.zeros(rows, dtype=torch.bool)
     for _ in range(LENGTH):
         logits = torch.stack([language[((1, 1, *text)[-2], (1, 1, *text)[-1])] for text in written])
-        choice = method.choose(logits, done)
+        choice = method.choose(logits, done, Draws.of(0, [["row"]] * rows))
         assert choice.rows is not None
         totals = totals[choice.rows] + choice.logprobs
         was_done = done[choice.rows]

@@ -9,7 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sightweave.answers.decoding._base import Draws
 from sightweave.answers.decoding.sampling import Config, Sampling
+
+
+def draws(rows: int, seed: int = 1) -> Draws:
+    """Streams of so many rows."""
+    return Draws.of(seed, [["prompt"]] * rows)
 
 
 def plain_cut(logits: list[float], top_k: int, top_p: float) -> set[int]:
@@ -44,7 +50,7 @@ def test_the_cut_is_the_plain_one(values: list[int], top_k: int, top_p: float) -
 
 def test_draws_follow_the_chances_and_report_the_models_own() -> None:
     logits = torch.tensor([[0.0, 1.0, 2.0]]).expand(4000, -1)
-    choice = Sampling(temperature=2.0, seed=1).choose(logits, torch.zeros(4000, dtype=torch.bool))
+    choice = Sampling(temperature=2.0).choose(logits, torch.zeros(4000, dtype=torch.bool), draws(4000))
     shares = torch.bincount(choice.ids, minlength=3) / 4000
     torch.testing.assert_close(shares, (logits[0] / 2).softmax(-1), atol=0.03, rtol=0)
     torch.testing.assert_close(choice.logprobs, logits[0].log_softmax(-1)[choice.ids])
@@ -54,14 +60,50 @@ def test_draws_follow_the_chances_and_report_the_models_own() -> None:
 @pytest.mark.parametrize("temperature", [1e-3, 1e-30, 5e-324])
 def test_near_no_temperature_the_likeliest_is_drawn(temperature: float) -> None:
     logits = torch.tensor([[1.0, 3.0, 2.0], [500.0, -500.0, 0.0]])
-    choice = Sampling(temperature=temperature).choose(logits, torch.zeros(2, dtype=torch.bool))
+    choice = Sampling(temperature=temperature).choose(logits, torch.zeros(2, dtype=torch.bool), draws(2))
     assert choice.ids.tolist() == [1, 0]
 
 
 def test_one_kept_token_is_greedy() -> None:
     logits = torch.randn(50, 9)
     for method in (Sampling(top_k=1), Sampling(top_p=1e-9)):
-        assert torch.equal(method.choose(logits, torch.zeros(50, dtype=torch.bool)).ids, logits.argmax(-1))
+        choice = method.choose(logits, torch.zeros(50, dtype=torch.bool), draws(50))
+        assert torch.equal(choice.ids, logits.argmax(-1))
+
+
+@pytest.mark.parametrize("fields", [{}, {"temperature": 0.5}, {"top_k": 5}, {"top_p": 0.7}], ids=str)
+@pytest.mark.parametrize("step", [0, 11])
+def test_frequencies_are_those_of_the_softmax_after_the_cut(fields: dict[str, float], step: int) -> None:
+    rows = 20_000
+    method = Config(**fields).build(end_id=0)
+    logits = torch.randn(1, 12, generator=torch.Generator().manual_seed(step)).expand(rows, -1)
+    found = method.choose(logits, torch.zeros(rows, dtype=torch.bool), draws(rows).at(step)).ids
+    counts = torch.bincount(found, minlength=12).double()
+    expected = rows * method.cut(logits[:1] / method.temperature).softmax(-1)[0].double()
+    assert not counts[expected == 0].any()
+    kept = expected > 0
+    chi_square = float(((counts - expected)[kept] ** 2 / expected[kept]).sum())
+    # The 99.9th percentile of chi-square with 11 degrees of freedom; those cut have fewer.
+    assert chi_square < 31.3
+
+
+def test_a_token_without_probability_is_never_drawn() -> None:
+    logits = torch.tensor([[-torch.inf, 0.0, -torch.inf]]).expand(1000, -1)
+    choice = Sampling().choose(logits, torch.zeros(1000, dtype=torch.bool), draws(1000))
+    assert set(choice.ids.tolist()) == {1}
+
+
+class Edge(Draws):
+    """Streams that give the largest number below 1."""
+
+    def uniform(self) -> torch.Tensor:
+        return torch.full((len(self.keys),), 1 - 2.0**-53, dtype=torch.float64)
+
+
+def test_the_largest_random_number_takes_the_last_token_with_probability() -> None:
+    logits = torch.tensor([[1.0, 2.0, -torch.inf]])
+    choice = Sampling().choose(logits, torch.zeros(1, dtype=torch.bool), Edge(draws(1).keys))
+    assert choice.ids.tolist() == [1]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import sightweave
 from sightweave.core.errors import CheckpointError, DataError, RecipeError
+from sightweave.data.inputs import tokenizer as tokenizer_module
 from sightweave.data.inputs.tokenizer import StreamDecoder, Template, Tokenizer, names
 
 SPECIAL = tuple(names(Template()))
@@ -215,3 +216,19 @@ def test_work_grows_with_length_alone(tokenizer: Tokenizer) -> None:
     # Long runs are cut into pieces of 64 that are encoded apart, so a run of any length costs its pieces and no more.
     piece = tokenizer.encode("a" * 128)[len(tokenizer.encode("a" * 64)) :]
     assert tokenizer.encode("a" * 64_000) == tokenizer.encode("a" * 64) + piece * 999
+
+
+def test_ids_that_are_remembered_are_nobodys_to_change(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tokenizer.encode("a red box")
+    first.append(0)
+    assert tokenizer.encode("a red box") == first[:-1]
+    monkeypatch.setattr(tokenizer_module, "_KNOWN_TEXTS", 3)
+    texts = [f"text {number}" for number in range(10)]
+    expected = [tokenizer.encode(text) for text in texts]
+    assert [tokenizer.encode(text) for text in texts] == expected
+    assert len(tokenizer._known) <= 3
+    monkeypatch.setattr(tokenizer_module, "_KNOWN_LETTERS", 4)
+    tokenizer.encode("much longer than that")
+    assert " much longer than that" not in tokenizer._known

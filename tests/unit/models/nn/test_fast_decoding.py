@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from sightweave.answers.decoding import greedy
+from sightweave.answers.decoding._base import Draws
 from sightweave.core.batch import Batch, Media, TokenSequence
-from sightweave.core.cache import Cache
+from sightweave.core.cache import Cache, Shared
 from sightweave.models.connectors.linear import Linear
 from sightweave.models.encoders.vit import Vit
 from sightweave.models.fusions.addition import Addition
@@ -91,6 +92,70 @@ def test_logits_and_tokens_are_those_of_the_plain_path(
     check(model_of(replace(BASE, **changes)), rows=rows, ragged=ragged)
 
 
+@torch.inference_mode()
+def read_and_decoded(model: VLM, state: generation._State, steps: int = 6) -> Tensor:
+    """Logits behind the prompts and of some steps, after the first of which a row leaves and two change places."""
+    fast = generation._fast(model)
+    found = [state.logits]
+    for step in range(steps):
+        state = generation._step(model, state, state.logits.argmax(-1), fast)
+        if step == 0:
+            rows = torch.tensor([3, 1, 0])
+            state = generation._State(state.logits[rows], state.cache.select(rows), state.positions[rows])
+        found.append(state.logits)
+    return torch.cat(found)
+
+
+@torch.inference_mode()
+def read_both_ways(model: VLM, ragged: bool, group: list[int] | None) -> tuple[Tensor, Tensor]:
+    """Four prompts read by the whole model and without padding, alone or behind texts that they share."""
+    tokens = replace(prompts(4, ragged), plain=True)
+    cache, shared = Cache(4), None
+    if group is not None:
+        before = Cache(2)
+        generation._read(model, Batch(target=prompts(2, False)), before)
+        tokens = replace(tokens, positions=tokens.positions + 7)
+        cache, shared = before.select(torch.tensor(group)), Shared.of(before, torch.tensor([0, 1]))
+        shared = shared.select(torch.tensor(group))
+    plain = generation._read(model, Batch(target=tokens), cache)
+    quick = generation._read_fast(model, tokens, shared)
+    assert quick is not None
+    assert torch.equal(quick.positions, plain.positions)
+    return read_and_decoded(model, quick), read_and_decoded(model, plain)
+
+
+@pytest.mark.parametrize("many_rows", [1, 16])
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize("group", [None, [0, 1, 1, 0], [1, 1, 1, 1]], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"qk_norm": True, "num_kv_heads": 2}, {"depth": 1, "feed_forward": "relu2"}], ids=str
+)
+def test_prompts_read_without_padding_go_on_as_those_of_the_whole_model(
+    changes: dict[str, object],
+    group: list[int] | None,
+    ragged: bool,
+    many_rows: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fast_decoding, "_MANY_ROWS", many_rows)
+    quick, plain = read_both_ways(model_of(replace(BASE, **changes)), ragged, group)
+    torch.testing.assert_close(quick, plain, atol=1e-4, rtol=1e-4)
+    assert torch.equal(quick.argmax(-1), plain.argmax(-1))
+
+
+@torch.inference_mode()
+def test_prompts_with_too_many_scores_are_left_to_the_whole_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, tokens = model_of(BASE), prompts(3, False)
+    assert generation._read_fast(model, tokens, None) is not None
+    monkeypatch.setattr(fast_decoding, "_SCORES", 3 * 7 * 7 * 4)
+    assert generation._read_fast(model, tokens, None) is not None
+    before = Cache(1)
+    generation._read(model, Batch(target=prompts(1, False)), before)
+    assert generation._read_fast(model, tokens, Shared.of(before, torch.zeros(3, dtype=torch.int64))) is None
+    monkeypatch.setattr(fast_decoding, "_SCORES", 3 * 7 * 7 * 4 - 1)
+    assert generation._read_fast(model, tokens, None) is None
+
+
 def test_a_fusion_at_the_input_acts_in_every_step() -> None:
     model = model_of(BASE, Addition(dim=16))
     zeros = torch.zeros(2, dtype=torch.int64)
@@ -134,7 +199,8 @@ def test_weights_changed_between_two_calls_are_used(
     def written() -> Tensor:
         with torch.inference_mode():
             state = generation._read(model, Batch(target=prompts(rows, False)), Cache(rows))
-        return generation._decode(model, state, greedy.Config().build(end_id=-1, seed=0), -1, 20)[0]
+        decoder, draws = greedy.Config().build(end_id=-1), Draws.of(0, [["row"]] * rows)
+        return generation._decode(model, state, decoder, draws, -1, 20)[0]
 
     before = written()
     assert torch.equal(written(), before)
