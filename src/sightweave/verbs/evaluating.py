@@ -176,7 +176,7 @@ def _scored_by_choice(
     tasks, asked = measured.build_tasks(), measured.evaluate
     samples: list[Sample] = []
     for sources in held_out.values():
-        samples += _samples(sources, draw(sources, asked.pictures, seed=asked.draw_seed), tasks)
+        samples += _drawn_samples(sources, tasks, asked)[0]
     chosen = {name: dict(values) for name, values in measured.tasks.items()}
     for name in _tasks_with_options():
         here = [sample for sample in samples if sample.task == name]

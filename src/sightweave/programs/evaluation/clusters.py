@@ -255,7 +255,9 @@ class Combination:
         mean over strata by two of them.
         """
         groups = self.found.effective
-        share: np.ndarray = np.clip((groups * self.values + 2 * self.value) / (groups + 2) / self.best, 0.0, 1.0)
+        share: np.ndarray = np.clip(
+            (groups * self.values + 2 * self.value) / (groups + 2) / self.best, 0.0, 1.0
+        )
         unknown = self.is_equal | ~self.found.has_spread
         return np.asarray(np.where(unknown, share * (1 - share) / groups * self.best**2, self.variances))
 
