@@ -407,7 +407,7 @@ def _task_scores(task: _Task, common: _Common) -> tuple[TaskScores, dict[tuple[s
         try:
             told[name] = _further_rows(made, numbers, common)
         except (DataError, BackendError) as error:
-            why = str(error).removeprefix(f"{name}: ")
+            why = str(error).removeprefix(f"{name}: ").removeprefix("not computed: ")
             common.notes.append(f"{task.name}: {name} was not computed: {why}")
     always = _majority_of(task.name, numbers, common)
     of_texts = exact_match.ExactMatch() if is_of_likelihoods(metric) else metric
