@@ -21,7 +21,7 @@ _ENDS = (
 _OPENS = r"[\s\"'`*_$(\[{<\u201c\u2018\u201e\u00ab\u300c\u300e\u3010]{0,9}"
 """Quotes, brackets and stars that may stand before a letter."""
 _NOUNS = (
-    r"(?:(?:the|die|la|l['\u2019])?\s{0,3}(?:answer|option|choice|letter|Antwort|Buchstabe|r\u00e9ponse|lettre|choix"
+    r"(?:(?:the|die|la|le|l['\u2019])\s{0,3})?(?:(?:answer|option|choice|letter|Antwort|Buchstabe|r\u00e9ponse|lettre|choix"
     r"|\u9009\u9879|\u9078\u9805|\u9078\u629e\u80a2)\b\s{0,3}:?)?"
 )
 _NO_WORD = r"(?![A-Za-z0-9_\u00c0-\u024f]|['\u2019-][A-Za-z])"
@@ -34,14 +34,14 @@ _LETTER = (
 )
 _AT_START = re.compile(rf"{_OPENS}(?i:{_NOUNS}){_OPENS}{_LETTER}")
 """A letter at the place where an answer is stated: ``B``, ``(b)``, ``option C``."""
-_MARKED = re.compile(r"(?:^|(?<=\n))[ \t]*[(\[*]*([A-Za-z])[)\].:*]+(?=\s|$)")
+_MARKED = re.compile(r"(?:^|(?<=\n))[ \t]*[(\[*]*([A-Za-z])(?:[)\].:*]+(?=\s|$)|[\u3001\u3002\uff0c])")
 """``A. red``, ``(b)``, ``**C**``: a letter at the start of a line, with a mark after it."""
 _ALONE = re.compile(r"[^\w\n]*([A-Z]|(?<=[(\[*])[a-z](?=[)\]*]))[^\w\n]*$")
 """A line that is a letter and nothing else."""
 _CALLED = re.compile(
     rf"(?i:\b(?:option|choice|letter|Buchstabe|lettre)\b|\u9009\u9879|\u9078\u9805|\u9078\u629e\u80a2)[\s:(\[*]*([A-Z]){_NO_WORD}"
     r"|(?i:\b(?:answer|option|choice|letter|Antwort|r\u00e9ponse)\b[\s:\u2013-]*"
-    r"|\b(?:it|that)(?:\s+(?:is|was)|['\u2019]s)\s+|\b(?:so|therefore|thus|hence|also|donc)\b[\s,:]*)"
+    r"|\b(?:it|that)(?:\s+(?:is|was)|['\u2019]s)\s+|\b(?:c['\u2019]est|es\s+ist|das\s+ist)\s+|\b(?:so|therefore|thus|hence|also|donc)\b[\s,:]*)"
     + _LETTER
 )
 """``Option (c)``, ``it is B``: a letter that is called one, without the word that it is the answer."""
@@ -54,7 +54,7 @@ _CONFIRMED = re.compile(
     r"|ist\s+(?:die\s+|eindeutig\s+)?(?:richtig|korrekt|L\u00f6sung|Antwort)"
     r"|est\s+(?:la\s+|le\s+)?(?:bonne|bon|correct|juste|exact|r\u00e9ponse)"
     r"|(?:\u9009\u9879|\u9078\u9805|\u9879|\u9805)?\s*(?:\u662f|\u4e3a|\u70ba)?\s*(?:\u6700\u4f73|\u6b63\u786e|\u6b63\u78ba|\u5bf9\u7684|\u5c0d\u7684)"
-    r"|(?:\u304c|\u306f)\s*(?:\u6b63\u89e3|\u6b63\u3057\u3044|\u7b54\u3048|\u6b63\u7b54)|\s*\u3092\s*\u9078"
+    r"|(?:\u304c|\u306f)\s*(?:\u6b63\u89e3|\u6b63\u3057\u3044|\u7b54\u3048|\u6b63\u7b54)|\s*\u3092\s*\u9078|\u3067\u3059|(?:w\u00e4hlen|nehmen)\b"
     r")"
 )
 """``B is correct``: a letter, and after it that it is right."""
@@ -225,6 +225,8 @@ def _named(text: str, call: re.Match[str], options: Sequence[str]) -> list[int]:
         named.append(other)
     rest = _shares.fold(text[call.end() :]).lstrip(_ENDS)
     lengths = [found.end() if (found := _whole(option).match(rest)) else 0 for option in options]
+    if any(length and _DENIED.match(rest, length) for length in lengths):
+        return []  # "A. red is wrong"
     follows = [place for place, length in enumerate(lengths) if length and length == max(lengths)]
     return [*named, number] if number in follows else [*named, number, *follows]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 _IS = r"(?:is|was|would\s+be|should\s+be|must\s+be|will\s+be|has\s+to\s+be)"
 _CALLS = (
     # English
-    rf"\b(?:answer|option|choice|pick|selection)\b(?:\s+(?:to|for|of)\s+[^.:\n]{{1,60}}?)?[\"'*_]*"
+    rf"\b(?:answer|ans|option|choice|pick|selection)\b(?:\s+(?:to|for|of)\s+[^.:\n]{{1,60}}?)?[\"'*_]*"
     rf"(?:\s+(?:therefore|thus|clearly|then))?(?:\s+{_IS}\b[\s*_]*:?|\s*[:=])",
     r"\b(?:I|we)(?:['\u2019](?:d|ll|m)|\s+(?:would|will|must|have\s+to|am))?"
     r"\s+(?:choose|chose|pick|select|answer|say|(?:go|going)\s+(?:with|for)|opt\s+for|vote\s+for)\b\s*:?",
@@ -26,11 +26,11 @@ _CALLS = (
     r"\b(?:r\u00e9ponse|reponse|option|choix|respuesta|opci\u00f3n|risposta|resposta)\b"
     r"(?:\s+(?:correcte|exacte|finale|juste|correcta|final|corretta|correta|\u00e0\s+la\s+question))*[*_]*"
     r"(?:\s+(?:est|serait|es|sera|\u00e8|\u00e9)(?!\w)[\s*_]*:?|\s*:)",
-    r"\b(?:je|nous)\s+(?:choisis|choisissons|s\u00e9lectionne|prends|dirais|dis|opte\s+pour)\b\s*:?",
+    r"\b(?:je|nous)\s+(?:choisis|choisirais|choisissons|s\u00e9lectionne|prends|dirais|dis|opte\s+pour)\b\s*:?",
     # Chinese
-    r"(?:\u7b54\u6848|\u6b63\u89e3|\u7d50\u8ad6|\u7ed3\u8bba|(?:\u6b63\u786e|\u6b63\u78ba|\u6700\u4f73)\u7684?(?:\u9009\u9879|\u9078\u9805))(?:\u9009\u9879|\u9078\u9805)?[*_]*"
+    r"(?:\u7b54\u6848|(?:\u9009\u9879|\u9078\u9805)(?=[\u662f\u4e3a\u70ba])|\u6b63\u89e3|\u7d50\u8ad6|\u7ed3\u8bba|(?:\u6b63\u786e|\u6b63\u78ba|\u6700\u4f73)\u7684?(?:\u9009\u9879|\u9078\u9805))(?:\u9009\u9879|\u9078\u9805)?[*_]*"
     r"(?:\u5e94\u8be5|\u61c9\u8a72|\u5e94\u5f53|\u5e94|\u61c9|\u5c31)?"
-    r"(?:\u662f|\u4e3a|\u70ba|\u9009|\u9078|\s*:)[\s*_]*:?",
+    r"(?:\u662f|\u4e3a|\u70ba|\u9009|\u9078|\s*[:\u3011])[\s*_]*:?",
     r"(?<![\u4e0d\u6ca1\u6c92\u522b\u5225\u672a])(?:\u9009\u62e9|\u9078\u64c7|\u9009|\u9078)"
     r"(?![\u9879\u9805\u629e\u629e\u629e\u62e9\u64c7])(?:\u4e86|\u7684\u662f)?\s*:?",
     # Japanese and Korean
@@ -51,6 +51,8 @@ _TAGGED = re.compile(
 _STYLED = re.compile(
     r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathsf|mathit|mathbb|operatorname)\s*\{([^{}]*)\}"
 )
+_MATHS = re.compile(r"\\[()\[\]]")
+"""LaTeX's brackets around a formula."""
 _QUOTED = re.compile(r'"([^"\n]+)"[\s}]*$')
 _MAX_NESTED = 4
 """Commands for fonts within one another."""
@@ -79,6 +81,7 @@ class Statement:
 def plain(text: str) -> str:
     """The text with ASCII letters and marks for full-width ones, and without LaTeX's commands for fonts."""
     text = text.translate(_NARROW)
+    text = _MATHS.sub(" ", text)
     for _ in range(_MAX_NESTED):
         text = _STYLED.sub(r"\1", text)
     return text

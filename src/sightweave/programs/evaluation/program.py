@@ -552,7 +552,7 @@ def _task_scores(task: _Task, common: _Common) -> tuple[TaskScores, dict[tuple[s
         try:
             told[name] = _further_rows(made, scoring.numbers, common)
         except (DataError, BackendError) as error:
-            why = str(error).removeprefix(f"{name}: ")
+            why = str(error).removeprefix(f"{name}: ").removeprefix("not computed: ")
             common.notes.append(f"{task.name}: {name} was not computed: {why}")
 
     kinds = sorted({_type(samples[number]) for number in scoring.numbers})

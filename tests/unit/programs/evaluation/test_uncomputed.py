@@ -77,7 +77,7 @@ def test_without_mecab_japanese_has_its_other_scores_and_the_other_tasks_theirs(
     assert words.metrics["sacre_bleu"] is None
     assert (asked.task, asked.score.value) == ("vqa", 1)
     (why,) = [note for note in found.notes if "sacre_bleu was not computed" in note]
-    assert "needs MeCab" in why
+    assert "was not computed: the tokenizer 'ja-mecab' needs MeCab" in why
     said = f"translation: the score is {stand_in}, because sacre_bleu could not be computed."
     assert (said in found.notes) is (metrics[0] == "sacre_bleu")
     again = Evaluation.from_json(json.loads(json.dumps(found.to_json())), found.predictions())
