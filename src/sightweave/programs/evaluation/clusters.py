@@ -208,7 +208,8 @@ class Combination:
     ) -> None:
         self.found, self.best = found, best
         values = found.values @ weights  # S
-        self.values = np.where(np.abs(values) > _ROUNDING * best, values, 0.0)
+        values = np.where(np.abs(values) > _ROUNDING * best, values, 0.0)
+        self.values = np.where(np.abs(values - best) > _ROUNDING * best, values, best)
         shifts = found.shifts @ weights
         covariance = products(shifts, found.group, found.stratum)
         raw = np.maximum(np.diagonal(covariance), 0.0)
@@ -217,7 +218,8 @@ class Combination:
         # Variance of one answer: of shares what it is, of other scores what it is if all answers were 0 or the best.
         size = np.abs(self.values)
         self.square = np.einsum("i,sij,j->s", weights, found.moments, weights) if is_share else best * size
-        self.of_one = np.maximum(self.square - self.values**2, 0.0)
+        of_one = self.square - self.values**2
+        self.of_one = np.where(of_one > _ROUNDING * best**2, of_one, 0.0)
         self.is_equal = np.maximum(raw, self.of_one if is_share else 0.0) <= NOTHING
         self.is_binomial = is_share and len(weights) == 1 and found.is_single
         if self.is_binomial:  # nothing is to be estimated beside the share itself

@@ -422,10 +422,12 @@ def _scored(
     seeds = _of_seeds(found, [slice(0, len(runs))])
     variances = made.of_scores() if made.is_inside else made.variances
     pictures, value = made.variance(variances), made.value
+    variance = pictures + seeds.variance
     freedom = seeds.freedom(pictures, made.freedom(variances))
+    if made.is_inside and variance <= NOTHING * best**2:
+        freedom = math.inf  # no variance is estimated: the groups are so many answers of one kind
     t = _student(0.5 + CONFIDENCE / 2, freedom)
 
-    variance = pictures + seeds.variance
     if not found.has_spread.any():
         low, high = (0.0, best) if bounded else (math.nan, math.nan)
     elif made.is_inside:
