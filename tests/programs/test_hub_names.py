@@ -108,7 +108,7 @@ def test_building_reads_them_and_the_run_needs_them_no_more(hub: Path, tmp_path:
     before = asked.to_plain()
     shutil.rmtree(hub)
     assert sightweave.load(tmp_path / "run", device="cpu").recipe == saved
-    assert sightweave.evaluate(tmp_path / "run", pictures=1)[0].tasks
+    assert sightweave.evaluate(tmp_path / "run", pictures=1, out=tmp_path / "scored")[0].tasks
     assert sightweave.report(tmp_path / "run").is_file()
     assert asked.to_plain() == before  # reading a name changes no recipe
     # A comparison knows the run again by what was asked.
