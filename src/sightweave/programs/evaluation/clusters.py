@@ -264,12 +264,7 @@ class Combination:
         return np.asarray(np.where(unknown, share * (1 - share) / groups * self.best**2, self.variances))
 
     def freedom(self, variances: np.ndarray) -> float:
-        """Degrees of freedom of Student's t: effective groups less one, fewer if small strata decide; at least 1.
-
-        Infinite where every group has one answer, right or wrong, since the share then tells its own variance.
-        """
-        if self.is_binomial:
-            return np.inf
+        """Degrees of freedom of Student's t: effective groups less one, fewer if small strata decide; at least 1."""
         groups = self.found.effective - 1
         counted = self.found.has_spread & (groups > 0)
         uncertain = float((variances[counted] ** 2 / groups[counted]).sum())

@@ -6,6 +6,7 @@ from math import comb
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from sightweave.answers.metrics import exact_match
 from sightweave.core.errors import DataError, RecipeError
@@ -69,7 +70,10 @@ def test_both_scores_and_every_test_of_their_difference():
     found = beside([evaluation(said(FIRST))], [evaluation(said(SECOND))], names=("A", "B"))
     (task,) = found.tasks
     assert (found.count, found.pictures, task.count, task.pictures) == (40, 40, 40, 40)
-    assert (task.first, task.second) == (wilson(30, 40), wilson(21, 40))
+    t39 = scipy.stats.t.ppf(0.975, 39)
+    for side, count in ((task.first, 30), (task.second, 21)):
+        one = wilson(count, 40, quantile=t39)
+        assert (side.value, side.low, side.high) == pytest.approx((one.value, one.low, one.high))
     assert (task.both_right, task.first_only, task.second_only, task.both_wrong) == (18, 12, 3, 7)
     assert task.mcnemar_p == pytest.approx(2 * sum(comb(15, k) for k in range(4)) / 2**15)
     right = [
@@ -141,7 +145,8 @@ def test_samples_of_one_alone_are_named_and_count_nowhere():
     second = evaluation([*said(SECOND)[5:], item(99, "yes")])
     found = beside([first], [second])
     assert found.count == 35
-    assert found.tasks[0].first == wilson(25, 35)
+    one, first = wilson(25, 35, quantile=scipy.stats.t.ppf(0.975, 34)), found.tasks[0].first
+    assert (first.value, first.low, first.high) == pytest.approx((one.value, one.low, one.high))
     assert found.first_alone == tuple(Key("held out", "vqa", f"q{n}") for n in range(5))
     assert found.second_alone == (Key("held out", "vqa", "q99"),)
     assert "5 more were asked of the first only, such as 'q0'" in found.text

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from sightweave.answers.metrics import cider_d
 from sightweave.core import catalog
@@ -113,7 +114,7 @@ def test_a_model_that_looks():
     assert color.score == about(wilson(40, 40))
     assert (color.chance, color.majority) == (0.25, 0.25)
     assert (many.chance, many.majority, many.majority_answer) == (None, 0.5, "no")
-    assert color.controls["no_image"] == about(wilson(10, 40))
+    assert color.controls["no_image"] == about(wilson(10, 40, quantile=scipy.stats.t.ppf(0.975, 39)))
     assert color.gain.value == 0.75
     assert 0.55 < color.gain.low < 0.75 < color.gain.high < 0.95
     assert questions.chance is None
