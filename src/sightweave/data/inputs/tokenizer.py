@@ -218,7 +218,7 @@ class Tokenizer:
         whole = " " * space + text
         if whole in self._known:
             return list(self._known[whole])
-        ids = self._rust.encode(_checked(whole), add_special_tokens=False).ids
+        ids = self._rust.encode(" " * space + _checked(text), add_special_tokens=False).ids
         # Questions come again: with other pictures, in another pass of an evaluation, in another epoch.
         if len(whole) <= _KNOWN_LETTERS:
             if len(self._known) >= _KNOWN_TEXTS:
