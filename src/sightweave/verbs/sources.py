@@ -76,7 +76,7 @@ def mixing(recipe: Recipe, records: list[Any] | None) -> list[order.Mixing]:
     ]
 
 
-_MOST_SEEN, _MOST_UNSEEN = 10_000, 2_000
+_MOST_SEEN, _MOST_UNSEEN = 50_000, 2_000
 """Pictures of drawn worlds that are looked at for what training shows: where the run's steps are known, and where not."""
 
 
@@ -84,7 +84,7 @@ def seen_in_training(recipe: Recipe | None, sources: Sequence[Dataset]) -> list[
     """Numbers of the pictures of each source that stand for what a run was shown.
 
     Of sources whose rows were read, all of them. Where each picture is made when asked, those that the run's steps came
-    to, up to 10,000; without a recipe, 2,000 drawn ones.
+    to, up to 50,000; without a recipe, 2,000 drawn ones.
     """
     if all(isinstance(one, Table) for one in sources):
         return [range(len(one)) for one in sources]

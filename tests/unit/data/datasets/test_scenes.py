@@ -122,3 +122,13 @@ def test_validation_is_like_the_test_of_new_scenes_and_holds_no_unmet_pair():
         assert all(types.count(kind) <= (2 if kind in ("plain", "ambiguous") else 1) for kind in types)
     with pytest.raises(ValueError, match="no split 'tests'"):
         Config().build(split="tests")
+
+
+def test_records_without_regions_are_the_same_but_for_them():
+    data = Config().build(split="train")
+    for index in range(10):
+        for bare, whole in zip(data.without_regions()[index], data[index], strict=True):
+            assert whole.regions
+            assert bare.regions == ()
+            assert (bare.id, bare.tags, task_of(bare)) == (whole.id, whole.tags, task_of(whole))
+    assert data[0][0].regions
