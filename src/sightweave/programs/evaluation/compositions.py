@@ -16,7 +16,8 @@ import numpy as np
 from sightweave.core import config as configs
 from sightweave.core.errors import DataError
 from sightweave.programs.evaluation import statistics
-from sightweave.programs.evaluation.program import is_of_likelihoods, rescored
+from sightweave.programs.evaluation.passes import is_of_likelihoods
+from sightweave.programs.evaluation.program import rescored
 from sightweave.programs.evaluation.scores import Evaluation, Item, MetricFacts
 from sightweave.programs.evaluation.statistics import Estimate
 
