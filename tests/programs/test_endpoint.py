@@ -164,8 +164,10 @@ def test_it_is_found_by_its_address(server: Server) -> None:
 
 
 def test_what_generate_writes_is_read_as_answers(run: api.Run, tmp_path: Path) -> None:
+    drawn = np.random.default_rng(0)
     rows = [
-        {"image": np.full((9, 9, 3), 9 * n, np.uint8), "question": "what?", "answer": "x"} for n in range(4)
+        {"image": drawn.integers(0, 256, (9, 9, 3), np.uint8), "question": "what?", "answer": "x"}
+        for _ in range(4)
     ]
     rows += [{**row, "question": "why?", "id": f"q{n}"} for n, row in enumerate(rows)]
     path = tmp_path / "answers.jsonl"

@@ -27,6 +27,7 @@ from sightweave.core.config import config, one_of
 from sightweave.core.device import side_by_side
 from sightweave.core.errors import DataError
 from sightweave.core.types import Likelihood, Medium, Prediction, Sample
+from sightweave.data.inputs import media as media_loader
 from sightweave.data.inputs.collate import stretch_rows, token_sequence
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.template import Encoded, Stretch
@@ -121,7 +122,7 @@ def generate(
         asked = [n for n in range(len(samples)) if options.max_tokens or (texts and texts[n])]
         encoded = {n: processor.encode(samples[n]) for n in asked}
         decoder: Decoder = options.decoding.build(end_id=processor.tokenizer.end_id)
-        draws = Draws.of(options.seed, map(_name, samples), width=decoder.width)
+        draws = _draws(decoder, options.seed, samples)
         answers = [_NOTHING] * len(samples)
         device = next(model.parameters()).device
         lock = threading.Lock()
@@ -161,7 +162,7 @@ def stream(model: VLM, processor: Processor, sample: Sample, options: Options | 
             yield _classify(model, processor, encoded)[0].text
             return
         decoder = options.decoding.build(end_id=processor.tokenizer.end_id)
-        draws = Draws.of(options.seed, [_name(sample)], width=decoder.width)
+        draws = _draws(decoder, options.seed, [sample])
         if decoder.width > 1:  # a beam is known only at its end
             yield _answer(model, processor, encoded, options, draws)[0].text
             return
@@ -220,16 +221,30 @@ def distinct(samples: Iterable[Sample], seen: Counter[str] | None = None) -> Ite
         yield sample if number == 1 else replace(sample, id=f"{sample.id}#{number}")
 
 
-def _name(sample: Sample) -> list[str]:
-    """What identifies a prompt: its id, its texts and the names of its pictures, but not its answer."""
+def _draws(decoder: Decoder, seed: int, samples: Sequence[Sample]) -> Draws:
+    """A stream of random numbers for each row that answers these prompts."""
+    if not getattr(decoder, "is_random", True):  # nothing is drawn, so no picture is read for its name
+        return Draws.of(seed, ([sample.id] for sample in samples), width=decoder.width)
+    contents: dict[Medium, str] = {}
+    return Draws.of(seed, [_name(sample, contents) for sample in samples], width=decoder.width)
+
+
+def _name(sample: Sample, contents: dict[Medium, str]) -> list[str]:
+    """What identifies a prompt: its id, its texts and the contents of its pictures, but not its answer.
+
+    Not the names of the pictures: the same file is drawn for alike from any folder. `contents` holds those known already.
+    """
     parts = list(sample.parts)
     while parts and parts[-1].role == "assistant":
         parts.pop()
     name = [sample.id]
     for part in parts:
-        name += (
-            ["medium", part.content.key] if isinstance(part.content, Medium) else [part.role, part.content]
-        )
+        if not isinstance(part.content, Medium):
+            name += [part.role, part.content]
+            continue
+        if part.content not in contents:
+            contents[part.content] = media_loader.digest(part.content)
+        name += ["medium", contents[part.content]]
     return name
 
 

@@ -207,3 +207,16 @@ def test_texts_longer_than_learned_positions_end_with_a_clear_word() -> None:
     assert generate(model, processor, [short], Options(max_tokens=3))[0].tokens >= 1
     with pytest.raises(ValueError, match="outside the 16 learned ones; raise max_length"):
         generate(model, processor, [sample("long", picture(1), "how many " * 20)], Options(max_tokens=3))
+
+
+def test_draws_follow_what_a_picture_shows_and_not_where_it_lies(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (24, 24, 3), np.uint8)
+    options = Options(decoding=sampling.Config(temperature=2.0), max_tokens=12, seed=5)
+    said = []
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / f"{folder}.png"
+        Image.fromarray(pixels).save(path)
+        asked = sample("prompt", Medium(path, str(path)), "what ?")
+        said.append(generate(MODEL, PROCESSOR, [asked], options)[0].text)
+    assert said[0] == said[1]

@@ -83,6 +83,7 @@ class Decoder(Protocol):
 
     width: int
     """Rows for each prompt: 1, or the number of beams (the caller repeats prompts that many times)."""
+    # A method that never draws may say ``is_random = False``; then no image is read to tell its prompts apart.
 
     def choose(self, logits: Float[Tensor, "B V"], is_done: Tensor, draws: Draws) -> Choice:
         """Chooses the next token of each row.

@@ -39,6 +39,8 @@ class Beam:
         ValueError: `beams` is below 1.
     """
 
+    is_random = False
+
     def __init__(self, *, beams: int, length_penalty: float, end_id: int) -> None:
         if beams < 1:
             raise ValueError(f"beams must be 1 or more (got {beams}).")

@@ -22,6 +22,7 @@ class Greedy:
     """``argmax`` of the logits; ties go to the lowest id."""
 
     width = 1
+    is_random = False
 
     def choose(self, logits: Tensor, is_done: Tensor, draws: Draws) -> Choice:
         """Chooses for every row."""
