@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from contracts._compose import Case, compose, picture, sample, samples
+from PIL import Image
 from pydantic import ValidationError
 
+from sightweave.answers.decoding import sampling
 from sightweave.core.errors import MediaError
 from sightweave.core.types import Medium
 from sightweave.data.inputs.template import Encoded, Stretch
