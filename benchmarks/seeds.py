@@ -40,7 +40,7 @@ def main() -> None:
 def table(runs: Sequence[Evaluation], recipe: recipes.Recipe) -> Iterator[str]:
     """One split: a row for each task and each type of question."""
     names = [name for name in CONTROLS if any(name in task.controls for task in runs[0].tasks)]
-    yield f"{runs[0].split}: {runs[0].count} prompts on {runs[0].pictures} images, {len(runs)} runs"
+    yield f"{runs[0].split}: {runs[0].count} prompts on {runs[0].pictures} images, {len(runs)} run(s)"
     yield ""
     head = ["", "n", "score", *(name.replace("_", " ") for name in names), "gain", "uses image"]
     yield f"| {' | '.join(head)} |"
