@@ -161,26 +161,40 @@ class _Scoring:
             )
         groups, kinds = [samples[n].group for n in chosen], [type_of(samples[n]) for n in chosen]
         found = statistics.score(self.metric, stack, groups, kinds)
-        value = float(statistics.mean_over_strata(stack[None], self.metric.total, kinds)[0])
+        value = self.reached(name, chosen)
         return found or Estimate(value, min(0.0, value), max(self.best, value))  # nothing bounds it
 
     def paired(self, name: str, chosen: Sequence[int]) -> statistics.PairedTest | None:
         """What the answers with the picture score above a control or a baseline, on the samples that have a picture."""
+        here = self.comparable(name, chosen)
         if name in self.baselines:
-            theirs = self.baselines[name]
-            if name == "majority":  # one taken from the very samples that are scored has seen their answers
-                known = self.common.majority
-                chosen = [n for n in chosen if f"{self.task.name}/{type_of(self.common.samples[n])}" in known]
-            ours, metric = self._rows_like_baselines(), self.of_texts
+            ours, theirs, metric = self._rows_like_baselines(), self.baselines[name], self.of_texts
         else:
-            theirs, ours, metric = self.rows[name], self.rows[SIGHTED], self.metric
-        return _paired(ours, theirs, self._with_media(chosen), metric, self.common)
+            ours, theirs, metric = self.rows[SIGHTED], self.rows[name], self.metric
+        return _paired(ours, theirs, here, metric, self.common)
+
+    def comparable(self, name: str, chosen: Sequence[int]) -> list[int]:
+        """The samples on which answers with the picture can be compared with a control or a baseline."""
+        here = [n for n in self.with_media(chosen) if name in self.baselines or n in self.rows[name]]
+        if name != "majority":
+            return here
+        # Taken from the very samples that are scored, the most frequent answer would have seen what is asked.
+        known, samples = self.common.majority, self.common.samples
+        return [n for n in here if f"{self.task.name}/{type_of(samples[n])}" in known]
+
+    def reached(self, name: str, chosen: Sequence[int]) -> float:
+        """The score of a pass or a baseline on some samples: the unweighted mean over their types."""
+        rows = self.baselines[name] if name in self.baselines else self.rows[name]
+        metric = self.of_texts if name in self.baselines else self.metric
+        stack = np.stack([rows[number] for number in chosen])
+        kinds = [type_of(self.common.samples[number]) for number in chosen]
+        return float(statistics.mean_over_strata(stack[None], metric.total, kinds)[0])
 
     def leakage(self, name: str) -> statistics.PairedTest | None:
         """What a control scores above the most frequent answer."""
         if self.of_texts is not self.metric:
             return None
-        both = self._with_media(self.numbers)
+        both = self.with_media(self.numbers)
         return _paired(self.rows[name], self.baselines["majority"], both, self.metric, self.common)
 
     def is_unread(self, name: str, number: int) -> bool:
@@ -188,7 +202,8 @@ class _Scoring:
         done = self.common.passes[name]
         return not _is_read(self.metric, done.parsed[number], done.samples[number])
 
-    def _with_media(self, chosen: Sequence[int]) -> list[int]:
+    def with_media(self, chosen: Sequence[int]) -> list[int]:
+        """Those of some samples that have a picture."""
         return [number for number in chosen if self.common.samples[number].media]
 
     def _rows_like_baselines(self) -> _Rows:
@@ -431,7 +446,7 @@ def _summary(scoring: _Scoring, types: tuple[TypeScores, ...], told: Mapping[str
     over = _best_of(controls, [name for name in tests if name in verdict.CONTROLS])
     gain = tests.get(over)
     leak = scoring.leakage(over) if over else None
-    found = _verdict(scoring, tests, pictures)
+    found = _verdict(scoring, tests)
 
     return TaskScores(
         task=task.name,
@@ -460,35 +475,28 @@ def _summary(scoring: _Scoring, types: tuple[TypeScores, ...], told: Mapping[str
     )
 
 
-def _verdict(scoring: _Scoring, tests: Mapping[str, statistics.PairedTest], pictures: int) -> verdict.Verdict:
+def _verdict(scoring: _Scoring, tests: Mapping[str, statistics.PairedTest]) -> verdict.Verdict:
     """Whether this task's answers come from the picture."""
     samples = scoring.common.samples
-    sighted = [number for number in scoring.numbers if samples[number].media]
-    score = _mean_over_types(scoring.metric, scoring.rows[SIGHTED], sighted, samples) if sighted else None
+    sighted = scoring.with_media(scoring.numbers)
+
     rivals = []
     for name, test in tests.items():
-        unread = 0.0
-        if name in scoring.common.asked:
-            here = [n for n in sighted if n in scoring.common.asked[name].parsed]
-            unread = float(np.mean([scoring.is_unread(name, n) for n in here]))
         # Of the same samples as the gain, so that the numbers of the sentence add up.
-        rows = scoring.baselines.get(name) or scoring.rows[name]
-        metric = scoring.of_texts if name in scoring.baselines else scoring.metric
-        reached = _mean_over_types(metric, rows, sighted, samples)
+        here = scoring.comparable(name, scoring.numbers)
+        is_asked = name in scoring.common.asked
+        unread = sum(scoring.is_unread(name, n) for n in here) / len(here) if is_asked else 0.0
+        reached = scoring.reached(name, here)
         rivals.append(verdict.Rival(name=name, score=reached, gain=test.difference, unreadable=unread))
+
     return verdict.judge(
-        scoring.task.name, score, rivals, scoring.broken, pictures=pictures, best=scoring.best
+        scoring.task.name,
+        scoring.reached(SIGHTED, sighted) if sighted else None,
+        rivals,
+        scoring.broken,
+        pictures=len({samples[number].group for number in sighted}),
+        best=scoring.best,
     )
-
-
-def _mean_over_types(metric: Any, rows: _Rows, chosen: Sequence[int], samples: Sequence[Sample]) -> float:
-    """The unweighted mean over types of question, of the answers that count."""
-    by_type: dict[str, list[int]] = {}
-    for number in chosen:
-        if number in rows:
-            by_type.setdefault(type_of(samples[number]), []).append(number)
-    scores = [score for some in by_type.values() if (score := _total(metric, rows, some)) is not None]
-    return float(np.mean(scores)) if scores else 0.0
 
 
 def _mean_of_all(values: Sequence[float | None]) -> float | None:

@@ -116,14 +116,15 @@ def judge(
         return Verdict(word="unknown", sentence=f"{begin} unknown - {why}", needs_image=True)
 
     without_looking = [r.score for r in rivals if r.name in BASELINES or r.name == "no_image"]
-    is_enough = max(without_looking, default=0.0) >= ENOUGH * best
+    sign = " %" if best == 1 else ""  # CIDEr goes up to 1,000 and is no share
+    texts_alone = max(without_looking, default=0.0)
+    is_enough = texts_alone >= ENOUGH * best
     least = min(rivals, key=lambda rival: rival.gain.low, default=None)
     word, why = _word(rivals, broken_controls, best)
     needs_image = word == "yes" or not is_enough
     if word in ("no", "hardly") and is_enough:
-        why += " Texts alone reach that, so these prompts do not need the image."
+        why += f" Texts alone reach {100 * texts_alone:.1f}{sign}, so these prompts do not need the image."
 
-    sign = " %" if best == 1 else ""  # CIDEr goes up to 1,000 and is no share
     measured = ", ".join([f"{100 * score:.1f}{sign} with it", *_said(rivals, sign)])
     gain = f"; {_gain(least)}" if least is not None else ""
     return Verdict(word=word, sentence=f"{begin} {word} - {measured}{gain}.{why}", needs_image=needs_image)

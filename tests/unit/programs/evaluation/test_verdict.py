@@ -221,6 +221,34 @@ def test_the_verdict_survives_json():
     assert Evaluation.from_json(values).tasks[0].gain == found.tasks[0].gain
 
 
+def test_prompts_without_a_picture_do_not_make_pictures_more():
+    """Five pictures among a hundred prompts of text alone are five pictures."""
+    texts = [
+        replace(one.without_media(), id=f"text {one.id}", group=f"text {one.id}") for one in questions(100)
+    ]
+    (task,) = evaluate([*questions(5), *texts], perfect, controls=CONTROLS).tasks
+    assert task.uses_image == "unknown"
+    assert "5 distinct picture(s) are too few to tell" in task.sentence
+
+
+def test_a_baseline_is_scored_on_the_samples_that_its_gain_is_of():
+    """Training knows one of two types: the most frequent answer is compared, and shown, on that one alone."""
+    samples = [
+        replace(one, tags={"type": "color"})
+        if n % 2
+        else replace(one, tags={"type": "new"}, references=("red",))  # there one answer is always right
+        for n, one in enumerate(questions())
+    ]
+    train = [one for one in samples if one.tags["type"] == "color"]
+    (task,) = evaluate(samples, perfect, controls=CONTROLS, train=train).tasks
+    known = [one for one in samples if one.tags["type"] == "color"]
+    share = sum(one.references == ("blue",) for one in known) / len(
+        known
+    )  # numbers 1, 3, 5 ...: blue or pink
+    assert task.gains["majority"].value == pytest.approx(1 - share)
+    assert f"{100 * share:.1f} % by always giving the most frequent answer" in task.sentence
+
+
 def rival(name="shuffled_image", score=0.5, low=0.2, value=0.3):
     return verdict.Rival(name=name, score=score, gain=Estimate(value, low, 0.9))
 
