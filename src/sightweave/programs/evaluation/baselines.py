@@ -25,6 +25,7 @@ class Baselines:
     def __init__(self, train: Iterable[Sample] = (), *, notes: Iterable[str] = ()) -> None:
         self.neighbour = Neighbour()
         self._votes: dict[str, Frequent] = {}
+        self._written: dict[str, dict[str, str]] = {}
         self._notes = tuple(notes)
         self._fold = lru_cache(maxsize=10_000)(exact_match.ExactMatch().fold)
         for sample in train:
@@ -36,14 +37,24 @@ class Baselines:
         votes = self._votes.get(kind)
         if votes is None:
             votes = self._votes[kind] = Frequent(_MOST_ANSWERS)
-        for answer in {self._fold(reference) for reference in sample.references}:
+        written = self._written.setdefault(kind, {})
+        folded = {self._fold(reference): reference for reference in reversed(sample.references)}
+        for answer, reference in folded.items():
             votes.add(answer)
+            written.setdefault(answer, reference)
+
+        if len(written) > 2 * len(votes.counts):  # answers that are no longer counted
+            self._written[kind] = {answer: written[answer] for answer in votes.counts}
         self.neighbour.add(sample)
 
     @property
     def majority(self) -> dict[str, str]:
-        """The answer that is right most often, for each ``task/type``; ties go to the first in the alphabet."""
-        return {kind: votes.first for kind, votes in self._votes.items() if votes.counts}
+        """The answer that is right most often, for each ``task/type``; ties go to the first in the alphabet.
+
+        Answers that differ in case alone are one, in the form that came first: a metric may look at case.
+        """
+        known = {kind: votes.first for kind, votes in self._votes.items() if votes.counts}
+        return {kind: self._written[kind][answer] for kind, answer in known.items()}
 
     def notes(self) -> Iterator[str]:
         """Where the answers come from, and what was not counted exactly."""
