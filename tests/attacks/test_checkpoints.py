@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tiny
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
@@ -22,12 +23,7 @@ ROWS = [
     for answer in ("black", "dark")
 ]
 RECIPE = {
-    "model": {
-        "encoder": {"kind": "cnn", "image_size": 16, "channels": [4, 8], "blocks": [0, 0]},
-        "connector": "linear",
-        "fusion": "concat",
-        "language_model": {"kind": "decoder_only", "dim": 16, "depth": 1, "num_heads": 2},
-    },
+    "model": tiny.MODEL,
     "inputs": {"vocab_size": 300},
     "train": {"stages": [{"steps": 1, "pictures": 1}], "threads": 1, "precision": "fp32"},
 }

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 from PIL import Image
 from rich.console import Console
 
@@ -224,12 +225,7 @@ def test_of_a_drawn_world_a_runs_own_pictures_are_counted(tmp_path: Path) -> Non
 
 SMALL: dict[str, Any] = {
     "data": [],
-    "model": {
-        "encoder": {"kind": "cnn", "image_size": 16, "channels": [4, 8], "blocks": [0, 0]},
-        "connector": "linear",
-        "fusion": "concat",
-        "language_model": {"kind": "decoder_only", "dim": 16, "depth": 1, "num_heads": 2},
-    },
+    "model": tiny.MODEL,
     "inputs": {"vocab_size": 300},
     "train": {"stages": [{"steps": 2, "pictures": 2}], "threads": 1, "precision": "fp32"},
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 from PIL import Image
 from rich.console import Console
 
@@ -18,12 +19,7 @@ from sightweave.core.errors import CheckpointError, DataError, RecipeError, Sigh
 RECIPE: dict[str, Any] = {
     "title": "Grey & small",
     "data": [],
-    "model": {
-        "encoder": {"kind": "cnn", "image_size": 16, "channels": [4, 8], "blocks": [0, 0]},
-        "connector": "linear",
-        "fusion": "concat",
-        "language_model": {"kind": "decoder_only", "dim": 16, "depth": 1, "num_heads": 2},
-    },
+    "model": tiny.MODEL,
     "inputs": {"vocab_size": 280},
     "evaluate": {"max_tokens": 4},
     "train": {"stages": [{"steps": 2, "pictures": 2}], "threads": 1, "precision": "fp32"},

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 
 from sightweave import recipe as recipes
 from sightweave.core.errors import RecipeError
@@ -15,13 +16,7 @@ RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 
 
 def values(**changes: Any) -> dict[str, Any]:
-    model = {
-        "encoder": {"kind": "cnn", "image_size": 16, "channels": [4, 8], "blocks": [0, 0]},
-        "connector": "linear",
-        "fusion": "concat",
-        "language_model": {"kind": "decoder_only", "dim": 16, "depth": 1, "num_heads": 2},
-    }
-    return {"data": "scenes", "model": model, "train": {"stages": [{"steps": 1}]}} | changes
+    return {"data": "scenes", "model": tiny.MODEL, "train": {"stages": [{"steps": 1}]}} | changes
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

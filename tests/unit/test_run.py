@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from PIL import Image
 
@@ -19,12 +20,7 @@ from sightweave.core.types import Medium
 
 RECIPE = {
     "data": [],
-    "model": {
-        "encoder": {"kind": "cnn", "image_size": 16, "channels": [4, 8], "blocks": [0, 0]},
-        "connector": "linear",
-        "fusion": "concat",
-        "language_model": {"kind": "decoder_only", "dim": 16, "depth": 1, "num_heads": 2},
-    },
+    "model": tiny.MODEL,
     "inputs": {"vocab_size": 280},
     "train": {"stages": [{"steps": 1}]},
 }

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
 from contracts._compose import ANSWERS, Case, compose, samples, tokenizer
 from pydantic import ValidationError
@@ -20,12 +21,7 @@ from sightweave.run import Run, load
 
 RECIPE = {
     "data": [],
-    "model": {
-        "encoder": {"kind": "cnn", "image_size": 16, "channels": [4, 8], "blocks": [0, 0]},
-        "connector": "linear",
-        "fusion": "concat",
-        "language_model": {"kind": "decoder_only", "dim": 16, "depth": 1, "num_heads": 2},
-    },
+    "model": tiny.MODEL,
     "train": {"stages": [{"steps": 1}]},
 }
 TEXTS = [("red", "a blue box")] * len(samples())
