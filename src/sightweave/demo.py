@@ -25,6 +25,13 @@ _TASKS = {
     "translation": "translation",
 }
 
+_SPLITS = {
+    "scenes": "New scenes",
+    "combinations": "Pairs never met in training",
+    "combinations, met pairs": "The same scenes, pairs met in training",
+}
+"""What the splits of the scenes are called for a newcomer."""
+
 
 def recipe_path(name: str) -> Path:
     """A recipe that ships with Sightweave: beside the checkout, or inside the installed package."""
@@ -82,7 +89,8 @@ def _minutes(seconds: float) -> str:
 
 
 def _scores(evaluation: Evaluation) -> Table:
-    table = Table(title=f"{evaluation.split}: right answers in per cent (mean over types of question)")
+    about = _SPLITS.get(evaluation.split, evaluation.split)
+    table = Table(title=f"{about}: right answers in per cent (mean over types of question)")
     for column in ("task", "score", "without the picture", "with a wrong picture"):
         table.add_column(column, justify="left" if column == "task" else "right")
     for task in evaluation.tasks:
