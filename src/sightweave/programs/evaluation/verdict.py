@@ -186,6 +186,6 @@ def _way(name: str) -> str:
 def _gain(rival: Rival) -> str:
     gain = rival.gain
     return (
-        f"at least {100 * gain.value:+.1f} points (95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}), "
-        f"which is the gain over answering {_way(rival.name)}"
+        f"the least certain gain, over answering {_way(rival.name)}, is {100 * gain.value:+.1f} points "
+        f"(95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
     )
