@@ -33,7 +33,6 @@ from sightweave.programs.evaluation import beside as beside_program
 from sightweave.programs.evaluation import circular, scores, stored
 from sightweave.programs.evaluation import program as evaluation_program
 from sightweave.programs.evaluation.bar import PassesBar
-from sightweave.programs.evaluation.baselines import Baselines
 from sightweave.programs.evaluation.kept import Kept
 from sightweave.programs.evaluation.scores import Evaluation
 from sightweave.programs.evaluation.stored import EVALUATION, PREDICTIONS, read_predictions
@@ -42,13 +41,13 @@ from sightweave.programs.predictors._base import Predictor
 from sightweave.programs.training.logs import METRICS, read_metrics
 from sightweave.recipe import Recipe
 from sightweave.run import Run
+from sightweave.verbs import text_only
 from sightweave.verbs.building import load
 from sightweave.verbs.sources import (
     build_sources,
     check_splits,
     held_out_of,
     say,
-    seen_in_training,
     source,
 )
 
@@ -272,7 +271,7 @@ def evaluate_into(
     found: list[Evaluation] = []
     images: dict[str, Medium] = {}
     who = answering.predictor
-    known = _baselines(train(), tasks, answering.recipe)
+    known = text_only.baselines(train(), measured, answering.recipe, answering.folder)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     path = None if folder is None else folder / KEPT
@@ -388,25 +387,6 @@ def _drawn_samples(
     if len(chosen) == total:
         return samples, None, f"{total:,} pictures"
     return samples, total, f"{len(chosen):,} of {total:,} pictures"
-
-
-def _baselines(sources: Sequence[Dataset], tasks: Mapping[str, Any], recipe: Recipe | None) -> Baselines:
-    """What the training data alone would answer, from all of it or, where it is drawn as it goes, from what was seen."""
-    visited = seen_in_training(recipe, sources)
-    counted = sum(len(one) for one in visited)
-    total = sum(len(one) for one in sources)
-    notes = []
-    if counted < total:
-        how = "drawn over all of them" if recipe is None else "those that the run's steps came to first"
-        notes.append(f"majority and text only are of {counted:,} of {total:,} training pictures, {how}.")
-    known = Baselines(notes=notes)
-    for one, places in zip(sources, visited, strict=True):
-        # Texts alone are counted, and finding regions may cost more than all the rest.
-        texts = one.without_regions() if hasattr(one, "without_regions") else one
-        for index in places:
-            for record in texts[index]:
-                known.add(tasks[task_of(record)].sample(record))
-    return known
 
 
 def _training_data(recipe: recipes.Measured) -> list[Dataset]:

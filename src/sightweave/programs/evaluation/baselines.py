@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from typing import Any
 
 from sightweave.answers.metrics import exact_match
 from sightweave.core.types import Sample
@@ -46,6 +47,23 @@ class Baselines:
         if len(written) > 2 * len(votes.counts):  # answers that are no longer counted
             self._written[kind] = {answer: written[answer] for answer in votes.counts}
         self.neighbour.add(sample)
+
+    def to_plain(self) -> dict[str, Any]:
+        """What was learnt, ready for JSON; notes that were given are not in it."""
+        return {
+            "votes": {kind: votes.to_plain() for kind, votes in self._votes.items()},
+            "written": self._written,
+            "neighbour": self.neighbour.to_plain(),
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any], *, notes: Iterable[str] = ()) -> Baselines:
+        """The baselines whose `to_plain` that is."""
+        made = cls(notes=notes)
+        made.neighbour = Neighbour.from_plain(plain["neighbour"])
+        made._votes = {kind: Frequent.of(*votes) for kind, votes in plain["votes"].items()}
+        made._written = {kind: dict(written) for kind, written in plain["written"].items()}
+        return made
 
     @property
     def majority(self) -> dict[str, str]:

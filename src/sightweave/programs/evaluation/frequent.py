@@ -7,6 +7,7 @@ alike. What occurs in more than one of `room` places is never lost, and a count 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 
 class Frequent:
@@ -24,6 +25,17 @@ class Frequent:
         """How often each text occurred, or `lost` less."""
         self.lost = 0
         """What each count may be too low by; 0 while all are exact."""
+
+    @classmethod
+    def of(cls, room: int, lost: int, counts: Mapping[str, int]) -> Frequent:
+        """Counts that another one held."""
+        made = cls(room)
+        made.lost, made.counts = lost, dict(counts)
+        return made
+
+    def to_plain(self) -> list[Any]:
+        """The arguments of `of`, ready for JSON."""
+        return [self.room, self.lost, self.counts]
 
     def add(self, text: str) -> None:
         """Counts one text."""

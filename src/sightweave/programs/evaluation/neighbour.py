@@ -15,8 +15,9 @@ import hashlib
 import heapq
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -84,6 +85,17 @@ class Neighbour:
             self._indices[task] = _Index(self._prompts[task].answers)
         return self._indices.get(task)
 
+    def to_plain(self) -> dict[str, Any]:
+        """What was learnt, ready for JSON."""
+        return {task: prompts.to_plain() for task, prompts in self._prompts.items()}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Neighbour:
+        """The neighbour whose `to_plain` that is; it answers the same, and learns more samples alike."""
+        made = cls()
+        made._prompts = {task: _Prompts.from_plain(one) for task, one in plain.items()}
+        return made
+
     def notes(self) -> Iterator[str]:
         """A sentence on each task of which not all prompts were kept."""
         for task, prompts in sorted(self._prompts.items()):
@@ -102,13 +114,32 @@ class _Prompts:
     """Different prompts of one task, each with its answers; those with the lowest hashes where there are many."""
 
     def __init__(self, most: int, seed: int) -> None:
-        self.most = most
+        self.most, self.seed = most, seed
         self.is_sample = False
         self.answers: dict[_Key, Frequent] = {}
         self._salt = seed.to_bytes(16, "little", signed=True)
         self._highest: list[tuple[int, _Key]] = []
         """A heap of the negated hashes of all that are kept."""
         self._room, self._count = _ROOM, 0
+
+    def to_plain(self) -> dict[str, Any]:
+        return {
+            "most": self.most,
+            "seed": self.seed,
+            "is_sample": self.is_sample,
+            "room": self._room,
+            "answers": [[*key, votes.to_plain()] for key, votes in self.answers.items()],
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> _Prompts:
+        made = cls(plain["most"], plain["seed"])
+        made.is_sample, made._room = plain["is_sample"], plain["room"]
+        made.answers = {(prompt, kind): Frequent.of(*votes) for prompt, kind, votes in plain["answers"]}
+        made._highest = [(-made._hash(key), key) for key in made.answers]
+        heapq.heapify(made._highest)
+        made._count = sum(len(votes.counts) for votes in made.answers.values())
+        return made
 
     def add(self, key: _Key, answer: str) -> None:
         votes = self.answers.get(key) or self._new(key)

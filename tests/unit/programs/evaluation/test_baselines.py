@@ -1,5 +1,7 @@
 """What training data alone would answer, counted in one pass."""
 
+import json
+
 import pytest
 
 from sightweave.core.types import Part, Sample
@@ -84,3 +86,21 @@ def test_answers_are_bounded_too(monkeypatch: pytest.MonkeyPatch):
     held = [votes.counts for prompts in known._prompts.values() for votes in prompts.answers.values()]
     assert sum(map(len, held)) <= 600
     assert known.answers([ask("word3")]) == ["three"]
+
+
+@pytest.mark.parametrize("room", [3, 1000])
+def test_what_was_counted_comes_back_from_json(monkeypatch: pytest.MonkeyPatch, room: int):
+    monkeypatch.setattr(baselines, "_MOST_ANSWERS", room)
+    monkeypatch.setattr(neighbour, "_ROOM", room)
+    monkeypatch.setattr(neighbour, "MOST_PROMPTS", 20)
+    train = [ask(f"word{n % 40} and more", f"Answer {n % 23}", kind=f"q{n % 2}") for n in range(200)]
+    asked = [ask(f"word{n} and less", kind=f"q{n % 2}") for n in range(60)]
+    first = Baselines(train[:100], notes=["of the first run."])
+    second = Baselines.from_plain(json.loads(json.dumps(first.to_plain())), notes=["kept."])
+    for known in (first, second):
+        for sample in train[100:]:  # both go on learning alike
+            known.add(sample)
+    assert second.majority == first.majority
+    assert second.neighbour.answers(asked) == first.neighbour.answers(asked)
+    assert [*second.notes()][1:] == [*first.notes()][1:]
+    assert next(second.notes()) == "kept."
