@@ -2,7 +2,8 @@
 
 Both evaluate the same run from nothing, in turns and on one core: pictures are drawn, answers asked in every pass, scores
 computed, and the report written. Without ``--run`` a run is trained first (``recipes/demo_quick.yaml``, some minutes).
-Before anything is timed, both must give the same answer wherever they asked the same prompt with the same picture.
+Before anything is timed, both must give the same answer wherever they asked the same prompt with the same picture, but for
+ties: answers of one likelihood.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from benchmarks._harness import ONE_THREAD, last_core, table
 CONTROLS = ("no_image", "shuffled_image", "blank_image", "other_sense")
 MARK = 1.5
 _ROUNDING = 1e-3
+_MOST_TIES = 1e-4
+"""Share of prompts with two answers that are equally likely."""
 _ROOT = Path(__file__).parent.parent
 _SERVE = """
 import json, os, resource, sys, time
@@ -96,9 +99,12 @@ def said(folder: Path) -> Said:
 def compare(first: Said, second: Said) -> int:
     """The number of prompts that both asked, once all of their answers agree."""
     common = first.keys() & second.keys()
+    ties = 0
     for key in sorted(common):
         (answer, logprob), (other, other_logprob) = first[key], second[key]
-        if answer != other or abs(logprob - other_logprob) > _ROUNDING:
+        ties += answer != other
+        # Two answers that are equally likely but for rounding may change places; more than a few are a fault.
+        if abs(logprob - other_logprob) > _ROUNDING or ties > _MOST_TIES * len(common):
             raise SystemExit(
                 f"the answers to {key} differ: {answer!r} ({logprob:.4f}) and {other!r} ({other_logprob:.4f})"
             )
