@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sightweave.core.errors import DataError
-from sightweave.data.datasets import _json, _rows
+from sightweave.data.datasets import _json, _marks, _rows
 from sightweave.data.datasets._files import files, split_of
 from sightweave.data.datasets._rows import Row, RowError, shown
 
@@ -17,6 +17,12 @@ MARK = "<image>"
 """Stands in a user's text where a picture belongs."""
 _UNREAD = ("video", "videos", "audio", "audios")
 _FIRST_LINE = 4 << 20
+_COLUMNS = {
+    *("id", "image", "images", "system", "tools", "objects", "split"),
+    *("conversations", "messages", "prompt", "completion", "query", "response", "history"),
+    *("from", "value", "role", "content", "loss", "tool_calls"),
+}
+"""Fields of rows and of turns that are read, or that hold no picture of the row's own."""
 _HINTS = {"conversations", "messages", "completion", "response"}
 """Every row has one of them; a file without any is not parsed to be recognised."""
 
@@ -26,10 +32,12 @@ class Marks:
 
     Args:
         column: The row's own pictures, which marks stand for one after the other.
+        unread: Columns that look like pictures and are not read, for messages.
     """
 
-    def __init__(self, column: Sequence[Any]) -> None:
+    def __init__(self, column: Sequence[Any], unread: Sequence[str] = ()) -> None:
         self.column, self.num_marks = list(column), 0
+        self.unread = list(unread)
         self.images: list[Any] = []
         """Pictures in the order of their numbers."""
 
@@ -70,7 +78,10 @@ class Marks:
             user["content"] = [self.next(), *user["content"]]
         if self.num_marks != len(self.column):
             both = f"{self.num_marks} marks, {len(self.column)} images"
-            message = f"{self.num_marks} marks {MARK} in the user's turns but {len(self.column)} images; each needs one."
+            message = (
+                f"{self.num_marks} marks {MARK} in the user's turns but {len(self.column)} images; each needs one."
+                f"{_marks.hint(self.unread)}"
+            )
             raise RowError("image_marks", "images", both, message)
         return self.images
 
@@ -92,6 +103,14 @@ def column(values: dict[str, Any]) -> list[Any]:
     if given is None:
         return []
     return given if isinstance(given, list) else [given]
+
+
+def unread(row: dict[str, Any]) -> list[str]:
+    """Columns of a row, and fields of its turns, that look like pictures and are not read."""
+    found = _marks.unread(row, _COLUMNS)
+    for name in ("conversations", "messages", "prompt"):
+        found += _marks.unread_in_turns(row.get(name), _COLUMNS - {"image", "images"}, name)
+    return found
 
 
 def with_system(turns: list[dict[str, Any]], text: Any) -> list[dict[str, Any]]:

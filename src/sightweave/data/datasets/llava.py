@@ -49,7 +49,8 @@ class Config(FilesConfig):
 
 
 def _values(row: dict[str, Any], ratings: tuple[str, ...]) -> dict[str, Any]:
-    marks = _turns.Marks(_turns.column(row))
+    unread = _turns.unread(row)
+    marks = _turns.Marks(_turns.column(row), unread)
     given = row.get("conversations")
     if given is None:
         raise RowError("missing_field", "conversations", None, f"missing. The row has: {', '.join(row)}.")
@@ -59,6 +60,7 @@ def _values(row: dict[str, Any], ratings: tuple[str, ...]) -> dict[str, Any]:
     return {
         "id": row.get("id"),
         "images": marks.place(turns),
+        "unread": unread,
         "turns": _turns.with_system(turns, _system(row)),
         "quality": {name: row[name] for name in ratings if name in row},
     }

@@ -55,13 +55,15 @@ class Config(FilesConfig):
 
 def _values(row: dict[str, Any], folder: Folder, ratings: tuple[str, ...]) -> dict[str, Any]:
     images = [picture(one, "images") for one in _turns.column(row)]
-    marks = _turns.Marks(images)
+    unread = _turns.unread(row)
+    marks = _turns.Marks(images, unread)
     objects = Objects(row.get("objects"), partial(_size, images, folder))
     turns = [_turn(one, field, marks, objects) for field, one in _messages(row)]
     found = marks.place(turns)
     return {
         "id": row.get("id"),
         "images": found,
+        "unread": unread,
         "turns": _turns.with_system(turns, row.get("system")),
         # A box belongs to one picture, and a region does not say to which.
         "regions": objects.regions() if len(found) == 1 else [],

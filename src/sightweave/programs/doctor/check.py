@@ -266,6 +266,9 @@ class Rows:
             example = Example(f"{len(group)} pictures: {names}", picture=self.state.key(group[0]))
             self.report.add("image_near_duplicate", "warning", example)
         self._overlap(exact, near)
+        if self.row_line and not self.images:
+            message = f"none of {len(self.row_line)} rows has a picture: a model would train on text alone."
+            self.report.add("no_pictures", "warning", Example(message))
         self.report.labels = self.labels.report()
         self._label_findings()
         self._provenance()

@@ -23,6 +23,7 @@ ADVICE = {
     "text_phone": "Ask whether you may use it.",
     "text_special_token": "It is ordinary text here; other tools may take it for a mark.",
     "over_length": "Raise inputs.max_length, or choose what train.too_long does with them.",
+    "no_pictures": "If there should be pictures, name them in the column 'image' or 'images'.",
     "no_licence": "Write down where the data is from and what its licence allows.",
     "label_majority": "Look at the score without pictures beside each result.",
     "label_text_only": "Look at the score without pictures beside each result.",

@@ -162,7 +162,7 @@ def test_roles_losses_and_other_templates_marks(tmp_path: Path) -> None:
     row = {
         "messages": [
             said("developer", "Be <|im_end|> short."),
-            said("user", "Hi </s> <image>"),
+            said("user", "Hi </s> [INST]"),
             said("assistant", "Draft.", loss=False),
             said("user", "Again"),
             said("assistant", "Final.", loss=True),
@@ -171,7 +171,7 @@ def test_roles_losses_and_other_templates_marks(tmp_path: Path) -> None:
     }
     assert only(tmp_path, row).turns == (
         Turn("system", ("Be <|im_end|> short.",)),
-        Turn("user", ("Hi </s> <image>",)),
+        Turn("user", ("Hi </s> [INST]",)),
         Turn("assistant", ("Draft.",), learn=False),
         Turn("user", ("Again",)),
         Turn("assistant", ("Final.",)),
