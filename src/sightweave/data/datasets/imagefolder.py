@@ -8,13 +8,14 @@ question, and the table of captions compares the class exactly.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import _arrow, _columns, _layouts, _rows
+from sightweave.data.datasets._choices import Convention
 from sightweave.data.datasets._files import among, files, split_of
 from sightweave.data.datasets._folders import class_of, classes_below, is_bare, pictures_below
 from sightweave.data.datasets._rows import Row, RowError, shown
@@ -62,13 +63,14 @@ class Config(FilesConfig):
         root = path if path.is_dir() else path.parent
         if not found:
             yield from _of_classes(root, split)
+        convention = Convention(lambda: _every(found))
         for file in found:
             name = _layouts.split_below(file, root)
             if split and name and name != split:
                 continue
             folder = file.parent.relative_to(root).as_posix()
             for number, cells in _cells(file):
-                values = _translated(cells, "" if folder == "." else f"{folder}/", name)
+                values = _translated(cells, "" if folder == "." else f"{folder}/", name, convention)
                 if isinstance(values, dict):
                     values.setdefault("id", f"{file.relative_to(root).as_posix()}#{number}")
                 yield Row(number, values, str(file))
@@ -81,7 +83,13 @@ def _cells(file: Path) -> Iterator[tuple[int, Any]]:
         yield from ((row.line, row.values) for row in _rows.read(file))
 
 
-def _translated(cells: Any, folder: str, split: str) -> Any:
+def _every(found: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """All rows that can be read, whatever their split."""
+    for file in found:
+        yield from (cells for _, cells in _cells(file) if isinstance(cells, dict))
+
+
+def _translated(cells: Any, folder: str, split: str, convention: Convention) -> Any:
     if isinstance(cells, RowError):
         return cells
     try:
@@ -94,7 +102,7 @@ def _translated(cells: Any, folder: str, split: str) -> Any:
                 raise RowError(
                     "missing_field", "file_name", name, f"must name a picture (got {shown(name)})."
                 )
-        values = _columns.fields(cells, num_images=len(names))
+        values = _columns.fields(cells, num_images=len(names), convention=convention)
     except RowError as error:
         return error
     # Joined as text: a path that is absolute or leaves the folder is refused where pictures are looked up.

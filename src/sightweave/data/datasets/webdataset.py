@@ -17,6 +17,7 @@ from typing import Any
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import _columns, _json, _layouts, _tar
+from sightweave.data.datasets._choices import Convention
 from sightweave.data.datasets._files import among, files
 from sightweave.data.datasets._pictures import Folder, Slice
 from sightweave.data.datasets._rows import Row, RowError, no_constant, no_duplicates, shown
@@ -112,6 +113,7 @@ class Config(FilesConfig):
 def _of_shard(shard: Path, label: str, split: str) -> Iterator[Row]:
     seen: set[str] = set()
     number = 0
+    convention = Convention(lambda: _objects_of(shard))
     named = ((*_parts(member.name), member) for member in _tar.members(shard))
     for key, group in groupby(named, key=lambda one: one[0]):
         sample = [(end, member) for _, end, member in group]
@@ -121,7 +123,7 @@ def _of_shard(shard: Path, label: str, split: str) -> Iterator[Row]:
             if key in seen:
                 text = f"sample {key!r} comes twice in this shard, or its members do not follow one another."
                 raise RowError("duplicate_sample", "id", key, text)
-            values: Any = _values(shard, f"{label}#{key}", key, sample)
+            values: Any = _values(shard, f"{label}#{key}", key, sample, convention)
             if split:
                 values.setdefault("split", split)
         except RowError as error:
@@ -134,7 +136,17 @@ def _of_shard(shard: Path, label: str, split: str) -> Iterator[Row]:
         raise DataError(f"{shard}: {len(seen)} samples, but {told[1]} says {told[0]}; copy the shard again.")
 
 
-def _values(shard: Path, label: str, key: str, sample: _Sample) -> dict[str, Any]:
+def _objects_of(shard: Path) -> Iterator[dict[str, Any]]:
+    """What the JSON members of a shard hold."""
+    for member in _tar.members(shard):
+        if member.problem is None and _parts(member.name)[1] == "json":
+            try:
+                yield _object(_read(shard, member))
+            except RowError:
+                continue
+
+
+def _values(shard: Path, label: str, key: str, sample: _Sample, convention: Convention) -> dict[str, Any]:
     ends = [end for end, _ in sample]
     for end, member in sample:
         if member.problem is not None:
@@ -153,7 +165,8 @@ def _values(shard: Path, label: str, key: str, sample: _Sample) -> dict[str, Any
     ]
     texts = {end: _read(shard, member) for end, member in sample if end in ("txt", "json", "cls")}
     cells = _object(texts["json"]) if "json" in texts else {}
-    values: dict[str, Any] = {"id": label, **_columns.fields(cells, num_images=len(slices))}
+    made = _columns.fields(cells, num_images=len(slices), convention=convention)
+    values: dict[str, Any] = {"id": label, **made}
     values["images"] = slices
     if not slices and "turns" not in values:
         have = ", ".join(member.name for _, member in sample)
