@@ -13,6 +13,7 @@ import io
 import json
 import math
 import re
+import string
 import tokenize
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -56,6 +57,7 @@ _LETTER_AND_TEXT = re.compile(r"[(\[]?([A-Za-z])[)\].:]\s+(\S.*)", re.DOTALL)
 _MARKER = re.compile(r"(?:(?<=\s)|^|(?<=[;,|]))[(\[]?([A-Z])[)\].:]\s*(?=\S)")
 _MAX_TEXT = 1 << 16
 """Characters of a text that holds options."""
+_ALPHABET = tuple(string.ascii_uppercase)
 _NUMBERS = ("from zero", "from one")
 
 
@@ -116,14 +118,13 @@ def _of_mapping(value: Mapping[str, Any], name: str) -> tuple[list[Any], list[st
     texts = next((value[key] for key in ("text", "texts", "options", "choices") if key in value), None)
     if isinstance(texts, list):
         labels = next((value[key] for key in ("label", "labels", "key") if key in value), None)
-        is_whole = isinstance(labels, list) and len(labels) == len(texts)
-        return texts, [str(one) for one in labels] if is_whole else []
-    filled = {key: one for key, one in value.items() if not _is_missing(one)}
-    if not all(len(str(key)) <= 2 for key in filled):
-        raise RowError(
-            "bad_options", name, value, f"options by unknown names ({', '.join(map(str, filled))})."
-        )
-    return list(filled.values()), [str(key) for key in filled]
+        if not isinstance(labels, list) or len(labels) != len(texts):
+            return texts, []
+        return texts, [str(one) for one in labels]
+    filled = {str(key): one for key, one in value.items() if not _is_missing(one)}
+    if not all(len(key) <= 2 for key in filled):
+        raise RowError("bad_options", name, value, f"options by unknown names ({', '.join(filled)}).")
+    return list(filled.values()), list(filled)
 
 
 def _of_mappings(values: Sequence[Mapping[str, Any]], name: str) -> tuple[list[Any], list[str]]:
@@ -222,14 +223,12 @@ def _python_list(text: str) -> list[Any] | None:
     found: list[Any] = []
     try:
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
-            if token.type in (tokenize.STRING, tokenize.NUMBER):
-                value = ast.literal_eval(token.string)
-                if not isinstance(value, str | int | float):
-                    return None
+            is_value = token.type in (tokenize.STRING, tokenize.NUMBER)
+            value = ast.literal_eval(token.string) if is_value else None
+            is_bracket = token.string in ("", "[", "]", "(", ")", ",") or token.string.isspace()
+            if is_value and isinstance(value, str | int | float):
                 found.append(value)
-            elif token.type == tokenize.OP and token.string not in "[](),":
-                return None
-            elif token.type in (tokenize.NAME, tokenize.ERRORTOKEN):
+            elif not is_bracket:  # a name, an operator, bytes
                 return None
     except (tokenize.TokenError, SyntaxError, ValueError):
         return None
@@ -245,7 +244,7 @@ def _python_mapping(text: str) -> Any:
 
 
 def _letters(count: int) -> list[str]:
-    return [chr(ord("A") + number) if number < 26 else str(number) for number in range(count)]
+    return [_ALPHABET[number] if number < len(_ALPHABET) else str(number) for number in range(count)]
 
 
 def _without_letters(texts: list[Any]) -> list[Any]:
@@ -330,9 +329,11 @@ def _readings(answer: Any, options: Options) -> dict[str, int]:
         if both is None or _fold(options.texts[number]) == _fold(both[2]):
             found["label"] = number
     if label.isdigit():
+        # Where an option between is empty, the others keep their numbers.
+        places = [ord(one) - ord("A") if one in _ALPHABET else number for number, one in enumerate(labels)]
         for way, number in zip(_NUMBERS, (int(label), int(label) - 1), strict=True):
-            if 0 <= number < len(options.texts):
-                found[way] = number
+            if number in places:
+                found[way] = places.index(number)
     return found
 
 
