@@ -167,6 +167,18 @@ def members(path: Path, *, chunk: int = _CHUNK) -> Iterator[tuple[str, Any]]:
             yield name, text.value()
 
 
+def check(path: Path, *, chunk: int = _CHUNK) -> None:
+    """Reads an object to its end, one element at a time.
+
+    Raises:
+        DataError: as `elements`.
+    """
+    with opened(path) as file:
+        text = _Text(path, file, chunk)
+        for _ in _members(text):
+            _skip(text)
+
+
 def _array(text: _Text) -> Iterator[Any]:
     text.take("[")
     if text.peek() == "]":

@@ -17,7 +17,7 @@ from sightweave.core.errors import DataError
 from sightweave.data.datasets import _arrow, _columns, _layouts, _rows
 from sightweave.data.datasets._choices import Convention
 from sightweave.data.datasets._files import among, files, split_of
-from sightweave.data.datasets._folders import class_of, classes_below, is_bare, pictures_below
+from sightweave.data.datasets._folders import all_below, check_format, class_of, classes_below, is_bare
 from sightweave.data.datasets._rows import Row, RowError, shown
 from sightweave.data.datasets._source import FilesConfig
 
@@ -31,8 +31,9 @@ def recognise(path: Path) -> str:
         return f"file names in {among([file.name for file in found])}" if _names_files(found[0]) else ""
     if not path.is_dir() or not is_bare(path):
         return ""
-    classes = classes_below(path)
-    return f"pictures in folders of classes ({among(sorted(classes))})" if len(classes) > 1 else ""
+    classes, outside = classes_below(path)
+    more = f", and {outside} pictures in none of them" if outside else ""
+    return f"pictures in folders of classes ({among(sorted(classes))}){more}" if classes else ""
 
 
 def _metadata(path: Path) -> list[Path]:
@@ -113,18 +114,23 @@ def _translated(cells: Any, folder: str, split: str, convention: Convention) -> 
 
 
 def _of_classes(root: Path, split: str) -> Iterator[Row]:
-    for number, file in enumerate(pictures_below(root)):
+    for number, file in enumerate(all_below(root)):
         name = split_of(Path(file.split("/")[0])) if "/" in file else ""
         if split and name and name != split:
             continue
-        caption = class_of(file)
-        if not caption:
-            error = RowError(
-                "missing_field", "caption", file, "lies in no folder of a class, so it has no caption."
-            )
-            yield Row(number, error, str(root), ((str(root / file), 0),))
-            continue
-        values: dict[str, Any] = {"id": file, "image": file, "caption": caption}
-        if name:
-            values["split"] = name
+        values: Any
+        try:
+            values = _classed(file, name)
+        except RowError as error:
+            values = error
         yield Row(number, values, str(root), ((str(root / file), 0),))
+
+
+def _classed(file: str, split: str) -> dict[str, Any]:
+    check_format(file)
+    caption = class_of(file)
+    if not caption:
+        message = "lies in no folder of a class, so it has no caption."
+        raise RowError("missing_field", "caption", file, message)
+    values = {"id": file, "image": file, "caption": caption}
+    return {**values, "split": split} if split else values

@@ -273,6 +273,12 @@ class Rows:
         self._label_findings()
         self._provenance()
         self.report.good_rows = len(self.row_line) - len(self._rows_with(self.bad_pictures))
+        self.report.is_unlabelled = not self.source.labelled
+        if self.report.is_unlabelled:
+            message = (
+                "no captions, questions or answers: pictures to ask a model about, and nothing to train on."
+            )
+            self.report.add("no_texts", "info", Example(message))
 
     def _rows_with(self, pictures: set[int]) -> np.ndarray:
         if not pictures:

@@ -113,9 +113,32 @@ def test_folders_of_classes_give_captions(tmp_path: Path) -> None:
 def test_a_picture_outside_the_classes_is_a_fault(tmp_path: Path) -> None:
     written.write_classes(tmp_path)
     written.save(tmp_path, "cover.jpg", "red")
-    assert list(detect(tmp_path)) == ["pictures"]
+    assert detect(tmp_path) == {
+        "imagefolder": "pictures in folders of classes (black, blue, green and 3 more), and 1 pictures in none of them"
+    }
     (fault,) = build(tmp_path).faults
     assert (fault.code, fault.field, fault.value) == ("missing_field", "caption", "'cover.jpg'")
+
+
+def test_classes_lie_at_any_depth_and_other_formats_are_named(tmp_path: Path) -> None:
+    for name in ("animals/cat.png", "animals/birds/owl.png", "animals/birds/jay.jfif", "plants/oak.jpg"):
+        written.save(tmp_path, name.replace(".jfif", ".jpg"), "red")
+    (tmp_path / "animals/birds/jay.jpg").rename(tmp_path / "animals/birds/jay.jfif")
+    for name in ("animals/dog.bmp", "plants/elm.tiff", "favicon.ico", "animals/odd.xyz"):
+        (tmp_path / name).write_bytes(b"\0x")
+    assert list(detect(tmp_path)) == ["imagefolder"]
+    dataset = build(tmp_path, split="train")
+    assert [(r.id, r.captions) for (r,) in dataset] == [
+        ("animals/cat.png", ("animals",)),
+        ("animals/birds/jay.jfif", ("birds",)),
+        ("animals/birds/owl.png", ("birds",)),
+        ("plants/oak.jpg", ("plants",)),
+    ]
+    assert [(fault.code, fault.value) for fault in dataset.faults] == [
+        ("image_unsupported_format", "'favicon.ico'"),
+        ("image_unsupported_format", "'animals/dog.bmp'"),
+        ("image_unsupported_format", "'plants/elm.tiff'"),
+    ]
 
 
 def test_an_empty_folder_has_no_rows(tmp_path: Path) -> None:
