@@ -246,7 +246,7 @@ def _pieces(content: Any, marks: int, is_marked: bool) -> tuple[list[Any], int]:
     """Texts and numbers of pictures, and how many marks there were so far."""
     pieces: list[Any] = []
     for one in content if isinstance(content, list) else [content]:
-        if isinstance(one, dict) and one.get("type") == "image":
+        if isinstance(one, dict) and one.get("type") in ("image", "image_url"):
             pieces.append(marks)
             marks += 1
             continue

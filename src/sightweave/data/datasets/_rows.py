@@ -13,6 +13,8 @@ from sightweave.core.errors import DataError
 
 MAX_LINE_BYTES = 100_000_000
 """A longer line is no row: it is skipped without being held in memory."""
+_FIRST_LINE = 4 << 20
+"""Bytes of a line by which a file is recognised."""
 _BOM = b"\xef\xbb\xbf"
 _SHOWN = 80
 
@@ -85,7 +87,7 @@ def find(path: Path) -> Path:
         DataError: none, or more than one and none of them called ``data``.
     """
     if path.is_file():
-        if path.suffix.lower() not in (".jsonl", ".csv"):
+        if path.suffix.lower() not in (".jsonl", ".csv") and not _is_lines(path):
             raise DataError(f"{path}: a file of rows ends in .jsonl or .csv (got {path.suffix!r}).")
         return path
     if not path.is_dir():
@@ -102,12 +104,28 @@ def find(path: Path) -> Path:
         raise DataError(
             f"{path}: {len(found)} files of rows ({names}) and none is data.jsonl; name the one to read."
         )
-    near = ", ".join(p.name for p in sorted(path.glob("*.json"))[:3])
+    lines = [one for one in sorted(path.glob("*.json")) if _is_lines(one)]
+    if len(lines) == 1:
+        return lines[0]
+    near = ", ".join(p.name for p in sorted(path.glob("*.json"))[:3] if p not in lines)
     hint = f" ({near} is JSON, not JSON lines)" if near else ""
     raise DataError(
         f"{path}: no data.jsonl and no data.csv{hint}. Write one row a line, "
         'such as {"image": "1.jpg", "caption": "A dog."}.'
     )
+
+
+def _is_lines(path: Path) -> bool:
+    """Whether a file named ``.json`` holds JSON lines: its first line is a whole object, and another one follows."""
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            first, second = file.readline(_FIRST_LINE), file.readline(_FIRST_LINE)
+        is_object = isinstance(json.loads(first.removeprefix(_BOM)), dict)
+    except (OSError, ValueError, RecursionError):
+        return False
+    return is_object and second.lstrip().startswith(b"{")
 
 
 def read(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Row]:

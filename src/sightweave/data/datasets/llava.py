@@ -74,8 +74,13 @@ def _turn(one: Any, field: str, marks: _turns.Marks) -> dict[str, Any]:
     if role is None:
         message = f"unknown speaker {shown(speaker)}. {did_you_mean(str(speaker), _ROLES)}"
         raise RowError("bad_role", field, speaker, message)
+    if isinstance(text, list) and text:
+        parts = [_turns.part(part, f"{field}.value[{n}]", role, marks) for n, part in enumerate(text)]
+        return {"role": role, "content": parts}
     if not isinstance(text, str):
-        raise RowError("wrong_type", field, text, f"value must be text (got {shown(text)}).")
+        raise RowError(
+            "wrong_type", field, text, f"value must be text or a list of parts (got {shown(text)})."
+        )
     return {"role": role, "content": marks.text(text) if role == "user" else [text]}
 
 

@@ -331,3 +331,12 @@ def test_a_packed_array_is_read_and_packed_lines_are_refused(tmp_path: Path) -> 
     assert llava.recognise(path) == ""
     with pytest.raises(DataError, match=r"data\.json\.gz: packed JSON lines; unpack the file first"):
         read(path)
+
+
+def test_a_turn_may_be_a_list_of_parts(tmp_path: Path) -> None:
+    name = written.picture(tmp_path, "red")
+    parts = [{"type": "image_url", "value": name}, {"type": "text", "value": "Which?"}]
+    turns = [{"from": "human", "value": parts}, {"from": "gpt", "value": [{"type": "text", "text": "Red."}]}]
+    ((record,),) = read(save(tmp_path, [{"conversations": turns}]))
+    assert [turn.content for turn in record.turns] == [(0, "Which?"), ("Red.",)]
+    assert [image.key for image in record.images] == [name]
