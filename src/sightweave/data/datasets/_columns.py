@@ -16,7 +16,7 @@ from sightweave.data.datasets import _arrow, _choices
 from sightweave.data.datasets._choices import Convention
 from sightweave.data.datasets._layouts import CAPTIONS, QUESTIONS, TURNS, image_columns
 from sightweave.data.datasets._pictures import Inside
-from sightweave.data.datasets._rows import Row, RowError, shown
+from sightweave.data.datasets._rows import Row, RowError, shown, without_nan
 
 _CHOICES = ("options", "choices")
 _TYPES = ("answer_type", "question_type", "type", "category")
@@ -64,7 +64,7 @@ def _image(value: Any, key: str, field: str) -> Inside | str:
         return Inside(value, key)
     if isinstance(value, str) and value:
         return value
-    if value is None or value in (b"", ""):
+    if value is None or value in (b"", "") or value != value:  # NaN, which pandas writes for none
         raise RowError("missing_field", field, value, "no picture: neither bytes nor a path.")
     raise RowError("wrong_type", field, value, f"must be bytes, a path, or both (got {shown(value)}).")
 
@@ -87,6 +87,7 @@ def fields(
     Raises:
         RowError: a value that cannot be what its column's name says.
     """
+    cells = without_nan(cells)
     known = {key: _named(key, value, names or {}) for key, value in cells.items()}
     found: dict[str, Any] = {}
     identity = next((known[key] for key in _IDS if _is_id(known.get(key))), None)

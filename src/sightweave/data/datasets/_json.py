@@ -97,7 +97,7 @@ class _Text:
                 raise self.wrong(error.msg, self.at + ahead) from None
             except RecursionError:
                 raise self.wrong("nested too deep") from None
-            except RowError as error:  # a key given twice, or NaN
+            except RowError as error:  # a key given twice
                 raise self.wrong(f"{error.field}: {error}" if error.field else str(error)) from None
             except ValueError as error:
                 raise self.wrong(str(error).split(";")[0]) from None

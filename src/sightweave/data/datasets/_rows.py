@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -122,7 +123,7 @@ def _is_lines(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             first, second = file.readline(_FIRST_LINE), file.readline(_FIRST_LINE)
-        is_object = isinstance(json.loads(first.removeprefix(_BOM)), dict)
+        is_object = isinstance(json.loads(first.decode("utf-8-sig")), dict)
     except (OSError, ValueError, RecursionError):
         return False
     return is_object and second.lstrip().startswith(b"{")
@@ -228,7 +229,13 @@ def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def no_constant(name: str) -> Any:
-    raise RowError("bad_json", "", name, f"{name} is not JSON; leave the field out where there is no value.")
+    """None for ``NaN`` and ``Infinity``, which are not JSON and which pandas writes where there is no value."""
+    return None
+
+
+def without_nan(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that have a value: tables that went through pandas say by NaN that there is none."""
+    return {name: one for name, one in values.items() if not isinstance(one, float) or not math.isnan(one)}
 
 
 def _read_csv(path: Path, file: BinaryIO, max_line_bytes: int) -> Iterator[Row]:

@@ -20,7 +20,7 @@ from sightweave.data.datasets import _marks
 from sightweave.data.datasets._base import VALIDATION, Record, is_record, task_of, texts_of
 from sightweave.data.datasets._pictures import Folder, Inside, Slice, given
 from sightweave.data.datasets._records import check_fields, records, split_name
-from sightweave.data.datasets._rows import Fault, Row, RowError, shown
+from sightweave.data.datasets._rows import Fault, Row, RowError, shown, without_nan
 from sightweave.data.datasets._store import Store
 from sightweave.data.inputs import media
 
@@ -190,6 +190,7 @@ class Reader:
                 self._probe(medium)
             self.num_pictured += bool(values.images)
             return Taken({"id": values.id, "split": values.split}, [], values.images, [values])
+        values = without_nan(values)
         if values.get("unlabelled") and self.options.labelled:
             self.num_unlabelled += 1
             return None
@@ -393,7 +394,7 @@ class Reader:
         if missing and not self._of_group:
             raise DataError(f"{self.name}: min_quality names {missing[0]!r}, and no row has such a column.")
         notes = self._notes()
-        if split == SPLITS[0] and not self.num_pictured:
+        if split == SPLITS[0] and self._of_group and not self.num_pictured:
             logger.warning("%s: no row has a picture.", self.name)
         splits = self._split(np.asarray(self._of_split), notes)
         chosen = np.flatnonzero(splits == SPLITS.index(split))

@@ -107,7 +107,10 @@ def _translated(cells: Any, folder: str, split: str, convention: Convention) -> 
     except RowError as error:
         return error
     # Joined as text: a path that is absolute or leaves the folder is refused where pictures are looked up.
-    values["images"] = [name if os.path.isabs(name) else f"{folder}{name}" for name in names]
+    values["images"] = [
+        name if os.path.isabs(name) or name.lower().startswith("file:") else f"{folder}{name}"
+        for name in names
+    ]
     if split:
         values.setdefault("split", split)
     return values

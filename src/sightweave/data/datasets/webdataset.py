@@ -139,7 +139,7 @@ class Config(FilesConfig):
 def _of_shard(shard: Path, label: str, split: str) -> Iterator[Row]:
     seen: set[str] = set()
     convention = Convention(lambda: _objects_of(shard))
-    for number, (key, sample) in enumerate(_samples(shard)):
+    for number, (key, sample) in enumerate(samples(shard)):
         try:
             if key in seen:
                 text = f"sample {key!r} comes twice in this shard, or its members do not follow one another."
@@ -156,7 +156,7 @@ def _of_shard(shard: Path, label: str, split: str) -> Iterator[Row]:
         raise DataError(f"{shard}: {len(seen)} samples, but {told[1]} says {told[0]}; copy the shard again.")
 
 
-def _samples(shard: Path) -> Iterator[tuple[str, _Sample]]:
+def samples(shard: Path) -> Iterator[tuple[str, _Sample]]:
     """Key and members, by their endings, of each sample."""
     is_alone = _holds(shard) == _ALONE
     named = ((*_parts(member.name), member) for member in _tar.members(shard))
