@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from sightweave.data.datasets._base import SPLIT_NAMES
 from sightweave.data.datasets._files import split_of
 from sightweave.data.datasets._rows import RowError
 
@@ -118,12 +119,41 @@ def _says_something(file: Path) -> bool:
         return False
 
 
+def split_name_of(folder: str) -> str:
+    """The split that the name of a folder says; empty where it says none."""
+    return SPLIT_NAMES.get(folder.lower(), "") or split_of(Path(folder))
+
+
+def split_folders(folder: Path) -> list[str]:
+    """Names of the folders in a folder that say a split."""
+    try:
+        with os.scandir(folder) as inside:
+            return sorted(one.name for one in inside if split_name_of(one.name) and one.is_dir())
+    except OSError:
+        return []
+
+
+def has_folders(folder: Path) -> bool:
+    """Whether there are folders in a folder."""
+    with os.scandir(folder) as inside:
+        return any(one.is_dir() and not one.name.startswith(".") for one in inside)
+
+
+def not_a_split(folder: str, splits: Sequence[str]) -> RowError:
+    """What is wrong with a folder that lies beside folders of splits, and whose name says none."""
+    message = (
+        f"the folder {folder!r} is no split that is known (train, validation or test), though {', '.join(splits)} beside "
+        "it are; rename it, or move it elsewhere."
+    )
+    return RowError("bad_split", "split", folder, message)
+
+
 def class_of(file: str) -> str:
     """The class of ``train/cat/1.jpg`` or ``cat/1.jpg``; empty where the path has none."""
     folders = file.split("/")[:-1]
-    if folders and split_of(Path(folders[0])):
+    if folders and split_name_of(folders[0]):
         folders = folders[1:]
-    return folders[-1] if folders and not split_of(Path(folders[-1])) else ""
+    return folders[-1] if folders and not split_name_of(folders[-1]) else ""
 
 
 def classes_below(root: Path) -> tuple[set[str], int]:
