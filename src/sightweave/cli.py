@@ -421,7 +421,7 @@ def check_data(
     )
     typer.echo(report.to_text())
     typer.echo(f"report: {out}/report.html")
-    if not report.may_train:
+    if not report.is_sound:
         raise typer.Exit(1)
 
 

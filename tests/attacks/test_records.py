@@ -71,7 +71,8 @@ WRONG = [
         "duplicate_field",
         "caption: given twice ('x' and 'y')",
     ),
-    (b'{"image": "a.png", "caption": NaN}', "bad_json", "NaN is not JSON"),
+    (b'{"image": "a.png", "caption": NaN}', "missing_field", "nothing to learn"),
+    (b'{"image": NaN, "caption": "x"}', "missing_field", "image: missing"),
     (b'{"image": "a.png", "caption": "x",}', "bad_json", "not JSON"),
     (b'{"image": "a.png"', "bad_json", "not JSON"),
     (b"[" * 100_000, "bad_json", "nested too deep"),
@@ -132,6 +133,64 @@ def test_paths_that_leave_the_folder(folder: Path, name: str) -> None:
     (fault,) = read(folder).faults
     assert fault.code == "image_path"
     assert "image paths start from" in fault.message
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        *("{0}/a.png", "file://{0}/a.png", "file://localhost{0}/a.png", "FILE:{0}/a.png", "{0}//a.png"),
+        *("{1}/a.png", "file://{1}/%61.png"),
+    ],
+)
+def test_absolute_paths_and_file_urls_that_lead_inside_are_fine(folder: Path, form: str) -> None:
+    link = folder.parent / "link"
+    link.symlink_to(folder)
+    name = form.format(folder, link)
+    lines(folder, GOOD, {**GOOD, "image": name})
+    for place in (folder, link):
+        dataset = read(place)
+        assert not dataset.faults
+        (group,) = dataset
+        assert {image.key for record in group for image in record.images} == {"a.png"}
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        *(
+            "{0}/../secret.png",
+            "file://{0}/%2e%2e/secret.png",
+            "file://host{0}/a.png",
+            "file://{0}/%00",
+            "file:a.png",
+        ),
+        *("{0}x/a.png", "file://{0}/out.png", "{0}/out.png", "file://[{0}/a.png"),
+    ],
+)
+def test_absolute_paths_and_file_urls_that_lead_out_are_not(folder: Path, form: str) -> None:
+    (folder / "out.png").symlink_to(folder.parent / "secret.png")
+    lines(folder, GOOD, {**GOOD, "image": form.format(folder)})
+    (fault,) = read(folder).faults
+    assert fault.code == "image_path"
+
+
+def test_nan_in_a_field_that_nobody_needs_costs_no_row(folder: Path) -> None:
+    lines(
+        folder,
+        b'{"image": "a.png", "caption": "x", "score": NaN, "question": NaN, "id": NaN, "notes": [-Infinity]}',
+    )
+    dataset = read(folder)
+    assert not dataset.faults
+    assert dataset[0][0].captions == ("x",)
+    row = {
+        **GOOD,
+        "question": float("nan"),
+        "answer": float("nan"),
+        "split": float("nan"),
+        "type": float("nan"),
+    }
+    table = own.from_records([row], image_root=folder, held_out=0, validation=0)
+    assert not table.faults
 
 
 @pytest.mark.parametrize("name", ["%2e%2e/secret.png", "....//secret.png"])

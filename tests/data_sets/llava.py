@@ -34,7 +34,7 @@ def write(folder: Path) -> Path:
     both = [picture(folder, colour) for colour in ("blue", "red")]
     asked = turns("First <image>, then\n<image>\nwhich is red?", "The second one.")
     rows.append({"id": "both", "image": both, "conversations": asked})
-    rows.append({"id": "text", "model": "", "conversations": turns("What does <image> mean?", "A tag.")})
+    rows.append({"id": "text", "model": "", "conversations": turns("What does [img] mean?", "A tag.")})
     path = folder / "llava_v1_5_mix.json"
     path.write_text(json.dumps(rows, indent=2), encoding="utf-8")
     return folder

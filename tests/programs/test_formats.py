@@ -21,6 +21,8 @@ from sightweave.programs.evaluation.submission import LAYOUTS
 
 NOT_FILES = ("own", "scenes")
 UNLABELLED = ("pictures",)
+TESTS = ("commute", "pope", "vlmevalkit")
+"""Formats of tests alone."""
 KINDS = [kind for kind in catalog.kinds("data.datasets") if kind not in NOT_FILES]
 RECIPE: dict[str, Any] = {
     "model": {
@@ -53,7 +55,7 @@ def test_read_train_score(kind: str, tmp_path: Path) -> None:
     # Some hold a test alone: all of it is then trained on, to show that it can be.
     splits = {s: len(api.source(path).build(split=s)) for s in ("val", "test")}
     source: dict[str, Any] = {"path": str(path)}
-    if kind in ("commute", "vlmevalkit"):
+    if kind in TESTS:
         source["split"] = "train"
     run = sightweave.train({**RECIPE, "data": source}, out=tmp_path / "run", evaluate=False)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["left_out"] == {}
@@ -64,7 +66,7 @@ def test_read_train_score(kind: str, tmp_path: Path) -> None:
     answers = list(api.answer_all(run, path, max_tokens=4))
     records = (
         [r for s in ("train", "val", "test") for group in api.source(path).build(split=s) for r in group]
-        if kind not in ("commute", "vlmevalkit")
+        if kind not in TESTS
         else []
     )
     assert len(answers) >= len(records)

@@ -159,7 +159,7 @@ def _of_files(data: str | Path | Mapping[str, Any]) -> FilesConfig:
     found = source(data)
     if not isinstance(found, FilesConfig):
         raise DataError(f"{data}: made by Sightweave itself; there are no files to check.")
-    return found
+    return found.to_check()
 
 
 def _lengths(recipe: Any, settings: Sequence[str], data: Any) -> tuple[doctor_check.Lengths, str]:

@@ -6,7 +6,7 @@ they are refused, and columns of a file of record batches are validated before a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +63,18 @@ def columns(path: Path) -> dict[str, str]:
     return {field.name: str(field.type) for field in found if _is_plain(field.type)}
 
 
-def rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
+def rows(path: Path, only: Container[str] | None = None) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
     """All rows by number, from 0; of every column that holds texts, bytes, numbers, lists or structs of such.
+
+    Args:
+        path: A file of any of the forms.
+        only: Names of the columns to read; None means all.
 
     Raises:
         DataError: as `schema`, or a part of the file is damaged; said with row group or batch, and column.
     """
     number = 0
-    for batch in _batches(path):
+    for batch in _batches(path, only):
         named = list(zip(batch.schema.names, batch.columns, strict=True))
         for index in range(batch.num_rows):
             yield number, _row(named, index)
@@ -91,14 +95,14 @@ def _row(named: list[tuple[str, Any]], index: int) -> dict[str, Any] | RowError:
     return values
 
 
-def _batches(path: Path) -> Iterator[Any]:
+def _batches(path: Path, only: Container[str] | None) -> Iterator[Any]:
     import pyarrow as pa
 
     try:
         file, found = _opened(path)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _broken(path, error) from None
-    wanted = [field.name for field in found if _is_plain(field.type)]
+    wanted = [field.name for field in found if _is_plain(field.type) and (only is None or field.name in only)]
     if hasattr(file, "iter_batches"):
         for group in range(file.num_row_groups):
             yield from _of_group(path, file, group, wanted)

@@ -6,18 +6,19 @@ several; answers are a text, a list of texts or of structs, or the number of a c
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sightweave.data.datasets import _arrow
+from sightweave.data.datasets import _arrow, _choices
+from sightweave.data.datasets._choices import Convention
 from sightweave.data.datasets._layouts import CAPTIONS, QUESTIONS, TURNS, image_columns
 from sightweave.data.datasets._pictures import Inside
-from sightweave.data.datasets._rows import Row, RowError, shown
+from sightweave.data.datasets._rows import Row, RowError, shown, without_nan
 
-_ANSWERS = ("answer", "response")
-_OPTIONS = ("options", "choices", "multiple_choices")
+_CHOICES = ("options", "choices")
 _TYPES = ("answer_type", "question_type", "type", "category")
 _IDS = ("question_id", "id")
 _TRANSLATION = ("source", "target", "targets", "source_language", "target_language")
@@ -63,22 +64,30 @@ def _image(value: Any, key: str, field: str) -> Inside | str:
         return Inside(value, key)
     if isinstance(value, str) and value:
         return value
-    if value is None or value in (b"", ""):
+    if value is None or value in (b"", "") or value != value:  # NaN, which pandas writes for none
         raise RowError("missing_field", field, value, "no picture: neither bytes nor a path.")
     raise RowError("wrong_type", field, value, f"must be bytes, a path, or both (got {shown(value)}).")
 
 
-def fields(cells: Mapping[str, Any], *, num_images: int, names: Mapping[str, list[str]] | None = None) -> Any:
+def fields(
+    cells: Mapping[str, Any],
+    *,
+    num_images: int,
+    names: Mapping[str, list[str]] | None = None,
+    convention: Convention | None = None,
+) -> Any:
     """Everything but the pictures, in the common fields.
 
     Args:
         cells: Columns of the row.
         num_images: Pictures of the row, for the marks in its turns.
         names: Names of the classes of columns that hold their numbers.
+        convention: How the table's answers name their options; by default as this row alone tells.
 
     Raises:
         RowError: a value that cannot be what its column's name says.
     """
+    cells = without_nan(cells)
     known = {key: _named(key, value, names or {}) for key, value in cells.items()}
     found: dict[str, Any] = {}
     identity = next((known[key] for key in _IDS if _is_id(known.get(key))), None)
@@ -95,7 +104,7 @@ def fields(cells: Mapping[str, Any], *, num_images: int, names: Mapping[str, lis
     if column is not None:
         made = _conversation(known[column], column, num_images)
         return found | made | {"tags": found["tags"] | made.get("tags", {})}
-    return found | _learnt(known)
+    return found | _learnt(known, convention)
 
 
 def _is_id(value: Any) -> bool:
@@ -121,11 +130,11 @@ def _first(cells: Mapping[str, Any], names: Sequence[str]) -> Any:
     return next((cells[name] for name in names if cells.get(name) is not None), None)
 
 
-def _learnt(cells: Mapping[str, Any]) -> dict[str, Any]:
+def _learnt(cells: Mapping[str, Any], convention: Convention | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
     question = _first(cells, QUESTIONS)
     if question is not None:
-        found |= {"question": question, **answers(cells)}
+        found |= {"question": question, **answers(cells, convention)}
     captions = _first(cells, CAPTIONS[:2] if question is not None else CAPTIONS)
     if captions is None and question is None and isinstance(cells.get("label"), str):
         captions = cells["label"]
@@ -141,31 +150,33 @@ def _learnt(cells: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def answers(cells: Mapping[str, Any]) -> dict[str, Any]:
+def answers(cells: Mapping[str, Any], convention: Convention | None = None) -> dict[str, Any]:
     """``answers``, and where there are any ``references`` and ``options``; empty where a row has no answer.
 
     Of many people's answers the commonest is learnt, and all are kept as references.
 
+    Args:
+        cells: Columns of the row.
+        convention: How the table's answers name their options; by default as this row alone tells.
+
     Raises:
-        RowError: an answer that is none of the options.
+        RowError: options that cannot be read, or an answer that is none of them.
     """
-    options = _first(cells, _OPTIONS)
+    convention = convention or Convention(lambda: [cells])
+    options = _choices.options_of(cells)
+    name, one, many = _answered(cells, is_open=options is None)
     found: dict[str, Any] = {}
-    if isinstance(options, list) and options:
-        found["options"] = options
-    given = cells.get("answers")
-    many = (
-        [one.get("answer") if isinstance(one, dict) else one for one in given]
-        if isinstance(given, list)
-        else []
-    )
-    one = _first(cells, ("multiple_choice_answer", *_ANSWERS, "label"))
-    if one is None and isinstance(given, str):
-        one = given
-    if isinstance(one, list):
-        many, one = many or one, None
-    if one is not None and one != "":
-        found["answers"] = [chosen(one, found.get("options", []))]
+
+    # With options, what is learnt is the text of the right one, however the table names it.
+    if options is not None:
+        found["options"] = list(options.texts)
+        if one is None:
+            many = [convention.chosen(each, options, name) for each in many]
+        else:
+            one = convention.chosen(one, options, name)
+
+    if one is not None:
+        found["answers"] = [_plain(one)]
         if many:
             found["references"] = many
     elif many:
@@ -176,29 +187,29 @@ def answers(cells: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def chosen(answer: Any, options: Sequence[Any]) -> Any:
-    """The text of an answer that may be a letter or a number of the options.
+def _answered(cells: Mapping[str, Any], *, is_open: bool) -> tuple[str, Any, list[Any]]:
+    """The column of the right answer, that answer (None where there is no single one), and many people's answers."""
+    given = cells.get("answers")
+    many = given if isinstance(given, list) else []
+    many = [one.get("answer") if isinstance(one, dict) else one for one in many]
+    name = next((name for name in _choices.ANSWERS if not _is_empty(cells.get(name))), "answers")
+    one = None if name == "answers" and isinstance(given, list) else cells.get(name)
+    if is_open and isinstance(one, str) and any(isinstance(cells.get(key), str) for key in _CHOICES):
+        one = _choices.listed(one)  # where the options are one text, the answers of an open question are too
+    if isinstance(one, list):
+        many, one = many or one, None
+    return name, None if _is_empty(one) else one, many
 
-    Raises:
-        RowError: it is none of them.
-    """
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
+def _plain(answer: Any) -> Any:
+    """A number as a text."""
     if isinstance(answer, float) and answer.is_integer():
         answer = int(answer)
-    if not options:
-        return str(answer) if isinstance(answer, int | float) and not isinstance(answer, bool) else answer
-    if answer in options:
-        return answer
-    index = answer if isinstance(answer, int) and not isinstance(answer, bool) else -1
-    if isinstance(answer, str):
-        text = answer.strip().strip("().")
-        if len(text) == 1 and text.isalpha():
-            index = ord(text.upper()) - ord("A")
-        elif text.isdigit():
-            index = int(text)
-    if not 0 <= index < len(options):
-        text = f"{shown(answer)} is none of the {len(options)} options (a text, a letter from A, or a number from 0)."
-        raise RowError("bad_answer", "answer", answer, text)
-    return options[index]
+    return str(answer) if isinstance(answer, int | float) and not isinstance(answer, bool) else answer
 
 
 def _conversation(given: Any, column: str, num_images: int) -> dict[str, Any]:
@@ -236,7 +247,7 @@ def _pieces(content: Any, marks: int, is_marked: bool) -> tuple[list[Any], int]:
     """Texts and numbers of pictures, and how many marks there were so far."""
     pieces: list[Any] = []
     for one in content if isinstance(content, list) else [content]:
-        if isinstance(one, dict) and one.get("type") == "image":
+        if isinstance(one, dict) and one.get("type") in ("image", "image_url"):
             pieces.append(marks)
             marks += 1
             continue
@@ -256,7 +267,39 @@ def _pieces(content: Any, marks: int, is_marked: bool) -> tuple[list[Any], int]:
     return pieces, marks
 
 
-def rows(file: Path, label: str, split: str, classes: Mapping[str, list[str]]) -> Iterator[Row]:
+def convention(files: Sequence[Path], classes: Callable[[Path], Mapping[str, list[str]]]) -> Convention:
+    """How the answers of all these tables together name their options.
+
+    Args:
+        files: Parquet or Arrow.
+        classes: Names of the classes of a file's columns.
+    """
+
+    def again() -> Iterator[Mapping[str, Any]]:
+        for file in files:
+            names = classes(file)
+            wanted = _choices.columns(_arrow.columns(file))
+            for _, cells in _arrow.rows(file, wanted):
+                if not isinstance(cells, RowError):
+                    yield {key: _named_or_none(key, value, names) for key, value in cells.items()}
+
+    return Convention(again)
+
+
+def _named_or_none(key: str, value: Any, names: Mapping[str, list[str]]) -> Any:
+    try:
+        return _named(key, value, names)
+    except RowError:
+        return None
+
+
+def rows(
+    file: Path,
+    label: str,
+    split: str,
+    classes: Mapping[str, list[str]],
+    convention: Convention | None = None,
+) -> Iterator[Row]:
     """One row for each of a table's.
 
     Args:
@@ -264,13 +307,14 @@ def rows(file: Path, label: str, split: str, classes: Mapping[str, list[str]]) -
         label: How ids and keys name the file.
         split: Of its rows where they name none themselves; may be empty.
         classes: Names of classes by column, for columns that hold their numbers.
+        convention: How the answers of the dataset's tables name their options.
     """
     for number, cells in _arrow.rows(file):
         values: Any = cells
         if not isinstance(cells, RowError):
             try:
                 pictures = images(cells, f"{label}#{number}")
-                values = fields(cells, num_images=len(pictures), names=classes)
+                values = fields(cells, num_images=len(pictures), names=classes, convention=convention)
                 values["images"] = pictures
                 values.setdefault("id", f"{label}#{number}")
                 if split:

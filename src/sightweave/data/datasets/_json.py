@@ -97,7 +97,7 @@ class _Text:
                 raise self.wrong(error.msg, self.at + ahead) from None
             except RecursionError:
                 raise self.wrong("nested too deep") from None
-            except RowError as error:  # a key given twice, or NaN
+            except RowError as error:  # a key given twice
                 raise self.wrong(f"{error.field}: {error}" if error.field else str(error)) from None
             except ValueError as error:
                 raise self.wrong(str(error).split(";")[0]) from None
@@ -165,6 +165,18 @@ def members(path: Path, *, chunk: int = _CHUNK) -> Iterator[tuple[str, Any]]:
         text = _Text(path, file, chunk)
         for name in _members(text):
             yield name, text.value()
+
+
+def check(path: Path, *, chunk: int = _CHUNK) -> None:
+    """Reads an object to its end, one element at a time.
+
+    Raises:
+        DataError: as `elements`.
+    """
+    with opened(path) as file:
+        text = _Text(path, file, chunk)
+        for _ in _members(text):
+            _skip(text)
 
 
 def _array(text: _Text) -> Iterator[Any]:

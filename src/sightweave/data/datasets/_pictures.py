@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import unicodedata
+import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -102,8 +103,10 @@ class Folder:
 def path_in(root: Path, value: Any) -> str:
     """The relative path of a picture under a folder, as it is spelt there.
 
+    An absolute path and a ``file:`` URL are fine where they lead inside.
+
     Raises:
-        RowError: the path is absolute, names a home or a URL, or leaves the folder, be it by a link.
+        RowError: the path names a home or another URL, or leaves the folder, be it by a link.
     """
     if not isinstance(value, str) or not value.strip():
         raise RowError("wrong_type", "image", value, f"must be text (got {shown(value)}).")
@@ -123,16 +126,20 @@ def path_in(root: Path, value: Any) -> str:
         name.encode("utf-8")  # what a disk gives for a name that is no UTF-8 cannot be written down
     except UnicodeEncodeError:
         raise refused("holds what is no character; give the file a name in UTF-8") from None
-    if "://" in name or name.lower().startswith(("file:", "data:", "http:", "https:")):
+    place = _local(name)
+    if place is None:
         raise refused("is a URL, and nothing is fetched")
-    if name.startswith("~"):
+    if place.startswith("~"):
         raise refused("names a home folder")
-    windows = PureWindowsPath(name)
-    if name.startswith(("/", "\\")) or windows.drive:
-        raise refused("is absolute")
+    windows = PureWindowsPath(place)
     if ".." in windows.parts:  # splits at both kinds of slash
         raise refused("leaves the folder")
-    path = _existing(root, name)
+    if place.startswith(("/", "\\")) or windows.drive:
+        below = _below(root, place)
+        if below is None:
+            raise refused("is absolute and leads out of the folder")
+        place = below
+    path = _existing(root, place)
     try:
         is_inside = path.resolve().is_relative_to(root)
         is_loop = _is_loop(path)  # from Python 3.13 on, resolving does not say so
@@ -143,6 +150,28 @@ def path_in(root: Path, value: Any) -> str:
     if not is_inside:
         raise refused("is a link that leaves the folder")
     return path.relative_to(root).as_posix()
+
+
+def _local(name: str) -> str | None:
+    """A path, or the one that a ``file:`` URL of this machine names; None for any other URL."""
+    lower = name.lower()
+    if lower.startswith("file:"):
+        host, slash, path = name[5:].removeprefix("//").partition("/")
+        place = urllib.parse.unquote(slash + path)
+        return place if slash and host.lower() in ("", "localhost") and "\0" not in place else None
+    return None if "://" in name or lower.startswith(("data:", "http:", "https:")) else name
+
+
+def _below(root: Path, name: str) -> str | None:
+    """An absolute path as one from `root`; None where it leads elsewhere, be it by a link."""
+    path = Path(name)
+    if path.is_relative_to(root):
+        return path.relative_to(root).as_posix()
+    try:
+        found = path.resolve()  # the folder may be called otherwise, through a link above it
+    except (OSError, RuntimeError, ValueError):
+        return None
+    return found.relative_to(root).as_posix() if found.is_relative_to(root) else None
 
 
 def _existing(root: Path, name: str) -> Path:

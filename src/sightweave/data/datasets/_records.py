@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, replace
 from functools import cache
 from typing import Any, get_type_hints
@@ -24,6 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sightweave.core.errors import did_you_mean
 from sightweave.core.types import Medium, Region, group_of
+from sightweave.data.datasets import _marks
 from sightweave.data.datasets._base import SPLIT_NAMES, Record, task_of
 from sightweave.data.datasets._rows import RowError, shown
 from sightweave.data.tasks import captioning, conversation, reasoning, translation, vqa
@@ -110,6 +111,8 @@ def records(
         "tags": _tags(values),
         "regions": _regions(values),
     }
+    if not images:
+        _marks.check(values, _asked(values))
     if own := _own_class(values):
         return [_of_task(own, values, {**common, "id": name})]
     made: list[Record] = [
@@ -128,6 +131,21 @@ def records(
         return made
     kinds = [task_of(record) for record in made]
     return [replace(record, id=f"{name}#{kind}") for record, kind in zip(made, kinds, strict=True)]
+
+
+def _asked(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Texts of whoever asks, with their fields: there a mark means a picture, and in an answer it is a word."""
+    for field in ("prompt", "question"):
+        if isinstance(values.get(field), str):
+            yield field, values[field]
+    turns = values.get("turns")
+    for number, turn in enumerate(turns if isinstance(turns, list | tuple) else ()):
+        if not isinstance(turn, Mapping) or turn.get("role") != "user":
+            continue
+        content = turn.get("content")
+        for piece in content if isinstance(content, list | tuple) else [content]:
+            if isinstance(piece, str):
+                yield f"turns[{number}]", piece
 
 
 def _own_class(values: Mapping[str, Any]) -> type | None:

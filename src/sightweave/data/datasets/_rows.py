@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,6 +14,8 @@ from sightweave.core.errors import DataError
 
 MAX_LINE_BYTES = 100_000_000
 """A longer line is no row: it is skipped without being held in memory."""
+_FIRST_LINE = 4 << 20
+"""Bytes of a line by which a file is recognised."""
 _BOM = b"\xef\xbb\xbf"
 _SHOWN = 80
 
@@ -85,7 +88,7 @@ def find(path: Path) -> Path:
         DataError: none, or more than one and none of them called ``data``.
     """
     if path.is_file():
-        if path.suffix.lower() not in (".jsonl", ".csv"):
+        if path.suffix.lower() not in (".jsonl", ".csv") and not _is_lines(path):
             raise DataError(f"{path}: a file of rows ends in .jsonl or .csv (got {path.suffix!r}).")
         return path
     if not path.is_dir():
@@ -102,12 +105,28 @@ def find(path: Path) -> Path:
         raise DataError(
             f"{path}: {len(found)} files of rows ({names}) and none is data.jsonl; name the one to read."
         )
-    near = ", ".join(p.name for p in sorted(path.glob("*.json"))[:3])
+    lines = [one for one in sorted(path.glob("*.json")) if _is_lines(one)]
+    if len(lines) == 1:
+        return lines[0]
+    near = ", ".join(p.name for p in sorted(path.glob("*.json"))[:3] if p not in lines)
     hint = f" ({near} is JSON, not JSON lines)" if near else ""
     raise DataError(
         f"{path}: no data.jsonl and no data.csv{hint}. Write one row a line, "
         'such as {"image": "1.jpg", "caption": "A dog."}.'
     )
+
+
+def _is_lines(path: Path) -> bool:
+    """Whether a file named ``.json`` holds JSON lines: its first line is a whole object, and another one follows."""
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            first, second = file.readline(_FIRST_LINE), file.readline(_FIRST_LINE)
+        is_object = isinstance(json.loads(first.decode("utf-8-sig")), dict)
+    except (OSError, ValueError, RecursionError):
+        return False
+    return is_object and second.lstrip().startswith(b"{")
 
 
 def read(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Row]:
@@ -210,7 +229,13 @@ def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def no_constant(name: str) -> Any:
-    raise RowError("bad_json", "", name, f"{name} is not JSON; leave the field out where there is no value.")
+    """None for ``NaN`` and ``Infinity``, which are not JSON and which pandas writes where there is no value."""
+    return None
+
+
+def without_nan(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that have a value: tables that went through pandas say by NaN that there is none."""
+    return {name: one for name, one in values.items() if not isinstance(one, float) or not math.isnan(one)}
 
 
 def _read_csv(path: Path, file: BinaryIO, max_line_bytes: int) -> Iterator[Row]:

@@ -16,10 +16,11 @@ import numpy as np
 
 from sightweave.core.errors import DataError, MediaError
 from sightweave.core.types import Medium
+from sightweave.data.datasets import _marks
 from sightweave.data.datasets._base import VALIDATION, Record, is_record, task_of, texts_of
 from sightweave.data.datasets._pictures import Folder, Inside, Slice, given
 from sightweave.data.datasets._records import check_fields, records, split_name
-from sightweave.data.datasets._rows import Fault, Row, RowError, shown
+from sightweave.data.datasets._rows import Fault, Row, RowError, shown, without_nan
 from sightweave.data.datasets._store import Store
 from sightweave.data.inputs import media
 
@@ -37,6 +38,8 @@ _FEW = 20_000
 """Up to so many pictures are held out by the hash of their bytes; of more, by the hash of their names."""
 _VALIDATION_SHARE = 0.1
 """Of the pictures, at most, unless a source names another one."""
+_NOT_KEPT = ("image", "images", "quality", "unread")
+"""Fields of a row that its records are not made from again."""
 _REMEMBERED = 50_000
 """Paths of pictures that are not looked up again."""
 Reference = str | list[Any] | Medium
@@ -137,6 +140,8 @@ class Reader:
         self.probe = probe
         self.quarantine_path = Path(options.quarantine_path) if options.quarantine_path is not None else None
         self.num_rows = self.num_unlabelled = self.num_filtered = 0
+        self.num_pictured = 0
+        """Good rows with a picture."""
         self.faults: list[Fault] = []
         self.ignored: Counter[str] = Counter()
         self._store: Store | list[Any] = Store() if folder is not None else []
@@ -183,12 +188,16 @@ class Reader:
         if is_record(values):
             for medium in values.images:
                 self._probe(medium)
+            self.num_pictured += bool(values.images)
             return Taken({"id": values.id, "split": values.split}, [], values.images, [values])
+        values = without_nan(values)
         if values.get("unlabelled") and self.options.labelled:
             self.num_unlabelled += 1
             return None
         if self.check:
-            self.ignored.update(check_fields(values))
+            unknown = check_fields(values)
+            self.ignored.update(unknown)
+            values = {**values, "unread": _marks.unread(values, set(values) - set(unknown))}
         wanted = self._of_quality(values)
         if wanted is None:
             self.num_filtered += 1
@@ -205,6 +214,9 @@ class Reader:
         if not kept:
             self.num_filtered += 1
             return None
+        self.num_pictured += bool(images)
+        if not self.check:
+            self.ignored.update(wanted.get("unread", ()))
         return Taken(wanted, references, images, kept)
 
     def _name(self, row: Row) -> str:
@@ -332,7 +344,7 @@ class Reader:
         if isinstance(self._store, list):
             self._store.append(taken.records)
         else:
-            values = {k: v for k, v in taken.values.items() if k not in ("image", "images", "quality")}
+            values = {k: v for k, v in taken.values.items() if k not in _NOT_KEPT}
             self._store.append({**values, "images": taken.references, "name": self._name(row)})
 
     def _make(self, number: int, split: str) -> list[Record]:
@@ -382,6 +394,8 @@ class Reader:
         if missing and not self._of_group:
             raise DataError(f"{self.name}: min_quality names {missing[0]!r}, and no row has such a column.")
         notes = self._notes()
+        if split == SPLITS[0] and self._of_group and not self.num_pictured:
+            logger.warning("%s: no row has a picture.", self.name)
         splits = self._split(np.asarray(self._of_split), notes)
         chosen = np.flatnonzero(splits == SPLITS.index(split))
         if not len(chosen):
@@ -474,6 +488,11 @@ class Reader:
             where = f"; see {self.quarantine_path}" if self.quarantine_path is not None else ""
             notes.append(
                 f"{self.name}: {len(self.faults)} of {self.num_rows} rows left out ({reasons}){where}."
+            )
+        if self._of_group and not self.num_pictured:
+            notes.append(
+                f"{self.name}: none of {len(self._of_group)} rows has a picture, so they train a language model on text "
+                "alone. If there should be pictures, name them in 'image' or 'images'."
             )
         if self.num_unlabelled:
             notes.append(f"{self.name}: {self.num_unlabelled} rows have no answer and were not read.")

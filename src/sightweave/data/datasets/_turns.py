@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sightweave.core.errors import DataError
-from sightweave.data.datasets import _json, _rows
+from sightweave.core.errors import DataError, did_you_mean
+from sightweave.data.datasets import _json, _marks, _rows
+from sightweave.data.datasets._embedded import picture
 from sightweave.data.datasets._files import files, split_of
 from sightweave.data.datasets._rows import Row, RowError, shown
 
@@ -17,6 +19,17 @@ MARK = "<image>"
 """Stands in a user's text where a picture belongs."""
 _UNREAD = ("video", "videos", "audio", "audios")
 _FIRST_LINE = 4 << 20
+_OTHER_PARTS = ("video", "video_url", "audio", "audio_url", "input_audio")
+_PLACES = ("image", "image_url", "path", "url", "value", "bytes")
+"""Where a part of type image says which picture it is."""
+_NAMED = re.compile(r"(?:Picture \d{1,3}: ?)?<img>([^<>\n]{1,1000})</img>")
+"""How Qwen-VL names a picture where it stands."""
+_COLUMNS = {
+    *("id", "image", "images", "system", "tools", "objects", "split"),
+    *("conversations", "messages", "prompt", "completion", "query", "response", "history"),
+    *("from", "value", "role", "content", "loss", "tool_calls"),
+}
+"""Fields of rows and of turns that are read, or that hold no picture of the row's own."""
 _HINTS = {"conversations", "messages", "completion", "response"}
 """Every row has one of them; a file without any is not parsed to be recognised."""
 
@@ -26,10 +39,15 @@ class Marks:
 
     Args:
         column: The row's own pictures, which marks stand for one after the other.
+        unread: Columns that look like pictures and are not read, for messages.
+        is_named_inside: Whether ``<img>a.jpg</img>`` in a user's text is a picture.
     """
 
-    def __init__(self, column: Sequence[Any]) -> None:
-        self.column, self.num_marks = list(column), 0
+    def __init__(
+        self, column: Sequence[Any], unread: Sequence[str] = (), *, is_named_inside: bool = False
+    ) -> None:
+        self.column, self.num_marks, self.is_named_inside = list(column), 0, is_named_inside
+        self.unread = list(unread)
         self.images: list[Any] = []
         """Pictures in the order of their numbers."""
 
@@ -49,6 +67,8 @@ class Marks:
 
         In a row without pictures of its own a mark is ordinary text.
         """
+        if self.is_named_inside and _NAMED.search(text):
+            return self._named(text)
         if not self.column:
             return [text]
         first, *others = text.split(MARK)
@@ -58,6 +78,15 @@ class Marks:
             if index + 1 < len(others):
                 found[-1] = str(found[-1]).rstrip("\n")
         return found
+
+    def _named(self, text: str) -> list[str | int]:
+        """A text with numbers where it names pictures; the words ``Picture 1:`` before a name belong to it."""
+        found: list[str | int] = []
+        end = 0
+        for match in _NAMED.finditer(text):
+            found += [text[end : match.start()].strip("\n"), self.inside(picture(match[1].strip(), "query"))]
+            end = match.end()
+        return [*found, text[end:].lstrip("\n")]
 
     def place(self, turns: Sequence[dict[str, Any]]) -> list[Any]:
         """All pictures; a single one without any mark is put first, as LLaVA does.
@@ -70,9 +99,54 @@ class Marks:
             user["content"] = [self.next(), *user["content"]]
         if self.num_marks != len(self.column):
             both = f"{self.num_marks} marks, {len(self.column)} images"
-            message = f"{self.num_marks} marks {MARK} in the user's turns but {len(self.column)} images; each needs one."
+            message = (
+                f"{self.num_marks} marks {MARK} in the user's turns but {len(self.column)} images; each needs one."
+                f"{_marks.hint(self.unread)}"
+            )
             raise RowError("image_marks", "images", both, message)
         return self.images
+
+
+def part(one: Any, field: str, role: str, marks: Marks, filled: Callable[[str], str] = str) -> str | int:
+    """A text, or the number of a picture: the next of the row's own, or one that the part brings.
+
+    Args:
+        one: A text, or an object with ``type``.
+        field: Where it stands, for messages.
+        role: Who says it.
+        marks: Numbers the pictures.
+        filled: Makes a text of one with marks for things and boxes.
+
+    Raises:
+        RowError: another type, a picture that the user did not send, or one that is not read.
+    """
+    if isinstance(one, str):
+        return filled(one)
+    if not isinstance(one, dict):
+        raise RowError("wrong_type", field, one, f"a part is a JSON object with type (got {shown(one)}).")
+    names = ("text", "image", "image_url", *_OTHER_PARTS)
+    kind = one.get("type") or next((name for name in names if one.get(name) is not None), None)
+    if kind == "text":
+        text = one["value"] if one.get("text") is None and "value" in one else one.get("text")
+        if not isinstance(text, str):
+            raise RowError("wrong_type", field, one, f"a part of type text has a text (got {shown(one)}).")
+        return filled(text)
+    if kind not in ("image", "image_url"):
+        if kind in _OTHER_PARTS:
+            raise RowError(
+                "unsupported_media", field, kind, "video and sound are not read yet; leave such rows out."
+            )
+        message = f"unknown type of part {shown(kind)}. {did_you_mean(str(kind), names[:3])}"
+        raise RowError("bad_part", field, kind, message)
+    if role != "user":
+        message = f"a picture in a turn of the {role}; pictures are read in the user's turns."
+        raise RowError("unsupported_media", field, role, message)
+    given = [one[name] for name in _PLACES if one.get(name) is not None]
+    if not given and kind == "image":
+        return marks.next()
+    if one.get("image") is None and one.get("bytes") is not None:
+        return marks.inside(picture({"bytes": one["bytes"]}, field))
+    return marks.inside(picture(given[0] if given else None, field))
 
 
 def column(values: dict[str, Any]) -> list[Any]:
@@ -92,6 +166,14 @@ def column(values: dict[str, Any]) -> list[Any]:
     if given is None:
         return []
     return given if isinstance(given, list) else [given]
+
+
+def unread(row: dict[str, Any]) -> list[str]:
+    """Columns of a row, and fields of its turns, that look like pictures and are not read."""
+    found = _marks.unread(row, _COLUMNS)
+    for name in ("conversations", "messages", "prompt"):
+        found += _marks.unread_in_turns(row.get(name), _COLUMNS - {"image", "images"}, name)
+    return found
 
 
 def with_system(turns: list[dict[str, Any]], text: Any) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import math
 import re
 from array import array
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,12 @@ _Boxes = tuple[dict[Any, "array[float]"], list[str]]
 
 def recognise(path: Path) -> str:
     """What there is of this format below a path; empty where there is nothing."""
-    found = [file.name for file in json_files(path) if _kind(file)]
-    return f"captions in {among(found)}" if found else ""
+    files = json_files(path)
+    found = [file.name for file in files if _kind(file)]
+    if found:
+        return f"captions in {among(found)}"
+    found = [file.name for file in files if _is_pictures(file)]
+    return f"pictures without captions in {among(found)}" if found else ""
 
 
 def _kind(file: Path) -> str:
@@ -46,6 +51,14 @@ def _kind(file: Path) -> str:
     if kind == "array" and {"image", "caption"} <= keys <= {"image", "caption", "image_id"}:
         return "lavis" if is_named or "image_id" in keys else ""
     return ""
+
+
+def _is_pictures(file: Path) -> bool:
+    """Whether a file names pictures and says nothing of them in words: boxes, key points, or a test's pictures alone."""
+    kind, keys = _json.glance(file)
+    if kind != "object" or not {"images", "file_name", "id"} <= keys or {"caption", "question"} & keys:
+        return False
+    return bool({"bbox", "category_id", "segments_info", "coco_url", "categories"} & keys)
 
 
 def _is_instances(file: Path) -> bool:
@@ -70,7 +83,8 @@ class Config(FilesConfig):
         path = Path(self.path).expanduser()
         kinds = {file: kind for file in json_files(path) if (kind := _kind(file))}
         if not kinds:
-            raise _json.missing(path, "captions_*.json or Karpathy's dataset_*.json")
+            yield from self._without_captions(split)
+            return
         _check(kinds)
         instances = None
         for file, kind in kinds.items():
@@ -88,6 +102,35 @@ class Config(FilesConfig):
                 instances = [one for one in beside if _is_instances(one)]
             boxes = [one for one in instances if split_of(one) == name and _same_year(one, file)]
             yield from _of_captions(file, name, boxes)
+
+    def to_check(self) -> FilesConfig:
+        """Files without captions are looked at for their pictures and boxes."""
+        files = json_files(Path(self.path).expanduser())
+        is_silent = not any(map(_kind, files)) and any(map(_is_pictures, files))
+        return replace(self, labelled=False) if is_silent else self
+
+    def _without_captions(self, split: str) -> Iterator[Row]:
+        """One row a picture of files that hold no captions, with its boxes as regions.
+
+        Raises:
+            DataError: there is no such file either, or answers are asked for.
+        """
+        path = Path(self.path).expanduser()
+        files = [file for file in json_files(path) if _is_pictures(file)]
+        if not files:
+            raise _json.missing(path, "captions_*.json or Karpathy's dataset_*.json")
+        if self.labelled:
+            for file in files:
+                _json.check(file)  # of one that is cut, its captions may be missing
+            raise DataError(
+                f"{path}: {among([file.name for file in files])} names pictures and perhaps boxes in them, but no "
+                "captions and no questions, so there is nothing to learn or to score. Put captions_*.json beside it, "
+                "or say labelled: false to ask about the pictures."
+            )
+        for file in files:
+            name = split_of(file)
+            if not split or not name or name == split:
+                yield from _of_pictures(file, name)
 
 
 def _year(file: Path) -> str:
@@ -152,6 +195,23 @@ def _of_captions(file: Path, split: str, instances: list[Path]) -> Iterator[Row]
     for key, number in first.items():
         message = f"no picture has the id {shown(key)} of this caption."
         yield Row(number, RowError("unknown_image", "image_id", key, message), str(file))
+
+
+def _of_pictures(file: Path, split: str) -> Iterator[Row]:
+    has_boxes = "bbox" in _json.glance(file)[1]
+    boxes: _Boxes = ({}, [])
+    if has_boxes:
+        boxes = yield from _read_boxes([file])
+    for number, image in enumerate(_json.elements(file, "images")):
+        values: Any
+        try:
+            key = _key(_mapping(image), "id")
+            values = {"id": key, "image": image.get("file_name"), "regions": _regions(image, key, boxes)}
+            if split:
+                values["split"] = split
+        except RowError as error:
+            values = error
+        yield Row(number, values, str(file))
 
 
 def _picture(image: dict[str, Any], captions: list[Any] | None, boxes: _Boxes) -> dict[str, Any]:

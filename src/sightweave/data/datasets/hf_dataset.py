@@ -55,23 +55,20 @@ class Config(FilesConfig):
         path = Path(self.path).expanduser()
         layouts = _layouts.Layouts()
         root = path if path.is_dir() else path.parent
+        every = [file for folder, _ in _splits(root) for file in _listed(folder)]
+        convention = _columns.convention(every, _classes)
         for folder, name in _splits(root):
             if split and name and name != split:
                 continue
-            info = _object(folder / "dataset_info.json")
-            classes = _layouts.class_names(info.get("features"))
             for file in _listed(folder):
                 if path.suffix == ".arrow" and file != path:
                     continue
-                schema = _arrow.schema(file)
-                names = {field.name: str(field.type) for field in schema}
+                names = {field.name: str(field.type) for field in _arrow.schema(file)}
                 if not _layouts.image_columns(list(names)):
                     raise DataError(f"{file}: no column of pictures; the columns are {', '.join(names)}.")
                 layouts.check(file, name, names)
                 label = file.name if folder == root else f"{folder.name}/{file.name}"
-                yield from _columns.rows(
-                    file, label, name, classes | _layouts.class_names_of(schema.metadata)
-                )
+                yield from _columns.rows(file, label, name, _classes(file), convention)
 
     def pictures(self) -> Folder:
         """Where image paths lead: the folder that was saved."""
@@ -81,6 +78,12 @@ class Config(FilesConfig):
         if not root.is_dir():
             raise DataError(f"path {str(root)!r}: no such folder.")
         return Folder(root, search=True)
+
+
+def _classes(file: Path) -> dict[str, list[str]]:
+    """Names of the classes of a file's columns, as the folder's features and its own schema say."""
+    features = _object(file.parent / "dataset_info.json").get("features")
+    return _layouts.class_names(features) | _layouts.class_names_of(_arrow.schema(file).metadata)
 
 
 def _splits(root: Path) -> list[tuple[Path, str]]:

@@ -1,26 +1,42 @@
 """Folders of pictures with a ``metadata.csv``, ``.jsonl`` or ``.parquet`` beside them, or with one folder for each class.
 
-The layout of `datasets` (Lhoest et al. 2021, arXiv:2109.02846): ``file_name`` (or ``file_names``) starts from the folder
-of the metadata. Without any metadata, the folder's name is the class, and is learnt as the caption: nobody asked a
-question, and the table of captions compares the class exactly.
+The layout of `datasets` (Lhoest et al. 2021, arXiv:2109.02846): ``file_name`` (or ``file_names``, ``image_file_name``,
+``images_file_names``) starts from the folder of the metadata. Metadata above the folders of splits gives each row the
+split of its picture's first folder. Without any metadata, the folder's name is the class, and is learnt as the caption:
+nobody asked a question, and the table of captions compares the class exactly.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import _arrow, _columns, _layouts, _rows
-from sightweave.data.datasets._files import among, files, split_of
-from sightweave.data.datasets._folders import class_of, classes_below, is_bare, pictures_below
+from sightweave.data.datasets._choices import Convention
+from sightweave.data.datasets._files import among, files
+from sightweave.data.datasets._folders import (
+    all_below,
+    check_format,
+    class_of,
+    classes_below,
+    has_folders,
+    is_bare,
+    not_a_split,
+    split_folders,
+    split_name_of,
+)
 from sightweave.data.datasets._rows import Row, RowError, shown
 from sightweave.data.datasets._source import FilesConfig
 
 _NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+_OF_IMAGES = ("image_file_name", "image_file_names", "images_file_name", "images_file_names")
+_ENDS = ("_file_name", "_file_names")
+_OTHER_MEDIA = ("audio", "video", "text", "caption", "pdf")
+"""Columns of file names that begin so name no pictures."""
 
 
 def recognise(path: Path) -> str:
@@ -30,8 +46,9 @@ def recognise(path: Path) -> str:
         return f"file names in {among([file.name for file in found])}" if _names_files(found[0]) else ""
     if not path.is_dir() or not is_bare(path):
         return ""
-    classes = classes_below(path)
-    return f"pictures in folders of classes ({among(sorted(classes))})" if len(classes) > 1 else ""
+    classes, outside = classes_below(path)
+    more = f", and {outside} pictures in none of them" if outside else ""
+    return f"pictures in folders of classes ({among(sorted(classes))}){more}" if classes else ""
 
 
 def _metadata(path: Path) -> list[Path]:
@@ -40,15 +57,24 @@ def _metadata(path: Path) -> list[Path]:
 
 def _names_files(file: Path) -> bool:
     if file.suffix.lower() == ".parquet":
-        names = set(_arrow.columns(file))
+        names = list(_arrow.columns(file))
     else:
         try:
             first = next(iter(_rows.read(file)), None)
         except DataError:
             return False
-        names = set(first.values) if first is not None and isinstance(first.values, dict) else set()
+        names = list(first.values) if first is not None and isinstance(first.values, dict) else []
     # Rows with image and caption are the user's own format.
-    return bool(names & {"file_name", "file_names"}) and not names & {"image", "images"}
+    return bool(_name_columns(names)) and not {"image", "images"} & set(names)
+
+
+def _name_columns(names: Sequence[str]) -> list[str]:
+    """Columns that name pictures: ``file_name`` or ``file_names``, those of an image, or all that `datasets` would take."""
+    for chosen in ({"file_names"}, {"file_name"}, set(_OF_IMAGES)):
+        found = [name for name in names if name in chosen]
+        if found:
+            return found
+    return [name for name in names if name.endswith(_ENDS) and not name.startswith(_OTHER_MEDIA)]
 
 
 @config
@@ -62,13 +88,14 @@ class Config(FilesConfig):
         root = path if path.is_dir() else path.parent
         if not found:
             yield from _of_classes(root, split)
+        convention = Convention(lambda: _every(found))
         for file in found:
-            name = _layouts.split_below(file, root)
-            if split and name and name != split:
+            splits = _Splits(file, root)
+            if split and splits.named and splits.named != split:
                 continue
             folder = file.parent.relative_to(root).as_posix()
             for number, cells in _cells(file):
-                values = _translated(cells, "" if folder == "." else f"{folder}/", name)
+                values = _translated(cells, "" if folder == "." else f"{folder}/", splits, convention)
                 if isinstance(values, dict):
                     values.setdefault("id", f"{file.relative_to(root).as_posix()}#{number}")
                 yield Row(number, values, str(file))
@@ -81,42 +108,119 @@ def _cells(file: Path) -> Iterator[tuple[int, Any]]:
         yield from ((row.line, row.values) for row in _rows.read(file))
 
 
-def _translated(cells: Any, folder: str, split: str) -> Any:
+def _every(found: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """All rows that can be read, whatever their split."""
+    for file in found:
+        yield from (cells for _, cells in _cells(file) if isinstance(cells, dict))
+
+
+class _Splits:
+    """The split of each row of one file of metadata: as the file's folder says, or the first folder of its picture.
+
+    Args:
+        file: The metadata.
+        root: The folder of the dataset.
+    """
+
+    def __init__(self, file: Path, root: Path) -> None:
+        self.named = _layouts.split_below(file, root)
+        """Of all rows; empty where the file's place says none."""
+        self.unknown = ""
+        """The file's folder, where it lies beside folders of splits and is none."""
+        self.below: list[str] = []
+        """Folders of splits that the metadata lies above."""
+        if not self.named:
+            self.below = split_folders(file.parent)
+        if not self.named and file.parent != root:
+            self.beside = split_folders(file.parent.parent)
+            self.unknown = file.parent.name if self.beside else ""
+
+    def of(self, names: Sequence[str]) -> str:
+        """The split of a row with these pictures; empty where nothing says one.
+
+        Raises:
+            RowError: a folder that is no split lies beside some that are, or the pictures lie in several splits.
+        """
+        if self.unknown:
+            raise not_a_split(self.unknown, self.beside)
+        if self.named or not self.below:
+            return self.named
+        folders = {name.removeprefix("./").partition("/")[0] for name in names if "/" in name}
+        found = {folder: split_name_of(folder) for folder in sorted(folders)}
+        for folder, split in found.items():
+            if not split:
+                raise not_a_split(folder, self.below)
+        if len(set(found.values())) > 1:
+            message = f"pictures of several splits in one row ({', '.join(found)})."
+            raise RowError("bad_split", "file_name", list(names), message)
+        return next(iter(found.values()), "")
+
+
+def _translated(cells: Any, folder: str, splits: _Splits, convention: Convention) -> Any:
     if isinstance(cells, RowError):
         return cells
     try:
-        names = cells.get("file_names")
-        names = [cells.get("file_name")] if names is None else names
-        if not isinstance(names, list):
-            raise RowError("wrong_type", "file_names", names, f"must be a list (got {shown(names)}).")
-        for name in names:
-            if not isinstance(name, str) or not name:
-                raise RowError(
-                    "missing_field", "file_name", name, f"must name a picture (got {shown(name)})."
-                )
-        values = _columns.fields(cells, num_images=len(names))
+        names = _names(cells)
+        values = _columns.fields(cells, num_images=len(names), convention=convention)
+        is_placed = [os.path.isabs(name) or name.lower().startswith("file:") for name in names]
+        has_split = "split" in values or any(is_placed)
+        split = splits.named if has_split else splits.of(names)
     except RowError as error:
         return error
-    # Joined as text: a path that is absolute or leaves the folder is refused where pictures are looked up.
-    values["images"] = [name if os.path.isabs(name) else f"{folder}{name}" for name in names]
+    # Joined as text: a path that leaves the folder is refused where pictures are looked up.
+    values["images"] = [
+        name if placed else f"{folder}{name}" for name, placed in zip(names, is_placed, strict=True)
+    ]
     if split:
         values.setdefault("split", split)
     return values
 
 
+def _names(cells: dict[str, Any]) -> list[str]:
+    """The pictures that a row names, in the order of its columns.
+
+    Raises:
+        RowError: it names none, or something else than texts.
+    """
+    columns = _name_columns(list(cells))
+    names: list[Any] = []
+    for column in columns or ["file_name"]:
+        value = cells.get(column)
+        if column.endswith("s") and value is not None:
+            if not isinstance(value, list):
+                raise RowError("wrong_type", column, value, f"must be a list (got {shown(value)}).")
+            names += value
+        elif value is not None or len(columns) < 2:  # of several columns, a row may fill a few
+            names.append(value)
+    for name in names:
+        if not isinstance(name, str) or not name:
+            message = f"must name a picture (got {shown(name)})."
+            raise RowError("missing_field", columns[0] if columns else "file_name", name, message)
+    return names
+
+
 def _of_classes(root: Path, split: str) -> Iterator[Row]:
-    for number, file in enumerate(pictures_below(root)):
-        name = split_of(Path(file.split("/")[0])) if "/" in file else ""
+    splits = [name for name in split_folders(root) if has_folders(root / name)]
+    for number, file in enumerate(all_below(root)):
+        first = file.partition("/")[0] if "/" in file else ""
+        name = split_name_of(first)
         if split and name and name != split:
             continue
-        caption = class_of(file)
-        if not caption:
-            error = RowError(
-                "missing_field", "caption", file, "lies in no folder of a class, so it has no caption."
-            )
-            yield Row(number, error, str(root), ((str(root / file), 0),))
-            continue
-        values: dict[str, Any] = {"id": file, "image": file, "caption": caption}
-        if name:
-            values["split"] = name
+        values: Any
+        try:
+            if first and not name and splits and has_folders(root / first):
+                raise not_a_split(first, splits)
+            values = _classed(file, name)
+        except RowError as error:
+            values = error
         yield Row(number, values, str(root), ((str(root / file), 0),))
+
+
+def _classed(file: str, split: str) -> dict[str, Any]:
+    check_format(file)
+    caption = class_of(file)
+    if not caption:
+        message = "lies in no folder of a class, so it has no caption."
+        raise RowError("missing_field", "caption", file, message)
+    values = {"id": file, "image": file, "caption": caption}
+    return {**values, "split": split} if split else values

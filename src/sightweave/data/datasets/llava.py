@@ -49,7 +49,8 @@ class Config(FilesConfig):
 
 
 def _values(row: dict[str, Any], ratings: tuple[str, ...]) -> dict[str, Any]:
-    marks = _turns.Marks(_turns.column(row))
+    unread = _turns.unread(row)
+    marks = _turns.Marks(_turns.column(row), unread)
     given = row.get("conversations")
     if given is None:
         raise RowError("missing_field", "conversations", None, f"missing. The row has: {', '.join(row)}.")
@@ -59,6 +60,7 @@ def _values(row: dict[str, Any], ratings: tuple[str, ...]) -> dict[str, Any]:
     return {
         "id": row.get("id"),
         "images": marks.place(turns),
+        "unread": unread,
         "turns": _turns.with_system(turns, _system(row)),
         "quality": {name: row[name] for name in ratings if name in row},
     }
@@ -72,8 +74,13 @@ def _turn(one: Any, field: str, marks: _turns.Marks) -> dict[str, Any]:
     if role is None:
         message = f"unknown speaker {shown(speaker)}. {did_you_mean(str(speaker), _ROLES)}"
         raise RowError("bad_role", field, speaker, message)
+    if isinstance(text, list) and text:
+        parts = [_turns.part(part, f"{field}.value[{n}]", role, marks) for n, part in enumerate(text)]
+        return {"role": role, "content": parts}
     if not isinstance(text, str):
-        raise RowError("wrong_type", field, text, f"value must be text (got {shown(text)}).")
+        raise RowError(
+            "wrong_type", field, text, f"value must be text or a list of parts (got {shown(text)})."
+        )
     return {"role": role, "content": marks.text(text) if role == "user" else [text]}
 
 

@@ -3,6 +3,7 @@
 SWIFT (Zhao et al. 2024, arXiv:2408.05517); TRL and Transformers by their documentation. A JSON array or JSON lines, each
 row one of ``messages``; ``prompt`` and ``completion``; ``query``, ``response`` and ``history``. A content is a text, in
 which ``<image>`` marks of the user stand for the row's ``images``, or a list of parts of type text, image or image_url.
+A query may hold ``<img>a.jpg</img>`` instead.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from sightweave.data.inputs import media
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _TOOLS = ("tool", "function", "tool_call", "tool_response", "ipython")
-_OTHER_PARTS = ("video", "video_url", "audio", "audio_url", "input_audio")
 
 
 def recognise(path: Path) -> str:
@@ -55,13 +55,17 @@ class Config(FilesConfig):
 
 def _values(row: dict[str, Any], folder: Folder, ratings: tuple[str, ...]) -> dict[str, Any]:
     images = [picture(one, "images") for one in _turns.column(row)]
-    marks = _turns.Marks(images)
+    unread = _turns.unread(row)
+    # SWIFT's queries may name a picture where it stands, as Qwen-VL does.
+    is_named_inside = row.get("query") is not None and not images
+    marks = _turns.Marks(images, unread, is_named_inside=is_named_inside)
     objects = Objects(row.get("objects"), partial(_size, images, folder))
     turns = [_turn(one, field, marks, objects) for field, one in _messages(row)]
     found = marks.place(turns)
     return {
         "id": row.get("id"),
         "images": found,
+        "unread": unread,
         "turns": _turns.with_system(turns, row.get("system")),
         # A box belongs to one picture, and a region does not say to which.
         "regions": objects.regions() if len(found) == 1 else [],
@@ -123,48 +127,14 @@ def _turn(one: Any, field: str, marks: _turns.Marks, objects: Objects) -> dict[s
         pieces = marks.text(text) if role == "user" else [text]
     elif isinstance(content, list):
         pieces = [
-            _part(part, f"{field}.content[{n}]", role, marks, objects) for n, part in enumerate(content)
+            _turns.part(one, f"{field}.content[{n}]", role, marks, objects.filled)
+            for n, one in enumerate(content)
         ]
     else:
         message = f"content must be text or a list of parts (got {shown(content)})."
         raise RowError("wrong_type", field, content, message)
     loss = one.get("loss")
     return {"role": role, "content": pieces, "learn": loss is None or bool(loss)}
-
-
-def _part(part: Any, field: str, role: str, marks: _turns.Marks, objects: Objects) -> str | int:
-    """A text, or the number of a picture: the next of the row's own, or one that the part brings."""
-    if isinstance(part, str):
-        return objects.filled(part)
-    if not isinstance(part, dict):
-        raise RowError("wrong_type", field, part, f"a part is a JSON object with type (got {shown(part)}).")
-    names = ("text", "image", "image_url", *_OTHER_PARTS)
-    kind = part.get("type") or next((name for name in names if part.get(name) is not None), None)
-    if kind == "text":
-        if not isinstance(part.get("text"), str):
-            raise RowError("wrong_type", field, part, f"a part of type text has a text (got {shown(part)}).")
-        return objects.filled(part["text"])
-    if kind not in ("image", "image_url"):
-        if kind in _OTHER_PARTS:
-            raise RowError(
-                "unsupported_media", field, kind, "video and sound are not read yet; leave such rows out."
-            )
-        message = f"unknown type of part {shown(kind)}. {did_you_mean(str(kind), names[:3])}"
-        raise RowError("bad_part", field, kind, message)
-    if role != "user":
-        message = f"a picture in a turn of the {role}; pictures are read in the user's turns."
-        raise RowError("unsupported_media", field, role, message)
-    if kind == "image_url":
-        return marks.inside(picture(_url(part.get("image_url")), field))
-    given = [part[name] for name in ("image", "path", "url", "bytes") if part.get(name) is not None]
-    if not given:
-        return marks.next()
-    is_bytes = part.get("image") is None and part.get("bytes") is not None
-    return marks.inside(picture({"bytes": part["bytes"]} if is_bytes else given[0], field))
-
-
-def _url(value: Any) -> Any:
-    return value.get("url") if isinstance(value, dict) else value
 
 
 def _size(images: list[Inside | str], folder: Folder, number: Any) -> tuple[int, int]:

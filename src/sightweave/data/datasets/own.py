@@ -12,7 +12,8 @@ and optionally ``id``, ``split`` (train, validation, test), ``tags`` and ``regio
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from sightweave.core.config import build, config
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import _rows
 from sightweave.data.datasets._base import Record, is_record
+from sightweave.data.datasets._choices import Convention, resolved
 from sightweave.data.datasets._pictures import Folder
 from sightweave.data.datasets._records import FIELDS, split_name
 from sightweave.data.datasets._rows import Row, RowError, shown
@@ -49,7 +51,8 @@ class Config(FilesConfig):
 
     def rows(self, split: str) -> Iterator[Row]:
         """All rows; each says its split itself."""
-        return _rows.read(_rows.find(Path(self.path).expanduser()))
+        file = _rows.find(Path(self.path).expanduser())
+        return _resolved(lambda: _rows.read(file))
 
     def reader(self, *, probe: bool = True) -> Reader:
         """What checks its rows: a misspelt column is a fault, and pictures are where the rows say."""
@@ -85,13 +88,28 @@ def from_records(
     chosen = _config("records", options)
     root = Path(chosen.image_root).expanduser().resolve() if chosen.image_root is not None else None
     reader = Reader(chosen, "records", root=root, check=True)
-    reader.read(_of_objects(records))
+    every = list(records)
+    reader.read(_resolved(lambda: _of_objects(every)))
     return reader.finish(split_name(split))
 
 
 def _config(path: str | Path, options: Mapping[str, Any]) -> Config:
     values = {name: str(one) if isinstance(one, Path) else one for name, one in options.items()}
     return build(Config, {**values, "path": str(path)}, where="own")
+
+
+def _resolved(again: Callable[[], Iterator[Row]]) -> Generator[Row]:
+    """Rows with their options as a list and with the text of the right one, in whatever columns these were."""
+    convention = Convention(lambda: (row.values for row in again() if isinstance(row.values, Mapping)))
+    for row in again():
+        if not isinstance(row.values, Mapping):
+            yield row
+            continue
+        try:
+            values: Any = resolved(row.values, convention)
+        except RowError as error:
+            values = error
+        yield replace(row, values=values)
 
 
 def _of_objects(records: Iterable[Any]) -> Iterator[Row]:

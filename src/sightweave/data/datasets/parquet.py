@@ -59,6 +59,7 @@ class Config(FilesConfig):
             raise DataError(
                 f"{root}: no parquet or Arrow files; their names end in {', '.join(_arrow.SUFFIXES)}."
             )
+        convention = _columns.convention(found, _classes)
         for file in found:
             name = _layouts.split_below(file, root)
             if split and name and name != split:
@@ -66,8 +67,11 @@ class Config(FilesConfig):
             names = _checked(file)
             layouts.check(file, name, names)
             label = file.name if file == root else file.relative_to(root).as_posix()
-            classes = _layouts.class_names_of(_arrow.schema(file).metadata)
-            yield from _columns.rows(file, label, name, classes)
+            yield from _columns.rows(file, label, name, _classes(file), convention)
+
+
+def _classes(file: Path) -> dict[str, list[str]]:
+    return _layouts.class_names_of(_arrow.schema(file).metadata)
 
 
 def _checked(file: Path) -> dict[str, str]:

@@ -6,20 +6,29 @@ There is nothing to learn from it; with ``labelled: false`` each picture is a re
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
-from sightweave.data.datasets._folders import classes_below, is_bare, pictures_below
-from sightweave.data.datasets._rows import Row
+from sightweave.data.datasets._folders import (
+    all_below,
+    check_format,
+    class_of,
+    classes_below,
+    is_bare,
+    pictures_below,
+)
+from sightweave.data.datasets._rows import Row, RowError
 from sightweave.data.datasets._source import FilesConfig
 
 
 def recognise(path: Path) -> str:
     """What there is of this format below a path; empty where there is nothing, or anything else beside pictures."""
-    if not path.is_dir() or not is_bare(path) or len(classes_below(path)) > 1:
+    if not path.is_dir() or not is_bare(path) or classes_below(path)[0]:
         return ""
-    return f"pictures only, such as {next(pictures_below(path))}"
+    return f"pictures only, such as {next(all_below(path))}"
 
 
 @config
@@ -33,13 +42,33 @@ class Config(FilesConfig):
             DataError: answers are asked for, or there is no folder.
         """
         root = Path(self.path).expanduser()
+        if not root.is_dir():
+            raise DataError(f"{root}: no folder; name the one that holds the pictures.")
         if self.labelled:
             raise DataError(
                 f"{root}: holds pictures, but no captions, questions or answers, so there is nothing to learn or to "
-                'score. Write a data.jsonl beside them, such as {"image": "1.jpg", "caption": "A dog."}, or say '
-                "labelled: false to ask about them."
+                f"score{_why_no_classes(root)}. Write a data.jsonl beside them, such as "
+                '{"image": "1.jpg", "caption": "A dog."}, or say labelled: false to ask about them.'
             )
-        if not root.is_dir():
-            raise DataError(f"{root}: no folder; name the one that holds the pictures.")
-        for number, file in enumerate(pictures_below(root)):
-            yield Row(number, {"id": file, "image": file}, str(root), ((str(root / file), 0),))
+        for number, file in enumerate(all_below(root)):
+            values: Any = {"id": file, "image": file}
+            try:
+                check_format(file)
+            except RowError as error:
+                values = error
+            yield Row(number, values, str(root), ((str(root / file), 0),))
+
+    def to_check(self) -> FilesConfig:
+        """Its pictures are looked at, though nothing is written about them."""
+        return replace(self, labelled=False)
+
+
+def _why_no_classes(root: Path) -> str:
+    """Why folders below are not taken for classes; empty where there are none."""
+    folders = {class_of(file) for file in pictures_below(root)} - {""}
+    if not folders:
+        return ""
+    _, outside = classes_below(root)
+    if len(folders) > 1:
+        return f" ({outside} of them lie in no folder of their own, so the folders are not taken for classes)"
+    return " (a single folder is not taken for a class)"

@@ -18,7 +18,6 @@ from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import _tsv
 from sightweave.data.datasets._base import SPLIT_NAMES
-from sightweave.data.datasets._columns import chosen
 from sightweave.data.datasets._files import among, files
 from sightweave.data.datasets._layouts import split_below
 from sightweave.data.datasets._pictures import Inside
@@ -132,7 +131,7 @@ def _answer(cells: Mapping[str, str], options: list[str]) -> Any:
         raise RowError(
             "bad_answer", "answer", answer, f"{answer!r} is neither an option nor one of {letters}."
         )
-    return chosen(answer, options)
+    return answer
 
 
 def _tags(cells: Mapping[str, str]) -> dict[str, str]:

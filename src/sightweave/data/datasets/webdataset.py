@@ -1,5 +1,8 @@
 """WebDataset: tar archives in which members that share the name up to the first dot are one sample.
 
+Where names hold dots of their own, so that ``1.5.jpg`` and ``1.5.txt`` lie beside ``1.6.jpg`` and ``1.6.txt``, that rule
+would make one sample of all of them; a picture and a text that share all but the last ending are a sample of their own.
+
 High Performance I/O For Large Scale Deep Learning (Aizman et al. 2019, arXiv:2001.01858); shards as img2dataset writes
 them. Pictures are read from their place in the shard, and nothing is unpacked. A shard that is cut anywhere is an error,
 as is one with another number of samples than ``00000_stats.json`` or ``.nv-meta/.info.json`` beside it says.
@@ -10,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -17,12 +21,16 @@ from typing import Any
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import _columns, _json, _layouts, _tar
+from sightweave.data.datasets._choices import Convention
 from sightweave.data.datasets._files import among, files
+from sightweave.data.datasets._folders import SUFFIXES
 from sightweave.data.datasets._pictures import Folder, Slice
 from sightweave.data.datasets._rows import Row, RowError, no_constant, no_duplicates, shown
 from sightweave.data.datasets._source import FilesConfig
 
-_PICTURES = ("jpg", "jpeg", "png", "webp", "gif")
+_PICTURES = tuple(suffix[1:] for suffix in SUFFIXES)
+_TEXTS = ("txt", "json", "cls")
+_ALONE = "pictures alone"
 _PICKLES = ("pkl", "pickle", "pyd", "pth", "pt", "npy", "npz")
 _MAX_TEXT = 16 << 20
 """Bytes of one text or JSON member."""
@@ -36,17 +44,25 @@ def recognise(path: Path) -> str:
     if path.is_file() and path.name.lower().endswith((".tar.gz", ".tgz")):
         return "a compressed shard"
     found = files(path, ".tar")
-    return f"samples in {among([file.name for file in found])}" if found and _has_samples(found[0]) else ""
+    holds = _holds(found[0]) if found else ""
+    return f"{holds} in {among([file.name for file in found])}" if holds else ""
 
 
-def _has_samples(shard: Path) -> bool:
-    """Whether a picture and something about it share a name among the first members."""
+def _holds(shard: Path) -> str:
+    """What the first members of a shard are, in words; empty for anything else.
+
+    They are samples where a picture and something about it share a name.
+    """
     try:
         names = [_parts(member.name) for member in islice(_tar.members(shard), 64)]
     except DataError:
-        return False
-    pictures = {key for key, end in names if end in _PICTURES}
-    return any(key in pictures and end in ("txt", "json", "cls") for key, end in names)
+        return ""
+    pictures = {key for key, end in names if end.rpartition(".")[2] in _PICTURES}
+    if any(key in pictures and end.rpartition(".")[2] in _TEXTS for key, end in names):
+        return "samples"
+    named = [end for key, end in names if key.rpartition("/")[2]]
+    is_alone = bool(pictures) and all(end.rpartition(".")[2] in _PICTURES for end in named)
+    return _ALONE if is_alone else ""
 
 
 def _parts(name: str) -> tuple[str, str]:
@@ -97,12 +113,23 @@ class Config(FilesConfig):
     def rows(self, split: str) -> Iterator[Row]:
         """One row a sample."""
         root = Path(self.path).expanduser()
-        for shard in _shards(self.path):
+        shards = _shards(self.path)
+        if self.labelled and _holds(shards[0]) == _ALONE:
+            raise DataError(
+                f"{shards[0]}: holds pictures, but no captions, questions or answers, so there is nothing to learn or to "
+                "score. Pack a 1.txt beside each 1.jpg, or say labelled: false to ask about them."
+            )
+        for shard in shards:
             name = _layouts.split_below(shard, root)
             if split and name and name != split:
                 continue
             label = shard.relative_to(root).as_posix() if root.is_dir() else shard.name
             yield from _of_shard(shard, label, name)
+
+    def to_check(self) -> FilesConfig:
+        """Pictures alone are looked at, though nothing is written about them."""
+        is_alone = _holds(_shards(self.path)[0]) == _ALONE
+        return replace(self, labelled=False) if is_alone else self
 
     def pictures(self) -> Folder:
         """The folder of the first shard; pictures themselves lie in the shards."""
@@ -111,30 +138,65 @@ class Config(FilesConfig):
 
 def _of_shard(shard: Path, label: str, split: str) -> Iterator[Row]:
     seen: set[str] = set()
-    number = 0
-    named = ((*_parts(member.name), member) for member in _tar.members(shard))
-    for key, group in groupby(named, key=lambda one: one[0]):
-        sample = [(end, member) for _, end, member in group]
-        if key.rpartition("/")[2] == "":  # hidden files, such as those that macOS adds
-            continue
+    convention = Convention(lambda: _objects_of(shard))
+    for number, (key, sample) in enumerate(samples(shard)):
         try:
             if key in seen:
                 text = f"sample {key!r} comes twice in this shard, or its members do not follow one another."
                 raise RowError("duplicate_sample", "id", key, text)
-            values: Any = _values(shard, f"{label}#{key}", key, sample)
+            values: Any = _values(shard, f"{label}#{key}", key, sample, convention)
             if split:
                 values.setdefault("split", split)
         except RowError as error:
             values = error
         seen.add(key)
         yield Row(number, values, str(shard))
-        number += 1
     told = _told(shard)
     if told is not None and told[0] != len(seen):
         raise DataError(f"{shard}: {len(seen)} samples, but {told[1]} says {told[0]}; copy the shard again.")
 
 
-def _values(shard: Path, label: str, key: str, sample: _Sample) -> dict[str, Any]:
+def samples(shard: Path) -> Iterator[tuple[str, _Sample]]:
+    """Key and members, by their endings, of each sample."""
+    is_alone = _holds(shard) == _ALONE
+    named = ((*_parts(member.name), member) for member in _tar.members(shard))
+    for key, group in groupby(named, key=lambda one: one[0]):
+        if key.rpartition("/")[2] == "":  # hidden files, such as those that macOS adds
+            continue
+        sample = [(end, member) for _, end, member in group]
+        stems = {kinds: _stems(sample, kinds) for kinds in (_PICTURES, _TEXTS)}
+        apart = stems[_PICTURES] if is_alone else stems[_PICTURES] & stems[_TEXTS]
+        if apart <= {""}:
+            yield key, sample
+        else:
+            yield from _by_last_dot(sample)
+
+
+def _stems(sample: _Sample, kinds: tuple[str, ...]) -> set[str]:
+    """What stands before the last dot of the endings of some kinds of members; empty for a plain ``jpg``."""
+    return {end.rpartition(".")[0] for end, _ in sample if end.rpartition(".")[2] in kinds}
+
+
+def _by_last_dot(sample: _Sample) -> Iterator[tuple[str, _Sample]]:
+    """The samples that members make whose names hold dots of their own."""
+    found: dict[str, _Sample] = {}
+    for _, member in sample:
+        key, _, end = member.name.rpartition(".")
+        found.setdefault(key, []).append((end.lower(), member))
+    yield from found.items()
+
+
+def _objects_of(shard: Path) -> Iterator[dict[str, Any]]:
+    """What the JSON members of a shard hold."""
+    for member in _tar.members(shard):
+        if member.problem is None and member.name.lower().endswith(".json"):
+            try:
+                yield _object(_read(shard, member))
+            except RowError:
+                continue
+
+
+def _values(shard: Path, label: str, key: str, sample: _Sample, convention: Convention) -> dict[str, Any]:
     ends = [end for end, _ in sample]
     for end, member in sample:
         if member.problem is not None:
@@ -151,9 +213,10 @@ def _values(shard: Path, label: str, key: str, sample: _Sample) -> dict[str, Any
         Slice(shard, member.offset, member.size, label if len(found) == 1 else f"{label}.{index}")
         for index, member in enumerate(found)
     ]
-    texts = {end: _read(shard, member) for end, member in sample if end in ("txt", "json", "cls")}
+    texts = {end: _read(shard, member) for end, member in sample if end in _TEXTS}
     cells = _object(texts["json"]) if "json" in texts else {}
-    values: dict[str, Any] = {"id": label, **_columns.fields(cells, num_images=len(slices))}
+    made = _columns.fields(cells, num_images=len(slices), convention=convention)
+    values: dict[str, Any] = {"id": label, **made}
     values["images"] = slices
     if not slices and "turns" not in values:
         have = ", ".join(member.name for _, member in sample)

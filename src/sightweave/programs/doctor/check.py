@@ -266,10 +266,19 @@ class Rows:
             example = Example(f"{len(group)} pictures: {names}", picture=self.state.key(group[0]))
             self.report.add("image_near_duplicate", "warning", example)
         self._overlap(exact, near)
+        if self.row_line and not self.images:
+            message = f"none of {len(self.row_line)} rows has a picture: a model would train on text alone."
+            self.report.add("no_pictures", "warning", Example(message))
         self.report.labels = self.labels.report()
         self._label_findings()
         self._provenance()
         self.report.good_rows = len(self.row_line) - len(self._rows_with(self.bad_pictures))
+        self.report.is_unlabelled = not self.source.labelled
+        if self.report.is_unlabelled:
+            message = (
+                "no captions, questions or answers: pictures to ask a model about, and nothing to train on."
+            )
+            self.report.add("no_texts", "info", Example(message))
 
     def _rows_with(self, pictures: set[int]) -> np.ndarray:
         if not pictures:

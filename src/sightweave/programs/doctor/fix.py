@@ -15,6 +15,7 @@ from typing import Any
 
 from sightweave.core import json_lines
 from sightweave.core.errors import DataError
+from sightweave.data.datasets._folders import OTHER_FORMATS, SUFFIXES
 from sightweave.data.tasks.translation import LANGUAGES
 from sightweave.programs.doctor.jpeg import without_tags
 
@@ -224,6 +225,6 @@ _WAYS: Mapping[tuple[str, ...], Callable[[Path, Path, set[int]], None]] = {
     (".parquet",): _parquet,
     (".arrow",): _arrow,
     (".tar",): _tar,
-    (".jpg", ".jpeg", ".png", ".webp", ".gif"): _leave_out,
+    (*SUFFIXES, *OTHER_FORMATS): _leave_out,
     (".txt", ".order", *(f".{language}" for language in LANGUAGES)): _lines,
 }

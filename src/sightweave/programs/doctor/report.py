@@ -23,6 +23,7 @@ ADVICE = {
     "text_phone": "Ask whether you may use it.",
     "text_special_token": "It is ordinary text here; other tools may take it for a mark.",
     "over_length": "Raise inputs.max_length, or choose what train.too_long does with them.",
+    "no_pictures": "If there should be pictures, name them in the column 'image' or 'images'.",
     "no_licence": "Write down where the data is from and what its licence allows.",
     "label_majority": "Look at the score without pictures beside each result.",
     "label_text_only": "Look at the score without pictures beside each result.",
@@ -83,6 +84,8 @@ class Report:
     """What names a licence or a source."""
     lengths: str = ""
     """The length plan of a recipe, as text."""
+    is_unlabelled: bool = False
+    """Whether it was read without answers, to be asked about: then there is nothing to train on."""
     findings: dict[str, Finding] = field(default_factory=dict)
     stops: list[str] = field(default_factory=list)
     """Why training may not start; empty where it may."""
@@ -102,6 +105,11 @@ class Report:
     @property
     def may_train(self) -> bool:
         """Whether training may start."""
+        return not self.stops and not self.is_unlabelled
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing speaks against using the data for what it is: to train on, or to ask about."""
         return not self.stops
 
     def ordered(self) -> list[Finding]:
@@ -117,6 +125,8 @@ class Report:
         if self.stops:
             return "Training should not start: " + "; ".join(self.stops) + "."
         bad = self.bad_rows
+        if self.is_unlabelled:
+            return f"Nothing to train on; {self.good_rows} of {self.rows} rows can be asked about."
         left = f" {bad} of {self.rows} rows would be left out." if bad else ""
         return f"Training may start.{left}"
 

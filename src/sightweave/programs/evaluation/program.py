@@ -60,8 +60,7 @@ def evaluate(
         split: Name of what the samples are, for the reader.
         pictures_total: Images of the whole split, where the samples are of some of them that were drawn.
         train: What was trained on: for the commonest answer of each type, and for the nearest prompt. Without it, or
-            for a type that it lacks, the commonest answer of these samples stands in, and there is no nearest one.
-            `Baselines` of it can be shared by several evaluations.
+            for a type that it lacks, neither is known. `Baselines` of it can be shared by several evaluations.
         controls: Names of controls in ``controls.py``.
         tasks: Config of a task by its name; the others get their defaults.
         seed: Of the exchange of pictures and of the draws in tests.

@@ -34,10 +34,10 @@ class TypeScores:
     """Of the task's first metric."""
     chance: float | None
     """What guessing among the options gives; None unless every sample names its options."""
-    majority: float
-    """What saying the most frequent answer always gives."""
+    majority: float | None
+    """What always giving the most frequent training answer scores; None where training has no answers of this type."""
     majority_answer: str
-    """That answer."""
+    """That answer; empty where there is none."""
     neighbour: float | None = None
     """What the answer of the most similar training prompt gives, without any picture; None without training data."""
     controls: Mapping[str, Estimate] = field(default_factory=dict)
@@ -77,7 +77,8 @@ class TaskScores:
     score: Estimate
     chance: float | None
     """Mean of the types' chances; None unless all have one."""
-    majority: float
+    majority: float | None
+    """Mean of the types' majorities; None unless all have one."""
     neighbour: float | None = None
     """Mean of the types' neighbours; None unless all have one."""
     detectable: float | None = None

@@ -15,7 +15,6 @@ from sightweave.answers.metrics import exact_match
 from sightweave.core.errors import BackendError, DataError
 from sightweave.core.types import Prediction, Sample
 from sightweave.programs.evaluation import calibration, statistics, verdict
-from sightweave.programs.evaluation.baselines import Baselines
 from sightweave.programs.evaluation.passes import SIGHTED, Asked, Pass, Task, is_of_likelihoods, type_of
 from sightweave.programs.evaluation.scores import MetricFacts, TaskScores, TypeScores
 from sightweave.programs.evaluation.statistics import Estimate
@@ -176,11 +175,8 @@ class _Scoring:
     def comparable(self, name: str, chosen: Sequence[int]) -> list[int]:
         """The samples on which answers with the picture can be compared with a control or a baseline."""
         here = [n for n in self.with_media(chosen) if name in self.baselines or n in self.rows[name]]
-        if name != "majority":
-            return here
-        # Taken from the very samples that are scored, the most frequent answer would have seen what is asked.
-        known, samples = self.common.majority, self.common.samples
-        return [n for n in here if f"{self.task.name}/{type_of(samples[n])}" in known]
+        # Types that training does not know have no majority answer.
+        return [n for n in here if name not in self.baselines or n in self.baselines[name]]
 
     def reached(self, name: str, chosen: Sequence[int]) -> float:
         """The score of a pass or a baseline on some samples: the unweighted mean over their types."""
@@ -192,7 +188,7 @@ class _Scoring:
 
     def leakage(self, name: str) -> statistics.PairedTest | None:
         """What a control scores above the most frequent answer."""
-        if self.of_texts is not self.metric:
+        if self.of_texts is not self.metric or "majority" not in self.baselines:
             return None
         both = self.with_media(self.numbers)
         return _paired(self.rows[name], self.baselines["majority"], both, self.metric, self.common)
@@ -241,9 +237,10 @@ def _scoring(task: Task, common: Asked) -> _Scoring:
     # What needs no model: the most frequent answer, and that of the nearest training prompt.
     always = _majority_of(task.name, numbers, common)
     of_texts = exact_match.ExactMatch() if is_of_likelihoods(metric) else metric
-    baselines = {
-        "majority": _rows_of(of_texts, numbers, [always[type_of(samples[n])] for n in numbers], samples)
-    }
+    baselines = {}
+    if answered := [n for n in numbers if type_of(samples[n]) in always]:
+        texts = [always[type_of(samples[n])] for n in answered]
+        baselines["majority"] = _rows_of(of_texts, answered, texts, samples)
     if any(common.neighbours[n] is not None for n in numbers):
         near = [common.neighbours[n] for n in numbers]
         baselines["neighbour"] = _rows_of(of_texts, numbers, near, samples)
@@ -335,8 +332,8 @@ def _type_scores(scoring: _Scoring, kind: str, told: Mapping[str, _Rows]) -> Typ
         unparsed=sum(scoring.is_unread(SIGHTED, number) for number in chosen),
         score=scoring.estimate(SIGHTED, chosen),
         chance=float(np.mean([1 / count for count in options])) if all(options) else None,
-        majority=_total(scoring.of_texts, scoring.baselines["majority"], chosen) or 0.0,
-        majority_answer=scoring.majority[kind],
+        majority=_majority_score(scoring, kind, chosen),
+        majority_answer=scoring.majority.get(kind, ""),
         neighbour=None if near is None else _total(scoring.of_texts, near, chosen),
         controls=controls,
         gain=None if gain is None else gain.difference,
@@ -410,12 +407,27 @@ def _total(metric: Any, rows: _Rows, chosen: Sequence[int]) -> float | None:
 
 
 def _majority_of(task: str, numbers: Sequence[int], common: Asked) -> dict[str, str]:
-    """What to say always, by type of question: commonest in training, or else among these samples."""
-    here = Baselines(common.samples[number] for number in numbers).majority
-    return {
-        name: common.majority.get(f"{task}/{name}") or here[f"{task}/{name}"]
-        for name in {type_of(common.samples[number]) for number in numbers}
-    }
+    """What to say always, by type of question: what training answered most often.
+
+    A type that training does not know has none: taken from the very samples that are scored, the most frequent answer
+    would have seen what is asked.
+    """
+    kinds = sorted({type_of(common.samples[number]) for number in numbers})
+    known = {name: common.majority[f"{task}/{name}"] for name in kinds if f"{task}/{name}" in common.majority}
+    unknown = [name for name in kinds if name not in known]
+    if unknown:
+        which = f" of {', '.join(unknown[:3])}{' and more' if len(unknown) > 3 else ''}" if known else ""
+        common.notes.append(
+            f"{task}: the majority answer{which} is not known, since there are no training answers to count."
+        )
+    return known
+
+
+def _majority_score(scoring: _Scoring, kind: str, chosen: Sequence[int]) -> float | None:
+    """What always giving the most frequent training answer scores on one type; None where there is none."""
+    if kind not in scoring.majority:
+        return None
+    return _total(scoring.of_texts, scoring.baselines["majority"], chosen) or 0.0
 
 
 def _summary(scoring: _Scoring, types: tuple[TypeScores, ...], told: Mapping[str, _Rows]) -> TaskScores:
@@ -457,7 +469,7 @@ def _summary(scoring: _Scoring, types: tuple[TypeScores, ...], told: Mapping[str
         unparsed=sum(kind.unparsed for kind in types),
         score=scoring.estimate(SIGHTED, numbers),
         chance=_mean_of_all([kind.chance for kind in types]),
-        majority=float(np.mean([kind.majority for kind in types])),
+        majority=_mean_of_all([kind.majority for kind in types]),
         neighbour=_mean_of_all([kind.neighbour for kind in types]),
         detectable=detectable,
         controls=controls,

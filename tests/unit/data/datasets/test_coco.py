@@ -11,6 +11,7 @@ import pytest
 from data_sets import coco as written
 from PIL import Image
 
+from sightweave import api
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import coco
 from sightweave.data.datasets._base import common_split
@@ -310,3 +311,35 @@ def test_a_file_that_is_cut_is_an_error_with_its_place(tmp_path: Path, keep: flo
     file.write_bytes(data[: int(len(data) * keep)])
     with pytest.raises(DataError, match=r"captions_train2017\.json: character \d+: "):
         read(file)
+
+
+def test_files_without_captions_say_so_and_their_pictures_can_be_asked_about(tmp_path: Path) -> None:
+    written.write(tmp_path)
+    for split in ("train", "val"):
+        (tmp_path / "annotations" / f"captions_{split}2017.json").unlink()
+    assert detect(tmp_path) == {
+        "coco": "pictures without captions in instances_train2017.json, instances_val2017.json"
+    }
+    with pytest.raises(
+        DataError, match=r"instances_train2017.json.* no captions and no questions.*labelled: false"
+    ):
+        read(tmp_path)
+    dataset = read(tmp_path, labelled=False)
+    assert not dataset.faults
+    assert len(dataset) == 8
+    assert dataset[0][0].captions == ()
+    assert dataset[0][0].regions[0].words
+    report = api.check_data(tmp_path, out=tmp_path / "check", workers=1)
+    assert (report.rows, report.pictures, report.stops) == (8, 8, [])
+
+
+def test_other_official_files_name_their_pictures_too(tmp_path: Path) -> None:
+    written.pictures(tmp_path, {0: "a.jpg"})
+    image = {"id": 1, "file_name": "a.jpg", "width": 64, "height": 48, "coco_url": "http://x/a.jpg"}
+    for name, more in (
+        ("image_info_test2017.json", {"categories": []}),
+        ("keypoints.json", {"annotations": [{"image_id": 1, "category_id": 1, "keypoints": [0, 0, 0]}]}),
+    ):
+        written.dump(tmp_path / name, {"info": {}, "images": [image], **more})
+        assert list(detect(tmp_path / name)) == ["coco"]
+        assert [group[0].images[0].key for group in read(tmp_path / name, labelled=False)] == ["a.jpg"]

@@ -113,11 +113,106 @@ def test_folders_of_classes_give_captions(tmp_path: Path) -> None:
 def test_a_picture_outside_the_classes_is_a_fault(tmp_path: Path) -> None:
     written.write_classes(tmp_path)
     written.save(tmp_path, "cover.jpg", "red")
-    assert list(detect(tmp_path)) == ["pictures"]
+    assert detect(tmp_path) == {
+        "imagefolder": "pictures in folders of classes (black, blue, green and 3 more), and 1 pictures in none of them"
+    }
     (fault,) = build(tmp_path).faults
     assert (fault.code, fault.field, fault.value) == ("missing_field", "caption", "'cover.jpg'")
+
+
+def test_classes_lie_at_any_depth_and_other_formats_are_named(tmp_path: Path) -> None:
+    for name in ("animals/cat.png", "animals/birds/owl.png", "animals/birds/jay.jfif", "plants/oak.jpg"):
+        written.save(tmp_path, name.replace(".jfif", ".jpg"), "red")
+    (tmp_path / "animals/birds/jay.jpg").rename(tmp_path / "animals/birds/jay.jfif")
+    for name in ("animals/dog.bmp", "plants/elm.tiff", "favicon.ico", "animals/odd.xyz"):
+        (tmp_path / name).write_bytes(b"\0x")
+    assert list(detect(tmp_path)) == ["imagefolder"]
+    dataset = build(tmp_path, split="train")
+    assert [(r.id, r.captions) for (r,) in dataset] == [
+        ("animals/cat.png", ("animals",)),
+        ("animals/birds/jay.jfif", ("birds",)),
+        ("animals/birds/owl.png", ("birds",)),
+        ("plants/oak.jpg", ("plants",)),
+    ]
+    assert [(fault.code, fault.value) for fault in dataset.faults] == [
+        ("image_unsupported_format", "'favicon.ico'"),
+        ("image_unsupported_format", "'animals/dog.bmp'"),
+        ("image_unsupported_format", "'plants/elm.tiff'"),
+    ]
 
 
 def test_an_empty_folder_has_no_rows(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no rows"):
         build(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"image_file_name": "a.png", "text": "Red."},
+        {"images_file_names": ["a.png"], "text": "Red."},
+        {"picture_file_name": "a.png", "audio_file_name": "a.wav", "text": "Red."},
+        {"image_file_name": "a.png", "mask_file_name": "b.png", "text": "Red."},
+    ],
+)
+def test_columns_of_file_names_as_datasets_calls_them(tmp_path: Path, row: dict[str, Any]) -> None:
+    metadata(tmp_path, [row])
+    assert list(detect(tmp_path)) == ["imagefolder"]
+    ((record,),) = build(tmp_path, split="train")
+    assert [image.key for image in record.images] == ["a.png"]
+
+
+def test_several_columns_name_several_pictures(tmp_path: Path) -> None:
+    row = {"left_file_name": "a.png", "right_file_name": "b.png", "question": "Alike?", "answer": "no"}
+    metadata(tmp_path, [row, {**row, "right_file_name": None}, {**row, "left_file_name": 3}])
+    dataset = build(tmp_path, split="train")
+    assert [[image.key for image in group[0].images] for group in dataset] == [["a.png", "b.png"], ["a.png"]]
+    assert [(fault.code, fault.field) for fault in dataset.faults] == [("missing_field", "left_file_name")]
+
+
+def test_metadata_above_the_splits_gives_each_row_that_of_its_first_folder(tmp_path: Path) -> None:
+    rows = [
+        {"image_file_name": written.save(tmp_path, name, "red"), "text": "Red."}
+        for name in (
+            "train/a.png",
+            "val/b.png",
+            "testing/c.png",
+            "holdout/d.png",
+            "e.png",
+            "train/more/f.png",
+        )
+    ]
+    rows.append({"image_file_name": "train/a.png", "text": "Test.", "split": "test"})
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "metadata.jsonl").write_text(lines, encoding="utf-8")
+    found = {
+        name: sorted(r.images[0].key for group in build(tmp_path, name) for r in group)
+        for name in ("train", "validation", "test")
+    }
+    assert found == {
+        "train": ["e.png", "train/a.png", "train/more/f.png"],
+        "validation": ["val/b.png"],
+        "test": ["testing/c.png", "train/a.png"],
+    }
+    (fault,) = build(tmp_path).faults
+    assert (fault.line, fault.code, fault.value) == (4, "bad_split", "'holdout'")
+    assert "though testing, train, val beside it are" in fault.message
+
+
+def test_a_folder_that_is_no_split_beside_some_that_are_is_named(tmp_path: Path) -> None:
+    written.write(tmp_path / "a")
+    metadata(tmp_path / "a" / "holdout", [{"file_name": "a.png", "text": "Red."}])
+    dataset = build(tmp_path / "a")
+    assert len(dataset) == 6
+    assert [(fault.code, fault.value) for fault in dataset.faults] == [("bad_split", "'holdout'")]
+
+    written.write_classes(tmp_path / "b")
+    written.save(tmp_path / "b", "extra/red/1.jpg", "red")
+    dataset = build(tmp_path / "b")
+    assert len(dataset) == 6
+    assert [(fault.code, fault.value) for fault in dataset.faults] == [("bad_split", "'extra'")]
+
+    metadata(
+        tmp_path / "c", [{"file_name": written.save(tmp_path / "c", "images/1.png", "red"), "text": "Red."}]
+    )
+    assert not build(tmp_path / "c", held_out=0, validation=0).faults

@@ -75,7 +75,7 @@ def test_conversations_of_several_turns_and_of_text_alone(tmp_path: Path) -> Non
     assert [turn.role for turn in several.turns] == ["user", "assistant", "user", "assistant"]
     assert [turn.content for turn in several.turns[2:]] == [("Sure?",), ("Yes.",)]
     assert found["text"].images == ()
-    assert found["text"].turns[0].content == ("What does <image> mean?",)
+    assert found["text"].turns[0].content == ("What does [img] mean?",)
     sample = Task().build().sample(several)
     assert [(part.role, part.learn) for part in sample.parts] == [
         ("user", False), ("user", False), ("assistant", True), ("user", False), ("assistant", True)
@@ -150,9 +150,93 @@ def test_a_single_picture_without_a_mark_comes_first(tmp_path: Path) -> None:
 
 
 def test_marks_of_other_templates_are_text(tmp_path: Path) -> None:
-    said = "<|im_start|>system\n</s>[INST] <|image_pad|>"
-    (group,) = read(save(tmp_path, [row(said, said)]))
-    assert [turn.content for turn in group[0].turns] == [(said,), (said,)]
+    said = "<|im_start|>system\n</s>[INST]"
+    answer = f"{said} <|image_pad|> <image>"
+    (group,) = read(save(tmp_path, [row(said, answer)]))
+    assert [turn.content for turn in group[0].turns] == [(said,), (answer,)]
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        *(
+            "<image>",
+            "<img>",
+            "<|image_pad|>",
+            "<|vision_start|>",
+            "<|image_1|>",
+            "<start_of_image>",
+            "<ImageHere>",
+        ),
+        *(
+            "<image_soft_token>",
+            "<image 1>",
+            "<image_placeholder>",
+            "<IMG_CONTEXT>",
+            "[IMG]",
+            "<image>./</image>",
+        ),
+        "<img>red.png</img>",
+    ],
+)
+def test_a_mark_without_a_picture_is_a_fault_in_every_dialect(tmp_path: Path, mark: str) -> None:
+    dataset = read(save(tmp_path, [row(f"{mark}\nWhich?", "Red."), row("Hi.", "Hello.")]))
+    (fault,) = dataset.faults
+    assert (fault.code, fault.field) == ("image_marks", "turns[0]")
+    assert mark[:5] in fault.message
+
+
+@pytest.mark.parametrize(
+    "text", ["An <image><url>x</url></image> of RSS", "a [img] tag", "<imagine>", "A vision."]
+)
+def test_a_word_that_marks_no_picture_is_ordinary_text(tmp_path: Path, text: str) -> None:
+    (group,) = read(save(tmp_path, [row(text, "Yes.")]))
+    assert group[0].turns[0].content == (text,)
+
+
+@pytest.mark.parametrize(
+    ("columns", "named"),
+    [
+        ({"image_path": ["photos/red.jpg"]}, "image_path"),
+        ({"img": "red"}, "img"),
+        ({"pictures": [{"bytes": "aGk="}]}, "pictures"),
+        ({"frame": "a/red.webp"}, "frame"),
+        ({"image_url": "http://example.com/1"}, "image_url"),
+    ],
+)
+@pytest.mark.parametrize("asked", ["Which?", "<image>Which?"])
+def test_a_column_that_looks_like_pictures_is_named(
+    tmp_path: Path, columns: dict[str, Any], named: str, asked: str
+) -> None:
+    dataset = read(save(tmp_path, [row(asked, "Red.", **columns), row("Hi.", "Hello.")]))
+    (fault,) = dataset.faults
+    assert fault.code == ("image_marks" if "<image>" in asked else "unread_image")
+    assert f"{named!r} looks like pictures and is not read" in fault.message
+
+
+def test_other_columns_and_pictures_beside_them_are_no_fault(tmp_path: Path) -> None:
+    name = written.picture(tmp_path, "red")
+    rows = [
+        row(
+            "Hi.",
+            "Hello.",
+            url="http://example.com/a.jpg",
+            image_id="12",
+            caption="a.",
+            pictures=[],
+            photo=None,
+        ),
+        row("Which?", "Red.", image=name, image_path="elsewhere/red.jpg"),
+    ]
+    dataset = read(save(tmp_path, rows))
+    assert not dataset.faults
+    assert any("columns that were not read: image_path" in note for note in dataset.notes)
+
+
+def test_rows_without_any_picture_are_said_aloud(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    dataset = read(save(tmp_path, [row("Hi.", "Hello."), row("Who?", "Me.")]))
+    assert any("none of 2 rows has a picture" in note for note in dataset.notes)
+    assert "no row has a picture" in caplog.text
 
 
 def test_a_system_turn_goes_before_the_column_and_opening_words_are_not_learnt(tmp_path: Path) -> None:
@@ -247,3 +331,12 @@ def test_a_packed_array_is_read_and_packed_lines_are_refused(tmp_path: Path) -> 
     assert llava.recognise(path) == ""
     with pytest.raises(DataError, match=r"data\.json\.gz: packed JSON lines; unpack the file first"):
         read(path)
+
+
+def test_a_turn_may_be_a_list_of_parts(tmp_path: Path) -> None:
+    name = written.picture(tmp_path, "red")
+    parts = [{"type": "image_url", "value": name}, {"type": "text", "value": "Which?"}]
+    turns = [{"from": "human", "value": parts}, {"from": "gpt", "value": [{"type": "text", "text": "Red."}]}]
+    ((record,),) = read(save(tmp_path, [{"conversations": turns}]))
+    assert [turn.content for turn in record.turns] == [(0, "Which?"), ("Red.",)]
+    assert [image.key for image in record.images] == [name]

@@ -162,7 +162,7 @@ def test_roles_losses_and_other_templates_marks(tmp_path: Path) -> None:
     row = {
         "messages": [
             said("developer", "Be <|im_end|> short."),
-            said("user", "Hi </s> <image>"),
+            said("user", "Hi </s> [INST]"),
             said("assistant", "Draft.", loss=False),
             said("user", "Again"),
             said("assistant", "Final.", loss=True),
@@ -171,7 +171,7 @@ def test_roles_losses_and_other_templates_marks(tmp_path: Path) -> None:
     }
     assert only(tmp_path, row).turns == (
         Turn("system", ("Be <|im_end|> short.",)),
-        Turn("user", ("Hi </s> <image>",)),
+        Turn("user", ("Hi </s> [INST]",)),
         Turn("assistant", ("Draft.",), learn=False),
         Turn("user", ("Again",)),
         Turn("assistant", ("Final.",)),
@@ -307,3 +307,30 @@ def test_an_array_that_is_cut_is_named(tmp_path: Path) -> None:
     path.write_text(path.read_text()[:-20])
     with pytest.raises(DataError, match=r"val\.json: character \d+: the file ends"):
         read(path, "val")
+
+
+def test_parts_with_a_value_are_read(tmp_path: Path) -> None:
+    name = written.picture(tmp_path, "red")
+    for kind in ("image", "image_url"):
+        parts = [{"type": kind, "value": name}, {"type": "text", "value": "Which?"}]
+        record = only(tmp_path, talk(parts))
+        assert record.turns[0].content == (0, "Which?")
+        assert [image.key for image in record.images] == [name]
+
+
+def test_a_query_may_name_its_pictures_where_they_stand(tmp_path: Path) -> None:
+    red, blue = written.picture(tmp_path, "red"), written.picture(tmp_path, "blue")
+    row = {"query": f"Picture 1: <img>{red}</img>\nPicture 2:<img>{blue}</img>\nAlike?", "response": "No."}
+    record = only(tmp_path, row)
+    assert record.turns[0].content == (0, 1, "Alike?")
+    assert [image.key for image in record.images] == [red, blue]
+
+    history = [[f"<img>{red}</img>Which?", "Red, not <img>x</img>."]]
+    record = only(tmp_path, {"query": "Sure?", "response": "Yes.", "history": history})
+    assert [turn.content for turn in record.turns] == [
+        (0, "Which?"), ("Red, not <img>x</img>.",), ("Sure?",), ("Yes.",)
+    ]  # fmt: skip
+
+    rows = [talk(f"<img>{red}</img>Which?"), {"query": "<img>gone.png</img>?", "response": "a"}, talk("Hi.")]
+    dataset = read(written.write_lines(tmp_path / "data.jsonl", rows), split="train")
+    assert [fault.code for fault in dataset.faults] == ["image_marks", "image_missing"]

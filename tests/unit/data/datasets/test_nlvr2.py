@@ -110,7 +110,7 @@ BROKEN = [
     (lambda row: "5", "wrong_type", ""),
     (lambda row: "[]", "wrong_type", ""),
     (lambda row: '{"sentence": "cut', "bad_json", ""),
-    (lambda row: '{"label": NaN}', "bad_json", ""),
+    (lambda row: '{"label": NaN}', "missing_field", "identifier"),
     (lambda row: '{"label": "True", "label": "False"}', "duplicate_field", "label"),
     (lambda row: row.pop("identifier") and None, "missing_field", "identifier"),
     (lambda row: row.update(identifier=5), "wrong_type", "identifier"),

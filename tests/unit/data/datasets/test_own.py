@@ -15,6 +15,7 @@ from sightweave.core.errors import DataError, RecipeError
 from sightweave.core.types import Medium
 from sightweave.data.datasets import own
 from sightweave.data.datasets._base import task_of
+from sightweave.data.datasets._detect import detect
 from sightweave.data.tasks import captioning
 
 
@@ -393,3 +394,10 @@ def test_config_is_checked(tmp_path: Path) -> None:
     write(tmp_path, [{"image": picture(tmp_path, "a.png"), "caption": "x"}])
     with pytest.raises(RecipeError, match=r"held_out: .* less than 1 \(got 1.5\)"):
         build(own.Config, {"path": str(tmp_path), "held_out": 1.5})
+
+
+def test_json_lines_may_be_named_json(tmp_path: Path) -> None:
+    rows = [{"image": picture(tmp_path, f"{n}.png"), "caption": f"Number {n}."} for n in range(3)]
+    (tmp_path / "rows.json").write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    assert list(detect(tmp_path)) == list(detect(tmp_path / "rows.json")) == ["own"]
+    assert len(train(tmp_path, held_out=0, validation=0)) == 3

@@ -116,7 +116,7 @@ def test_captions_have_many_names(tmp_path: Path, values: dict[str, Any], captio
         ({"answers": ["red", "crimson"]}, ("red", "crimson"), (), ()),
         ({"answers": ["dark", "red", "red"]}, ("red",), ("dark", "red", "red"), ()),
         ({"answers": "red"}, ("red",), (), ()),
-        ({"answer": 1, "choices": ["blue", "red"]}, ("red",), (), ("blue", "red")),
+        ({"answer": 0, "choices": ["red", "blue"]}, ("red",), (), ("red", "blue")),
         ({"answer": "B", "options": ["blue", "red"]}, ("red",), (), ("blue", "red")),
         ({"answer": "(b)", "options": ["blue", "red"]}, ("red",), (), ("blue", "red")),
         ({"answer": "red", "options": ["blue", "red"]}, ("red",), (), ("blue", "red")),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from data_sets import pictures as written
 from data_sets._colours import COLOURS
+from PIL import Image
 
+from sightweave import api
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import pictures
 from sightweave.data.datasets._detect import detect
@@ -80,7 +84,8 @@ def test_hidden_files_and_bad_pictures_are_left_out(tmp_path: Path) -> None:
 def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
     written.write(tmp_path / "real")
     (tmp_path / "real" / "loop").symlink_to(tmp_path / "real")
-    assert len(build(tmp_path, labelled=False)) == 8
+    dataset = build(tmp_path, labelled=False)
+    assert len(dataset) == 8
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
@@ -95,4 +100,44 @@ def test_other_formats_and_a_readme_say_nothing(tmp_path: Path) -> None:
     for name in ("README.md", "LICENSE", "clip.mp4", "photo.heic", ".DS_Store", "more/Thumbs.db"):
         (tmp_path / name).write_bytes(b"x")
     assert list(detect(tmp_path)) == ["pictures"]
-    assert len(build(tmp_path, labelled=False)) == 8
+    dataset = build(tmp_path, labelled=False)
+    assert len(dataset) == 8
+    assert [fault.message for fault in dataset.faults] == [
+        "photo.heic: a .heic file, which is not read. Convert it to JPEG, PNG, WEBP or GIF."
+    ]
+
+
+def test_odd_neighbours_do_not_hide_that_these_are_pictures(tmp_path: Path) -> None:
+    written.write(tmp_path)
+    (tmp_path / "red.jpg").rename(tmp_path / "red.jfif")
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(
+        buffer, "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8))]
+    )
+    (tmp_path / "two.mpo").write_bytes(buffer.getvalue())
+    for name in ("favicon.ico", "copying.txt", "a.dds", "b.unknown", "README"):
+        (tmp_path / name).write_bytes(b"\0\1")
+    os.mkfifo(tmp_path / "pipe")
+    assert list(detect(tmp_path)) == ["pictures"]
+    dataset = build(tmp_path, labelled=False)
+    assert {group[0].id for group in dataset} >= {"red.jfif", "two.mpo"}
+    assert {fault.value for fault in dataset.faults} == {"'favicon.ico'", "'a.dds'"}
+
+
+def test_why_folders_are_no_classes_is_said(tmp_path: Path) -> None:
+    written.write(tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "red.jpg").rename(tmp_path / "other" / "red.jpg")
+    assert list(detect(tmp_path)) == ["pictures"]
+    with pytest.raises(DataError, match="5 of them lie in no folder of their own"):
+        build(tmp_path)
+
+
+def test_a_bare_folder_is_checked(tmp_path: Path) -> None:
+    written.write(tmp_path / "data")
+    (tmp_path / "data" / "bad.png").write_bytes(b"x")
+    report = api.check_data(tmp_path / "data", out=tmp_path / "check", workers=1)
+    assert (report.rows, report.pictures, report.good_rows) == (9, 9, 8)
+    assert not report.may_train
+    assert report.is_sound
+    assert report.verdict() == "Nothing to train on; 8 of 9 rows can be asked about."

@@ -12,6 +12,7 @@ import pytest
 from data_sets import webdataset as written
 from data_sets._colours import COLOURS, picture
 
+from sightweave import api
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import webdataset
 from sightweave.data.datasets._base import common_split
@@ -48,6 +49,8 @@ def test_it_is_recognised(tmp_path: Path) -> None:
     assert list(detect(tmp_path / "00001.tar")) == ["webdataset"]
     (tmp_path / "other").mkdir()
     written.pack(tmp_path / "other" / "pictures.tar", [("1.jpg", b"x"), ("2.jpg", b"x")])
+    assert detect(tmp_path / "other") == {"webdataset": "pictures alone in pictures.tar"}
+    written.pack(tmp_path / "other" / "pictures.tar", [("1.jpg", b"x"), ("2.pt", b"x")])
     assert detect(tmp_path / "other") == {}
 
 
@@ -200,3 +203,32 @@ def test_counts_beside_the_shards_are_compared(tmp_path: Path) -> None:
 def test_a_folder_without_shards_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no shards"):
         build(tmp_path)
+
+
+def test_dots_in_names_do_not_merge_samples(tmp_path: Path) -> None:
+    members = []
+    for name in ("a/img.v1.0001", "a/img.v1.0002", "b.c/2.5"):
+        members += [(f"{name}.jpg", picture("red")), (f"{name}.txt", name.encode())]
+    members += [("7.left.jpg", picture("red")), ("7.right.jpg", picture("blue")), ("7.txt", b"Two.")]
+    path = written.pack(tmp_path / "a.tar", members)
+    assert list(detect(path)) == ["webdataset"]
+    dataset = build(path)
+    assert not dataset.faults
+    records = [record for group in dataset for record in group]
+    assert [(record.id, record.captions, len(record.images)) for record in records] == [
+        ("a.tar#a/img.v1.0001", ("a/img.v1.0001",), 1),
+        ("a.tar#a/img.v1.0002", ("a/img.v1.0002",), 1),
+        ("a.tar#b.c/2.5", ("b.c/2.5",), 1),
+        ("a.tar#7", ("Two.",), 2),
+    ]
+
+
+def test_pictures_alone_are_read_to_be_asked_about_and_to_be_checked(tmp_path: Path) -> None:
+    names = ("1.jpg", "2.5.jpg", "2.6.JPEG", "._1.jpg", "odd.jfif")
+    path = written.pack(tmp_path / "a.tar", [(name, picture("red")) for name in names])
+    with pytest.raises(DataError, match=r"a\.tar: holds pictures, but no captions.*labelled: false"):
+        build(path)
+    dataset = build(path, labelled=False)
+    assert [group[0].id for group in dataset] == ["a.tar#1", "a.tar#2.5", "a.tar#2.6", "a.tar#odd"]
+    report = api.check_data(path, out=tmp_path / "check", workers=1)
+    assert (report.rows, report.pictures, report.stops) == (4, 4, [])

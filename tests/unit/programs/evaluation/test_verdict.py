@@ -204,7 +204,7 @@ def test_leakage_is_taken_against_the_best_control():
         number = number_of(sample)
         return "nothing" if number is None else sample.references[0] if int(sample.id) % 2 else "red"
 
-    (task,) = evaluate(questions(), leaky, controls=CONTROLS).tasks
+    (task,) = evaluate(questions(), leaky, controls=CONTROLS, train=questions()).tasks
     assert task.gain_over == "shuffled_image"
     assert task.leakage.value == pytest.approx(task.controls["shuffled_image"].value - task.majority)
     assert task.leakage.value > 0
