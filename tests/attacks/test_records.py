@@ -245,7 +245,10 @@ def test_only_held_out_rows_cannot_train(folder: Path) -> None:
     [
         (b"image,caption\na.png,caf\xe9\n", r"rows\.csv:2: not UTF-8: byte 0xe9 at byte 23"),
         (b"image,image\na.png,a.png\n", "column 'image' stands twice"),
-        (b'image,caption\na.png,"never closed\n', r"rows\.csv:2: not CSV"),
+        (
+            b'image,caption\na.png,"never closed\n',
+            r"rows\.csv:2: not CSV: a quote is opened in this row and never",
+        ),
         (b"image,caption\na.png,x,y\n", "3 values for 2 columns"),
         (b"a.png,x\na.png,y\n", "image: missing"),
         (b"", "no rows"),

@@ -360,3 +360,45 @@ def test_a_bad_picture_of_a_class_is_left_out_of_the_copy(tmp_path: Path) -> Non
     assert kept == ["cat/more/ok.png", "cat/ok.png", "changes.jsonl", "dog/ok.png"]
     (change,) = (tmp_path / "clean" / "changes.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(change)["file"] == "dog/empty.png"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "data.csv",
+            'image,caption\r\ngood.png,"two\rlines, 15"" wide"\r\nmissing.png,x\r\nother.png,a 4" cup\r\n',
+        ),
+        ("train.tsv", 'filepath\ttitle\ngood.png\tA 15" screen.\nmissing.png\tx\nother.png\tA "cup".\n'),
+        (
+            "train.tsv",
+            'filepath\ttitle\nmissing.png\tA 15" screen.\ngood.png\tA cat.\nother.png\tA 4" cup.\n',
+        ),
+    ],
+)
+def test_oddly_quoted_rows_stay_where_another_one_is_taken_out(tmp_path: Path, name: str, text: str) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for seed, picture_name in enumerate(("good.png", "other.png")):
+        picture(seed).save(data / picture_name)
+    (data / name).write_bytes(text.encode())
+    api.check_data(data, out=tmp_path / "report", fix=tmp_path / "clean", workers=1)
+    kept = [line for line in text.split("\n") if not line.startswith("missing.png")]
+    assert (tmp_path / "clean" / name).read_bytes().decode() == "\n".join(kept)
+
+
+def test_what_a_link_leads_to_outside_stays_outside(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (tmp_path / "private.txt").write_text("PRIVATE")
+    picture(0).save(data / "a.png")
+    (data / "notes.txt").symlink_to("../private.txt")
+    rows = [{"image": "a.png", "caption": "A square."}, {"image": "none.png", "caption": "x"}]
+    (data / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    api.check_data(data, out=tmp_path / "report", fix=tmp_path / "clean", workers=1)
+    assert sorted(path.name for path in (tmp_path / "clean").iterdir()) == [
+        "a.png",
+        "changes.jsonl",
+        "data.jsonl",
+    ]
+    assert "a link that leads out of the data" in (tmp_path / "clean" / "changes.jsonl").read_text()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -10,10 +9,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sightweave.core.errors import DataError
+from sightweave.data.datasets import _delimited
 
 MAX_LINE_BYTES = 100_000_000
 """A longer line is no row: it is skipped without being held in memory."""
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 _SHOWN = 80
 
 
@@ -125,14 +125,14 @@ def read(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Row]:
             yield replace(row, file=str(path))
 
 
-def _lines(file: BinaryIO, max_line_bytes: int) -> Iterator[tuple[int, int, bytes | RowError]]:
-    """Number, byte offset and content of each line."""
+def lines(file: BinaryIO, max_line_bytes: int) -> Iterator[tuple[int, int, bytes | RowError]]:
+    """Number, byte offset and content of each line; only a line feed ends one."""
     number = offset = 0
     while line := file.readline(max_line_bytes + 1):
         number += 1
         start, offset = offset, offset + len(line)
         if len(line) <= max_line_bytes or line.endswith(b"\n"):
-            skip = len(_BOM) if number == 1 and line.startswith(_BOM) else 0
+            skip = len(BOM) if number == 1 and line.startswith(BOM) else 0
             yield number, start + skip, line[skip:]
             continue
         while not line.endswith(b"\n") and (line := file.readline(max_line_bytes)):
@@ -160,7 +160,7 @@ def _text(line: bytes, offset: int) -> str:
 
 def _read_jsonl(path: Path, file: BinaryIO, max_line_bytes: int) -> Iterator[Row]:
     is_first = True
-    for number, offset, line in _lines(file, max_line_bytes):
+    for number, offset, line in lines(file, max_line_bytes):
         if isinstance(line, RowError):
             yield Row(number, line)
             continue
@@ -214,33 +214,49 @@ def no_constant(name: str) -> Any:
 
 
 def _read_csv(path: Path, file: BinaryIO, max_line_bytes: int) -> Iterator[Row]:
-    def lines() -> Iterator[str]:
-        for number, offset, line in _lines(file, max_line_bytes):
-            if isinstance(line, RowError):
-                raise DataError(f"{path}:{number}: {line}")
-            try:
-                yield _text(line, offset)
-            except RowError as error:
-                # A quoted value may span lines: with one line missing, none after it could be trusted.
-                raise DataError(f"{path}:{number}: {error}") from None
+    wrong: list[RowError] = []
+    """What is wrong with the lines of the row that is being read."""
 
-    reader = csv.reader(lines(), strict=True)
+    def checked() -> Iterator[tuple[int, int, bytes | ValueError]]:
+        for number, offset, line in lines(file, max_line_bytes):
+            if not isinstance(line, RowError):
+                try:
+                    _text(line, offset)
+                except RowError as error:
+                    wrong.append(error)
+            yield number, offset, line
+
+    first = file.readline(max_line_bytes).removeprefix(BOM)
+    file.seek(0)
     head: list[str] = []
-    last = 0
     try:
-        for cells in reader:
-            number, last = last + 1, reader.line_num
-            if not any(cell.strip() for cell in cells):
+        for found in _delimited.extents(checked(), _delimited.delimiter_of(first), max_bytes=max_line_bytes):
+            values = found.cells
+            if wrong:
+                values = wrong.pop(0)
+                wrong.clear()
+            if found.is_blank:
                 continue
+            if not head and not isinstance(values, list):
+                raise DataError(f"{path}:{found.line}: {values}")
+            if not isinstance(values, list):
+                yield Row(found.line, of_malformed(values))
+                continue
+            cells = [cell.decode("utf-8") for cell in values]
             if not head:
-                head = _head(path, number, cells)
+                head = _head(path, found.line, cells)
             elif len(cells) != len(head):
                 message = f"{len(cells)} values for {len(head)} columns; quote values that hold a comma."
-                yield Row(number, RowError("bad_csv", "", cells, message))
+                yield Row(found.line, RowError("bad_csv", "", cells, message))
             else:
-                yield Row(number, {k: _cell(v) for k, v in zip(head, cells, strict=True) if v.strip()})
-    except csv.Error as error:
-        raise DataError(f"{path}:{last + 1}: not CSV: {error}.") from None
+                yield Row(found.line, {k: _cell(v) for k, v in zip(head, cells, strict=True) if v.strip()})
+    except _delimited.UnclosedQuote as error:
+        raise DataError(f"{path}:{error.line}: not CSV: {error}") from None
+
+
+def of_malformed(error: ValueError) -> RowError:
+    """Why a row of delimited text has no cells, as a fault of that row."""
+    return error if isinstance(error, RowError) else RowError("bad_csv", "", "", str(error))
 
 
 def _head(path: Path, number: int, cells: list[str]) -> list[str]:
@@ -258,6 +274,6 @@ def _cell(text: str) -> Any:
     if text.strip()[:1] in ("[", "{"):
         try:
             return json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):  # brackets of another meaning, or nested too deep
             return text
     return text

@@ -109,14 +109,21 @@ class Config(FilesConfig):
         return Folder(_shards(self.path)[0].parent, search=False)
 
 
-def _of_shard(shard: Path, label: str, split: str) -> Iterator[Row]:
-    seen: set[str] = set()
-    number = 0
+def samples(shard: Path) -> Iterator[tuple[str, _Sample]]:
+    """The samples of a shard in order: the key of each, and the ending and place of its members.
+
+    Raises:
+        DataError: as `_tar.members`.
+    """
     named = ((*_parts(member.name), member) for member in _tar.members(shard))
     for key, group in groupby(named, key=lambda one: one[0]):
-        sample = [(end, member) for _, end, member in group]
-        if key.rpartition("/")[2] == "":  # hidden files, such as those that macOS adds
-            continue
+        if key.rpartition("/")[2] != "":  # hidden files, such as those that macOS adds
+            yield key, [(end, member) for _, end, member in group]
+
+
+def _of_shard(shard: Path, label: str, split: str) -> Iterator[Row]:
+    seen: set[str] = set()
+    for number, (key, sample) in enumerate(samples(shard)):
         try:
             if key in seen:
                 text = f"sample {key!r} comes twice in this shard, or its members do not follow one another."
@@ -128,7 +135,6 @@ def _of_shard(shard: Path, label: str, split: str) -> Iterator[Row]:
             values = error
         seen.add(key)
         yield Row(number, values, str(shard))
-        number += 1
     told = _told(shard)
     if told is not None and told[0] != len(seen):
         raise DataError(f"{shard}: {len(seen)} samples, but {told[1]} says {told[0]}; copy the shard again.")
