@@ -308,7 +308,7 @@ def test_over_a_hundredth_of_bad_rows_stops_as_it_does_in_training(tmp_path: Pat
     report = api.check_data(made.folder, out=tmp_path / "report")
     assert report.bad_rows == 11
     assert "11 of 1011 rows are bad, over max_bad 1.0%" in report.verdict()
-    with pytest.raises(DataError, match=r"11 of 1011 rows so far are bad, over 1\.0%"):
+    with pytest.raises(DataError, match=r"11 of 1011 rows are bad, over max_bad 1\.0%"):
         api.source(made.folder).build(split="train")
 
 

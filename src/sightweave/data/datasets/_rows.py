@@ -14,6 +14,8 @@ from sightweave.data.datasets import _delimited
 MAX_LINE_BYTES = 100_000_000
 """A longer line is no row: it is skipped without being held in memory."""
 BOM = b"\xef\xbb\xbf"
+MAX_DEPTH = 64
+"""Lists and mappings inside one another; Python's own limit is met somewhere behind the parser, and ends everything."""
 _SHOWN = 80
 
 
@@ -74,7 +76,10 @@ def shown(value: object) -> str:
     """A value as messages show it: short, on one line, and never with an object's address."""
     if not isinstance(value, str | int | float | bool | list | tuple | dict | type(None)):
         return type(value).__name__
-    text = repr(value[: _SHOWN + 1] if isinstance(value, str) else value)
+    try:
+        text = repr(value[: _SHOWN + 1] if isinstance(value, str) else value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, or nested too deep
+        return type(value).__name__
     return text if len(text) <= _SHOWN + 2 else text[:_SHOWN] + "..."
 
 
@@ -192,11 +197,26 @@ def _parse(text: str) -> dict[str, Any]:
     except (RecursionError, ValueError) as error:  # nested too deep, or a number of thousands of digits
         what = "nested too deep" if isinstance(error, RecursionError) else "a number with too many digits"
         raise RowError("bad_json", "", text.strip(), f"not usable JSON: {what}.") from None
+    if isinstance(values, dict) and is_too_deep(text, values):
+        raise RowError("bad_json", "", text.strip(), "not usable JSON: nested too deep.")
     if not isinstance(values, dict):
         raise RowError(
             "wrong_type", "", values, f"a row must be a JSON object such as {{...}} (got {shown(values)})."
         )
     return values
+
+
+def is_too_deep(text: str, value: Any) -> bool:
+    """Whether a parsed value holds lists and mappings more than `MAX_DEPTH` deep; `text` is what it was parsed from."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return False
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inner = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [one for values in inner for one in values if isinstance(one, list | dict) and one]
+        if not level:
+            return False
+    return True
 
 
 def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -273,7 +293,8 @@ def _cell(text: str) -> Any:
     """A list or a mapping where the cell holds one in JSON, else the text as it is."""
     if text.strip()[:1] in ("[", "{"):
         try:
-            return json.loads(text)
+            value = json.loads(text)
         except (ValueError, RecursionError):  # brackets of another meaning, or nested too deep
             return text
+        return text if is_too_deep(text, value) else value
     return text

@@ -19,7 +19,7 @@ from sightweave.core.errors import DataError
 from sightweave.data.datasets import _columns, _json, _layouts, _tar
 from sightweave.data.datasets._files import among, files
 from sightweave.data.datasets._pictures import Folder, Slice
-from sightweave.data.datasets._rows import Row, RowError, no_constant, no_duplicates, shown
+from sightweave.data.datasets._rows import Row, RowError, is_too_deep, no_constant, no_duplicates, shown
 from sightweave.data.datasets._source import FilesConfig
 
 _PICTURES = ("jpg", "jpeg", "png", "webp", "gif")
@@ -195,6 +195,8 @@ def _object(text: str) -> dict[str, Any]:
         raise RowError("bad_json", "json", text, f"not usable JSON: {error}.") from None
     if not isinstance(values, dict):
         raise RowError("wrong_type", "json", values, f"must be a JSON object (got {shown(values)}).")
+    if is_too_deep(text, values):
+        raise RowError("bad_json", "json", text, "not usable JSON: nested too deep.")
     return values
 
 

@@ -23,7 +23,7 @@ from sightweave.data.datasets._json import glance
 from sightweave.data.datasets._records import split_name
 from sightweave.data.datasets._rows import Row, RowError
 from sightweave.data.datasets._source import FilesConfig
-from sightweave.data.datasets._table import ENOUGH_ROWS, SPLITS, Taken
+from sightweave.data.datasets._table import SPLITS, Taken, too_many_bad
 from sightweave.data.tasks import conversation
 from sightweave.programs.doctor.hashing import Duplicates
 from sightweave.programs.doctor.labels import Labels
@@ -449,10 +449,8 @@ class Rows:
             report.stops.append(f"none of {report.rows} rows can be trained on")
         else:
             bad = report.bad_rows
-            if report.rows >= ENOUGH_ROWS and bad > self.source.max_bad * report.rows:
-                report.stops.append(
-                    f"{bad} of {report.rows} rows are bad, over max_bad {self.source.max_bad:.1%}"
-                )
+            if reason := too_many_bad(bad, report.rows, self.source.max_bad):
+                report.stops.append(reason)
             if self.source.strict and bad:
                 report.stops.append(f"{bad} rows are bad, and the source is strict")
         for code, words in (
