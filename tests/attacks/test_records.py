@@ -158,6 +158,11 @@ def test_numbers_and_truth_values_are_the_texts_that_say_them(
     assert getattr(read(folder)[0][0], field) == expected
 
 
+def test_a_box_of_a_huge_number_ends_at_the_edge(folder: Path) -> None:
+    lines(folder, {**GOOD, "regions": [{"box": [-(10**400), 0, 10**400, 1], "words": ["a"]}]})
+    assert [region.box for region in read(folder)[0][0].regions] == [(0.0, 0.0, 1.0, 1.0)]
+
+
 @pytest.mark.parametrize(("words", "expected"), [("cat", ("cat",)), (5, ("5",)), (["a", 1], ("a", "1"))])
 def test_one_text_for_a_region_is_no_list_of_letters(folder: Path, words: object, expected: object) -> None:
     lines(folder, {**GOOD, "regions": [{"box": [0, 0, 1, 1], "words": words}, {"box": [0, 0, 1, 1]}]})

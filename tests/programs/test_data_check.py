@@ -145,7 +145,7 @@ def rows(made: Planted) -> None:
     answer = {"role": "assistant", "content": "a cat"}
     made.row({"caption": "no picture", **TRAIN}, "missing_field")
     made.row({"image": a, "captoin": "x", **TRAIN}, "unknown_field")
-    made.row({"image": a, "caption": 5, **TRAIN}, "wrong_type")
+    made.row({"image": a, "caption": {"text": 5}, **TRAIN}, "wrong_type")
     made.row({"image": a, "question": "q", "answer": "", **TRAIN}, "empty_field")
     made.row(b'{"image": "a.png", "caption": "x", "caption": "y"}', "duplicate_field")
     made.row(b'{"image": "a.png", "caption": "x",}', "bad_json")
@@ -402,3 +402,33 @@ def test_what_a_link_leads_to_outside_stays_outside(tmp_path: Path) -> None:
         "data.jsonl",
     ]
     assert "a link that leads out of the data" in (tmp_path / "clean" / "changes.jsonl").read_text()
+
+
+def test_a_sentence_that_reads_alike_in_two_languages_is_no_duplicate(tmp_path: Path) -> None:
+    made = Planted(tmp_path / "data")
+    name = made.good()
+    pair = {"image": name, "source": "Tux", "target": "Tux", "source_language": "en", **TRAIN}
+    for language in ("de", "fr"):
+        made.row({**pair, "target_language": language})
+    made.row({**pair, "target_language": "de"}, "duplicate_row")
+    made.row({"image": name, "caption": "Pizza.", "tags": {"language": "en"}, **TRAIN})
+    made.row({"image": name, "caption": "Pizza.", "tags": {"language": "it"}, **TRAIN})
+    made.row({"image": name, "captions": ["a", "b c"], **TRAIN})
+    made.row({"image": name, "captions": ["a b", "c"], **TRAIN})
+    made.row(
+        {"image": name, "caption": "Pizza.", "tags": {"language": "it", "set": "2"}, **TRAIN}, "duplicate_row"
+    )
+    words = {
+        "image": name,
+        "source": "Dog",
+        "target": "Hund",
+        "source_language": "en",
+        "target_language": "de",
+    }
+    for right in (0.5, 1.0):  # one word about two parts of a picture
+        made.row({**words, "regions": [{"box": [0, 0, right, 1], "words": ["Dog"]}], **TRAIN})
+    (made.folder / "data.jsonl").write_bytes(b"\n".join(made.lines))
+    report = api.check_data(made.folder, out=tmp_path / "report", fix=tmp_path / "clean")
+    assert [one.line for one in report.findings["duplicate_row"].examples] == [3, 8]
+    kept = (tmp_path / "clean" / "data.jsonl").read_bytes().split(b"\n")
+    assert kept == [line for number, line in enumerate(made.lines, 1) if number not in (3, 8)]

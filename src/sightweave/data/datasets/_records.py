@@ -336,7 +336,7 @@ def _regions(values: Mapping[str, Any]) -> tuple[Region, ...]:
         box = one["box"]
         if not all(isinstance(x, int | float) and abs(x) < math.inf for x in box):
             raise RowError("wrong_type", field, box, f"a box is left, top, right, bottom (got {shown(box)}).")
-        left, top, right, bottom = (min(max(float(x), 0.0), 1.0) for x in box)
+        left, top, right, bottom = (float(min(max(x, 0), 1)) for x in box)
         words = one.get("words")
         words = words if isinstance(words, list | tuple) else [] if words is None else [words]
         if left < right and top < bottom and words:
