@@ -5,13 +5,17 @@ from __future__ import annotations
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from sightweave.core.errors import DataError
+from sightweave.core.types import Medium, Region
 from sightweave.data.datasets import _rows, own
+from sightweave.data.tasks import vqa
 
 
 @pytest.fixture
@@ -44,12 +48,11 @@ WRONG = [
     ({"image": "a.png", "captoin": "x"}, "unknown_field", "captoin: unknown field. Did you mean 'caption'"),
     ({"imge": "a.png", "caption": "x"}, "unknown_field", "Did you mean 'image'"),
     (
-        {"image": "a.png", "caption": 5},
+        {"image": "a.png", "caption": {"a": 1}},
         "wrong_type",
-        "caption: must be text or a list of texts (got 5; write it as '5')",
+        "caption: must be text or a list of texts (got {'a': 1})",
     ),
-    ({"image": "a.png", "captions": ["x", 5]}, "wrong_type", "captions: must be text (got 5"),
-    ({"image": "a.png", "caption": {"a": 1}}, "wrong_type", "caption"),
+    ({"image": "a.png", "captions": ["x", None]}, "wrong_type", "captions: must be text (got None)"),
     ({"image": ["a.png"], "caption": "x"}, "wrong_type", "image: must be text"),
     ({"image": "a.png", "caption": " "}, "empty_field", "caption: is empty"),
     ({"image": "a.png", "captions": []}, "empty_field", "captions: is an empty list"),
@@ -61,7 +64,20 @@ WRONG = [
     ({**GOOD, "split": "trian"}, "bad_split", "unknown split 'trian'. Did you mean 'train'"),
     ({**GOOD, "split": 3}, "wrong_type", "split: must be text"),
     ({**GOOD, "tags": "x"}, "wrong_type", "tags: must be a mapping"),
-    ({**GOOD, "tags": {"a": 1}}, "wrong_type", "tags.a: must be text"),
+    ({**GOOD, "tags": {"a": [1]}}, "wrong_type", "tags.a: must be text"),
+    *(
+        ({**GOOD, "regions": one}, "wrong_type", "regions: must be a list of")
+        for one in (5, True, "x", {"a": 1})
+    ),
+    *(
+        ({**GOOD, "regions": [one]}, "wrong_type", "regions[0]: must have a box")
+        for one in (5, None, "x", [1])
+    ),
+    ({**GOOD, "regions": [{"box": [0, 0, "a", 1]}]}, "wrong_type", "regions[0]: a box is left, top, right"),
+    ({**GOOD, "regions": [{"box": [0, 0, 1, 1], "words": [None]}]}, "wrong_type", "regions[0]: must be text"),
+    ({"image": "a.png", "question": "q", "answer": "a", "references": {"a": 1}}, "wrong_type", "references"),
+    ({"image": "a.png", "question": "q", "answer": "a", "references": [[]]}, "wrong_type", "references"),
+    ({"image": "a.png", "question": "q", "answer": {}}, "wrong_type", "answer: must be text or a list"),
     ({**GOOD, "id": [1]}, "wrong_type", "id: must be text or a whole number"),
     ({**GOOD, "image": "none.png"}, "image_missing", "no such file"),
     ({**GOOD, "image": "."}, "image_not_a_file", "a folder"),
@@ -76,6 +92,14 @@ WRONG = [
     (b'{"image": "a.png", "caption": "x",}', "bad_json", "not JSON"),
     (b'{"image": "a.png"', "bad_json", "not JSON"),
     (b"[" * 100_000, "bad_json", "nested too deep"),
+    *(
+        (
+            b'{"image": "a.png", "caption": "x", "y": ' + b"[" * n + b"]" * n + b"}",
+            "bad_json",
+            "nested too deep",
+        )
+        for n in (70, 900, 990)
+    ),
     (b'{"image": "a.png", "id": ' + b"9" * 5000 + b"}", "bad_json", "too many digits"),
     (b'"text"', "wrong_type", "a row must be a JSON object"),
     (b"3", "wrong_type", "a row must be a JSON object"),
@@ -104,6 +128,69 @@ def test_a_wrong_row_is_written_down_with_its_reason(
     assert "1 of 3 rows left out" in " ".join(dataset.notes)
     with pytest.raises(DataError, match=r"data\.jsonl:2: "):
         read(folder, strict=True)
+
+
+QUESTION = {"image": "a.png", "question": "q", "answer": "a"}
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "expected"),
+    [
+        ({"answer": 5}, "answers", ("5",)),
+        ({"answer": 5.0}, "answers", ("5",)),
+        ({"answer": -2.5}, "answers", ("-2.5",)),
+        ({"answer": True}, "answers", ("True",)),
+        ({"answer": 0}, "answers", ("0",)),
+        ({"answer": False}, "answers", ("False",)),
+        ({"answer": None, "answers": [3, "three", 3]}, "answers", ("3", "three")),
+        ({"references": "red"}, "references", ("red",)),
+        ({"references": 5}, "references", ("5",)),
+        ({"references": [1, 1, "", "one"]}, "references", ("1", "1", "one")),
+        ({"references": []}, "references", ()),
+        ({"options": [1, 2, True]}, "options", ("1", "2", "True")),
+        ({"type": 3}, "tags", {"type": "3"}),
+        ({"tags": {"level": 2}}, "tags", {"level": "2"}),
+    ],
+)
+def test_numbers_and_truth_values_are_the_texts_that_say_them(
+    folder: Path, given: dict[str, object], field: str, expected: object
+) -> None:
+    lines(folder, {**QUESTION, **given})
+    assert getattr(read(folder)[0][0], field) == expected
+
+
+def test_a_box_of_a_huge_number_ends_at_the_edge(folder: Path) -> None:
+    lines(folder, {**GOOD, "regions": [{"box": [-(10**400), 0, 10**400, 1], "words": ["a"]}]})
+    assert [region.box for region in read(folder)[0][0].regions] == [(0.0, 0.0, 1.0, 1.0)]
+
+
+@pytest.mark.parametrize(("words", "expected"), [("cat", ("cat",)), (5, ("5",)), (["a", 1], ("a", "1"))])
+def test_one_text_for_a_region_is_no_list_of_letters(folder: Path, words: object, expected: object) -> None:
+    lines(folder, {**GOOD, "regions": [{"box": [0, 0, 1, 1], "words": words}, {"box": [0, 0, 1, 1]}]})
+    assert [region.words for region in read(folder)[0][0].regions] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("answers", "red"),
+        ("references", "red"),
+        ("options", "red"),
+        ("answers", (5,)),
+        ("question", 5),
+        ("question", None),
+        ("answers", None),
+        ("regions", 5),
+        ("regions", (Region((0, 0, 1, 1), "cat"),)),
+    ],
+)
+def test_a_record_made_in_python_is_looked_over_too(field: str, value: object) -> None:
+    good = vqa.Record(
+        id="1", images=(Medium(np.zeros((8, 8, 3), np.uint8), "a"),), question="q", answers=("a",)
+    )
+    with pytest.raises(DataError, match=f"{field}.*must be"):
+        own.from_records([good, replace(good, id="2", **{field: value})], strict=True)
+    assert len(own.from_records([good])) == 1
 
 
 @pytest.mark.parametrize(
@@ -209,7 +296,7 @@ def test_links(folder: Path) -> None:
     os.mkfifo(folder / "pipe.png")
     names = ("out.png", "outside/secret.png", "loop.png", "zero.png", "pipe.png", "in.png")
     lines(folder, GOOD, *({**GOOD, "image": name} for name in names))
-    codes = [fault.code for fault in read(folder).faults]
+    codes = [fault.code for fault in read(folder, max_bad=1.0).faults]
     assert codes == ["image_path"] * 4 + ["image_not_a_file"]
 
 
@@ -225,7 +312,7 @@ def test_damaged_pictures_are_found_by_their_header(folder: Path) -> None:
     for name, data in contents.items():
         (folder / name).write_bytes(data)
     lines(folder, GOOD, *({**GOOD, "image": name} for name in contents))
-    assert [f.code for f in read(folder).faults] == [
+    assert [f.code for f in read(folder, max_bad=1.0).faults] == [
         "image_empty", "image_corrupt", "image_unsupported_format", "image_unsupported_format"
     ]  # fmt: skip
 
@@ -270,11 +357,33 @@ def test_too_many_bad_rows_stop_everything(folder: Path) -> None:
     lines(folder, *[GOOD] * 1200, *[{"image": "a.png"}] * 12, *[GOOD] * 10)
     assert read(folder).quarantined == {"missing_field": 12}
     lines(folder, *[GOOD] * 1200, *[{"image": "a.png"}] * 13, *[GOOD] * 10)
-    with pytest.raises(DataError, match=r"13 of 1213 rows so far are bad, over 1\.0%.*\n.*data\.jsonl:1201"):
+    with pytest.raises(DataError, match=r"13 of 1213 rows are bad, over max_bad 1\.0%.*\n.*data\.jsonl:1201"):
         read(folder)
     assert len(read(folder, max_bad=0.5).faults) == 13
-    lines(folder, *[{"image": "a.png"}] * 900, *[GOOD] * 50)
-    assert len(read(folder).faults) == 900
+
+
+@pytest.mark.parametrize(
+    ("bad", "good", "stops"),
+    [
+        (1, 1, False),
+        (4, 4, False),
+        (5, 3, True),
+        (7, 1, True),
+        (10, 30, False),
+        (11, 30, True),
+        (900, 50, True),
+    ],
+)
+def test_too_many_bad_rows_of_few_stop_everything(folder: Path, bad: int, good: int, stops: bool) -> None:
+    lines(folder, *[{"image": "a.png"}] * bad, *[GOOD] * good)
+    may_be = min(10, (bad + good) // 2)
+    if stops:
+        words = rf"{bad} of {bad + good} rows are bad, and {may_be} may be.*\n.*data\.jsonl:1"
+        with pytest.raises(DataError, match=words):
+            read(folder)
+    else:
+        assert len(read(folder).faults) == bad
+    assert len(read(folder, max_bad=0.99).faults) == bad
 
 
 def test_no_good_row_at_all(folder: Path) -> None:
@@ -299,12 +408,23 @@ def test_only_held_out_rows_cannot_train(folder: Path) -> None:
         read(folder)
 
 
+@pytest.mark.parametrize("depth", [70, 990, 100_000])
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_cell_of_many_brackets_is_a_text(folder: Path, depth: int, is_whole: bool) -> None:
+    cell = "[" * depth + "]" * depth * is_whole
+    (folder / "rows.csv").write_text(f"image,caption\na.png,a cat\na.png,{cell}\n", encoding="utf-8")
+    assert [record.captions for record in read(folder)[0]] == [("a cat",), (cell,)]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         (b"image,caption\na.png,caf\xe9\n", r"rows\.csv:2: not UTF-8: byte 0xe9 at byte 23"),
         (b"image,image\na.png,a.png\n", "column 'image' stands twice"),
-        (b'image,caption\na.png,"never closed\n', r"rows\.csv:2: not CSV"),
+        (
+            b'image,caption\na.png,"never closed\n',
+            r"rows\.csv:2: not CSV: a quote is opened in this row and never",
+        ),
         (b"image,caption\na.png,x,y\n", "3 values for 2 columns"),
         (b"a.png,x\na.png,y\n", "image: missing"),
         (b"", "no rows"),

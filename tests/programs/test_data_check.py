@@ -145,7 +145,7 @@ def rows(made: Planted) -> None:
     answer = {"role": "assistant", "content": "a cat"}
     made.row({"caption": "no picture", **TRAIN}, "missing_field")
     made.row({"image": a, "captoin": "x", **TRAIN}, "unknown_field")
-    made.row({"image": a, "caption": 5, **TRAIN}, "wrong_type")
+    made.row({"image": a, "caption": {"text": 5}, **TRAIN}, "wrong_type")
     made.row({"image": a, "question": "q", "answer": "", **TRAIN}, "empty_field")
     made.row(b'{"image": "a.png", "caption": "x", "caption": "y"}', "duplicate_field")
     made.row(b'{"image": "a.png", "caption": "x",}', "bad_json")
@@ -308,7 +308,7 @@ def test_over_a_hundredth_of_bad_rows_stops_as_it_does_in_training(tmp_path: Pat
     report = api.check_data(made.folder, out=tmp_path / "report")
     assert report.bad_rows == 11
     assert "11 of 1011 rows are bad, over max_bad 1.0%" in report.verdict()
-    with pytest.raises(DataError, match=r"11 of 1011 rows so far are bad, over 1\.0%"):
+    with pytest.raises(DataError, match=r"11 of 1011 rows are bad, over max_bad 1\.0%"):
         api.source(made.folder).build(split="train")
 
 
@@ -360,3 +360,75 @@ def test_a_bad_picture_of_a_class_is_left_out_of_the_copy(tmp_path: Path) -> Non
     assert kept == ["cat/more/ok.png", "cat/ok.png", "changes.jsonl", "dog/ok.png"]
     (change,) = (tmp_path / "clean" / "changes.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(change)["file"] == "dog/empty.png"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "data.csv",
+            'image,caption\r\ngood.png,"two\rlines, 15"" wide"\r\nmissing.png,x\r\nother.png,a 4" cup\r\n',
+        ),
+        ("train.tsv", 'filepath\ttitle\ngood.png\tA 15" screen.\nmissing.png\tx\nother.png\tA "cup".\n'),
+        (
+            "train.tsv",
+            'filepath\ttitle\nmissing.png\tA 15" screen.\ngood.png\tA cat.\nother.png\tA 4" cup.\n',
+        ),
+    ],
+)
+def test_oddly_quoted_rows_stay_where_another_one_is_taken_out(tmp_path: Path, name: str, text: str) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for seed, picture_name in enumerate(("good.png", "other.png")):
+        picture(seed).save(data / picture_name)
+    (data / name).write_bytes(text.encode())
+    api.check_data(data, out=tmp_path / "report", fix=tmp_path / "clean", workers=1)
+    kept = [line for line in text.split("\n") if not line.startswith("missing.png")]
+    assert (tmp_path / "clean" / name).read_bytes().decode() == "\n".join(kept)
+
+
+def test_what_a_link_leads_to_outside_stays_outside(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (tmp_path / "private.txt").write_text("PRIVATE")
+    picture(0).save(data / "a.png")
+    (data / "notes.txt").symlink_to("../private.txt")
+    rows = [{"image": "a.png", "caption": "A square."}, {"image": "none.png", "caption": "x"}]
+    (data / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    api.check_data(data, out=tmp_path / "report", fix=tmp_path / "clean", workers=1)
+    assert sorted(path.name for path in (tmp_path / "clean").iterdir()) == [
+        "a.png",
+        "changes.jsonl",
+        "data.jsonl",
+    ]
+    assert "a link that leads out of the data" in (tmp_path / "clean" / "changes.jsonl").read_text()
+
+
+def test_a_sentence_that_reads_alike_in_two_languages_is_no_duplicate(tmp_path: Path) -> None:
+    made = Planted(tmp_path / "data")
+    name = made.good()
+    pair = {"image": name, "source": "Tux", "target": "Tux", "source_language": "en", **TRAIN}
+    for language in ("de", "fr"):
+        made.row({**pair, "target_language": language})
+    made.row({**pair, "target_language": "de"}, "duplicate_row")
+    made.row({"image": name, "caption": "Pizza.", "tags": {"language": "en"}, **TRAIN})
+    made.row({"image": name, "caption": "Pizza.", "tags": {"language": "it"}, **TRAIN})
+    made.row({"image": name, "captions": ["a", "b c"], **TRAIN})
+    made.row({"image": name, "captions": ["a b", "c"], **TRAIN})
+    made.row(
+        {"image": name, "caption": "Pizza.", "tags": {"language": "it", "set": "2"}, **TRAIN}, "duplicate_row"
+    )
+    words = {
+        "image": name,
+        "source": "Dog",
+        "target": "Hund",
+        "source_language": "en",
+        "target_language": "de",
+    }
+    for right in (0.5, 1.0):  # one word about two parts of a picture
+        made.row({**words, "regions": [{"box": [0, 0, right, 1], "words": ["Dog"]}], **TRAIN})
+    (made.folder / "data.jsonl").write_bytes(b"\n".join(made.lines))
+    report = api.check_data(made.folder, out=tmp_path / "report", fix=tmp_path / "clean")
+    assert [one.line for one in report.findings["duplicate_row"].examples] == [3, 8]
+    kept = (tmp_path / "clean" / "data.jsonl").read_bytes().split(b"\n")
+    assert kept == [line for number, line in enumerate(made.lines, 1) if number not in (3, 8)]

@@ -521,10 +521,4 @@ def read_document(folder: Path) -> dict[str, Any]:
 
 def _gallery(folder: Path) -> dict[str, Any]:
     """Pixels of the pictures that an evaluation kept, by their keys."""
-    index = folder / "gallery" / "index.json"
-    names = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
-    return {
-        key: media.load(Medium(folder / "gallery" / name, key))
-        for key, name in names.items()
-        if (folder / "gallery" / name).exists()
-    }
+    return {key: media.load(Medium(path, key)) for key, path in stored.read_gallery(folder).items()}

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets._files import among, json_files
-from sightweave.data.datasets._rows import RowError, no_constant, no_duplicates, shown
+from sightweave.data.datasets._rows import RowError, is_too_deep, no_constant, no_duplicates, shown
 
 _CHUNK = 1 << 20
 MAX_VALUE = 256 << 20
@@ -103,6 +103,8 @@ class _Text:
                 raise self.wrong(str(error).split(";")[0]) from None
             # A number at the window's edge may go on: 1 of 1e+5 is a number too.
             size = end - self.at
+            if isinstance(value, list | dict) and is_too_deep(self.text[self.at : end], value):
+                raise self.wrong("nested too deep")
             if isinstance(value, str | list | dict) or end < len(self.text) - 2 or not self._grow():
                 self.at += size
                 return value

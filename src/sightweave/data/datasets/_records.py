@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, replace
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -43,6 +44,7 @@ _BY_COLUMNS = (
 )
 """Records that are known by a row's columns, whatever its column ``task`` says."""
 ROLES = ("system", "user", "assistant")
+_NO_LIST = "must be a list of texts (got {})."
 _Settings = Mapping[str, Any]
 
 
@@ -188,6 +190,31 @@ def _of_task(kind: type, values: Mapping[str, Any], common: _Settings) -> Record
     return made
 
 
+def check_record(record: Record) -> None:
+    """Looks over a record that was made in Python, where nothing keeps a text from standing in for a list of letters.
+
+    Raises:
+        RowError: a field that is no text, or no list of texts, where its task wants one.
+    """
+    for name, hint in _hints_of(type(record)).items():
+        value = getattr(record, name)
+        if hint is str and not isinstance(value, str):
+            raise RowError("wrong_type", name, value, f"must be text (got {shown(value)}).")
+        if get_origin(hint) is not tuple:
+            continue
+        if not isinstance(value, list | tuple):
+            raise RowError("wrong_type", name, value, f"must be a list (got {shown(value)}).")
+        if get_args(hint)[0] is str and not all(isinstance(one, str) for one in value):
+            raise RowError("wrong_type", name, value, _NO_LIST.format(shown(value)))
+    _regions({"regions": record.regions})
+
+
+@cache
+def _hints_of(kind: type) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    return {one.name: hints[one.name] for one in fields(kind)}
+
+
 def _captioning(values: Mapping[str, Any], common: _Settings, labelled: bool) -> captioning.Record | None:
     captions = _several(values, "caption", "captions")
     prompt = _text(values, "prompt")
@@ -205,8 +232,7 @@ def _question(
     question = _text(values, "question")
     answers = _several(values, "answer", "answers")
     options = _several(values, None, "options")
-    given = values.get("references") or ()
-    references = tuple(_string(one, "references") for one in given if one != "")
+    references = _references(values)
     rationale = " ".join(_several(values, "rationale", "steps"))
     if not question:
         for field in ("answer", "answers", "options", "rationale", "steps"):
@@ -227,6 +253,15 @@ def _question(
             references=references,
         )
     return vqa.Record(**common, question=question, answers=answers, options=options, references=references)
+
+
+def _references(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """All right answers, equal ones included, since metrics count people; those who gave none are left out."""
+    given = values.get("references")
+    if given is None:
+        return ()
+    found = given if isinstance(given, list | tuple) else [given]
+    return tuple(_said(one, "references") for one in found if one != "")
 
 
 def _translation(values: Mapping[str, Any], common: _Settings, labelled: bool) -> translation.Record | None:
@@ -298,10 +333,16 @@ def _turn(values: Any, number: int) -> conversation.Turn:
 
 def _regions(values: Mapping[str, Any]) -> tuple[Region, ...]:
     """Boxes with words; boxes are fractions of the picture, cut at its edges. A box without area is left out."""
+    given = values.get("regions")
+    if given is not None and not isinstance(given, list | tuple):
+        raise RowError("wrong_type", "regions", given, f"must be a list of regions (got {shown(given)}).")
+
     regions = []
-    for number, one in enumerate(values.get("regions") or ()):
+    for number, one in enumerate(given or ()):
         field = f"regions[{number}]"
         if isinstance(one, Region):
+            if isinstance(one.words, str):
+                raise RowError("wrong_type", f"{field}.words", one.words, _NO_LIST.format(shown(one.words)))
             regions.append(one)
             continue
         if (
@@ -311,19 +352,19 @@ def _regions(values: Mapping[str, Any]) -> tuple[Region, ...]:
         ):
             raise RowError("wrong_type", field, one, f"must have a box of four numbers (got {shown(one)}).")
         box = one["box"]
-        if not all(isinstance(x, int | float) and math.isfinite(x) for x in box):
+        if not all(isinstance(x, int | float) and abs(x) < math.inf for x in box):
             raise RowError("wrong_type", field, box, f"a box is left, top, right, bottom (got {shown(box)}).")
-        left, top, right, bottom = (min(max(float(x), 0.0), 1.0) for x in box)
-        words = one.get("words") or ()
+        left, top, right, bottom = (float(min(max(x, 0), 1)) for x in box)
+        words = one.get("words")
+        words = words if isinstance(words, list | tuple) else [] if words is None else [words]
         if left < right and top < bottom and words:
-            regions.append(Region((left, top, right, bottom), tuple(_string(w, field) for w in words)))
+            regions.append(Region((left, top, right, bottom), tuple(_said(w, field) for w in words)))
     return tuple(regions)
 
 
 def _string(value: Any, field: str) -> str:
     if not isinstance(value, str):
-        hint = f"; write it as {str(value)!r}" if isinstance(value, int | float) else ""
-        raise RowError("wrong_type", field, value, f"must be text (got {shown(value)}{hint}).")
+        raise RowError("wrong_type", field, value, f"must be text (got {shown(value)}).")
     if not value.strip():
         raise RowError("empty_field", field, value, f"is empty (got {shown(value)}).")
     try:
@@ -336,6 +377,31 @@ def _string(value: Any, field: str) -> str:
     return value
 
 
+def _said(value: Any, field: str) -> str:
+    """The same where a number or a truth value may stand for the text that says it, as among answers."""
+    return _string(text_of_scalar(value), field)
+
+
+def text_of_scalar(value: Any) -> Any:
+    """``5`` for 5 and for 5.0 (as tables have whole numbers where some are missing), ``True`` for True; else the value."""
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, float):
+        return value if not math.isfinite(value) else str(int(value)) if value.is_integer() else repr(value)
+    if isinstance(value, int):
+        try:
+            return str(value)
+        except ValueError:  # more digits than Python writes
+            return value
+    return value
+
+
+def most_given(answers: Sequence[Any]) -> list[str]:
+    """The answer to learn where many people answered: the first of those given most often; none where nobody did."""
+    texts = [text for text in map(text_of_scalar, answers) if isinstance(text, str) and text.strip()]
+    return [Counter(texts).most_common(1)[0][0]] if texts else []
+
+
 def _text(values: Mapping[str, Any], field: str) -> str:
     value = values.get(field)
     return "" if value is None else _string(value, field)
@@ -345,19 +411,18 @@ def _several(values: Mapping[str, Any], one: str | None, many: str) -> tuple[str
     """The texts of a field and of its plural; either may be one text or a list."""
     found: list[str] = []
     for field in (one, many):
-        value = values.get(field) if field else None
+        value = text_of_scalar(values.get(field)) if field else None
         if field is None or value is None:
             continue
         if isinstance(value, list | tuple):
             if not value:
                 raise RowError("empty_field", field, value, "is an empty list.")
-            found += [_string(item, field) for item in value]
+            found += [_said(item, field) for item in value]
         elif isinstance(value, str):
             found.append(_string(value, field))
         else:
-            hint = f"; write it as {str(value)!r}" if isinstance(value, int | float) else ""
             raise RowError(
-                "wrong_type", field, value, f"must be text or a list of texts (got {shown(value)}{hint})."
+                "wrong_type", field, value, f"must be text or a list of texts (got {shown(value)})."
             )
     return tuple(dict.fromkeys(found)) if many != "steps" else tuple(found)
 
@@ -370,7 +435,7 @@ def _tags(values: Mapping[str, Any]) -> dict[str, str]:
             raise RowError(
                 "wrong_type", "tags", tags, f"must be a mapping of names to texts (got {shown(tags)})."
             )
-        result = {_string(key, "tags"): _string(value, f"tags.{key}") for key, value in tags.items()}
+        result = {_string(key, "tags"): _said(value, f"tags.{key}") for key, value in tags.items()}
     if values.get("type") is not None:
-        result["type"] = _string(values["type"], "type")
+        result["type"] = _said(values["type"], "type")
     return result

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -11,12 +10,15 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sightweave.core.errors import DataError
+from sightweave.data.datasets import _delimited
 
 MAX_LINE_BYTES = 100_000_000
 """A longer line is no row: it is skipped without being held in memory."""
 _FIRST_LINE = 4 << 20
 """Bytes of a line by which a file is recognised."""
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
+MAX_DEPTH = 64
+"""Lists and mappings inside one another; Python's own limit is met somewhere behind the parser, and ends everything."""
 _SHOWN = 80
 
 
@@ -77,7 +79,10 @@ def shown(value: object) -> str:
     """A value as messages show it: short, on one line, and never with an object's address."""
     if not isinstance(value, str | int | float | bool | list | tuple | dict | type(None)):
         return type(value).__name__
-    text = repr(value[: _SHOWN + 1] if isinstance(value, str) else value)
+    try:
+        text = repr(value[: _SHOWN + 1] if isinstance(value, str) else value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, or nested too deep
+        return type(value).__name__
     return text if len(text) <= _SHOWN + 2 else text[:_SHOWN] + "..."
 
 
@@ -144,14 +149,14 @@ def read(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Row]:
             yield replace(row, file=str(path))
 
 
-def _lines(file: BinaryIO, max_line_bytes: int) -> Iterator[tuple[int, int, bytes | RowError]]:
-    """Number, byte offset and content of each line."""
+def lines(file: BinaryIO, max_line_bytes: int) -> Iterator[tuple[int, int, bytes | RowError]]:
+    """Number, byte offset and content of each line; only a line feed ends one."""
     number = offset = 0
     while line := file.readline(max_line_bytes + 1):
         number += 1
         start, offset = offset, offset + len(line)
         if len(line) <= max_line_bytes or line.endswith(b"\n"):
-            skip = len(_BOM) if number == 1 and line.startswith(_BOM) else 0
+            skip = len(BOM) if number == 1 and line.startswith(BOM) else 0
             yield number, start + skip, line[skip:]
             continue
         while not line.endswith(b"\n") and (line := file.readline(max_line_bytes)):
@@ -179,7 +184,7 @@ def _text(line: bytes, offset: int) -> str:
 
 def _read_jsonl(path: Path, file: BinaryIO, max_line_bytes: int) -> Iterator[Row]:
     is_first = True
-    for number, offset, line in _lines(file, max_line_bytes):
+    for number, offset, line in lines(file, max_line_bytes):
         if isinstance(line, RowError):
             yield Row(number, line)
             continue
@@ -211,11 +216,26 @@ def _parse(text: str) -> dict[str, Any]:
     except (RecursionError, ValueError) as error:  # nested too deep, or a number of thousands of digits
         what = "nested too deep" if isinstance(error, RecursionError) else "a number with too many digits"
         raise RowError("bad_json", "", text.strip(), f"not usable JSON: {what}.") from None
+    if isinstance(values, dict) and is_too_deep(text, values):
+        raise RowError("bad_json", "", text.strip(), "not usable JSON: nested too deep.")
     if not isinstance(values, dict):
         raise RowError(
             "wrong_type", "", values, f"a row must be a JSON object such as {{...}} (got {shown(values)})."
         )
     return values
+
+
+def is_too_deep(text: str, value: Any) -> bool:
+    """Whether a parsed value holds lists and mappings more than `MAX_DEPTH` deep; `text` is what it was parsed from."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return False
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inner = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [one for values in inner for one in values if isinstance(one, list | dict) and one]
+        if not level:
+            return False
+    return True
 
 
 def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -239,33 +259,49 @@ def without_nan(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_csv(path: Path, file: BinaryIO, max_line_bytes: int) -> Iterator[Row]:
-    def lines() -> Iterator[str]:
-        for number, offset, line in _lines(file, max_line_bytes):
-            if isinstance(line, RowError):
-                raise DataError(f"{path}:{number}: {line}")
-            try:
-                yield _text(line, offset)
-            except RowError as error:
-                # A quoted value may span lines: with one line missing, none after it could be trusted.
-                raise DataError(f"{path}:{number}: {error}") from None
+    wrong: list[RowError] = []
+    """What is wrong with the lines of the row that is being read."""
 
-    reader = csv.reader(lines(), strict=True)
+    def checked() -> Iterator[tuple[int, int, bytes | ValueError]]:
+        for number, offset, line in lines(file, max_line_bytes):
+            if not isinstance(line, RowError):
+                try:
+                    _text(line, offset)
+                except RowError as error:
+                    wrong.append(error)
+            yield number, offset, line
+
+    first = file.readline(max_line_bytes).removeprefix(BOM)
+    file.seek(0)
     head: list[str] = []
-    last = 0
     try:
-        for cells in reader:
-            number, last = last + 1, reader.line_num
-            if not any(cell.strip() for cell in cells):
+        for found in _delimited.extents(checked(), _delimited.delimiter_of(first), max_bytes=max_line_bytes):
+            values = found.cells
+            if wrong:
+                values = wrong.pop(0)
+                wrong.clear()
+            if found.is_blank:
                 continue
+            if not head and not isinstance(values, list):
+                raise DataError(f"{path}:{found.line}: {values}")
+            if not isinstance(values, list):
+                yield Row(found.line, of_malformed(values))
+                continue
+            cells = [cell.decode("utf-8") for cell in values]
             if not head:
-                head = _head(path, number, cells)
+                head = _head(path, found.line, cells)
             elif len(cells) != len(head):
                 message = f"{len(cells)} values for {len(head)} columns; quote values that hold a comma."
-                yield Row(number, RowError("bad_csv", "", cells, message))
+                yield Row(found.line, RowError("bad_csv", "", cells, message))
             else:
-                yield Row(number, {k: _cell(v) for k, v in zip(head, cells, strict=True) if v.strip()})
-    except csv.Error as error:
-        raise DataError(f"{path}:{last + 1}: not CSV: {error}.") from None
+                yield Row(found.line, {k: _cell(v) for k, v in zip(head, cells, strict=True) if v.strip()})
+    except _delimited.UnclosedQuote as error:
+        raise DataError(f"{path}:{error.line}: not CSV: {error}") from None
+
+
+def of_malformed(error: ValueError) -> RowError:
+    """Why a row of delimited text has no cells, as a fault of that row."""
+    return error if isinstance(error, RowError) else RowError("bad_csv", "", "", str(error))
 
 
 def _head(path: Path, number: int, cells: list[str]) -> list[str]:
@@ -282,7 +318,8 @@ def _cell(text: str) -> Any:
     """A list or a mapping where the cell holds one in JSON, else the text as it is."""
     if text.strip()[:1] in ("[", "{"):
         try:
-            return json.loads(text)
-        except ValueError:
+            value = json.loads(text)
+        except (ValueError, RecursionError):  # brackets of another meaning, or nested too deep
             return text
+        return text if is_too_deep(text, value) else value
     return text

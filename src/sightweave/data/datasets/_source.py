@@ -45,7 +45,8 @@ class FilesConfig(SourceConfig):
     strict: bool = False
     """Whether the first bad row stops everything; otherwise bad rows are left out, counted and written down."""
     max_bad: float = 0.01
-    """Share of bad rows, after 1000 rows, that stops everything."""
+    """Share of bad rows, 0 to 1, above which nothing is trained. Of fewer than 1000 rows ten may be bad as well, up to half
+    of them."""
     quarantine_path: str | None = None
     """A file for the rows left out, one JSON object a line, with the reasons; written anew each time."""
     labelled: bool = True

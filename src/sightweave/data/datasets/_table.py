@@ -19,7 +19,7 @@ from sightweave.core.types import Medium
 from sightweave.data.datasets import _marks
 from sightweave.data.datasets._base import VALIDATION, Record, is_record, task_of, texts_of
 from sightweave.data.datasets._pictures import Folder, Inside, Slice, given
-from sightweave.data.datasets._records import check_fields, records, split_name
+from sightweave.data.datasets._records import check_fields, check_record, records, split_name
 from sightweave.data.datasets._rows import Fault, Row, RowError, shown, without_nan
 from sightweave.data.datasets._store import Store
 from sightweave.data.inputs import media
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 SPLITS = ("train", VALIDATION, "test")
 _UNNAMED = len(SPLITS)
-ENOUGH_ROWS = 1000
-"""From here on the share of bad rows is judged."""
+_ENOUGH_ROWS = 1000
+"""From here on the share of bad rows alone is judged."""
+_FEW_BAD = 10
+"""Bad rows that fewer rows than that may have, up to half of them, whatever their share."""
 _SAID = 5
 """Faults that are logged one by one."""
 _FEW = 20_000
@@ -44,6 +46,22 @@ _REMEMBERED = 50_000
 """Paths of pictures that are not looked up again."""
 Reference = str | list[Any] | Medium
 """Where a row's picture lies: below the root, in a shard (path, offset, size, key), in the store (offset, size, key)."""
+
+
+def too_many_bad(bad: int, rows: int, max_bad: float) -> str:
+    """Why data with so many bad rows should not be trained on; empty where it may be.
+
+    Args:
+        bad: Rows that are left out.
+        rows: All rows.
+        max_bad: The share that may be bad. Of fewer than a thousand rows ten may be bad as well, but not more than half.
+    """
+    few = min(_FEW_BAD, rows // 2) if rows < _ENOUGH_ROWS else 0
+    if bad <= max(max_bad * rows, few):
+        return ""
+    if few > max_bad * rows:
+        return f"{bad} of {rows} rows are bad, and {few} may be; mend them, or raise max_bad"
+    return f"{bad} of {rows} rows are bad, over max_bad {max_bad:.1%}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +204,7 @@ class Reader:
         if isinstance(values, RowError):
             raise values
         if is_record(values):
+            check_record(values)
             for medium in values.images:
                 self._probe(medium)
             self.num_pictured += bool(values.images)
@@ -360,9 +379,9 @@ class Reader:
         if self.options.strict:
             raise DataError(str(fault))
         self.faults.append(fault)
-        if self.num_rows >= ENOUGH_ROWS and len(self.faults) > self.options.max_bad * self.num_rows:
-            share = self.options.max_bad
-            self._stop(f"{len(self.faults)} of {self.num_rows} rows so far are bad, over {share:.1%}")
+        # Few rows are judged once all of them were read: bad ones often stand together.
+        if self.num_rows >= _ENOUGH_ROWS:
+            self._stop_if_too_many()
 
     def _write_down(self) -> None:
         if self.quarantine_path is not None:
@@ -372,6 +391,11 @@ class Reader:
             except OSError as error:
                 reason = error.strerror
                 raise DataError(f"quarantine_path {str(self.quarantine_path)!r}: {reason}.") from None
+
+    def _stop_if_too_many(self) -> None:
+        reason = too_many_bad(len(self.faults), self.num_rows, self.options.max_bad)
+        if reason:
+            self._stop(reason)
 
     def _stop(self, reason: str) -> None:
         self._write_down()
@@ -390,6 +414,7 @@ class Reader:
             raise DataError(f"{self.name}: no rows.")
         if len(self.faults) == self.num_rows:
             self._stop(f"all {self.num_rows} rows are bad")
+        self._stop_if_too_many()
         missing = [c for c in self.options.min_quality if c not in self._has_quality]
         if missing and not self._of_group:
             raise DataError(f"{self.name}: min_quality names {missing[0]!r}, and no row has such a column.")

@@ -7,7 +7,6 @@ COCO, Flickr30k and Flickr8k; the same as LAVIS (Li et al. 2022, arXiv:2209.0901
 
 from __future__ import annotations
 
-import math
 import re
 from array import array
 from collections.abc import Generator, Iterator
@@ -24,6 +23,8 @@ from sightweave.data.datasets._rows import Row, RowError, shown
 from sightweave.data.datasets._source import FilesConfig
 
 _KARPATHY = {"train": "train", "restval": "train", "val": VALIDATION, "test": "test"}
+_LARGEST = 1e9
+"""Pixels of a side; a larger number is a slip, and integers may be too large to divide by."""
 _Boxes = tuple[dict[Any, "array[float]"], list[str]]
 """Of each picture, five numbers a box (left, top, width, height, which name), and the names: official files hold 860 000."""
 
@@ -246,7 +247,7 @@ def _read_boxes(files: list[Path]) -> Generator[Row, None, _Boxes]:
 
 def _box(value: Any) -> tuple[float, float, float, float]:
     is_numbers = isinstance(value, list) and all(
-        isinstance(x, int | float) and not isinstance(x, bool) and abs(x) < 1e9 for x in value
+        isinstance(x, int | float) and not isinstance(x, bool) and abs(x) < _LARGEST for x in value
     )
     if not is_numbers or len(value) != 4:
         message = f"must be four numbers: left, top, width, height in pixels (got {shown(value)})."
@@ -262,11 +263,7 @@ def _regions(image: dict[str, Any], key: int | str, boxes: _Boxes) -> list[dict[
         return []
     for field in ("width", "height"):
         size = image.get(field)
-        if (
-            isinstance(size, bool)
-            or not isinstance(size, int | float)
-            or not (size > 0 and math.isfinite(size))
-        ):
+        if isinstance(size, bool) or not isinstance(size, int | float) or not 0 < size < _LARGEST:
             message = f"must be over 0 pixels, since the picture has boxes (got {shown(size)})."
             raise RowError("wrong_type", field, size, message)
     across, down = image["width"], image["height"]

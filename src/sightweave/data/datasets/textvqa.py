@@ -6,7 +6,6 @@ text (``TextVQA_Rosetta_OCR_*``) are not read.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from sightweave.core.config import config
 from sightweave.data.datasets import _json
 from sightweave.data.datasets._files import among, json_files, split_of
+from sightweave.data.datasets._records import most_given
 from sightweave.data.datasets._rows import Row, RowError, shown
 from sightweave.data.datasets._source import FilesConfig
 
@@ -83,10 +83,4 @@ def _question(one: Any, split: str) -> dict[str, Any]:
         raise RowError("missing_field", "answers", None, f"missing. It has: {', '.join(one)}.")
     if not isinstance(answers, list):
         raise RowError("wrong_type", "answers", answers, f"must be a list of texts (got {shown(answers)}).")
-    return {**values, "answers": _learnt(answers), "references": answers}
-
-
-def _learnt(answers: list[Any]) -> list[str]:
-    """The first of those given most often."""
-    texts = [answer for answer in answers if isinstance(answer, str) and answer.strip()]
-    return [Counter(texts).most_common(1)[0][0]] if texts else []
+    return {**values, "answers": most_given(answers), "references": answers}

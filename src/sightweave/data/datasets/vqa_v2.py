@@ -7,7 +7,6 @@ VQA v2: Goyal et al. 2017 (arXiv:1612.00837); v1: Agrawal et al. 2015 (arXiv:150
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from sightweave.core.errors import DataError
 from sightweave.data.datasets import _json
 from sightweave.data.datasets._base import VALIDATION
 from sightweave.data.datasets._files import among, json_files, split_of
+from sightweave.data.datasets._records import most_given
 from sightweave.data.datasets._rows import Row, RowError, shown
 from sightweave.data.datasets._source import FilesConfig
 
@@ -191,7 +191,7 @@ def _answered(one: dict[str, Any]) -> dict[str, Any]:
     references = _given(one)
     named = {"type": one.get("answer_type"), "question_type": one.get("question_type")}
     return {
-        "answers": _learnt(references) if commonest is None else [commonest],
+        "answers": most_given(references) if commonest is None else [commonest],
         "references": references,
         "tags": {key: value for key, value in named.items() if isinstance(value, str) and value},
     }
@@ -204,12 +204,6 @@ def _given(one: dict[str, Any]) -> list[Any]:
     if not isinstance(answers, list):
         raise RowError("wrong_type", "answers", answers, f"must be a list (got {shown(answers)}).")
     return [_mapping(answer, "answers").get("answer") for answer in answers]
-
-
-def _learnt(answers: list[Any]) -> list[Any]:
-    """The first of those given most often."""
-    texts = [answer for answer in answers if isinstance(answer, str) and answer.strip()]
-    return [Counter(texts).most_common(1)[0][0]] if texts else []
 
 
 def _of_vizwiz(file: Path, split: str) -> Iterator[Row]:
@@ -237,7 +231,7 @@ def _vizwiz(one: dict[str, Any], split: str) -> dict[str, Any]:
     named = {"type": one.get("answer_type")}
     return {
         **values,
-        "answers": _learnt(references),
+        "answers": most_given(references),
         "references": references,
         "tags": {key: value for key, value in named.items() if isinstance(value, str) and value},
     }

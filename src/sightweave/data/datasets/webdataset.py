@@ -25,7 +25,7 @@ from sightweave.data.datasets._choices import Convention
 from sightweave.data.datasets._files import among, files
 from sightweave.data.datasets._folders import SUFFIXES
 from sightweave.data.datasets._pictures import Folder, Slice
-from sightweave.data.datasets._rows import Row, RowError, no_constant, no_duplicates, shown
+from sightweave.data.datasets._rows import Row, RowError, is_too_deep, no_constant, no_duplicates, shown
 from sightweave.data.datasets._source import FilesConfig
 
 _PICTURES = tuple(suffix[1:] for suffix in SUFFIXES)
@@ -157,7 +157,11 @@ def _of_shard(shard: Path, label: str, split: str) -> Iterator[Row]:
 
 
 def samples(shard: Path) -> Iterator[tuple[str, _Sample]]:
-    """Key and members, by their endings, of each sample."""
+    """The samples of a shard in order: the key of each, and its members by their endings.
+
+    Raises:
+        DataError: as `_tar.members`.
+    """
     is_alone = _holds(shard) == _ALONE
     named = ((*_parts(member.name), member) for member in _tar.members(shard))
     for key, group in groupby(named, key=lambda one: one[0]):
@@ -252,6 +256,8 @@ def _object(text: str) -> dict[str, Any]:
         raise RowError("bad_json", "json", text, f"not usable JSON: {error}.") from None
     if not isinstance(values, dict):
         raise RowError("wrong_type", "json", values, f"must be a JSON object (got {shown(values)}).")
+    if is_too_deep(text, values):
+        raise RowError("bad_json", "json", text, "not usable JSON: nested too deep.")
     return values
 
 

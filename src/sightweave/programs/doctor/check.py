@@ -5,7 +5,6 @@ Memory does not grow with the rows but for a few numbers each: pictures and what
 
 from __future__ import annotations
 
-import hashlib
 import os
 from array import array
 from collections import deque
@@ -23,13 +22,14 @@ from sightweave.data.datasets._json import glance
 from sightweave.data.datasets._records import split_name
 from sightweave.data.datasets._rows import Row, RowError
 from sightweave.data.datasets._source import FilesConfig
-from sightweave.data.datasets._table import ENOUGH_ROWS, SPLITS, Taken
+from sightweave.data.datasets._table import SPLITS, Taken, too_many_bad
 from sightweave.data.tasks import conversation
 from sightweave.programs.doctor.hashing import Duplicates
 from sightweave.programs.doctor.labels import Labels
 from sightweave.programs.doctor.languages import language_of
 from sightweave.programs.doctor.pictures import PictureFacts
 from sightweave.programs.doctor.report import Example, Report
+from sightweave.programs.doctor.sameness import digest_of
 from sightweave.programs.doctor.state import State, stamp_of
 from sightweave.programs.doctor.texts import inspect_text
 from sightweave.programs.doctor.workers import Workers
@@ -221,19 +221,15 @@ class Rows:
         self.row_line.append(row.line)
         self.row_split.append(split)
         self.report.splits["no split" if name is None else SPLITS[split]] += 1
-        mark = hashlib.blake2b(digest_size=8)
-        for image in taken.images:
-            mark.update(image.key.encode() + b"\0")
         for record in taken.records:
             self.report.records[task_of(record)] += 1
-            self._texts(record, Example("", file, row.line), mark.update)
-        self.row_hash.append(int.from_bytes(mark.digest(), "big"))
+            self._texts(record, Example("", file, row.line))
+        self.row_hash.append(digest_of(taken.images, taken.records))
         if self.lengths is not None:
             self._length(taken.records, file, row.line)
 
-    def _texts(self, record: Record, at: Example, update: Callable[[bytes], None]) -> None:
+    def _texts(self, record: Record, at: Example) -> None:
         for text in texts_of(record):
-            update(text.encode("utf-8", "surrogatepass") + b"\0")
             for found in inspect_text(text):
                 message = f"{found.message} {found.shown!r}"
                 self.report.add(found.code, found.severity, Example(message, at.file, at.line))
@@ -458,10 +454,8 @@ class Rows:
             report.stops.append(f"none of {report.rows} rows can be trained on")
         else:
             bad = report.bad_rows
-            if report.rows >= ENOUGH_ROWS and bad > self.source.max_bad * report.rows:
-                report.stops.append(
-                    f"{bad} of {report.rows} rows are bad, over max_bad {self.source.max_bad:.1%}"
-                )
+            if reason := too_many_bad(bad, report.rows, self.source.max_bad):
+                report.stops.append(reason)
             if self.source.strict and bad:
                 report.stops.append(f"{bad} rows are bad, and the source is strict")
         for code, words in (

@@ -1,28 +1,36 @@
-"""A clean copy of a data set in its own format: bad and doubled rows taken out, places of taking erased, all written down.
+"""A clean copy of a data set in its own format: bad and duplicate rows taken out, locations erased, all written down.
 
-What a format's rows are is told by the file: lines, cells, elements of an array, rows of a table, members of a shard.
+Which rows a file has is for its reader to say: every format is cut by the parser that reads it. The copy is read back
+before it gets its name, and is given up unless exactly the named rows are gone.
 """
 
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import os
 import shutil
 import tarfile
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sightweave.core import json_lines
+from sightweave.core import json_lines, links
 from sightweave.core.errors import DataError
+from sightweave.data.datasets import _delimited, _rows, webdataset
 from sightweave.data.datasets._folders import OTHER_FORMATS, SUFFIXES
 from sightweave.data.tasks.translation import LANGUAGES
 from sightweave.programs.doctor.jpeg import without_tags
 
 LOG = "changes.jsonl"
 Places = tuple[tuple[str, int], ...]
+Proof = Callable[[Path], None]
+"""Given the folder of the copy, raises a `DataError` unless the copy is right."""
 _ARRAYS = ("questions", "images", "annotations", "data")
 """Keys under which official files hold their rows; the first that is there."""
+_LEFT_OUT = "left out"
 
 
 def fix(
@@ -31,65 +39,132 @@ def fix(
     drop: Iterable[tuple[Places, str]],
     located: Iterable[str],
     files: Collection[Path] | None = None,
+    proof: Proof | None = None,
 ) -> int:
     """Writes the copy, and ``changes.jsonl`` in it with every change.
 
+    Links are followed only as far as they stay in the data; what a link outside leads to is not copied.
+
     Args:
         root: The folder of the data set, or its only file.
-        out: A new folder.
+        out: A new folder; it appears once the copy is whole and proved.
         drop: Rows to take out, each with its places and the reason.
         located: Pictures, as paths below `root`, that say where they were taken.
         files: What to copy; None means everything below `root`.
+        proof: Looks the copy over before it gets its name.
 
     Returns:
         Number of changes.
 
     Raises:
-        DataError: `out` is there already or lies in `root`, or a file is of a kind whose rows cannot be taken out.
+        DataError: `out` is there already or lies in `root`, a file is of a kind whose rows cannot be taken out, a row lies
+            in a file that is not copied, or the proof fails.
     """
-    folder = (root if root.is_dir() else root.parent).resolve()
-    out, erase = out.resolve(), set(located)
+    home = root if root.is_dir() else root.parent
+    folder = home.resolve()
+    out = out.resolve()
     if out.exists() and any(out.iterdir()):
         raise DataError(f"--fix {out}: holds files already; name a new folder.")
     if out.is_relative_to(folder):
         raise DataError(f"--fix {out}: lies in the data itself ({folder}); name a folder beside it.")
-    wanted: dict[Path, dict[int, str]] = {}
+
+    # What cannot be done is said before anything is copied.
+    wanted: dict[str, dict[int, str]] = {}
     for places, reason in drop:
         for file, number in places:
-            wanted.setdefault(Path(file).resolve(), {}).setdefault(number, reason)
-    for one in wanted:
-        _way_of(one)  # said before anything is copied
-    out.mkdir(parents=True, exist_ok=True)
-    changes = 0
-    with (out / LOG).open("w", encoding="utf-8") as log:
-        for source in _sources(folder, files):
-            relative = source.relative_to(folder).as_posix()
-            target = out / relative
-            target.parent.mkdir(parents=True, exist_ok=True)
-            for change in _copied(source, target, wanted, erase=relative in erase):
-                changes += 1
-                log.write(json_lines.dumps({"file": relative, **change}) + "\n")
+            wanted.setdefault(_below(Path(file), home), {}).setdefault(number, reason)
+    for name in wanted:
+        _way_of(folder / name)
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    copy = out.with_name(f".{out.name}.tmp-{uuid.uuid4().hex[:12]}")
+    copy.mkdir()
+    try:
+        names = None if files is None else {_below(file, home) for file in files if _is_below(file, home)}
+        changes = _copy_all(folder, copy, wanted, {(folder / one).resolve() for one in located}, names)
+        if proof is not None:
+            proof(copy)
+        if out.exists():
+            out.rmdir()
+        copy.rename(out)
+    finally:
+        shutil.rmtree(copy, ignore_errors=True)
     return changes
 
 
-def _sources(folder: Path, files: Collection[Path] | None) -> list[Path]:
-    if files is None:
-        return sorted(path for path in folder.rglob("*") if path.is_file())
-    found = {path.resolve() for path in files}
-    return sorted(path for path in found if path.is_file() and path.is_relative_to(folder))
+def _is_below(file: Path, home: Path) -> bool:
+    return any(_plain(file).is_relative_to(one) for one in (_plain(home), home.resolve()))
+
+
+def _below(file: Path, home: Path) -> str:
+    """A file's path from the folder of the data, by its own name there and not by where a link leads."""
+    path = _plain(file)
+    for base in (_plain(home), home.resolve()):
+        if path.is_relative_to(base):
+            return path.relative_to(base).as_posix()
+    raise DataError(
+        f"--fix: rows of {file} are to be taken out, and it lies outside {home}; name the folder that holds both."
+    )
+
+
+def _plain(path: Path) -> Path:
+    """Absolute and without ``..``, but with its links as they are."""
+    return Path(os.path.abspath(path))
+
+
+def _copy_all(
+    folder: Path,
+    copy: Path,
+    wanted: Mapping[str, Mapping[int, str]],
+    erase: Collection[Path],
+    names: Collection[str] | None,
+) -> int:
+    """Copies what belongs to the data and writes the log; returns the number of changes."""
+    changes = 0
+    with (copy / LOG).open("w", encoding="utf-8") as log:
+        for source in _sources(folder):
+            name = source.relative_to(folder).as_posix()
+            if names is not None and name not in names:
+                continue
+            target = copy / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            for change in _copied(source, target, folder, wanted, erase):
+                changes += 1
+                log.write(json_lines.dumps({"file": name, **change}) + "\n")
+    return changes
+
+
+def _sources(folder: Path) -> Iterator[Path]:
+    """Files below a folder and links to folders, by name; links are not gone into."""
+    for inner, folders, names in os.walk(folder):
+        linked = [one for one in folders if Path(inner, one).is_symlink()]
+        folders[:] = sorted(set(folders) - set(linked))
+        yield from (Path(inner, one) for one in sorted([*names, *linked]))
 
 
 def _copied(
-    source: Path, target: Path, wanted: Mapping[Path, Mapping[int, str]], *, erase: bool
+    source: Path,
+    target: Path,
+    folder: Path,
+    wanted: Mapping[str, Mapping[int, str]],
+    erase: Collection[Path],
 ) -> list[dict[str, Any]]:
     """Copies one file, and says what was changed in it."""
+    if source.is_symlink() and not _stays_in(source, folder):
+        return [{"change": _LEFT_OUT, "reason": "a link that leads out of the data"}]
+    if source.is_dir():  # a link to another folder of the data: the same link in the copy
+        target.symlink_to(os.path.relpath(source.resolve(), source.parent.resolve()))
+        return []
+    if not source.is_file():
+        return [{"change": _LEFT_OUT, "reason": "no regular file"}]
     if counted := _counts_of(source, wanted):
-        return [{"change": "left out", "reason": f"its counts of {counted} hold no longer"}]
-    rows = wanted.get(source.resolve(), {})
+        return [{"change": _LEFT_OUT, "reason": f"its counts of {counted} hold no longer"}]
+
+    rows = wanted.get(source.relative_to(folder).as_posix(), {})
     if rows:
         _way_of(source)(source, target, set(rows))
         return [{"row": n, "change": "taken out", "reason": reason} for n, reason in sorted(rows.items())]
-    if not erase:
+    if source.resolve() not in erase:
         shutil.copy2(source, target)
         return []
     data = source.read_bytes()
@@ -99,9 +174,16 @@ def _copied(
     return [{"change": change, "reason": "image_location"}]
 
 
-def _counts_of(file: Path, wanted: Mapping[Path, Any]) -> str:
+def _stays_in(link: Path, folder: Path) -> bool:
+    try:
+        return links.stays_in(link, folder)
+    except (OSError, RuntimeError):  # a loop
+        return False
+
+
+def _counts_of(file: Path, wanted: Iterable[str]) -> str:
     """The changed shard whose samples a file beside it counts; empty for other files."""
-    shards = [one for one in wanted if one.suffix == ".tar"]
+    shards = [Path(one) for one in wanted if one.endswith(".tar")]
     if file.name.endswith("_stats.json"):
         shards = [one for one in shards if one.stem == file.name.removesuffix("_stats.json")]
     elif file.parent.name != ".nv-meta":
@@ -136,15 +218,16 @@ def _lines(source: Path, target: Path, drop: set[int]) -> None:
 
 
 def _cells(source: Path, target: Path, drop: set[int]) -> None:
-    """Rows of a table, by the number of their first line: a quoted cell may hold the ends of lines."""
-    kept, row, start = [], b"", 1
-    for number, line in enumerate(_read(source).split(b"\n"), 1):
-        row = line if number == start else row + b"\n" + line
-        if row.count(b'"') % 2 == 0:
-            if start not in drop:
-                kept.append(row)
-            row, start = b"", number + 1
-    _write(target, b"\n".join([*kept, row] if row else kept), source)
+    """Rows of delimited text, by the number of their first line."""
+    data = _read(source)
+    lines = _rows.lines(io.BytesIO(data), max(1, len(data)))
+    delimiter = _delimited.delimiter_of(data.partition(b"\n")[0].removeprefix(_rows.BOM))
+    kept, at = [], 0
+    for row in _delimited.extents(lines, delimiter, max_bytes=len(data)):
+        if row.line in drop:
+            kept.append(data[at : row.start])
+            at = row.end
+    _write(target, b"".join([*kept, data[at:]]), source)
 
 
 def _json(source: Path, target: Path, drop: set[int]) -> None:
@@ -157,6 +240,8 @@ def _json(source: Path, target: Path, drop: set[int]) -> None:
         values = _without(values, drop)
     else:
         key = next((key for key in _ARRAYS if isinstance(values.get(key), list)), None)
+        if key is None and not all(isinstance(one, dict) for one in values.values()):
+            return _lines(source, target, drop)  # JSON lines again, and only one of them
         if key is None:  # one member a row
             values = {k: v for i, (k, v) in enumerate(values.items()) if i not in drop}
         else:
@@ -202,15 +287,14 @@ def _arrow(source: Path, target: Path, drop: set[int]) -> None:
 
 
 def _tar(source: Path, target: Path, drop: set[int]) -> None:
-    """Members that share the name before the first dot are one sample, as the reader has it."""
-    numbers: dict[str, int] = {}
+    """Members of the samples that the reader finds; those that belong to none stay."""
+    gone = set()
+    for number, (_, sample) in enumerate(webdataset.samples(source)):
+        if number in drop:
+            gone |= {member.offset for _, member in sample}
     with tarfile.open(source, "r:") as old, tarfile.open(target, "w:", format=tarfile.PAX_FORMAT) as new:
         for member in old:
-            folder, _, name = member.name.rpartition("/")
-            sample = f"{folder}/{name.partition('.')[0]}"
-            if not member.isfile():
-                continue
-            if numbers.setdefault(sample, len(numbers)) not in drop:
+            if member.isfile() and member.offset_data not in gone:
                 new.addfile(member, old.extractfile(member))
 
 

@@ -19,6 +19,7 @@ from sightweave.data.datasets._source import FilesConfig
 from sightweave.data.inputs import media
 from sightweave.programs.doctor.check import Lengths, Progress, Rows, check
 from sightweave.programs.doctor.fix import LOG, fix
+from sightweave.programs.doctor.proof import prove
 from sightweave.programs.doctor.report import Report
 from sightweave.programs.doctor.state import State
 
@@ -85,9 +86,14 @@ def run(
 def _copy(source: FilesConfig, out: Path, rows: Rows) -> int:
     root = Path(source.path).expanduser()
     folder = root if root.is_dir() else root.parent
+    gone = {place for places, _ in rows.drop for place in places}
+
+    def proof(copy: Path) -> None:
+        prove(source, copy if root.is_dir() else copy / root.name, gone)
+
     # Beside a single file may lie anything: only what belongs to it is copied.
     files = None if root.is_dir() else rows.files_used()
-    return fix(root, out, rows.drop, rows.located_below(folder), files)
+    return fix(root, out, rows.drop, rows.located_below(folder), files, proof)
 
 
 @contextlib.contextmanager

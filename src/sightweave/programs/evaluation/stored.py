@@ -1,4 +1,4 @@
-"""What an evaluation leaves in a folder, read back: ``evaluation.json`` and ``predictions.jsonl``."""
+"""What an evaluation leaves in a folder, read back: ``evaluation.json``, ``predictions.jsonl`` and ``gallery``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sightweave.core import json_lines
+from sightweave.core import json_lines, links
 from sightweave.core.errors import DataError
 from sightweave.programs.evaluation.scores import FORMAT_VERSION, Evaluation
 
 EVALUATION, PREDICTIONS = "evaluation.json", "predictions.jsonl"
+GALLERY = "gallery"
 
 
 def read_document(folder: Path) -> Mapping[str, Any]:
@@ -81,3 +82,45 @@ def read_predictions(folder: Path) -> list[dict[str, Any]]:
             raise DataError(f"{path}: line {number} is {type(row).__name__}, not an object; {again}")
         found.append(row)
     return found
+
+
+def read_gallery(folder: Path) -> dict[str, Path]:
+    """Files of the pictures that were kept for the pages, by the pictures' keys; those that are gone are left out.
+
+    The folder may be somebody else's, so nothing in it may make a page show what lies elsewhere.
+
+    Raises:
+        DataError: an index that is damaged, or that names anything but files of the gallery itself.
+    """
+    gallery = folder / GALLERY
+    path, again = gallery / "index.json", f"sightweave evaluate {folder} writes it anew."
+    if not path.is_file():
+        return {}
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); {again}") from None
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested too deep
+        raise DataError(f"{path}: damaged: {error}; {again}") from None
+    if not isinstance(names, dict):
+        raise DataError(f"{path}: {type(names).__name__}, not an object; {again}")
+
+    found = {}
+    for key, name in names.items():
+        if not _is_inside(gallery, name):
+            raise DataError(
+                f"{path}: the picture {key!r} is {name!r}, which is no file of {gallery}; pictures from elsewhere are not "
+                f"shown. {again}"
+            )
+        if (gallery / name).is_file():
+            found[key] = gallery / name
+    return found
+
+
+def _is_inside(gallery: Path, name: object) -> bool:
+    if not isinstance(name, str) or not name or "\0" in name or Path(name).name != name:
+        return False
+    try:
+        return links.stays_in(gallery / name, gallery.parent.resolve() / gallery.name)
+    except (OSError, RuntimeError):  # a loop of links
+        return False

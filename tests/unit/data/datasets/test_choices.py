@@ -230,7 +230,8 @@ def test_a_text_where_an_answer_names_no_option_is_left_out_by_name(tmp_path: Pa
         {"image": "1.png", "question": "?", "options": ["cat", "dog"], "answer": "cow"},
         {"image": "1.png", "question": "?", "options": "cat, dog", "answer": "cat"},
         {"image": "1.png", "question": "?", "options": ["cat", "dog"], "answers": ["dog", "a dog"]},
+        {"image": "1.png", "question": "!", "options": ["cat", "dog"], "answers": ["dog", "a dog"]},
     ]
     dataset = own.from_records(rows, image_root=tmp_path, held_out=0, validation=0)
     assert [fault.code for fault in dataset.faults] == ["bad_answer", "bad_options"]
-    assert read(dataset) == [(("cat", "dog"), ("dog", "a dog"))]
+    assert read(dataset) == [(("cat", "dog"), ("dog", "a dog"))] * 2

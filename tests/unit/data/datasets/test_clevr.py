@@ -147,7 +147,7 @@ BROKEN = [
     (lambda v: v[0].update(question=1), "wrong_type", "question"),
     (lambda v: v[0].pop("answer"), "missing_field", "answer"),
     (lambda v: v[0].update(answer=None), "missing_field", "answer"),
-    (lambda v: v[0].update(answer=1), "wrong_type", "answer"),
+    (lambda v: v[0].update(answer=[[1]]), "wrong_type", "answer"),
     (lambda v: v[0].update(answer=""), "empty_field", "answer"),
     (lambda v: v[0].update(program="count"), "wrong_type", "program"),
     (lambda v: v[0].update(program=[3]), "wrong_type", "program"),

@@ -74,7 +74,7 @@ def test_bad_lines_are_left_out_and_said(tmp_path: Path) -> None:
     path = written.write(tmp_path)
     (path / "en-fr/incorrect.fr").write_text("a\n\nc\nd\n")
     (path / "en-fr/img.order").write_text("gray.jpeg\ngreen.jpeg\n../../gray.jpeg\nnone.jpeg\n")
-    dataset = commute.Config(path=str(path / "en-fr")).build(split="test")
+    dataset = commute.Config(path=str(path / "en-fr"), max_bad=1.0).build(split="test")
     assert [record.id for group in dataset for record in group] == ["en-fr/1"]
     assert [(Path(f.file).name, f.line, f.code, f.field) for f in dataset.faults] == [
         ("correct.fr", 2, "empty_field", "tags.contrast"),

@@ -152,7 +152,7 @@ BROKEN_QUESTIONS = [
     (lambda v: v[FIRST].update(question=[]), "wrong_type", "question"),
     (lambda v: v[FIRST].pop("answer"), "missing_field", "answer"),
     (lambda v: v[FIRST].update(answer=None), "missing_field", "answer"),
-    (lambda v: v[FIRST].update(answer=3), "wrong_type", "answer"),
+    (lambda v: v[FIRST].update(answer={}), "wrong_type", "answer"),
     (lambda v: v[FIRST].update(answer=""), "empty_field", "answer"),
     (lambda v: v[FIRST].update(types="query"), "wrong_type", "types"),
     (lambda v: v[FIRST].update(entailed="00644640"), "wrong_type", "entailed"),

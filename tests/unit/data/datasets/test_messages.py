@@ -276,7 +276,7 @@ def test_bad_rows_are_left_out_and_said(tmp_path: Path) -> None:
     bad = bad_rows(written.picture(tmp_path, "red"))
     rows = [talk("fine"), *(one for one, _, _ in bad)]
     (tmp_path / "data.json").write_text(json.dumps(rows))
-    dataset = read(tmp_path / "data.json", split="train")
+    dataset = read(tmp_path / "data.json", split="train", max_bad=1.0)
     assert len(dataset) == 1
     assert [(f.line, f.code, f.field) for f in dataset.faults] == [
         (number, code, field) for number, (_, code, field) in enumerate(bad, start=1)
@@ -331,6 +331,7 @@ def test_a_query_may_name_its_pictures_where_they_stand(tmp_path: Path) -> None:
         (0, "Which?"), ("Red, not <img>x</img>.",), ("Sure?",), ("Yes.",)
     ]  # fmt: skip
 
-    rows = [talk(f"<img>{red}</img>Which?"), {"query": "<img>gone.png</img>?", "response": "a"}, talk("Hi.")]
+    rows = [talk(f"<img>{red}</img>Which?"), {"query": "<img>gone.png</img>?", "response": "a"}]
+    rows += [talk("Hi."), talk("Hello.")]
     dataset = read(written.write_lines(tmp_path / "data.jsonl", rows), split="train")
     assert [fault.code for fault in dataset.faults] == ["image_marks", "image_missing"]

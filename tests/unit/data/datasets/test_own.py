@@ -181,7 +181,7 @@ def test_turns_with_pictures_between_the_words(tmp_path: Path) -> None:
     ]
     rows = [{"images": [a, b], "turns": turns, "split": "train"}, *({"split": "train"} | r for _, r in bad)]
     write(tmp_path, rows)
-    dataset = train(tmp_path)
+    dataset = train(tmp_path, max_bad=1.0)
     ((record,),) = dataset
     assert [turn.content for turn in record.turns] == [
         (0, "and", 1, "differ in"), ("colour",), ("and in?",), ("nothing",)

@@ -105,7 +105,7 @@ BROKEN = [
     (lambda v: v[0].update(answers=None), "missing_field", "answers"),
     (lambda v: v[0].update(answers="red"), "wrong_type", "answers"),
     (lambda v: v[0].update(answers=[]), "empty_field", "answers"),
-    (lambda v: v[0].update(answers=["red", 3]), "wrong_type", "references"),
+    (lambda v: v[0].update(answers=["red", []]), "wrong_type", "references"),
     (lambda v: v[0].update(answers=[{}]), "empty_field", "answers"),
 ]
 

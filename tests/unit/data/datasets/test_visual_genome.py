@@ -97,7 +97,7 @@ def test_bad_lines_are_left_out_and_said(tmp_path: Path) -> None:
         "99\t1\t1\t9\t9\tA\tB",
     ]
     (path / "hindi-visual-genome-train.txt").write_text("\n".join(lines))
-    dataset = visual_genome.Config(path=str(path)).build(split="train")
+    dataset = visual_genome.Config(path=str(path), max_bad=1.0).build(split="train")
     assert len(dataset) == 1
     assert [(f.line, f.code, f.field) for f in dataset.faults] == [
         (2, "bad_csv", ""),

@@ -198,7 +198,7 @@ BROKEN_QUESTIONS = [
     ({"image_id": "../a.jpg", "question_id": 1000000, "question": "What?"}, "image_path", "image"),
     ({"image_id": "\ud800.jpg", "question_id": 1000000, "question": "What?"}, "image_path", "image"),
     (
-        {"image_id": 1000, "question_id": 1000000, "question": "What?", "multiple_choices": 3},
+        {"image_id": 1000, "question_id": 1000000, "question": "What?", "multiple_choices": {"a": 3}},
         "wrong_type",
         "options",
     ),
@@ -222,9 +222,9 @@ def test_a_broken_question_is_one_fault_with_its_place(
 BROKEN_ANNOTATIONS = [
     (lambda one: one.update(answers=3), "wrong_type", "answers"),
     (lambda one: one.update(answers=["red"]), "wrong_type", "answers"),
-    (lambda one: one.update(answers=[{"answer": 3}]), "wrong_type", "references"),
+    (lambda one: one.update(answers=[{"answer": []}]), "wrong_type", "references"),
     (lambda one: one.update(answers=[{}]), "wrong_type", "references"),
-    (lambda one: one.update(multiple_choice_answer=3), "wrong_type", "answers"),
+    (lambda one: one.update(multiple_choice_answer=[[]]), "wrong_type", "answers"),
     (lambda one: one.update(multiple_choice_answer=""), "empty_field", "answers"),
     (lambda one: (one.pop("multiple_choice_answer"), one.pop("answers")), "empty_field", "answers"),
 ]

@@ -48,6 +48,33 @@ def test_cells_with_lines_and_quotes_in_them(folder: Path) -> None:
     assert clean(folder, "b.csv", {3}) == b"image,caption\na,one\rtwo\nc,last"
 
 
+ODD = 'a 15" screen'
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "drop", "left"),
+    [
+        ("a.tsv", f"filepath\ttitle\na\t{ODD}\nb\tbad\nc\tlast\n", 3, f"a\t{ODD}\nc\tlast\n"),
+        ("b.tsv", f"filepath\ttitle\na\t{ODD}\nb\tgood\nc\t{ODD}\n", 2, f"b\tgood\nc\t{ODD}\n"),
+        ("c.csv", f"image,caption\r\na,{ODD}\r\nb,bad\r\nc,{ODD}\r\n", 3, f"a,{ODD}\r\nc,{ODD}\r\n"),
+        ("d.csv", 'image,caption\na," ""x"" \r and\nmore"\nb,bad\n', 4, 'a," ""x"" \r and\nmore"\n'),
+        ("e.csv", 'image,caption\n\n"a"x,broken\nb,"bad\n"\nc,last', 4, '\n"a"x,broken\nc,last'),
+        ("f.csv", 'image,caption\n\ufeffa,x\n b,"bad"\nc, "odd" \n', 3, '\ufeffa,x\nc, "odd" \n'),
+    ],
+)
+def test_a_quote_counts_only_where_the_reader_takes_it_for_one(
+    folder: Path, name: str, text: str, drop: int, left: str
+) -> None:
+    (folder / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
+    found = clean(folder, name, {drop}).removeprefix(b"\xef\xbb\xbf").decode()
+    assert found == text[: text.index("\n") + 1] + left
+
+
+def test_one_line_of_json_lines_under_the_name_of_json(folder: Path) -> None:
+    (folder / "a.json").write_text('{"sentence": "x", "label": "True"}\n')
+    assert clean(folder, "a.json", {1}) == b""
+
+
 def test_arrays_members_and_lines_under_the_name_of_json(folder: Path) -> None:
     (folder / "a.json").write_text("[1, 2, 3]")
     (folder / "b.json").write_text('{"info": {}, "questions": [{"q": 1}, {"q": 2}]}')
@@ -106,6 +133,100 @@ def test_members_of_a_shard_and_the_counts_beside_it(folder: Path) -> None:
     assert not (out / "00000_stats.json").exists()
     assert (out / "00001_stats.json").exists()
     assert "counts of 00000.tar" in (out / LOG).read_text()
+
+
+def test_samples_of_a_shard_are_numbered_as_its_reader_does(folder: Path) -> None:
+    names = ("._a.jpg", "a.jpg", "a.txt", "._b.jpg", "b.jpg", "b.txt", "a.json", "c.jpg", "c.txt")
+    with tarfile.open(folder / "00000.tar", "w") as shard:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = len(name)
+            shard.addfile(member, io.BytesIO(name.encode()))
+    # Samples a, b, a again, c; the hidden files of macOS are none.
+    with tarfile.open(fileobj=io.BytesIO(clean(folder, "00000.tar", {2}))) as shard:
+        assert shard.getnames() == [name for name in names if name != "a.json"]
+
+
+def test_links_are_followed_only_inside_the_data(folder: Path) -> None:
+    (folder.parent / "private").mkdir()
+    (folder.parent / "private" / "a.txt").write_text("PRIVATE")
+    (folder / "photos").mkdir()
+    (folder / "photos" / "a.png").write_bytes(b"picture")
+    for name, target in {
+        "out.txt": "../private/a.txt",
+        "out": "../private",
+        "in.png": "photos/a.png",
+        "in": "photos",
+        "loop": "loop",
+        "nowhere": "gone.png",
+    }.items():
+        (folder / name).symlink_to(target)
+    out = folder.parent / "clean"
+    assert fix(folder, out, [], []) == 4
+    assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*")) == [
+        LOG,
+        "in",
+        "in.png",
+        "photos",
+        "photos/a.png",
+    ]
+    assert (out / "in.png").read_bytes() == (out / "in" / "a.png").read_bytes() == b"picture"
+    assert (out / "in").resolve() == out / "photos"
+    log = [json.loads(line) for line in (out / LOG).read_text().splitlines()]
+    assert {one["file"]: one["reason"] for one in log} == {
+        "loop": "a link that leads out of the data",
+        "nowhere": "no regular file",
+        "out": "a link that leads out of the data",
+        "out.txt": "a link that leads out of the data",
+    }
+
+
+def test_a_link_to_a_located_photograph_is_erased_too(folder: Path) -> None:
+    exif = b"\xff\xe1\x00\x0cExif\0\0GPS!"
+    (folder / "a.jpg").write_bytes(b"\xff\xd8" + exif + b"\xff\xdapixels")
+    (folder / "b.jpg").symlink_to("a.jpg")
+    fix(folder, folder.parent / "clean", [], ["b.jpg"])
+    assert b"GPS!" not in (folder.parent / "clean" / "a.jpg").read_bytes()
+    assert b"GPS!" not in (folder.parent / "clean" / "b.jpg").read_bytes()
+
+
+def test_a_snapshot_of_the_hub_is_copied_and_each_of_its_links_has_rows_of_its_own(tmp_path: Path) -> None:
+    snapshot = tmp_path / "datasets--me--mine" / "snapshots" / "0a1b"
+    blobs = tmp_path / "datasets--me--mine" / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    (blobs / "1234").write_text('{"n": 1}\n{"n": 2}\n')
+    (tmp_path / "other").write_text("PRIVATE")
+    (snapshot / "a.jsonl").symlink_to("../../blobs/1234")
+    (snapshot / "b.jsonl").symlink_to("../../blobs/1234")
+    (snapshot / "c.jsonl").symlink_to("../../../other")
+    out = tmp_path / "clean"
+    fix(snapshot, out, [(((str(snapshot / "a.jsonl"), 1),), "bad")], [])
+    assert (out / "a.jsonl").read_text() == '{"n": 2}\n'
+    assert (out / "b.jsonl").read_text() == '{"n": 1}\n{"n": 2}\n'
+    assert not (out / "c.jsonl").exists()
+
+
+def test_a_copy_that_is_not_proved_is_not_kept(folder: Path) -> None:
+    (folder / "a.jsonl").write_text('{"n": 1}\n')
+
+    def proof(copy: Path) -> None:
+        assert (copy / "a.jsonl").read_text() == ""
+        raise DataError("not the same")
+
+    out = folder.parent / "clean"
+    out.mkdir()
+    with pytest.raises(DataError, match="not the same"):
+        fix(folder, out, [(((str(folder / "a.jsonl"), 1),), "bad")], [], proof=proof)
+    assert sorted(p.name for p in folder.parent.iterdir()) == ["clean", "data"]
+    assert not any(out.iterdir())
+
+
+def test_rows_of_a_file_that_would_not_be_copied(folder: Path) -> None:
+    (folder / "a.jsonl").write_text('{"n": 1}\n')
+    with pytest.raises(DataError, match=r"lies outside .*; name the folder that holds both"):
+        fix(folder, folder.parent / "out", [(((str(folder.parent / "b.jsonl"), 1),), "bad")], [])
+    assert not (folder.parent / "out").exists()
 
 
 def test_what_is_refused_before_anything_is_copied(folder: Path) -> None:

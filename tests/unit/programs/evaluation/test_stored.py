@@ -8,7 +8,12 @@ import pytest
 
 from sightweave.core.errors import DataError
 from sightweave.core.types import Part
-from sightweave.programs.evaluation.stored import read_document, read_evaluations, read_predictions
+from sightweave.programs.evaluation.stored import (
+    read_document,
+    read_evaluations,
+    read_gallery,
+    read_predictions,
+)
 
 
 @pytest.fixture
@@ -97,3 +102,62 @@ def test_texts_with_line_separators_come_back_from_any_version(tmp_path):
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     assert read_evaluations(tmp_path) == [found]
     assert [row["prompt"] for row in read_predictions(tmp_path)] == [asked[0].prompt] * 6
+
+
+@pytest.fixture
+def gallery(tmp_path):
+    (tmp_path / "run" / "gallery").mkdir(parents=True)
+    (tmp_path / "run" / "gallery" / "0.png").write_bytes(b"mine")
+    (tmp_path / "private.png").write_bytes(b"private")
+    (tmp_path / "run" / "private.png").write_bytes(b"private")
+    return tmp_path / "run" / "gallery"
+
+
+def test_the_gallery_is_its_own_files(gallery):
+    assert read_gallery(gallery.parent) == {}
+    (gallery / "index.json").write_text('{"a": "0.png", "b": "gone.png"}')
+    assert read_gallery(gallery.parent) == {"a": gallery / "0.png"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../private.png",
+        "../private.png",
+        "/etc/passwd",
+        "..",
+        "",
+        ".",
+        "link.png",
+        "loop",
+        "a\0b",
+        5,
+        None,
+        ["0.png"],
+    ],
+)
+def test_no_picture_from_outside_gets_into_a_page(gallery, name):
+    (gallery / "link.png").symlink_to("../private.png")
+    (gallery / "loop").symlink_to("loop")
+    (gallery / "index.json").write_text(json.dumps({"a": name}))
+    with pytest.raises(DataError, match="which is no file of"):
+        read_gallery(gallery.parent)
+
+
+def test_a_gallery_that_is_a_link_to_another_folder(gallery, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "0.png").write_bytes(b"private")
+    (tmp_path / "photos" / "index.json").write_text('{"a": "0.png"}')
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "gallery").symlink_to(tmp_path / "photos")
+    with pytest.raises(DataError, match="which is no file of"):
+        read_gallery(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("[]", "list, not an object"), ('{"a"', "damaged"), ("[" * 100_000, "damaged")]
+)
+def test_an_index_of_another_shape(gallery, text, words):
+    (gallery / "index.json").write_text(text)
+    with pytest.raises(DataError, match=words):
+        read_gallery(gallery.parent)

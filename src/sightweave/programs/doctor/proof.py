@@ -1,0 +1,99 @@
+"""Whether a copy lacks exactly the rows that it should, as the reader of the data sees both."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from sightweave.core.errors import DataError
+from sightweave.data.datasets._pictures import Inside, Slice
+from sightweave.data.datasets._rows import Row, RowError
+from sightweave.data.datasets._source import FilesConfig
+
+Place = tuple[str, int]
+"""A file and the number of a row in it."""
+
+
+def prove(source: FilesConfig, copy: Path, gone: Collection[Place]) -> None:
+    """Reads the data and its copy side by side: the rows of the copy must be those that were to stay, in their order.
+
+    Args:
+        source: The data.
+        copy: The folder of the copy, or its file where the data is one file.
+        gone: Every row that was to be taken out.
+
+    Raises:
+        DataError: the copy has other rows, or cannot be read.
+    """
+    gone = frozenset(gone)
+    after = dataclasses.replace(source, path=str(copy))
+    kept = (row for row in source.rows("") if not gone.intersection(_places(row, source)))
+    first = next(kept, None)
+    if first is None:  # nothing is left to be read
+        return
+
+    problem = ""
+    try:
+        copied = after.rows("")
+        for mine, other in zip_longest(_chained(first, kept), copied):
+            if mine is None:
+                problem = f"row {other.line} of {Path(other.file).name} should not be there"
+            elif other is None or _digest(mine, source) != _digest(other, after):
+                problem = f"row {mine.line} of {Path(mine.file or source.path).name} is not as it was"
+            if problem:
+                break
+    except DataError as error:
+        problem = str(error).rstrip(".").replace(str(copy), source.path)
+    if problem:
+        raise DataError(
+            f"--fix: the copy was read back, and without the rows taken out it does not hold the same data: {problem}. "
+            "Nothing was kept of it; take these rows out by hand, or name the folder that all files of the data are in."
+        )
+
+
+def _chained(first: Row, rest: Iterator[Row]) -> Iterator[Row]:
+    yield first
+    yield from rest
+
+
+def _places(row: Row, source: FilesConfig) -> tuple[Place, ...]:
+    return row.places or ((row.file or source.path, row.line),)
+
+
+def _digest(row: Row, source: FilesConfig) -> bytes:
+    """Of all that a row says, but for its id: some readers make that from the row's number, which has changed."""
+    values = row.values
+    if isinstance(values, Mapping):
+        values = {key: value for key, value in values.items() if key != "id"}
+    path = Path(source.path).expanduser()
+    mark = hashlib.blake2b(digest_size=16)
+    for piece in _pieces(values, f"{path if path.is_dir() else path.parent}/"):
+        mark.update(len(piece).to_bytes(8, "big") + piece)
+    return mark.digest()
+
+
+def _pieces(value: Any, home: str) -> Iterator[bytes]:
+    """What a value consists of; paths are taken from the folder of the data, and pictures by their bytes."""
+    if isinstance(value, Mapping):
+        yield b"mapping %d" % len(value)
+        for key, one in value.items():
+            yield from _pieces(key, home)
+            yield from _pieces(one, home)
+    elif isinstance(value, list | tuple):
+        yield b"list %d" % len(value)
+        for one in value:
+            yield from _pieces(one, home)
+    elif isinstance(value, Slice):
+        yield value()
+    elif isinstance(value, Inside):
+        yield value.data
+    elif isinstance(value, RowError):
+        yield from _pieces((value.code, value.field, value.value), home)
+    elif isinstance(value, str):
+        yield value.removeprefix(home).encode("utf-8", "surrogatepass")
+    else:
+        yield repr(value).encode("utf-8", "surrogatepass")
