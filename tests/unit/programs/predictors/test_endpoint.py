@@ -18,6 +18,8 @@ from sightweave.core import config as configs
 from sightweave.core.errors import BackendError, DataError, RecipeError
 from sightweave.core.types import Medium, Part, Prediction, Sample
 from sightweave.programs.predictors import _notes, endpoint
+from sightweave.programs.predictors._endpoint import server as remote
+from sightweave.programs.predictors._endpoint import words
 
 KEY = "sk-very-secret-0123456789"
 GREY = np.full((6, 10, 3), 90, np.uint8)
@@ -253,11 +255,11 @@ def test_it_waits_as_long_as_the_server_says() -> None:
     ],
 )
 def test_how_long_a_server_says(value: str, seconds: float | None) -> None:
-    assert endpoint._retry_after(value) == seconds
+    assert words.retry_after(value) == seconds
 
 
 def test_it_never_waits_longer_than_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "_LONGEST_WAIT", 0.05)
+    monkeypatch.setattr(remote, "_LONGEST_WAIT", 0.05)
     with serving(echo, faults=[status(503, {"Retry-After": "900"}), status(503)]) as server:
         assert made(server, wait=800).predict([asking()])[0].text == "question 1?"
 
@@ -332,7 +334,7 @@ def test_the_usual_key_is_not_sent_unencrypted_to_another_machine(monkeypatch: p
     monkeypatch.setenv("MY_KEY", KEY)
 
     def key(url: str, variable: str = "OPENAI_API_KEY") -> tuple[str, str]:
-        return endpoint._key(endpoint._parsed(url), variable)
+        return remote.key(remote.parsed(url), variable)
 
     assert key("http://10.0.0.5:8000/v1")[0] == ""
     assert "not encrypted" in key("http://10.0.0.5:8000/v1")[1]
@@ -403,7 +405,7 @@ def choice(**values: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "said"),
     [
         (b"<html><body>Welcome!</body></html>", "no JSON (application/json: <html><body>Welcome!"),
         (b"", "no JSON"),
@@ -424,10 +426,10 @@ def choice(**values: Any) -> dict[str, Any]:
         (choice(message={"content": [{"type": "image"}]}), "content must be text"),
     ],
 )
-def test_a_response_that_is_none(body: Any, words: str) -> None:
+def test_a_response_that_is_none(body: Any, said: str) -> None:
     with serving(echo, faults=[lambda handler: handler.send(200, body)]) as server:
         reason, may_pass = unanswered(server)
-    assert words in reason
+    assert said in reason
     assert may_pass
     assert len(server.asked) == 1
 
