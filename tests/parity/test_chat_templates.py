@@ -16,11 +16,15 @@ from tokenizers import models, pre_tokenizers, trainers
 
 from sightweave.core.errors import CheckpointError, DataError
 from sightweave.core.types import InputLayout, Medium, Part, Sample
+from sightweave.data.inputs import chat as chats
 from sightweave.data.inputs import pretrained_tokenizer
 from sightweave.data.inputs.template import Encoded, encode
-from sightweave.data.inputs.tokenizer import StreamDecoder, Tokenizer
+from sightweave.data.inputs.tokenizer import FRAMED, StreamDecoder, Tokenizer
 
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("transformers")
+import transformers
+
+from sightweave.programs.exports import transformers as exporter
 
 LAYOUT = InputLayout(tokens_per_image=1)
 PICTURES = [Medium(np.full((4, 4, 3), n, np.uint8), key=f"picture {n}") for n in range(3)]
@@ -343,6 +347,54 @@ def test_saved_and_loaded(pair: tuple[str, Tokenizer, Any], tmp_path: Path) -> N
     again = Tokenizer.load(tmp_path, ours.template, ours.vocab_size)
     for parts in TALKS.values():
         assert encoded(parts, again).prompt == encoded(parts, ours).prompt
+
+
+# What is exported, read by Transformers.
+
+TALKS_WITH_ALL = {**TALKS, **PICTURED}
+
+
+@pytest.mark.parametrize("frame", [True, False])
+def test_an_exported_template_writes_the_same(frame: bool, pairs: dict[str, tuple[Tokenizer, Any]]) -> None:
+    own = Tokenizer.train(TEXTS, vocab_size=500, template=FRAMED)
+    for dialect, (ours, theirs) in {**pairs, "our own": (own, fast())}.items():
+        template = ours.template
+        theirs.chat_template = exporter.chat_template(template, writes_frame=frame)
+        for talk, parts in TALKS_WITH_ALL.items():
+            refuses = dialect == "gemma" and any(part.role == "system" for part in parts)
+            if refuses or (dialect == "our own" and talk == "odd"):  # it spells what is special there
+                continue
+            asked = messages(prompt_of(parts), lists=True)
+            text = theirs.apply_chat_template(asked, add_generation_prompt=True, tokenize=False)
+            found = encoded(parts, ours)
+            ids = found.trunk.ids + found.prompt.ids
+            said = ours._rust.decode(ids, skip_special_tokens=False)
+            if not frame:
+                whole = template.before_image + template.image + template.after_image
+                said = said.replace(whole, template.image)
+            assert said == text, (dialect, talk)
+
+
+def test_an_exported_template_is_read_as_what_it_was(pairs: dict[str, tuple[Tokenizer, Any]]) -> None:
+    for ours, _ in pairs.values():
+        template = ours.template
+        shown = exporter.chat_template(template, writes_frame=True)
+        image = template.before_image + template.image + template.after_image
+        assert chats.parted(shown) == ((template.chat, "") if template.shows else (template.chat, image))
+
+
+@pytest.mark.parametrize("dialect", SHOWING)
+def test_pictures_outside_the_text_leave_no_words_there(
+    dialect: str, pairs: dict[str, tuple[Tokenizer, Any]]
+) -> None:
+    ours, _ = pairs[dialect]
+    outside = InputLayout(in_sequence=False, tokens_per_image=1)
+    shown, told = (
+        encode(Sample(id="s", task="vqa", parts=parts), ours, outside)
+        for parts in ((SHOWN[0], ASKED, SAID, SHOWN[1], MORE), (ASKED, SAID, MORE))
+    )
+    assert (shown.trunk, shown.prompt) == (told.trunk, told.prompt)
+    assert (shown.trunk_media, shown.branch_media) == ((PICTURES[0],), (PICTURES[1],))
 
 
 # Where a folder keeps its chat template.

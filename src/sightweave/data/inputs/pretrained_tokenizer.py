@@ -118,6 +118,8 @@ def _template(folder: Path, rust: tokenizers.Tokenizer) -> Template:
         ) from None
     if model.get("model_type") in _FRAMED:  # the processor writes them around the token
         found = dataclasses.replace(found, before_image=FRAMED.before_image, after_image=FRAMED.after_image)
+    if "strftime_now" in found.chat:
+        logger.warning("%s: its chat template writes the date of the day on which it is rendered.", folder)
     if transformers_folder.has_processor(folder) and before and not found.start.startswith(before):
         found = dataclasses.replace(found, first=before)
     return found

@@ -99,8 +99,10 @@ def encode(sample: Sample, tokenizer: Tokenizer, layout: InputLayout) -> Encoded
             encoded = _in_own_words(sample, parts[:last], tokenizer, layout)
             encoded.target.add(_own_answer_ids(parts[last:], tokenizer), learn=True)
         else:
-            encoded = _in_words_of_chat(sample, parts[:last], tokenizer, tokenizer.chat, layout)
-            encoded.target.add(_chat_answer_ids(parts[:last], answer, tokenizer, tokenizer.chat), learn=True)
+            # Where pictures stand outside the text, the words around them would stand around nothing.
+            told = [part for part in parts[:last] if layout.in_sequence or isinstance(part.content, str)]
+            encoded = _in_words_of_chat(sample, told, tokenizer, tokenizer.chat, layout)
+            encoded.target.add(_chat_answer_ids(told, answer, tokenizer, tokenizer.chat), learn=True)
     except DataError as error:
         raise DataError(f"sample {sample.id!r}: {error}") from None
     _let_look_ahead(encoded, layout)
@@ -125,15 +127,19 @@ def _let_look_ahead(encoded: Encoded, layout: InputLayout) -> None:
 
 def _in_own_words(sample: Sample, parts: list[Part], tokenizer: Tokenizer, layout: InputLayout) -> Encoded:
     """Trunk and prompt, with the words of the template around each text."""
-    lead = 0
-    while lead < len(parts) and isinstance(parts[lead].content, Medium):
-        lead += 1
+    lead = _leading(parts)
     encoded = _empty(sample, parts, lead, tokenizer)
     encoded.trunk.add(tokenizer.start_ids)
     for item in range(lead):
         _add_medium(encoded.trunk, item, tokenizer, layout)
     _add_prompt(encoded, parts, lead, tokenizer, layout)
     return encoded
+
+
+def _leading(parts: Sequence[Part]) -> int:
+    """How many pictures come before all texts."""
+    texts = (number for number, part in enumerate(parts) if isinstance(part.content, str))
+    return next(texts, len(parts))
 
 
 def _own_answer_ids(parts: Sequence[Part], tokenizer: Tokenizer) -> list[int]:
@@ -168,7 +174,8 @@ def _in_words_of_chat(
     shown = [number for number in ahead if sections[number].special == tokenizer.image_id]
     cut = max(shown or ahead, default=-1) + 1
 
-    encoded = _empty(sample, parts, len(shown), tokenizer)
+    lead = len(shown) if layout.in_sequence else _leading(sample.parts)
+    encoded = _empty(sample, sample.parts, lead, tokenizer)
     encoded.trunk.add(tokenizer.first_ids)
     item = 0
     for number, section in enumerate(sections):

@@ -214,7 +214,9 @@ def redirect(status: int, location: str, secret: Secret) -> str:
     except httpx2.InvalidURL:
         place = "an unusable address"
     place = short(secret.removed(place))
-    return f"status {status}: the server sends on to {place}, which is not followed; name that address as `url`."
+    return (
+        f"status {status}: the server sends on to {place}, which is not followed; name that address as `url`."
+    )
 
 
 def retry_after(value: str) -> float | None:
