@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sightweave.core.errors import CheckpointError
 from sightweave.data.inputs import pretrained_tokenizer
 from sightweave.data.inputs.tokenizer import StreamDecoder, Tokenizer
 
@@ -104,22 +105,28 @@ def test_turns_are_those_of_the_chat_template(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "template",
+    ("template", "reason"),
     [
-        "{% for m in messages %}[INST] {{ m['content'] }} [/INST]{% endfor %}",  # nothing ends an answer
-        "{{ messages[0]['content'] }}",  # one turn only
-        "{{ raise_exception('no') }}",
-        "{% for m in messages %}{{ m.nothing.further }}{% endfor %}",
-        "{{ messages.__class__.__mro__ }}",  # reaches out of its sandbox
-        "{% if %}",
+        ("{{ messages[0]['content'] }}", "what the user says 0 times"),  # one turn only
+        ("{{ raise_exception('no') }}", "TemplateError: no"),
+        ("{% for m in messages %}{{ m.nothing.further }}{% endfor %}", "UndefinedError"),
+        ("{{ messages.__class__.__mro__ }}", "SecurityError"),  # reaches out of its sandbox
+        ("{% if %}", "not valid Jinja"),
+        ("{% for m in messages %}{{ m['content'] | upper }}{% endfor %}", "put in place"),
+        ("{% for m in messages %}{{ m['content'] * 2 }}{% endfor %}", "2 times instead of 1"),
+        (
+            "{% for m in messages %}{{ m['content'] }}<|im_end|>{% endfor %}"
+            "{% if add_generation_prompt %}Now{% endif %}",
+            "it asks with",
+        ),
     ],
 )
-def test_another_chat_template_is_told_and_left(
-    template: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_chat_template_that_cannot_be_followed_is_refused(
+    template: str, reason: str, tmp_path: Path
 ) -> None:
     _checkpoints.llama(tmp_path)
     _checkpoints.byte_level(tmp_path)
     (tmp_path / "chat_template.jinja").write_text(template)
-    ours = pretrained_tokenizer.read(tmp_path, 50)
-    assert (ours.template.start, ours.template.speak) == ("", "<|assistant|>")
-    assert "its chat template is not one of turns" in caplog.text
+    with pytest.raises(CheckpointError, match="cannot be followed exactly") as caught:
+        pretrained_tokenizer.read(tmp_path, 50)
+    assert reason in str(caught.value)

@@ -7,6 +7,7 @@ on the Hugging Face hub is looked up in the hub's cache, and fetched where it is
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,14 @@ from sightweave.core.errors import CheckpointError
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+PROCESSOR_CONFIG = "processor_config.json"
+IMAGE_PROCESSOR_CONFIG = "preprocessor_config.json"
+CHAT_TEMPLATE = "chat_template.jinja"
+OLD_CHAT_TEMPLATE = "chat_template.json"
+MORE_CHAT_TEMPLATES = "additional_chat_templates"
+_DEFAULT = "default"
+"""Of several named chat templates the one that a plain conversation takes."""
 _FETCHED = ["*.json", "*.safetensors", "*.jinja"]
 """What is fetched from the hub: no pickles and no code."""
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -61,6 +70,84 @@ def read_json(folder: Path | str, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError(f"{file}: an object is needed (got {type(value).__name__}).")
     return value
+
+
+def has_processor(folder: Path | str) -> bool:
+    """Whether Transformers reads prompts by a processor, of texts and pictures, or by a tokenizer alone."""
+    where = place(folder)
+    return any((where / name).is_file() for name in (PROCESSOR_CONFIG, IMAGE_PROCESSOR_CONFIG))
+
+
+def chat_template(folder: Path | str) -> str | None:
+    """The chat template that Transformers would take for a plain conversation, in Jinja; None where there is none.
+
+    A processor keeps it in ``processor_config.json``, ``chat_template.json`` or ``chat_template.jinja``, a tokenizer in the
+    last of these or in ``tokenizer_config.json``; there may be several with names, also in ``additional_chat_templates``.
+
+    Raises:
+        CheckpointError: a file that cannot be read, or several templates of which none is the default.
+    """
+    where = place(folder)
+    sides = [_of_processor, _of_tokenizer] if has_processor(where) else [_of_tokenizer, _of_processor]
+    for side in sides:
+        for found in side(where):
+            if found is not None:
+                return found
+    return None
+
+
+def _of_processor(folder: Path) -> Iterator[str | None]:
+    for name in (PROCESSOR_CONFIG, OLD_CHAT_TEMPLATE):
+        if (folder / name).is_file():
+            yield _default(folder / name, read_json(folder, name).get("chat_template"))
+    yield _of_files(folder)
+
+
+def _of_tokenizer(folder: Path) -> Iterator[str | None]:
+    yield _of_files(folder)
+    if (folder / TOKENIZER_CONFIG).is_file():
+        listed = read_json(folder, TOKENIZER_CONFIG).get("chat_template")
+        yield _default(folder / TOKENIZER_CONFIG, listed)
+
+
+def _of_files(folder: Path) -> str | None:
+    """The template in ``chat_template.jinja``; beside it, others have their names as names of files."""
+    file = folder / CHAT_TEMPLATE
+    more = sorted((folder / MORE_CHAT_TEMPLATES).glob("*.jinja"))
+    named = {one.stem: one for one in more} | ({_DEFAULT: file} if file.is_file() else {})
+    if not named:
+        return None
+    if _DEFAULT not in named:
+        raise _no_default(folder / MORE_CHAT_TEMPLATES, list(named))
+    try:
+        return named[_DEFAULT].read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(
+            f"{named[_DEFAULT]}: the chat template cannot be read ({type(error).__name__}); copy the file again."
+        ) from None
+
+
+def _default(file: Path, value: Any) -> str | None:
+    """The default of what stands under ``chat_template``: a text, named ones in a list, or a mapping of them."""
+    if value is None or isinstance(value, str):
+        return value
+    named = value
+    if isinstance(value, list) and all(isinstance(one, dict) for one in value):
+        named = {one.get("name"): one.get("template") for one in value}
+    if not isinstance(named, dict) or not all(isinstance(one, str) for pair in named.items() for one in pair):
+        raise CheckpointError(
+            f"{file}: chat_template must be a text, or a list of texts with names (got {str(value)[:80]!r})."
+        )
+    if _DEFAULT not in named:
+        raise _no_default(file, list(named))
+    return str(named[_DEFAULT])
+
+
+def _no_default(place: Path, names: list[str]) -> CheckpointError:
+    return CheckpointError(
+        f"{place}: it has the chat templates {', '.join(names) or '(none)'} and no {_DEFAULT!r}; put the one to use into "
+        f"{CHAT_TEMPLATE}."
+    )
 
 
 def read_tensors(folder: Path | str) -> dict[str, Tensor]:

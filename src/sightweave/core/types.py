@@ -66,7 +66,7 @@ class Part:
     """One stretch of a sample: text or a medium."""
 
     role: str
-    """``user`` or ``assistant``."""
+    """``system``, ``user`` or ``assistant``."""
     content: str | Medium
     learn: bool = False
     """Whether the loss counts it."""

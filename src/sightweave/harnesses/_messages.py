@@ -10,8 +10,7 @@ from sightweave.core.errors import DataError
 from sightweave.core.types import Medium, Part, Sample, group_of
 from sightweave.data.inputs.media import digest
 
-_ROLES = {"user": "user", "assistant": "assistant", "system": "user"}
-"""Runs know no system messages: what stands in one is asked by the user, where it stands."""
+_ROLES = ("user", "assistant", "system")
 
 
 class Piece(NamedTuple):
@@ -41,13 +40,12 @@ def as_sample(pieces: Iterable[Piece], *, where: str) -> Sample:
     for number, piece in enumerate(pieces):
         if piece.role not in _ROLES:
             raise DataError(f"{where}: unknown role {piece.role!r}. Known: {', '.join(_ROLES)}.")
-        role = _ROLES[piece.role]
         if piece.kind == "image":
-            parts.append(Part(role, _picture(piece.value, f"{where}, part {number + 1}")))
+            parts.append(Part(piece.role, _picture(piece.value, f"{where}, part {number + 1}")))
         elif piece.kind != "text":
             raise DataError(f"{where}: a part of kind {piece.kind!r}; a run reads text and images.")
         elif piece.value:
-            parts.append(Part(role, str(piece.value)))
+            parts.append(Part(piece.role, str(piece.value)))
     if not parts:
         raise DataError(f"{where}: the messages hold neither text nor a picture.")
     if parts[-1].role == "assistant":

@@ -30,7 +30,7 @@ from sightweave.core.types import Likelihood, Medium, Prediction, Sample
 from sightweave.data.inputs import media as media_loader
 from sightweave.data.inputs.collate import stretch_rows, token_sequence
 from sightweave.data.inputs.processor import Processor
-from sightweave.data.inputs.template import Encoded, Stretch
+from sightweave.data.inputs.template import Encoded, Stretch, TrunkKey
 from sightweave.data.inputs.tiles import Tile
 from sightweave.data.inputs.tokenizer import StreamDecoder
 from sightweave.models.nn.fast_decoding import FastDecoding
@@ -265,10 +265,6 @@ def _rows_of(numbers: Sequence[int], width: int) -> Tensor:
     return (torch.tensor(numbers, dtype=torch.int64)[:, None] * width + torch.arange(width)).flatten()
 
 
-def _trunk_key(encoded: Encoded) -> tuple[str, ...]:
-    return tuple(medium.key for medium in encoded.trunk_media)
-
-
 _BATCHES = 4
 """Batches of a room: enough for prompts of a batch to be about as long as one another."""
 
@@ -293,9 +289,9 @@ class _Room:
 
 def _rooms(model: VLM, encoded: Mapping[int, Encoded], batch_size: int) -> list[_Room]:
     """All prompts in rooms; a room has at most `batch_size` pictures, each of which is encoded once."""
-    groups: dict[tuple[str, ...], list[int]] = {}
+    groups: dict[TrunkKey, list[int]] = {}
     for number, one in encoded.items():
-        groups.setdefault(_trunk_key(one), []).append(number)
+        groups.setdefault(one.trunk_key, []).append(number)
     can_share = model.layout.form == "causal" and model.layout.in_sequence
     rooms: list[_Room] = []
     for shares in (True, False):
@@ -378,7 +374,7 @@ def _judge(
         return [()] * count
     tokenizer = processor.tokenizer
     rows = [number * width for number, each in enumerate(texts) for _ in each]
-    targets = [[*tokenizer.encode(one), tokenizer.end_id] for each in texts for one in each]
+    targets = [tokenizer.answer_ids(one) for each in texts for one in each]
     totals = [0.0] * len(targets)
     order = sorted(range(len(targets)), key=lambda i: len(targets[i]))
     while order:
@@ -573,14 +569,14 @@ class _Prefix:
     """Pictures that were read once, for all of their prompts to continue."""
 
     cache: Cache
-    number: Mapping[tuple[str, ...], int]
+    number: Mapping[TrunkKey, int]
     """Row of the cache for each text's pictures."""
     shared: Shared | None
     """The same for fast decoding; None where the rows differ in length, or on another device than the CPU."""
 
     def rows_of(self, encoded: Sequence[Encoded], width: int) -> Tensor:
         """int64: the row that each row of a batch continues."""
-        rows = [self.number[_trunk_key(one)] for one in encoded for _ in range(width)]
+        rows = [self.number[one.trunk_key] for one in encoded for _ in range(width)]
         return torch.tensor(rows)
 
 
@@ -593,9 +589,9 @@ def _read_prefix(
     memory: MediaMemory | None,
 ) -> _Prefix:
     """Reads the pictures in front of prompts."""
-    trunks: dict[tuple[str, ...], Encoded] = {}
+    trunks: dict[TrunkKey, Encoded] = {}
     for one in encoded:
-        trunks.setdefault(_trunk_key(one), one)
+        trunks.setdefault(one.trunk_key, one)
     firsts = list(trunks.values())
     batch = _rows_batch(model, processor, firsts, [one.trunk for one in firsts], device, memory)
     assert batch.target is not None

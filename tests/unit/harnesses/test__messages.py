@@ -45,7 +45,7 @@ def test_text_and_pictures_keep_their_order_and_their_roles() -> None:
     ]
     sample = chat_sample(messages, where="t/test/3")
     assert told(sample) == [
-        ("user", "Be brief."),
+        ("system", "Be brief."),
         ("user", "First"),
         ("user", "a.png"),
         ("user", "then"),

@@ -20,7 +20,7 @@ from torch import Tensor
 from sightweave.core.batch import Batch, Media, Regions, TokenSequence
 from sightweave.core.types import InputLayout, Medium, Region
 from sightweave.data.inputs.packing import fewest_rows
-from sightweave.data.inputs.template import Encoded, Stretch
+from sightweave.data.inputs.template import Encoded, Stretch, TrunkKey
 
 IGNORE = -100
 
@@ -42,13 +42,11 @@ def bundle(samples: Iterable[Encoded], *, share: bool = True) -> list[Bundle]:
 
     So do samples without any picture that are of one group: the questions about a picture that training hides.
     """
-    bundles: dict[tuple[str, ...], Bundle] = {}
+    bundles: dict[tuple[TrunkKey, str, int], Bundle] = {}
     for number, encoded in enumerate(samples):
-        key = tuple(medium.key for medium in encoded.trunk_media)
-        if not key and not encoded.branch_media and encoded.sample.group:
-            key = ("", encoded.sample.group)
-        if not share or not key:
-            key = (*key, f"#{number}")
+        group = "" if encoded.trunk_media or encoded.branch_media else encoded.sample.group
+        is_shared = share and bool(encoded.trunk_media or group)
+        key = (encoded.trunk_key, group, -1 if is_shared else number)
         bundles.setdefault(key, Bundle([])).encoded.append(encoded)
     return list(bundles.values())
 

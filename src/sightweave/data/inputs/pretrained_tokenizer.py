@@ -1,8 +1,8 @@
 """The tokenizer of a folder of Transformers, with the special tokens that pictures and turns need.
 
-Its own ids stay what they are. Where the folder has a chat template, turns are written as that one writes them; else with
-marks of our own. Tokens that it lacks follow its last id, and the vocabulary is padded to a multiple of 64, as fast
-kernels like it.
+Its own ids stay what they are. Where the folder has a chat template, turns are written by that one, and it is tried on some
+conversations first; else they get marks of our own. Tokens that the tokenizer lacks follow its last id, and the vocabulary
+is padded to a multiple of 64, as fast kernels like it.
 """
 
 from __future__ import annotations
@@ -14,22 +14,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2.sandbox
 import tokenizers
 
 from sightweave.core import transformers_folder
-from sightweave.core.errors import CheckpointError
+from sightweave.core.errors import CheckpointError, DataError
+from sightweave.core.types import Medium, Part
+from sightweave.data.inputs import chat as chats
 from sightweave.data.inputs import tokenizer
+from sightweave.data.inputs.chat import Chat
 from sightweave.data.inputs.tokenizer import FRAMED, Template, Tokenizer
 
 logger = logging.getLogger(__name__)
 MULTIPLE = 64
-CONFIG = "tokenizer_config.json"
-CHAT_TEMPLATE = "chat_template.jinja"
+CONFIG = transformers_folder.TOKENIZER_CONFIG
+_OLD_TOKENS = "special_tokens_map.json"
+_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+"""Tokens that a chat template may name."""
 _FRAMED = ("idefics3", "smolvlm")
 """Models whose processor writes these tokens itself."""
-_ASKED, _SAID, _MORE = "\ue000asked\ue001", "\ue000said\ue001", "\ue000more\ue001"
-"""Texts that no template writes, by which its own words are found."""
+_PICTURE = Medium(b"", "a picture")
+_ASKED, _SAID, _MORE = (
+    Part("user", "What is it?"),
+    Part("assistant", "A ball."),
+    Part("user", "Which colour?"),
+)
 
 
 def read(folder: Path | str, rows: int) -> Tokenizer:
@@ -40,7 +48,8 @@ def read(folder: Path | str, rows: int) -> Tokenizer:
         rows: Ids that the checkpoint's embedding has; the vocabulary has no fewer.
 
     Raises:
-        CheckpointError: no tokenizer.json, a damaged one, or a kind that the Rust library does not know.
+        CheckpointError: no tokenizer.json, a damaged one, or a kind that the Rust library does not know; or a chat template
+            that cannot be followed exactly.
     """
     place = transformers_folder.place(folder)
     if not (place / tokenizer.FILE_NAME).is_file():
@@ -81,28 +90,70 @@ def _neutral(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _template(folder: Path, rust: tokenizers.Tokenizer) -> Template:
-    settings = transformers_folder.read_json(folder, CONFIG) if (folder / CONFIG).is_file() else {}
     model = transformers_folder.read_json(folder, transformers_folder.CONFIG)
-    tokens = {name: _content(settings.get(name)) for name in ("bos_token", "eos_token", "pad_token")}
-    end = tokens["eos_token"] or "<|end|>"
+    tokens = _named_tokens(folder)
+    end = tokens.get("eos_token", "")
     before, after = _added_around(rust)
-    plain = dataclasses.replace(FRAMED, pad=tokens["pad_token"] or end, end=end, start=before, space=False)
+    plain = dataclasses.replace(
+        FRAMED,
+        pad=tokens.get("pad_token") or end or "<|end|>",
+        end=end or "<|end|>",
+        start=before,
+        space=False,
+    )
     if model.get("is_encoder_decoder"):
         special = {index: name for name, index in tokenizer.special_tokens(rust).items()}
-        begin = special.get(model.get("decoder_start_token_id") or 0, end)
-        return dataclasses.replace(plain, speak=after or end, begin=begin)
-    source = _chat_template(folder, settings)
+        begin = special.get(model.get("decoder_start_token_id") or 0, plain.end)
+        return dataclasses.replace(plain, speak=after or plain.end, begin=begin)
+    source = transformers_folder.chat_template(folder)
     if source is None:
+        logger.info("%s: no chat template; %s and %s mark the turns.", folder, plain.again, plain.speak)
         return plain
     try:
-        return _turns(source, tokens, plain, rust, writes_frame=model.get("model_type") not in _FRAMED)
-    except (jinja2.TemplateError, TypeError, ValueError) as error:
-        logger.warning(
-            "%s: its chat template is not one of turns (%s); <|user|> and <|assistant|> mark them instead.",
-            folder,
-            error,
-        )
-        return plain
+        found = _in_words_of_chat(source, tokens, plain, rust, _image_tokens(folder, model))
+    except DataError as error:
+        raise CheckpointError(
+            f"{folder}: its chat template cannot be followed exactly: {error}. Put one that can into "
+            f"{transformers_folder.CHAT_TEMPLATE}, or remove it to have turns marked with {plain.again} and {plain.speak}."
+        ) from None
+    if model.get("model_type") in _FRAMED:  # the processor writes them around the token
+        found = dataclasses.replace(found, before_image=FRAMED.before_image, after_image=FRAMED.after_image)
+    if "strftime_now" in found.chat:
+        logger.warning("%s: its chat template writes the date of the day on which it is rendered.", folder)
+    if transformers_folder.has_processor(folder) and before and not found.start.startswith(before):
+        found = dataclasses.replace(found, first=before)
+    return found
+
+
+def _named_tokens(folder: Path) -> dict[str, str]:
+    """The special tokens that the checkpoint has names for."""
+    files = [name for name in (_OLD_TOKENS, CONFIG) if (folder / name).is_file()]
+    values: dict[str, Any] = {}
+    for name in files:
+        values |= {
+            key: value
+            for key, value in transformers_folder.read_json(folder, name).items()
+            if value is not None
+        }
+    return {name: _content(values[name]) for name in _TOKENS if values.get(name)}
+
+
+def _content(token: Any) -> str:
+    """A special token's text, which stands alone or in a mapping."""
+    return str(token.get("content", "")) if isinstance(token, Mapping) else str(token or "")
+
+
+def _image_tokens(folder: Path, model: Mapping[str, Any]) -> list[str | int]:
+    """Tokens, by name or id, that a folder names as standing for a picture."""
+    found: list[str | int] = []
+    for name in (transformers_folder.PROCESSOR_CONFIG, CONFIG):
+        if (folder / name).is_file():
+            values = transformers_folder.read_json(folder, name)
+            more = values.get("extra_special_tokens")
+            named = values.get("image_token") or (more.get("image_token") if isinstance(more, dict) else "")
+            found.append(_content(named))
+    found += [model.get(name, -1) for name in ("image_token_id", "image_token_index")]
+    return [one for one in found if isinstance(one, str | int) and one != ""]
 
 
 def _added_around(rust: tokenizers.Tokenizer) -> tuple[str, str]:
@@ -115,84 +166,153 @@ def _added_around(rust: tokenizers.Tokenizer) -> tuple[str, str]:
     return "".join(names[index] for index in before), "".join(names[index] for index in after)
 
 
-def _content(token: Any) -> str:
-    """A special token's text, which stands alone or in a mapping."""
-    return str(token.get("content", "")) if isinstance(token, Mapping) else str(token or "")
-
-
-def _chat_template(folder: Path, settings: Mapping[str, Any]) -> str | None:
-    if (folder / CHAT_TEMPLATE).is_file():
-        return (folder / CHAT_TEMPLATE).read_text(encoding="utf-8")
-    found = settings.get("chat_template")
-    return found if isinstance(found, str) else None
-
-
-def _turns(
-    source: str, tokens: Mapping[str, str], plain: Template, rust: tokenizers.Tokenizer, *, writes_frame: bool
+def _in_words_of_chat(
+    source: str,
+    tokens: Mapping[str, str],
+    plain: Template,
+    rust: tokenizers.Tokenizer,
+    images: list[str | int],
 ) -> Template:
-    """What a chat template writes around texts, found by rendering conversations of known texts.
+    """The template of a folder with a chat template, which is tried on some conversations.
 
     Raises:
-        ValueError: it is not the same around every turn, or no special token ends an answer.
-        TemplateError, TypeError: it cannot be rendered.
+        DataError: it writes something else around what is said than it would by itself, or does not write all of it.
     """
-    asked: dict[str, Any] = {"role": "user", "content": _ASKED}
-    said: dict[str, Any] = {"role": "assistant", "content": _SAID}
-    more: dict[str, Any] = {"role": "user", "content": _MORE}
-    lists = False
-    try:
-        once = _render(source, tokens, [asked])
-        lists = _ASKED not in once
-    except (jinja2.TemplateError, TypeError):
-        lists = True
-    if lists:  # a template of a model that sees pictures takes lists of parts
-        asked, said, more = (
-            {**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in (asked, said, more)
-        )
-        once = _render(source, tokens, [asked])
-    start, speak = _cut(once, _ASKED)
-    twice = _render(source, tokens, [asked, said, more])
-    between, rest = _cut(_cut(twice, _ASKED)[1], _SAID)
-    after, last = _cut(rest, _MORE)
-    if not twice.startswith(start) or between != speak or last != speak:
-        raise ValueError("it writes other words around a later turn than around the first")
-    special = [token.content for token in rust.get_added_tokens_decoder().values() if token.special]
-    end = max((name for name in special if after.startswith(name)), key=len, default="")
+    eos = tokens.get("eos_token", "")
+    tokens = {name: token for name, token in tokens.items() if name in source}
+    source, image = chats.parted(source)
+    if image:  # we exported it, with the words around pictures
+        before, _, after = image.partition(plain.image)
+        plain = dataclasses.replace(plain, before_image=before, after_image=after)
+    special = list(tokenizer.special_tokens(rust))
+    by_id = {index: token.content for index, token in rust.get_added_tokens_decoder().items()}
+    known = [by_id.get(one, "") if isinstance(one, int) else one for one in images]
+    chat = _taking(source, tokens, [*filter(None, known), plain.image], special)
+    _try(chat)
+
+    # What it writes around a plain question, for programs that cannot render it.
+    asked = chat.write([_ASKED], asks=True)
+    start, speak = asked.text[: asked.said[0].start], asked.text[asked.said[0].end :]
+    answered = chat.write([_ASKED, _SAID], asks=False)
+    tail = answered.text[answered.said[-1].end :].lstrip()
+    end = max((name for name in special if tail.startswith(name)), key=len, default=eos)
     if not end:
-        raise ValueError(f"no special token stands right after an answer, but {after!r}")
-    found = dataclasses.replace(plain, start=start, speak=speak, end=end, again=after.removeprefix(end))
-    if not lists:
-        return found
-    picture = {"role": "user", "content": [{"type": "image"}, *asked["content"]]}
-    shown, _ = _cut(_render(source, tokens, [picture]), _ASKED)
-    before, behind = _cut(shown, plain.image)
-    if not writes_frame:  # the processor does, wherever the template says <image>
-        return dataclasses.replace(found, start=before)
-    begins = before.startswith(start)
-    return dataclasses.replace(
+        raise DataError(f"no special token ends an answer, but {tail!r}, and the tokenizer has no eos_token")
+    twice = chat.write([_ASKED, _SAID, _MORE], asks=True)
+    between = twice.text[twice.said[1].end : twice.said[2].start].lstrip()
+    found = dataclasses.replace(
+        plain, end=end, image=chat.image, start=start, speak=speak, again=between.removeprefix(end)
+    )
+    return _own_words(found, chat) or dataclasses.replace(
         found,
-        start=start if begins else before,
-        before_image=before.removeprefix(start) if begins else "",
-        after_image=behind,
+        before_image="" if chat.shows else plain.before_image,
+        after_image="" if chat.shows else plain.after_image,
+        chat=source,
+        tokens=dict(tokens),
+        lists=chat.lists,
+        shows=chat.shows,
+        lead=answered.text[len(asked.text) : answered.said[-1].start],
     )
 
 
-def _cut(text: str, at: str) -> tuple[str, str]:
-    before, found, after = text.partition(at)
-    if not found:
-        raise ValueError(f"it does not write {at!r} into {text!r}")
-    return before, after
+def _own_words(found: Template, chat: Chat) -> Template | None:
+    """The template that this project exported as the given chat template; None where that is another's."""
+    if not chat.shows:
+        return None
+    shown = chat.write([Part("user", _PICTURE), _ASKED], asks=True).text
+    before, _, after = shown.partition(chat.image)
+    after = after.partition(str(_ASKED.content))[0]
+    for space in (False, True):
+        start, again, after = (text.removesuffix(" " * space) for text in (found.start, found.again, after))
+        before = before.removeprefix(start)
+        own = dataclasses.replace(
+            found, start=start, again=again, before_image=before, after_image=after, space=space
+        )
+        image = before + chat.image + after
+        if chat.source == chats.in_words(
+            start=start, speak=own.speak, end=own.end, again=again, image=image, space=space
+        ):
+            return own
+    return None
 
 
-def _render(source: str, tokens: Mapping[str, str], messages: list[dict[str, Any]]) -> str:
-    """What a chat template writes for messages, up to where the model speaks; it can reach nothing but them."""
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+def _taking(source: str, tokens: Mapping[str, str], known: list[str], special: list[str]) -> Chat:
+    """The template with the form of content that it takes.
+
+    One that writes pictures gets lists with pictures; one that takes texts alone gets the image token as a text.
+
+    Raises:
+        DataError: it takes neither, or writes for a picture what is no token.
+    """
+    bare = Chat(source, tokens, lists=True, shows=True, image=known[0])
+    question = {"type": "text", "text": chats.PROBE}
+    without, with_it = (
+        _rendered(bare, [{"role": "user", "content": content}])
+        for content in ([question], [{"type": "image"}, question])
     )
+    if chats.PROBE not in with_it:
+        takes_lists = chats.PROBE in without
+        return Chat(source, tokens, lists=takes_lists, shows=False, image=known[-1])
+    names = dict.fromkeys([*known, *special])
+    added = [name for name in names if with_it.count(name) == without.count(name) + 1]
+    if added:
+        return Chat(source, tokens, lists=True, shows=True, image=_image_among(added, known))
+    if with_it != without:
+        raise DataError(f"it writes no special token for a picture, but {with_it!r}")
+    return Chat(source, tokens, lists=True, shows=False, image=known[-1])
 
-    def refuse(message: str) -> None:
-        raise jinja2.TemplateError(message)
 
-    environment.globals["raise_exception"] = refuse
-    environment.globals["strftime_now"] = lambda form: ""
-    return environment.from_string(source).render(messages=messages, add_generation_prompt=True, **tokens)
+def _rendered(chat: Chat, messages: list[chats.Message]) -> str:
+    """What a template writes where the model is asked; empty where it refuses to."""
+    try:
+        return chat.render(messages, asks=True)
+    except DataError:
+        return ""
+
+
+def _image_among(added: list[str], known: list[str]) -> str:
+    """Which of the tokens that a picture adds stands for it."""
+    named = [name for name in added if name in known] or [name for name in added if "image" in name.lower()]
+    if len(added) > 1 and not named:
+        raise DataError(
+            f"a picture is written as {' '.join(added)}, and which of these is the picture is not known"
+        )
+    return [*named, *added][0]
+
+
+def _try(chat: Chat) -> None:
+    """Compares what we write with what the template writes by itself, over conversations of all kinds.
+
+    Raises:
+        DataError: the two differ, or the template takes no plain question.
+    """
+    chat.write([_ASKED], asks=True)
+    leaves_out_system = False
+    for name, parts in chats.conversations(_PICTURE):
+        for asks in (True, False):
+            try:
+                theirs = chat.render(chat.messages(parts), asks=asks)
+            except DataError:
+                continue  # what Transformers refuses is refused here too, or read without its system turn
+            ours = chat.write(parts, asks=asks)
+            said = sum(isinstance(part.content, str) for part in parts)
+            leaves_out_system = leaves_out_system or len(ours.said) < said
+            if ours.text != theirs:
+                raise DataError(
+                    f"{name}: it writes {theirs!r}, and with what is said put in place {ours.text!r}"
+                )
+    _try_answers(chat)
+    if leaves_out_system:
+        logger.warning("the chat template leaves out what the system says, and so does this model's prompt.")
+
+
+def _try_answers(chat: Chat) -> None:
+    """Answers must stand behind what asks for them, or a model would learn to answer another prompt.
+
+    Raises:
+        DataError: they do not.
+    """
+    asked = chat.write([_ASKED], asks=True).text
+    answered = chat.write([_ASKED, _SAID], asks=False).text
+    if not answered.startswith(asked):
+        raise DataError(f"it asks with {asked!r}, and writes the answer behind {answered!r}")

@@ -1,17 +1,23 @@
 """Sample -> stretches of tokens: which stand for the picture, which are asked, and which are learnt.
 
 A prompt is written as it is, then what asks the model to speak, then the answer, then the end token; a later turn of the
-user begins with a mark of its own (`tokenizer.Template` has the words). Special tokens are put in as ids, so nothing that
-a user types can become one.
+user begins with a mark of its own (`tokenizer.Template` has the words). A checkpoint that brings a chat template has its
+turns written by that (`chat.Chat`). Special tokens are put in as ids, so nothing that a user types can become one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from sightweave.core.errors import DataError
 from sightweave.core.types import InputLayout, Medium, Part, Sample
-from sightweave.data.inputs.tokenizer import Tokenizer
+from sightweave.data.inputs.chat import Chat, Said, Written
+from sightweave.data.inputs.tokenizer import Section, Tokenizer
+
+TrunkKey = tuple[tuple[str, ...], tuple[int, ...]]
+"""Keys of the leading pictures, and ids of the trunk."""
 
 
 @dataclass(slots=True)
@@ -73,43 +79,161 @@ class Encoded:
     begin: int
     """What the decoder of an encoder-decoder reads first."""
 
+    @property
+    def trunk_key(self) -> TrunkKey:
+        """Equal for equal trunks: the pictures, and the words before them, which a chat template may vary."""
+        return tuple(medium.key for medium in self.trunk_media), tuple(self.trunk.ids)
+
 
 def encode(sample: Sample, tokenizer: Tokenizer, layout: InputLayout) -> Encoded:
     """Lays one sample out.
 
     Raises:
-        DataError: a medium in an answer.
+        DataError: a medium in an answer, or a conversation that the chat template does not take.
     """
     parts = list(sample.parts)
-    lead = 0
-    while lead < len(parts) and isinstance(parts[lead].content, Medium):
-        lead += 1
-    encoded = Encoded(
+    last = _last_answer(parts)
+    answer = "".join(_answer(part, sample) for part in parts[last:])
+    try:
+        if tokenizer.chat is None:
+            encoded = _in_own_words(sample, parts[:last], tokenizer, layout)
+            encoded.target.add(_own_answer_ids(parts[last:], tokenizer), learn=True)
+        else:
+            # Where pictures stand outside the text, the words around them would stand around nothing.
+            told = [part for part in parts[:last] if layout.in_sequence or isinstance(part.content, str)]
+            encoded = _in_words_of_chat(sample, told, tokenizer, tokenizer.chat, layout)
+            encoded.target.add(_chat_answer_ids(told, answer, tokenizer, tokenizer.chat), learn=True)
+    except DataError as error:
+        raise DataError(f"sample {sample.id!r}: {error}") from None
+    _let_look_ahead(encoded, layout)
+    return encoded
+
+
+def _answer(part: Part, sample: Sample) -> str:
+    if isinstance(part.content, Medium):
+        raise DataError(f"sample {sample.id!r}: a picture stands in the answer; answers are text here.")
+    return part.content
+
+
+def _let_look_ahead(encoded: Encoded, layout: InputLayout) -> None:
+    """Opens the blocks of tokens that see one another as a whole."""
+    is_mutual = layout.bidirectional == "all" or layout.form == "encoder_decoder"
+    if is_mutual:
+        encoded.trunk.ar = [0] * len(encoded.trunk)
+    if is_mutual or layout.bidirectional == "prompt":
+        # One block: it sees the trunk and itself, and the trunk does not see it, so that trunks can be shared.
+        encoded.prompt.ar = [1, *[0] * (len(encoded.prompt) - 1)]
+
+
+def _in_own_words(sample: Sample, parts: list[Part], tokenizer: Tokenizer, layout: InputLayout) -> Encoded:
+    """Trunk and prompt, with the words of the template around each text."""
+    lead = _leading(parts)
+    encoded = _empty(sample, parts, lead, tokenizer)
+    encoded.trunk.add(tokenizer.start_ids)
+    for item in range(lead):
+        _add_medium(encoded.trunk, item, tokenizer, layout)
+    _add_prompt(encoded, parts, lead, tokenizer, layout)
+    return encoded
+
+
+def _leading(parts: Sequence[Part]) -> int:
+    """How many pictures come before all texts."""
+    texts = (number for number, part in enumerate(parts) if isinstance(part.content, str))
+    return next(texts, len(parts))
+
+
+def _own_answer_ids(parts: Sequence[Part], tokenizer: Tokenizer) -> list[int]:
+    texts = (part.content for part in parts if isinstance(part.content, str))
+    return [*(index for text in texts for index in tokenizer.encode(text)), tokenizer.end_id]
+
+
+def _empty(sample: Sample, parts: Sequence[Part], lead: int, tokenizer: Tokenizer) -> Encoded:
+    media = tuple(part.content for part in parts if isinstance(part.content, Medium))
+    return Encoded(
         sample=sample,
-        trunk_media=tuple(part.content for part in parts[:lead] if isinstance(part.content, Medium)),
-        branch_media=tuple(part.content for part in parts[lead:] if isinstance(part.content, Medium)),
+        trunk_media=media[:lead],
+        branch_media=media[lead:],
         trunk=Stretch(),
         prompt=Stretch(),
         target=Stretch(),
         begin=tokenizer.begin_id,
     )
-    mutual = layout.bidirectional == "all"
-    encoded.trunk.add(tokenizer.start_ids)
-    for item in range(lead):
-        _add_medium(encoded.trunk, item, tokenizer, layout)
-    if mutual or layout.form == "encoder_decoder":
-        encoded.trunk.ar = [0] * len(encoded.trunk)
-    last = _last_answer(parts)
-    _add_prompt(encoded, parts[lead:last], lead, tokenizer, layout)
-    if mutual or layout.form == "encoder_decoder" or layout.bidirectional == "prompt":
-        # One block: it sees the trunk and itself, and the trunk does not see it, so that trunks can be shared.
-        encoded.prompt.ar = [1, *[0] * (len(encoded.prompt) - 1)]
-    for part in parts[last:]:
-        if isinstance(part.content, Medium):
-            raise DataError(f"sample {sample.id!r}: a picture stands in the answer; answers are text here.")
-        encoded.target.add(tokenizer.encode(part.content), learn=True)
-    encoded.target.add([tokenizer.end_id], learn=True)
+
+
+def _in_words_of_chat(
+    sample: Sample, parts: Sequence[Part], tokenizer: Tokenizer, chat: Chat, layout: InputLayout
+) -> Encoded:
+    """Trunk and prompt as the chat template writes them.
+
+    The trunk ends with the last picture before anything is said or, without one, with the last special token there.
+    """
+    written = chat.write(parts, asks=True)
+    sections = tokenizer.sections(written)
+    said = min((one.start for one in written.said), default=len(written.text))
+    ahead = [number for number, one in enumerate(sections) if one.special is not None and one.end <= said]
+    shown = [number for number in ahead if sections[number].special == tokenizer.image_id]
+    cut = max(shown or ahead, default=-1) + 1
+
+    lead = len(shown) if layout.in_sequence else _leading(sample.parts)
+    encoded = _empty(sample, sample.parts, lead, tokenizer)
+    encoded.trunk.add(tokenizer.first_ids)
+    item = 0
+    for number, section in enumerate(sections):
+        stretch = encoded.trunk if number < cut else encoded.prompt
+        if section.special == tokenizer.image_id:
+            _add_medium(stretch, item, tokenizer, layout)
+            item += 1
+        elif section.special is not None:
+            # The end token of an answer is learnt with it.
+            ends = section.special == tokenizer.end_id and _ends_learnt(section, written, parts)
+            stretch.add([section.special], learn=ends)
+        else:
+            _add_text(stretch, section, written, parts, tokenizer)
     return encoded
+
+
+def _ends_learnt(section: Section, written: Written, parts: Sequence[Part]) -> bool:
+    """Whether a special token follows right after an answer that is learnt."""
+    before = [one for one in written.said if one.end <= section.start]
+    return bool(
+        before and parts[before[-1].part].learn and not written.text[before[-1].end : section.start].strip()
+    )
+
+
+def _add_text(
+    stretch: Stretch, section: Section, written: Written, parts: Sequence[Part], tokenizer: Tokenizer
+) -> None:
+    """The text between two special tokens; tokens that hold a letter of a learnt answer are learnt."""
+    ids, offsets = tokenizer.text_ids(written.text[section.start : section.end])
+    learnt = [one for one in written.said if parts[one.part].learn]
+    marked = [_is_in(learnt, section.start + start, section.start + end) for start, end in offsets]
+    for learn, run in groupby(zip(ids, marked, strict=True), key=lambda pair: pair[1]):
+        stretch.add([index for index, _ in run], learn=learn)
+
+
+def _is_in(spans: Sequence[Said], start: int, end: int) -> bool:
+    return any(start < one.end and end > one.start for one in spans)
+
+
+def _chat_answer_ids(parts: Sequence[Part], answer: str, tokenizer: Tokenizer, chat: Chat) -> list[int]:
+    """The answer behind its prompt as the chat template writes it, up to the end token.
+
+    Raises:
+        DataError: the template refuses the conversation with its answer.
+    """
+    if not answer.strip():
+        return [tokenizer.end_id]
+    asked = chat.write(parts, asks=True).text + tokenizer.template.lead
+    whole = chat.write([*parts, Part("assistant", answer)], asks=False)
+    said = whole.said[-1]
+    # Some templates put the system's words into the last turn, so that an answer behind it changes what stands before.
+    start = len(asked) if whole.text.startswith(asked) else said.start
+
+    # White space behind the answer belongs to it only where an end token follows.
+    tail = whole.text[said.end :]
+    blanks = len(tail) - len(tail.lstrip())
+    ends = tail[blanks:].startswith(tokenizer.template.end)
+    return tokenizer.answer_ids(whole.text[start : said.end + blanks * ends])
 
 
 def _last_answer(parts: list[Part]) -> int:
@@ -121,21 +245,28 @@ def _last_answer(parts: list[Part]) -> int:
 
 
 def _add_prompt(
-    encoded: Encoded, parts: list[Part], item: int, tokenizer: Tokenizer, layout: InputLayout
+    encoded: Encoded, parts: list[Part], lead: int, tokenizer: Tokenizer, layout: InputLayout
 ) -> None:
+    """Everything behind the leading pictures, up to what asks the model to speak."""
     prompt = encoded.prompt
-    for index, part in enumerate(parts):
+    item = lead
+    for index in range(lead, len(parts)):
+        part = parts[index]
+        before = parts[index - 1].role if index else part.role
+        if part.role == "assistant":
+            prompt.add(tokenizer.speak_ids)
+        elif before == "assistant":
+            prompt.add(tokenizer.again_ids)
+        elif before != part.role:  # or the system's words would run into the user's
+            prompt.add(tokenizer.marked_ids("\n"))
+
         if isinstance(part.content, Medium):
             _add_medium(prompt, item, tokenizer, layout)
             item += 1
-        elif part.role == "assistant":
-            prompt.add(tokenizer.speak_ids)
-            prompt.add(tokenizer.encode(part.content), learn=part.learn)
-            prompt.add([tokenizer.end_id], learn=part.learn)
         else:
-            if index and parts[index - 1].role == "assistant":
-                prompt.add(tokenizer.again_ids)
-            prompt.add(tokenizer.encode(part.content))
+            prompt.add(tokenizer.encode(part.content), learn=part.learn and part.role == "assistant")
+        if part.role == "assistant":
+            prompt.add([tokenizer.end_id], learn=part.learn)
     prompt.add(tokenizer.speak_ids)
 
 

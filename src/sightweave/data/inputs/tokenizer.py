@@ -10,10 +10,10 @@ brought along, of any kind that the Rust library knows.
 from __future__ import annotations
 
 import codecs
-import dataclasses
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tokenizers import models, pre_tokenizers, trainers
 
 from sightweave.core.config import config
 from sightweave.core.errors import CheckpointError, DataError, RecipeError
+from sightweave.data.inputs.chat import Chat, Written
 
 FILE_NAME = "tokenizer.json"
 _HAN = r"\p{Han}"
@@ -50,6 +51,9 @@ class Template:
     ::
 
         start picture text speak answer end again text speak answer end
+
+    A checkpoint's own chat template writes turns by itself (`chat`). Then `start`, `speak` and `again` say what it writes
+    around a plain question, for programs that cannot render it.
     """
 
     pad: str = "<|pad|>"
@@ -72,6 +76,18 @@ class Template:
     """First token that an encoder-decoder's decoder reads; empty means the last of `speak`."""
     space: bool = True
     """Whether each text gets one space in front, so that a word is the same token everywhere."""
+    chat: str = ""
+    """A chat template in Jinja that writes all turns; empty means that the words above do."""
+    tokens: Mapping[str, str] = field(default_factory=dict)
+    """Special tokens by the names that the chat template may use, such as ``bos_token``."""
+    lists: bool = False
+    """Whether the chat template takes a turn as a list of texts and pictures, or as one text."""
+    shows: bool = False
+    """Whether the chat template writes the image token by itself."""
+    lead: str = ""
+    """What the chat template writes before an answer and the model must write itself, such as a space."""
+    first: str = ""
+    """Special tokens before everything that the chat template leaves to the processor."""
 
 
 FRAMED = Template(
@@ -96,9 +112,22 @@ def special_tokens(rust: tokenizers.Tokenizer) -> dict[str, int]:
 
 
 def names(template: Template) -> list[str]:
-    """The special tokens in the words of a template, each once."""
-    words = [getattr(template, field.name) for field in dataclasses.fields(template) if field.name != "space"]
+    """The special tokens in the words of a template, each once; a chat template needs only those of rows and pictures."""
+    fields = ["pad", "end", "image", "before_image", "after_image"]
+    if not template.chat:
+        fields += ["start", "speak", "again", "begin"]
+    words = [getattr(template, name) for name in fields]
     return list(dict.fromkeys(name for word in words for name in TOKEN_NAME.findall(word)))
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A special token of a rendered conversation, or the text between two of them."""
+
+    start: int
+    end: int
+    special: int | None = None
+    """Id of the special token; None for a text."""
 
 
 class Tokenizer:
@@ -128,6 +157,9 @@ class Tokenizer:
         rust.encode_special_tokens = True
         self._known: dict[str, tuple[int, ...]] = {}
         self._special = special_tokens(rust)
+        self.chat = _chat(self.template)
+        """The checkpoint's own chat template; None where the words of `template` mark the turns."""
+        self._pattern = _pattern(rust, self._special)
         self.vocab_size = vocab_size or rust.get_vocab_size()
         self._bytes = _bytes_of_tokens(rust, self._special.values(), self.vocab_size)
         # A tokenizer in SentencePiece's way puts a space in front of texts by itself.
@@ -139,7 +171,20 @@ class Tokenizer:
             self.marked_ids(getattr(self.template, name))
             for name in ("start", "before_image", "after_image", "speak", "again")
         )
-        self.begin_id = self._one(self.template.begin) if self.template.begin else self.speak_ids[-1]
+        self.first_ids = self.marked_ids(self.template.first)
+        # An answer's first letters are read as the tokens that they are behind the words that ask for it.
+        speak = self._sections(self.template.speak)
+        self._asking = self.template.speak[speak[-1].start :] if speak and speak[-1].special is None else ""
+        self.begin_id = (
+            self._one(self.template.begin) if self.template.begin else [self.end_id, *self.speak_ids][-1]
+        )
+        # Special tokens are no part of a decoded text.
+        self.lead = "".join(
+            self.template.lead[section.start : section.end]
+            for section in self._sections(self.template.lead)
+            if section.special is None
+        )
+        """What decoded answers begin with and are given without."""
 
     @classmethod
     def train(
@@ -204,15 +249,60 @@ class Tokenizer:
         Raises:
             CheckpointError: it names a token, as ``<...>``, that the vocabulary does not have.
         """
-        if not text:
-            return []
-        pattern = "|".join(re.escape(name) for name in sorted(self._special, key=len, reverse=True))
         ids: list[int] = []
-        for piece in filter(None, re.split(f"({pattern})", text) if pattern else [text]):
-            if piece not in self._special and (name := TOKEN_NAME.search(piece)):
+        for section in self._sections(text):
+            piece = text[section.start : section.end]
+            if section.special is not None:
+                ids.append(section.special)
+                continue
+            name = TOKEN_NAME.search(piece)
+            if name is not None and self.chat is None:  # a chat template may write anything
                 self._one(name[0])
-            ids += [self._special[piece]] if piece in self._special else self._ids(piece)
+            ids += self._ids(piece)
         return ids
+
+    def sections(self, written: Written) -> list[Section]:
+        """Special tokens and texts of a rendered conversation; what was said in it is text, whatever it spells."""
+        return self._sections(written.text, [(one.start, one.end) for one in written.said])
+
+    def _sections(self, text: str, said: Sequence[tuple[int, int]] = ()) -> list[Section]:
+        found: list[Section] = []
+        place = 0
+        for match in self._pattern.finditer(text):
+            name = match.lastgroup or ""
+            start, end = match.span(name)
+            if any(start < stop and end > begin for begin, stop in said):
+                continue
+            if match.start() > place:
+                found.append(Section(place, match.start()))
+            found.append(Section(match.start(), match.end(), self._special[match[name]]))
+            place = match.end()
+        if len(text) > place:
+            found.append(Section(place, len(text)))
+        return found
+
+    def text_ids(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids of a text in which nothing is special, and which letters each of them stands for.
+
+        Raises:
+            DataError: the text holds half a surrogate pair.
+        """
+        encoding = self._rust.encode(_checked(text), add_special_tokens=False)
+        return encoding.ids, encoding.offsets
+
+    def answer_ids(self, text: str) -> list[int]:
+        """Ids of an answer as the model writes it: behind the words that ask for it, up to the end token.
+
+        Raises:
+            DataError: the text holds half a surrogate pair.
+        """
+        if self.chat is None:
+            return [*self.encode(text), self.end_id]
+        before = self._ids(self._asking)
+        whole = self._ids(self._asking + self.template.lead + text)
+        if whole[: len(before)] != before:  # the two share a token, which the prompt does not have
+            whole, before = self._ids(self.template.lead + text), []
+        return [*whole[len(before) :], self.end_id]
 
     def _ids(self, text: str, *, space: bool = False) -> list[int]:
         whole = " " * space + text
@@ -251,7 +341,9 @@ class Tokenizer:
         return self.without_space(text)
 
     def without_space(self, text: str) -> str:
-        """A text from its first letter on: without the one space that encoding put in front."""
+        """A text from its first letter on: without what encoding, or the chat template, puts in front of an answer."""
+        if self.lead and text.startswith(self.lead):
+            return text.removeprefix(self.lead)
         return text.removeprefix(" ") if self._drops_space else text
 
     def token_bytes(self, token_id: int) -> bytes:
@@ -342,7 +434,8 @@ class StreamDecoder:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._decoder = codecs.getincrementaldecoder("utf-8")("ignore")
-        self._is_start = True
+        self._start: str | None = ""
+        """What is held back since it may be what stands before an answer; None once the answer has begun."""
 
     def push(self, token_id: int) -> str:
         """The text that became certain with this token, perhaps empty."""
@@ -350,13 +443,53 @@ class StreamDecoder:
 
     def close(self) -> str:
         """What is left at the end; half a character is dropped."""
-        return self._strip(self._decoder.decode(b"", final=True))
+        rest = self._decoder.decode(b"", final=True)
+        if self._start is None:
+            return rest
+        return self._tokenizer.without_space(self._start + rest)
 
     def _strip(self, text: str) -> str:
-        if text and self._is_start:
-            self._is_start = False
-            return self._tokenizer.without_space(text)
-        return text
+        if self._start is None:
+            return text
+        start = self._start + text
+        lead = self._tokenizer.lead
+        if len(start) < max(1, len(lead)) and lead.startswith(start):
+            self._start = start
+            return ""
+        self._start = None
+        return self._tokenizer.without_space(start)
+
+
+def _chat(template: Template) -> Chat | None:
+    """The chat template of a template.
+
+    Raises:
+        CheckpointError: it is not valid Jinja.
+    """
+    if not template.chat:
+        return None
+    try:
+        return Chat(
+            template.chat,
+            template.tokens,
+            lists=template.lists,
+            shows=template.shows,
+            image=template.image,
+        )
+    except DataError as error:
+        raise CheckpointError(str(error)) from None
+
+
+def _pattern(rust: tokenizers.Tokenizer, special: Mapping[str, int]) -> re.Pattern[str]:
+    """Finds special tokens; some of them take the white space beside them along, as they do in the Rust library."""
+    added = {token.content: token for token in rust.get_added_tokens_decoder().values()}
+    choices = []
+    for number, name in enumerate(sorted(special, key=len, reverse=True)):
+        token = added.get(name)
+        before = r"\s*" if token is not None and token.lstrip else ""
+        after = r"\s*" if token is not None and token.rstrip else ""
+        choices.append(f"{before}(?P<_{number}>{re.escape(name)}){after}")
+    return re.compile("|".join(choices) or "(?!)")
 
 
 def _alphabet() -> Iterator[str]:

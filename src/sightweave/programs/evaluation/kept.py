@@ -21,7 +21,7 @@ import PIL.Image
 from sightweave.core.errors import DataError, UnansweredError
 from sightweave.core.types import Likelihood, Medium, Prediction, Sample
 from sightweave.programs.predictors import _notes
-from sightweave.programs.predictors._base import Predictor, Progress
+from sightweave.programs.predictors._base import Predictor, Progress, log_probability
 
 _PROMPTS_AT_ONCE = 4096
 """A chunk ends after the picture that reaches so many prompts, however few its pictures."""
@@ -331,7 +331,7 @@ def _read(line: bytes) -> tuple[bytes, Prediction] | None:
         row = json.loads(line)
         key = bytes.fromhex(row["key"])
         likelihoods = tuple(Likelihood(_number(logprob), _count(n)) for logprob, n in row["likelihoods"])
-        logprob = None if row["logprob"] is None else _number(row["logprob"])
+        logprob = None if row["logprob"] is None else log_probability(_number(row["logprob"]))
         text, finish, extra = row["text"], row["finish"], row["extra"]
         prediction = Prediction(text, logprob, _count(row["tokens"]), finish, likelihoods, extra)
     except (ValueError, TypeError, KeyError, RecursionError):

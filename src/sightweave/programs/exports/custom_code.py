@@ -87,7 +87,7 @@ def write(model: VLM, processor: Processor, recipe: Mapping[str, Any], folder: P
             "pad_token_id": tokenizer.pad_id,
             "eos_token_id": tokenizer.end_id,
             "begin_token_id": tokenizer.begin_id,
-            "answer_ids": [[*tokenizer.encode(one), tokenizer.end_id] for one in processor.answers],
+            "answer_ids": [tokenizer.answer_ids(one) for one in processor.answers],
             "dtype": "float32",
         },
     }

@@ -19,6 +19,7 @@ from sightweave.core.batch import Batch
 from sightweave.core.errors import ExportError, did_you_mean
 from sightweave.core.types import Sample
 from sightweave.data.inputs import preprocessor
+from sightweave.data.inputs.chat import in_words, quoted, showing
 from sightweave.data.inputs.tokenizer import FILE_NAME, Template
 from sightweave.programs import generation
 from sightweave.programs.exports import _idefics3, _llava
@@ -102,7 +103,10 @@ def write(source: Source, folder: Path, layout: Layout, card: str = "") -> None:
         "eos_token": tokenizer.template.end,
         "pad_token": tokenizer.template.pad,
         **({} if ids["bos_token_id"] is None else {"bos_token": tokenizer.token(ids["bos_token_id"])}),
+        **tokenizer.template.tokens,
     }
+    if "bos_token" in tokenizer.template.chat and "bos_token" not in tokenizer.template.tokens:
+        special.pop("bos_token", None)  # the chat template would write it
     checkpoint.write_folder(
         folder,
         {"model": layout.tensors(source)},
@@ -137,48 +141,20 @@ def chat_template(template: Template, *, writes_frame: bool) -> str:
     image = template.image
     if writes_frame:
         image = template.before_image + image + template.after_image
-    quoted = {
-        "start": template.start,
-        "speak": template.speak,
-        "end": template.end,
-        "again": template.again,
-        "image": image,
-        "space": " " if template.space else "",
-    }
-    q = {name: _quoted(text) for name, text in quoted.items()}
-    return (
-        f"{{{{- {q['start']} -}}}}\n"
-        "{%- set turn = namespace(last='') -%}\n"
-        "{%- for message in messages -%}\n"
-        "{%- if message['role'] == 'assistant' -%}\n"
-        f"{{{{- {q['speak']} -}}}}\n"
-        "{%- elif turn.last == 'assistant' -%}\n"
-        f"{{{{- {q['again']} -}}}}\n"
-        "{%- endif -%}\n"
-        "{%- if message['content'] is string -%}\n"
-        f"{{{{- {q['space']} + message['content'] -}}}}\n"
-        "{%- else -%}\n"
-        "{%- for part in message['content'] -%}\n"
-        "{%- if part['type'] == 'image' -%}\n"
-        f"{{{{- {q['image']} -}}}}\n"
-        "{%- elif part['type'] == 'text' -%}\n"
-        f"{{{{- {q['space']} + part['text'] -}}}}\n"
-        "{%- endif -%}\n"
-        "{%- endfor -%}\n"
-        "{%- endif -%}\n"
-        "{%- if message['role'] == 'assistant' -%}\n"
-        f"{{{{- {q['end']} -}}}}\n"
-        "{%- endif -%}\n"
-        "{%- set turn.last = message['role'] -%}\n"
-        "{%- endfor -%}\n"
-        "{%- if add_generation_prompt -%}\n"
-        f"{{{{- {q['speak']} -}}}}\n"
-        "{%- endif -%}"
+    if template.chat:
+        # The tokenizer of an export puts nothing before a text.
+        first = f"{{{{- {quoted(template.first)} -}}}}" if template.first else ""
+        # One that writes pictures by itself names their token, and what stands around it goes where that stands.
+        shown = first + template.chat.replace(template.image, image)
+        return shown if template.shows else showing(first + template.chat, image)
+    return in_words(
+        start=template.start,
+        speak=template.speak,
+        end=template.end,
+        again=template.again,
+        image=image,
+        space=template.space,
     )
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
 
 
 @torch.inference_mode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -11,6 +12,13 @@ Progress = Callable[[int], None]
 """Told the number of answers that are new."""
 Each = Callable[[int, Prediction], None]
 """Called with the number of a sample and its answer as soon as it is there."""
+_ROUNDING = 1e-3
+"""A log-probability may be so far above 0 by rounding."""
+
+
+def log_probability(value: float) -> float | None:
+    """A natural-log probability that somebody tells: at most 0, rounding taken off; None where it is none."""
+    return min(value, 0.0) if math.isfinite(value) and value <= _ROUNDING else None
 
 
 class Predictor(Protocol):

@@ -7,6 +7,7 @@ Keys of ``Prediction.extra`` that predictors set and that are read here:
     thought         what was thought before the answer (`_thinking`)
     finish_reason   why the server ended the answer, where it was neither its end nor its length
     declined        the model's own words where it declined to answer
+    impossible      the highest log-probability of a token that the server told; it is above 0, so none is used
     is_sampled      the server takes no temperature, so that the answer is not greedy
 """
 
@@ -126,9 +127,14 @@ def _on_the_rest(asked: Asked, max_tokens: int) -> list[str]:
             lambda one: "is_sampled" in one.extra,
         ),
         (
+            "came with log-probabilities above 0, which there are not, so how sure the model is stays unknown",
+            True,
+            lambda one: "impossible" in one.extra,
+        ),
+        (
             "came without log-probabilities, so how sure the model is stays unknown",
             False,
-            lambda one: one.logprob is None and THOUGHT not in one.extra,
+            lambda one: one.logprob is None and THOUGHT not in one.extra and "impossible" not in one.extra,
         ),
     ]
     found = []

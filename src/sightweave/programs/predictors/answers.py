@@ -32,7 +32,7 @@ from sightweave.core.types import Prediction, Sample
 from sightweave.data.datasets._base import common_split
 from sightweave.data.tasks._options import without_listing
 from sightweave.programs.predictors import _thinking
-from sightweave.programs.predictors._base import Progress
+from sightweave.programs.predictors._base import Progress, log_probability
 
 _SUFFIXES = (".json", ".jsonl", ".csv")
 _IDS = ("id", "question_id", "questionId", "identifier", "image_id")
@@ -41,8 +41,6 @@ _MAX_BYTES = 512 << 20
 """Of a file; a million answers with their prompts are less."""
 _BOM = b"\xef\xbb\xbf"
 _SHOWN = 80
-_ROUNDING = 1e-3
-"""How far above 0 rounding may lift a log-probability."""
 
 
 def recognise(who: str) -> str:
@@ -436,12 +434,13 @@ def _logprob(value: Any, where: str) -> float | None:
         number = float(value) if isinstance(value, _Number) else math.nan
     except ValueError:
         number = math.nan
-    if not (math.isfinite(number) and number <= _ROUNDING):
+    known = log_probability(number)
+    if known is None:
         raise DataError(
             f"{where}: logprob: must be the mean natural logarithm of the tokens' probabilities, so 0 or less "
             f"(got {_shown(value)})."
         )
-    return min(number, 0.0)
+    return known
 
 
 def _shown(value: object) -> str:

@@ -87,6 +87,36 @@ def test_turns_before_the_last_are_set_apart() -> None:
     )
 
 
+def test_the_systems_words_stand_on_a_line_of_their_own() -> None:
+    one = sample(("system", "a cat"), ("user", "what ?"), ("assistant", "it", True))
+    line = TOKENIZER.marked_ids("\n")
+    encoded = encode(one, TOKENIZER, LAYOUT)
+    assert encoded.prompt.ids == [
+        *TOKENIZER.encode("a cat"),
+        *line,
+        *TOKENIZER.encode("what ?"),
+        *TOKENIZER.speak_ids,
+    ]
+    shown = sample(("system", "a cat"), ("user", picture("a")), ("user", "what ?"))
+    marks = [TOKENIZER.image_id] * 2
+    assert encode(shown, TOKENIZER, LAYOUT).prompt.ids[: -len(TOKENIZER.encode("what ?")) - 1] == [
+        *TOKENIZER.encode("a cat"),
+        *line,
+        *TOKENIZER.before_image_ids,
+        *marks,
+        *TOKENIZER.after_image_ids,
+    ]
+
+
+def test_a_later_turn_that_begins_with_a_picture_is_set_apart() -> None:
+    one = sample(
+        ("user", "what ?"), ("assistant", "a cat", True), ("user", picture("a")), ("user", "is it ?")
+    )
+    assert layout_of(encode(one, TOKENIZER, LAYOUT))[1] == (
+        "what ? ASSISTANT [a cat] [END] USER IMAGE IMAGE is it ? ASSISTANT"
+    )
+
+
 def test_pictures_in_the_middle_belong_to_the_prompt() -> None:
     one = sample(
         ("user", picture("a")),

@@ -461,3 +461,17 @@ def test_what_was_answered_before_counts_when_the_rest_is_refused(tmp_path: Path
     Kept(Refusing(fails="s3?"), path, max_tokens=5)(samples)
     found = Kept(Refusing(fails="s3?"), path, max_tokens=5)(samples)
     assert [one.text == "" for one in found] == [False, False, False, True]
+
+
+@pytest.mark.parametrize(("told", "read"), [(1e-4, 0.0), (0.5, None), (float("nan"), None), (-0.5, -0.5)])
+def test_an_impossible_log_probability_that_was_kept_is_not_used(
+    told: float, read: float | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "kept.jsonl"
+    sample = Sample(id="1", task="vqa", parts=(Part("user", "What?"),))
+    Kept(Speaker(), path, max_tokens=5)([sample])
+    row = json.loads(path.read_bytes())
+    path.write_text(json.dumps(row | {"logprob": told}) + "\n")
+    again = Speaker()
+    (found,) = Kept(again, path, max_tokens=5)([sample])
+    assert (found.text, found.logprob, again.calls) == (row["text"], read, [])

@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from sightweave.core import config as configs
 from sightweave.core.errors import BackendError, DataError, RecipeError
 from sightweave.core.types import Medium, Part, Prediction, Sample
 from sightweave.programs.predictors import _notes, endpoint
+from sightweave.programs.predictors._endpoint import server as remote
+from sightweave.programs.predictors._endpoint import words
 
 KEY = "sk-very-secret-0123456789"
 GREY = np.full((6, 10, 3), 90, np.uint8)
@@ -253,11 +256,11 @@ def test_it_waits_as_long_as_the_server_says() -> None:
     ],
 )
 def test_how_long_a_server_says(value: str, seconds: float | None) -> None:
-    assert endpoint._retry_after(value) == seconds
+    assert words.retry_after(value) == seconds
 
 
 def test_it_never_waits_longer_than_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "_LONGEST_WAIT", 0.05)
+    monkeypatch.setattr(remote, "_LONGEST_WAIT", 0.05)
     with serving(echo, faults=[status(503, {"Retry-After": "900"}), status(503)]) as server:
         assert made(server, wait=800).predict([asking()])[0].text == "question 1?"
 
@@ -332,7 +335,7 @@ def test_the_usual_key_is_not_sent_unencrypted_to_another_machine(monkeypatch: p
     monkeypatch.setenv("MY_KEY", KEY)
 
     def key(url: str, variable: str = "OPENAI_API_KEY") -> tuple[str, str]:
-        return endpoint._key(endpoint._parsed(url), variable)
+        return remote.key(remote.parsed(url), variable)
 
     assert key("http://10.0.0.5:8000/v1")[0] == ""
     assert "not encrypted" in key("http://10.0.0.5:8000/v1")[1]
@@ -403,7 +406,7 @@ def choice(**values: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "said"),
     [
         (b"<html><body>Welcome!</body></html>", "no JSON (application/json: <html><body>Welcome!"),
         (b"", "no JSON"),
@@ -424,10 +427,10 @@ def choice(**values: Any) -> dict[str, Any]:
         (choice(message={"content": [{"type": "image"}]}), "content must be text"),
     ],
 )
-def test_a_response_that_is_none(body: Any, words: str) -> None:
+def test_a_response_that_is_none(body: Any, said: str) -> None:
     with serving(echo, faults=[lambda handler: handler.send(200, body)]) as server:
         reason, may_pass = unanswered(server)
-    assert words in reason
+    assert said in reason
     assert may_pass
     assert len(server.asked) == 1
 
@@ -862,3 +865,208 @@ def test_an_answer_may_speak_of_the_tag() -> None:
         said = made(server, at_once=1).predict([asking(str(n)) for n in range(4)])
     assert [one.text for one in said] == texts
     assert not any(one.extra for one in said)
+
+
+# A request ends in time, whatever part of the response is slow.
+
+
+def dripping(first: bytes, drop: bytes) -> Any:
+    """Sends the first bytes, then drops without end."""
+
+    def fault(handler: Handler) -> None:
+        handler.close_connection = True
+        handler.wfile.write(first)
+        for _ in range(600):
+            handler.wfile.write(drop)
+            handler.wfile.flush()
+            time.sleep(0.05)
+
+    return fault
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "drop"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"x: 1\r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (CHUNKED + b"1;ext=", b"a"),
+        (CHUNKED + b"0\r\n", b"x: 1\r\n"),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n", b" "),
+        (b"HTTP/1.0 200 OK\r\n\r\n" + json.dumps({"choices": []}).encode(), b" "),
+    ],
+)
+def test_whatever_is_slow_in_a_response_ends_in_time(first: bytes, drop: bytes) -> None:
+    with serving(echo, faults=[dripping(first, drop)]) as server:
+        found = made(server, timeout=0.4, retries=0)
+        start = time.monotonic()
+        (said,) = found.predict([asking()])
+        assert time.monotonic() - start < 10  # the server would go on for thirty seconds
+        assert "no answer within 0.4 seconds" in said.extra["unanswered"]
+        assert said.extra["may_pass"]
+        assert made(server).predict([asking()])[0].text == "question 1?"
+
+
+def test_after_a_slow_response_the_same_thread_asks_again() -> None:
+    with serving(echo, faults=[dripping(b"HTTP/1.1 200 OK\r\n", b"x: 1\r\n")]) as server:
+        found = made(server, timeout=1.5, retries=1, at_once=1)
+        assert [one.text for one in found.predict([asking("1"), asking("2")])] == [
+            "question 1?",
+            "question 2?",
+        ]
+    assert len(server.asked) == 3
+
+
+# Log-probabilities that are none.
+
+
+def told(*values: float) -> dict[str, Any]:
+    return choice(logprobs={"content": [{"token": "a", "logprob": value} for value in values]})
+
+
+@pytest.mark.parametrize(
+    ("values", "logprob", "extra"),
+    [
+        ((1e-7,), 0.0, {}),
+        ((1e-4,), 0.0, {}),
+        ((-1.0, 1e-4), pytest.approx(-0.49995), {}),
+        ((0.5,), None, {"impossible": 0.5}),
+        ((-9.0, 0.5), None, {"impossible": 0.5}),
+        ((500.0, -1.0), None, {"impossible": 500.0}),
+    ],
+)
+def test_a_log_probability_above_0_is_rounding_or_is_not_used(
+    values: tuple[float, ...], logprob: Any, extra: dict[str, Any]
+) -> None:
+    with serving(echo, faults=[lambda handler: handler.send(200, told(*values))]) as server:
+        (found,) = made(server).predict([asking()])
+    assert (found.text, found.logprob, found.extra) == ("x", logprob, extra)
+
+
+def test_impossible_log_probabilities_are_noted() -> None:
+    with serving(echo, faults=[lambda handler: handler.send(200, told(0.5))]) as server:
+        said = notes(made(server, at_once=1), [asking("a"), asking("b")])
+    assert "1 of 2 answers came with log-probabilities above 0, which there are not" in said
+    assert "'a'" in said
+    assert "without log-probabilities" not in said
+
+
+# The key is never shown, wherever the server repeats it.
+
+
+def echoing(status: int, body: Any, headers: dict[str, str] | None = None) -> Any:
+    return lambda handler: handler.send(status, body, headers)
+
+
+SPLIT = KEY[:9] + "\u200b" + KEY[9:14] + "\n" + KEY[14:]
+PLACES = {
+    "no JSON": echoing(200, f"<p>{KEY}</p>".encode()),
+    "a type": echoing(200, b"<p>", {"Content-Type": f"text/{KEY}"}),
+    "no object": echoing(200, [KEY]),
+    "a number": echoing(200, {"choices": [KEY]}),
+    "a message": echoing(200, {"choices": [{"message": KEY}]}),
+    "a content": echoing(200, {"choices": [{"message": {"content": [{"key": KEY}]}}]}),
+    "a name": echoing(200, {"choices": [{"message": {"content": [{KEY: 1}]}}]}),
+    "an answer": echoing(200, choice(message={"content": f"your key is {KEY}."})),
+    "a split answer": echoing(200, choice(message={"content": f"your key is {SPLIT}."})),
+    "a finish": echoing(200, choice(finish_reason=KEY)),
+    "a refusal": echoing(200, choice(message={"content": None, "refusal": KEY})),
+    "a thought": echoing(200, choice(message={"content": "x", "reasoning_content": KEY})),
+    "an error inside": echoing(200, {"error": {"message": KEY, "code": 400}}),
+    "a refused prompt": echoing(400, {"error": {"message": f"bad key {KEY}"}}),
+    "a field": echoing(422, {"detail": [{"loc": ["body", KEY], "msg": KEY}]}),
+    "a failure": echoing(500, {"error": {"message": f"bad key {KEY}"}}),
+    "a split failure": echoing(500, {"error": {"message": f"bad key {SPLIT}"}}),
+    "a cut failure": echoing(500, f"bad key {KEY[:-4]}".encode()),
+    "capitals": echoing(500, KEY.upper().encode()),
+    "a long failure": echoing(500, ("x" * 290 + KEY).encode()),
+    "a redirect": echoing(307, b"", {"Location": f"http://127.0.0.1/{KEY}/v1"}),
+    "a redirected host": echoing(307, b"", {"Location": f"http://{KEY}.example/v1"}),
+    "a status": lambda handler: handler.wfile.write(f"HTTP/1.1 2x0 {KEY}\r\n\r\n".encode()),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_repeated_key_is_not_shown(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with serving(echo, faults=[PLACES[place]]) as server:
+        found = made(server, retries=0)
+        try:
+            shown = str(found.predict([asking()]))
+        except BackendError as error:
+            shown = str(error)
+    assert "secret" not in shown.lower()
+    assert "***" in shown or place == "a long failure"
+
+
+def test_a_repeated_key_is_not_shown_among_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with (
+        serving(echo, models=(f"a-{KEY}", "b")) as server,
+        pytest.raises(BackendError, match="2 models") as caught,
+    ):
+        made(server)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_placeholder_for_a_key_may_be_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "EMPTY")
+    faults = [echoing(200, choice(message={"content": "EMPTY"})), echoing(400, {"error": "bad key EMPTY"})]
+    with serving(echo, faults=faults) as server:
+        said = made(server, at_once=1).predict([asking("1"), asking("2")])
+    assert said[0].text == "EMPTY"
+    assert "bad key ***" in said[1].extra["unanswered"]
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "shown"),
+    [
+        ("", "nothing", "nothing"),
+        ("abcdefghijklmnop", "x abcdefghijklmnop y", "x *** y"),
+        ("abcdefghijklmnop", "abcdefghijklmnop abcdefghijklmnop", "*** ***"),
+        ("abcdefghijklmnop", "cdefghijklmn", "***"),
+        ("abcdefghijklmnop", "cdefghijklm", "cdefghijklm"),
+        ("abcdefghijklmnop", "a\u200bb c\td\u00ade fghijklmnop!", "***!"),
+        ("aaaaaaaaaaaaaaaa", "aaaaaaaaaaaaaaaaaaaaaaaa.", "***."),
+        ("key", "the key", "the ***"),
+    ],
+)
+def test_what_is_left_of_a_text_without_a_key(key: str, text: str, shown: str) -> None:
+    assert words.Secret(key).removed(text) == shown
+    assert key not in repr(words.Secret(key)) or not key
+
+
+# One odd row.
+
+
+def test_a_picture_that_cannot_be_read_costs_its_own_prompt(tmp_path: Path) -> None:
+    (tmp_path / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n torn")
+    torn = Medium(tmp_path / "torn.png", "torn")
+    gone = Medium(tmp_path / "gone.png", "gone")
+    samples = [asking("a", torn, "What?"), asking("b"), asking("c", gone, "What?")]
+    with serving(echo) as server:
+        found = made(server)
+        said = found.predict(samples)
+        noted = notes(found, samples)
+    assert [one.text for one in said] == ["", "question b?", ""]
+    assert "torn" in said[0].extra["unanswered"]
+    assert "2 of 3 prompts got no answer; each counts as an empty answer" in noted
+    assert {body["messages"][0]["content"] for body in server.asked} == {"question b?"}
+
+
+def test_a_sample_without_a_prompt_costs_itself() -> None:
+    empty = Sample(id="e", task="captioning", parts=(Part("assistant", "x", learn=True),))
+    with serving(echo) as server:
+        said = made(server).predict([empty, asking("b")])
+    assert [one.text for one in said] == ["", "question b?"]
+    assert "nothing to ask" in said[0].extra["unanswered"]
+
+
+def test_every_answer_is_told_as_it_comes_those_that_were_cut_too() -> None:
+    told_of: dict[int, Prediction] = {}
+    with serving(echo) as server:  # its answers are all cut
+        found = made(server).predict([asking("1"), asking("2")], each=told_of.__setitem__)
+    assert told_of == dict(enumerate(found))
+    assert {one.finish for one in found} == {"length"}

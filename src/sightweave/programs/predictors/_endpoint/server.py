@@ -1,0 +1,330 @@
+"""One host: who may know the key, how long a request takes at most, and what is asked again."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import itertools
+import json
+import os
+import random
+import re
+import socket
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import httpx2
+
+from sightweave.core.errors import BackendError, RecipeError
+from sightweave.programs.predictors._endpoint.words import (
+    Failed,
+    Refused,
+    Secret,
+    outcome,
+    redirect,
+    retry_after,
+    short,
+)
+
+KEY_VARIABLE = "OPENAI_API_KEY"
+_MAX_BYTES = 8 << 20
+"""Of a response; with the log-probabilities of a long answer it has a tenth of that."""
+_LONGEST_WAIT = 60.0
+"""Seconds before a request is repeated, whatever the server asks for."""
+_TRY_AGAIN = (408, 429)
+"""Besides those of 500 and above; but 501 says that a feature is missing, and will be."""
+_OF_THE_SERVER = (401, 402, 403, 404, 405, 407, 410)
+"""The key, the model or the address is wrong, whatever the prompt; all others from 400 refuse one request."""
+_MODERATED = re.compile("moderat|flagged|content|policy|safety|harm", re.IGNORECASE)
+"""Some servers refuse a prompt with 403, in these words."""
+_MISSING = re.compile("not (?:supported|implemented)|unsupported", re.IGNORECASE)
+"""Some servers say with 500 what 400 is for."""
+_WHAT_TO_DO = {
+    400: "the server does not take such a request; the model may read no pictures, or fewer tokens",
+    401: "check the key",
+    403: "the key may not use this model",
+    404: "check the model's name, and that the address ends where /chat/completions follows, often in /v1",
+}
+
+
+class Server:
+    """One host, and what goes with every request to it.
+
+    Args:
+        url: Its address, to which the path of a request is added.
+        key_variable: Name of the environment variable with the key; empty for none.
+        timeout: Seconds from the start of a request to the end of its answer.
+        retries: How often a request is repeated.
+        wait: Seconds before the first repetition.
+    """
+
+    def __init__(self, url: str, key_variable: str, *, timeout: float, retries: int, wait: float) -> None:
+        address = parsed(url)
+        self.url = str(address).rstrip("/")
+        self.host = address.host
+        self.timeout, self.retries, self.wait = timeout, retries, wait
+        found, self.no_key = key(address, key_variable)
+        self.secret = Secret(found)
+
+    def open(self) -> Line:
+        """Connections to it, one for each thread that asks; whoever opens them closes them.
+
+        Raises:
+            BackendError: the proxy that the environment names cannot be used.
+        """
+        line = Line(self)
+        try:
+            line.connect()
+        except (ValueError, ImportError) as error:
+            kind = type(error).__name__  # its text may hold the proxy's password
+            raise BackendError(
+                f"{self.url}: the proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY cannot be used ({kind}); mend or unset it."
+            ) from None
+        return line
+
+
+class _Wire:
+    """One connection, on which one thread asks. A request ends in time, whatever part of it is slow.
+
+    The client's own limits hold for each piece that is read, so a server that sends a header letter by letter would hold
+    a request for ever. Here a second thread ends the connection under it.
+    """
+
+    def __init__(self, client: httpx2.Client) -> None:
+        self._client = client
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._is_open = self._is_late = False
+
+    def close(self) -> None:
+        """Closes the connection; no request may be open."""
+        self._forget()
+        self._client.close()
+
+    def send(
+        self, method: str, url: str, content: bytes | None, *, seconds: float, at: str
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers and body of the response.
+
+        Raises:
+            Failed: the body is too long.
+            httpx2.RequestError: no connection, or no whole answer in time.
+        """
+        with self._lock:
+            self._is_open, self._is_late = True, False
+        timer = threading.Timer(seconds, self._cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            found = self._received(method, url, content, at)
+        except BaseException as error:
+            self._forget()
+            if self._is_late and isinstance(error, httpx2.RequestError):
+                raise httpx2.ReadTimeout("") from None
+            raise
+        finally:
+            timer.cancel()
+            with self._lock:
+                self._is_open = False
+        if self._is_late:  # what ends with its connection seems whole
+            raise httpx2.ReadTimeout("")
+        return found
+
+    def _received(
+        self, method: str, url: str, content: bytes | None, at: str
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        pieces, size = [], 0
+        traced = {"trace": self._trace}
+        with self._client.stream(method, url, content=content, extensions=traced) as response:
+            for piece in response.iter_bytes():
+                pieces.append(piece)
+                size += len(piece)
+                if size > _MAX_BYTES:
+                    raise Failed(at, f"over {_MAX_BYTES} bytes of response; this is no answer")
+            return response.status_code, response.headers, b"".join(pieces)
+
+    def _trace(self, name: str, info: Mapping[str, Any]) -> None:
+        """Takes hold of a new connection; a copy of its socket stays ours when encryption begins."""
+        if name.endswith("connect_tcp.complete"):
+            self._forget()
+            with self._lock:
+                self._socket = info["return_value"].get_extra_info("socket").dup()
+                if self._is_late:
+                    self._shut()
+
+    def _cut(self) -> None:
+        with self._lock:
+            if self._is_open:
+                self._is_late = True
+                self._shut()
+
+    def _shut(self) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):  # it has ended by itself
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _forget(self) -> None:
+        with self._lock:
+            if self._socket is not None:
+                self._socket.close()
+            self._socket = None
+
+
+class Line:
+    """Sends requests, and again where that may help. Its messages never hold the key."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.stop = threading.Event()
+        """Set, it ends waiting."""
+        self._encryption = httpx2.create_ssl_context()  # takes long, and serves all connections
+        self._wires: dict[int, _Wire] = {}
+
+    def connect(self) -> _Wire:
+        """The connection of the thread that asks; made only where it has none.
+
+        Raises:
+            ValueError, ImportError: a proxy that cannot be used.
+        """
+        thread = threading.get_ident()
+        if thread not in self._wires:
+            headers = {"accept-encoding": "identity", "content-type": "application/json"}
+            if self.server.secret.key:
+                headers["authorization"] = f"Bearer {self.server.secret.key}"
+            client = httpx2.Client(
+                headers=headers,
+                verify=self._encryption,
+                timeout=self.server.timeout,
+                follow_redirects=False,
+                trust_env=not _is_local(self.server.host),  # this machine is not behind a proxy
+                limits=httpx2.Limits(max_connections=1),
+            )
+            self._wires[thread] = _Wire(client)
+        return self._wires[thread]
+
+    def close(self) -> None:
+        """Closes all connections; no request may be open."""
+        for wire in self._wires.values():
+            wire.close()
+
+    def answer(self, method: str, path: str, body: Mapping[str, Any] | None, where: str) -> Mapping[str, Any]:
+        """The JSON object that the server answers with.
+
+        Args:
+            method: ``GET`` or ``POST``.
+            path: What follows the address.
+            body: Sent as JSON.
+            where: For whom, for messages.
+
+        Raises:
+            Refused: the request as it is will never be answered; it might be changed.
+            Failed: no answer after all repetitions, or one that cannot be understood.
+            BackendError: the server cannot be reached, or takes no request of ours.
+        """
+        at = f"{self.server.url}{path}: {where}"
+        content = None if body is None else json.dumps(body).encode()
+        wait = self.server.wait
+        for attempt in itertools.count(1):
+            asked: float | None = None
+            is_there = True
+            try:
+                status, headers, data = self.connect().send(
+                    method, self.server.url + path, content, seconds=self.server.timeout, at=at
+                )
+            except httpx2.TimeoutException as error:
+                is_there = not isinstance(error, httpx2.ConnectTimeout)
+                seconds = f"{self.server.timeout:g} seconds"
+                wrong = f"no answer within {seconds}; give it more with `timeout`, or ask less with `at_once`"
+            except httpx2.RequestError as error:
+                is_there = isinstance(
+                    error, httpx2.ReadError | httpx2.WriteError | httpx2.RemoteProtocolError
+                )
+                wrong = f"no connection ({self._clean(str(error) or type(error).__name__)}); is the server running?"
+            else:
+                found, status, said = outcome(status, headers, data, at, self.server.secret)
+                if found is not None:
+                    return found
+                wrong = self._wrong(status, headers, said, at)
+                asked = retry_after(headers.get("retry-after", ""))
+            if attempt > self.server.retries:
+                wrong = f"{wrong} (asked {attempt} time(s))"
+                raise Failed(at, wrong) if is_there else BackendError(f"{at}: {wrong}.")
+
+            # Requests that failed together should not come back together.
+            pause = wait * random.uniform(0.75, 1.0) if asked is None else asked
+            if self.stop.wait(min(pause, _LONGEST_WAIT)):
+                raise BackendError(f"{at}: stopped.")
+            wait *= 2
+        raise AssertionError  # the count has no end
+
+    def _wrong(self, status: int, headers: Mapping[str, str], said: str, at: str) -> str:
+        """What to say of a status for which asking again may help; all others are raised."""
+        shown = f"status {status}: {self._clean(said)}"
+        if 300 <= status < 400:
+            raise BackendError(f"{at}: {redirect(status, headers.get('location', ''), self.server.secret)}")
+        if status in _TRY_AGAIN or (status >= 500 and status != 501 and not _MISSING.search(said)):
+            return f"{shown}; try again later, or ask less with `at_once`"
+        what_to_do = _WHAT_TO_DO.get(status, "see the server's own documentation")
+        if status == 401 and self.server.no_key:
+            what_to_do = self.server.no_key
+        is_moderated = status == 403 and _MODERATED.search(said) is not None
+        if status in _OF_THE_SERVER and not is_moderated:
+            raise BackendError(f"{at}: {shown}; {what_to_do}.")
+        raise Refused(at, shown, said, what_to_do)
+
+    def _clean(self, text: str) -> str:
+        """One short line, without the key, which some servers repeat."""
+        return short(self.server.secret.removed(text))
+
+
+def parsed(url: str) -> httpx2.URL:
+    """An address that holds nothing but host and path.
+
+    Raises:
+        RecipeError: it is none. The message leaves out what may be secret.
+    """
+    try:
+        found = httpx2.URL(url.strip())
+    except (httpx2.InvalidURL, UnicodeError) as error:
+        raise RecipeError(f"url: no address ({short(str(error))}); write http://host:port/v1.") from None
+    if found.userinfo or found.query or found.fragment or "\\" in url:
+        port = "" if found.port is None else f":{found.port}"
+        raise RecipeError(
+            f"url: {found.scheme}://{found.host}{port}... holds more than host and path; leave out names, passwords and "
+            "what follows '?' or '#', and give a key through `key_variable`."
+        )
+    if found.scheme not in ("http", "https") or not found.host:
+        raise RecipeError(f"url: an address starts with http:// or https:// and a host (got {short(url)!r}).")
+    return found
+
+
+def key(url: httpx2.URL, variable: str) -> tuple[str, str]:
+    """The key, and what to do if the server wants one and none is sent."""
+    if variable and not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", variable):
+        raise RecipeError(
+            f"key_variable: the name of an environment variable, such as {KEY_VARIABLE}; a key itself is written nowhere."
+        )
+    found = os.environ.get(variable, "").strip() if variable else ""
+    if not found:
+        return "", f"no key was sent, since the environment variable {variable or '(none)'} is not set"
+    if not (found.isascii() and found.isprintable()) or " " in found:
+        raise BackendError(
+            f"the environment variable {variable} holds characters that no key has; set it again."
+        )
+    if url.scheme == "http" and not _is_local(url.host) and variable == KEY_VARIABLE:
+        # Whoever listens on the way could read it, and nobody said that it is this server's.
+        return "", (
+            f"the key in {variable} was not sent, since http:// is not encrypted; use https://, or name another variable "
+            "as `key_variable`"
+        )
+    return found, ""
+
+
+def _is_local(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,236 @@
+"""The words of a server: errors in all the shapes that are met, and one short line of each without the key."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx2
+
+from sightweave.core.errors import BackendError
+
+_SHOWN = 300
+"""Letters of a server's message that are shown."""
+_SECRET = 12
+"""So many letters of a key in a row are not shown."""
+_PLACEHOLDER = 8
+"""A shorter key is none, but a word such as EMPTY for servers that want any; answers may hold such a word."""
+
+
+class Refused(BackendError):
+    """The server does not take a request as it is, and will not."""
+
+    def __init__(self, where: str, reason: str, said: str, what_to_do: str) -> None:
+        super().__init__(f"{where}: {reason}; {what_to_do}.")
+        self.reason, self.said = reason, said
+
+
+class Failed(BackendError):
+    """One request has no answer that can be used; another may have, or the same one later."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}.")
+        self.reason = reason
+
+
+class Secret:
+    """A key, and texts without it: some servers repeat it, whole, cut, or with letters in between that are not seen.
+
+    Args:
+        key: Empty where there is none.
+    """
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self._width = min(len(key), _SECRET)
+        folded = key.casefold() if len(key) >= _SECRET else key
+        self._pieces = {folded[n : n + self._width] for n in range(len(key) - self._width + 1)} - {""}
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def removed(self, text: str) -> str:
+        """The text, with stars where the key or a long piece of it stood."""
+        if not self._pieces:
+            return text
+        # What a key cannot hold is stepped over: spaces, line ends, letters that are not seen.
+        places = [n for n, letter in enumerate(text) if "!" <= letter <= "~"]
+        line = "".join(text[n] for n in places)
+        if self._width == _SECRET:
+            line = line.casefold()
+        hits = [n for n in range(len(line) - self._width + 1) if line[n : n + self._width] in self._pieces]
+
+        pieces, shown, covered = [], 0, 0
+        for hit in hits:
+            start, end = places[hit], places[hit + self._width - 1] + 1
+            if start >= covered:
+                pieces += [text[shown:start], "***"]
+            shown = covered = end
+        return "".join([*pieces, text[shown:]])
+
+    def removed_inside(self, value: Any) -> Any:
+        """JSON with the key taken out of all its texts; a key that is only a placeholder stays."""
+        if len(self.key) < _PLACEHOLDER:
+            return value
+        if isinstance(value, str):
+            return self.removed(value)
+        if isinstance(value, list):
+            return [self.removed_inside(one) for one in value]
+        if isinstance(value, dict):
+            return {self.removed(name): self.removed_inside(one) for name, one in value.items()}
+        return value
+
+
+def outcome(
+    status: int, headers: Mapping[str, str], data: bytes, at: str, secret: Secret
+) -> tuple[Mapping[str, Any] | None, int, str]:
+    """The server's object where it is an answer, else None with a status and the server's words, without the key.
+
+    Raises:
+        Failed: status 200 with something that is no object.
+    """
+    if status != 200:
+        return None, status, secret.removed(_message(data))
+    found = secret.removed_inside(_object(data, headers, at, secret))
+    error = _error_in(found)
+    return (found, status, "") if error is None else (None, error[0], secret.removed(error[1]))
+
+
+def _object(data: bytes, headers: Mapping[str, str], at: str, secret: Secret) -> Mapping[str, Any]:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        kind = headers.get("content-type", "no type")
+        shown = f"{short(secret.removed(kind))}: {short(secret.removed(_words(data)), 80)}"
+        raise Failed(at, f"the response is no JSON ({shown}); is this the address of the API?") from None
+    if isinstance(found, list) and len(found) == 1 and isinstance(found[0], dict) and "error" in found[0]:
+        found = found[0]
+    if not isinstance(found, dict):
+        raise Failed(at, f"the response must be an object (got {short(secret.removed(repr(found)), 80)})")
+    return found
+
+
+def _error_in(found: Mapping[str, Any]) -> tuple[int, str] | None:
+    """Status and words of an error that came with status 200, as routers send it; None where there is none."""
+    choices = found.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    first = choice if isinstance(choice, dict) else {}
+    if found.get("error"):
+        holder: Mapping[str, Any] = found
+    elif first.get("error"):
+        holder = first
+    elif found.get("object") == "error" or first.get("finish_reason") == "error":
+        holder = {"error": {**found, "message": found.get("message") or "the answer ended in an error"}}
+    else:
+        return None
+    words = next(_messages_in(holder), "") or short(repr(holder["error"]))
+    return _status_of(holder["error"]), words
+
+
+def _status_of(error: Any) -> int:
+    """The HTTP status that an error names, by number or by word; 400 where it names none."""
+    values = (
+        [error.get(key) for key in ("code", "status", "status_code", "type")]
+        if isinstance(error, dict)
+        else [error]
+    )
+    for value in values:
+        if isinstance(value, int | str) and re.fullmatch("[345][0-9][0-9]", str(value)):
+            return int(value)
+    words = " ".join(value for value in values if isinstance(value, str))
+    return next(
+        (status for pattern, status in _STATUS_WORDS if re.search(pattern, words, re.IGNORECASE)), 400
+    )
+
+
+_STATUS_WORDS = (
+    ("rate.?limit|too.?many.?requests|resource.?exhausted|quota", 429),
+    ("authentication|invalid.?api.?key|unauthorized|unauthenticated", 401),
+    ("permission", 403),
+    ("model.?not.?found", 404),
+    ("overloaded|unavailable|server.?error|internal|timeout|timed.?out|bad.?gateway", 503),
+)
+
+
+def _message(data: bytes) -> str:
+    """The server's own words on an error."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return _words(data) or "no message"
+    return next(_messages_in(found), "") or _words(data) or "no message"
+
+
+def _messages_in(found: Any) -> Iterator[str]:
+    """``{"error": {"message": ...}}`` and the other shapes that are met."""
+    if isinstance(found, list) and found:
+        found = found[0]
+    if not isinstance(found, dict):
+        return
+    inner = found.get("error", found)
+    if isinstance(inner, str):
+        yield inner
+    if isinstance(inner, dict):
+        named = inner.get("param")
+        behind = inner.get("metadata")  # routers put the words of the server behind them there
+        if (
+            isinstance(behind, dict)
+            and isinstance(behind.get("raw"), str)
+            and isinstance(inner.get("message"), str)
+        ):
+            yield f"{inner['message']}: {behind['raw']}"
+        for key in ("message", "detail", "msg"):
+            said = inner.get(key)
+            if isinstance(said, str):
+                yield f"{said} ({named})" if isinstance(named, str) and named else said
+            elif isinstance(said, list):
+                yield "; ".join(_field_errors(said))
+            elif isinstance(said, dict):
+                yield from _messages_in(said)
+
+
+def _field_errors(found: list[Any]) -> Iterator[str]:
+    """``{"loc": ["body", "seed"], "msg": ...}``, as pydantic tells it; without the input, which may be a picture."""
+    for one in found:
+        if isinstance(one, dict) and isinstance(one.get("msg"), str):
+            loc = one.get("loc")
+            places = [str(part) for part in loc] if isinstance(loc, list) else []
+            yield f"{'.'.join(places)}: {one['msg']}" if places else one["msg"]
+
+
+def _words(data: bytes) -> str:
+    return data[:2000].decode("utf-8", "replace")
+
+
+def redirect(status: int, location: str, secret: Secret) -> str:
+    """A redirect is named and not followed, since a key would go along."""
+    try:
+        to = httpx2.URL(location)
+        place = f"{to.scheme}://{to.host}{to.path}" if to.host else to.path
+    except httpx2.InvalidURL:
+        place = "an unusable address"
+    place = short(secret.removed(place))
+    return (
+        f"status {status}: the server sends on to {place}, which is not followed; name that address as `url`."
+    )
+
+
+def retry_after(value: str) -> float | None:
+    """Seconds to wait as a server says, in seconds or as a date."""
+    if re.fullmatch(r"\d{1,9}(\.\d{0,9})?", value.strip()):
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError, OSError, TypeError):
+        return None
+
+
+def short(text: str, length: int = _SHOWN) -> str:
+    """One line, cut."""
+    line = "".join(letter if letter.isprintable() else " " for letter in text)
+    line = " ".join(line.split()).rstrip(".")
+    return line if len(line) <= length else line[:length] + "..."
