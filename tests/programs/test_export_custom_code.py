@@ -79,7 +79,7 @@ def asked(*contents: Any, role: str = "user") -> dict[str, Any]:
 def test_every_composition_answers_as_it_did(case: Case, tmp_path: Path) -> None:
     run = built(case)
     made = custom_code.export(source(run), tmp_path / "out", samples())
-    assert (made.largest, made.equal_answers) == (0.0, 5)
+    assert (made.largest, made.equal_answers, len(made.batched)) == (0.0, 5, 5)
     assert made.program.startswith("transformers ")
     loaded = sightweave.load(tmp_path / "out", device="cpu")
     for name, value in run.model.state_dict().items():

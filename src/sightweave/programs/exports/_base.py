@@ -106,6 +106,15 @@ def up_to_end(ids: Sequence[int], end: int) -> list[int]:
     return found[: found.index(end) + 1] if end in found else found
 
 
+def with_longer(processor: Processor, samples: Sequence[Sample]) -> list[Sample]:
+    """The samples, and behind them one whose prompt is longer than that of any, so that the others are padded."""
+    lengths: dict[int, Sample] = {}
+    for sample in samples:
+        encoded = processor.encode(sample)
+        lengths[len(encoded.trunk) + len(encoded.prompt)] = sample
+    return [*samples, longer(lengths[max(lengths)])] if lengths else []
+
+
 def longer(sample: Sample) -> Sample:
     """The sample with a longer prompt: what its user says last is said twice.
 

@@ -25,7 +25,14 @@ from sightweave.data.inputs.tokenizer import FILE_NAME, Template
 from sightweave.models.vlm import VLM
 from sightweave.programs import generation
 from sightweave.programs.exports import _idefics3, _llava
-from sightweave.programs.exports._base import ANSWER_TOKENS, Compared, Exported, compared, longer, up_to_end
+from sightweave.programs.exports._base import (
+    ANSWER_TOKENS,
+    Compared,
+    Exported,
+    compared,
+    up_to_end,
+    with_longer,
+)
 from sightweave.programs.exports._layout import Layout, Source
 from sightweave.programs.predictors import from_transformers
 
@@ -214,8 +221,7 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample], layout: str
     batched: dict[int, Compared] = {}
     for places in _same_count(samples):
         rows = [samples[place] for place in places]
-        longest = max(rows, key=lambda one: len(theirs.prompt(one)))
-        found = theirs.answers([*rows, longer(longest)], end)[: len(rows)]
+        found = theirs.answers(with_longer(source.processor, rows), end)[: len(rows)]
         for place, (said, logits) in zip(places, found, strict=True):
             batched[place] = compared(
                 model,
