@@ -95,6 +95,7 @@ class FromTimm(Encoder):
         ValueError: a size that the model cannot read, or an output that is no grid.
     """
 
+    @torch.inference_mode(False)  # gradients say which weights have a use, and the model may be trained later
     def __init__(
         self,
         *,
