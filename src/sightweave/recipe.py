@@ -481,9 +481,7 @@ class Recipe(Measured):
             RecipeError: the encoder asks for a field that there is not, or for a wrong value.
             CheckpointError: the folder of a pretrained encoder does not say how pictures are prepared.
         """
-        seen = dict(getattr(model.encoder, "preprocessing", {}))
-        if "encoder" in self.model.pretrained and not seen:
-            seen |= preprocessor.read(self.model.pretrained["encoder"], model.encoder.image_size)
+        seen = preprocessor.seen(model.encoder, self.model.pretrained.get("encoder"))
         fields = {
             "size": model.encoder.image_size,
             "fit": self.inputs.fit,
