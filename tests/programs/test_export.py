@@ -96,6 +96,23 @@ def test_names_and_files_are_those_on_record(layout: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("layout", SHAPES)
+def test_a_tied_head_stands_in_the_file_and_stays_tied(layout: str, tmp_path: Path) -> None:
+    """mlx-vlm looks for it there; llama.cpp's converter would write the table twice."""
+    run = composed(tmp_path, layout)
+    for repeats in (True, False):
+        folder = tmp_path / str(repeats)
+        exporter.write(source(run), folder, exporter.LAYOUTS[layout], repeats_head=repeats)
+        found = load_file(folder / "model.safetensors")
+        heads = [name for name in found if name.endswith("lm_head.weight")]
+        (table,) = (value for name, value in found.items() if name.endswith("embed_tokens.weight"))
+        assert len(heads) == repeats
+        assert all(found[name].equal(table) for name in heads)
+        model = transformers.AutoModelForImageTextToText.from_pretrained(folder)
+        assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    assert json.loads((folder / "config.json").read_text())["tie_word_embeddings"]
+
+
+@pytest.mark.parametrize("layout", SHAPES)
 def test_the_way_that_users_go(layout: str, tmp_path: Path) -> None:
     """Messages with pictures through the processor's own chat template, as on every model card."""
     run = composed(tmp_path, layout)

@@ -107,7 +107,7 @@ def export(
     name = cuts_as(source.processor.tokenizer.to_plain())
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        transformers.write(source, Path(scratch) / "model", layout)
+        transformers.write(source, Path(scratch) / "model", layout, repeats_head=False)
         for file, more in ((TEXT, ()), (PROJECTOR, ("--mmproj",))):
             arguments = [
                 str(Path(scratch) / "model"),

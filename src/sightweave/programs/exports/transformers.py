@@ -33,7 +33,7 @@ from sightweave.programs.exports._base import (
     up_to_end,
     with_longer,
 )
-from sightweave.programs.exports._layout import Layout, Source
+from sightweave.programs.exports._layout import HEAD, Layout, Source
 from sightweave.programs.predictors import from_transformers
 
 LAYOUTS: Mapping[str, Layout] = {one.LAYOUT.name: one.LAYOUT for one in (_idefics3, _llava)}
@@ -100,11 +100,22 @@ def choose(source: Source, layout: str = "auto") -> Layout:
     )
 
 
-def write(source: Source, folder: Path, layout: Layout, card: str = "") -> None:
-    """Writes the folder, whole or not at all."""
+def write(source: Source, folder: Path, layout: Layout, card: str = "", *, repeats_head: bool = True) -> None:
+    """Writes the folder, whole or not at all.
+
+    Args:
+        source: The model with its processor and its parts' Configs.
+        folder: Where to; what stands there is replaced.
+        layout: One that the model has a place in.
+        card: The model card, in Markdown.
+        repeats_head: Whether a head that is tied to the token embeddings is written too, as some programs want it.
+    """
     tokenizer = source.processor.tokenizer
+    tensors = layout.tensors(source)
     config = {**layout.config(source), "dtype": "float32", "torch_dtype": "float32"}
     ids = {name: config[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    if config["tie_word_embeddings"] and not repeats_head:
+        tensors = {name: value for name, value in tensors.items() if not name.endswith(HEAD)}
     chat = chat_template(tokenizer.template, writes_frame=not layout.frames_by_processor)
     processor = layout.processor(source)
     images = processor["image_processor"] | preprocessor.settings(source.processor.transform)
@@ -115,7 +126,7 @@ def write(source: Source, folder: Path, layout: Layout, card: str = "") -> None:
     }
     checkpoint.write_folder(
         folder,
-        {"model": layout.tensors(source)},
+        {"model": tensors},
         {
             "config": config,
             "generation_config": {key: value for key, value in ids.items() if value is not None},
