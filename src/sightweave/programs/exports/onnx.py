@@ -12,10 +12,7 @@ import copy
 import dataclasses
 import importlib.metadata
 import importlib.util
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +24,23 @@ from torch.export import Dim
 
 from sightweave.core import checkpoint
 from sightweave.core.batch import Batch, TokenSequence
-from sightweave.core.cache import Cache
-from sightweave.core.errors import BackendError, ExportError
+from sightweave.core.errors import ExportError, did_you_mean
 from sightweave.core.types import Sample
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.template import Stretch
 from sightweave.models.fusions.concat import Concat
 from sightweave.models.language_models.decoder_only import DecoderOnly
 from sightweave.models.nn.mask import Mask, allowed
-from sightweave.models.vlm import VLM, MediaPath
+from sightweave.models.vlm import VLM
 from sightweave.programs import generation
+from sightweave.programs.exports import _transformers_js
 from sightweave.programs.exports._base import ANSWER_TOKENS, Exported, compared, up_to_end, with_longer
 from sightweave.programs.exports._layout import Source
+from sightweave.programs.exports._onnx import PROVIDERS, Encoder, Past, require, trace
 
 TOLERANCE = 1e-4
 """Largest difference of two logits in fp32 that onnxruntime's kernels may make, as a share of the largest logit."""
+LAYOUTS = ("sightweave", _transformers_js.NAME)
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 USE = f"""```python
 import onnxruntime
@@ -52,7 +51,9 @@ decoder = onnxruntime.InferenceSession("{DECODER}")  # text and embeddings to lo
 """For the model card."""
 
 
-def export(source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
+def export(
+    source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "", layout: str = "sightweave"
+) -> Exported:
     """Writes the folder, runs it with onnxruntime, and compares logits and greedy answers.
 
     Args:
@@ -60,12 +61,18 @@ def export(source: Source, folder: Path, samples: Sequence[Sample], *, card: str
         folder: Where to; what stands there is replaced.
         samples: Prompts to compare by.
         card: The model card, in Markdown.
+        layout: ``sightweave``: two graphs, for any composition of concat and decoder_only; or ``transformers.js``: the files
+            that it opens by itself, where the composition has a place in one of Transformers' layouts.
 
     Raises:
         BackendError: the packages that write such files are not installed.
-        ExportError: the composition has no such graphs, or onnxruntime does not say what we say.
+        ExportError: no such layout, the composition has no such graphs, or onnxruntime does not say what we say.
         CheckpointError: the folder cannot be written.
     """
+    if layout not in LAYOUTS:
+        raise ExportError(f"onnx has no layout {layout!r}. {did_you_mean(layout, LAYOUTS)}")
+    if layout == _transformers_js.NAME:
+        return _transformers_js.export(source, folder, samples, card=card, tolerance=TOLERANCE)
     refuse(source)
     write(source, folder, card)
     if importlib.util.find_spec("onnxruntime") is None:
@@ -91,38 +98,6 @@ def refuse(source: Source) -> None:
         )
 
 
-class _Past(Cache):
-    """Keys and values as plain tensors: what was read before goes in, and all of it comes out."""
-
-    def __init__(self, past: Sequence[Tensor]) -> None:
-        super().__init__(rows=len(past))
-        self.past, self.present = past, list[Tensor]()
-
-    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        joined = [
-            torch.cat([old, new], 2)
-            for old, new in zip(self.past[2 * layer : 2 * layer + 2], (keys, values), strict=True)
-        ]
-        self.present += joined
-        return joined[0], joined[1]
-
-
-class Encoder(nn.Module):
-    """The first graph: encoder and connector.
-
-    Args:
-        path: The image's.
-    """
-
-    def __init__(self, path: MediaPath) -> None:
-        super().__init__()
-        self.encoder, self.connector = path.encoder, path.connector
-
-    def forward(self, pixels: Float[Tensor, "I 3 H W"]) -> Float[Tensor, "I Q D"]:
-        """Pictures to embeddings."""
-        return self.connector(self.encoder(pixels))  # type: ignore[no-any-return]  # nn.Module calls are untyped
-
-
 class Decoder(nn.Module):
     """The second graph: concatenation, all blocks, the head.
 
@@ -146,7 +121,7 @@ class Decoder(nn.Module):
         past: Sequence[Float[Tensor, "B Hkv P Dh"]],
     ) -> tuple[Tensor, ...]:
         """Logits of all S new tokens, then keys and values of all K = P + S, layer by layer."""
-        model, cache = self.language_model, _Past(past)
+        model, cache = self.language_model, Past(past)
         hidden = model.positions.add(self._fused(model.embed(ids), ids, embeddings), positions)
         mask = self._mask(ids, positions, ar, valid, past_valid)
         rotation = None if model.rotary is None else model.rotary(positions)
@@ -178,18 +153,14 @@ def write(source: Source, folder: Path, card: str = "") -> None:
         BackendError: the packages that write such files are not installed.
         CheckpointError: the folder cannot be written.
     """
-    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise BackendError(
-            f"onnx: {' and '.join(missing)} not installed; pip install 'sightweave[onnx]' gets what is needed."
-        )
+    require()
     model = copy.deepcopy(source.model).to("cpu").float().eval()
     documents = {**source.processor.documents(), "onnx": _description(source)}
     checkpoint.write_folder(folder, {}, documents, {"README.md": card} if card else {})
     side = model.encoder.image_size
     encoder = Encoder(model.encoders["image"])  # type: ignore[arg-type]  # ModuleDict forgets the type
     pictures = ({0: Dim("pictures")},)
-    _trace(encoder, (torch.zeros(2, 3, side, side),), pictures, folder / ENCODER, ["pixels"], ["embeddings"])
+    trace(encoder, (torch.zeros(2, 3, side, side),), pictures, folder / ENCODER, ["pixels"], ["embeddings"])
     decoder = Decoder(model.language_model, source.processor.tokenizer.image_id)  # type: ignore[arg-type]  # `refuse` saw to it
     names = _names(model)
     example, shapes = _example(model)
@@ -203,7 +174,7 @@ def write(source: Source, folder: Path, card: str = "") -> None:
         *(f"past_{one}" for one in names),
     ]
     outputs = ["logits", *(f"present_{one}" for one in names)]
-    _trace(decoder, example, shapes, folder / DECODER, inputs, outputs)
+    trace(decoder, example, shapes, folder / DECODER, inputs, outputs)
 
 
 def _names(model: VLM) -> list[str]:
@@ -229,41 +200,6 @@ def _example(model: VLM) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     layer = {0: sizes["rows"], 2: sizes["old"]}
     shapes = (token, token, token, token, before, {0: sizes["pictures"]}, [layer] * count)
     return tensors, shapes
-
-
-def _trace(
-    graph: nn.Module,
-    example: tuple[Any, ...],
-    shapes: tuple[Any, ...],
-    file: Path,
-    inputs: Sequence[str],
-    outputs: Sequence[str],
-) -> None:
-    with torch.no_grad(), warnings.catch_warnings(), _quiet():
-        warnings.simplefilter(
-            "ignore"
-        )  # torch warns of its own deprecated calls and of names that two axes share
-        torch.onnx.export(
-            graph.eval(),
-            example,
-            file,
-            input_names=list(inputs),
-            output_names=list(outputs),
-            dynamic_shapes=shapes,
-            dynamo=True,
-            verbose=False,
-        )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what torch logs of operators that this machine does not have."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def _description(source: Source) -> dict[str, Any]:
@@ -331,7 +267,7 @@ class _Session:
         import onnxruntime
 
         self._encoder, self._decoder = (
-            onnxruntime.InferenceSession(str(folder / name), providers=["CPUExecutionProvider"])
+            onnxruntime.InferenceSession(str(folder / name), providers=list(PROVIDERS))
             for name in (ENCODER, DECODER)
         )
         self._names = _names(model)

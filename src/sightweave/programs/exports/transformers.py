@@ -110,12 +110,20 @@ def write(source: Source, folder: Path, layout: Layout, card: str = "", *, repea
         card: The model card, in Markdown.
         repeats_head: Whether a head that is tied to the token embeddings is written too, as some programs want it.
     """
-    tokenizer = source.processor.tokenizer
     tensors = layout.tensors(source)
+    named, texts = documents(source, layout)
+    if named["config"]["tie_word_embeddings"] and not repeats_head:
+        tensors = {name: value for name, value in tensors.items() if not name.endswith(HEAD)}
+    checkpoint.write_folder(
+        folder, {"model": tensors}, named, {**texts, **({"README.md": card} if card else {})}
+    )
+
+
+def documents(source: Source, layout: Layout) -> tuple[dict[str, Any], dict[str, str]]:
+    """All files of a layout but the weights: JSON by its name without the ending, and texts by their names."""
+    tokenizer = source.processor.tokenizer
     config = {**layout.config(source), "dtype": "float32", "torch_dtype": "float32"}
     ids = {name: config[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    if config["tie_word_embeddings"] and not repeats_head:
-        tensors = {name: value for name, value in tensors.items() if not name.endswith(HEAD)}
     chat = chat_template(tokenizer.template, writes_frame=not layout.frames_by_processor)
     processor = layout.processor(source)
     images = processor["image_processor"] | preprocessor.settings(source.processor.transform)
@@ -124,35 +132,31 @@ def write(source: Source, folder: Path, layout: Layout, card: str = "", *, repea
         "pad_token": tokenizer.template.pad,
         **({} if ids["bos_token_id"] is None else {"bos_token": tokenizer.token(ids["bos_token_id"])}),
     }
-    checkpoint.write_folder(
-        folder,
-        {"model": tensors},
-        {
-            "config": config,
-            "generation_config": {key: value for key, value in ids.items() if value is not None},
-            "processor_config": processor
-            | {"image_processor": images, "processor_class": processor["processor_class"]},
-            # Transformers 4 and llama.cpp read the image processor's settings here.
-            "preprocessor_config": images | {"processor_class": processor["processor_class"]},
-            # The chat template writes what stands at the start; put there twice, it would be read twice.
-            FILE_NAME.removesuffix(".json"): {**tokenizer.to_plain(), "post_processor": None},
-            "tokenizer_config": {
-                **special,
-                "tokenizer_class": "PreTrainedTokenizerFast",
-                "processor_class": processor["processor_class"],
-                "model_max_length": source.processor.max_length,
-                # `generate` writes behind the last column, so shorter prompts are filled from the left.
-                "padding_side": "left",
-                # Version 4 makes token_type_ids too, which these models refuse.
-                "model_input_names": ["input_ids", "attention_mask"],
-                "clean_up_tokenization_spaces": False,
-                "extra_special_tokens": {"image_token": tokenizer.template.image},
-                "chat_template": chat,
-            },
-            "special_tokens_map": special,
+    named = {
+        "config": config,
+        "generation_config": {key: value for key, value in ids.items() if value is not None},
+        "processor_config": processor
+        | {"image_processor": images, "processor_class": processor["processor_class"]},
+        # Transformers 4 and llama.cpp read the image processor's settings here.
+        "preprocessor_config": images | {"processor_class": processor["processor_class"]},
+        # The chat template writes what stands at the start; put there twice, it would be read twice.
+        FILE_NAME.removesuffix(".json"): {**tokenizer.to_plain(), "post_processor": None},
+        "tokenizer_config": {
+            **special,
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "processor_class": processor["processor_class"],
+            "model_max_length": source.processor.max_length,
+            # `generate` writes behind the last column, so shorter prompts are filled from the left.
+            "padding_side": "left",
+            # Version 4 makes token_type_ids too, which these models refuse.
+            "model_input_names": ["input_ids", "attention_mask"],
+            "clean_up_tokenization_spaces": False,
+            "extra_special_tokens": {"image_token": tokenizer.template.image},
+            "chat_template": chat,
         },
-        {"chat_template.jinja": chat, **({"README.md": card} if card else {})},
-    )
+        "special_tokens_map": special,
+    }
+    return named, {"chat_template.jinja": chat}
 
 
 def chat_template(template: Template, *, writes_frame: bool) -> str:
