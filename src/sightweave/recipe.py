@@ -17,10 +17,10 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 from pydantic_core import ArgsKwargs
 
-from sightweave.core import catalog, transformers_folder
+from sightweave.core import catalog, gguf, transformers_folder
 from sightweave.core import config as configs
 from sightweave.core.config import config, one_of
-from sightweave.core.errors import CheckpointError, RecipeError, did_you_mean
+from sightweave.core.errors import BackendError, CheckpointError, RecipeError, did_you_mean
 from sightweave.data.datasets._base import Dataset
 from sightweave.data.datasets._detect import kind_of_path
 from sightweave.data.datasets._drawn import all_or_drawn
@@ -196,6 +196,8 @@ def _expanded(part: str, folder: str, given: Any) -> dict[str, Any]:
     asked = (
         {name: value for name, value in given.items() if name != "kind"} if isinstance(given, Mapping) else {}
     )
+    if part != "language_model" and gguf.is_named(folder):
+        raise ValueError(f"{part}: a GGUF file is read as a language model alone (got {folder!r})")
     try:
         return keymaps.read(folder, part) | asked
     except keymaps.NoFamily as error:
@@ -205,7 +207,7 @@ def _expanded(part: str, folder: str, given: Any) -> dict[str, Any]:
         kind = "from_timm" if is_timm else "from_transformers"
         logger.info("%s: %s; %s adapts the library's own model", part, error, kind)
         return {"kind": kind, "folder": folder} | asked
-    except CheckpointError as error:
+    except (CheckpointError, BackendError) as error:
         raise ValueError(f"{part}: {error} (got {folder!r})") from None
 
 
@@ -481,9 +483,7 @@ class Recipe(Measured):
             RecipeError: the encoder asks for a field that there is not, or for a wrong value.
             CheckpointError: the folder of a pretrained encoder does not say how pictures are prepared.
         """
-        seen = dict(getattr(model.encoder, "preprocessing", {}))
-        if "encoder" in self.model.pretrained and not seen:
-            seen |= preprocessor.read(self.model.pretrained["encoder"], model.encoder.image_size)
+        seen = preprocessor.seen(model.encoder, self.model.pretrained.get("encoder"))
         fields = {
             "size": model.encoder.image_size,
             "fit": self.inputs.fit,

@@ -189,6 +189,7 @@ def as_media(image: Any) -> tuple[Medium, ...]:
     return tuple(media)
 
 
+@torch.inference_mode(False)  # whoever loads it under inference mode may train it later
 def load(folder: str | Path, *, device: str = "auto") -> Run:
     """Loads a run's checkpoint.
 

@@ -39,6 +39,13 @@ def test_answers_are_equal_on_twenty_pictures_in_full_precision(tmp_path: Path) 
     assert sorted(file.name for file in made.folder.iterdir()) == ["mmproj.gguf", "model.gguf"]
 
 
+def test_its_own_log_stays_out_of_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run = exports.composed(tmp_path, "idefics3")
+    gguf.export(exports.source(run), tmp_path / "out", questions(2), numbers="f32")
+    found = capfd.readouterr()
+    assert (found.out, found.err) == ("", "")
+
+
 def test_answers_are_equal_in_half_precision(tmp_path: Path) -> None:
     run = exports.composed(tmp_path, "idefics3")
     made = gguf.export(exports.source(run), tmp_path / "out", questions(20), card="# A card\n")

@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from parity._checkpoints import shaken
+from PIL import Image
 from torch import Tensor
 
+import sightweave
 from sightweave.core import checkpoint
 from sightweave.core.config import build
 from sightweave.data.inputs import transforms
@@ -83,6 +86,37 @@ def test_what_it_was_trained_to_see_are_fields_of_the_transform(tmp_path: Path) 
     found = build(transforms.Config, ours.preprocessing | {"size": 224})
     assert (found.fit, found.resize_to, found.resample, found.exact) == ("crop", 256, "bicubic", True)
     assert found.mean == (0.485, 0.456, 0.406)
+
+
+@pytest.mark.parametrize("shape", [(300, 451), (447, 300), (61, 83), (256, 256), (259, 256)])
+@pytest.mark.parametrize("name", ["residual", "convnext"])
+def test_pixels_are_those_of_timms_own_transform(tmp_path: Path, name: str, shape: tuple[int, int]) -> None:
+    write(tmp_path, name)
+    ours = from_timm.Config(folder=str(tmp_path), image_size=224).build()
+    transform = build(transforms.Config, ours.preprocessing | {"size": 224}).build()
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    seen = json.loads((tmp_path / "config.json").read_text())["pretrained_cfg"]
+    names = ("mean", "std", "crop_pct", "interpolation", "crop_mode")
+    theirs = timm.data.create_transform(input_size=224, **{key: seen[key] for key in names})
+    expected = theirs(Image.fromarray(pixels))
+    torch.testing.assert_close(transform(pixels), expected, atol=1e-6, rtol=0)
+
+
+def test_the_check_of_pixels_passes(tmp_path: Path) -> None:
+    write(tmp_path, "residual")
+    made = sightweave.check(
+        {
+            "data": [{"kind": "scenes", "size": 4}],
+            "model": {
+                "encoder": {"kind": str(tmp_path), "image_size": 64},
+                "fusion": "concat",
+                "language_model": {"kind": "decoder_only", "dim": 32, "depth": 1, "num_heads": 2},
+            },
+            "inputs": {"vocab_size": 300},
+            "train": {"device": "cpu", "stages": [{"steps": 1}]},
+        }
+    )
+    assert [one.finding.state for one in made if one.name == "pixels"] == ["pass"]
 
 
 def test_a_folder_of_transformers_is_refused(tmp_path: Path) -> None:

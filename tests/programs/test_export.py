@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import sightweave
 from sightweave.core.errors import CheckpointError, ExportError, RecipeError
 from sightweave.core.types import Medium, Part, Sample
 from sightweave.programs.exports import transformers as exporter
+from sightweave.programs.exports._base import up_to_end
 from sightweave.programs.exports._layout import Source
 
 pytest.importorskip("transformers")
@@ -70,8 +72,9 @@ def samples() -> list[Sample]:
 def test_transformers_answers_as_we_do(layout: str, words: str, tied: bool, tmp_path: Path) -> None:
     run = composed(tmp_path, layout, words, tied=tied)
     made = exporter.export(source(run), tmp_path / "out", samples())
-    assert (made.layout, len(made.compared), made.equal_answers) == (layout, 5, 5)
+    assert (made.layout, len(made.compared), len(made.batched), made.equal_answers) == (layout, 5, 5, 5)
     assert made.largest < 1e-5
+    assert made.largest_share < 1e-4
     _, told = transformers.AutoModelForImageTextToText.from_pretrained(
         tmp_path / "out", output_loading_info=True
     )
@@ -90,6 +93,23 @@ def test_names_and_files_are_those_on_record(layout: str, tmp_path: Path) -> Non
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["text_config"]["architectures"] == ["LlamaForCausalLM"]
     assert config["text_config"]["vocab_size"] % 64 == 0
+
+
+@pytest.mark.parametrize("layout", SHAPES)
+def test_a_tied_head_stands_in_the_file_and_stays_tied(layout: str, tmp_path: Path) -> None:
+    """mlx-vlm looks for it there; llama.cpp's converter would write the table twice."""
+    run = composed(tmp_path, layout)
+    for repeats in (True, False):
+        folder = tmp_path / str(repeats)
+        exporter.write(source(run), folder, exporter.LAYOUTS[layout], repeats_head=repeats)
+        found = load_file(folder / "model.safetensors")
+        heads = [name for name in found if name.endswith("lm_head.weight")]
+        (table,) = (value for name, value in found.items() if name.endswith("embed_tokens.weight"))
+        assert len(heads) == repeats
+        assert all(found[name].equal(table) for name in heads)
+        model = transformers.AutoModelForImageTextToText.from_pretrained(folder)
+        assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    assert json.loads((folder / "config.json").read_text())["tie_word_embeddings"]
 
 
 @pytest.mark.parametrize("layout", SHAPES)
@@ -139,6 +159,56 @@ def test_a_processor_with_other_pixels_fails(tmp_path: Path) -> None:
         text = (tmp_path / "out" / name).read_text()
         (tmp_path / "out" / name).write_text(text.replace("0.5", "0.4"))
     with pytest.raises(ExportError, match="differ by"):
+        exporter.compare(source(run), tmp_path / "out", samples(), "llava").check()
+
+
+@pytest.mark.parametrize("layout", SHAPES)
+def test_prompts_of_unequal_length_answer_together_as_alone(layout: str, tmp_path: Path) -> None:
+    """By the folder's own settings of padding and generation, as on a model card."""
+    run = composed(tmp_path, layout)
+    exporter.export(source(run), tmp_path / "out", samples())
+    processor = transformers.AutoProcessor.from_pretrained(tmp_path / "out", backend="pil")
+    model = transformers.AutoModelForImageTextToText.from_pretrained(tmp_path / "out").eval()
+    questions = ("Why?", "What is left of the red dog? What is left of the red dog?")
+    images = [Image.fromarray(picture(seed)) for seed in range(2)]
+    texts = [
+        processor.apply_chat_template(
+            [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}],
+            add_generation_prompt=True,
+        )
+        for text in questions
+    ]
+    inputs = processor(text=texts, images=[[one] for one in images], padding=True, return_tensors="pt")
+    assert not inputs["attention_mask"].all()
+    made = model.generate(**inputs, max_new_tokens=8)
+    end = run.processor.tokenizer.end_id
+    for row, (image, text) in enumerate(zip(images, questions, strict=True)):
+        said = run.processor.tokenizer.decode(
+            up_to_end(made[row, inputs["input_ids"].shape[1] :].tolist(), end)
+        )
+        assert said == run.generate(image, text, max_tokens=8).text
+
+
+@pytest.mark.parametrize("layout", SHAPES)
+def test_what_answers_otherwise_in_a_batch_fails(layout: str, tmp_path: Path) -> None:
+    run = composed(tmp_path, layout)
+    exporter.write(source(run), tmp_path / "out", exporter.LAYOUTS[layout])
+    file = tmp_path / "out" / "tokenizer_config.json"
+    file.write_text(file.read_text().replace('"left"', '"right"'))
+    made = exporter.compare(source(run), tmp_path / "out", samples(), layout)
+    dataclasses.replace(made, batched=()).check()  # alone nothing is padded
+    with pytest.raises(ExportError, match="in a batch of unequal prompts differ by"):
+        made.check()
+
+
+def test_settings_of_generation_that_change_answers_fail(tmp_path: Path) -> None:
+    run = composed(tmp_path, "llava")
+    exporter.write(source(run), tmp_path / "out", exporter.LAYOUTS["llava"])
+    file = tmp_path / "out" / "generation_config.json"
+    said = run.predict(samples(), max_tokens=1)
+    first = run.processor.tokenizer.encode(said[0].text)[:1] or [run.processor.tokenizer.end_id]
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"suppress_tokens": first}))
+    with pytest.raises(ExportError, match="answers sample"):
         exporter.compare(source(run), tmp_path / "out", samples(), "llava").check()
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from contracts import _folders
 from contracts._compose import ADAPTED, CASES, Case, small
+from parity._adapted import ENCODERS
 from PIL import Image
 from programs.test_export import picture, samples
 from safetensors.torch import load_file, save_file
@@ -79,7 +81,7 @@ def asked(*contents: Any, role: str = "user") -> dict[str, Any]:
 def test_every_composition_answers_as_it_did(case: Case, tmp_path: Path) -> None:
     run = built(case)
     made = custom_code.export(source(run), tmp_path / "out", samples())
-    assert (made.largest, made.equal_answers) == (0.0, 5)
+    assert (made.largest, made.equal_answers, len(made.batched)) == (0.0, 5, 5)
     assert made.program.startswith("transformers ")
     loaded = sightweave.load(tmp_path / "out", device="cpu")
     for name, value in run.model.state_dict().items():
@@ -236,3 +238,57 @@ def test_another_weight_is_found(tmp_path: Path) -> None:
     save_file({name: value + 1 for name, value in tensors.items()}, file, metadata={"format": "pt"})
     with pytest.raises(CheckpointError, match="SHA-256"):
         opened(tmp_path / "out")
+
+
+ADAPTED_ENCODERS = ("convnext", "swin", "vit", "timm")
+
+
+def adapted(name: str, folder: Path) -> sightweave.Run:
+    """A run whose encoder another library builds."""
+    if name == "timm":
+        pytest.importorskip("timm")
+        encoder = {"kind": "from_timm", "folder": _folders.folder("vit_tiny")}
+    else:
+        ENCODERS[name](folder / "encoder")
+        encoder = {"kind": "from_transformers", "folder": str(folder / "encoder")}
+    parts = {
+        "encoder": encoder,
+        "connector": "linear",
+        "fusion": "concat",
+        "language_model": {"kind": "decoder_only", "dim": 32, "depth": 1, "num_heads": 2},
+    }
+    recipe = {"model": parts, "inputs": {"vocab_size": 300}, "data": []}
+    return sightweave.build(recipe | {"train": {"device": "cpu", "stages": [{"steps": 1}]}}, data=ROWS)
+
+
+@pytest.mark.parametrize("name", ADAPTED_ENCODERS)
+def test_an_encoder_of_another_library_is_exported_too(name: str, tmp_path: Path) -> None:
+    run = adapted(name, tmp_path)
+    made = custom_code.export(source(run), tmp_path / "out", samples())
+    assert (made.largest, made.equal_answers) == (0.0, 5)
+
+
+@pytest.mark.parametrize("name", ADAPTED_ENCODERS)
+def test_what_is_loaded_under_inference_mode_can_be_trained(name: str, tmp_path: Path) -> None:
+    run = adapted(name, tmp_path)
+    run.save(tmp_path / "run")
+    with torch.inference_mode():
+        loaded = sightweave.load(tmp_path / "run", device="cpu")
+        built = adapted(name, tmp_path)
+    for one in (loaded, built):
+        assert not any(value.is_inference() for value in one.model.state_dict().values())
+        batch = one.processor.batch(samples()[:1])
+        training_loss(one.model.train()(batch), batch).backward()
+        assert all(value.grad is not None for value in one.model.encoder.parameters())
+
+
+def test_it_is_evaluated_however_it_is_named(plain: tuple[sightweave.Run, Path], tmp_path: Path) -> None:
+    _, folder = plain
+    rows = [{**row, "split": "test"} for row in ROWS]
+    scores = []
+    for number, who in enumerate((str(folder), {"kind": "from_transformers", "path": str(folder)})):
+        made = sightweave.evaluate(who, data=rows, controls=[], out=tmp_path / str(number))
+        scores.append([(task.task, task.score.value) for one in made for task in one.tasks])
+    text = f"{{kind: from_transformers, path: {folder}}}"
+    assert sightweave.evaluate(text, data=rows, controls=[], out=tmp_path / "text")
+    assert scores[0] == scores[1] != []

@@ -16,7 +16,8 @@ from sightweave.core.errors import BackendError, ExportError
 pytest.importorskip("onnxruntime")
 pytest.importorskip("transformers")
 from sightweave.programs.checks._base import nudge
-from sightweave.programs.exports import onnx
+from sightweave.programs.exports import _transformers_js, onnx
+from sightweave.programs.exports import transformers as exporter
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +34,7 @@ def test_a_pretrained_shape_answers_as_we_do(tmp_path: Path) -> None:
     run = exports.composed(tmp_path, "idefics3")
     made = onnx.export(exports.source(run), tmp_path / "out", exports.samples(), card="# A card\n")
     assert made.program.startswith("onnxruntime 1.")
-    assert (len(made.compared), made.equal_answers) == (5, 5)
+    assert (len(made.compared), len(made.batched), made.equal_answers) == (5, 5, 5)
     assert made.largest < 1e-4
     told = json.loads((tmp_path / "out" / "onnx.json").read_text())
     assert (told["layers"], told["kv_heads"], told["head_dim"], told["tokens_per_image"]) == (2, 2, 8, 4)
@@ -53,8 +54,16 @@ def test_other_shapes_answer_as_we_do(
 ) -> None:
     run = scratch(fusion, **language_model)
     made = onnx.export(exports.source(run), tmp_path / "out", exports.samples())
-    assert made.equal_answers == len(made.compared) == 5
+    assert made.equal_answers == len(made.compared) == len(made.batched) == 5
     assert made.largest < 1e-4
+
+
+def test_large_logits_are_judged_by_their_size(tmp_path: Path) -> None:
+    """Logits of published language models reach 40, where single precision rounds by more than 1e-5."""
+    run = scratch({"bidirectional": "none"}, tie_embeddings=False)
+    run.model.language_model.output.weight.data.mul_(3000)
+    made = onnx.export(exports.source(run), tmp_path / "out", exports.samples())
+    assert made.largest_share < onnx.TOLERANCE < made.largest
 
 
 def test_other_weights_are_found(tmp_path: Path) -> None:
@@ -79,3 +88,54 @@ def test_without_the_packages_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(BackendError, match=r"onnxscript not installed; pip install 'sightweave\[onnx\]'"):
         onnx.export(exports.source(run), tmp_path / "out", [])
+
+
+@pytest.mark.parametrize("layout", exports.SHAPES)
+def test_the_files_of_transformers_js_answer_as_we_do(layout: str, tmp_path: Path) -> None:
+    run = exports.composed(tmp_path, layout)
+    made = onnx.export(
+        exports.source(run), tmp_path / "out", exports.samples(), card="# A card\n", layout="transformers.js"
+    )
+    assert (made.layout, len(made.compared), len(made.batched)) == (f"transformers.js, {layout}", 5, 5)
+    assert made.equal_answers == 5
+    assert made.largest_share < 1e-5
+    # By these names transformers.js finds graphs and makes an empty cache.
+    graphs = {file.name: _inputs(file) for file in (tmp_path / "out" / "onnx").iterdir()}
+    assert set(graphs) == {"embed_tokens.onnx", "vision_encoder.onnx", "decoder_model_merged.onnx"}
+    decoder = graphs["decoder_model_merged.onnx"]
+    assert decoder["past_key_values.1.value"] == ["batch_size", 2, "past_sequence_length", 8]
+    assert all(shape[0] == "batch_size" for inputs in graphs.values() for shape in inputs.values())
+    assert set(decoder) > {"inputs_embeds", "attention_mask", "position_ids"}
+    pictures = graphs["vision_encoder.onnx"]
+    assert set(pictures) - {"pixel_attention_mask"} == {"pixel_values"}
+    # Config and processor are those that Transformers reads.
+    exporter.write(exports.source(run), tmp_path / "whole", exporter.LAYOUTS[layout])
+    for name in ("config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert (tmp_path / "out" / "README.md").read_text() == "# A card\n"
+
+
+def _inputs(file: Path) -> dict[str, list[Any]]:
+    graph = pytest.importorskip("onnx").load(file).graph
+    return {
+        one.name: [axis.dim_param or axis.dim_value for axis in one.type.tensor_type.shape.dim]
+        for one in graph.input
+    }
+
+
+def test_another_weight_is_found_in_the_files_of_transformers_js(tmp_path: Path) -> None:
+    run = exports.composed(tmp_path, "llava")
+    layout = exporter.LAYOUTS["llava"]
+    _transformers_js.write(exports.source(run), tmp_path / "out", layout)
+    run.model.connector.second.weight.data.neg_()
+    with pytest.raises(ExportError, match="the logits of sample"):
+        _transformers_js.compare(exports.source(run), tmp_path / "out", exports.samples(), layout).check()
+
+
+def test_a_layout_of_graphs_that_there_is_not_or_has_no_place(tmp_path: Path) -> None:
+    run = sightweave.build(exports.scratch(), "model.connector=linear")
+    with pytest.raises(ExportError, match=r"no layout 'transformers_js'\. Did you mean 'transformers\.js'"):
+        sightweave.export(run, to="onnx", out=tmp_path / "out", layout="transformers_js")
+    with pytest.raises(ExportError, match=r"model\.connector is linear"):
+        sightweave.export(run, to="onnx", out=tmp_path / "out", layout="transformers.js")
+    assert not (tmp_path / "out").exists()

@@ -1,7 +1,8 @@
 """A folder as Transformers writes it, read with every check and without Transformers: JSON, and weights in safetensors.
 
 Nothing in it is run. A folder needs no network, and a file that is not there is named, with the command that gets it; a name
-on the Hugging Face hub is looked up in the hub's cache, and fetched where it is not there.
+on the Hugging Face hub is looked up in the hub's cache, and fetched where it is not there. A GGUF file is read as such a
+folder too, by Transformers (`core/from_transformers.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from sightweave.core import checkpoint
+from sightweave.core import checkpoint, gguf
 from sightweave.core.errors import CheckpointError
 
 CONFIG = "config.json"
@@ -35,12 +36,18 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def is_named(value: str) -> bool:
-    """Whether a recipe's word names such a folder: a path to one, or a name as on the Hugging Face hub."""
-    return (Path(value).expanduser() / CONFIG).is_file() or _HUB_NAME.fullmatch(value) is not None
+    """Whether a recipe's word names such a folder: a path to one, a GGUF file, or a name as on the Hugging Face hub."""
+    return (
+        gguf.is_named(value)
+        or (Path(value).expanduser() / CONFIG).is_file()
+        or _HUB_NAME.fullmatch(value) is not None
+    )
 
 
 def is_on_hub(value: Path | str) -> bool:
     """Whether a name can only be looked up on the hub or in its cache: no local folder has it."""
+    if gguf.is_named(value):
+        return False
     return not Path(value).expanduser().is_dir() and _HUB_NAME.fullmatch(str(value)) is not None
 
 
@@ -157,6 +164,10 @@ def read_tensors(folder: Path | str) -> dict[str, Tensor]:
         CheckpointError: no weights, pickles alone, an index that lists what is not in the folder, a file that is cut or
             foreign, one weight in two files, or values that are not finite.
     """
+    if gguf.is_named(folder):
+        from sightweave.core import from_transformers
+
+        return from_transformers.weights(folder)
     where = place(folder)
     if (where / INDEX).is_file():
         listed = read_json(where, INDEX).get("weight_map")
@@ -196,9 +207,17 @@ def _read_one(file: Path) -> dict[str, Tensor]:
 def place(folder: Path | str) -> Path:
     """The folder itself, or where the files of a name on the hub lie: fetched once, without anything that could run.
 
+    Of a GGUF file, a folder with its config and its tokenizer; `read_tensors` reads its weights where they are.
+
     Raises:
         CheckpointError: no such folder, or a name whose files are not here and cannot be fetched.
+        BackendError: a GGUF file, and what reads it is not installed.
     """
+    if gguf.is_named(folder):
+        # Imported here, since only a GGUF file needs Transformers to be read.
+        from sightweave.core import from_transformers
+
+        return from_transformers.described(folder)
     here = Path(folder).expanduser()
     if here.is_dir():
         return here

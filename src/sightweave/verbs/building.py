@@ -25,6 +25,7 @@ _FEW_DRAWN = 100
 """Drawn pictures that a length plan looks at."""
 
 
+@torch.inference_mode(False)  # as in `runs.load`
 def composed(recipe: Recipe, sources: Sequence[Dataset], device: torch.device) -> Run:
     """Tokenizer, model and processor; from an earlier run where the recipe says so."""
     recipe = recipe.resolved()

@@ -143,6 +143,7 @@ class Answering:
 
 
 def _answering(who: str | Path | Mapping[str, Any] | Run) -> Answering:
+    who = who if isinstance(who, Run) else _read_who(who)
     if isinstance(who, str | Path) and run_predictor.recognise(str(who)):
         who = load(who)
     if isinstance(who, Run):
@@ -219,8 +220,7 @@ def predictor(who: str | Path | Mapping[str, Any]) -> Predictor:
         RecipeError: nothing here knows it, or a mistake in its fields.
         CheckpointError: a folder that is damaged.
     """
-    if isinstance(who, str) and who.lstrip().startswith("{"):
-        who = configs.override({}, [f"who={who}"])["who"]
+    who = _read_who(who)
     if isinstance(who, Mapping):
         return configs.build(_PredictorOnly, {"who": dict(who)}, where="who").who.build()  # type: ignore[no-any-return]  # any kind
     if run_predictor.recognise(str(who)):
@@ -239,6 +239,19 @@ def predictor(who: str | Path | Mapping[str, Any]) -> Predictor:
         "answers (.json, .jsonl, .csv) and no http address; say what it is: '{kind: ..., ...}', with a kind of "
         f"{', '.join(catalog.kinds(PREDICTORS))}."
     )
+
+
+def _read_who(who: str | Path | Mapping[str, Any]) -> str | Path | Mapping[str, Any]:
+    """A mapping that was given as text, as a mapping; one that names a run as a folder of Transformers, as its path.
+
+    The one line of code of a ``custom_code`` export imports Sightweave, so the run in it is asked as what it is.
+    """
+    if isinstance(who, str) and who.lstrip().startswith("{"):
+        who = configs.override({}, [f"who={who}"])["who"]
+    if isinstance(who, Mapping) and who.get("kind") == "from_transformers":
+        path = who.get("path")
+        return path if isinstance(path, str) and run_predictor.recognise(path) else who
+    return who
 
 
 @config

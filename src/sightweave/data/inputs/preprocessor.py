@@ -44,6 +44,20 @@ def read(folder: Path | str, size: int) -> dict[str, Any]:
     )
 
 
+def seen(encoder: Any, folder: Path | str | None) -> dict[str, Any]:
+    """Fields of `transforms.Config` that give the pixels which an encoder was trained on; none where nothing states them.
+
+    Args:
+        encoder: Its own ``preprocessing`` goes first: timm keeps it in config.json, beside the weights.
+        folder: What it began with; None where it began from nothing.
+
+    Raises:
+        CheckpointError: as `read`.
+    """
+    own = dict(getattr(encoder, "preprocessing", {}))
+    return own if own or folder is None else read(folder, encoder.image_size)
+
+
 def fields(settings: Mapping[str, Any], size: int, *, where: str = "image processor") -> dict[str, Any]:
     """The same for settings that are at hand.
 

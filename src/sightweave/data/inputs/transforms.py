@@ -19,6 +19,7 @@ from sightweave.core.config import config
 Box = tuple[float, float, float, float]
 Fit = Literal["pad", "crop", "squash"]
 Augment = Literal["none", "shift", "photo"]
+Margin = Literal["down", "nearest"]
 Resample = Literal["bicubic", "bilinear", "lanczos"]
 _PILLOW = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -51,6 +52,9 @@ class Config:
     exact: bool = False
     """Pillow's own resampling of the whole picture, and JPEGs decoded at full scale: the pixels of Transformers' image
     processors, for encoders that were trained on them. Slower."""
+    margin: Margin = "down"
+    """How an exact crop rounds a margin that ends in half a pixel: ``down`` as Transformers' image processors, or to the
+    ``nearest`` even number as torchvision and timm."""
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     """Of each channel, in 0 to 1; padding has this colour."""
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
@@ -70,6 +74,7 @@ class Config:
             resize_to=self.resize_to,
             resample=self.resample,
             exact=self.exact,
+            margin=self.margin,
             mean=self.mean,
             std=self.std,
             augment=self.augment,
@@ -122,6 +127,7 @@ class ImageTransform:
             longer side in a resizing before the one to the square; 0 means none.
         resample: ``bicubic``, ``bilinear`` or, with `exact`, ``lanczos``.
         exact: Resizes as Pillow does, the whole picture before the crop; the caller must then decode whole pictures.
+        margin: How an exact crop rounds half a pixel: ``down``, or to the ``nearest`` even number as torchvision.
         mean: Of each channel, in 0 to 1.
         std: Of each channel, in 0 to 1.
         augment: ``none``, ``shift`` or ``photo``; acts only where a seed is given.
@@ -131,7 +137,7 @@ class ImageTransform:
 
     Raises:
         ValueError: a size or a std that is not positive, a `resize_to` with ``pad`` or, with ``crop``, under `size`, a
-            `gray` outside 0 to 1, ``lanczos`` without `exact`, or an unknown `fit`, `resample` or `augment`.
+            `gray` outside 0 to 1, ``lanczos`` without `exact`, or an unknown `fit`, `margin`, `resample` or `augment`.
     """
 
     def __init__(
@@ -142,6 +148,7 @@ class ImageTransform:
         resize_to: int = 0,
         resample: Resample = "bicubic",
         exact: bool = False,
+        margin: Margin = "down",
         mean: tuple[float, float, float] = (0.5, 0.5, 0.5),
         std: tuple[float, float, float] = (0.5, 0.5, 0.5),
         augment: Augment = "none",
@@ -154,6 +161,8 @@ class ImageTransform:
             raise ValueError(f"std: each must be over 0 (got {std}).")
         if fit not in ("pad", "crop", "squash"):
             raise ValueError(f"fit: pad, crop or squash (got {fit!r}).")
+        if margin not in ("down", "nearest"):
+            raise ValueError(f"margin: down or nearest (got {margin!r}).")
         if augment not in ("none", "shift", "photo"):
             raise ValueError(f"augment: none, shift or photo (got {augment!r}).")
         if not 0 <= gray <= 1:
@@ -161,7 +170,7 @@ class ImageTransform:
         _check_resizing(size, fit, resize_to, resample, exact)
         self.size, self.fit, self.augment, self.flip, self.gray = size, fit, augment, flip, gray
         self.resize_to = resize_to or (0 if fit == "squash" else size)
-        self.resample, self.exact = resample, exact
+        self.resample, self.exact, self.margin = resample, exact, margin
         self.mean, self.std = tuple(mean), tuple(std)
         self._scale = torch.tensor([1 / (255 * value) for value in std])[:, None, None]
         self._shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)])[:, None, None]
@@ -309,15 +318,18 @@ class ImageTransform:
         if self.fit == "pad":
             drawn = [max(1, round(side * size / max(sides))) for side in sides]
         elif self.exact:
-            # As Transformers counts: the longer side is rounded down, and so is the margin.
+            # As Transformers and torchvision count: the longer side is rounded down.
             drawn = [self.resize_to if side == short else self.resize_to * side // short for side in sides]
         else:
             # Cut at whole pixels of the picture, so that the square alone is resampled.
             scale, seen = self.resize_to / short, max(1, round(short * size / self.resize_to))
             return [scale, scale], [-((side - seen) // 2) * scale for side in sides]
-        return [d / side for d, side in zip(drawn, sides, strict=True)], [
-            float((size - d) // 2 if d <= size else -((d - size) // 2)) for d in drawn
-        ]
+        scales = [d / side for d, side in zip(drawn, sides, strict=True)]
+        return scales, [float((size - d) // 2 if d <= size else -self._margin(d - size)) for d in drawn]
+
+    def _margin(self, spare: int) -> int:
+        """Pixels that a crop leaves at the left, of those that it leaves on both sides."""
+        return round(spare / 2) if self.margin == "nearest" else spare // 2
 
     def _visible(self, side: int, scale: float, offset: float) -> tuple[int, int, int, int]:
         """The whole pixels of the picture that reach into the square, and where they are drawn (it may stand out)."""

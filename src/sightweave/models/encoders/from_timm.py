@@ -95,6 +95,7 @@ class FromTimm(Encoder):
         ValueError: a size that the model cannot read, or an output that is no grid.
     """
 
+    @torch.inference_mode(False)  # gradients say which weights have a use, and the model may be trained later
     def __init__(
         self,
         *,
@@ -188,5 +189,10 @@ def _preprocessing(seen: Mapping[str, Any], image_size: int) -> dict[str, Any]:
     if seen.get("crop_mode") == "squash":
         return fields | {"fit": "squash"}
     if seen.get("crop_mode") == "center" and "crop_pct" in seen:
-        return fields | {"fit": "crop", "resize_to": int(image_size / seen["crop_pct"])}
+        # timm crops by torchvision, which rounds half a pixel of the margin to an even number.
+        return fields | {
+            "fit": "crop",
+            "resize_to": int(image_size / seen["crop_pct"]),
+            "margin": "nearest",
+        }
     return fields

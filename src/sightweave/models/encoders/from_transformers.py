@@ -84,6 +84,7 @@ class FromTransformers(Encoder):
         BackendError: Transformers is not installed.
     """
 
+    @torch.inference_mode(False)  # gradients say which weights have a use, and the model may be trained later
     def __init__(self, *, config: Mapping[str, Any], image_size: int | None = None) -> None:
         super().__init__()
         theirs = from_transformers.parsed(config)

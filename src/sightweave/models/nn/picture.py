@@ -74,7 +74,7 @@ def measure(model: nn.Module, encode: Encode, *, image_size: int, patch_size: in
 
 def unused(model: nn.Module, encode: Encode, *, image_size: int) -> set[str]:
     """Names of the weights that the features of a model on the meta device do not depend on, such as those of a head."""
-    with torch.device("meta"), torch.enable_grad():
+    with torch.inference_mode(False), torch.device("meta"), torch.enable_grad():
         output = encode(model, torch.zeros(1, 3, image_size, image_size))
         named = dict(model.named_parameters())
         found = torch.autograd.grad(output.sum(), list(named.values()), allow_unused=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from sightweave.core.config import build
 from sightweave.data.inputs import media, preprocessor, transforms
 from sightweave.programs.checks._base import Finding, Subject, picture
@@ -13,10 +15,13 @@ NEEDED = f"equal to {_MOST:g}"
 def check(subject: Subject) -> Finding:
     """Compares the processor's pixels with those that the settings in the encoder's folder give."""
     folder = subject.pretrained.get("encoder")
-    if folder is None:
+    stated = preprocessor.seen(subject.model.encoder, folder)
+    if not stated:
         return Finding(state="skip", measured="the encoder began with no folder that states the truth")
-    size = subject.processor.transform.size
-    told = build(transforms.Config, {"size": size, **preprocessor.read(folder, size)}, where=folder).build()
+    # What nothing states is the recipe's to choose.
+    own = dataclasses.asdict(subject.processor.transform)
+    fields = {**own, **stated, "size": subject.model.encoder.image_size}
+    told = build(transforms.Config, fields, where=folder or "model.encoder").build()
     off = 0.0
     for number, (width, height) in enumerate([(60, 60), (90, 41), (33, 70)]):
         medium = picture(number, width, height)

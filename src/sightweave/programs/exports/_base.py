@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sightweave.core.batch import TokenSequence
 from sightweave.core.errors import ExportError
-from sightweave.core.types import Prediction, Sample
+from sightweave.core.types import Part, Prediction, Sample
 from sightweave.data.inputs.collate import IGNORE
 from sightweave.data.inputs.processor import Processor
 from sightweave.models.vlm import VLM
@@ -22,7 +22,10 @@ from sightweave.models.vlm import VLM
 ANSWER_TOKENS = 32
 """Of the answers that are compared, at most."""
 TOLERANCE = 1e-3
-"""Largest difference of two logits in fp32 that other kernels may make; a wrong part makes one a thousand times that."""
+"""Largest difference of two logits in fp32 that other kernels may make, as a share of the largest logit; a wrong part
+makes one a thousand times that."""
+_TINY = 1e-12
+"""What a share is taken of where every logit is 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,18 @@ class Compared:
     lead: float
     """Along their answer, the largest lead of our best token over the one that they took: 0 where it is greedy for us,
     infinite where it broke off."""
+    scale: float = 1.0
+    """Our largest logit, without its sign: a difference is judged as a share of it."""
+
+    @property
+    def share(self) -> float:
+        """The largest difference as a share of the largest logit."""
+        return self.largest / max(self.scale, _TINY)
+
+    @property
+    def lead_share(self) -> float:
+        """The largest lead as a share of the largest logit."""
+        return self.lead / max(self.scale, _TINY)
 
 
 @torch.inference_mode()
@@ -49,6 +64,7 @@ def compared(
     largest: float,
     ours: Prediction,
     said: Sequence[int],
+    theirs: Tensor | None = None,
 ) -> Compared:
     """One sample in both programs.
 
@@ -56,9 +72,10 @@ def compared(
         model: In fp32 on the CPU.
         processor: The model's own.
         sample: With its prompt.
-        largest: Largest difference between two logits.
+        largest: Largest difference between two logits that was found elsewhere.
         ours: Our greedy answer.
         said: Ids of theirs, one at least and `ANSWER_TOKENS` at most, its end included where it came to one.
+        theirs: Their logits T V when they wrote each of these ids, where they are known.
     """
     prompt, batch = processor.encode(sample), processor.batch([sample])
     assert batch.target is not None  # a batch of samples has targets
@@ -67,11 +84,49 @@ def compared(
     batch.target = extended(first(batch.target, count), ids)
     logits = model(batch, at=torch.arange(count - 1, count - 1 + len(said))).logits
     leads = logits.max(-1).values - logits.gather(-1, ids.T)[:, 0]
-    # Both answers become text here: decoders differ over bytes that make no character.
-    theirs = processor.tokenizer.decode(list(said))
+    differences = [torch.tensor(largest)]
+    if theirs is not None:
+        differences.append((logits - theirs.float()).abs().max())
+
     broke_off = len(said) < ANSWER_TOKENS and said[-1] != processor.tokenizer.end_id
-    lead = math.inf if broke_off else float(leads.max())
-    return Compared(id=sample.id, largest=largest, ours=ours.text, theirs=theirs, lead=lead)
+    return Compared(
+        id=sample.id,
+        largest=float(torch.stack(differences).max()),  # torch hands on what is no number
+        ours=ours.text,
+        # Both answers become text here: decoders differ over bytes that make no character.
+        theirs=processor.tokenizer.decode(list(said)),
+        lead=math.inf if broke_off else float(leads.max()),
+        scale=float(logits.abs().max()),
+    )
+
+
+def up_to_end(ids: Sequence[int], end: int) -> list[int]:
+    """The ids of an answer without the padding behind its end."""
+    found = list(ids)
+    return found[: found.index(end) + 1] if end in found else found
+
+
+def with_longer(processor: Processor, samples: Sequence[Sample]) -> list[Sample]:
+    """The samples, and behind them one whose prompt is longer than that of any, so that the others are padded."""
+    lengths: dict[int, Sample] = {}
+    for sample in samples:
+        encoded = processor.encode(sample)
+        lengths[len(encoded.trunk) + len(encoded.prompt)] = sample
+    return [*samples, longer(lengths[max(lengths)])] if lengths else []
+
+
+def longer(sample: Sample) -> Sample:
+    """The sample with a longer prompt: what its user says last is said twice.
+
+    Beside it in a batch, the prompt of every sample that is no longer than the given one is padded.
+    """
+    at = len(sample.parts)
+    while at and sample.parts[at - 1].role == "assistant":
+        at -= 1
+    said = [part for part in sample.parts[:at] if part.role == "user" and isinstance(part.content, str)]
+    more = said[-1] if said else Part("user", "what ?")
+    parts = (*sample.parts[:at], more, *sample.parts[at:])
+    return dataclasses.replace(sample, id=f"{sample.id} and longer", parts=parts)
 
 
 def first(tokens: TokenSequence, count: int) -> TokenSequence:
@@ -108,18 +163,31 @@ class Exported:
     program: str
     """The program that opened it, with its version; empty where none could."""
     compared: tuple[Compared, ...] = ()
+    """Each sample by itself."""
+    batched: tuple[Compared, ...] = ()
+    """The same samples in batches of prompts of unequal lengths; empty where the program reads one prompt at a time."""
     note: str = ""
     """Why nothing was compared, and how to."""
 
     @property
+    def _all(self) -> tuple[Compared, ...]:
+        return self.compared + self.batched
+
+    @property
     def largest(self) -> float | None:
         """Largest difference between two logits of all samples; None where none was compared."""
-        return max((one.largest for one in self.compared), default=None)
+        return max((one.largest for one in self._all), default=None)
+
+    @property
+    def largest_share(self) -> float | None:
+        """Largest difference between two logits as a share of the largest logit; None where none was compared."""
+        return max((one.share for one in self._all), default=None)
 
     @property
     def equal_answers(self) -> int:
-        """Samples with the same greedy answer."""
-        return sum(one.ours == one.theirs for one in self.compared)
+        """Samples with the same greedy answer, in a batch too."""
+        other = {one.id for one in self._all if one.ours != one.theirs}
+        return sum(one.id not in other for one in self.compared)
 
     def to_plain(self) -> dict[str, Any]:
         """As plain data."""
@@ -128,7 +196,9 @@ class Exported:
             "layout": self.layout,
             "program": self.program,
             "samples": len(self.compared),
+            "batched_samples": len(self.batched),
             "largest_difference": self.largest,
+            "largest_share": self.largest_share,
             "equal_answers": self.equal_answers,
             "note": self.note,
         }
@@ -139,17 +209,16 @@ class Exported:
         if not self.compared:
             return f"{what}; {self.note}"
         count, equal = len(self.compared), self.equal_answers
+        ways = ", alone and in batches of unequal prompts" if self.batched else ""
         told = (
-            f"{what}, opened by {self.program}\n{count} samples: the largest difference of two logits is "
-            f"{self.largest:.2g}, {equal} of {count} greedy answers are equal"
+            f"{what}, opened by {self.program}\n{count} samples{ways}: the largest difference of two logits is "
+            f"{self.largest:.2g} ({self.largest_share:.2g} of the largest logit), {equal} of {count} greedy answers are "
+            "equal"
         )
         if equal == count:
             return told
-        return f"{told}; the rest part where our two best tokens are within {self._lead:.2g} of each other"
-
-    @property
-    def _lead(self) -> float:
-        return max(one.lead for one in self.compared)
+        lead = max(one.lead for one in self._all)
+        return f"{told}; the rest part where our two best tokens are within {lead:.2g} of each other"
 
     def check(self, tolerance: float = TOLERANCE) -> None:
         """Fails where the other program does not say what we say.
@@ -157,23 +226,29 @@ class Exported:
         Where our two best tokens are nearer to each other than rounding, either is a greedy answer.
 
         Args:
-            tolerance: Largest difference of two logits that rounding explains.
+            tolerance: Largest difference of two logits that rounding explains, as a share of the largest logit.
 
         Raises:
             ExportError: logits that differ by more than rounding, or another answer; the worst sample is named.
         """
-        if not self.compared:
-            return
-        worst = max(self.compared, key=lambda one: one.largest)
-        if not worst.largest <= tolerance:  # not a number fails too
+        ways = {"": self.compared, " in a batch of unequal prompts": self.batched}
+        for way, found in ways.items():
+            if found:
+                self._check(found, way, tolerance)
+
+    def _check(self, found: Sequence[Compared], way: str, tolerance: float) -> None:
+        worst = max(found, key=lambda one: math.inf if math.isnan(one.share) else one.share)
+        if not worst.share <= tolerance:  # not a number fails too
             raise ExportError(
-                f"{self.folder}: in {self.program} the logits of sample {worst.id!r} differ by {worst.largest:.3g} "
-                f"(rounding gives up to {tolerance:g}). The folder is left for a look; do not use it."
+                f"{self.folder}: in {self.program} the logits of sample {worst.id!r}{way} differ by {worst.largest:.3g} "
+                f"(rounding gives up to {tolerance * worst.scale:.2g}, {tolerance:g} of the largest). The folder is left "
+                "for a look; do not use it."
             )
-        if other := [one for one in self.compared if not one.lead <= tolerance]:
+        if other := [one for one in found if not one.lead_share <= tolerance]:
             worst = max(other, key=lambda one: one.lead)
             raise ExportError(
-                f"{self.folder}: {self.program} answers sample {worst.id!r} with {worst.theirs!r}, and Sightweave "
-                f"with {worst.ours!r}, whose logit leads by {worst.lead:.3g} (rounding gives up to {tolerance:g}); "
-                f"{len(other)} of {len(self.compared)} differ so. The folder is left for a look; do not use it."
+                f"{self.folder}: {self.program} answers sample {worst.id!r}{way} with {worst.theirs!r}, and Sightweave "
+                f"with {worst.ours!r}, whose logit leads by {worst.lead:.3g} (rounding gives up to "
+                f"{tolerance * worst.scale:.2g}, {tolerance:g} of the largest); {len(other)} of {len(found)} differ so. "
+                "The folder is left for a look; do not use it."
             )

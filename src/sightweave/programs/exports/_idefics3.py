@@ -18,6 +18,7 @@ from sightweave.programs.exports._layout import (
     part_settings,
     part_tensors,
     renamed,
+    with_head,
 )
 
 
@@ -48,7 +49,7 @@ def _refusals(source: Source) -> list[str]:
 
 def _tensors(source: Source) -> dict[str, Tensor]:
     vision = renamed(part_tensors(source, "encoder"), ("", "model."))
-    text = renamed(part_tensors(source, "language_model"), ("model.", "model.text_model."))
+    text = renamed(with_head(part_tensors(source, "language_model")), ("model.", "model.text_model."))
     projection = source.model.connector.state_dict()["projection.weight"]
     return vision | {"model.connector.modality_projection.proj.weight": projection} | text
 

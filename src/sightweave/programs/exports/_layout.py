@@ -87,6 +87,18 @@ def part_tensors(source: Source, part: str) -> dict[str, Tensor]:
     return keymap.theirs(getattr(source.model, part).state_dict())
 
 
+HEAD, TABLE = "lm_head.weight", "model.embed_tokens.weight"
+"""A Llama-like family's names of its head and of its token embeddings."""
+
+
+def with_head(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A language model's weights with a head that is tied to the token embeddings written too.
+
+    config.json still says that they are tied; mlx-vlm (0.7.10) looks for the head in the file.
+    """
+    return {HEAD: tensors[TABLE].clone(), **tensors}
+
+
 def part_settings(source: Source, part: str) -> dict[str, Any]:
     """A part's config under its family's names, with the ids of the tokenizer where it is the language model's."""
     _, settings = keymaps.describe(part, getattr(source.parts, part))

@@ -7,7 +7,11 @@ tile is asked here as it was trained: the ids of the prompt as they are, and of 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +19,36 @@ import numpy as np
 
 from sightweave.core.errors import ExportError
 
+_STDERR = 2
+"""The number of the stream that C code writes its log to."""
 _FP32 = 0
 """GGML's number of the type: keys and values are kept in it, so that nothing is rounded."""
+
+
+@contextmanager
+def quiet() -> Iterator[Path]:
+    """Keeps what C code writes to standard error out of the terminal; gives the file that holds it until the end.
+
+    llama.cpp writes some two hundred lines while it opens two files, and its parts each have a log of their own.
+    """
+    sys.stderr.flush()
+    terminal = os.dup(_STDERR)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "log"
+        with path.open("wb") as log:
+            os.dup2(log.fileno(), _STDERR)
+        try:
+            yield path
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, _STDERR)
+            os.close(terminal)
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that is not empty."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1].strip() if lines else "it said nothing"
 
 
 class LlamaCpp:
@@ -37,22 +69,26 @@ class LlamaCpp:
 
         self._mtmd: Any = mtmd_cpp
         self.version: str = llama_cpp.__version__
-        try:
-            self._model: Any = llama_cpp.Llama(
-                str(text), n_ctx=context, n_gpu_layers=0, type_k=_FP32, type_v=_FP32, verbose=False
-            )
-        except (ValueError, RuntimeError) as error:
-            raise ExportError(f"{text}: llama.cpp cannot open it: {error}") from error
-        settings = self._mtmd.mtmd_context_params_default()
-        settings.use_gpu, settings.print_timings, settings.warmup = False, False, False
-        self._eyes = self._mtmd.mtmd_init_from_file(str(projector).encode(), self._model.model, settings)
-        if self._eyes is None:
-            raise ExportError(f"{projector}: llama.cpp cannot open it.")
+        with quiet() as log:
+            try:
+                self._model: Any = llama_cpp.Llama(
+                    str(text), n_ctx=context, n_gpu_layers=0, type_k=_FP32, type_v=_FP32, verbose=False
+                )
+            except (ValueError, RuntimeError) as error:
+                raise ExportError(
+                    f"{text}: llama.cpp cannot open it: {error} Its log ends: {last_line(log)}"
+                ) from error
+            settings = self._mtmd.mtmd_context_params_default()
+            settings.use_gpu, settings.print_timings, settings.warmup = False, False, False
+            self._eyes = self._mtmd.mtmd_init_from_file(str(projector).encode(), self._model.model, settings)
+            if self._eyes is None:
+                raise ExportError(f"{projector}: llama.cpp cannot open it. Its log ends: {last_line(log)}")
 
     def close(self) -> None:
         """Frees everything."""
-        self._mtmd.mtmd_free(self._eyes)
-        self._model.close()
+        with quiet():
+            self._mtmd.mtmd_free(self._eyes)
+            self._model.close()
 
     def ids(self, text: str) -> list[int]:
         """Ids of a text in which nothing is special."""
@@ -72,6 +108,12 @@ class LlamaCpp:
         Returns:
             float32 V after the prompt; the ids of the answer, with the end where it came to one.
         """
+        with quiet():
+            return self._answer(stretches, ends, most)
+
+    def _answer(
+        self, stretches: Sequence[Sequence[int] | np.ndarray], ends: int, most: int
+    ) -> tuple[np.ndarray, list[int]]:
         self._model.reset()
         for stretch in stretches:
             if isinstance(stretch, np.ndarray):

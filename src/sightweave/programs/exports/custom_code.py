@@ -18,11 +18,11 @@ from typing import Any
 import torch
 
 from sightweave.core import checkpoint
-from sightweave.core.types import Sample
+from sightweave.core.types import Prediction, Sample
 from sightweave.data.inputs.processor import Processor
 from sightweave.models.vlm import VLM
 from sightweave.programs import generation
-from sightweave.programs.exports._base import ANSWER_TOKENS, Compared, Exported
+from sightweave.programs.exports._base import ANSWER_TOKENS, Compared, Exported, with_longer
 from sightweave.programs.exports._layout import Source
 
 MODEL_TYPE = "sightweave"
@@ -130,20 +130,39 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
     theirs.eval()
     options = generation.Options(max_tokens=ANSWER_TOKENS)
     answers = generation.generate(model, source.processor, samples, options)
-    found = []
+
+    alone = []
     for sample, ours in zip(samples, answers, strict=True):
         inputs = processor.inputs([sample], targets=True)
         batch = source.processor.batch([sample], share=False)
         at = None
         if batch.class_at is None and batch.target is not None:
             at = torch.arange(batch.target.ids.numel())
-        difference = model(batch, at=at).logits.float() - theirs(**inputs).logits.flatten(0, -2).float()
-        prompt = processor.inputs([sample], targets=False)
-        made = theirs.generate(**prompt, max_new_tokens=ANSWER_TOKENS)
-        start = 0 if theirs.config.is_encoder_decoder else prompt["input_ids"].shape[1]
-        said = processor.decode(made[0, start:])
-        lead = 0.0 if said == ours.text else math.inf  # the same program: nothing is left to rounding
-        largest = float(difference.abs().max())
-        found.append(Compared(id=sample.id, largest=largest, ours=ours.text, theirs=said, lead=lead))
+        own = model(batch, at=at).logits.float()
+        largest = float((own - theirs(**inputs).logits.flatten(0, -2).float()).abs().max())
+        (said,) = _answers(theirs, processor, [sample])
+        alone.append(_judged(sample, ours, said, largest=largest, scale=float(own.abs().max())))
+
+    # Beside a longer prompt every other one is padded.
+    together = _answers(theirs, processor, with_longer(source.processor, samples))[: len(samples)]
+    batched = [
+        _judged(sample, ours, said, largest=0.0, scale=one.scale)
+        for sample, ours, said, one in zip(samples, answers, together, alone, strict=True)
+    ]
     program = f"transformers {transformers.__version__} with code of the folder"
-    return Exported(folder=folder, layout="custom_code", program=program, compared=tuple(found))
+    return Exported(
+        folder=folder, layout="custom_code", program=program, compared=tuple(alone), batched=tuple(batched)
+    )
+
+
+def _answers(theirs: Any, processor: Any, samples: Sequence[Sample]) -> list[str]:
+    """Answers of one batch, by the folder's own `generate`."""
+    prompts = processor.inputs(samples, targets=False)
+    made = theirs.generate(**prompts, max_new_tokens=ANSWER_TOKENS)
+    start = 0 if theirs.config.is_encoder_decoder else prompts["input_ids"].shape[1]
+    return [str(text) for text in processor.batch_decode(made[:, start:])]
+
+
+def _judged(sample: Sample, ours: Prediction, said: str, *, largest: float, scale: float) -> Compared:
+    lead = 0.0 if said == ours.text else math.inf  # the same program: nothing is left to rounding
+    return Compared(id=sample.id, largest=largest, ours=ours.text, theirs=said, lead=lead, scale=scale)

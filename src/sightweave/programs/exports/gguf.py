@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sightweave.core import gguf
 from sightweave.core.errors import BackendError, ExportError
 from sightweave.core.types import Medium, Sample
 from sightweave.data.inputs import media
@@ -40,26 +41,6 @@ llama-mtmd-cli -m {TEXT} --mmproj {PROJECTOR} --image PICTURE -p PROMPT
 _VARIABLE = "LLAMA_CPP"
 _STRINGS = 1000
 _LETTERS = "abcdefghijklmnopqrstuvwxyz ABC 0123456789  \n\t.,;:?!'\"-()[]{}<>|/\\_\u00e9\u00df\u4eba\u72d7\u0434\U0001f600"
-_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-_LLAMA3 = "|".join(
-    (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
-        r"[^\r\n\p{L}\p{N}]?\p{L}+",
-        r"\p{N}{1,3}",
-        r" ?[^\s\p{L}\p{N}]+[\r\n]*",
-        r"\s*[\r\n]+",
-        r"\s+(?!\S)",
-        r"\s+",
-    )
-)
-_QWEN2 = _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
-_KNOWN: Mapping[str, Sequence[Any]] = {
-    "smollm": ("Digits", _GPT2),
-    "gpt-2": (_GPT2,),
-    "llama-bpe": (_LLAMA3,),
-    "qwen2": (_QWEN2,),
-}
-"""llama.cpp's names of the ways to cut a text before the merges, and their steps."""
 _DRIVER = """
 import sys
 root, name = sys.argv[1:3]
@@ -107,7 +88,7 @@ def export(
     name = cuts_as(source.processor.tokenizer.to_plain())
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        transformers.write(source, Path(scratch) / "model", layout)
+        transformers.write(source, Path(scratch) / "model", layout, repeats_head=False)
         for file, more in ((TEXT, ()), (PROJECTOR, ("--mmproj",))):
             arguments = [
                 str(Path(scratch) / "model"),
@@ -145,18 +126,18 @@ def cuts_as(content: Mapping[str, Any]) -> str:
     found: list[str] = []
     for step in steps:
         if step["type"] == "Digits" and step.get("individual_digits"):
-            found.append("Digits")
+            found.append(gguf.DIGITS)
         elif step["type"] == "Split" and step.get("behavior") == "Isolated" and not step.get("invert"):
             found.append(step["pattern"].get("Regex", ""))
         elif step["type"] == "ByteLevel" and not step.get("add_prefix_space"):
-            found += [_GPT2] if step.get("use_regex", True) else []
+            found += [gguf.GPT2] if step.get("use_regex", True) else []
         else:
             found.append(json.dumps(step))
-    name = next((name for name, known in _KNOWN.items() if list(known) == found), None)
+    name = next((name for name, known in gguf.CUTS.items() if list(known) == found), None)
     if name is None:
         raise ExportError(
             f"llama.cpp knows no tokenizer that cuts texts by {found}; the ways that are recognised here are "
-            f"{', '.join(_KNOWN)}. Take a language model with its own tokenizer (model.language_model: FOLDER)."
+            f"{', '.join(gguf.CUTS)}. Take a language model with its own tokenizer (model.language_model: FOLDER)."
         )
     return name
 

@@ -9,12 +9,10 @@ length of 0) in the first.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import importlib.metadata
 import importlib.util
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +24,23 @@ from torch.export import Dim
 
 from sightweave.core import checkpoint
 from sightweave.core.batch import Batch, TokenSequence
-from sightweave.core.cache import Cache
-from sightweave.core.errors import BackendError, ExportError
+from sightweave.core.errors import ExportError, did_you_mean
 from sightweave.core.types import Sample
+from sightweave.data.inputs.processor import Processor
+from sightweave.data.inputs.template import Stretch
 from sightweave.models.fusions.concat import Concat
 from sightweave.models.language_models.decoder_only import DecoderOnly
 from sightweave.models.nn.mask import Mask, allowed
-from sightweave.models.vlm import VLM, MediaPath
+from sightweave.models.vlm import VLM
 from sightweave.programs import generation
-from sightweave.programs.exports._base import ANSWER_TOKENS, Exported, compared, first
+from sightweave.programs.exports import _transformers_js
+from sightweave.programs.exports._base import ANSWER_TOKENS, Exported, compared, up_to_end, with_longer
 from sightweave.programs.exports._layout import Source
+from sightweave.programs.exports._onnx import PROVIDERS, Encoder, Past, require, trace
 
 TOLERANCE = 1e-4
-"""Largest difference of two logits in fp32 that onnxruntime's kernels may make."""
+"""Largest difference of two logits in fp32 that onnxruntime's kernels may make, as a share of the largest logit."""
+LAYOUTS = ("sightweave", _transformers_js.NAME)
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 USE = f"""```python
 import onnxruntime
@@ -49,7 +51,9 @@ decoder = onnxruntime.InferenceSession("{DECODER}")  # text and embeddings to lo
 """For the model card."""
 
 
-def export(source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
+def export(
+    source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "", layout: str = "sightweave"
+) -> Exported:
     """Writes the folder, runs it with onnxruntime, and compares logits and greedy answers.
 
     Args:
@@ -57,12 +61,18 @@ def export(source: Source, folder: Path, samples: Sequence[Sample], *, card: str
         folder: Where to; what stands there is replaced.
         samples: Prompts to compare by.
         card: The model card, in Markdown.
+        layout: ``sightweave``: two graphs, for any composition of concat and decoder_only; or ``transformers.js``: the files
+            that it opens by itself, where the composition has a place in one of Transformers' layouts.
 
     Raises:
         BackendError: the packages that write such files are not installed.
-        ExportError: the composition has no such graphs, or onnxruntime does not say what we say.
+        ExportError: no such layout, the composition has no such graphs, or onnxruntime does not say what we say.
         CheckpointError: the folder cannot be written.
     """
+    if layout not in LAYOUTS:
+        raise ExportError(f"onnx has no layout {layout!r}. {did_you_mean(layout, LAYOUTS)}")
+    if layout == _transformers_js.NAME:
+        return _transformers_js.export(source, folder, samples, card=card, tolerance=TOLERANCE)
     refuse(source)
     write(source, folder, card)
     if importlib.util.find_spec("onnxruntime") is None:
@@ -88,38 +98,6 @@ def refuse(source: Source) -> None:
         )
 
 
-class _Past(Cache):
-    """Keys and values as plain tensors: what was read before goes in, and all of it comes out."""
-
-    def __init__(self, past: Sequence[Tensor]) -> None:
-        super().__init__(rows=len(past))
-        self.past, self.present = past, list[Tensor]()
-
-    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        joined = [
-            torch.cat([old, new], 2)
-            for old, new in zip(self.past[2 * layer : 2 * layer + 2], (keys, values), strict=True)
-        ]
-        self.present += joined
-        return joined[0], joined[1]
-
-
-class Encoder(nn.Module):
-    """The first graph: encoder and connector.
-
-    Args:
-        path: The image's.
-    """
-
-    def __init__(self, path: MediaPath) -> None:
-        super().__init__()
-        self.encoder, self.connector = path.encoder, path.connector
-
-    def forward(self, pixels: Float[Tensor, "I 3 H W"]) -> Float[Tensor, "I Q D"]:
-        """Pictures to embeddings."""
-        return self.connector(self.encoder(pixels))  # type: ignore[no-any-return]  # nn.Module calls are untyped
-
-
 class Decoder(nn.Module):
     """The second graph: concatenation, all blocks, the head.
 
@@ -143,7 +121,7 @@ class Decoder(nn.Module):
         past: Sequence[Float[Tensor, "B Hkv P Dh"]],
     ) -> tuple[Tensor, ...]:
         """Logits of all S new tokens, then keys and values of all K = P + S, layer by layer."""
-        model, cache = self.language_model, _Past(past)
+        model, cache = self.language_model, Past(past)
         hidden = model.positions.add(self._fused(model.embed(ids), ids, embeddings), positions)
         mask = self._mask(ids, positions, ar, valid, past_valid)
         rotation = None if model.rotary is None else model.rotary(positions)
@@ -175,18 +153,14 @@ def write(source: Source, folder: Path, card: str = "") -> None:
         BackendError: the packages that write such files are not installed.
         CheckpointError: the folder cannot be written.
     """
-    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise BackendError(
-            f"onnx: {' and '.join(missing)} not installed; pip install 'sightweave[onnx]' gets what is needed."
-        )
+    require()
     model = copy.deepcopy(source.model).to("cpu").float().eval()
     documents = {**source.processor.documents(), "onnx": _description(source)}
     checkpoint.write_folder(folder, {}, documents, {"README.md": card} if card else {})
     side = model.encoder.image_size
     encoder = Encoder(model.encoders["image"])  # type: ignore[arg-type]  # ModuleDict forgets the type
     pictures = ({0: Dim("pictures")},)
-    _trace(encoder, (torch.zeros(2, 3, side, side),), pictures, folder / ENCODER, ["pixels"], ["embeddings"])
+    trace(encoder, (torch.zeros(2, 3, side, side),), pictures, folder / ENCODER, ["pixels"], ["embeddings"])
     decoder = Decoder(model.language_model, source.processor.tokenizer.image_id)  # type: ignore[arg-type]  # `refuse` saw to it
     names = _names(model)
     example, shapes = _example(model)
@@ -200,7 +174,7 @@ def write(source: Source, folder: Path, card: str = "") -> None:
         *(f"past_{one}" for one in names),
     ]
     outputs = ["logits", *(f"present_{one}" for one in names)]
-    _trace(decoder, example, shapes, folder / DECODER, inputs, outputs)
+    trace(decoder, example, shapes, folder / DECODER, inputs, outputs)
 
 
 def _names(model: VLM) -> list[str]:
@@ -228,41 +202,6 @@ def _example(model: VLM) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     return tensors, shapes
 
 
-def _trace(
-    graph: nn.Module,
-    example: tuple[Any, ...],
-    shapes: tuple[Any, ...],
-    file: Path,
-    inputs: Sequence[str],
-    outputs: Sequence[str],
-) -> None:
-    with torch.no_grad(), warnings.catch_warnings(), _quiet():
-        warnings.simplefilter(
-            "ignore"
-        )  # torch warns of its own deprecated calls and of names that two axes share
-        torch.onnx.export(
-            graph.eval(),
-            example,
-            file,
-            input_names=list(inputs),
-            output_names=list(outputs),
-            dynamic_shapes=shapes,
-            dynamo=True,
-            verbose=False,
-        )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what torch logs of operators that this machine does not have."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
-
-
 def _description(source: Source) -> dict[str, Any]:
     """What a program in another language needs to know."""
     model, tokenizer = source.model, source.processor.tokenizer
@@ -285,22 +224,40 @@ def _description(source: Source) -> dict[str, Any]:
 
 @torch.inference_mode()
 def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported:
-    """Runs both graphs: logits along prompt and target, and a greedy answer, token by token with what was kept."""
+    """Runs both graphs: logits along prompt and target, and greedy answers, token by token with what was kept.
+
+    Each sample alone, then all in one batch of unequal prompts.
+    """
     model, processor = copy.deepcopy(source.model).to("cpu").float().eval(), source.processor
     theirs = _Session(folder, model)
     answers = generation.generate(model, processor, samples, generation.Options(max_tokens=ANSWER_TOKENS))
-    found = []
+    end = processor.tokenizer.end_id
+    alone = []
     for sample, ours in zip(samples, answers, strict=True):
-        encoded, batch = processor.encode(sample), processor.batch([sample])
+        batch = processor.batch([sample])
         assert batch.target is not None  # a batch of samples has targets
         text = (batch.target.item[0] < 0).nonzero()[:, 0]
-        own = model(batch, at=text).logits.numpy()
-        largest = float(np.abs(own - theirs.read(batch, batch.target)[0, text.numpy()]).max())
-        count = len(encoded.trunk) + len(encoded.prompt)
-        said = theirs.answer(batch, count, processor.tokenizer.end_id)
-        found.append(compared(model, processor, sample, largest=largest, ours=ours, said=said))
+        own = model(batch, at=text).logits
+        largest = float((own - theirs.read(batch)[0, text]).abs().max())
+        ((said, logits),) = theirs.answers(prompts(processor, [sample]), end)
+        alone.append(compared(model, processor, sample, largest=largest, ours=ours, said=said, theirs=logits))
+
+    rows = with_longer(processor, samples)
+    together = theirs.answers(prompts(processor, rows), end)[: len(samples)] if rows else []
+    batched = [
+        compared(model, processor, sample, largest=0.0, ours=ours, said=said, theirs=logits)
+        for sample, ours, (said, logits) in zip(samples, answers, together, strict=True)
+    ]
     program = f"onnxruntime {importlib.metadata.version('onnxruntime')}"
-    return Exported(folder=folder, layout="onnx", program=program, compared=tuple(found))
+    return Exported(
+        folder=folder, layout="onnx", program=program, compared=tuple(alone), batched=tuple(batched)
+    )
+
+
+def prompts(processor: Processor, samples: Sequence[Sample]) -> Batch:
+    """Prompts without their targets, a row each, filled up on the right."""
+    encoded = [dataclasses.replace(processor.encode(one), target=Stretch()) for one in samples]
+    return processor.batch(encoded, share=False)
 
 
 class _Session:
@@ -310,46 +267,54 @@ class _Session:
         import onnxruntime
 
         self._encoder, self._decoder = (
-            onnxruntime.InferenceSession(str(folder / name), providers=["CPUExecutionProvider"])
+            onnxruntime.InferenceSession(str(folder / name), providers=list(PROVIDERS))
             for name in (ENCODER, DECODER)
         )
         self._names = _names(model)
-        self._empty = _example(model)[0][-1][0][:1, :, :0].numpy()
-        self._none = np.zeros((1, model.layout.tokens_per_image, model.language_model.dim), np.float32)
+        self._empty = _example(model)[0][-1][0][:1, :, :0]
+        self._none = torch.zeros(1, model.layout.tokens_per_image, model.language_model.dim).numpy()
         self._past: list[np.ndarray] = []
+        self._seen = torch.zeros(0, 0, dtype=torch.bool)
         self._embeddings = self._none
 
-    def read(self, batch: Batch, tokens: TokenSequence) -> np.ndarray:
-        """Logits of all tokens, from an empty start."""
-        image = batch.media.get("image")
+    def read(self, batch: Batch) -> Tensor:
+        """Logits B S V of all tokens, from an empty start."""
+        tokens, image = batch.target, batch.media.get("image")
+        assert tokens is not None  # a batch of samples has targets
         self._embeddings = self._none  # a text without pictures looks nothing up
         if image is not None:
             (self._embeddings,) = self._encoder.run(None, {"pixels": image.pixels.numpy()})
-        self._past = [self._empty] * len(self._names)
-        return self._step(
-            tokens.ids.numpy(), tokens.positions.numpy(), tokens.ar.numpy(), tokens.valid.numpy()
-        )
+        rows = len(tokens.ids)
+        self._past = [self._empty.expand(rows, -1, -1, -1).numpy()] * len(self._names)
+        self._seen = torch.zeros(rows, 0, dtype=torch.bool)
+        return self._step(tokens.ids, tokens.positions, tokens.ar, tokens.valid)
 
-    def answer(self, batch: Batch, count: int, end: int) -> list[int]:
-        """Greedy ids after the first `count` tokens, with the end where it came to one."""
+    def answers(self, batch: Batch, end: int) -> list[tuple[list[int], Tensor]]:
+        """Greedy ids behind each prompt, with the end where it came to one, and the logits T V that they were taken from."""
         assert batch.target is not None  # a batch of samples has targets
-        prompt = first(batch.target, count)
-        logits = self.read(batch, prompt)
-        position = int(prompt.positions[0, -1])
-        said: list[int] = []
-        while len(said) < ANSWER_TOKENS and end not in said:
-            said.append(token := int(logits[0, -1].argmax()))
-            position += 1
-            one = np.array([[token]])
-            logits = self._step(one, np.array([[position]]), np.ones_like(one), one == token)
-        return said
+        last = batch.target.valid.sum(1, keepdim=True) - 1  # B 1
+        positions = batch.target.positions.gather(1, last)
+        read = self.read(batch)
+        logits = read.gather(1, last[..., None].expand(-1, -1, read.shape[2]))  # B 1 V
+        found = [logits]
+        said = [logits.argmax(-1)]
+        is_over = said[0] == end
+        while len(said) < ANSWER_TOKENS and not is_over.all():
+            positions = positions + 1
+            logits = self._step(said[-1], positions, torch.ones_like(positions), ~is_over)
+            found.append(logits)
+            said.append(logits.argmax(-1))
+            is_over = is_over | (said[-1] == end)
+        ids = [up_to_end(row, end) for row in torch.cat(said, 1).tolist()]
+        every = torch.cat(found, 1)  # B T V
+        return [(one, each[: len(one)]) for one, each in zip(ids, every, strict=True)]
 
-    def _step(self, ids: np.ndarray, positions: np.ndarray, ar: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        seen = np.ones((1, self._past[0].shape[2]), bool)
-        given = {"ids": ids, "positions": positions, "ar": ar, "valid": valid, "past_valid": seen}
-        given["embeddings"] = self._embeddings
+    def _step(self, ids: Tensor, positions: Tensor, ar: Tensor, valid: Tensor) -> Tensor:
+        tokens = {"ids": ids, "positions": positions, "ar": ar, "valid": valid, "past_valid": self._seen}
+        given = {name: value.numpy() for name, value in tokens.items()} | {"embeddings": self._embeddings}
         given |= {f"past_{name}": value for name, value in zip(self._names, self._past, strict=True)}
         # A graph that never reads an input does not have it.
         wanted = {one.name for one in self._decoder.get_inputs()}
         logits, *self._past = self._decoder.run(None, {k: v for k, v in given.items() if k in wanted})
-        return np.asarray(logits)
+        self._seen = torch.cat([self._seen, valid], 1)
+        return torch.from_numpy(logits)

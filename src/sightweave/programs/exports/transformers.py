@@ -13,18 +13,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
+from torch import Tensor
 
 from sightweave.core import checkpoint
-from sightweave.core.batch import Batch
 from sightweave.core.errors import ExportError, did_you_mean
 from sightweave.core.types import Sample
-from sightweave.data.inputs import preprocessor
+from sightweave.data.inputs import media, preprocessor
 from sightweave.data.inputs.chat import in_words, quoted, showing
+from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.tokenizer import FILE_NAME, Template
+from sightweave.models.vlm import VLM
 from sightweave.programs import generation
 from sightweave.programs.exports import _idefics3, _llava
-from sightweave.programs.exports._base import ANSWER_TOKENS, Exported, compared
-from sightweave.programs.exports._layout import Layout, Source
+from sightweave.programs.exports._base import (
+    ANSWER_TOKENS,
+    Compared,
+    Exported,
+    compared,
+    up_to_end,
+    with_longer,
+)
+from sightweave.programs.exports._layout import HEAD, Layout, Source
 from sightweave.programs.predictors import from_transformers
 
 LAYOUTS: Mapping[str, Layout] = {one.LAYOUT.name: one.LAYOUT for one in (_idefics3, _llava)}
@@ -91,8 +101,27 @@ def choose(source: Source, layout: str = "auto") -> Layout:
     )
 
 
-def write(source: Source, folder: Path, layout: Layout, card: str = "") -> None:
-    """Writes the folder, whole or not at all."""
+def write(source: Source, folder: Path, layout: Layout, card: str = "", *, repeats_head: bool = True) -> None:
+    """Writes the folder, whole or not at all.
+
+    Args:
+        source: The model with its processor and its parts' Configs.
+        folder: Where to; what stands there is replaced.
+        layout: One that the model has a place in.
+        card: The model card, in Markdown.
+        repeats_head: Whether a head that is tied to the token embeddings is written too, as some programs want it.
+    """
+    tensors = layout.tensors(source)
+    named, texts = documents(source, layout)
+    if named["config"]["tie_word_embeddings"] and not repeats_head:
+        tensors = {name: value for name, value in tensors.items() if not name.endswith(HEAD)}
+    checkpoint.write_folder(
+        folder, {"model": tensors}, named, {**texts, **({"README.md": card} if card else {})}
+    )
+
+
+def documents(source: Source, layout: Layout) -> tuple[dict[str, Any], dict[str, str]]:
+    """All files of a layout but the weights: JSON by its name without the ending, and texts by their names."""
     tokenizer = source.processor.tokenizer
     config = {**layout.config(source), "dtype": "float32", "torch_dtype": "float32"}
     ids = {name: config[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
@@ -107,33 +136,31 @@ def write(source: Source, folder: Path, layout: Layout, card: str = "") -> None:
     }
     if "bos_token" in tokenizer.template.chat and "bos_token" not in tokenizer.template.tokens:
         special.pop("bos_token", None)  # the chat template would write it
-    checkpoint.write_folder(
-        folder,
-        {"model": layout.tensors(source)},
-        {
-            "config": config,
-            "generation_config": {key: value for key, value in ids.items() if value is not None},
-            "processor_config": processor
-            | {"image_processor": images, "processor_class": processor["processor_class"]},
-            # Transformers 4 and llama.cpp read the image processor's settings here.
-            "preprocessor_config": images | {"processor_class": processor["processor_class"]},
-            # The chat template writes what stands at the start; put there twice, it would be read twice.
-            FILE_NAME.removesuffix(".json"): {**tokenizer.to_plain(), "post_processor": None},
-            "tokenizer_config": {
-                **special,
-                "tokenizer_class": "PreTrainedTokenizerFast",
-                "processor_class": processor["processor_class"],
-                "model_max_length": source.processor.max_length,
-                # Version 4 makes token_type_ids too, which these models refuse.
-                "model_input_names": ["input_ids", "attention_mask"],
-                "clean_up_tokenization_spaces": False,
-                "extra_special_tokens": {"image_token": tokenizer.template.image},
-                "chat_template": chat,
-            },
-            "special_tokens_map": special,
+    named = {
+        "config": config,
+        "generation_config": {key: value for key, value in ids.items() if value is not None},
+        "processor_config": processor
+        | {"image_processor": images, "processor_class": processor["processor_class"]},
+        # Transformers 4 and llama.cpp read the image processor's settings here.
+        "preprocessor_config": images | {"processor_class": processor["processor_class"]},
+        # The chat template writes what stands at the start; put there twice, it would be read twice.
+        FILE_NAME.removesuffix(".json"): {**tokenizer.to_plain(), "post_processor": None},
+        "tokenizer_config": {
+            **special,
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "processor_class": processor["processor_class"],
+            "model_max_length": source.processor.max_length,
+            # `generate` writes behind the last column, so shorter prompts are filled from the left.
+            "padding_side": "left",
+            # Version 4 makes token_type_ids too, which these models refuse.
+            "model_input_names": ["input_ids", "attention_mask"],
+            "clean_up_tokenization_spaces": False,
+            "extra_special_tokens": {"image_token": tokenizer.template.image},
+            "chat_template": chat,
         },
-        {"chat_template.jinja": chat, **({"README.md": card} if card else {})},
-    )
+        "special_tokens_map": special,
+    }
+    return named, {"chat_template.jinja": chat}
 
 
 def chat_template(template: Template, *, writes_frame: bool) -> str:
@@ -161,51 +188,119 @@ def chat_template(template: Template, *, writes_frame: bool) -> str:
 def compare(source: Source, folder: Path, samples: Sequence[Sample], layout: str) -> Exported:
     """Asks the same of both programs, in fp32 on the CPU: logits along prompt and target, and greedy answers.
 
+    The folder is asked as its users ask it, with its own padding and its own settings of `generate`: each sample alone, then
+    all in batches of unequal prompts.
+
     Raises:
         CheckpointError: Transformers cannot load the folder, or misses a weight.
         ExportError: the two read a prompt as other tokens.
     """
-    # Training resized as Pillow does; torchvision, which Transformers takes where it is installed, rounds otherwise.
-    theirs = from_transformers.Config(path=str(folder), device="cpu", precision="fp32", resizer="pil").build()
+    theirs = _Theirs(folder)
     model = copy.deepcopy(source.model).to("cpu").float().eval()
     options = generation.Options(max_tokens=ANSWER_TOKENS)
     answers = generation.generate(model, source.processor, samples, options)
-    found = []
+    end = source.processor.tokenizer.end_id
+
+    alone = []
     for sample, ours in zip(samples, answers, strict=True):
-        batch = source.processor.batch([sample])
-        assert batch.target is not None  # a batch of samples has targets
-        prompt = source.processor.encode(sample)
-        count = len(prompt.trunk) + len(prompt.prompt)
-        inputs = theirs.inputs([theirs.prompt(sample)], [sample.media])
-        own = batch.target.ids[:, :count]
-        if not own.equal(inputs["input_ids"]):
-            raise ExportError(
-                f"{folder}: sample {sample.id!r} is read as other tokens there: {inputs['input_ids'][0].tolist()[:40]} ..., "
-                f"and {own[0].tolist()[:40]} ... here."
+        largest = _along_target(model, source.processor, theirs, sample)
+        ((said, logits),) = theirs.answers([sample], end)
+        alone.append(
+            compared(model, source.processor, sample, largest=largest, ours=ours, said=said, theirs=logits)
+        )
+
+    batched: dict[int, Compared] = {}
+    for places in _same_count(samples):
+        rows = [samples[place] for place in places]
+        found = theirs.answers(with_longer(source.processor, rows), end)[: len(rows)]
+        for place, (said, logits) in zip(places, found, strict=True):
+            batched[place] = compared(
+                model,
+                source.processor,
+                samples[place],
+                largest=0.0,
+                ours=answers[place],
+                said=said,
+                theirs=logits,
             )
-        said = _said(theirs.model, inputs, count)
-        largest = _largest(model, batch, theirs.model, inputs, count)
-        found.append(compared(model, source.processor, sample, largest=largest, ours=ours, said=said))
-    return Exported(folder=folder, layout=layout, program=_program(), compared=tuple(found))
+    together = tuple(batched[place] for place in range(len(samples)))
+    return Exported(folder=folder, layout=layout, program=_program(), compared=tuple(alone), batched=together)
 
 
-def _largest(model: Any, batch: Batch, theirs: Any, inputs: dict[str, Any], count: int) -> float:
-    """Largest difference between two logits, of all tokens of a sample's prompt and target that are text."""
+class _Theirs:
+    """The folder in Transformers, asked as its users do.
+
+    Args:
+        folder: With model and processor.
+
+    Raises:
+        CheckpointError: Transformers cannot load it, or misses a weight.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        # Training resized as Pillow does; torchvision, which Transformers takes where it is installed, rounds differently.
+        self.model, self.processor = from_transformers.opened(str(folder), torch.device("cpu"), resizer="pil")
+
+    def prompt(self, sample: Sample) -> str:
+        """What its chat template writes."""
+        messages = from_transformers.messages(from_transformers.asked(sample))
+        return str(self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+
+    def inputs(self, samples: Sequence[Sample]) -> dict[str, Any]:
+        """What its processor gives for prompts of as many pictures each."""
+        images = [[Image.fromarray(media.load(medium)) for medium in sample.media] for sample in samples]
+        made = self.processor(
+            text=[self.prompt(sample) for sample in samples],
+            images=images if any(images) else None,
+            padding=True,
+            return_tensors="pt",
+        )
+        return dict(made)
+
+    def answers(self, samples: Sequence[Sample], end: int) -> list[tuple[list[int], Tensor]]:
+        """Ids of each answer up to its end, and the logits T V that they were taken from."""
+        made = self.model.generate(
+            **self.inputs(samples),
+            max_new_tokens=ANSWER_TOKENS,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        logits = torch.stack(made.logits, 1)  # B T V
+        rows = made.sequences[:, -logits.shape[1] :].tolist()
+        said = [up_to_end(row, end) for row in rows]
+        return [(ids, each[: len(ids)]) for ids, each in zip(said, logits, strict=True)]
+
+
+def _same_count(samples: Sequence[Sample]) -> list[list[int]]:
+    """Places of samples with as many pictures each: processors refuse mixtures."""
+    found: dict[int, list[int]] = {}
+    for place, sample in enumerate(samples):
+        found.setdefault(len(sample.media), []).append(place)
+    return list(found.values())
+
+
+def _along_target(model: VLM, processor: Processor, theirs: _Theirs, sample: Sample) -> float:
+    """Largest difference between two logits, of all tokens of a sample's prompt and target that are text.
+
+    Raises:
+        ExportError: the two read the prompt as other tokens.
+    """
+    batch, prompt = processor.batch([sample]), processor.encode(sample)
     assert batch.target is not None  # a batch of samples has targets
+    count = len(prompt.trunk) + len(prompt.prompt)
+    inputs = theirs.inputs([sample])
     ids = batch.target.ids
-    more = ids.shape[1] - count
+    if not ids[:, :count].equal(inputs["input_ids"]):
+        raise ExportError(
+            f"{sample.id!r} is read as other tokens by Transformers: {inputs['input_ids'][0].tolist()[:40]} ..., and "
+            f"{ids[0, :count].tolist()[:40]} ... here."
+        )
     inputs["input_ids"] = ids
+    more = ids.shape[1] - count
     inputs["attention_mask"] = torch.nn.functional.pad(inputs["attention_mask"], (0, more), value=1)
     text = (batch.target.item[0] < 0).nonzero()[:, 0]
     ours = model(batch, at=text).logits
-    return float((ours - theirs(**inputs).logits[0, text]).abs().max())
-
-
-def _said(theirs: Any, inputs: dict[str, Any], count: int) -> list[int]:
-    """Ids of a greedy answer."""
-    made = theirs.generate(**inputs, max_new_tokens=ANSWER_TOKENS, do_sample=False, num_beams=1)
-    ids: list[int] = made[0, count:].tolist()
-    return ids
+    return float((ours - theirs.model(**inputs).logits[0, text]).abs().max())
 
 
 def _program() -> str:

@@ -142,7 +142,9 @@ class FromTransformers:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.batch_size, self.template = batch_size, template
-        self.model, self.processor = _load(path, self.device, self.precision.name, trust_remote_code, resizer)
+        self.model, self.processor = opened(
+            path, self.device, self.precision.name, trust_remote_code=trust_remote_code, resizer=resizer
+        )
         self.name = path
         self.can_score = not self.model.config.is_encoder_decoder
         self._looks_back = False  # not known yet
@@ -207,7 +209,7 @@ class FromTransformers:
 
     def prompt(self, sample: Sample) -> str:
         """What the processor reads for a sample: its chat template's text, or the template's."""
-        parts = _asked(sample)
+        parts = asked(sample)
         if self._chats():
             return self._rendered(parts, asks=True)
         mark = getattr(self.processor, "image_token", "<image>")
@@ -224,7 +226,7 @@ class FromTransformers:
 
         try:
             text: str = self.processor.apply_chat_template(
-                _messages(parts), add_generation_prompt=asks, tokenize=False
+                messages(parts), add_generation_prompt=asks, tokenize=False
             )
         except (TemplateError, *_FAILS) as error:
             raise DataError(f"{self.name}: its chat template refused a prompt: {_line(error)}") from error
@@ -234,7 +236,7 @@ class FromTransformers:
         """Blanks that the chat template puts between a prompt and its answer: an answer's first token often holds one."""
         if not self._chats():
             return ""
-        whole = self._rendered([*_asked(sample), Part("assistant", _ANSWER)], asks=False)
+        whole = self._rendered([*asked(sample), Part("assistant", _ANSWER)], asks=False)
         lead, found, _ = whole.removeprefix(prompt).partition(_ANSWER)
         return lead if found and lead.isspace() else ""
 
@@ -439,7 +441,7 @@ def _neutral(settings: Any) -> dict[str, Any]:
     return dict(defaults())
 
 
-def _asked(sample: Sample) -> list[Part]:
+def asked(sample: Sample) -> list[Part]:
     """All but what is to be said."""
     parts = list(sample.parts)
     while parts and parts[-1].role == "assistant":
@@ -459,7 +461,7 @@ def _chunks(order: Sequence[int], samples: Sequence[Sample], size: int) -> list[
     return chunks
 
 
-def _messages(parts: Sequence[Part]) -> list[dict[str, Any]]:
+def messages(parts: Sequence[Part]) -> list[dict[str, Any]]:
     """Turns with typed content; parts of one side in a row are one turn."""
     messages: list[dict[str, Any]] = []
     for part in parts:
@@ -472,9 +474,27 @@ def _messages(parts: Sequence[Part]) -> list[dict[str, Any]]:
     return messages
 
 
-def _load(
-    path: str, device: torch.device, precision: str, runs_code: bool, resizer: Resizer
+def opened(
+    path: str,
+    device: torch.device,
+    precision: str = "fp32",
+    *,
+    trust_remote_code: bool = False,
+    resizer: Resizer = "auto",
 ) -> tuple[Any, Any]:
+    """The model and the processor as Transformers itself opens them, with their own settings of generation and padding.
+
+    Args:
+        path: Folder or name on the hub.
+        device: Where the model goes.
+        precision: ``fp32`` or ``bf16``.
+        trust_remote_code: Whether code that lies in the folder is run.
+        resizer: ``pil``, ``torchvision`` or ``auto``.
+
+    Raises:
+        BackendError: Transformers is not installed.
+        CheckpointError: as `FromTransformers`.
+    """
     try:
         import transformers
     except ImportError:
@@ -489,11 +509,13 @@ def _load(
     if backend and library.__version__.startswith("4."):
         backend = {"use_fast": resizer == "torchvision"}
     try:
-        processor = library.AutoProcessor.from_pretrained(path, trust_remote_code=runs_code, **backend)
+        processor = library.AutoProcessor.from_pretrained(
+            path, trust_remote_code=trust_remote_code, **backend
+        )
         model, told = library.AutoModelForImageTextToText.from_pretrained(
             path,
             dtype=torch.bfloat16 if precision == "bf16" else torch.float32,
-            trust_remote_code=runs_code,
+            trust_remote_code=trust_remote_code,
             use_safetensors=True,
             output_loading_info=True,
         )

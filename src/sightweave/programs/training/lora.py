@@ -15,6 +15,7 @@ from torch import nn
 
 from sightweave.core.config import config
 from sightweave.core.errors import BackendError, RecipeError, did_you_mean
+from sightweave.programs.training import quantization
 
 _NAME = "sightweave"
 """Of the adapter inside PEFT's layers; it stands in the names of kept weights."""
@@ -64,17 +65,15 @@ def add(part: nn.Module, settings: Lora, *, where: str) -> None:
             {name: one for name, one in layers.items() if name.rpartition(".")[2] in targets}, where
         )
     part.requires_grad_(False)
-    peft.inject_adapter_in_model(
-        peft.LoraConfig(
-            r=settings.rank,
-            lora_alpha=settings.alpha,
-            lora_dropout=settings.dropout,
-            target_modules=targets,
-            use_dora=settings.dora,
-        ),
-        part,
-        adapter_name=_NAME,
+    adapters = peft.LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=targets,
+        use_dora=settings.dora,
     )
+    with quantization.without_warnings():
+        peft.inject_adapter_in_model(adapters, part, adapter_name=_NAME)
 
 
 def _check_lengths(layers: Mapping[str, nn.Linear], where: str) -> None:
@@ -126,7 +125,8 @@ def _is_adapted(layer: nn.Module) -> bool:
 
 def _peft() -> Any:
     try:
-        import peft
+        with quantization.without_warnings():  # PEFT imports bitsandbytes wherever it is installed
+            import peft
     except ImportError:
         raise BackendError("lora: PEFT is not installed; pip install 'sightweave[lora]' gets it.") from None
     return peft

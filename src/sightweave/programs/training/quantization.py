@@ -8,6 +8,9 @@ a layer with these numbers as its weights computes the same bits. The only file 
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -129,9 +132,22 @@ def _put(model: nn.Module, name: str, layer: nn.Module) -> None:
     setattr(model.get_submodule(parent), child, layer)
 
 
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Silences what bitsandbytes says when it is first imported: that a kernel is missing, which nothing here calls."""
+    logger = logging.getLogger("bitsandbytes.backends.cpu.ops")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
 def _bitsandbytes() -> Any:
     try:
-        import bitsandbytes
+        with without_warnings():
+            import bitsandbytes
     except ImportError:
         raise BackendError(
             "train.quantize: bitsandbytes is not installed; pip install 'sightweave[quantize]' gets it."

@@ -187,6 +187,7 @@ def test_what_it_is_given_is_left_alone() -> None:
         ({"size": 8, "fit": "stretch"}, "fit: pad, crop or squash.*stretch"),
         ({"size": 8, "gray": 1.5}, "gray: a share from 0 to 1.*1.5"),
         ({"size": 8, "resize_to": 9}, "resize_to: only with fit crop.*9 with fit 'pad'"),
+        ({"size": 8, "margin": "up"}, "margin: down or nearest.*up"),
         ({"size": 8, "fit": "crop", "resize_to": 7}, "resize_to: at least the size, 8 pixels.*7"),
         ({"size": 8, "resample": "nearest"}, "resample: bicubic, bilinear, lanczos.*nearest"),
         ({"size": 8, "resample": "lanczos"}, "resample: lanczos is Pillow's alone; set exact"),
@@ -244,6 +245,22 @@ def test_a_margin_is_cut_off_around_the_crop() -> None:
     pixels = noise(40, 48)
     made = ImageTransform(size=32, fit="crop", resize_to=40)(pixels)
     torch.testing.assert_close(made, ImageTransform(size=32)(pixels[4:36, 8:40]), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("spare", range(12))
+def test_half_a_pixel_of_a_margin_is_rounded_as_asked(spare: int) -> None:
+    """torchvision's center_crop begins at int(round((height - size) / 2)), Transformers' at (height - size) // 2."""
+    pixels = noise(40 + spare, 40)
+    down, nearest = (
+        ImageTransform(size=40, fit="crop", exact=True, margin=margin)(pixels)
+        for margin in ("down", "nearest")
+    )
+    whole = ImageTransform(size=40, exact=True)
+    first, other = spare // 2, round(spare / 2)
+    assert torch.equal(down, whole(pixels[first : first + 40]))
+    assert torch.equal(nearest, whole(pixels[other : other + 40]))
+    config = Config(size=40, fit="crop", exact=True, margin="nearest")
+    assert torch.equal(config.build()(pixels), nearest)
 
 
 def test_what_may_not_be_mirrored_is_varied_as_before_otherwise() -> None:

@@ -23,6 +23,8 @@ from sightweave.models.fusions.concat import Concat
 from sightweave.models.keymaps import _base as keymaps
 from sightweave.models.language_models import decoder_only
 from sightweave.models.nn.attention import Attention
+from sightweave.programs.checks import pixels
+from sightweave.programs.checks._base import Subject
 from sightweave.programs.training import program
 
 pytest.importorskip("transformers")
@@ -258,3 +260,18 @@ def test_the_command_fails_where_a_check_does(folders: tuple[str, str], tmp_path
     assert done.returncode == 1
     assert "FAIL" in done.stdout
     assert "another picture" in done.stdout
+
+
+def test_an_encoder_may_state_its_pixels_itself(folders: tuple[str, str], tmp_path: Path) -> None:
+    """As timm does: beside the weights stands a config.json, and no preprocessor_config.json."""
+    run = sightweave.build(recipe(folders))
+    (tmp_path / "config.json").write_text('{"architecture": "resnet10t"}', encoding="utf-8")
+    stated = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.2, 0.2), "fit": "squash", "exact": True}
+    for given, state in ((stated, "pass"), (stated | {"mean": (0.1, 0.5, 0.6)}, "fail")):
+        transform = dataclasses.replace(run.processor.transform, resample="bilinear", **given)
+        processor = dataclasses.replace(run.processor, transform=transform)
+        subject = Subject.of(
+            run.model, processor, parts=run.recipe.model, pretrained={"encoder": str(tmp_path)}
+        )
+        subject.model.encoder.preprocessing = stated  # type: ignore[assignment]  # a module takes any
+        assert pixels.check(subject).state == state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -170,3 +171,14 @@ def test_settings_that_make_no_sense(stages: list[dict[str, Any]], reason: str) 
     values["train"]["stages"] = stages
     with pytest.raises(RecipeError, match=reason):
         sightweave.build(values)
+
+
+def test_adapters_say_nothing_of_libraries_that_they_do_not_need() -> None:
+    """PEFT imports bitsandbytes wherever it is installed, which warns of a kernel that is not."""
+    code = (
+        "from torch import nn\n"
+        "from sightweave.programs.training import lora\n"
+        "lora.add(nn.Sequential(nn.Linear(4, 4)), lora.Lora(rank=2), where='part')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,0 +1,141 @@
+"""A GGUF file as the folder that Transformers would have written: config, tokenizer and weights, by its own reader."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import importlib.util
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from sightweave.core import gguf
+from sightweave.core.errors import BackendError, CheckpointError
+
+_TOKENIZER = "tokenizer.json"
+_BESIDE = (_TOKENIZER, "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+"""What is taken as it is where it lies beside the file."""
+_FAILS = (ValueError, KeyError, TypeError, RuntimeError, OSError, NotImplementedError)
+"""What the library's reader raises."""
+
+
+def described(value: str | Path) -> Path:
+    """A folder with config.json and the tokenizer's files of a GGUF file; it lasts as long as this process.
+
+    Raises:
+        BackendError: Transformers or gguf is not installed.
+        CheckpointError: no such file, a damaged one, an architecture that Transformers does not read, or a way to cut texts
+            that is not known here while no tokenizer.json lies beside.
+    """
+    file = gguf.file_of(value).resolve()
+    seen = file.stat()
+    return _described(file, seen.st_mtime_ns, seen.st_size)
+
+
+@functools.lru_cache(maxsize=8)  # reading a vocabulary takes seconds, and it is asked for part by part
+def _described(file: Path, changed: int, size: int) -> Path:
+    stated = gguf.header(file)
+    library = _library()
+    folder = Path(tempfile.mkdtemp(prefix="sightweave-gguf-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    place, name = str(file.parent), file.name
+    beside = [one for one in _BESIDE if (file.parent / one).is_file()]
+    try:
+        config = library.AutoConfig.from_pretrained(place, gguf_file=name)
+        config.architectures = None  # the file names none, and the model type says which
+        config.save_pretrained(folder)
+    except _FAILS as error:
+        raise CheckpointError(f"{file}: Transformers cannot read it: {_line(error)}") from error
+
+    # The special tokens' names and the chat template come from the file even where the vocabulary lies beside.
+    try:
+        library.AutoTokenizer.from_pretrained(place, gguf_file=name).save_pretrained(folder)
+    except _FAILS as error:
+        if _TOKENIZER not in beside:
+            raise CheckpointError(
+                f"{file}: Transformers cannot read its tokenizer: {_line(error)}"
+            ) from error
+    for one in beside:
+        shutil.copy(file.parent / one, folder / one)
+    if _TOKENIZER not in beside:
+        _mend(folder / _TOKENIZER, stated, file)
+    return folder
+
+
+def weights(value: str | Path) -> dict[str, Tensor]:
+    """All weights of a GGUF file in fp32, under the names that Transformers gives them.
+
+    Raises:
+        BackendError: as `described`.
+        CheckpointError: no such file, a damaged one, or an architecture that Transformers does not read.
+    """
+    import torch
+
+    file = gguf.file_of(value)
+    gguf.header(file)
+    library = _library()
+    try:
+        model = library.AutoModelForCausalLM.from_pretrained(
+            str(file.parent), gguf_file=file.name, dtype=torch.float32
+        )
+    except _FAILS as error:
+        raise CheckpointError(f"{file}: Transformers cannot read it: {_line(error)}") from error
+    found: dict[str, Tensor] = model.state_dict()
+    if model.config.tie_word_embeddings:  # as in its own files, where the table alone stands
+        found.pop("lm_head.weight", None)
+    return found
+
+
+def _library() -> Any:
+    missing = [name for name in ("transformers", "gguf") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise BackendError(
+            f"a GGUF file is read by Transformers with the package gguf, and {' and '.join(missing)} is not installed: "
+            "pip install transformers gguf."
+        )
+    import transformers
+
+    return transformers
+
+
+def _mend(file: Path, stated: Mapping[str, Any], source: Path) -> None:
+    """Cuts texts as the GGUF says: Transformers' reader (5.23) cuts all of them as GPT-2 does.
+
+    Raises:
+        CheckpointError: a way that is not known here.
+    """
+    if stated.get("tokenizer.ggml.model") != "gpt2":  # the other kinds cut nothing before their pieces
+        return
+    way = stated.get("tokenizer.ggml.pre", "gpt-2")
+    if way not in gguf.CUTS:
+        raise CheckpointError(
+            f"{source}: its tokenizer cuts texts by {way!r}, and {', '.join(gguf.CUTS)} are known here. Put the model's "
+            f"{_TOKENIZER} beside the file."
+        )
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["pre_tokenizer"] = _pre_tokenizer(gguf.CUTS[way])
+    file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+
+def _pre_tokenizer(steps: Sequence[str]) -> dict[str, Any]:
+    """As a tokenizer.json has it."""
+    found: list[dict[str, Any]] = []
+    for step in steps:
+        if step == gguf.DIGITS:
+            found.append({"type": "Digits", "individual_digits": True})
+        elif step != gguf.GPT2:  # that one is ByteLevel's own
+            found.append(
+                {"type": "Split", "pattern": {"Regex": step}, "behavior": "Isolated", "invert": False}
+            )
+    uses_own = gguf.GPT2 in steps
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": uses_own}
+    return {"type": "Sequence", "pretokenizers": [*found, level]}
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -1,0 +1,300 @@
+"""The files that transformers.js opens as they are: three graphs in ``onnx/`` beside Transformers' own configs.
+
+transformers.js 4.3 (https://github.com/huggingface/transformers.js) looks up token embeddings, puts the features of pictures
+in the place of the image tokens, and asks a decoder with ``past_key_values``. It makes an empty cache by the *names* of axes:
+only one called ``batch_size`` gets as many rows as the prompt has.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.metadata
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.export import Dim
+
+from sightweave.core import checkpoint
+from sightweave.core.batch import Batch
+from sightweave.core.errors import ExportError
+from sightweave.core.types import Sample
+from sightweave.data.inputs.processor import Processor
+from sightweave.models.language_models.decoder_only import DecoderOnly
+from sightweave.models.nn.mask import Mask
+from sightweave.models.vlm import VLM
+from sightweave.programs import generation
+from sightweave.programs.exports import transformers
+from sightweave.programs.exports._base import ANSWER_TOKENS, Exported, compared, up_to_end, with_longer
+from sightweave.programs.exports._layout import Layout, Source
+from sightweave.programs.exports._onnx import PROVIDERS, Encoder, Past, require, trace
+
+NAME = "transformers.js"
+GRAPHS = "onnx"
+TOKENS, VISION, DECODER = "embed_tokens.onnx", "vision_encoder.onnx", "decoder_model_merged.onnx"
+_MOST_BYTES = 2 * 10**9
+"""Of one graph's weights: a file of this format has room for 2 GiB."""
+
+
+def export(
+    source: Source, folder: Path, samples: Sequence[Sample], *, card: str, tolerance: float
+) -> Exported:
+    """Writes the folder, runs its graphs with onnxruntime, and compares logits and greedy answers.
+
+    Args:
+        source: The model with its processor and its parts' Configs.
+        folder: Where to; what stands there is replaced.
+        samples: Prompts to compare by.
+        card: The model card, in Markdown.
+        tolerance: Largest difference of two logits, as a share of the largest logit.
+
+    Raises:
+        BackendError: the packages that write such files are not installed.
+        ExportError: the composition has no place in a layout of Transformers, its weights are too many for one file, or
+            onnxruntime does not say what we say.
+        CheckpointError: the folder cannot be written.
+    """
+    layout = transformers.choose(source)
+    write(source, folder, layout, card)
+    if importlib.util.find_spec("onnxruntime") is None:
+        note = "not compared: pip install onnxruntime, then export again"
+        return Exported(folder=folder, layout=f"{NAME}, {layout.name}", program="", note=note)
+    made = compare(source, folder, samples, layout)
+    made.check(tolerance)
+    return made
+
+
+class _Tokens(nn.Module):
+    """The first graph: ids to embeddings."""
+
+    def __init__(self, language_model: DecoderOnly) -> None:
+        super().__init__()
+        self.language_model = language_model
+
+    def forward(self, input_ids: Int[Tensor, "B S"]) -> Float[Tensor, "B S D"]:
+        return self.language_model.embed(input_ids)
+
+
+class _Vision(nn.Module):
+    """The second graph as Idefics3 has it: pictures stand in rows, and those that fill a row up are hidden."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(
+        self, pixel_values: Float[Tensor, "B I 3 H W"], pixel_attention_mask: Bool[Tensor, "B I H W"]
+    ) -> Float[Tensor, "BI Q D"]:
+        shown = pixel_values * pixel_attention_mask[:, :, None].to(pixel_values.dtype)
+        return self.encoder(shown.flatten(0, 1))  # type: ignore[no-any-return]  # nn.Module calls are untyped
+
+
+class _Decoder(nn.Module):
+    """The third graph: all blocks and the head."""
+
+    def __init__(self, language_model: DecoderOnly) -> None:
+        super().__init__()
+        self.language_model = language_model
+
+    def forward(
+        self,
+        inputs_embeds: Float[Tensor, "B S D"],
+        attention_mask: Int[Tensor, "B K"],
+        position_ids: Int[Tensor, "B S"],
+        past: Sequence[Float[Tensor, "B Hkv P Dh"]],
+    ) -> tuple[Tensor, ...]:
+        """Logits of all S new tokens, then keys and values of all K = P + S, layer by layer."""
+        model, cache = self.language_model, Past(past)
+        new, old = inputs_embeds.shape[1], past[0].shape[2]
+        asks, answers = torch.arange(new)[:, None] + old, torch.arange(new + old)[None]
+        # Padding looks at itself, or it would look at nothing and be no number.
+        seen = (answers <= asks) & ((attention_mask > 0)[:, None] | (answers == asks))
+        mask = Mask(dense=seen[:, None])
+        hidden = model.positions.add(inputs_embeds, position_ids)
+        rotation = None if model.rotary is None else model.rotary(position_ids)
+        for layer, block in enumerate(model.blocks):
+            hidden = block(hidden, mask, rotation=rotation, cache=cache, layer=layer)
+        logits = model.head(model.norm(hidden).flatten(0, 1))
+        return logits.view(*inputs_embeds.shape[:2], -1), *cache.present
+
+
+def write(source: Source, folder: Path, layout: Layout, card: str = "") -> None:
+    """Writes the folder.
+
+    Raises:
+        BackendError: the packages that write such files are not installed.
+        ExportError: weights that one file has no room for.
+        CheckpointError: the folder cannot be written.
+    """
+    require()
+    model = copy.deepcopy(source.model).to("cpu").float().eval()
+    size = sum(4 * value.numel() for value in model.language_model.parameters())
+    if size > _MOST_BYTES:
+        raise ExportError(
+            f"{NAME}: the language model takes {size / 1e9:.1f} GB in fp32, and one graph has room for "
+            f"{_MOST_BYTES / 1e9:.0f}; take --layout sightweave, whose weights stand beside its graphs."
+        )
+    named, texts = transformers.documents(source, layout)
+    checkpoint.write_folder(folder, {}, named, {**texts, **({"README.md": card} if card else {})})
+    (folder / GRAPHS).mkdir(exist_ok=True)
+    _write_tokens(model, folder / GRAPHS / TOKENS)
+    _write_vision(model, folder / GRAPHS / VISION, layout)
+    _write_decoder(model, folder / GRAPHS / DECODER)
+
+
+def _write_tokens(model: VLM, file: Path) -> None:
+    ids = torch.zeros(2, 5, dtype=torch.long)
+    shapes = ({0: Dim("batch_size"), 1: Dim("sequence_length")},)
+    graph = _Tokens(model.language_model)  # type: ignore[arg-type]  # the layouts have no other
+    trace(graph, (ids,), shapes, file, ["input_ids"], ["inputs_embeds"], in_one_file=True)
+
+
+def _write_vision(model: VLM, file: Path, layout: Layout) -> None:
+    side = model.encoder.image_size
+    graph: nn.Module = Encoder(model.encoders["image"])  # type: ignore[arg-type]  # ModuleDict forgets the type
+    example: tuple[Tensor, ...] = (torch.zeros(2, 3, side, side),)
+    names = ["pixel_values"]
+    axes: dict[int, Any] = {0: Dim("batch_size")}
+    if layout.frames_by_processor:  # Idefics3's
+        graph = _Vision(graph)  # type: ignore[arg-type]  # made above
+        example = (torch.zeros(2, 3, 3, side, side), torch.ones(2, 3, side, side, dtype=torch.bool))
+        names = ["pixel_values", "pixel_attention_mask"]
+        axes |= {1: Dim("num_images")}
+    shapes = tuple(axes for _ in names)
+    trace(graph, example, shapes, file, names, ["image_features"], in_one_file=True)
+
+
+def _write_decoder(model: VLM, file: Path) -> None:
+    rows, new, old = 2, 5, 3
+    count = 2 * model.language_model.depth
+    # Each a tensor of its own: where two inputs are one tensor, the tracer takes them for one input.
+    past = [torch.zeros(rows, *_kept(model, old)) for _ in range(count)]
+    ones = torch.ones(rows, old + new, dtype=torch.long)
+    positions = torch.arange(new).expand(rows, -1).contiguous()
+    example = (torch.zeros(rows, new, model.language_model.dim), ones, positions, past)
+    batch, sequence, before = (
+        Dim(name) for name in ("batch_size", "sequence_length", "past_sequence_length")
+    )
+    token, layer = {0: batch, 1: sequence}, {0: batch, 2: before}
+    # All tokens are the old and the new ones, which the tracer finds by itself.
+    shapes = (token, {0: batch, 1: Dim.DYNAMIC}, token, [layer] * count)
+    inputs = ["inputs_embeds", "attention_mask", "position_ids", *_cache_names(model, "past_key_values")]
+    graph = _Decoder(model.language_model)  # type: ignore[arg-type]  # the layouts have no other
+    outputs = ["logits", *_cache_names(model, "present")]
+    trace(graph, example, shapes, file, inputs, outputs, in_one_file=True)
+
+
+def _kept(model: VLM, length: int) -> tuple[int, int, int]:
+    """Shape of one row's keys or values."""
+    attention: Any = model.language_model.blocks[0].attention  # type: ignore[union-attr,index]  # a decoder has blocks
+    return attention.num_kv_heads, length, attention.head_dim
+
+
+def _cache_names(model: VLM, begin: str) -> list[str]:
+    layers = range(model.language_model.depth)
+    return [f"{begin}.{layer}.{kind}" for layer in layers for kind in ("key", "value")]
+
+
+@torch.inference_mode()
+def compare(source: Source, folder: Path, samples: Sequence[Sample], layout: Layout) -> Exported:
+    """Runs the graphs as transformers.js does: each sample alone, then all in one batch of unequal prompts.
+
+    Pixels are ours: transformers.js resizes without widening the filter where it shrinks a picture, and so sees others.
+    """
+    model, processor = copy.deepcopy(source.model).to("cpu").float().eval(), source.processor
+    theirs = _Session(folder, model, processor, layout)
+    answers = generation.generate(model, processor, samples, generation.Options(max_tokens=ANSWER_TOKENS))
+    alone = []
+    for sample, ours in zip(samples, answers, strict=True):
+        batch = processor.batch([sample])
+        assert batch.target is not None  # a batch of samples has targets
+        text = (batch.target.item[0] < 0).nonzero()[:, 0]
+        own = model(batch, at=text).logits
+        read = theirs.read([batch.target.ids[0].tolist()], [batch])[0, text]
+        largest = float((own - read).abs().max())
+        ((said, logits),) = theirs.answers([sample])
+        alone.append(compared(model, processor, sample, largest=largest, ours=ours, said=said, theirs=logits))
+
+    together = theirs.answers(with_longer(processor, samples))[: len(samples)] if samples else []
+    batched = [
+        compared(model, processor, sample, largest=0.0, ours=ours, said=said, theirs=logits)
+        for sample, ours, (said, logits) in zip(samples, answers, together, strict=True)
+    ]
+    program = f"onnxruntime {importlib.metadata.version('onnxruntime')}"
+    return Exported(
+        folder=folder,
+        layout=f"{NAME}, {layout.name}",
+        program=program,
+        compared=tuple(alone),
+        batched=tuple(batched),
+    )
+
+
+class _Session:
+    """The three graphs in onnxruntime, on the CPU, put together as transformers.js puts them together."""
+
+    def __init__(self, folder: Path, model: VLM, processor: Processor, layout: Layout) -> None:
+        import onnxruntime
+
+        self._tokens, self._vision, self._decoder = (
+            onnxruntime.InferenceSession(str(folder / GRAPHS / name), providers=list(PROVIDERS))
+            for name in (TOKENS, VISION, DECODER)
+        )
+        self._names = _cache_names(model, "past_key_values")
+        self._kept = _kept(model, 0)
+        self._processor, self._in_rows = processor, layout.frames_by_processor
+        self._past: list[np.ndarray] = []
+        self._mask = np.zeros((0, 0), np.int64)
+
+    def read(self, rows: Sequence[Sequence[int]], batches: Sequence[Batch]) -> Tensor:
+        """Logits B S V of prompts, filled up on the left, with the pictures of a batch of each."""
+        tokenizer = self._processor.tokenizer
+        width = max(map(len, rows))
+        ids = np.array([[tokenizer.pad_id] * (width - len(row)) + list(row) for row in rows])
+        self._mask = np.array([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+        (embeddings,) = self._tokens.run(None, {"input_ids": ids})
+        pixels = [one.media["image"].pixels.numpy() for one in batches if "image" in one.media]
+        if pixels:
+            features = self._features(np.concatenate(pixels))
+            marks = (ids == tokenizer.image_id) & (self._mask > 0)
+            embeddings[marks] = features.reshape(-1, features.shape[-1])
+        self._past = [np.zeros((len(rows), *self._kept), np.float32)] * len(self._names)
+        return self._step(embeddings, (self._mask.cumsum(1) - 1).clip(min=0))
+
+    def _features(self, pixels: np.ndarray) -> np.ndarray:
+        given = {"pixel_values": pixels}
+        if self._in_rows:
+            shape = (1, len(pixels), *pixels.shape[2:])
+            given = {"pixel_values": pixels[None], "pixel_attention_mask": np.ones(shape, bool)}
+        (features,) = self._vision.run(None, given)
+        return np.asarray(features)
+
+    def answers(self, samples: Sequence[Sample]) -> list[tuple[list[int], Tensor]]:
+        """Greedy ids behind each prompt, with the end where it came to one, and the logits T V that they were taken from."""
+        processor, end = self._processor, self._processor.tokenizer.end_id
+        encoded = [processor.encode(sample) for sample in samples]
+        rows = [one.trunk.ids + one.prompt.ids for one in encoded]
+        logits = self.read(rows, [processor.batch([one]) for one in encoded])[:, -1:]
+        found, said = [logits], [logits.argmax(-1)]
+        is_over = said[0] == end
+        while len(said) < ANSWER_TOKENS and not is_over.all():
+            (embeddings,) = self._tokens.run(None, {"input_ids": said[-1].numpy()})
+            self._mask = np.concatenate([self._mask, np.ones_like(self._mask[:, :1])], 1)
+            logits = self._step(embeddings, self._mask.sum(1, keepdims=True) - 1)
+            found.append(logits)
+            said.append(logits.argmax(-1))
+            is_over = is_over | (said[-1] == end)
+        ids = [up_to_end(row, end) for row in torch.cat(said, 1).tolist()]
+        every = torch.cat(found, 1)  # B T V
+        return [(one, each[: len(one)]) for one, each in zip(ids, every, strict=True)]
+
+    def _step(self, embeddings: np.ndarray, positions: np.ndarray) -> Tensor:
+        given = {"inputs_embeds": embeddings, "attention_mask": self._mask, "position_ids": positions}
+        given |= dict(zip(self._names, self._past, strict=True))
+        logits, *self._past = self._decoder.run(None, given)
+        return torch.from_numpy(logits)
