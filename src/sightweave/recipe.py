@@ -34,7 +34,7 @@ from sightweave.models.keymaps import _base as keymaps
 from sightweave.models.pairs import declared
 from sightweave.models.vlm import VLM
 from sightweave.programs.evaluation.controls import CONTROLS
-from sightweave.programs.training.settings import Settings
+from sightweave.programs.training.settings import BOUNDS, DURATIONS, Settings
 
 logger = logging.getLogger(__name__)
 _MOST_DRAWN = 5000
@@ -527,4 +527,20 @@ def read(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -
         values, where = dict(source), "recipe"
     else:
         values, where = configs.read_yaml(Path(source)), str(source)
-    return configs.build(Recipe, configs.override(values, settings), where=where)
+    return configs.build(
+        Recipe, _with_one_duration(configs.override(values, settings), settings), where=where
+    )
+
+
+def _with_one_duration(values: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """Stages whose duration a setting changes lose the one that the recipe had: ``steps=50`` replaces ``epochs``."""
+    asked = {setting.partition("=")[0] for setting in settings}
+    stages = values.get("train", {}).get("stages") if isinstance(values.get("train"), dict) else None
+    for number, stage in enumerate(stages if isinstance(stages, list) else []):
+        if not isinstance(stage, dict):
+            continue
+        given = {name for name in (*DURATIONS, *BOUNDS) if f"train.stages.{number}.{name}" in asked}
+        if any(stage.get(name) is not None for name in given & set(DURATIONS)):
+            for name in {*DURATIONS, *BOUNDS} - given:
+                stage.pop(name, None)
+    return values
