@@ -19,7 +19,7 @@ from sightweave.answers.metrics import multiple_choice
 from sightweave.core import catalog, json_lines
 from sightweave.core import config as configs
 from sightweave.core.config import config, one_of
-from sightweave.core.device import keep_freed_memory
+from sightweave.core.device import keep_freed_memory, limit_threads
 from sightweave.core.errors import CheckpointError, DataError, RecipeError
 from sightweave.core.report import gallery
 from sightweave.core.report import page as pages
@@ -96,6 +96,7 @@ def evaluate(
         BackendError: who was asked cannot answer.
     """
     keep_freed_memory()
+    limit_threads()
     answering = _answering(who)
     values, records = answering.measured.to_plain(), None
     if data is not None and not isinstance(data, str | Path | Mapping):

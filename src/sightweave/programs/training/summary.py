@@ -43,7 +43,7 @@ def _extent(stage: Stage, epoch: Epoch) -> str:
     passes = epoch.passes(stage)
     if passes is None:
         return f"{stage.minutes:g} minutes on {data}"
-    return f"{stage.steps:,} steps, {passes:.3g} passes over {data}"
+    return f"{stage.steps:,} steps, {round(passes, 1):g} passes over {data}"
 
 
 def _count(number: float) -> str:
