@@ -517,8 +517,46 @@ def measured(values: Mapping[str, Any], settings: Sequence[str] = ()) -> Measure
     return configs.build(Measured, configs.override(values, settings), where="evaluation")
 
 
+def shipped() -> dict[str, Path]:
+    """The recipes that ship with Sightweave, by name: of the checkout that this file is in, or of the installed package."""
+    package = Path(__file__).parent
+    folder = package / "recipes"
+    if not folder.is_dir():  # an editable install: the checkout's own folder
+        folder = package.parents[1] / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find(source: str | Path) -> Path:
+    """The file of a recipe: a path, or the name of one that ships, such as ``own``, ``own.yaml`` or ``recipes/own.yaml``.
+
+    A file at the path goes before a shipped recipe of that name.
+
+    Raises:
+        RecipeError: no such file, and none of that name ships.
+    """
+    path = Path(source)
+    if path.is_file():
+        return path
+    known = shipped()
+    is_name = path.suffix in ("", ".yaml") and path.parent in (Path(), Path("recipes"))
+    if is_name and path.stem in known:
+        return known[path.stem]
+    raise RecipeError(
+        f"{source}: no such recipe file, and none of that name ships. {did_you_mean(path.stem, known)} "
+        "`sightweave recipes` says what each is for."
+    )
+
+
+def summary(path: Path) -> str:
+    """What a recipe is for: the first line of the comment that it begins with; empty without one."""
+    first, *_ = [*path.read_text(encoding="utf-8").splitlines(), ""]
+    return first.lstrip("# ") if first.startswith("#") else ""
+
+
 def read(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -> Recipe:
     """A recipe from a YAML file or a mapping, with ``path=value`` settings applied; names on the hub are not looked up.
+
+    A text that is no file may be the name of a recipe that ships, such as ``own``.
 
     Raises:
         RecipeError: no such file, or every mistake in it at once.
@@ -526,7 +564,7 @@ def read(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -
     if isinstance(source, Mapping):
         values, where = dict(source), "recipe"
     else:
-        values, where = configs.read_yaml(Path(source)), str(source)
+        values, where = configs.read_yaml(find(source)), str(source)
     return configs.build(
         Recipe, _with_one_duration(configs.override(values, settings), settings), where=where
     )

@@ -117,8 +117,9 @@ def choose_precision(name: PrecisionName, device: torch.device) -> Precision:
 def _known_gain(key: str) -> float | None:
     """What was measured on this machine before; None where nothing was, or it makes no sense."""
     gain = remembered.recall(_MEMORY).get(key)
-    is_number = isinstance(gain, int | float) and not isinstance(gain, bool)
-    return float(gain) if is_number and 0 < gain < float("inf") else None
+    if isinstance(gain, bool) or not isinstance(gain, int | float):
+        return None
+    return float(gain) if 0 < gain < float("inf") else None
 
 
 def _gain(fp32: Sequence[float], bf16: Sequence[float]) -> float:

@@ -29,7 +29,7 @@ from sightweave.programs.training.trial import Trials
 from sightweave.recipe import Recipe
 from sightweave.run import Run
 from sightweave.verbs.building import as_run, build, composed, plan_lengths
-from sightweave.verbs.evaluating import Answering, evaluate_into, report
+from sightweave.verbs.evaluating import Answering, add_to_tensorboard, evaluate_into, report
 from sightweave.verbs.sources import (
     SHARE,
     Records,
@@ -149,16 +149,19 @@ def train(
     run.is_interrupted = trained.is_interrupted
     if trained.left_out:
         say(console, f"left out: {trained.left_out}; reasons in {folder / 'quarantine.jsonl'}")
-    if evaluate and not trained.is_interrupted:
+    if evaluate and held_out and not trained.is_interrupted:
         answering = Answering(run.predictor(), resolved, resolved, folder, lambda: sources)
-        evaluate_into(answering, resolved, folder, held_out, console, lambda: sources)
+        found = evaluate_into(answering, resolved, folder, held_out, console, lambda: sources)
+        add_to_tensorboard(folder, found, step=trained.steps)
+    elif not held_out:
+        say(console, _NOTHING_HELD_OUT)
     report(folder)
     return run
 
 
 _NOTHING_HELD_OUT = (
-    "no picture is held out, so this run will have no score: give rows split: test, or set data.0.held_out above 0; the "
-    "data needs two different pictures at least"
+    "no picture is held out, so this run has no score: give some rows the split test, or set data.0.held_out above 0. The "
+    "data needs at least two different pictures."
 )
 
 

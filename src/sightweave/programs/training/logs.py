@@ -156,6 +156,22 @@ class EventsFile:
         scalars = [self._summary.Value(tag=key, simple_value=float(value)) for key, value in numbers.items()]
         self._add(self._event(wall_time=time.time(), step=step, summary=self._summary(value=scalars)))
 
+    def picture(self, step: int, tag: str, png: bytes, *, size: tuple[int, int], about: str = "") -> None:
+        """Adds an image.
+
+        Args:
+            step: Step that it belongs to.
+            tag: Its name; what is before a slash groups it with others.
+            png: The bytes of a PNG file.
+            size: Width and height in pixels.
+            about: Markdown that TensorBoard shows with it.
+        """
+        width, height = size
+        image = self._summary.Image(width=width, height=height, colorspace=3, encoded_image_string=png)
+        value = self._summary.Value(tag=tag, image=image)
+        value.metadata.summary_description = about
+        self._add(self._event(wall_time=time.time(), step=step, summary=self._summary(value=[value])))
+
     def _add(self, event: Any) -> None:
         self._records.write(event.SerializeToString())
         self._stream.flush()
@@ -163,6 +179,14 @@ class EventsFile:
     def close(self) -> None:
         """Ends the file."""
         self._stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 class ProgressLine:
