@@ -125,6 +125,7 @@ def test_rows_of_a_test_split_are_all_that_is_held_out(tmp_path: Path) -> None:
     ("count", "split", "settings"),
     [
         (1, None, ()),  # one picture
+        (3, "train", ()),  # too few to take one away
         (4, None, ("data.0.held_out=0",)),  # the user's word
         (4, None, ("data.0.split=train",)),
         (4, "train", ("data.0.validation=0",)),

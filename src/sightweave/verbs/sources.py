@@ -154,6 +154,8 @@ def held_out_of(
 
 SHARE = 0.1
 """Share of the images that is held out where the data holds out none."""
+FEWEST = 4
+"""Images of which one may be taken for that; of fewer, it would take too much of what is to be learnt."""
 
 
 def holding_out(recipe: Recipe) -> Recipe:

@@ -31,6 +31,7 @@ from sightweave.run import Run
 from sightweave.verbs.building import as_run, build, composed, plan_lengths
 from sightweave.verbs.evaluating import Answering, add_to_tensorboard, evaluate_into, report
 from sightweave.verbs.sources import (
+    FEWEST,
     SHARE,
     Records,
     build_sources,
@@ -160,8 +161,8 @@ def train(
 
 
 _NOTHING_HELD_OUT = (
-    "no picture is held out, so this run has no score: give some rows the split test, or set data.0.held_out above 0. The "
-    "data needs at least two different pictures."
+    "no picture is held out, so this run has no score; give some rows the split test, add pictures, or set data.0.held_out "
+    "above 0"
 )
 
 
@@ -177,7 +178,8 @@ def _data(
     sources, held_out = read(recipe, None)
     if not held_out and not recipe.evaluate.splits:
         holding = holding_out(recipe)
-        if records is not None or holding != recipe:
+        is_enough = sum(map(len, sources)) >= FEWEST
+        if is_enough and (records is not None or holding != recipe):
             recipe = holding
             sources, held_out = read(recipe, SHARE)
 
