@@ -52,6 +52,12 @@ def _is_local(address: Any) -> bool:
         return False
 
 
+@pytest.fixture(autouse=True, scope="session")
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is remembered of this machine goes into a folder of the tests, not into the user's own."""
+    os.environ["SIGHTWEAVE_CACHE"] = str(tmp_path_factory.mktemp("remembered"))
+
+
 @pytest.fixture(autouse=True)
 def no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Refuses every connection that would leave this machine."""

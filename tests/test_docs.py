@@ -38,6 +38,7 @@ import sightweave
 from sightweave import api
 from sightweave.cli import app
 from sightweave.comparison import grid
+from sightweave.recipe import find
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "sightweave"
@@ -128,11 +129,11 @@ def check_command(words: list[str]) -> None:
     context = command.make_context(command.name, list(rest))
     recipe = context.params.get("recipe")
     if recipe is not None:
-        assert (ROOT / recipe).is_file(), f"no recipe {recipe}"
+        found = ROOT / recipe if (ROOT / recipe).is_file() else find(recipe)
         settings = context.params.get("settings") or []
         cells = [cell.settings for cell in grid(settings)] if command.name == "compare" else [settings]
         for one in cells:
-            read = api.read_recipe(ROOT / recipe, one)
+            read = api.read_recipe(found, one)
             if not read.model.hub_names:  # the network is needed for those
                 read.check()
 

@@ -35,6 +35,7 @@ NAMES = {
     "load",
     "pairs",
     "read_recipe",
+    "recipes",
     "report",
     "sample_data",
     "train",

@@ -13,7 +13,7 @@ from sightweave.verbs.building import build, compose, load
 from sightweave.verbs.data import cache_data, check_data, sample_data
 from sightweave.verbs.evaluating import beside, evaluate, predictor, report
 from sightweave.verbs.exporting import export
-from sightweave.verbs.listing import FAMILIES, kinds, pairs
+from sightweave.verbs.listing import FAMILIES, kinds, pairs, recipes
 from sightweave.verbs.sources import detect_data, read_recipe, source
 from sightweave.verbs.training import check, compare, train
 
@@ -39,6 +39,7 @@ __all__ = [
     "pairs",
     "predictor",
     "read_recipe",
+    "recipes",
     "report",
     "sample_data",
     "source",

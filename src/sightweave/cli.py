@@ -63,7 +63,9 @@ def _decoding(
 
 @app.command()
 def train(
-    recipe: Annotated[Path, typer.Argument(help="A recipe, such as recipes/demo.yaml.")],
+    recipe: Annotated[
+        Path, typer.Argument(help="A recipe: a YAML file, or one of `sightweave recipes`, such as own.")
+    ],
     settings: Annotated[
         list[str] | None, typer.Argument(help="Settings such as model.fusion=concat seed=1 data=FOLDER.")
     ] = None,
@@ -77,10 +79,25 @@ def train(
 
     console = _console()
     run = api.train(recipe, *(settings or []), out=out, evaluate=evaluate, console=console)
+    if evaluate and not run.is_interrupted:
+        _show_scores(run.folder)
     typer.echo(f"run: {run.folder}")
     typer.echo(f"report: {run.folder}/report.html")
     if run.is_interrupted:
         raise typer.Exit(_INTERRUPTED)
+
+
+def _show_scores(folder: Path | None) -> None:
+    """The table of a run's scores, as `evaluate` shows it; nothing where nothing was held out."""
+    from rich.console import Console
+
+    from sightweave.programs.evaluation.stored import EVALUATION, read_evaluations
+    from sightweave.programs.evaluation.table import show
+
+    if folder is None or not (folder / EVALUATION).exists():
+        return
+    for evaluation in read_evaluations(folder):
+        show(evaluation, Console())
 
 
 @app.command()
@@ -373,6 +390,27 @@ def list_kinds(
         table.add_row(fusion, *(pairs[fusion, model] or "-" for model in models))
     console.print(table)
     console.print("Families: " + ", ".join(api.FAMILIES) + ". `sightweave list FAMILY` shows its kinds.")
+
+
+@app.command()
+def recipes(
+    name: Annotated[
+        str | None, typer.Argument(help="Print this recipe, to change a copy of it: recipes own > mine.yaml")
+    ] = None,
+) -> None:
+    """List the recipes that ship with Sightweave; `sightweave train NAME` trains one."""
+    from rich.table import Table
+
+    from sightweave import api
+    from sightweave.recipe import find
+
+    if name is not None:
+        typer.echo(find(name).read_text(encoding="utf-8"), nl=False)
+        return
+    table = Table("recipe", "what it is for")
+    for one, about in api.recipes().items():
+        table.add_row(one, about)
+    _stdout().print(table)
 
 
 @data_app.command()

@@ -29,7 +29,9 @@ from sightweave.data.datasets._base import is_for_choosing
 from sightweave.programs.evaluation import grid_results, stored
 from sightweave.programs.evaluation.compositions import Answered, Compositions, side_by_side
 from sightweave.programs.evaluation.grid_results import Budget, Comparison, Row, as_markdown
+from sightweave.programs.training import durations
 from sightweave.programs.training.logs import METRICS, read_metrics
+from sightweave.programs.training.settings import Stage
 
 _SEED = "seed"
 _TRIALS = "trials"
@@ -214,7 +216,9 @@ def _budgeted(recipe: str | Path, cells: Sequence[Cell], budget: Budget, out: Pa
     for key, cell in tried.items():
         stages = recipes.read(recipe, cell.settings).train.stages
         each = _cost_of_step(out / _TRIALS / cell.name / METRICS, len(stages), budget)
-        whole = sum(stage.steps * cost for stage, cost in zip(stages, each, strict=True))
+        images = runs.facts_of(out / _TRIALS / cell.name).get(runs.EPOCH_IMAGES, [])
+        planned = [_planned(number, stage, budget, each, images) for number, stage in enumerate(stages)]
+        whole = sum(steps * cost for steps, cost in zip(planned, each, strict=True))
         if not whole:
             raise RecipeError(
                 f"tokens: {cell.name} trains on none in any of its stages, so no number of steps has "
@@ -222,9 +226,29 @@ def _budgeted(recipe: str | Path, cells: Sequence[Cell], budget: Budget, out: Pa
             )
         amount = budget.amount or 0.0
         factor = amount * (60 if budget.kind == "minutes" else 1) / whole
-        known[key] = [max(1, round(stage.steps * factor)) for stage in stages]
+        known[key] = [max(1, round(steps * factor)) for steps in planned]
     file.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
     return [replace(cell, settings=(*cell.settings, *_steps(known[keys[cell.name]]))) for cell in cells]
+
+
+def _planned(
+    number: int, stage: Stage, budget: Budget, costs: Sequence[float], images: Sequence[float]
+) -> float:
+    """Steps that a stage asks for: as given, by the images of its epochs, or by what fits into its minutes.
+
+    Raises:
+        RecipeError: a budget of tokens for a stage of minutes.
+    """
+    if stage.steps is not None:
+        return stage.steps
+    if stage.epochs is not None:
+        return durations.steps_of(stage, images[number])
+    if budget.kind == "tokens":
+        raise RecipeError(
+            f"tokens: stage {stage.name!r} trains for minutes ({stage.minutes:g}), so its tokens depend on the machine's "
+            f"speed; set train.stages.{number}.steps or epochs."
+        )
+    return 60 * (stage.minutes or 0.0) / costs[number]
 
 
 def _trained(recipe: recipes.Recipe) -> dict[str, Any]:
@@ -262,11 +286,12 @@ def _state(folder: Path, wanted: recipes.Recipe) -> Literal["new", "trained", "d
     """How far a run of the wanted recipe has come."""
     try:
         facts = _read(folder / "run.json")
+        found = recipes.read(folder / "recipe.yaml")
         is_trained = (
             (folder / runs.CHECKPOINT).is_dir()
-            and facts["steps"] == sum(stage.steps for stage in wanted.train.stages)
+            and facts["steps"] == sum(stage.steps or 0 for stage in found.train.stages)
             and not facts["interrupted"]
-            and _is_of(recipes.read(folder / "recipe.yaml"), facts, wanted)
+            and _is_of(found, facts, wanted)
         )
     except (OSError, ValueError, KeyError, TypeError):  # not there, or cut off while it was written
         return "new"
@@ -282,14 +307,13 @@ def _state(folder: Path, wanted: recipes.Recipe) -> Literal["new", "trained", "d
 def _is_of(trained: recipes.Recipe, facts: Mapping[str, Any], wanted: recipes.Recipe) -> bool:
     """Whether a run was trained by the wanted recipe, as far as training goes.
 
-    The run's recipe has sizes where the wanted one may name parts on the hub. What was asked is in ``run.json`` then, so
-    that nothing is looked up.
+    The run's recipe is resolved: it has sizes where the wanted one may name parts on the hub, and steps for its epochs. What
+    was asked is in ``run.json`` then, so that nothing is looked up.
     """
-    if not wanted.model.hub_names:
-        return _trained(trained) == _trained(wanted)
-    if runs.ASKED_MODEL not in facts:  # runs of earlier versions do not say
-        return _trained(trained) == _trained(wanted.resolved())
-    return _trained(trained) | {"model": facts[runs.ASKED_MODEL]} == _trained(wanted)
+    asked = runs.asked_of(facts)
+    if wanted.model.hub_names and "model" not in asked:  # runs of earlier versions do not say
+        wanted = wanted.resolved()
+    return _trained(trained) | asked == _trained(wanted)
 
 
 def _measured(recipe: recipes.Recipe | Mapping[str, Any]) -> recipes.Measured:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,14 +32,6 @@ _SPLITS = {
 """What the splits of the scenes are called for a newcomer."""
 
 
-def recipe_path(name: str) -> Path:
-    """A recipe that ships with Sightweave: beside the checkout, or inside the installed package."""
-    beside = Path(__file__).parents[2] / "recipes" / f"{name}.yaml"
-    if beside.is_file():
-        return beside
-    return Path(str(resources.files("sightweave"))) / "recipes" / f"{name}.yaml"
-
-
 def _free(folder: Path) -> Path:
     """The folder, or the next one of that name that no earlier demo has filled."""
     count, free = 1, folder
@@ -53,10 +44,11 @@ def _free(folder: Path) -> Path:
 def tell(*, quick: bool, out: Path | None, console: Console) -> Run:
     """Trains, scores, shows answers, and says what to try next."""
     from sightweave import api
+    from sightweave import recipe as recipes
 
     logging.getLogger("sightweave").setLevel(logging.ERROR)
     began = time.perf_counter()
-    recipe = recipe_path("demo_quick" if quick else "demo")
+    recipe = recipes.find("demo_quick" if quick else "demo")
     folder = out or _free(Path("runs") / ("demo-quick" if quick else "demo"))
     console.print(
         "[bold]Sightweave[/bold] draws a small world of shapes and things, asks about it, and trains\n"
@@ -78,7 +70,7 @@ def tell(*, quick: bool, out: Path | None, console: Console) -> Run:
         f"\n  sightweave data sample scenes --split scenes --out sheet.png"
         f"\n  sightweave caption {folder} PICTURE"
         f'\n  sightweave generate {folder} PICTURE "What color is the circle?"'
-        "\n  sightweave train recipes/own.yaml data=FOLDER       (your own pictures; see docs/how-to/own-pictures.md)"
+        "\n  sightweave train own data=FOLDER                    (your own pictures; see docs/how-to/own-pictures.md)"
         "\n  sightweave list                                     (the parts that you can choose)"
     )
     return run

@@ -34,7 +34,7 @@ from sightweave.models.keymaps import _base as keymaps
 from sightweave.models.pairs import declared
 from sightweave.models.vlm import VLM
 from sightweave.programs.evaluation.controls import CONTROLS
-from sightweave.programs.training.settings import Settings
+from sightweave.programs.training.settings import BOUNDS, DURATIONS, Settings
 
 logger = logging.getLogger(__name__)
 _MOST_DRAWN = 5000
@@ -517,8 +517,46 @@ def measured(values: Mapping[str, Any], settings: Sequence[str] = ()) -> Measure
     return configs.build(Measured, configs.override(values, settings), where="evaluation")
 
 
+def shipped() -> dict[str, Path]:
+    """The recipes that ship with Sightweave, by name: of the checkout that this file is in, or of the installed package."""
+    package = Path(__file__).parent
+    folder = package / "recipes"
+    if not folder.is_dir():  # an editable install: the checkout's own folder
+        folder = package.parents[1] / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find(source: str | Path) -> Path:
+    """The file of a recipe: a path, or the name of one that ships, such as ``own``, ``own.yaml`` or ``recipes/own.yaml``.
+
+    A file at the path goes before a shipped recipe of that name.
+
+    Raises:
+        RecipeError: no such file, and none of that name ships.
+    """
+    path = Path(source)
+    if path.is_file():
+        return path
+    known = shipped()
+    is_name = path.suffix in ("", ".yaml") and path.parent in (Path(), Path("recipes"))
+    if is_name and path.stem in known:
+        return known[path.stem]
+    raise RecipeError(
+        f"{source}: no such recipe file, and none of that name ships. {did_you_mean(path.stem, known)} "
+        "`sightweave recipes` says what each is for."
+    )
+
+
+def summary(path: Path) -> str:
+    """What a recipe is for: the first line of the comment that it begins with; empty without one."""
+    first, *_ = [*path.read_text(encoding="utf-8").splitlines(), ""]
+    return first.lstrip("# ") if first.startswith("#") else ""
+
+
 def read(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -> Recipe:
     """A recipe from a YAML file or a mapping, with ``path=value`` settings applied; names on the hub are not looked up.
+
+    A text that is no file may be the name of a recipe that ships, such as ``own``.
 
     Raises:
         RecipeError: no such file, or every mistake in it at once.
@@ -526,5 +564,21 @@ def read(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -
     if isinstance(source, Mapping):
         values, where = dict(source), "recipe"
     else:
-        values, where = configs.read_yaml(Path(source)), str(source)
-    return configs.build(Recipe, configs.override(values, settings), where=where)
+        values, where = configs.read_yaml(find(source)), str(source)
+    return configs.build(
+        Recipe, _with_one_duration(configs.override(values, settings), settings), where=where
+    )
+
+
+def _with_one_duration(values: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """Stages whose duration a setting changes lose the one that the recipe had: ``steps=50`` replaces ``epochs``."""
+    asked = {setting.partition("=")[0] for setting in settings}
+    stages = values.get("train", {}).get("stages") if isinstance(values.get("train"), dict) else None
+    for number, stage in enumerate(stages if isinstance(stages, list) else []):
+        if not isinstance(stage, dict):
+            continue
+        given = {name for name in (*DURATIONS, *BOUNDS) if f"train.stages.{number}.{name}" in asked}
+        if any(stage.get(name) is not None for name in given & set(DURATIONS)):
+            for name in {*DURATIONS, *BOUNDS} - given:
+                stage.pop(name, None)
+    return values

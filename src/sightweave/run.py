@@ -46,8 +46,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 FORMAT_VERSION = 1
 CHECKPOINT = "checkpoint"
+ASKED = "asked"
+"""Key of ``run.json``: sections of the recipe as they were given, where ``recipe.yaml`` has them resolved: parts on the hub
+with their sizes, epochs as steps, data of which some is held out."""
 ASKED_MODEL = "asked_model"
-"""Key of ``run.json``: the model as the recipe named it, where it named parts on the hub. ``recipe.yaml`` is resolved."""
+"""The same of the model alone, as earlier versions wrote it."""
+
+EPOCH_IMAGES = "epoch_images"
+"""Key of ``run.json``: images that one epoch of each stage shows."""
 
 
 @dataclass
@@ -243,10 +249,17 @@ def facts_of(folder: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
+def asked_of(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections of a run's recipe as they were given, of those that ``recipe.yaml`` has resolved."""
+    earlier = {"model": known[ASKED_MODEL]} if ASKED_MODEL in known else {}
+    return {**earlier, **known.get(ASKED, {})}
+
+
 def shown_facts(known: Mapping[str, Any]) -> dict[str, Any]:
     """``run.json`` for a reader: what training saw and did stands together; of earlier versions, as far as they knew."""
     given = dict(known)
-    given.pop(ASKED_MODEL, None)  # the recipe is shown
+    for name in (ASKED, ASKED_MODEL, EPOCH_IMAGES):  # the recipe is shown
+        given.pop(name, None)
     in_data = given.pop("pictures", None)  # as earlier versions called them, seen or not
     in_data = given.pop("pictures_in_data", in_data)
     steps, planned = given.pop("steps", None), given.pop("steps_planned", None)

@@ -330,3 +330,17 @@ def test_an_exported_folder_loads_back_bit_equal(layout: str, words: str, tmp_pa
     exporter.export(source(again), tmp_path / "twice", [])
     for name in ("model.safetensors", "chat_template.jinja", "config.json", "preprocessor_config.json"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "twice" / name).read_bytes(), name
+
+
+def test_the_shipped_recipe_for_own_pictures_is_exported(tmp_path: Path) -> None:
+    rows = [
+        {"image": picture(seed), "question": "Which one?", "answer": f"number {seed}", "id": str(seed)}
+        for seed in range(6)
+    ]
+    few = [f"train.stages.{stage}.steps=2" for stage in range(2)]
+    run = sightweave.train(
+        "own_export", *few, "train.precision=fp32", data=rows, out=tmp_path / "run", evaluate=False
+    )
+    made = sightweave.export(run, to="transformers", data=rows, samples=3)
+    assert made.layout == "idefics3"
+    assert "3 of 3 greedy answers are equal" in made.to_text()

@@ -11,7 +11,15 @@ import answered
 import numpy as np
 import pytest
 
-from sightweave.comparison import _cost_of_step, _state, choosing_notes, compare, grid, split_values
+from sightweave.comparison import (
+    _cost_of_step,
+    _planned,
+    _state,
+    choosing_notes,
+    compare,
+    grid,
+    split_values,
+)
 from sightweave.core.errors import DataError, RecipeError
 from sightweave.core.types import Sample
 from sightweave.programs.evaluation.grid_results import Budget, as_markdown
@@ -136,6 +144,36 @@ def test_what_is_not_done_is_told_from_what_needs_scores_only(recipe: Path, out:
     for facts in ({"steps": 4, "interrupted": False}, {"steps": 5, "interrupted": True}, {}, []):
         (out / first / "run.json").write_text(json.dumps(facts), encoding="utf-8")
         assert _state(out / first, cells[first]) == "new"
+
+
+def test_a_run_is_done_though_training_resolved_its_epochs_and_its_data(tmp_path: Path, recipe: Path) -> None:
+    settings = ("train.stages.1.epochs=4", "seed=0")
+    wanted = read(recipe, settings)
+    folder = ended(tmp_path / "run", recipe, settings)
+    saved = wanted.to_plain()
+    saved["train"]["stages"][1] |= {"steps": 2, "epochs": None}
+    saved["data"][0]["size"] = 29
+    (folder / "recipe.yaml").write_text(read(saved).to_yaml(), encoding="utf-8")
+    facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    assert _state(folder, wanted) == "new"  # nobody says that it was asked otherwise
+    facts["asked"] = {name: wanted.to_plain()[name] for name in ("train", "data")}
+    (folder / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+    assert _state(folder, wanted) == "done"
+    assert _state(folder, read(recipe, ("train.stages.1.epochs=5", "seed=0"))) == "new"
+    facts["steps"] = 4  # it was stopped
+    (folder / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+    assert _state(folder, wanted) == "new"
+
+
+def test_a_budget_scales_what_each_stage_asks_for(recipe: Path) -> None:
+    settings = ("train.stages.0.epochs=3", "train.stages.1.minutes=2")
+    words, answers = read(recipe, settings).train.stages
+    minutes, tokens = Budget("minutes", 1.0), Budget("tokens", 1.0)
+    assert _planned(0, words, minutes, [0.5, 0.25], [30, 30]) == 45  # two pictures a step
+    assert _planned(1, answers, minutes, [0.5, 0.25], [30, 30]) == 480
+    assert _planned(1, read(recipe).train.stages[1], tokens, [10, 10], []) == 2
+    with pytest.raises(RecipeError, match=r"tokens: stage 'answers' trains for minutes \(2\)"):
+        _planned(1, answers, tokens, [10, 10], [30, 30])
 
 
 def test_a_damaged_run_and_one_of_other_samples_are_named(recipe: Path, out: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 import platform
 import sys
 import time
@@ -12,10 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Literal, TypeVar
 
 import torch
 
+from sightweave.core import remembered
+from sightweave.core.cores import default_threads, num_cores
 from sightweave.core.errors import BackendError, did_you_mean
 
 Item = TypeVar("Item")
@@ -23,10 +25,25 @@ Result = TypeVar("Result")
 PrecisionName = Literal["auto", "fp32", "bf16"]
 _MATMUL = 256
 """Side of the timed matrices: where bf16 is emulated, even this takes about 40 ms."""
-_SECONDS = 0.01
-"""For how long each kind is timed."""
+_MOST_PAIRS, _FEWEST_PAIRS, _SECONDS = 60, 7, 1.0
+"""Calls of each kind, in turns, and the time after which the fewest are enough."""
 _WORTH = 1.3
 """bf16 must be this much faster: it costs precision, and weights are cast in every step."""
+_MEMORY = "precision"
+"""File of the user's cache folder in which what was measured is kept."""
+
+__all__ = [
+    "Precision",
+    "PrecisionName",
+    "choose_device",
+    "choose_precision",
+    "keep_freed_memory",
+    "limit_threads",
+    "num_cores",
+    "processor_name",
+    "set_threads",
+    "side_by_side",
+]
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -70,10 +87,11 @@ class Precision:
 
 
 def choose_precision(name: PrecisionName, device: torch.device) -> Precision:
-    """The precision of that name; ``auto`` times one matmul of each kind, about 50 ms in all.
+    """The precision of that name; ``auto`` times matmuls of both kinds, about a second once on a machine.
 
-    bf16 is twice as fast as fp32 on some CPUs and a hundred times slower on others, so only a trial tells. Keep the
-    result: a second call times again.
+    bf16 is twice as fast as fp32 on some CPUs and a hundred times slower on others, so only a trial tells. What it found is
+    kept in the user's cache folder for this processor and this version of torch, so that runs on one machine do not differ
+    by what else it was doing. Where the gain is in doubt, fp32 is taken.
 
     Raises:
         BackendError: unknown name.
@@ -84,50 +102,91 @@ def choose_precision(name: PrecisionName, device: torch.device) -> Precision:
         raise BackendError(f"precision {name!r} is unknown. {did_you_mean(name, ['auto', 'fp32', 'bf16'])}")
     if device.type == "mps":
         return Precision("fp32", device, "not timed on this device")
-    fp32 = _seconds_per_matmul(torch.float32, device)
-    bf16 = _seconds_per_matmul(torch.bfloat16, device)
-    gain = fp32 / bf16
+
+    key = f"{processor_name(device)}, {device.type}, torch {torch.__version__}"
+    known = _known_gain(key)
+    gain = _gain(*_seconds_per_matmul(device)) if known is None else known
     reason = f"a bf16 matmul has {gain:.2f} x the speed of an fp32 one here; {_WORTH} x is worth it"
+    if known is None:
+        remembered.remember(_MEMORY, {key: gain})
+    else:
+        reason += f"; measured before, see {remembered.path(_MEMORY)}"
     return Precision("bf16" if gain >= _WORTH else "fp32", device, reason)
 
 
-def _seconds_per_matmul(dtype: torch.dtype, device: torch.device) -> float:
-    """Best of several calls; the first prepares kernels, and if it is very slow it stays the only one."""
+def _known_gain(key: str) -> float | None:
+    """What was measured on this machine before; None where nothing was, or it makes no sense."""
+    gain = remembered.recall(_MEMORY).get(key)
+    if isinstance(gain, bool) or not isinstance(gain, int | float):
+        return None
+    return float(gain) if 0 < gain < float("inf") else None
+
+
+def _gain(fp32: Sequence[float], bf16: Sequence[float]) -> float:
+    """The speed of bf16 over fp32 that the times leave no doubt of: the least of three estimates.
+
+    A busy machine makes some calls slow, and never one fast. So the best calls are compared, the median ones, and the
+    median of the calls that followed one another.
+    """
+    pairs = [slow / fast for slow, fast in zip(fp32, bf16, strict=True)]
+    return min(min(fp32) / min(bf16), median(fp32) / median(bf16), median(pairs))
+
+
+def _seconds_per_matmul(device: torch.device) -> tuple[list[float], list[float]]:
+    """Seconds of matmuls in fp32 and in bf16, in turns.
+
+    They run on one thread: two that wait for each other on a busy machine would be timed for their waiting.
+    """
     side = _MATMUL if device.type == "cpu" else 8 * _MATMUL
-    left, right = (
-        torch.ones(side, side, dtype=dtype, device=device),
-        torch.ones(side, side, dtype=dtype, device=device),
-    )
-    best, began, calls = float("inf"), time.perf_counter(), 0
-    while True:
-        start = time.perf_counter()
-        torch.mm(left, right)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        end = time.perf_counter()
-        best, calls = min(best, end - start), calls + 1
-        if end - began > (_SECONDS if calls >= 3 else 3 * _SECONDS):
-            return best
+    matrices = [torch.ones(side, side, dtype=one, device=device) for one in (torch.float32, torch.bfloat16)]
+    times: tuple[list[float], list[float]] = ([], [])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for matrix in matrices:  # the first calls prepare kernels
+            _matmul(matrix)
+        began = time.perf_counter()
+        while len(times[0]) < _MOST_PAIRS:
+            for matrix, found in zip(matrices, times, strict=True):
+                found.append(_matmul(matrix))
+            if len(times[0]) >= _FEWEST_PAIRS and time.perf_counter() - began > _SECONDS:
+                break
+    finally:
+        torch.set_num_threads(threads)
+    return times
 
 
-def num_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _matmul(matrix: torch.Tensor) -> float:
+    """Seconds of one product."""
+    start = time.perf_counter()
+    torch.mm(matrix, matrix)
+    if matrix.device.type == "cuda":
+        torch.cuda.synchronize(matrix.device)
+    return time.perf_counter() - start
 
 
 def set_threads(threads: int | None = None) -> int:
-    """Lets torch use that many threads, by default one for each core; returns the number.
+    """Lets torch use that many threads and returns the number.
+
+    By default it is one for each core that this process may use, as its CPU affinity and the quota of its container say, or
+    what ``OMP_NUM_THREADS`` says if that is less.
 
     Raises:
         BackendError: less than one.
     """
-    threads = num_cores() if threads is None else threads
+    threads = default_threads() if threads is None else threads
     if threads < 1:
         raise BackendError(f"threads must be 1 or more (got {threads}).")
     torch.set_num_threads(threads)
     return threads
+
+
+def limit_threads() -> int:
+    """Takes threads away from torch that this process has no cores for, as in a container; returns how many it has."""
+    allowed = default_threads()
+    if torch.get_num_threads() > allowed:
+        torch.set_num_threads(allowed)
+    return torch.get_num_threads()
 
 
 def side_by_side(

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sightweave.core.cores import OMP_THREADS, num_cores, threads_in
+
 LOG = "log.txt"
 _POLL_SECONDS = 0.5
 
@@ -36,10 +38,13 @@ def run_jobs(
     Args:
         jobs: In the order in which they start.
         at_once: So many at the same time.
-        threads: Of each process; None leaves what the environment says.
+        threads: Of each process; None leaves what the environment says, or shares the cores among those that run at the
+            same time.
         say: Told what starts and what ends.
     """
     queue, failed = list(jobs), list[str]()
+    if threads is None and at_once > 1 and threads_in(os.environ) is None:
+        threads = max(1, num_cores() // at_once)
     running: dict[str, tuple[Job, subprocess.Popen[bytes], float]] = {}
     try:
         while running or (queue and not failed):
@@ -72,5 +77,5 @@ def _start(job: Job, threads: int | None) -> subprocess.Popen[bytes]:
             [sys.executable, "-m", "sightweave", *job.words],
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {}),
+            env=os.environ | ({OMP_THREADS: str(threads)} if threads else {}),
         )

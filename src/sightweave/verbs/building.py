@@ -10,7 +10,7 @@ import torch
 
 from sightweave import run as runs
 from sightweave.core import transformers_folder
-from sightweave.core.device import choose_device, keep_freed_memory
+from sightweave.core.device import choose_device, keep_freed_memory, limit_threads
 from sightweave.core.errors import CheckpointError
 from sightweave.core.types import Sample
 from sightweave.data.datasets._base import Dataset, task_of
@@ -112,6 +112,7 @@ def load(run: str | Path, *, device: str = "auto") -> Run:
         RecipeError: a folder of Transformers whose model does not load natively.
     """
     keep_freed_memory()
+    limit_threads()
     if (Path(run) / transformers_folder.CONFIG).is_file() and not run_predictor.recognise(str(run)):
         return build({"data": [], "model": str(run), "train": {"device": device, "stages": [{"steps": 1}]}})
     return runs.load(run, device=device)

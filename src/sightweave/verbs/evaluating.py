@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from sightweave.answers.metrics import multiple_choice
 from sightweave.core import catalog, json_lines
 from sightweave.core import config as configs
 from sightweave.core.config import config, one_of
-from sightweave.core.device import keep_freed_memory
+from sightweave.core.device import keep_freed_memory, limit_threads
 from sightweave.core.errors import CheckpointError, DataError, RecipeError
 from sightweave.core.report import gallery
 from sightweave.core.report import page as pages
@@ -38,7 +39,7 @@ from sightweave.programs.evaluation.scores import Evaluation
 from sightweave.programs.evaluation.stored import EVALUATION, PREDICTIONS, read_predictions
 from sightweave.programs.predictors import run as run_predictor
 from sightweave.programs.predictors._base import Predictor
-from sightweave.programs.training.logs import METRICS, read_metrics
+from sightweave.programs.training.logs import METRICS, EventsFile, read_metrics
 from sightweave.recipe import Recipe
 from sightweave.run import Run
 from sightweave.verbs import text_only
@@ -95,6 +96,7 @@ def evaluate(
         BackendError: who was asked cannot answer.
     """
     keep_freed_memory()
+    limit_threads()
     answering = _answering(who)
     values, records = answering.measured.to_plain(), None
     if data is not None and not isinstance(data, str | Path | Mapping):
@@ -483,6 +485,51 @@ def report(run: str | Path) -> Path:
         ),
     )
     return path
+
+
+def add_to_tensorboard(folder: Path, found: Sequence[Evaluation], *, step: int) -> None:
+    """Adds an evaluation that was just written to the events of its run: all scores, and some pictures with their answers.
+
+    Args:
+        folder: The run's, with the pictures of its gallery.
+        found: The evaluation of each split.
+        step: Steps that the run had trained for.
+    """
+    scores_of = {
+        f"scores, {one.split}/{name}": value.value
+        for one in found
+        for task in one.tasks
+        for name, value in ((task.task, task.score), *_named_controls(task))
+    }
+    rows = gallery.choose(
+        gallery.spread([row for one in found for row in one.predictions()]), limit=_IN_EVENTS
+    )
+    pictures = _gallery(folder)
+    index = json.loads((folder / "gallery" / "index.json").read_text(encoding="utf-8"))
+    with EventsFile(folder) as events:
+        events.write(step, {tag: value for tag, value in scores_of.items() if math.isfinite(value)})
+        for row in (row for row in rows if row["image"] in pictures):
+            height, width, _ = pictures[row["image"]].shape
+            png = (folder / "gallery" / index[row["image"]]).read_bytes()
+            tag = f"answers, {row['split']}/{row['id']}"
+            events.picture(step, tag, png, size=(width, height), about=_told(row))
+
+
+_IN_EVENTS = 16
+"""Pictures of each split that TensorBoard is given."""
+_MOST_LETTERS = 500
+
+
+def _named_controls(task: scores.TaskScores) -> Iterator[tuple[str, Any]]:
+    for name, value in task.controls.items():
+        yield f"{task.task}, {name}", value
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    """A question with its answer for TensorBoard; indented, so that no letter of it is Markdown."""
+    texts = {"asked": row["prompt"], "answered": row["answer"], "right": " | ".join(row["references"])}
+    lines = (f"    {name}: {' '.join(text.split())[:_MOST_LETTERS]}" for name, text in texts.items())
+    return "\n".join(lines)
 
 
 def beside(first: str | Path, second: str | Path, *, out: str | Path | None = None) -> tuple[Path, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 
+from sightweave import recipe as recipe_files
 from sightweave.core import catalog
 from sightweave.core.errors import RecipeError, did_you_mean
 from sightweave.models.pairs import declared, legal_pairs
@@ -24,6 +25,11 @@ FAMILIES: Mapping[str, str] = {
     "predictors": PREDICTORS,
 }
 """Families by the name that users say."""
+
+
+def recipes() -> dict[str, str]:
+    """The recipes that ship, each with what it is for; ``train`` and ``read_recipe`` take their names."""
+    return {name: recipe_files.summary(path) for name, path in recipe_files.shipped().items()}
 
 
 def kinds(family: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ from sightweave.data.datasets._drawn import all_or_drawn
 from sightweave.data.datasets._source import FilesConfig
 from sightweave.data.datasets._table import SPLITS, Table
 from sightweave.data.inputs import order
+from sightweave.programs.training import durations
 from sightweave.recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -45,9 +46,20 @@ def say(console: Console | None, text: str) -> None:
 
 
 def build_sources(
-    recipe: recipes.Measured, records: list[Any] | None, split: str, folder: Path | None = None
+    recipe: recipes.Measured,
+    records: list[Any] | None,
+    split: str,
+    folder: Path | None = None,
+    validation: float | None = None,
 ) -> list[Dataset]:
     """The sources of a split; with a folder, rows that are left out are written there.
+
+    Args:
+        recipe: Its sources are read where there are no records.
+        records: Rows as Python objects.
+        split: ``train``, ``validation``, ``test`` or another split of the sources.
+        folder: Of the run.
+        validation: Share of the records' images held out for validation; None leaves it to the rows.
 
     Raises:
         RecipeError: the recipe names no source, and there are no records.
@@ -55,7 +67,7 @@ def build_sources(
     """
     if records is not None:
         path = folder / "rows-left-out.jsonl" if folder is not None and split == "train" else None
-        return [own.from_records(records, split=split, quarantine_path=path)]
+        return [own.from_records(records, split=split, quarantine_path=path, validation=validation)]
     if not recipe.data:
         raise RecipeError("data: the recipe names no source; set data=scenes, data=FOLDER, or give records.")
     named = [(source, split_among(split, source.splits)) for source in recipe.data]
@@ -94,9 +106,10 @@ def seen_in_training(recipe: Recipe | None, sources: Sequence[Dataset]) -> list[
 
     # The run's own order: a prefix of it is a draw over the whole, and just what the steps came to.
     mix = order.Mix([len(one) for one in sources], rules, seed=recipe.seed)
-    steps = sum(stage.steps * stage.microsteps * stage.pictures for stage in recipe.train.stages)
+    # A stage of epochs or minutes that never ended does not say how far it came.
+    shown = sum((stage.steps or _MOST_SEEN) * durations.per_step(stage) for stage in recipe.train.stages)
     found: list[set[int]] = [set() for _ in sources]
-    for position in range(min(steps, _MOST_SEEN)):
+    for position in range(min(shown, _MOST_SEEN)):
         number, place = mix.at(position)
         found[number].add(place)
     return [
@@ -121,27 +134,53 @@ def check_splits(recipe: recipes.Measured) -> None:
             raise RecipeError(f"evaluate.splits: no split {name!r}. {did_you_mean(name, known)}")
 
 
-def held_out_of(recipe: recipes.Measured, records: list[Any] | None) -> dict[str, list[Dataset]]:
+def held_out_of(
+    recipe: recipes.Measured, records: list[Any] | None, validation: float | None = None
+) -> dict[str, list[Dataset]]:
     """The splits to score that have anything in them: those that are asked for, or else all test splits.
 
     Where there is no test split with anything in it, as in data sets whose test answers are kept secret, the validation
     splits stand in, under their own names.
     """
     if recipe.evaluate.splits:
-        return _filled(recipe, records, [common_split(name) for name in recipe.evaluate.splits])
+        return _filled(recipe, records, [common_split(name) for name in recipe.evaluate.splits], validation)
     if records is not None or not recipe.data:
         names = list(SPLITS[1:])
     else:
         names = [common_split(name) for source in recipe.data for name in source.splits[1:]]
-    tests = _filled(recipe, records, [name for name in names if not is_for_choosing(name)])
-    return tests or _filled(recipe, records, [name for name in names if is_for_choosing(name)])
+    tests = _filled(recipe, records, [name for name in names if not is_for_choosing(name)], validation)
+    return tests or _filled(recipe, records, [name for name in names if is_for_choosing(name)], validation)
+
+
+SHARE = 0.1
+"""Share of the images that is held out where the data holds out none."""
+FEWEST = 4
+"""Images of which one may be taken for that; of fewer, it would take too much of what is to be learnt."""
+
+
+def holding_out(recipe: Recipe) -> Recipe:
+    """The recipe with a share of its training images held out for validation, at least one.
+
+    A source keeps all of its images where the recipe says so: ``held_out: 0``, ``validation: 0``, or a ``split`` for all of
+    its rows.
+    """
+    return dataclasses.replace(recipe, data=tuple(_holding_out(source) for source in recipe.data))
+
+
+def _holding_out(source: Any) -> Any:
+    is_free = isinstance(source, FilesConfig) and source.validation is None
+    if not is_free or not source.held_out or source.split:
+        return source
+    return dataclasses.replace(source, validation=min(SHARE, (1 - source.held_out) / 2))
 
 
 def _filled(
-    recipe: recipes.Measured, records: list[Any] | None, names: Sequence[str]
+    recipe: recipes.Measured, records: list[Any] | None, names: Sequence[str], validation: float | None
 ) -> dict[str, list[Dataset]]:
     """The sources of each split that has anything in it."""
-    found = {name: build_sources(recipe, records, name) for name in dict.fromkeys(names)}
+    found = {
+        name: build_sources(recipe, records, name, validation=validation) for name in dict.fromkeys(names)
+    }
     return {name: sources for name, sources in found.items() if any(len(source) for source in sources)}
 
 

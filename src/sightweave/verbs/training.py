@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,29 @@ from sightweave import comparison
 from sightweave import run as runs
 from sightweave.core.device import choose_device, choose_precision, keep_freed_memory, set_threads
 from sightweave.core.errors import RecipeError, WiringError
+from sightweave.data.datasets._base import Dataset
 from sightweave.data.inputs import order
 from sightweave.models.vlm import VLM
 from sightweave.programs.checks import _program as checks
 from sightweave.programs.checks._base import Subject
 from sightweave.programs.evaluation.grid_results import Comparison
+from sightweave.programs.training import durations, summary
 from sightweave.programs.training import program as training_program
+from sightweave.programs.training.durations import Epoch
+from sightweave.programs.training.settings import Settings
+from sightweave.programs.training.trial import Trials
 from sightweave.recipe import Recipe
 from sightweave.run import Run
 from sightweave.verbs.building import as_run, build, composed, plan_lengths
-from sightweave.verbs.evaluating import Answering, evaluate_into, report
+from sightweave.verbs.evaluating import Answering, add_to_tensorboard, evaluate_into, report
 from sightweave.verbs.sources import (
+    FEWEST,
+    SHARE,
     Records,
     build_sources,
     check_splits,
     held_out_of,
+    holding_out,
     mixing,
     read_recipe,
     say,
@@ -88,10 +97,11 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("quarantine.jsonl", "run.json"):  # of a run that failed here before
         (folder / name).unlink(missing_ok=True)
-    sources = build_sources(resolved, records, "train", folder)
-    for empty in folder.glob("rows-left-out*.jsonl"):
-        if not empty.stat().st_size:
-            empty.unlink()
+    resolved, sources, held_out = _data(resolved, records, folder)
+    if not held_out:
+        say(console, _NOTHING_HELD_OUT)
+    epochs = durations.epochs(resolved.train.stages, sources, tasks, mixing(resolved, records))
+    resolved = dataclasses.replace(resolved, train=durations.resolved(resolved.train, epochs))
     # What is kept in few bits has them before it comes to the device, where the whole might have no room.
     run = composed(resolved, sources, torch.device("cpu") if resolved.train.quantize else device)
     say(console, _opening(run, folder, precision.name, precision.reason))
@@ -105,7 +115,8 @@ def train(
             "pictures_in_data": sum(len(source) for source in sources),
             "data": order.fingerprint([getattr(one, "fingerprint", str(len(one))) for one in sources]),
             **runs.facts(device),
-            **({runs.ASKED_MODEL: asked.to_plain()["model"]} if asked != resolved else {}),
+            runs.EPOCH_IMAGES: [round(epoch.shown, 3) for epoch in epochs],
+            **_asked(asked, resolved),
         },
     )
     for source in sources:
@@ -128,22 +139,83 @@ def train(
         save=lambda _steps, model: _save(run, folder, trained, model),
         console=console,
         trained=trained,
+        begins=lambda trials: _begin(folder, resolved.train, epochs, trials, console),
     )
     runs.record(folder, _told(trained, is_over=True))
     say(console, _closing(trained, sum(len(source) for source in sources)))
+    if not trained.is_interrupted:
+        for line in summary.advice(run.recipe.train, trained.losses):
+            say(console, line)
     run.model.eval()
     run.is_interrupted = trained.is_interrupted
     if trained.left_out:
         say(console, f"left out: {trained.left_out}; reasons in {folder / 'quarantine.jsonl'}")
-    if evaluate and not trained.is_interrupted:
+    if evaluate and held_out and not trained.is_interrupted:
         answering = Answering(run.predictor(), resolved, resolved, folder, lambda: sources)
-        evaluate_into(answering, resolved, folder, held_out_of(resolved, records), console, lambda: sources)
+        found = evaluate_into(answering, resolved, folder, held_out, console, lambda: sources)
+        add_to_tensorboard(folder, found, step=trained.steps)
+    elif not held_out:
+        say(console, _NOTHING_HELD_OUT)
     report(folder)
     return run
 
 
+_NOTHING_HELD_OUT = (
+    "no picture is held out, so this run has no score; give some rows the split test, add pictures, or set data.0.held_out "
+    "above 0"
+)
+
+
+def _data(
+    recipe: Recipe, records: list[Any] | None, folder: Path
+) -> tuple[Recipe, list[Dataset], dict[str, list[Dataset]]]:
+    """The recipe, its training sources and its held-out splits; where the data holds out nothing, a share of it is."""
+
+    def read(recipe: Recipe, share: float | None) -> tuple[list[Dataset], dict[str, list[Dataset]]]:
+        sources = build_sources(recipe, records, "train", folder, share)
+        return sources, held_out_of(recipe, records, share)
+
+    sources, held_out = read(recipe, None)
+    if not held_out and not recipe.evaluate.splits:
+        holding = holding_out(recipe)
+        is_enough = sum(map(len, sources)) >= FEWEST
+        if is_enough and (records is not None or holding != recipe):
+            recipe = holding
+            sources, held_out = read(recipe, SHARE)
+
+    for empty in folder.glob("rows-left-out*.jsonl"):
+        if not empty.stat().st_size:
+            empty.unlink()
+    return recipe, sources, held_out
+
+
+def _asked(asked: Recipe, resolved: Recipe) -> dict[str, Any]:
+    """Sections of the recipe as they were given, for ``run.json``, where training resolved them."""
+    before, after = asked.to_plain(), resolved.to_plain()
+    changed = {name: before[name] for name in ("model", "data", "train") if before[name] != after[name]}
+    return {runs.ASKED: changed} if changed else {}
+
+
+def _begin(
+    folder: Path, settings: Settings, epochs: Sequence[Epoch], trials: Trials, console: Console | None
+) -> None:
+    """Says what training will see and how long it takes, and notes the threads that it chose."""
+    runs.record(folder, {"threads": trials.threads})
+    for line in summary.start(settings, epochs, trials):
+        say(console, line)
+
+
 def _save(run: Run, folder: Path, trained: training_program.Trained, model: VLM) -> None:
-    """Writes a checkpoint, and in ``run.json`` how far it has come, so that a run that is killed says so."""
+    """Writes a checkpoint, and in ``run.json`` how far it has come, so that a run that is killed says so.
+
+    Stages that the clock ended are saved with the steps that they made, so that the recipe repeats.
+    """
+    stages = list(run.recipe.train.stages)
+    for number, steps in enumerate(trained.stage_steps):
+        stages[number] = durations.in_steps(stages[number], steps)
+    run.recipe = dataclasses.replace(
+        run.recipe, train=dataclasses.replace(run.recipe.train, stages=tuple(stages))
+    )
     run.save(folder, model)
     runs.record(folder, _told(trained, is_over=False))
 

@@ -12,9 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from sightweave.core import remembered
+from sightweave.core.cores import default_threads
 from sightweave.core.device import (
+    _gain,
     choose_device,
     choose_precision,
+    limit_threads,
     num_cores,
     processor_name,
     set_threads,
@@ -70,6 +74,45 @@ def test_auto_takes_the_faster_precision() -> None:
     assert "x the speed of an fp32 one" in chosen.reason
 
 
+def test_what_was_measured_is_remembered_for_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGHTWEAVE_CACHE", str(tmp_path / "new" / "folder"))
+    first = choose_precision("auto", CPU)
+    assert "measured before" not in first.reason
+    (known,) = remembered.recall("precision").items()
+    assert processor_name() in known[0]
+    assert f"torch {torch.__version__}" in known[0]
+    again = choose_precision("auto", CPU)
+    assert (again.name, "measured before" in again.reason) == (first.name, True)
+    # It is the file that decides, whatever the machine is doing now.
+    for gain, name in ((1.31, "bf16"), (1.29, "fp32"), (1529.0, "bf16")):
+        remembered.remember("precision", {known[0]: gain})
+        assert choose_precision("auto", CPU).name == name
+    for damaged in (-1, 0, "2", True, None, float("inf"), []):
+        remembered.remember("precision", {known[0]: damaged})
+        assert "measured before" not in choose_precision("auto", CPU).reason
+
+
+def test_a_machine_that_remembers_nothing_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for place in ("", str(tmp_path / "file"), str(tmp_path / "file" / "below")):
+        monkeypatch.setenv("SIGHTWEAVE_CACHE", place)
+        assert choose_precision("auto", CPU).name in ("fp32", "bf16")
+        assert not remembered.recall("precision")
+
+
+def test_a_stall_makes_no_precision_faster() -> None:
+    even = [0.001] * 9
+    assert _gain(even, even) == pytest.approx(1.0)
+    assert _gain([*even[:8], 1.5], even) == pytest.approx(1.0)
+    # Most calls of one kind were disturbed: the best of them still tell.
+    assert _gain([0.001, *([1.5] * 8)], even) == pytest.approx(1.0)
+    assert _gain([0.002] * 9, even) == pytest.approx(2.0)
+    # In doubt it is fp32: here most pairs say that there is no gain.
+    assert _gain([0.002, 0.002, 0.001, 0.001, 0.001], [0.001] * 5) == pytest.approx(1.0)
+
+
 def test_autocast_multiplies_in_the_chosen_format() -> None:
     matrix = torch.ones(4, 4)
     with choose_precision("bf16", CPU).autocast():
@@ -87,7 +130,13 @@ def test_threads() -> None:
     before = torch.get_num_threads()
     try:
         assert set_threads(2) == torch.get_num_threads() == 2
-        assert set_threads() == num_cores() >= 1
+        assert set_threads() == torch.get_num_threads() == default_threads() >= 1
+        torch.set_num_threads(
+            num_cores() + 7
+        )  # as torch does in a container that has fewer cores than the machine
+        assert limit_threads() == torch.get_num_threads() == default_threads()
+        torch.set_num_threads(1)
+        assert limit_threads() == 1
     finally:
         torch.set_num_threads(before)
     with pytest.raises(BackendError, match=r"threads must be 1 or more \(got 0\)"):

@@ -147,7 +147,11 @@ def _panel(
                 if not inside:
                     continue
                 steps, values = _thin(inside)
-                drawn = _smooth(values, window) if is_smooth else values
+                drawn = values
+                if is_smooth:
+                    # On a logarithmic axis the mean of the logarithms: one high value at a stage's start would else
+                    # lift the line over all that follow.
+                    drawn = np.exp(_smooth(np.log(values), window)) if is_log else _smooth(values, window)
                 if is_smooth and len(lines) == 1:
                     axes.plot(steps, values, color=COLOR["trail"], linewidth=0.8)
                 axes.plot(steps, drawn, color=color, linewidth=1.5)

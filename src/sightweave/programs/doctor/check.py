@@ -5,6 +5,7 @@ Memory does not grow with the rows but for a few numbers each: pictures and what
 
 from __future__ import annotations
 
+import hashlib
 import os
 from array import array
 from collections import deque
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from sightweave.core import catalog
+from sightweave.core.cores import num_cores
 from sightweave.core.types import Medium
 from sightweave.data.datasets._base import VALIDATION, Record, task_of, texts_of
 from sightweave.data.datasets._files import json_files
@@ -121,7 +123,7 @@ class Rows:
         self.progress = progress
         self._batch: _Batch = []
         self._reader = source.reader(probe=False)
-        self.workers = workers or os.cpu_count() or 1
+        self.workers = workers or num_cores()
         self.labels = Labels()
         self.duplicates = Duplicates()
         self.files: list[str] = []

@@ -21,7 +21,7 @@ METRICS = "metrics.jsonl"
 _LINE_SECONDS = 10.0
 """Where there is no terminal, one line in so many seconds."""
 _FORGET = 0.1
-"""Weight of the newest value in the loss and the rate that are shown."""
+"""Weight of the newest value in the rate that is shown."""
 
 
 class RunLog:
@@ -156,6 +156,22 @@ class EventsFile:
         scalars = [self._summary.Value(tag=key, simple_value=float(value)) for key, value in numbers.items()]
         self._add(self._event(wall_time=time.time(), step=step, summary=self._summary(value=scalars)))
 
+    def picture(self, step: int, tag: str, png: bytes, *, size: tuple[int, int], about: str = "") -> None:
+        """Adds an image.
+
+        Args:
+            step: Step that it belongs to.
+            tag: Its name; what is before a slash groups it with others.
+            png: The bytes of a PNG file.
+            size: Width and height in pixels.
+            about: Markdown that TensorBoard shows with it.
+        """
+        width, height = size
+        image = self._summary.Image(width=width, height=height, colorspace=3, encoded_image_string=png)
+        value = self._summary.Value(tag=tag, image=image)
+        value.metadata.summary_description = about
+        self._add(self._event(wall_time=time.time(), step=step, summary=self._summary(value=[value])))
+
     def _add(self, event: Any) -> None:
         self._records.write(event.SerializeToString())
         self._stream.flush()
@@ -164,12 +180,23 @@ class EventsFile:
         """Ends the file."""
         self._stream.close()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
 
 class ProgressLine:
-    """Step, rate, loss and time left: a live line on a terminal, a line now and then elsewhere, or nothing.
+    """Step, stage, loss, rate and time left: a live line on a terminal, a line now and then elsewhere, or nothing.
+
+    The loss is that of the newest row, which is a mean over the steps since the row before. Nothing is carried from one
+    stage to the next, where it may be of another kind.
 
     Args:
-        steps: Steps in all.
+        steps: Steps in all; may be set anew as more is known.
         first_step: Step that comes first.
         console: Where it is shown; None shows nothing.
         title: What stands before the bar.
@@ -179,13 +206,16 @@ class ProgressLine:
         self, *, steps: int, first_step: int = 0, console: Console | None = None, title: str = "train"
     ) -> None:
         self.steps, self.title = steps, title
+        self.stage = ""
+        """Name of the stage of the newest row."""
         self.loss: float | None = None
-        """Mean of the newest losses."""
+        """Loss of the newest row."""
         self.rate: float | None = None
         """Steps per second, of the newest steps."""
         self._console = console
         self._last_step, self._last_time = first_step - 1, time.perf_counter()
         self._printed = self._last_time
+        self._waiting = ""
         self._live: Progress | None = None
         self._task = TaskID(0)
         if console is not None and console.is_terminal:
@@ -193,7 +223,7 @@ class ProgressLine:
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[note]}"),
+                TextColumn("{task.fields[note]}", markup=False),
                 TimeRemainingColumn(),
                 console=console,
             )
@@ -201,19 +231,37 @@ class ProgressLine:
             self._live.start()
 
     def update(self, step: int, values: Mapping[str, float | str]) -> None:
-        """Shows that `step` (counted from 0) is done; reads ``loss`` from the row."""
+        """Shows that `step` (counted from 0) is done; reads ``stage`` and ``loss`` from the row."""
         now = time.perf_counter()
+        stage = str(values.get("stage", self.stage))
+        if stage != self.stage:
+            self._end_stage()
+            self.stage, self.loss, self.rate = stage, None, None
+
         if step > self._last_step and now > self._last_time:
             self.rate = _mixed(self.rate, (step - self._last_step) / (now - self._last_time))
             self._last_step, self._last_time = step, now
         loss = values.get("loss")
         if isinstance(loss, int | float):
-            self.loss = _mixed(self.loss, float(loss))
+            self.loss = float(loss)
+
+        line = f"{self.title} {step + 1}/{self.steps} {self.note()}"
         if self._live is not None:
-            self._live.update(self._task, completed=step + 1, note=self.note())
+            self._live.update(self._task, completed=step + 1, total=self.steps, note=self.note())
         elif self._console is not None and (now - self._printed > _LINE_SECONDS or step + 1 == self.steps):
-            self._printed = now
-            self._console.print(f"{self.title} {step + 1}/{self.steps} {self.note()}", highlight=False)
+            self._print(line)
+            line = ""
+        self._waiting = line
+
+    def _end_stage(self) -> None:
+        """Leaves the last line of a stage to be read, with the loss that it ended with."""
+        if self._waiting and self._console is not None and self.stage:
+            self._print(self._waiting)
+
+    def _print(self, line: str) -> None:
+        assert self._console is not None
+        self._printed = time.perf_counter()
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     @property
     def seconds_left(self) -> float | None:
@@ -222,7 +270,8 @@ class ProgressLine:
 
     def note(self) -> str:
         """Loss, rate and time left, as far as they are known."""
-        parts = [] if self.loss is None else [f"loss {self.loss:.3f}"]
+        where = f"{self.stage}: " if self.stage else ""
+        parts = [] if self.loss is None else [f"{where}loss {self.loss:.3f}"]
         if self.rate is not None and self.seconds_left is not None:
             minutes, seconds = divmod(round(self.seconds_left), 60)
             parts += [f"{self.rate:.2f} steps/s", f"{minutes}:{seconds:02d} left"]

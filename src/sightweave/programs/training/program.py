@@ -24,7 +24,8 @@ from sightweave.data.inputs.order import Mixing
 from sightweave.data.inputs.processor import Processor
 from sightweave.models.nn.block import Block
 from sightweave.models.vlm import VLM
-from sightweave.programs.training import lora, quantization
+from sightweave.programs.training import durations, lora, quantization, trial
+from sightweave.programs.training.durations import Pace
 from sightweave.programs.training.feature_cache import FeatureCache
 from sightweave.programs.training.feed import Feed, Step
 from sightweave.programs.training.gradients import Gradients
@@ -33,9 +34,9 @@ from sightweave.programs.training.lora import Lora
 from sightweave.programs.training.optimizers import PARTS, Part
 from sightweave.programs.training.quarantine import Quarantine
 from sightweave.programs.training.rates import rate_factors
-from sightweave.programs.training.schedule import Schedule
 from sightweave.programs.training.seen import Seen
 from sightweave.programs.training.settings import Settings, Stage
+from sightweave.programs.training.trial import Trials
 
 logger = logging.getLogger(__name__)
 Save = Callable[[int, VLM], None]
@@ -51,7 +52,7 @@ class Trained:
     """What a run did."""
 
     planned_steps: int = 0
-    """Updates that the settings ask for, over all stages."""
+    """Updates that the settings ask for, over all stages; where the clock ends a stage, by the speed so far."""
     steps: int = 0
     """Updates that were made."""
     position: int = 0
@@ -72,6 +73,10 @@ class Trained:
     """Whether it was asked to stop before its end."""
     left_out: dict[str, int] = field(default_factory=dict)
     """Pictures and samples left out, by reason."""
+    stage_steps: list[int] = field(default_factory=list)
+    """Updates of each stage that has ended."""
+    losses: list[list[float]] = field(default_factory=list)
+    """Of each stage that has begun, the mean loss of every row of the log."""
 
 
 def train(
@@ -88,6 +93,7 @@ def train(
     mix: Sequence[Mixing] = (),
     console: Console | None = None,
     trained: Trained | None = None,
+    begins: Callable[[Trials], None] | None = None,
 ) -> Trained:
     """Runs all stages.
 
@@ -104,6 +110,8 @@ def train(
         mix: How often each source comes; empty means once an epoch each.
         console: Where progress is shown; None shows none.
         trained: Filled in after every step, for a caller that wants to know in between; also what is returned.
+        begins: Told what trials of the stages found, before the first step. With None there are no trials, and the number
+            of threads stays as it is.
 
     Raises:
         RecipeError: a stage names no known part, or trains nothing.
@@ -114,27 +122,35 @@ def train(
     for part, form in settings.quantize.items():
         quantization.quantize(places(model)[part], form, where=part)
     model.to(precision.device)
-    total = sum(stage.steps for stage in settings.stages)
+    if any(stage.epochs is not None for stage in settings.stages):
+        settings = durations.resolved(settings, durations.epochs(settings.stages, datasets, tasks, mix))
     trained = trained or Trained()
-    trained.planned_steps = total
+    trained.planned_steps = sum(stage.steps or 0 for stage in settings.stages)
     seen = Seen(sum(len(dataset) for dataset in datasets))
     quarantine = Quarantine(out / "quarantine.jsonl")
+    feeds = [
+        Feed(
+            datasets,
+            tasks,
+            processor,
+            stage,
+            seed=seed,
+            quarantine=quarantine,
+            mix=mix,
+            too_long=settings.too_long,
+            workers=settings.workers,
+        )
+        for stage in settings.stages
+    ]
+    if begins is not None:
+        begins(_tried(model, feeds, settings, precision))
+
     began = time.perf_counter()
-    with RunLog(out, steps=total, console=console) as log, _stop_signals() as stop:
-        for stage in settings.stages:
+    with RunLog(out, steps=trained.planned_steps, console=console) as log, _stop_signals() as stop:
+        for stage, feed in zip(settings.stages, feeds, strict=True):
             _run_stage(
                 model,
-                Feed(
-                    datasets,
-                    tasks,
-                    processor,
-                    stage,
-                    seed=seed,
-                    quarantine=quarantine,
-                    mix=mix,
-                    too_long=settings.too_long,
-                    workers=settings.workers,
-                ),
+                feed,
                 stage,
                 settings,
                 precision=precision,
@@ -147,6 +163,7 @@ def train(
             )
             if stop:
                 break
+            trained.stage_steps.append(trained.steps - sum(trained.stage_steps))
     trained.seconds = time.perf_counter() - began
     trained.is_interrupted = bool(stop)
     trained.left_out = dict(quarantine.reasons)
@@ -159,6 +176,37 @@ def train(
         lora.merge(model)
     save(trained.steps, model)
     return trained
+
+
+def _tried(model: VLM, feeds: Sequence[Feed], settings: Settings, precision: Precision) -> Trials:
+    """Times one step of each stage, and sets the number of threads that is best for all of them.
+
+    Stages whose parts get adapters, or weights in few bits, are left out: what they train is not there yet.
+    """
+    present = torch.get_num_threads()
+    may_choose = settings.threads is None and precision.device.type == "cpu"
+    threads = trial.counts(present) if may_choose else [present]
+    found: list[Mapping[int, float] | None] = []
+    for stage, feed in zip(settings.stages, feeds, strict=True):
+        if stage.lora or settings.quantize:
+            found.append(None)
+            continue
+        _prepare(model, stage, adapters=None)
+        _enter_training(model, stage.parts)
+        with contextlib.closing(feed.microsteps()) as microsteps:
+            batches = (one.batch for one in microsteps)
+            found.append(trial.run(model, batches, stage, precision, threads))
+    trials = Trials.of(settings.stages, found, otherwise=present)
+    torch.set_num_threads(trials.threads)
+    return trials
+
+
+def _prepare(model: VLM, stage: Stage, adapters: Mapping[Part, Lora] | None) -> None:
+    """Lets gradients into the stage's parts, and saves memory where it says so."""
+    choose_parts(model, stage.parts, adapters)
+    for block in model.modules():
+        if isinstance(block, Block):
+            block.recomputes = stage.checkpointing
 
 
 def _run_stage(
@@ -175,15 +223,12 @@ def _run_stage(
     save: Save,
     stop: list[int],
 ) -> None:
-    choose_parts(model, stage.parts, stage.lora)
-    for block in model.modules():
-        if isinstance(block, Block):
-            block.recomputes = stage.checkpointing
+    _prepare(model, stage, stage.lora)
     try:
         chosen = stage.optimizer
         factors = rate_factors(model, places(model), chosen.part_lr, chosen.layer_decay)
         optimizer = chosen.build(model, factors)
-        schedule: Schedule = stage.schedule.build(steps=stage.steps)
+        pace = Pace(stage)
     except ValueError as error:
         raise RecipeError(f"train.stages, stage {stage.name!r}: {error}") from error
     _enter_training(model, stage.parts)
@@ -194,9 +239,12 @@ def _run_stage(
     known = (
         FeatureCache(model.encoder, precision, stage.cache_features << 20) if stage.cache_features else None
     )
+    trained.losses.append([])
+    step, is_over = 0, False
     with contextlib.closing(microsteps):
-        for step in range(stage.steps):
-            optimizer.set_factor(schedule.factor(step))
+        while not is_over:
+            factor = pace.factor(step)
+            optimizer.set_factor(factor)
             waited = time.perf_counter()
             steps = [next(microsteps) for _ in range(stage.microsteps)]
             trained.feed_seconds += time.perf_counter() - waited
@@ -216,16 +264,25 @@ def _run_stage(
             trained.seconds = time.perf_counter() - began
             trained.left_out = dict(feed.quarantine.reasons)
             window.add(loss, norm, tokens, sum(len(one.pictures) for one in steps))
-            if (step + 1) % settings.log_every == 0 or step + 1 == stage.steps or stop:
-                row = window.row() | {"stage": stage.name, "lr": schedule.factor(step) * stage.optimizer.lr}
+            step += 1
+            is_over = pace.is_over(step) or bool(stop)
+            trained.planned_steps = _planned(settings, trained, pace.expected(step))
+            if step % settings.log_every == 0 or is_over:
+                row = window.row() | {"stage": stage.name, "lr": factor * stage.optimizer.lr}
+                log.progress.steps = trained.planned_steps
                 log.write(trained.steps - 1, row)  # logs count from 0
+                trained.losses[-1].append(float(row["loss"]))
                 window = _Window()
-            if stop:
-                break
-            if trained.steps % settings.save_every == 0:
+            if trained.steps % settings.save_every == 0 and not stop:
                 save(trained.steps, _whole(model, keeps=bool(settings.kept)))
     if stage is not settings.stages[-1]:
         lora.merge(model)
+
+
+def _planned(settings: Settings, trained: Trained, expected: int) -> int:
+    """Updates over all stages: those of stages that ended, of this one, and of later ones as far as they are known."""
+    later = settings.stages[len(trained.stage_steps) + 1 :]
+    return sum(trained.stage_steps) + expected + sum(one.steps or 0 for one in later)
 
 
 def _count(steps: Sequence[Step], trained: Trained, seen: Seen) -> None:

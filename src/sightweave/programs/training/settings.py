@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from sightweave.core import catalog
 from sightweave.core.config import config
@@ -18,6 +18,11 @@ from sightweave.programs.training.optimizers import PARTS, OptimizerConfig, Part
 from sightweave.programs.training.schedule import ScheduleConfig, Share
 
 T = TypeVar("T")
+
+DURATIONS = ("steps", "epochs", "minutes")
+"""Ways to say how long a stage trains; a stage has exactly one of them."""
+BOUNDS = ("min_steps", "max_steps")
+"""Bounds on the steps that epochs come to."""
 
 
 def _some(values: tuple[T, ...]) -> tuple[T, ...]:
@@ -38,8 +43,16 @@ def _known_tasks(names: tuple[str, ...]) -> tuple[str, ...]:
 class Stage:
     """One stage: which parts train, on what, for how long."""
 
-    steps: PositiveInt
-    """Optimizer updates."""
+    steps: PositiveInt | None = None
+    """Number of optimizer updates. A stage has either steps, epochs or minutes."""
+    epochs: PositiveFloat | None = None
+    """Number of passes over the stage's samples. The steps that follow from it are saved with the run."""
+    min_steps: PositiveInt | None = None
+    """Fewest steps that epochs may come to, so that a small dataset is trained on long enough."""
+    max_steps: PositiveInt | None = None
+    """Most steps that epochs may come to."""
+    minutes: PositiveFloat | None = None
+    """Wall time of the stage in minutes; the schedule follows the clock, so such a stage does not repeat exactly."""
     name: str = "main"
     """For curves and progress."""
     pictures: PositiveInt = 8
@@ -85,6 +98,7 @@ class Stage:
     prompts without an image answers them as well as texts allow, and the control without the image can be believed."""
 
     def __post_init__(self) -> None:
+        self._check_duration()
         if idle := [part for part in self.lora if part not in self.parts]:
             raise ValueError(
                 f"lora names {idle[0]}, which does not train: put it into parts (got {list(self.parts)})"
@@ -111,6 +125,23 @@ class Stage:
                 f"pack_window is {self.pack_window}, but learn is words, and such a stage has no rows; set pack_window to 1."
             )
 
+    def _check_duration(self) -> None:
+        given = {name: getattr(self, name) for name in DURATIONS if getattr(self, name) is not None}
+        if len(given) != 1:
+            shown = ", ".join(f"{name}={value:g}" for name, value in given.items()) or "none of them"
+            raise ValueError(f"stage {self.name!r} needs exactly one of {', '.join(DURATIONS)} (got {shown})")
+        bounds = {name: getattr(self, name) for name in BOUNDS if getattr(self, name) is not None}
+        if bounds and self.epochs is None:
+            (name, value), *_ = bounds.items()
+            raise ValueError(
+                f"stage {self.name!r} has {name} ({value}), which bounds epochs, but counts {', '.join(given)}; "
+                f"leave {name} out"
+            )
+        if len(bounds) == 2 and bounds["min_steps"] > bounds["max_steps"]:
+            raise ValueError(
+                f"stage {self.name!r}: min_steps ({self.min_steps}) is above max_steps ({self.max_steps})"
+            )
+
 
 @config
 class Settings:
@@ -121,9 +152,10 @@ class Settings:
     device: str = "auto"
     """auto, cpu, cuda, cuda:0 or mps."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto times one matmul of each kind and takes bf16 where it is clearly faster."""
+    """auto times matmuls of both kinds once on a machine and takes bf16 where it is clearly faster."""
     threads: PositiveInt | None = None
-    """Threads of torch on the CPU; None means one for each core."""
+    """Number of torch threads on the CPU. None takes at most one per core, and fewer if a trial before the first step is
+    faster with fewer. OMP_NUM_THREADS, CPU affinity and the quota of a container are respected."""
     quantize: Mapping[Part, quantization.Form] = field(default_factory=dict)
     """Parts whose linear layers are kept in few bits while others train, such as {language_model: nf4}: int8 or nf4."""
     workers: NonNegativeInt = 0

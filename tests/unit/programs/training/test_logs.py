@@ -116,12 +116,49 @@ def test_progress_on_a_terminal_is_a_live_line() -> None:
     assert "2/2" in out.getvalue()
 
 
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_the_loss_is_that_of_the_newest_row_and_of_its_stage(is_terminal: bool) -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=is_terminal, width=120)
+    line = ProgressLine(steps=40, console=console)
+    for step, loss in ((9, 190.0), (19, 4.0)):
+        line.update(step, {"stage": "words", "loss": loss})
+    line.update(29, {"stage": "answers", "loss": 1.5})
+    line.update(39, {"stage": "answers", "loss": 0.83})
+    line.close()
+    assert (line.stage, line.loss) == ("answers", 0.83)
+    assert "answers: loss 0.830" in out.getvalue()
+    if not is_terminal:  # each stage leaves a line with the loss that it ended with
+        said = out.getvalue().splitlines()
+        assert [one.partition(",")[0] for one in said] == [
+            "train 20/40 words: loss 4.000",
+            "train 40/40 answers: loss 0.830",
+        ]
+
+
+def test_a_stages_name_is_shown_as_it_is() -> None:
+    out = io.StringIO()
+    line = ProgressLine(steps=1, console=Console(file=out, force_terminal=True, width=120))
+    line.update(0, {"stage": "[red]a[/red]", "loss": 1.0})
+    line.close()
+    assert "[red]a[/red]: loss" in out.getvalue()
+
+
+def test_the_number_of_steps_may_change_while_the_clock_decides() -> None:
+    out = io.StringIO()
+    line = ProgressLine(steps=10, console=Console(file=out, width=120))
+    line.steps = 30
+    line.update(29, {"loss": 1.0})
+    line.close()
+    assert "train 30/30 loss 1.000" in out.getvalue()
+
+
 def test_silent_progress_still_knows_rate_and_loss(capsys: pytest.CaptureFixture[str]) -> None:
     line = ProgressLine(steps=10)
     line.update(0, {"loss": 4.0})
     line.update(1, {"loss": 2.0})
     line.close()
-    assert line.loss == pytest.approx(3.8)
+    assert line.loss == 2.0
     assert line.seconds_left is not None
     assert capsys.readouterr().out == ""
 

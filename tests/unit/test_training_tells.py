@@ -1,0 +1,230 @@
+"""What a training says and keeps: time and passes, what is held out, steps that were resolved, and scores."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import yaml
+from PIL import Image
+from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from sightweave import api
+from sightweave.core.errors import RecipeError
+from sightweave.programs.training.logs import METRICS, read_metrics
+
+RECIPE: dict[str, Any] = {
+    "data": [],
+    "model": tiny.MODEL,
+    "inputs": {"vocab_size": 280},
+    "evaluate": {"max_tokens": 4, "controls": ["no_image"]},
+    "train": {"stages": [{"epochs": 3, "pictures": 2}], "threads": 1, "precision": "fp32"},
+}
+
+
+def rows(count: int = 8, split: str | None = None, *, shades: int = 256) -> list[dict[str, Any]]:
+    made = []
+    for number in range(count):
+        image = np.full((6, 6, 3), 25 * number % shades, dtype=np.uint8)
+        row = {"image": image, "question": "How bright?", "answer": str(number), "id": f"row-{number}"}
+        made.append(row | ({"split": split} if split else {}))
+    return made
+
+
+def folder_of(place: Path, given: list[dict[str, Any]]) -> Path:
+    place.mkdir()
+    with (place / "data.jsonl").open("w", encoding="utf-8") as stream:
+        for row in given:
+            Image.fromarray(row["image"]).save(place / f"{row['id']}.png")
+            stream.write(json.dumps({**row, "image": f"{row['id']}.png"}) + "\n")
+    return place
+
+
+def train(out: Path, *settings: str, **options: Any) -> tuple[api.Run, str]:
+    said = io.StringIO()
+    console = Console(file=said, width=200)
+    run = api.train(RECIPE, *settings, out=out, console=console, **options)
+    return run, said.getvalue()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[api.Run, str]:
+    folder = tmp_path_factory.mktemp("runs")
+    return train(folder / "run", f"data={folder_of(folder / 'mine', rows(split='train'))}")
+
+
+def facts(run: api.Run) -> dict[str, Any]:
+    assert run.folder is not None
+    return json.loads((run.folder / "run.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+def test_the_start_says_what_is_seen_and_how_long_it_takes(trained: tuple[api.Run, str]) -> None:
+    _, said = trained
+    assert "stage main: 10 steps, 2.9 passes over 7 pictures with 7 samples, about 1 s" in said
+    assert said.index("stage main: 10 steps") < said.index("train 10/10 main: loss")
+
+
+def test_the_steps_that_epochs_came_to_are_saved_and_repeat(trained: tuple[api.Run, str]) -> None:
+    run, _ = trained
+    assert run.folder is not None
+    for name in ("recipe.yaml", "checkpoint/recipe.json"):
+        (stage,) = yaml.safe_load((run.folder / name).read_text(encoding="utf-8"))["train"]["stages"]
+        assert (stage["steps"], stage["epochs"]) == (10, None)
+    found = facts(run)
+    assert (found["steps"], found["steps_planned"]) == (10, 10)
+    assert found["asked"]["train"]["stages"][0]["epochs"] == 3
+    assert found["epoch_images"] == [7]
+    again, _ = train(run.folder.parent / "again", *_settings(run.folder / "recipe.yaml"))
+    weights = again.model.state_dict()
+    assert all(value.equal(weights[name]) for name, value in run.model.state_dict().items())
+
+
+def _settings(path: Path) -> list[str]:
+    saved = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return [f"data={json.dumps(saved['data'])}", f"train={json.dumps(saved['train'])}"]
+
+
+def test_data_that_holds_out_nothing_has_a_share_held_out(trained: tuple[api.Run, str]) -> None:
+    run, said = trained
+    assert run.folder is not None
+    assert "1 of 8 pictures are held out (1 for validation)" in said
+    (evaluation,) = api.evaluate(run)
+    assert (evaluation.split, evaluation.count) == ("validation", 1)
+    assert "no test split with answers" in " ".join(evaluation.notes)
+
+
+def test_records_that_hold_out_nothing_have_a_share_held_out(tmp_path: Path) -> None:
+    run, said = train(tmp_path / "run", data=rows(30, "train"))
+    assert run.folder is not None
+    (evaluation,) = json.loads((run.folder / "evaluation.json").read_text(encoding="utf-8"))["splits"]
+    assert evaluation["split"] == "validation"
+    assert 0 < evaluation["count"] == 30 - _shown(run)
+    assert "are held out" in said
+
+
+def _shown(run: api.Run) -> int:
+    return int(facts(run)["pictures_in_data"])
+
+
+def test_rows_of_a_test_split_are_all_that_is_held_out(tmp_path: Path) -> None:
+    given = [*rows(5, "train"), {**rows(6)[5], "split": "test"}]
+    run, said = train(tmp_path / "run", f"data={folder_of(tmp_path / 'mine', given)}")
+    assert "are held out" not in said
+    assert _shown(run) == 5
+
+
+@pytest.mark.parametrize(
+    ("count", "split", "settings"),
+    [
+        (1, None, ()),  # one picture
+        (3, "train", ()),  # too few to take one away
+        (4, None, ("data.0.held_out=0",)),  # the user's word
+        (4, None, ("data.0.split=train",)),
+        (4, "train", ("data.0.validation=0",)),
+    ],
+)
+def test_no_held_out_picture_is_said_at_the_start_and_at_the_end(
+    tmp_path: Path, count: int, split: str | None, settings: tuple[str, ...]
+) -> None:
+    data = folder_of(tmp_path / "mine", rows(count, split))
+    run, said = train(tmp_path / "run", f"data={data}", *settings)
+    assert _shown(run) == count
+    assert said.count("no picture is held out, so this run has no score") == 2
+    assert not (tmp_path / "run" / "evaluation.json").exists()
+
+
+def test_a_stage_of_minutes_ends_by_the_clock_and_is_saved_with_its_steps(tmp_path: Path) -> None:
+    settings = ("train.stages.0.minutes=0.005", "train.log_every=3")
+    run, said = train(tmp_path / "run", *settings, data=rows(6), evaluate=False)
+    found = facts(run)
+    assert found["steps"] == found["steps_planned"] == run.recipe.train.stages[0].steps > 0
+    assert not found["interrupted"]
+    assert "stage main: 0.005 minutes on" in said
+    steps = found["steps"]
+    assert f"train {steps}/{steps} main: loss" in said
+    history = read_metrics(tmp_path / "run" / METRICS)
+    assert history[-1]["step"] == steps - 1
+    assert history[-1]["lr"] < history[0]["lr"] or steps < 6
+    assert api.load(tmp_path / "run").recipe.train.stages[0].minutes is None
+
+
+def test_a_loss_that_still_falls_is_said(tmp_path: Path) -> None:
+    settings = ("train.stages.0.steps=60", "train.log_every=2", "train.stages.0.schedule.form=constant")
+    _, said = train(tmp_path / "run", *settings, data=rows(4), evaluate=False)
+    assert "the loss was still falling when stage main ended" in said
+    assert "try: train.stages.0.steps=120" in said
+
+
+def test_tensorboard_gets_the_scores_and_the_pictures(trained: tuple[api.Run, str]) -> None:
+    run, _ = trained
+    events = EventAccumulator(str(run.folder))
+    events.Reload()
+    scores = [tag for tag in events.Tags()["scalars"] if tag.startswith("scores, ")]
+    assert scores == ["scores, validation/vqa", "scores, validation/vqa, no_image"]
+    (score,) = events.Scalars(scores[0])
+    assert (score.step, 0 <= score.value <= 1) == (10, True)
+    (tag,) = [tag for tag in events.Tags()["images"] if tag.startswith("answers, validation/")]
+    (image,) = events.Images(tag)
+    with Image.open(io.BytesIO(image.encoded_image_string)) as opened:
+        assert opened.size == (image.width, image.height) == (6, 6)
+    assert b"asked: How bright?" in b"".join(path.read_bytes() for path in _events(run))
+
+
+def _events(run: api.Run) -> list[Path]:
+    assert run.folder is not None
+    return list(run.folder.glob("events.out.tfevents.*"))
+
+
+def test_the_command_shows_the_scores_as_evaluate_does(tmp_path: Path) -> None:
+    folder_of(tmp_path / "mine", rows(6))
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE), encoding="utf-8")
+    begin = [sys.executable, "-m", "sightweave"]
+
+    def said(*words: str) -> str:
+        done = subprocess.run([*begin, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    shown = said("train", "recipe.yaml", "data=mine", "--out", "run")
+    again = said("evaluate", "run")
+    assert "score" in again
+    assert shown.startswith(again)
+
+
+def test_shipped_recipes_are_listed_and_found_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    known = api.recipes()
+    assert {"own", "demo", "digits"} <= known.keys()
+    assert all(known.values())
+    for name in ("own", "own.yaml", "recipes/own.yaml"):
+        assert api.read_recipe(name).title == "My own pictures"
+        assert api.read_recipe(Path(name)).title == "My own pictures"
+    # A folder of that name is not in the way, and a file goes before.
+    (tmp_path / "own").mkdir()
+    assert api.read_recipe("own").title == "My own pictures"
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(RECIPE | {"title": "Mine"}), encoding="utf-8")
+    assert api.read_recipe("own.yaml").title == "Mine"
+    for wrong in ("owm", "elsewhere/own.yaml", "own.json"):
+        with pytest.raises(
+            RecipeError, match=r"no such recipe file, and none of that name ships.*sightweave recipes"
+        ):
+            api.read_recipe(wrong)
+
+
+def test_the_command_lists_recipes_and_prints_one(tmp_path: Path) -> None:
+    begin = [sys.executable, "-m", "sightweave", "recipes"]
+    listed = subprocess.run(begin, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert all(name in listed for name in api.recipes())
+    printed = subprocess.run([*begin, "own"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert yaml.safe_load(printed)["title"] == "My own pictures"
+    assert api.read_recipe(yaml.safe_load(printed)) == api.read_recipe("own")
