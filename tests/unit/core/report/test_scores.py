@@ -60,7 +60,7 @@ def whole(**more) -> dict:
         pictures=20,
         tasks=(task,),
         uses_image="yes",
-        sentence="This model uses the image: yes (yes in vqa).",
+        sentence="This model uses the image: yes. It uses it in vqa.",
         notes=("vqa: spice was not computed: there is no Java.",),
         **more,
     )
@@ -127,7 +127,7 @@ def test_calibration_in_words_and_drawings():
 
 
 def test_the_sentence_of_each_split():
-    assert [one["text"] for one in sentences([whole()])] == ["This model uses the image: yes (yes in vqa)."]
+    assert [one["text"] for one in sentences([whole()])] == ["This model uses the image: yes. It uses it in vqa."]
     assert sentences([{**whole(), "sentence": ""}]) == []
 
 
