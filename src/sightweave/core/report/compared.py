@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sightweave.core.report.costs import Panel
 from sightweave.core.report.page import environment, style_and_policy
-from sightweave.core.report.scatter import Panel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from sightweave.core import config as configs
-from sightweave.core.report import scatter
+from sightweave.core.report import costs
 from sightweave.core.report.compared import ComparedPage, Table, write_compared
 from sightweave.programs.evaluation.compositions import Column, Difference, Score
 from sightweave.programs.evaluation.statistics import Estimate
@@ -129,8 +129,8 @@ def write(out: Path, found: Comparison) -> None:
     """Writes ``comparison.json``, ``comparison.svg`` and ``comparison.html``."""
     document = json.dumps(found.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
     (out / "comparison.json").write_text(document + "\n", encoding="utf-8")
-    panels = [_panel(found, column, number) for number, column in enumerate(found.columns)]
-    scatter.write_picture(out / "comparison.svg", panels)
+    panels = [_panel(found, column) for column in found.columns]
+    costs.write_picture(out / "comparison.svg", panels)
     first = found.cells[0]
     facts = {
         "recipe": found.recipe,
@@ -152,13 +152,13 @@ def write(out: Path, found: Comparison) -> None:
     write_compared(out / "comparison.html", page)
 
 
-def _panel(found: Comparison, column: Column, number: int) -> scatter.Panel:
+def _panel(found: Comparison, column: Column) -> costs.Panel:
     scale = 100 if column.unit == "%" else 1
     points = []
     for row in found.rows:
         mean = row.scores[column.name].mean
         points.append(
-            scatter.Point(
+            costs.Point(
                 name=row.name,
                 cost=fmean(row.minutes),
                 least_cost=min(row.minutes),
@@ -169,12 +169,11 @@ def _panel(found: Comparison, column: Column, number: int) -> scatter.Panel:
                 is_baseline=row.name == found.against,
             )
         )
-    return scatter.panel(
+    return costs.panel(
         f"{column.name}: {column.metric}",
         points,
         cost="minutes of training",
         score=column.unit,
-        prefix=f"cost{number}-",
         least=0.0,
     )
 

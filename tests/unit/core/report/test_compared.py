@@ -4,7 +4,7 @@ import html
 import re
 
 from sightweave.core.report.compared import ComparedPage, Table, write_compared
-from sightweave.core.report.scatter import Point, panel
+from sightweave.core.report.costs import Point, panel
 
 EVIL = '<img src=x onerror="alert(1)">|'
 
@@ -12,7 +12,7 @@ EVIL = '<img src=x onerror="alert(1)">|'
 def test_the_page_holds_everything_and_asks_for_nothing(tmp_path):
     table = Table(title=EVIL, heads=["composition", "vqa"], rows=[[EVIL, "50.0"]], note=EVIL)
     point = Point(name=EVIL, cost=1, least_cost=1, most_cost=1, score=50, low=40, high=60)
-    drawn = panel(EVIL, [point], cost="minutes", score="%", prefix="a-")
+    drawn = panel(EVIL, [point], cost="minutes", score="%")
     page = ComparedPage(
         title=EVIL, lead=EVIL, tables=[table], panels=[drawn], notes=[EVIL], facts={EVIL: EVIL}
     )
