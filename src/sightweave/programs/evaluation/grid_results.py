@@ -12,6 +12,7 @@ from typing import Any, Literal
 from sightweave.core import config as configs
 from sightweave.core.report import costs
 from sightweave.core.report.compared import ComparedPage, Table, write_compared
+from sightweave.core.report.scores import rival_name
 from sightweave.programs.evaluation.compositions import Column, Difference, Score
 from sightweave.programs.evaluation.statistics import Estimate
 
@@ -204,6 +205,7 @@ def tables(found: Comparison) -> list[Table]:
             note=f"Means over seeds, unweighted over types of question, with 95 % intervals. Samples of {samples}.",
         )
     ]
+    made += _controls(found)
     if found.differences:
         units = {column.name: column.unit for column in found.columns}
         made.append(
@@ -216,6 +218,34 @@ def tables(found: Comparison) -> list[Table]:
             )
         )
     return made
+
+
+def _controls(found: Comparison) -> list[Table]:
+    """What is left without the right image: a table of all tasks, or none where nothing was asked."""
+    scores = [row.scores[column.name] for column in found.columns for row in found.rows]
+    names = list(dict.fromkeys(name for score in scores for name in score.others))
+    if not names:
+        return []
+
+    rows = []
+    for column in found.columns:
+        for row in found.rows:
+            score = row.scores[column.name]
+            numbers = [score.mean.value, *(score.others.get(name) for name in names)]
+            cells = ["-" if one is None else _number(one, column.unit) for one in numbers]
+            gain = "-" if score.gain is None else _number(score.gain, column.unit, sign="+")
+            uses = ", ".join(dict.fromkeys(score.uses_image)) or "-"
+            rows.append([f"{column.name}, {column.unit}", row.name, uses, *cells, gain])
+    return [
+        Table(
+            title="With other images, and without any",
+            heads=["task", "composition", "uses the image", "score", *map(rival_name, names), "gain"],
+            rows=rows,
+            words=3,
+            note="Means over seeds. Gain: the score minus that of the best control without the right image. Majority always "
+            "gives the most frequent answer, text only that of the nearest training prompt.",
+        )
+    ]
 
 
 def _difference(one: Difference, unit: str) -> list[str]:
