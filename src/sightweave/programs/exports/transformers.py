@@ -23,18 +23,16 @@ from sightweave.data.inputs.tokenizer import FILE_NAME, Template
 from sightweave.programs import generation
 from sightweave.programs.exports import _idefics3, _llava
 from sightweave.programs.exports._base import ANSWER_TOKENS, Exported, compared
+from sightweave.programs.exports._card import with_transformers
 from sightweave.programs.exports._layout import Layout, Source
 from sightweave.programs.predictors import from_transformers
 
 LAYOUTS: Mapping[str, Layout] = {one.LAYOUT.name: one.LAYOUT for one in (_idefics3, _llava)}
 """The first that fits is taken where none is asked for."""
-USE = """```python
-from transformers import AutoModelForImageTextToText, AutoProcessor
-
-# Pixels as in training; torchvision, where it is installed, rounds otherwise (in Transformers 4: use_fast=False).
-processor = AutoProcessor.from_pretrained(FOLDER, backend="pil")
-model = AutoModelForImageTextToText.from_pretrained(FOLDER)
-```"""
+USE = with_transformers(
+    "# backend: pixels as in training, which torchvision would round differently (in Transformers 4: use_fast=False).",
+    processor=', backend="pil"',
+)
 """For the model card."""
 
 
