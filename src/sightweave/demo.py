@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
     from sightweave.run import Run
 
 _SHOWN = 4
+"""Pictures, and questions on each."""
+_ASKED = ("color", "side", "rel", "ambiguous", "name")
+"""Types of question that are easy to follow."""
 _LINE = 60
 _TASKS = {
     "captioning": "captions, exact",
@@ -61,8 +67,10 @@ def tell(*, quick: bool, out: Path | None, console: Console) -> Run:
     scored = time.perf_counter()
     for evaluation in evaluations:
         console.print(_scores(evaluation))
-    _answers(console, evaluations[0])
-    _homonym(console, evaluations[0])
+        console.print(f"{escape(evaluation.sentence)}\n")
+    kept = _kept_pictures(folder)
+    _answers(console, evaluations[0], kept)
+    _homonym(console, evaluations[0], kept)
     console.print(
         f"\nTraining took {_minutes(trained - began)}, scoring {_minutes(scored - trained)}."
         f"\nEverything to look at: [bold]{escape(str(folder / 'report.html'))}[/bold]"
@@ -95,46 +103,71 @@ def _scores(evaluation: Evaluation) -> Table:
     return table
 
 
-def _answers(console: Console, evaluation: Evaluation) -> None:
-    """A few pictures, each with its caption and what was asked of it."""
+def _kept_pictures(folder: Path) -> dict[str, Path]:
+    """Files of the pictures that the evaluation kept for its report, by their keys."""
+    place = folder / "gallery"
+    names = json.loads((place / "index.json").read_text(encoding="utf-8"))
+    return {key: place / name for key, name in names.items()}
+
+
+def _answers(console: Console, evaluation: Evaluation, kept: Mapping[str, Path]) -> None:
+    """A few pictures, each with its file, its caption and what was asked of it."""
     groups: dict[str, list[Item]] = {}
     for item in evaluation.items:
         groups.setdefault(item.group, []).append(item)
-    for items in list(groups.values())[:_SHOWN]:
-        caption = next((item for item in items if item.type == "caption"), None)
-        if caption is None:
-            continue
+
+    # Pictures that a reader can open come first.
+    captions = [item for item in evaluation.items if item.type == "caption"]
+    captions.sort(key=lambda item: item.answer.image not in kept)
+    for caption in captions[:_SHOWN]:
         console.print(
-            f"\n[bold]A picture.[/bold] The model says: {escape(caption.answer.text)} {_mark(caption)}"
+            f"\n[bold]A picture{_file_of(caption, kept)}.[/bold] "
+            f"The model says: {escape(caption.answer.text)} {_mark(caption)}",
+            soft_wrap=True,
         )
-        for item in [item for item in items if item.type in ("color", "side", "rel", "ambiguous", "name")][
-            :4
-        ]:
+        asked = [item for item in groups[caption.group] if item.type in _ASKED]
+        for item in asked[:_SHOWN]:
             blind = item.controls.get("no_image")
-            said = f"   (without the picture: {escape(_short(blind.text))})" if blind is not None else ""
+            said = f"   without the picture: {escape(_short(blind.text))}" if blind is not None else ""
             console.print(
-                f"  {escape(item.prompt)}  ->  {escape(_short(item.answer.text))} {_mark(item)}[dim]{said}[/dim]"
+                f"  {escape(item.prompt)}  ->  {escape(_short(item.answer.text))} {_mark(item)}[dim]{said}[/dim]",
+                soft_wrap=True,
             )
 
 
-def _homonym(console: Console, evaluation: Evaluation) -> None:
+def _homonym(console: Console, evaluation: Evaluation, kept: Mapping[str, Path]) -> None:
     """One English sentence, two pictures, two translations: where the model gets both right."""
-    seen: dict[str, Any] = {}
+    prompts: dict[str, list[Item]] = {}
     for item in evaluation.items:
-        if item.type != "ambiguous" or not item.answer.right:
-            continue
-        other = seen.get(item.prompt)
-        if other is not None and other.answer.text != item.answer.text:
+        if item.type == "ambiguous" and item.answer.right:
+            prompts.setdefault(item.prompt, []).append(item)
+
+    # Of two pictures that a reader can open, if there are such; else of the first two.
+    pairs = [
+        (one, other)
+        for items in prompts.values()
+        for one, other in itertools.combinations(items, 2)
+        if one.answer.text != other.answer.text
+    ]
+    pairs.sort(key=lambda pair: sum(item.answer.image not in kept for item in pair))
+    for one, other in pairs[:1]:
+        console.print(f"\n[bold]One sentence, two pictures.[/bold] {escape(one.prompt)}", soft_wrap=True)
+        for item in (one, other):
             console.print(
-                f"\n[bold]One sentence, two pictures.[/bold] {escape(item.prompt)}\n"
-                f"  {_thing(other)}:  {escape(other.answer.text)}\n  {_thing(item)}:  {escape(item.answer.text)}"
+                f"  {_thing(item)}{_file_of(item, kept)}:  {escape(item.answer.text)}", soft_wrap=True
             )
-            return
-        seen[item.prompt] = item
+
+
+def _file_of(item: Item, kept: Mapping[str, Path]) -> str:
+    """Where the picture of an item is, for one who wants to see it."""
+    path = kept.get(item.answer.image)
+    return "" if path is None else f" ({escape(str(path))})"
 
 
 def _thing(item: Item) -> str:
-    return f"a picture of a {item.tags.get('word', '')} ({item.tags.get('sense', '').rpartition('_')[2]})"
+    word, sense = item.tags.get("word", ""), item.tags.get("sense", "").rpartition("_")[2]
+    article = "an" if word[:1] in tuple("aeiou") else "a"
+    return escape(f"a picture of {article} {word} ({sense})")
 
 
 def _short(text: str) -> str:
@@ -144,8 +177,7 @@ def _short(text: str) -> str:
 
 
 def _mark(item: Item) -> str:
-    return (
-        "[green]right[/green]"
-        if item.answer.right
-        else f"[red]wrong[/red], it is: {escape(item.references[0])}"
-    )
+    """Whether an answer is right, told apart from it without colours too."""
+    if item.answer.right:
+        return "[green](correct)[/green]"
+    return f"[red](wrong; it is: {escape(item.references[0])})[/red]"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -212,6 +213,17 @@ def test_settings_of_generation_that_change_answers_fail(tmp_path: Path) -> None
         exporter.compare(source(run), tmp_path / "out", samples(), "llava").check()
 
 
+def card_example(folder: Path) -> str:
+    """What the example on a model card prints, run as a reader would: in the folder, in a process of its own."""
+    code = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), flags=re.S)
+    assert len(code) == 1
+    done = subprocess.run(
+        [sys.executable, "-c", code[0]], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.removesuffix("\n")
+
+
 def scratch(**changes: Any) -> dict[str, Any]:
     return {
         "data": [{"kind": "scenes", "size": 12}],
@@ -237,6 +249,10 @@ def test_a_run_from_nothing_by_the_command(tmp_path: Path) -> None:
     assert "Not measured." in card
     assert "- `scenes`" in card
     assert "- training seconds: " in card
+    said = card_example(tmp_path / "run" / "export-transformers")
+    white = np.full((224, 224, 3), 255, np.uint8)
+    trained_run = sightweave.load(tmp_path / "run")
+    assert said == trained_run.generate(white, "Describe the image.", max_tokens=32).text
     # The model that was exported is the one that was trained.
     trained = load_file(tmp_path / "run" / "checkpoint" / "model.safetensors")
     exported = load_file(tmp_path / "run" / "export-transformers" / "model.safetensors")

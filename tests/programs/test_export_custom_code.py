@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from contracts import _folders
 from contracts._compose import ADAPTED, CASES, Case, small
 from parity._adapted import ENCODERS
 from PIL import Image
-from programs.test_export import picture, samples
+from programs.test_export import card_example, picture, samples
 from safetensors.torch import load_file, save_file
 
 import sightweave
@@ -21,6 +22,7 @@ from sightweave.core.errors import CheckpointError, ExportError
 from sightweave.models.loss import training_loss
 from sightweave.programs.checks._base import nudge
 from sightweave.programs.exports import custom_code
+from sightweave.programs.exports._card import card
 from sightweave.programs.exports._layout import Source
 
 pytest.importorskip("transformers")
@@ -86,6 +88,14 @@ def test_every_composition_answers_as_it_did(case: Case, tmp_path: Path) -> None
     loaded = sightweave.load(tmp_path / "out", device="cpu")
     for name, value in run.model.state_dict().items():
         assert loaded.model.state_dict()[name].equal(value)
+
+
+def test_the_example_on_the_card_runs(tmp_path: Path) -> None:
+    run = built(Case("concat", (), "decoder_only"))
+    text = card("A model", run.recipe.to_plain(), {}, [], use=custom_code.USE)
+    custom_code.write(run.model, run.processor, run.recipe.to_plain(), tmp_path / "out", text)
+    white = np.full((224, 224, 3), 255, np.uint8)
+    assert card_example(tmp_path / "out") == run.generate(white, "Describe the image.", max_tokens=32).text
 
 
 def test_tiles_are_seen_there_too(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from programs import test_export as exports
 
@@ -18,6 +19,7 @@ pytest.importorskip("transformers")
 from sightweave.programs.checks._base import nudge
 from sightweave.programs.exports import _transformers_js, onnx
 from sightweave.programs.exports import transformers as exporter
+from sightweave.programs.exports._card import card
 
 pytestmark = pytest.mark.slow
 
@@ -64,6 +66,16 @@ def test_large_logits_are_judged_by_their_size(tmp_path: Path) -> None:
     run.model.language_model.output.weight.data.mul_(3000)
     made = onnx.export(exports.source(run), tmp_path / "out", exports.samples())
     assert made.largest_share < onnx.TOLERANCE < made.largest
+
+
+def test_the_example_on_the_card_runs(tmp_path: Path) -> None:
+    run = scratch({"bidirectional": "image", "one_position": True})
+    text = card("A model", run.recipe.to_plain(), {}, [], use=onnx.USE)
+    onnx.export(exports.source(run), tmp_path / "out", exports.samples()[:1], card=text)
+    white = np.full((224, 224, 3), 255, np.uint8)
+    said = exports.card_example(tmp_path / "out")
+    assert said == run.generate(white, "Describe the image.", max_tokens=32).text
+    assert len(said) > 3
 
 
 def test_other_weights_are_found(tmp_path: Path) -> None:

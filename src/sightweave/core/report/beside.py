@@ -55,7 +55,8 @@ def render_beside(
     """The page as HTML; equal findings give equal bytes."""
     script = gallery_script() if rows else ""
     style, policy = style_and_policy(script)
-    widest = _widest(found["tasks"])
+    widest = _widest([part for task in found["tasks"] for part in (task, *task["types"])])
+    of_tasks = _widest(found["tasks"])
     parts = {
         "title": title,
         "facts": facts(known),
@@ -78,6 +79,8 @@ def render_beside(
         ],
         "shares_pictures": any(task["pictures"] < task["count"] for task in found["tasks"]),
         "widest": number(widest),
+        "widest_line": number(of_tasks),
+        "lines": [_line(task, of_tasks) for task in found["tasks"]],
         "tasks": [_task(task, widest) for task in found["tasks"]],
     }
     show = shower(pictures)
@@ -90,11 +93,38 @@ def _key(key: Mapping[str, str]) -> str:
     return " / ".join(part for part in (key["split"], key["task"], key["id"]) if part)
 
 
-def _widest(tasks: Sequence[Mapping[str, Any]]) -> float:
+def _widest(parts: Sequence[Mapping[str, Any]]) -> float:
     """The largest end of an interval, 1 % at least: the ends of all bars."""
-    found = [part["difference"] for task in tasks for part in (task, *task["types"]) if part["difference"]]
+    found = [part["difference"] for part in parts if part["difference"]]
     ends = [abs(float(one[end])) for one in found for end in ("low", "high") if number(one[end])]
     return max([0.01, *ends])
+
+
+_SAYS = {
+    "first": "the first is better",
+    "second": "the second is better",
+    "none": "no difference is shown",
+}
+
+
+def _line(task: Mapping[str, Any], widest: float) -> dict[str, Any]:
+    """One task at a glance."""
+    return {
+        "name": task["task"],
+        "split": task["split"] or "evaluation",
+        "first": estimate(task["first"]),
+        "second": estimate(task["second"]),
+        "difference": estimate(task["difference"], is_signed=True),
+        "bar": _bar(task["difference"], widest),
+        "use": {"first": "yes", "second": "yes"}.get(task["verdict"], "unknown"),
+        "says": _SAYS.get(task["verdict"], "too little was asked to tell"),
+    }
+
+
+def _bar(found: Mapping[str, Any] | None, widest: float) -> dict[str, float] | None:
+    if found is None or not estimate(found) or not number(found["low"]):
+        return None
+    return {end: _place(found[end] / widest) for end in ("value", "low", "high")}
 
 
 def _task(task: Mapping[str, Any], widest: float) -> dict[str, Any]:
@@ -124,9 +154,7 @@ def _row(part: Mapping[str, Any], name: str, widest: float, *, is_task: bool = F
         "first": estimate(part["first"]),
         "second": estimate(part["second"]),
         "difference": estimate(found, is_signed=True),
-        "bar": None
-        if not estimate(found) or not number(found["low"])
-        else {end: _place(found[end] / widest) for end in ("value", "low", "high")},
+        "bar": _bar(found, widest),
         "p": p_value(part["p"]),
         "p_holm": p_value(part.get("p_holm")),
         "detectable": number(part["detectable"]),

@@ -10,75 +10,55 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sightweave.core.report.drawing import COLOR, drawing
+from sightweave.core.report.drawing import Chart, linear
 
 TOLERATED = 0.05
 """The error rate that an evaluation chooses its threshold for."""
 
 
-def reliability(bins: Sequence[Mapping[str, Any]], prefix: str) -> str:
+def reliability(bins: Sequence[Mapping[str, Any]]) -> str:
     """How often answers of each confidence are right: SVG with one point per bin; empty bins are left out.
 
     Args:
         bins: Of equal mass, each with ``confidence`` and ``accuracy``.
-        prefix: Of the ids inside.
     """
-    points = [(bin_["confidence"], bin_["accuracy"]) for bin_ in bins if bin_["count"]]
-    with drawing(prefix) as drawn_on:
-        axes = drawn_on.axes
-        axes.plot([0, 100], [0, 100], color=COLOR["faint"], linewidth=0.8, dashes=(3, 3))
-        for confidence, accuracy in points:  # how far a bin is from the line is what the error adds up
-            axes.plot(
-                [100 * confidence] * 2,
-                [100 * confidence, 100 * accuracy],
-                color=COLOR["trail"],
-                linewidth=2.5,
-            )
-        sure, right = zip(*points, strict=True) if points else ((), ())
-        axes.plot(
-            [100 * value for value in sure],
-            [100 * value for value in right],
-            color=COLOR["series0"],
-            linewidth=1.2,
-            marker="o",
-            markersize=4,
-            clip_on=False,
-        )
-        _percent_axes(axes, top=100)
-        axes.set_xlabel("sure, %", color=COLOR["ink"])
-        axes.set_ylabel("right, %", color=COLOR["ink"])
-    return drawn_on.svg
+    points = [(100 * bin_["confidence"], 100 * bin_["accuracy"]) for bin_ in bins if bin_["count"]]
+    percent = linear(0, 100)
+    chart = Chart(x=percent, y=percent, x_label="sure, %", y_label="right, %")
+    chart.line([(0, 0), (100, 100)], "faint", width=0.8, is_dashed=True)
+    for sure, right in points:  # how far a bin is from the line is what the error adds up
+        chart.line([(sure, sure), (sure, right)], "trail", width=2.5)
+    chart.line(points, "series0", width=1.2)
+    for point in points:
+        chart.dot(point, "series0")
+    return chart.svg()
 
 
-def risk(curve: Mapping[str, Any], selection: Mapping[str, Any], prefix: str) -> str:
+def risk(curve: Mapping[str, Any], selection: Mapping[str, Any]) -> str:
     """What share of the surest answers is wrong, for every share: SVG, with the chosen threshold as a point.
 
     Args:
         curve: ``coverage`` and ``risk``, from the surest answers on.
         selection: With ``coverage`` and ``error`` as estimates; ``error`` is None where no threshold was found.
-        prefix: Of the ids inside.
     """
-    coverage = [100 * value for value in curve["coverage"]]
-    wrong = [100 * value for value in curve["risk"]]
-    with drawing(prefix) as drawn_on:
-        axes = drawn_on.axes
-        axes.axhline(100 * TOLERATED, color=COLOR["faint"], linewidth=0.8, dashes=(3, 3))
-        marker = "o" if len(coverage) == 1 else ""
-        axes.plot(coverage, wrong, color=COLOR["series0"], linewidth=1.5, marker=marker)
-        if selection["error"] is not None:
-            axes.plot(
-                [100 * selection["coverage"]["value"]],
-                [100 * selection["error"]["value"]],
-                color=COLOR["series1"],
-                marker="o",
-                markersize=6,
-                linestyle="none",
-                clip_on=False,
-            )
-        _percent_axes(axes, top=max(10.0, 1.08 * max(wrong, default=0.0)))
-        axes.set_xlabel("answered, % (surest first)", color=COLOR["ink"])
-        axes.set_ylabel("wrong, %", color=COLOR["ink"])
-    return drawn_on.svg
+    points = [
+        (100 * share, 100 * wrong) for share, wrong in zip(curve["coverage"], curve["risk"], strict=True)
+    ]
+    most = max((wrong for _, wrong in points), default=0.0)
+    chart = Chart(
+        x=linear(0, 100),
+        y=linear(0, max(10.0, 1.08 * most)),
+        x_label="answered, % (surest first)",
+        y_label="wrong, %",
+    )
+    chart.horizontal(100 * TOLERATED)
+    chart.line(points, "series0", width=1.5)
+    if len(points) == 1:
+        chart.dot(points[0], "series0")
+    if selection["error"] is not None:
+        chosen = 100 * selection["coverage"]["value"], 100 * selection["error"]["value"]
+        chart.dot(chosen, "series1", radius=3)
+    return chart.svg()
 
 
 def sentence(selection: Mapping[str, Any]) -> str:
@@ -93,13 +73,3 @@ def sentence(selection: Mapping[str, Any]) -> str:
     if error["value"] > TOLERATED:  # the threshold was chosen for another rate
         return f"Answering {answering}, {found}."
     return f"Answering {answering} keeps errors under {limit} ({found})."
-
-
-def _percent_axes(axes: Any, *, top: float) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    axes.set_xlim(0, 100)
-    axes.set_ylim(0, top)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(5))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

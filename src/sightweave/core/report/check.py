@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from sightweave.core.report import pictures
-from sightweave.core.report.page import environment, style_and_policy
+from sightweave.core.report.page import environment, facts, style_and_policy, write
+from sightweave.core.report.values import text
 
 _THUMBNAIL = 112
 
@@ -24,7 +25,32 @@ def write_check(path: Path, found: Mapping[str, Any], thumbnails: Mapping[str, n
     """
     images = {key: pictures.data_uri(value, max_side=_THUMBNAIL) for key, value in thumbnails.items()}
     style, policy = style_and_policy()
-    page = environment().get_template("check.html.jinja")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = page.render(found=found, images=images, style=style, policy=policy)
-    path.write_bytes(text.encode("utf-8", errors="replace"))
+    template = environment().get_template("check.html.jinja")
+    html = template.render(
+        found=found,
+        **{name: text(found[name]) for name in ("rows", "good_rows", "pictures")},
+        passed_over=text(found["passed_over"]) if found["passed_over"] else "",
+        findings=[_finding(one) for one in found["findings"]],
+        facts=facts(_facts(found)),
+        images=images,
+        style=style,
+        policy=policy,
+    )
+    write(path, html)
+
+
+def _finding(one: Mapping[str, Any]) -> dict[str, Any]:
+    """A finding, and how much of it is shown."""
+    count, shown = one["count"], len(one["examples"])
+    few = f"{shown} of {text(count)} shown" if 0 < shown < count else text(count)
+    return {**one, "shown": few}
+
+
+def _facts(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What few readers ask for."""
+    counts = {
+        **found["records"],
+        **{f"split: {name}": count for name, count in found["splits"].items()},
+        **{f"language: {name}": count for name, count in found["languages"].items()},
+    }
+    return {"format": found["kind"], **counts}

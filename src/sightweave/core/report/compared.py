@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from sightweave.core.report.costs import Panel
 from sightweave.core.report.page import environment, style_and_policy
-from sightweave.core.report.scatter import Panel
+
+_NUMBERS = 6
+"""Columns of numbers beside one another on the page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,8 +21,20 @@ class Table:
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
     words: int = 1
-    """So many columns at the left are words; the others are numbers."""
+    """This many columns at the left are words; the others are numbers."""
     note: str = ""
+
+    def narrow(self) -> list[Table]:
+        """The same in tables that fit on a screen, each with all columns of words and some of the numbers."""
+        starts = range(self.words, max(len(self.heads), self.words + 1), _NUMBERS)
+        return [
+            replace(
+                self,
+                heads=_part(self.heads, self.words, start),
+                rows=[_part(row, self.words, start) for row in self.rows],
+            )
+            for start in starts
+        ]
 
     def to_markdown(self) -> str:
         """The same for a text file."""
@@ -55,3 +70,7 @@ def write_compared(path: Path, page: ComparedPage) -> None:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _part(cells: Sequence[str], words: int, start: int) -> list[str]:
+    return [*cells[:words], *cells[start : start + _NUMBERS]]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sightweave.core.report.drawing import COLOR, drawing
+from sightweave.core.report.drawing import Axis, Chart, linear, logarithmic
 
 MAX_POINTS = 400
 """Points of one line; more are averaged in equal stretches."""
@@ -55,7 +55,7 @@ def panels(history: Sequence[Mapping[str, Any]]) -> list[Panel]:
     keys = list(dict.fromkeys(key for row in rows for key, value in row.items() if _is_number(value)))
     stages = _stages(rows)
     made = []
-    for number, (title, belongs) in enumerate(_PANELS):
+    for title, belongs in _PANELS:
         lines = {}
         for key in (key for key in keys if belongs(key)):
             points = [(row["_at"], float(row[key])) for row in rows if _is_number(row.get(key))]
@@ -63,9 +63,7 @@ def panels(history: Sequence[Mapping[str, Any]]) -> list[Panel]:
                 lines[key] = points
         lines = dict(list(lines.items())[:4])
         if lines:
-            made.append(
-                _panel(title, lines, stages, prefix=f"p{number}-", is_smooth=title != "Learning rate")
-            )
+            made.append(_panel(title, lines, stages, is_smooth=title != "Learning rate"))
     return made
 
 
@@ -127,48 +125,48 @@ def _panel(
     lines: Mapping[str, Sequence[tuple[float, float]]],
     stages: Sequence[tuple[str, int, int]],
     *,
-    prefix: str,
     is_smooth: bool,
 ) -> Panel:
-    from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-
     everything = [value for points in lines.values() for _, value in points]
     is_log = title == "Loss" and min(everything) > 0 and max(everything) / min(everything) > _LOG_SPREAD
+    ends = stages[0][1], stages[-1][2]
+    chart = Chart(x=linear(*ends, ticks=6, whole=True), y=_values_axis(title, everything, is_log=is_log))
+
+    for _, start, _ in stages[1:]:
+        chart.vertical(start)
     last = []
-    with drawing(prefix) as drawn_on:
-        axes = drawn_on.axes
-        for _, start, _ in stages[1:]:
-            axes.axvline(start, color=COLOR["faint"], linewidth=0.7, dashes=(3, 3))
-        for number, points in enumerate(lines.values()):
-            color = COLOR[f"series{number}"]
-            window = max(3.0, min(len(points), MAX_POINTS) / 40)
-            for _, start, end in stages:  # no line and no mean runs across the start of a stage
-                inside = [point for point in points if start <= point[0] <= end]
-                if not inside:
-                    continue
-                steps, values = _thin(inside)
-                drawn = values
-                if is_smooth:
-                    # On a logarithmic axis the mean of the logarithms: one high value at a stage's start would else
-                    # lift the line over all that follow.
-                    drawn = np.exp(_smooth(np.log(values), window)) if is_log else _smooth(values, window)
-                if is_smooth and len(lines) == 1:
-                    axes.plot(steps, values, color=COLOR["trail"], linewidth=0.8)
-                axes.plot(steps, drawn, color=color, linewidth=1.5)
-            last.append(float(drawn[-1]))
-        if is_log:
-            axes.set_yscale("log")
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axes.yaxis.set_minor_formatter(NullFormatter())
-        elif title == "Loss":
-            axes.set_ylim(bottom=min(0.0, min(everything)))
-        if not is_log:
-            axes.yaxis.set_major_locator(MaxNLocator(5))
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            if title == "Tokens per second":
-                axes.set_ylim(bottom=0)
-                axes.yaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.margins(x=0.01)
-    return Panel(title, tuple(lines), tuple(last), drawn_on.svg, is_log, tuple(stages))
+    for number, points in enumerate(lines.values()):
+        window = max(3.0, min(len(points), MAX_POINTS) / 40)
+        for _, start, end in stages:  # no line and no mean runs across the start of a stage
+            inside = [point for point in points if start <= point[0] <= end]
+            if not inside:
+                continue
+            steps, values = _thin(inside)
+            drawn = values
+            if is_smooth:
+                # On a logarithmic axis the mean of the logarithms: one high value at a stage's start would else lift the
+                # line over all that follow.
+                drawn = np.exp(_smooth(np.log(values), window)) if is_log else _smooth(values, window)
+            if is_smooth and len(lines) == 1:
+                chart.line(zip(steps, values, strict=True), "trail", width=0.8)
+            chart.line(zip(steps, drawn, strict=True), f"series{number}", width=1.5)
+        last.append(float(drawn[-1]))
+    return Panel(title, tuple(lines), tuple(last), chart.svg(), is_log, tuple(stages))
+
+
+def _values_axis(title: str, values: Sequence[float], *, is_log: bool) -> Axis:
+    """The vertical axis: with a little room around the values, from 0 on where that says more."""
+    low, high = min(values), max(values)
+    if is_log:
+        return logarithmic(low / 1.1, high * 1.1)
+    room = 0.05 * (high - low)
+    if title == "Tokens per second":
+        return linear(0.0, high + room, words=_in_thousands)
+    return linear(min(0.0, low) if title == "Loss" else low - room, high + room)
+
+
+def _in_thousands(value: float) -> str:
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"

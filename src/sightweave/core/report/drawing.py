@@ -1,102 +1,171 @@
-"""Drawings of numbers as SVG that takes its colours from the page.
+"""Charts as SVG that takes its colours and its size of text from the page.
 
-matplotlib draws with stand-in colours; each is then replaced by a class (``ink-stroke``, ``series0-fill``), so
-that one drawing serves light, dark and paper. No text of a user's enters a drawing.
+Lines, dots and ticks are all that these pages need, so they are written directly: a drawing library would take a hundred
+times as long for each of them. Colours are classes (``ink-stroke``, ``series0-fill``), so one chart serves light, dark
+and paper; nothing has a style or an id of its own, which the page's policy and a second chart would not allow.
 """
 
 from __future__ import annotations
 
-import io
-import re
-import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from html import escape
 
-SIZE = (4.5, 2.35)
-"""Inches."""
-_STANDINS = {
-    "#000001": "ink",
-    "#000002": "faint",
-    "#000003": "band",
-    "#000004": "series0",
-    "#000005": "series1",
-    "#000006": "series2",
-    "#000007": "series3",
-    "#000008": "trail",
-}
-COLOR = {name: color for color, name in _STANDINS.items()}
-"""The stand-in of each colour that a drawing may take."""
-_XLINK = "{http://www.w3.org/1999/xlink}href"
+WIDTH, HEIGHT = 324.0, 168.0
+"""Of a chart, in its own units; a page may show it at any size."""
+LETTER = 6.4
+"""Units of width kept for a letter: that of the larger text that a phone is shown."""
+_LINE = 14.0
+"""Units of height kept for a line of text."""
+_MARGIN = 6.0
 
 
-@dataclass(slots=True)
-class Drawing:
-    """Axes to draw on and, once that is done, the drawing."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """A range of numbers along one side of a chart."""
 
-    axes: Any
-    svg: str = ""
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+    labels: tuple[str, ...]
+    """One for each tick."""
+    is_log: bool = False
+
+    def share(self, value: float) -> float:
+        """Where a value is between the two ends: 0 at the lower one, 1 at the higher one."""
+        if self.is_log:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
 
 
-@contextmanager
-def drawing(prefix: str) -> Iterator[Drawing]:
-    """Gives empty axes in the style of all pages; at the end of the block their drawing is in ``svg``.
+def linear(
+    low: float,
+    high: float,
+    *,
+    ticks: int = 5,
+    whole: bool = False,
+    words: Callable[[float], str] = "{:.10g}".format,
+) -> Axis:
+    """An axis with about this many round ticks, at whole numbers only if asked.
 
-    Args:
-        prefix: Of the ids inside, so that several drawings can stand on one page.
+    A range without width gets some, so that one value alone can be drawn.
     """
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context({"svg.hashsalt": "sightweave", "svg.fonttype": "none", "font.size": 7.5}):
-        figure = Figure(figsize=SIZE, layout="constrained")
-        made = Drawing(figure.add_subplot())
-        yield made
-        axes = made.axes
-        axes.grid(axis="y", color=COLOR["band"], linewidth=0.7)
-        axes.set_axisbelow(True)
-        for side in ("top", "right", "left"):
-            axes.spines[side].set_visible(False)
-        axes.spines["bottom"].set_color(COLOR["faint"])
-        axes.tick_params(which="both", length=0, colors=COLOR["ink"])
-        figure.patch.set_visible(False)
-        axes.patch.set_visible(False)
-        out = io.BytesIO()
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    made.svg = _for_page(out.getvalue(), prefix)
+    if not high > low:
+        spare = 0.1 * abs(low) or 1.0
+        low, high = low - spare, high + spare
+    step = _round_up((high - low) / ticks)
+    if whole:
+        step = max(1.0, step)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    at = tuple(number * step for number in range(first, last + 1))
+    return Axis(low=low, high=high, ticks=at, labels=tuple(map(words, at)))
 
 
-def _for_page(data: bytes, prefix: str) -> str:
-    """The drawing without styles of its own, which the page's policy would refuse, and with ids of its own."""
-    ElementTree.register_namespace("", "http://www.w3.org/2000/svg")
-    ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
-    root = ElementTree.fromstring(data)
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if child.tag.endswith(("metadata", "style")):
-                parent.remove(child)
-    for element in root.iter():
-        for rule in element.attrib.pop("style", "").split(";"):
-            name, colon, value = rule.partition(":")
-            if colon and name.strip() != "font":  # the page sets the font of all drawings
-                element.set(name.strip(), value.strip())
-        for name in ("fill", "stroke"):
-            standin = _STANDINS.get(element.get(name, ""))
-            if standin:
-                del element.attrib[name]
-                element.set("class", f"{element.get('class', '')} {standin}-{name}".strip())
-        if "id" in element.attrib:
-            element.set("id", prefix + element.attrib["id"])
-        if _XLINK in element.attrib:
-            element.set(_XLINK, element.attrib[_XLINK].replace("#", f"#{prefix}"))
-        if "clip-path" in element.attrib:
-            element.set("clip-path", element.attrib["clip-path"].replace("#", f"#{prefix}"))
-    for element in root.iter():
-        for name in ("font-family", "version", "style"):
-            element.attrib.pop(name, None)
-    for name in ("width", "height"):
-        del root.attrib[name]
-    root.set("aria-hidden", "true")
-    text = ElementTree.tostring(root, encoding="unicode")
-    return re.sub(r"\s*\n\s*", "\n", text)
+def logarithmic(low: float, high: float, *, ticks: int = 8) -> Axis:
+    """An axis for positive numbers of very different size, with ticks at 1, 2 and 5 in each decade, or at fewer."""
+    if not high > low:
+        low, high = low / 2, high * 2
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for digits in ((1, 2, 5), (1, 3), (1,)):
+        at = tuple(digit * 10.0**decade for decade in decades for digit in digits)
+        at = tuple(value for value in at if low <= value <= high)
+        if len(at) <= ticks:
+            break
+    else:
+        at = at[:: math.ceil(len(at) / ticks)]
+    return Axis(low=low, high=high, ticks=at, labels=tuple(f"{value:g}" for value in at), is_log=True)
+
+
+def _round_up(step: float) -> float:
+    """The next 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(step))
+    return next((digit * power for digit in (1, 2, 5) if digit * power >= step * (1 - 1e-9)), 10 * power)
+
+
+@dataclass(slots=True, kw_only=True)
+class Chart:
+    """Lines and dots above a horizontal axis and beside a vertical one."""
+
+    x: Axis
+    y: Axis
+    x_label: str = ""
+    y_label: str = ""
+    _marks: list[str] = field(default_factory=list)
+    _frame: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    """Left, right, top and bottom of what the axes enclose."""
+
+    def __post_init__(self) -> None:
+        widest = max((len(label) for label in self.y.labels), default=0)
+        last = len(self.x.labels[-1]) if self.x.labels else 0  # it may reach over the end of its axis
+        self._frame = (
+            _MARGIN + LETTER * widest,
+            WIDTH - max(_MARGIN, 0.5 * LETTER * last),
+            _MARGIN + _LINE * bool(self.y_label),
+            HEIGHT - _LINE * (1 + bool(self.x_label)),
+        )
+
+    def line(
+        self, points: Iterable[tuple[float, float]], color: str, *, width: float, is_dashed: bool = False
+    ) -> None:
+        """A line through points."""
+        placed = [f"{x:.1f} {y:.1f}" for x, y in (self._at(*point) for point in points)]
+        if placed:
+            self._marks.append(stroke(f"M{'L'.join(placed)}", color, width=width, is_dashed=is_dashed))
+
+    def dot(self, point: tuple[float, float], color: str, *, radius: float = 2.2) -> None:
+        """A dot."""
+        x, y = self._at(*point)
+        self._marks.append(dot(x, y, color, radius=radius))
+
+    def vertical(self, x: float) -> None:
+        """A dashed line from the bottom to the top."""
+        self.line([(x, self.y.low), (x, self.y.high)], "faint", width=0.7, is_dashed=True)
+
+    def horizontal(self, y: float) -> None:
+        """A dashed line from side to side."""
+        self.line([(self.x.low, y), (self.x.high, y)], "faint", width=0.8, is_dashed=True)
+
+    def svg(self) -> str:
+        """The chart with its grid and the words around it."""
+        left, right, _, bottom = self._frame
+        around = []
+        for value, label in zip(self.y.ticks, self.y.labels, strict=True):
+            _, y = self._at(self.x.low, value)
+            around.append(stroke(f"M{left:.1f} {y:.1f}H{right:.1f}", "band", width=0.7))
+            around.append(text(left - 4, y + 2.7, label, anchor="end"))
+        around.append(stroke(f"M{left:.1f} {bottom:.1f}H{right:.1f}", "faint", width=0.8))
+        for value, label in zip(self.x.ticks, self.x.labels, strict=True):
+            x, _ = self._at(value, self.y.low)
+            around.append(text(x, bottom + 11, label, anchor="middle"))
+        if self.x_label:
+            around.append(text(right, HEIGHT - 3, self.x_label, anchor="end"))
+        if self.y_label:
+            around.append(text(2, 9, self.y_label))
+        return svg([*around, *self._marks], WIDTH, HEIGHT)
+
+    def _at(self, x: float, y: float) -> tuple[float, float]:
+        left, right, top, bottom = self._frame
+        return left + (right - left) * self.x.share(x), bottom - (bottom - top) * self.y.share(y)
+
+
+def svg(parts: Sequence[str], width: float, height: float) -> str:
+    """Parts as one drawing; readers who cannot see it have the words around it."""
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" aria-hidden="true">'
+    return "\n".join([head, *parts, "</svg>"])
+
+
+def stroke(path: str, color: str, *, width: float, is_dashed: bool = False) -> str:
+    """A path in one of the page's colours."""
+    dashes = ' stroke-dasharray="3 3"' if is_dashed else ""
+    return f'<path class="{color}-stroke" d="{path}" fill="none" stroke-width="{width:g}" stroke-linejoin="round"{dashes}/>'
+
+
+def dot(x: float, y: float, color: str, *, radius: float = 2.2) -> str:
+    """A dot in one of the page's colours."""
+    return f'<circle class="{color}-fill" cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}"/>'
+
+
+def text(x: float, y: float, words: str, *, anchor: str = "start", color: str = "ink") -> str:
+    """Words, whatever is in them."""
+    return f'<text class="{color}-fill" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'

@@ -1,7 +1,8 @@
 "use strict";
 const form = document.querySelector(".filters");
 const grid = document.querySelector(".cards");
-const cards = Array.from(grid.querySelectorAll(".card"));
+const cards = Array.from(document.querySelectorAll("#gallery .card"));
+const others = document.querySelector(".others");
 const none = document.querySelector(".none");
 const more = document.querySelector(".more");
 const choices = Array.from(form.querySelectorAll("select")).filter((select) => select.name !== "order");
@@ -66,5 +67,7 @@ more.addEventListener("click", () => {
   cards.filter((card) => !card.hidden)[next].focus();
 });
 form.addEventListener("submit", (event) => event.preventDefault());
+// All cards go into one grid; without this script, those after the first are behind a summary.
+if (others) others.remove();
 form.hidden = false;
 start();

@@ -115,10 +115,9 @@ def render(page: Page) -> str:
         "script": script,
         "policy": policy,
         "panels": [_panel(panel) for panel in curves.panels(page.history)],
-        "sentences": scores.sentences(page.evaluations),
-        "glance": scores.glance(page.evaluations),
+        "can": scores.can(page.evaluations),
         "marks": [scores.control_name(name) for name in marks],
-        "evaluations": [scores.evaluation(found, n, marks) for n, found in enumerate(page.evaluations)],
+        "evaluations": [scores.evaluation(found, marks) for found in page.evaluations],
     }
     show = shower(page.pictures)
     return with_cards(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -13,10 +14,12 @@ from sightweave.core.errors import DataError
 MAX_SIDE = 224
 """Pixels of the longer side in the page; larger pictures are made smaller."""
 _JPEG_QUALITY = 88
+_DRAWN_COLORS = 4096
+"""A picture with more colours than this is a photograph."""
 
 
 def data_uri(pixels: np.ndarray, *, max_side: int = MAX_SIDE) -> str:
-    """A ``data:`` address of the picture, as PNG or JPEG, whichever is smaller.
+    """A ``data:`` address of the picture: a drawing as PNG or JPEG, whichever is smaller, a photograph as JPEG.
 
     Args:
         pixels: uint8 H W or H W 3.
@@ -33,8 +36,16 @@ def data_uri(pixels: np.ndarray, *, max_side: int = MAX_SIDE) -> str:
     picture = PIL.Image.fromarray(pixels)
     if max(picture.size) > max_side:
         picture.thumbnail((max_side, max_side), PIL.Image.Resampling.LANCZOS)
-    png, jpeg = io.BytesIO(), io.BytesIO()
-    picture.save(png, "PNG", optimize=True)
-    picture.save(jpeg, "JPEG", quality=_JPEG_QUALITY)
-    kind, data = min((("png", png.getvalue()), ("jpeg", jpeg.getvalue())), key=lambda found: len(found[1]))
+
+    # Of a photograph, PNG would take longer than all the rest and never be the smaller one.
+    found = {"jpeg": _encoded(picture, "JPEG", quality=_JPEG_QUALITY)}
+    if picture.getcolors(_DRAWN_COLORS) is not None:
+        found["png"] = _encoded(picture, "PNG")
+    kind, data = min(found.items(), key=lambda item: len(item[1]))
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _encoded(picture: PIL.Image.Image, kind: str, **settings: Any) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, kind, **settings)
+    return out.getvalue()

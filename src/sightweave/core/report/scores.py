@@ -11,48 +11,81 @@ from typing import Any
 
 from sightweave.core.report import certainty
 from sightweave.core.report.values import SHARE, estimate, number, p_value, text
+from sightweave.core.verdicts import HARDLY, NO, NOT_NEEDED, UNKNOWN, YES, use_of_image
 
 CONTROL_NAMES = {"no_image": "no image", "shuffled_image": "wrong image", "blank_image": "grey image"}
+BASELINE_NAMES = {"majority": "majority", "neighbour": "text only"}
 _LEFT, _WIDTH = 6, 200
 """Where the bar of a score starts, and how long 100 % are."""
-_NEAR = 2
-"""Controls that stand beside the score; further ones stand last, since a reader may have to scroll for them."""
+_TOGETHER = 6
+"""Controls and baselines in one table; further ones are in the next."""
 
 Scores = Mapping[str, Any]
 
 
-def sentences(evaluations: Sequence[Scores]) -> list[dict[str, str]]:
-    """For each split the one sentence that says most."""
+def can(evaluations: Sequence[Scores]) -> list[dict[str, Any]]:
+    """What a model can do: for each split its headline, and one line per task."""
     return [
         {
             "split": _split(found),
+            "count": text(found.get("count")),
+            "pictures": _pictures(found),
             "verdict": found.get("uses_image", "unknown"),
-            "text": found["sentence"],
+            "headline": found.get("sentence", ""),
+            "tasks": [_line(task) for task in _tasks(found) if estimate(task.get("score"), _unit(task))],
         }
         for found in evaluations
-        if found.get("sentence")
     ]
 
 
-def glance(evaluations: Sequence[Scores]) -> list[dict[str, Any]]:
-    """One entry per task with its headline of each split."""
-    told: dict[str, list[dict[str, Any]]] = {}
-    for found in evaluations:
-        for task in _tasks(found):
-            unit = _unit(task)
-            over = task.get("gain_over") or "no_image"
-            if score := estimate(task.get("score"), unit):
-                told.setdefault(task["task"], []).append(
-                    {
-                        "split": _split(found),
-                        "unit": unit,
-                        "score": score,
-                        "blind": estimate(_of(task, "controls").get(over), unit),
-                        "blind_name": control_name(over),
-                        "verdict": task.get("uses_image", "unknown"),
-                    }
-                )
-    return [{"task": name, "splits": splits} for name, splits in told.items()]
+def _line(task: Scores) -> dict[str, Any]:
+    """One task: its score, the best that was reached without looking, and what that says."""
+    unit = _unit(task)
+    use = _use(task)
+    rival, reached = _best_rival(task)
+    return {
+        "name": task["task"],
+        "unit": unit,
+        "score": estimate(task["score"], unit),
+        "rival": rival_name(rival),
+        "reached": number(reached, unit),
+        "bar": _short_bar(task, reached) if unit == SHARE else None,
+        "use": use,
+        "says": _SAYS[use],
+    }
+
+
+_SAYS = {
+    YES: "uses the image",
+    HARDLY: "gains from the image, perhaps little",
+    NOT_NEEDED: "does not need the image",
+    NO: "does not use the image",
+    UNKNOWN: "use of the image not known",
+}
+
+
+def _use(task: Scores) -> str:
+    shown = use_of_image(task.get("uses_image", UNKNOWN), needs_image=task.get("needs_image", True))
+    return shown if shown in _SAYS else UNKNOWN
+
+
+def _best_rival(task: Scores) -> tuple[str, float | None]:
+    """The best way to answer without looking at the image, and what it scores."""
+    controls_ = _of(task, "controls")
+    # Evaluations of earlier versions name one control at most.
+    names = _of(task, "gains") or [task.get("gain_over") or "no_image"]
+    reached = {
+        name: _value(task.get(name) if name in BASELINE_NAMES else controls_.get(name)) for name in names
+    }
+    known = [(value, name) for name, value in reached.items() if value is not None]
+    best, name = max(known, default=(None, ""))
+    return name, best
+
+
+def _short_bar(task: Scores, reached: float | None) -> dict[str, Any]:
+    score = task["score"]
+    ends = {end: _place(score.get(end)) if isinstance(score, Mapping) else None for end in ("low", "high")}
+    return {"score": _place(score), **ends, "reached": _place(reached)}
 
 
 def controls(evaluations: Sequence[Scores]) -> list[str]:
@@ -66,25 +99,30 @@ def control_name(name: str) -> str:
     return CONTROL_NAMES.get(name, name.replace("_", " "))
 
 
-def evaluation(found: Scores, number_: int, marks: Sequence[str]) -> dict[str, Any]:
+def rival_name(name: str) -> str:
+    """What a reader is told of a control or of a baseline."""
+    return BASELINE_NAMES.get(name) or control_name(name)
+
+
+def evaluation(found: Scores, marks: Sequence[str]) -> dict[str, Any]:
     """One split: its tables and its drawings.
 
     Args:
         found: As ``Evaluation.to_json`` gives it.
-        number_: Of the split on the page; ids of drawings start with it.
         marks: Controls in the order of their marks.
     """
     tasks = _tasks(found)
     parts = [part for task in tasks for part in (task, *_types(task))]
-    columns = [
-        column for column in _columns(controls([found]), marks) if any(_has(part, column) for part in parts)
-    ]
+    columns = [column for column in _COLUMNS if any(_has(part, column) for part in parts)]
+    others = [column for column in _others(controls([found]), marks) if any(_has(p, column) for p in parts)]
     return {
         "split": _split(found),
         "count": text(found.get("count")),
         "pictures": _pictures(found),
         "notes": found.get("notes", ()),
         "columns": columns,
+        # As many columns beside one another as fit on any screen that shows a table at all.
+        "others": [others[start : start + _TOGETHER] for start in range(0, len(others), _TOGETHER)],
         "has_options": any(_has(part, {"key": "chance"}) for part in parts),
         "has_neighbour": any(_has(part, {"key": "neighbour"}) for part in parts),
         "tasks": [
@@ -92,13 +130,13 @@ def evaluation(found: Scores, number_: int, marks: Sequence[str]) -> dict[str, A
                 "name": task["task"],
                 "metric": str(task.get("metric", "")).replace("_", " "),
                 "unit": "per cent" if _unit(task) == SHARE else _unit(task),
-                "verdict": task.get("uses_image", "unknown"),
+                "verdict": _use(task),
                 "sentence": task.get("sentence", ""),
-                "rows": _rows(task, columns, marks),
+                "rows": _rows(task, columns, others, marks),
                 **_further(task, found.get("notes", ())),
-                "calibration": _calibration(task.get("calibration"), f"c{number_}-{place}-"),
+                "calibration": _calibration(task.get("calibration")),
             }
-            for place, task in enumerate(tasks)
+            for task in tasks
         ],
     }
 
@@ -133,22 +171,25 @@ def _unit(task: Scores, metric: str | None = None) -> str:
     return str(_facts(task, metric or task.get("metric", "")).get("unit", SHARE))
 
 
-def _columns(names: Sequence[str], marks: Sequence[str]) -> list[dict[str, Any]]:
-    """Columns after the score, in the order in which they stand beside it."""
+_COLUMNS: tuple[Mapping[str, Any], ...] = (
+    {"key": "gain", "name": "gain"},
+    {"key": "leakage", "name": "leakage"},
+    {"key": "detectable", "name": "detectable"},
+    {"key": "unparsed", "name": "unparsed"},
+)
+"""What stands beside the score."""
+
+
+def _others(names: Sequence[str], marks: Sequence[str]) -> list[Mapping[str, Any]]:
+    """Columns for what was reached in other ways: baselines, and controls with their marks."""
     told = [
         {"key": name, "name": control_name(name), "control": True, "mark": marks.index(name)}
         for name in names
     ]
     return [
         {"key": "chance", "name": "chance"},
-        {"key": "majority", "name": "majority"},
-        {"key": "neighbour", "name": "text only"},
-        *told[:_NEAR],
-        {"key": "gain", "name": "gain"},
-        {"key": "leakage", "name": "leakage"},
-        {"key": "detectable", "name": "detectable"},
-        {"key": "unparsed", "name": "unparsed"},
-        *told[_NEAR:],
+        *({"key": key, "name": name} for key, name in BASELINE_NAMES.items()),
+        *told,
     ]
 
 
@@ -157,36 +198,33 @@ def _has(part: Scores, column: Mapping[str, Any]) -> bool:
     return found.get(column["key"]) is not None
 
 
-def _rows(task: Scores, columns: Sequence[Mapping[str, Any]], marks: Sequence[str]) -> list[dict[str, Any]]:
+def _rows(
+    task: Scores,
+    columns: Sequence[Mapping[str, Any]],
+    others: Sequence[Mapping[str, Any]],
+    marks: Sequence[str],
+) -> list[dict[str, Any]]:
     """The mean over the types and each of them; a single type is its own mean."""
     types, unit = _types(task), _unit(task)
+    name = f"mean of {len(types)} types" if types else task["task"]
+    parts = [(task, name, True), *((kind, kind.get("type", ""), False) for kind in types)]
     if len(types) == 1:
         # The task knows more (its leakage), and the type names the answer that is most frequent.
         merged = {"majority_answer": types[0].get("majority_answer", ""), **task}
-        return [_row(merged, columns, marks, types[0].get("type") or task["task"], unit, is_task=True)]
-    name = f"mean of {len(types)} types" if types else task["task"]
-    total = _row(task, columns, marks, name, unit, is_task=True)
-    return [total, *(_row(kind, columns, marks, kind.get("type", ""), unit) for kind in types)]
-
-
-def _row(
-    part: Scores,
-    columns: Sequence[Mapping[str, Any]],
-    marks: Sequence[str],
-    name: str,
-    unit: str,
-    *,
-    is_task: bool = False,
-) -> dict[str, Any]:
-    return {
-        "name": name,
-        "is_task": is_task,
-        "count": text(part.get("count")),
-        "score": estimate(part.get("score"), unit),
-        "cells": [_cell(part, column, unit) for column in columns],
-        "said": _said(part, columns),
-        "bar": _bar(part, marks) if unit == SHARE and estimate(part.get("score")) else None,
-    }
+        parts = [(merged, types[0].get("type") or task["task"], True)]
+    return [
+        {
+            "name": shown,
+            "is_task": is_task,
+            "count": text(part.get("count")),
+            "score": estimate(part.get("score"), unit),
+            "cells": [_cell(part, column, unit) for column in columns],
+            "others": [_cell(part, column, unit) for column in others],
+            "said": _said(part, others),
+            "bar": _bar(part, marks) if unit == SHARE and estimate(part.get("score")) else None,
+        }
+        for part, shown, is_task in parts
+    ]
 
 
 def _cell(part: Scores, column: Mapping[str, Any], unit: str) -> dict[str, Any]:
@@ -303,7 +341,7 @@ def _why(task: str, metric: str, notes: Sequence[str]) -> str:
     return next((note.removeprefix(start) for note in notes if note.startswith(start)), "")
 
 
-def _calibration(found: Scores | None, prefix: str) -> dict[str, Any] | None:
+def _calibration(found: Scores | None) -> dict[str, Any] | None:
     if not found:
         return None
     from markupsafe import Markup
@@ -321,6 +359,6 @@ def _calibration(found: Scores | None, prefix: str) -> dict[str, Any] | None:
             for bin_ in found["bins"]
         ],
         # The drawings are ours and hold numbers only.
-        "reliability": Markup(certainty.reliability(found["bins"], f"{prefix}b-")),
-        "risk": Markup(certainty.risk(found["curve"], found["selection"], f"{prefix}r-")),
+        "reliability": Markup(certainty.reliability(found["bins"])),
+        "risk": Markup(certainty.risk(found["curve"], found["selection"])),
     }

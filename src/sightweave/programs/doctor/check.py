@@ -5,7 +5,6 @@ Memory does not grow with the rows but for a few numbers each: pictures and what
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence

@@ -10,6 +10,8 @@ from sightweave.programs.doctor.labels import TypeReport
 
 EXAMPLES = 5
 """Examples of each finding that are kept."""
+_PRINTED = 3
+"""Of those, in the terminal."""
 _ORDER = {"error": 0, "warning": 1, "info": 2}
 ADVICE = {
     "train_test_overlap": "Take them out of the training data, or the test measures memory.",
@@ -174,9 +176,12 @@ class Report:
             lines += ["", *(f"  {line}" for line in self.lengths.splitlines())]
         for found in self.ordered():
             lines.append(f"\n{found.severity} {found.code}: {found.count}  {found.advice}".rstrip())
-            for example in found.examples[:3]:
+            for example in found.examples[:_PRINTED]:
                 place = f"{example.file}:{example.line}: " if example.line is not None else ""
                 lines.append(f"    {place}{example.message}")
+            shown = min(len(found.examples), _PRINTED)
+            if 0 < shown < found.count:
+                lines.append(f"    ({shown} of {found.count} shown)")
         # Names of files may hold what no terminal can show.
         return "\n".join([*lines, "", self.verdict()]).encode("utf-8", "backslashreplace").decode("utf-8")
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from sightweave.core import config as configs
 from sightweave.core.errors import DataError
+from sightweave.core.verdicts import use_of_image
 from sightweave.programs.evaluation import statistics
 from sightweave.programs.evaluation.passes import is_of_likelihoods
 from sightweave.programs.evaluation.program import rescored
-from sightweave.programs.evaluation.scores import Evaluation, Item, MetricFacts
+from sightweave.programs.evaluation.scores import Evaluation, Item, MetricFacts, TaskScores
 from sightweave.programs.evaluation.statistics import Estimate
 
 _NEARLY = 1e-6
@@ -62,6 +63,12 @@ class Score:
     """Over its runs, with an interval over pictures and, with two runs or more, over seeds."""
     runs: tuple[float, ...]
     """Of each run."""
+    others: Mapping[str, float] = field(default_factory=dict)
+    """What other ways to answer the same prompts reach, by the name of the control or baseline; means over the runs."""
+    gain: float | None = None
+    """Score minus that of the best control without the right image; mean over the runs, None where not asked."""
+    uses_image: tuple[str, ...] = ()
+    """What each run is shown to make of the image; see ``core/verdicts.py``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +147,7 @@ class _Rows:
         self.groups = [item.group for item in items]
         self.types = [item.type for item in items]
         self.rows: dict[str, np.ndarray] = {}
+        self.tasks = {name: [_task(run, column) for run in runs] for name, runs in compositions.items()}
         for name, runs in compositions.items():
             found = []
             for run in runs:
@@ -160,7 +168,15 @@ class _Rows:
             is_share=self.metric.is_proportion,
         )
         each = statistics.mean_over_strata(runs, self.metric.total, self.types)
-        return Score(mean=mean, runs=tuple(float(score) for score in each))
+        tasks = self.tasks[name]
+        gains = [task.gain.value for task in tasks if task.gain is not None]
+        return Score(
+            mean=mean,
+            runs=tuple(float(score) for score in each),
+            others=_others(tasks),
+            gain=float(np.mean(gains)) if len(gains) == len(tasks) else None,
+            uses_image=tuple(use_of_image(one.uses_image, needs_image=one.needs_image) for one in tasks),
+        )
 
     def difference(self, name: str, against: str) -> Difference:
         found = statistics.crossed_difference(
@@ -227,6 +243,28 @@ def _scored_tasks(run: Answered) -> dict[tuple[str, str], str]:
 def _said(scored: set[tuple[tuple[str, str], str]]) -> str:
     said = sorted(f"{task} in {split or 'evaluation'} by {metric}" for (split, task), metric in scored)
     return ", ".join(said) or "nothing more"
+
+
+def _task(run: Answered, column: Column) -> TaskScores:
+    """What a run's own evaluation found in a column."""
+    return next(
+        task
+        for one in run.evaluations
+        if one.split == column.split
+        for task in one.tasks
+        if task.task == column.task
+    )
+
+
+def _others(tasks: Sequence[TaskScores]) -> dict[str, float]:
+    """Means of the baselines and controls that every run has."""
+    found = []
+    for task in tasks:
+        baselines = {"majority": task.majority, "neighbour": task.neighbour}
+        known = {name: value for name, value in baselines.items() if value is not None}
+        found.append(known | {name: one.value for name, one in task.controls.items()})
+    names = [name for name in found[0] if all(name in one for one in found)]
+    return {name: float(np.mean([one[name] for one in found])) for name in names}
 
 
 def _items(run: Answered, column: Column) -> list[Item]:

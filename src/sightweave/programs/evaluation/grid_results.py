@@ -10,8 +10,9 @@ from statistics import fmean
 from typing import Any, Literal
 
 from sightweave.core import config as configs
-from sightweave.core.report import scatter
+from sightweave.core.report import costs
 from sightweave.core.report.compared import ComparedPage, Table, write_compared
+from sightweave.core.report.scores import rival_name
 from sightweave.programs.evaluation.compositions import Column, Difference, Score
 from sightweave.programs.evaluation.statistics import Estimate
 
@@ -129,8 +130,8 @@ def write(out: Path, found: Comparison) -> None:
     """Writes ``comparison.json``, ``comparison.svg`` and ``comparison.html``."""
     document = json.dumps(found.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
     (out / "comparison.json").write_text(document + "\n", encoding="utf-8")
-    panels = [_panel(found, column, number) for number, column in enumerate(found.columns)]
-    scatter.write_picture(out / "comparison.svg", panels)
+    panels = [_panel(found, column) for column in found.columns]
+    costs.write_picture(out / "comparison.svg", panels)
     first = found.cells[0]
     facts = {
         "recipe": found.recipe,
@@ -152,13 +153,13 @@ def write(out: Path, found: Comparison) -> None:
     write_compared(out / "comparison.html", page)
 
 
-def _panel(found: Comparison, column: Column, number: int) -> scatter.Panel:
+def _panel(found: Comparison, column: Column) -> costs.Panel:
     scale = 100 if column.unit == "%" else 1
     points = []
     for row in found.rows:
         mean = row.scores[column.name].mean
         points.append(
-            scatter.Point(
+            costs.Point(
                 name=row.name,
                 cost=fmean(row.minutes),
                 least_cost=min(row.minutes),
@@ -169,12 +170,11 @@ def _panel(found: Comparison, column: Column, number: int) -> scatter.Panel:
                 is_baseline=row.name == found.against,
             )
         )
-    return scatter.panel(
+    return costs.panel(
         f"{column.name}: {column.metric}",
         points,
         cost="minutes of training",
         score=column.unit,
-        prefix=f"cost{number}-",
         least=0.0,
     )
 
@@ -205,6 +205,7 @@ def tables(found: Comparison) -> list[Table]:
             note=f"Means over seeds, unweighted over types of question, with 95 % intervals. Samples of {samples}.",
         )
     ]
+    made += _controls(found)
     if found.differences:
         units = {column.name: column.unit for column in found.columns}
         made.append(
@@ -217,6 +218,34 @@ def tables(found: Comparison) -> list[Table]:
             )
         )
     return made
+
+
+def _controls(found: Comparison) -> list[Table]:
+    """What is left without the right image: a table of all tasks, or none where nothing was asked."""
+    scores = [row.scores[column.name] for column in found.columns for row in found.rows]
+    names = list(dict.fromkeys(name for score in scores for name in score.others))
+    if not names:
+        return []
+
+    rows = []
+    for column in found.columns:
+        for row in found.rows:
+            score = row.scores[column.name]
+            numbers = [score.mean.value, *(score.others.get(name) for name in names)]
+            cells = ["-" if one is None else _number(one, column.unit) for one in numbers]
+            gain = "-" if score.gain is None else _number(score.gain, column.unit, sign="+")
+            uses = ", ".join(dict.fromkeys(score.uses_image)) or "-"
+            rows.append([f"{column.name}, {column.unit}", row.name, uses, *cells, gain])
+    return [
+        Table(
+            title="With other images, and without any",
+            heads=["task", "composition", "uses the image", "score", *map(rival_name, names), "gain"],
+            rows=rows,
+            words=3,
+            note="Means over seeds. Gain: the score minus that of the best control without the right image. Majority always "
+            "gives the most frequent answer, text only that of the nearest training prompt.",
+        )
+    ]
 
 
 def _difference(one: Difference, unit: str) -> list[str]:

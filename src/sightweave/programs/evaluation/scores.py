@@ -108,7 +108,7 @@ class TaskScores:
     uses_image: str = "unknown"
     """``yes``, ``hardly``, ``no`` or ``unknown``: see ``verdict.py``."""
     needs_image: bool = True
-    """Whether texts alone fall short on this task; where they do not, it does not decide over the model."""
+    """Whether this task can show a use of the image; where its texts say everything, it does not decide over the model."""
     sentence: str = ""
     """The same for a reader, with the numbers."""
     types: tuple[TypeScores, ...] = ()
@@ -172,8 +172,7 @@ class Evaluation:
     """Images of the whole split, where those of the samples were drawn from it; None where all of it was asked."""
     tasks: tuple[TaskScores, ...]
     uses_image: str = "unknown"
-    """Over the tasks that need the image: ``yes`` if each says yes, ``no`` if each says no, ``unknown`` if none is known,
-    else ``hardly``."""
+    """Over the tasks that need the image: ``yes``, ``hardly``, ``partly``, ``no`` or ``unknown``; see ``verdict.py``."""
     sentence: str = ""
     """The same for a reader."""
     notes: tuple[str, ...] = ()

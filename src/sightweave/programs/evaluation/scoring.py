@@ -508,6 +508,8 @@ def _verdict(scoring: _Scoring, tests: Mapping[str, statistics.PairedTest]) -> v
         scoring.broken,
         pictures=len({samples[number].group for number in sighted}),
         best=scoring.best,
+        prior=scoring.reached("majority", sighted) if sighted else 1.0,
+        open_share=verdict.left_open(samples[number] for number in sighted),
     )
 
 

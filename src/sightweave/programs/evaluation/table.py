@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sightweave.core.verdicts import use_of_image
 from sightweave.programs.evaluation.scores import Evaluation, MetricFacts, TaskScores, TypeScores
 from sightweave.programs.evaluation.statistics import Estimate
 
@@ -72,7 +73,7 @@ def control_tables(evaluation: Evaluation, *, types: bool = True) -> list[Table]
             found = [scores.controls.get(control) for control in shown]
             if not is_first and not any(found):
                 continue
-            last = [_range(scores.gain, sign="+"), getattr(scores, "uses_image", "")] if is_first else []
+            last = [_range(scores.gain, sign="+"), _use(scores)] if is_first else []
             values = ["-" if one is None else f"{100 * one.value:.1f}" for one in found]
             table.add_row(name, f"{100 * scores.score.value:.1f}", *values, *last, style=style)
         tables.append(table)
@@ -80,6 +81,13 @@ def control_tables(evaluation: Evaluation, *, types: bool = True) -> list[Table]
 
 
 _CONTROLS_IN_A_ROW = 3
+
+
+def _use(scores: TaskScores | TypeScores) -> str:
+    """Whether a task uses the image; nothing is said about a single type."""
+    if not isinstance(scores, TaskScores):
+        return ""
+    return use_of_image(scores.uses_image, needs_image=scores.needs_image).replace(" ", "\n")
 
 
 def _table(title: str, caption: str) -> Table:

@@ -7,14 +7,20 @@ interval of each difference must lie above the threshold, so the best one need n
 intersection-union test: Berger 1982, doi:10.1080/00401706.1982.10487790).
 
 Why text-only baselines belong here: Making the V in VQA Matter (Goyal et al. 2017, arXiv:1612.00837).
+
+A task whose words already say everything cannot show whether the picture is used, so it does not decide over the model.
+A model's failure to gain proves no such thing, though: a model that ignores its pictures gains nothing anywhere. So a
+task needs its pictures wherever the same words ask for different answers beside different pictures (`left_open`).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sightweave.core.types import Prediction
+from sightweave.core.types import Prediction, Sample
+from sightweave.core.verdicts import HARDLY, NO, NOT_NEEDED, PARTLY, UNKNOWN, YES, use_of_image
 from sightweave.programs.evaluation.statistics import Estimate
 
 FEW_PICTURES = 10
@@ -25,6 +31,8 @@ BROKEN = 0.5
 """A control proves nothing if more than this share of its answers is unreadable or cut."""
 ENOUGH = 0.9
 """A task does not need the picture if texts alone reach this share of the best possible score."""
+INFORMATIVE = 2.0
+"""Texts say something about the answers if they score more than this many times the most frequent answer."""
 WORTH_SAYING = 0.01
 """From this share of unreadable answers on, the sentence mentions them."""
 
@@ -39,7 +47,6 @@ BASELINES = {
     "neighbour": "by the answer of the nearest training prompt",
 }
 """Ways to answer from texts alone, without any model."""
-WORDS = ("yes", "hardly", "no", "unknown")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +67,10 @@ class Verdict:
     """Whether the answers of one task come from the picture."""
 
     word: str
-    """One of `WORDS`."""
+    """``yes``, ``hardly``, ``no`` or ``unknown``."""
     sentence: str
     needs_image: bool
-    """Whether texts alone fall short on this task; if they do not, it cannot tell."""
+    """Whether this task can show a use of the image; if its texts say everything, it cannot."""
 
 
 def broken(predictions: Sequence[Prediction], is_read: list[bool]) -> str:
@@ -83,6 +90,30 @@ def broken(predictions: Sequence[Prediction], is_read: list[bool]) -> str:
     return " and ".join(parts)
 
 
+def left_open(samples: Iterable[Sample]) -> float:
+    """The share of samples that even the best reader of their prompts alone gets wrong.
+
+    Such a reader gives one answer to all samples with the same words and options. Where those samples have different
+    pictures and different references, only the pictures can tell which one is right. Words that occur once leave nothing
+    open, so this is a lower bound.
+    """
+    accepted: dict[tuple[str, tuple[str, ...]], dict[str, set[str]]] = {}
+    for sample in samples:
+        of_pictures = accepted.setdefault((_folded(sample.prompt), tuple(sample.options)), {})
+        of_pictures.setdefault(sample.group, set()).update(map(_folded, sample.references))
+
+    total = wrong = 0
+    for of_pictures in accepted.values():
+        right = Counter(reference for references in of_pictures.values() for reference in references)
+        total += len(of_pictures)
+        wrong += len(of_pictures) - max(right.values(), default=0)
+    return wrong / total if total else 0.0
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
 def judge(
     task: str,
     score: float | None,
@@ -91,6 +122,8 @@ def judge(
     *,
     pictures: int,
     best: float = 1.0,
+    prior: float = 1.0,
+    open_share: float = 1.0,
 ) -> Verdict:
     """The verdict on one task.
 
@@ -105,29 +138,38 @@ def judge(
         broken_controls: Why the other controls prove nothing, by name.
         pictures: Distinct pictures that were asked about.
         best: The best possible score.
+        prior: Score of always giving the most frequent answer.
+        open_share: What `left_open` finds on the samples.
     """
     begin = f"{task} uses the image:"
     asked = [rival for rival in rivals if rival.name in CONTROLS]
     if score is None or not (asked or broken_controls):
         why = "it was not asked without the image or with another one."
-        return Verdict(word="unknown", sentence=f"{begin} unknown - {why}", needs_image=True)
+        return Verdict(word=UNKNOWN, sentence=f"{begin} unknown - {why}", needs_image=True)
     if pictures < FEW_PICTURES:
         why = f"{pictures} distinct picture(s) are too few to tell; {FEW_PICTURES} are needed."
-        return Verdict(word="unknown", sentence=f"{begin} unknown - {why}", needs_image=True)
+        return Verdict(word=UNKNOWN, sentence=f"{begin} unknown - {why}", needs_image=True)
 
-    without_looking = [r.score for r in rivals if r.name in BASELINES or r.name == "no_image"]
-    sign = " %" if best == 1 else ""  # CIDEr goes up to 1,000 and is no share
-    texts_alone = max(without_looking, default=0.0)
-    is_enough = texts_alone >= ENOUGH * best
-    least = min(rivals, key=lambda rival: rival.gain.low, default=None)
+    # The word follows from the rivals, whether the task can tell at all from what its texts give away.
     word, why = _word(rivals, broken_controls, best)
-    needs_image = word == "yes" or not is_enough
-    if word in ("no", "hardly") and is_enough:
-        why += f" Texts alone reach {100 * texts_alone:.1f}{sign}, so these prompts do not need the image."
+    texts_alone = max((r.score for r in rivals if r.name in BASELINES or r.name == "no_image"), default=0.0)
+    is_enough = texts_alone >= ENOUGH * best
+    is_as_good = (
+        word == NO
+        and open_share <= CLEAR_GAIN
+        and texts_alone >= score - CLEAR_GAIN * best
+        and texts_alone > max(INFORMATIVE * prior, CLEAR_GAIN * best)
+    )
+    needs_image = word == YES or not (is_enough or is_as_good)
 
+    sign = " %" if best == 1 else ""  # CIDEr goes up to 1,000 and is no share
+    if not needs_image and word in (NO, HARDLY):
+        why += f" Texts alone reach {100 * texts_alone:.1f}{sign}, so these prompts do not need the image."
+    least = min(rivals, key=lambda rival: rival.gain.low, default=None)
     measured = ", ".join([f"{100 * score:.1f}{sign} with it", *_said(rivals, sign)])
     gain = f"; {_gain(least)}" if least is not None else ""
-    return Verdict(word=word, sentence=f"{begin} {word} - {measured}{gain}.{why}", needs_image=needs_image)
+    shown = use_of_image(word, needs_image=needs_image)
+    return Verdict(word=word, sentence=f"{begin} {shown} - {measured}{gain}.{why}", needs_image=needs_image)
 
 
 def _word(rivals: Sequence[Rival], broken_controls: Mapping[str, str], best: float) -> tuple[str, str]:
@@ -136,37 +178,56 @@ def _word(rivals: Sequence[Rival], broken_controls: Mapping[str, str], best: flo
     told = "".join(f" The control {name} proves nothing: {why}." for name, why in broken_controls.items())
     low = min((rival.gain.low for rival in rivals), default=0.0)
     if rivals and not low > 0:
-        return "no", f" That interval is not above 0: no use of the image is shown.{told}"
+        return NO, f" That interval is not above 0: no use of the image is shown.{told}"
     if not names & set(CONTROLS):
-        return "unknown", told
+        return UNKNOWN, told
     if "shuffled_image" not in names:
         asked = "broken" if "shuffled_image" in broken_controls else "not asked"
-        return "unknown", (
+        return UNKNOWN, (
             f" The control with another image (shuffled_image) was {asked}, and a model may fail without a picture only "
             f"because it never met that.{told}"
         )
     if not low > CLEAR_GAIN * best:
-        return "hardly", f" The gain is there, but it may be under five points.{told}"
-    return "yes", told
+        return HARDLY, f" The gain is there, but it may be under five points.{told}"
+    return YES, told
 
 
 def overall(tasks: Iterable[tuple[str, str, bool]]) -> tuple[str, str]:
     """A word and a sentence over all tasks, from (name, word, whether the task needs the image).
 
-    Tasks that texts alone can answer do not decide, unless there is no other one.
+    Tasks that need the image decide: ``yes`` if it is surely used in each of them and clearly in one, ``no`` or
+    ``hardly`` if nowhere more than that, ``partly`` if some clearly use it and others do not. Tasks that do not need it
+    decide only where there is no other.
     """
     found = list(tasks)
-    known = [one for one in found if one[1] != "unknown"]
-    deciding = {word for _, word, needs_image in known if needs_image} or {word for _, word, _ in known}
-    word = "unknown" if not deciding else deciding.pop() if len(deciding) == 1 else "hardly"
+    needing = [word for _, word, needs_image in found if needs_image]
+    known = {word for word in needing or [word for _, word, _ in found]} - {UNKNOWN}
+    if YES in known:
+        word = PARTLY if NO in known else YES
+    else:
+        word = known.pop() if len(known) == 1 else HARDLY if known else UNKNOWN
 
-    parts = []
-    for other in WORDS:
-        if names := [name for name, said, needs_image in found if said == other and needs_image]:
-            parts.append(f"{other} in {', '.join(names)}")
-    if names := [name for name, _, needs_image in found if not needs_image]:
-        parts.append(f"texts alone suffice in {', '.join(names)}")
-    return word, f"This model uses the image: {word}" + (f" ({'; '.join(parts)})." if parts else ".")
+    clauses = []
+    for use, clause in _CLAUSES.items():
+        names = [name for name, said, needs in found if use_of_image(said, needs_image=needs) == use]
+        if names:
+            clauses.append(clause.format(_listed(names)))
+    about = f" {'; '.join(clauses)}." if clauses else ""
+    return word, f"This model uses the image: {word}.{about[:2].upper()}{about[2:]}"
+
+
+_CLAUSES = {
+    YES: "it uses it in {}",
+    HARDLY: "it gains from it in {}, perhaps by less than five points",
+    NO: "it does not use it in {}",
+    NOT_NEEDED: "it does not need it in {}, where the text alone does as well",
+    UNKNOWN: "nothing can be said about {}",
+}
+"""What is said about the tasks of each use, in this order."""
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _said(rivals: Sequence[Rival], sign: str) -> list[str]:

@@ -65,6 +65,37 @@ def card(
 _PARTS = ("encoder", "connector", "fusion", "language_model")
 
 
+def with_transformers(first: str, *, processor: str = "", model: str = "") -> str:
+    """An example that asks one question about one picture with Transformers, to be run in the folder.
+
+    Args:
+        first: Comment above.
+        processor: Further arguments of the processor, each after a comma.
+        model: The same of the model.
+    """
+    return f"""```python
+{first}
+from PIL import Image
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+folder = "."  # where this card is
+processor = AutoProcessor.from_pretrained(folder{processor})
+model = AutoModelForImageTextToText.from_pretrained(folder{model})
+
+picture = Image.new("RGB", (224, 224), "white")  # yours: Image.open("picture.jpg")
+content = [{{"type": "image", "image": picture}}, {{"type": "text", "text": "Describe the image."}}]
+inputs = processor.apply_chat_template(
+    [{{"role": "user", "content": content}}],
+    add_generation_prompt=True,
+    tokenize=True,
+    return_dict=True,
+    return_tensors="pt",
+)
+ids = model.generate(**inputs, max_new_tokens=32, do_sample=False)
+print(processor.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
+```"""
+
+
 def _data(sources: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> Iterator[str]:
     for source in sources:
         where = f" at `{source['path']}`" if source.get("path") else ""

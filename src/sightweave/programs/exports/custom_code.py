@@ -23,17 +23,16 @@ from sightweave.data.inputs.processor import Processor
 from sightweave.models.vlm import VLM
 from sightweave.programs import generation
 from sightweave.programs.exports._base import ANSWER_TOKENS, Compared, Exported, with_longer
+from sightweave.programs.exports._card import with_transformers
 from sightweave.programs.exports._layout import Source
 
 MODEL_TYPE = "sightweave"
 MODULE = "modeling_sightweave"
-USE = """```python
-# pip install sightweave: the folder's one line of code imports it
-from transformers import AutoModelForImageTextToText, AutoProcessor
-
-processor = AutoProcessor.from_pretrained(FOLDER, trust_remote_code=True)
-model = AutoModelForImageTextToText.from_pretrained(FOLDER, trust_remote_code=True)
-```"""
+USE = with_transformers(
+    "# pip install sightweave: the folder's one line of code imports it",
+    processor=", trust_remote_code=True",
+    model=", trust_remote_code=True",
+)
 """For the model card."""
 _CLASSES = {
     "AutoConfig": "SightweaveConfig",

@@ -35,7 +35,7 @@ from sightweave.programs.exports._llama_cpp import LlamaCpp
 
 TEXT, PROJECTOR = "model.gguf", "mmproj.gguf"
 USE = f"""```bash
-llama-mtmd-cli -m {TEXT} --mmproj {PROJECTOR} --image PICTURE -p PROMPT
+llama-mtmd-cli -m {TEXT} --mmproj {PROJECTOR} --image picture.jpg -p "Describe the image."
 ```"""
 """For the model card."""
 _VARIABLE = "LLAMA_CPP"

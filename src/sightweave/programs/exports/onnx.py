@@ -42,11 +42,49 @@ TOLERANCE = 1e-4
 """Largest difference of two logits in fp32 that onnxruntime's kernels may make, as a share of the largest logit."""
 LAYOUTS = ("sightweave", _transformers_js.NAME)
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
-USE = f"""```python
-import onnxruntime
+USE = f"""Greedy decoding, one token at a time. Sightweave's processor makes the prompt's ids, positions and pixels; it reads
+the files beside the graphs. `onnx.json` has the sizes for programs in other languages.
 
-encoder = onnxruntime.InferenceSession("{ENCODER}")  # pixels to embeddings
-decoder = onnxruntime.InferenceSession("{DECODER}")  # text and embeddings to logits; sizes in onnx.json
+```python
+# pip install sightweave onnxruntime
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+from sightweave.core.types import Medium, Part, Sample
+from sightweave.data.inputs.processor import Processor
+
+folder = Path(".")  # where this card is
+processor = Processor.load(folder)
+encoder = onnxruntime.InferenceSession(folder / "{ENCODER}")  # pixels to embeddings
+decoder = onnxruntime.InferenceSession(folder / "{DECODER}")  # tokens and embeddings to logits
+
+picture = np.asarray(Image.new("RGB", (224, 224), "white"))  # yours: Image.open("picture.jpg").convert("RGB")
+parts = (Part("user", Medium(picture, "picture")), Part("user", "Describe the image."))
+batch = processor.batch([Sample(id="prompt", task="", parts=parts)])
+(embeddings,) = encoder.run(None, {{"pixels": batch.media["image"].pixels.numpy()}})
+# All but the last token, which ends an answer.
+tokens = {{name: getattr(batch.target, name).numpy()[:, :-1] for name in ("ids", "positions", "ar", "valid")}}
+position = int(tokens["positions"][0, -1])
+
+known = {{one.name: one.shape for one in decoder.get_inputs()}}
+past = {{
+    name: np.zeros((1, shape[1], 0, shape[3]), np.float32)
+    for name, shape in known.items()
+    if name.startswith(("past_keys", "past_values"))
+}}
+answer = []
+while len(answer) < 32 and processor.tokenizer.end_id not in answer:
+    seen = np.ones((1, next(iter(past.values())).shape[2]), bool)
+    given = {{**tokens, **past, "past_valid": seen, "embeddings": embeddings}}
+    logits, *kept = decoder.run(None, {{name: given[name] for name in known}})
+    answer.append(int(logits[0, -1].argmax()))
+    past, position = dict(zip(past, kept)), position + 1
+    one = np.array([[answer[-1]]])
+    tokens = {{"ids": one, "positions": np.full_like(one, position), "ar": np.ones_like(one), "valid": one == one}}
+print(processor.tokenizer.decode(answer))
 ```"""
 """For the model card."""
 

@@ -34,18 +34,16 @@ from sightweave.programs.exports._base import (
     up_to_end,
     with_longer,
 )
+from sightweave.programs.exports._card import with_transformers
 from sightweave.programs.exports._layout import HEAD, Layout, Source
 from sightweave.programs.predictors import from_transformers
 
 LAYOUTS: Mapping[str, Layout] = {one.LAYOUT.name: one.LAYOUT for one in (_idefics3, _llava)}
 """The first that fits is taken where none is asked for."""
-USE = """```python
-from transformers import AutoModelForImageTextToText, AutoProcessor
-
-# Pixels as in training; torchvision, where it is installed, rounds otherwise (in Transformers 4: use_fast=False).
-processor = AutoProcessor.from_pretrained(FOLDER, backend="pil")
-model = AutoModelForImageTextToText.from_pretrained(FOLDER)
-```"""
+USE = with_transformers(
+    "# backend: pixels as in training, which torchvision would round differently (in Transformers 4: use_fast=False).",
+    processor=', backend="pil"',
+)
 """For the model card."""
 
 

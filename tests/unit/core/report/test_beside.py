@@ -108,6 +108,23 @@ def test_the_whole_page(tmp_path):
     assert "asked of B only" not in text
 
 
+def test_a_line_per_task_says_which_is_better():
+    words = {
+        "first": "the first is better",
+        "second": "the second is better",
+        "none": "no difference is shown",
+        "unknown": "too little was asked to tell",
+    }
+    for verdict, says in words.items():
+        stats = found()
+        stats["tasks"][0]["verdict"] = verdict
+        text = render_beside("t", stats, [], {}, {})
+        assert text.index(says) < text.index('id="scores"')
+    lone = found()
+    lone["tasks"][0] |= {"difference": None, "first": None, "second": None}
+    assert "points (" not in render_beside("t", lone, [], {}, {}).partition('id="scores"')[0]
+
+
 def test_mcnemar_is_warned_of_only_where_pictures_are_shared():
     assert "read the p of the difference" in render_beside("t", found(), [], {}, {})
     alone = found()

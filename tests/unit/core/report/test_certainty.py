@@ -37,31 +37,30 @@ def test_the_sentence(right, words):
 
 
 def points(svg: str, css: str) -> int:
-    """Markers of one colour."""
-    uses = ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}use")
-    return sum(css in use.get("class", "") for use in uses)
+    """Dots of one colour."""
+    dots = ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}circle")
+    return sum(css in one.get("class", "") for one in dots)
 
 
 def test_each_bin_is_a_point():
     values = found([1, 0] * 20)
-    svg = certainty.reliability(values["bins"], "a-")
+    svg = certainty.reliability(values["bins"])
     assert points(svg, "series0") == len(values["bins"]) == 15
-    assert "#0000" not in svg
     assert "style" not in svg
     empty = [*values["bins"], {"count": 0, "confidence": float("nan"), "accuracy": float("nan")}]
-    assert points(certainty.reliability(empty, "a-"), "series0") == 15
+    assert points(certainty.reliability(empty), "series0") == 15
 
 
 def test_the_threshold_is_a_point_where_there_is_one():
     some, none = found([1] * 20 + [0] * 20), found([0] * 5 + [1] * 5)
-    assert points(certainty.risk(some["curve"], some["selection"], "a-"), "series1") == 1
-    assert points(certainty.risk(none["curve"], none["selection"], "a-"), "series1") == 0
+    assert points(certainty.risk(some["curve"], some["selection"]), "series1") == 1
+    assert points(certainty.risk(none["curve"], none["selection"]), "series1") == 0
 
 
 def test_one_answer_alone_is_drawn_too():
     values = found([1])
-    assert points(certainty.reliability(values["bins"], "a-"), "series0") == 1
-    assert "<svg" in certainty.risk(values["curve"], values["selection"], "b-")
+    assert points(certainty.reliability(values["bins"]), "series0") == 1
+    assert "<svg" in certainty.risk(values["curve"], values["selection"])
 
 
 def test_a_threshold_for_another_rate_claims_nothing_of_this_one():

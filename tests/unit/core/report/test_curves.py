@@ -6,6 +6,9 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from sightweave.core.report.curves import MAX_POINTS, panels
+from sightweave.core.report.drawing import LETTER
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def history(steps: int = 60, **more) -> list[dict]:
@@ -50,19 +53,35 @@ def test_the_same_history_gives_the_same_bytes():
     assert [p.svg for p in panels(history())] == [p.svg for p in panels(history())]
 
 
-def test_drawings_bring_no_style_no_script_and_no_shared_ids():
-    ids = []
+def test_drawings_bring_no_style_no_script_and_no_ids():
     for panel in panels(history()):
-        root = ElementTree.fromstring(panel.svg)
-        for element in root.iter():
+        for element in ElementTree.fromstring(panel.svg).iter():
             assert not element.tag.endswith(("style", "script", "metadata"))
-            assert "style" not in element.attrib
+            assert not {"style", "id"} & set(element.attrib)
             assert not any(name.startswith("on") for name in element.attrib)
-            ids += [element.attrib["id"]] if "id" in element.attrib else []
-        assert "#0000" not in panel.svg
-        for clip in {e.get("clip-path") for e in root.iter()} - {None}:
-            assert clip.removeprefix("url(#").removesuffix(")") in ids
-    assert len(ids) == len(set(ids))
+
+
+def test_what_is_drawn_stays_inside_the_drawing():
+    rows = [*history(), *({**row, "stage": "next", "step": row["step"] + 60} for row in history())]
+    flat = [{"step": n, "loss": 0.0, "lr": 3e-4, "grad_norm": 1e6} for n in range(3)]
+    long = [{"step": 1_000_000 + n, "loss": 10.0 ** (4 - n)} for n in range(9)]
+    for panel in [*panels(rows), *panels(flat), *panels(long)]:
+        root = ElementTree.fromstring(panel.svg)
+        width, height = (float(side) for side in root.get("viewBox").split()[2:])
+        lines = [
+            one.get("d")
+            for one in root.iter(f"{SVG}path")
+            if one.get("class").startswith(("series", "trail"))
+        ]
+        assert lines
+        for x, y in [map(float, point.split()) for line in lines for point in line[1:].split("L")]:
+            assert 0 <= x <= width
+            assert 0 <= y <= height
+        for one in root.iter(f"{SVG}text"):  # even with the larger text of a phone
+            across = {"start": (0, 1), "middle": (-0.5, 0.5), "end": (-1, 0)}[one.get("text-anchor")]
+            ends = [float(one.get("x")) + share * LETTER * len(one.text) for share in across]
+            assert ends[0] >= 0
+            assert ends[1] <= width
 
 
 def test_values_that_are_no_numbers_are_left_out():

@@ -218,16 +218,36 @@ def test_a_missing_picture_leaves_the_words():
     assert "which color?" in text
 
 
-def test_the_sentences_stand_before_all_else():
+def test_what_matters_most_comes_first_and_what_few_ask_for_is_folded_away():
     both = [
         evaluation(sentence=f"{name}: uses the image.", split=name, uses_image="no") for name in ("a", "b")
     ]
-    text = render(Page(title="t", facts={"seed": 0}, evaluations=both))
-    places = [
-        text.index(words) for words in ("<h1", "a: uses the image.", "b: uses the image.", "<nav", "<dt>seed")
-    ]
+    page = Page(
+        title="t",
+        facts={"seed": 0},
+        recipe="fusion: concat",
+        evaluations=both,
+        gallery=[row()],
+        history=history(),
+    )
+    text = render(page)
+    order = (
+        "<h1",
+        "a: uses the image.",
+        "b: uses the image.",
+        '<section id="gallery">',
+        '<section id="scores">',
+        '<section id="training">',
+        '<section id="run">',
+        "<dt>seed",
+        "fusion: concat",
+    )
+    places = [text.index(words) for words in order]
     assert places == sorted(places)
     assert text.count('class="told is-no"') == 2
+    folded = text[text.index('<section id="run">') :]
+    assert re.search(r"<details><summary>1 facts.*?<dt>seed.*?</details>", folded, flags=re.S)
+    assert re.search(r"<details><summary>Recipe.*?fusion: concat.*?</details>", folded, flags=re.S)
 
 
 def test_errors_stand_first_without_any_script():

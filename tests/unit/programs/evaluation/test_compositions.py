@@ -8,8 +8,10 @@ import pytest
 
 from sightweave.answers.metrics import cider_d, exact_match
 from sightweave.core.errors import DataError
+from sightweave.core.types import Medium, Part, Prediction
 from sightweave.programs.evaluation import statistics
 from sightweave.programs.evaluation.compositions import Answered, side_by_side
+from sightweave.programs.evaluation.program import evaluate
 
 ASKED = answered.samples(80)
 METRICS = (exact_match.Config(),)
@@ -62,6 +64,43 @@ def test_means_and_differences_are_those_of_the_crossed_statistics():
     assert strong.p_holm == pytest.approx(2 * strong.p)
     assert strong.p_holm < 0.05 < weak.p_holm
     assert strong.covers_seeds
+
+
+def test_controls_and_baselines_are_means_over_the_runs():
+    def sighted(asked, *, reads):
+        """A run that reads the number in its picture, and answers another way where there is none."""
+
+        def predict(some, texts, *, write):
+            said = []
+            for one in some:
+                right = one.media and (reads or one.media[0].key == one.group)
+                said.append(Prediction(one.references[0] if right else "wrong"))
+            return said
+
+        return evaluate(asked, predict, controls=("no_image", "shuffled_image"), can_score=False)
+
+    asked = [
+        dataclasses.replace(
+            one,
+            parts=(
+                Part("user", Medium(np.full((2, 2, 3), n // 2, np.uint8), one.group)),
+                *one.parts,
+            ),
+        )
+        for n, one in enumerate(ASKED)
+    ]
+    runs = [
+        Answered(where=f"{n}", evaluations=[sighted(asked, reads=n == 1)], metrics=lambda task: METRICS)
+        for n in range(2)
+    ]
+    score = side_by_side({"run": runs}, against="run").scores["run"]["vqa"]
+    tasks = [one.evaluations[0].tasks[0] for one in runs]
+    assert score.others["no_image"] == 0
+    assert score.others["shuffled_image"] == pytest.approx(0.5)  # one of the two answers by the words
+    assert score.others["majority"] == pytest.approx(np.mean([task.majority for task in tasks]))
+    assert "neighbour" not in score.others
+    assert score.gain == pytest.approx(0.5)
+    assert score.uses_image == ("yes", "no")
 
 
 def test_one_seed_says_that_seeds_are_not_covered():

@@ -27,7 +27,13 @@ def row(name: str, vqa: Estimate, captions: Estimate, seeds: int) -> Row:
         steps=(40, 42)[:seeds],
         minutes=(3.0, 3.5)[:seeds],
         scores={
-            "vqa": Score(mean=vqa, runs=(vqa.value,) * seeds),
+            "vqa": Score(
+                mean=vqa,
+                runs=(vqa.value,) * seeds,
+                others={"majority": 0.0625, "no_image": 0.25, "shuffled_image": 0.125},
+                gain=vqa.value - 0.25,
+                uses_image=("yes", "hardly")[:seeds],
+            ),
             "captioning": Score(mean=captions, runs=(captions.value,) * seeds),
         },
     )
@@ -86,6 +92,15 @@ def test_the_text_has_means_differences_and_what_one_must_know():
         "| concat | 1.25 | 40 to 42 | 3.2 | 2 | 50.0 (25.0 to 75.0) | 1.250 (1.000 to 1.500) |",
         "| addition | 1.25 | 40 to 42 | 3.2 | 2 | 12.5 (0.0 to 25.0) | 0.500 (0.250 to 0.750) |",
     ]
+    assert lines[lines.index("## With other images, and without any") + 2 :][:4] == [
+        "| task | composition | uses the image | score | majority | no image | wrong image | gain |",
+        "|---|---|---|---|---|---|---|---|",
+        "| vqa, % | concat | yes, hardly | 50.0 | 6.2 | 25.0 | 12.5 | +25.0 |",
+        "| vqa, % | addition | yes, hardly | 12.5 | 6.2 | 25.0 | 12.5 | -12.5 |",
+    ]
+    assert (
+        "| captioning, nats | concat | - | 1.250 | - | - | - | - |" in lines
+    )  # nothing else was asked there
     assert "## Differences to concat" in lines
     assert "| addition | vqa | -37.5 (-50.0 to -25.0) | < 0.001 | < 0.001 | 12.5 |" in lines
     assert "| addition | captioning | +0.750 (-0.250 to +1.750) | 0.125 | 0.250 | - |" in lines
@@ -132,7 +147,8 @@ def test_a_grid_without_an_axis_is_one_row_without_differences():
             "differences": (),
         }
     )
-    (table,) = tables(lone)
+    table, controls = tables(lone)
+    assert controls.rows[0][:2] == ["vqa, %", "run"]
     assert table.heads[0] == "composition"
     assert table.rows[0][0] == "run"
 

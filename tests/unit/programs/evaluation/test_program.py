@@ -400,7 +400,7 @@ def test_gains_are_tested_over_all_tasks_and_texts_give_away_what_they_do():
     found = evaluate(records(), looks, train=records())
     reasons, questions = found.tasks
     assert found.uses_image == "yes"
-    assert found.sentence == "This model uses the image: yes (yes in reasoning, vqa)."
+    assert found.sentence == "This model uses the image: yes. It uses it in reasoning and vqa."
     assert 0 < reasons.gain_p <= 0.001
     # Holm: the smaller of two p-values is doubled, and no draw of 10,000 went the other way.
     assert questions.gain_p == pytest.approx(2 * 2 / 10_001)

@@ -54,7 +54,7 @@ def test_the_table_shows_scores_controls_and_gains():
         count=40,
         pictures=20,
         tasks=(task,),
-        sentence="This model uses the image: yes (yes in vqa).",
+        sentence="This model uses the image: yes. It uses it in vqa.",
         notes=("One was left out.",),
     )
     out = io.StringIO()
@@ -96,6 +96,8 @@ def test_many_controls_make_several_tables():
         neighbour=0.375,
         controls=shares,
         gain=Estimate(-0.123, -0.456, -0.001),
+        uses_image="no",
+        needs_image=False,
         types=(kind,),
         **common,
     )
@@ -105,7 +107,8 @@ def test_many_controls_make_several_tables():
     text = out.getvalue()
     assert text.count("12.3") == 2 * len(names) + 1
     assert "37.5" in text
-    assert "-12.3 (-45.6..-0.1)" in text
+    gains = text.splitlines().index(next(line for line in text.splitlines() if "-12.3 (-45.6..-0.1)" in line))
+    assert [line.split()[-1] for line in text.splitlines()[gains : gains + 2]] == ["not", "needed"]
 
 
 def test_a_drawn_part_of_a_split_says_of_how_many():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sightweave.core.types import Medium, Prediction, Sample
-from sightweave.data.tasks import vqa
+from sightweave.data.tasks import translation, vqa
 from sightweave.programs.evaluation import verdict
 from sightweave.programs.evaluation.program import evaluate
 from sightweave.programs.evaluation.scores import Evaluation
@@ -93,7 +93,7 @@ def test_a_perfect_model_uses_the_image():
     found = evaluate(questions(), perfect, controls=CONTROLS)
     (task,) = found.tasks
     assert (found.uses_image, task.uses_image, task.needs_image) == ("yes", "yes", True)
-    assert found.sentence == "This model uses the image: yes (yes in vqa)."
+    assert found.sentence == "This model uses the image: yes. It uses it in vqa."
     assert "vqa uses the image: yes - 100.0 % with it" in task.sentence
     assert task.gain.value == pytest.approx(1 - task.controls[task.gain_over].value)
     assert task.controls[task.gain_over].value == max(one.value for one in task.controls.values())
@@ -281,14 +281,159 @@ def test_a_task_that_texts_alone_answer_does_not_decide():
         rival(score=0.99, low=-0.01, value=0.0), rival("neighbour", score=0.99, low=-0.01, value=0.0)
     )
     assert (settled.word, settled.needs_image) == ("no", False)
-    assert verdict.overall([("vqa", "yes", True), ("translation", "no", False)]) == (
-        "yes",
-        "This model uses the image: yes (yes in vqa; texts alone suffice in translation).",
+
+
+def translations(count: int = 120, *, ambiguous: float = 0.0) -> list[Sample]:
+    """Sentences whose words say everything, but for a share in which the picture decides between two translations."""
+    translate = translation.Config().build()
+    samples = []
+    for n in range(count):
+        is_open = n < ambiguous * count
+        source = f"the bow of {n // 2}" if is_open else f"sentence {n}"
+        target = f"meaning {n % 2} of {n // 2}" if is_open else f"phrase {n}"
+        record = translation.Record(
+            id=f"t{n}",
+            images=(picture(n),),
+            source=source,
+            targets=(target,),
+            source_language="en",
+            target_language="de",
+        )
+        samples.append(translate.sample(record))
+    return samples
+
+
+def reads(sample: Sample) -> str:
+    """A translation by the words alone, which errs in one sentence of four."""
+    word = sample.prompt.split()[-1].rstrip(".")
+    if "bow" in sample.prompt:
+        return f"meaning 0 of {word}"
+    return f"phrase {word}" if int(word) % 4 else "no idea"
+
+
+@predictor
+def looks_and_reads(sample):
+    """Needs its pictures for questions, and translates by the words alone."""
+    if sample.task == "translation":
+        return reads(sample)
+    number = number_of(sample)
+    return "red" if number is None else COLORS[number % 4]
+
+
+def test_translations_whose_words_say_all_do_not_decide():
+    """Text alone reaches what it reaches, far from perfect, and no sentence has two translations."""
+    found = evaluate([*questions(), *translations()], looks_and_reads, controls=CONTROLS)
+    words, asked = found.tasks
+    assert (words.task, words.uses_image, words.needs_image) == ("translation", "no", False)
+    assert words.score.value == pytest.approx(0.75)
+    assert words.sentence.startswith("translation uses the image: not needed - 75.0 % with it")
+    assert asked.uses_image == "yes"
+    assert found.uses_image == "yes"
+    assert found.sentence == (
+        "This model uses the image: yes. It uses it in vqa; it does not need it in translation, where the text alone does "
+        "as well."
     )
-    assert verdict.overall([("vqa", "yes", True), ("captioning", "no", True)])[0] == "hardly"
-    assert verdict.overall([("vqa", "no", False)])[0] == "no"
-    assert verdict.overall([("vqa", "unknown", True)])[0] == "unknown"
-    assert verdict.overall([])[0] == "unknown"
+
+
+def test_translations_that_the_picture_decides_do():
+    """The same model on sentences with two meanings each: half of them are wrong, and only the picture tells which."""
+    found = evaluate([*questions(), *translations(ambiguous=1.0)], looks_and_reads, controls=CONTROLS)
+    words, _ = found.tasks
+    assert (words.uses_image, words.needs_image) == ("no", True)
+    assert found.uses_image == "partly"
+    assert "It uses it in vqa; it does not use it in translation." in found.sentence
+
+
+def test_a_model_that_ignores_its_pictures_is_not_excused_by_its_own_score():
+    """Text alone reaches what it reaches here too, but the same words ask for different answers."""
+
+    @predictor
+    def blind(sample):
+        return "red"
+
+    samples = questions()
+    (task,) = evaluate(samples, blind, controls=CONTROLS, train=samples).tasks
+    assert (task.uses_image, task.needs_image) == ("no", True)
+    # Nor where no two questions are the same: a prior is no reading of the words.
+    ask = vqa.Config().build()
+    unique = [
+        ask.sample(
+            vqa.Record(
+                id=str(n), images=(picture(n),), question=f"is {n} here?", answers=("no" if n % 3 else "yes",)
+            )
+        )
+        for n in range(120)
+    ]
+
+    @predictor
+    def denies(sample):
+        return "no"
+
+    found = evaluate(unique, denies, controls=CONTROLS, train=unique[:60])
+    (task,) = found.tasks
+    assert verdict.left_open(unique) == 0
+    assert (found.uses_image, task.uses_image, task.needs_image) == ("no", "no", True)
+
+
+def test_what_words_leave_open_is_what_pictures_decide():
+    assert verdict.left_open(questions()) == pytest.approx(0.75)  # four colours, one of them always said
+    assert verdict.left_open(questions(4, distinct=1)) == 0
+    assert verdict.left_open(translations()) == 0
+    assert verdict.left_open(translations(ambiguous=1.0)) == pytest.approx(0.5)
+    assert verdict.left_open([]) == 0
+    # Two descriptions of one picture leave nothing open.
+    one, other, *_ = questions()
+    twice = [one, replace(other, group=one.group)]
+    assert verdict.left_open(twice) == 0
+    # With other options it is another question.
+    choices = [replace(sample, options=(sample.references[0], "grey")) for sample in questions(8)]
+    assert verdict.left_open(choices) == 0
+
+
+def test_text_that_is_as_good_excuses_only_where_it_is_known_to_say_everything():
+    def same(**more):
+        rivals = [
+            rival("shuffled_image", score=0.7, low=-0.05, value=0.0),
+            rival("no_image", score=0.7, low=-0.05, value=0.0),
+        ]
+        given = {"prior": 0.1, "open_share": 0.02, "score": 0.7, **more}
+        score = given.pop("score")
+        return verdict.judge("t", score, rivals, {}, pictures=100, **given)
+
+    assert not same().needs_image
+    assert "uses the image: not needed - 70.0 % with it" in same().sentence
+    assert "Texts alone reach 70.0 %" in same().sentence
+    assert same(open_share=0.06).needs_image
+    assert same(prior=0.36).needs_image
+    assert same(score=0.76).needs_image
+    # A prior that any picture brings out, and a model that is wrong either way.
+    only_other = [rival("shuffled_image", score=0.7, low=-0.05), rival("no_image", score=0.2, low=0.3)]
+    assert verdict.judge("t", 0.7, only_other, {}, pictures=100, prior=0.1, open_share=0.0).needs_image
+    nothing = [rival("shuffled_image", score=0.0, low=0.0), rival("no_image", score=0.0, low=0.0)]
+    assert verdict.judge("t", 0.0, nothing, {}, pictures=100, prior=0.0, open_share=0.0).needs_image
+
+
+def test_the_headline_follows_from_tasks_that_need_the_image():
+    def word(*tasks):
+        return verdict.overall([(f"task{n}", *one) for n, one in enumerate(tasks)])[0]
+
+    yes, hardly, no, unknown = ((one, True) for one in ("yes", "hardly", "no", "unknown"))
+    spoken = ("no", False)
+    assert word(yes, yes, spoken) == "yes"
+    assert word(yes, hardly) == "yes"
+    assert word(yes, unknown) == "yes"
+    assert word(yes, no) == word(yes, hardly, no) == "partly"
+    assert word(hardly, no) == word(hardly, spoken) == "hardly"
+    assert word(no, spoken) == word(no, unknown) == "no"
+    assert word(unknown, spoken) == "unknown"  # what needs the image is not known
+    assert word(spoken, spoken) == "no"
+    assert word() == "unknown"
+    said = verdict.overall([("a", *yes), ("b", *hardly), ("c", *no), ("d", *spoken), ("e", *unknown)])[1]
+    assert said == (
+        "This model uses the image: partly. It uses it in a; it gains from it in b, perhaps by less than five points; it "
+        "does not use it in c; it does not need it in d, where the text alone does as well; nothing can be said about e."
+    )
+    assert "in a, b and c." in verdict.overall([(name, *yes) for name in "abc"])[1]
 
 
 def test_few_broken_answers_do_not_break_a_control():

@@ -1,12 +1,13 @@
-"""Score against cost: names that stay apart, words that are only words, and a picture that stands alone."""
+"""Scores and costs: names that stay apart, words that are only words, and a picture that stands alone."""
 
 import itertools
+import re
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
 
-from sightweave.core.report.scatter import Panel, Point, panel, spread, write_picture
+from sightweave.core.report.costs import Panel, Point, panel, write_picture
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -33,7 +34,7 @@ def points(count: int, *, name: str = "row", score: float | None = None) -> list
 
 
 def drawn(some: list[Point]) -> Panel:
-    return panel("vqa", some, cost="minutes", score="%", prefix="a-", least=0.0)
+    return panel("vqa", some, cost="minutes", score="%", least=0.0)
 
 
 def texts(svg: str) -> dict[str, ElementTree.Element]:
@@ -46,16 +47,44 @@ def test_names_are_written_whole_and_apart(score):
     names = [found[f"row{n}"] for n in range(14)]
     assert len({element.get("x") for element in names}) == 1
     heights = sorted(float(element.get("y")) for element in names)
-    size = float(names[0].get("font-size").removesuffix("px"))
-    assert all(after - before >= size for before, after in itertools.pairwise(heights))
+    assert all(after - before >= 20 for before, after in itertools.pairwise(heights))
 
 
-def test_the_order_of_the_names_is_that_of_the_scores():
+def test_the_best_score_is_the_first_row():
     some = points(9)
     found = texts(drawn(some).svg)
-    by_score = sorted(some, key=lambda point: point.score)
+    by_score = sorted(some, key=lambda point: -point.score)
     heights = [float(found[point.name].get("y")) for point in by_score]
-    assert heights == sorted(heights, reverse=True)  # upwards y falls
+    assert heights == sorted(heights)
+
+
+def test_only_intervals_and_the_grid_are_lines():
+    """Lines from names to points would look like trends."""
+    some = points(7)
+    root = ElementTree.fromstring(drawn(some).svg)
+    marks = [one for one in root.iter(f"{SVG}path") if one.get("class").startswith("series")]
+    assert len(marks) == 2 * len(some)
+    assert all(re.fullmatch(r"M[\d.]+ [\d.]+H[\d.]+", one.get("d")) for one in marks)
+    others = [one for one in root.iter(f"{SVG}path") if one not in marks]
+    assert others
+    assert all(re.fullmatch(r"M[\d.]+ [\d.]+V[\d.]+", one.get("d")) for one in others)
+
+
+def test_marks_are_where_the_numbers_are():
+    some = [
+        Point(name="a", cost=2.0, least_cost=1.0, most_cost=4.0, score=20.0, low=0.0, high=50.0),
+        Point(name="b", cost=4.0, least_cost=4.0, most_cost=4.0, score=100.0, low=50.0, high=100.0),
+    ]
+    dots = [float(one.get("cx")) for one in ElementTree.fromstring(drawn(some).svg).iter(f"{SVG}circle")]
+    best, best_cost, other, other_cost = dots  # b is the first row
+    found = {one.get("x"): float(label) for label, one in texts(drawn(some).svg).items() if label.isdigit()}
+    scores = sorted((float(x), value) for x, value in found.items() if float(x) < 200)
+    (left, low), *_, (right, high) = scores
+    each = (right - left) / (high - low)
+    assert best - other == pytest.approx(80 * each, abs=0.3)
+    costs = sorted((float(x), value) for x, value in found.items() if float(x) > 200)
+    assert costs[0][1] == 0  # twice the cost is twice as far from the start
+    assert best_cost - costs[0][0] == pytest.approx(2 * (other_cost - costs[0][0]), abs=0.3)
 
 
 def test_words_are_no_formulas_and_no_markup():
@@ -73,41 +102,13 @@ def test_one_point_without_spread_can_be_drawn():
 
 
 def test_the_baseline_has_another_colour():
-    assert "series1-stroke" in drawn(points(2)).svg
-    assert "series0-stroke" not in drawn(points(1)).svg
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_spread_keeps_gaps_order_and_ends_and_moves_no_more_than_it_must(seed):
-    rng = np.random.default_rng(seed)
-    wanted = list(rng.random(8) ** 3)
-    found = spread(wanted, 0.1)
-    order = np.argsort(wanted)
-    placed = np.array(found)[order]
-    assert (np.diff(placed) >= 0.1 - 1e-9).all()
-    assert placed[0] >= -1e-9
-    assert placed[-1] <= 1 + 1e-9
-    # No other heights with these gaps are nearer, in squares: tried at random around the found ones.
-    cost = ((placed - np.array(wanted)[order]) ** 2).sum()
-    for _ in range(300):
-        other = np.sort(placed + rng.normal(0, 0.05, 8))
-        if (np.diff(other) >= 0.1).all() and other[0] >= 0 and other[-1] <= 1:
-            assert ((other - np.array(wanted)[order]) ** 2).sum() >= cost - 1e-9
-
-
-def test_spread_without_room_shares_what_there_is():
-    assert spread([0.5, 0.5, 0.5], 0.9) == pytest.approx([0.0, 0.5, 1.0])
-    assert spread([], 0.1) == []
-    assert spread([0.3], 0.1) == [0.3]
-    assert spread([0.1, 0.9], 0.1) == pytest.approx([0.1, 0.9])
+    assert "series1-fill" in drawn(points(2)).svg
+    assert "series0-fill" not in drawn(points(1)).svg
 
 
 def test_the_picture_stands_alone_on_white_and_its_panels_do_not_overlap(tmp_path):
     path = tmp_path / "made" / "picture.svg"
-    panels = [
-        panel(f"task {n} <b>", points(n + 3), cost="min", score="%", prefix=f"p{n}-", least=0.0)
-        for n in range(3)
-    ]
+    panels = [panel(f"task {n} <b>", points(n + 3), cost="min", score="%", least=0.0) for n in range(3)]
     write_picture(path, panels)
     root = ElementTree.parse(path).getroot()
     ground = root.find(f"{SVG}rect")
