@@ -18,9 +18,8 @@ import hashlib
 import json
 import os
 import shutil
-import time
-import uuid
-from collections.abc import Mapping, Sequence
+import stat
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +28,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from sightweave.core import files
 from sightweave.core.errors import CheckpointError
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 MAX_JSON_BYTES = 1 << 28
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-_LEFTOVER_SECONDS = 3600
+_OWN = frozenset((files.MARK, "encoder.onnx", "decoder.onnx"))
+"""What may stand in a folder without being listed: earlier versions wrote ONNX files after the manifest."""
 _SHOWN = 10
 
 
@@ -58,53 +59,88 @@ def write_folder(
     Raises:
         CheckpointError: the disk is full, the place cannot be written, or holds other files; what stood there is unharmed.
     """
+    needed = sum(t.numel() * t.element_size() for tensors in weights.values() for t in tensors.values())
+    with new_folder(path, bytes_needed=needed) as (temporary, aliases):
+        for name, tensors in weights.items():
+            kept, aliases[f"{name}.safetensors"] = _without_aliases(tensors)
+            # Transformers reads no file that does not say which library's tensors it holds.
+            save_file(kept, temporary / f"{name}.safetensors", metadata={"format": "pt"})
+        for name, value in (documents or {}).items():
+            text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)
+            (temporary / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+        for name, text in (texts or {}).items():
+            (temporary / name).write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def new_folder(path: Path, *, bytes_needed: int = 0) -> Iterator[tuple[Path, dict[str, dict[str, str]]]]:
+    """A temporary folder to fill, which gets a manifest and takes the place of `path` when the block ends without an error.
+
+    An earlier one at `path` is replaced; until the last moment it stays readable. A folder of anything else is refused.
+
+    Args:
+        path: The folder.
+        bytes_needed: How much will be written, for the message of a full disk.
+
+    Yields:
+        The temporary folder, and for each file of weights a dict that takes the second names of its tensors.
+
+    Raises:
+        CheckpointError: the disk is full, the place cannot be written, or holds other files; what stood there is unharmed.
+    """
     path = Path(path)
-    if (
-        path.is_dir()
-        and not (path / MANIFEST).is_file()
-        and (others := sorted(one.name for one in path.iterdir()))
-    ):
-        raise CheckpointError(
-            f"{path}: holds {', '.join(others[:_SHOWN])}, and no {MANIFEST}: what is written here would replace all of it. "
-            "Name another folder, or empty that one."
-        )
-    temporary = path.with_name(f".{path.name}.tmp-{uuid.uuid4().hex[:12]}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(path)
-        temporary.mkdir()
-        _fill(temporary, weights, documents or {}, texts or {})
-        _swap(temporary, path)
-    except (OSError, SafetensorError) as error:  # safetensors wraps what the disk says
-        raise _cannot_write(path, weights, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _fill(
-    folder: Path,
-    weights: Mapping[str, Mapping[str, Tensor]],
-    documents: Mapping[str, Any],
-    texts: Mapping[str, str],
-) -> None:
+    _refuse_foreign(path)
+    temporary = files.temporary_beside(path)
     aliases: dict[str, dict[str, str]] = {}
-    for name, tensors in weights.items():
-        kept, aliases[f"{name}.safetensors"] = _without_aliases(tensors)
-        # Transformers reads no file that does not say which library's tensors it holds.
-        save_file(kept, folder / f"{name}.safetensors", metadata={"format": "pt"})
-    for name, value in documents.items():
-        text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)
-        (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    files: dict[str, dict[str, Any]] = {}
-    for file in sorted(folder.iterdir()):
-        files[file.name] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
-        if aliases.get(file.name):
-            files[file.name]["aliases"] = aliases[file.name]
-    manifest = {"format_version": FORMAT_VERSION, "files": files}
+    try:
+        with files.making(path.parent):
+            files.remove_leftovers(path)
+            temporary.mkdir()
+            try:
+                yield temporary, aliases
+                _seal(temporary, aliases)
+                _swap(temporary, path)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+    except (OSError, SafetensorError) as error:  # safetensors wraps what the disk says
+        raise _cannot_write(path, bytes_needed, error) from error
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Refuses a folder that would be replaced and holds anything but what a manifest of ours lists."""
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: is a file; name a folder.")
+    listed, what = set[str](), f"and no {MANIFEST} of Sightweave's"
+    if files.has_format_version(path / MANIFEST):
+        listed = {name.partition("/")[0] for name in _manifest(path)} | {MANIFEST}
+        what = f"which {MANIFEST} does not list"
+    others = sorted({one.name for one in path.iterdir()} - listed - _OWN)
+    if others:
+        raise CheckpointError(
+            f"{path}: holds {', '.join(others[:_SHOWN])}, {what}: the new folder would replace all of it. "
+            "Name another folder, or move these files."
+        )
+
+
+def _seal(folder: Path, aliases: Mapping[str, Mapping[str, str]]) -> None:
+    """Writes the manifest, and forces all to the disk."""
+    entries: dict[str, dict[str, Any]] = {}
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            name = file.relative_to(folder).as_posix()
+            entries[name] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
+            if aliases.get(name):
+                entries[name]["aliases"] = dict(aliases[name])
+    manifest = {"format_version": FORMAT_VERSION, "files": entries}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    readable = stat.S_IMODE((folder / MANIFEST).stat().st_mode)
     for file in folder.iterdir():
+        if file.is_file():
+            file.chmod(
+                readable
+            )  # safetensors makes files that their owner alone can read, whatever the umask says
         _force_to_disk(file)
     _force_to_disk(folder)
 
@@ -141,6 +177,18 @@ def _aside(path: Path) -> Path:
     return path.with_name(f".{path.name}.previous")
 
 
+def remove(path: Path) -> None:
+    """Removes a folder that `write_folder` wrote, and one that its writer had set aside.
+
+    Raises:
+        CheckpointError: it holds other files too; nothing is removed.
+    """
+    _refuse_foreign(path)
+    for one in (path, _aside(path)):
+        if one.is_dir():
+            shutil.rmtree(one)
+
+
 def _force_to_disk(path: Path) -> None:
     if path.is_dir() and os.name != "posix":  # elsewhere folders cannot be opened
         return
@@ -151,22 +199,12 @@ def _force_to_disk(path: Path) -> None:
         os.close(handle)
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Removes what a killed writer left more than an hour ago; a younger one may still be at work."""
-    for left in path.parent.glob(f".{path.name}.tmp-*"):
-        with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > _LEFTOVER_SECONDS:
-                shutil.rmtree(left)
-
-
-def _cannot_write(
-    path: Path, weights: Mapping[str, Mapping[str, Tensor]], error: Exception
-) -> CheckpointError:
-    needed = sum(t.numel() * t.element_size() for tensors in weights.values() for t in tensors.values())
+def _cannot_write(path: Path, needed: int, error: Exception) -> CheckpointError:
     there = next((place for place in path.parents if place.exists()), Path.cwd())
     free, reason = shutil.disk_usage(there).free, getattr(error, "strerror", None) or error
+    needs = f"it needs {needed} bytes and" if needed else "only"
     return CheckpointError(
-        f"{path}: cannot be written: {reason}; it needs {needed} bytes and {free} are free. "
+        f"{path}: cannot be written: {reason}; {needs} {free} are free. "
         "What stood there before is unharmed; free some space or name another folder."
     )
 
@@ -227,7 +265,7 @@ def load_into(module: nn.Module, path: Path, *, name: str = "model", assign: boo
 def weight_names(path: Path, *, name: str = "model") -> frozenset[str]:
     """Names of the tensors in ``<name>.safetensors``, unchecked; none where it cannot be read, which `load_into` reports."""
     try:
-        with safe_open(Path(path) / f"{name}.safetensors", "pt") as file:
+        with safe_open(place(Path(path)) / f"{name}.safetensors", "pt") as file:
             return frozenset(file.keys())
     except (OSError, SafetensorError):
         return frozenset()
@@ -268,9 +306,14 @@ def _checked_file(path: Path, name: str) -> tuple[Path, dict[str, Any]]:
     return file, entry
 
 
+def place(path: Path) -> Path:
+    """Where a folder is that `write_folder` wrote at `path`: there, or beside it if its writer died between two renames."""
+    aside = _aside(path)
+    return aside if not path.exists() and aside.is_dir() else path
+
+
 def _folder(path: Path) -> Path:
-    """The folder, or the one set aside if a writer died between its two renames."""
-    folder = path if path.exists() else _aside(path)
+    folder = place(path)
     if not folder.is_dir():
         raise CheckpointError(f"{path}: no such checkpoint folder.")
     return folder
@@ -296,16 +339,17 @@ def _manifest(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{file}: format_version {version}, and this Sightweave reads up to {FORMAT_VERSION}; upgrade Sightweave."
         )
-    files = manifest.get("files")
-    if not isinstance(files, dict) or not all(_is_entry(*item) for item in files.items()):
+    entries = manifest.get("files")
+    if not isinstance(entries, dict) or not all(_is_entry(*item) for item in entries.items()):
         raise CheckpointError(
             f"{file}: 'files' must map plain file names to bytes and sha256; the manifest is damaged."
         )
-    return files
+    return entries
 
 
 def _is_entry(name: str, entry: Any) -> bool:
-    is_plain = Path(name).name == name and "\\" not in name  # ../../x must not lead out of the folder
+    # ../../x must not lead out of the folder
+    is_plain = "\\" not in name and all(part not in ("", ".", "..") for part in name.split("/"))
     return (
         is_plain
         and isinstance(entry, dict)

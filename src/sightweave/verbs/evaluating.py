@@ -56,6 +56,9 @@ logger = logging.getLogger(__name__)
 
 KEPT = "answers.jsonl"
 """Answers as they come, so that a stopped evaluation goes on."""
+GALLERY, REPORT = "gallery", "report.html"
+EVALUATION_FILES = (EVALUATION, PREDICTIONS, KEPT, GALLERY, REPORT)
+"""What an evaluation writes into a folder."""
 EVALUATIONS = Path("evaluations")
 PREDICTORS = "programs.predictors"
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,22 @@ from rich.console import Console
 
 from sightweave import comparison
 from sightweave import run as runs
+from sightweave.core import checkpoint, files
 from sightweave.core.device import choose_device, choose_precision, keep_freed_memory, set_threads
-from sightweave.core.errors import RecipeError, WiringError
+from sightweave.core.errors import FolderError, WiringError
 from sightweave.data.inputs import order
 from sightweave.models.vlm import VLM
 from sightweave.programs.checks import _program as checks
 from sightweave.programs.checks._base import Subject
 from sightweave.programs.evaluation.grid_results import Comparison
+from sightweave.programs.evaluation.stored import EVALUATION
 from sightweave.programs.training import program as training_program
+from sightweave.programs.training.logs import METRICS, read_metrics
+from sightweave.programs.training.quarantine import FILE_NAME as QUARANTINE
 from sightweave.recipe import Recipe
 from sightweave.run import Run
 from sightweave.verbs.building import as_run, build, composed, plan_lengths
-from sightweave.verbs.evaluating import Answering, evaluate_into, report
+from sightweave.verbs.evaluating import EVALUATION_FILES, GALLERY, Answering, evaluate_into, report
 from sightweave.verbs.sources import (
     Records,
     build_sources,
@@ -45,9 +50,12 @@ def train(
     data: Records | None = None,
     out: str | Path | None = None,
     evaluate: bool = True,
+    overwrite: bool = False,
     console: Console | None = None,
 ) -> Run:
     """Trains what a recipe says and leaves a run's folder.
+
+    Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 end the step at hand, save, and return; a second one ends at once.
 
     Args:
         recipe: A YAML file, a mapping or a `Recipe`.
@@ -55,6 +63,8 @@ def train(
         data: Records (dicts as in a ``data.jsonl``, or the tasks' records) instead of the recipe's sources.
         out: The run's folder; by default a new one under ``runs/``.
         evaluate: Whether to score the held-out splits at the end.
+        overwrite: Replace a run in `out`, once everything that comes before the first step has gone well. Files that
+            Sightweave did not write are never replaced.
         console: Where progress is shown; None shows none.
 
     Returns:
@@ -63,6 +73,8 @@ def train(
     Raises:
         RecipeError: a mistake in the recipe, or parts that do not fit.
         DataError: nothing to train on, or too much that cannot be read.
+        FolderError: `out` holds a run, holds files that Sightweave did not write and would overwrite, or another process
+            writes into it.
     """
     records = None if data is None else list(data)
     if records is not None and isinstance(recipe, Recipe | Mapping):
@@ -71,12 +83,20 @@ def train(
     elif records is not None:
         settings = (*settings, "data=[]")
     asked = read_recipe(recipe, settings)
-    folder = Path(out) if out is not None else _new_folder(asked)
-    if (folder / runs.CHECKPOINT).exists():
-        raise RecipeError(
-            f"{folder}: holds a trained run already; name another folder, or remove that one first."
-        )
     check_splits(asked)
+    with _claimed(out, asked) as folder:
+        if not overwrite:
+            _refuse_results(folder)
+        try:
+            return _train_into(folder, asked, records, evaluate=evaluate, console=console)
+        except BaseException:
+            _forget_unstarted(folder)
+            raise
+
+
+def _train_into(
+    folder: Path, asked: Recipe, records: list[Any] | None, *, evaluate: bool, console: Console | None
+) -> Run:
     tasks = asked.build_tasks()
     resolved = asked.resolved()  # what may ask the network comes after all that needs none
     keep_freed_memory()
@@ -85,19 +105,27 @@ def train(
     precision = choose_precision(resolved.train.precision, device)
     resolved.check()
     torch.manual_seed(resolved.seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("quarantine.jsonl", "run.json"):  # of a run that failed here before
-        (folder / name).unlink(missing_ok=True)
+    _remove(folder, ROWS_LEFT_OUT)
     sources = build_sources(resolved, records, "train", folder)
-    for empty in folder.glob("rows-left-out*.jsonl"):
-        if not empty.stat().st_size:
-            empty.unlink()
+    _remove(folder, ROWS_LEFT_OUT, only_empty=True)
     # What is kept in few bits has them before it comes to the device, where the whole might have no room.
     run = composed(resolved, sources, torch.device("cpu") if resolved.train.quantize else device)
     say(console, _opening(run, folder, precision.name, precision.reason))
+    for source in sources:
+        for note in getattr(source, "notes", ()):
+            say(console, note)
+    say(console, plan_lengths(run, sources).to_text())
+    if resolved.train.check:
+        say(console, _check_wiring(run))
+
+    # From here on an earlier run in the folder is gone. A process that is killed leaves a run that says it is unfinished.
+    checkpoint.remove(folder / runs.CHECKPOINT)
+    _remove(folder, RUN_FILES)
+    trained = training_program.Trained()
     runs.record(
         folder,
         {
+            **_told(trained, is_over=False),
             "seed": resolved.seed,
             "device": str(device),
             "precision": f"{precision.name} ({precision.reason})",
@@ -108,13 +136,6 @@ def train(
             **({runs.ASKED_MODEL: asked.to_plain()["model"]} if asked != resolved else {}),
         },
     )
-    for source in sources:
-        for note in getattr(source, "notes", ()):
-            say(console, note)
-    say(console, plan_lengths(run, sources).to_text())
-    if resolved.train.check:
-        say(console, _check_wiring(run))
-    trained = training_program.Trained()
     training_program.train(
         run.model,
         run.processor,
@@ -132,14 +153,80 @@ def train(
     runs.record(folder, _told(trained, is_over=True))
     say(console, _closing(trained, sum(len(source) for source in sources)))
     run.model.eval()
-    run.is_interrupted = trained.is_interrupted
+    run.is_interrupted, run.stop_signal = trained.is_interrupted, trained.stop_signal
+    run.unfinished = runs.unfinished(runs.facts_of(folder))
     if trained.left_out:
-        say(console, f"left out: {trained.left_out}; reasons in {folder / 'quarantine.jsonl'}")
-    if evaluate and not trained.is_interrupted:
+        say(console, f"left out: {trained.left_out}; reasons in {folder / QUARANTINE}")
+    if evaluate and not trained.stop_signal:
         answering = Answering(run.predictor(), resolved, resolved, folder, lambda: sources)
         evaluate_into(answering, resolved, folder, held_out_of(resolved, records), console, lambda: sources)
     report(folder)
     return run
+
+
+ROWS_LEFT_OUT = ("rows-left-out.jsonl", "rows-left-out-[0-9]*.jsonl")
+RUN_FILES = (
+    runs.FACTS,
+    runs.RECIPE,
+    METRICS,
+    "events.out.tfevents.*",
+    QUARANTINE,
+    *EVALUATION_FILES,
+)
+"""What training writes into a run's folder beside the checkpoint, but for rows that cannot be read."""
+_MARKERS = (runs.FACTS, f"{runs.CHECKPOINT}/{checkpoint.MANIFEST}", EVALUATION)
+
+
+@contextlib.contextmanager
+def _claimed(out: str | Path | None, recipe: Recipe) -> Iterator[Path]:
+    """The run's folder, kept free of other commands: the one that was named, or a new one under ``runs/``."""
+    writes = (runs.CHECKPOINT, *RUN_FILES, *ROWS_LEFT_OUT)
+    with contextlib.ExitStack() as stack:
+        while True:
+            folder = Path(out) if out is not None else _new_folder(recipe)
+            try:
+                stack.enter_context(
+                    files.claimed(folder, writes=writes, markers=_MARKERS, purpose="training")
+                )
+            except FolderError:
+                if out is not None or not folder.exists():
+                    raise
+                continue  # another training of this second took the name
+            break
+        yield folder
+
+
+def _refuse_results(folder: Path) -> None:
+    """Raises `FolderError` where a folder of ours holds what took time to make."""
+    hint = "name another folder, or replace it with --overwrite (overwrite=True)."
+    if checkpoint.place(folder / runs.CHECKPOINT).is_dir():
+        told = runs.unfinished(runs.facts_of(folder))
+        raise FolderError(f"{folder}: holds a trained run already; {hint}{told and ' '}{told}")
+    if found := files.present(folder, [EVALUATION, "comparison.json"]):
+        raise FolderError(f"{folder}: holds the results of an earlier command ({', '.join(found)}); {hint}")
+
+
+def _remove(folder: Path, patterns: Sequence[str], *, only_empty: bool = False) -> None:
+    """Removes files of ours from a run's folder, and folders of ours that then hold nothing else."""
+    for name in files.present(folder, patterns):
+        path = folder / name
+        if name == GALLERY:
+            _remove(path, ("index.json", "[0-9][0-9][0-9][0-9]*.png"))
+            with contextlib.suppress(OSError):  # not empty
+                path.rmdir()
+        elif not only_empty or not path.stat().st_size:
+            path.unlink()
+
+
+def _forget_unstarted(folder: Path) -> None:
+    """Removes what a training left that ended before anything was learnt or logged, but for reasons of rows left out."""
+    if checkpoint.place(folder / runs.CHECKPOINT).is_dir():
+        return
+    metrics = folder / METRICS
+    if metrics.is_file() and read_metrics(metrics):
+        return
+    _remove(folder, (*ROWS_LEFT_OUT, QUARANTINE), only_empty=True)
+    _remove(folder, [name for name in RUN_FILES if name != QUARANTINE])
 
 
 def _save(run: Run, folder: Path, trained: training_program.Trained, model: VLM) -> None:
