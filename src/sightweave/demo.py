@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sightweave.core import files
+
 if TYPE_CHECKING:
     from sightweave.programs.evaluation.scores import Evaluation, Item
     from sightweave.run import Run
@@ -44,7 +46,7 @@ def recipe_path(name: str) -> Path:
 def _free(folder: Path) -> Path:
     """The folder, or the next one of that name that no earlier demo has filled."""
     count, free = 1, folder
-    while (free / "checkpoint").exists():
+    while files.whole(free / "checkpoint").exists():
         count += 1
         free = folder.with_name(f"{folder.name}-{count}")
     return free

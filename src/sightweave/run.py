@@ -33,6 +33,7 @@ from sightweave.core.types import Medium, Part, Prediction, Sample
 from sightweave.data.inputs.processor import Processor
 from sightweave.models.vlm import VLM
 from sightweave.programs import generation
+from sightweave.programs.evaluation import stored
 from sightweave.programs.predictors import run as run_predictor
 from sightweave.programs.training import lora
 from sightweave.programs.training import program as training
@@ -46,6 +47,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 FORMAT_VERSION = 1
 CHECKPOINT, FACTS, RECIPE = "checkpoint", "run.json", "recipe.yaml"
+MARKERS = dict.fromkeys(
+    (FACTS, f"{CHECKPOINT}/{checkpoint.MANIFEST}", checkpoint.MANIFEST, stored.EVALUATION), "format_version"
+)
+"""Files that say of a folder that a training or an evaluation made it, and a key that each has."""
 ASKED_MODEL = "asked_model"
 """Key of ``run.json``: the model as the recipe named it, where it named parts on the hub. ``recipe.yaml`` is resolved."""
 
@@ -204,9 +209,9 @@ def load(folder: str | Path, *, device: str = "auto") -> Run:
         CheckpointError: no run there, or a damaged or foreign one.
     """
     path = Path(folder)
-    inner = checkpoint.place(path / CHECKPOINT)
+    inner = files.whole(path / CHECKPOINT)
     if not inner.is_dir():
-        inner = checkpoint.place(path)
+        inner = files.whole(path)
     if not inner.is_dir():
         raise CheckpointError(f"{path}: no such folder; sightweave train RECIPE --out {path} would make it.")
     documents = {name: checkpoint.read_document(inner, name) for name in ("recipe", "processor", "tokenizer")}

@@ -13,13 +13,10 @@ Hashes find damage, not forgery. Nothing is ever pickled or unpickled.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import shutil
-import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +42,7 @@ def write_folder(
     weights: Mapping[str, Mapping[str, Tensor]],
     documents: Mapping[str, Any] | None = None,
     texts: Mapping[str, str] | None = None,
+    more: Callable[[Path], None] | None = None,
 ) -> None:
     """Writes ``<name>.safetensors`` and ``<name>.json`` files and puts the whole folder in place at once.
 
@@ -55,55 +53,44 @@ def write_folder(
         weights: Tensors by file name (without ending), then by their own names.
         documents: JSON values by file name (without ending).
         texts: Other files by their whole names.
-
-    Raises:
-        CheckpointError: the disk is full, the place cannot be written, or holds other files; what stood there is unharmed.
-    """
-    needed = sum(t.numel() * t.element_size() for tensors in weights.values() for t in tensors.values())
-    with new_folder(path, bytes_needed=needed) as (temporary, aliases):
-        for name, tensors in weights.items():
-            kept, aliases[f"{name}.safetensors"] = _without_aliases(tensors)
-            # Transformers reads no file that does not say which library's tensors it holds.
-            save_file(kept, temporary / f"{name}.safetensors", metadata={"format": "pt"})
-        for name, value in (documents or {}).items():
-            text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)
-            (temporary / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-        for name, text in (texts or {}).items():
-            (temporary / name).write_text(text, encoding="utf-8")
-
-
-@contextlib.contextmanager
-def new_folder(path: Path, *, bytes_needed: int = 0) -> Iterator[tuple[Path, dict[str, dict[str, str]]]]:
-    """A temporary folder to fill, which gets a manifest and takes the place of `path` when the block ends without an error.
-
-    An earlier one at `path` is replaced; until the last moment it stays readable. A folder of anything else is refused.
-
-    Args:
-        path: The folder.
-        bytes_needed: How much will be written, for the message of a full disk.
-
-    Yields:
-        The temporary folder, and for each file of weights a dict that takes the second names of its tensors.
+        more: Writes further files into the folder it is given, before that folder is put in place.
 
     Raises:
         CheckpointError: the disk is full, the place cannot be written, or holds other files; what stood there is unharmed.
     """
     path = Path(path)
     _refuse_foreign(path)
-    temporary = files.temporary_beside(path)
-    aliases: dict[str, dict[str, str]] = {}
     try:
-        with files.making(path.parent):
-            files.remove_leftovers(path)
-            temporary.mkdir()
-            try:
-                yield temporary, aliases
-                _seal(temporary, aliases)
-                _swap(temporary, path)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
+        with files.making(path.parent), files.temporary_folder(path) as temporary:
+            aliases = _fill(temporary, weights, documents or {}, texts or {})
+            if more is not None:
+                more(temporary)
+            _seal(temporary, aliases)
+            files.swap(temporary, path)
     except (OSError, SafetensorError) as error:  # safetensors wraps what the disk says
-        raise _cannot_write(path, bytes_needed, error) from error
+        raise _cannot_write(path, weights, error) from error
+
+
+def _fill(
+    folder: Path,
+    weights: Mapping[str, Mapping[str, Tensor]],
+    documents: Mapping[str, Any],
+    texts: Mapping[str, str],
+) -> dict[str, dict[str, str]]:
+    """Writes all files and returns, by file of weights, the second names of its tensors."""
+    aliases: dict[str, dict[str, str]] = {}
+    for name, tensors in weights.items():
+        file = folder / f"{name}.safetensors"
+        kept, aliases[file.name] = _without_aliases(tensors)
+        # Transformers reads no file that does not say which library's tensors it holds.
+        save_file(kept, file, metadata={"format": "pt"})
+        files.follow_umask(file)
+    for name, value in documents.items():
+        text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)
+        (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return aliases
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -113,7 +100,7 @@ def _refuse_foreign(path: Path) -> None:
     if not path.is_dir():
         raise CheckpointError(f"{path}: is a file; name a folder.")
     listed, what = set[str](), f"and no {MANIFEST} of Sightweave's"
-    if files.has_format_version(path / MANIFEST):
+    if files.has_key(path / MANIFEST, "format_version"):
         listed = {name.partition("/")[0] for name in _manifest(path)} | {MANIFEST}
         what = f"which {MANIFEST} does not list"
     others = sorted({one.name for one in path.iterdir()} - listed - _OWN)
@@ -135,14 +122,9 @@ def _seal(folder: Path, aliases: Mapping[str, Mapping[str, str]]) -> None:
                 entries[name]["aliases"] = dict(aliases[name])
     manifest = {"format_version": FORMAT_VERSION, "files": entries}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    readable = stat.S_IMODE((folder / MANIFEST).stat().st_mode)
-    for file in folder.iterdir():
-        if file.is_file():
-            file.chmod(
-                readable
-            )  # safetensors makes files that their owner alone can read, whatever the umask says
-        _force_to_disk(file)
-    _force_to_disk(folder)
+    for file in folder.rglob("*"):
+        files.force_to_disk(file)
+    files.force_to_disk(folder)
 
 
 def _without_aliases(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -162,21 +144,6 @@ def _without_aliases(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], 
     return kept, aliases
 
 
-def _swap(temporary: Path, path: Path) -> None:
-    # A folder cannot be renamed over a folder. Readers look for the one set aside, so a crash between the two loses nothing.
-    aside = _aside(path)
-    if path.exists():
-        shutil.rmtree(aside, ignore_errors=True)
-        path.rename(aside)
-    temporary.rename(path)
-    _force_to_disk(path.parent)
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _aside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.previous")
-
-
 def remove(path: Path) -> None:
     """Removes a folder that `write_folder` wrote, and one that its writer had set aside.
 
@@ -184,22 +151,15 @@ def remove(path: Path) -> None:
         CheckpointError: it holds other files too; nothing is removed.
     """
     _refuse_foreign(path)
-    for one in (path, _aside(path)):
+    for one in (path, files.aside(path)):
         if one.is_dir():
             shutil.rmtree(one)
 
 
-def _force_to_disk(path: Path) -> None:
-    if path.is_dir() and os.name != "posix":  # elsewhere folders cannot be opened
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _cannot_write(path: Path, needed: int, error: Exception) -> CheckpointError:
+def _cannot_write(
+    path: Path, weights: Mapping[str, Mapping[str, Tensor]], error: Exception
+) -> CheckpointError:
+    needed = sum(t.numel() * t.element_size() for tensors in weights.values() for t in tensors.values())
     there = next((place for place in path.parents if place.exists()), Path.cwd())
     free, reason = shutil.disk_usage(there).free, getattr(error, "strerror", None) or error
     needs = f"it needs {needed} bytes and" if needed else "only"
@@ -265,7 +225,7 @@ def load_into(module: nn.Module, path: Path, *, name: str = "model", assign: boo
 def weight_names(path: Path, *, name: str = "model") -> frozenset[str]:
     """Names of the tensors in ``<name>.safetensors``, unchecked; none where it cannot be read, which `load_into` reports."""
     try:
-        with safe_open(place(Path(path)) / f"{name}.safetensors", "pt") as file:
+        with safe_open(files.whole(Path(path)) / f"{name}.safetensors", "pt") as file:
             return frozenset(file.keys())
     except (OSError, SafetensorError):
         return frozenset()
@@ -306,14 +266,8 @@ def _checked_file(path: Path, name: str) -> tuple[Path, dict[str, Any]]:
     return file, entry
 
 
-def place(path: Path) -> Path:
-    """Where a folder is that `write_folder` wrote at `path`: there, or beside it if its writer died between two renames."""
-    aside = _aside(path)
-    return aside if not path.exists() and aside.is_dir() else path
-
-
 def _folder(path: Path) -> Path:
-    folder = place(path)
+    folder = files.whole(path)
     if not folder.is_dir():
         raise CheckpointError(f"{path}: no such checkpoint folder.")
     return folder

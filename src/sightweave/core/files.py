@@ -18,7 +18,7 @@ import stat
 import sys
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -74,6 +74,61 @@ def temporary_beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.tmp-{uuid.uuid4().hex[:12]}")
 
 
+@contextlib.contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path`, to be filled and then put in its place by `swap`; without that it is removed."""
+    remove_leftovers(path)
+    temporary = temporary_beside(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def swap(temporary: Path, path: Path) -> None:
+    """Puts a folder that is whole in the place of another one, if there is one; `whole` finds one of them at any moment."""
+    # A folder cannot be renamed over a folder, so the old one steps aside until the new one is there.
+    old = aside(path)
+    if path.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        path.rename(old)
+    temporary.rename(path)
+    force_to_disk(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def whole(path: Path) -> Path:
+    """Where a folder that `swap` put in place is: there, or beside it if that process died between its two renames."""
+    old = aside(path)
+    return old if not path.exists() and old.is_dir() else path
+
+
+def aside(path: Path) -> Path:
+    """Where `swap` keeps the folder that it replaces."""
+    return path.with_name(f".{path.name}.previous")
+
+
+def force_to_disk(path: Path) -> None:
+    """Returns once a file or a folder is on the disk."""
+    if path.is_dir() and os.name != "posix":  # elsewhere folders cannot be opened
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def follow_umask(path: Path) -> None:
+    """Gives a file the permissions of an ordinary new one; libraries that write through tempfile give the owner's alone."""
+    ordinary = temporary_beside(path)
+    with ordinary.open("xb") as stream:
+        mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
+    ordinary.unlink()
+    path.chmod(mode)
+
+
 def remove_leftovers(path: Path) -> None:
     """Removes what killed writers of `path` left more than an hour ago; a younger one may still be at work."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.tmp-*"):
@@ -86,23 +141,28 @@ def remove_leftovers(path: Path) -> None:
                 left.unlink()
 
 
-def is_ours(folder: Path, markers: Iterable[str] = ()) -> bool:
-    """Whether Sightweave made a folder: it holds `MARK`, or a JSON file of these names with a ``format_version``."""
-    return (folder / MARK).is_file() or any(has_format_version(folder / name) for name in markers)
+def is_ours(folder: Path, markers: Mapping[str, str]) -> bool:
+    """Whether Sightweave made a folder.
+
+    Args:
+        folder: Any.
+        markers: For folders without `MARK`, such as copies: JSON files that also say so, each with a key that it has.
+    """
+    return (folder / MARK).is_file() or any(has_key(folder / name, key) for name, key in markers.items())
 
 
-def has_format_version(file: Path) -> bool:
-    """Whether a file is a JSON object with a ``format_version``, as all documents of ours are."""
+def has_key(file: Path, key: str) -> bool:
+    """Whether a file is a JSON object that has a key."""
     try:
         if not file.is_file() or file.stat().st_size > _MOST_MARKER_BYTES:
             return False
         value = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(value, dict) and isinstance(value.get("format_version"), int)
+    return isinstance(value, dict) and key in value
 
 
-def refuse_foreign(folder: Path, writes: Sequence[str], markers: Iterable[str] = ()) -> None:
+def refuse_foreign(folder: Path, writes: Sequence[str], markers: Mapping[str, str]) -> None:
     """Refuses a folder in which a command would overwrite files that Sightweave did not write.
 
     Args:
@@ -133,7 +193,7 @@ def present(folder: Path, patterns: Sequence[str]) -> list[str]:
 
 @contextlib.contextmanager
 def claimed(
-    folder: Path, *, writes: Sequence[str], markers: Sequence[str] = (), purpose: str
+    folder: Path, *, writes: Sequence[str], markers: Mapping[str, str], purpose: str
 ) -> Iterator[None]:
     """Makes a folder if needed and keeps every other command out of it until the block ends.
 

@@ -174,7 +174,6 @@ RUN_FILES = (
     *EVALUATION_FILES,
 )
 """What training writes into a run's folder beside the checkpoint, but for rows that cannot be read."""
-_MARKERS = (runs.FACTS, f"{runs.CHECKPOINT}/{checkpoint.MANIFEST}", EVALUATION)
 
 
 @contextlib.contextmanager
@@ -184,22 +183,21 @@ def _claimed(out: str | Path | None, recipe: Recipe) -> Iterator[Path]:
     with contextlib.ExitStack() as stack:
         while True:
             folder = Path(out) if out is not None else _new_folder(recipe)
+            claim = files.claimed(folder, writes=writes, markers=runs.MARKERS, purpose="training")
             try:
-                stack.enter_context(
-                    files.claimed(folder, writes=writes, markers=_MARKERS, purpose="training")
-                )
+                stack.enter_context(claim)
+                break
             except FolderError:
                 if out is not None or not folder.exists():
                     raise
-                continue  # another training of this second took the name
-            break
+                # Another training that began in the same second took the name.
         yield folder
 
 
 def _refuse_results(folder: Path) -> None:
     """Raises `FolderError` where a folder of ours holds what took time to make."""
     hint = "name another folder, or replace it with --overwrite (overwrite=True)."
-    if checkpoint.place(folder / runs.CHECKPOINT).is_dir():
+    if files.whole(folder / runs.CHECKPOINT).is_dir():
         told = runs.unfinished(runs.facts_of(folder))
         raise FolderError(f"{folder}: holds a trained run already; {hint}{told and ' '}{told}")
     if found := files.present(folder, [EVALUATION, "comparison.json"]):
@@ -220,7 +218,7 @@ def _remove(folder: Path, patterns: Sequence[str], *, only_empty: bool = False) 
 
 def _forget_unstarted(folder: Path) -> None:
     """Removes what a training left that ended before anything was learnt or logged, but for reasons of rows left out."""
-    if checkpoint.place(folder / runs.CHECKPOINT).is_dir():
+    if files.whole(folder / runs.CHECKPOINT).is_dir():
         return
     metrics = folder / METRICS
     if metrics.is_file() and read_metrics(metrics):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sightweave.core.report import pictures
-from sightweave.core.report.page import environment, style_and_policy
+from sightweave.core.report.page import environment, style_and_policy, write
 
 _THUMBNAIL = 112
 
@@ -25,6 +25,4 @@ def write_check(path: Path, found: Mapping[str, Any], thumbnails: Mapping[str, n
     images = {key: pictures.data_uri(value, max_side=_THUMBNAIL) for key, value in thumbnails.items()}
     style, policy = style_and_policy()
     page = environment().get_template("check.html.jinja")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = page.render(found=found, images=images, style=style, policy=policy)
-    path.write_bytes(text.encode("utf-8", errors="replace"))
+    write(path, page.render(found=found, images=images, style=style, policy=policy))

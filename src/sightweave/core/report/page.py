@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from sightweave.core import files
 from sightweave.core.report import curves, scores
 from sightweave.core.report.cards import card, fitting, shower
 from sightweave.core.report.values import text
@@ -61,7 +62,7 @@ def write(path: Path, html: str) -> int:
     """Writes a page and returns its size in bytes; what UTF-8 cannot hold becomes a question mark."""
     data = html.encode("utf-8", errors="replace")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    files.write_bytes(path, data)
     return len(data)
 
 

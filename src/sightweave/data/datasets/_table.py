@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sightweave.core import files
 from sightweave.core.errors import DataError, MediaError
 from sightweave.core.types import Medium
 from sightweave.data.datasets._base import VALIDATION, Record, is_record, task_of, texts_of
@@ -356,7 +357,7 @@ class Reader:
         if self.quarantine_path is not None:
             lines = "".join(f"{fault.to_json()}\n" for fault in self.faults)
             try:
-                self.quarantine_path.write_text(lines, encoding="utf-8")
+                files.write_text(self.quarantine_path, lines)
             except OSError as error:
                 reason = error.strerror
                 raise DataError(f"quarantine_path {str(self.quarantine_path)!r}: {reason}.") from None

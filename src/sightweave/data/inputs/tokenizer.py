@@ -20,6 +20,7 @@ from typing import Any
 import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
+from sightweave.core import files
 from sightweave.core.config import config
 from sightweave.core.errors import CheckpointError, DataError, RecipeError
 
@@ -286,7 +287,7 @@ class Tokenizer:
     def save(self, folder: Path | str) -> None:
         """Writes ``tokenizer.json``."""
         path = Path(folder) / FILE_NAME
-        path.write_text(json.dumps(self.to_plain(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        files.write_text(path, json.dumps(self.to_plain(), ensure_ascii=False, indent=1) + "\n")
 
     @classmethod
     def load(
