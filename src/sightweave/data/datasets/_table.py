@@ -21,7 +21,7 @@ from sightweave.data.datasets._base import VALIDATION, Record, is_record, task_o
 from sightweave.data.datasets._pictures import Folder, Inside, Slice, given
 from sightweave.data.datasets._records import check_fields, records, split_name
 from sightweave.data.datasets._rows import Fault, Row, RowError, shown
-from sightweave.data.datasets._store import Store
+from sightweave.data.datasets._store import Kept, Store
 from sightweave.data.inputs import media
 
 if TYPE_CHECKING:
@@ -254,7 +254,7 @@ class Reader:
             path, offset, size, key = reference
             return Medium(Slice(Path(path), offset, size, key), key)
         assert isinstance(self._store, Store)
-        return Medium(partial(self._store.read, *reference[:2]), reference[2])
+        return Medium(Kept(self._store.read, *reference[:2]), reference[2])
 
     def read_kept(self, start: int, size: int) -> bytes:
         """Bytes of a picture that came inside a row."""

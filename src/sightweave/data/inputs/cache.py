@@ -214,6 +214,9 @@ class PixelCache:
         self._checked: set[str] = set()
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PixelCache.open, (self.folder,)  # pixels stay in their files
+
     @classmethod
     def open(cls, folder: Path) -> PixelCache:
         """Opens a folder; no pixel is read yet.

@@ -142,6 +142,10 @@ class Tokenizer:
         )
         self.begin_id = self._one(self.template.begin) if self.template.begin else self.speak_ids[-1]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy of the Rust object reads special tokens in texts; the constructor puts the guard back.
+        return _again, (type(self), self._rust, self.template, self.vocab_size)
+
     @classmethod
     def train(
         cls,
@@ -332,6 +336,13 @@ def read_file(path: Path) -> dict[str, Any]:
 def from_plain(content: Mapping[str, Any]) -> tokenizers.Tokenizer:
     """The library's object from its own form; whatever the library finds wrong with it is raised as it comes."""
     return tokenizers.Tokenizer.from_str(json.dumps(content))
+
+
+def _again(
+    kind: type[Tokenizer], rust: tokenizers.Tokenizer, template: Template, vocab_size: int
+) -> Tokenizer:
+    """What was pickled or copied."""
+    return kind(rust, template, vocab_size=vocab_size)
 
 
 class StreamDecoder:
