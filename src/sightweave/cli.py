@@ -239,7 +239,10 @@ def _answer_data(
     run: Path, data: str, out: Path | None, submission: str | None, options: dict[str, Any]
 ) -> int:
     from sightweave import api
+    from sightweave.core import files
 
+    if out is not None:
+        files.refuse_other(out, is_ours=_holds_answers)
     rows = api.answer_all(run, data, **options)
     if submission is not None:
         found = list(rows)
@@ -247,10 +250,19 @@ def _answer_data(
         if out is None:
             typer.echo(text)
         else:
-            out.write_text(text, encoding="utf-8")
+            files.write_text(out, text)
         return len(found)
     with out.open("w", encoding="utf-8") if out is not None else contextlib.nullcontext(sys.stdout) as stream:
         return sum(1 for row in rows if stream.write(json_lines.dumps(row) + "\n"))
+
+
+def _holds_answers(path: Path) -> bool:
+    """Whether a file begins with an answer of ours; the file of a server is never taken for one."""
+    with path.open("rb") as stream:
+        line = stream.readline(1 << 20)
+    return line.startswith(b"{") and all(
+        f'"{key}": '.encode() in line for key in ("prompt", "answer", "logprob")
+    )
 
 
 @app.command()

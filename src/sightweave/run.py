@@ -57,7 +57,11 @@ ASKED_MODEL = "asked_model"
 
 @dataclass
 class Run:
-    """A model that answers. ``sightweave.load(folder)`` gives one."""
+    """A model that answers. ``sightweave.load(folder)`` gives one.
+
+    Several threads may ask a run at the same time; each gets the answers that it would get alone. A run can be pickled and
+    deep-copied, for processes that are spawned.
+    """
 
     model: VLM
     processor: Processor

@@ -270,6 +270,33 @@ def test_comparing_leaves_files_of_the_user_alone(place: Path, tmp_path: Path, n
     assert (tmp_path / name).read_text() == "mine"
 
 
+def test_a_page_a_sheet_and_answers_take_no_place_of_the_users_files(
+    place: Path,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = str(place / "data")
+    for words in (
+        ["beside", str(trained), str(trained)],
+        ["data", "sample", data],
+        ["generate", str(trained), "--data", data],
+    ):
+        out = tmp_path / "out"
+        monkeypatch.setattr(sys, "argv", ["sightweave", *words, "--out", str(out)])
+        for _ in range(2):  # its own file is replaced
+            with contextlib.suppress(SystemExit):
+                cli.main()
+            assert "error:" not in capsys.readouterr().err
+        out.write_text('{"image": "a.png", "caption": "mine"}\n')
+        with pytest.raises(SystemExit):
+            cli.main()
+        assert "out: Sightweave did not write this file" in capsys.readouterr().err
+        assert "mine" in out.read_text()
+        out.unlink()
+
+
 @pytest.mark.parametrize("to", ["onnx", "custom_code"])
 def test_exporting_leaves_files_of_the_user_alone(trained: Path, tmp_path: Path, to: str) -> None:
     out = tmp_path / "mine"

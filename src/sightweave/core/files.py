@@ -18,7 +18,7 @@ import stat
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -182,6 +182,20 @@ def refuse_foreign(folder: Path, writes: Sequence[str], markers: Mapping[str, st
         raise FolderError(
             f"{folder}: holds {', '.join(found[:_SHOWN])}{more}, which Sightweave did not write and would overwrite. "
             "Name another folder, or move these files."
+        )
+
+
+def refuse_other(path: Path, *, is_ours: Callable[[Path], bool]) -> None:
+    """Refuses to overwrite a file that an earlier command of ours did not write; a pipe or a device is let through.
+
+    Raises:
+        FolderError: it is such a file, or a folder.
+    """
+    if path.is_dir():
+        raise FolderError(f"{path}: is a folder; name a file.")
+    if path.is_file() and path.stat().st_size and not is_ours(path):
+        raise FolderError(
+            f"{path}: Sightweave did not write this file and would overwrite it. Name another one, or move it."
         )
 
 

@@ -532,8 +532,11 @@ def beside(first: str | Path, second: str | Path, *, out: str | Path | None = No
 
     Raises:
         DataError: no evaluation in a folder, or nothing that both were asked.
+        FolderError: `out` is a file that Sightweave did not write.
     """
     folders = (Path(first), Path(second))
+    path = Path(out) if out is not None else folders[0] / f"beside-{_word_of(folders[1].name)}.html"
+    files.refuse_other(path, is_ours=pages.is_page)
     found = beside_program.beside(
         stored.read_evaluations(folders[0]),
         stored.read_evaluations(folders[1]),
@@ -545,7 +548,6 @@ def beside(first: str | Path, second: str | Path, *, out: str | Path | None = No
         pictures = _gallery(folder) | pictures
     # Those with a picture first.
     rows = sorted(gallery.spread(list(found.rows())), key=lambda row: row["image"] not in pictures)
-    path = Path(out) if out is not None else folders[0] / f"beside-{_word_of(folders[1].name)}.html"
     title = f"{folders[0]} beside {folders[1]}"
     write_beside(path, title, found.to_json(), gallery.choose(rows, by="kind"), pictures)
     return path, found.text
