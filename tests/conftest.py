@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,19 @@ def _speaking_of_arrays() -> list[str]:
 
 
 install_import_hook(_speaking_of_arrays(), "array_types.check_arrays")  # the shapes of every call
+
+
+@pytest.fixture(autouse=True, scope="session")
+def temporary_files_in_pytests_own_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Pytest empties that folder even after a run that was killed; the system's own folder it does not."""
+    place = str(tmp_path_factory.mktemp("temporary"))
+    before, tempfile.tempdir, os.environ["TMPDIR"] = os.environ.get("TMPDIR"), place, place
+    yield
+    tempfile.tempdir = before
+    if before is None:
+        del os.environ["TMPDIR"]
+    else:
+        os.environ["TMPDIR"] = before
 
 
 def _is_local(address: Any) -> bool:

@@ -6,6 +6,7 @@ Nothing heavy is imported here: ``sightweave --help`` loads no torch.
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,8 +30,8 @@ app = typer.Typer(
 data_app = typer.Typer(help="Look at data.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
-_INTERRUPTED = 130
-"""Exit status after Ctrl-C, as shells have it: 128 and the signal's number."""
+_SIGNALLED = 128
+"""Exit status after a signal, as shells have it: this plus the signal's number, so 130 after Ctrl-C, 143 after SIGTERM."""
 RunArgument = Annotated[Path, typer.Argument(help="Folder of a run, as `sightweave train` leaves it.")]
 ImageArgument = Annotated[Path, typer.Argument(help="A picture: JPEG, PNG, WebP or GIF.")]
 Decoding = Annotated[str, typer.Option(help="greedy, sampling or beam.")]
@@ -73,18 +74,23 @@ def train(
         Path | None, typer.Option(help="Folder of the run; without it one under runs/ is named.")
     ] = None,
     evaluate: Annotated[bool, typer.Option(help="Score the held-out splits at the end.")] = True,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the run in --out; other files are never replaced.")
+    ] = False,
 ) -> None:
     """Train what a recipe says; leave a run's folder with a checkpoint, curves and a report."""
     from sightweave import api
 
     console = _console()
-    run = api.train(recipe, *(settings or []), out=out, evaluate=evaluate, console=console)
+    run = api.train(
+        recipe, *(settings or []), out=out, evaluate=evaluate, overwrite=overwrite, console=console
+    )
     if evaluate and not run.is_interrupted:
         _show_scores(run.folder)
     typer.echo(f"run: {run.folder}")
     typer.echo(f"report: {run.folder}/report.html")
-    if run.is_interrupted:
-        raise typer.Exit(_INTERRUPTED)
+    if run.stop_signal:
+        raise typer.Exit(_SIGNALLED + run.stop_signal)
 
 
 def _show_scores(folder: Path | None) -> None:
@@ -250,7 +256,10 @@ def _answer_data(
     run: Path, data: str, out: Path | None, submission: str | None, options: dict[str, Any]
 ) -> int:
     from sightweave import api
+    from sightweave.core import files
 
+    if out is not None:
+        files.refuse_other(out, is_ours=_holds_answers)
     rows = api.answer_all(run, data, **options)
     if submission is not None:
         found = list(rows)
@@ -258,10 +267,19 @@ def _answer_data(
         if out is None:
             typer.echo(text)
         else:
-            out.write_text(text, encoding="utf-8")
+            files.write_text(out, text)
         return len(found)
     with out.open("w", encoding="utf-8") if out is not None else contextlib.nullcontext(sys.stdout) as stream:
         return sum(1 for row in rows if stream.write(json_lines.dumps(row) + "\n"))
+
+
+def _holds_answers(path: Path) -> bool:
+    """Whether a file begins with an answer of ours; the file of a server is never taken for one."""
+    with path.open("rb") as stream:
+        line = stream.readline(1 << 20)
+    return line.startswith(b"{") and all(
+        f'"{key}": '.encode() in line for key in ("prompt", "answer", "logprob")
+    )
 
 
 @app.command()
@@ -515,6 +533,7 @@ def _stdout() -> Console:
 
 def main() -> None:
     """The entry point: users' mistakes end with one line, not with a traceback."""
+    _end_cleanly_on_signals()
     try:
         app()
     except SightweaveError as error:
@@ -524,4 +543,18 @@ def main() -> None:
         typer.echo(f"error: {error}", err=True)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        raise SystemExit(_INTERRUPTED) from None
+        raise SystemExit(_SIGNALLED + signal.SIGINT) from None
+
+
+def _end_cleanly_on_signals() -> None:
+    """Has requests to end unwind the stack, so that temporary files go and the exit status names the signal."""
+
+    def end(number: int, _frame: Any) -> None:
+        raise SystemExit(_SIGNALLED + number)
+
+    for name in ("SIGTERM", "SIGHUP", "SIGUSR1"):  # Windows knows the first alone
+        number = getattr(signal, name, None)
+        # What is ignored stays so: nohup ignores SIGHUP.
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            with contextlib.suppress(ValueError):  # not in the main thread
+                signal.signal(number, end)

@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 from sightweave import recipe as recipes
 from sightweave import run as runs
+from sightweave.core import files
 from sightweave.core.errors import RecipeError, SightweaveError, did_you_mean
 from sightweave.core.processes import LOG, Job, run_jobs
 from sightweave.data.datasets._base import is_for_choosing
@@ -39,6 +40,9 @@ _TRIAL_STEPS = 24
 _WARM_STEPS = 8
 """Of a trial's stage, not counted in its time: the first ones allocate memory."""
 _Run = Callable[[Sequence[Job]], None]
+_WRITES = ("comparison.json", "comparison.md", "comparison.svg", "comparison.html", "steps.json")
+_MARKERS = {"comparison.json": "format_version"}
+"""What says of a folder that an earlier version made it."""
 
 
 class ComparisonError(SightweaveError):
@@ -145,6 +149,7 @@ def compare(
         RecipeError: a mistake in the recipe, in a setting or in `against`, found before anything is trained.
         ComparisonError: a run failed; the others are left to end.
         DataError: what a run left cannot be read, or two runs answered other samples.
+        FolderError: `out` holds files that Sightweave did not write and would overwrite, or another process writes into it.
     """
     budget = _budget(minutes, tokens)
     cells = grid([*settings, *([f"train.threads={threads}"] if threads else [])])
@@ -158,13 +163,27 @@ def compare(
         read = recipes.read(recipe, cell.settings)
         if not read.model.hub_names:  # only training reads those, so a mistake in them ends that run
             read.check()
-    out.mkdir(parents=True, exist_ok=True)
 
     def run(jobs: Sequence[Job]) -> None:
         failed = run_jobs(jobs, at_once=at_once, threads=threads, say=say)
         if failed:
             raise ComparisonError(f"failed: {', '.join(failed)}. The same command goes on from here.")
 
+    with files.claimed(out, writes=_WRITES, markers=_MARKERS, purpose="comparison"):
+        return _compared(recipe, settings, cells, budget, baseline, out, run, say)
+
+
+def _compared(
+    recipe: str | Path,
+    settings: Sequence[str],
+    cells: list[Cell],
+    budget: Budget,
+    baseline: str,
+    out: Path,
+    run: _Run,
+    say: Callable[[str], None],
+) -> Comparison:
+    """Trains and scores what is not done yet, and writes the table."""
     if budget.amount is not None:
         cells = _budgeted(recipe, cells, budget, out, run)
     wanted = {cell.name: recipes.read(recipe, cell.settings) for cell in cells}
@@ -181,7 +200,7 @@ def compare(
                 f"{cell.name} ended without scores; see {log}. The same command goes on from here."
             )
     found = _found(str(recipe), settings, budget, baseline, cells, wanted, out)
-    (out / "comparison.md").write_text(as_markdown(found), encoding="utf-8")
+    files.write_text(out / "comparison.md", as_markdown(found))
     grid_results.write(out, found)
     return found
 
@@ -227,7 +246,7 @@ def _budgeted(recipe: str | Path, cells: Sequence[Cell], budget: Budget, out: Pa
         amount = budget.amount or 0.0
         factor = amount * (60 if budget.kind == "minutes" else 1) / whole
         known[key] = [max(1, round(steps * factor)) for steps in planned]
-    file.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    files.write_text(file, json.dumps(known, indent=1) + "\n")
     return [replace(cell, settings=(*cell.settings, *_steps(known[keys[cell.name]]))) for cell in cells]
 
 
@@ -288,7 +307,7 @@ def _state(folder: Path, wanted: recipes.Recipe) -> Literal["new", "trained", "d
         facts = _read(folder / "run.json")
         found = recipes.read(folder / "recipe.yaml")
         is_trained = (
-            (folder / runs.CHECKPOINT).is_dir()
+            files.whole(folder / runs.CHECKPOINT).is_dir()
             and facts["steps"] == sum(stage.steps or 0 for stage in found.train.stages)
             and not facts["interrupted"]
             and _is_of(found, facts, wanted)

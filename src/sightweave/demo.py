@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sightweave.core import files
+
 if TYPE_CHECKING:
     from sightweave.programs.evaluation.scores import Evaluation, Item
     from sightweave.run import Run
@@ -41,7 +43,7 @@ _SPLITS = {
 def _free(folder: Path) -> Path:
     """The folder, or the next one of that name that no earlier demo has filled."""
     count, free = 1, folder
-    while (free / "checkpoint").exists():
+    while files.whole(free / "checkpoint").exists():
         count += 1
         free = folder.with_name(f"{folder.name}-{count}")
     return free

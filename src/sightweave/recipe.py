@@ -171,7 +171,8 @@ def _read_folders(values: Mapping[str, Any], *, with_hub: bool) -> dict[str, Any
         ValueError: a folder that cannot be read, or has no such part.
     """
     found = dict(values)
-    folders = dict(values.get("pretrained", {}))
+    given = values.get("pretrained")
+    folders = dict(given) if isinstance(given, Mapping) else {}  # what else it is, validation says
     waiting = set()
     for part in _PRETRAINED:
         folder = _folder_of(values.get(part))

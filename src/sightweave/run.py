@@ -26,13 +26,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sightweave import recipe as recipes
-from sightweave.core import checkpoint, config
+from sightweave.core import checkpoint, config, files
 from sightweave.core.device import choose_device, processor_name
 from sightweave.core.errors import CheckpointError
 from sightweave.core.types import Medium, Part, Prediction, Sample
 from sightweave.data.inputs.processor import Processor
 from sightweave.models.vlm import VLM
 from sightweave.programs import generation
+from sightweave.programs.evaluation import stored
 from sightweave.programs.predictors import run as run_predictor
 from sightweave.programs.training import lora
 from sightweave.programs.training import program as training
@@ -45,7 +46,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 FORMAT_VERSION = 1
-CHECKPOINT = "checkpoint"
+CHECKPOINT, FACTS, RECIPE = "checkpoint", "run.json", "recipe.yaml"
+MARKERS = dict.fromkeys(
+    (FACTS, f"{CHECKPOINT}/{checkpoint.MANIFEST}", checkpoint.MANIFEST, stored.EVALUATION), "format_version"
+)
+"""Files that say of a folder that a training or an evaluation made it, and a key that each has."""
 ASKED = "asked"
 """Key of ``run.json``: sections of the recipe as they were given, where ``recipe.yaml`` has them resolved: parts on the hub
 with their sizes, epochs as steps, data of which some is held out."""
@@ -58,14 +63,22 @@ EPOCH_IMAGES = "epoch_images"
 
 @dataclass
 class Run:
-    """A model that answers. ``sightweave.load(folder)`` gives one."""
+    """A model that answers. ``sightweave.load(folder)`` gives one.
+
+    Several threads may ask a run at the same time; each gets the answers that it would get alone. A run can be pickled and
+    deep-copied, for processes that are spawned.
+    """
 
     model: VLM
     processor: Processor
     recipe: recipes.Recipe
     folder: Path | None = None
     is_interrupted: bool = False
-    """Whether its training was asked to stop, and did, before its last step."""
+    """Whether its training ended before its last step: asked to stop, killed or failed."""
+    stop_signal: int = 0
+    """Number of the signal that stopped its training in this process; 0 where none did."""
+    unfinished: str = ""
+    """A sentence on a training that ended before its last step."""
 
     def generate(
         self,
@@ -171,7 +184,7 @@ class Run:
         documents = {**self.processor.documents(), "recipe": self.recipe.to_plain()}
         weights = (model or self.model).state_dict()
         checkpoint.write_folder(folder / CHECKPOINT, {"model": weights}, documents)
-        (folder / "recipe.yaml").write_text(self.recipe.to_yaml(), encoding="utf-8")
+        files.write_text(folder / RECIPE, self.recipe.to_yaml())
         self.folder = folder
 
 
@@ -207,7 +220,9 @@ def load(folder: str | Path, *, device: str = "auto") -> Run:
         CheckpointError: no run there, or a damaged or foreign one.
     """
     path = Path(folder)
-    inner = path / CHECKPOINT if (path / CHECKPOINT).is_dir() else path
+    inner = files.whole(path / CHECKPOINT)
+    if not inner.is_dir():
+        inner = files.whole(path)
     if not inner.is_dir():
         raise CheckpointError(f"{path}: no such folder; sightweave train RECIPE --out {path} would make it.")
     documents = {name: checkpoint.read_document(inner, name) for name in ("recipe", "processor", "tokenizer")}
@@ -233,20 +248,53 @@ def load(folder: str | Path, *, device: str = "auto") -> Run:
         )
     checkpoint.load_into(model, inner, assign=True)
     model.eval().to(choose_device(device))
-    return Run(model, processor, recipe, path)
+    told = _told_of(path)
+    if told:
+        logger.warning("%s: %s", path, told)
+    return Run(model, processor, recipe, path, is_interrupted=bool(told), unfinished=told)
+
+
+def _told_of(folder: Path) -> str:
+    """What a run's folder, or the folder above a checkpoint, says of a training that ended early."""
+    for one in (folder, folder.parent) if folder.name == CHECKPOINT else (folder,):
+        try:
+            if known := facts_of(one):
+                return unfinished(known)
+        except CheckpointError as error:
+            logger.warning("whether training came to its end is not known: %s", error)
+    return ""
 
 
 def record(folder: Path, values: dict[str, Any]) -> None:
     """Adds values to ``run.json``."""
     known = facts_of(folder) or {"format_version": FORMAT_VERSION}
     text = json.dumps(known | values, indent=1, ensure_ascii=False)
-    (folder / "run.json").write_text(text, encoding="utf-8")
+    files.write_text(folder / FACTS, text)
 
 
 def facts_of(folder: Path) -> dict[str, Any]:
-    """``run.json``; empty where there is none."""
-    path = folder / "run.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    """``run.json``; empty where there is none.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    path = folder / FACTS
+    if not path.is_file():
+        return {}
+    known = checkpoint.parse_json(path)
+    if not isinstance(known, dict):
+        raise CheckpointError(f"{path}: an object is needed (got {type(known).__name__}); remove the file.")
+    return known
+
+
+def unfinished(known: Mapping[str, Any]) -> str:
+    """A sentence where ``run.json`` says that training never came to its last step; empty where it did."""
+    if not known.get("interrupted"):
+        return ""
+    steps, planned = known.get("steps"), known.get("steps_planned")
+    of = f" of {planned:,}" if isinstance(planned, int) and planned else ""
+    where = f"after step {steps:,}{of}" if isinstance(steps, int) and steps else "before its first checkpoint"
+    return f"training is unfinished: it was interrupted {where}"
 
 
 def asked_of(known: Mapping[str, Any]) -> dict[str, Any]:

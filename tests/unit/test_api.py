@@ -14,7 +14,7 @@ from PIL import Image
 from rich.console import Console
 
 from sightweave import api
-from sightweave.core.errors import CheckpointError, DataError, RecipeError, SightweaveError
+from sightweave.core.errors import CheckpointError, DataError, FolderError, RecipeError, SightweaveError
 
 RECIPE: dict[str, Any] = {
     "title": "Grey & small",
@@ -65,7 +65,7 @@ def test_training_on_records_leaves_a_scored_run(trained: api.Run) -> None:
 
 
 def test_a_trained_run_is_not_overwritten(trained: api.Run) -> None:
-    with pytest.raises(RecipeError, match="holds a trained run already; name another folder"):
+    with pytest.raises(FolderError, match="holds a trained run already; name another folder"):
         api.train(RECIPE, data=rows(), out=trained.folder)
 
 

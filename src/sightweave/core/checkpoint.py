@@ -13,14 +13,10 @@ Hashes find damage, not forgery. Nothing is ever pickled or unpickled.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import shutil
-import time
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +25,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from sightweave.core import files
 from sightweave.core.errors import CheckpointError
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 MAX_JSON_BYTES = 1 << 28
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-_LEFTOVER_SECONDS = 3600
+_OWN = frozenset((files.MARK, "encoder.onnx", "decoder.onnx"))
+"""What may stand in a folder without being listed: earlier versions wrote ONNX files after the manifest."""
 _SHOWN = 10
 
 
@@ -44,6 +42,7 @@ def write_folder(
     weights: Mapping[str, Mapping[str, Tensor]],
     documents: Mapping[str, Any] | None = None,
     texts: Mapping[str, str] | None = None,
+    more: Callable[[Path], None] | None = None,
 ) -> None:
     """Writes ``<name>.safetensors`` and ``<name>.json`` files and puts the whole folder in place at once.
 
@@ -54,31 +53,22 @@ def write_folder(
         weights: Tensors by file name (without ending), then by their own names.
         documents: JSON values by file name (without ending).
         texts: Other files by their whole names.
+        more: Writes further files into the folder it is given, before that folder is put in place.
 
     Raises:
         CheckpointError: the disk is full, the place cannot be written, or holds other files; what stood there is unharmed.
     """
     path = Path(path)
-    if (
-        path.is_dir()
-        and not (path / MANIFEST).is_file()
-        and (others := sorted(one.name for one in path.iterdir()))
-    ):
-        raise CheckpointError(
-            f"{path}: holds {', '.join(others[:_SHOWN])}, and no {MANIFEST}: what is written here would replace all of it. "
-            "Name another folder, or empty that one."
-        )
-    temporary = path.with_name(f".{path.name}.tmp-{uuid.uuid4().hex[:12]}")
+    _refuse_foreign(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(path)
-        temporary.mkdir()
-        _fill(temporary, weights, documents or {}, texts or {})
-        _swap(temporary, path)
+        with files.making(path.parent), files.temporary_folder(path) as temporary:
+            aliases = _fill(temporary, weights, documents or {}, texts or {})
+            if more is not None:
+                more(temporary)
+            _seal(temporary, aliases)
+            files.swap(temporary, path)
     except (OSError, SafetensorError) as error:  # safetensors wraps what the disk says
         raise _cannot_write(path, weights, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _fill(
@@ -86,27 +76,55 @@ def _fill(
     weights: Mapping[str, Mapping[str, Tensor]],
     documents: Mapping[str, Any],
     texts: Mapping[str, str],
-) -> None:
+) -> dict[str, dict[str, str]]:
+    """Writes all files and returns, by file of weights, the second names of its tensors."""
     aliases: dict[str, dict[str, str]] = {}
     for name, tensors in weights.items():
-        kept, aliases[f"{name}.safetensors"] = _without_aliases(tensors)
+        file = folder / f"{name}.safetensors"
+        kept, aliases[file.name] = _without_aliases(tensors)
         # Transformers reads no file that does not say which library's tensors it holds.
-        save_file(kept, folder / f"{name}.safetensors", metadata={"format": "pt"})
+        save_file(kept, file, metadata={"format": "pt"})
+        files.follow_umask(file)
     for name, value in documents.items():
         text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)
         (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
-    files: dict[str, dict[str, Any]] = {}
-    for file in sorted(folder.iterdir()):
-        files[file.name] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
-        if aliases.get(file.name):
-            files[file.name]["aliases"] = aliases[file.name]
-    manifest = {"format_version": FORMAT_VERSION, "files": files}
+    return aliases
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Refuses a folder that would be replaced and holds anything but what a manifest of ours lists."""
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: is a file; name a folder.")
+    listed, what = set[str](), f"and no {MANIFEST} of Sightweave's"
+    if files.has_key(path / MANIFEST, "format_version"):
+        listed = {name.partition("/")[0] for name in _manifest(path)} | {MANIFEST}
+        what = f"which {MANIFEST} does not list"
+    others = sorted({one.name for one in path.iterdir()} - listed - _OWN)
+    if others:
+        raise CheckpointError(
+            f"{path}: holds {', '.join(others[:_SHOWN])}, {what}: the new folder would replace all of it. "
+            "Name another folder, or move these files."
+        )
+
+
+def _seal(folder: Path, aliases: Mapping[str, Mapping[str, str]]) -> None:
+    """Writes the manifest, and forces all to the disk."""
+    entries: dict[str, dict[str, Any]] = {}
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            name = file.relative_to(folder).as_posix()
+            entries[name] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
+            if aliases.get(name):
+                entries[name]["aliases"] = dict(aliases[name])
+    manifest = {"format_version": FORMAT_VERSION, "files": entries}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    for file in folder.iterdir():
-        _force_to_disk(file)
-    _force_to_disk(folder)
+    for file in folder.rglob("*"):
+        files.force_to_disk(file)
+    files.force_to_disk(folder)
 
 
 def _without_aliases(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -126,37 +144,16 @@ def _without_aliases(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], 
     return kept, aliases
 
 
-def _swap(temporary: Path, path: Path) -> None:
-    # A folder cannot be renamed over a folder. Readers look for the one set aside, so a crash between the two loses nothing.
-    aside = _aside(path)
-    if path.exists():
-        shutil.rmtree(aside, ignore_errors=True)
-        path.rename(aside)
-    temporary.rename(path)
-    _force_to_disk(path.parent)
-    shutil.rmtree(aside, ignore_errors=True)
+def remove(path: Path) -> None:
+    """Removes a folder that `write_folder` wrote, and one that its writer had set aside.
 
-
-def _aside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.previous")
-
-
-def _force_to_disk(path: Path) -> None:
-    if path.is_dir() and os.name != "posix":  # elsewhere folders cannot be opened
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Removes what a killed writer left more than an hour ago; a younger one may still be at work."""
-    for left in path.parent.glob(f".{path.name}.tmp-*"):
-        with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > _LEFTOVER_SECONDS:
-                shutil.rmtree(left)
+    Raises:
+        CheckpointError: it holds other files too; nothing is removed.
+    """
+    _refuse_foreign(path)
+    for one in (path, files.aside(path)):
+        if one.is_dir():
+            shutil.rmtree(one)
 
 
 def _cannot_write(
@@ -165,8 +162,9 @@ def _cannot_write(
     needed = sum(t.numel() * t.element_size() for tensors in weights.values() for t in tensors.values())
     there = next((place for place in path.parents if place.exists()), Path.cwd())
     free, reason = shutil.disk_usage(there).free, getattr(error, "strerror", None) or error
+    needs = f"it needs {needed} bytes and" if needed else "only"
     return CheckpointError(
-        f"{path}: cannot be written: {reason}; it needs {needed} bytes and {free} are free. "
+        f"{path}: cannot be written: {reason}; {needs} {free} are free. "
         "What stood there before is unharmed; free some space or name another folder."
     )
 
@@ -227,7 +225,7 @@ def load_into(module: nn.Module, path: Path, *, name: str = "model", assign: boo
 def weight_names(path: Path, *, name: str = "model") -> frozenset[str]:
     """Names of the tensors in ``<name>.safetensors``, unchecked; none where it cannot be read, which `load_into` reports."""
     try:
-        with safe_open(Path(path) / f"{name}.safetensors", "pt") as file:
+        with safe_open(files.whole(Path(path)) / f"{name}.safetensors", "pt") as file:
             return frozenset(file.keys())
     except (OSError, SafetensorError):
         return frozenset()
@@ -269,8 +267,7 @@ def _checked_file(path: Path, name: str) -> tuple[Path, dict[str, Any]]:
 
 
 def _folder(path: Path) -> Path:
-    """The folder, or the one set aside if a writer died between its two renames."""
-    folder = path if path.exists() else _aside(path)
+    folder = files.whole(path)
     if not folder.is_dir():
         raise CheckpointError(f"{path}: no such checkpoint folder.")
     return folder
@@ -296,16 +293,17 @@ def _manifest(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{file}: format_version {version}, and this Sightweave reads up to {FORMAT_VERSION}; upgrade Sightweave."
         )
-    files = manifest.get("files")
-    if not isinstance(files, dict) or not all(_is_entry(*item) for item in files.items()):
+    entries = manifest.get("files")
+    if not isinstance(entries, dict) or not all(_is_entry(*item) for item in entries.items()):
         raise CheckpointError(
             f"{file}: 'files' must map plain file names to bytes and sha256; the manifest is damaged."
         )
-    return files
+    return entries
 
 
 def _is_entry(name: str, entry: Any) -> bool:
-    is_plain = Path(name).name == name and "\\" not in name  # ../../x must not lead out of the folder
+    # ../../x must not lead out of the folder
+    is_plain = "\\" not in name and all(part not in ("", ".", "..") for part in name.split("/"))
     return (
         is_plain
         and isinstance(entry, dict)

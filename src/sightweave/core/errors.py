@@ -2,6 +2,7 @@
 
 SightweaveError
 |- RecipeError       a recipe, an override or a composition of parts is wrong
+|  `- FolderError    an output folder is in use, or holds files that are not ours
 |- DataError         a record, a file of records or a picture is wrong
 |  `- MediaError     a picture cannot be read
 |- CheckpointError   a folder of weights is wrong
@@ -46,6 +47,10 @@ class MediaError(DataError):
 
 class CheckpointError(SightweaveError):
     """A folder of weights is wrong."""
+
+
+class FolderError(RecipeError):
+    """An output folder is in use by another process, or holds files that Sightweave did not write."""
 
 
 class BackendError(SightweaveError):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sightweave.core import files
 from sightweave.core.cores import OMP_THREADS, num_cores, threads_in
 
 LOG = "log.txt"
@@ -41,6 +42,9 @@ def run_jobs(
         threads: Of each process; None leaves what the environment says, or shares the cores among those that run at the
             same time.
         say: Told what starts and what ends.
+
+    Raises:
+        FolderError: an earlier job still writes into the folder of one of them.
     """
     queue, failed = list(jobs), list[str]()
     if threads is None and at_once > 1 and threads_in(os.environ) is None:
@@ -68,8 +72,9 @@ def run_jobs(
 
 
 def _start(job: Job, threads: int | None) -> subprocess.Popen[bytes]:
+    files.check_free(job.folder)  # a job may outlive the process that started it
     # Only a folder that a job of ours filled is thrown away.
-    if job.is_fresh and (job.folder / LOG).exists():
+    if job.is_fresh and (job.folder / LOG).exists() and _is_of_a_job(job.folder):
         shutil.rmtree(job.folder)
     job.folder.mkdir(parents=True, exist_ok=True)
     with (job.folder / LOG).open("ab") as log:
@@ -79,3 +84,9 @@ def _start(job: Job, threads: int | None) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             env=os.environ | ({OMP_THREADS: str(threads)} if threads else {}),
         )
+
+
+def _is_of_a_job(folder: Path) -> bool:
+    """Whether Sightweave made a folder, or it holds nothing but a log."""
+    names = {one.name for one in folder.iterdir()}
+    return names == {LOG} or files.is_ours(folder, {"run.json": "format_version"})

@@ -67,6 +67,9 @@ class MediaMemory:
         self._bytes = 0
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MediaMemory, (self.max_bytes,)  # a copy starts empty
+
     def get(self, medium: Medium) -> Tensor | None:
         """Its embeddings Q D, or None where they are not cached."""
         return self._held.get(medium)

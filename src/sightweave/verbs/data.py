@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from rich.console import Console
 
 from sightweave import recipe as recipes
 from sightweave.core import config as configs
+from sightweave.core import files
 from sightweave.core.errors import DataError, RecipeError, did_you_mean
 from sightweave.core.types import Sample
 from sightweave.data.datasets._base import split_among, task_of
@@ -48,7 +51,10 @@ def sample_data(
 
     Raises:
         DataError: no such split, or nothing in it.
+        FolderError: `out` is a file that Sightweave did not write.
     """
+    path = Path(out)
+    files.refuse_other(path, is_ours=_is_sheet)
     config = source({"kind": "scenes", "seed": seed} if data == "scenes" else data)
     name = split_among(split, config.splits)
     if name is None:
@@ -64,9 +70,23 @@ def sample_data(
         if shown:
             pictures.append(media.load(shown[0].media[0]))
             texts.append("\n".join(f"{one.prompt} > {one.target}" for one in shown))
-    path = Path(out)
-    contact_sheet(pictures, texts, columns).save(path)
+    said = PngInfo()
+    said.add_text(*_SHEET)
+    with files.making(path.parent), files.replacing(path) as stream:
+        contact_sheet(pictures, texts, columns).save(stream, format="PNG", pnginfo=said)
     return path
+
+
+_SHEET = ("Software", "Sightweave")
+"""What a sheet says of itself, so that it may be overwritten."""
+
+
+def _is_sheet(path: Path) -> bool:
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            return image.info.get(_SHEET[0]) == _SHEET[1]
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return False
 
 
 def check_data(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +19,7 @@ from rich.console import Console
 from sightweave import recipe as recipes
 from sightweave import run as runs
 from sightweave.answers.metrics import multiple_choice
-from sightweave.core import catalog, json_lines
+from sightweave.core import catalog, checkpoint, files, json_lines
 from sightweave.core import config as configs
 from sightweave.core.config import config, one_of
 from sightweave.core.device import keep_freed_memory, limit_threads
@@ -56,6 +58,9 @@ logger = logging.getLogger(__name__)
 
 KEPT = "answers.jsonl"
 """Answers as they come, so that a stopped evaluation goes on."""
+GALLERY, INDEX, REPORT = "gallery", "index.json", "report.html"
+EVALUATION_FILES = (EVALUATION, PREDICTIONS, KEPT, GALLERY, REPORT)
+"""What an evaluation writes into a folder."""
 EVALUATIONS = Path("evaluations")
 PREDICTORS = "programs.predictors"
 
@@ -94,6 +99,8 @@ def evaluate(
         DataError: nothing to score.
         RecipeError: a mistake in a setting, or an address that nothing here can ask.
         BackendError: who was asked cannot answer.
+        FolderError: the folder holds files that Sightweave did not write and would overwrite, or another process writes
+            into it.
     """
     keep_freed_memory()
     limit_threads()
@@ -122,12 +129,20 @@ def evaluate(
     if out is None and data is not None and folder is not None and answering.recipe is not None:
         name = "records" if records is not None else _word_of(data)
         folder = folder / EVALUATIONS / name  # the scores on its own data stay the run's
-    if fresh and folder is not None:
-        (folder / KEPT).unlink(missing_ok=True)
     if answering.recipe is None:
         measured = _scored_by_choice(measured, held_out)
     train = answering.train if answering.recipe is not None else lambda: _training_data(measured)
-    return evaluate_into(answering, measured, folder, held_out, console, train)
+    with _claimed(folder):
+        if fresh and folder is not None:
+            (folder / KEPT).unlink(missing_ok=True)
+        return evaluate_into(answering, measured, folder, held_out, console, train)
+
+
+def _claimed(folder: Path | None) -> AbstractContextManager[None]:
+    """The folder of an evaluation, kept free of other commands."""
+    if folder is None:
+        return contextlib.nullcontext()
+    return files.claimed(folder, writes=EVALUATION_FILES, markers=runs.MARKERS, purpose="evaluation")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +157,8 @@ class Answering:
     """Where results go, unless another folder is named."""
     train: Callable[[], Sequence[Dataset]]
     """What it was trained on."""
+    unfinished: str = ""
+    """A sentence on a run whose training ended early."""
 
 
 def _answering(who: str | Path | Mapping[str, Any] | Run) -> Answering:
@@ -150,7 +167,9 @@ def _answering(who: str | Path | Mapping[str, Any] | Run) -> Answering:
         who = load(who)
     if isinstance(who, Run):
         recipe = who.recipe
-        return Answering(who.predictor(), recipe, recipe, who.folder, lambda: _training_data(recipe))
+        return Answering(
+            who.predictor(), recipe, recipe, who.folder, lambda: _training_data(recipe), who.unfinished
+        )
     found = predictor(who)
     # A run was trained with its options listed or without; all others know only what a prompt says.
     listing = {name: {"list_options": True} for name in _tasks_with_options()}
@@ -312,6 +331,7 @@ def evaluate_into(
                     progress=bar.start,
                 )
             notes = [
+                *filter(None, [answering.unfinished]),
                 *one.notes,
                 *_hidden_options(some),
                 *getattr(who, "notes", ()),
@@ -417,22 +437,27 @@ def _write_evaluation(
     folder: Path, found: Sequence[Evaluation], images: Mapping[str, Medium], document: Mapping[str, Any]
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / EVALUATION).unlink(missing_ok=True)  # an earlier one's scores do not belong to these answers
-    rows = [row for one in found for row in one.predictions()]
-    with (folder / PREDICTIONS).open("w", encoding="utf-8") as stream:
-        for row in rows:
-            stream.write(json_lines.dumps(row) + "\n")
-    # The pictures of the gallery are kept beside it, so that the report can be drawn again without the data.
-    kept = folder / "gallery"
+    kept = folder / GALLERY
     kept.mkdir(exist_ok=True)
+    for stale in (
+        folder / EVALUATION,
+        kept / INDEX,
+    ):  # an earlier one's scores do not belong to these answers
+        stale.unlink(missing_ok=True)
+    rows = [row for one in found for row in one.predictions()]
+    with files.replacing(folder / PREDICTIONS) as stream:
+        for row in rows:
+            stream.write(json_lines.dumps(row).encode() + b"\n")
+
+    # The pictures of the gallery are kept beside it, so that the report can be drawn again without the data.
     names: dict[str, str] = {}
     for key in pages.image_keys(gallery.choose(gallery.spread(rows))):
         if key in images:
             names[key] = f"{len(names):04d}.png"
             media.save_png(media.load(images[key]), kept / names[key])
-    (kept / "index.json").write_text(json_lines.dumps(names, indent=1), encoding="utf-8")
+    files.write_text(kept / INDEX, json_lines.dumps(names, indent=1))
     # Last, since it says that the evaluation is whole.
-    (folder / EVALUATION).write_text(json_lines.dumps(document, indent=1), encoding="utf-8")
+    files.write_text(folder / EVALUATION, json_lines.dumps(document, indent=1))
 
 
 def report(run: str | Path) -> Path:
@@ -442,13 +467,14 @@ def report(run: str | Path) -> Path:
         raise CheckpointError(
             f"{folder}: no such folder; sightweave train RECIPE --out {folder} would make it."
         )
-    known = runs.shown_facts(runs.facts_of(folder))
+    facts = runs.facts_of(folder)
+    known, told = runs.shown_facts(facts), runs.unfinished(facts)
     recipe = (folder / "recipe.yaml").read_text(encoding="utf-8") if (folder / "recipe.yaml").exists() else ""
     evaluations, rows, pictures = [], [], {}
     if (folder / EVALUATION).exists():
         document = read_document(folder)
         evaluations = document["splits"]
-        told = (
+        shown = (
             "who",
             "seed",
             "data",
@@ -461,7 +487,7 @@ def report(run: str | Path) -> Path:
             "versions",
         )
         known = known | {
-            f"evaluated {name}": document[name] for name in told if document.get(name) not in (None, "")
+            f"evaluated {name}": document[name] for name in shown if document.get(name) not in (None, "")
         }
         # The recipe below is the run's own; what was measured may have been asked for later, in other words.
         settings = (document.get("measured") or {}).get("evaluate")
@@ -471,7 +497,7 @@ def report(run: str | Path) -> Path:
         pictures = _gallery(folder)
     history = read_metrics(folder / METRICS) if (folder / METRICS).exists() else []
     title = (recipes.read(folder / "recipe.yaml").title if recipe else "") or folder.name
-    path = folder / "report.html"
+    path = folder / REPORT
     pages.write_report(
         path,
         pages.Page(
@@ -482,6 +508,7 @@ def report(run: str | Path) -> Path:
             evaluations=evaluations,
             gallery=rows,
             pictures=pictures,
+            notes=[told] if told else [],
         ),
     )
     return path
@@ -545,8 +572,11 @@ def beside(first: str | Path, second: str | Path, *, out: str | Path | None = No
 
     Raises:
         DataError: no evaluation in a folder, or nothing that both were asked.
+        FolderError: `out` is a file that Sightweave did not write.
     """
     folders = (Path(first), Path(second))
+    path = Path(out) if out is not None else folders[0] / f"beside-{_word_of(folders[1].name)}.html"
+    files.refuse_other(path, is_ours=pages.is_page)
     found = beside_program.beside(
         stored.read_evaluations(folders[0]),
         stored.read_evaluations(folders[1]),
@@ -558,7 +588,6 @@ def beside(first: str | Path, second: str | Path, *, out: str | Path | None = No
         pictures = _gallery(folder) | pictures
     # Those with a picture first.
     rows = sorted(gallery.spread(list(found.rows())), key=lambda row: row["image"] not in pictures)
-    path = Path(out) if out is not None else folders[0] / f"beside-{_word_of(folders[1].name)}.html"
     title = f"{folders[0]} beside {folders[1]}"
     write_beside(path, title, found.to_json(), gallery.choose(rows, by="kind"), pictures)
     return path, found.text
@@ -575,8 +604,14 @@ def _metrics_of(folder: Path) -> dict[str, Any]:
 
 def read_document(folder: Path) -> dict[str, Any]:
     """``evaluation.json``; an older version's list of splits becomes an object."""
-    document = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
-    return {"splits": document} if isinstance(document, list) else document
+    document = checkpoint.parse_json(folder / EVALUATION)
+    if isinstance(document, list):
+        return {"splits": document}
+    if not isinstance(document, dict) or not isinstance(document.get("splits"), list):
+        raise DataError(
+            f"{folder / EVALUATION}: holds no list of splits; sightweave evaluate {folder} writes it again."
+        )
+    return document
 
 
 def _gallery(folder: Path) -> dict[str, Any]:

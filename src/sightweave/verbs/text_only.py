@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sightweave.core import config as configs
-from sightweave.core import json_lines
+from sightweave.core import files, json_lines
 from sightweave.data.datasets._base import Dataset, task_of
 from sightweave.programs.evaluation.baselines import Baselines
 from sightweave.recipe import Measured, Recipe
@@ -55,7 +55,7 @@ def baselines(
 
     if path is not None and key is not None:
         document = {"format_version": _FORMAT_VERSION, "key": key, "counts": known.to_plain()}
-        path.write_text(json_lines.dumps(document), encoding="utf-8")
+        files.write_text(path, json_lines.dumps(document))
     return known
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +14,34 @@ from rich.console import Console
 
 from sightweave import comparison
 from sightweave import run as runs
+from sightweave.core import checkpoint, files
 from sightweave.core.device import choose_device, choose_precision, keep_freed_memory, set_threads
-from sightweave.core.errors import RecipeError, WiringError
+from sightweave.core.errors import FolderError, WiringError
 from sightweave.data.datasets._base import Dataset
 from sightweave.data.inputs import order
 from sightweave.models.vlm import VLM
 from sightweave.programs.checks import _program as checks
 from sightweave.programs.checks._base import Subject
 from sightweave.programs.evaluation.grid_results import Comparison
+from sightweave.programs.evaluation.stored import EVALUATION
 from sightweave.programs.training import durations, summary
 from sightweave.programs.training import program as training_program
 from sightweave.programs.training.durations import Epoch
+from sightweave.programs.training.logs import METRICS, read_metrics
+from sightweave.programs.training.quarantine import FILE_NAME as QUARANTINE
 from sightweave.programs.training.settings import Settings
 from sightweave.programs.training.trial import Trials
 from sightweave.recipe import Recipe
 from sightweave.run import Run
 from sightweave.verbs.building import as_run, build, composed, plan_lengths
-from sightweave.verbs.evaluating import Answering, add_to_tensorboard, evaluate_into, report
+from sightweave.verbs.evaluating import (
+    EVALUATION_FILES,
+    GALLERY,
+    Answering,
+    add_to_tensorboard,
+    evaluate_into,
+    report,
+)
 from sightweave.verbs.sources import (
     FEWEST,
     SHARE,
@@ -42,6 +54,7 @@ from sightweave.verbs.sources import (
     read_recipe,
     say,
 )
+from sightweave.verbs.text_only import TEXT_ONLY
 
 RUNS = Path("runs")
 _MOST_CHECKED = 1_000_000_000
@@ -54,9 +67,12 @@ def train(
     data: Records | None = None,
     out: str | Path | None = None,
     evaluate: bool = True,
+    overwrite: bool = False,
     console: Console | None = None,
 ) -> Run:
     """Trains what a recipe says and leaves a run's folder.
+
+    Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 end the step at hand, save, and return; a second one ends at once.
 
     Args:
         recipe: A YAML file, a mapping or a `Recipe`.
@@ -64,6 +80,8 @@ def train(
         data: Records (dicts as in a ``data.jsonl``, or the tasks' records) instead of the recipe's sources.
         out: The run's folder; by default a new one under ``runs/``.
         evaluate: Whether to score the held-out splits at the end.
+        overwrite: Replace a run in `out`, once everything that comes before the first step has gone well. Files that
+            Sightweave did not write are never replaced.
         console: Where progress is shown; None shows none.
 
     Returns:
@@ -72,6 +90,8 @@ def train(
     Raises:
         RecipeError: a mistake in the recipe, or parts that do not fit.
         DataError: nothing to train on, or too much that cannot be read.
+        FolderError: `out` holds a run, holds files that Sightweave did not write and would overwrite, or another process
+            writes into it.
     """
     records = None if data is None else list(data)
     if records is not None and isinstance(recipe, Recipe | Mapping):
@@ -80,12 +100,20 @@ def train(
     elif records is not None:
         settings = (*settings, "data=[]")
     asked = read_recipe(recipe, settings)
-    folder = Path(out) if out is not None else _new_folder(asked)
-    if (folder / runs.CHECKPOINT).exists():
-        raise RecipeError(
-            f"{folder}: holds a trained run already; name another folder, or remove that one first."
-        )
     check_splits(asked)
+    with _claimed(out, asked) as folder:
+        if not overwrite:
+            _refuse_results(folder)
+        try:
+            return _train_into(folder, asked, records, evaluate=evaluate, console=console)
+        except BaseException:
+            _forget_unstarted(folder)
+            raise
+
+
+def _train_into(
+    folder: Path, asked: Recipe, records: list[Any] | None, *, evaluate: bool, console: Console | None
+) -> Run:
     tasks = asked.build_tasks()
     resolved = asked.resolved()  # what may ask the network comes after all that needs none
     keep_freed_memory()
@@ -94,10 +122,9 @@ def train(
     precision = choose_precision(resolved.train.precision, device)
     resolved.check()
     torch.manual_seed(resolved.seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("quarantine.jsonl", "run.json"):  # of a run that failed here before
-        (folder / name).unlink(missing_ok=True)
+    _remove(folder, ROWS_LEFT_OUT)
     resolved, sources, held_out = _data(resolved, records, folder)
+    _remove(folder, ROWS_LEFT_OUT, only_empty=True)
     if not held_out:
         say(console, _NOTHING_HELD_OUT)
     epochs = durations.epochs(resolved.train.stages, sources, tasks, mixing(resolved, records))
@@ -105,9 +132,21 @@ def train(
     # What is kept in few bits has them before it comes to the device, where the whole might have no room.
     run = composed(resolved, sources, torch.device("cpu") if resolved.train.quantize else device)
     say(console, _opening(run, folder, precision.name, precision.reason))
+    for source in sources:
+        for note in getattr(source, "notes", ()):
+            say(console, note)
+    say(console, plan_lengths(run, sources).to_text())
+    if resolved.train.check:
+        say(console, _check_wiring(run))
+
+    # From here on an earlier run in the folder is gone. A process that is killed leaves a run that says it is unfinished.
+    checkpoint.remove(folder / runs.CHECKPOINT)
+    _remove(folder, RUN_FILES)
+    trained = training_program.Trained()
     runs.record(
         folder,
         {
+            **_told(trained, is_over=False),
             "seed": resolved.seed,
             "device": str(device),
             "precision": f"{precision.name} ({precision.reason})",
@@ -119,13 +158,6 @@ def train(
             **_asked(asked, resolved),
         },
     )
-    for source in sources:
-        for note in getattr(source, "notes", ()):
-            say(console, note)
-    say(console, plan_lengths(run, sources).to_text())
-    if resolved.train.check:
-        say(console, _check_wiring(run))
-    trained = training_program.Trained()
     training_program.train(
         run.model,
         run.processor,
@@ -147,10 +179,11 @@ def train(
         for line in summary.advice(run.recipe.train, trained.losses):
             say(console, line)
     run.model.eval()
-    run.is_interrupted = trained.is_interrupted
+    run.is_interrupted, run.stop_signal = trained.is_interrupted, trained.stop_signal
+    run.unfinished = runs.unfinished(runs.facts_of(folder))
     if trained.left_out:
-        say(console, f"left out: {trained.left_out}; reasons in {folder / 'quarantine.jsonl'}")
-    if evaluate and held_out and not trained.is_interrupted:
+        say(console, f"left out: {trained.left_out}; reasons in {folder / QUARANTINE}")
+    if evaluate and held_out and not trained.stop_signal:
         answering = Answering(run.predictor(), resolved, resolved, folder, lambda: sources)
         found = evaluate_into(answering, resolved, folder, held_out, console, lambda: sources)
         add_to_tensorboard(folder, found, step=trained.steps)
@@ -158,6 +191,70 @@ def train(
         say(console, _NOTHING_HELD_OUT)
     report(folder)
     return run
+
+
+ROWS_LEFT_OUT = ("rows-left-out.jsonl", "rows-left-out-[0-9]*.jsonl")
+RUN_FILES = (
+    runs.FACTS,
+    runs.RECIPE,
+    METRICS,
+    "events.out.tfevents.*",
+    QUARANTINE,
+    TEXT_ONLY,
+    *EVALUATION_FILES,
+)
+"""What training writes into a run's folder beside the checkpoint, but for rows that cannot be read."""
+
+
+@contextlib.contextmanager
+def _claimed(out: str | Path | None, recipe: Recipe) -> Iterator[Path]:
+    """The run's folder, kept free of other commands: the one that was named, or a new one under ``runs/``."""
+    writes = (runs.CHECKPOINT, *RUN_FILES, *ROWS_LEFT_OUT)
+    with contextlib.ExitStack() as stack:
+        while True:
+            folder = Path(out) if out is not None else _new_folder(recipe)
+            claim = files.claimed(folder, writes=writes, markers=runs.MARKERS, purpose="training")
+            try:
+                stack.enter_context(claim)
+                break
+            except FolderError:
+                if out is not None or not folder.exists():
+                    raise
+                # Another training that began in the same second took the name.
+        yield folder
+
+
+def _refuse_results(folder: Path) -> None:
+    """Raises `FolderError` where a folder of ours holds what took time to make."""
+    hint = "name another folder, or replace it with --overwrite (overwrite=True)."
+    if files.whole(folder / runs.CHECKPOINT).is_dir():
+        told = runs.unfinished(runs.facts_of(folder))
+        raise FolderError(f"{folder}: holds a trained run already; {hint}{told and ' '}{told}")
+    if found := files.present(folder, [EVALUATION, "comparison.json"]):
+        raise FolderError(f"{folder}: holds the results of an earlier command ({', '.join(found)}); {hint}")
+
+
+def _remove(folder: Path, patterns: Sequence[str], *, only_empty: bool = False) -> None:
+    """Removes files of ours from a run's folder, and folders of ours that then hold nothing else."""
+    for name in files.present(folder, patterns):
+        path = folder / name
+        if name == GALLERY:
+            _remove(path, ("index.json", "[0-9][0-9][0-9][0-9]*.png"))
+            with contextlib.suppress(OSError):  # not empty
+                path.rmdir()
+        elif not only_empty or not path.stat().st_size:
+            path.unlink()
+
+
+def _forget_unstarted(folder: Path) -> None:
+    """Removes what a training left that ended before anything was learnt or logged, but for reasons of rows left out."""
+    if files.whole(folder / runs.CHECKPOINT).is_dir():
+        return
+    metrics = folder / METRICS
+    if metrics.is_file() and read_metrics(metrics):
+        return
+    _remove(folder, (*ROWS_LEFT_OUT, QUARANTINE), only_empty=True)
+    _remove(folder, [name for name in RUN_FILES if name != QUARANTINE])
 
 
 _NOTHING_HELD_OUT = (
@@ -183,9 +280,6 @@ def _data(
             recipe = holding
             sources, held_out = read(recipe, SHARE)
 
-    for empty in folder.glob("rows-left-out*.jsonl"):
-        if not empty.stat().st_size:
-            empty.unlink()
     return recipe, sources, held_out
 
 

@@ -8,7 +8,7 @@ from sightweave.core import errors
 
 
 def test_all_errors_are_of_one_tree_and_are_value_errors() -> None:
-    for name in ("RecipeError", "DataError", "MediaError", "CheckpointError", "BackendError"):
+    for name in ("RecipeError", "DataError", "MediaError", "CheckpointError", "FolderError", "BackendError"):
         kind = getattr(errors, name)
         assert issubclass(kind, errors.SightweaveError)
         assert issubclass(kind, ValueError)

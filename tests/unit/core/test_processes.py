@@ -2,6 +2,10 @@
 
 import re
 
+import pytest
+
+from sightweave.core import files
+from sightweave.core.errors import FolderError
 from sightweave.core.processes import LOG, Job, run_jobs
 
 
@@ -31,7 +35,9 @@ def test_a_fresh_job_empties_only_a_folder_that_a_job_filled(tmp_path):
     for folder in (ours, others):
         folder.mkdir()
         (folder / "kept.txt").write_text("x", encoding="utf-8")
-    (ours / LOG).write_text("before\n", encoding="utf-8")
+        (folder / LOG).write_text("before\n", encoding="utf-8")  # a name that others use too
+    with files.claimed(ours, writes=(), markers={}, purpose="a test"):
+        pass
     again = Job(tmp_path / "again", ("--help",), is_fresh=False)
     again.folder.mkdir()
     (again.folder / LOG).write_text("before\n", encoding="utf-8")
@@ -39,4 +45,14 @@ def test_a_fresh_job_empties_only_a_folder_that_a_job_filled(tmp_path):
     assert run_jobs(jobs, at_once=3, say=lambda _: None) == []
     assert not (ours / "kept.txt").exists()
     assert (others / "kept.txt").exists()
+    assert (others / LOG).read_text(encoding="utf-8").startswith("before\n")
     assert (again.folder / LOG).read_text(encoding="utf-8").startswith("before\n")
+
+
+def test_a_folder_that_an_earlier_job_still_fills_is_left_to_it(tmp_path):
+    job = Job(tmp_path / "ours", ("--help",))
+    with files.claimed(job.folder, writes=(), markers={}, purpose="a test"):
+        (job.folder / LOG).write_text("at work\n", encoding="utf-8")
+        with pytest.raises(FolderError, match="in use by process"):
+            run_jobs([job], say=lambda _: None)
+    assert (job.folder / LOG).read_text(encoding="utf-8") == "at work\n"

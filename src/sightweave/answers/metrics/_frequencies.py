@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sightweave.core import files
 from sightweave.core.errors import DataError
 
 FORMAT_VERSION = 1
@@ -33,7 +34,7 @@ class Frequencies:
             "pictures": self.pictures,
             "counts": {" ".join(ngram): count for ngram, count in sorted(self.counts.items())},
         }
-        path.write_text(json.dumps(values, ensure_ascii=False), encoding="utf-8")
+        files.write_text(path, json.dumps(values, ensure_ascii=False))
 
     @classmethod
     def load(cls, path: Path) -> Frequencies:

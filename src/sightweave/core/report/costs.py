@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sightweave.core import files
 from sightweave.core.report.drawing import WIDTH, Axis, dot, linear, stroke, svg, text
 
 _ROW = 26.0
@@ -153,4 +154,5 @@ def write_picture(path: Path, panels: Sequence[Panel]) -> None:
             x += wide + _GAP
         y += max(tall for _, tall in line) + _TITLE + _GAP
     path.parent.mkdir(parents=True, exist_ok=True)
-    ElementTree.ElementTree(whole).write(path, encoding="utf-8", xml_declaration=True)
+    with files.replacing(path) as stream:
+        ElementTree.ElementTree(whole).write(stream, encoding="utf-8", xml_declaration=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from sightweave.core import files
 from sightweave.core.report import curves, scores
 from sightweave.core.report.cards import card, fitting, shower
 from sightweave.core.report.values import text
@@ -27,6 +28,8 @@ _SPARE_BYTES = 60_000
 _LONG = 60
 """Characters of a fact that gets a line of its own."""
 _FOLDER = Path(__file__).parent
+_START_BYTES = 512
+"""Of a page, in which its policy begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +64,15 @@ def write(path: Path, html: str) -> int:
     """Writes a page and returns its size in bytes; what UTF-8 cannot hold becomes a question mark."""
     data = html.encode("utf-8", errors="replace")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    files.write_bytes(path, data)
     return len(data)
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file is a page of ours, by how it begins."""
+    with path.open("rb") as stream:
+        start = stream.read(_START_BYTES)
+    return start.startswith(b"<!doctype html>") and b'<meta http-equiv="Content-Security-Policy"' in start
 
 
 def image_keys(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -8,13 +8,15 @@ import os
 import tempfile
 from array import array
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 
 class Store:
     """Rows as JSON, and pictures that came inside rows, in a temporary file that ends with the process.
 
-    The file lies where ``TMPDIR`` says. It is read by position, so threads and forked processes may share it.
+    The file lies where ``TMPDIR`` says. It is read by position, so threads and forked processes may share it. A pickle or
+    a deep copy holds all of it.
     """
 
     def __init__(self) -> None:
@@ -23,6 +25,9 @@ class Store:
         self._ends = array("Q")
         self._end = 0
         self._hash = hashlib.sha256()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (self.read(0, self._end), self._starts, self._ends)
 
     def __del__(self) -> None:
         self._file.close()
@@ -64,3 +69,27 @@ class Store:
         """Bytes that were kept."""
         self._file.flush()
         return os.pread(self._file.fileno(), size, start)
+
+
+class Kept(partial[bytes]):
+    """Reads a picture that a store keeps. A pickle of it holds that picture's bytes, and not all of the store."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial, (_itself, self())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Kept:
+        return self  # what was kept never changes
+
+
+def _itself(data: bytes) -> bytes:
+    return data
+
+
+def _again(data: bytes, starts: array[int], ends: array[int]) -> Store:
+    """What was pickled or copied, in a file of its own."""
+    store = Store()
+    for start, end in zip(starts, ends, strict=True):
+        store._hash.update(data[start:end] + b"\n")
+    store._starts, store._ends = starts, ends
+    store._write(data)
+    return store

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sightweave.core import files
 from sightweave.core.errors import DataError, MediaError
 from sightweave.core.types import Medium
 from sightweave.data.datasets import _marks
@@ -21,7 +22,7 @@ from sightweave.data.datasets._base import VALIDATION, Record, is_record, task_o
 from sightweave.data.datasets._pictures import Folder, Inside, Slice, given
 from sightweave.data.datasets._records import check_fields, check_record, records, split_name
 from sightweave.data.datasets._rows import Fault, Row, RowError, shown, without_nan
-from sightweave.data.datasets._store import Store
+from sightweave.data.datasets._store import Kept, Store
 from sightweave.data.inputs import media
 
 if TYPE_CHECKING:
@@ -284,7 +285,7 @@ class Reader:
             path, offset, size, key = reference
             return Medium(Slice(Path(path), offset, size, key), key)
         assert isinstance(self._store, Store)
-        return Medium(partial(self._store.read, *reference[:2]), reference[2])
+        return Medium(Kept(self._store.read, *reference[:2]), reference[2])
 
     def read_kept(self, start: int, size: int) -> bytes:
         """Bytes of a picture that came inside a row."""
@@ -387,7 +388,7 @@ class Reader:
         if self.quarantine_path is not None:
             lines = "".join(f"{fault.to_json()}\n" for fault in self.faults)
             try:
-                self.quarantine_path.write_text(lines, encoding="utf-8")
+                files.write_text(self.quarantine_path, lines)
             except OSError as error:
                 reason = error.strerror
                 raise DataError(f"quarantine_path {str(self.quarantine_path)!r}: {reason}.") from None

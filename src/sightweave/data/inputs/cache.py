@@ -19,9 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import threading
-import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +32,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from sightweave.core import files
 from sightweave.core.errors import DataError, MediaError
 from sightweave.core.types import Medium
 from sightweave.data.inputs import media as media_loader
@@ -92,33 +91,20 @@ def write(
     """
     folder = Path(folder)
     _check_place(folder)
-    temporary = folder.with_name(f".{folder.name}.tmp-{uuid.uuid4().hex[:12]}")
     try:
-        temporary.mkdir(parents=True)
-        writer = _Writer(temporary, transform, fields_of(transform, is_whole=is_whole), shard_bytes)
-        for medium in media:
-            writer.add(medium)
-            if progress is not None:
-                progress(1)
-        writer.close()
-        _swap(temporary, folder)
+        with files.making(folder.parent), files.temporary_folder(folder) as temporary:
+            writer = _Writer(temporary, transform, fields_of(transform, is_whole=is_whole), shard_bytes)
+            for medium in media:
+                writer.add(medium)
+                if progress is not None:
+                    progress(1)
+            writer.close()
+            files.swap(temporary, folder)
     except (OSError, SafetensorError) as error:
         raise DataError(
             f"{folder}: the cache cannot be written: {error}; free some space or name another folder."
         ) from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return Written(len(writer.items), writer.left_out)
-
-
-def _swap(temporary: Path, folder: Path) -> None:
-    # Set aside and not removed first: a crash between the two renames loses nothing.
-    aside = folder.with_name(f".{folder.name}.previous")
-    shutil.rmtree(aside, ignore_errors=True)
-    if folder.exists():
-        folder.rename(aside)
-    temporary.rename(folder)
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _check_place(folder: Path) -> None:
@@ -129,6 +115,11 @@ def _check_place(folder: Path) -> None:
         _read_index(folder)
     except DataError as error:
         raise DataError(f"{error} It is left as it is; name another folder for the cache.") from None
+    known = (INDEX, "pixels-*.safetensors", files.MARK)
+    if others := sorted({one.name for one in folder.iterdir()} - set(files.present(folder, known))):
+        raise DataError(
+            f"{folder}: holds {', '.join(others[:10])} beside a cache, which a new one would replace; move these files."
+        )
 
 
 @dataclass(slots=True)
@@ -184,6 +175,7 @@ class _Writer:
     def _flush(self) -> None:
         path = self.folder / f"pixels-{len(self.shards):04d}.safetensors"
         save_file({"pixels": torch.stack(self._rows)}, path)
+        files.follow_umask(path)
         with path.open("rb") as file:
             os.fsync(file.fileno())
         self.shards.append({"file": path.name, "count": len(self._rows)})
@@ -222,6 +214,9 @@ class PixelCache:
         self._checked: set[str] = set()
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PixelCache.open, (self.folder,)  # pixels stay in their files
+
     @classmethod
     def open(cls, folder: Path) -> PixelCache:
         """Opens a folder; no pixel is read yet.
@@ -229,7 +224,7 @@ class PixelCache:
         Raises:
             DataError: no such folder, not a cache, of a newer format, or damaged.
         """
-        folder = Path(folder)
+        folder = files.whole(Path(folder))
         index = _read_index(folder)
         try:
             size = int(index["fields"]["size"])

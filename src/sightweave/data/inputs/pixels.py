@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import torch
@@ -119,6 +120,9 @@ class _Kept:
         self._pixels: dict[tuple[str, bool], np.ndarray] = {}
         self._bytes = 0
         self._lock = Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Kept, ()  # a copy starts empty
 
     def get(self, key: tuple[str, bool]) -> np.ndarray | None:
         return self._pixels.get(key)

@@ -70,6 +70,10 @@ class Processor:
         loader = PixelLoader(transform, is_whole=self._is_whole, cache=self.cache)
         object.__setattr__(self, "_loader", loader)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Loaders hold locks and kept pixels, which a copy makes anew.
+        return Processor, tuple(getattr(self, one.name) for one in dataclasses.fields(self))
+
     @property
     def _is_whole(self) -> bool:
         """Whether pictures are decoded at full scale: for exact pixels, and since tiles are cut from them."""

@@ -20,6 +20,7 @@ from typing import Any
 import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
+from sightweave.core import files
 from sightweave.core.config import config
 from sightweave.core.errors import CheckpointError, DataError, RecipeError
 from sightweave.data.inputs.chat import Chat, Written
@@ -185,6 +186,10 @@ class Tokenizer:
             if section.special is None
         )
         """What decoded answers begin with and are given without."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy of the Rust object reads special tokens in texts; the constructor puts the guard back.
+        return _again, (type(self), self._rust, self.template, self.vocab_size)
 
     @classmethod
     def train(
@@ -378,7 +383,7 @@ class Tokenizer:
     def save(self, folder: Path | str) -> None:
         """Writes ``tokenizer.json``."""
         path = Path(folder) / FILE_NAME
-        path.write_text(json.dumps(self.to_plain(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        files.write_text(path, json.dumps(self.to_plain(), ensure_ascii=False, indent=1) + "\n")
 
     @classmethod
     def load(
@@ -423,6 +428,13 @@ def read_file(path: Path) -> dict[str, Any]:
 def from_plain(content: Mapping[str, Any]) -> tokenizers.Tokenizer:
     """The library's object from its own form; whatever the library finds wrong with it is raised as it comes."""
     return tokenizers.Tokenizer.from_str(json.dumps(content))
+
+
+def _again(
+    kind: type[Tokenizer], rust: tokenizers.Tokenizer, template: Template, vocab_size: int
+) -> Tokenizer:
+    """What was pickled or copied."""
+    return kind(rust, template, vocab_size=vocab_size)
 
 
 class StreamDecoder:

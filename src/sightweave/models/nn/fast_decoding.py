@@ -105,6 +105,9 @@ class Layouts:
     def __init__(self) -> None:
         self._held: dict[str, tuple[Any, Any]] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Layouts, ()  # what was laid out is made again for the copy's own weights
+
     def fresh(self, name: str, weights: Sequence[Tensor]) -> Any:
         """The copy of that name, or None where there is none or the weights are no longer what they were."""
         held = self._held.get(name)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 from rich.progress import TimeElapsedColumn
 
+from sightweave.core import files
 from sightweave.core.errors import DataError
 from sightweave.core.report import check as page
 from sightweave.data.datasets._source import FilesConfig
@@ -24,6 +25,10 @@ from sightweave.programs.doctor.report import Report
 from sightweave.programs.doctor.state import State
 
 _THUMBNAIL = (224, 224)
+REPORT, PAGE = "report.json", "report.html"
+PICTURES, PICTURES_AGAINST = "pictures.sqlite", "pictures-against.sqlite"
+_MARKERS = {REPORT: "may_train"}
+"""What says of a folder that an earlier version made it."""
 
 
 def run(
@@ -51,13 +56,16 @@ def run(
 
     Raises:
         DataError: the data cannot be read as a whole, or the copy cannot be made.
+        FolderError: `out` holds files that Sightweave did not write and would overwrite, or another process writes into it.
     """
     with contextlib.ExitStack() as stack:
-        state = State(out / "pictures.sqlite")
+        writes = (REPORT, PAGE, f"{PICTURES}*", f"{PICTURES_AGAINST}*")
+        stack.enter_context(files.claimed(out, writes=writes, markers=_MARKERS, purpose="data check"))
+        state = State(out / PICTURES)
         stack.callback(state.close)
         other_state = None
         if against is not None:
-            other_state = State(out / "pictures-against.sqlite")
+            other_state = State(out / PICTURES_AGAINST)
             stack.callback(other_state.close)
         with _shown(console) as progress:
             report, rows = check(
@@ -72,8 +80,8 @@ def run(
         report.lengths = plan
         found = report.to_json()
         text = json.dumps(found, indent=1, ensure_ascii=False)
-        (out / "report.json").write_bytes(text.encode("utf-8", "replace"))
-        page.write_check(out / "report.html", found, _thumbnails(found, rows))
+        files.write_bytes(out / REPORT, text.encode("utf-8", "replace"))
+        page.write_check(out / PAGE, found, _thumbnails(found, rows))
         if fix_to is not None:
             changes = _copy(source, fix_to, rows)
             if console is not None:
@@ -92,8 +100,8 @@ def _copy(source: FilesConfig, out: Path, rows: Rows) -> int:
         prove(source, copy if root.is_dir() else copy / root.name, gone)
 
     # Beside a single file may lie anything: only what belongs to it is copied.
-    files = None if root.is_dir() else rows.files_used()
-    return fix(root, out, rows.drop, rows.located_below(folder), files, proof)
+    used = None if root.is_dir() else rows.files_used()
+    return fix(root, out, rows.drop, rows.located_below(folder), used, proof)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from sightweave.core import config as configs
+from sightweave.core import files
 from sightweave.core.report import costs
 from sightweave.core.report.compared import ComparedPage, Table, write_compared
 from sightweave.core.report.scores import rival_name
@@ -129,7 +130,7 @@ def notes(found: Comparison) -> list[str]:
 def write(out: Path, found: Comparison) -> None:
     """Writes ``comparison.json``, ``comparison.svg`` and ``comparison.html``."""
     document = json.dumps(found.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
-    (out / "comparison.json").write_text(document + "\n", encoding="utf-8")
+    files.write_text(out / "comparison.json", document + "\n")
     panels = [_panel(found, column) for column in found.columns]
     costs.write_picture(out / "comparison.svg", panels)
     first = found.cells[0]

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sightweave.core import gguf
+from sightweave.core import checkpoint, gguf
 from sightweave.core.errors import BackendError, ExportError
 from sightweave.core.types import Medium, Sample
 from sightweave.data.inputs import media
@@ -30,7 +30,7 @@ from sightweave.data.inputs.processor import Processor
 from sightweave.programs import generation
 from sightweave.programs.exports import transformers
 from sightweave.programs.exports._base import ANSWER_TOKENS, Exported, compared
-from sightweave.programs.exports._layout import Source
+from sightweave.programs.exports._layout import Layout, Source
 from sightweave.programs.exports._llama_cpp import LlamaCpp
 
 TEXT, PROJECTOR = "model.gguf", "mmproj.gguf"
@@ -67,7 +67,7 @@ def export(
 
     Args:
         source: The model with its processor and its parts' Configs.
-        folder: Where to.
+        folder: Where to; what stands there is replaced.
         samples: Prompts with pictures to compare by.
         card: The model card, in Markdown.
         llama_cpp: A clone of llama.cpp; by default what the environment's LLAMA_CPP names.
@@ -77,6 +77,7 @@ def export(
         ExportError: the composition has no place in the Idefics3 layout, its tokenizer cuts texts in a way that llama.cpp
             does not know, or llama.cpp does not say what we say.
         BackendError: no clone of llama.cpp, or its converter failed.
+        CheckpointError: the folder cannot be written, or holds files of something else.
     """
     root = Path(llama_cpp or os.environ.get(_VARIABLE, ""))
     if not (root / "convert_hf_to_gguf.py").is_file():
@@ -86,21 +87,10 @@ def export(
         )
     layout = transformers.choose(source, "idefics3")
     name = cuts_as(source.processor.tokenizer.to_plain())
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        transformers.write(source, Path(scratch) / "model", layout, repeats_head=False)
-        for file, more in ((TEXT, ()), (PROJECTOR, ("--mmproj",))):
-            arguments = [
-                str(Path(scratch) / "model"),
-                "--outfile",
-                str(folder / file),
-                "--outtype",
-                numbers,
-                *more,
-            ]
-            _convert(root, name, arguments)
-    if card:
-        (folder / "README.md").write_text(card, encoding="utf-8")
+    texts = {"README.md": card} if card else {}
+    checkpoint.write_folder(
+        folder, {}, {}, texts, more=lambda place: _write_files(source, layout, place, root, name, numbers)
+    )
     if importlib.util.find_spec("llama_cpp") is None:
         note = "not compared: pip install llama-cpp-python, then export again"
         return Exported(folder=folder, layout="idefics3", program="", note=note)
@@ -108,6 +98,15 @@ def export(
     # llama.cpp looks GELU up in a table of half precision; half precision of the weights rounds further.
     made.check(tolerance=0.005 if numbers == "f32" else 0.05)
     return made
+
+
+def _write_files(source: Source, layout: Layout, folder: Path, root: Path, name: str, numbers: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="sightweave-gguf-") as scratch:
+        model = Path(scratch) / "model"
+        transformers.write(source, model, layout, repeats_head=False)
+        for file, more in ((TEXT, ()), (PROJECTOR, ("--mmproj",))):
+            out = str(folder / file)
+            _convert(root, name, [str(model), "--outfile", out, "--outtype", numbers, *more])
 
 
 def cuts_as(content: Mapping[str, Any]) -> str:

@@ -185,7 +185,7 @@ class Decoder(nn.Module):
 
 
 def write(source: Source, folder: Path, card: str = "") -> None:
-    """Writes the folder.
+    """Writes the folder, whole or not at all.
 
     Raises:
         BackendError: the packages that write such files are not installed.
@@ -194,12 +194,18 @@ def write(source: Source, folder: Path, card: str = "") -> None:
     require()
     model = copy.deepcopy(source.model).to("cpu").float().eval()
     documents = {**source.processor.documents(), "onnx": _description(source)}
-    checkpoint.write_folder(folder, {}, documents, {"README.md": card} if card else {})
+    texts = {"README.md": card} if card else {}
+    checkpoint.write_folder(
+        folder, {}, documents, texts, more=lambda place: _write_graphs(model, source.processor, place)
+    )
+
+
+def _write_graphs(model: VLM, processor: Processor, folder: Path) -> None:
     side = model.encoder.image_size
     encoder = Encoder(model.encoders["image"])  # type: ignore[arg-type]  # ModuleDict forgets the type
     pictures = ({0: Dim("pictures")},)
     trace(encoder, (torch.zeros(2, 3, side, side),), pictures, folder / ENCODER, ["pixels"], ["embeddings"])
-    decoder = Decoder(model.language_model, source.processor.tokenizer.image_id)  # type: ignore[arg-type]  # `refuse` saw to it
+    decoder = Decoder(model.language_model, processor.tokenizer.image_id)  # type: ignore[arg-type]  # `refuse` saw to it
     names = _names(model)
     example, shapes = _example(model)
     inputs = [

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import PositiveInt
 
+from sightweave.core import files
 from sightweave.core.config import config
 from sightweave.core.types import Prediction, Sample
 from sightweave.data.inputs.processor import Processor
@@ -19,9 +20,9 @@ _MANIFEST = "manifest.json"
 
 def recognise(who: str) -> str:
     """What a path is, if it is the folder of a run or of its checkpoint; empty where it is neither."""
-    path = Path(who)
-    if (path / "checkpoint" / _MANIFEST).is_file():
+    if (files.whole(Path(who) / "checkpoint") / _MANIFEST).is_file():
         return "a run"
+    path = files.whole(Path(who))
     return "a run's checkpoint" if (path / _MANIFEST).is_file() and (path / "recipe.json").is_file() else ""
 
 

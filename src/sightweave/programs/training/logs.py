@@ -15,7 +15,7 @@ from typing import IO, Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from sightweave.core import json_lines
+from sightweave.core import files, json_lines
 
 METRICS = "metrics.jsonl"
 _LINE_SECONDS = 10.0
@@ -83,9 +83,8 @@ class MetricsFile:
 
     def __init__(self, path: Path, *, first_step: int = 0) -> None:
         kept = [row for row in read_metrics(path) if row["step"] < first_step] if path.exists() else []
-        self._stream = path.open("w", encoding="utf-8")
-        for row in kept:
-            self._write(row)
+        files.write_text(path, "".join(_line(row) for row in kept))
+        self._stream = path.open("a", encoding="utf-8")
 
     def write(self, step: int, values: Mapping[str, float | str]) -> None:
         """Adds one row; it is in the file when this returns."""
@@ -98,12 +97,16 @@ class MetricsFile:
         )
 
     def _write(self, row: Mapping[str, Any]) -> None:
-        self._stream.write(json_lines.dumps(row, allow_nan=False) + "\n")
+        self._stream.write(_line(row))
         self._stream.flush()
 
     def close(self) -> None:
         """Ends the file."""
         self._stream.close()
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json_lines.dumps(row, allow_nan=False) + "\n"
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -32,7 +32,7 @@ from sightweave.programs.training.gradients import Gradients
 from sightweave.programs.training.logs import RunLog
 from sightweave.programs.training.lora import Lora
 from sightweave.programs.training.optimizers import PARTS, Part
-from sightweave.programs.training.quarantine import Quarantine
+from sightweave.programs.training.quarantine import FILE_NAME, Quarantine
 from sightweave.programs.training.rates import rate_factors
 from sightweave.programs.training.seen import Seen
 from sightweave.programs.training.settings import Settings, Stage
@@ -71,6 +71,8 @@ class Trained:
     """Time that the loop waited for its input."""
     is_interrupted: bool = False
     """Whether it was asked to stop before its end."""
+    stop_signal: int = 0
+    """Number of the signal that asked; 0 where none did."""
     left_out: dict[str, int] = field(default_factory=dict)
     """Pictures and samples left out, by reason."""
     stage_steps: list[int] = field(default_factory=list)
@@ -127,7 +129,7 @@ def train(
     trained = trained or Trained()
     trained.planned_steps = sum(stage.steps or 0 for stage in settings.stages)
     seen = Seen(sum(len(dataset) for dataset in datasets))
-    quarantine = Quarantine(out / "quarantine.jsonl")
+    quarantine = Quarantine(out / FILE_NAME)
     feeds = [
         Feed(
             datasets,
@@ -164,17 +166,21 @@ def train(
             if stop:
                 break
             trained.stage_steps.append(trained.steps - sum(trained.stage_steps))
-    trained.seconds = time.perf_counter() - began
-    trained.is_interrupted = bool(stop)
-    trained.left_out = dict(quarantine.reasons)
-    if quantization.is_quantized(
-        model
-    ):  # the whole may have no room on the device: first it is safe on the disk
-        save(trained.steps, _whole(model, keeps=bool(settings.kept)))
-    quantization.restore(model)
-    if not settings.kept:
-        lora.merge(model)
-    save(trained.steps, model)
+        trained.seconds = time.perf_counter() - began
+        # Of a stage with minutes, nobody knows beforehand which step would have been its last.
+        is_timed = any(stage.steps is None for stage in settings.stages)
+        trained.is_interrupted = bool(stop) and (is_timed or trained.steps < trained.planned_steps)
+        trained.left_out = dict(quarantine.reasons)
+        # Saved before signals mean again what they meant outside: one that comes now must not lose the last steps.
+        if quantization.is_quantized(
+            model
+        ):  # the whole may have no room on the device: first it is safe on the disk
+            save(trained.steps, _whole(model, keeps=bool(settings.kept)))
+        quantization.restore(model)
+        if not settings.kept:
+            lora.merge(model)
+        save(trained.steps, model)
+        trained.stop_signal = stop[0] if stop else 0
     return trained
 
 
@@ -388,17 +394,26 @@ class _Window:
 
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """A list that fills on Ctrl-C or a request to end, so that the step is finished and saved; a second one ends now."""
+    """A list that fills on Ctrl-C or a request to end, so that the step is finished and saved; a second one ends now.
+
+    Besides SIGTERM these are SIGHUP (a closed terminal, a lost connection) and SIGUSR1 (which Slurm can send some time
+    before it ends a job). Where ``nohup`` had SIGHUP ignored, it stays so.
+    """
     asked: list[int] = []
 
     def note(number: int, _frame: Any) -> None:
         if asked:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         asked.append(number)
         logger.warning("asked to stop: finishing this step, then saving")
 
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")  # the last two are unknown to Windows
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) == signal.SIG_IGN:
+        numbers.remove(hangup)
     try:
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, note) for number in numbers}
     except ValueError:  # not in the main thread: signals are somebody else's
         yield asked
         return

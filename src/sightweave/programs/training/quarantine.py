@@ -11,6 +11,8 @@ from pathlib import Path
 from sightweave.core.errors import DataError
 
 logger = logging.getLogger(__name__)
+FILE_NAME = "quarantine.jsonl"
+"""Of the file in a run's folder."""
 _PATIENCE = 1000
 """Pictures after which a share of bad ones stops the run."""
 _TOLERATED = 0.01
