@@ -23,6 +23,8 @@ from typing import Any, Literal
 
 from sightweave import recipe as recipes
 from sightweave import run as runs
+from sightweave.core import checkpoint
+from sightweave.core import config as configs
 from sightweave.core.errors import RecipeError, SightweaveError, did_you_mean
 from sightweave.core.processes import LOG, Job, run_jobs
 from sightweave.data.datasets._base import is_for_choosing
@@ -266,7 +268,7 @@ def _state(folder: Path, wanted: recipes.Recipe) -> Literal["new", "trained", "d
             (folder / runs.CHECKPOINT).is_dir()
             and facts["steps"] == sum(stage.steps for stage in wanted.train.stages)
             and not facts["interrupted"]
-            and _is_of(recipes.read(folder / "recipe.yaml"), facts, wanted)
+            and _is_of(_recipe_in(folder, wanted), facts, wanted)
         )
     except (OSError, ValueError, KeyError, TypeError):  # not there, or cut off while it was written
         return "new"
@@ -274,9 +276,16 @@ def _state(folder: Path, wanted: recipes.Recipe) -> Literal["new", "trained", "d
         return "new"
     try:
         measured = stored.read_document(folder).get("measured", wanted.to_plain())
-        return "done" if _measured(measured) == _measured(wanted) else "trained"
+        return "done" if _measured(measured, wanted) == _measured(wanted, wanted) else "trained"
     except SightweaveError:
         return "trained"
+
+
+def _recipe_in(folder: Path, wanted: recipes.Recipe) -> recipes.Recipe:
+    """The recipe of the checkpoint in a run's folder, which may name the Python modules that the wanted one names."""
+    document = checkpoint.read_document(folder / runs.CHECKPOINT, "recipe")
+    source = configs.Downloaded(recipes.modules_of(wanted))
+    return recipes.of_run(document, where=str(folder), source=source)
 
 
 def _is_of(trained: recipes.Recipe, facts: Mapping[str, Any], wanted: recipes.Recipe) -> bool:
@@ -285,6 +294,7 @@ def _is_of(trained: recipes.Recipe, facts: Mapping[str, Any], wanted: recipes.Re
     The run's recipe has sizes where the wanted one may name parts on the hub. What was asked is in ``run.json`` then, so
     that nothing is looked up.
     """
+    wanted = recipes.of_run(wanted.to_plain(), where="recipe", source=None)
     if not wanted.model.hub_names:
         return _trained(trained) == _trained(wanted)
     if runs.ASKED_MODEL not in facts:  # runs of earlier versions do not say
@@ -292,11 +302,12 @@ def _is_of(trained: recipes.Recipe, facts: Mapping[str, Any], wanted: recipes.Re
     return _trained(trained) | {"model": facts[runs.ASKED_MODEL]} == _trained(wanted)
 
 
-def _measured(recipe: recipes.Recipe | Mapping[str, Any]) -> recipes.Measured:
-    """The part of a recipe that an evaluation depends on."""
+def _measured(recipe: recipes.Recipe | Mapping[str, Any], wanted: recipes.Recipe) -> recipes.Measured:
+    """The part of a recipe that an evaluation depends on; it may name the Python modules that the wanted one names."""
     values = recipe.to_plain() if isinstance(recipe, recipes.Recipe) else recipe
     names = [field.name for field in dataclasses.fields(recipes.Measured)]
-    return recipes.measured({name: values[name] for name in names if name in values})
+    given = recipes.without_outputs({name: values[name] for name in names if name in values})
+    return recipes.measured(given, source=configs.Downloaded(recipes.modules_of(wanted)))
 
 
 def _job_of(
@@ -306,9 +317,11 @@ def _job_of(
     if is_trained:
         asked = recipes.read(recipe, cell.settings).to_plain()["evaluate"]
         settings = [f"evaluate.{name}={json.dumps(value)}" for name, value in asked.items()]
-        return Job(folder, ("evaluate", str(folder), *settings), is_fresh=False, note="scores only")
-    words = ("train", str(recipe), *cell.settings, "--out", str(folder))
-    return Job(folder, words if score else (*words, "--no-evaluate"))
+        # Its recipe is the one that was asked for, so it is trusted as that one is.
+        words = ("evaluate", str(folder), *settings, "--trust-run")
+        return Job(folder, words, is_fresh=False, note="scores only")
+    train = ("train", str(recipe), *cell.settings, "--out", str(folder))
+    return Job(folder, train if score else (*train, "--no-evaluate"))
 
 
 def _found(
@@ -362,16 +375,12 @@ def _found(
                 "composition": cell.composition,
                 "seed": wanted[cell.name].seed,
                 **{key: facts[cell.name].get(key) for key in told},
-                "recipe": wanted[cell.name].to_plain() | {"model": _model_in(out / cell.name)},
+                "recipe": wanted[cell.name].to_plain()
+                | {"model": _recipe_in(out / cell.name, wanted[cell.name]).to_plain()["model"]},
             }
             for cell in cells
         ),
     )
-
-
-def _model_in(folder: Path) -> Any:
-    """The model of a run as plain data, with the sizes of its parts."""
-    return recipes.read(folder / "recipe.yaml").to_plain()["model"]
 
 
 def choosing_notes(splits: Sequence[str]) -> list[str]:

@@ -33,12 +33,61 @@ def config(cls: type[T]) -> type[T]:
     return made  # type: ignore[no-any-return]  # pydantic's decorator returns a subclass of what it was given
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Downloaded:
+    """Marks values that come out of a folder, which somebody else may have written, and not from whoever runs the program.
+
+    A validator finds it with `downloaded`. Such values may name no Python module, no place outside the folder and nothing on
+    the network.
+    """
+
+    modules: frozenset[str] = frozenset()
+    """Dotted kinds that may be imported all the same, since the user named them too."""
+
+
+def downloaded(info: pydantic.ValidationInfo) -> Downloaded | None:
+    """The mark of the values that are being validated; None where they are the user's own."""
+    return info.context if isinstance(info.context, Downloaded) else None
+
+
+def place(*defaults: str) -> pydantic.AfterValidator:
+    """For a text field that names a file, a folder, a program or a model to fetch: only the user may set it.
+
+    Args:
+        defaults: Values that a downloaded recipe may have too; the empty text is always one.
+    """
+
+    def check(value: str, info: pydantic.ValidationInfo) -> str:
+        if downloaded(info) is not None and value not in ("", *defaults):
+            raise ValueError(
+                "names a place, which a downloaded run may not do; set it yourself, or trust the run: --trust-run on the "
+                "command line, trust_run=True in Python"
+            )
+        return value
+
+    return pydantic.AfterValidator(check)
+
+
 def one_of(family: str) -> pydantic.BeforeValidator:
     """For a field that holds the Config of one kind of a family."""
-    return pydantic.BeforeValidator(lambda value: _resolve(family, value))
+
+    def check(value: Any, info: pydantic.ValidationInfo) -> Any:
+        return resolve(family, value, downloaded(info))
+
+    return pydantic.BeforeValidator(check)
 
 
-def _resolve(family: str, value: Any) -> Any:
+def resolve(family: str, value: Any, source: Downloaded | None = None) -> Any:
+    """The Config of the kind that a name or a mapping says.
+
+    Args:
+        family: The family's folder, such as ``models.fusions``.
+        value: ``{kind: concat, ...}``, ``concat``, or a Config, which is returned as it is.
+        source: Where the value comes from; None means from the user.
+
+    Raises:
+        ValueError: no kind, an unknown one, or mistakes in its fields.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return value
     if isinstance(value, str):
@@ -46,10 +95,11 @@ def _resolve(family: str, value: Any) -> Any:
     if not isinstance(value, Mapping) or "kind" not in value:
         raise ValueError(f"needs a kind, such as {{kind: {catalog.kinds(family)[0]}}} (got {value!r})")
     fields = {str(key): item for key, item in value.items() if key != "kind"}
-    return _of_kind(catalog.config_class(family, str(value["kind"])), fields)
+    allowed = None if source is None else source.modules
+    return _of_kind(catalog.config_class(family, str(value["kind"]), allowed=allowed), fields, source)
 
 
-def _of_kind(cls: type, fields: Mapping[str, Any]) -> Any:
+def _of_kind(cls: type, fields: Mapping[str, Any], source: Downloaded | None) -> Any:
     """The Config of a kind that was named. Only here are its fields known, so here the nearest right word is looked for."""
     known = [f.name for f in dataclasses.fields(cls)]
     mistakes = [
@@ -58,7 +108,8 @@ def _of_kind(cls: type, fields: Mapping[str, Any]) -> Any:
         if key not in known
     ]
     try:
-        made: Any = pydantic.TypeAdapter(cls).validate_python({k: v for k, v in fields.items() if k in known})
+        given = {k: v for k, v in fields.items() if k in known}
+        made: Any = pydantic.TypeAdapter(cls).validate_python(given, context=source)
     except pydantic.ValidationError as error:
         mistakes += [_mistake(e["type"], e["msg"], e["loc"], e["input"]) for e in error.errors()]
     if mistakes:
@@ -78,14 +129,22 @@ def kind_of(value: Any) -> str:
     return name.rpartition(".")[2] if name.startswith("sightweave.") else name
 
 
-def build(cls: type[T], values: Mapping[str, Any], *, where: str = "recipe") -> T:
+def build(
+    cls: type[T], values: Mapping[str, Any], *, where: str = "recipe", source: Downloaded | None = None
+) -> T:
     """Validates a mapping into a Config.
+
+    Args:
+        cls: The Config.
+        values: Its fields.
+        where: What messages begin with.
+        source: Where the values come from; None means from the user.
 
     Raises:
         RecipeError: every mistake, each with its path, the value, and the nearest right word.
     """
     try:
-        return pydantic.TypeAdapter(cls).validate_python(dict(values))
+        return pydantic.TypeAdapter(cls).validate_python(dict(values), context=source)
     except pydantic.ValidationError as error:
         lines = [_explain(cls, fault) for fault in error.errors(include_url=False)]
         raise RecipeError(

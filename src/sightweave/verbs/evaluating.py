@@ -16,8 +16,9 @@ from rich.console import Console
 from sightweave import recipe as recipes
 from sightweave import run as runs
 from sightweave.answers.metrics import multiple_choice
-from sightweave.core import catalog, json_lines
+from sightweave.core import bounded, catalog, json_lines
 from sightweave.core import config as configs
+from sightweave.core.bounded import UnreadableError
 from sightweave.core.config import config, one_of
 from sightweave.core.device import keep_freed_memory
 from sightweave.core.errors import CheckpointError, DataError, RecipeError
@@ -45,7 +46,9 @@ from sightweave.run import Run
 from sightweave.verbs.building import load
 from sightweave.verbs.sources import (
     build_sources,
+    check_places,
     check_splits,
+    has_near_places,
     held_out_of,
     say,
     seen_in_training,
@@ -57,6 +60,7 @@ logger = logging.getLogger(__name__)
 KEPT = "answers.jsonl"
 """Answers as they come, so that a stopped evaluation goes on."""
 EVALUATIONS = Path("evaluations")
+REPORT, GALLERY = "report.html", "gallery"
 PREDICTORS = "programs.predictors"
 
 
@@ -69,6 +73,7 @@ def evaluate(
     controls: Sequence[str] | None = None,
     out: str | Path | None = None,
     fresh: bool = False,
+    trust_run: bool = False,
     console: Console | None = None,
 ) -> list[Evaluation]:
     """Scores whoever answers on held-out data, with intervals, chance levels and controls.
@@ -88,6 +93,7 @@ def evaluate(
         out: Folder for evaluation.json, predictions.jsonl, report.html and the kept answers; by default the run's own,
             one inside it for other data, or one under ``evaluations/``.
         fresh: Whether answers that were kept are asked for again.
+        trust_run: As for `load`.
         console: Where progress is shown.
 
     Raises:
@@ -96,7 +102,9 @@ def evaluate(
         BackendError: who was asked cannot answer.
     """
     keep_freed_memory()
-    answering = _answering(who)
+    answering = _answering(who, trust_run=trust_run)
+    if data is None and answering.run is not None:
+        check_places(answering.run)
     values, records = answering.measured.to_plain(), None
     if data is not None and not isinstance(data, str | Path | Mapping):
         records = list(data)
@@ -141,14 +149,27 @@ class Answering:
     """Where results go, unless another folder is named."""
     train: Callable[[], Sequence[Dataset]]
     """What it was trained on."""
+    run: Run | None = None
+    """Where it is one."""
 
 
-def _answering(who: str | Path | Mapping[str, Any] | Run) -> Answering:
+def _answering(who: str | Path | Mapping[str, Any] | Run, *, trust_run: bool) -> Answering:
     if isinstance(who, str | Path) and run_predictor.recognise(str(who)):
-        who = load(who)
+        who = load(who, trust_run=trust_run)
     if isinstance(who, Run):
-        recipe = who.recipe
-        return Answering(who.predictor(), recipe, recipe, who.folder, lambda: _training_data(recipe))
+        run, recipe = who, who.recipe
+
+        def train() -> Sequence[Dataset]:
+            if has_near_places(run):
+                return _training_data(recipe)
+            logger.warning(
+                "the majority answer is not known: %s names training data elsewhere, which is read only if you trust the "
+                "run (--trust-run, or trust_run=True)",
+                run.folder,
+            )
+            return []
+
+        return Answering(who.predictor(), recipe, recipe, who.folder, train, run)
     found = predictor(who)
     # A run was trained with its options listed or without; all others know only what a prompt says.
     listing = {name: {"list_options": True} for name in _tasks_with_options()}
@@ -274,6 +295,7 @@ def evaluate_into(
     who = answering.predictor
     known = _baselines(train(), tasks, answering.recipe)
     if folder is not None:
+        _check_outputs(folder, KEPT, EVALUATION, PREDICTIONS, GALLERY, REPORT)
         folder.mkdir(parents=True, exist_ok=True)
     path = None if folder is None else folder / KEPT
     controls = asked.controls if who.can_control else ()
@@ -317,6 +339,14 @@ def evaluate_into(
         _write_evaluation(folder, found, images, document)
         say(console, f"report: {report(folder)}")
     return found
+
+
+def _check_outputs(folder: Path, *names: str) -> None:
+    """Raises `DataError` where one of the files to be written is a link."""
+    try:
+        bounded.check_no_links(folder, *names)
+    except UnreadableError as error:
+        raise DataError(str(error)) from None
 
 
 def _notes(split: str, who: Predictor, measured: recipes.Measured, *, count: int, of: int) -> Iterator[str]:
@@ -428,7 +458,7 @@ def _write_evaluation(
         for row in rows:
             stream.write(json_lines.dumps(row) + "\n")
     # The pictures of the gallery are kept beside it, so that the report can be drawn again without the data.
-    kept = folder / "gallery"
+    kept = folder / GALLERY
     kept.mkdir(exist_ok=True)
     names: dict[str, str] = {}
     for key in pages.image_keys(gallery.choose(gallery.spread(rows))):
@@ -475,8 +505,9 @@ def report(run: str | Path) -> Path:
         rows = gallery.choose(gallery.spread(read_predictions(folder)))
         pictures = _gallery(folder)
     history = read_metrics(folder / METRICS) if (folder / METRICS).exists() else []
-    title = (recipes.read(folder / "recipe.yaml").title if recipe else "") or folder.name
-    path = folder / "report.html"
+    title = _title_of(folder / "recipe.yaml") or folder.name
+    path = folder / REPORT
+    _check_outputs(folder, REPORT)
     pages.write_report(
         path,
         pages.Page(
@@ -492,26 +523,36 @@ def report(run: str | Path) -> Path:
     return path
 
 
-def beside(first: str | Path, second: str | Path, *, out: str | Path | None = None) -> tuple[Path, str]:
+def _title_of(recipe: Path) -> str:
+    """What a run calls itself; its recipe is only read for it, and nothing that it names is looked up."""
+    title = configs.read_yaml(recipe).get("title") if recipe.exists() else ""
+    return title if isinstance(title, str) else ""
+
+
+def beside(
+    first: str | Path, second: str | Path, *, out: str | Path | None = None, trust_run: bool = False
+) -> tuple[Path, str]:
     """Two evaluations of the same data side by side: tests of their difference, and the answers in which they differ.
 
     Args:
         first: Folder of a run or of an evaluation.
         second: The other one.
         out: The page; by default ``beside-NAME.html`` in the first folder, NAME being the second's.
+        trust_run: Whether the first folder may name Python modules with metrics of the user's own.
 
     Returns:
         The page's path, and what it says in plain lines.
 
     Raises:
         DataError: no evaluation in a folder, or nothing that both were asked.
+        RecipeError: the first folder names a Python module, and `trust_run` is not given.
     """
     folders = (Path(first), Path(second))
     found = beside_program.beside(
         stored.read_evaluations(folders[0]),
         stored.read_evaluations(folders[1]),
         names=(str(folders[0]), str(folders[1])),
-        metrics=_metrics_of(folders[0]),
+        metrics=_metrics_of(folders[0], trust_run=trust_run),
     )
     pictures: dict[str, Any] = {}
     for folder in folders:
@@ -524,12 +565,13 @@ def beside(first: str | Path, second: str | Path, *, out: str | Path | None = No
     return path, found.text
 
 
-def _metrics_of(folder: Path) -> dict[str, Any]:
+def _metrics_of(folder: Path, *, trust_run: bool) -> dict[str, Any]:
     """The first metric of each task as it was set when the folder was evaluated."""
-    measured = read_document(folder).get("measured")
+    measured = stored.read_document(folder).get("measured")
     if not isinstance(measured, Mapping):
         return {}
-    config = recipes.measured({"tasks": measured.get("tasks", {})})
+    source = None if trust_run else configs.Downloaded()
+    config = recipes.measured({"tasks": measured.get("tasks", {})}, source=source)
     return {name: config.task(name).metrics[0] for name in config.task_names()}
 
 
