@@ -282,10 +282,19 @@ def _state(folder: Path, wanted: recipes.Recipe) -> Literal["new", "trained", "d
 
 
 def _recipe_in(folder: Path, wanted: recipes.Recipe) -> recipes.Recipe:
-    """The recipe of the checkpoint in a run's folder, which may name the Python modules that the wanted one names."""
-    document = checkpoint.read_document(folder / runs.CHECKPOINT, "recipe")
+    """The recipe in a run's folder, which may name the Python modules that the wanted one names."""
     source = configs.Downloaded(recipes.modules_of(wanted))
-    return recipes.of_run(document, where=str(folder), source=source)
+    values = configs.read_yaml(folder / "recipe.yaml")
+    return recipes.of_run(values, where=str(folder), source=source)
+
+
+def _trust(folder: Path) -> tuple[str, ...]:
+    """The word that trusts a run, where its checkpoint has the recipe that was found to be the one asked for."""
+    try:
+        loaded = checkpoint.read_document(folder / runs.CHECKPOINT, "recipe")
+        return ("--trust-run",) if loaded == configs.read_yaml(folder / "recipe.yaml") else ()
+    except SightweaveError:
+        return ()
 
 
 def _is_of(trained: recipes.Recipe, facts: Mapping[str, Any], wanted: recipes.Recipe) -> bool:
@@ -317,8 +326,7 @@ def _job_of(
     if is_trained:
         asked = recipes.read(recipe, cell.settings).to_plain()["evaluate"]
         settings = [f"evaluate.{name}={json.dumps(value)}" for name, value in asked.items()]
-        # Its recipe is the one that was asked for, so it is trusted as that one is.
-        words = ("evaluate", str(folder), *settings, "--trust-run")
+        words = ("evaluate", str(folder), *settings, *_trust(folder))
         return Job(folder, words, is_fresh=False, note="scores only")
     train = ("train", str(recipe), *cell.settings, "--out", str(folder))
     return Job(folder, train if score else (*train, "--no-evaluate"))
