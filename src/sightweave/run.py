@@ -48,6 +48,7 @@ FORMAT_VERSION = 1
 CHECKPOINT = "checkpoint"
 _MOST_BYTES = {"recipe": 8 << 20, "processor": 64 << 20, "tokenizer": checkpoint.MAX_JSON_BYTES}
 """Of the JSON files of a checkpoint, by name."""
+_MOST_FACTS_BYTES = 8 << 20
 ASKED_MODEL = "asked_model"
 """Key of ``run.json``: the model as the recipe named it, where it named parts on the hub. ``recipe.yaml`` is resolved."""
 
@@ -298,9 +299,18 @@ def record(folder: Path, values: dict[str, Any]) -> None:
 
 
 def facts_of(folder: Path) -> dict[str, Any]:
-    """``run.json``; empty where there is none."""
+    """``run.json``; empty where there is none.
+
+    Raises:
+        CheckpointError: it is no JSON object, or too large.
+    """
     path = folder / "run.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if not path.exists():
+        return {}
+    found = checkpoint.parse_json(path, most=_MOST_FACTS_BYTES)
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path}: an object is needed (got {type(found).__name__}).")
+    return found
 
 
 def shown_facts(known: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mutants
 import pytest
 import tiny
 import yaml
@@ -20,7 +21,7 @@ import sightweave
 from sightweave import cli
 from sightweave import recipe as recipes
 from sightweave.core import config as configs
-from sightweave.core.errors import CheckpointError, DataError, RecipeError
+from sightweave.core.errors import CheckpointError, DataError, RecipeError, SightweaveError
 
 ROWS = [
     {
@@ -44,6 +45,8 @@ RECIPE: dict[str, Any] = {
         "check": False,
     },
 }
+MUTANTS = 25
+"""Changed copies of each file; all that there are were tried once."""
 CODE = "import pathlib; pathlib.Path('was-run').touch(); Config = None"
 Change = Callable[[dict[str, Any]], Any]
 
@@ -281,3 +284,96 @@ def test_the_mark_of_a_downloaded_value_reaches_every_level() -> None:
         recipes.measured(given, source=configs.Downloaded())
     with pytest.raises(RecipeError, match="cannot be imported"):
         recipes.measured(given, source=configs.Downloaded(frozenset({"a.b"})))
+
+
+def _written(name: str, value: Any) -> str:
+    if name.endswith(".jsonl"):
+        return "".join(json.dumps(row) + "\n" for row in value)
+    return json.dumps(value)
+
+
+@pytest.mark.parametrize(
+    "name", ["run.json", "evaluation.json", "predictions.jsonl", "metrics.jsonl", "gallery/index.json"]
+)
+def test_a_changed_value_is_an_error_or_a_page(run: Path, name: str) -> None:
+    text = (run / name).read_text(encoding="utf-8")
+    is_lines = name.endswith(".jsonl")
+    value = [json.loads(line) for line in text.splitlines()] if is_lines else json.loads(text)
+    for what, changed in mutants.mutants(value, MUTANTS, seed=1):
+        (run / name).write_text(_written(name, changed), encoding="utf-8")
+        (run / "report.html").unlink(missing_ok=True)
+        try:
+            assert sightweave.report(run).stat().st_size > 1000
+        except SightweaveError:
+            assert not (run / "report.html").exists()
+        except Exception as error:
+            raise AssertionError(f"{name}: {what} ends in {type(error).__name__}: {error}") from error
+
+
+@pytest.mark.parametrize(
+    "name", ["run.json", "evaluation.json", "predictions.jsonl", "metrics.jsonl", "recipe.yaml"]
+)
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"3", b"\xff\xfe", b'{"a": ' * 70 + b"1" + b"}" * 70])
+def test_a_file_that_is_another_one_is_an_error_or_a_page(run: Path, name: str, data: bytes) -> None:
+    (run / name).write_bytes(data)
+    try:
+        sightweave.report(run)
+    except SightweaveError as error:
+        assert name in str(error)  # noqa: PT017  # a page is right too
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "run.json",
+        "evaluation.json",
+        "predictions.jsonl",
+        "metrics.jsonl",
+        "recipe.yaml",
+        "gallery/index.json",
+    ],
+)
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(run: Path, name: str) -> None:
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    with pytest.raises(SightweaveError, match="a named pipe"):
+        sightweave.report(run)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_kept_answers_that_are_a_pipe_are_not_waited_for(run: Path) -> None:
+    (run / "answers.jsonl").unlink()
+    os.mkfifo(run / "answers.jsonl")
+    with pytest.raises(DataError, match="a named pipe"):
+        sightweave.evaluate(run, controls=[])
+
+
+def test_a_gallery_shows_no_pictures_from_elsewhere(run: Path) -> None:
+    Image.new("RGB", (8, 8), (255, 0, 0)).save("secret.png")
+    index = run / "gallery" / "index.json"
+    names = json.loads(index.read_text(encoding="utf-8"))
+    key = next(iter(names))
+    for elsewhere in ("../../../secret.png", str(Path("secret.png").resolve()), "link.png"):
+        link = run / "gallery" / "link.png"
+        link.unlink(missing_ok=True)
+        link.symlink_to(Path("secret.png").resolve())
+        index.write_text(json.dumps({key: elsewhere}), encoding="utf-8")
+        page = sightweave.report(run).read_text(encoding="utf-8")
+        assert page.count("data:image/") == 0, elsewhere
+    index.write_text(json.dumps(names), encoding="utf-8")
+    assert "data:image/" in sightweave.report(run).read_text(encoding="utf-8")
+
+
+def test_a_run_in_the_cache_of_a_hub_is_read_though_its_files_are_links(run: Path) -> None:
+    blobs, snapshot = Path("models--a--b/blobs"), Path("models--a--b/snapshots/0123")
+    blobs.mkdir(parents=True)
+    for number, file in enumerate(sorted(run.rglob("*"))):
+        if file.is_file():
+            shutil.copy(file, blobs / str(number))
+            link = snapshot / file.relative_to(run)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to((blobs / str(number)).resolve())
+    assert sightweave.load(snapshot).model
+    (snapshot / "report.html").unlink()
+    assert "data:image/" in sightweave.report(snapshot).read_text(encoding="utf-8")

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from sightweave.core.errors import SightweaveError
+
 MAX_DEPTH = 64
 """Objects and lists inside one another; what this package writes has about ten."""
 _KINDS = (
@@ -24,7 +26,7 @@ _KINDS = (
 )
 
 
-class UnreadableError(ValueError):
+class UnreadableError(SightweaveError):
     """A file that is none, too large, or not what its name says; the message has the reason, the caller adds the path."""
 
 
@@ -59,6 +61,20 @@ def check_no_links(folder: Path, *names: str) -> None:
                 f"{folder / name}: a link, and writing there would change what it leads to. Remove it, or name another "
                 "folder (--out)."
             )
+
+
+def is_inside(root: Path, path: Path) -> bool:
+    """Whether a path, links followed, stays in a folder; or leads from a snapshot of a hub's cache to its own ``blobs``.
+
+    There, ``NAME/snapshots/REVISION`` holds nothing but links into ``NAME/blobs``.
+
+    Raises:
+        OSError, RuntimeError: a loop of links.
+    """
+    root, target = root.resolve(), path.resolve()
+    return target.is_relative_to(root) or any(
+        above.name == "snapshots" and target.is_relative_to(above.parent / "blobs") for above in root.parents
+    )
 
 
 def read(file: Path, *, most: int) -> bytes:

@@ -40,6 +40,8 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 MAX_JSON_BYTES = 1 << 28
 _MAX_MANIFEST_BYTES = 16 << 20
+_LONGEST_NAME = 200
+"""Characters of a name of a file; systems refuse longer ones, each in its own way."""
 _SLACK, _SLACK_TENSORS, _SLACK_VALUES = 4, 1000, 1 << 26
 """How much larger than its file a model may be while it is built: times, tensors and values. Other libraries make some
 parts twice, and some that are dropped again."""
@@ -387,7 +389,9 @@ def _is_entry(name: str, entry: Any) -> bool:
 
 def is_plain_name(name: Any) -> bool:
     """Whether a value is the name of a file in the same folder: ``../../x`` leads out of it, and ``a/b`` into another."""
-    return isinstance(name, str) and Path(name).name == name and "\\" not in name and "\0" not in name
+    if not isinstance(name, str) or len(name) > _LONGEST_NAME:
+        return False
+    return Path(name).name == name and "\\" not in name and "\0" not in name
 
 
 def refuse_pickle(file: Path) -> None:

@@ -16,12 +16,12 @@ from rich.console import Console
 from sightweave import recipe as recipes
 from sightweave import run as runs
 from sightweave.answers.metrics import multiple_choice
-from sightweave.core import bounded, catalog, json_lines
+from sightweave.core import bounded, catalog, checkpoint, json_lines
 from sightweave.core import config as configs
 from sightweave.core.bounded import UnreadableError
 from sightweave.core.config import config, one_of
 from sightweave.core.device import keep_freed_memory
-from sightweave.core.errors import CheckpointError, DataError, RecipeError
+from sightweave.core.errors import CheckpointError, DataError, MediaError, RecipeError
 from sightweave.core.report import gallery
 from sightweave.core.report import page as pages
 from sightweave.core.report.beside import write_beside
@@ -37,7 +37,7 @@ from sightweave.programs.evaluation.bar import PassesBar
 from sightweave.programs.evaluation.baselines import Baselines
 from sightweave.programs.evaluation.kept import Kept
 from sightweave.programs.evaluation.scores import Evaluation
-from sightweave.programs.evaluation.stored import EVALUATION, PREDICTIONS, read_predictions
+from sightweave.programs.evaluation.stored import EVALUATION, PREDICTIONS
 from sightweave.programs.predictors import run as run_predictor
 from sightweave.programs.predictors._base import Predictor
 from sightweave.programs.training.logs import METRICS, read_metrics
@@ -60,6 +60,8 @@ logger = logging.getLogger(__name__)
 KEPT = "answers.jsonl"
 """Answers as they come, so that a stopped evaluation goes on."""
 EVALUATIONS = Path("evaluations")
+_MOST_INDEX_BYTES, _MOST_PICTURES = 8 << 20, 10_000
+"""Of the gallery's list of pictures."""
 REPORT, GALLERY = "report.html", "gallery"
 PREDICTORS = "programs.predictors"
 
@@ -478,11 +480,12 @@ def report(run: str | Path) -> Path:
             f"{folder}: no such folder; sightweave train RECIPE --out {folder} would make it."
         )
     known = runs.shown_facts(runs.facts_of(folder))
-    recipe = (folder / "recipe.yaml").read_text(encoding="utf-8") if (folder / "recipe.yaml").exists() else ""
+    recipe = _shown_recipe(folder / "recipe.yaml")
     evaluations, rows, pictures = [], [], {}
     if (folder / EVALUATION).exists():
-        document = read_document(folder)
-        evaluations = document["splits"]
+        document = stored.read_document(folder)
+        scored = stored.read_evaluations(folder)
+        evaluations = [one.to_json() for one in scored]
         told = (
             "who",
             "seed",
@@ -499,13 +502,13 @@ def report(run: str | Path) -> Path:
             f"evaluated {name}": document[name] for name in told if document.get(name) not in (None, "")
         }
         # The recipe below is the run's own; what was measured may have been asked for later, in other words.
-        settings = (document.get("measured") or {}).get("evaluate")
-        if settings:
-            known["evaluated settings"] = settings
-        rows = gallery.choose(gallery.spread(read_predictions(folder)))
+        measured = document.get("measured")
+        if isinstance(measured, Mapping) and measured.get("evaluate"):
+            known["evaluated settings"] = measured["evaluate"]
+        rows = gallery.choose(gallery.spread([row for one in scored for row in one.predictions()]))
         pictures = _gallery(folder)
     history = read_metrics(folder / METRICS) if (folder / METRICS).exists() else []
-    title = _title_of(folder / "recipe.yaml") or folder.name
+    title = _title_of(recipe, folder / "recipe.yaml") or folder.name
     path = folder / REPORT
     _check_outputs(folder, REPORT)
     pages.write_report(
@@ -523,9 +526,23 @@ def report(run: str | Path) -> Path:
     return path
 
 
-def _title_of(recipe: Path) -> str:
+def _shown_recipe(path: Path) -> str:
+    """The text of a run's recipe; empty where there is none.
+
+    Raises:
+        CheckpointError: no ordinary file, or too large.
+    """
+    if not path.exists():
+        return ""
+    try:
+        return bounded.read(path, most=configs.MAX_BYTES).decode("utf-8", errors="replace")
+    except UnreadableError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+
+
+def _title_of(recipe: str, path: Path) -> str:
     """What a run calls itself; its recipe is only read for it, and nothing that it names is looked up."""
-    title = configs.read_yaml(recipe).get("title") if recipe.exists() else ""
+    title = configs.parse_yaml(recipe, where=str(path)).get("title") if recipe else ""
     return title if isinstance(title, str) else ""
 
 
@@ -575,18 +592,28 @@ def _metrics_of(folder: Path, *, trust_run: bool) -> dict[str, Any]:
     return {name: config.task(name).metrics[0] for name in config.task_names()}
 
 
-def read_document(folder: Path) -> dict[str, Any]:
-    """``evaluation.json``; an older version's list of splits becomes an object."""
-    document = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
-    return {"splits": document} if isinstance(document, list) else document
-
-
 def _gallery(folder: Path) -> dict[str, Any]:
-    """Pixels of the pictures that an evaluation kept, by their keys."""
-    index = folder / "gallery" / "index.json"
-    names = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
-    return {
-        key: media.load(Medium(folder / "gallery" / name, key))
-        for key, name in names.items()
-        if (folder / "gallery" / name).exists()
-    }
+    """Pixels of the pictures that an evaluation kept, by their keys; those that cannot be read are left out.
+
+    Raises:
+        CheckpointError: the list of the pictures is damaged.
+    """
+    place = folder / GALLERY
+    if not (place / "index.json").exists():
+        return {}
+    names = checkpoint.parse_json(place / "index.json", most=_MOST_INDEX_BYTES)
+    if not isinstance(names, dict):
+        raise CheckpointError(f"{place / 'index.json'}: an object is needed (got {type(names).__name__}).")
+
+    found = {}
+    for key, name in list(names.items())[:_MOST_PICTURES]:
+        # Plain names of files only: a path could lead to any picture of the reader's.
+        if not checkpoint.is_plain_name(name) or not (place / name).is_file():
+            continue
+        if not bounded.is_inside(folder, place / name):
+            continue
+        try:
+            found[key] = media.load(Medium(place / name, key))
+        except MediaError as error:
+            logger.warning("%s: left out of the page: %s", place / name, error)
+    return found

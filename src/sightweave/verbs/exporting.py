@@ -15,6 +15,7 @@ from sightweave.core.errors import RecipeError, did_you_mean
 from sightweave.core.types import Sample
 from sightweave.data.datasets._base import task_of
 from sightweave.data.inputs import order
+from sightweave.programs.evaluation import stored
 from sightweave.programs.evaluation.stored import EVALUATION
 from sightweave.programs.exports._base import Exported
 from sightweave.programs.exports._card import card
@@ -22,7 +23,6 @@ from sightweave.programs.exports._layout import Source
 from sightweave.programs.training import lora
 from sightweave.run import Run
 from sightweave.verbs.building import as_run
-from sightweave.verbs.evaluating import read_document
 from sightweave.verbs.sources import build_sources, check_places, source
 
 
@@ -103,7 +103,8 @@ def _to_compare(run: Run, data: Any, count: int) -> list[Sample]:
 def _card(run: Run, licence: str, use: str) -> str:
     folder = run.folder or Path()
     facts = runs.facts_of(folder)
-    splits = read_document(folder)["splits"] if (folder / EVALUATION).exists() else []
+    has_scores = (folder / EVALUATION).exists()
+    splits = [one.to_json() for one in stored.read_scores(folder)] if has_scores else []
     return card(
         run.recipe.title or folder.name or "A run", run.recipe.to_plain(), facts, splits, licence, use
     )

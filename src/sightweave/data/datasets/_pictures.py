@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
+from sightweave.core import bounded
 from sightweave.core.errors import MediaError
 from sightweave.core.types import Medium
 from sightweave.data.datasets._rows import RowError, shown
@@ -134,7 +135,7 @@ def path_in(root: Path, value: Any) -> str:
         raise refused("leaves the folder")
     path = _existing(root, name)
     try:
-        is_inside = path.resolve().is_relative_to(root)
+        is_inside = bounded.is_inside(root, path)
         is_loop = _is_loop(path)  # from Python 3.13 on, resolving does not say so
     except (OSError, RuntimeError):
         is_inside, is_loop = False, True

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sightweave.core import json_lines
+from sightweave.core import bounded, json_lines
+from sightweave.core.bounded import UnreadableError
 from sightweave.core.errors import DataError
 from sightweave.programs.evaluation.scores import FORMAT_VERSION, Evaluation
 
+_MOST_BYTES = 128 << 20
 EVALUATION, PREDICTIONS = "evaluation.json", "predictions.jsonl"
 
 
@@ -23,11 +24,11 @@ def read_document(folder: Path) -> Mapping[str, Any]:
     path = folder / EVALUATION
     again = f"sightweave evaluate {folder} writes it anew."
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = bounded.parsed(path, most=_MOST_BYTES)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); {again}") from None
-    except ValueError as error:  # not JSON, or not UTF-8
-        raise DataError(f"{path}: damaged: {error}; {again}") from None
+    except UnreadableError as error:
+        raise DataError(f"{path}: damaged: {error} {again}") from None
     version = document.get("format_version") if isinstance(document, dict) else None
     if version != FORMAT_VERSION or not isinstance(document.get("splits"), list):
         raise DataError(
@@ -42,21 +43,37 @@ def read_evaluations(folder: Path) -> list[Evaluation]:
     Raises:
         DataError: no evaluation there, a damaged one, or one of another format; the message has the file and the line.
     """
-    document = read_document(folder)
-    rows = read_predictions(folder)
-    try:
-        found = [
-            Evaluation.from_json(one, [row for row in rows if row.get("split") == one["split"]])
-            for one in document["splits"]
-        ]
-    except (DataError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{folder}: {error} sightweave evaluate {folder} writes it anew.") from None
+    rows: dict[str, list[Mapping[str, Any]]] = {}
+    for row in read_predictions(folder):
+        rows.setdefault(str(row.get("split")), []).append(row)
+    found = _typed(folder, rows)
     for one in found:
         if len(one.items) != one.count:
             raise DataError(
                 f"{folder / PREDICTIONS}: {len(one.items)} answers of split {one.split!r}, but {EVALUATION} counts "
                 f"{one.count}. sightweave evaluate {folder} writes both anew."
             )
+    return found
+
+
+def read_scores(folder: Path) -> list[Evaluation]:
+    """The evaluation of each split without its answers.
+
+    Raises:
+        DataError: as `read_evaluations`.
+    """
+    return _typed(folder, {})
+
+
+def _typed(folder: Path, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Evaluation]:
+    """The evaluations of a folder, every value of the type that it must have; rows are by split."""
+    found = []
+    for one in read_document(folder)["splits"]:
+        split = one.get("split") if isinstance(one, Mapping) else None
+        try:
+            found.append(Evaluation.from_json(one, rows.get(str(split), ())))
+        except DataError as error:
+            raise DataError(f"{folder}: {error} sightweave evaluate {folder} writes it anew.") from None
     return found
 
 
@@ -69,15 +86,12 @@ def read_predictions(folder: Path) -> list[dict[str, Any]]:
     path, found = folder / PREDICTIONS, []
     again = f"sightweave evaluate {folder} writes it anew."
     try:
-        lines = json_lines.read(path)
+        for number, row in json_lines.values(path):
+            if not isinstance(row, dict):
+                raise DataError(f"{path}: line {number} is {type(row).__name__}, not an object;")
+            found.append(row)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); {again}") from None
-    for number, line in lines:
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{path}: line {number} is damaged: {error}; {again}") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{path}: line {number} is {type(row).__name__}, not an object; {again}")
-        found.append(row)
+    except DataError as error:
+        raise DataError(f"{error} {again}") from None
     return found
