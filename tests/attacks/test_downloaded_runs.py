@@ -322,6 +322,15 @@ def test_a_file_that_is_another_one_is_an_error_or_a_page(run: Path, name: str, 
         assert name in str(error)  # noqa: PT017  # a page is right too
 
 
+def test_a_curve_whose_points_do_not_go_together_is_refused(run: Path) -> None:
+    document = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
+    curve = document["splits"][0]["tasks"][0]["calibration"]["curve"]
+    curve["risk"].append(0.5)
+    (run / "evaluation.json").write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(DataError, match="each threshold has one coverage and one risk"):
+        sightweave.report(run)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
 @pytest.mark.parametrize(
     "name",

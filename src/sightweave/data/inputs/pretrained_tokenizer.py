@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2.sandbox
+import jinja2
 import tokenizers
 
 from sightweave.core import transformers_folder
 from sightweave.core.errors import CheckpointError
-from sightweave.data.inputs import tokenizer
+from sightweave.data.inputs import sandbox, tokenizer
 from sightweave.data.inputs.tokenizer import FRAMED, Template, Tokenizer
 
 logger = logging.getLogger(__name__)
@@ -96,7 +96,16 @@ def _template(folder: Path, rust: tokenizers.Tokenizer) -> Template:
         return plain
     try:
         return _turns(source, tokens, plain, rust, writes_frame=model.get("model_type") not in _FRAMED)
-    except (jinja2.TemplateError, TypeError, ValueError) as error:
+    except sandbox.TooMuchError as error:
+        raise CheckpointError(f"{folder}: its chat template is not rendered: {error}.") from None
+    except (
+        jinja2.TemplateError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
         logger.warning(
             "%s: its chat template is not one of turns (%s); <|user|> and <|assistant|> mark them instead.",
             folder,
@@ -143,6 +152,8 @@ def _turns(
     try:
         once = _render(source, tokens, [asked])
         lists = _ASKED not in once
+    except sandbox.TooMuchError:
+        raise
     except (jinja2.TemplateError, TypeError):
         lists = True
     if lists:  # a template of a model that sees pictures takes lists of parts
@@ -185,8 +196,12 @@ def _cut(text: str, at: str) -> tuple[str, str]:
 
 
 def _render(source: str, tokens: Mapping[str, str], messages: list[dict[str, Any]]) -> str:
-    """What a chat template writes for messages, up to where the model speaks; it can reach nothing but them."""
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+    """What a chat template writes for messages, up to where the model speaks; it can reach nothing but them.
+
+    Raises:
+        TooMuchError: it takes too long, or writes too much.
+    """
+    environment = sandbox.Sandbox(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
 
