@@ -535,6 +535,29 @@ class Recipe(Measured):
             cache=PixelCache.open(Path(self.inputs.cache)) if self.inputs.cache else None,
         )
 
+    def build_picture_processor(self) -> Processor:
+        """A processor that is right about pictures and knows no texts.
+
+        Only the encoder decides over pictures: the files of a language model are neither read nor fetched.
+
+        Raises:
+            RecipeError, CheckpointError: as `resolved` and `build_processor`, of the encoder.
+        """
+        values = self.to_plain()
+        pretrained = {
+            part: folder for part, folder in self.model.pretrained.items() if part != "language_model"
+        }
+        values["model"] |= {
+            "fusion": {"kind": "concat"},
+            "language_model": {"kind": "decoder_only"},
+            "pretrained": pretrained,
+        }
+        alone = configs.build(Recipe, values).resolved()
+        tokenizer = Tokenizer.train([], 300)
+        with torch.device("meta"):
+            model = alone.model.build(vocab_size=tokenizer.vocab_size)
+        return alone.build_processor(tokenizer, model, ())
+
     def to_yaml(self) -> str:
         """As YAML that loads back equal."""
         return yaml.safe_dump(self.to_plain(), sort_keys=False, allow_unicode=True)
