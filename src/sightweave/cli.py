@@ -42,6 +42,13 @@ TopK = Annotated[int | None, typer.Option(help="Of sampling: keep only the k lik
 TopP = Annotated[
     float | None, typer.Option(help="Of sampling: keep the tokens that together reach this probability.")
 ]
+TrustRun = Annotated[
+    bool,
+    typer.Option(
+        "--trust-run",
+        help="Let the run import the Python modules and read the places that its recipe names.",
+    ),
+]
 Beams = Annotated[int | None, typer.Option(help="Of beam search: texts kept for each prompt.")]
 
 
@@ -137,6 +144,7 @@ def evaluate(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results and the kept answers.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Ask again what was answered before.")] = False,
+    trust_run: TrustRun = False,
 ) -> None:
     """Score whoever answers on held-out data, with intervals, chance levels and controls.
 
@@ -156,6 +164,7 @@ def evaluate(
         controls=control,
         out=out,
         fresh=fresh,
+        trust_run=trust_run,
         console=_console(),
     )
     for evaluation in found:
@@ -230,19 +239,20 @@ def generate(
     beams: Beams = None,
     max_tokens: Tokens = 96,
     seed: Seed = 0,
+    trust_run: TrustRun = False,
 ) -> None:
     """Answer questions on a picture, or every prompt of a data set."""
     from sightweave import api
 
     method = _decoding(decoding, temperature, top_k, top_p, beams)
     if data is not None:
-        options = {"decoding": method, "max_tokens": max_tokens, "seed": seed}
+        options = {"decoding": method, "max_tokens": max_tokens, "seed": seed, "trust_run": trust_run}
         count = _answer_data(run, data, out, submission, options)
         typer.echo(f"{count} answers in {out}" if out else f"{count} answers", err=True)
         return
     if image is None or not prompt:
         raise typer.BadParameter("give a picture and a question, or --data FOLDER.")
-    loaded = api.load(run)
+    loaded = api.load(run, trust_run=trust_run)
     if len(prompt) == 1:
         for piece in loaded.stream(image, prompt[0], decoding=method, max_tokens=max_tokens, seed=seed):
             typer.echo(piece, nl=False)
@@ -289,11 +299,13 @@ def caption(
     decoding: Decoding = "greedy",
     max_tokens: Tokens = 96,
     seed: Seed = 0,
+    trust_run: TrustRun = False,
 ) -> None:
     """Describe a picture."""
     from sightweave import api
 
-    typer.echo(api.caption(run, image, decoding=decoding, max_tokens=max_tokens, seed=seed).text)
+    loaded = api.load(run, trust_run=trust_run)
+    typer.echo(api.caption(loaded, image, decoding=decoding, max_tokens=max_tokens, seed=seed).text)
 
 
 @app.command()
@@ -305,13 +317,14 @@ def translate(
     decoding: Decoding = "greedy",
     max_tokens: Tokens = 96,
     seed: Seed = 0,
+    trust_run: TrustRun = False,
 ) -> None:
     """Translate a text with the help of a picture."""
     from sightweave import api
 
-    typer.echo(
-        api.translate(run, image, text, to=to, decoding=decoding, max_tokens=max_tokens, seed=seed).text
-    )
+    loaded = api.load(run, trust_run=trust_run)
+    answer = api.translate(loaded, image, text, to=to, decoding=decoding, max_tokens=max_tokens, seed=seed)
+    typer.echo(answer.text)
 
 
 @app.command()
@@ -327,11 +340,12 @@ def beside(
     first: Annotated[Path, typer.Argument(help="Folder of a run or of an evaluation.")],
     second: Annotated[Path, typer.Argument(help="Another one on the same data.")],
     out: Annotated[Path | None, typer.Option(help="Where the page goes (HTML).")] = None,
+    trust_run: TrustRun = False,
 ) -> None:
     """Put two evaluations side by side: tests of their difference, and the answers in which they differ."""
     from sightweave import api
 
-    path, text = api.beside(first, second, out=out)
+    path, text = api.beside(first, second, out=out, trust_run=trust_run)
     typer.echo(text)
     typer.echo(f"page: {path}")
 
@@ -341,12 +355,13 @@ def check(
     what: Annotated[Path, typer.Argument(help="A recipe, or the folder of a run.")],
     settings: Annotated[list[str] | None, typer.Argument(help="path=value settings of a recipe.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a check.")] = False,
+    trust_run: TrustRun = False,
 ) -> None:
     """Check whether the parts are wired right: gradients, counts, masks, caches, pixels. Exits with 1 where they are not."""
     from sightweave import api
     from sightweave.programs.checks import _program as checks
 
-    found = api.check(what, *(settings or []))
+    found = api.check(what, *(settings or []), trust_run=trust_run)
     if as_json:
         for one in found:
             typer.echo(json_lines.dumps(one.to_plain()))
@@ -371,13 +386,15 @@ def export(
     licence: Annotated[str, typer.Option(help="SPDX name for the model card.")] = "",
     llama_cpp: Annotated[str, typer.Option(help="Of gguf: a clone of llama.cpp, else $LLAMA_CPP.")] = "",
     numbers: Annotated[str, typer.Option(help="Of gguf: f16, f32, bf16 or q8_0.")] = "",
+    trust_run: TrustRun = False,
 ) -> None:
     """Write a run for another program, open it there, and compare the answers."""
     from sightweave import api
 
     given = {"layout": "" if layout == "auto" else layout, "llama_cpp": llama_cpp, "numbers": numbers}
-    options = {name: value for name, value in given.items() if value}
-    made = api.export(run, to=to, out=out, data=data, samples=samples, licence=licence, **options)
+    options: dict[str, Any] = {name: value for name, value in given.items() if value}
+    loaded = api.load(run, trust_run=trust_run)
+    made = api.export(loaded, to=to, out=out, data=data, samples=samples, licence=licence, **options)
     typer.echo(made.to_text())
 
 

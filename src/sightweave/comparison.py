@@ -23,7 +23,8 @@ from typing import Any, Literal
 
 from sightweave import recipe as recipes
 from sightweave import run as runs
-from sightweave.core import files
+from sightweave.core import checkpoint, files
+from sightweave.core import config as configs
 from sightweave.core.errors import RecipeError, SightweaveError, did_you_mean
 from sightweave.core.processes import LOG, Job, run_jobs
 from sightweave.data.datasets._base import is_for_choosing
@@ -305,7 +306,7 @@ def _state(folder: Path, wanted: recipes.Recipe) -> Literal["new", "trained", "d
     """How far a run of the wanted recipe has come."""
     try:
         facts = _read(folder / "run.json")
-        found = recipes.read(folder / "recipe.yaml")
+        found = _recipe_in(folder, wanted)
         is_trained = (
             files.whole(folder / runs.CHECKPOINT).is_dir()
             and facts["steps"] == sum(stage.steps or 0 for stage in found.train.stages)
@@ -318,9 +319,25 @@ def _state(folder: Path, wanted: recipes.Recipe) -> Literal["new", "trained", "d
         return "new"
     try:
         measured = stored.read_document(folder).get("measured", wanted.to_plain())
-        return "done" if _measured(measured) == _measured(wanted) else "trained"
+        return "done" if _measured(measured, wanted) == _measured(wanted, wanted) else "trained"
     except SightweaveError:
         return "trained"
+
+
+def _recipe_in(folder: Path, wanted: recipes.Recipe) -> recipes.Recipe:
+    """The recipe in a run's folder, which may name the Python modules that the wanted one names."""
+    source = configs.Downloaded(recipes.modules_of(wanted))
+    values = configs.read_yaml(folder / "recipe.yaml")
+    return recipes.of_run(values, where=str(folder), source=source)
+
+
+def _trust(folder: Path) -> tuple[str, ...]:
+    """The word that trusts a run, where its checkpoint has the recipe that was found to be the one asked for."""
+    try:
+        loaded = checkpoint.read_document(folder / runs.CHECKPOINT, "recipe")
+        return ("--trust-run",) if loaded == configs.read_yaml(folder / "recipe.yaml") else ()
+    except SightweaveError:
+        return ()
 
 
 def _is_of(trained: recipes.Recipe, facts: Mapping[str, Any], wanted: recipes.Recipe) -> bool:
@@ -329,17 +346,19 @@ def _is_of(trained: recipes.Recipe, facts: Mapping[str, Any], wanted: recipes.Re
     The run's recipe is resolved: it has sizes where the wanted one may name parts on the hub, and steps for its epochs. What
     was asked is in ``run.json`` then, so that nothing is looked up.
     """
-    asked = runs.asked_of(facts)
+    wanted = recipes.of_run(wanted.to_plain(), where="recipe", source=None)
+    asked = recipes.without_outputs(runs.asked_of(facts))
     if wanted.model.hub_names and "model" not in asked:  # runs of earlier versions do not say
         wanted = wanted.resolved()
     return _trained(trained) | asked == _trained(wanted)
 
 
-def _measured(recipe: recipes.Recipe | Mapping[str, Any]) -> recipes.Measured:
-    """The part of a recipe that an evaluation depends on."""
+def _measured(recipe: recipes.Recipe | Mapping[str, Any], wanted: recipes.Recipe) -> recipes.Measured:
+    """The part of a recipe that an evaluation depends on; it may name the Python modules that the wanted one names."""
     values = recipe.to_plain() if isinstance(recipe, recipes.Recipe) else recipe
     names = [field.name for field in dataclasses.fields(recipes.Measured)]
-    return recipes.measured({name: values[name] for name in names if name in values})
+    given = recipes.without_outputs({name: values[name] for name in names if name in values})
+    return recipes.measured(given, source=configs.Downloaded(recipes.modules_of(wanted)))
 
 
 def _job_of(
@@ -349,9 +368,10 @@ def _job_of(
     if is_trained:
         asked = recipes.read(recipe, cell.settings).to_plain()["evaluate"]
         settings = [f"evaluate.{name}={json.dumps(value)}" for name, value in asked.items()]
-        return Job(folder, ("evaluate", str(folder), *settings), is_fresh=False, note="scores only")
-    words = ("train", str(recipe), *cell.settings, "--out", str(folder))
-    return Job(folder, words if score else (*words, "--no-evaluate"))
+        words = ("evaluate", str(folder), *settings, *_trust(folder))
+        return Job(folder, words, is_fresh=False, note="scores only")
+    train = ("train", str(recipe), *cell.settings, "--out", str(folder))
+    return Job(folder, train if score else (*train, "--no-evaluate"))
 
 
 def _found(
@@ -405,16 +425,12 @@ def _found(
                 "composition": cell.composition,
                 "seed": wanted[cell.name].seed,
                 **{key: facts[cell.name].get(key) for key in told},
-                "recipe": wanted[cell.name].to_plain() | {"model": _model_in(out / cell.name)},
+                "recipe": wanted[cell.name].to_plain()
+                | {"model": _recipe_in(out / cell.name, wanted[cell.name]).to_plain()["model"]},
             }
             for cell in cells
         ),
     )
-
-
-def _model_in(folder: Path) -> Any:
-    """The model of a run as plain data, with the sizes of its parts."""
-    return recipes.read(folder / "recipe.yaml").to_plain()["model"]
 
 
 def choosing_notes(splits: Sequence[str]) -> list[str]:

@@ -7,19 +7,27 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic_core import ArgsKwargs
 
 from sightweave.core import catalog, gguf, transformers_folder
 from sightweave.core import config as configs
-from sightweave.core.config import config, one_of
+from sightweave.core.config import config, downloaded, one_of
 from sightweave.core.errors import BackendError, CheckpointError, RecipeError, did_you_mean
 from sightweave.data.datasets._base import Dataset
 from sightweave.data.datasets._detect import kind_of_path
@@ -53,12 +61,13 @@ def _hub_name(given: Any) -> str:
 
 def _part(family: str) -> BeforeValidator:
     """For a part: the Config of a kind; a mapping while it is a name on the hub; None while the encoder is one."""
-    kind: Any = one_of(family)
 
-    def check(value: Any) -> Any:
-        if name := _hub_name(value):
+    def check(value: Any, info: ValidationInfo) -> Any:
+        source = downloaded(info)
+        if source is None and (name := _hub_name(value)):
             return {"kind": name} if isinstance(value, str) else dict(value)
-        return None if value is None and family == "models.connectors" else kind.func(value)
+        is_left_out = value is None and family == "models.connectors"
+        return None if is_left_out else configs.resolve(family, value, source)
 
     return BeforeValidator(check)
 
@@ -84,8 +93,10 @@ class Model:
 
     @model_validator(mode="before")
     @classmethod
-    def _expand(cls, given: Any) -> Any:
+    def _expand(cls, given: Any, info: ValidationInfo) -> Any:
         """Puts kinds and sizes in the place of local folders: of one for a part, or of one that holds a whole model."""
+        if downloaded(info):  # a run's recipe has kinds and sizes already, and names no folder to read
+            return given
         values = given.kwargs if isinstance(given, ArgsKwargs) else given
         if isinstance(values, str):
             values = dict.fromkeys(_PRETRAINED, values)
@@ -303,9 +314,11 @@ class Evaluation:
     """Tokens of an answer at most."""
 
 
-def _as_sources(value: Any) -> Any:
+def _as_sources(value: Any, info: ValidationInfo) -> Any:
     """A path, a kind or a mapping means a list of one."""
     values = value if isinstance(value, list | tuple) else [value]
+    if downloaded(info):  # to find out the format of a path, what lies there would have to be read
+        return values
     return [_as_source(one) for one in values]
 
 
@@ -334,6 +347,25 @@ def _is_path(name: str) -> bool:
 Sources = Annotated[tuple[Annotated[Any, one_of("data.datasets")], ...], BeforeValidator(_as_sources)]
 
 
+def _known_to_user(
+    tasks: Mapping[str, Mapping[str, Any]], info: ValidationInfo
+) -> Mapping[str, Mapping[str, Any]]:
+    """Refuses tasks, and metrics in them, that are modules which a folder names; the user's own are made when used."""
+    source = downloaded(info)
+    if source is not None:
+        for name, values in tasks.items():
+            _task(name, values, source)
+    return tasks
+
+
+def _task(name: str, values: Mapping[str, Any], source: configs.Downloaded | None = None) -> Any:
+    """The Config of one task."""
+    allowed = None if source is None else source.modules
+    fields = {key: value for key, value in values.items() if key != "kind"}
+    kind = catalog.config_class("data.tasks", name, allowed=allowed)
+    return configs.build(kind, fields, where=f"tasks.{name}", source=source)
+
+
 class _Tasks(dict[str, Any]):
     """Tasks by name; one that the recipe does not name is an error that says how to name it."""
 
@@ -352,16 +384,16 @@ class Measured:
     """Sources; a path means the user's own pictures there."""
     evaluate: Evaluation = field(default_factory=Evaluation)
     """What is measured, and how."""
-    tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tasks: Annotated[Mapping[str, Mapping[str, Any]], AfterValidator(_known_to_user)] = field(
+        default_factory=dict
+    )
     """Other instructions and metrics by task, such as {vqa: {instruction: ...}}; a dotted path adds a task of your own."""
     seed: int = 0
     """Of weights, order, choice and draws."""
 
     def task(self, name: str) -> Any:
         """The Config of one task."""
-        values = dict(self.tasks.get(name, {}))
-        values.pop("kind", None)
-        return configs.build(catalog.config_class("data.tasks", name), values, where=f"tasks.{name}")
+        return _task(name, self.tasks.get(name, {}))
 
     def build_tasks(self) -> dict[str, Any]:
         """All tasks, ready to make samples."""
@@ -504,18 +536,48 @@ class Recipe(Measured):
             cache=PixelCache.open(Path(self.inputs.cache)) if self.inputs.cache else None,
         )
 
+    def build_picture_processor(self) -> Processor:
+        """A processor that is right about pictures and knows no texts.
+
+        Only the encoder decides over pictures: the files of a language model are neither read nor fetched.
+
+        Raises:
+            RecipeError, CheckpointError: as `resolved` and `build_processor`, of the encoder.
+        """
+        values = self.to_plain()
+        pretrained = {
+            part: folder for part, folder in self.model.pretrained.items() if part != "language_model"
+        }
+        values["model"] |= {
+            "fusion": {"kind": "concat"},
+            "language_model": {"kind": "decoder_only"},
+            "pretrained": pretrained,
+        }
+        alone = configs.build(Recipe, values).resolved()
+        tokenizer = Tokenizer.train([], 300)
+        with torch.device("meta"):
+            model = alone.model.build(vocab_size=tokenizer.vocab_size)
+        return alone.build_processor(tokenizer, model, ())
+
     def to_yaml(self) -> str:
         """As YAML that loads back equal."""
         return yaml.safe_dump(self.to_plain(), sort_keys=False, allow_unicode=True)
 
 
-def measured(values: Mapping[str, Any], settings: Sequence[str] = ()) -> Measured:
+def measured(
+    values: Mapping[str, Any], settings: Sequence[str] = (), *, source: configs.Downloaded | None = None
+) -> Measured:
     """What to measure where there is no recipe, with ``path=value`` settings applied.
+
+    Args:
+        values: The fields of a `Measured`.
+        settings: Settings that go before them.
+        source: Where the values come from; None means from the user.
 
     Raises:
         RecipeError: every mistake in it at once.
     """
-    return configs.build(Measured, configs.override(values, settings), where="evaluation")
+    return configs.build(Measured, configs.override(values, settings), where="evaluation", source=source)
 
 
 def shipped() -> dict[str, Path]:
@@ -566,9 +628,8 @@ def read(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -
         values, where = dict(source), "recipe"
     else:
         values, where = configs.read_yaml(find(source)), str(source)
-    return configs.build(
-        Recipe, _with_one_duration(configs.override(values, settings), settings), where=where
-    )
+    values = _with_one_duration(configs.override(values, settings), settings)
+    return configs.build(Recipe, values, where=where)
 
 
 def _with_one_duration(values: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
@@ -583,3 +644,56 @@ def _with_one_duration(values: dict[str, Any], settings: Sequence[str]) -> dict[
             for name in {*DURATIONS, *BOUNDS} - given:
                 stage.pop(name, None)
     return values
+
+
+def of_run(values: Mapping[str, Any], *, where: str, source: configs.Downloaded | None) -> Recipe:
+    """The recipe that a run's folder holds, without its places to write to and to cache: those belong to the caller.
+
+    Args:
+        values: The recipe as plain data.
+        where: What messages begin with.
+        source: What the folder may name; None where the user trusts it as a recipe of their own.
+
+    Raises:
+        RecipeError: every mistake in it, and every Python module that it names and may not.
+    """
+    return configs.build(Recipe, without_outputs(values), where=where, source=source)
+
+
+def without_outputs(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a recipe without the places that a training writes to or caches in, on which no result depends."""
+    plain = dict(values)
+    if isinstance(plain.get("data"), list):
+        plain["data"] = [_without_quarantine(one) for one in plain["data"]]
+    if isinstance(plain.get("inputs"), Mapping):
+        plain["inputs"] = {**plain["inputs"], "cache": ""}
+    return plain
+
+
+def _without_quarantine(source: Any) -> Any:
+    if not isinstance(source, Mapping):
+        return source
+    return {key: None if key == "quarantine_path" else value for key, value in source.items()}
+
+
+def modules_of(recipe: Measured) -> frozenset[str]:
+    """The Python modules of their own that users name in a recipe, by their dotted paths."""
+    plain = recipe.to_plain()
+    named = [value for value in _kinds_in(plain) if "." in value]
+    return frozenset([*named, *(name for name in recipe.tasks if "." in name)])
+
+
+def _kinds_in(value: Any) -> Iterator[str]:
+    """Kinds anywhere in plain data; inside ``metrics`` a bare word is a kind too."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key == "kind" and isinstance(inner, str):
+                yield inner
+            elif key == "metrics" and isinstance(inner, list):
+                yield from (one for one in inner if isinstance(one, str))
+                yield from _kinds_in(inner)
+            else:
+                yield from _kinds_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _kinds_in(inner)

@@ -54,6 +54,9 @@ MARKERS = dict.fromkeys(
 ASKED = "asked"
 """Key of ``run.json``: sections of the recipe as they were given, where ``recipe.yaml`` has them resolved: parts on the hub
 with their sizes, epochs as steps, data of which some is held out."""
+_MOST_BYTES = {"recipe": 8 << 20, "processor": 64 << 20, "tokenizer": checkpoint.MAX_JSON_BYTES}
+"""Of the JSON files of a checkpoint, by name."""
+_MOST_FACTS_BYTES = 8 << 20
 ASKED_MODEL = "asked_model"
 """The same of the model alone, as earlier versions wrote it."""
 
@@ -79,6 +82,8 @@ class Run:
     """Number of the signal that stopped its training in this process; 0 where none did."""
     unfinished: str = ""
     """A sentence on a training that ended before its last step."""
+    is_trusted: bool = True
+    """Whether the places that its recipe names may be opened; of a run from a folder, only if whoever loads it says so."""
 
     def generate(
         self,
@@ -209,15 +214,26 @@ def as_media(image: Any) -> tuple[Medium, ...]:
 
 
 @torch.inference_mode(False)  # whoever loads it under inference mode may train it later
-def load(folder: str | Path, *, device: str = "auto") -> Run:
-    """Loads a run's checkpoint.
+def load(
+    folder: str | Path,
+    *,
+    device: str = "auto",
+    trust_run: bool = False,
+    modules: frozenset[str] = frozenset(),
+    only_model: bool = False,
+) -> Run:
+    """Loads a run's checkpoint. Nothing in the folder is run, and no place that it names is opened.
 
     Args:
         folder: The run's folder, or its ``checkpoint`` folder.
         device: ``auto``, ``cpu``, ``cuda`` ...
+        trust_run: Whether the run's recipe may import Python modules and name places, as a recipe of the user's own may.
+        modules: Dotted kinds that may be imported even so.
+        only_model: Leave out the recipe's data and tasks.
 
     Raises:
         CheckpointError: no run there, or a damaged or foreign one.
+        RecipeError: its recipe names a Python module, and `trust_run` is not given.
     """
     path = Path(folder)
     inner = files.whole(path / CHECKPOINT)
@@ -225,33 +241,36 @@ def load(folder: str | Path, *, device: str = "auto") -> Run:
         inner = files.whole(path)
     if not inner.is_dir():
         raise CheckpointError(f"{path}: no such folder; sightweave train RECIPE --out {path} would make it.")
-    documents = {name: checkpoint.read_document(inner, name) for name in ("recipe", "processor", "tokenizer")}
+    documents = {name: checkpoint.read_document(inner, name, most=most) for name, most in _MOST_BYTES.items()}
     for name, document in documents.items():  # all are as they were written, and objects
         if not isinstance(document, dict):
             raise CheckpointError(
                 f"{inner / name}.json: an object is needed (got {type(document).__name__})."
             )
-    recipe = recipes.read(documents["recipe"])
+
+    # What the recipe and the processor say is compared with the weights' header before anything of that size is made.
+    shapes = checkpoint.shapes(inner)
+    _compare_vocabulary(inner, documents["processor"], shapes)
+    said = documents["recipe"] | ({"data": [], "tasks": {}} if only_model else {})
+    source = None if trust_run else config.Downloaded(modules)
+    recipe = recipes.of_run(said, where=str(inner / "recipe.json"), source=source)
     processor = Processor.load(inner)
-    with torch.device("meta"):  # no weights are drawn that the file's would replace at once
-        model = recipe.model.build(
-            vocab_size=processor.tokenizer.vocab_size, num_answers=len(processor.answers)
-        )
-        if lora.are_in(
-            checkpoint.weight_names(inner)
-        ):  # not where training stopped before the stage that keeps them
-            for part, adapters in recipe.train.kept.items():
-                lora.add(training.places(model)[part], adapters, where=part)
-    if model.layout != processor.layout:
-        raise CheckpointError(
-            f"{inner}: the processor's layout {processor.layout} is not the model's {model.layout}."
-        )
+    model = _empty_model(inner, recipe, processor, shapes)
+    for name, own, theirs in (
+        ("layout", model.layout, processor.layout),
+        ("image_size", model.encoder.image_size, processor.transform.size),
+    ):
+        if own != theirs:
+            raise CheckpointError(f"{inner}: the processor's {name} {theirs} is not the model's {own}.")
+
     checkpoint.load_into(model, inner, assign=True)
     model.eval().to(choose_device(device))
     told = _told_of(path)
     if told:
         logger.warning("%s: %s", path, told)
-    return Run(model, processor, recipe, path, is_interrupted=bool(told), unfinished=told)
+    return Run(
+        model, processor, recipe, path, is_interrupted=bool(told), unfinished=told, is_trusted=trust_run
+    )
 
 
 def _told_of(folder: Path) -> str:
@@ -265,6 +284,51 @@ def _told_of(folder: Path) -> str:
     return ""
 
 
+def _compare_vocabulary(
+    folder: Path, processor: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Refuses a vocabulary that no table of the weights is large enough for."""
+    size = processor.get("vocab_size")
+    largest = max((side for shape in shapes.values() for side in shape), default=0)
+    if isinstance(size, int) and size > largest:
+        raise CheckpointError(
+            f"{folder / 'processor.json'}: vocab_size is {size}, but no weight has more than {largest} rows; the processor "
+            "is of another model."
+        )
+
+
+def _empty_model(
+    folder: Path, recipe: recipes.Recipe, processor: Processor, shapes: Mapping[str, tuple[int, ...]]
+) -> VLM:
+    """The recipe's model without weights, which takes no memory and no more time than the weights in the file warrant.
+
+    Raises:
+        CheckpointError: the recipe describes no model that can be built, or a larger one than the weights are of.
+        RecipeError: parts that do not fit.
+    """
+    # On the meta device no weights are drawn that the file's would replace at once.
+    with checkpoint.no_larger_than(shapes, where=folder), torch.device("meta"):
+        try:
+            model = recipe.model.build(
+                vocab_size=processor.tokenizer.vocab_size, num_answers=len(processor.answers)
+            )
+            if lora.are_in(frozenset(shapes)):  # not where training stopped before the stage that keeps them
+                for part, adapters in recipe.train.kept.items():
+                    lora.add(training.places(model)[part], adapters, where=part)
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            MemoryError,
+            RecursionError,
+            TypeError,
+        ) as error:
+            raise CheckpointError(
+                f"{folder / 'recipe.json'}: describes no model that can be built: {type(error).__name__}: {error}."
+            ) from error
+    return model
+
+
 def record(folder: Path, values: dict[str, Any]) -> None:
     """Adds values to ``run.json``."""
     known = facts_of(folder) or {"format_version": FORMAT_VERSION}
@@ -276,12 +340,12 @@ def facts_of(folder: Path) -> dict[str, Any]:
     """``run.json``; empty where there is none.
 
     Raises:
-        CheckpointError: it is damaged.
+        CheckpointError: it is no JSON object, or too large.
     """
     path = folder / FACTS
-    if not path.is_file():
+    if not path.exists():
         return {}
-    known = checkpoint.parse_json(path)
+    known = checkpoint.parse_json(path, most=_MOST_FACTS_BYTES)
     if not isinstance(known, dict):
         raise CheckpointError(f"{path}: an object is needed (got {type(known).__name__}); remove the file.")
     return known

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import mutants
 import pytest
 import tiny
 from PIL import Image
@@ -17,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 import sightweave
 from sightweave import cli
+from sightweave.core.errors import SightweaveError
 
 ROWS = [
     {"image": "a.png", "question": "What is it?", "answer": answer, "split": "train"}
@@ -182,3 +185,94 @@ def test_documents_that_say_nothing(checkpoint: Path, error: Attack, name: str, 
     (checkpoint / name).write_text(text, encoding="utf-8")
     allow(checkpoint, name)
     assert len(error()) < 1000
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("model.language_model.depth", 20_000, "describes a model of more than"),
+        ("model.language_model.dim", 1 << 20, "describes a model of more than"),
+        ("model.language_model.hidden_dim", 10**9, "describes a model of more than"),
+        ("model.encoder.blocks", [20_000, 0], "describes a model of more than"),
+        ("model.encoder.image_size", 10**6, "is too large; at most"),
+        ("model.encoder.image_size", 4096, "is not the model's"),
+        ("model.language_model.depth", 3, "these weights are of another model"),
+    ],
+)
+def test_a_model_that_the_weights_are_not_of(
+    checkpoint: Path, error: Attack, path: str, value: object, words: str
+) -> None:
+    recipe = json.loads((checkpoint / "recipe.json").read_text(encoding="utf-8"))
+    *steps, last = path.split(".")
+    place = recipe
+    for step in steps:
+        place = place[step]
+    place[last] = value
+    (checkpoint / "recipe.json").write_text(json.dumps(recipe), encoding="utf-8")
+    allow(checkpoint, "recipe.json")
+    assert words in error()
+
+
+def test_a_recipe_of_very_many_stages(checkpoint: Path, error: Attack) -> None:
+    recipe = json.loads((checkpoint / "recipe.json").read_text(encoding="utf-8"))
+    recipe["train"]["stages"] *= 20_000
+    (checkpoint / "recipe.json").write_text(json.dumps(recipe), encoding="utf-8")
+    allow(checkpoint, "recipe.json")
+    assert "bytes; at most 8388608 are read" in error()
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "processor.json", "recipe.json", "manifest.json"])
+def test_values_that_are_nested_very_deep(checkpoint: Path, error: Attack, name: str) -> None:
+    value = json.loads((checkpoint / name).read_text(encoding="utf-8"))
+    text = json.dumps(value | {"tasks": "HERE"}).replace('"HERE"', '{"a":' * 500 + "1" + "}" * 500)
+    (checkpoint / name).write_text(text, encoding="utf-8")
+    if name != "manifest.json":
+        allow(checkpoint, name)
+    assert "nested deeper than 64 levels" in error()
+
+
+def test_a_vocabulary_larger_than_any_weight(checkpoint: Path, error: Attack) -> None:
+    processor = json.loads((checkpoint / "processor.json").read_text(encoding="utf-8"))
+    (checkpoint / "processor.json").write_text(json.dumps(processor | {"vocab_size": 4_000_000}))
+    allow(checkpoint, "processor.json")
+    assert "vocab_size is 4000000, but no weight has more than" in error()
+
+
+def test_a_tokenizer_that_fills_texts_to_any_length(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = json.loads((checkpoint / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer["padding"] = {
+        "strategy": {"Fixed": 100_000},
+        "direction": "Right",
+        "pad_to_multiple_of": None,
+        "pad_id": 0,
+        "pad_type_id": 0,
+        "pad_token": "x",
+    }
+    (checkpoint / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    allow(checkpoint, "tokenizer.json")
+    assert len(sightweave.load(Path("run")).processor.tokenizer.encode("black")) < 10
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+@pytest.mark.parametrize("name", ["model.safetensors", "recipe.json", "processor.json", "manifest.json"])
+def test_a_pipe_in_the_place_of_a_file(checkpoint: Path, error: Attack, name: str) -> None:
+    (checkpoint / name).unlink()
+    os.mkfifo(checkpoint / name)
+    assert name in error()
+
+
+@pytest.mark.parametrize("name", ["recipe.json", "processor.json", "tokenizer.json", "manifest.json"])
+def test_a_changed_value_is_an_error_or_harmless(checkpoint: Path, name: str) -> None:
+    text = (checkpoint / name).read_text(encoding="utf-8")
+    for what, value in mutants.mutants(json.loads(text), 60):
+        (checkpoint / name).write_text(json.dumps(value), encoding="utf-8")
+        if name != "manifest.json":
+            allow(checkpoint, name)
+        try:
+            sightweave.load(Path("run"))
+        except SightweaveError:
+            continue
+        except Exception as error:
+            raise AssertionError(f"{name}: {what} ends in {type(error).__name__}") from error

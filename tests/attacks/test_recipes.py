@@ -154,10 +154,11 @@ def test_all_mistakes_are_told_at_once(attack: Attack) -> None:
         ("[1, 2]\n", "a recipe is a mapping of keys to values (got list)"),
         ("", "a recipe is a mapping of keys to values (got NoneType)"),
         ("a: [1\n", "not valid YAML"),
-        ("title: " + "a" * (1 << 20), "a recipe may have 1048576"),
+        ("title: " + "a" * (1 << 20), "at most 1048576 are read"),
         (b"title: \xff\xfe\n", "not UTF-8 at byte 7"),
         ("3: 1\n" + GOOD, "3: unknown key; keys are words"),
-        ("a: " + "[" * 3000 + "]" * 3000, "nested too deep"),
+        ("a: " + "[" * 3000 + "]" * 3000, "nested deeper than 32 levels"),
+        (GOOD + "title: a\ntitle: b\n", "'title' is given twice, in line"),
     ],
 )
 def test_a_wrong_file_is_one_clear_error(attack: Attack, text: str | bytes, words: str) -> None:

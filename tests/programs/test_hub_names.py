@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 
 import sightweave
 from sightweave import comparison
@@ -95,6 +96,16 @@ def test_reading_asks_nobody(parts: dict[str, Any], tmp_path: Path) -> None:
     ).stdout
     assert said.startswith("('someorg/")
     assert said.endswith("False\n")
+
+
+def test_a_cache_of_pictures_needs_no_language_model(hub: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30), (200, 10, 10)).save(tmp_path / "a.png")
+    (tmp_path / "data.jsonl").write_text('{"image": "a.png", "caption": "red", "split": "train"}\n')
+    asked = recipe(language_model="someorg/is-not-there") | {"data": str(tmp_path)}
+    assert sightweave.cache_data(asked, out=tmp_path / "cache").pictures == 1
+    # It is the cache of the same pixels that training asks for.
+    run = sightweave.build(recipe() | {"data": str(tmp_path), "inputs": {"cache": str(tmp_path / "cache")}})
+    assert run.processor.cache is not None
 
 
 def test_building_reads_them_and_the_run_needs_them_no_more(hub: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,27 @@ def kinds(family: str) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
 
 
-def module(family: str, kind: str) -> Any:
+def module(family: str, kind: str, *, allowed: Container[str] | None = None) -> Any:
     """The module of one kind; imports exactly that file.
 
+    Args:
+        family: The family's folder, such as ``models.fusions``.
+        kind: The name of a file in it, or the dotted path of a user's own module.
+        allowed: Dotted paths that may be imported, where a downloaded file names the kind; None allows any.
+
     Raises:
-        RecipeError: no such kind, or a user's own module that cannot be imported or has no ``Config``.
+        RecipeError: no such kind, a module that is not allowed, that cannot be imported, or that has no ``Config``.
     """
     if kind in kinds(family):
         return importlib.import_module(f"sightweave.{family}.{kind}")
     if "." not in kind:
         raise RecipeError(
             f"no {family.rpartition('.')[2]} kind {kind!r}. {did_you_mean(kind, kinds(family))}"
+        )
+    if allowed is not None and kind not in allowed:
+        raise RecipeError(
+            f"kind {kind!r} is a Python module that this folder names, and importing it would run its code. If you trust "
+            "the folder: --trust-run on the command line, trust_run=True in Python."
         )
     try:
         found = importlib.import_module(kind)
@@ -48,9 +59,9 @@ def module(family: str, kind: str) -> Any:
     return found
 
 
-def config_class(family: str, kind: str) -> Any:
-    """The ``Config`` of one kind."""
-    return module(family, kind).Config
+def config_class(family: str, kind: str, *, allowed: Container[str] | None = None) -> Any:
+    """The ``Config`` of one kind; arguments as for `module`."""
+    return module(family, kind, allowed=allowed).Config
 
 
 def summary(family: str, kind: str) -> str:

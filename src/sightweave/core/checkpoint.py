@@ -13,10 +13,13 @@ Hashes find damage, not forgery. Nothing is ever pickled or unpickled.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import math
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +27,21 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from sightweave.core import files
+from sightweave.core import bounded, files
+from sightweave.core.bounded import UnreadableError
 from sightweave.core.errors import CheckpointError
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 MAX_JSON_BYTES = 1 << 28
+_MAX_MANIFEST_BYTES = 16 << 20
+_LONGEST_NAME = 200
+"""Characters of a name of a file; systems refuse longer ones, each in its own way."""
+_SLACK, _SLACK_TENSORS, _SLACK_VALUES = 4, 1000, 1 << 26
+"""How much larger than its file a model may be while it is built: times, tensors and values. Other libraries make some
+parts twice, and some that are dropped again."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _OWN = frozenset((files.MARK, "encoder.onnx", "decoder.onnx"))
 """What may stand in a folder without being listed: earlier versions wrote ONNX files after the manifest."""
@@ -189,14 +200,14 @@ def read_weights(
             shapes than expected, or values that are not finite.
     """
     file, entry = _checked_file(Path(path), f"{name}.safetensors")
+    if expected is not None:
+        compare_shapes(file, _shapes(file, entry), expected)
     try:
         tensors = load_file(file)
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{file}: not a safetensors file: {error}. Copy it again.") from error
     aliases = entry.get("aliases", {})
     tensors |= {alias: tensors[kept] for alias, kept in aliases.items() if kept in tensors}
-    if expected is not None:
-        compare_shapes(file, {key: tuple(value.shape) for key, value in tensors.items()}, expected)
     if not allow_nonfinite:
         check_finite(file, tensors)
     return tensors
@@ -222,26 +233,91 @@ def load_into(module: nn.Module, path: Path, *, name: str = "model", assign: boo
     module.load_state_dict(tensors, assign=assign)
 
 
-def weight_names(path: Path, *, name: str = "model") -> frozenset[str]:
-    """Names of the tensors in ``<name>.safetensors``, unchecked; none where it cannot be read, which `load_into` reports."""
-    try:
-        with safe_open(files.whole(Path(path)) / f"{name}.safetensors", "pt") as file:
-            return frozenset(file.keys())
-    except (OSError, SafetensorError):
-        return frozenset()
-
-
-def read_document(path: Path, name: str) -> Any:
-    """The value of ``<name>.json``, after the same checks.
+def shapes(path: Path, *, name: str = "model") -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor in ``<name>.safetensors``, of second names too, read from its header alone.
 
     Raises:
-        CheckpointError: as `read_weights`, or not JSON.
+        CheckpointError: as `read_weights`, save for the values.
     """
-    return parse_json(_checked_file(Path(path), f"{name}.json")[0])
+    file, entry = _listed_file(Path(path), f"{name}.safetensors")
+    return _shapes(file, entry)
 
 
-def _checked_file(path: Path, name: str) -> tuple[Path, dict[str, Any]]:
+def _shapes(file: Path, entry: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    try:
+        with safe_open(file, "pt") as weights:
+            found = {key: tuple(weights.get_slice(key).get_shape()) for key in weights.keys()}  # noqa: SIM118  # no dict
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{file}: not a safetensors file: {error}. Copy it again.") from error
+    aliases = entry.get("aliases", {})
+    return found | {alias: found[kept] for alias, kept in aliases.items() if kept in found}
+
+
+@contextlib.contextmanager
+def no_larger_than(shapes: Mapping[str, Sequence[int]], *, where: Path) -> Iterator[None]:
+    """Stops a model that is built inside from growing far beyond the weights that it is for.
+
+    A description of a few bytes can ask for a model of any size, and to build that takes hours even without memory.
+
+    Args:
+        shapes: Of the weights.
+        where: The folder, for the message.
+
+    Raises:
+        CheckpointError: more parameters, or more values in them, than the weights warrant.
+    """
+    most_tensors = _SLACK * len(shapes) + _SLACK_TENSORS
+    most_values = _SLACK * sum(math.prod(shape) for shape in shapes.values()) + _SLACK_VALUES
+    tensors = values = 0
+    thread = threading.get_ident()
+
+    def count(_module: nn.Module, _name: str, parameter: Any) -> None:
+        nonlocal tensors, values
+        if parameter is None or threading.get_ident() != thread:  # torch asks for models of other threads too
+            return
+        tensors, values = tensors + 1, values + parameter.numel()
+        if tensors > most_tensors or values > most_values:
+            raise CheckpointError(
+                f"{where}: the recipe describes a model of more than {tensors - 1} tensors or {values} values, but the file "
+                f"of the weights holds {len(shapes)} tensors; they are not of one run."
+            )
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def read_document(path: Path, name: str, *, most: int = MAX_JSON_BYTES) -> Any:
+    """The value of ``<name>.json``, after the same checks.
+
+    Args:
+        path: The folder.
+        name: The file, without its ending.
+        most: Bytes of the file at most.
+
+    Raises:
+        CheckpointError: as `read_weights`, too large, or not JSON.
+    """
+    return parse_json(_checked_file(Path(path), f"{name}.json", most)[0], most=most)
+
+
+def _checked_file(path: Path, name: str, most: int | None = None) -> tuple[Path, dict[str, Any]]:
     """A file that is as it was written, and its entry in the manifest."""
+    file, entry = _listed_file(path, name)
+    if most is not None and entry["bytes"] > most:
+        raise CheckpointError(f"{file}: {entry['bytes']} bytes; at most {most} are read.")
+    digest = _sha256(file)
+    if digest != entry["sha256"]:
+        raise CheckpointError(
+            f"{file}: its SHA-256 is {digest[:16]}... but {entry['sha256'][:16]}... was written; it was changed since."
+        )
+    return file, entry
+
+
+def _listed_file(path: Path, name: str) -> tuple[Path, dict[str, Any]]:
+    """A file of the size that the manifest says, and its entry there."""
     folder = _folder(path)
     entry = _manifest(folder).get(name)
     file = folder / name
@@ -257,11 +333,6 @@ def _checked_file(path: Path, name: str) -> tuple[Path, dict[str, Any]]:
     if size != entry["bytes"]:
         raise CheckpointError(
             f"{file}: {size} bytes but {entry['bytes']} were written; it was cut or changed."
-        )
-    digest = _sha256(file)
-    if digest != entry["sha256"]:
-        raise CheckpointError(
-            f"{file}: its SHA-256 is {digest[:16]}... but {entry['sha256'][:16]}... was written; it was changed since."
         )
     return file, entry
 
@@ -283,7 +354,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
     file = folder / MANIFEST
     if not file.is_file():
         raise CheckpointError(f"{folder}: has no {MANIFEST}; it is no checkpoint, or not a whole one.")
-    manifest = parse_json(file)
+    manifest = parse_json(file, most=_MAX_MANIFEST_BYTES)
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
     if not isinstance(version, int):
         raise CheckpointError(
@@ -302,21 +373,36 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _is_entry(name: str, entry: Any) -> bool:
-    # ../../x must not lead out of the folder
-    is_plain = "\\" not in name and all(part not in ("", ".", "..") for part in name.split("/"))
+    # ../../x must not lead out of the folder; a layout may have folders of its own.
+    if not all(part != ".." and is_plain_name(part) for part in name.split("/")):
+        return False
+    if not isinstance(entry, dict):
+        return False
+    aliases = entry.get("aliases", {})
     return (
-        is_plain
-        and isinstance(entry, dict)
-        and isinstance(entry.get("bytes"), int)
+        isinstance(entry.get("bytes"), int)
         and isinstance(entry.get("sha256"), str)
-        and isinstance(entry.get("aliases", {}), dict)
+        and isinstance(aliases, dict)
+        and all(isinstance(kept, str) for kept in aliases.values())
     )
+
+
+def is_plain_name(name: Any) -> bool:
+    """Whether a value is the name of a file in the same folder: ``../../x`` leads out of it, and ``a/b`` into another."""
+    if not isinstance(name, str) or len(name) > _LONGEST_NAME:
+        return False
+    return Path(name).name == name and "\\" not in name and "\0" not in name
 
 
 def refuse_pickle(file: Path) -> None:
     """Raises `CheckpointError` where a file is a pickle, whatever its name says."""
-    with file.open("rb") as stream:
-        start = stream.read(9)
+    if file.suffix in PICKLES:
+        raise CheckpointError(f"{file}: a pickle by its name; pickles can run code and are never read.")
+    try:
+        with bounded.opened(file) as stream:
+            start = stream.read(9)
+    except UnreadableError as error:
+        raise CheckpointError(f"{file}: {error}") from error
     # Eight bytes of length, then the header's brace: the length may begin with a pickle's first byte.
     if start[8:] == b"{":
         return
@@ -327,16 +413,20 @@ def refuse_pickle(file: Path) -> None:
         )
 
 
-def parse_json(file: Path) -> Any:
-    """A JSON value; raises `CheckpointError` over 256 MiB or where it is not JSON."""
-    if file.stat().st_size > MAX_JSON_BYTES:
-        raise CheckpointError(
-            f"{file}: {file.stat().st_size} bytes of JSON; at most {MAX_JSON_BYTES} are read."
-        )
+def parse_json(file: Path, *, most: int = MAX_JSON_BYTES) -> Any:
+    """A JSON value out of a file.
+
+    Args:
+        file: Its path.
+        most: Bytes of the file at most.
+
+    Raises:
+        CheckpointError: no ordinary file, too large, not JSON, or nested too deep.
+    """
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{file}: not valid JSON: {error}. Copy the folder again.") from error
+        return bounded.parsed(file, most=most)
+    except UnreadableError as error:
+        raise CheckpointError(f"{file}: {error} Copy the folder again.") from error
 
 
 def _sha256(file: Path) -> str:

@@ -18,11 +18,13 @@ import pydantic.dataclasses
 import yaml
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from sightweave.core import catalog
+from sightweave.core import bounded, catalog
 from sightweave.core.errors import RecipeError, did_you_mean
 
 T = TypeVar("T")
 MAX_BYTES = 1 << 20
+_MAX_DEPTH, _MAX_VALUES = 32, 100_000
+"""Of YAML: mappings and lists inside one another, and values in all."""
 _SETTINGS = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 
 
@@ -33,12 +35,61 @@ def config(cls: type[T]) -> type[T]:
     return made  # type: ignore[no-any-return]  # pydantic's decorator returns a subclass of what it was given
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Downloaded:
+    """Marks values that come out of a folder, which somebody else may have written, and not from whoever runs the program.
+
+    A validator finds it with `downloaded`. Such values may name no Python module, no place outside the folder and nothing on
+    the network.
+    """
+
+    modules: frozenset[str] = frozenset()
+    """Dotted kinds that may be imported all the same, since the user named them too."""
+
+
+def downloaded(info: pydantic.ValidationInfo) -> Downloaded | None:
+    """The mark of the values that are being validated; None where they are the user's own."""
+    return info.context if isinstance(info.context, Downloaded) else None
+
+
+def place(*defaults: str) -> pydantic.AfterValidator:
+    """For a text field that names a file, a folder, a program or a model to fetch: only the user may set it.
+
+    Args:
+        defaults: Values that a downloaded recipe may have too; the empty text is always one.
+    """
+
+    def check(value: str, info: pydantic.ValidationInfo) -> str:
+        if downloaded(info) is not None and value not in ("", *defaults):
+            raise ValueError(
+                "names a place, which a downloaded run may not do; set it yourself, or trust the run: --trust-run on the "
+                "command line, trust_run=True in Python"
+            )
+        return value
+
+    return pydantic.AfterValidator(check)
+
+
 def one_of(family: str) -> pydantic.BeforeValidator:
     """For a field that holds the Config of one kind of a family."""
-    return pydantic.BeforeValidator(lambda value: _resolve(family, value))
+
+    def check(value: Any, info: pydantic.ValidationInfo) -> Any:
+        return resolve(family, value, downloaded(info))
+
+    return pydantic.BeforeValidator(check)
 
 
-def _resolve(family: str, value: Any) -> Any:
+def resolve(family: str, value: Any, source: Downloaded | None = None) -> Any:
+    """The Config of the kind that a name or a mapping says.
+
+    Args:
+        family: The family's folder, such as ``models.fusions``.
+        value: ``{kind: concat, ...}``, ``concat``, or a Config, which is returned as it is.
+        source: Where the value comes from; None means from the user.
+
+    Raises:
+        ValueError: no kind, an unknown one, or mistakes in its fields.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return value
     if isinstance(value, str):
@@ -46,10 +97,11 @@ def _resolve(family: str, value: Any) -> Any:
     if not isinstance(value, Mapping) or "kind" not in value:
         raise ValueError(f"needs a kind, such as {{kind: {catalog.kinds(family)[0]}}} (got {value!r})")
     fields = {str(key): item for key, item in value.items() if key != "kind"}
-    return _of_kind(catalog.config_class(family, str(value["kind"])), fields)
+    allowed = None if source is None else source.modules
+    return _of_kind(catalog.config_class(family, str(value["kind"]), allowed=allowed), fields, source)
 
 
-def _of_kind(cls: type, fields: Mapping[str, Any]) -> Any:
+def _of_kind(cls: type, fields: Mapping[str, Any], source: Downloaded | None) -> Any:
     """The Config of a kind that was named. Only here are its fields known, so here the nearest right word is looked for."""
     known = [f.name for f in dataclasses.fields(cls)]
     mistakes = [
@@ -58,7 +110,8 @@ def _of_kind(cls: type, fields: Mapping[str, Any]) -> Any:
         if key not in known
     ]
     try:
-        made: Any = pydantic.TypeAdapter(cls).validate_python({k: v for k, v in fields.items() if k in known})
+        given = {k: v for k, v in fields.items() if k in known}
+        made: Any = pydantic.TypeAdapter(cls).validate_python(given, context=source)
     except pydantic.ValidationError as error:
         mistakes += [_mistake(e["type"], e["msg"], e["loc"], e["input"]) for e in error.errors()]
     if mistakes:
@@ -78,14 +131,22 @@ def kind_of(value: Any) -> str:
     return name.rpartition(".")[2] if name.startswith("sightweave.") else name
 
 
-def build(cls: type[T], values: Mapping[str, Any], *, where: str = "recipe") -> T:
+def build(
+    cls: type[T], values: Mapping[str, Any], *, where: str = "recipe", source: Downloaded | None = None
+) -> T:
     """Validates a mapping into a Config.
+
+    Args:
+        cls: The Config.
+        values: Its fields.
+        where: What messages begin with.
+        source: Where the values come from; None means from the user.
 
     Raises:
         RecipeError: every mistake, each with its path, the value, and the nearest right word.
     """
     try:
-        return pydantic.TypeAdapter(cls).validate_python(dict(values))
+        return pydantic.TypeAdapter(cls).validate_python(dict(values), context=source)
     except pydantic.ValidationError as error:
         lines = [_explain(cls, fault) for fault in error.errors(include_url=False)]
         raise RecipeError(
@@ -125,24 +186,83 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         RecipeError: no such file, over 1 MiB, not YAML, or not a mapping.
     """
-    if not path.is_file():
+    if path.is_dir():
         raise RecipeError(f"{path}: no such recipe file.")
-    if path.stat().st_size > MAX_BYTES:
-        raise RecipeError(f"{path}: {path.stat().st_size} bytes; a recipe may have {MAX_BYTES}.")
     try:
-        return parse_yaml(path.read_text(encoding="utf-8"), where=str(path))
+        return parse_yaml(bounded.read(path, most=MAX_BYTES).decode("utf-8"), where=str(path))
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such recipe file.") from None
+    except OSError as error:
+        raise RecipeError(f"{path}: the recipe cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: not UTF-8 at byte {error.start}.") from None
+    except bounded.UnreadableError as error:
+        raise RecipeError(f"{path}: not a recipe file: {error}") from None
+
+
+class _TwiceError(RecipeError):
+    """A key is given twice in one mapping."""
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader within bounds: no aliases, so deep, so many values, and no key twice in one mapping.
+
+    A few aliases can ask for any amount of memory, and of a key that is given twice all but the last would be lost.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = self._count = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """One node, with those inside it."""
+        if self.check_event(yaml.AliasEvent):
+            raise RecipeError("YAML aliases (*name) are not allowed; write the value out.")
+        self._depth, self._count = self._depth + 1, self._count + 1
+        if self._depth > _MAX_DEPTH:
+            raise RecipeError(f"YAML nested deeper than {_MAX_DEPTH} levels.")
+        if self._count > _MAX_VALUES:
+            raise RecipeError(f"more than {_MAX_VALUES} values in YAML.")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """A mapping whose keys are all different."""
+        first: dict[Any, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):  # no key of a recipe, which is said elsewhere
+                continue
+            name, line = self.construct_object(key), key.start_mark.line + 1
+            if name in first:
+                where = (
+                    f"in line {first[name]} and in line {line}" if first[name] != line else f"in line {line}"
+                )
+                raise _TwiceError(
+                    f"{key.value!r} is given twice, {where}; the first would be lost. Keep one."
+                )
+            first[name] = line
+        return super().construct_mapping(node, deep=deep)
+
+
+def _load_yaml(text: str) -> Any:
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def parse_yaml(text: str, *, where: str) -> dict[str, Any]:
-    """A YAML mapping from text; aliases are refused, since a few of them can ask for any amount of memory."""
+    """A YAML mapping from text.
+
+    Raises:
+        RecipeError: not YAML, not a mapping, with aliases, a key twice, or nested too deep.
+    """
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise RecipeError(f"{where}: YAML aliases (*name) are not allowed; write the value out.")
-        values = yaml.safe_load(text)
-    except RecipeError:
-        raise
+        values = _load_yaml(text)
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from None
     except (yaml.YAMLError, ValueError) as error:  # the loader's own dates and numbers raise bare ValueErrors
         raise RecipeError(f"{where}: not valid YAML: {error}") from None
     except RecursionError:
@@ -170,7 +290,9 @@ def override(values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, An
         for step, following in pairwise((*steps, last)):
             place = _step(place, step, path, is_list=following.isdigit())
         try:
-            value = yaml.safe_load(text)
+            value = _load_yaml(text)
+        except _TwiceError as error:
+            raise RecipeError(f"{path}: {error}") from None
         except (yaml.YAMLError, ValueError, RecursionError):
             value = text
         if isinstance(place, list):

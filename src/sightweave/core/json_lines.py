@@ -12,6 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sightweave.core import bounded
+from sightweave.core.errors import DataError
+
+_MOST_BYTES = 4 << 30
 _TO_ESCAPE = re.compile("[\x85\u2028\u2029\ud800-\udfff]")
 """Line separators that JSON allows in a string, and halves of surrogate pairs, which UTF-8 cannot encode."""
 
@@ -38,5 +42,22 @@ def read(path: Path) -> Iterator[tuple[int, bytes]]:
 
     Raises:
         OSError: the file cannot be read.
+        DataError: no ordinary file, or one of more than 4 GiB.
     """
-    return split(path.read_bytes())
+    try:
+        return split(bounded.read(path, most=_MOST_BYTES))
+    except bounded.UnreadableError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def values(path: Path) -> Iterator[tuple[int, Any]]:
+    """The JSON value of each line, with its number; what is nested too deep is none.
+
+    Raises:
+        OSError, DataError: as `read`, or a line that is not JSON, named by its number.
+    """
+    for number, line in read(path):
+        try:
+            yield number, bounded.parse(line)
+        except bounded.UnreadableError as error:
+            raise DataError(f"{path}: line {number} is damaged: {error}") from None

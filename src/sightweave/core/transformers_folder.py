@@ -171,7 +171,7 @@ def read_tensors(folder: Path | str) -> dict[str, Tensor]:
     where = place(folder)
     if (where / INDEX).is_file():
         listed = read_json(where, INDEX).get("weight_map")
-        if not isinstance(listed, dict) or not all(_is_plain(name) for name in listed.values()):
+        if not isinstance(listed, dict) or not all(map(checkpoint.is_plain_name, listed.values())):
             raise CheckpointError(
                 f"{where / INDEX}: weight_map must map names of weights to plain names of files beside it (got "
                 f"{_odd(listed)!r}); the index is damaged, or points out of its folder."
@@ -249,11 +249,7 @@ def _file(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def _is_plain(name: Any) -> bool:
-    return isinstance(name, str) and Path(name).name == name and "\\" not in name
-
-
 def _odd(listed: Any) -> Any:
     if not isinstance(listed, dict):
         return listed
-    return next(name for name in listed.values() if not _is_plain(name))
+    return next(name for name in listed.values() if not checkpoint.is_plain_name(name))

@@ -238,6 +238,7 @@ def _classes() -> dict[str, Any]:
             seed: Random seed for tasks that sample.
             batch_size: lmms-eval gives it; a run chooses its own.
             max_batch_size: The same.
+            trust_run: Whether the run's recipe may import Python modules of the user's own.
         """
 
         def __init__(
@@ -248,9 +249,10 @@ def _classes() -> dict[str, Any]:
             seed: int = 0,
             batch_size: int | str = 1,
             max_batch_size: int | None = None,
+            trust_run: bool = False,
         ) -> None:
             super().__init__()
-            self.run = load(run, device=device)
+            self.run = load(run, device=device, trust_run=trust_run)
             self.max_tokens = max_tokens
             self.seed = seed
             self.device = next(self.run.model.parameters()).device

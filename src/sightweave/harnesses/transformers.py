@@ -77,13 +77,15 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
 
         Args:
             name: Folder or name.
-            options: ``dtype``, and ``device_map`` where it names one device; the rest is meant for others.
+            options: ``dtype``, ``device_map`` where it names one device, and ``trust_run`` where the model has parts of
+                the user's own, whose Python modules are then imported; the rest is meant for others.
 
         Raises:
             CheckpointError: a damaged or foreign folder.
         """
         folder = place(name)
-        run = runs.load(folder, device=str(options.get("device_map") or "cpu"))
+        device = str(options.get("device_map") or "cpu")
+        run = runs.load(folder, device=device, trust_run=options.get("trust_run") is True)
         model = cls(options.get("config") or SightweaveConfig.from_pretrained(folder), run)
         dtype = options.get("dtype") or options.get("torch_dtype") or "auto"
         dtype = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype

@@ -93,6 +93,7 @@ def model_class() -> Any:
             max_tokens: Tokens of an answer at most.
             decoding: A kind in ``answers/decoding``, or a mapping with its fields.
             seed: For methods that draw.
+            trust_run: Whether the run's recipe may import Python modules of the user's own.
         """
 
         INTERLEAVE = True  # pictures stand where they stand among the text
@@ -104,9 +105,10 @@ def model_class() -> Any:
             max_tokens: int = 96,
             decoding: str | dict[str, Any] = "greedy",
             seed: int = 0,
+            trust_run: bool = False,
         ) -> None:
             super().__init__()
-            self.run = load(run, device=device)
+            self.run = load(run, device=device, trust_run=trust_run)
             self.options: dict[str, Any] = {"max_tokens": max_tokens, "decoding": decoding, "seed": seed}
 
         def generate_inner(self, message: Sequence[Mapping[str, Any]], dataset: str | None = None) -> str:

@@ -19,19 +19,28 @@ from sightweave.verbs.building import as_run
 from sightweave.verbs.sources import source
 
 
-def generate(run: str | Path | Run, image: Any, prompt: str | Sequence[str], **options: Any) -> Any:
-    """Answers one prompt or several on a picture; options as for `Run.generate`."""
-    return as_run(run).generate(image, prompt, **options)
+def generate(
+    run: str | Path | Run,
+    image: Any,
+    prompt: str | Sequence[str],
+    *,
+    trust_run: bool = False,
+    **options: Any,
+) -> Any:
+    """Answers one prompt or several on a picture; `trust_run` as for `load`, options as for `Run.generate`."""
+    return as_run(run, trust_run=trust_run).generate(image, prompt, **options)
 
 
-def caption(run: str | Path | Run, image: Any, **options: Any) -> Prediction:
+def caption(run: str | Path | Run, image: Any, *, trust_run: bool = False, **options: Any) -> Prediction:
     """Describes a picture."""
-    return as_run(run).caption(image, **options)
+    return as_run(run, trust_run=trust_run).caption(image, **options)
 
 
-def translate(run: str | Path | Run, image: Any, text: str, *, to: str, **options: Any) -> Prediction:
+def translate(
+    run: str | Path | Run, image: Any, text: str, *, to: str, trust_run: bool = False, **options: Any
+) -> Prediction:
     """Translates a text with the help of a picture; `to` is a code such as ``de``."""
-    return as_run(run).translate(image, text, to=to, **options)
+    return as_run(run, trust_run=trust_run).translate(image, text, to=to, **options)
 
 
 def answer_all(
@@ -42,6 +51,7 @@ def answer_all(
     decoding: str | dict[str, Any] = "greedy",
     seed: int = 0,
     batch_size: int = 256,
+    trust_run: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Answers every prompt of a data set: one row each with ``image``, ``prompt``, ``answer`` and ``logprob``.
 
@@ -54,8 +64,9 @@ def answer_all(
         decoding: A kind in ``answers/decoding``, or a mapping with its fields.
         seed: Random seed for sampling.
         batch_size: Prompts at once.
+        trust_run: As for `load`.
     """
-    loaded = as_run(run)
+    loaded = as_run(run, trust_run=trust_run)
     dataset: Table
     if isinstance(data, str | Path | Mapping):
         dataset = _asking(data).build(split="train")

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from sightweave import recipe as recipes
 from sightweave import run as runs
 from sightweave.core import transformers_folder
 from sightweave.core.device import choose_device, keep_freed_memory, limit_threads
@@ -35,7 +36,8 @@ def composed(recipe: Recipe, sources: Sequence[Dataset], device: torch.device) -
         model = recipe.model.build(vocab_size=tokenizer.vocab_size, num_answers=len(answers))
         recipe.model.load_pretrained(model)
         return Run(model.to(device), recipe.build_processor(tokenizer, model, answers), recipe)
-    earlier = runs.load(recipe.init_from, device="cpu")
+    modules = recipes.modules_of(recipe)
+    earlier = runs.load(recipe.init_from, device="cpu", modules=modules, only_model=True)
     processor = earlier.processor
     model = recipe.model.build(vocab_size=processor.tokenizer.vocab_size, num_answers=len(processor.answers))
     own_shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
@@ -104,23 +106,30 @@ def compose(
     return build({"data": data, "model": model, "train": train, "seed": seed})
 
 
-def load(run: str | Path, *, device: str = "auto") -> Run:
+def load(run: str | Path, *, device: str = "auto", trust_run: bool = False) -> Run:
     """A trained run, ready to answer; or a whole model out of a folder of Transformers, of a family that loads natively.
+
+    Args:
+        run: The folder.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+        trust_run: Whether the run's recipe may import Python modules and name places, as a recipe of your own may. Without
+            it, whatever the folder holds, nothing in it is run and nothing outside of it is opened.
 
     Raises:
         CheckpointError: no run there, or a damaged or foreign one.
-        RecipeError: a folder of Transformers whose model does not load natively.
+        RecipeError: a run whose recipe names a Python module, without `trust_run`; or a folder of Transformers whose model
+            does not load natively.
     """
     keep_freed_memory()
     limit_threads()
     if (Path(run) / transformers_folder.CONFIG).is_file() and not run_predictor.recognise(str(run)):
         return build({"data": [], "model": str(run), "train": {"device": device, "stages": [{"steps": 1}]}})
-    return runs.load(run, device=device)
+    return runs.load(run, device=device, trust_run=trust_run)
 
 
-def as_run(run: str | Path | Run) -> Run:
-    """A run as it is, or out of its folder."""
-    return run if isinstance(run, Run) else load(run)
+def as_run(run: str | Path | Run, *, trust_run: bool = False) -> Run:
+    """A run as it is, or out of its folder; `trust_run` as for `load`."""
+    return run if isinstance(run, Run) else load(run, trust_run=trust_run)
 
 
 def plan_lengths(run: Run, sources: Sequence[Dataset]) -> length_plan.Plan:

@@ -158,7 +158,7 @@ def cache_data(
     tasks = resolved.build_tasks()
     names = list(dict.fromkeys(name for one in resolved.data for name in one.splits))
     sources = [source for name in names for source in build_sources(resolved, None, name)]
-    run = composed(resolved, build_sources(resolved, None, "train"), torch.device("cpu"))
+    processor = resolved.build_picture_processor()
 
     def told(count: int) -> None:
         if count % 1000 == 0:
@@ -169,7 +169,7 @@ def cache_data(
             for index in range(len(one)):
                 yield from (tasks[task_of(record)].sample(record) for record in one[index])
 
-    written = run.processor.write_cache(samples(), Path(out), told)
+    written = processor.write_cache(samples(), Path(out), told)
     for key, reason in list(written.left_out.items())[:5]:
         say(console, f"left out {key}: {reason}")
     return written

@@ -19,11 +19,12 @@ from rich.console import Console
 from sightweave import recipe as recipes
 from sightweave import run as runs
 from sightweave.answers.metrics import multiple_choice
-from sightweave.core import catalog, checkpoint, files, json_lines
+from sightweave.core import bounded, catalog, files, json_lines
 from sightweave.core import config as configs
+from sightweave.core.bounded import UnreadableError
 from sightweave.core.config import config, one_of
 from sightweave.core.device import keep_freed_memory, limit_threads
-from sightweave.core.errors import CheckpointError, DataError, RecipeError
+from sightweave.core.errors import CheckpointError, DataError, MediaError, RecipeError
 from sightweave.core.report import gallery
 from sightweave.core.report import page as pages
 from sightweave.core.report.beside import write_beside
@@ -38,7 +39,7 @@ from sightweave.programs.evaluation import program as evaluation_program
 from sightweave.programs.evaluation.bar import PassesBar
 from sightweave.programs.evaluation.kept import Kept
 from sightweave.programs.evaluation.scores import Evaluation
-from sightweave.programs.evaluation.stored import EVALUATION, PREDICTIONS, read_predictions
+from sightweave.programs.evaluation.stored import EVALUATION, PREDICTIONS
 from sightweave.programs.predictors import run as run_predictor
 from sightweave.programs.predictors._base import Predictor
 from sightweave.programs.training.logs import METRICS, EventsFile, read_metrics
@@ -48,7 +49,9 @@ from sightweave.verbs import text_only
 from sightweave.verbs.building import load
 from sightweave.verbs.sources import (
     build_sources,
+    check_places,
     check_splits,
+    has_near_places,
     held_out_of,
     say,
     source,
@@ -74,6 +77,7 @@ def evaluate(
     controls: Sequence[str] | None = None,
     out: str | Path | None = None,
     fresh: bool = False,
+    trust_run: bool = False,
     console: Console | None = None,
 ) -> list[Evaluation]:
     """Scores whoever answers on held-out data, with intervals, chance levels and controls.
@@ -93,6 +97,7 @@ def evaluate(
         out: Folder for evaluation.json, predictions.jsonl, report.html and the kept answers; by default the run's own,
             one inside it for other data, or one under ``evaluations/``.
         fresh: Whether answers that were kept are asked for again.
+        trust_run: As for `load`.
         console: Where progress is shown.
 
     Raises:
@@ -104,7 +109,9 @@ def evaluate(
     """
     keep_freed_memory()
     limit_threads()
-    answering = _answering(who)
+    answering = _answering(who, trust_run=trust_run)
+    if data is None and answering.run is not None:
+        check_places(answering.run)
     values, records = answering.measured.to_plain(), None
     if data is not None and not isinstance(data, str | Path | Mapping):
         records = list(data)
@@ -159,17 +166,28 @@ class Answering:
     """What it was trained on."""
     unfinished: str = ""
     """A sentence on a run whose training ended early."""
+    run: Run | None = None
+    """Where it is one."""
 
 
-def _answering(who: str | Path | Mapping[str, Any] | Run) -> Answering:
+def _answering(who: str | Path | Mapping[str, Any] | Run, *, trust_run: bool) -> Answering:
     who = who if isinstance(who, Run) else _read_who(who)
     if isinstance(who, str | Path) and run_predictor.recognise(str(who)):
-        who = load(who)
+        who = load(who, trust_run=trust_run)
     if isinstance(who, Run):
-        recipe = who.recipe
-        return Answering(
-            who.predictor(), recipe, recipe, who.folder, lambda: _training_data(recipe), who.unfinished
-        )
+        run, recipe = who, who.recipe
+
+        def train() -> Sequence[Dataset]:
+            if has_near_places(run):
+                return _training_data(recipe)
+            logger.warning(
+                "the majority answer is not known: %s names training data elsewhere, which is read only if you trust the "
+                "run (--trust-run, or trust_run=True)",
+                run.folder,
+            )
+            return []
+
+        return Answering(who.predictor(), recipe, recipe, who.folder, train, who.unfinished, run)
     found = predictor(who)
     # A run was trained with its options listed or without; all others know only what a prompt says.
     listing = {name: {"list_options": True} for name in _tasks_with_options()}
@@ -307,6 +325,7 @@ def evaluate_into(
     who = answering.predictor
     known = text_only.baselines(train(), measured, answering.recipe, answering.folder)
     if folder is not None:
+        _check_outputs(folder, KEPT, EVALUATION, PREDICTIONS, GALLERY, REPORT)
         folder.mkdir(parents=True, exist_ok=True)
     path = None if folder is None else folder / KEPT
     controls = asked.controls if who.can_control else ()
@@ -351,6 +370,14 @@ def evaluate_into(
         _write_evaluation(folder, found, images, document)
         say(console, f"report: {report(folder)}")
     return found
+
+
+def _check_outputs(folder: Path, *names: str) -> None:
+    """Raises `DataError` where one of the files to be written is a link."""
+    try:
+        bounded.check_no_links(folder, *names)
+    except UnreadableError as error:
+        raise DataError(str(error)) from None
 
 
 def _notes(split: str, who: Predictor, measured: recipes.Measured, *, count: int, of: int) -> Iterator[str]:
@@ -469,11 +496,12 @@ def report(run: str | Path) -> Path:
         )
     facts = runs.facts_of(folder)
     known, told = runs.shown_facts(facts), runs.unfinished(facts)
-    recipe = (folder / "recipe.yaml").read_text(encoding="utf-8") if (folder / "recipe.yaml").exists() else ""
+    recipe = _shown_recipe(folder / runs.RECIPE)
     evaluations, rows, pictures = [], [], {}
     if (folder / EVALUATION).exists():
-        document = read_document(folder)
-        evaluations = document["splits"]
+        document = stored.read_document(folder)
+        scored = stored.read_evaluations(folder)
+        evaluations = [one.to_json() for one in scored]
         shown = (
             "who",
             "seed",
@@ -490,14 +518,15 @@ def report(run: str | Path) -> Path:
             f"evaluated {name}": document[name] for name in shown if document.get(name) not in (None, "")
         }
         # The recipe below is the run's own; what was measured may have been asked for later, in other words.
-        settings = (document.get("measured") or {}).get("evaluate")
-        if settings:
-            known["evaluated settings"] = settings
-        rows = gallery.choose(gallery.spread(read_predictions(folder)))
+        measured = document.get("measured")
+        if isinstance(measured, Mapping) and measured.get("evaluate"):
+            known["evaluated settings"] = measured["evaluate"]
+        rows = gallery.choose(gallery.spread([row for one in scored for row in one.predictions()]))
         pictures = _gallery(folder)
     history = read_metrics(folder / METRICS) if (folder / METRICS).exists() else []
-    title = (recipes.read(folder / "recipe.yaml").title if recipe else "") or folder.name
+    title = _title_of(recipe, folder / "recipe.yaml") or folder.name
     path = folder / REPORT
+    _check_outputs(folder, REPORT)
     pages.write_report(
         path,
         pages.Page(
@@ -532,12 +561,12 @@ def add_to_tensorboard(folder: Path, found: Sequence[Evaluation], *, step: int) 
         gallery.spread([row for one in found for row in one.predictions()]), limit=_IN_EVENTS
     )
     pictures = _gallery(folder)
-    index = json.loads((folder / "gallery" / "index.json").read_text(encoding="utf-8"))
+    files_of = stored.read_gallery(folder)
     with EventsFile(folder) as events:
         events.write(step, {tag: value for tag, value in scores_of.items() if math.isfinite(value)})
         for row in (row for row in rows if row["image"] in pictures):
             height, width, _ = pictures[row["image"]].shape
-            png = (folder / "gallery" / index[row["image"]]).read_bytes()
+            png = files_of[row["image"]].read_bytes()
             tag = f"answers, {row['split']}/{row['id']}"
             events.picture(step, tag, png, size=(width, height), about=_told(row))
 
@@ -559,19 +588,43 @@ def _told(row: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def beside(first: str | Path, second: str | Path, *, out: str | Path | None = None) -> tuple[Path, str]:
+def _shown_recipe(path: Path) -> str:
+    """The text of a run's recipe; empty where there is none.
+
+    Raises:
+        CheckpointError: no ordinary file, or too large.
+    """
+    if not path.exists():
+        return ""
+    try:
+        return bounded.read(path, most=configs.MAX_BYTES).decode("utf-8", errors="replace")
+    except UnreadableError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+
+
+def _title_of(recipe: str, path: Path) -> str:
+    """What a run calls itself; its recipe is only read for it, and nothing that it names is looked up."""
+    title = configs.parse_yaml(recipe, where=str(path)).get("title") if recipe else ""
+    return title if isinstance(title, str) else ""
+
+
+def beside(
+    first: str | Path, second: str | Path, *, out: str | Path | None = None, trust_run: bool = False
+) -> tuple[Path, str]:
     """Two evaluations of the same data side by side: tests of their difference, and the answers in which they differ.
 
     Args:
         first: Folder of a run or of an evaluation.
         second: The other one.
         out: The page; by default ``beside-NAME.html`` in the first folder, NAME being the second's.
+        trust_run: Whether the first folder may name Python modules with metrics of the user's own.
 
     Returns:
         The page's path, and what it says in plain lines.
 
     Raises:
         DataError: no evaluation in a folder, or nothing that both were asked.
+        RecipeError: the first folder names a Python module, and `trust_run` is not given.
         FolderError: `out` is a file that Sightweave did not write.
     """
     folders = (Path(first), Path(second))
@@ -581,7 +634,7 @@ def beside(first: str | Path, second: str | Path, *, out: str | Path | None = No
         stored.read_evaluations(folders[0]),
         stored.read_evaluations(folders[1]),
         names=(str(folders[0]), str(folders[1])),
-        metrics=_metrics_of(folders[0]),
+        metrics=_metrics_of(folders[0], trust_run=trust_run),
     )
     pictures: dict[str, Any] = {}
     for folder in folders:
@@ -593,27 +646,22 @@ def beside(first: str | Path, second: str | Path, *, out: str | Path | None = No
     return path, found.text
 
 
-def _metrics_of(folder: Path) -> dict[str, Any]:
+def _metrics_of(folder: Path, *, trust_run: bool) -> dict[str, Any]:
     """The first metric of each task as it was set when the folder was evaluated."""
-    measured = read_document(folder).get("measured")
+    measured = stored.read_document(folder).get("measured")
     if not isinstance(measured, Mapping):
         return {}
-    config = recipes.measured({"tasks": measured.get("tasks", {})})
+    source = None if trust_run else configs.Downloaded()
+    config = recipes.measured({"tasks": measured.get("tasks", {})}, source=source)
     return {name: config.task(name).metrics[0] for name in config.task_names()}
 
 
-def read_document(folder: Path) -> dict[str, Any]:
-    """``evaluation.json``; an older version's list of splits becomes an object."""
-    document = checkpoint.parse_json(folder / EVALUATION)
-    if isinstance(document, list):
-        return {"splits": document}
-    if not isinstance(document, dict) or not isinstance(document.get("splits"), list):
-        raise DataError(
-            f"{folder / EVALUATION}: holds no list of splits; sightweave evaluate {folder} writes it again."
-        )
-    return document
-
-
 def _gallery(folder: Path) -> dict[str, Any]:
-    """Pixels of the pictures that an evaluation kept, by their keys."""
-    return {key: media.load(Medium(path, key)) for key, path in stored.read_gallery(folder).items()}
+    """Pixels of the pictures that an evaluation kept, by their keys; those that cannot be read are left out."""
+    found = {}
+    for key, path in stored.read_gallery(folder).items():
+        try:
+            found[key] = media.load(Medium(path, key))
+        except MediaError as error:
+            logger.warning("%s: left out of the page: %s", path, error)
+    return found

@@ -15,16 +15,15 @@ from sightweave.core.errors import RecipeError, did_you_mean
 from sightweave.core.types import Sample
 from sightweave.data.datasets._base import task_of
 from sightweave.data.inputs import order
+from sightweave.programs.evaluation import stored
 from sightweave.programs.evaluation.stored import EVALUATION
 from sightweave.programs.exports._base import Exported
 from sightweave.programs.exports._card import card
 from sightweave.programs.exports._layout import Source
 from sightweave.programs.training import lora
-from sightweave.recipe import Recipe
 from sightweave.run import Run
 from sightweave.verbs.building import as_run
-from sightweave.verbs.evaluating import read_document
-from sightweave.verbs.sources import build_sources, source
+from sightweave.verbs.sources import build_sources, check_places, source
 
 
 def export(
@@ -35,6 +34,7 @@ def export(
     data: Any = None,
     samples: int = 8,
     licence: str = "",
+    trust_run: bool = False,
     **options: Any,
 ) -> Exported:
     """Writes a run in the files of another program, opens them there, and compares logits and greedy answers.
@@ -47,6 +47,7 @@ def export(
             names none.
         samples: Prompts to compare by.
         licence: An SPDX name for the model card.
+        trust_run: As for `load`.
         options: The kind's own, such as ``layout="llava"``.
 
     Raises:
@@ -57,7 +58,7 @@ def export(
     known = [*inspect.signature(program.export).parameters][3:]
     if unknown := [name for name in options if name not in known]:
         raise RecipeError(f"export to {to} has no option {unknown[0]!r}. {did_you_mean(unknown[0], known)}")
-    loaded = as_run(run)
+    loaded = as_run(run, trust_run=trust_run)
     folder = Path(out) if out is not None else (loaded.folder or Path("runs")) / f"export-{to}"
     if (folder / runs.CHECKPOINT).exists():
         raise RecipeError(f"{folder}: holds a run, which an export would replace; name another folder.")
@@ -69,16 +70,18 @@ def export(
             recipe=loaded.recipe.to_plain(),
         ),
         folder,
-        _to_compare(loaded.recipe, data, samples),
+        _to_compare(loaded, data, samples),
         card=_card(loaded, licence, program.USE),
         **options,
     )
     return made
 
 
-def _to_compare(recipe: Recipe, data: Any, count: int) -> list[Sample]:
+def _to_compare(run: Run, data: Any, count: int) -> list[Sample]:
     """Samples with pictures, from as many pictures as can be."""
+    recipe = run.recipe
     if data is None:
+        check_places(run)
         sources = build_sources(
             recipe if recipe.data else recipes.measured({"data": "scenes"}), None, "train"
         )
@@ -100,7 +103,8 @@ def _to_compare(recipe: Recipe, data: Any, count: int) -> list[Sample]:
 def _card(run: Run, licence: str, use: str) -> str:
     folder = run.folder or Path()
     facts = runs.facts_of(folder)
-    splits = read_document(folder)["splits"] if (folder / EVALUATION).exists() else []
+    has_scores = (folder / EVALUATION).exists()
+    splits = [one.to_json() for one in stored.read_scores(folder)] if has_scores else []
     return card(
         run.recipe.title or folder.name or "A run", run.recipe.to_plain(), facts, splits, licence, use
     )

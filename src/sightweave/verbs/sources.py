@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from rich.console import Console
@@ -23,10 +24,13 @@ from sightweave.data.datasets._table import SPLITS, Table
 from sightweave.data.inputs import order
 from sightweave.programs.training import durations
 from sightweave.recipe import Recipe
+from sightweave.run import Run
 
 logger = logging.getLogger(__name__)
 
 Records = Iterable[Any]
+_PLACES = ("path", "image_root")
+"""Fields of sources that name a file or a folder to read."""
 
 
 def read_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, settings: Sequence[str] = ()) -> Recipe:
@@ -124,6 +128,44 @@ def _with_quarantine(source: Any, folder: Path, number: int) -> Any:
         return source
     name = f"rows-left-out-{number + 1}.jsonl" if number else "rows-left-out.jsonl"
     return dataclasses.replace(source, quarantine_path=str(folder / name))
+
+
+def check_places(run: Run) -> None:
+    """Raises `RecipeError` where a run that nobody vouched for names data in a place that is not plainly the caller's.
+
+    Data below the working folder or in the run's folder may be read; a place elsewhere is for the caller to name.
+    """
+    for place in [] if run.is_trusted else _places(run.recipe.data):
+        if not _is_near(place, run.folder):
+            raise RecipeError(
+                f"{run.folder}: its recipe names data at {place!r}, which is neither below the working folder nor in the "
+                f"run's. Name the data yourself (--data {place}, or data={place!r} in Python), or say that you trust the "
+                "run (--trust-run, or trust_run=True)."
+            )
+
+
+def has_near_places(run: Run) -> bool:
+    """Whether the data that a run's recipe names may be read without a word of the caller: see `check_places`."""
+    return run.is_trusted or all(_is_near(place, run.folder) for place in _places(run.recipe.data))
+
+
+def _places(sources: Sequence[Any]) -> Iterator[str]:
+    """All that sources name as places."""
+    for one in sources:
+        yield from (str(value) for name in _PLACES if (value := getattr(one, name, None)) not in (None, ""))
+
+
+def _is_near(place: str, folder: Path | None) -> bool:
+    """Whether a path stays below the working folder as it is written, or, links followed, in a run's folder."""
+    windows = PureWindowsPath(place)  # splits at both kinds of slash, and knows drives and shares
+    if place.startswith(("~", "//", "\\\\")) or "://" in place or "\0" in place:
+        return False
+    if not (Path(place).is_absolute() or windows.drive or place.startswith(("/", "\\"))):
+        return ".." not in windows.parts
+    written = Path(os.path.normpath(place))
+    if any(written.is_relative_to(here) for here in (Path(os.path.abspath(".")), Path.cwd())):
+        return True
+    return folder is not None and Path(place).resolve().is_relative_to(folder.resolve())
 
 
 def check_splits(recipe: recipes.Measured) -> None:

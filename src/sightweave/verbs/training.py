@@ -364,13 +364,17 @@ def _subject(run: Run, *, is_trained: bool) -> Subject:
         parts=run.recipe.model,
         stages=run.recipe.train.stages,
         quantized=run.recipe.train.quantize,
-        pretrained=run.recipe.model.pretrained,
+        # Of a run that nobody vouched for, the folders that it names (or names on the hub) are not opened.
+        pretrained=run.recipe.model.pretrained if run.is_trusted else {},
         is_trained=is_trained,
     )
 
 
 def check(
-    what: str | Path | Mapping[str, Any] | Recipe | Run, *settings: str, data: Records | None = None
+    what: str | Path | Mapping[str, Any] | Recipe | Run,
+    *settings: str,
+    data: Records | None = None,
+    trust_run: bool = False,
 ) -> list[checks.Checked]:
     """Checks whether the parts of a recipe's model, or of a run, are wired right; one row for each check.
 
@@ -378,13 +382,14 @@ def check(
         what: A recipe (a file, a mapping or a `Recipe`), or a run or its folder.
         settings: ``path=value`` settings of a recipe.
         data: Records instead of the recipe's sources, for the tokenizer.
+        trust_run: As for `load`; the folders that a run's parts began with are only then compared with them.
 
     Raises:
         RecipeError: a mistake in the recipe, or parts that do not fit.
         CheckpointError: no such run, or a damaged one.
     """
     is_run = isinstance(what, Run) or (isinstance(what, str | Path) and Path(what).is_dir())
-    run = as_run(what) if is_run else build(what, *settings, data=data)  # type: ignore[arg-type]  # as is_run says
+    run = as_run(what, trust_run=trust_run) if is_run else build(what, *settings, data=data)  # type: ignore[arg-type]  # as is_run says
     found = _subject(run, is_trained=is_run and bool(run.folder))
     return checks.run(found)
 

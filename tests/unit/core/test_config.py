@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any
@@ -135,7 +136,13 @@ def test_a_file_is_read(tmp_path: Path) -> None:
         ("", "a mapping of keys to values \\(got NoneType\\)"),
         ("a: &x [1]\nb: *x", "aliases .* are not allowed"),
         ("a: 2020-99-99", "not valid YAML: month must be"),
-        ("a: " + "[" * 5000, "nested too deep|not valid YAML"),
+        ("a: " + "[" * 5000, "nested deeper than 32 levels"),
+        ("a: " + "[" * 33 + "]" * 33, "nested deeper than 32 levels"),
+        ("a: [" + "1," * 100_001 + "]", "more than 100000 values"),
+        ("seed: 1\nb: 2\nseed: 3", "'seed' is given twice, in line 1 and in line 3; .* Keep one"),
+        ("a:\n  b: 1\n  b: 1", "'b' is given twice, in line 2 and in line 3"),
+        ("a: [{b: 1, b: 2}]", "'b' is given twice, in line 1;"),
+        ("1: a\ntrue: b", "'true' is given twice"),
         ("a: !!python/object/apply:os.system [ls]", "not valid YAML"),
     ],
 )
@@ -153,13 +160,28 @@ def test_a_missing_a_large_and_a_foreign_file_are_refused(tmp_path: Path) -> Non
     large = tmp_path / "large.yaml"
     large.write_bytes(b"#" * (configs.MAX_BYTES + 1))
     with pytest.raises(
-        RecipeError, match=f"{configs.MAX_BYTES + 1} bytes; a recipe may have {configs.MAX_BYTES}"
+        RecipeError, match=f"{configs.MAX_BYTES + 1} bytes; at most {configs.MAX_BYTES} are read"
     ):
         read_yaml(large)
     foreign = tmp_path / "foreign.yaml"
     foreign.write_bytes("a: Größe".encode("latin-1"))
     with pytest.raises(RecipeError, match="not UTF-8 at byte 5"):
         read_yaml(foreign)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_and_a_folder_are_no_recipes(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(RecipeError, match="a named pipe, and an ordinary file is needed"):
+        read_yaml(tmp_path / "pipe.yaml")
+    with pytest.raises(RecipeError, match="no such recipe file"):
+        read_yaml(tmp_path)
+
+
+def test_a_setting_with_a_key_twice_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"model\.fusion: 'dim' is given twice"):
+        override({}, ["model.fusion={dim: 1, dim: 2}"])
+    assert override({}, ["title=*star", "seed=1", "seed=2"]) == {"title": "*star", "seed": 2}
 
 
 def test_what_is_written_loads_back_equal() -> None:

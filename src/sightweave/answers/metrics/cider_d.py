@@ -14,12 +14,13 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
 from sightweave.answers.metrics import _ngrams
 from sightweave.answers.metrics._frequencies import Frequencies
-from sightweave.core.config import config
+from sightweave.core.config import config, place
 from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
 
@@ -35,7 +36,7 @@ FEW_PICTURES = 10
 class Config:
     """Where the document frequencies come from."""
 
-    df_path: str = ""
+    df_path: Annotated[str, place()] = ""
     """A JSON file of frozen document frequencies, as `Frequencies.save` writes it; empty means those of the
     references that are evaluated."""
 

@@ -17,13 +17,13 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 
 from sightweave.answers.metrics import _shares
-from sightweave.core.config import config
+from sightweave.core.config import config, place
 from sightweave.core.errors import BackendError, DataError
 from sightweave.core.types import Sample
 
@@ -41,9 +41,9 @@ MAX_SAID = 500
 class Config:
     """Where COMET is, and which of its models judges."""
 
-    python: str = ""
+    python: Annotated[str, place()] = ""
     """Path of the interpreter of an environment with unbabel-comet; empty means that COMET is not computed."""
-    model: str = "Unbabel/wmt22-comet-da"
+    model: Annotated[str, place("Unbabel/wmt22-comet-da")] = "Unbabel/wmt22-comet-da"
     """Name of a COMET model, which COMET downloads, or the path of a checkpoint of one. Trust it: it is unpickled."""
     batch_size: PositiveInt = 16
     """Translations that are judged at once."""

@@ -6,15 +6,17 @@ official file of choices. Differs from the authors' script: capitals and white s
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from sightweave.answers.metrics import _gqa
-from sightweave.core.config import config
+from sightweave.core.config import config, place
 
 
 @config
 class Config:
     """Where the possible answers are."""
 
-    choices: str = ""
+    choices: Annotated[str, place()] = ""
     """Path of the official file, such as val_choices.json; without it the metric is not computed."""
 
     def build(self) -> _gqa.AmongChoices:

@@ -10,11 +10,12 @@ corpus score can be resampled; it equals the program's own to rounding (500 capt
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 
 from sightweave.answers.metrics import _java, _ngrams
-from sightweave.core.config import config
+from sightweave.core.config import config, place
 from sightweave.core.errors import BackendError
 from sightweave.core.types import Sample
 
@@ -32,9 +33,9 @@ _PIECES = 20
 class Config:
     """Where the reference program is."""
 
-    folder: str = ""
+    folder: Annotated[str, place()] = ""
     """Folder with meteor-1.5.jar and its data; empty means that of an installed pycocoevalcap."""
-    java: str = "java"
+    java: Annotated[str, place("java")] = "java"
     """Name or path of the Java program."""
 
     def build(self) -> Meteor:

@@ -12,11 +12,12 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
 from sightweave.answers.metrics import _java, _ngrams
-from sightweave.core.config import config
+from sightweave.core.config import config, place
 from sightweave.core.errors import BackendError, DataError
 from sightweave.core.types import Sample
 
@@ -29,9 +30,9 @@ NEWEST_JAVA = 15
 class Config:
     """Where the reference program is."""
 
-    folder: str = ""
+    folder: Annotated[str, place()] = ""
     """Folder with spice-1.0.jar and ``lib``; empty means that of an installed pycocoevalcap."""
-    java: str = "java"
+    java: Annotated[str, place("java")] = "java"
     """Name or path of the program of Java 8 to 15."""
     memory_gigabytes: int = 8
     """Most memory that the program may take."""

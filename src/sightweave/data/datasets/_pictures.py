@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from sightweave.core import links
+from sightweave.core import bounded
 from sightweave.core.errors import MediaError
 from sightweave.core.types import Medium
 from sightweave.data.datasets._rows import RowError, shown
@@ -142,7 +142,7 @@ def path_in(root: Path, value: Any) -> str:
         place = below
     path = _existing(root, place)
     try:
-        is_inside = links.stays_in(path, root)
+        is_inside = bounded.is_inside(root, path)
         is_loop = _is_loop(path)  # from Python 3.13 on, resolving does not say so
     except (OSError, RuntimeError):
         is_inside, is_loop = False, True

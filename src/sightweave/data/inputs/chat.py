@@ -19,10 +19,10 @@ from typing import Any
 
 import jinja2.ext
 import jinja2.nodes
-import jinja2.sandbox
 
 from sightweave.core.errors import DataError
 from sightweave.core.types import Medium, Part
+from sightweave.data.inputs.sandbox import Sandbox
 
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 _OPEN, _CLOSE = "\ue000", "\ue001"
@@ -228,12 +228,12 @@ def _marked(content: str | Medium, number: int) -> str:
     return mark.join(blanks) if kind else content
 
 
-def _environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:
-    """Jinja as Transformers sets it up for chat templates."""
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+def _environment() -> Sandbox:
+    """Jinja as Transformers sets it up for chat templates, with a budget for each rendering."""
+    environment = Sandbox(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
     )
-    environment.filters["tojson"] = _to_json
+    environment.filters["tojson"] = environment.guarded(_to_json)
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = _now
     environment.globals["dict"] = _Dict()

@@ -72,8 +72,8 @@ def read(folder: Path | str, rows: int) -> Tokenizer:
 
 
 def _neutral(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The file without what would cut or fill texts, and without pieces by which a text could spell a special token."""
-    found = copy.deepcopy({**content, "truncation": None, "padding": None})
+    """The file without pieces by which a text could spell a special token."""
+    found = copy.deepcopy(dict(content))
     model = found.get("model")
     if isinstance(model, dict) and model.get("type") == "Unigram":
         # A Unigram model takes any of its pieces where their letters stand.

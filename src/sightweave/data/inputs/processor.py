@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import BeforeValidator, Field
 
-from sightweave.core import config
+from sightweave.core import bounded, config
 from sightweave.core.batch import Batch, Media, Regions
-from sightweave.core.errors import CheckpointError, MediaError
+from sightweave.core.errors import CheckpointError, MediaError, RecipeError
 from sightweave.core.types import InputLayout, Medium, MediumInfo, Region, Sample
 from sightweave.data.inputs import cache as pixel_cache
 from sightweave.data.inputs import media as media_loader
@@ -30,10 +30,33 @@ from sightweave.data.inputs.tokenizer import Template, Tokenizer
 
 logger = logging.getLogger(__name__)
 FILE_NAME = "processor.json"
+_MOST_BYTES = 64 << 20
+"""Of a processor.json; its list of answers is the only long part."""
 _KNOWN_SIZES = 100_000
 """Sizes of drawn pictures that a processor remembers at most."""
 Words = Literal["none", "regions", "captions"]
 """Where the words for media embeddings come from, if any are asked for."""
+
+
+def _without_kind(value: Any) -> Any:
+    is_mapping = isinstance(value, Mapping)
+    return {key: item for key, item in value.items() if key != "kind"} if is_mapping else value
+
+
+@config.config
+class _Saved:
+    """What ``processor.json`` holds, in bounds that every real model is far inside of."""
+
+    transform: Annotated[transforms.Config, BeforeValidator(_without_kind)]
+    layout: InputLayout
+    answers: tuple[str, ...]
+    max_length: Annotated[int, Field(ge=1, le=1 << 24)]
+    vocab_size: Annotated[int, Field(ge=1, le=1 << 22)] | None = None
+    """None in files that were written before vocabularies were padded."""
+    template: Template = field(default_factory=Template)
+    """Missing in files that were written before there were templates."""
+    tiles: Tiles = field(default_factory=Tiles)
+    """Missing in files that were written before there were tiles."""
 
 
 @dataclass(frozen=True)
@@ -300,33 +323,28 @@ class Processor:
             CheckpointError: a file is missing or is not one of them.
         """
         path = folder / FILE_NAME
+        if not path.exists():
+            raise CheckpointError(f"{path}: no such file; a run's checkpoint folder holds one.")
+        where = f"{path}: not a processor's file"
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            layout = dict(values["layout"])
-            layout["grid"] = tuple(layout["grid"]) if layout["grid"] else None
-            fields = {key: value for key, value in values["transform"].items() if key != "kind"}
-            return cls(
-                # Files that were written before there were templates name none.
-                tokenizer=Tokenizer.load(
-                    folder,
-                    config.build(Template, values.get("template", {}), where=str(path)),
-                    values.get("vocab_size"),
-                ),
-                transform=config.build(transforms.Config, fields, where=str(path)),
-                layout=InputLayout(**layout),
-                answers=tuple(values["answers"]),
-                max_length=int(values["max_length"]),
-                # Files that were written before there were tiles name none.
-                tiles=config.build(Tiles, values.get("tiles", {}), where=str(path)),
-            )
-        except FileNotFoundError:
-            raise CheckpointError(f"{path}: no such file; a run's checkpoint folder holds one.") from None
-        except CheckpointError:
-            raise
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise CheckpointError(
-                f"{path}: not a processor's file: {type(error).__name__} {error}."
-            ) from None
+            values = bounded.parsed(path, most=_MOST_BYTES)
+        except bounded.UnreadableError as error:
+            raise CheckpointError(f"{where}: {error}") from None
+        if not isinstance(values, dict):
+            raise CheckpointError(f"{where}: an object is needed (got {type(values).__name__}).")
+        known = {one.name for one in dataclasses.fields(_Saved)}
+        try:
+            saved = config.build(_Saved, {k: v for k, v in values.items() if k in known}, where=where)
+        except RecipeError as error:
+            raise CheckpointError(str(error)) from None
+        return cls(
+            tokenizer=Tokenizer.load(folder, saved.template, saved.vocab_size),
+            transform=saved.transform,
+            layout=saved.layout,
+            answers=saved.answers,
+            max_length=saved.max_length,
+            tiles=saved.tiles,
+        )
 
 
 def _seeds(seed: int, media: Sequence[Medium]) -> list[int]:

@@ -18,8 +18,10 @@ import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from sightweave.core.config import config
 from sightweave.core.types import Medium, MediumInfo, Part, Sample
@@ -33,7 +35,7 @@ _ENLARGED = 2.0
 class Tiles:
     """When and how far pictures are cut."""
 
-    max_tiles: int = 0
+    max_tiles: Annotated[int, Field(le=1000)] = 0
     """Tiles of one picture at most, the thumbnail not counted; 0 and 1 cut none."""
     min_side: int = 0
     """Pictures whose longer side has no more pixels than this stay whole; the encoder's square does so always."""

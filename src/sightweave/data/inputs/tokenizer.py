@@ -15,12 +15,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tokenizers
+from pydantic import Field
 from tokenizers import models, pre_tokenizers, trainers
 
-from sightweave.core import files
+from sightweave.core import bounded, files
+from sightweave.core.bounded import UnreadableError
 from sightweave.core.config import config
 from sightweave.core.errors import CheckpointError, DataError, RecipeError
 from sightweave.data.inputs.chat import Chat, Written
@@ -45,6 +47,9 @@ _KNOWN_LETTERS = 500
 """Of a text that is remembered."""
 
 
+_Words = Annotated[str, Field(max_length=4096)]
+
+
 @config
 class Template:
     """What stands around the texts of a conversation: strings in which special tokens are named, as only code may do.
@@ -57,23 +62,23 @@ class Template:
     around a plain question, for programs that cannot render it.
     """
 
-    pad: str = "<|pad|>"
+    pad: _Words = "<|pad|>"
     """The token that fills rows."""
-    end: str = "<|end|>"
+    end: _Words = "<|end|>"
     """The token after an answer."""
-    image: str = "<|image|>"
+    image: _Words = "<|image|>"
     """The token that each embedding of a picture stands on."""
-    start: str = ""
+    start: _Words = ""
     """Before all, with what opens the first turn of the user."""
-    before_image: str = ""
+    before_image: _Words = ""
     """Before a picture's tokens."""
-    after_image: str = ""
+    after_image: _Words = ""
     """After them."""
-    speak: str = "<|assistant|>"
+    speak: _Words = "<|assistant|>"
     """Ends what the user said and asks the model to speak."""
-    again: str = "<|user|>"
+    again: _Words = "<|user|>"
     """After the end of an answer, where the user speaks again."""
-    begin: str = ""
+    begin: _Words = ""
     """First token that an encoder-decoder's decoder reads; empty means the last of `speak`."""
     space: bool = True
     """Whether each text gets one space in front, so that a word is the same token everywhere."""
@@ -414,20 +419,21 @@ def read_file(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; a trained model's folder holds it.")
-    if path.stat().st_size > _MAX_FILE_BYTES:
-        raise CheckpointError(f"{path}: {path.stat().st_size} bytes; a tokenizer may have {_MAX_FILE_BYTES}.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path}: not a tokenizer: {type(error).__name__}: {error}") from None
+        content = bounded.parsed(path, most=_MAX_FILE_BYTES)
+    except UnreadableError as error:
+        raise CheckpointError(f"{path}: not a tokenizer: {error}") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: not a tokenizer: an object is needed (got {type(content).__name__}).")
     return content
 
 
 def from_plain(content: Mapping[str, Any]) -> tokenizers.Tokenizer:
-    """The library's object from its own form; whatever the library finds wrong with it is raised as it comes."""
-    return tokenizers.Tokenizer.from_str(json.dumps(content))
+    """The library's object from its own form; whatever the library finds wrong with it is raised as it comes.
+
+    Texts are neither cut nor filled by it: rows are laid out elsewhere, and a file could ask for any length.
+    """
+    return tokenizers.Tokenizer.from_str(json.dumps({**content, "truncation": None, "padding": None}))
 
 
 def _again(

@@ -6,16 +6,20 @@ import math
 import random
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from PIL import Image
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
 from sightweave.core.config import config
 
+_MOST_PIXELS = 8192
+"""Of a side; a larger square would take gigabytes."""
+_Deviation = Annotated[float, Field(gt=0)]
 Box = tuple[float, float, float, float]
 Fit = Literal["pad", "crop", "squash"]
 Augment = Literal["none", "shift", "photo"]
@@ -40,11 +44,11 @@ _LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
 class Config:
     """How pictures become tensors of one size."""
 
-    size: int
+    size: Annotated[int, Field(ge=1, le=_MOST_PIXELS)]
     """Side of the square, in pixels."""
     fit: Fit = "pad"
     """``pad`` keeps all of the picture and its aspect, ``crop`` the middle square, ``squash`` all without its aspect."""
-    resize_to: int = 0
+    resize_to: Annotated[int, Field(ge=0, le=_MOST_PIXELS)] = 0
     """With ``crop``: pixels of the shorter side before the crop, such as 256 for a crop of 224; 0 means `size`. With
     ``squash`` and `exact`: pixels of the longer side in a resizing before that to the square, as in Idefics3; 0: none."""
     resample: Resample = "bicubic"
@@ -57,13 +61,13 @@ class Config:
     ``nearest`` even number as torchvision and timm."""
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     """Of each channel, in 0 to 1; padding has this colour."""
-    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[_Deviation, _Deviation, _Deviation] = (0.5, 0.5, 0.5)
     """Of each channel, in 0 to 1."""
     augment: Augment = "none"
     """``shift`` moves and scales a little; ``photo`` crops, stretches and changes the light too. Training only."""
     flip: bool = False
     """Whether training mirrors every second picture, except those whose texts name a side (see `names_side`)."""
-    gray: float = 0.0
+    gray: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the pictures that training shows without their colours, so that forms are not learnt by them."""
 
     def build(self) -> ImageTransform:

@@ -12,6 +12,13 @@ from sightweave.core import transformers_folder
 from sightweave.core.errors import BackendError, CheckpointError
 from sightweave.models.nn import foreign
 
+_FETCHING = ("auto_map", "use_pretrained_backbone", "custom_pipelines")
+"""Settings by which a config asks for code or for weights from elsewhere."""
+_KERNELS = ("attn_implementation", "attn_implementation_internal", "experts_implementation", "use_kernels")
+"""Endings of settings that may name a kernel on the hub; which one computes is no matter of the weights."""
+_COUNTED = ("layers", "depth", "blocks", "heads", "experts", "labels", "stages")
+"""Endings of settings that count things of which each is made one by one."""
+_MOST_PARTS, _MOST_SIZE = 100_000, 1 << 31
 _DTYPES = ("dtype", "torch_dtype")
 """How the weights were stored; here they are fp32 until somebody casts them."""
 
@@ -50,8 +57,9 @@ def parsed(config: Mapping[str, Any]) -> Any:
     """The library's own config of these settings.
 
     Raises:
-        CheckpointError: the library knows no such family, or refuses a setting.
+        CheckpointError: the library knows no such family or refuses a setting, or a setting would fetch or run something.
     """
+    config = _harmless(config)
     known = imported().CONFIG_MAPPING
     model_type = config.get("model_type")
     if model_type not in known:
@@ -62,6 +70,26 @@ def parsed(config: Mapping[str, Any]) -> Any:
         return known[model_type].from_dict(dict(config))
     except (TypeError, ValueError, _wrong_value()) as error:
         raise CheckpointError(f"model_type {model_type!r}: its config.json is refused: {error}") from error
+
+
+def _harmless(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without the choice of a kernel, which the library may fetch from the hub and run.
+
+    Raises:
+        CheckpointError: code of the checkpoint's own, weights to be fetched, or a count that no model has.
+    """
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        if name in _FETCHING and value:
+            raise CheckpointError(
+                f"config.json: {name} ({value!r}) would run code or fetch weights from elsewhere; it is not read."
+            )
+        if name.endswith(_KERNELS):
+            continue
+        if type(value) is int and abs(value) > (_MOST_PARTS if name.endswith(_COUNTED) else _MOST_SIZE):
+            raise CheckpointError(f"config.json: {name} is {value}, which no model has.")
+        found[name] = _harmless(value) if isinstance(value, Mapping) else value
+    return found
 
 
 def _wrong_value() -> type[Exception]:

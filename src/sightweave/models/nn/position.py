@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from sightweave.models.nn.init import embedding
 
+_MOST_PLACES = 1 << 20
+"""Of a grid: a picture of 16,384 pixels a side has them in patches of 16."""
 Rotation = tuple[Float[Tensor, "B 1 S Dh"], Float[Tensor, "B 1 S Dh"]]
 """Cosines, and sines with the sign of rotate-half already in them."""
 
@@ -90,6 +92,10 @@ def sinusoidal(
 
 def fourier_grid(rows: int, columns: int, octaves: int = 3) -> Float[Tensor, "N C"]:
     """x, y and their sines and cosines at `octaves` frequencies, for the centre of each cell: C = 2 + 4 * octaves."""
+    if rows * columns > _MOST_PLACES:
+        raise ValueError(
+            f"a grid of {rows} x {columns} places is too large; at most {_MOST_PLACES} are built."
+        )
     # Always on the CPU: on the meta device, `arange` imports a computer algebra system (see `nn/init.py::draw`).
     down, across = ((torch.arange(count, device="cpu") + 0.5) / count for count in (rows, columns))
     y, x = torch.meshgrid(down, across, indexing="ij")

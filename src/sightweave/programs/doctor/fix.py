@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import Any
 
-from sightweave.core import json_lines, links
+from sightweave.core import bounded, json_lines
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import _delimited, _rows, webdataset
 from sightweave.data.datasets._folders import OTHER_FORMATS, SUFFIXES
@@ -176,7 +176,7 @@ def _copied(
 
 def _stays_in(link: Path, folder: Path) -> bool:
     try:
-        return links.stays_in(link, folder)
+        return bounded.is_inside(folder, link)
     except (OSError, RuntimeError):  # a loop
         return False
 

@@ -291,7 +291,8 @@ def _config(split: str, task: str, given: Any, known: Mapping[tuple[str, str], l
                 f"beside: {task} in {split or 'evaluation'} was scored by {names[0]} in the first and by {names[1]} in "
                 "the second; name the metric to compare by, or evaluate both with the same one first."
             )
-        return catalog.config_class("answers.metrics", names[0])() if names else _default(task)
+        # What a folder's evaluation.json names is not imported; a metric of the user's own is `given`.
+        return catalog.config_class("answers.metrics", names[0], allowed=())() if names else _default(task)
     return configs.build(_Given, {"metric": given}, where=f"beside: metrics.{task}").metric
 
 
@@ -303,7 +304,7 @@ class _Given:
 
 
 def _default(task: str) -> Any:
-    return catalog.config_class("data.tasks", task)().metrics[0]
+    return catalog.config_class("data.tasks", task, allowed=())().metrics[0]
 
 
 class _Both:

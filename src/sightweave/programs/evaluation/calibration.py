@@ -62,6 +62,11 @@ class RiskCoverage:
     area: float
     """AURC: mean risk over the 1, 2, ... most confident answers; 0 is perfect, the error rate is no ranking at all."""
 
+    def __post_init__(self) -> None:
+        sizes = [len(self.thresholds), len(self.coverage), len(self.risk)]
+        if len(set(sizes)) > 1:
+            raise ValueError(f"each threshold has one coverage and one risk (got {sizes})")
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:

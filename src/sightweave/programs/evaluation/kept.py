@@ -18,6 +18,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import PIL.Image
 
+from sightweave.core import bounded
+from sightweave.core.bounded import UnreadableError
 from sightweave.core.errors import DataError, UnansweredError
 from sightweave.core.types import Likelihood, Medium, Prediction, Sample
 from sightweave.programs.predictors import _notes
@@ -206,7 +208,7 @@ class Kept:
     def _load(self, path: Path) -> None:
         other = 0
         try:
-            with path.open("rb") as file:
+            with bounded.opened(path) as file:
                 for line in _lines(file):
                     found = _read(line)
                     if found is not None:
@@ -216,6 +218,10 @@ class Kept:
         except OSError as error:
             raise DataError(
                 f"{path}: kept answers cannot be read ({error.strerror}); move it away, or name another folder."
+            ) from None
+        except UnreadableError as error:
+            raise DataError(
+                f"{path}: kept answers cannot be read: {error} Move it away, or name another folder."
             ) from None
         if other:
             self.notes = (f"{path}: {other} line(s) are no kept answers or are damaged; they are not used.",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -213,7 +214,7 @@ class Evaluation:
         Raises:
             DataError: another format version, or values that are not an evaluation's.
         """
-        version = values.get("format_version")
+        version = values.get("format_version") if isinstance(values, Mapping) else values
         if version != FORMAT_VERSION:
             raise DataError(
                 f"evaluation: format_version {version!r}, but this version reads {FORMAT_VERSION}; evaluate again."
@@ -221,8 +222,8 @@ class Evaluation:
         try:
             items = tuple(item_of(row) for row in predictions)
             return pydantic.TypeAdapter(cls).validate_python({**values, "items": items})
-        except (pydantic.ValidationError, KeyError) as error:
-            raise DataError(f"evaluation: not what an evaluation writes: {error}. Evaluate again.") from None
+        except pydantic.ValidationError as error:
+            raise DataError(f"evaluation: not what an evaluation writes: {_first(error)}.") from None
 
 
 def _row(answer: Answer) -> dict[str, Any]:
@@ -236,31 +237,47 @@ def _row(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _answer(row: Mapping[str, Any]) -> Answer:
-    return Answer(
-        text=row["answer"],
-        parsed=row["parsed"],
-        right=row["right"],
-        logprob=row["logprob"],
-        finish=row["finish"],
-        image=row["image"],
-    )
+def _first(error: pydantic.ValidationError) -> str:
+    """The first mistake, with its path; a damaged file may have thousands."""
+    fault = error.errors(include_url=False)[0]
+    path = ".".join(map(str, fault["loc"])) or "the whole"
+    return f"{path}: {fault['msg']} (got {str(fault['input'])[:80]!r})"
+
+
+_ANSWER = ("parsed", "right", "logprob", "finish", "image")
+_ITEM = ("id", "group", "task", "type", "prompt", "references", "options", "tags")
+"""Fields of a row of ``predictions.jsonl`` that are called as in the types."""
+
+
+def _answer(row: Any) -> Any:
+    if not isinstance(row, Mapping):
+        return row
+    return {"text": row.get("answer"), **{name: row[name] for name in _ANSWER if name in row}}
 
 
 def item_of(row: Mapping[str, Any]) -> Item:
-    """The item of one row of ``predictions.jsonl``."""
-    return Item(
-        id=row["id"],
-        group=row["group"],
-        task=row["task"],
-        type=row["type"],
-        prompt=row["prompt"],
-        references=tuple(row["references"]),
-        options=tuple(row["options"]),
-        tags=row["tags"],
-        answer=_answer(row),
-        controls={name: _answer(control) for name, control in row["controls"].items()},
-    )
+    """The item of one row of ``predictions.jsonl``.
+
+    Raises:
+        DataError: a value that is missing or of another type.
+    """
+    controls = row.get("controls")
+    named = controls.items() if isinstance(controls, Mapping) else ()
+    values = {name: row[name] for name in _ITEM if name in row} | {
+        "answer": _answer(row),
+        "controls": {name: _answer(control) for name, control in named}
+        if isinstance(controls, Mapping)
+        else controls,
+    }
+    try:
+        return _items().validate_python(values)
+    except pydantic.ValidationError as error:
+        raise DataError(f"evaluation: not what an evaluation writes: {_first(error)}.") from None
+
+
+@functools.cache
+def _items() -> pydantic.TypeAdapter[Item]:
+    return pydantic.TypeAdapter(Item)
 
 
 def _plain(value: Any) -> Any:

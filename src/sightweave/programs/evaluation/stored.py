@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sightweave.core import json_lines, links
+from sightweave.core import bounded, json_lines
+from sightweave.core.bounded import UnreadableError
 from sightweave.core.errors import DataError
 from sightweave.programs.evaluation.scores import FORMAT_VERSION, Evaluation
 
+_MOST_BYTES = 128 << 20
+_MOST_INDEX_BYTES, _MOST_PICTURES = 8 << 20, 10_000
+"""Of the gallery's list of pictures."""
 EVALUATION, PREDICTIONS = "evaluation.json", "predictions.jsonl"
 GALLERY = "gallery"
 
@@ -24,11 +27,11 @@ def read_document(folder: Path) -> Mapping[str, Any]:
     path = folder / EVALUATION
     again = f"sightweave evaluate {folder} writes it anew."
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = bounded.parsed(path, most=_MOST_BYTES)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); {again}") from None
-    except ValueError as error:  # not JSON, or not UTF-8
-        raise DataError(f"{path}: damaged: {error}; {again}") from None
+    except UnreadableError as error:
+        raise DataError(f"{path}: damaged: {error} {again}") from None
     version = document.get("format_version") if isinstance(document, dict) else None
     if version != FORMAT_VERSION or not isinstance(document.get("splits"), list):
         raise DataError(
@@ -43,21 +46,37 @@ def read_evaluations(folder: Path) -> list[Evaluation]:
     Raises:
         DataError: no evaluation there, a damaged one, or one of another format; the message has the file and the line.
     """
-    document = read_document(folder)
-    rows = read_predictions(folder)
-    try:
-        found = [
-            Evaluation.from_json(one, [row for row in rows if row.get("split") == one["split"]])
-            for one in document["splits"]
-        ]
-    except (DataError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{folder}: {error} sightweave evaluate {folder} writes it anew.") from None
+    rows: dict[str, list[Mapping[str, Any]]] = {}
+    for row in read_predictions(folder):
+        rows.setdefault(str(row.get("split")), []).append(row)
+    found = _typed(folder, rows)
     for one in found:
         if len(one.items) != one.count:
             raise DataError(
                 f"{folder / PREDICTIONS}: {len(one.items)} answers of split {one.split!r}, but {EVALUATION} counts "
                 f"{one.count}. sightweave evaluate {folder} writes both anew."
             )
+    return found
+
+
+def read_scores(folder: Path) -> list[Evaluation]:
+    """The evaluation of each split without its answers.
+
+    Raises:
+        DataError: as `read_evaluations`.
+    """
+    return _typed(folder, {})
+
+
+def _typed(folder: Path, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Evaluation]:
+    """The evaluations of a folder, every value of the type that it must have; rows are by split."""
+    found = []
+    for one in read_document(folder)["splits"]:
+        split = one.get("split") if isinstance(one, Mapping) else None
+        try:
+            found.append(Evaluation.from_json(one, rows.get(str(split), ())))
+        except DataError as error:
+            raise DataError(f"{folder}: {error} sightweave evaluate {folder} writes it anew.") from None
     return found
 
 
@@ -70,17 +89,14 @@ def read_predictions(folder: Path) -> list[dict[str, Any]]:
     path, found = folder / PREDICTIONS, []
     again = f"sightweave evaluate {folder} writes it anew."
     try:
-        lines = json_lines.read(path)
+        for number, row in json_lines.values(path):
+            if not isinstance(row, dict):
+                raise DataError(f"{path}: line {number} is {type(row).__name__}, not an object;")
+            found.append(row)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); {again}") from None
-    for number, line in lines:
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{path}: line {number} is damaged: {error}; {again}") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{path}: line {number} is {type(row).__name__}, not an object; {again}")
-        found.append(row)
+    except DataError as error:
+        raise DataError(f"{error} {again}") from None
     return found
 
 
@@ -97,16 +113,16 @@ def read_gallery(folder: Path) -> dict[str, Path]:
     if not path.is_file():
         return {}
     try:
-        names = json.loads(path.read_text(encoding="utf-8"))
+        names = bounded.parsed(path, most=_MOST_INDEX_BYTES)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); {again}") from None
-    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested too deep
-        raise DataError(f"{path}: damaged: {error}; {again}") from None
+    except UnreadableError as error:
+        raise DataError(f"{path}: damaged: {error} {again}") from None
     if not isinstance(names, dict):
         raise DataError(f"{path}: {type(names).__name__}, not an object; {again}")
 
     found = {}
-    for key, name in names.items():
+    for key, name in list(names.items())[:_MOST_PICTURES]:
         if not _is_inside(gallery, name):
             raise DataError(
                 f"{path}: the picture {key!r} is {name!r}, which is no file of {gallery}; pictures from elsewhere are not "
@@ -121,6 +137,6 @@ def _is_inside(gallery: Path, name: object) -> bool:
     if not isinstance(name, str) or not name or "\0" in name or Path(name).name != name:
         return False
     try:
-        return links.stays_in(gallery / name, gallery.parent.resolve() / gallery.name)
+        return bounded.is_inside(gallery.parent, gallery / name)
     except (OSError, RuntimeError):  # a loop of links
         return False

@@ -1,8 +1,8 @@
 """The files that transformers.js opens as they are: three graphs in ``onnx/`` beside Transformers' own configs.
 
 transformers.js 4.3 (https://github.com/huggingface/transformers.js) looks up token embeddings, puts the features of pictures
-in the place of the image tokens, and asks a decoder with ``past_key_values``. It makes an empty cache by the *names* of axes:
-only one called ``batch_size`` gets as many rows as the prompt has.
+in the place of the image tokens, and asks a decoder with ``past_key_values``. It makes an empty cache by the *names* of
+axes: only one called ``batch_size`` gets as many rows as the prompt has.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
     import transformers
 
     theirs: Any = transformers.AutoModelForImageTextToText.from_pretrained(
-        str(folder), trust_remote_code=True
+        str(folder), trust_remote_code=True, trust_run=True
     )
     opens: Any = transformers.AutoProcessor  # untyped
     processor: Any = opens.from_pretrained(str(folder), trust_remote_code=True)

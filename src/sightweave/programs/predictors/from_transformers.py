@@ -9,7 +9,6 @@ ids of special tokens hold, and a note names the others.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +20,12 @@ from pydantic import PositiveInt
 from safetensors import SafetensorError
 from torch import Tensor
 
+from sightweave.core import bounded, checkpoint
 from sightweave.core.config import config
 from sightweave.core.device import PrecisionName, choose_device, choose_precision
 from sightweave.core.errors import BackendError, CheckpointError, DataError
 from sightweave.core.types import Likelihood, Medium, Part, Prediction, Sample
+from sightweave.data.inputs import sandbox
 from sightweave.data.inputs.media import load
 from sightweave.programs.predictors import _thinking
 from sightweave.programs.predictors._base import Progress
@@ -62,10 +63,8 @@ def recognise(who: str) -> str:
 def _read_config(folder: Path) -> Mapping[str, Any]:
     path = folder / _CONFIG
     try:
-        if not path.is_file() or path.stat().st_size > _MAX_CONFIG_BYTES:
-            return {}
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        values = bounded.parsed(path, most=_MAX_CONFIG_BYTES)
+    except (OSError, bounded.UnreadableError):
         return {}
     return values if isinstance(values, dict) else {}
 
@@ -503,6 +502,7 @@ def opened(
         ) from None
     folder = Path(path)
     if folder.is_dir():
+        _check_config(folder)
         _check_weights(folder)
     library: Any = transformers  # its types say less than it does
     backend: dict[str, Any] = {} if resizer == "auto" else {"backend": resizer}
@@ -526,6 +526,7 @@ def opened(
             f"{path}: it has no processor for texts and pictures (got {type(processor).__name__}); "
             "save the model's processor beside it."
         )
+    _check_template(path, processor)
     missing = sorted(told["missing_keys"])
     if missing:
         raise CheckpointError(
@@ -535,7 +536,46 @@ def opened(
     return model.to(device).eval(), processor
 
 
+def _check_config(folder: Path) -> None:
+    """Raises `CheckpointError` where the settings name a kernel on the hub, which Transformers would fetch and run."""
+    waiting: list[Any] = [_read_config(folder)]
+    while waiting:
+        one = waiting.pop()
+        for name, value in one.items():
+            if isinstance(value, dict):
+                waiting.append(value)
+            elif str(name).endswith("_implementation") and "/" in str(value):
+                raise CheckpointError(
+                    f"{folder / _CONFIG}: {name} names code on the hub ({value!r}), which would be fetched and run; take it "
+                    "out of the file, or name an implementation of Transformers' own such as sdpa."
+                )
+
+
+def _check_template(path: str, processor: Any) -> None:
+    """Raises `CheckpointError` where a chat template would be rendered for ever, or into a text without end."""
+    given = [getattr(one, "chat_template", None) for one in (processor, processor.tokenizer)]
+    sources = [each for one in given for each in (one.values() if isinstance(one, dict) else [one])]
+    for source in dict.fromkeys(one for one in sources if isinstance(one, str)):
+        try:
+            sandbox.check(source, **processor.tokenizer.special_tokens_map)
+        except sandbox.TooMuchError as error:
+            raise CheckpointError(f"{path}: its chat template is not rendered: {error}.") from None
+
+
+def _check_index(folder: Path) -> None:
+    """Raises `CheckpointError` where an index of weights leads out of the folder or to a pickle."""
+    for index in folder.glob("*.safetensors.index.json"):
+        listed = checkpoint.parse_json(index)
+        names = listed.get("weight_map") if isinstance(listed, dict) else None
+        for name in set(map(str, names.values())) if isinstance(names, dict) else ():
+            if not checkpoint.is_plain_name(name) or not name.endswith(".safetensors"):
+                raise CheckpointError(
+                    f"{index}: lists {name!r}; only safetensors files beside it are read. Download the folder again."
+                )
+
+
 def _check_weights(folder: Path) -> None:
+    _check_index(folder)
     names = [file.name for file in folder.iterdir()]
     if any(name.endswith(".safetensors") for name in names):
         return

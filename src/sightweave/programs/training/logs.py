@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import socket
@@ -15,9 +14,12 @@ from typing import IO, Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from sightweave.core import files, json_lines
+from sightweave.core import bounded, files, json_lines
+from sightweave.core.bounded import UnreadableError
 
 METRICS = "metrics.jsonl"
+_MOST_STEPS, _LARGEST = 1 << 53, 1e100
+"""Beyond these no curve can be drawn."""
 _LINE_SECONDS = 10.0
 """Where there is no terminal, one line in so many seconds."""
 _FORGET = 0.1
@@ -110,16 +112,29 @@ def _line(row: Mapping[str, Any]) -> str:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a ``metrics.jsonl``; a last line that a crash cut is left out."""
+    """The rows of a ``metrics.jsonl``: a step, numbers and words by name.
+
+    A line that a crash cut is left out, and so is whatever else no training writes: rows without a step, and values that are
+    neither numbers nor words.
+
+    Raises:
+        OSError, DataError: the file cannot be read.
+    """
     rows = []
     for _, line in json_lines.read(path):
         try:
-            row = json.loads(line)
-        except ValueError:
+            row = bounded.parse(line)
+        except UnreadableError:
             continue
-        if isinstance(row, dict) and isinstance(row.get("step"), int):
-            rows.append(row)
+        if isinstance(row, dict) and type(row.get("step")) is int and 0 <= row["step"] < _MOST_STEPS:
+            rows.append({name: value for name, value in row.items() if _is_written(value)})
     return rows
+
+
+def _is_written(value: Any) -> bool:
+    """Whether a value is one that `MetricsFile` writes."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, str) or (is_number and -_LARGEST < value < _LARGEST)
 
 
 def _plain(value: float | str) -> float | str:
