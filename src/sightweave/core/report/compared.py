@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sightweave.core.report.costs import Panel
-from sightweave.core.report.page import environment, style_and_policy
+from sightweave.core.report.page import environment, style_and_policy, write
 
 _NUMBERS = 6
 """Columns of numbers beside one another on the page."""
@@ -63,9 +63,7 @@ def write_compared(path: Path, page: ComparedPage) -> None:
     # Names in a drawing were escaped when it was drawn.
     panels = [{"title": one.title, "svg": Markup(one.svg)} for one in page.panels]
     template = environment().get_template("compared.html.jinja")
-    text = template.render(page=page, panels=panels, style=style, policy=policy)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode("utf-8", errors="replace"))
+    write(path, template.render(page=page, panels=panels, style=style, policy=policy))
 
 
 def _cell(text: str) -> str:
