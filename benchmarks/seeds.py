@@ -15,6 +15,7 @@ import numpy as np
 
 from sightweave import recipe as recipes
 from sightweave.core import config as configs
+from sightweave.core.verdicts import use_of_image
 from sightweave.programs.evaluation import statistics
 from sightweave.programs.evaluation.program import rescored
 from sightweave.programs.evaluation.scores import Evaluation, Item, TaskScores, TypeScores
@@ -85,7 +86,8 @@ def _row(
         cells.append(f"{100 * np.mean(known):.1f}" if known else "-")
     gains = [run.gain.value for run in runs if run.gain is not None]
     cells.append(f"{100 * np.mean(gains):+.1f}" if gains else "-")
-    words = [run.uses_image for run in runs if isinstance(run, TaskScores)]
+    tasks = [run for run in runs if isinstance(run, TaskScores)]
+    words = [use_of_image(task.uses_image, needs_image=task.needs_image) for task in tasks]
     cells.append(", ".join(dict.fromkeys(words)))
     return f"| {' | '.join(cells)} |"
 

@@ -144,8 +144,8 @@ def _panel(
             steps, values = _thin(inside)
             drawn = values
             if is_smooth:
-                # On a logarithmic axis the mean of the logarithms: one high value at a stage's start would else lift the
-                # line over all that follow.
+                # On a logarithmic axis the mean of the logarithms: one high value at the start of a stage would
+                # otherwise lift the line over all that follow.
                 drawn = np.exp(_smooth(np.log(values), window)) if is_log else _smooth(values, window)
             if is_smooth and len(lines) == 1:
                 chart.line(zip(steps, values, strict=True), "trail", width=0.8)

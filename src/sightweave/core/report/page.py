@@ -168,11 +168,9 @@ def with_cards(
 
 
 def facts(found: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
-    """Name, value and whether the value is long, for a list of facts."""
-    return [
-        (name, shown, len(shown) > _LONG or "\n" in shown)
-        for name, shown in ((name, text(value)) for name, value in found.items())
-    ]
+    """Name, value and whether the value is long, for a list of facts; those that say nothing are left out."""
+    shown = ((name.replace("_", " "), text(value)) for name, value in found.items())
+    return [(name, value, len(value) > _LONG or "\n" in value) for name, value in shown if value]
 
 
 def _hash(text: str) -> str:

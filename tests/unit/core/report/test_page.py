@@ -261,11 +261,14 @@ def test_facts_of_any_length():
         "who": "run demo",
         "template": "vqa: {question}\ncaptioning: describe",
         "versions": {"torch": "2.6"},
+        "training_seconds": 12.5,
+        "left_out": "",
     }
     assert facts(known) == [
         ("who", "run demo", False),
         ("template", "vqa: {question}\ncaptioning: describe", True),
         ("versions", "torch 2.6", False),
+        ("training seconds", "12.5", False),
     ]
 
 
