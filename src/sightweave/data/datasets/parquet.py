@@ -31,15 +31,23 @@ def recognise(path: Path) -> str:
     names = {field.name: str(field.type) for field in schema}
     # A parquet file of The Cauldron's layout has a kind of its own.
     is_other = _layouts.is_turns(names) and found[0].suffix.lower() in (".parquet", ".pq")
-    if is_other:
+    if is_other or not _layouts.image_columns(list(names)) or not _layouts.text_columns(list(names)):
         return ""
-    if not _layouts.text_columns(list(names)):
-        return f"pictures alone in {among([file.name for file in found])}" if _is_alone(names) else ""
-    if not _layouts.image_columns(list(names)):
-        unread = _layouts.picture_like(names)
-        return f"pictures under another name than image ({', '.join(unread)})" if unread else ""
     used = [*_layouts.image_columns(list(names)), *_layouts.text_columns(list(names))]
     return f"columns {', '.join(used)} in {among([file.name for file in found])}"
+
+
+def recognise_pictures(path: Path) -> str:
+    """The same for tables without texts, and for those whose pictures are in a column of an unknown name."""
+    found = _files(path)
+    names = _arrow.columns(found[0]) if found else {}
+    if _is_alone(names):
+        return f"pictures alone in {among([file.name for file in found])}"
+    unread = _layouts.picture_like(names)
+    is_unknown = bool(unread) and not _layouts.image_columns(list(names))
+    if is_unknown and _layouts.text_columns(list(names)):
+        return f"pictures under another name than image ({', '.join(unread)})"
+    return ""
 
 
 def _files(path: Path) -> list[Path]:
