@@ -166,9 +166,10 @@ def _of_columns(cells: Mapping[str, Any]) -> Options | None:
 
 
 def _is_row(labels: Sequence[str]) -> bool:
-    """Whether letters or numbers follow one another without a gap."""
+    """Whether letters or numbers follow one another; a few may be missing, since CSV files drop empty cells."""
     numbers = [int(label) if label.isdigit() else ord(label) for label in labels]
-    return numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    missing = numbers[-1] - numbers[0] + 1 - len(numbers)
+    return missing < len(numbers)
 
 
 def _is_missing(value: Any) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -267,16 +267,18 @@ def _pieces(content: Any, marks: int, is_marked: bool) -> tuple[list[Any], int]:
     return pieces, marks
 
 
-def convention(files: Sequence[Path], classes: Callable[[Path], Mapping[str, list[str]]]) -> Convention:
+def convention(
+    files: Callable[[], Iterable[Path]], classes: Callable[[Path], Mapping[str, list[str]]]
+) -> Convention:
     """How the answers of all these tables together name their options.
 
     Args:
-        files: Parquet or Arrow.
+        files: Gives the paths of parquet or Arrow files.
         classes: Names of the classes of a file's columns.
     """
 
     def again() -> Iterator[Mapping[str, Any]]:
-        for file in files:
+        for file in files():
             names = classes(file)
             wanted = _choices.columns(_arrow.columns(file))
             for _, cells in _arrow.rows(file, wanted):

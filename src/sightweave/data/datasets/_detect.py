@@ -23,14 +23,19 @@ def detect(path: str | Path) -> dict[str, str]:
     place = Path(path).expanduser()
     if not place.exists():
         raise DataError(f"{place}: no such file or folder.")
-    found: dict[str, str] = {}
-    rest: dict[str, str] = {}
+    # Pictures without words may belong to what is written beside them, so they count where nothing else is found.
+    return _asked(place, "recognise") or _asked(place, "recognise_pictures")
+
+
+def _asked(place: Path, function: str) -> dict[str, str]:
+    """What the kinds that have this function say of a path."""
+    found = {}
     for kind in catalog.kinds(_FAMILY):
-        module = catalog.module(_FAMILY, kind)
-        recognise = getattr(module, "recognise", None)
-        if recognise is not None and (reason := recognise(place)):
-            (rest if getattr(module, "IS_LAST_RESORT", False) else found)[kind] = reason
-    return found or rest
+        recognise = getattr(catalog.module(_FAMILY, kind), function, None)
+        reason = recognise(place) if recognise is not None else ""
+        if reason:
+            found[kind] = reason
+    return found
 
 
 def kind_of_path(path: str | Path) -> str:

@@ -142,8 +142,8 @@ def has_folders(folder: Path) -> bool:
 def not_a_split(folder: str, splits: Sequence[str]) -> RowError:
     """What is wrong with a folder that lies beside folders of splits, and whose name says none."""
     message = (
-        f"the folder {folder!r} is no split that is known (train, validation or test), though {', '.join(splits)} beside "
-        "it are; rename it, or move it elsewhere."
+        f"the folder {folder!r} names no known split (train, validation or test), unlike the folders beside it "
+        f"({', '.join(splits)}); rename it, or move it elsewhere."
     )
     return RowError("bad_split", "split", folder, message)
 

@@ -10,8 +10,24 @@ from typing import Any
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets._files import split_of
+from sightweave.data.datasets._marks import is_picture_name
 
-IMAGES = ("images", "image", "img", "jpg", "jpeg", "png", "webp", "picture", "image_bytes", "image_path")
+IMAGES = (
+    *(
+        "images",
+        "decoded_image",
+        "image",
+        "img",
+        "jpg",
+        "jpeg",
+        "png",
+        "webp",
+        "picture",
+        "pictures",
+        "photo",
+    ),
+    *("image_list", "image_bytes", "image_path"),
+)
 """What a column of pictures may be called; the first that is there is taken."""
 TURNS = ("texts", "conversations", "messages")
 CAPTIONS = ("captions", "caption", "title", "text")
@@ -25,6 +41,25 @@ def image_columns(names: Sequence[str]) -> list[str]:
             return [name]
     counted = [name for name in names if name.startswith("image_") and name[6:].isdigit()]
     return sorted(counted, key=lambda name: int(name[6:]))
+
+
+def picture_like(names: Mapping[str, str]) -> list[str]:
+    """Columns that look like pictures by their name, or by their type: bytes, perhaps beside a path."""
+    return [
+        name
+        for name, kind in names.items()
+        if is_picture_name(name) or ("bytes: " in kind and "binary" in kind and "path: " in kind)
+    ]
+
+
+def no_pictures(file: Path, names: Mapping[str, str]) -> str:
+    """The message for a table without a known column of pictures."""
+    found = picture_like(names)
+    hint = f" {', '.join(map(repr, found))} looks like pictures: call it image." if found else ""
+    return (
+        f"{file}: no column of pictures is called {', '.join(IMAGES[:3])} or the like; the columns are "
+        f"{', '.join(names)}.{hint}"
+    )
 
 
 def text_columns(names: Sequence[str]) -> list[str]:

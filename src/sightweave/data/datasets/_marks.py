@@ -53,6 +53,11 @@ def mark_in(text: str) -> str:
     return ""
 
 
+def is_picture_name(column: str) -> bool:
+    """Whether a column's name says that it holds pictures."""
+    return _NAMED.fullmatch(column) is not None
+
+
 def unread(row: Mapping[str, Any], known: Container[str], *, within: str = "") -> list[str]:
     """Columns that look like pictures and are not among those that are read.
 
@@ -64,7 +69,7 @@ def unread(row: Mapping[str, Any], known: Container[str], *, within: str = "") -
     return [
         f"{within}{name}"
         for name, value in row.items()
-        if name not in known and _is_picture(value, is_named=_NAMED.fullmatch(str(name)) is not None)
+        if name not in known and _is_picture(value, is_named=is_picture_name(str(name)))
     ]
 
 

@@ -61,7 +61,8 @@ def split_name(value: Any) -> str:
 
 
 def _near(values: Mapping[str, Any]) -> str:
-    return f"The row has: {', '.join(map(str, values)) or 'nothing'}."
+    names = [str(name) for name in values if name != "unread"]
+    return f"The row has: {', '.join(names) or 'nothing'}."
 
 
 def check_fields(values: Mapping[str, Any]) -> list[str]:

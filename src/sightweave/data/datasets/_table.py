@@ -251,12 +251,13 @@ class Reader:
                 raise RowError("wrong_type", "images", found, f"must be a list (got {shown(found)}).")
             return list(found)
         if values.get("image") is None:
-            have = ", ".join(map(str, values)) or "nothing"
+            have = ", ".join(str(name) for name in values if name != "unread") or "nothing"
             raise RowError(
                 "missing_field",
                 "image",
                 None,
-                f"missing; each row names its picture (for text alone, images: []). The row has: {have}.",
+                f"missing; each row names its picture (for text alone, images: []). The row has: {have}."
+                f"{_marks.hint(values.get('unread') or ())}",
             )
         return [values["image"]]
 

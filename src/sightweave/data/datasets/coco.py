@@ -31,11 +31,13 @@ _Boxes = tuple[dict[Any, "array[float]"], list[str]]
 
 def recognise(path: Path) -> str:
     """What there is of this format below a path; empty where there is nothing."""
-    files = json_files(path)
-    found = [file.name for file in files if _kind(file)]
-    if found:
-        return f"captions in {among(found)}"
-    found = [file.name for file in files if _is_pictures(file)]
+    found = [file.name for file in json_files(path) if _kind(file)]
+    return f"captions in {among(found)}" if found else ""
+
+
+def recognise_pictures(path: Path) -> str:
+    """The same for files that hold no captions."""
+    found = [file.name for file in json_files(path) if _is_pictures(file)]
     return f"pictures without captions in {among(found)}" if found else ""
 
 

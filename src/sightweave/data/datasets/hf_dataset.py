@@ -55,8 +55,7 @@ class Config(FilesConfig):
         path = Path(self.path).expanduser()
         layouts = _layouts.Layouts()
         root = path if path.is_dir() else path.parent
-        every = [file for folder, _ in _splits(root) for file in _listed(folder)]
-        convention = _columns.convention(every, _classes)
+        convention = _columns.convention(lambda: _every(root), _classes)
         for folder, name in _splits(root):
             if split and name and name != split:
                 continue
@@ -65,7 +64,7 @@ class Config(FilesConfig):
                     continue
                 names = {field.name: str(field.type) for field in _arrow.schema(file)}
                 if not _layouts.image_columns(list(names)):
-                    raise DataError(f"{file}: no column of pictures; the columns are {', '.join(names)}.")
+                    raise DataError(_layouts.no_pictures(file, names))
                 layouts.check(file, name, names)
                 label = file.name if folder == root else f"{folder.name}/{file.name}"
                 yield from _columns.rows(file, label, name, _classes(file), convention)
@@ -78,6 +77,12 @@ class Config(FilesConfig):
         if not root.is_dir():
             raise DataError(f"path {str(root)!r}: no such folder.")
         return Folder(root, search=True)
+
+
+def _every(root: Path) -> Iterator[Path]:
+    """The files of all splits."""
+    for folder, _ in _splits(root):
+        yield from _listed(folder)
 
 
 def _classes(file: Path) -> dict[str, list[str]]:

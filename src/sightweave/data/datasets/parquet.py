@@ -7,7 +7,8 @@ with answers, or turns. Names of classes are taken from the file's own schema.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from sightweave.core.config import config
@@ -36,6 +37,19 @@ def recognise(path: Path) -> str:
     return f"columns {', '.join(used)} in {among([file.name for file in found])}"
 
 
+def recognise_pictures(path: Path) -> str:
+    """The same for tables without texts, and for those whose pictures are in a column of an unknown name."""
+    found = _files(path)
+    names = _arrow.columns(found[0]) if found else {}
+    if _is_alone(names):
+        return f"pictures alone in {among([file.name for file in found])}"
+    unread = _layouts.picture_like(names)
+    is_unknown = bool(unread) and not _layouts.image_columns(list(names))
+    if is_unknown and _layouts.text_columns(list(names)):
+        return f"pictures under another name than image ({', '.join(unread)})"
+    return ""
+
+
 def _files(path: Path) -> list[Path]:
     """Files of rows that are no part of another format."""
     return [
@@ -59,30 +73,40 @@ class Config(FilesConfig):
             raise DataError(
                 f"{root}: no parquet or Arrow files; their names end in {', '.join(_arrow.SUFFIXES)}."
             )
-        convention = _columns.convention(found, _classes)
+        convention = _columns.convention(lambda: found, _classes)
         for file in found:
             name = _layouts.split_below(file, root)
             if split and name and name != split:
                 continue
-            names = _checked(file)
+            names = _checked(file, is_labelled=self.labelled)
             layouts.check(file, name, names)
             label = file.name if file == root else file.relative_to(root).as_posix()
             yield from _columns.rows(file, label, name, _classes(file), convention)
+
+    def to_check(self) -> FilesConfig:
+        """Pictures alone are looked at, though nothing is written about them."""
+        found = _files(Path(self.path).expanduser())
+        return replace(self, labelled=False) if found and _is_alone(_arrow.columns(found[0])) else self
+
+
+def _is_alone(names: Mapping[str, str]) -> bool:
+    """Whether a table holds the bytes of pictures, and no texts."""
+    pictures = _layouts.image_columns(list(names))
+    return any("binary" in names[name] for name in pictures) and not _layouts.text_columns(list(names))
 
 
 def _classes(file: Path) -> dict[str, list[str]]:
     return _layouts.class_names_of(_arrow.schema(file).metadata)
 
 
-def _checked(file: Path) -> dict[str, str]:
+def _checked(file: Path, *, is_labelled: bool) -> dict[str, str]:
     schema = _arrow.schema(file)
     names = list(schema.names)
     if not _layouts.image_columns(names):
+        raise DataError(_layouts.no_pictures(file, {field.name: str(field.type) for field in schema}))
+    if is_labelled and not _layouts.text_columns(names):
         raise DataError(
-            f"{file}: no column of pictures (image or images); the columns are {', '.join(names)}."
-        )
-    if not _layouts.text_columns(names):
-        raise DataError(
-            f"{file}: no column of texts (caption, question, conversations); the columns are {', '.join(names)}."
+            f"{file}: no column of texts (caption, question, conversations), so there is nothing to learn or to score; the "
+            f"columns are {', '.join(names)}. Say labelled: false to ask about the pictures."
         )
     return {field.name: str(field.type) for field in schema}

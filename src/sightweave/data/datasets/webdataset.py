@@ -30,7 +30,7 @@ from sightweave.data.datasets._source import FilesConfig
 
 _PICTURES = tuple(suffix[1:] for suffix in SUFFIXES)
 _TEXTS = ("txt", "json", "cls")
-_ALONE = "pictures alone"
+_SAMPLES, _ALONE = "samples", "pictures alone"
 _PICKLES = ("pkl", "pickle", "pyd", "pth", "pt", "npy", "npz")
 _MAX_TEXT = 16 << 20
 """Bytes of one text or JSON member."""
@@ -44,8 +44,15 @@ def recognise(path: Path) -> str:
     if path.is_file() and path.name.lower().endswith((".tar.gz", ".tgz")):
         return "a compressed shard"
     found = files(path, ".tar")
-    holds = _holds(found[0]) if found else ""
-    return f"{holds} in {among([file.name for file in found])}" if holds else ""
+    is_ours = bool(found) and _holds(found[0]) == _SAMPLES
+    return f"{_SAMPLES} in {among([file.name for file in found])}" if is_ours else ""
+
+
+def recognise_pictures(path: Path) -> str:
+    """The same for shards of pictures and nothing else."""
+    found = files(path, ".tar")
+    is_ours = bool(found) and _holds(found[0]) == _ALONE
+    return f"{_ALONE} in {among([file.name for file in found])}" if is_ours else ""
 
 
 def _holds(shard: Path) -> str:
@@ -59,7 +66,7 @@ def _holds(shard: Path) -> str:
         return ""
     pictures = {key for key, end in names if end.rpartition(".")[2] in _PICTURES}
     if any(key in pictures and end.rpartition(".")[2] in _TEXTS for key, end in names):
-        return "samples"
+        return _SAMPLES
     named = [end for key, end in names if key.rpartition("/")[2]]
     is_alone = bool(pictures) and all(end.rpartition(".")[2] in _PICTURES for end in named)
     return _ALONE if is_alone else ""

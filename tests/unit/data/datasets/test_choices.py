@@ -89,6 +89,7 @@ def test_options_are_found_in_every_layout(cells: dict[str, Any]) -> None:
         {"a": "x", "b": "y"},
         {"x": "1", "y": "2"},
         {"B": "x", "C": "y"},
+        {"A": "x", "X": "y"},
     ],
 )
 def test_other_columns_are_no_options(cells: dict[str, Any]) -> None:
@@ -194,10 +195,10 @@ def test_rows_of_csv_json_lines_folders_and_shards_are_read_alike(tmp_path: Path
     (tmp_path / "csv").mkdir()
     (tmp_path / "csv" / "1.png").write_bytes(picture("red"))
     (tmp_path / "csv" / "data.csv").write_text(
-        f"image,{head}\n1.png,Which?,cat,dog,cow,hen,C\n1.png,Who?,cat,dog,,,B\n", encoding="utf-8"
+        f"image,{head}\n1.png,Which?,cat,dog,cow,hen,C\n1.png,Who?,cat,,cow,,C\n", encoding="utf-8"
     )
     dataset = own.Config(path=str(tmp_path / "csv"), split="train").build(split="train")
-    assert read(dataset) == [(CATS, ("cow",)), (("cat", "dog"), ("dog",))]
+    assert read(dataset) == [(CATS, ("cow",)), (("cat", "cow"), ("cow",))]
 
     rows = [{"image": "1.png", "question": "?", "choices": str(list(CATS)), "answer": n} for n in (1, 4)]
     (tmp_path / "data.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,15 @@ def test_a_folder_may_be_called_like_a_kind(tmp_path: Path, monkeypatch: pytest.
     assert type(api.source("scenes")).__module__.endswith("scenes")
     with pytest.raises(RecipeError, match=r"data\.0\.path: missing"):
         api.source({"kind": "gqa", "limit": 3})
+
+
+def test_pictures_without_words_count_only_where_nothing_else_lies(tmp_path: Path) -> None:
+    coco.write(tmp_path / "a")
+    for split in ("train", "val"):
+        (tmp_path / "a" / "annotations" / f"captions_{split}2017.json").unlink()
+    assert list(detect(tmp_path)) == ["coco"]
+    with tarfile.open(tmp_path / "train2017.tar", "w") as archive:
+        archive.add(tmp_path / "a" / "train2017" / "000000001000.jpg", "1.jpg")
+    assert sorted(detect(tmp_path)) == ["coco", "webdataset"]
+    llava.write(tmp_path / "b")
+    assert list(detect(tmp_path)) == ["llava"]

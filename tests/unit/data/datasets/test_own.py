@@ -401,3 +401,20 @@ def test_json_lines_may_be_named_json(tmp_path: Path) -> None:
     (tmp_path / "rows.json").write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
     assert list(detect(tmp_path)) == list(detect(tmp_path / "rows.json")) == ["own"]
     assert len(train(tmp_path, held_out=0, validation=0)) == 3
+
+
+def test_a_column_that_looks_like_pictures_is_named(tmp_path: Path) -> None:
+    picture(tmp_path, "a.png")
+    rows: list[object] = [
+        {"image": "a.png", "caption": "Good."},
+        {"img": "a.png", "caption": "Named img."},
+        {"images": [], "question": "Which?", "answer": "Red.", "photo": "a.png"},
+        {"images": [], "question": "<image>Which?", "answer": "Red."},
+    ]
+    write(tmp_path, rows)
+    faults = train(tmp_path, held_out=0, validation=0).faults
+    assert [fault.code for fault in faults] == ["missing_field", "unread_image", "image_marks"]
+    assert faults[0].message.endswith(
+        "The row has: img, caption. 'img' looks like pictures and is not read: name pictures in 'images' (or 'image')."
+    )
+    assert "'photo' looks like pictures" in faults[1].message

@@ -12,6 +12,7 @@ import pytest
 from data_sets import parquet as written
 from data_sets._colours import COLOURS, picture
 
+from sightweave import api
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import parquet
 from sightweave.data.datasets._base import task_of
@@ -73,10 +74,19 @@ def test_other_tables_are_not_ours(tmp_path: Path) -> None:
     assert detect(file) == {}
     with pytest.raises(DataError, match=r"a.parquet: no column of pictures .*the columns are url, caption"):
         build(file)
-    file = written.write_table(tmp_path / "b.parquet", [{"image": PICTURE, "width": 3}], None)
+    file = written.write_table(tmp_path / "b.parquet", [{"image_path": "a.png", "width": 3}], None)
     assert detect(file) == {}
-    with pytest.raises(DataError, match=r"b.parquet: no column of texts"):
+
+
+def test_pictures_alone_are_asked_about_and_checked(tmp_path: Path) -> None:
+    file = written.write_table(tmp_path / "b.parquet", [{"image": PICTURE, "width": 3}], None)
+    assert detect(file) == {"parquet": "pictures alone in b.parquet"}
+    with pytest.raises(DataError, match=r"b.parquet: no column of texts.*labelled: false"):
         build(file)
+    ((record,),) = build(file, labelled=False)
+    assert record.captions == ()
+    report = api.check_data(file, out=tmp_path / "check", workers=1)
+    assert (report.rows, report.pictures, report.is_sound) == (1, 1, True)
 
 
 @pytest.mark.parametrize(
@@ -262,3 +272,33 @@ def test_a_file_that_is_only_a_pointer_says_so(tmp_path: Path) -> None:
 def test_a_folder_without_tables_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no parquet or Arrow files"):
         build(tmp_path)
+
+
+def test_pictures_in_a_column_of_an_unknown_name_are_named(tmp_path: Path) -> None:
+    row = {"scan": PICTURE, "question": "Which?", "answer": "red"}
+    file = written.write_table(tmp_path / "a.parquet", [row], None)
+    assert detect(tmp_path) == {"parquet": "pictures under another name than image (scan)"}
+    with pytest.raises(
+        DataError, match=r"no column of pictures.*are scan, question, answer. 'scan' looks like pictures"
+    ):
+        build(file)
+
+
+def test_the_pictures_of_mathvista_and_muirbench_are_found(tmp_path: Path) -> None:
+    record = one(
+        tmp_path, {"image": "images/1.jpg", "decoded_image": PICTURE, "question": "?", "answer": "1"}
+    )
+    assert len(record.images) == 1
+    assert callable(record.images[0].source)
+    (tmp_path / "b").mkdir()
+    row = {"image_list": [PICTURE, PICTURE], "question": "?", "options": ["a", "b"], "answer": "B"}
+    file = written.write_table(tmp_path / "b" / "a.parquet", [row], None)
+    ((record,),) = build(file, split="train")
+    assert (len(record.images), record.answers) == (2, ("b",))
+
+
+def test_a_conversation_whose_mark_has_no_picture_is_a_fault(tmp_path: Path) -> None:
+    turns = [{"from": "human", "value": "<image>Which?"}, {"from": "gpt", "value": "Red."}]
+    rows = [{"images": [PICTURE], "conversations": turns}, {"images": [], "conversations": turns}]
+    (fault,) = build(written.write_table(tmp_path / "a.parquet", rows, None)).faults
+    assert (fault.line, fault.code) == (1, "image_marks")
