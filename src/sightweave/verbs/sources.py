@@ -14,6 +14,7 @@ from sightweave import recipe as recipes
 from sightweave.core import config as configs
 from sightweave.core.config import config
 from sightweave.core.errors import RecipeError, did_you_mean
+from sightweave.core.terminal import visible
 from sightweave.data.datasets import own
 from sightweave.data.datasets._base import Dataset, common_split, is_for_choosing, split_among
 from sightweave.data.datasets._detect import detect
@@ -41,7 +42,7 @@ def say(console: Console | None, text: str) -> None:
     """Tells the log, and who watches."""
     logger.info(text)
     if console is not None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def build_sources(
