@@ -63,7 +63,17 @@ def build_sources(
     chosen = [(source, name) for source, name in named if name is not None]
     if folder is not None:
         chosen = [(_with_quarantine(one, folder, number), name) for number, (one, name) in enumerate(chosen)]
-    return [source.build(split=name) for source, name in chosen]
+    return _told_apart([source.build(split=name) for source, name in chosen])
+
+
+def _told_apart(sources: Sequence[Dataset]) -> list[Dataset]:
+    """The sources with names of pictures that are equal only where the pictures are: two folders may each hold a 1.png."""
+    homes: dict[str, int] = {}
+    found: list[Dataset] = []
+    for source in sources:
+        number = homes.setdefault(source.home, len(homes)) if isinstance(source, Table) else 0
+        found.append(source.renamed(f"{number + 1}:") if isinstance(source, Table) and number else source)
+    return found
 
 
 def mixing(recipe: Recipe, records: list[Any] | None) -> list[order.Mixing]:
