@@ -6,14 +6,14 @@ Nothing heavy is imported here: ``sightweave --help`` loads no torch.
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sightweave.core import json_lines
+from sightweave.core import json_lines, terminal
 from sightweave.core.errors import SightweaveError
 
 if TYPE_CHECKING:
@@ -53,9 +53,12 @@ Beams = Annotated[int | None, typer.Option(help="Of beam search: texts kept for 
 
 
 def _console() -> Console:
-    from rich.console import Console
+    return terminal.console(stderr=True)
 
-    return Console(stderr=True)
+
+def _echo(text: object = "", *, nl: bool = True, err: bool = False) -> None:
+    """Prints a text of whatever origin."""
+    typer.echo(terminal.visible(text), nl=nl, err=err)
 
 
 def _decoding(
@@ -94,8 +97,8 @@ def train(
     )
     if evaluate and not run.is_interrupted:
         _show_scores(run.folder)
-    typer.echo(f"run: {run.folder}")
-    typer.echo(f"report: {run.folder}/report.html")
+    _echo(f"run: {run.folder}")
+    _echo(f"report: {run.folder}/report.html")
     if run.stop_signal:
         raise typer.Exit(_SIGNALLED + run.stop_signal)
 
@@ -150,8 +153,6 @@ def evaluate(
 
     The same command goes on where it was stopped.
     """
-    from rich.console import Console
-
     from sightweave import api
     from sightweave.programs.evaluation.table import show
 
@@ -168,7 +169,7 @@ def evaluate(
         console=_console(),
     )
     for evaluation in found:
-        show(evaluation, Console())
+        show(evaluation, _stdout())
 
 
 @app.command()
@@ -213,8 +214,8 @@ def compare(
         threads=threads,
         console=_console(),
     )
-    typer.echo(as_markdown(found))
-    typer.echo(f"page: {out}/comparison.html")
+    _echo(as_markdown(found))
+    _echo(f"page: {out}/comparison.html")
 
 
 @app.command()
@@ -248,18 +249,18 @@ def generate(
     if data is not None:
         options = {"decoding": method, "max_tokens": max_tokens, "seed": seed, "trust_run": trust_run}
         count = _answer_data(run, data, out, submission, options)
-        typer.echo(f"{count} answers in {out}" if out else f"{count} answers", err=True)
+        _echo(f"{count} answers in {out}" if out else f"{count} answers", err=True)
         return
     if image is None or not prompt:
         raise typer.BadParameter("give a picture and a question, or --data FOLDER.")
     loaded = api.load(run, trust_run=trust_run)
     if len(prompt) == 1:
         for piece in loaded.stream(image, prompt[0], decoding=method, max_tokens=max_tokens, seed=seed):
-            typer.echo(piece, nl=False)
-        typer.echo()
+            _echo(piece, nl=False)
+        _echo()
         return
     for answer in loaded.generate(image, prompt, decoding=method, max_tokens=max_tokens, seed=seed):
-        typer.echo(answer.text)
+        _echo(answer.text)
 
 
 def _answer_data(
@@ -275,12 +276,20 @@ def _answer_data(
         found = list(rows)
         text = api.submission(submission, found)
         if out is None:
-            typer.echo(text)
+            _echo(text)
         else:
             files.write_text(out, text)
         return len(found)
-    with out.open("w", encoding="utf-8") if out is not None else contextlib.nullcontext(sys.stdout) as stream:
-        return sum(1 for row in rows if stream.write(json_lines.dumps(row) + "\n"))
+    count = 0
+    with out.open("w", encoding="utf-8") if out is not None else contextlib.nullcontext() as stream:
+        for row in rows:
+            line = json_lines.dumps(row)
+            if stream is None:
+                _echo(line)
+            else:
+                stream.write(line + "\n")
+            count += 1
+    return count
 
 
 def _holds_answers(path: Path) -> bool:
@@ -305,7 +314,7 @@ def caption(
     from sightweave import api
 
     loaded = api.load(run, trust_run=trust_run)
-    typer.echo(api.caption(loaded, image, decoding=decoding, max_tokens=max_tokens, seed=seed).text)
+    _echo(api.caption(loaded, image, decoding=decoding, max_tokens=max_tokens, seed=seed).text)
 
 
 @app.command()
@@ -324,7 +333,7 @@ def translate(
 
     loaded = api.load(run, trust_run=trust_run)
     answer = api.translate(loaded, image, text, to=to, decoding=decoding, max_tokens=max_tokens, seed=seed)
-    typer.echo(answer.text)
+    _echo(answer.text)
 
 
 @app.command()
@@ -332,7 +341,7 @@ def report(run: Annotated[Path, typer.Argument(help="Folder of a run or of an ev
     """Draw report.html again."""
     from sightweave import api
 
-    typer.echo(str(api.report(run)))
+    _echo(str(api.report(run)))
 
 
 @app.command()
@@ -346,8 +355,8 @@ def beside(
     from sightweave import api
 
     path, text = api.beside(first, second, out=out, trust_run=trust_run)
-    typer.echo(text)
-    typer.echo(f"page: {path}")
+    _echo(text)
+    _echo(f"page: {path}")
 
 
 @app.command()
@@ -364,7 +373,7 @@ def check(
     found = api.check(what, *(settings or []), trust_run=trust_run)
     if as_json:
         for one in found:
-            typer.echo(json_lines.dumps(one.to_plain()))
+            _echo(json_lines.dumps(one.to_plain()))
     else:
         _stdout().print(checks.table(found))
     if any(one.finding.state == "fail" for one in found):
@@ -395,7 +404,7 @@ def export(
     options: dict[str, Any] = {name: value for name, value in given.items() if value}
     loaded = api.load(run, trust_run=trust_run)
     made = api.export(loaded, to=to, out=out, data=data, samples=samples, licence=licence, **options)
-    typer.echo(made.to_text())
+    _echo(made.to_text())
 
 
 @app.command(name="list")
@@ -405,12 +414,11 @@ def list_kinds(
     ] = None,
 ) -> None:
     """List the kinds of a family, or the matrix of fusions and language models."""
-    from rich.console import Console
     from rich.table import Table
 
     from sightweave import api
 
-    console = Console()
+    console = _stdout()
     if family is not None:
         table = Table("kind", "what it is", title=family)
         for kind, summary in api.kinds(family).items():
@@ -460,7 +468,7 @@ def sample(
     """Draw a sheet of pictures with their texts."""
     from sightweave import api
 
-    typer.echo(str(api.sample_data(data, out, split=split, count=count, columns=columns, seed=seed)))
+    _echo(str(api.sample_data(data, out, split=split, count=count, columns=columns, seed=seed)))
 
 
 @data_app.command(name="check")
@@ -492,8 +500,8 @@ def check_data(
         workers=workers,
         console=_console(),
     )
-    typer.echo(report.to_text())
-    typer.echo(f"report: {out}/report.html")
+    _echo(report.to_text())
+    _echo(f"report: {out}/report.html")
     if not report.is_sound:
         raise typer.Exit(1)
 
@@ -509,7 +517,7 @@ def cache(
 
     written = api.cache_data(recipe, *(settings or []), out=out, console=_console())
     left = f", {len(written.left_out)} left out" if written.left_out else ""
-    typer.echo(f"{written.pictures} pictures in {out}{left}; train with inputs.cache={out}")
+    _echo(f"{written.pictures} pictures in {out}{left}; train with inputs.cache={out}")
 
 
 @data_app.command()
@@ -521,10 +529,10 @@ def detect(
 
     found = api.detect_data(data)
     for kind, reason in found.items():
-        typer.echo(f"{kind}: {reason}")
+        _echo(f"{kind}: {reason}")
     if not found:
         kinds = ", ".join(api.kinds("datasets"))
-        typer.echo(
+        _echo(
             f"{data}: no known format. Known: {kinds}. `sightweave list datasets` says what each is.",
             err=True,
         )
@@ -543,24 +551,27 @@ def demo(
 
 
 def _stdout() -> Console:
-    from rich.console import Console
-
-    return Console()
+    return terminal.console()
 
 
 def main() -> None:
     """The entry point: users' mistakes end with one line, not with a traceback."""
     _end_cleanly_on_signals()
+    handler = logging.StreamHandler()
+    handler.setFormatter(terminal.LogFormatter())
+    logging.getLogger("sightweave").addHandler(handler)
     try:
         app()
     except SightweaveError as error:
-        typer.echo(f"error: {error}", err=True)
+        _echo(f"error: {error}", err=True)
         raise SystemExit(1) from None
     except OSError as error:
-        typer.echo(f"error: {error}", err=True)
+        _echo(f"error: {error}", err=True)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(_SIGNALLED + signal.SIGINT) from None
+    finally:
+        logging.getLogger("sightweave").removeHandler(handler)
 
 
 def _end_cleanly_on_signals() -> None:

@@ -16,8 +16,8 @@ from sightweave.core import bounded
 from sightweave.core.errors import DataError
 
 _MOST_BYTES = 4 << 30
-_TO_ESCAPE = re.compile("[\x85\u2028\u2029\ud800-\udfff]")
-"""Line separators that JSON allows in a string, and halves of surrogate pairs, which UTF-8 cannot encode."""
+_TO_ESCAPE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Controls and line separators that JSON allows in a string, and halves of surrogate pairs, which UTF-8 cannot encode."""
 
 
 def dumps(value: Any, *, indent: int | None = None, allow_nan: bool = True) -> str:

@@ -15,6 +15,7 @@ from sightweave import recipe as recipes
 from sightweave.core import config as configs
 from sightweave.core.config import config
 from sightweave.core.errors import RecipeError, did_you_mean
+from sightweave.core.terminal import visible
 from sightweave.data.datasets import own
 from sightweave.data.datasets._base import Dataset, common_split, is_for_choosing, split_among
 from sightweave.data.datasets._detect import detect
@@ -46,7 +47,7 @@ def say(console: Console | None, text: str) -> None:
     """Tells the log, and who watches."""
     logger.info(text)
     if console is not None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def build_sources(
@@ -78,7 +79,17 @@ def build_sources(
     chosen = [(source, name) for source, name in named if name is not None]
     if folder is not None:
         chosen = [(_with_quarantine(one, folder, number), name) for number, (one, name) in enumerate(chosen)]
-    return [source.build(split=name) for source, name in chosen]
+    return _told_apart([source.build(split=name) for source, name in chosen])
+
+
+def _told_apart(sources: Sequence[Dataset]) -> list[Dataset]:
+    """The sources with names of pictures that are equal only where the pictures are: two folders may each hold a 1.png."""
+    homes: dict[str, int] = {}
+    found: list[Dataset] = []
+    for source in sources:
+        number = homes.setdefault(source.home, len(homes)) if isinstance(source, Table) else 0
+        found.append(source.renamed(f"{number + 1}:") if isinstance(source, Table) and number else source)
+    return found
 
 
 def mixing(recipe: Recipe, records: list[Any] | None) -> list[order.Mixing]:

@@ -342,7 +342,7 @@ def _regions(values: Mapping[str, Any]) -> tuple[Region, ...]:
     for number, one in enumerate(given or ()):
         field = f"regions[{number}]"
         if isinstance(one, Region):
-            words: Any = one.words
+            words: Any = one.words  # made in Python, where nothing checks it
             if isinstance(words, str):
                 raise RowError("wrong_type", f"{field}.words", words, _NO_LIST.format(shown(words)))
             regions.append(one)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 from array import array
@@ -16,7 +17,7 @@ import numpy as np
 
 from sightweave.core import files
 from sightweave.core.errors import DataError, MediaError
-from sightweave.core.types import Medium
+from sightweave.core.types import Medium, group_of
 from sightweave.data.datasets import _marks
 from sightweave.data.datasets._base import VALIDATION, Record, is_record, task_of, texts_of
 from sightweave.data.datasets._pictures import Folder, Inside, Slice, given
@@ -86,6 +87,7 @@ class Table:
         faults: The rows that were left out.
         named: Numbers of the rows that brought an id.
         fingerprint: Changes when a row does: its texts, or the path or place of its pictures (not their bytes).
+        home: Where its pictures lie: in tables of one home, equal names mean equal pictures.
     """
 
     def __init__(
@@ -98,8 +100,9 @@ class Table:
         faults: Sequence[Fault] = (),
         named: frozenset[int] = frozenset(),
         fingerprint: str = "",
+        home: str = "",
     ) -> None:
-        self.fingerprint = fingerprint
+        self.fingerprint, self.home = fingerprint, home
         self._make, self._rows, self._starts, self._named = make, rows, starts, named
         self.notes = tuple(notes)
         self.faults = tuple(faults)
@@ -119,6 +122,12 @@ class Table:
     def __iter__(self) -> Iterator[tuple[Record, ...]]:
         return (self[index] for index in range(len(self)))
 
+    def renamed(self, prefix: str) -> Table:
+        """The same with this before the names of all pictures and groups, to tell them from those of another home."""
+        found = copy.copy(self)
+        found._make = partial(_renamed, self._make, prefix)
+        return found
+
     @property
     def given_ids(self) -> frozenset[str]:
         """Ids that the rows brought with them; the others were named after their line."""
@@ -131,6 +140,16 @@ class Table:
         for group in self:
             for record in group:
                 yield from texts_of(record)
+
+
+def _renamed(make: Callable[[int], list[Record]], prefix: str, number: int) -> list[Record]:
+    found = []
+    for record in make(number):
+        images = tuple(Medium(one.source, prefix + one.key, one.modality) for one in record.images)
+        is_own = record.group == group_of(record.images, record.id)
+        group = group_of(images, prefix + record.id) if is_own else record.group and prefix + record.group
+        found.append(replace(record, images=images, group=group))
+    return found
 
 
 class Reader:
@@ -486,6 +505,7 @@ class Reader:
             faults=self.faults,
             named=frozenset(self._named),
             fingerprint=self._fingerprint(chosen[order]),
+            home=str(self.folder.root) if self.folder is not None else "",
         )
 
     def _drawn(self, groups: np.ndarray, limit: int) -> np.ndarray:

@@ -151,7 +151,9 @@ class Scenes:
 
     def _records(self, view: View, items: Sequence[Item], *, has_caption: bool) -> list[Record]:
         scene = view.scene
-        image = Medium(partial(drawing.draw, scene, self.pictures), scene.key)
+        # The same scene in two styles is two pictures: a name that both had would make them one in batches and caches.
+        name = scene.key if self.pictures == "drawn" else f"{scene.key}/{self.pictures}"
+        image = Medium(partial(drawing.draw, scene, self.pictures), name)
         boxes = regions(view, self.pictures) if self.has_regions else ()
         key, split = scene.key, scene.split
 
@@ -168,7 +170,7 @@ class Scenes:
                     id=f"{key}/caption/0",
                     images=(image,),
                     captions=(said,),
-                    group=key,
+                    group=image.key,
                     split=split,
                     tags=tags | subset(combinations.caption_is_unmet(said)),
                     regions=boxes,
@@ -189,7 +191,7 @@ class Scenes:
                             answers=(item.answer,),
                             rationale=item.steps,
                             options=item.options,
-                            group=key,
+                            group=image.key,
                             split=split,
                             tags=tags,
                             regions=boxes,
@@ -203,7 +205,7 @@ class Scenes:
                             question=item.text,
                             answers=(item.answer,),
                             options=item.options,
-                            group=key,
+                            group=image.key,
                             split=split,
                             tags=tags,
                             regions=boxes,
@@ -220,7 +222,7 @@ class Scenes:
                     targets=(item.target,),
                     source_language=item.source_language,
                     target_language=item.target_language,
-                    group=key,
+                    group=image.key,
                     split=split,
                     tags=tags,
                     regions=boxes,

@@ -10,7 +10,7 @@ one without it. A folder belongs to one transform::
 
 The key of a picture is a SHA-256 over the digest of its file, over which part of it is shown and over the fields of the
 transform that matter: another picture under the same name misses, and so does everything under another transform. The
-digest of a file is computed again only where its size or its time of change differ from those noted at writing. Each
+digest of a file is computed again only where its size or a time of change differ from those noted at writing. Each
 picture has a checksum, looked at when it is first read. Nothing is pickled.
 """
 
@@ -263,7 +263,7 @@ class PixelCache:
         return Resized(row[:, top : top + height, left : left + width], left, top, *item["picture"])
 
     def _is_same(self, item: dict[str, Any], medium: Medium) -> bool:
-        """Whether the picture is the one that was written: by size and time of its file, else by its digest."""
+        """Whether the picture is the one that was written: by size and times of its file, else by its digest."""
         source = whole(medium)
         stamp = _stamp(source)
         if stamp and all(item.get(name) == value for name, value in stamp.items()):
@@ -286,14 +286,19 @@ def _key(digest: str, medium: Medium, fields: Mapping[str, Any]) -> str:
 
 
 def _stamp(medium: Medium) -> dict[str, int]:
-    """Bytes and time of change of a picture's file; empty for one without a file."""
+    """Bytes and times of change of a picture's file; empty for one without a file."""
     if not isinstance(medium.source, Path):
         return {}
     try:
         status = os.stat(medium.source)
     except (OSError, ValueError):
         return {}
-    return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+    # The last one cannot be set: it shows a file that was replaced by one of equal size and time.
+    return {
+        "bytes": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "ctime_ns": status.st_ctime_ns,
+    }
 
 
 def _damaged(folder: Path, what: str) -> DataError:

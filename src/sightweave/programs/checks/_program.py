@@ -11,6 +11,7 @@ from rich.table import Table
 
 from sightweave.core import catalog
 from sightweave.core.errors import SightweaveError
+from sightweave.core.terminal import markup
 from sightweave.programs.checks._base import Finding, Subject
 
 FAMILY = "programs.checks"
@@ -68,5 +69,6 @@ def table(found: Sequence[Checked]) -> Table:
     made = Table("", "check", "measured", "needed")
     marks = {"pass": "[green]pass[/]", "fail": "[red]FAIL[/]", "skip": "[dim]skip[/]"}
     for one in found:
-        made.add_row(marks[one.finding.state], one.name, one.finding.measured, one.finding.needed)
+        texts = map(markup, (one.name, one.finding.measured, one.finding.needed))
+        made.add_row(marks[one.finding.state], *texts)
     return made

@@ -16,6 +16,7 @@ from rich.progress import TimeElapsedColumn
 from sightweave.core import files
 from sightweave.core.errors import DataError
 from sightweave.core.report import check as page
+from sightweave.core.terminal import visible
 from sightweave.data.datasets._source import FilesConfig
 from sightweave.data.inputs import media
 from sightweave.programs.doctor.check import Lengths, Progress, Rows, check
@@ -85,9 +86,8 @@ def run(
         if fix_to is not None:
             changes = _copy(source, fix_to, rows)
             if console is not None:
-                console.print(
-                    f"{fix_to}: a copy with {changes} changes; {LOG} in it names each.", markup=False
-                )
+                text = f"{fix_to}: a copy with {changes} changes; {LOG} in it names each."
+                console.print(visible(text), markup=False)
     return report
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -155,10 +156,15 @@ def stamp_of(medium: Medium) -> str:
     try:
         if isinstance(source, Slice):
             status = source.path.stat()
-            return f"{status.st_size}:{status.st_mtime_ns}:{source.offset}:{source.size}"
+            return f"{_times(status)}:{source.offset}:{source.size}"
         if isinstance(source, Path):
             status = source.stat()
-            return f"{status.st_size}:{status.st_mtime_ns}"
+            return _times(status)
     except OSError:
         pass
     return ""
+
+
+def _times(status: os.stat_result) -> str:
+    """Size and times of a file. Unlike the time of writing, that of its change of state cannot be set back."""
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"

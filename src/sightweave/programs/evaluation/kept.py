@@ -20,8 +20,9 @@ import PIL.Image
 
 from sightweave.core import bounded
 from sightweave.core.bounded import UnreadableError
-from sightweave.core.errors import DataError, UnansweredError
+from sightweave.core.errors import DataError, SightweaveError, UnansweredError
 from sightweave.core.types import Likelihood, Medium, Prediction, Sample
+from sightweave.data.inputs import media
 from sightweave.programs.predictors import _notes
 from sightweave.programs.predictors._base import Predictor, Progress, log_probability
 
@@ -297,13 +298,18 @@ def _mark(medium: Medium, marks: dict[Medium, str]) -> str:
 
 
 def _content(source: Any) -> str:
-    """What tells a picture from a changed one of the same name; of a function its key alone tells."""
-    if isinstance(source, Path):
-        try:
-            status = source.stat()
-        except (OSError, ValueError):  # whoever reads the picture says what is wrong
-            return "unreadable"
-        return f"file {status.st_size} {status.st_mtime_ns}"
+    """What tells a picture from every other one, whatever their names, sizes and times: a digest of what it holds."""
+    if isinstance(source, partial) and any(isinstance(one, Medium) for one in source.args):
+        # A picture made worse, say: the key has the way, and the picture that it is made of is all that may change.
+        made_of = [_content(one.source) for one in source.args if isinstance(one, Medium)]
+        return " ".join(["function", *made_of])
+    try:
+        if callable(source):  # what is drawn, or lies inside another file
+            return f"given {_content(source())}"
+        if isinstance(source, Path):
+            return f"bytes {media.digest(Medium(source, 'picture'))}"
+    except SightweaveError:  # whoever reads the picture says what is wrong
+        return "unreadable"
     if isinstance(source, bytes | bytearray | memoryview):
         return f"bytes {hashlib.sha256(source).hexdigest()}"
     if isinstance(source, np.ndarray):
@@ -312,11 +318,7 @@ def _content(source: Any) -> str:
     if isinstance(source, PIL.Image.Image):
         about = f"image {source.mode} {source.size}"
         return f"{about} {hashlib.sha256(source.tobytes()).hexdigest()}"
-    if isinstance(source, partial):  # such as a picture made worse, of a file that may have changed
-        return " ".join(
-            ["function", *(_content(one.source) for one in source.args if isinstance(one, Medium))]
-        )
-    return "function"
+    return "unknown"
 
 
 def _plain(key: bytes, prediction: Prediction) -> dict[str, Any]:

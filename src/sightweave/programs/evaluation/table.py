@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from sightweave.core.terminal import markup
 from sightweave.core.verdicts import use_of_image
 from sightweave.programs.evaluation.scores import Evaluation, MetricFacts, TaskScores, TypeScores
 from sightweave.programs.evaluation.statistics import Estimate
@@ -17,22 +17,22 @@ from sightweave.programs.evaluation.statistics import Estimate
 
 def show(evaluation: Evaluation, console: Console, *, types: bool = True) -> None:
     """Prints all of it; fits 80 columns."""
-    console.print(f"[bold]{escape(evaluation.sentence)}[/bold]")
+    console.print(f"[bold]{markup(evaluation.sentence)}[/bold]")
     console.print(score_table(evaluation, types=types))
     for table in control_tables(evaluation, types=types):
         console.print(table)
     if any(_further(task) for task in evaluation.tasks):
         console.print(further_table(evaluation))
     for line in (*detectable_lines(evaluation), *calibration_lines(evaluation)):
-        console.print(escape(line), highlight=False)
+        console.print(markup(line), highlight=False)
     for note in evaluation.notes:
-        console.print(f"note: {escape(note)}", highlight=False)
+        console.print(f"note: {markup(note)}", highlight=False)
 
 
 def score_table(evaluation: Evaluation, *, types: bool = True) -> Table:
     """One row per task (the mean over its types) and, if wanted, one per type, beside what needs no model."""
     table = _table(
-        f"{escape(evaluation.split or 'evaluation')}: {evaluation.count} prompts on {_pictures(evaluation)}",
+        f"{markup(evaluation.split or 'evaluation')}: {evaluation.count} prompts on {_pictures(evaluation)}",
         "per cent, with 95 % intervals over images; a task's score is the unweighted mean over its types. "
         "text only: the answer of the most similar training prompt",
     )
@@ -99,9 +99,9 @@ def _table(title: str, caption: str) -> Table:
 def _lines(evaluation: Evaluation, types: bool) -> Iterator[tuple[str, TaskScores | TypeScores, str]]:
     """Name, scores and style of each row."""
     for task in evaluation.tasks:
-        yield escape(task.task), task, "bold"
+        yield markup(task.task), task, "bold"
         for kind in task.types if types else ():
-            yield f"  {escape(kind.type)}", kind, ""
+            yield f"  {markup(kind.type)}", kind, ""
 
 
 def detectable_lines(evaluation: Evaluation) -> list[str]:
@@ -130,10 +130,10 @@ def further_table(evaluation: Evaluation) -> Table:
             ]
             more += ["less is better"] * facts.less_is_better + [facts.signature] * bool(facts.signature)
             table.add_row(
-                escape(task.task),
-                escape(name),
-                escape(_in_unit(value, facts.unit)),
-                escape("; ".join(more)),
+                markup(task.task),
+                markup(name),
+                markup(_in_unit(value, facts.unit)),
+                markup("; ".join(more)),
             )
     return table
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pytest
 import sightweave
 from sightweave.core.errors import BackendError, DataError, UnansweredError
 from sightweave.core.types import Likelihood, Medium, Part, Prediction, Sample
+from sightweave.data.datasets._pictures import Slice
 from sightweave.programs.evaluation.controls import CONTROLS
 from sightweave.programs.evaluation.kept import Kept
 from sightweave.programs.evaluation.worse import WORSE
@@ -166,7 +168,6 @@ def test_a_change_of_anything_is_asked_again(tmp_path: Path) -> None:
         "no picture": asking("1", "what?"),
         "key": asking("1", "what?", Medium(file, "b")),
         "modality": asking("1", "what?", Medium(file, "a", "video")),
-        "bytes": asking("1", "what?", Medium(file.read_bytes(), "a")),
         "other bytes": asking("1", "what?", Medium(file.read_bytes() + b"x", "a")),
         "array": asking("1", "what?", Medium(RED, "a")),
         "other array": asking("1", "what?", Medium(RED + 1, "a")),
@@ -174,6 +175,9 @@ def test_a_change_of_anything_is_asked_again(tmp_path: Path) -> None:
         "image": asking("1", "what?", Medium(PIL.Image.new("RGB", (2, 2)), "a")),
         "other image": asking("1", "what?", Medium(PIL.Image.new("RGB", (2, 2), "red"), "a")),
         "drawn": asking("1", "what?", Medium(lambda: RED, "a")),
+        "drawn otherwise": asking("1", "what?", Medium(lambda: RED + 1, "a")),
+        "inside a row": asking("1", "what?", Medium(partial(bytes, b"a picture"), "a")),
+        "inside another": asking("1", "what?", Medium(partial(bytes, b"b picture"), "a")),
         "no file": asking("1", "what?", Medium(tmp_path / "none.png", "a")),
         "role": replace(base, parts=(Part("system", base.parts[0].content), *base.parts[1:])),
         "order": replace(base, parts=(base.parts[1], base.parts[0], base.parts[2])),
@@ -191,10 +195,36 @@ def test_a_change_of_anything_is_asked_again(tmp_path: Path) -> None:
     Kept(Speaker(), path, max_tokens=5)([base])
     (worse,) = CONTROLS[next(iter(WORSE))]([base], 0).values()
     Kept(Speaker(), path, max_tokens=5)([worse])
-    os.utime(file, ns=(1, 1))
+    # Another picture of the same size, written at the same time.
+    status = file.stat()
+    file.write_bytes(file.read_bytes()[::-1])
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
     Kept(Speaker(), path, max_tokens=5)([base, worse])
     found = keys(path)
     assert len(set(found)) == len(found) == 1 + len(changed) + 8
+
+
+def test_a_file_that_was_touched_or_copied_is_the_same_picture(tmp_path: Path) -> None:
+    path, file, copy = tmp_path / "kept.jsonl", tmp_path / "a.png", tmp_path / "copy.png"
+    PIL.Image.new("RGB", (3, 3)).save(file)
+    copy.write_bytes(file.read_bytes())
+    speaker = Speaker()
+    Kept(speaker, path, max_tokens=5)([asking("1", "what?", Medium(file, "a"))])
+    os.utime(file, ns=(1, 1))
+    Kept(speaker, path, max_tokens=5)([asking("1", "what?", Medium(file, "a"))])
+    Kept(speaker, path, max_tokens=5)([asking("1", "what?", Medium(copy, "a"))])
+    Kept(speaker, path, max_tokens=5)([asking("1", "what?", Medium(file.read_bytes(), "a"))])
+    assert speaker.asked == ["1"]
+
+
+def test_a_member_of_a_shard_that_was_replaced_is_asked_again(tmp_path: Path) -> None:
+    path, shard = tmp_path / "kept.jsonl", tmp_path / "0.tar"
+    speaker = Speaker()
+    for content in (b"first picture", b"other picture", b"first picture"):
+        shard.write_bytes(content)
+        sample = asking("1", "what?", Medium(Slice(shard, 0, len(content), "0.tar#1"), "0.tar#1"))
+        Kept(speaker, path, max_tokens=5)([sample])
+    assert speaker.asked == ["1", "1"]
 
 
 def test_what_changes_nothing_is_not_asked_again(tmp_path: Path) -> None:
@@ -350,6 +380,7 @@ import time
 from pathlib import Path
 sys.path[:0] = [{tests!r}, {here!r}]
 from test_kept import Speaker, many
+from sightweave.data.datasets._pictures import Slice
 from sightweave.programs.evaluation.controls import CONTROLS
 from sightweave.programs.evaluation.kept import Kept
 from sightweave.programs.evaluation.worse import WORSE

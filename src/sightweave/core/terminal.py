@@ -1,0 +1,64 @@
+"""What reaches a terminal: the one place that everything printed from data, answers, recipes and servers passes.
+
+A terminal obeys what it is shown: an escape sequence in a file's name or in an answer sets the title, clears the screen,
+moves the cursor over what stands there, or does worse. So control characters are shown and not sent.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_HIDDEN = re.compile(
+    "\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Controls but for the tab and the ends of lines, separators of lines, marks that turn the direction of writing, and halves
+of surrogate pairs, which no terminal can be sent."""
+
+
+def visible(text: object) -> str:
+    r"""A text as a terminal may show it: control characters become escapes such as ``\x1b``; ends of lines and tabs stay."""
+    return _HIDDEN.sub(_escape, str(text))
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")
+
+
+def markup(text: object) -> str:
+    """The same for text that Rich prints: nothing in it is taken for a style or a link either."""
+    from rich.markup import escape
+
+    return escape(visible(text))
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where tables and progress are shown; whatever is printed there passes `visible`.
+
+    Args:
+        stderr: Whether it writes to standard error, as progress does.
+    """
+    from rich.console import Console
+    from rich.segment import Segment
+
+    class Visible(Console):
+        def render(self, *args: Any, **options: Any) -> Iterable[Segment]:
+            for segment in super().render(*args, **options):
+                # Rich's own codes, which move the cursor of a progress bar, are marked as such.
+                is_ours = bool(segment.control)
+                yield segment if is_ours else Segment(visible(segment.text), segment.style)
+
+    return Visible(stderr=stderr)
+
+
+class LogFormatter(logging.Formatter):
+    """Lines of the log, for a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The message and any traceback, with control characters shown."""
+        return visible(super().format(record))
