@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from functools import wraps
 from typing import Any
 
@@ -82,8 +82,10 @@ class _Charged(NodeTransformer):
         return _call("joined", node.nodes, node.lineno)
 
 
-def _call(name: str, given: list[nodes.Expr], line: int) -> nodes.Call:
-    return nodes.Call(nodes.EnvironmentAttribute(name), given, [], None, None).set_lineno(line)
+def _call(name: str, given: Sequence[nodes.Node], line: int) -> nodes.Call:
+    made = nodes.Call(nodes.EnvironmentAttribute(name), list(given), [], None, None)
+    made.set_lineno(line)
+    return made
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
@@ -127,7 +129,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.charge(sum(map(len, texts)))
         return "".join(texts)
 
-    def concat(self, pieces: Iterable[str]) -> str:  # type: ignore[override]  # a function there
+    def concat(self, pieces: Iterable[str]) -> str:
         """The pieces of a rendering, or of a macro in it, as one text."""
         found, size = [], 0
         for piece in pieces:
