@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -556,12 +557,12 @@ def _stdout() -> Console:
 
 def main() -> None:
     """The entry point: users' mistakes end with one line, not with a traceback."""
-    _end_cleanly_on_signals()
     handler = logging.StreamHandler()
     handler.setFormatter(terminal.LogFormatter())
     logging.getLogger("sightweave").addHandler(handler)
     try:
-        app()
+        with _clean_ends():
+            app()
     except SightweaveError as error:
         _echo(f"error: {error}", err=True)
         raise SystemExit(1) from None
@@ -574,15 +575,22 @@ def main() -> None:
         logging.getLogger("sightweave").removeHandler(handler)
 
 
-def _end_cleanly_on_signals() -> None:
+@contextlib.contextmanager
+def _clean_ends() -> Iterator[None]:
     """Has requests to end unwind the stack, so that temporary files go and the exit status names the signal."""
 
     def end(number: int, _frame: Any) -> None:
         raise SystemExit(_SIGNALLED + number)
 
+    before: dict[int, Any] = {}
     for name in ("SIGTERM", "SIGHUP", "SIGUSR1"):  # Windows knows the first alone
         number = getattr(signal, name, None)
         # What is ignored stays so: nohup ignores SIGHUP.
         if number is not None and signal.getsignal(number) == signal.SIG_DFL:
             with contextlib.suppress(ValueError):  # not in the main thread
-                signal.signal(number, end)
+                before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

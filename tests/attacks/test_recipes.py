@@ -171,6 +171,7 @@ def test_a_trained_run_is_not_overwritten(
 ) -> None:
     (tmp_path / "recipe.yaml").write_text(GOOD, encoding="utf-8")
     (tmp_path / "run" / "checkpoint").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoint" / "manifest.json").write_text('{"format_version": 1}', encoding="utf-8")
     monkeypatch.setattr(
         sys, "argv", ["sightweave", "train", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "run")]
     )
