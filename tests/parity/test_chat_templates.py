@@ -23,6 +23,7 @@ from sightweave.data.inputs.tokenizer import FRAMED, StreamDecoder, Tokenizer
 
 pytest.importorskip("transformers")
 import transformers
+from parity import _checkpoints
 
 from sightweave.programs.exports import transformers as exporter
 
@@ -463,3 +464,66 @@ def test_a_picture_that_is_no_token_is_refused(bare: Path) -> None:
     )
     with pytest.raises(CheckpointError, match="no special token for a picture"):
         pretrained_tokenizer.read(bare, 50)
+
+
+# Kinds of tokenizers.
+
+
+@pytest.mark.parametrize("words", ["byte_fallback", "unigram"])
+@pytest.mark.parametrize("dialect", ["mistral", "llava", "chatml"])
+def test_words_with_a_mark_for_the_space_give_the_same_ids(words: str, dialect: str, tmp_path: Path) -> None:
+    _checkpoints.llama(tmp_path)
+    theirs = getattr(_checkpoints, words)(tmp_path)
+    theirs.chat_template = DIALECTS[dialect][0]
+    theirs.add_special_tokens({"extra_special_tokens": ["<image>", "<|im_start|>", "<|im_end|>"]})
+    theirs.save_pretrained(tmp_path)
+    ours = pretrained_tokenizer.read(tmp_path, 50)
+    for parts in (TALKS["one question"], TALKS["turns"], TALKS["two answers"]):
+        asked = messages(prompt_of(parts), lists=dialect in SHOWING)
+        ids = theirs.apply_chat_template(asked, add_generation_prompt=True)["input_ids"]
+        found = encoded(parts, ours)
+        assert found.trunk.ids + found.prompt.ids == ids
+        whole = theirs.apply_chat_template(messages(parts, lists=dialect in SHOWING))["input_ids"]
+        if parts[-1].role == "assistant":
+            answer = found.target.ids[: -1 if dialect == "llava" else None]
+            assert (ids + answer)[: len(whole)] == whole[: len(ids + answer)]
+            assert ours.decode(found.target.ids) == parts[-1].content
+
+
+def test_special_tokens_that_take_white_space_along_take_it_here_too(tmp_path: Path) -> None:
+    theirs = fast(eos_token="<|end|>")
+    greedy = [
+        tokenizers.AddedToken(name, rstrip=True, lstrip=name == "<|end|>", special=True, normalized=False)
+        for name in ("<|user|>", "<|assistant|>", "<|end|>")
+    ]
+    theirs.add_tokens(greedy, special_tokens=True)
+    theirs.chat_template = MARKED
+    theirs.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    again = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert again("<|user|>\n a", add_special_tokens=False)["input_ids"] == [
+        *again("<|user|>", add_special_tokens=False)["input_ids"],
+        *again("a", add_special_tokens=False)["input_ids"],
+    ]
+    ours = pretrained_tokenizer.read(tmp_path, 50)
+    for parts in (TALKS["one question"], TALKS["turns"]):
+        asked = messages(prompt_of(parts), lists=False)
+        found = encoded(parts, ours)
+        expected = again.apply_chat_template(asked, add_generation_prompt=True)["input_ids"]
+        assert found.trunk.ids + found.prompt.ids == expected
+
+
+def test_a_processor_puts_the_first_token_before_a_template_that_does_not(tmp_path: Path) -> None:
+    _checkpoints.llama(tmp_path)
+    theirs = _checkpoints.byte_fallback(tmp_path)
+    first = theirs.bos_token_id
+    for source, alone in ((LLAVA, 0), (MISTRAL, 1)):  # the second one writes it by itself
+        (tmp_path / "chat_template.jinja").write_text(source)
+        for name, count in (("other.json", alone), ("preprocessor_config.json", 1)):
+            (tmp_path / name).write_text("{}")
+            ours = pretrained_tokenizer.read(tmp_path, 50)
+            found = encoded([ASKED, SAID, MORE], ours)
+            ids = found.trunk.ids + found.prompt.ids
+            assert ids.count(first) == count
+            assert not count or ids[0] == first
+        (tmp_path / "preprocessor_config.json").unlink()

@@ -204,8 +204,14 @@ def _add_text(
     stretch: Stretch, section: Section, written: Written, parts: Sequence[Part], tokenizer: Tokenizer
 ) -> None:
     """The text between two special tokens; tokens that hold a letter of a learnt answer are learnt."""
-    ids, offsets = tokenizer.text_ids(written.text[section.start : section.end])
-    learnt = [one for one in written.said if parts[one.part].learn]
+    text = written.text[section.start : section.end]
+    learnt = [
+        one for one in written.said if parts[one.part].learn and _is_in([one], section.start, section.end)
+    ]
+    if not learnt:
+        stretch.add(tokenizer.text_ids(text))
+        return
+    ids, offsets = tokenizer.ids_and_letters(text)
     marked = [_is_in(learnt, section.start + start, section.start + end) for start, end in offsets]
     for learn, run in groupby(zip(ids, marked, strict=True), key=lambda pair: pair[1]):
         stretch.add([index for index, _ in run], learn=learn)

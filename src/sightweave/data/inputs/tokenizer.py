@@ -291,8 +291,16 @@ class Tokenizer:
             found.append(Section(place, len(text)))
         return found
 
-    def text_ids(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """Ids of a text in which nothing is special, and which letters each of them stands for.
+    def text_ids(self, text: str) -> list[int]:
+        """Ids of a text as it stands, in which nothing is special.
+
+        Raises:
+            DataError: the text holds half a surrogate pair.
+        """
+        return self._ids(text)
+
+    def ids_and_letters(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """The same, and the places of the letters that each id stands for: the first, and that behind the last.
 
         Raises:
             DataError: the text holds half a surrogate pair.
@@ -501,13 +509,17 @@ def _chat(template: Template) -> Chat | None:
 def _pattern(rust: tokenizers.Tokenizer, special: Mapping[str, int]) -> re.Pattern[str]:
     """Finds special tokens; some of them take the white space beside them along, as they do in the Rust library."""
     added = {token.content: token for token in rust.get_added_tokens_decoder().values()}
-    choices = []
+    choices, firsts = [], set()
     for number, name in enumerate(sorted(special, key=len, reverse=True)):
         token = added.get(name)
         before = r"\s*" if token is not None and token.lstrip else ""
         after = r"\s*" if token is not None and token.rstrip else ""
         choices.append(f"{before}(?P<_{number}>{re.escape(name)}){after}")
-    return re.compile("|".join(choices) or "(?!)")
+        firsts |= {r"\s", re.escape(name[:1])} if before else {re.escape(name[:1])}
+    if not choices:
+        return re.compile("(?!)")
+    # There may be thousands of them, and few letters that one can begin with.
+    return re.compile(f"(?=[{''.join(sorted(firsts))}])(?:{'|'.join(choices)})")
 
 
 def _alphabet() -> Iterator[str]:

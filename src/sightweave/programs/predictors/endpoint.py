@@ -63,7 +63,7 @@ class Config:
     key_variable: str = KEY_VARIABLE
     """Name of the environment variable that holds the key; unset or empty sends none."""
     timeout: PositiveFloat = 120.0
-    """Seconds for one answer."""
+    """Seconds from the start of a request to the end of its answer, whatever part of it is slow."""
     retries: NonNegativeInt = 5
     """How often a request is repeated after a lost connection, or where the server is too busy."""
     wait: NonNegativeFloat = 0.5
@@ -106,7 +106,7 @@ class Endpoint:
         url: The address to which /chat/completions is added.
         model: Name of the model; empty asks the server.
         key_variable: Name of the environment variable with the key.
-        timeout: Seconds for one answer.
+        timeout: Seconds from the start of a request to the end of its answer.
         retries: How often a request is repeated.
         wait: Seconds before the first repetition.
         at_once: Requests at the same time.
