@@ -97,24 +97,22 @@ def train(
         recipe, *(settings or []), out=out, evaluate=evaluate, overwrite=overwrite, console=console
     )
     if evaluate and not run.is_interrupted:
-        _show_scores(run.folder)
+        _show_scores(run.folder, console)
     _echo(f"run: {run.folder}")
     _echo(f"report: {run.folder}/report.html")
     if run.stop_signal:
         raise typer.Exit(_SIGNALLED + run.stop_signal)
 
 
-def _show_scores(folder: Path | None) -> None:
+def _show_scores(folder: Path | None, console: Console) -> None:
     """The table of a run's scores, as `evaluate` shows it; nothing where nothing was held out."""
-    from rich.console import Console
-
     from sightweave.programs.evaluation.stored import EVALUATION, read_evaluations
     from sightweave.programs.evaluation.table import show
 
     if folder is None or not (folder / EVALUATION).exists():
         return
     for evaluation in read_evaluations(folder):
-        show(evaluation, Console())
+        show(evaluation, console)
 
 
 @app.command()

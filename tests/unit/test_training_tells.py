@@ -188,15 +188,16 @@ def test_the_command_shows_the_scores_as_evaluate_does(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE), encoding="utf-8")
     begin = [sys.executable, "-m", "sightweave"]
 
-    def said(*words: str) -> str:
+    def said(*words: str) -> tuple[str, str]:
         done = subprocess.run([*begin, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        return done.stdout
+        return done.stdout, done.stderr
 
-    shown = said("train", "recipe.yaml", "data=mine", "--out", "run")
-    again = said("evaluate", "run")
-    assert "score" in again
-    assert shown.startswith(again)
+    out, shown = said("train", "recipe.yaml", "data=mine", "--out", "run")
+    table, _ = said("evaluate", "run")
+    assert "score" in table
+    assert table in shown
+    assert out == "run: run\nreport: run/report.html\n"  # for scripts
 
 
 def test_shipped_recipes_are_listed_and_found_by_name(
