@@ -1,7 +1,7 @@
 """The files that transformers.js opens as they are: three graphs in ``onnx/`` beside Transformers' own configs.
 
 transformers.js 4.3 (https://github.com/huggingface/transformers.js) looks up token embeddings, puts the features of pictures
-in the place of the image tokens, and asks a decoder with ``past_key_values``. It makes an empty cache by the *names* of axes:
+in the place of the image tokens, and asks a decoder with ``past_key_values``. It makes an empty cache by the names of axes:
 only one called ``batch_size`` gets as many rows as the prompt has.
 """
 
