@@ -37,6 +37,13 @@ from sightweave.programs.exports._onnx import PROVIDERS, Encoder, Past, require,
 NAME = "transformers.js"
 GRAPHS = "onnx"
 TOKENS, VISION, DECODER = "embed_tokens.onnx", "vision_encoder.onnx", "decoder_model_merged.onnx"
+USE = """```js
+import { AutoModelForImageTextToText, AutoProcessor } from "@huggingface/transformers";
+
+const processor = await AutoProcessor.from_pretrained(FOLDER);
+const model = await AutoModelForImageTextToText.from_pretrained(FOLDER, { dtype: "fp32" });
+```"""
+"""For the model card."""
 _MOST_BYTES = 2 * 10**9
 """Of one graph's weights: a file of this format has room for 2 GiB."""
 

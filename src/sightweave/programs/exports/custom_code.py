@@ -35,6 +35,10 @@ processor = AutoProcessor.from_pretrained(FOLDER, trust_remote_code=True)
 model = AutoModelForImageTextToText.from_pretrained(FOLDER, trust_remote_code=True)
 ```"""
 """For the model card."""
+LIMITS = (
+    "No other program opens this folder: vLLM, llama.cpp and TRL need one of Transformers' own architectures."
+)
+"""For the model card."""
 _CLASSES = {
     "AutoConfig": "SightweaveConfig",
     "AutoModelForImageTextToText": "SightweaveForConditionalGeneration",
