@@ -38,8 +38,9 @@ USE = f"""```bash
 llama-mtmd-cli -m {TEXT} --mmproj {PROJECTOR} --image PICTURE -p PROMPT
 ```"""
 """For the model card."""
-LIMITS = """llama.cpp computes GELU from a table in half precision, so that logits are off by up to 0.5 % of the largest even in
-f32. Its own front end cuts each picture into tiles and shows the whole after them; this model was trained on the whole alone."""
+LIMITS = """llama.cpp computes GELU from a table in half precision: logits are off by up to 0.5 % of the largest even in f32.
+Its own front end cuts each picture into tiles and shows the whole after them; this model was trained on the whole
+alone."""
 """For the model card: faults that lie with others."""
 _VARIABLE = "LLAMA_CPP"
 _STRINGS = 1000
