@@ -16,7 +16,7 @@ help:
 	@echo "make demo   train a small model from nothing and see it answer (about ten minutes; QUICK=1: three)"
 	@echo "make test   everything: format, lint, types, import order, all tests"
 	@echo "make check  the same with the quick tests only"
-	@echo "make test-foreign  exports in other releases of Transformers and in TRL; with clones of lmms-eval and VLMEvalKit"
+	@echo "make test-foreign  exports in other releases of Transformers, in TRL and in transformers.js; with clones of lmms-eval and VLMEvalKit"
 	@echo "                   (LMMS_EVAL=PATH VLMEVALKIT=PATH) these drive a run too"
 	@echo "make bench  speed beside Transformers on one core (NANOVLM=PATH adds nanoVLM)"
 	@echo "make docs   the documentation as a site"
@@ -61,6 +61,10 @@ check: lint
 test-foreign: $(VENV)/.test $(FOREIGN)/transformers4/.made $(FOREIGN)/trl/.made $(FOREIGN)/llama.cpp/.made
 	@$(SETTINGS) SIGHTWEAVE_TRANSFORMERS4=$(FOREIGN)/transformers4/bin/python SIGHTWEAVE_TRL=$(FOREIGN)/trl/bin/python \
 	  $(BIN)/python -m pytest -m foreign tests/foreign/test_transformers.py
+	@if command -v node > /dev/null && command -v npm > /dev/null && $(MAKE) $(FOREIGN)/transformers.js/.made; then \
+	  $(SETTINGS) SIGHTWEAVE_TRANSFORMERS_JS=$(FOREIGN)/transformers.js \
+	    $(BIN)/python -m pytest -m foreign tests/foreign/test_transformers_js.py; \
+	  else echo "transformers.js is not tried: it needs node, npm and the network."; fi
 	@$(SETTINGS) LLAMA_CPP=$(FOREIGN)/llama.cpp $(FOREIGN)/llama/bin/python -m pytest -m foreign tests/foreign/test_llama_cpp.py
 	@if test -d "$(LMMS_EVAL)/lmms_eval" -a -d "$(VLMEVALKIT)/vlmeval"; then $(MAKE) test-harnesses; else \
 	  echo "Other harnesses are not tried: clone EvolvingLMMs-Lab/lmms-eval and open-compass/VLMEvalKit, then"; \
@@ -73,6 +77,12 @@ $(FOREIGN)/%/.made: constraints.txt | $(BIN)/python
 	@$(BIN)/python -m venv $(@D)
 	@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet $(shell grep '^torch==' constraints.txt) \
 	  pillow jinja2 $(REQUIREMENTS) -e .
+	@touch $@
+
+# Its install script would fetch libraries for GPUs; the CPU's are in the package.
+$(FOREIGN)/transformers.js/.made:
+	@mkdir -p $(@D)
+	@npm install --prefix $(@D) --ignore-scripts --no-audit --no-fund --silent @huggingface/transformers@4.3.2
 	@touch $@
 
 # The package is built from its source, which brings llama.cpp's converter along.

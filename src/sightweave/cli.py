@@ -382,11 +382,15 @@ def check(
 @app.command()
 def export(
     run: RunArgument,
-    to: Annotated[str, typer.Option(help="Whose files: transformers, gguf or onnx.")] = "transformers",
+    to: Annotated[
+        str, typer.Option(help="Target: transformers, custom_code, gguf or onnx.")
+    ] = "transformers",
     out: Annotated[
         Path | None, typer.Option(help="The new folder; by default export-TO in the run's.")
     ] = None,
-    layout: Annotated[str, typer.Option(help="Of transformers: idefics3, llava, or auto.")] = "auto",
+    layout: Annotated[
+        str, typer.Option(help="transformers: idefics3, llava, auto; onnx: sightweave, transformers.js.")
+    ] = "auto",
     data: Annotated[
         str | None, typer.Option(help="What to compare by; by default the run's own data.")
     ] = None,

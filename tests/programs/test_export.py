@@ -247,6 +247,7 @@ def test_a_run_from_nothing_by_the_command(tmp_path: Path) -> None:
     assert "3 of 3 greedy answers are equal" in done.stdout
     card = (tmp_path / "run" / "export-transformers" / "README.md").read_text()
     assert "Not measured." in card
+    assert "- mlx-vlm 0.7.10 always computes quick GELU" in card
     assert "- `scenes`" in card
     assert "- training seconds: " in card
     said = card_example(tmp_path / "run" / "export-transformers")

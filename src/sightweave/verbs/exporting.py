@@ -71,10 +71,16 @@ def export(
         ),
         folder,
         _to_compare(loaded, data, samples),
-        card=_card(loaded, licence, program.USE),
+        card=_card(loaded, licence, _use(program, options)),
         **options,
     )
     return made
+
+
+def _use(program: Any, options: Mapping[str, Any]) -> str:
+    """How the files are opened, and what programs that open them get wrong."""
+    uses: Mapping[str, str] = getattr(program, "USES", {})
+    return f"{uses.get(options.get('layout', ''), program.USE)}\n\n{program.LIMITS}"
 
 
 def _to_compare(run: Run, data: Any, count: int) -> list[Sample]:

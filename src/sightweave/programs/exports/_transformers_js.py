@@ -1,8 +1,8 @@
 """The files that transformers.js opens as they are: three graphs in ``onnx/`` beside Transformers' own configs.
 
 transformers.js 4.3 (https://github.com/huggingface/transformers.js) looks up token embeddings, puts the features of pictures
-in the place of the image tokens, and asks a decoder with ``past_key_values``. It makes an empty cache by the *names* of
-axes: only one called ``batch_size`` gets as many rows as the prompt has.
+in the place of the image tokens, and asks a decoder with ``past_key_values``. It makes an empty cache by the names of axes:
+only one called ``batch_size`` gets as many rows as the prompt has.
 """
 
 from __future__ import annotations
@@ -37,6 +37,13 @@ from sightweave.programs.exports._onnx import PROVIDERS, Encoder, Past, require,
 NAME = "transformers.js"
 GRAPHS = "onnx"
 TOKENS, VISION, DECODER = "embed_tokens.onnx", "vision_encoder.onnx", "decoder_model_merged.onnx"
+USE = """```js
+import { AutoModelForImageTextToText, AutoProcessor } from "@huggingface/transformers";
+
+const processor = await AutoProcessor.from_pretrained(FOLDER);
+const model = await AutoModelForImageTextToText.from_pretrained(FOLDER, { dtype: "fp32" });
+```"""
+"""For the model card."""
 _MOST_BYTES = 2 * 10**9
 """Of one graph's weights: a file of this format has room for 2 GiB."""
 

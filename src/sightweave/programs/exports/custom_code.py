@@ -34,6 +34,10 @@ USE = with_transformers(
     model=", trust_remote_code=True",
 )
 """For the model card."""
+LIMITS = (
+    "No other program opens this folder: vLLM, llama.cpp and TRL need one of Transformers' own architectures."
+)
+"""For the model card."""
 _CLASSES = {
     "AutoConfig": "SightweaveConfig",
     "AutoModelForImageTextToText": "SightweaveForConditionalGeneration",

@@ -38,6 +38,10 @@ USE = f"""```bash
 llama-mtmd-cli -m {TEXT} --mmproj {PROJECTOR} --image picture.jpg -p "Describe the image."
 ```"""
 """For the model card."""
+LIMITS = """llama.cpp computes GELU from a table in half precision: logits are off by up to 0.5 % of the largest even in f32.
+Its own front end cuts each picture into tiles and shows the whole after them; this model was trained on the whole
+alone."""
+"""For the model card: faults that lie with others."""
 _VARIABLE = "LLAMA_CPP"
 _STRINGS = 1000
 _LETTERS = "abcdefghijklmnopqrstuvwxyz ABC 0123456789  \n\t.,;:?!'\"-()[]{}<>|/\\_\u00e9\u00df\u4eba\u72d7\u0434\U0001f600"

@@ -87,6 +87,15 @@ while len(answer) < 32 and processor.tokenizer.end_id not in answer:
 print(processor.tokenizer.decode(answer))
 ```"""
 """For the model card."""
+USES = {_transformers_js.NAME: _transformers_js.USE}
+"""For the model card of another layout than the first."""
+LIMITS = """Programs that open this folder, and what they get wrong by themselves:
+
+- transformers.js 4.3.2 does not widen its filter when it shrinks a picture, so its own pixels differ from those of training
+  by up to 0.76 (Idefics3) and 1.5 (LLaVA) of a range of 2, which can change an answer. Resize pictures to the encoder's size
+  before they are given to it.
+- onnxruntime-genai 0.18 opens neither layout."""
+"""For the model card: faults that lie with others."""
 
 
 def export(

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from sightweave.core import catalog
 from sightweave.programs.exports._card import card
+from sightweave.verbs import exporting
 
 PARTS = {name: {"kind": name} for name in ("encoder", "connector", "fusion", "language_model")}
 RECIPE = {"data": [{"kind": "scenes"}], "model": PARTS}
@@ -57,3 +61,14 @@ def test_scores_have_their_metrics_unit() -> None:
     )
     unknown = split(score={"value": 0.5, "low": None, "high": None})
     assert "| 50.0 % | not known |  |" in card("x", RECIPE, {}, unknown)
+
+
+@pytest.mark.parametrize("kind", catalog.kinds("programs.exports"))
+def test_each_program_says_how_it_opens_the_files_and_what_it_gets_wrong(kind: str) -> None:
+    program = catalog.module("programs.exports", kind)
+    layouts = ["", *getattr(program, "USES", {})]
+    found = [exporting._use(program, {"layout": one} if one else {}) for one in layouts]
+    assert len(set(found)) == len(layouts)
+    for use in found:
+        assert use.startswith("```")
+        assert use.endswith(program.LIMITS)

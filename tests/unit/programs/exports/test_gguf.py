@@ -11,7 +11,9 @@ import tokenizers
 from tokenizers import pre_tokenizers
 
 import sightweave
+from sightweave.core import from_transformers
 from sightweave.core.errors import BackendError, ExportError
+from sightweave.core.gguf import CUTS
 from sightweave.programs.exports import gguf
 
 BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -36,12 +38,21 @@ def split(pattern: str) -> Any:
             (pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)),
             "smollm",
         ),
-        ((split(gguf._LLAMA3), BYTES), "llama-bpe"),
-        ((split(gguf._QWEN2), BYTES), "qwen2"),
+        ((split(*CUTS["llama-bpe"]), BYTES), "llama-bpe"),
+        ((split(*CUTS["qwen2"]), BYTES), "qwen2"),
     ],
 )
 def test_ways_of_cutting_are_recognised(steps: tuple[Any, ...], name: str) -> None:
     assert gguf.cuts_as(content(*steps)) == name
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_what_a_gguf_file_is_read_as_is_what_it_is_written_from(name: str) -> None:
+    steps = from_transformers._pre_tokenizer(CUTS[name])
+    made = tokenizers.Tokenizer.from_str(json.dumps(content() | {"pre_tokenizer": steps}))
+    assert gguf.cuts_as(json.loads(made.to_str())) == name
+    pieces = [piece for piece, _ in made.pre_tokenizer.pre_tokenize_str("in 1987")]
+    assert len(pieces) == {"gpt-2": 2, "llama-bpe": 4, "qwen2": 6, "smollm": 6}[name]
 
 
 @pytest.mark.parametrize(
