@@ -550,7 +550,9 @@ def demo(
     """Train a small model from nothing and see it answer, on pictures that it has never met."""
     from sightweave import demo as story
 
-    story.tell(quick=quick, out=out, console=_stdout())
+    run = story.tell(quick=quick, out=out, console=_stdout())
+    if run.stop_signal:
+        raise typer.Exit(_SIGNALLED + run.stop_signal)
 
 
 def _stdout() -> Console:

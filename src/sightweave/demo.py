@@ -63,6 +63,9 @@ def tell(*, quick: bool, out: Path | None, console: Console) -> Run:
         f"a vision-language model on it from nothing.\nRecipe: {escape(str(recipe))}. Run: {escape(str(folder))}\n"
     )
     run = api.train(recipe, out=folder, evaluate=False, console=console)
+    if run.stop_signal:
+        console.print(f"\nStopped; what was learnt so far is in {escape(str(folder))}.")
+        return run
     trained = time.perf_counter()
     console.print(f"\nTrained in {_minutes(trained - began)}. Now pictures that it has never met.\n")
     evaluations = api.evaluate(run, console=console)
