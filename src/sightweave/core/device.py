@@ -40,6 +40,7 @@ __all__ = [
     "keep_freed_memory",
     "limit_threads",
     "num_cores",
+    "one_thread",
     "processor_name",
     "set_threads",
     "side_by_side",
@@ -103,7 +104,9 @@ def choose_precision(name: PrecisionName, device: torch.device) -> Precision:
     if device.type == "mps":
         return Precision("fp32", device, "not timed on this device")
 
-    key = f"{processor_name(device)}, {device.type}, torch {torch.__version__}"
+    # Virtual machines call processors of several generations by one name, so their instructions are named too.
+    kind = torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else device.type
+    key = f"{processor_name(device)}, {kind}, torch {torch.__version__}"
     known = _known_gain(key)
     gain = _gain(*_seconds_per_matmul(device)) if known is None else known
     reason = f"a bf16 matmul has {gain:.2f} x the speed of an fp32 one here; {_WORTH} x is worth it"
@@ -140,9 +143,7 @@ def _seconds_per_matmul(device: torch.device) -> tuple[list[float], list[float]]
     side = _MATMUL if device.type == "cpu" else 8 * _MATMUL
     matrices = [torch.ones(side, side, dtype=one, device=device) for one in (torch.float32, torch.bfloat16)]
     times: tuple[list[float], list[float]] = ([], [])
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         for matrix in matrices:  # the first calls prepare kernels
             _matmul(matrix)
         began = time.perf_counter()
@@ -151,8 +152,6 @@ def _seconds_per_matmul(device: torch.device) -> tuple[list[float], list[float]]
                 found.append(_matmul(matrix))
             if len(times[0]) >= _FEWEST_PAIRS and time.perf_counter() - began > _SECONDS:
                 break
-    finally:
-        torch.set_num_threads(threads)
     return times
 
 
@@ -179,6 +178,17 @@ def set_threads(threads: int | None = None) -> int:
         raise BackendError(f"threads must be 1 or more (got {threads}).")
     torch.set_num_threads(threads)
     return threads
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Lets torch use one thread for a while, for small work that several would only wait for each other in."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def limit_threads() -> int:

@@ -15,7 +15,7 @@ from rich.console import Console
 from sightweave import comparison
 from sightweave import run as runs
 from sightweave.core import checkpoint, files
-from sightweave.core.device import choose_device, choose_precision, keep_freed_memory, set_threads
+from sightweave.core.device import choose_device, choose_precision, keep_freed_memory, one_thread, set_threads
 from sightweave.core.errors import FolderError, WiringError
 from sightweave.data.datasets._base import Dataset
 from sightweave.data.inputs import order
@@ -59,6 +59,8 @@ from sightweave.verbs.text_only import TEXT_ONLY
 RUNS = Path("runs")
 _MOST_CHECKED = 1_000_000_000
 """Weights of a model that is checked before its training at most: a check works on copies."""
+_SMALL = 20_000_000
+"""Weights of a model whose checks gain nothing from several threads."""
 
 
 def train(
@@ -348,7 +350,9 @@ def _check_wiring(run: Run) -> str:
     if count > _MOST_CHECKED:
         return f"wiring: not checked, since {count / 1e9:.1f} billion weights would be copied; sightweave check does it"
     began = time.perf_counter()
-    found = checks.run(_subject(run, is_trained=False), checks.QUICK)
+    # The number of threads is chosen later, by a trial; until then a busy machine could hold up a small model's checks.
+    with one_thread() if count < _SMALL else contextlib.nullcontext():
+        found = checks.run(_subject(run, is_trained=False), checks.QUICK)
     if failed := [one for one in found if one.finding.state == "fail"]:
         told = "".join(f"\n  {one.title} Measured: {one.finding.measured}" for one in failed)
         raise WiringError(
