@@ -205,9 +205,9 @@ def import_timm() -> Any:
 @cache
 def _box_operators() -> torch.library.Library:
     """Names the two operators for boxes that torchvision asks for when it is imported; no encoder calls them."""
-    operators = torch.library.Library("torchvision", "DEF")
+    operators = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]  # torch's own
     for name in ("nms", "qnms"):
-        operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
     return operators
 
 
