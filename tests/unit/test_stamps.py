@@ -1,0 +1,72 @@
+"""What `recipes/stamps.py` makes of the package's files, without a download."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def stamps() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("stamps", ROOT / "recipes" / "stamps.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def stamp(folder: Path, name: str, text: str | None) -> None:
+    picture = folder / f"{name}.png"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 4)).save(picture)
+    if text is not None:
+        picture.with_suffix(".txt").write_text(text, encoding="utf-8")
+
+
+def test_a_stamp_becomes_its_kind_its_caption_and_its_translations(
+    stamps: ModuleType, tmp_path: Path
+) -> None:
+    stamp(
+        tmp_path,
+        "animals/birds/owl",
+        "An owl.\nde.utf8=Eine Eule.\nfr.utf8=\nzh_CN.utf8=\u732b\u5934\u9e70\nzh_TW.utf8=x\n",
+    )
+    stamp(tmp_path, "animals/no-text", None)
+    stamp(tmp_path, "town/no-sentence", "\nde.utf8=Haus\n")
+    kind, caption, german, chinese = stamps.rows(tmp_path, tmp_path)
+    assert (kind["question"], kind["answer"]) == (stamps.QUESTION, "animal")
+    assert caption["caption"] == "An owl."
+    assert (german["source"], german["target"], german["target_language"]) == ("An owl.", "Eine Eule.", "de")
+    assert (chinese["target"], chinese["target_language"]) == ("\u732b\u5934\u9e70", "zh")
+    assert {row["image"] for row in (kind, caption, german, chinese)} == {"animals/birds/owl.png"}
+
+
+def test_one_sentence_is_in_one_split_and_near_copies_are_for_training(
+    stamps: ModuleType, tmp_path: Path
+) -> None:
+    sentences = [f"The letter {number}." for number in range(300)]
+    for number, sentence in enumerate(sentences):
+        for face in ("filled", "outlined"):
+            stamp(tmp_path, f"symbols/{face}/{number}", sentence)
+    splits: dict[str, set[str]] = {}
+    for row in stamps.rows(tmp_path, tmp_path):
+        if "caption" in row:
+            splits.setdefault(row["caption"], set()).add(row["split"])
+    assert all(len(found) == 1 for found in splits.values())
+    held_out = [sentence for sentence, found in splits.items() if found == {"test"}]
+    assert 0.06 * len(sentences) < len(held_out) < 0.18 * len(sentences)
+    assert stamps.split(Path("dreydl.png"), held_out[0]) == "train"
+
+
+def test_what_cannot_be_downloaded_is_named(stamps: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(stamps.PreparationError, match=r"^no-such-program is not installed\.$"):
+        stamps.run("no-such-program", cwd=tmp_path)
+    with pytest.raises(stamps.PreparationError, match=r"ls no-such-file failed: .*No such file"):
+        stamps.run("ls", "no-such-file", cwd=tmp_path)
