@@ -24,7 +24,6 @@ app = typer.Typer(
     name="sightweave",
     help="Build, train, measure and use vision-language models made from parts that you choose.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -71,6 +70,23 @@ def _decoding(
     if fields and decoding == "greedy":
         decoding = "beam" if "beams" in fields else "sampling"
     return {"kind": decoding, **fields}
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        from sightweave import __version__
+
+        typer.echo(f"sightweave {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Build, train, measure and use vision-language models made from parts that you choose."""
 
 
 @app.command()

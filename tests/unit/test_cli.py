@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import sightweave
 from sightweave import cli
 
 
@@ -39,6 +40,18 @@ def test_help_names_every_command(
     said = capsys.readouterr().out
     for name in ("train", "evaluate", "generate", "caption", "translate", "report", "list", "data", "demo"):
         assert name in said
+
+
+def test_the_version_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out == f"sightweave {sightweave.__version__}\n"
+
+
+def test_completion_can_be_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "--help") == 0
+    assert "--install-completion" in capsys.readouterr().out
 
 
 def test_list_shows_kinds_and_pairs(

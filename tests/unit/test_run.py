@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from pathlib import Path
@@ -15,7 +16,7 @@ from PIL import Image
 
 from sightweave import api
 from sightweave import run as runs
-from sightweave.core.errors import CheckpointError, RecipeError
+from sightweave.core.errors import CheckpointError, MediaError, RecipeError
 from sightweave.core.types import Medium
 
 RECIPE = {
@@ -156,3 +157,25 @@ def test_runs_of_earlier_versions_are_shown_as_far_as_they_knew() -> None:
         "seed": 0,
     }
     assert runs.shown_facts({}) == {}
+
+
+def test_a_picture_may_be_a_data_url_or_base64() -> None:
+    file = io.BytesIO()
+    Image.effect_noise((16, 16), 50).save(file, "PNG")
+    text = base64.b64encode(file.getvalue()).decode()
+    for given in (text, f"data:image/png;base64,{text}"):
+        (medium,) = runs.as_media(given)
+        assert medium.source == file.getvalue()
+
+
+@pytest.mark.parametrize("address", ["https://example.com/a.png", Path("http://example.com/a.png")])
+def test_an_address_says_that_nothing_is_fetched(address: str | Path) -> None:
+    with pytest.raises(MediaError, match="nothing is fetched; save the picture"):
+        runs.as_media(address)
+
+
+def test_a_data_url_that_is_no_base64_is_an_error() -> None:
+    with pytest.raises(MediaError, match="cannot be read"):
+        runs.as_media("data:image/png;base64,!!!")
+    (medium,) = runs.as_media("/9j/a.jpg")
+    assert medium.source == Path("/9j/a.jpg")

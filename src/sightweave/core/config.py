@@ -18,7 +18,7 @@ import pydantic.dataclasses
 import yaml
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from sightweave.core import bounded, catalog
+from sightweave.core import bounded, catalog, foreign_words
 from sightweave.core.errors import RecipeError, did_you_mean
 
 T = TypeVar("T")
@@ -105,7 +105,7 @@ def _of_kind(cls: type, fields: Mapping[str, Any], source: Downloaded | None) ->
     """The Config of a kind that was named. Only here are its fields known, so here the nearest right word is looked for."""
     known = [f.name for f in dataclasses.fields(cls)]
     mistakes = [
-        _mistake("unknown_key", f"unknown key (got {item!r}). {did_you_mean(key, known)}", (key,), item)
+        _mistake("unknown_key", _unknown(key, item, known, path=_own_path(key)), (key,), item)
         for key, item in fields.items()
         if key not in known
     ]
@@ -158,10 +158,26 @@ def _explain(cls: type, fault: Any) -> str:
     path = ".".join(str(step) for step in fault["loc"])
     message, value = fault["msg"].removeprefix("Value error, "), fault.get("input")
     if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"{path}: unknown key (got {value!r}). {did_you_mean(str(fault['loc'][-1]), _keys(cls, fault['loc'][:-1]))}"
+        word = str(fault["loc"][-1])
+        return f"{path}: {_unknown(word, value, _keys(cls, fault['loc'][:-1]), path=path)}"
     if fault["type"] in ("missing", "missing_argument"):
         return f"{path}: missing; the recipe must set it"
     return f"{path}: {message}" if "(got" in message else f"{path}: {message} (got {value!r})"
+
+
+def _unknown(word: str, value: Any, known: Sequence[str], *, path: str) -> str:
+    """What is wrong with a key that is not known: what another library's word is called here, or the nearest known word."""
+    hint = foreign_words.hint(word, path=path)
+    return f"unknown key (got {value!r}). {hint or did_you_mean(word, known)}"
+
+
+def _own_path(word: str) -> str:
+    """The setting that a field of a kind would be suggested by, where it has the field's own name.
+
+    A kind does not know where in a recipe it is, and a field that it lacks must not be recommended to it.
+    """
+    settings = foreign_words.SETTINGS.get(word, ())
+    return next((setting for setting in settings if setting.rpartition(".")[2] == word), "")
 
 
 def _keys(cls: Any, path: Sequence[Any]) -> list[str]:

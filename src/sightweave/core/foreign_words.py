@@ -1,0 +1,102 @@
+"""Settings by the names that other libraries have for them, so that an error can name the right one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_STAGE = "train.stages.0."
+_LR = (f"{_STAGE}optimizer.lr",)
+_PICTURES = (f"{_STAGE}pictures",)
+_MICROSTEPS = (f"{_STAGE}microsteps",)
+_DURATION = (f"{_STAGE}epochs", f"{_STAGE}steps")
+_WARMUP = (f"{_STAGE}schedule.warmup_steps",)
+_PRECISION = ("train.precision",)
+_DEVICE = ("train.device",)
+_SIZE = ("model.encoder.image_size",)
+_LORA = (f"{_STAGE}lora",)
+_PRETRAINED = ("model.language_model", "model.encoder")
+
+SETTINGS: Mapping[str, tuple[str, ...]] = {
+    # How much a step sees.
+    **dict.fromkeys(("batch_size", "per_device_train_batch_size", "train_batch_size", "bs"), _PICTURES),
+    **dict.fromkeys(("micro_batch_size", "per_gpu_train_batch_size", "device_batch_size"), _PICTURES),
+    **dict.fromkeys(("gradient_accumulation_steps", "accumulate_grad_batches", "grad_accum"), _MICROSTEPS),
+    **dict.fromkeys(("gradient_accumulation", "accumulation_steps", "accum_iter"), _MICROSTEPS),
+    # How long training takes.
+    **dict.fromkeys(("epochs", "num_epochs", "num_train_epochs", "max_epochs", "n_epochs"), _DURATION),
+    **dict.fromkeys(("steps", "max_steps", "num_steps", "train_steps", "max_iters"), (f"{_STAGE}steps",)),
+    **dict.fromkeys(("total_steps", "iterations", "num_iterations"), (f"{_STAGE}steps",)),
+    **dict.fromkeys(("minutes", "max_time"), (f"{_STAGE}minutes",)),
+    # The optimizer and its rates.
+    **dict.fromkeys(("lr", "learning_rate", "base_lr", "max_lr", "peak_lr"), _LR),
+    **dict.fromkeys(("optimizer", "optim", "optimizer_type"), (f"{_STAGE}optimizer.name",)),
+    **dict.fromkeys(("weight_decay", "wd"), (f"{_STAGE}optimizer.weight_decay",)),
+    **dict.fromkeys(("momentum",), (f"{_STAGE}optimizer.momentum",)),
+    **dict.fromkeys(("betas", "adam_beta1", "adam_beta2", "beta1", "beta2"), (f"{_STAGE}optimizer.betas",)),
+    **dict.fromkeys(("eps", "adam_epsilon", "epsilon"), (f"{_STAGE}optimizer.eps",)),
+    **dict.fromkeys(("warmup", "warmup_steps", "warmup_ratio", "num_warmup_steps"), _WARMUP),
+    **dict.fromkeys(("scheduler", "lr_scheduler", "lr_scheduler_type"), (f"{_STAGE}schedule.form",)),
+    **dict.fromkeys(("max_grad_norm", "grad_clip", "gradient_clip_val", "clip_grad"), (f"{_STAGE}clip",)),
+    **dict.fromkeys(("clip_grad_norm", "gradient_clipping"), (f"{_STAGE}clip",)),
+    # The machine.
+    **dict.fromkeys(("fp16", "bf16", "fp32", "half", "amp", "dtype", "torch_dtype"), _PRECISION),
+    **dict.fromkeys(("mixed_precision",), _PRECISION),
+    **dict.fromkeys(("gpu", "gpus", "cuda", "no_cuda", "use_cpu", "accelerator", "devices"), _DEVICE),
+    **dict.fromkeys(("use_gpu", "device_map"), _DEVICE),
+    **dict.fromkeys(("num_workers", "dataloader_num_workers", "n_workers"), ("train.workers",)),
+    **dict.fromkeys(("num_threads", "n_threads"), ("train.threads",)),
+    **dict.fromkeys(("gradient_checkpointing", "grad_checkpointing"), (f"{_STAGE}checkpointing",)),
+    **dict.fromkeys(("save_steps", "save_interval", "checkpoint_every"), ("train.save_every",)),
+    **dict.fromkeys(("logging_steps", "log_interval", "log_steps"), ("train.log_every",)),
+    **dict.fromkeys(("load_in_4bit", "load_in_8bit", "quantization_config"), ("train.quantize",)),
+    **dict.fromkeys(("random_seed", "manual_seed", "random_state", "data_seed", "seed"), ("seed",)),
+    # Pictures, texts and data.
+    **dict.fromkeys(("image_size", "img_size", "imgsz", "input_size", "resolution"), _SIZE),
+    **dict.fromkeys(("max_seq_length", "max_seq_len", "seq_len", "max_length"), ("inputs.max_length",)),
+    **dict.fromkeys(("model_max_length", "cutoff_len", "block_size"), ("inputs.max_length",)),
+    **dict.fromkeys(
+        ("dataset", "datasets", "dataset_name", "train_file", "data_path", "data_dir"), ("data",)
+    ),
+    **dict.fromkeys(("max_train_samples", "max_samples"), ("data.0.limit",)),
+    **dict.fromkeys(("max_new_tokens",), ("evaluate.max_tokens",)),
+    # The model.
+    **dict.fromkeys(("lora_r", "lora_rank", "lora_alpha", "peft", "peft_config", "use_peft"), _LORA),
+    **dict.fromkeys(("lora",), _LORA),
+    **dict.fromkeys(("llm", "backbone", "decoder"), ("model.language_model",)),
+    **dict.fromkeys(("vision_tower", "vision_encoder", "image_encoder", "encoder"), ("model.encoder",)),
+    **dict.fromkeys(("projector", "mm_projector_type", "connector"), ("model.connector",)),
+    **dict.fromkeys(("fusion", "fusion_layer"), ("model.fusion",)),
+    **dict.fromkeys(("model_name_or_path", "pretrained_model_name_or_path"), _PRETRAINED),
+    **dict.fromkeys(("resume_from_checkpoint", "init_checkpoint"), ("init_from",)),
+    **dict.fromkeys(("run_name", "name", "experiment_name"), ("title",)),
+}
+"""For each word the settings of a recipe that stand for it."""
+
+OPTIONS: Mapping[str, str] = {
+    **dict.fromkeys(("output_dir", "out_dir", "save_dir", "out", "project"), "--out (out= in Python)"),
+    **dict.fromkeys(("overwrite_output_dir", "overwrite"), "--overwrite (overwrite=True in Python)"),
+}
+"""The same for words that are no settings but options of a command."""
+
+NOTES: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("report_to", "logging_dir", "use_wandb", "wandb", "tensorboard"),
+        "Every run writes metrics.jsonl, TensorBoard events and report.html into its folder; nothing needs to be set.",
+    ),
+}
+"""The same for words that nothing needs to be said for."""
+
+
+def hint(word: str, *, path: str = "") -> str:
+    """A sentence that says what another library's word is called here; empty for a word that is not known.
+
+    Args:
+        word: The unknown key.
+        path: Where it was given, such as ``train.stages.0.lr``; a setting of that very path is not suggested again.
+    """
+    if word in NOTES:
+        return NOTES[word]
+    if word in OPTIONS:
+        return f"This is the option {OPTIONS[word]}, not a setting."
+    found = [setting for setting in SETTINGS.get(word, ()) if setting != path]
+    return f"The setting is {' or '.join(found)}." if found else ""

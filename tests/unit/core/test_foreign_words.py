@@ -1,0 +1,88 @@
+"""Words of other libraries lead to settings that exist."""
+
+from __future__ import annotations
+
+import pytest
+
+from sightweave import recipe
+from sightweave.core import foreign_words
+from sightweave.core.errors import RecipeError
+
+SMALL = {
+    "data": "scenes",
+    "model": {
+        "encoder": {"kind": "cnn"},
+        "connector": "mlp",
+        "fusion": "concat",
+        "language_model": "decoder_only",
+    },
+    "train": {"stages": [{"steps": 1}]},
+}
+
+
+def has(values: object, path: str) -> bool:
+    for step in path.split("."):
+        if isinstance(values, list):
+            values = values[int(step)]
+        elif isinstance(values, dict) and step in values:
+            values = values[step]
+        else:
+            return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "setting", sorted({one for found in foreign_words.SETTINGS.values() for one in found})
+)
+def test_each_setting_that_is_named_exists(setting: str) -> None:
+    plain = recipe.read(SMALL).to_plain()
+    plain["data"] = [{"kind": "own", "path": ".", "limit": 1}]  # drawn scenes have no limit
+    assert has(plain, setting)
+
+
+@pytest.mark.parametrize(
+    ("word", "named"),
+    [
+        ("batch_size", "train.stages.0.pictures"),
+        ("per_device_train_batch_size", "train.stages.0.pictures"),
+        ("learning_rate", "train.stages.0.optimizer.lr"),
+        ("lr", "train.stages.0.optimizer.lr"),
+        ("epochs", "train.stages.0.epochs"),
+        ("num_train_epochs", "train.stages.0.epochs"),
+        ("max_steps", "train.stages.0.steps"),
+        ("gradient_accumulation_steps", "train.stages.0.microsteps"),
+        ("warmup_steps", "train.stages.0.schedule.warmup_steps"),
+        ("weight_decay", "train.stages.0.optimizer.weight_decay"),
+        ("output_dir", "--out"),
+        ("fp16", "train.precision"),
+        ("bf16", "train.precision"),
+        ("report_to", "TensorBoard"),
+        ("image_size", "model.encoder.image_size"),
+        ("gpu", "train.device"),
+    ],
+)
+@pytest.mark.parametrize("where", ["", "train.", "train.stages.0.", "inputs.", "model."])
+def test_a_word_of_another_library_names_the_setting(word: str, named: str, where: str) -> None:
+    if (where, word) in [("train.stages.0.", "epochs"), ("train.stages.0.", "max_steps")]:
+        return  # a stage has these
+    with pytest.raises(RecipeError) as raised:
+        recipe.read(SMALL, [f"{where}{word}=3"])
+    assert f"{where}{word}: unknown key (got 3)." in str(raised.value)
+    assert named in str(raised.value)
+
+
+@pytest.mark.parametrize("where", ["train.", "model.", "model.encoder.", "train.stages.0."])
+def test_a_seed_is_set_at_the_top(where: str) -> None:
+    with pytest.raises(RecipeError, match="The setting is seed"):
+        recipe.read(SMALL, [f"{where}random_seed=3"])
+
+
+def test_a_setting_is_not_recommended_in_its_own_place() -> None:
+    assert foreign_words.hint("image_size", path="model.encoder.image_size") == ""
+    with pytest.raises(RecipeError, match=r"image_size: unknown key \(got 64\)\. Known:|Did you mean"):
+        recipe.read(SMALL, ["model.fusion.kind=concat", "model.fusion.image_size=64"])
+
+
+def test_a_word_that_nobody_knows_has_the_nearest_one() -> None:
+    with pytest.raises(RecipeError, match="Did you mean 'title'"):
+        recipe.read(SMALL, ["titel=x"])
