@@ -13,6 +13,7 @@ import logging
 from typing import Any
 
 import numpy as np
+import PIL
 from PIL import Image
 
 logger = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ def _proven() -> Any:
     logger.warning(
         "simplejpeg %s decodes JPEG files to other pixels than Pillow %s on this machine, so it is not used; reading "
         "pictures takes longer.",
-        *(getattr(simplejpeg, "__version__", "?"), Image.__version__),
+        *(getattr(simplejpeg, "__version__", "?"), PIL.__version__),
     )
     return None
 
