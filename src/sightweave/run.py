@@ -32,6 +32,7 @@ from sightweave.core import checkpoint, config, files
 from sightweave.core.device import choose_device, processor_name
 from sightweave.core.errors import CheckpointError, MediaError
 from sightweave.core.types import Medium, Part, Prediction, Sample
+from sightweave.data.inputs import turbo
 from sightweave.data.inputs.processor import Processor
 from sightweave.models.vlm import VLM
 from sightweave.programs import generation
@@ -427,6 +428,10 @@ def shown_facts(known: Mapping[str, Any]) -> dict[str, Any]:
 def facts(device: torch.device) -> dict[str, Any]:
     """What a reader needs to repeat a run: processor, versions, commit."""
     versions = {name: _version(name) for name in ("sightweave", "torch", "numpy", "pillow", "tokenizers")}
+    if (
+        decoder := turbo.version()
+    ) is not None:  # its pixels are Pillow's; should that ever be doubted, it is named
+        versions["simplejpeg"] = decoder
     return {
         "processor": processor_name(device),
         "threads": torch.get_num_threads(),

@@ -18,6 +18,7 @@ from sightweave import api
 from sightweave import run as runs
 from sightweave.core.errors import CheckpointError, MediaError, RecipeError
 from sightweave.core.types import Medium
+from sightweave.data.inputs import turbo
 
 RECIPE = {
     "data": [],
@@ -126,6 +127,7 @@ def test_facts_are_added_to_the_runs_own(tmp_path: Path) -> None:
     facts = runs.facts(torch.device("cpu"))
     assert facts["versions"]["torch"]
     assert facts["processor"]
+    assert facts["versions"].get("simplejpeg") == turbo.version()
 
 
 def test_a_reader_is_shown_what_training_saw_apart_from_what_there_was() -> None:

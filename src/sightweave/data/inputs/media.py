@@ -25,6 +25,7 @@ from PIL import Image, ImageChops, UnidentifiedImageError
 
 from sightweave.core.errors import MediaError
 from sightweave.core.types import Medium, MediumInfo
+from sightweave.data.inputs import turbo
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 """Formats that are read; what a file is called does not matter, what it holds does."""
@@ -428,7 +429,11 @@ def _decoded(
 ) -> np.ndarray:
     _check_end(data, str(image.format), where)
     if size_hint is not None and image.format == "JPEG":
+        full = image.size
         image.draft(None, _turned(size_hint, orientation))  # None keeps the mode
+        pixels = turbo.decode(data, full, image.size) if image.mode == "RGB" else None
+        if pixels is not None:
+            return _upright(pixels, orientation)
     return _upright(_pixels(image, where), orientation)
 
 

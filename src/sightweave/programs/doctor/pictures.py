@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from sightweave.data.inputs import media
 from sightweave.programs.doctor.hashing import fingerprint
 
 _SIDE = 32  # what the fingerprint shrinks to
+_KEPT_BYTES = 1 << 18  # of decoded pixels, at most, while other pictures are decoded
 _SMALL, _LARGE, _LONG = 16, 8192, 8.0
 
 
@@ -51,10 +53,30 @@ class PictureFacts(NamedTuple):
 
 def inspect(medium: Medium, limits: media.Limits = media.DEFAULT_LIMITS) -> PictureFacts:
     """Looks a picture over; its file is read once. A bad picture is a finding and never an exception."""
+    return inspect_all([medium], limits)[0]
+
+
+def inspect_all(
+    pictures: Sequence[Medium], limits: media.Limits = media.DEFAULT_LIMITS
+) -> list[PictureFacts]:
+    """Looks pictures over as `inspect` does, in their order, and takes less time than one after the other.
+
+    Fingerprints are made after the decoding of all, since by turns the two push each other out of the processor's caches.
+    """
+    seen = [_examined(medium, limits) for medium in pictures]
+    return [_facts(one) if isinstance(one, media.Examined) else one for one in seen]
+
+
+def _examined(medium: Medium, limits: media.Limits) -> media.Examined | PictureFacts:
+    """A picture still to be fingerprinted; or all its facts, if it is bad or if its pixels are too many to keep."""
     try:
         seen = media.examine(medium, limits, size_hint=(_SIDE, _SIDE))
     except MediaError as error:
         return PictureFacts(0, 0, "", "", 0, 0, "", "", (Finding(error.code, "error", str(error)),))
+    return seen if seen.pixels.nbytes <= _KEPT_BYTES else _facts(seen)
+
+
+def _facts(seen: media.Examined) -> PictureFacts:
     info = seen.info
     return PictureFacts(
         info.width,

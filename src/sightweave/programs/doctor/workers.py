@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from sightweave.core.types import Medium
 from sightweave.data.datasets._pictures import Slice
-from sightweave.programs.doctor.pictures import Finding, PictureFacts, inspect
+from sightweave.programs.doctor.pictures import Finding, PictureFacts, inspect, inspect_all
 
 Place = str | list[Any]
 
@@ -146,7 +146,7 @@ def _medium(place: Place, key: str) -> Medium:
 def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     """Answers requests until there are no more."""
     for line in requests:
-        facts = [inspect(_medium(place, key)) for place, key in json.loads(line)]
+        facts = inspect_all([_medium(place, key) for place, key in json.loads(line)])
         answers.write(json.dumps(facts).encode() + b"\n")
         answers.flush()
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from sightweave.core.types import Medium
 from sightweave.data.inputs import media
-from sightweave.programs.doctor.pictures import PictureFacts, inspect
+from sightweave.programs.doctor.pictures import PictureFacts, inspect, inspect_all
 
 
 def photo(width: int = 90, height: int = 60) -> Image.Image:
@@ -45,6 +45,21 @@ def test_facts_of_a_sound_picture(tmp_path: Path) -> None:
     assert facts.digest == media.digest(Medium(path, "x"))
     assert len(bytes.fromhex(facts.fingerprint)) == 72
     assert facts.findings == ()
+
+
+def test_several_pictures_have_the_facts_of_each_in_their_order() -> None:
+    sources = [
+        encoded(photo(640, 480), "JPEG"),
+        encoded(photo(640, 480), "JPEG")[:3000],
+        encoded(photo(700, 500)),  # a PNG: too many pixels to wait for the others
+        b"no picture",
+        encoded(photo(33, 20), "GIF"),
+    ]
+    pictures = [Medium(source, str(number)) for number, source in enumerate(sources)]
+    found = inspect_all(pictures)
+    assert found == [inspect(one) for one in pictures]
+    assert [one.width for one in found] == [640, 0, 700, 0, 33]
+    assert inspect_all([]) == []
 
 
 def test_facts_go_through_json_and_between_processes() -> None:

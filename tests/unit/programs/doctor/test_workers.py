@@ -74,12 +74,12 @@ def test_a_picture_that_kills_its_decoder_is_named_and_the_others_are_looked_at(
     program.write_text(
         "import os, signal, sys\n"
         "from sightweave.programs.doctor import workers\n"
-        "real = workers.inspect\n"
-        "def inspect(medium):\n"
-        "    if medium.key == '2':\n"
+        "real = workers.inspect_all\n"
+        "def inspect_all(media):\n"
+        "    if any(medium.key == '2' for medium in media):\n"
         "        os.kill(os.getpid(), signal.SIGSEGV)\n"
-        "    return real(medium)\n"
-        "workers.inspect = inspect\n"
+        "    return real(media)\n"
+        "workers.inspect_all = inspect_all\n"
         "workers.serve(sys.stdin.buffer, sys.stdout.buffer)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
