@@ -110,7 +110,7 @@ class _CrossEntropies(torch.autograd.Function):
         return losses.where(labels >= 0, 0.0)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # torch leaves it untyped
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         """Softmax less the label, times the gradient of each row's loss."""
         logits, labels, totals = ctx.saved_tensors

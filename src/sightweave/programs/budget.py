@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from sightweave.core import memory
+
+Result = TypeVar("Result")
 
 _SHARE = 2
 """Half of what is free is used; the rest is for what no estimate knows."""
@@ -148,9 +150,28 @@ class Budget:
             yield list(order[start:end])
             start = end
 
-    def halve(self) -> None:
-        """After memory ran out: later batches are half as large."""
+    def halve(self) -> bool:
+        """After memory ran out: later batches are half as large. False where they had one row already."""
+        could = self.most_rows > 1
+        self.most_rows = max(1, self.most_rows // 2)
         self.bytes = max(1, self.bytes // 2)
         if self.tokens is not None:
             self.tokens = max(1, self.tokens // 2)
         memory.release(self.device)
+        return could
+
+
+def or_none(work: Callable[[], Result]) -> Result | None:
+    """What the work gives; None where memory ran out. The error is dropped, since its frames hold what was computed."""
+    try:
+        return work()
+    except (MemoryError, RuntimeError) as error:
+        if not memory.is_out_of_memory(error):
+            raise
+    return None
+
+
+def halves(numbers: list[int]) -> list[list[int]]:
+    """Two halves in their order; one number stays alone."""
+    middle = len(numbers) // 2
+    return [numbers[:middle], numbers[middle:]] if middle else [numbers]

@@ -12,7 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import torch
 from pydantic import NonNegativeInt, PositiveInt
@@ -26,7 +26,6 @@ from sightweave.core.cache import Cache, Shared
 from sightweave.core.config import config, one_of
 from sightweave.core.device import side_by_side
 from sightweave.core.errors import BackendError, DataError
-from sightweave.core.memory import is_out_of_memory
 from sightweave.core.types import Likelihood, Medium, Prediction, Sample
 from sightweave.data.inputs import media as media_loader
 from sightweave.data.inputs.collate import stretch_rows, token_sequence
@@ -36,9 +35,7 @@ from sightweave.data.inputs.tiles import Tile
 from sightweave.data.inputs.tokenizer import StreamDecoder
 from sightweave.models.nn.fast_decoding import FastDecoding
 from sightweave.models.vlm import VLM
-from sightweave.programs.budget import Budget, Shape
-
-Result = TypeVar("Result")
+from sightweave.programs.budget import Budget, Shape, halves, or_none
 
 
 @config
@@ -147,7 +144,7 @@ def generate(
             prefix = None
             if room.shares:
                 those = [encoded[n] for n in room.numbers]
-                prefix = _or_none(lambda: _read_prefix(model, processor, those, device, memory))
+                prefix = or_none(lambda: _read_prefix(model, processor, those, device, memory))
                 if prefix is None:  # there was no memory for it
                     budget.halve()
                     for half in room.halves(encoded):
@@ -161,14 +158,13 @@ def generate(
             judged = [tuple(texts[n]) if texts else () for n in chunk]
             mine = draws.at(0, _rows_of(chunk, decoder.width))
             those = [encoded[n] for n in chunk]
-            made = _or_none(
+            made = or_none(
                 lambda: _answer(model, processor, those, options, mine, judged, prefix, memory, budget)
             )
             if made is None:
-                budget.halve()
-                if len(chunk) == 1:
+                if not budget.halve() and len(chunk) == 1:
                     raise _too_large(those[0], options)
-                for half in (chunk[: len(chunk) // 2], chunk[len(chunk) // 2 :]):
+                for half in halves(chunk):
                     answer_chunk(half, prefix)
                 return
             with lock:  # rooms may be answered side by side
@@ -197,16 +193,6 @@ def _budget(model: VLM, options: Options, *, batches: int = 1) -> Budget:
         tokens=options.max_batch_tokens,
         batches=batches,
     )
-
-
-def _or_none(work: Callable[[], Result]) -> Result | None:
-    """What the work gives; None where memory ran out. The error is dropped, since its frames hold what was computed."""
-    try:
-        return work()
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-    return None
 
 
 def _too_large(one: Encoded, options: Options) -> BackendError:
@@ -765,7 +751,8 @@ def _embedded(
     if new:
         pixels = processor.pixels(new)
         per_picture = pixels[0].numel()
-        parts = [_encoded(model, part.to(device)) for part in pixels.split(max(1, _PIXELS // per_picture))]
+        some = torch.split(pixels, max(1, _PIXELS // per_picture))
+        parts = [_encoded(model, part.to(device)) for part in some]
         embeddings = parts[0] if len(parts) == 1 else torch.cat(parts)
         if memory is not None:
             memory.keep(new, embeddings)
