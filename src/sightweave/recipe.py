@@ -312,6 +312,9 @@ class Evaluation:
     """Ask each question that lists its options once for every rotation of them; score it by ``circular_choice``."""
     max_tokens: PositiveInt = 96
     """Tokens of an answer at most."""
+    max_batch_tokens: PositiveInt | None = None
+    """Maximum tokens in a batch, padding and answers included, for models that run in this process. None derives it from
+    free memory. It changes no answer."""
 
 
 def _as_sources(value: Any, info: ValidationInfo) -> Any:

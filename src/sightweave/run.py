@@ -96,6 +96,7 @@ class Run:
         decoding: str | dict[str, Any] = "greedy",
         max_tokens: int = 96,
         seed: int = 0,
+        max_batch_tokens: int | None = None,
     ) -> Any:
         """Answers one prompt, or several on the same picture, which is then encoded once.
 
@@ -106,6 +107,7 @@ class Run:
             decoding: A kind in ``answers/decoding``, or a mapping with its fields.
             max_tokens: Tokens of an answer at most.
             seed: Random seed for sampling.
+            max_batch_tokens: Maximum tokens in a batch, padding and answers included; None derives it from free memory.
 
         Returns:
             A `Prediction` for one prompt, a list of them for several.
@@ -113,7 +115,13 @@ class Run:
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         media = as_media(image)
         samples = [self._ask(media, text) for text in prompts]
-        answers = self.predict(samples, decoding=decoding, max_tokens=max_tokens, seed=seed)
+        answers = self.predict(
+            samples,
+            decoding=decoding,
+            max_tokens=max_tokens,
+            seed=seed,
+            max_batch_tokens=max_batch_tokens,
+        )
         return answers[0] if isinstance(prompt, str) else answers
 
     def stream(self, image: Image | None, prompt: str, **options: Any) -> Iterator[str]:
@@ -145,6 +153,7 @@ class Run:
         decoding: str | dict[str, Any] = "greedy",
         max_tokens: int = 96,
         seed: int = 0,
+        max_batch_tokens: int | None = None,
         progress: Any = None,
     ) -> list[Prediction]:
         """Answers samples of any tasks, in their order, and judges how likely texts are as their answers.
@@ -155,9 +164,12 @@ class Run:
             decoding: As for `generate`.
             max_tokens: Tokens of an answer at most; 0 writes nothing.
             seed: Random seed for sampling.
+            max_batch_tokens: Maximum tokens in a batch, padding and answers included; None derives it from free memory.
             progress: Told the number of answers that are new.
         """
-        options = _options(decoding=decoding, max_tokens=max_tokens, seed=seed)
+        options = _options(
+            decoding=decoding, max_tokens=max_tokens, seed=seed, max_batch_tokens=max_batch_tokens
+        )
         return generation.generate(self.model, self.processor, samples, options, texts, progress=progress)
 
     def predictor(self) -> run_predictor.RunPredictor:
@@ -198,9 +210,18 @@ class Run:
 
 
 def _options(
-    *, decoding: str | dict[str, Any] = "greedy", max_tokens: int = 96, seed: int = 0
+    *,
+    decoding: str | dict[str, Any] = "greedy",
+    max_tokens: int = 96,
+    seed: int = 0,
+    max_batch_tokens: int | None = None,
 ) -> generation.Options:
-    values = {"decoding": decoding, "max_tokens": max_tokens, "seed": seed}
+    values = {
+        "decoding": decoding,
+        "max_tokens": max_tokens,
+        "seed": seed,
+        "max_batch_tokens": max_batch_tokens,
+    }
     return config.build(generation.Options, values, where="generate")
 
 

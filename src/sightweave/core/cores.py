@@ -43,14 +43,14 @@ def cpu_quota(root: Path = _ROOT) -> float | None:
     Both versions are read (``man 7 cgroups``): of version 2 ``cpu.max``, of version 1 ``cpu.cfs_quota_us`` over
     ``cpu.cfs_period_us``. Each group is bounded by those above it, so the least of them counts.
     """
-    quotas = [_of_version_2(folder) for folder in _folders(root, controller="")]
+    quotas = [_of_version_2(folder) for folder in control_groups(root, controller="")]
     for mount in ("cpu,cpuacct", "cpu"):
-        quotas += [_of_version_1(folder) for folder in _folders(root, controller="cpu", mount=mount)]
+        quotas += [_of_version_1(folder) for folder in control_groups(root, controller="cpu", mount=mount)]
     known = [quota for quota in quotas if quota is not None]
     return min(known, default=None)
 
 
-def _folders(root: Path, *, controller: str, mount: str = "") -> Iterator[Path]:
+def control_groups(root: Path, *, controller: str, mount: str = "") -> Iterator[Path]:
     """Folders of this process's group and of all above it.
 
     Inside a container the path is the host's and may not be there; the mount itself is then the container's group.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from sightweave.core.batch import Batch, Output, Regions, TokenSequence
@@ -60,12 +62,66 @@ def token_loss(
     assert output.logits is not None
     assert output.at is not None
     assert batch.target is not None
-    logits = output.logits.float()
-    losses = F.cross_entropy(logits, batch.target.labels.flatten()[output.at + 1], reduction="none")
-    if z_loss:
-        losses = losses + z_loss * logits.logsumexp(-1).square()
+    losses = cross_entropies(output.logits, batch.target.labels.flatten()[output.at + 1], z_loss=z_loss)
     weights = _weights(batch.target, output.at, length_power)
     return (losses * weights).sum() / (weights.sum() if of is None else of.targets)
+
+
+def cross_entropies(
+    logits: Float[Tensor, "R V"], labels: Int[Tensor, " R"], *, z_loss: float = 0.0
+) -> Float[Tensor, " R"]:
+    """Cross-entropy of each row in nats, computed in fp32; 0 where the label is negative.
+
+    With a large vocabulary the logits are the largest tensor of a step, and torch's cross-entropy holds up to four of that
+    size at once. This one holds the logits and their gradient, and works on a few rows at a time.
+
+    Args:
+        logits: In any precision; the gradient comes in the same.
+        labels: Index into V.
+        z_loss: Weight of ``logsumexp(logits)^2``.
+    """
+    losses: Tensor = _CrossEntropies.apply(logits, labels, z_loss)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return losses
+
+
+_LOSS_LOGITS = 1 << 20
+"""Logits that are worked on at once: 4 MB in fp32, which a processor's cache may hold."""
+
+
+def _chunks(logits: Tensor) -> list[slice]:
+    """Rows that are worked on at once."""
+    size = max(1, _LOSS_LOGITS // logits.shape[1])
+    return [slice(start, start + size) for start in range(0, len(logits), size)]
+
+
+class _CrossEntropies(torch.autograd.Function):
+    """Keeps the logits and one number a row for the backward pass, and no softmax."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor, z_loss: float) -> Tensor:
+        """Losses of all rows."""
+        totals = logits.new_empty(len(logits), dtype=torch.float32)
+        for rows in _chunks(logits):
+            totals[rows] = logits[rows].float().logsumexp(-1)
+        ctx.save_for_backward(logits, labels, totals)
+        ctx.z_loss = z_loss
+        at_label = logits.gather(1, labels.clamp(min=0)[:, None])[:, 0].float()
+        losses = totals - at_label + z_loss * totals.square() if z_loss else totals - at_label
+        return losses.where(labels >= 0, 0.0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """Softmax less the label, times the gradient of each row's loss."""
+        logits, labels, totals = ctx.saved_tensors
+        gradient = gradient.float().where(labels >= 0, 0.0)
+        factor = gradient * (1 + 2 * ctx.z_loss * totals)
+        found = torch.empty_like(logits)
+        for rows in _chunks(logits):
+            share = (logits[rows].float() - totals[rows, None]).exp_().mul_(factor[rows, None])
+            share.scatter_add_(1, labels[rows].clamp(min=0)[:, None], -gradient[rows, None])
+            found[rows] = share
+        return found, None, None
 
 
 def _weights(tokens: TokenSequence, at: Int[Tensor, " R"], length_power: float) -> Float[Tensor, " R"]:

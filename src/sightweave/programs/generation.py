@@ -25,7 +25,7 @@ from sightweave.core.batch import Batch, Media, MediaEmbeddings, TokenSequence
 from sightweave.core.cache import Cache, Shared
 from sightweave.core.config import config, one_of
 from sightweave.core.device import side_by_side
-from sightweave.core.errors import DataError
+from sightweave.core.errors import BackendError, DataError
 from sightweave.core.types import Likelihood, Medium, Prediction, Sample
 from sightweave.data.inputs import media as media_loader
 from sightweave.data.inputs.collate import stretch_rows, token_sequence
@@ -35,6 +35,7 @@ from sightweave.data.inputs.tiles import Tile
 from sightweave.data.inputs.tokenizer import StreamDecoder
 from sightweave.models.nn.fast_decoding import FastDecoding
 from sightweave.models.vlm import VLM
+from sightweave.programs.budget import Budget, Shape, halves, or_none
 
 
 @config
@@ -48,7 +49,9 @@ class Options:
     seed: int = 0
     """Random seed for sampling; with it a sample's answer depends on the sample alone, whatever it is batched with."""
     batch_size: PositiveInt = 256
-    """Samples at once."""
+    """Maximum samples in a batch."""
+    max_batch_tokens: PositiveInt | None = None
+    """Maximum tokens in a batch, padding and answers included. None derives it from free memory. It changes no answer."""
 
 
 class MediaMemory:
@@ -112,6 +115,7 @@ def generate(
 
     Raises:
         DataError: not one list of texts per sample.
+        BackendError: a single prompt needs more memory than there is.
     """
     options = options or Options()
     if texts and len(texts) != len(samples):
@@ -130,28 +134,73 @@ def generate(
         device = next(model.parameters()).device
         lock = threading.Lock()
 
-        def answer(room: _Room) -> None:
+        budget = _budget(model, options, batches=torch.get_num_threads() if device.type == "cpu" else 1)
+
+        def lengths(n: int, shares: bool) -> tuple[int, int]:
+            trunk, prompt = len(encoded[n].trunk), len(encoded[n].prompt)
+            return trunk + prompt + options.max_tokens, prompt if shares else trunk + prompt
+
+        def answer_room(room: _Room) -> None:
             prefix = None
             if room.shares:
-                prefix = _read_prefix(model, processor, [encoded[n] for n in room.numbers], device, memory)
-            for chunk in room.batches(encoded, options.batch_size):
-                judged = [tuple(texts[n]) if texts else () for n in chunk]
-                mine = draws.at(0, _rows_of(chunk, decoder.width))
-                those = [encoded[n] for n in chunk]
-                made = _answer(model, processor, those, options, mine, judged, prefix, memory)
-                with lock:  # rooms may be answered side by side
-                    for index, prediction in zip(chunk, made, strict=True):
-                        answers[index] = prediction
-                    if progress is not None:
-                        progress(len(chunk))
+                those = [encoded[n] for n in room.numbers]
+                prefix = or_none(lambda: _read_prefix(model, processor, those, device, memory))
+                if prefix is None:  # there was no memory for it
+                    budget.halve()
+                    for half in room.halves(encoded):
+                        answer_room(half)
+                    return
+            order = room.order(encoded)
+            for chunk in budget.batches(order, lambda n: lengths(n, room.shares), decoder.width):
+                answer_chunk(chunk, prefix)
+
+        def answer_chunk(chunk: list[int], prefix: _Prefix | None) -> None:
+            judged = [tuple(texts[n]) if texts else () for n in chunk]
+            mine = draws.at(0, _rows_of(chunk, decoder.width))
+            those = [encoded[n] for n in chunk]
+            made = or_none(
+                lambda: _answer(model, processor, those, options, mine, judged, prefix, memory, budget)
+            )
+            if made is None:
+                if not budget.halve() and len(chunk) == 1:
+                    raise _too_large(those[0], options)
+                for half in halves(chunk):
+                    answer_chunk(half, prefix)
+                return
+            with lock:  # rooms may be answered side by side
+                for index, prediction in zip(chunk, made, strict=True):
+                    answers[index] = prediction
+                if progress is not None:
+                    progress(len(chunk))
 
         if progress is not None and len(asked) < len(samples):
             progress(len(samples) - len(asked))
-        for _ in side_by_side(answer, _rooms(model, encoded, options.batch_size), device):
+        rooms = _rooms(model, encoded, options.batch_size, budget)
+        for _ in side_by_side(answer_room, rooms, device):
             pass
         return answers
     finally:
         model.train(was_training)
+
+
+def _budget(model: VLM, options: Options, *, batches: int = 1) -> Budget:
+    """What a batch may hold; `batches` of them are worked on at the same time."""
+    device = next(model.parameters()).device
+    return Budget(
+        Shape.of(model.language_model),
+        device,
+        rows=options.batch_size,
+        tokens=options.max_batch_tokens,
+        batches=batches,
+    )
+
+
+def _too_large(one: Encoded, options: Options) -> BackendError:
+    length = len(one.trunk) + len(one.prompt)
+    return BackendError(
+        f"out of memory on sample {one.sample.id!r} alone ({length} tokens, max_tokens {options.max_tokens}); "
+        "free some memory, shorten the prompt, or lower max_tokens."
+    )
 
 
 def stream(model: VLM, processor: Processor, sample: Sample, options: Options | None = None) -> Iterator[str]:
@@ -281,17 +330,26 @@ class _Room:
     shares: bool
     """Whether the pictures stand in front of the prompts and are read on their own, once for all of them."""
 
-    def batches(self, encoded: Mapping[int, Encoded], batch_size: int) -> Iterator[list[int]]:
-        """The numbers, in batches of prompts of about the same length where their pictures were read before."""
-        order = self.numbers
-        if self.shares:  # Python's sort is stable: prompts on one picture stay neighbours
-            order = sorted(order, key=lambda n: len(encoded[n].prompt))
-        for start in range(0, len(order), batch_size):
-            yield order[start : start + batch_size]
+    def order(self, encoded: Mapping[int, Encoded]) -> list[int]:
+        """The numbers; where their pictures were read before, those of prompts of about the same length are neighbours."""
+        if not self.shares:
+            return self.numbers
+        # Python's sort is stable: prompts on one picture stay neighbours.
+        return sorted(self.numbers, key=lambda n: len(encoded[n].prompt))
+
+    def halves(self, encoded: Mapping[int, Encoded]) -> list[_Room]:
+        """Two rooms of half of the pictures each; where there is one picture, a room that does not read it beforehand."""
+        keys = list(dict.fromkeys(encoded[n].trunk_key for n in self.numbers))
+        if len(keys) == 1:
+            return [_Room(self.numbers, shares=False)]
+        first = set(keys[: len(keys) // 2])
+        one = [n for n in self.numbers if encoded[n].trunk_key in first]
+        other = [n for n in self.numbers if encoded[n].trunk_key not in first]
+        return [_Room(one, shares=True), _Room(other, shares=True)]
 
 
-def _rooms(model: VLM, encoded: Mapping[int, Encoded], batch_size: int) -> list[_Room]:
-    """All prompts in rooms; a room has at most `batch_size` pictures, each of which is encoded once."""
+def _rooms(model: VLM, encoded: Mapping[int, Encoded], batch_size: int, budget: Budget) -> list[_Room]:
+    """All prompts in rooms; a room has at most `batch_size` pictures that fit into memory, each of which is encoded once."""
     groups: dict[TrunkKey, list[int]] = {}
     for number, one in encoded.items():
         groups.setdefault(one.trunk_key, []).append(number)
@@ -303,11 +361,15 @@ def _rooms(model: VLM, encoded: Mapping[int, Encoded], batch_size: int) -> list[
             for key in sorted(groups)
             if shares == (can_share and _shareable([encoded[n] for n in groups[key]]))
         ]
-        rooms += _packed(chosen, shares, batch_size)
+        longest = max((len(encoded[n].trunk) for group in chosen for n in group[:1]), default=0)
+        most = min(batch_size, budget.rows(longest, longest)) if shares and chosen else batch_size
+        rooms += _packed(chosen, shares, batch_size, most)
     return rooms
 
 
-def _packed(groups: Sequence[Sequence[int]], shares: bool, batch_size: int) -> list[_Room]:
+def _packed(
+    groups: Sequence[Sequence[int]], shares: bool, batch_size: int, most_pictures: int
+) -> list[_Room]:
     """Groups one after another into rooms; a large group is cut."""
     if not shares:
         every = [number for group in groups for number in group]
@@ -320,7 +382,7 @@ def _packed(groups: Sequence[Sequence[int]], shares: bool, batch_size: int) -> l
         while rest:
             space = _BATCHES * batch_size - len(numbers)
             numbers, rest, pictures = numbers + rest[:space], rest[space:], pictures + 1
-            if pictures == batch_size or len(numbers) == _BATCHES * batch_size:
+            if pictures == most_pictures or len(numbers) == _BATCHES * batch_size:
                 rooms.append(_Room(numbers, pictures < len(numbers)))
                 numbers, pictures = [], 0
     return [*rooms, _Room(numbers, pictures < len(numbers))] if numbers else rooms
@@ -336,13 +398,15 @@ def _answer(
     texts: Sequence[Sequence[str]] = (),
     prefix: _Prefix | None = None,
     memory: MediaMemory | None = None,
+    budget: Budget | None = None,
 ) -> list[Prediction]:
     if model.language_model.form == "classify":
         return _classify(model, processor, encoded, texts, write=options.max_tokens > 0, memory=memory)
     writer = text.Config().build(tokenizer=processor.tokenizer)
     decoder: Decoder = options.decoding.build(end_id=processor.tokenizer.end_id)
     state = _start(model, processor, encoded, decoder.width, prefix, memory, is_judged=any(texts))
-    judged = _judge(model, processor, state, texts, decoder.width, options.batch_size)
+    budget = budget or _budget(model, options)
+    judged = _judge(model, processor, state, texts, decoder.width, budget)
     if not options.max_tokens:
         return [replace(_NOTHING, likelihoods=each) for each in judged]
     end_id = processor.tokenizer.end_id
@@ -366,7 +430,7 @@ def _judge(
     state: _State,
     texts: Sequence[Sequence[str]],
     width: int,
-    batch_size: int,
+    budget: Budget,
 ) -> list[tuple[Likelihood, ...]]:
     """How likely each prompt's texts are, fed behind the prompts that were just read; `state` stays as it is.
 
@@ -382,7 +446,9 @@ def _judge(
     order = sorted(range(len(targets)), key=lambda i: len(targets[i]))
     while order:
         longest = len(targets[order[0]])
-        fit = max(1, min(batch_size, _LOGITS // (state.logits.shape[-1] * longest)))
+        # Each text continues a copy of its prompt's keys and values.
+        fit = budget.rows(state.cache.longest + longest, longest)
+        fit = max(1, min(fit, _LOGITS // (state.logits.shape[-1] * longest)))
         chunk, order = order[:fit], order[fit:]
         for index, value in zip(chunk, _totals(model, processor, state, rows, targets, chunk), strict=True):
             totals[index] = value
@@ -667,11 +733,6 @@ def _rows_batch(
     ).to(device)
     if not media:
         return Batch(target=tokens)
-    if memory is None and shown == list(range(len(media))):
-        zeros = torch.zeros(len(media), dtype=torch.int64, device=device)
-        where = torch.tensor(row, device=device)
-        pixels = processor.pixels(media).to(device)
-        return Batch(target=tokens, media={"image": Media(pixels, where, zeros, zeros)})
     once = _embedded(model, processor, media, device, memory)
     return Batch(target=tokens, embeddings=_spread(once, shown, row))
 
@@ -683,21 +744,33 @@ def _embedded(
     device: torch.device,
     memory: MediaMemory | None,
 ) -> Tensor:
-    """I Q D: embeddings of pictures, those that the memory does not hold encoded now."""
+    """I Q D: embeddings of pictures, those that the memory does not hold encoded now, some at a time."""
     known = [None if memory is None else memory.get(medium) for medium in media]
     new = [medium for medium, held in zip(media, known, strict=True) if held is None]
     made: Iterator[Tensor] = iter(())
     if new:
-        zeros = torch.zeros(len(new), dtype=torch.int64, device=device)
-        pixels = processor.pixels(new).to(device)
-        found = model(Batch(target=None, media={"image": Media(pixels, zeros, zeros, zeros)})).media
-        embeddings = found.embeddings.reshape(len(new), -1, found.embeddings.shape[-1])
+        pixels = processor.pixels(new)
+        per_picture = pixels[0].numel()
+        some = torch.split(pixels, max(1, _PIXELS // per_picture))
+        parts = [_encoded(model, part.to(device)) for part in some]
+        embeddings = parts[0] if len(parts) == 1 else torch.cat(parts)
         if memory is not None:
             memory.keep(new, embeddings)
         if len(new) == len(media):
-            return embeddings  # type: ignore[no-any-return]  # nn.Module calls are untyped
+            return embeddings
         made = iter(embeddings)
     return torch.stack([next(made) if held is None else held for held in known])
+
+
+_PIXELS = 1 << 23
+"""Pixel values that are encoded at once, 32 MB in fp32; an encoder's activations are some dozen times as large."""
+
+
+def _encoded(model: VLM, pixels: Tensor) -> Tensor:
+    """I Q D: embeddings of pictures (I C H W)."""
+    zeros = torch.zeros(len(pixels), dtype=torch.int64, device=pixels.device)
+    found = model(Batch(target=None, media={"image": Media(pixels, zeros, zeros, zeros)})).media
+    return found.embeddings.reshape(len(pixels), -1, found.embeddings.shape[-1])  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
 
 def _spread(embeddings: Tensor, shown: Sequence[int], row: Sequence[int]) -> MediaEmbeddings:

@@ -323,6 +323,8 @@ def evaluate_into(
     found: list[Evaluation] = []
     images: dict[str, Medium] = {}
     who = answering.predictor
+    if asked.max_batch_tokens is not None and hasattr(who, "max_batch_tokens"):  # it runs in this process
+        who.max_batch_tokens = asked.max_batch_tokens
     known = text_only.baselines(train(), measured, answering.recipe, answering.folder)
     if folder is not None:
         _check_outputs(folder, KEPT, EVALUATION, PREDICTIONS, GALLERY, REPORT)

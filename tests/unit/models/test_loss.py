@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sightweave.core.batch import Batch, MediaEmbeddings, Output, Regions, TokenSequence
-from sightweave.models.loss import answer_loss, token_loss, training_loss, word_loss
+from sightweave.models.loss import answer_loss, cross_entropies, token_loss, training_loss, word_loss
 
 
 def sequence(labels: list[list[int]]) -> TokenSequence:
@@ -33,6 +33,46 @@ def test_the_token_before_predicts_a_label() -> None:
     assert token_loss(Output(logits, at), Batch(target=target)) == 0
     wrong = token_loss(Output(logits.roll(1, 0), at), Batch(target=target))
     assert wrong == pytest.approx(100)
+
+
+@pytest.mark.parametrize("z_loss", [0.0, 0.3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_cross_entropies_and_gradients_are_those_of_torch(z_loss: float, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    vocabulary = 300_000  # so that the rows fill several chunks
+    logits = (4 * torch.randn(9, vocabulary)).to(dtype)
+    labels = torch.randint(vocabulary, (9,))
+    labels[4] = -100
+    weights = torch.rand(9)
+    ours, theirs = (logits.clone().requires_grad_(True) for _ in range(2))
+    found = cross_entropies(ours, labels, z_loss=z_loss)
+    whole = theirs.float()
+    expected = torch.nn.functional.cross_entropy(whole, labels, reduction="none")
+    expected = expected + z_loss * whole.logsumexp(-1).square().where(labels >= 0, 0.0)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    (found * weights).sum().backward()
+    (expected * weights).sum().backward()
+    assert ours.grad is not None
+    assert ours.grad.dtype == dtype
+    torch.testing.assert_close(
+        ours.grad, theirs.grad, rtol=1e-2 if dtype != torch.float32 else 1e-4, atol=1e-6
+    )
+
+
+def test_no_copy_of_the_logits_is_kept_for_the_backward_pass() -> None:
+    target = sequence([[-100, 3, 4, 1]])
+    logits = torch.randn(3, 1000, requires_grad=True)
+    kept: list[torch.Tensor] = []
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        token_loss(Output(logits, target.predicting()), Batch(target=target), z_loss=0.1)
+    own = logits.untyped_storage().data_ptr()
+    others = [one for one in kept if one.untyped_storage().data_ptr() != own]
+    assert sum(one.numel() for one in others) < 100
 
 
 def test_even_logits_cost_the_log_of_the_vocabulary() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from sightweave.answers.decoding import sampling
-from sightweave.core.errors import MediaError
+from sightweave.core.errors import BackendError, MediaError
 from sightweave.core.types import Medium
 from sightweave.data.inputs.template import Encoded, Stretch
 from sightweave.data.inputs.tiles import Tile
@@ -35,6 +36,85 @@ def test_answers_come_in_the_order_of_the_samples_whatever_the_batches(batch_siz
     assert [one.text for one in found] == expected
     assert sum(told) == len(chosen)
     assert max(told) <= batch_size
+
+
+@pytest.mark.parametrize("tokens", [1, 60, 10_000])
+def test_batches_are_bounded_by_tokens_and_answers_stay(tokens: int) -> None:
+    chosen = samples()
+    texts = [("red", "a blue box")] * len(chosen)
+    expected = generate(MODEL, PROCESSOR, chosen, Options(max_tokens=4), texts)
+    told: list[int] = []
+    found = generate(
+        MODEL,
+        PROCESSOR,
+        chosen,
+        Options(max_tokens=4, max_batch_tokens=tokens),
+        texts,
+        progress=told.append,
+    )
+    assert [one.text for one in found] == [one.text for one in expected]
+    for one, before in zip(found, expected, strict=True):
+        assert [each.logprob for each in one.likelihoods] == pytest.approx(
+            [each.logprob for each in before.likelihoods], abs=1e-4
+        )
+    longest = max(PROCESSOR.length(one) for one in chosen) + 4
+    assert max(told) <= max(1, tokens // min(4, longest))
+    assert tokens != 1 or max(told) == 1
+
+
+def _no_room_for(rows: int) -> Callable[[Any, Any], None]:
+    """A hook of a layer that asks torch for more memory than any machine has, where it is given more rows than that."""
+
+    def hook(_: Any, inputs: Any) -> None:
+        if len(inputs[0]) > rows:
+            torch.empty(1 << 60)
+
+    return hook
+
+
+@pytest.mark.parametrize("decoding", ["greedy", "sampling", "beam"])
+@pytest.mark.parametrize("is_judged", [False, True])
+def test_out_of_memory_halves_the_batch_and_goes_on(decoding: str, is_judged: bool) -> None:
+    chosen = [sample(f"{n}", picture(n), q) for n in range(3) for q in ("what ?", "is it red ?")]
+    texts = [("red",)] * len(chosen) if is_judged else []
+    options = Options(max_tokens=4, decoding=decoding)
+    expected = generate(MODEL, PROCESSOR, chosen, options, texts)
+    told: list[int] = []
+    width = options.decoding.build(end_id=PROCESSOR.tokenizer.end_id).width
+    # Where embeddings are looked up for whole batches, and where pictures are encoded.
+    handles = [
+        MODEL.language_model.token_embedding.register_forward_pre_hook(_no_room_for(2 * width)),
+        MODEL.encoder.register_forward_pre_hook(_no_room_for(2)),
+    ]
+    try:
+        found = generate(MODEL, PROCESSOR, chosen, options, texts, progress=told.append)
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert [one.text for one in found] == [one.text for one in expected]
+    assert [len(one.likelihoods) for one in found] == [len(one.likelihoods) for one in expected]
+    assert sum(told) == len(chosen)
+
+
+def test_a_prompt_that_does_not_fit_alone_is_named() -> None:
+    handle = MODEL.language_model.token_embedding.register_forward_pre_hook(_no_room_for(0))
+    try:
+        with pytest.raises(BackendError, match="out of memory on sample 'alone' alone"):
+            generate(MODEL, PROCESSOR, [sample("alone", picture(1), "what ?")], Options(max_tokens=4))
+    finally:
+        handle.remove()
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
+    def fails(_: Any, inputs: Any) -> None:
+        raise RuntimeError("shapes do not match")
+
+    handle = MODEL.language_model.token_embedding.register_forward_pre_hook(fails)
+    try:
+        with pytest.raises(RuntimeError, match="shapes do not match"):
+            generate(MODEL, PROCESSOR, samples(), Options(max_tokens=4))
+    finally:
+        handle.remove()
 
 
 def test_equal_prompts_of_one_call_are_sampled_independently_whatever_the_batches() -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,9 +26,11 @@ from sightweave.core import bounded, checkpoint
 from sightweave.core.config import config
 from sightweave.core.device import PrecisionName, choose_device, choose_precision
 from sightweave.core.errors import BackendError, CheckpointError, DataError
+from sightweave.core.memory import is_out_of_memory
 from sightweave.core.types import Likelihood, Medium, Part, Prediction, Sample
 from sightweave.data.inputs import sandbox
 from sightweave.data.inputs.media import load
+from sightweave.programs.budget import Budget, Shape, halves, or_none
 from sightweave.programs.predictors import _thinking
 from sightweave.programs.predictors._base import Progress
 
@@ -49,6 +53,8 @@ _KEPT_SETTINGS = (
 """Of a folder's generation settings: how an answer begins and ends."""
 _NO_SETTINGS = ("transformers_version", "max_length", "max_new_tokens", "use_cache", "cache_implementation")
 """What changes no answer, or is set for every call; not worth a note."""
+_PICTURE_TOKENS = 576
+"""Tokens of a picture that are reckoned with, where the prompt has one mark for it."""
 _FAILS = (ValueError, TypeError, IndexError, KeyError, AttributeError, RuntimeError)
 """What the code of foreign models and processors raises."""
 
@@ -80,7 +86,9 @@ class Config:
     precision: PrecisionName = "auto"
     """fp32, bf16, or auto: whichever is faster here."""
     batch_size: PositiveInt = 8
-    """Prompts at once."""
+    """Maximum prompts in a batch."""
+    max_batch_tokens: PositiveInt | None = None
+    """Maximum tokens in a batch, padding and answers included. None derives it from free memory."""
     template: str = "{images}\n{prompt}"
     """How a prompt is put where the processor has no chat template; ``{images}`` becomes its marks of pictures."""
     trust_remote_code: bool = False
@@ -100,6 +108,7 @@ class Config:
             device=self.device,
             precision=self.precision,
             batch_size=self.batch_size,
+            max_batch_tokens=self.max_batch_tokens,
             template=self.template,
             trust_remote_code=self.trust_remote_code,
             resizer=self.resizer,
@@ -113,7 +122,8 @@ class FromTransformers:
         path: Folder or name on the hub.
         device: ``auto``, ``cpu``, ``cuda`` ...
         precision: ``fp32``, ``bf16`` or ``auto``.
-        batch_size: Prompts at once.
+        batch_size: Maximum prompts in a batch.
+        max_batch_tokens: Maximum tokens in a batch; None derives it from free memory.
         template: With ``{images}`` and ``{prompt}``, where there is no chat template.
         trust_remote_code: Whether code that lies in the folder is run.
         resizer: ``pil``, ``torchvision`` or ``auto``.
@@ -134,13 +144,14 @@ class FromTransformers:
         device: str = "auto",
         precision: PrecisionName = "auto",
         batch_size: int = 8,
+        max_batch_tokens: int | None = None,
         template: str = "{images}\n{prompt}",
         trust_remote_code: bool = False,
         resizer: Resizer = "auto",
     ) -> None:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
-        self.batch_size, self.template = batch_size, template
+        self.batch_size, self.max_batch_tokens, self.template = batch_size, max_batch_tokens, template
         self.model, self.processor = opened(
             path, self.device, self.precision.name, trust_remote_code=trust_remote_code, resizer=resizer
         )
@@ -193,18 +204,60 @@ class FromTransformers:
         found = [Prediction("", finish="none")] * len(samples)
         # Prompts of about the same length, and of as many pictures, go together: little is padded.
         order = sorted(range(len(samples)), key=lambda n: (len(samples[n].media), len(prompts[n])))
-        for chunk in _chunks(order, samples, self.batch_size):
-            judged = [self._judge(prompts[n], samples[n], texts[n]) if texts else () for n in chunk]
+        budget = self._budget()
+
+        def answered(chunk: Sequence[int]) -> list[Prediction]:
+            judged = [self._judge(prompts[n], samples[n], texts[n], budget) if texts else () for n in chunk]
             written = [found[n] for n in chunk]
             if max_tokens:
                 written = self._write(
                     [prompts[n] for n in chunk], [samples[n].media for n in chunk], max_tokens
                 )
-            for n, said, likelihoods in zip(chunk, written, judged, strict=True):
-                found[n] = replace(said, likelihoods=likelihoods)
+            return [replace(said, likelihoods=each) for said, each in zip(written, judged, strict=True)]
+
+        # The last of what waits is next: halves of a batch that found no room take its place.
+        waiting = list(reversed(self._batches(order, prompts, samples, budget, max_tokens)))
+        while waiting:
+            chunk = waiting.pop()
+            made = or_none(partial(answered, chunk))
+            if made is None:
+                if not budget.halve() and len(chunk) == 1:
+                    raise BackendError(
+                        f"{self.name}: out of memory on sample {samples[chunk[0]].id!r} alone; free some memory, shorten "
+                        "the prompt, or lower max_tokens."
+                    )
+                waiting += reversed(halves(chunk))
+                continue
+            for n, prediction in zip(chunk, made, strict=True):
+                found[n] = prediction
             if progress is not None:
                 progress(len(chunk))
         return _thinking.without_thoughts(found)
+
+    def _budget(self) -> Budget:
+        shape = Shape.of_transformers(self.model)
+        return Budget(shape, self.device, rows=self.batch_size, tokens=self.max_batch_tokens)
+
+    def _batches(
+        self,
+        order: Sequence[int],
+        prompts: Sequence[str],
+        samples: Sequence[Sample],
+        budget: Budget,
+        max_tokens: int,
+    ) -> list[list[int]]:
+        """Runs of samples with as many pictures each, since processors refuse mixtures, that fit into memory."""
+        lengths = {n: self._length(prompts[n], samples[n].media) for n in order}
+        runs = groupby(order, key=lambda n: len(samples[n].media))
+        found: list[list[int]] = []
+        for _, run in runs:
+            found += budget.batches(list(run), lambda n: (lengths[n] + max_tokens, lengths[n]))
+        return found
+
+    def _length(self, prompt: str, media: Sequence[Medium]) -> int:
+        """About how many tokens a prompt has; a picture counts as many as most models make of one."""
+        words = self.processor.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        return len(words) + _PICTURE_TOKENS * len(media)
 
     def prompt(self, sample: Sample) -> str:
         """What the processor reads for a sample: its chat template's text, or the template's."""
@@ -270,6 +323,8 @@ class FromTransformers:
                 **bare,
             )
         except _FAILS as error:
+            if is_out_of_memory(error):
+                raise
             raise DataError(f"{self.name}: its processor refused a prompt: {_line(error)}") from error
         dtype = next(self.model.parameters()).dtype
         return {
@@ -327,16 +382,22 @@ class FromTransformers:
         return str(tokenizer.decode(shown, skip_special_tokens=False))
 
     @torch.inference_mode()
-    def _judge(self, prompt: str, sample: Sample, texts: Sequence[str]) -> tuple[Likelihood, ...]:
+    def _judge(
+        self, prompt: str, sample: Sample, texts: Sequence[str], budget: Budget
+    ) -> tuple[Likelihood, ...]:
         """Texts behind one prompt, fed whole."""
         if not texts:
             return ()
         self._check_looks_back(prompt, sample.media)
         lead = self._lead(sample, prompt)
+        ids = [self._ids(prompt, lead, text) for text in texts]
+        before = self._length(prompt, sample.media)
         found: list[Likelihood] = []
-        for start in range(0, len(texts), self.batch_size):
-            ids = [self._ids(prompt, lead, text) for text in texts[start : start + self.batch_size]]
-            found += self._totals(prompt, sample.media, ids)
+        batches = budget.batches(
+            range(len(ids)), lambda n: (before + len(ids[n]) + 1, before + len(ids[n]) + 1)
+        )
+        for batch in batches:
+            found += self._totals(prompt, sample.media, [ids[n] for n in batch])
         return tuple(found)
 
     def _totals(
@@ -399,6 +460,8 @@ class FromTransformers:
         try:
             return function(**inputs)
         except _FAILS as error:
+            if is_out_of_memory(error):  # fewer prompts may fit
+                raise
             raise BackendError(f"{self.name}: the model failed: {_line(error)}") from error
 
     def _ends(self) -> tuple[int, ...]:
@@ -446,18 +509,6 @@ def asked(sample: Sample) -> list[Part]:
     while parts and parts[-1].role == "assistant":
         parts.pop()
     return parts
-
-
-def _chunks(order: Sequence[int], samples: Sequence[Sample], size: int) -> list[list[int]]:
-    """Runs of samples with as many pictures each: processors refuse mixtures."""
-    chunks: list[list[int]] = []
-    for n in order:
-        fits = chunks and len(chunks[-1]) < size
-        if fits and len(samples[chunks[-1][0]].media) == len(samples[n].media):
-            chunks[-1].append(n)
-        else:
-            chunks.append([n])
-    return chunks
 
 
 def messages(parts: Sequence[Part]) -> list[dict[str, Any]]:

@@ -31,12 +31,19 @@ class Config:
     """How a run is asked."""
 
     batch_size: PositiveInt = 512
-    """Samples at once: more than elsewhere, since most of an evaluation's end after a few tokens."""
+    """Maximum samples in a batch: more than elsewhere, since most answers of an evaluation end after a few tokens."""
+    max_batch_tokens: PositiveInt | None = None
+    """Maximum tokens in a batch, padding and answers included. None derives it from free memory."""
 
     def build(self, *, model: VLM, processor: Processor, name: str, fingerprint: str) -> RunPredictor:
         """The predictor of a model that was loaded already."""
         return RunPredictor(
-            model=model, processor=processor, name=name, fingerprint=fingerprint, batch_size=self.batch_size
+            model=model,
+            processor=processor,
+            name=name,
+            fingerprint=fingerprint,
+            batch_size=self.batch_size,
+            max_batch_tokens=self.max_batch_tokens,
         )
 
 
@@ -50,19 +57,27 @@ class RunPredictor:
         processor: The model's own.
         name: For readers.
         fingerprint: Of the weights and of the processor.
-        batch_size: Samples at once.
+        batch_size: Maximum samples in a batch.
+        max_batch_tokens: Maximum tokens in a batch; None derives it from free memory. It changes no answer.
     """
 
     can_score = True
     can_control = True
 
     def __init__(
-        self, *, model: VLM, processor: Processor, name: str, fingerprint: str, batch_size: int = 512
+        self,
+        *,
+        model: VLM,
+        processor: Processor,
+        name: str,
+        fingerprint: str,
+        batch_size: int = 512,
+        max_batch_tokens: int | None = None,
     ) -> None:
         self.model, self.processor = model, processor
         self.device = next(model.parameters()).device
         self.name, self.fingerprint = name, fingerprint
-        self.batch_size = batch_size
+        self.batch_size, self.max_batch_tokens = batch_size, max_batch_tokens
         self._memory = generation.MediaMemory()
 
     def predict(
@@ -78,7 +93,9 @@ class RunPredictor:
         Raises:
             DataError: not one list of texts per sample, or a picture that cannot be read.
         """
-        options = generation.Options(max_tokens=max_tokens, batch_size=self.batch_size)
+        options = generation.Options(
+            max_tokens=max_tokens, batch_size=self.batch_size, max_batch_tokens=self.max_batch_tokens
+        )
         return generation.generate(
             self.model, self.processor, samples, options, texts, progress=progress, memory=self._memory
         )

@@ -659,3 +659,42 @@ def test_a_template_may_open_the_thinking_block(tmp_path: Path) -> None:
     assert (said.text, said.extra) == ("CAT", {"thought": "<none>DOG"})
     (cut,) = predictor.predict(SAMPLES[:1], max_tokens=2)
     assert (cut.text, cut.finish, cut.extra) == ("", "length", {"thought": "<none>DOG"})
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path: Path) -> None:
+    llava(tmp_path)
+    predictor = Config(path=str(tmp_path), device="cpu", precision="fp32").build()
+    asked = [sample(f"{n}", picture(n), "what is this ?") for n in range(5)]
+    texts = [("red", "blue box", "red")] * len(asked)
+    expected = predictor.predict(asked, texts, max_tokens=4)
+    told: list[int] = []
+
+    def no_room(_: Any, inputs: Any) -> None:
+        if len(inputs[0]) > most:
+            torch.empty(1 << 60)
+
+    handle = predictor.model.get_input_embeddings().register_forward_pre_hook(no_room)
+    try:
+        most = 2
+        found = predictor.predict(asked, texts, max_tokens=4, progress=told.append)
+        most = 0
+        with pytest.raises(BackendError, match="out of memory on sample '0' alone"):
+            predictor.predict(asked[:1], max_tokens=4)
+    finally:
+        handle.remove()
+    assert [one.text for one in found] == [one.text for one in expected]
+    for one, before in zip(found, expected, strict=True):
+        likely = [each.logprob for each in before.likelihoods]
+        assert [each.logprob for each in one.likelihoods] == pytest.approx(likely, abs=1e-4)
+    assert sum(told) == len(asked)
+
+
+def test_tokens_of_a_batch_can_be_bounded(tmp_path: Path) -> None:
+    llava(tmp_path)
+    asked = [sample(f"{n}", picture(n), "what is this ?") for n in range(3)]
+    whole = Config(path=str(tmp_path), device="cpu", precision="fp32").build().predict(asked, max_tokens=4)
+    bounded = Config(path=str(tmp_path), device="cpu", precision="fp32", max_batch_tokens=1).build()
+    told: list[int] = []
+    found = bounded.predict(asked, max_tokens=4, progress=told.append)
+    assert [one.text for one in found] == [one.text for one in whole]
+    assert told == [1, 1, 1]

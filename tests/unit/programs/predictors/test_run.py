@@ -107,3 +107,17 @@ def test_the_fingerprint_names_weights_and_processor_wherever_they_are(folder: P
         answers=ANSWERS[:2],
     )
     assert other.fingerprint() != first
+
+
+def test_tokens_of_a_batch_can_be_bounded() -> None:
+    run = small_run()
+    asked = samples()
+    expected = [one.text for one in run.predict(asked, max_tokens=4)]
+    predictor = Config(max_batch_tokens=1).build(
+        model=run.model, processor=run.processor, name="bounded", fingerprint=""
+    )
+    told: list[int] = []
+    found = predictor.predict(asked, max_tokens=4, progress=told.append)
+    assert [one.text for one in found] == expected
+    assert set(told) == {1}
+    assert [one.text for one in run.predict(asked, max_tokens=4, max_batch_tokens=1)] == expected

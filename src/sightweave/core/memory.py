@@ -1,0 +1,117 @@
+"""How much memory is free for this process, and whether an error says that there was too little."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from sightweave.core.cores import control_groups
+
+_ROOT = Path("/")
+_UNKNOWN = 2 << 30
+"""Bytes that are taken to be free where the system does not say."""
+_SIGNS = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "cannot allocate memory",
+    "bad_alloc",
+)
+"""Words of torch and of the libraries below it where an allocation failed."""
+_ONEDNN = "could not create a "
+"""How oneDNN begins: a primitive or a memory object that it found no room for."""
+
+
+def free_bytes(device: torch.device, root: Path = _ROOT) -> int:
+    """Bytes that this process can still allocate on a device.
+
+    On a CPU the least of what the system has available, what the limits of its control groups leave (``man 7 cgroups``), and
+    what its own limit of address space leaves. On CUDA, what the driver has and what torch keeps unused. Where nothing is
+    known, 2 GiB.
+
+    Args:
+        device: Where tensors will be.
+        root: Where ``proc`` and ``sys`` are; another folder in tests.
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(free + unused)
+    return max(0, min([*_of_system(root), *_of_groups(root), *_of_process(root)], default=_UNKNOWN))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed, on any device: torch raises a plain RuntimeError on a CPU."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        text.startswith(_ONEDNN) or any(sign in text.lower() for sign in _SIGNS)
+    )
+
+
+def release(device: torch.device) -> None:
+    """Lets go of what a failed attempt left behind."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def _of_system(root: Path) -> Iterator[int]:
+    """``MemAvailable``: free pages and those that the system can take back from its caches."""
+    value = _fields(root / "proc" / "meminfo").get("MemAvailable:")
+    if value is not None:
+        yield value * 1024
+
+
+def _of_groups(root: Path) -> Iterator[int]:
+    """Limits of this process's control groups less what they use; files in the page cache can be dropped."""
+    for folder in control_groups(root, controller=""):
+        yield from _left(folder, "memory.max", "memory.current", "inactive_file")
+    for folder in control_groups(root, controller="memory", mount="memory"):
+        yield from _left(folder, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+
+
+def _left(folder: Path, limit: str, usage: str, reclaimable: str) -> Iterator[int]:
+    most, used = _number(folder / limit), _number(folder / usage)
+    if most is not None and used is not None:
+        yield most - used + _fields(folder / "memory.stat").get(reclaimable, 0)
+
+
+def _of_process(root: Path) -> Iterator[int]:
+    """What ``ulimit -v`` leaves."""
+    if not sys.platform.startswith("linux"):
+        return
+    import resource
+
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    used = _fields(root / "proc" / "self" / "status").get("VmSize:")
+    if most != resource.RLIM_INFINITY and used is not None:
+        yield most - used * 1024
+
+
+def _number(path: Path) -> int | None:
+    """None for ``max``, and where there is no such file."""
+    text = _text(path).strip()
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _fields(path: Path) -> dict[str, int]:
+    """Lines of a name and a number."""
+    found = {}
+    for line in _text(path).splitlines():
+        name, *rest = line.split()[:2] or [""]
+        if rest and rest[0].isascii() and rest[0].isdigit():
+            found[name] = int(rest[0])
+    return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # not Linux, or not to be read
+        return ""
