@@ -76,7 +76,7 @@ def _print_version(is_asked: bool) -> None:
     if is_asked:
         from sightweave import __version__
 
-        typer.echo(f"sightweave {__version__}")
+        _echo(f"sightweave {__version__}")
         raise typer.Exit
 
 
@@ -467,7 +467,7 @@ def recipes(
     from sightweave.recipe import find
 
     if name is not None:
-        typer.echo(find(name).read_text(encoding="utf-8"), nl=False)
+        _echo(find(name).read_text(encoding="utf-8"), nl=False)
         return
     table = Table("recipe", "what it is for")
     for one, about in api.recipes().items():

@@ -54,6 +54,12 @@ def recipe(folder: Path, steps: int, save_every: int = _ENDLESS) -> dict[str, An
     }
 
 
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data below the working folder may be read without a word of trust."""
+    monkeypatch.chdir(tmp_path_factory.getbasetemp())
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data, recipes and a trained run."""

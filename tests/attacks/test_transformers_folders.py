@@ -88,5 +88,5 @@ def test_a_chat_template_without_end_is_refused(tmp_path: Path, template: str) -
     path = tmp_path / "tokenizer_config.json"
     settings = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(settings | {"chat_template": template}), encoding="utf-8")
-    with pytest.raises(CheckpointError, match="its chat template is not rendered"):
+    with pytest.raises(CheckpointError, match="the chat template is not rendered"):
         pretrained_tokenizer.read(tmp_path, 10)

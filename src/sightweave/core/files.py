@@ -106,6 +106,7 @@ def whole(path: Path) -> Path:
 
 def aside(path: Path) -> Path:
     """Where `swap` keeps the folder that it replaces."""
+    path = Path(os.path.abspath(path))  # "." has no name
     return path.with_name(f".{path.name}.previous")
 
 

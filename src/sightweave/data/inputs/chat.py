@@ -22,7 +22,7 @@ import jinja2.nodes
 
 from sightweave.core.errors import DataError
 from sightweave.core.types import Medium, Part
-from sightweave.data.inputs.sandbox import Sandbox
+from sightweave.data.inputs.sandbox import Sandbox, TooMuchError
 
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 _OPEN, _CLOSE = "\ue000", "\ue001"
@@ -108,6 +108,8 @@ class Chat:
             return self._template.render(
                 messages=messages, tools=None, documents=None, add_generation_prompt=asks, **self.tokens
             )
+        except TooMuchError as error:
+            raise DataError(f"the chat template is not rendered: {error}") from None
         except _FAILURES as error:
             raise DataError(f"the chat template refuses such a conversation: {_line(error)}") from None
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sightweave.core import bounded, json_lines
+from sightweave.core import bounded, checkpoint, json_lines
 from sightweave.core.bounded import UnreadableError
 from sightweave.core.errors import DataError
 from sightweave.programs.evaluation.scores import FORMAT_VERSION, Evaluation
@@ -134,9 +134,9 @@ def read_gallery(folder: Path) -> dict[str, Path]:
 
 
 def _is_inside(gallery: Path, name: object) -> bool:
-    if not isinstance(name, str) or not name or "\0" in name or Path(name).name != name:
+    if not checkpoint.is_plain_name(name) or gallery.is_symlink():
         return False
     try:
-        return bounded.is_inside(gallery.parent, gallery / name)
+        return bounded.is_inside(gallery, gallery / str(name))
     except (OSError, RuntimeError):  # a loop of links
         return False

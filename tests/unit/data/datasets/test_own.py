@@ -410,6 +410,8 @@ def test_a_column_that_looks_like_pictures_is_named(tmp_path: Path) -> None:
         {"img": "a.png", "caption": "Named img."},
         {"images": [], "question": "Which?", "answer": "Red.", "photo": "a.png"},
         {"images": [], "question": "<image>Which?", "answer": "Red."},
+        {"image": "a.png", "caption": "Good too."},
+        {"image": "a.png", "caption": "And this."},
     ]
     write(tmp_path, rows)
     faults = train(tmp_path, held_out=0, validation=0).faults

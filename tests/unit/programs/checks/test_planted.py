@@ -243,7 +243,7 @@ def test_a_training_has_the_same_bits_with_and_without(folders: tuple[str, str],
 
 def test_a_run_by_the_command(folders: tuple[str, str], tmp_path: Path) -> None:
     sightweave.train(recipe(folders), out=tmp_path / "run", evaluate=False)
-    command = [sys.executable, "-m", "sightweave", "check", str(tmp_path / "run"), "--json"]
+    command = [sys.executable, "-m", "sightweave", "check", str(tmp_path / "run"), "--json", "--trust-run"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
