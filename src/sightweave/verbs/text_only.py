@@ -53,7 +53,7 @@ def baselines(
             for record in texts[index]:
                 known.add(tasks[task_of(record)].sample(record))
 
-    if path is not None and key is not None:
+    if path is not None and key is not None and path.parent.is_dir():
         document = {"format_version": _FORMAT_VERSION, "key": key, "counts": known.to_plain()}
         files.write_text(path, json_lines.dumps(document))
     return known

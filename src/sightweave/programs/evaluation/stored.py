@@ -110,7 +110,7 @@ def read_gallery(folder: Path) -> dict[str, Path]:
     """
     gallery = folder / GALLERY
     path, again = gallery / "index.json", f"sightweave evaluate {folder} writes it anew."
-    if not path.is_file():
+    if not path.exists():
         return {}
     try:
         names = bounded.parsed(path, most=_MOST_INDEX_BYTES)
@@ -134,9 +134,9 @@ def read_gallery(folder: Path) -> dict[str, Path]:
 
 
 def _is_inside(gallery: Path, name: object) -> bool:
-    if not checkpoint.is_plain_name(name) or gallery.is_symlink():
+    if not name or not checkpoint.is_plain_name(name) or gallery.is_symlink():
         return False
     try:
         return bounded.is_inside(gallery, gallery / str(name))
-    except (OSError, RuntimeError):  # a loop of links
+    except (OSError, RuntimeError, ValueError):  # a loop of links, or what is no name of a file
         return False

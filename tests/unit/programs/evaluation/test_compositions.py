@@ -77,7 +77,8 @@ def test_controls_and_baselines_are_means_over_the_runs():
                 said.append(Prediction(one.references[0] if right else "wrong"))
             return said
 
-        return evaluate(asked, predict, controls=("no_image", "shuffled_image"), can_score=False)
+        controls = ("no_image", "shuffled_image")
+        return evaluate(asked, predict, controls=controls, can_score=False, train=asked)
 
     asked = [
         dataclasses.replace(
@@ -98,7 +99,7 @@ def test_controls_and_baselines_are_means_over_the_runs():
     assert score.others["no_image"] == 0
     assert score.others["shuffled_image"] == pytest.approx(0.5)  # one of the two answers by the words
     assert score.others["majority"] == pytest.approx(np.mean([task.majority for task in tasks]))
-    assert "neighbour" not in score.others
+    assert score.others["neighbour"] == 1.0  # the training has the very same questions
     assert score.gain == pytest.approx(0.5)
     assert score.uses_image == ("yes", "no")
 
