@@ -78,7 +78,7 @@ def test_controls_and_baselines_are_means_over_the_runs():
             return said
 
         controls = ("no_image", "shuffled_image")
-        return evaluate(asked, predict, controls=controls, can_score=False, train=asked)
+        return evaluate(asked, predict, controls=controls, can_score=False)
 
     asked = [
         dataclasses.replace(
@@ -95,11 +95,9 @@ def test_controls_and_baselines_are_means_over_the_runs():
         for n in range(2)
     ]
     score = side_by_side({"run": runs}, against="run").scores["run"]["vqa"]
-    tasks = [one.evaluations[0].tasks[0] for one in runs]
     assert score.others["no_image"] == 0
     assert score.others["shuffled_image"] == pytest.approx(0.5)  # one of the two answers by the words
-    assert score.others["majority"] == pytest.approx(np.mean([task.majority for task in tasks]))
-    assert score.others["neighbour"] == 1.0  # the training has the very same questions
+    assert not {"majority", "neighbour"} & set(score.others)  # without training data there are none
     assert score.gain == pytest.approx(0.5)
     assert score.uses_image == ("yes", "no")
 
