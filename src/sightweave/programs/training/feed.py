@@ -6,7 +6,7 @@ A picture that cannot be read, or a sample that cannot be laid out, is quarantin
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -193,6 +193,19 @@ class Feed:
                 step = pending.popleft().result()
                 pending.append(worker.submit(advance, pool))
                 yield step
+
+    def trial(self) -> Iterator[Batch]:
+        """Batches like those of `microsteps`, made when asked for: a trial of speed sees them, and no training does."""
+        window = None if self.stage.pack_window == 1 else self._plan(0)
+        position = number = 0
+        while True:
+            if window is None:
+                step = self._next(position, None)
+                position = step.position
+            else:
+                step = self._dealt(window, number % self.stage.pack_window, None)
+            number += 1
+            yield step.batch
 
     def _next(self, position: int, pool: Executor | None) -> Step:
         samples: dict[int, list[Encoded]] = {}

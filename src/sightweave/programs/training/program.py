@@ -199,9 +199,7 @@ def _tried(model: VLM, feeds: Sequence[Feed], settings: Settings, precision: Pre
             continue
         _prepare(model, stage, adapters=None)
         _enter_training(model, stage.parts)
-        with contextlib.closing(feed.microsteps()) as microsteps:
-            batches = (one.batch for one in microsteps)
-            found.append(trial.run(model, batches, stage, precision, threads))
+        found.append(trial.run(model, feed.trial(), stage, precision, threads))
     trials = Trials.of(settings.stages, found, otherwise=present)
     torch.set_num_threads(trials.threads)
     return trials
