@@ -85,6 +85,8 @@ def trained(place: Path, tmp_path: Path) -> Path:
 def training(place: Path, recipe: str, out: Path, **options: Any) -> Iterator[subprocess.Popen[str]]:
     """``sightweave train`` in a process of its own, which is dead when the block ends."""
     command = [sys.executable, "-m", "sightweave", "train", str(place / recipe), "--out", str(out)]
+    # Whoever runs the tests may have had hang-ups ignored, which processes inherit.
+    options = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL), **options}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options)
     try:
         yield process

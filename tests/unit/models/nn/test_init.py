@@ -57,7 +57,7 @@ def test_on_the_meta_device_nothing_is_drawn() -> None:
 def test_a_model_without_memory_is_composed_without_a_computer_algebra_system() -> None:
     """It is imported by torch's own draws on the meta device, and takes as long as torch: every load would pay for it."""
     paths = sorted((Path(__file__).parents[4] / "recipes").glob("*.yaml"))
-    recipes = [str(path) for path in paths if "google/" not in path.read_text()]
+    recipes = [str(path) for path in paths if "google/" not in path.read_text() and path.stem != "stamps"]
     code = (
         "import sys; from sightweave import recipe\n"
         "for path in sys.argv[1:]:\n"
