@@ -137,7 +137,9 @@ def test_rows_left_out_of_a_folder_are_written_into_the_run(tmp_path: Path) -> N
         {"image": "a.png", "captoin": "Black."},
     ]
     (data / "data.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    run = api.train(RECIPE | {"data": {"path": str(data), "max_bad": 1.0}}, out=tmp_path / "run", evaluate=False)
+    run = api.train(
+        RECIPE | {"data": {"path": str(data), "max_bad": 1.0}}, out=tmp_path / "run", evaluate=False
+    )
     assert run.folder is not None
     left = (run.folder / "rows-left-out.jsonl").read_text(encoding="utf-8").splitlines()
     assert [(row["line"], row["field"]) for row in map(json.loads, left)] == [(2, "image"), (3, "captoin")]
