@@ -325,6 +325,10 @@ def _listed_file(path: Path, name: str) -> tuple[Path, dict[str, Any]]:
         raise CheckpointError(
             f"{folder / MANIFEST}: does not list {name!r}; the folder is not a whole checkpoint."
         )
+    if file.exists() and not file.is_file():
+        raise CheckpointError(
+            f"{file}: no ordinary file, such as a named pipe or a folder; copy the folder again."
+        )
     if not file.is_file():
         raise CheckpointError(f"{file}: listed in {MANIFEST} but missing; copy the folder again.")
     if file.suffix == ".safetensors":
