@@ -156,6 +156,26 @@ def test_a_request_to_end_before_the_first_step_leaves_nothing(place: Path, tmp_
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
+def test_a_demo_that_is_asked_to_stop_goes_on_with_nothing_else(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sightweave", "demo", "--quick", "--out", str(out)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_for(lambda: rows_in(out) > 0, process)
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=_SECONDS)[0]
+    finally:
+        process.kill()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "Stopped; what was learnt so far is in" in said
+    assert not (out / "evaluation.json").exists()
+
+
 def test_a_killed_run_says_so_everywhere_and_can_be_replaced(
     place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
