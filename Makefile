@@ -71,6 +71,9 @@ check: lint
 test-foreign: $(VENV)/.test $(FOREIGN)/transformers4/.made $(FOREIGN)/trl/.made $(FOREIGN)/llama.cpp/.made
 	@$(SETTINGS) SIGHTWEAVE_TRANSFORMERS4=$(FOREIGN)/transformers4/bin/python SIGHTWEAVE_TRL=$(FOREIGN)/trl/bin/python \
 	  $(BIN)/python -m pytest -m foreign tests/foreign/test_transformers.py
+	@if $(MAKE) $(FOREIGN)/mlx-vlm/.made; then SIGHTWEAVE_MLX_VLM=$(FOREIGN)/mlx-vlm/bin/python \
+	    $(SETTINGS) $(BIN)/python -m pytest -m foreign tests/foreign/test_mlx_vlm.py; \
+	  else echo "mlx-vlm is not tried: it cannot be installed here."; fi
 	@if command -v node > /dev/null && command -v npm > /dev/null && $(MAKE) $(FOREIGN)/transformers.js/.made; then \
 	  $(SETTINGS) SIGHTWEAVE_TRANSFORMERS_JS=$(FOREIGN)/transformers.js \
 	    $(BIN)/python -m pytest -m foreign tests/foreign/test_transformers_js.py; \
@@ -87,6 +90,11 @@ $(FOREIGN)/%/.made: constraints.txt | $(BIN)/python
 	@$(BIN)/python -m venv $(@D)
 	@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet $(shell grep '^torch==' constraints.txt) \
 	  pillow jinja2 $(REQUIREMENTS) -e .
+	@touch $@
+
+$(FOREIGN)/mlx-vlm/.made: | $(BIN)/python
+	@$(BIN)/python -m venv $(@D)
+	@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet "mlx[cpu]" mlx-vlm==0.7.10
 	@touch $@
 
 # Its install script would fetch libraries for GPUs; the CPU's are in the package.

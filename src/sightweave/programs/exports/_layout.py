@@ -94,7 +94,7 @@ HEAD, TABLE = "lm_head.weight", "model.embed_tokens.weight"
 def with_head(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A language model's weights with a head that is tied to the token embeddings written too.
 
-    config.json still says that they are tied; mlx-vlm (0.7.10) looks for the head in the file.
+    config.json still says that they are tied. mlx-vlm 0.7.10 wants an Idefics3's head in the file, and refuses a LLaVA's.
     """
     return {HEAD: tensors[TABLE].clone(), **tensors}
 

@@ -18,7 +18,6 @@ from sightweave.programs.exports._layout import (
     part_settings,
     part_tensors,
     renamed,
-    with_head,
 )
 
 _TOWERS = ("siglip_vision_model", "clip_vision_model")
@@ -57,7 +56,7 @@ def _tensors(source: Source) -> dict[str, Tensor]:
     ones = torch.ones(source.model.encoder.dim)
     norm = {"weight": ones, "bias": torch.zeros_like(ones)}
     vision |= {f"vision_tower.vision_model.post_layernorm.{name}": value for name, value in norm.items()}
-    text = renamed(with_head(part_tensors(source, "language_model")), ("", "language_model."))
+    text = renamed(part_tensors(source, "language_model"), ("", "language_model."))
     connector = renamed(
         source.model.connector.state_dict(),
         ("first.", "multi_modal_projector.linear_1."),
