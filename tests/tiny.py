@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 MODEL: dict[str, Any] = {
     "encoder": {"kind": "cnn", "image_size": 16, "channels": [4, 8], "blocks": [0, 0]},
     "connector": "linear",
@@ -9,3 +11,14 @@ MODEL: dict[str, Any] = {
     "language_model": {"kind": "decoder_only", "dim": 16, "depth": 1, "num_heads": 2},
 }
 """The ``model`` of a recipe."""
+
+RECIPE: dict[str, Any] = {
+    "data": [],
+    "model": MODEL,
+    "inputs": {"vocab_size": 280},
+    "train": {"stages": [{"steps": 1}]},
+}
+"""Of a run that is built rather than trained."""
+PICTURE = np.arange(8 * 6 * 3, dtype=np.uint8).reshape(8, 6, 3)
+ROWS = [{"image": PICTURE, "question": "What is it?", "answer": "a ramp", "split": "train"}]
+"""Records for it."""

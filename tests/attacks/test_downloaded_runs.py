@@ -46,7 +46,7 @@ RECIPE: dict[str, Any] = {
     },
 }
 MUTANTS = 25
-"""Changed copies of each file; all that there are were tried once."""
+"""Changed copies of each file."""
 CODE = "import pathlib; pathlib.Path('was-run').touch(); Config = None"
 Change = Callable[[dict[str, Any]], Any]
 

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import tiny
 import torch
@@ -29,14 +28,6 @@ from sightweave.data.inputs import media
 from sightweave.data.inputs.cache import PixelCache
 from sightweave.data.inputs.tokenizer import FRAMED, Template, Tokenizer
 
-RECIPE = {
-    "data": [],
-    "model": tiny.MODEL,
-    "inputs": {"vocab_size": 280},
-    "train": {"stages": [{"steps": 1}]},
-}
-PICTURE = np.arange(8 * 6 * 3, dtype=np.uint8).reshape(8, 6, 3)
-ROWS = [{"image": PICTURE, "question": "What is it?", "answer": "a ramp", "split": "train"}]
 QUESTIONS = [f"What is it{'?' * number}" for number in range(1, 9)]
 ON_DISK = [kind for kind in catalog.kinds("data.datasets") if kind not in ("own", "scenes")]
 
@@ -51,7 +42,7 @@ Copy = Callable[[Any], Any]
 
 @pytest.fixture(scope="module")
 def run() -> runs.Run:
-    made = api.build(RECIPE, data=ROWS)
+    made = api.build(tiny.RECIPE, data=tiny.ROWS)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():  # at the start the blocks add nothing, so that no picture would matter
         for parameter in made.model.parameters():
@@ -60,7 +51,7 @@ def run() -> runs.Run:
 
 
 def said(run: runs.Run, question: str) -> tuple[str, float]:
-    answer = run.generate(PICTURE, question, max_tokens=6)
+    answer = run.generate(tiny.PICTURE, question, max_tokens=6)
     return answer.text, round(answer.logprob, 4)
 
 
@@ -217,13 +208,13 @@ def test_eight_threads_ask_one_run_at_the_same_time(run: runs.Run) -> None:
     with ThreadPoolExecutor(8) as pool:
         for _ in range(3):
             assert list(pool.map(lambda question: said(run, question), QUESTIONS)) == expected
-        streams = list(pool.map(lambda q: "".join(run.stream(PICTURE, q, max_tokens=6)), QUESTIONS))
+        streams = list(pool.map(lambda q: "".join(run.stream(tiny.PICTURE, q, max_tokens=6)), QUESTIONS))
     assert streams == [text for text, _ in expected]
     assert not run.model.training
 
 
 def test_a_trained_run_is_copied_too(tmp_path: Path) -> None:
-    trained = sightweave.train(RECIPE, data=ROWS, out=tmp_path / "run", evaluate=False)
+    trained = sightweave.train(tiny.RECIPE, data=tiny.ROWS, out=tmp_path / "run", evaluate=False)
     expected = said(trained, "What is it?")
     assert said(pickled(trained), "What is it?") == expected
     assert said(pickled(sightweave.load(tmp_path / "run")), "What is it?") == expected

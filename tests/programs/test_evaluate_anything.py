@@ -121,6 +121,11 @@ def test_an_own_run_goes_by_its_folder_and_keeps_both_evaluations(run: api.Run, 
     assert not (run.folder / "evaluation.json").exists()
     assert found[0].pictures == 4
 
+    # A setting that names other data is the same thing as the argument.
+    api.evaluate(run.folder, "data={kind: scenes, seed: 1}", splits=["scenes"], pictures=1, controls=[])
+    assert (run.folder / "evaluations" / "kind-scenes-seed-1" / "report.html").is_file()
+    assert not (run.folder / "evaluation.json").exists()
+
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")

@@ -9,19 +9,13 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
+import scripts
 
 
 @pytest.fixture(scope="session")
 def stamps() -> ModuleType:
     """The script that prepares the recipe."""
-    spec = importlib.util.spec_from_file_location("stamps", ROOT / "recipes" / "stamps.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return scripts.load("stamps")
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import tiny
 import torch
@@ -20,19 +19,10 @@ from sightweave.core.errors import CheckpointError, MediaError, RecipeError
 from sightweave.core.types import Medium
 from sightweave.data.inputs import turbo
 
-RECIPE = {
-    "data": [],
-    "model": tiny.MODEL,
-    "inputs": {"vocab_size": 280},
-    "train": {"stages": [{"steps": 1}]},
-}
-PICTURE = np.arange(8 * 6 * 3, dtype=np.uint8).reshape(8, 6, 3)
-ROWS = [{"image": PICTURE, "question": "What is it?", "answer": "a ramp", "split": "train"}]
-
 
 @pytest.fixture(scope="module")
 def run() -> runs.Run:
-    made = api.build(RECIPE, data=ROWS)
+    made = api.build(tiny.RECIPE, data=tiny.ROWS)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():  # at the start the blocks add nothing, so that no picture would matter
         for parameter in made.model.parameters():
@@ -41,8 +31,8 @@ def run() -> runs.Run:
 
 
 def test_one_prompt_gives_one_answer_and_several_a_list(run: runs.Run) -> None:
-    one = run.generate(PICTURE, "What is it?", max_tokens=5)
-    first, second = run.generate(PICTURE, ["What is it?", "Where?"], max_tokens=5)
+    one = run.generate(tiny.PICTURE, "What is it?", max_tokens=5)
+    first, second = run.generate(tiny.PICTURE, ["What is it?", "Where?"], max_tokens=5)
     assert one.text == first.text
     assert one.logprob == pytest.approx(first.logprob, abs=1e-5)
     assert 1 <= second.tokens <= 5
@@ -50,47 +40,47 @@ def test_one_prompt_gives_one_answer_and_several_a_list(run: runs.Run) -> None:
 
 
 def test_a_picture_may_be_a_path_bytes_an_array_or_pillow(run: runs.Run, tmp_path: Path) -> None:
-    Image.fromarray(PICTURE).save(tmp_path / "a.png")
+    Image.fromarray(tiny.PICTURE).save(tmp_path / "a.png")
     stream = io.BytesIO()
-    Image.fromarray(PICTURE).save(stream, "PNG")
+    Image.fromarray(tiny.PICTURE).save(stream, "PNG")
     forms: list[Any] = [
         tmp_path / "a.png",
         str(tmp_path / "a.png"),
         stream.getvalue(),
-        Image.fromarray(PICTURE),
-        Medium(PICTURE, key="mine"),
-        [PICTURE],
+        Image.fromarray(tiny.PICTURE),
+        Medium(tiny.PICTURE, key="mine"),
+        [tiny.PICTURE],
     ]
-    expected = run.generate(PICTURE, "What?", max_tokens=4)
+    expected = run.generate(tiny.PICTURE, "What?", max_tokens=4)
     for form in forms:
         assert run.generate(form, "What?", max_tokens=4) == expected
-    other = run.generate(255 - PICTURE, "What?", max_tokens=4)
+    other = run.generate(255 - tiny.PICTURE, "What?", max_tokens=4)
     assert other.logprob != expected.logprob
     assert run.generate(None, "What?", max_tokens=4).logprob != expected.logprob
 
 
 def test_a_stream_joins_to_the_answer(run: runs.Run) -> None:
-    pieces = list(run.stream(PICTURE, "What?", max_tokens=6))
-    assert "".join(pieces) == run.generate(PICTURE, "What?", max_tokens=6).text
+    pieces = list(run.stream(tiny.PICTURE, "What?", max_tokens=6))
+    assert "".join(pieces) == run.generate(tiny.PICTURE, "What?", max_tokens=6).text
 
 
 def test_caption_and_translate_use_the_recipes_own_words(run: runs.Run) -> None:
-    caption = run.generate(PICTURE, "Describe the image.", max_tokens=4)
-    assert run.caption(PICTURE, max_tokens=4) == caption
+    caption = run.generate(tiny.PICTURE, "Describe the image.", max_tokens=4)
+    assert run.caption(tiny.PICTURE, max_tokens=4) == caption
     asked = run.recipe.task("translation").build().prompt("The sky.", "de")
     assert "German" in asked
-    assert run.translate(PICTURE, "The sky.", to="de", max_tokens=4) == run.generate(
-        PICTURE, asked, max_tokens=4
+    assert run.translate(tiny.PICTURE, "The sky.", to="de", max_tokens=4) == run.generate(
+        tiny.PICTURE, asked, max_tokens=4
     )
 
 
 def test_wrong_options_are_refused(run: runs.Run) -> None:
     with pytest.raises(RecipeError, match=r"Did you mean 'greedy'\?"):
-        run.generate(PICTURE, "What?", decoding="gredy")
+        run.generate(tiny.PICTURE, "What?", decoding="gredy")
     with pytest.raises(
         RecipeError, match=r"generate: 1 mistake\(s\)\n  max_tokens: .*greater than or equal to 0 \(got -1\)"
     ):
-        run.generate(PICTURE, "What?", max_tokens=-1)
+        run.generate(tiny.PICTURE, "What?", max_tokens=-1)
 
 
 def test_a_saved_run_loads_equal_and_answers_the_same(run: runs.Run, tmp_path: Path) -> None:
@@ -102,11 +92,13 @@ def test_a_saved_run_loads_equal_and_answers_the_same(run: runs.Run, tmp_path: P
         own, there = run.model.state_dict(), again.model.state_dict()
         assert own.keys() == there.keys()
         assert all(torch.equal(own[name], there[name]) for name in own)
-        assert again.generate(PICTURE, "What?", max_tokens=5) == run.generate(PICTURE, "What?", max_tokens=5)
+        assert again.generate(tiny.PICTURE, "What?", max_tokens=5) == run.generate(
+            tiny.PICTURE, "What?", max_tokens=5
+        )
 
 
 def test_a_processor_of_another_model_is_refused(run: runs.Run, tmp_path: Path) -> None:
-    other = api.build(RECIPE, "model.connector={kind: pool, side: 2}", data=ROWS)
+    other = api.build(tiny.RECIPE, "model.connector={kind: pool, side: 2}", data=tiny.ROWS)
     runs.Run(run.model, other.processor, run.recipe).save(tmp_path / "mixed")
     with pytest.raises(
         CheckpointError, match=r"the processor's layout .*tokens_per_image=4.* is not the model's"

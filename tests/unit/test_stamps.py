@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import scripts
 from PIL import Image
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def stamps() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("stamps", ROOT / "recipes" / "stamps.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return scripts.load("stamps")
 
 
 def stamp(folder: Path, name: str, text: str | None) -> None:

@@ -109,8 +109,9 @@ def evaluate(
     """
     keep_freed_memory()
     limit_threads()
+    other = _other_data(settings, data)
     answering = _answering(who, trust_run=trust_run)
-    if data is None and answering.run is not None:
+    if other is None and answering.run is not None:
         check_places(answering.run)
     values, records = answering.measured.to_plain(), None
     if data is not None and not isinstance(data, str | Path | Mapping):
@@ -127,14 +128,14 @@ def evaluate(
     measured = recipes.measured({name: values[name] for name in names}, [*settings, *given])
     check_splits(measured)
     held_out = held_out_of(measured, records)
-    if not held_out and data is not None:  # all of a folder without a held-out part is what to score
+    if not held_out and other is not None:  # all of a folder without a held-out part is what to score
         everything = build_sources(measured, records, "train")
         held_out = {"all": everything} if any(len(source) for source in everything) else {}
     if not held_out:
         raise DataError("evaluate: the data has no held-out records; name a split, or give other data.")
     folder = Path(out) if out is not None else answering.folder
-    if out is None and data is not None and folder is not None and answering.recipe is not None:
-        name = "records" if records is not None else _word_of(data)
+    if out is None and other is not None and folder is not None and answering.recipe is not None:
+        name = "records" if records is not None else _word_of(other)
         folder = folder / EVALUATIONS / name  # the scores on its own data stay the run's
     if answering.recipe is None:
         measured = _scored_by_choice(measured, held_out)
@@ -143,6 +144,14 @@ def evaluate(
         if fresh and folder is not None:
             (folder / KEPT).unlink(missing_ok=True)
         return evaluate_into(answering, measured, folder, held_out, console, train)
+
+
+def _other_data(settings: Sequence[str], data: Any) -> Any:
+    """What is scored in place of a run's own data: the argument, or what a setting says; None where neither is given."""
+    if data is not None:
+        return data
+    named = [one.partition("=") for one in settings]
+    return next((value for name, _, value in named if name.strip().partition(".")[0] == "data"), None)
 
 
 def _claimed(folder: Path | None) -> AbstractContextManager[None]:
@@ -468,10 +477,8 @@ def _write_evaluation(
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / GALLERY
     kept.mkdir(exist_ok=True)
-    for stale in (
-        folder / EVALUATION,
-        kept / INDEX,
-    ):  # an earlier one's scores do not belong to these answers
+    # The scores of an earlier evaluation do not belong to these answers.
+    for stale in (folder / EVALUATION, kept / INDEX):
         stale.unlink(missing_ok=True)
     rows = [row for one in found for row in one.predictions()]
     with files.replacing(folder / PREDICTIONS) as stream:

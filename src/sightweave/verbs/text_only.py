@@ -12,8 +12,9 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from sightweave.core import bounded, files, json_lines
 from sightweave.core import config as configs
-from sightweave.core import files, json_lines
+from sightweave.core.bounded import UnreadableError
 from sightweave.data.datasets._base import Dataset, task_of
 from sightweave.programs.evaluation.baselines import Baselines
 from sightweave.recipe import Measured, Recipe
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 TEXT_ONLY = "text-only.json"
 _FORMAT_VERSION = 1
+_MOST_BYTES = 256 << 20
 
 
 def baselines(
@@ -38,7 +40,7 @@ def baselines(
     """
     visited = seen_in_training(recipe, sources)
     notes = list(_notes(sources, visited, has_recipe=recipe is not None))
-    path = folder / TEXT_ONLY if folder is not None and recipe is not None else None
+    path = folder / TEXT_ONLY if folder is not None and recipe is not None and sources else None
     key = _key(sources, visited, measured, recipe)
     kept = None if path is None or key is None else _kept(path, key, notes)
     if kept is not None:
@@ -91,13 +93,13 @@ def _key(
 
 def _kept(path: Path, key: str, notes: Sequence[str]) -> Baselines | None:
     """What is kept under that key; None where there is nothing that can be read."""
-    if not path.is_file():
+    if not path.exists():
         return None
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = bounded.parsed(path, most=_MOST_BYTES)
         if document["format_version"] != _FORMAT_VERSION or document["key"] != key:
             return None
         return Baselines.from_plain(document["counts"], notes=notes)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, UnreadableError, ValueError, KeyError, TypeError, AttributeError) as error:
         logger.warning("%s is damaged (%s: %s); it is counted again", path, type(error).__name__, error)
         return None

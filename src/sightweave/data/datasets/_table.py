@@ -245,9 +245,8 @@ class Reader:
         images = tuple(self._medium(one) for one in references)
         made = records(wanted, images, self._name(row), labelled=self.options.labelled)
         for medium, reference in zip(images, references, strict=True):
-            if not (
-                isinstance(reference, list) and len(reference) == 4
-            ):  # a shard would have to be read whole
+            # Four numbers are a place in a shard, which would have to be read whole.
+            if not (isinstance(reference, list) and len(reference) == 4):
                 self._probe(medium)
         kept = [record for record in made if self._is_wanted(record)]
         if not kept:

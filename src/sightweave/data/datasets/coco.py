@@ -65,9 +65,8 @@ def _is_pictures(file: Path) -> bool:
 
 
 def _is_instances(file: Path) -> bool:
-    if (
-        "instances" not in file.name.lower()
-    ):  # keypoints and panoptic files have boxes too, of the same things
+    # Files of keypoints and of panoptic segments have boxes too, of the same things.
+    if "instances" not in file.name.lower():
         return False
     kind, keys = _json.glance(file)
     return kind == "object" and {"file_name", "bbox", "category_id"} <= keys

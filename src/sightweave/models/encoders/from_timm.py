@@ -17,12 +17,11 @@ from typing import Any, Self
 import torch
 from jaxtyping import Float
 from pydantic import ValidationInfo, model_validator
-from pydantic_core import ArgsKwargs
 from torch import Tensor
 
-from sightweave.core import transformers_folder
+from sightweave.core import part_settings, transformers_folder
 from sightweave.core.batch import Features
-from sightweave.core.config import config, downloaded
+from sightweave.core.config import config
 from sightweave.core.errors import BackendError, CheckpointError
 from sightweave.core.types import MediumInfo
 from sightweave.models.encoders._base import Encoder
@@ -46,19 +45,7 @@ class Config:
     @model_validator(mode="before")
     @classmethod
     def _read(cls, given: Any, info: ValidationInfo) -> Any:
-        values = given.kwargs if isinstance(given, ArgsKwargs) else given
-        if not isinstance(values, Mapping) or values.get("config"):
-            return given
-        if downloaded(
-            info
-        ):  # a run holds the settings: only who runs the program names a folder to read them from
-            raise ValueError("config: the part's config.json is missing from the saved recipe")
-        folder = values.get("folder")
-        if not isinstance(folder, str) or transformers_folder.is_on_hub(
-            folder
-        ):  # read when the model is built
-            return given
-        return {**values, "config": _settings(folder)}
+        return part_settings.filled(given, info, _settings)
 
     def resolved(self) -> Config:
         """With the config.json of a name on the hub, fetched where it is not here.

@@ -169,9 +169,8 @@ class Answers:
             image = "" if values["image"] is None else _name(values["image"], "image", where)
             prompt = _text(values["prompt"], "prompt", where)
             first = self._by_prompt.setdefault((image, prompt), row)
-            if (
-                first.text != row.text
-            ):  # the same prompt on the same picture has the same answer, once or twice
+            # The same prompt on the same picture may come twice, with the same answer.
+            if first.text != row.text:
                 self._check_new(first, row, f"the prompt {_shown(prompt)} on the picture {_shown(image)}")
         elif "image" in values:
             name = _name(values["image"], "image", where)

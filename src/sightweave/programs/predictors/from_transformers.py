@@ -487,9 +487,8 @@ def _make_greedy(model: Any) -> str:
         says_nothing = not value or value == default or name in _NO_SETTINGS
         if says_nothing or name.startswith(("_", "output_", "return_")):
             continue
-        if name in _KEPT_SETTINGS or not hasattr(
-            plain, name
-        ):  # a model's own code may need what is not known here
+        # A model's own code may need what is not known here.
+        if name in _KEPT_SETTINGS or not hasattr(plain, name):
             setattr(plain, name, value)
         elif value != _neutral(plain).get(name):
             ignored.append(f"{name}={value}")

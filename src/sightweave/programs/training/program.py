@@ -172,9 +172,8 @@ def train(
         trained.is_interrupted = bool(stop) and (is_timed or trained.steps < trained.planned_steps)
         trained.left_out = dict(quarantine.reasons)
         # Saved before signals mean again what they meant outside: one that comes now must not lose the last steps.
-        if quantization.is_quantized(
-            model
-        ):  # the whole may have no room on the device: first it is safe on the disk
+        if quantization.is_quantized(model):
+            # The whole may have no room on the device: first it is safe on the disk.
             save(trained.steps, _whole(model, keeps=bool(settings.kept)))
         quantization.restore(model)
         if not settings.kept:

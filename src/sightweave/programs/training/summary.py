@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from statistics import fmean, pstdev
 
-from sightweave.programs.training.durations import Epoch
+from sightweave.programs.training.durations import Epoch, per_step
 from sightweave.programs.training.settings import Settings, Stage
 from sightweave.programs.training.trial import Trials
 
@@ -43,6 +43,9 @@ def _extent(stage: Stage, epoch: Epoch) -> str:
     passes = epoch.passes(stage)
     if passes is None:
         return f"{stage.minutes:g} minutes on {data}"
+    images = (stage.steps or 0) * per_step(stage)
+    if images < epoch.pictures:  # most of all where they are made when asked for, and there is no end of them
+        return f"{stage.steps:,} steps on {images:,} of {data}"
     return f"{stage.steps:,} steps, {round(passes, 1):g} passes over {data}"
 
 

@@ -40,6 +40,13 @@ def test_the_start_says_only_what_is_known() -> None:
     assert len(lines) == 3
 
 
+def test_less_than_a_pass_is_told_in_pictures() -> None:
+    (line,) = start(
+        Settings(stages=(WORDS,)), [Epoch(1e6, 9e6, 2e6)], Trials.of((WORDS,), [None], otherwise=1)
+    )
+    assert line == "stage words: 100 steps on 1,400 of 1,000,000 pictures with 9,000,000 samples"
+
+
 def test_times_are_rounded_for_a_reader() -> None:
     assert [duration(s) for s in (0.2, 40, 89, 100, 3600, 7800)] == [
         "1 s",
