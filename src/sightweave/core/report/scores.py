@@ -59,7 +59,7 @@ _SAYS = {
     YES: "uses the image",
     HARDLY: "gains from the image, perhaps little",
     NOT_NEEDED: "does not need the image",
-    NO: "does not use the image",
+    NO: "shows no use of the image",
     UNKNOWN: "use of the image not known",
 }
 

@@ -219,7 +219,7 @@ def overall(tasks: Iterable[tuple[str, str, bool]]) -> tuple[str, str]:
 _CLAUSES = {
     YES: "it uses it in {}",
     HARDLY: "it gains from it in {}, perhaps by less than five points",
-    NO: "it does not use it in {}",
+    NO: "it shows no use of it in {}",
     NOT_NEEDED: "it does not need it in {}, where the text alone does as well",
     UNKNOWN: "nothing can be said about {}",
 }

@@ -148,7 +148,7 @@ def test_what_it_can_is_a_headline_and_a_line_per_task():
     [
         ("yes", True, "uses the image"),
         ("hardly", True, "gains from the image, perhaps little"),
-        ("no", True, "does not use the image"),
+        ("no", True, "shows no use of the image"),
         ("no", False, "does not need the image"),
         ("hardly", False, "does not need the image"),
         ("unknown", True, "use of the image not known"),

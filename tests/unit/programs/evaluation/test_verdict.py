@@ -342,7 +342,7 @@ def test_translations_that_the_picture_decides_do():
     words, _ = found.tasks
     assert (words.uses_image, words.needs_image) == ("no", True)
     assert found.uses_image == "partly"
-    assert "It uses it in vqa; it does not use it in translation." in found.sentence
+    assert "It uses it in vqa; it shows no use of it in translation." in found.sentence
 
 
 def test_a_model_that_ignores_its_pictures_is_not_excused_by_its_own_score():
@@ -432,7 +432,7 @@ def test_the_headline_follows_from_tasks_that_need_the_image():
     said = verdict.overall([("a", *yes), ("b", *hardly), ("c", *no), ("d", *spoken), ("e", *unknown)])[1]
     assert said == (
         "This model uses the image: partly. It uses it in a; it gains from it in b, perhaps by less than five points; it "
-        "does not use it in c; it does not need it in d, where the text alone does as well; nothing can be said about e."
+        "shows no use of it in c; it does not need it in d, where the text alone does as well; nothing can be said about e."
     )
     assert "in a, b and c." in verdict.overall([(name, *yes) for name in "abc"])[1]
 
