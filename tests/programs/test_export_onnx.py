@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from programs import test_export as exports
+from programs.test_export_custom_code import ADAPTED_ENCODERS, adapted
 
 import sightweave
 from sightweave.core.errors import BackendError, ExportError
@@ -58,6 +59,13 @@ def test_other_shapes_answer_as_we_do(
     made = onnx.export(exports.source(run), tmp_path / "out", exports.samples())
     assert made.equal_answers == len(made.compared) == len(made.batched) == 5
     assert made.largest < 1e-4
+
+
+@pytest.mark.parametrize("name", ADAPTED_ENCODERS)
+def test_an_encoder_of_another_library_reads_any_number_of_pictures(name: str, tmp_path: Path) -> None:
+    made = onnx.export(exports.source(adapted(name, tmp_path)), tmp_path / "out", exports.samples())
+    assert made.equal_answers == len(made.compared) == len(made.batched) == 5
+    assert made.largest_share < onnx.TOLERANCE
 
 
 def test_large_logits_are_judged_by_their_size(tmp_path: Path) -> None:

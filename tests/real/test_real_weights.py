@@ -163,12 +163,7 @@ def test_the_picture_reaches_the_answer(trained: sightweave.Run, pictures: Path)
     assert (one - other).abs().max() > 1e-2
 
 
-FIXED_BATCH = "the graph of this timm encoder has a fixed number of pictures, so onnxruntime refuses 1 where it expects 2"
-
-
-@pytest.mark.parametrize(
-    "to", [pytest.param("onnx", marks=pytest.mark.xfail(reason=FIXED_BATCH)), "custom_code"]
-)
+@pytest.mark.parametrize("to", ["onnx", "custom_code"])
 def test_an_export_answers_as_the_run(
     to: str, trained: sightweave.Run, pictures: Path, tmp_path: Path
 ) -> None:
