@@ -15,7 +15,14 @@ from rich.console import Console
 from sightweave import comparison
 from sightweave import run as runs
 from sightweave.core import checkpoint, files
-from sightweave.core.device import choose_device, choose_precision, keep_freed_memory, one_thread, set_threads
+from sightweave.core.device import (
+    Precision,
+    choose_device,
+    choose_precision,
+    keep_freed_memory,
+    one_thread,
+    set_threads,
+)
 from sightweave.core.errors import FolderError, WiringError
 from sightweave.data.datasets._base import Dataset
 from sightweave.data.inputs import order
@@ -116,27 +123,31 @@ def train(
 def _train_into(
     folder: Path, asked: Recipe, records: list[Any] | None, *, evaluate: bool, console: Console | None
 ) -> Run:
+    # What may ask the network comes after all that needs none.
     tasks = asked.build_tasks()
-    resolved = asked.resolved()  # what may ask the network comes after all that needs none
+    resolved = asked.resolved()
     keep_freed_memory()
     device = choose_device(resolved.train.device)
     set_threads(resolved.train.threads)
     precision = choose_precision(resolved.train.precision, device)
     resolved.check()
     torch.manual_seed(resolved.seed)
+
+    # The data decides what is held out, and how many steps the epochs come to.
     _remove(folder, ROWS_LEFT_OUT)
     resolved, sources, held_out = _data(resolved, records, folder)
     _remove(folder, ROWS_LEFT_OUT, only_empty=True)
     if not held_out:
         say(console, _NOTHING_HELD_OUT)
-    epochs = durations.epochs(resolved.train.stages, sources, tasks, mixing(resolved, records))
+    mix = mixing(resolved, records)
+    epochs = durations.epochs(resolved.train.stages, sources, tasks, mix)
     resolved = dataclasses.replace(resolved, train=durations.resolved(resolved.train, epochs))
+
     # What is kept in few bits has them before it comes to the device, where the whole might have no room.
     run = composed(resolved, sources, torch.device("cpu") if resolved.train.quantize else device)
     say(console, _opening(run, folder, precision.name, precision.reason))
-    for source in sources:
-        for note in getattr(source, "notes", ()):
-            say(console, note)
+    for note in (note for source in sources for note in getattr(source, "notes", ())):
+        say(console, note)
     say(console, plan_lengths(run, sources).to_text())
     if resolved.train.check:
         say(console, _check_wiring(run))
@@ -145,21 +156,8 @@ def _train_into(
     checkpoint.remove(folder / runs.CHECKPOINT)
     _remove(folder, RUN_FILES)
     trained = training_program.Trained()
-    runs.record(
-        folder,
-        {
-            **_told(trained, is_over=False),
-            "seed": resolved.seed,
-            "device": str(device),
-            "precision": f"{precision.name} ({precision.reason})",
-            "parameters": sum(p.numel() for p in run.model.parameters()),
-            "pictures_in_data": sum(len(source) for source in sources),
-            "data": order.fingerprint([getattr(one, "fingerprint", str(len(one))) for one in sources]),
-            **runs.facts(device),
-            runs.EPOCH_IMAGES: [round(epoch.shown, 3) for epoch in epochs],
-            **_asked(asked, resolved),
-        },
-    )
+    facts = _told(trained, is_over=False) | _facts(run, sources, precision) | _asked(asked, resolved)
+    runs.record(folder, facts | {runs.EPOCH_IMAGES: [round(epoch.shown, 3) for epoch in epochs]})
     training_program.train(
         run.model,
         run.processor,
@@ -169,22 +167,14 @@ def _train_into(
         precision=precision,
         out=folder,
         seed=resolved.seed,
-        mix=mixing(resolved, records),
+        mix=mix,
         save=lambda _steps, model: _save(run, folder, trained, model),
         console=console,
         trained=trained,
         begins=lambda trials: _begin(folder, resolved.train, epochs, trials, console),
     )
-    runs.record(folder, _told(trained, is_over=True))
-    say(console, _closing(trained, sum(len(source) for source in sources)))
-    if not trained.is_interrupted:
-        for line in summary.advice(run.recipe.train, trained.losses):
-            say(console, line)
-    run.model.eval()
-    run.is_interrupted, run.stop_signal = trained.is_interrupted, trained.stop_signal
-    run.unfinished = runs.unfinished(runs.facts_of(folder))
-    if trained.left_out:
-        say(console, f"left out: {trained.left_out}; reasons in {folder / QUARANTINE}")
+    _end(run, folder, trained, sources, console)
+
     if evaluate and held_out and not trained.stop_signal:
         answering = Answering(run.predictor(), resolved, resolved, folder, lambda: sources)
         found = evaluate_into(answering, resolved, folder, held_out, console, lambda: sources)
@@ -193,6 +183,40 @@ def _train_into(
         say(console, _NOTHING_HELD_OUT)
     report(folder)
     return run
+
+
+def _facts(run: Run, sources: Sequence[Dataset], precision: Precision) -> dict[str, Any]:
+    """What ``run.json`` says of a run before its first step."""
+    return {
+        "seed": run.recipe.seed,
+        "device": str(precision.device),
+        "precision": f"{precision.name} ({precision.reason})",
+        "parameters": sum(p.numel() for p in run.model.parameters()),
+        "pictures_in_data": sum(len(source) for source in sources),
+        "data": order.fingerprint([getattr(one, "fingerprint", str(len(one))) for one in sources]),
+        **runs.facts(precision.device),
+    }
+
+
+def _end(
+    run: Run,
+    folder: Path,
+    trained: training_program.Trained,
+    sources: Sequence[Dataset],
+    console: Console | None,
+) -> None:
+    """Notes how training ended, in ``run.json`` and in the run, and says so."""
+    runs.record(folder, _told(trained, is_over=True))
+    say(console, _closing(trained, sum(len(source) for source in sources)))
+    if not trained.is_interrupted:
+        for line in summary.advice(run.recipe.train, trained.losses):
+            say(console, line)
+    if trained.left_out:
+        say(console, f"left out: {trained.left_out}; reasons in {folder / QUARANTINE}")
+
+    run.model.eval()
+    run.is_interrupted, run.stop_signal = trained.is_interrupted, trained.stop_signal
+    run.unfinished = runs.unfinished(runs.facts_of(folder))
 
 
 ROWS_LEFT_OUT = ("rows-left-out.jsonl", "rows-left-out-[0-9]*.jsonl")
