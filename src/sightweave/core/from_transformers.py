@@ -1,4 +1,4 @@
-"""A GGUF file as the folder that Transformers would have written: config, tokenizer and weights, by its own reader."""
+"""Transformers itself, and a GGUF file as the folder that it would have written: config, tokenizer and weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from sightweave.core import gguf
+from sightweave.core import box_operators, gguf
 from sightweave.core.errors import BackendError, CheckpointError
 
 _TOKENIZER = "tokenizer.json"
@@ -40,7 +40,7 @@ def described(value: str | Path) -> Path:
 @functools.lru_cache(maxsize=8)  # reading a vocabulary takes seconds, and it is asked for part by part
 def _described(file: Path, changed: int, size: int) -> Path:
     stated = gguf.header(file)
-    library = _library()
+    library = _reader()
     folder = Path(tempfile.mkdtemp(prefix="sightweave-gguf-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     place, name = str(file.parent), file.name
@@ -78,7 +78,7 @@ def weights(value: str | Path) -> dict[str, Tensor]:
 
     file = gguf.file_of(value)
     gguf.header(file)
-    library = _library()
+    library = _reader()
     try:
         model = library.AutoModelForCausalLM.from_pretrained(
             str(file.parent), gguf_file=file.name, dtype=torch.float32
@@ -91,16 +91,26 @@ def weights(value: str | Path) -> dict[str, Tensor]:
     return found
 
 
-def _library() -> Any:
-    missing = [name for name in ("transformers", "gguf") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise BackendError(
-            f"a GGUF file is read by Transformers with the package gguf, and {' and '.join(missing)} is not installed: "
-            "pip install transformers gguf."
-        )
+def imported() -> Any:
+    """The package Transformers, beside whatever torchvision is installed.
+
+    Raises:
+        BackendError: it is not installed.
+    """
+    if importlib.util.find_spec("transformers") is None:
+        raise BackendError("Transformers is needed and not installed: pip install 'sightweave[hf]'.")
+    box_operators.supply()
     import transformers
 
     return transformers
+
+
+def _reader() -> Any:
+    if importlib.util.find_spec("gguf") is None:
+        raise BackendError(
+            "a GGUF file is read by Transformers with the package gguf, which is not installed: pip install gguf."
+        )
+    return imported()
 
 
 def _mend(file: Path, stated: Mapping[str, Any], source: Path) -> None:

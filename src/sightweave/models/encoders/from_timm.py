@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import field, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,7 +19,7 @@ from jaxtyping import Float
 from pydantic import ValidationInfo, model_validator
 from torch import Tensor
 
-from sightweave.core import part_settings, transformers_folder
+from sightweave.core import box_operators, part_settings, transformers_folder
 from sightweave.core.batch import Features
 from sightweave.core.config import config
 from sightweave.core.errors import BackendError, CheckpointError
@@ -166,20 +166,12 @@ class FromTimm(Encoder):
 def import_timm() -> Any:
     """The package timm, beside whatever torchvision is installed.
 
-    timm imports torchvision, whose build on PyPI is for CUDA. Beside a torch without CUDA its operators do not load, and its
-    import fails because two of them are missing.
-
     Raises:
         BackendError: timm is not installed, or cannot be imported.
     """
     if importlib.util.find_spec("timm") is None:
         raise BackendError("from_timm needs timm, which is not installed: pip install 'sightweave[timm]'.")
-    try:
-        importlib.import_module("torchvision")
-    except ImportError:
-        pass  # timm's own error says so
-    except RuntimeError:
-        _box_operators()
+    box_operators.supply()
     try:
         return importlib.import_module("timm")
     except (ImportError, RuntimeError) as error:
@@ -187,15 +179,6 @@ def import_timm() -> Any:
             f"timm is installed but cannot be imported: {error}. "
             "Install releases of torch, torchvision and timm that fit together."
         ) from error
-
-
-@cache
-def _box_operators() -> torch.library.Library:
-    """Names the two operators for boxes that torchvision asks for when it is imported; no encoder calls them."""
-    operators = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]  # torch's own
-    for name in ("nms", "qnms"):
-        operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
-    return operators
 
 
 def _make(architecture: str, settings: dict[str, Any], image_size: int | None) -> Any:

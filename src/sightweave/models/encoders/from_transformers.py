@@ -20,6 +20,7 @@ from torch import Tensor
 from sightweave.core import part_settings
 from sightweave.core.batch import Features
 from sightweave.core.config import config
+from sightweave.core.from_transformers import imported
 from sightweave.core.types import MediumInfo
 from sightweave.models.encoders._base import Encoder
 from sightweave.models.nn import foreign, from_transformers, picture
@@ -87,7 +88,7 @@ class FromTransformers(Encoder):
             )
         self.image_size = image_size
         self._settings: dict[str, Any] = {}
-        make = from_transformers.imported().AutoModel.from_config
+        make = imported().AutoModel.from_config
         with torch.device("meta"):
             probe = make(theirs)
         if "add_pooling_layer" in inspect.signature(type(probe)).parameters:

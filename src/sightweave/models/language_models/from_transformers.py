@@ -24,6 +24,7 @@ from sightweave.core.batch import Memory, TokenSequence
 from sightweave.core.cache import Cache
 from sightweave.core.config import config
 from sightweave.core.errors import CheckpointError
+from sightweave.core.from_transformers import imported
 from sightweave.models.language_models import _proof
 from sightweave.models.language_models._base import BeforeBlock, LanguageModel
 from sightweave.models.nn import foreign, from_transformers
@@ -68,7 +69,7 @@ class Config:
 
 def _kind(theirs: Any) -> type[FromTransformers]:
     """By what the family is made for."""
-    library = from_transformers.imported()
+    library = imported()
     if theirs.is_encoder_decoder:
         return EncoderDecoder
     architecture = (theirs.architectures or [""])[0]
@@ -244,7 +245,7 @@ class Causal(FromTransformers):
     offers: ClassVar[frozenset[str]] = frozenset({"input", "layer"})
 
     def _make(self, theirs: Any) -> Any:
-        return from_transformers.imported().AutoModelForCausalLM.from_config(theirs, **self._settings)
+        return imported().AutoModelForCausalLM.from_config(theirs, **self._settings)
 
 
 class EncoderDecoder(FromTransformers):
@@ -254,7 +255,7 @@ class EncoderDecoder(FromTransformers):
     offers: ClassVar[frozenset[str]] = frozenset({"input", "layer", "memory"})
 
     def _make(self, theirs: Any) -> Any:
-        return from_transformers.imported().AutoModelForSeq2SeqLM.from_config(theirs, **self._settings)
+        return imported().AutoModelForSeq2SeqLM.from_config(theirs, **self._settings)
 
     def _stack_modules(self) -> list[nn.Module]:
         return [self.model.get_encoder(), self.model.get_decoder()]
@@ -306,7 +307,7 @@ class EncoderDecoder(FromTransformers):
         """What the library calls a cache of both attentions, and the part of it that looks at the memory."""
         if cache is None:
             return None, None
-        library = from_transformers.imported()
+        library = imported()
         crossed = library.DynamicCache()
         for layer in range(self.depth if "memory" in cache.slots else 0):
             crossed.update(*cache.slots[f"memory.{layer}"], layer)
@@ -331,7 +332,7 @@ class Bidirectional(FromTransformers):
         initialise(self.classifier)
 
     def _make(self, theirs: Any) -> Any:
-        library = from_transformers.imported()
+        library = imported()
         kind = library.MODEL_MAPPING[type(theirs)]
         if "add_pooling_layer" in inspect.signature(kind).parameters:
             self._settings["add_pooling_layer"] = False

@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from sightweave.core import transformers_folder
-from sightweave.core.errors import BackendError, CheckpointError
+from sightweave.core.errors import CheckpointError
+from sightweave.core.from_transformers import imported
 from sightweave.models.nn import foreign
 
 _FETCHING = ("auto_map", "use_pretrained_backbone", "custom_pipelines")
@@ -21,21 +22,6 @@ _COUNTED = ("layers", "depth", "blocks", "heads", "experts", "labels", "stages")
 _MOST_PARTS, _MOST_SIZE = 100_000, 1 << 31
 _DTYPES = ("dtype", "torch_dtype")
 """How the weights were stored; here they are fp32 until somebody casts them."""
-
-
-def imported() -> Any:
-    """The library.
-
-    Raises:
-        BackendError: it is not installed.
-    """
-    try:
-        import transformers
-    except ImportError as error:
-        raise BackendError(
-            "from_transformers needs Transformers, which is not installed: pip install 'sightweave[hf]'."
-        ) from error
-    return transformers
 
 
 def version() -> int:

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from sightweave.core import checkpoint
+from sightweave.core.from_transformers import imported
 from sightweave.core.types import Prediction, Sample
 from sightweave.data.inputs.processor import Processor
 from sightweave.models.vlm import VLM
@@ -122,8 +123,7 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
 
     The folder's code is run here, since `write` has written it.
     """
-    import transformers
-
+    transformers = imported()
     theirs: Any = transformers.AutoModelForImageTextToText.from_pretrained(
         str(folder), trust_remote_code=True, trust_run=True
     )

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sightweave.core import checkpoint
 from sightweave.core.errors import ExportError, did_you_mean
+from sightweave.core.from_transformers import imported
 from sightweave.core.types import Sample
 from sightweave.data.inputs import media, preprocessor
 from sightweave.data.inputs.chat import in_words, quoted, showing
@@ -313,6 +314,5 @@ def _along_target(model: VLM, processor: Processor, theirs: _Theirs, sample: Sam
 
 
 def _program() -> str:
-    import transformers
-
+    transformers = imported()
     return f"transformers {transformers.__version__}"

@@ -26,6 +26,7 @@ from sightweave.core import bounded, checkpoint
 from sightweave.core.config import config
 from sightweave.core.device import PrecisionName, choose_device, choose_precision
 from sightweave.core.errors import BackendError, CheckpointError, DataError
+from sightweave.core.from_transformers import imported
 from sightweave.core.memory import is_out_of_memory
 from sightweave.core.types import Likelihood, Medium, Part, Prediction, Sample
 from sightweave.data.inputs import sandbox
@@ -544,17 +545,11 @@ def opened(
         BackendError: Transformers is not installed.
         CheckpointError: as `FromTransformers`.
     """
-    try:
-        import transformers
-    except ImportError:
-        raise BackendError(
-            f"{path}: Transformers is not installed; `pip install transformers` gets it."
-        ) from None
+    library = imported()
     folder = Path(path)
     if folder.is_dir():
         _check_config(folder)
         _check_weights(folder)
-    library: Any = transformers  # its types say less than it does
     backend: dict[str, Any] = {} if resizer == "auto" else {"backend": resizer}
     if backend and library.__version__.startswith("4."):
         backend = {"use_fast": resizer == "torchvision"}
@@ -661,9 +656,7 @@ def _fingerprint(path: str, settings: str) -> str:
 
 def _versions(model: Any) -> str:
     """The library's own version, and the commit of what came from the hub."""
-    import transformers
-
-    return f"{transformers.__version__} {getattr(model.config, '_commit_hash', None) or ''}"
+    return f"{imported().__version__} {getattr(model.config, '_commit_hash', None) or ''}"
 
 
 def _line(error: Exception) -> str:

@@ -7,12 +7,14 @@ arXiv:2402.09353). The only file that imports PEFT, and only where a stage asks 
 from __future__ import annotations
 
 import copy
+import importlib.util
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import nn
 
+from sightweave.core import box_operators
 from sightweave.core.config import config
 from sightweave.core.errors import BackendError, RecipeError, did_you_mean
 from sightweave.programs.training import quantization
@@ -124,9 +126,15 @@ def _is_adapted(layer: nn.Module) -> bool:
 
 
 def _peft() -> Any:
+    if importlib.util.find_spec("peft") is None:
+        raise BackendError("lora: PEFT is not installed; pip install 'sightweave[lora]' gets it.")
+    box_operators.supply()
     try:
         with quantization.without_warnings():  # PEFT imports bitsandbytes wherever it is installed
             import peft
-    except ImportError:
-        raise BackendError("lora: PEFT is not installed; pip install 'sightweave[lora]' gets it.") from None
+    except ImportError as error:
+        raise BackendError(
+            f"lora: PEFT is installed but cannot be imported: {error}. Install releases of torch, torchvision, transformers "
+            "and peft that fit together."
+        ) from error
     return peft
