@@ -23,12 +23,12 @@ from benchmarks._harness import parse, show
 from benchmarks._shapes import SHAPES
 from sightweave import recipe
 from sightweave.core.batch import Batch
-from sightweave.data.datasets._base import task_of
 from sightweave.data.inputs.collate import IGNORE, bundle
 from sightweave.data.inputs.order import Mix
 from sightweave.data.inputs.packing import best_fit, fewest_rows
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.template import Encoded
+from sightweave.data.reading.dataset import task_of
 from sightweave.models.loss import training_loss
 from sightweave.models.vlm import VLM
 

@@ -27,7 +27,7 @@ from sightweave.core import checkpoint, files
 from sightweave.core import config as configs
 from sightweave.core.errors import RecipeError, SightweaveError, did_you_mean
 from sightweave.core.processes import LOG, Job, run_jobs
-from sightweave.data.datasets._base import is_for_choosing
+from sightweave.data.reading.dataset import is_for_choosing
 from sightweave.programs.evaluation import grid_results, stored
 from sightweave.programs.evaluation.compositions import Answered, Compositions, side_by_side
 from sightweave.programs.evaluation.grid_results import Budget, Comparison, Row, as_markdown

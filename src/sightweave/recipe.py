@@ -29,15 +29,15 @@ from sightweave.core import catalog, gguf, transformers_folder
 from sightweave.core import config as configs
 from sightweave.core.config import config, downloaded, one_of
 from sightweave.core.errors import BackendError, CheckpointError, RecipeError, did_you_mean
-from sightweave.data.datasets._base import Dataset
-from sightweave.data.datasets._detect import kind_of_path
-from sightweave.data.datasets._drawn import all_or_drawn
-from sightweave.data.datasets._source import FilesConfig
 from sightweave.data.inputs import preprocessor, pretrained_tokenizer, transforms
 from sightweave.data.inputs.cache import PixelCache
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.tiles import Tiles
 from sightweave.data.inputs.tokenizer import FRAMED, Tokenizer
+from sightweave.data.reading.dataset import Dataset
+from sightweave.data.reading.detect import kind_of_path
+from sightweave.data.reading.source import FilesConfig
+from sightweave.data.reading.subset import all_or_drawn
 from sightweave.models.keymaps import _base as keymaps
 from sightweave.models.pairs import declared
 from sightweave.models.vlm import VLM

@@ -14,8 +14,8 @@ import pytest
 
 from sightweave.core import catalog
 from sightweave.core.errors import DataError
-from sightweave.data.datasets._detect import detect
 from sightweave.data.inputs import media
+from sightweave.data.reading.detect import detect
 
 KINDS = [kind for kind in catalog.kinds("data.datasets") if kind not in ("own", "scenes")]
 EACH = 1 + 1000 // len(KINDS)

@@ -14,7 +14,8 @@ from PIL import Image
 
 from sightweave.core.errors import DataError
 from sightweave.core.types import Medium, Region
-from sightweave.data.datasets import _rows, own
+from sightweave.data.datasets import own
+from sightweave.data.reading import row_files
 from sightweave.data.tasks import vqa
 
 
@@ -336,7 +337,7 @@ def test_a_very_long_line_is_skipped(folder: Path) -> None:
     row = json.dumps(GOOD).encode()
     path = folder / "data.jsonl"
     path.write_bytes(row + b"\n" + b"x" * 5000 + b"\n" + row + b"\n" + b"y" * 5000)
-    good, long, again, last = _rows.read(path, max_line_bytes=1000)
+    good, long, again, last = row_files.read(path, max_line_bytes=1000)
     assert good.values == again.values == GOOD
     assert (long.line, again.line, last.line) == (2, 3, 4)
     assert "5001 bytes in one line; 1000 are read" in str(long.values)

@@ -23,10 +23,10 @@ from sightweave import api
 from sightweave import run as runs
 from sightweave.core import catalog
 from sightweave.core.errors import DataError
-from sightweave.data.datasets._base import texts_of
 from sightweave.data.inputs import media
 from sightweave.data.inputs.cache import PixelCache
 from sightweave.data.inputs.tokenizer import FRAMED, Template, Tokenizer
+from sightweave.data.reading.dataset import texts_of
 
 QUESTIONS = [f"What is it{'?' * number}" for number in range(1, 9)]
 ON_DISK = [kind for kind in catalog.kinds("data.datasets") if kind not in ("own", "scenes")]

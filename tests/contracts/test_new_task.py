@@ -16,7 +16,7 @@ import sightweave
 from sightweave.core import catalog
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import own
-from sightweave.data.datasets._base import is_record, task_of, texts_of
+from sightweave.data.reading.dataset import is_record, task_of, texts_of
 from sightweave.data.tasks import vqa
 from sightweave.data.tasks._base import record_class
 

@@ -199,10 +199,10 @@ def test_a_reference_said_verbatim_is_fully_right(task: str, kind: str, text: st
 
 def _has_tokens(text: str) -> bool:
     """Whether anything but punctuation is left for the metrics of captions."""
-    from sightweave.answers.metrics import _ngrams
+    from sightweave.answers.scoring import ngrams
 
     sample = Sample(id="x", task="captioning", parts=(), references=(text,))
-    return bool(_ngrams.tokenised("x", [text], [sample])[0][0])
+    return bool(ngrams.tokenised("x", [text], [sample])[0][0])
 
 
 @pytest.mark.parametrize("task", TASKS)

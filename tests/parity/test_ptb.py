@@ -6,7 +6,7 @@ import gzip
 import json
 from pathlib import Path
 
-from sightweave.answers.metrics import _ptb
+from sightweave.answers.scoring import ptb
 
 GOLDEN = json.loads(gzip.decompress(Path(__file__).with_name("golden").joinpath("ptb.json.gz").read_bytes()))
 
@@ -14,7 +14,7 @@ GOLDEN = json.loads(gzip.decompress(Path(__file__).with_name("golden").joinpath(
 def differing(name: str) -> list[tuple[str, str, str]]:
     texts, expected = GOLDEN[name]
     assert len(texts) == len(expected)
-    found = [(text, _ptb.tokenise(text), right) for text, right in zip(texts, expected, strict=True)]
+    found = [(text, ptb.tokenise(text), right) for text, right in zip(texts, expected, strict=True)]
     return [row for row in found if row[1] != row[2]]
 
 
@@ -44,7 +44,7 @@ def test_every_character_of_the_basic_plane_is_taken_as_the_reference_takes_it()
         " ".join(f"a{chr(code)}b" for code in codes[start : start + 32]) for start in range(0, len(codes), 32)
     ]
     assert len(texts) == len(GOLDEN["characters"]) == 1979
-    assert [_ptb.tokenise(text) for text in texts] == GOLDEN["characters"]
+    assert [ptb.tokenise(text) for text in texts] == GOLDEN["characters"]
 
 
 def test_heaps_of_random_characters_have_the_tokens_of_the_reference() -> None:

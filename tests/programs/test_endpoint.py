@@ -23,7 +23,7 @@ from sightweave.core import catalog
 from sightweave.core.errors import BackendError
 from sightweave.core.types import Part, Prediction, Sample
 from sightweave.data.datasets import own
-from sightweave.data.datasets._base import task_of
+from sightweave.data.reading.dataset import task_of
 from sightweave.programs.evaluation.controls import CONTROLS
 from sightweave.programs.evaluation.kept import Kept
 from sightweave.programs.predictors import answers, endpoint

@@ -14,8 +14,8 @@ import sightweave
 from sightweave import api
 from sightweave.core import catalog
 from sightweave.core.errors import DataError
-from sightweave.data.datasets._base import task_of, texts_of
 from sightweave.data.inputs import media
+from sightweave.data.reading.dataset import task_of, texts_of
 from sightweave.programs.doctor.fix import fix
 from sightweave.programs.doctor.proof import prove
 from sightweave.programs.evaluation.submission import LAYOUTS

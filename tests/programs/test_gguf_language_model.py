@@ -12,7 +12,7 @@ import torch
 
 import sightweave
 from sightweave.core.errors import RecipeError
-from sightweave.models.language_models import _proof
+from sightweave.models.nn import adapter_proof
 
 gguf = pytest.importorskip("gguf")
 transformers = pytest.importorskip("transformers")
@@ -104,7 +104,7 @@ def test_it_says_what_the_file_says(as_folder: bool, tmp_path: Path) -> None:
         assert run.processor.tokenizer.encode(text) == ids
         # Ids that the file lacks are ours; of the others, every logit is theirs.
         tokens = torch.tensor(ids)
-        hidden = model.run(model.embed(tokens[None]), _proof._text(tokens))
+        hidden = model.run(model.embed(tokens[None]), adapter_proof._text(tokens))
         expected = theirs(tokens[None]).logits[0]
         torch.testing.assert_close(
             model.head(hidden[0])[:, : expected.shape[1]], expected, atol=1e-4, rtol=1e-4

@@ -13,8 +13,8 @@ from programs import photographs
 import sightweave
 from sightweave.core.types import Medium
 from sightweave.data.datasets import own
-from sightweave.data.datasets._base import task_of
 from sightweave.data.inputs import media
+from sightweave.data.reading.dataset import task_of
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "own.yaml"
 

@@ -6,12 +6,12 @@ import shutil
 import numpy as np
 import pytest
 
-from sightweave.core.report import compared, costs, gallery
-from sightweave.core.report.beside import write_beside
-from sightweave.core.report.check import write_check
-from sightweave.core.report.page import Page, write_report
 from sightweave.core.types import Medium, Prediction
 from sightweave.data.tasks import captioning, vqa
+from sightweave.pages import compared, costs, gallery
+from sightweave.pages.beside import write_beside
+from sightweave.pages.check import write_check
+from sightweave.pages.page import Page, write_report
 from sightweave.programs.evaluation.beside import beside
 from sightweave.programs.evaluation.program import evaluate
 from sightweave.programs.evaluation.scores import Evaluation

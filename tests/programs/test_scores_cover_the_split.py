@@ -18,9 +18,9 @@ from sightweave import api
 from sightweave import recipe as recipes
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import own
-from sightweave.data.datasets._drawn import draw
-from sightweave.data.datasets._table import Table
 from sightweave.data.inputs.order import Mix, Mixing
+from sightweave.data.reading.subset import draw
+from sightweave.data.reading.table import Table
 from sightweave.programs.evaluation.scores import Evaluation
 from sightweave.programs.evaluation.stored import read_evaluations
 from sightweave.verbs.building import plan_lengths

@@ -14,7 +14,7 @@ from torch import Tensor
 import sightweave
 from sightweave.core.types import Medium, Part, Sample
 from sightweave.models.encoders.from_timm import import_timm
-from sightweave.models.language_models import _proof
+from sightweave.models.nn import adapter_proof
 
 pytestmark = pytest.mark.network
 transformers = pytest.importorskip("transformers")
@@ -88,7 +88,7 @@ def test_smollm2_says_what_transformers_says(language_model: Path) -> None:
     ).eval()
     for text in TEXTS:
         tokens = torch.tensor(run.processor.tokenizer.encode(text))
-        hidden = ours.run(ours.embed(tokens[None]), _proof._text(tokens))
+        hidden = ours.run(ours.embed(tokens[None]), adapter_proof._text(tokens))
         expected = theirs(tokens[None]).logits[0]
         found = ours.head(hidden[0])[:, : expected.shape[1]]
         assert (found - expected).abs().max() < 2e-5 * expected.abs().max()

@@ -9,9 +9,9 @@ from typing import Any
 
 from sightweave.core.types import Prediction, Sample
 from sightweave.data.datasets import own
-from sightweave.data.datasets._base import task_of
-from sightweave.data.datasets._source import FilesConfig
-from sightweave.data.datasets._table import Table
+from sightweave.data.reading.dataset import task_of
+from sightweave.data.reading.source import FilesConfig
+from sightweave.data.reading.table import Table
 from sightweave.programs import generation
 from sightweave.programs.evaluation import submission as submissions
 from sightweave.run import Run

@@ -14,9 +14,9 @@ from sightweave.core import transformers_folder
 from sightweave.core.device import choose_device, keep_freed_memory, limit_threads
 from sightweave.core.errors import CheckpointError
 from sightweave.core.types import Sample
-from sightweave.data.datasets._base import Dataset, task_of
-from sightweave.data.datasets._drawn import all_or_drawn
 from sightweave.data.inputs import length_plan, order
+from sightweave.data.reading.dataset import Dataset, task_of
+from sightweave.data.reading.subset import all_or_drawn
 from sightweave.programs.predictors import run as run_predictor
 from sightweave.recipe import Recipe
 from sightweave.run import Run

@@ -16,10 +16,10 @@ from sightweave.core import config as configs
 from sightweave.core import files
 from sightweave.core.errors import DataError, RecipeError, did_you_mean
 from sightweave.core.types import Sample
-from sightweave.data.datasets._base import split_among, task_of
-from sightweave.data.datasets._source import FilesConfig
 from sightweave.data.inputs import media, order
 from sightweave.data.inputs.cache import Written
+from sightweave.data.reading.dataset import split_among, task_of
+from sightweave.data.reading.source import FilesConfig
 from sightweave.data.scenes.sheet import contact_sheet
 from sightweave.programs.doctor import check as doctor_check
 from sightweave.programs.doctor import program as doctor_program

@@ -25,14 +25,14 @@ from sightweave.core.bounded import UnreadableError
 from sightweave.core.config import config, one_of
 from sightweave.core.device import keep_freed_memory, limit_threads
 from sightweave.core.errors import CheckpointError, DataError, MediaError, RecipeError
-from sightweave.core.report import gallery
-from sightweave.core.report import page as pages
-from sightweave.core.report.beside import write_beside
 from sightweave.core.types import Medium, Sample
-from sightweave.data.datasets._base import Dataset, is_for_choosing, task_of
-from sightweave.data.datasets._drawn import draw
 from sightweave.data.inputs import media, order
-from sightweave.data.tasks._options import hides_options
+from sightweave.data.phrasing.lettered_options import hides_options
+from sightweave.data.reading.dataset import Dataset, is_for_choosing, task_of
+from sightweave.data.reading.subset import draw
+from sightweave.pages import gallery
+from sightweave.pages import page as pages
+from sightweave.pages.beside import write_beside
 from sightweave.programs.evaluation import beside as beside_program
 from sightweave.programs.evaluation import circular, scores, stored
 from sightweave.programs.evaluation import program as evaluation_program

@@ -13,8 +13,8 @@ from sightweave import run as runs
 from sightweave.core import catalog
 from sightweave.core.errors import RecipeError, did_you_mean
 from sightweave.core.types import Sample
-from sightweave.data.datasets._base import task_of
 from sightweave.data.inputs import order
+from sightweave.data.reading.dataset import task_of
 from sightweave.programs.evaluation import stored
 from sightweave.programs.evaluation.stored import EVALUATION
 from sightweave.programs.exports._base import Exported

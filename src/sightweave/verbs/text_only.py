@@ -15,7 +15,7 @@ from pathlib import Path
 from sightweave.core import bounded, files, json_lines
 from sightweave.core import config as configs
 from sightweave.core.bounded import UnreadableError
-from sightweave.data.datasets._base import Dataset, task_of
+from sightweave.data.reading.dataset import Dataset, task_of
 from sightweave.programs.evaluation.baselines import Baselines
 from sightweave.recipe import Measured, Recipe
 from sightweave.verbs.sources import seen_in_training

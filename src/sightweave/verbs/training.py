@@ -24,8 +24,8 @@ from sightweave.core.device import (
     set_threads,
 )
 from sightweave.core.errors import FolderError, WiringError
-from sightweave.data.datasets._base import Dataset
 from sightweave.data.inputs import order
+from sightweave.data.reading.dataset import Dataset
 from sightweave.models.vlm import VLM
 from sightweave.programs.checks import _program as checks
 from sightweave.programs.checks._base import Subject

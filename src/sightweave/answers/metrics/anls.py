@@ -13,7 +13,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from sightweave.answers.metrics import _shares
+from sightweave.answers.scoring import ratios
 from sightweave.core.config import config
 from sightweave.core.types import Sample
 
@@ -61,8 +61,8 @@ class Anls:
         Raises:
             DataError: not one prediction per sample, or a sample without a reference.
         """
-        _shares.check("anls", predictions, samples)
-        return _shares.with_ones(
+        ratios.check("anls", predictions, samples)
+        return ratios.with_ones(
             [
                 0.0 if answer is None else self.similarity(answer, sample.references)
                 for answer, sample in zip(predictions, samples, strict=True)
@@ -71,7 +71,7 @@ class Anls:
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The mean score, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
-        return _shares.mean(sums)
+        return ratios.mean(sums)
 
 
 def _share_wrong(answer: str, reference: str) -> float:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sightweave.answers.metrics import _ngrams
+from sightweave.answers.scoring import ngrams
 from sightweave.core.config import config
 from sightweave.core.errors import RecipeError
 from sightweave.core.types import Sample
@@ -63,17 +63,17 @@ class Bleu:
         Raises:
             DataError: not one prediction per sample, or a sample without references.
         """
-        texts = _ngrams.tokenised("bleu", predictions, samples)
+        texts = ngrams.tokenised("bleu", predictions, samples)
         rows = [self.row(answer.split(), [one.split() for one in references]) for answer, references in texts]
         return np.array(rows, dtype=np.float64).reshape(len(rows), 2 * self.n + 3)
 
     def row(self, answer: Sequence[str], references: Sequence[Sequence[str]]) -> list[int]:
         """The statistics of one answer, from tokens: K numbers as in `rows`."""
-        most = _ngrams.count((), self.n)
+        most = ngrams.count((), self.n)
         for reference in references:
-            for seen, counts in zip(most, _ngrams.count(reference, self.n), strict=True):
+            for seen, counts in zip(most, ngrams.count(reference, self.n), strict=True):
                 seen |= counts  # the larger of the two counts
-        said = _ngrams.count(answer, self.n)
+        said = ngrams.count(answer, self.n)
         matches = [(counts & seen).total() for counts, seen in zip(said, most, strict=True)]
         closest = min((abs(len(one) - len(answer)), len(one)) for one in references)[1]
         return [*matches, *(counts.total() for counts in said), len(answer), closest, 1]
@@ -105,4 +105,4 @@ class Bleu:
 
     def signature(self, samples: Sequence[Sample]) -> str:
         """Which tokens were compared, where they are not the usual PTB tokens."""
-        return _ngrams.signature(samples)
+        return ngrams.signature(samples)

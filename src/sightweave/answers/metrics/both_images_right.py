@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sightweave.answers.metrics import _shares
+from sightweave.answers.scoring import ratios
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
@@ -71,12 +71,12 @@ class BothImagesRight:
         rows = np.zeros((len(samples), 2))
         for numbers in _sentences(samples):
             # Compared without endings, so that "Bank." and "Bank" are one translation, as they are where it is judged.
-            references = [{_shares.bare(self._fold(text)) for text in samples[n].references} for n in numbers]
+            references = [{ratios.bare(self._fold(text)) for text in samples[n].references} for n in numbers]
             pictures = {samples[n].group for n in numbers}
             if len(pictures) < 2 or set.intersection(*references):
                 continue
             right = all(
-                _shares.is_same(predictions[n], samples[n].references, ignore_case=self.ignore_case)
+                ratios.is_same(predictions[n], samples[n].references, ignore_case=self.ignore_case)
                 for n in numbers
             )
             rows[numbers[-1]] = right, 1
@@ -90,7 +90,7 @@ class BothImagesRight:
         return share
 
     def _fold(self, text: str) -> str:
-        return _shares.fold(text, ignore_case=self.ignore_case)
+        return ratios.fold(text, ignore_case=self.ignore_case)
 
 
 def _sentences(samples: Sequence[Sample]) -> list[list[int]]:

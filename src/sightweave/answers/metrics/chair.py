@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sightweave.answers.metrics import _coco_objects, _ngrams
+from sightweave.answers.scoring import coco_objects, ngrams
 from sightweave.core.config import config
 from sightweave.core.errors import DataError, RecipeError, did_you_mean
 from sightweave.core.types import Sample
@@ -71,7 +71,7 @@ class Chair:
                 f"chair: none of {len(samples)} sample(s) has regions, so what is in the pictures is not known; "
                 "give the pictures' objects as regions (COCO's instances)."
             )
-        _ngrams.check_english("chair", samples)
+        ngrams.check_english("chair", samples)
         rows = [_row(answer or "", sample) for answer, sample in zip(predictions, samples, strict=True)]
         return np.array(rows, dtype=np.float64).reshape(len(rows), 4)
 
@@ -87,11 +87,11 @@ class Chair:
 def objects(sample: Sample) -> set[str]:
     """The COCO classes that a sample's regions or references name."""
     texts = [*sample.references, *(word for region in sample.regions for word in region.words)]
-    return {name for text in texts for name in _coco_objects.mentions(text)}
+    return {name for text in texts for name in coco_objects.mentions(text)}
 
 
 def _row(answer: str, sample: Sample) -> list[int]:
     there = objects(sample)
-    named = _coco_objects.mentions(answer)
+    named = coco_objects.mentions(answer)
     wrong = sum(name not in there for name in named)
     return [wrong, len(named), int(wrong > 0), 1]

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from sightweave.answers.metrics import _choices, _likelihoods, _shares
+from sightweave.answers.scoring import likelihood_checks, named_options, ratios
 from sightweave.core.config import config
 from sightweave.core.errors import DataError, RecipeError, did_you_mean
 from sightweave.core.types import Likelihood, Sample
@@ -64,32 +64,32 @@ class ChoiceLikelihood:
             DataError: not one judgement per sample and option, one that is no number, or a sample without options,
                 without a reference, or with a reference that is none of the options.
         """
-        _likelihoods.check("choice_likelihood", judged, samples, self.passes)
+        likelihood_checks.check("choice_likelihood", judged, samples, self.passes)
         bare = [sample.id for sample in samples if not sample.options]
         if bare:
             raise DataError(
                 f"choice_likelihood: {len(bare)} of {len(samples)} samples have no options, the first being "
                 f"{bare[0]!r}; it compares options. For open questions use exact_match."
             )
-        _shares.check("choice_likelihood", [None] * len(samples), samples)
-        return _shares.with_ones(
+        ratios.check("choice_likelihood", [None] * len(samples), samples)
+        return ratios.with_ones(
             [self._is_right(given, sample) for (given,), sample in zip(judged, samples, strict=True)]
         )
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The share that is right, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
-        return _shares.mean(sums)
+        return ratios.mean(sums)
 
     def signature(self, samples: Sequence[Sample]) -> str:
         """How options were compared."""
         return f"by:{self.by}"
 
     def _is_right(self, given: Sequence[Likelihood], sample: Sample) -> bool:
-        _likelihoods.check_count("choice_likelihood", sample, given, len(sample.options))
-        wanted = _choices.wanted("choice_likelihood", sample)
+        likelihood_checks.check_count("choice_likelihood", sample, given, len(sample.options))
+        wanted = named_options.wanted("choice_likelihood", sample)
         scores: dict[bool, list[float]] = {True: [], False: []}
         for option, one in zip(sample.options, given, strict=True):
-            scores[_shares.fold(option) in wanted].append(self._score(option, one))
+            scores[ratios.fold(option) in wanted].append(self._score(option, one))
         return max(scores[True]) > max(scores[False], default=-np.inf) or not scores[False]
 
     def _score(self, option: str, likelihood: Likelihood) -> float:

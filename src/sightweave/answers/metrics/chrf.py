@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sightweave.answers.metrics import _sacre
+from sightweave.answers.scoring import sacre
 from sightweave.core.config import config
 from sightweave.core.errors import RecipeError
 from sightweave.core.types import Sample
@@ -80,8 +80,8 @@ class Chrf:
         Raises:
             DataError: not one prediction per sample, or a sample without a reference.
         """
-        _sacre.check("chrf", predictions, samples)
-        return _sacre.segment_rows(self._scorer(), predictions, samples)
+        sacre.check("chrf", predictions, samples)
+        return sacre.segment_rows(self._scorer(), predictions, samples)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The score (0 to 1) of sums ``... K``: shape ``...``; NaN where the sums are of no rows."""
@@ -98,7 +98,7 @@ class Chrf:
 
     def signature(self, samples: Sequence[Sample]) -> str:
         """The signature by which sacreBLEU names a score on these samples, to be stored with it."""
-        return _sacre.signature(self._scorer(), samples)
+        return sacre.signature(self._scorer(), samples)
 
     def _scorer(self) -> CHRF:
         from sacrebleu.metrics.chrf import CHRF

@@ -18,8 +18,8 @@ from typing import Annotated
 
 import numpy as np
 
-from sightweave.answers.metrics import _ngrams
-from sightweave.answers.metrics._frequencies import Frequencies
+from sightweave.answers.scoring import ngrams
+from sightweave.answers.scoring.frequencies import Frequencies
 from sightweave.core.config import config, place
 from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
@@ -75,7 +75,7 @@ class CiderD:
             DataError: not one prediction per sample, a sample without references, or references of fewer than ten
                 pictures and no frozen frequencies.
         """
-        texts = _ngrams.tokenised("cider_d", predictions, samples)
+        texts = ngrams.tokenised("cider_d", predictions, samples)
         frequencies = self.frequencies or _counted(texts, samples)
         scores = [_score(answer, references, frequencies) for answer, references in texts]
         return np.stack([np.array(scores, dtype=np.float64), np.ones(len(scores))], axis=1)
@@ -89,7 +89,7 @@ class CiderD:
 
     def signature(self, samples: Sequence[Sample]) -> str:
         """Which tokens were compared, where they are not the usual PTB tokens."""
-        return _ngrams.signature(samples)
+        return ngrams.signature(samples)
 
 
 def frequencies_of(samples: Sequence[Sample]) -> Frequencies:
@@ -98,7 +98,7 @@ def frequencies_of(samples: Sequence[Sample]) -> Frequencies:
     Raises:
         DataError: a sample without references.
     """
-    texts = _ngrams.tokenised("cider_d", [None] * len(samples), samples)
+    texts = ngrams.tokenised("cider_d", [None] * len(samples), samples)
     return _frequencies(texts, samples)
 
 
@@ -114,23 +114,23 @@ def _counted(texts: Sequence[tuple[str, list[str]]], samples: Sequence[Sample]) 
 
 
 def _frequencies(texts: Sequence[tuple[str, list[str]]], samples: Sequence[Sample]) -> Frequencies:
-    documents: dict[str, set[_ngrams.Ngram]] = {}
+    documents: dict[str, set[ngrams.Ngram]] = {}
     for sample, (_, references) in zip(samples, texts, strict=True):
         document = documents.setdefault(sample.group or sample.id, set())
         for reference in references:
-            document.update(*_ngrams.count(reference.split(), MAX_N))
-    counts: Counter[_ngrams.Ngram] = Counter()
+            document.update(*ngrams.count(reference.split(), MAX_N))
+    counts: Counter[ngrams.Ngram] = Counter()
     for document in documents.values():
         counts.update(document)
     return Frequencies(len(documents), counts)
 
 
-_Vector = tuple[list[dict[_ngrams.Ngram, float]], list[float], int]
+_Vector = tuple[list[dict[ngrams.Ngram, float]], list[float], int]
 """Weights and their norms for each n, and the number of word pairs."""
 
 
 def _vector(text: str, frequencies: Frequencies) -> _Vector:
-    counts = _ngrams.count(text.split(), MAX_N)
+    counts = ngrams.count(text.split(), MAX_N)
     weights = [{ngram: times * frequencies.rarity(ngram) for ngram, times in each.items()} for each in counts]
     norms = [math.sqrt(sum(weight**2 for weight in each.values())) for each in weights]
     return weights, norms, counts[1].total()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sightweave.answers.metrics import _choices, _shares
+from sightweave.answers.scoring import named_options, ratios
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
@@ -49,7 +49,7 @@ class CircularChoice:
                 whose samples are not each rotation of its options once, or options and references as in
                 `multiple_choice`.
         """
-        _shares.check("circular_choice", predictions, samples)
+        ratios.check("circular_choice", predictions, samples)
         circles: dict[str, list[int]] = {}
         for number, sample in enumerate(samples):
             if sample.tags.get(TAG):
@@ -62,17 +62,17 @@ class CircularChoice:
         _check([[samples[number] for number in numbers] for numbers in circles.values()])
         found = np.zeros((len(samples), 2))
         for numbers in circles.values():
-            right = [_choices.is_right("circular_choice", predictions[n], samples[n]) for n in numbers]
+            right = [named_options.is_right("circular_choice", predictions[n], samples[n]) for n in numbers]
             found[numbers[-1]] = all(right), 1
         return found
 
     def reads(self, answer: str, sample: Sample) -> bool:
         """Whether an answer names a single option."""
-        return _choices.choose(answer, sample.options) is not None
+        return named_options.choose(answer, sample.options) is not None
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The share that is right, from sums ``... 2``: shape ``...``; NaN where no question counts."""
-        return _shares.mean(sums)
+        return ratios.mean(sums)
 
 
 def _check(circles: Sequence[Sequence[Sample]]) -> None:

@@ -22,7 +22,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 
-from sightweave.answers.metrics import _shares
+from sightweave.answers.scoring import ratios
 from sightweave.core.config import config, place
 from sightweave.core.errors import BackendError, DataError
 from sightweave.core.types import Sample
@@ -82,7 +82,7 @@ class Comet:
             DataError: not one prediction per sample, or a sample without a reference or without the tag ``source``.
             BackendError: no interpreter is named or found, COMET is not in it, or it failed.
         """
-        _shares.check("comet", predictions, samples)
+        ratios.check("comet", predictions, samples)
         bare = [sample.id for sample in samples if not sample.tags.get(TAG)]
         if bare:
             raise DataError(
@@ -96,11 +96,11 @@ class Comet:
         new = [one for one in dict.fromkeys(asked) if one not in self._known]
         if new:
             self._known.update(zip(new, self._judge(new), strict=True))
-        return _shares.with_ones([self._known[one] for one in asked])
+        return ratios.with_ones([self._known[one] for one in asked])
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The mean score, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
-        return _shares.mean(sums)
+        return ratios.mean(sums)
 
     def signature(self, samples: Sequence[Sample]) -> str:
         """The model and, once it has judged, the version of COMET."""
@@ -146,7 +146,7 @@ class Comet:
 
 def _run(python: str, text: str, timeout: float) -> str:
     """What COMET's environment says to a text. It runs in an empty folder: a file beside it cannot pose as COMET."""
-    code = Path(__file__).with_name("_comet_judge.py").read_text(encoding="utf-8")
+    code = Path(__file__).parents[1].joinpath("scoring", "comet_judge.py").read_text(encoding="utf-8")
     # Its file must not be run by its path: the folder that it lies in, with this module in it, would come first.
     with (
         tempfile.TemporaryDirectory() as folder,

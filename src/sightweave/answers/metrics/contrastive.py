@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sightweave.answers.metrics import _likelihoods, _shares
+from sightweave.answers.scoring import likelihood_checks, ratios
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.core.types import Likelihood, Sample
@@ -51,7 +51,7 @@ class Contrastive:
             DataError: not one judgement per sample and candidate, one that is no number, no sample with a contrast, or
                 one with it and without a reference.
         """
-        _likelihoods.check("contrastive", judged, samples, self.passes)
+        likelihood_checks.check("contrastive", judged, samples, self.passes)
         asked = [sample for sample in samples if sample.tags.get(TAG)]
         if samples and not asked:
             raise DataError(
@@ -68,11 +68,11 @@ class Contrastive:
         for row, (given,), sample in zip(found, judged, samples, strict=True):
             if not sample.tags.get(TAG):
                 continue
-            _likelihoods.check_count("contrastive", sample, given, 2)
+            likelihood_checks.check_count("contrastive", sample, given, 2)
             right, wrong = given
             row[:] = right.per_token > wrong.per_token, 1
         return found
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The share that is right, from sums ``... 2``: shape ``...``; NaN where no sample has a contrast."""
-        return _shares.mean(sums)
+        return ratios.mean(sums)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sightweave.answers.metrics import _shares
+from sightweave.answers.scoring import ratios
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
@@ -44,7 +44,7 @@ class ExactMatch:
 
     def fold(self, text: str) -> str:
         """The form in which texts are compared: NFC, single spaces, none at the ends, no case if it is ignored."""
-        return _shares.fold(text, ignore_case=self.ignore_case)
+        return ratios.fold(text, ignore_case=self.ignore_case)
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
         """float64 R 2: (1 if right else 0, 1). An answer that could not be parsed (None) is wrong.
@@ -57,7 +57,7 @@ class ExactMatch:
                 f"exact_match: {len(predictions)} prediction(s) for {len(samples)} sample(s); give one for each, in order."
             )
         right = [
-            _shares.is_same(answer, sample.references, ignore_case=self.ignore_case)
+            ratios.is_same(answer, sample.references, ignore_case=self.ignore_case)
             for answer, sample in zip(predictions, samples, strict=True)
         ]
         return np.stack([np.array(right, dtype=np.float64), np.ones(len(right))], axis=1)

@@ -7,7 +7,7 @@ ignored.
 
 from __future__ import annotations
 
-from sightweave.answers.metrics import _gqa
+from sightweave.answers.scoring import gqa
 from sightweave.core.config import config
 
 
@@ -15,6 +15,6 @@ from sightweave.core.config import config
 class Config:
     """There is nothing to choose."""
 
-    def build(self) -> _gqa.AccuracyByStructure:
+    def build(self) -> gqa.AccuracyByStructure:
         """The metric."""
-        return _gqa.AccuracyByStructure(metric="gqa_binary", is_open=False)
+        return gqa.AccuracyByStructure(metric="gqa_binary", is_open=False)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sightweave.answers.metrics import _shares
+from sightweave.answers.scoring import ratios
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
@@ -59,9 +59,9 @@ class GqaConsistency:
             DataError: not one prediction per sample, a sample without a reference, two samples of one id, no sample
                 with an entailed question, or an entailed question that is absent although all are wanted.
         """
-        _shares.check("gqa_consistency", predictions, samples)
+        ratios.check("gqa_consistency", predictions, samples)
         right = {
-            sample.id: _shares.is_right(answer, sample)
+            sample.id: ratios.is_right(answer, sample)
             for answer, sample in zip(predictions, samples, strict=True)
         }
         entailed = [_entailed(sample) for sample in samples]
@@ -75,7 +75,7 @@ class GqaConsistency:
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The mean share, from sums ``... 2``: shape ``...``; NaN where no right answer entails another."""
-        return _shares.mean(sums)
+        return ratios.mean(sums)
 
     def _check(
         self, samples: Sequence[Sample], entailed: Sequence[Sequence[str]], known: dict[str, bool]

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sightweave.answers.metrics import _gqa, _shares
+from sightweave.answers.scoring import gqa, ratios
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
@@ -54,10 +54,9 @@ class GqaDistribution:
             DataError: not one prediction per sample, a question without exactly one reference, no question with a
                 group, or more numbers than `MAX_NUMBERS`.
         """
-        _shares.check("gqa_distribution", predictions, samples)
+        ratios.check("gqa_distribution", predictions, samples)
         groups = [
-            sample.tags.get(TAG, "") if sample.tags.get(_gqa.BALANCED) != "false" else ""
-            for sample in samples
+            sample.tags.get(TAG, "") if sample.tags.get(gqa.BALANCED) != "false" else "" for sample in samples
         ]
         if samples and not any(groups):
             raise DataError(
@@ -73,7 +72,7 @@ class GqaDistribution:
                 f"{several[0]!r}; a distribution needs one each, as GQA has."
             )
         pairs = [
-            (group, _shares.fold(one.references[0]))
+            (group, ratios.fold(one.references[0]))
             for one, group in zip(samples, groups, strict=True)
             if group
         ]
@@ -91,8 +90,8 @@ class GqaDistribution:
         for row, answer, sample, group in zip(found, predictions, samples, groups, strict=True):
             if not group:
                 continue
-            row[0, cells[group, _shares.fold(sample.references[0])]] = 1
-            given = None if answer is None else cells.get((group, _shares.fold(answer)))
+            row[0, cells[group, ratios.fold(sample.references[0])]] = 1
+            given = None if answer is None else cells.get((group, ratios.fold(answer)))
             if given is not None:
                 row[1, given] = 1
             row[2, of_group[group]] = 1
@@ -105,7 +104,7 @@ class GqaDistribution:
         # An answer that is right nowhere here is no part of the sum: a resample may lack what the set has.
         parts = np.zeros(right.shape)
         np.divide(questions * (given - right) ** 2, right, out=parts, where=right > 0)
-        return _shares.ratio(parts.sum(-1), right.sum(-1)) / 100
+        return ratios.ratio(parts.sum(-1), right.sum(-1)) / 100
 
     def totals(self, sums: np.ndarray) -> dict[str, np.ndarray]:
         """``all_questions``: the score over all of them, as published; tables else show means over their types."""

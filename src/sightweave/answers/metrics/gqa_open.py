@@ -6,7 +6,7 @@ the questions of the structural type ``query``. Differs from the authors' script
 
 from __future__ import annotations
 
-from sightweave.answers.metrics import _gqa
+from sightweave.answers.scoring import gqa
 from sightweave.core.config import config
 
 
@@ -14,6 +14,6 @@ from sightweave.core.config import config
 class Config:
     """There is nothing to choose."""
 
-    def build(self) -> _gqa.AccuracyByStructure:
+    def build(self) -> gqa.AccuracyByStructure:
         """The metric."""
-        return _gqa.AccuracyByStructure(metric="gqa_open", is_open=True)
+        return gqa.AccuracyByStructure(metric="gqa_open", is_open=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from sightweave.answers.metrics import _gqa
+from sightweave.answers.scoring import gqa
 from sightweave.core.config import config, place
 
 
@@ -19,6 +19,6 @@ class Config:
     choices: Annotated[str, place()] = ""
     """Path of the official file, such as val_choices.json; without it the metric is not computed."""
 
-    def build(self) -> _gqa.AmongChoices:
+    def build(self) -> gqa.AmongChoices:
         """The metric."""
-        return _gqa.AmongChoices(metric="gqa_validity", field="valid", path=self.choices)
+        return gqa.AmongChoices(metric="gqa_validity", field="valid", path=self.choices)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sightweave.answers.metrics import _likelihoods, _shares
+from sightweave.answers.scoring import likelihood_checks, ratios
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.core.types import Likelihood, Sample
@@ -53,18 +53,18 @@ class LossGap:
             DataError: not one judgement per sample and pass, or likelihoods of one answer that cannot be compared: of
                 different numbers of tokens, or not finite.
         """
-        _likelihoods.check("loss_gap", judged, samples, self.passes)
+        likelihood_checks.check("loss_gap", judged, samples, self.passes)
         found = np.zeros((len(samples), 2))
         for row, (seen, blind), sample in zip(found, judged, samples, strict=True):
             if seen and blind:
-                _likelihoods.check_count("loss_gap", sample, seen, 1)
-                _likelihoods.check_count("loss_gap", sample, blind, 1)
+                likelihood_checks.check_count("loss_gap", sample, seen, 1)
+                likelihood_checks.check_count("loss_gap", sample, blind, 1)
                 row[:] = _gap(seen[0], blind[0], sample), 1
         return found
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The mean gap, from sums ``... 2``: shape ``...``; NaN where no answer was judged twice."""
-        return _shares.mean(sums)
+        return ratios.mean(sums)
 
 
 def _gap(seen: Likelihood, blind: Likelihood, sample: Sample) -> float:

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import numpy as np
 
-from sightweave.answers.metrics import _java, _ngrams
+from sightweave.answers.scoring import java_programs, ngrams
 from sightweave.core.config import config, place
 from sightweave.core.errors import BackendError
 from sightweave.core.types import Sample
@@ -67,10 +67,10 @@ class Meteor:
             DataError: not one prediction per sample, a sample without references, or references that are not English.
             BackendError: Java or the jar is missing, or the program failed.
         """
-        texts = _ngrams.tokenised("meteor", predictions, samples)
-        _ngrams.check_english("meteor", samples)
-        folder = _java.folder_of("meteor", self.folder, JAR)
-        java = _java.find("meteor", self.java, JAR)
+        texts = ngrams.tokenised("meteor", predictions, samples)
+        ngrams.check_english("meteor", samples)
+        folder = java_programs.folder_of("meteor", self.folder, JAR)
+        java = java_programs.find("meteor", self.java, JAR)
         asked = "".join(
             " ||| ".join(["SCORE", *map(_clean, references), _clean(answer)]) + "\n"
             for answer, references in texts
@@ -88,7 +88,7 @@ class Meteor:
             "en",
             "-norm",
         ]
-        told = _java.run("meteor", command, folder, asked).splitlines() if texts else []
+        told = java_programs.run("meteor", command, folder, asked).splitlines() if texts else []
         if len(told) != len(texts):
             raise BackendError(
                 f"meteor: the program gave {len(told)} line(s) for {len(texts)} answer(s): {told[:1]}. "

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sightweave.answers.metrics import _choices, _shares
+from sightweave.answers.scoring import named_options, ratios
 from sightweave.core.config import config
 from sightweave.core.types import Sample
 
@@ -39,17 +39,17 @@ class MultipleChoice:
             DataError: not one prediction per sample, or a sample without a reference, without options, with over 26, or
                 with a reference that is none of them.
         """
-        _shares.check("multiple_choice", predictions, samples)
+        ratios.check("multiple_choice", predictions, samples)
         right = [
-            _choices.is_right("multiple_choice", answer, sample)
+            named_options.is_right("multiple_choice", answer, sample)
             for answer, sample in zip(predictions, samples, strict=True)
         ]
-        return _shares.with_ones(right)
+        return ratios.with_ones(right)
 
     def reads(self, answer: str, sample: Sample) -> bool:
         """Whether an answer names a single option."""
-        return _choices.choose(answer, sample.options) is not None
+        return named_options.choose(answer, sample.options) is not None
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The share that is right, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
-        return _shares.mean(sums)
+        return ratios.mean(sums)

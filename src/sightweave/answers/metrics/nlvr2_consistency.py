@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sightweave.answers.metrics import _shares
+from sightweave.answers.scoring import ratios
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
@@ -46,7 +46,7 @@ class Nlvr2Consistency:
         Raises:
             DataError: not one prediction per sample, or a sample without a reference or the tag ``consistency``.
         """
-        _shares.check("nlvr2_consistency", predictions, samples)
+        ratios.check("nlvr2_consistency", predictions, samples)
         untagged = [sample for sample in samples if not sample.tags.get(TAG)]
         if untagged:
             raise DataError(
@@ -57,7 +57,7 @@ class Nlvr2Consistency:
         last = {sample.tags[TAG]: number for number, sample in enumerate(samples)}
         whole = dict.fromkeys(last, True)
         for answer, sample in zip(predictions, samples, strict=True):
-            whole[sample.tags[TAG]] &= _shares.is_right(answer, sample)
+            whole[sample.tags[TAG]] &= ratios.is_right(answer, sample)
         found = np.zeros((len(samples), 2))
         for name, number in last.items():
             found[number] = whole[name], 1
@@ -65,4 +65,4 @@ class Nlvr2Consistency:
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The share of sets that are right, from sums ``... 2``: shape ``...``; NaN where no set ends."""
-        return _shares.mean(sums)
+        return ratios.mean(sums)

@@ -12,11 +12,11 @@ from typing import Literal
 
 import numpy as np
 
-from sightweave.answers.metrics import _scripts, _shares
+from sightweave.answers.scoring import ratios, unspaced_scripts
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
-from sightweave.data.tasks import _stated
+from sightweave.data.phrasing import stated_answers
 
 Parser = Literal["official", "exact", "stated"]
 PARSERS = ("official", "exact", "stated")
@@ -33,7 +33,9 @@ _WORDS = {word: said for said, words in _SAID.items() for word in words.split()}
 _FIRST = re.compile(
     r"[\W_]*("
     + "|".join(
-        re.escape(word) for word in sorted(_WORDS, key=len, reverse=True) if _scripts.LETTER.match(word)
+        re.escape(word)
+        for word in sorted(_WORDS, key=len, reverse=True)
+        if unspaced_scripts.LETTER.match(word)
     )
     + r"|[^\W\d_]+)"
 )
@@ -92,7 +94,7 @@ class Pope:
         Raises:
             DataError: not one prediction per sample, or a reference that is neither yes nor no.
         """
-        _shares.check("pope", predictions, samples)
+        ratios.check("pope", predictions, samples)
         found = np.zeros((len(samples), 5))
         found[:, 4] = 1
         for row, answer, sample in zip(found, predictions, samples, strict=True):
@@ -120,18 +122,18 @@ class Pope:
             np.asarray(sums, dtype=np.float64), -1, 0
         )
         return {
-            "accuracy": _shares.ratio(right_yes + right_no, count),
-            "precision": _shares.ratio(right_yes, right_yes + wrong_yes),
-            "recall": _shares.ratio(right_yes, right_yes + wrong_no),
-            "f1": _shares.ratio(2 * right_yes, 2 * right_yes + wrong_yes + wrong_no),
-            "yes_ratio": _shares.ratio(right_yes + wrong_yes, count),
+            "accuracy": ratios.ratio(right_yes + right_no, count),
+            "precision": ratios.ratio(right_yes, right_yes + wrong_yes),
+            "recall": ratios.ratio(right_yes, right_yes + wrong_no),
+            "f1": ratios.ratio(2 * right_yes, 2 * right_yes + wrong_yes + wrong_no),
+            "yes_ratio": ratios.ratio(right_yes + wrong_yes, count),
         }
 
 
 def _stated_answer(answer: str) -> str | None:
     """Yes or no as it is stated last, or else by the first word, or else by the one word of these that is there."""
-    text = _stated.plain(answer)
-    for one in reversed(_stated.statements(text)):
+    text = stated_answers.plain(answer)
+    for one in reversed(stated_answers.statements(text)):
         if said := _first(one.text):
             return said
     if said := _first(text):
@@ -149,7 +151,7 @@ def _first(text: str) -> str | None:
 
 
 def _truth(sample: Sample) -> str:
-    truths = {_shares.fold(reference) for reference in sample.references}
+    truths = {ratios.fold(reference) for reference in sample.references}
     if len(truths) != 1 or not truths <= {"yes", "no"}:
         raise DataError(
             f"pope: the reference of sample {sample.id!r} must be yes or no (got {sample.references!r}); "

@@ -12,7 +12,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from sightweave.answers.metrics import _shares
+from sightweave.answers.scoring import ratios
 from sightweave.core.config import config
 from sightweave.core.types import Sample
 
@@ -59,8 +59,8 @@ class RelaxedAccuracy:
         Raises:
             DataError: not one prediction per sample, or a sample without a reference.
         """
-        _shares.check("relaxed_accuracy", predictions, samples)
-        return _shares.with_ones(
+        ratios.check("relaxed_accuracy", predictions, samples)
+        return ratios.with_ones(
             [
                 answer is not None
                 and any(self.is_right(answer, reference) for reference in sample.references)
@@ -70,7 +70,7 @@ class RelaxedAccuracy:
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The share that is right, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
-        return _shares.mean(sums)
+        return ratios.mean(sums)
 
 
 def number(text: str) -> float | None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sightweave.answers.metrics import _ngrams
+from sightweave.answers.scoring import ngrams
 from sightweave.core.config import config
 from sightweave.core.types import Sample
 
@@ -44,7 +44,7 @@ class RougeL:
         Raises:
             DataError: not one prediction per sample, or a sample without references.
         """
-        texts = _ngrams.tokenised("rouge_l", predictions, samples)
+        texts = ngrams.tokenised("rouge_l", predictions, samples)
         scores = [
             0.0 if given is None else score(answer, references)
             for given, (answer, references) in zip(predictions, texts, strict=True)
@@ -60,7 +60,7 @@ class RougeL:
 
     def signature(self, samples: Sequence[Sample]) -> str:
         """Which tokens were compared, where they are not the usual PTB tokens."""
-        return _ngrams.signature(samples)
+        return ngrams.signature(samples)
 
 
 def score(answer: str, references: Sequence[str]) -> float:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sightweave.answers.metrics import _sacre
+from sightweave.answers.scoring import sacre
 from sightweave.core.config import config
 from sightweave.core.errors import BackendError, RecipeError, did_you_mean
 from sightweave.core.types import Sample
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 TOKENIZERS = ("auto", "13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "none")
 """Those of sacreBLEU that need no download, and ``auto``."""
-_BY_LANGUAGE = {**dict.fromkeys(_sacre.UNSPACED, "char"), "zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"}
+_BY_LANGUAGE = {**dict.fromkeys(sacre.UNSPACED, "char"), "zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"}
 _ORDERS = 4
 
 
@@ -76,12 +76,12 @@ class SacreBleu:
             DataError: not one prediction per sample, or a sample without a reference.
             BackendError: a tokenizer's own library is missing.
         """
-        _sacre.check("sacre_bleu", predictions, samples)
+        sacre.check("sacre_bleu", predictions, samples)
         names = [self._tokenizer(sample) for sample in samples]
         rows = np.zeros((len(samples), 3 + 2 * _ORDERS))
         for name in dict.fromkeys(names):
             here = [number for number, other in enumerate(names) if other == name]
-            rows[here] = _sacre.segment_rows(
+            rows[here] = sacre.segment_rows(
                 self._scorer(name), [predictions[n] for n in here], [samples[n] for n in here]
             )
         return rows
@@ -123,12 +123,12 @@ class SacreBleu:
         parts: dict[str, list[Sample]] = {}
         for sample in samples:
             parts.setdefault(self._tokenizer(sample), []).append(sample)
-        return " + ".join(_sacre.signature(self._scorer(name), parts[name]) for name in sorted(parts))
+        return " + ".join(sacre.signature(self._scorer(name), parts[name]) for name in sorted(parts))
 
     def _tokenizer(self, sample: Sample) -> str:
         if self.tokenize != "auto":
             return self.tokenize
-        return _BY_LANGUAGE.get(_sacre.target_language(sample), "13a")
+        return _BY_LANGUAGE.get(sacre.target_language(sample), "13a")
 
     def _scorer(self, name: str) -> BLEU:
         from sacrebleu.metrics.bleu import BLEU

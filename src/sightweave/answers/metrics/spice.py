@@ -16,7 +16,7 @@ from typing import Annotated
 
 import numpy as np
 
-from sightweave.answers.metrics import _java, _ngrams
+from sightweave.answers.scoring import java_programs, ngrams
 from sightweave.core.config import config, place
 from sightweave.core.errors import BackendError, DataError
 from sightweave.core.types import Sample
@@ -66,10 +66,10 @@ class Spice:
                 that are not English.
             BackendError: Java, a fitting version of it, the jar or its models are missing, or the program failed.
         """
-        texts = _ngrams.tokenised("spice", predictions, samples)
-        _ngrams.check_english("spice", samples)
-        folder = _java.folder_of("spice", self.folder, JAR)
-        java = _java.find("spice", self.java, JAR)
+        texts = ngrams.tokenised("spice", predictions, samples)
+        ngrams.check_english("spice", samples)
+        folder = java_programs.folder_of("spice", self.folder, JAR)
+        java = java_programs.find("spice", self.java, JAR)
         self._check(folder, java)
         asked = [
             {"image_id": number, "test": answer, "refs": references}
@@ -79,7 +79,7 @@ class Spice:
             asked_path, told_path = Path(place) / "asked.json", Path(place) / "told.json"
             asked_path.write_text(json.dumps(asked), encoding="utf-8")
             command = [java, f"-Xmx{self.memory_gigabytes}G", "-jar", JAR, str(asked_path)]
-            _java.run("spice", [*command, "-out", str(told_path), "-subset", "-silent"], folder)
+            java_programs.run("spice", [*command, "-out", str(told_path), "-subset", "-silent"], folder)
             scores = read_scores(told_path, [sample.id for sample in samples])
         return np.stack([scores, np.ones(len(scores))], axis=1)
 
@@ -97,7 +97,7 @@ class Spice:
                 f"spice: not computed: needs Java and {JAR} with its models, but {folder / 'lib'} has no "
                 f"{' and no '.join(missing)}. Put them there (pycocoevalcap's spice/get_stanford_models.py fetches them)."
             )
-        version = _java.major_version("spice", java)
+        version = java_programs.major_version("spice", java)
         if version > NEWEST_JAVA:
             raise BackendError(
                 f"spice: not computed: needs Java 8 to {NEWEST_JAVA}, but {java} is version {version}, on which the "

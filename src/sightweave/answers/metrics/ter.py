@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from sightweave.answers.metrics import _sacre, _scripts
+from sightweave.answers.scoring import sacre, unspaced_scripts
 from sightweave.core.config import config
 from sightweave.core.types import Sample
 
@@ -95,17 +95,17 @@ class Ter:
         Raises:
             DataError: not one prediction per sample, or a sample without a reference.
         """
-        _sacre.check("ter", predictions, samples)
+        sacre.check("ter", predictions, samples)
         is_cut = [self._is_cut(sample) for sample in samples]
         answers = [
-            _scripts.cut(answer) if answer and cut else answer
+            unspaced_scripts.cut(answer) if answer and cut else answer
             for answer, cut in zip(predictions, is_cut, strict=True)
         ]
         wanted = [
-            replace(sample, references=tuple(map(_scripts.cut, sample.references))) if cut else sample
+            replace(sample, references=tuple(map(unspaced_scripts.cut, sample.references))) if cut else sample
             for sample, cut in zip(samples, is_cut, strict=True)
         ]
-        return _sacre.segment_rows(self._scorer(), answers, wanted)
+        return sacre.segment_rows(self._scorer(), answers, wanted)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """Edits per word (0 or more) of sums ``... 3``: shape ``...``; NaN where the sums are of no rows.
@@ -124,13 +124,11 @@ class Ter:
         """
         is_cut = [self._is_cut(sample) for sample in samples]
         of_all = "" if all(is_cut) else f" for {sum(is_cut)} of {len(samples)}"
-        return _sacre.signature(self._scorer(), samples) + (f"|cut:char{of_all}" if any(is_cut) else "")
+        return sacre.signature(self._scorer(), samples) + (f"|cut:char{of_all}" if any(is_cut) else "")
 
     def _is_cut(self, sample: Sample) -> bool:
         return (
-            self.cut == "auto"
-            and not self.asian_support
-            and _sacre.target_language(sample) in _sacre.UNSPACED
+            self.cut == "auto" and not self.asian_support and sacre.target_language(sample) in sacre.UNSPACED
         )
 
     def _scorer(self) -> TER:

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from sightweave.answers.metrics import _shares, _vqa
+from sightweave.answers.scoring import ratios, vqa_steps
 from sightweave.core.config import config
 from sightweave.core.types import Sample
 
@@ -43,16 +43,16 @@ class VqaEvalai:
         )  # people repeat themselves: ten answers, few different ones
 
         def score(answer: str, references: Sequence[str]) -> float:
-            return _vqa.vote(fold(answer), [fold(reference) for reference in references])
+            return vqa_steps.vote(fold(answer), [fold(reference) for reference in references])
 
-        return _vqa.rows("vqa_evalai", predictions, samples, score)
+        return vqa_steps.rows("vqa_evalai", predictions, samples, score)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The mean score, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
-        return _shares.mean(sums)
+        return ratios.mean(sums)
 
 
 def normalise(text: str) -> str:
     """The form in which answers are compared: commas and question marks go first, and ``'s`` is a word of its own."""
     words = text.lower().replace(",", "").replace("?", "").replace("'s", " 's").strip()
-    return _vqa.plain_words(_vqa.without_punctuation(_vqa.one_line(words)))
+    return vqa_steps.plain_words(vqa_steps.without_punctuation(vqa_steps.one_line(words)))

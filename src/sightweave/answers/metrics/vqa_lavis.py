@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from sightweave.answers.metrics import _shares, _vqa
+from sightweave.answers.scoring import ratios, vqa_steps
 from sightweave.core.config import config
 from sightweave.core.types import Sample
 
@@ -39,14 +39,14 @@ class VqaLavis:
         Raises:
             DataError: not one prediction per sample, or a sample with under four references.
         """
-        strip = lru_cache(maxsize=100_000)(_vqa.without_punctuation)  # people repeat themselves
+        strip = lru_cache(maxsize=100_000)(vqa_steps.without_punctuation)  # people repeat themselves
 
         def score(answer: str, references: Sequence[str]) -> float:
             people = [strip(one) for one in references] if len(set(references)) > 1 else references
-            return _vqa.vote(_vqa.plain_words(strip(_vqa.one_line(answer))), people)
+            return vqa_steps.vote(vqa_steps.plain_words(strip(vqa_steps.one_line(answer))), people)
 
-        return _vqa.rows("vqa_lavis", predictions, samples, score)
+        return vqa_steps.rows("vqa_lavis", predictions, samples, score)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The mean score, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
-        return _shares.mean(sums)
+        return ratios.mean(sums)

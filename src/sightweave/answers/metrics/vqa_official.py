@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from sightweave.answers.metrics import _shares, _vqa
+from sightweave.answers.scoring import ratios, vqa_steps
 from sightweave.core.config import config
 from sightweave.core.types import Sample
 
@@ -44,18 +44,21 @@ class VqaOfficial:
         )  # people repeat themselves: ten answers, few different ones
 
         def score(answer: str, references: Sequence[str]) -> float:
-            answer, people = _vqa.one_line(answer), [_vqa.one_line(reference) for reference in references]
+            answer, people = (
+                vqa_steps.one_line(answer),
+                [vqa_steps.one_line(reference) for reference in references],
+            )
             if len(set(people)) > 1:
                 answer, people = fold(answer), [fold(reference) for reference in people]
-            return _vqa.vote(answer, people)
+            return vqa_steps.vote(answer, people)
 
-        return _vqa.rows("vqa_official", predictions, samples, score)
+        return vqa_steps.rows("vqa_official", predictions, samples, score)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The mean score, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
-        return _shares.mean(sums)
+        return ratios.mean(sums)
 
 
 def normalise(text: str) -> str:
     """The form in which answers are compared where people differ; only 0 to 9 are digits, as in Python 2."""
-    return _vqa.plain_words(_vqa.without_punctuation(text, digits="[0-9]"))
+    return vqa_steps.plain_words(vqa_steps.without_punctuation(text, digits="[0-9]"))

@@ -12,16 +12,16 @@ from pathlib import Path
 
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
-from sightweave.data.datasets import _arrow, _columns, _layouts
-from sightweave.data.datasets._files import among, files
-from sightweave.data.datasets._rows import Row, RowError
-from sightweave.data.datasets._source import FilesConfig
+from sightweave.data.reading import arrow_files, table_columns, table_layouts
+from sightweave.data.reading.file_names import among, files
+from sightweave.data.reading.row_files import Row, RowError
+from sightweave.data.reading.source import FilesConfig
 
 
 def recognise(path: Path) -> str:
     """What there is of this format below a path; empty where there is nothing."""
     found = _files(path)
-    if not found or not _layouts.is_turns(_arrow.columns(found[0])):
+    if not found or not table_layouts.is_turns(arrow_files.columns(found[0])):
         return ""
     return f"images and texts of user and assistant in {among([file.name for file in found])}"
 
@@ -37,15 +37,15 @@ class Config(FilesConfig):
     def rows(self, split: str) -> Iterator[Row]:
         """One conversation for each row of the table."""
         root = Path(self.path).expanduser()
-        layouts = _layouts.Layouts()
+        layouts = table_layouts.Layouts()
         found = _files(root)
         if not found:
             raise DataError(f"{root}: no parquet files.")
         for file in found:
-            name = _layouts.split_below(file, root)
+            name = table_layouts.split_below(file, root)
             if split and name and name != split:
                 continue
-            names = {field.name: str(field.type) for field in _arrow.schema(file)}
+            names = {field.name: str(field.type) for field in arrow_files.schema(file)}
             missing = [one for one in ("images", "texts") if one not in names]
             if missing:
                 raise DataError(f"{file}: no column {missing[0]!r}; the columns are {', '.join(names)}.")
@@ -56,14 +56,14 @@ class Config(FilesConfig):
 
 def _of_file(file: Path, label: str, split: str) -> Iterator[Row]:
     part = label.rpartition("/")[0]
-    for number, cells in _arrow.rows(file):
+    for number, cells in arrow_files.rows(file):
         try:
             if isinstance(cells, RowError):
                 raise cells
             if cells["texts"] is None:
                 raise RowError("missing_field", "texts", None, "is null; a row needs at least one turn.")
-            pictures = _columns.images({"images": cells["images"]}, f"{label}#{number}")
-            values = _columns.fields(cells, num_images=len(pictures))
+            pictures = table_columns.images({"images": cells["images"]}, f"{label}#{number}")
+            values = table_columns.fields(cells, num_images=len(pictures))
         except RowError as error:
             yield Row(number, error, str(file))
             continue

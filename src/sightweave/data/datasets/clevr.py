@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from sightweave.core.config import config
-from sightweave.data.datasets import _json
-from sightweave.data.datasets._base import common_split
-from sightweave.data.datasets._files import among, json_files, split_of
-from sightweave.data.datasets._rows import Row, RowError, shown
-from sightweave.data.datasets._source import FilesConfig
+from sightweave.data.reading import json_stream
+from sightweave.data.reading.dataset import common_split
+from sightweave.data.reading.file_names import among, json_files, split_of
+from sightweave.data.reading.row_files import Row, RowError, shown
+from sightweave.data.reading.source import FilesConfig
 
 
 def recognise(path: Path) -> str:
@@ -27,7 +27,7 @@ def recognise(path: Path) -> str:
 
 
 def _is_questions(file: Path) -> bool:
-    kind, keys = _json.glance(file)
+    kind, keys = json_stream.glance(file)
     return kind == "object" and {"questions", "image_filename", "question"} <= keys
 
 
@@ -44,7 +44,7 @@ class Config(FilesConfig):
         path = Path(self.path).expanduser()
         found = [file for file in json_files(path) if _is_questions(file)]
         if not found:
-            raise _json.missing(path, "CLEVR_*_questions.json")
+            raise json_stream.missing(path, "CLEVR_*_questions.json")
         for file in found:
             name, part = _split(file)
             if not split or not name or name == split or self.split:
@@ -58,7 +58,7 @@ def _split(file: Path) -> tuple[str, str]:
 
 
 def _of_questions(file: Path, split: str, part: str) -> Iterator[Row]:
-    for number, one in enumerate(_json.elements(file, "questions")):
+    for number, one in enumerate(json_stream.elements(file, "questions")):
         values: Any
         try:
             values = _question(one, number, split, part)

@@ -16,11 +16,11 @@ from typing import Any
 
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
-from sightweave.data.datasets import _json
-from sightweave.data.datasets._base import VALIDATION
-from sightweave.data.datasets._files import among, json_files, split_of
-from sightweave.data.datasets._rows import Row, RowError, shown
-from sightweave.data.datasets._source import FilesConfig
+from sightweave.data.reading import json_stream
+from sightweave.data.reading.dataset import VALIDATION
+from sightweave.data.reading.file_names import among, json_files, split_of
+from sightweave.data.reading.row_files import Row, RowError, shown
+from sightweave.data.reading.source import FilesConfig
 
 _KARPATHY = {"train": "train", "restval": "train", "val": VALIDATION, "test": "test"}
 _LARGEST = 1e9
@@ -43,7 +43,7 @@ def recognise_pictures(path: Path) -> str:
 
 def _kind(file: Path) -> str:
     """``official``, ``karpathy`` or ``lavis``; empty for other files."""
-    kind, keys = _json.glance(file)
+    kind, keys = json_stream.glance(file)
     # The key annotations itself stands in the middle of a large file, where a glance does not reach.
     if kind == "object" and {"file_name", "image_id", "caption"} <= keys:
         return "official"
@@ -58,7 +58,7 @@ def _kind(file: Path) -> str:
 
 def _is_pictures(file: Path) -> bool:
     """Whether a file names pictures and says nothing of them in words: boxes, key points, or a test's pictures alone."""
-    kind, keys = _json.glance(file)
+    kind, keys = json_stream.glance(file)
     if kind != "object" or not {"images", "file_name", "id"} <= keys or {"caption", "question"} & keys:
         return False
     return bool({"bbox", "category_id", "segments_info", "coco_url", "categories"} & keys)
@@ -68,7 +68,7 @@ def _is_instances(file: Path) -> bool:
     # Files of keypoints and of panoptic segments have boxes too, of the same things.
     if "instances" not in file.name.lower():
         return False
-    kind, keys = _json.glance(file)
+    kind, keys = json_stream.glance(file)
     return kind == "object" and {"file_name", "bbox", "category_id"} <= keys
 
 
@@ -120,10 +120,10 @@ class Config(FilesConfig):
         path = Path(self.path).expanduser()
         files = [file for file in json_files(path) if _is_pictures(file)]
         if not files:
-            raise _json.missing(path, "captions_*.json or Karpathy's dataset_*.json")
+            raise json_stream.missing(path, "captions_*.json or Karpathy's dataset_*.json")
         if self.labelled:
             for file in files:
-                _json.check(file)  # of one that is cut, its captions may be missing
+                json_stream.check(file)  # of one that is cut, its captions may be missing
             raise DataError(
                 f"{path}: {among([file.name for file in files])} names pictures and perhaps boxes in them, but no "
                 "captions and no questions, so there is nothing to learn or to score. Put captions_*.json beside it, "
@@ -175,7 +175,7 @@ def _key(values: dict[str, Any], field: str) -> int | str:
 def _of_captions(file: Path, split: str, instances: list[Path]) -> Iterator[Row]:
     captions: dict[int | str, list[Any]] = {}
     first: dict[int | str, int] = {}
-    for number, one in enumerate(_json.elements(file, "annotations")):
+    for number, one in enumerate(json_stream.elements(file, "annotations")):
         try:
             key = _key(_mapping(one), "image_id")
             captions.setdefault(key, []).append(one.get("caption"))
@@ -183,7 +183,7 @@ def _of_captions(file: Path, split: str, instances: list[Path]) -> Iterator[Row]
         except RowError as error:
             yield Row(number, error, str(file))
     boxes = yield from _read_boxes(instances)
-    for number, image in enumerate(_json.elements(file, "images")):
+    for number, image in enumerate(json_stream.elements(file, "images")):
         values: Any
         try:
             values = {"id": _key(_mapping(image), "id")}
@@ -200,11 +200,11 @@ def _of_captions(file: Path, split: str, instances: list[Path]) -> Iterator[Row]
 
 
 def _of_pictures(file: Path, split: str) -> Iterator[Row]:
-    has_boxes = "bbox" in _json.glance(file)[1]
+    has_boxes = "bbox" in json_stream.glance(file)[1]
     boxes: _Boxes = ({}, [])
     if has_boxes:
         boxes = yield from _read_boxes([file])
-    for number, image in enumerate(_json.elements(file, "images")):
+    for number, image in enumerate(json_stream.elements(file, "images")):
         values: Any
         try:
             key = _key(_mapping(image), "id")
@@ -227,14 +227,14 @@ def _read_boxes(files: list[Path]) -> Generator[Row, None, _Boxes]:
     names: list[str] = []
     for file in files:
         numbers: dict[Any, int] = {}
-        for number, one in enumerate(_json.elements(file, "categories")):
+        for number, one in enumerate(json_stream.elements(file, "categories")):
             try:
                 key, name = _key(_mapping(one), "id"), _key(one, "name")
                 numbers[key] = len(names)
                 names.append(str(name))
             except RowError as error:
                 yield Row(number, error, str(file))
-        for number, one in enumerate(_json.elements(file, "annotations")):
+        for number, one in enumerate(json_stream.elements(file, "annotations")):
             try:
                 key, category = _key(_mapping(one), "image_id"), _key(one, "category_id")
                 if category not in numbers:
@@ -278,7 +278,7 @@ def _regions(image: dict[str, Any], key: int | str, boxes: _Boxes) -> list[dict[
 
 
 def _of_karpathy(file: Path) -> Iterator[Row]:
-    for number, image in enumerate(_json.elements(file, "images")):
+    for number, image in enumerate(json_stream.elements(file, "images")):
         values: Any
         try:
             values = _karpathy(_mapping(image))
@@ -301,7 +301,7 @@ def _karpathy(image: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_lavis(file: Path, split: str) -> Iterator[Row]:
-    for number, one in enumerate(_json.elements(file)):
+    for number, one in enumerate(json_stream.elements(file)):
         values: Any
         try:
             values = {"image": _mapping(one).get("image"), "captions": one.get("caption")}

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from sightweave.core.config import config
-from sightweave.data.datasets import _json
-from sightweave.data.datasets._files import among, json_files, split_of
-from sightweave.data.datasets._pictures import Folder
-from sightweave.data.datasets._rows import Row, RowError, shown
-from sightweave.data.datasets._source import FilesConfig
-from sightweave.data.datasets._store import Store
+from sightweave.data.reading import json_stream
+from sightweave.data.reading.file_names import among, json_files, split_of
+from sightweave.data.reading.image_paths import Folder
+from sightweave.data.reading.row_files import Row, RowError, shown
+from sightweave.data.reading.row_store import Store
+from sightweave.data.reading.source import FilesConfig
 
 _INNER = re.compile(r"questions[\d.]*|(train|val|test|testdev|challenge|submission)_all_questions")
 """Official folders of questions; pictures and graphs lie beside the outermost of them."""
@@ -31,7 +31,7 @@ def recognise(path: Path) -> str:
 
 
 def _is_questions(file: Path) -> bool:
-    kind, keys = _json.glance(file)
+    kind, keys = json_stream.glance(file)
     return kind == "object" and {"question", "imageId", "isBalanced"} <= keys
 
 
@@ -53,7 +53,7 @@ class Config(FilesConfig):
         path = Path(self.path).expanduser()
         files = [file for file in json_files(path) if _is_questions(file)]
         if not files:
-            raise _json.missing(path, "*_questions.json of GQA")
+            raise json_stream.missing(path, "*_questions.json of GQA")
         chosen: dict[str, list[Path]] = {}
         for file in files:
             chosen.setdefault(_subset(file), []).append(file)
@@ -119,7 +119,7 @@ def _read_graphs(files: list[Path]) -> Generator[Row, None, _Regions]:
     """All regions; a graph or an object that is broken is a row of its own, since the questions are none the worse."""
     found = _Regions()
     for file in files:
-        for number, (image, graph) in enumerate(_json.members(file)):
+        for number, (image, graph) in enumerate(json_stream.members(file)):
             regions = []
             try:
                 width, height, objects = _graph(graph)
@@ -173,7 +173,7 @@ def _region(one: Any, width: float, height: float) -> dict[str, Any]:
 
 
 def _of_questions(file: Path, split: str, regions: _Regions) -> Iterator[Row]:
-    for number, (key, one) in enumerate(_json.members(file)):
+    for number, (key, one) in enumerate(json_stream.members(file)):
         values: Any
         try:
             values = _question(key, _mapping(one), split)

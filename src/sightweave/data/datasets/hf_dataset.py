@@ -13,11 +13,11 @@ from typing import Any
 
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
-from sightweave.data.datasets import _arrow, _columns, _json, _layouts
-from sightweave.data.datasets._files import among, split_of
-from sightweave.data.datasets._pictures import Folder
-from sightweave.data.datasets._rows import Row
-from sightweave.data.datasets._source import FilesConfig
+from sightweave.data.reading import arrow_files, json_stream, table_columns, table_layouts
+from sightweave.data.reading.file_names import among, split_of
+from sightweave.data.reading.image_paths import Folder
+from sightweave.data.reading.row_files import Row
+from sightweave.data.reading.source import FilesConfig
 
 
 def recognise(path: Path) -> str:
@@ -43,7 +43,7 @@ def _folders(path: Path) -> list[Path]:
 def _object(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise DataError(f"{file}: not there; save the data set again with save_to_disk.")
-    return dict(_json.members(file))
+    return dict(json_stream.members(file))
 
 
 @config
@@ -53,21 +53,21 @@ class Config(FilesConfig):
     def rows(self, split: str) -> Iterator[Row]:
         """One row for each of the tables."""
         path = Path(self.path).expanduser()
-        layouts = _layouts.Layouts()
+        layouts = table_layouts.Layouts()
         root = path if path.is_dir() else path.parent
-        convention = _columns.convention(lambda: _every(root), _classes)
+        convention = table_columns.convention(lambda: _every(root), _classes)
         for folder, name in _splits(root):
             if split and name and name != split:
                 continue
             for file in _listed(folder):
                 if path.suffix == ".arrow" and file != path:
                     continue
-                names = {field.name: str(field.type) for field in _arrow.schema(file)}
-                if not _layouts.image_columns(list(names)):
-                    raise DataError(_layouts.no_pictures(file, names))
+                names = {field.name: str(field.type) for field in arrow_files.schema(file)}
+                if not table_layouts.image_columns(list(names)):
+                    raise DataError(table_layouts.no_pictures(file, names))
                 layouts.check(file, name, names)
                 label = file.name if folder == root else f"{folder.name}/{file.name}"
-                yield from _columns.rows(file, label, name, _classes(file), convention)
+                yield from table_columns.rows(file, label, name, _classes(file), convention)
 
     def pictures(self) -> Folder:
         """Where image paths lead: the folder that was saved."""
@@ -88,7 +88,9 @@ def _every(root: Path) -> Iterator[Path]:
 def _classes(file: Path) -> dict[str, list[str]]:
     """Names of the classes of a file's columns, as the folder's features and its own schema say."""
     features = _object(file.parent / "dataset_info.json").get("features")
-    return _layouts.class_names(features) | _layouts.class_names_of(_arrow.schema(file).metadata)
+    return table_layouts.class_names(features) | table_layouts.class_names_of(
+        arrow_files.schema(file).metadata
+    )
 
 
 def _splits(root: Path) -> list[tuple[Path, str]]:

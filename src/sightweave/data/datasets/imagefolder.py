@@ -15,10 +15,10 @@ from typing import Any
 
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
-from sightweave.data.datasets import _arrow, _columns, _layouts, _rows
-from sightweave.data.datasets._choices import Convention
-from sightweave.data.datasets._files import among, files
-from sightweave.data.datasets._folders import (
+from sightweave.data.reading import arrow_files, row_files, table_columns, table_layouts
+from sightweave.data.reading.choice_columns import Convention
+from sightweave.data.reading.file_names import among, files
+from sightweave.data.reading.image_folders import (
     all_below,
     check_format,
     class_of,
@@ -29,8 +29,8 @@ from sightweave.data.datasets._folders import (
     split_folders,
     split_name_of,
 )
-from sightweave.data.datasets._rows import Row, RowError, shown
-from sightweave.data.datasets._source import FilesConfig
+from sightweave.data.reading.row_files import Row, RowError, shown
+from sightweave.data.reading.source import FilesConfig
 
 _NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _OF_IMAGES = ("image_file_name", "image_file_names", "images_file_name", "images_file_names")
@@ -57,10 +57,10 @@ def _metadata(path: Path) -> list[Path]:
 
 def _names_files(file: Path) -> bool:
     if file.suffix.lower() == ".parquet":
-        names = list(_arrow.columns(file))
+        names = list(arrow_files.columns(file))
     else:
         try:
-            first = next(iter(_rows.read(file)), None)
+            first = next(iter(row_files.read(file)), None)
         except DataError:
             return False
         names = list(first.values) if first is not None and isinstance(first.values, dict) else []
@@ -103,9 +103,9 @@ class Config(FilesConfig):
 
 def _cells(file: Path) -> Iterator[tuple[int, Any]]:
     if file.suffix.lower() == ".parquet":
-        yield from _arrow.rows(file)
+        yield from arrow_files.rows(file)
     else:
-        yield from ((row.line, row.values) for row in _rows.read(file))
+        yield from ((row.line, row.values) for row in row_files.read(file))
 
 
 def _every(found: Sequence[Path]) -> Iterator[dict[str, Any]]:
@@ -123,7 +123,7 @@ class _Splits:
     """
 
     def __init__(self, file: Path, root: Path) -> None:
-        self.named = _layouts.split_below(file, root)
+        self.named = table_layouts.split_below(file, root)
         """Of all rows; empty where the file's place says none."""
         self.unknown = ""
         """The file's folder, where it lies beside folders of splits and is none."""
@@ -161,7 +161,7 @@ def _translated(cells: Any, folder: str, splits: _Splits, convention: Convention
         return cells
     try:
         names = _names(cells)
-        values = _columns.fields(cells, num_images=len(names), convention=convention)
+        values = table_columns.fields(cells, num_images=len(names), convention=convention)
         is_placed = [os.path.isabs(name) or name.lower().startswith("file:") for name in names]
         has_split = "split" in values or any(is_placed)
         split = splits.named if has_split else splits.of(names)

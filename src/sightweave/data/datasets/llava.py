@@ -15,10 +15,10 @@ from typing import Any
 
 from sightweave.core.config import config
 from sightweave.core.errors import did_you_mean
-from sightweave.data.datasets import _turns
-from sightweave.data.datasets._files import among
-from sightweave.data.datasets._rows import Row, RowError, shown
-from sightweave.data.datasets._source import FilesConfig
+from sightweave.data.reading import chat_turns
+from sightweave.data.reading.file_names import among
+from sightweave.data.reading.row_files import Row, RowError, shown
+from sightweave.data.reading.source import FilesConfig
 
 _ROLES = {
     **dict.fromkeys(("human", "user", "observation"), "user"),
@@ -29,12 +29,12 @@ _ROLES = {
 
 def recognise(path: Path) -> str:
     """What there is of this format below a path; empty where there is nothing."""
-    found = [file.name for file in _turns.candidates(path, _is_ours)]
+    found = [file.name for file in chat_turns.candidates(path, _is_ours)]
     return f"conversations in {among(found)}" if found else ""
 
 
 def _is_ours(file: Path) -> bool:
-    first, keys = _turns.fields(file)
+    first, keys = chat_turns.fields(file)
     return "conversations" in first and "messages" not in first and {"from", "value"} <= keys
 
 
@@ -44,13 +44,13 @@ class Config(FilesConfig):
 
     def rows(self, split: str) -> Iterator[Row]:
         """One row a conversation."""
-        found = _turns.conversation_files(Path(self.path).expanduser(), _is_ours, "conversations")
-        return _turns.rows(found, split, partial(_values, ratings=tuple(self.min_quality)))
+        found = chat_turns.conversation_files(Path(self.path).expanduser(), _is_ours, "conversations")
+        return chat_turns.rows(found, split, partial(_values, ratings=tuple(self.min_quality)))
 
 
 def _values(row: dict[str, Any], ratings: tuple[str, ...]) -> dict[str, Any]:
-    unread = _turns.unread(row)
-    marks = _turns.Marks(_turns.column(row), unread)
+    unread = chat_turns.unread(row)
+    marks = chat_turns.Marks(chat_turns.column(row), unread)
     given = row.get("conversations")
     if given is None:
         raise RowError("missing_field", "conversations", None, f"missing. The row has: {', '.join(row)}.")
@@ -61,12 +61,12 @@ def _values(row: dict[str, Any], ratings: tuple[str, ...]) -> dict[str, Any]:
         "id": row.get("id"),
         "images": marks.place(turns),
         "unread": unread,
-        "turns": _turns.with_system(turns, _system(row)),
+        "turns": chat_turns.with_system(turns, _system(row)),
         "quality": {name: row[name] for name in ratings if name in row},
     }
 
 
-def _turn(one: Any, field: str, marks: _turns.Marks) -> dict[str, Any]:
+def _turn(one: Any, field: str, marks: chat_turns.Marks) -> dict[str, Any]:
     if not isinstance(one, dict) or "from" not in one or "value" not in one:
         raise RowError("wrong_type", field, one, f"a turn has from and value (got {shown(one)}).")
     speaker, text = one["from"], one["value"]
@@ -75,7 +75,7 @@ def _turn(one: Any, field: str, marks: _turns.Marks) -> dict[str, Any]:
         message = f"unknown speaker {shown(speaker)}. {did_you_mean(str(speaker), _ROLES)}"
         raise RowError("bad_role", field, speaker, message)
     if isinstance(text, list) and text:
-        parts = [_turns.part(part, f"{field}.value[{n}]", role, marks) for n, part in enumerate(text)]
+        parts = [chat_turns.part(part, f"{field}.value[{n}]", role, marks) for n, part in enumerate(text)]
         return {"role": role, "content": parts}
     if not isinstance(text, str):
         raise RowError(

@@ -16,14 +16,14 @@ from typing import Any
 from sightweave.core.config import config
 from sightweave.core.errors import MediaError, did_you_mean
 from sightweave.core.types import Medium
-from sightweave.data.datasets import _turns
-from sightweave.data.datasets._embedded import picture
-from sightweave.data.datasets._files import among
-from sightweave.data.datasets._objects import Objects
-from sightweave.data.datasets._pictures import Folder, Inside
-from sightweave.data.datasets._rows import Row, RowError, shown
-from sightweave.data.datasets._source import FilesConfig
 from sightweave.data.inputs import media
+from sightweave.data.reading import chat_turns
+from sightweave.data.reading.embedded_images import picture
+from sightweave.data.reading.file_names import among
+from sightweave.data.reading.grounding_objects import Objects
+from sightweave.data.reading.image_paths import Folder, Inside
+from sightweave.data.reading.row_files import Row, RowError, shown
+from sightweave.data.reading.source import FilesConfig
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _TOOLS = ("tool", "function", "tool_call", "tool_response", "ipython")
@@ -31,12 +31,12 @@ _TOOLS = ("tool", "function", "tool_call", "tool_response", "ipython")
 
 def recognise(path: Path) -> str:
     """What there is of this format below a path; empty where there is nothing."""
-    found = [file.name for file in _turns.candidates(path, _is_ours)]
+    found = [file.name for file in chat_turns.candidates(path, _is_ours)]
     return f"messages in {among(found)}" if found else ""
 
 
 def _is_ours(file: Path) -> bool:
-    first, keys = _turns.fields(file)
+    first, keys = chat_turns.fields(file)
     if "messages" in first:
         return "conversations" not in first and {"role", "content"} <= keys
     return {"prompt", "completion"} <= first or {"query", "response"} <= first
@@ -48,17 +48,17 @@ class Config(FilesConfig):
 
     def rows(self, split: str) -> Iterator[Row]:
         """One row a conversation."""
-        found = _turns.conversation_files(Path(self.path).expanduser(), _is_ours, "messages")
+        found = chat_turns.conversation_files(Path(self.path).expanduser(), _is_ours, "messages")
         make = partial(_values, folder=self.pictures(), ratings=tuple(self.min_quality))
-        return _turns.rows(found, split, make)
+        return chat_turns.rows(found, split, make)
 
 
 def _values(row: dict[str, Any], folder: Folder, ratings: tuple[str, ...]) -> dict[str, Any]:
-    images = [picture(one, "images") for one in _turns.column(row)]
-    unread = _turns.unread(row)
+    images = [picture(one, "images") for one in chat_turns.column(row)]
+    unread = chat_turns.unread(row)
     # SWIFT's queries may name a picture where it stands, as Qwen-VL does.
     is_named_inside = row.get("query") is not None and not images
-    marks = _turns.Marks(images, unread, is_named_inside=is_named_inside)
+    marks = chat_turns.Marks(images, unread, is_named_inside=is_named_inside)
     objects = Objects(row.get("objects"), partial(_size, images, folder))
     turns = [_turn(one, field, marks, objects) for field, one in _messages(row)]
     found = marks.place(turns)
@@ -66,7 +66,7 @@ def _values(row: dict[str, Any], folder: Folder, ratings: tuple[str, ...]) -> di
         "id": row.get("id"),
         "images": found,
         "unread": unread,
-        "turns": _turns.with_system(turns, row.get("system")),
+        "turns": chat_turns.with_system(turns, row.get("system")),
         # A box belongs to one picture, and a region does not say to which.
         "regions": objects.regions() if len(found) == 1 else [],
         "quality": {name: row[name] for name in ratings if name in row},
@@ -112,7 +112,7 @@ def _history(row: dict[str, Any]) -> list[tuple[str, Any]]:
     ]
 
 
-def _turn(one: Any, field: str, marks: _turns.Marks, objects: Objects) -> dict[str, Any]:
+def _turn(one: Any, field: str, marks: chat_turns.Marks, objects: Objects) -> dict[str, Any]:
     if not isinstance(one, dict) or "role" not in one or "content" not in one:
         raise RowError("wrong_type", field, one, f"a message has role and content (got {shown(one)}).")
     speaker, content = one["role"], one["content"]
@@ -127,7 +127,7 @@ def _turn(one: Any, field: str, marks: _turns.Marks, objects: Objects) -> dict[s
         pieces = marks.text(text) if role == "user" else [text]
     elif isinstance(content, list):
         pieces = [
-            _turns.part(one, f"{field}.content[{n}]", role, marks, objects.filled)
+            chat_turns.part(one, f"{field}.content[{n}]", role, marks, objects.filled)
             for n, one in enumerate(content)
         ]
     else:

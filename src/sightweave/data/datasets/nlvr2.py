@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from sightweave.core.config import config
-from sightweave.data.datasets import _json, _rows
-from sightweave.data.datasets._files import among, files, split_of
-from sightweave.data.datasets._pictures import Folder
-from sightweave.data.datasets._rows import Row, RowError, shown
-from sightweave.data.datasets._source import FilesConfig
+from sightweave.data.reading import json_stream, row_files
+from sightweave.data.reading.file_names import among, files, split_of
+from sightweave.data.reading.image_paths import Folder
+from sightweave.data.reading.row_files import Row, RowError, shown
+from sightweave.data.reading.source import FilesConfig
 
 _OPTIONS = ("True", "False")
 _PARTS = ("balanced_", "unbalanced_")
@@ -30,7 +30,7 @@ def recognise(path: Path) -> str:
 
 
 def _is_sentences(file: Path) -> bool:
-    kind, keys = _json.glance(file)
+    kind, keys = json_stream.glance(file)
     return kind == "object" and {"sentence", "identifier", "left_url", "right_url"} <= keys
 
 
@@ -47,7 +47,7 @@ class Config(FilesConfig):
         path = Path(self.path).expanduser()
         found = [file for file in files(path, ".json", ".jsonl") if _is_sentences(file)]
         if not found:
-            raise _json.missing(path, "JSON lines with sentence, identifier, left_url and right_url")
+            raise json_stream.missing(path, "JSON lines with sentence, identifier, left_url and right_url")
         names = {file.name for file in found}
         for file in found:
             name = split_of(file)
@@ -56,7 +56,7 @@ class Config(FilesConfig):
             # The balanced and the unbalanced part of dev and test are files beside those of all sentences.
             if any(file.name.startswith(part) and file.name.removeprefix(part) in names for part in _PARTS):
                 continue
-            for row in _rows.read(file):
+            for row in row_files.read(file):
                 values = row.values
                 if not isinstance(values, RowError):
                     try:

@@ -19,14 +19,14 @@ from typing import Any
 
 from sightweave.core.config import build, config
 from sightweave.core.errors import DataError
-from sightweave.data.datasets import _rows
-from sightweave.data.datasets._base import Record, is_record
-from sightweave.data.datasets._choices import Convention, resolved
-from sightweave.data.datasets._pictures import Folder
-from sightweave.data.datasets._records import FIELDS, split_name
-from sightweave.data.datasets._rows import Row, RowError, shown
-from sightweave.data.datasets._source import FilesConfig
-from sightweave.data.datasets._table import Reader, Table
+from sightweave.data.reading import row_files
+from sightweave.data.reading.choice_columns import Convention, resolved
+from sightweave.data.reading.dataset import Record, is_record
+from sightweave.data.reading.image_paths import Folder
+from sightweave.data.reading.records import FIELDS, split_name
+from sightweave.data.reading.row_files import Row, RowError, shown
+from sightweave.data.reading.source import FilesConfig
+from sightweave.data.reading.table import Reader, Table
 
 _SAID = {"caption", "captions", "question", "source", "turns"}
 """Columns of which every row has one."""
@@ -35,8 +35,8 @@ _SAID = {"caption", "captions", "question", "source", "turns"}
 def recognise(path: Path) -> str:
     """What there is of this format below a path; empty where there is nothing."""
     try:
-        file = _rows.find(path)
-        first = next(iter(_rows.read(file)), None)
+        file = row_files.find(path)
+        first = next(iter(row_files.read(file)), None)
     except DataError:
         return ""
     values = first.values if first is not None else None
@@ -51,12 +51,12 @@ class Config(FilesConfig):
 
     def rows(self, split: str) -> Iterator[Row]:
         """All rows; each says its split itself."""
-        file = _rows.find(Path(self.path).expanduser())
-        return _resolved(lambda: _rows.read(file))
+        file = row_files.find(Path(self.path).expanduser())
+        return _resolved(lambda: row_files.read(file))
 
     def reader(self, *, probe: bool = True) -> Reader:
         """What checks its rows: a misspelt column is a fault, and pictures are where the rows say."""
-        file = _rows.find(Path(self.path).expanduser())
+        file = row_files.find(Path(self.path).expanduser())
         root = Path(self.image_root).expanduser() if self.image_root is not None else file.parent
         if not root.is_dir():
             raise DataError(f"image_root {str(root)!r}: no such folder.")

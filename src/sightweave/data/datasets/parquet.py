@@ -13,10 +13,10 @@ from pathlib import Path
 
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
-from sightweave.data.datasets import _arrow, _columns, _layouts
-from sightweave.data.datasets._files import among, files
-from sightweave.data.datasets._rows import Row
-from sightweave.data.datasets._source import FilesConfig
+from sightweave.data.reading import arrow_files, table_columns, table_layouts
+from sightweave.data.reading.file_names import among, files
+from sightweave.data.reading.row_files import Row
+from sightweave.data.reading.source import FilesConfig
 
 
 def recognise(path: Path) -> str:
@@ -25,27 +25,31 @@ def recognise(path: Path) -> str:
     if not found:
         return ""
     try:
-        schema = _arrow.schema(found[0])
+        schema = arrow_files.schema(found[0])
     except DataError:  # reading it says what is wrong
         return f"{found[0].name}, which cannot be read"
     names = {field.name: str(field.type) for field in schema}
     # A parquet file of The Cauldron's layout has a kind of its own.
-    is_other = _layouts.is_turns(names) and found[0].suffix.lower() in (".parquet", ".pq")
-    if is_other or not _layouts.image_columns(list(names)) or not _layouts.text_columns(list(names)):
+    is_other = table_layouts.is_turns(names) and found[0].suffix.lower() in (".parquet", ".pq")
+    if (
+        is_other
+        or not table_layouts.image_columns(list(names))
+        or not table_layouts.text_columns(list(names))
+    ):
         return ""
-    used = [*_layouts.image_columns(list(names)), *_layouts.text_columns(list(names))]
+    used = [*table_layouts.image_columns(list(names)), *table_layouts.text_columns(list(names))]
     return f"columns {', '.join(used)} in {among([file.name for file in found])}"
 
 
 def recognise_pictures(path: Path) -> str:
     """The same for tables without texts, and for those whose pictures are in a column of an unknown name."""
     found = _files(path)
-    names = _arrow.columns(found[0]) if found else {}
+    names = arrow_files.columns(found[0]) if found else {}
     if _is_alone(names):
         return f"pictures alone in {among([file.name for file in found])}"
-    unread = _layouts.picture_like(names)
-    is_unknown = bool(unread) and not _layouts.image_columns(list(names))
-    if is_unknown and _layouts.text_columns(list(names)):
+    unread = table_layouts.picture_like(names)
+    is_unknown = bool(unread) and not table_layouts.image_columns(list(names))
+    if is_unknown and table_layouts.text_columns(list(names)):
         return f"pictures under another name than image ({', '.join(unread)})"
     return ""
 
@@ -54,7 +58,7 @@ def _files(path: Path) -> list[Path]:
     """Files of rows that are no part of another format."""
     return [
         file
-        for file in files(path, *_arrow.SUFFIXES)
+        for file in files(path, *arrow_files.SUFFIXES)
         if not file.name.lower().startswith("metadata.")  # of a folder of pictures
         and not (file.parent / "state.json").is_file()  # of a data set saved to disk
     ]
@@ -67,44 +71,44 @@ class Config(FilesConfig):
     def rows(self, split: str) -> Iterator[Row]:
         """One row for each of the table."""
         root = Path(self.path).expanduser()
-        layouts = _layouts.Layouts()
+        layouts = table_layouts.Layouts()
         found = _files(root)
         if not found:
             raise DataError(
-                f"{root}: no parquet or Arrow files; their names end in {', '.join(_arrow.SUFFIXES)}."
+                f"{root}: no parquet or Arrow files; their names end in {', '.join(arrow_files.SUFFIXES)}."
             )
-        convention = _columns.convention(lambda: found, _classes)
+        convention = table_columns.convention(lambda: found, _classes)
         for file in found:
-            name = _layouts.split_below(file, root)
+            name = table_layouts.split_below(file, root)
             if split and name and name != split:
                 continue
             names = _checked(file, is_labelled=self.labelled)
             layouts.check(file, name, names)
             label = file.name if file == root else file.relative_to(root).as_posix()
-            yield from _columns.rows(file, label, name, _classes(file), convention)
+            yield from table_columns.rows(file, label, name, _classes(file), convention)
 
     def to_check(self) -> FilesConfig:
         """Pictures alone are looked at, though nothing is written about them."""
         found = _files(Path(self.path).expanduser())
-        return replace(self, labelled=False) if found and _is_alone(_arrow.columns(found[0])) else self
+        return replace(self, labelled=False) if found and _is_alone(arrow_files.columns(found[0])) else self
 
 
 def _is_alone(names: Mapping[str, str]) -> bool:
     """Whether a table holds the bytes of pictures, and no texts."""
-    pictures = _layouts.image_columns(list(names))
-    return any("binary" in names[name] for name in pictures) and not _layouts.text_columns(list(names))
+    pictures = table_layouts.image_columns(list(names))
+    return any("binary" in names[name] for name in pictures) and not table_layouts.text_columns(list(names))
 
 
 def _classes(file: Path) -> dict[str, list[str]]:
-    return _layouts.class_names_of(_arrow.schema(file).metadata)
+    return table_layouts.class_names_of(arrow_files.schema(file).metadata)
 
 
 def _checked(file: Path, *, is_labelled: bool) -> dict[str, str]:
-    schema = _arrow.schema(file)
+    schema = arrow_files.schema(file)
     names = list(schema.names)
-    if not _layouts.image_columns(names):
-        raise DataError(_layouts.no_pictures(file, {field.name: str(field.type) for field in schema}))
-    if is_labelled and not _layouts.text_columns(names):
+    if not table_layouts.image_columns(names):
+        raise DataError(table_layouts.no_pictures(file, {field.name: str(field.type) for field in schema}))
+    if is_labelled and not table_layouts.text_columns(names):
         raise DataError(
             f"{file}: no column of texts (caption, question, conversations), so there is nothing to learn or to score; the "
             f"columns are {', '.join(names)}. Say labelled: false to ask about the pictures."

@@ -12,7 +12,7 @@ from typing import Any
 
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
-from sightweave.data.datasets._folders import (
+from sightweave.data.reading.image_folders import (
     all_below,
     check_format,
     class_of,
@@ -20,8 +20,8 @@ from sightweave.data.datasets._folders import (
     is_bare,
     pictures_below,
 )
-from sightweave.data.datasets._rows import Row, RowError
-from sightweave.data.datasets._source import FilesConfig
+from sightweave.data.reading.row_files import Row, RowError
+from sightweave.data.reading.source import FilesConfig
 
 
 def recognise(path: Path) -> str:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from sightweave.core.config import config
-from sightweave.data.datasets import _json, _rows
-from sightweave.data.datasets._files import among, files, split_of
-from sightweave.data.datasets._rows import Row, RowError, shown
-from sightweave.data.datasets._source import FilesConfig
+from sightweave.data.reading import json_stream, row_files
+from sightweave.data.reading.file_names import among, files, split_of
+from sightweave.data.reading.row_files import Row, RowError, shown
+from sightweave.data.reading.source import FilesConfig
 
 _FIELDS = {"question_id", "image", "text", "label"}
 _ANSWERS = ("yes", "no")
@@ -34,9 +34,9 @@ def _files(path: Path) -> list[Path]:
 
 
 def _is_ours(file: Path) -> bool:
-    kind, keys = _json.glance(file)
+    kind, keys = json_stream.glance(file)
     is_asked = kind == "object" and keys >= _FIELDS
-    return is_asked and _json.text_of(file, "label").strip().lower() in _ANSWERS
+    return is_asked and json_stream.text_of(file, "label").strip().lower() in _ANSWERS
 
 
 @config
@@ -52,13 +52,13 @@ class Config(FilesConfig):
         path = Path(self.path).expanduser()
         found = _files(path)
         if not found:
-            raise _json.missing(path, "JSON lines with question_id, image, text and label")
+            raise json_stream.missing(path, "JSON lines with question_id, image, text and label")
         for file in found:
             name = split_of(file)
             if split and name and name != split:
                 continue
             drawn = _DRAWN.search(file.name.lower())
-            for row in _rows.read(file):
+            for row in row_files.read(file):
                 values = row.values
                 if not isinstance(values, RowError):
                     try:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from sightweave.core.config import config
-from sightweave.data.datasets import _json
-from sightweave.data.datasets._files import among, json_files, split_of
-from sightweave.data.datasets._records import most_given
-from sightweave.data.datasets._rows import Row, RowError, shown
-from sightweave.data.datasets._source import FilesConfig
+from sightweave.data.reading import json_stream
+from sightweave.data.reading.file_names import among, json_files, split_of
+from sightweave.data.reading.records import most_given
+from sightweave.data.reading.row_files import Row, RowError, shown
+from sightweave.data.reading.source import FilesConfig
 
 
 def recognise(path: Path) -> str:
@@ -25,7 +25,7 @@ def recognise(path: Path) -> str:
 
 
 def _is_questions(file: Path) -> bool:
-    kind, keys = _json.glance(file)
+    kind, keys = json_stream.glance(file)
     return kind == "object" and {"data", "question_id", "image_id", "question", "set_name"} <= keys
 
 
@@ -42,7 +42,7 @@ class Config(FilesConfig):
         path = Path(self.path).expanduser()
         found = [file for file in json_files(path) if _is_questions(file)]
         if not found:
-            raise _json.missing(path, "TextVQA_*.json")
+            raise json_stream.missing(path, "TextVQA_*.json")
         for file in found:
             name = split_of(file)
             if not split or not name or name == split or self.split:
@@ -50,7 +50,7 @@ class Config(FilesConfig):
 
 
 def _of_questions(file: Path, split: str) -> Iterator[Row]:
-    for number, one in enumerate(_json.elements(file, "data")):
+    for number, one in enumerate(json_stream.elements(file, "data")):
         values: Any
         try:
             values = _question(one, split)

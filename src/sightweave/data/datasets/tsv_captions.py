@@ -11,11 +11,11 @@ from pathlib import Path
 
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
-from sightweave.data.datasets import _tsv
-from sightweave.data.datasets._files import among, files
-from sightweave.data.datasets._layouts import split_below
-from sightweave.data.datasets._rows import Row, RowError
-from sightweave.data.datasets._source import FilesConfig
+from sightweave.data.reading import tsv_files
+from sightweave.data.reading.file_names import among, files
+from sightweave.data.reading.row_files import Row, RowError
+from sightweave.data.reading.source import FilesConfig
+from sightweave.data.reading.table_layouts import split_below
 
 _DELIMITERS = ("\t", ",")
 
@@ -27,7 +27,7 @@ def recognise(path: Path) -> str:
 
 
 def _delimiter(file: Path) -> str:
-    return next((one for one in _DELIMITERS if {"filepath", "title"} <= set(_tsv.head(file, one))), "")
+    return next((one for one in _DELIMITERS if {"filepath", "title"} <= set(tsv_files.head(file, one))), "")
 
 
 @config
@@ -45,7 +45,7 @@ class Config(FilesConfig):
             name = split_below(file, root)
             if split and name and name != split:
                 continue
-            for record in _tsv.records(file, delimiter):
+            for record in tsv_files.records(file, delimiter):
                 cells = record.cells
                 if isinstance(cells, RowError):
                     yield Row(record.line, cells, str(file))

@@ -16,13 +16,13 @@ from typing import Any
 
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
-from sightweave.data.datasets import _tsv
-from sightweave.data.datasets._base import SPLIT_NAMES
-from sightweave.data.datasets._files import among, files
-from sightweave.data.datasets._layouts import split_below
-from sightweave.data.datasets._pictures import Inside
-from sightweave.data.datasets._rows import Row, RowError
-from sightweave.data.datasets._source import FilesConfig
+from sightweave.data.reading import tsv_files
+from sightweave.data.reading.dataset import SPLIT_NAMES
+from sightweave.data.reading.file_names import among, files
+from sightweave.data.reading.image_paths import Inside
+from sightweave.data.reading.row_files import Row, RowError
+from sightweave.data.reading.source import FilesConfig
+from sightweave.data.reading.table_layouts import split_below
 
 _REFERENCE = 64
 """A shorter cell is no picture, but the index of the row that has it."""
@@ -37,7 +37,7 @@ def recognise(path: Path) -> str:
 
 
 def _is_ours(file: Path) -> bool:
-    names = set(_tsv.head(file, "\t"))
+    names = set(tsv_files.head(file, "\t"))
     return {"index", "question"} <= names and bool({"image", "image_path"} & names)
 
 
@@ -56,7 +56,7 @@ class Config(FilesConfig):
             if split and name and name != split:
                 continue
             shared = _Shared(file)
-            for record in _tsv.records(file, "\t"):
+            for record in tsv_files.records(file, "\t"):
                 try:
                     if isinstance(record.cells, RowError):
                         raise record.cells
@@ -78,7 +78,7 @@ class _Shared:
         if self._offsets is None:
             self._offsets = {
                 record.cells["index"].strip(): record.offset
-                for record in _tsv.records(self.file, "\t")
+                for record in tsv_files.records(self.file, "\t")
                 if not isinstance(record.cells, RowError) and "index" in record.cells
             }
         offset = self._offsets.get(index)
@@ -86,7 +86,7 @@ class _Shared:
             raise RowError(
                 "bad_reference", "image", index, f"names row {index!r}, and no row has this index."
             )
-        record = next(_tsv.records(self.file, "\t", offset=offset))
+        record = next(tsv_files.records(self.file, "\t", offset=offset))
         found = record.cells.get("image", "") if not isinstance(record.cells, RowError) else ""
         if len(found) <= _REFERENCE:
             raise RowError(

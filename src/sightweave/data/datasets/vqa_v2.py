@@ -13,12 +13,12 @@ from typing import Any
 
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
-from sightweave.data.datasets import _json
-from sightweave.data.datasets._base import VALIDATION
-from sightweave.data.datasets._files import among, json_files, split_of
-from sightweave.data.datasets._records import most_given
-from sightweave.data.datasets._rows import Row, RowError, shown
-from sightweave.data.datasets._source import FilesConfig
+from sightweave.data.reading import json_stream
+from sightweave.data.reading.dataset import VALIDATION
+from sightweave.data.reading.file_names import among, json_files, split_of
+from sightweave.data.reading.records import most_given
+from sightweave.data.reading.row_files import Row, RowError, shown
+from sightweave.data.reading.source import FilesConfig
 
 
 def recognise(path: Path) -> str:
@@ -28,21 +28,23 @@ def recognise(path: Path) -> str:
 
 
 def _is_questions(file: Path) -> bool:
-    kind, keys = _json.glance(file)
+    kind, keys = json_stream.glance(file)
     return kind == "object" and {"questions", "question_id", "image_id", "question"} <= keys
 
 
 def _is_annotations(file: Path) -> bool:
-    kind, keys = _json.glance(file)
+    kind, keys = json_stream.glance(file)
     return kind == "object" and {"question_id", "image_id", "answers"} <= keys and "question" not in keys
 
 
 def _is_vizwiz(file: Path) -> bool:
-    kind, keys = _json.glance(file)
+    kind, keys = json_stream.glance(file)
     if kind != "array" or not {"image", "question"} <= keys:
         return False
     # The test file has nothing but these two fields.
-    return bool({"answerable", "answer_type"} & keys) or _json.text_of(file, "image").startswith("VizWiz")
+    return bool({"answerable", "answer_type"} & keys) or json_stream.text_of(file, "image").startswith(
+        "VizWiz"
+    )
 
 
 @config
@@ -58,7 +60,7 @@ class Config(FilesConfig):
         path = Path(self.path).expanduser()
         files = [file for file in json_files(path) if _is_vizwiz(file) or _is_questions(file)]
         if not files:
-            raise _json.missing(path, "*_questions.json of VQA, or a file of VizWiz")
+            raise json_stream.missing(path, "*_questions.json of VQA, or a file of VizWiz")
         beside = json_files(path.parent if path.is_file() else path)
         annotations = [file for file in beside if _is_annotations(file)]
         for file in files:
@@ -117,7 +119,7 @@ class _Answers:
     def __init__(self, file: Path) -> None:
         self.file = file
         self.faults: list[Row] = []
-        self._elements = enumerate(_json.elements(file, "annotations"))
+        self._elements = enumerate(json_stream.elements(file, "annotations"))
         self._waiting: dict[int | str, tuple[int, dict[str, Any]]] = {}
 
     def of(self, question: int | str) -> tuple[int, dict[str, Any]] | None:
@@ -137,7 +139,7 @@ class _Answers:
 def _of_questions(file: Path, split: str, annotations: Path | None) -> Iterator[Row]:
     answers = _Answers(annotations) if annotations is not None else None
     form = _picture_names(file)
-    for number, one in enumerate(_json.elements(file, "questions")):
+    for number, one in enumerate(json_stream.elements(file, "questions")):
         places: tuple[tuple[str, int], ...] = ((str(file), number),)
         values: Any
         try:
@@ -174,12 +176,12 @@ def _asked(one: dict[str, Any], form: tuple[str, str]) -> dict[str, Any]:
 
 def _picture_names(file: Path) -> tuple[str, str]:
     """What stands before and after the number of a picture in its path."""
-    subtype = _json.text_of(file, "data_subtype")
+    subtype = json_stream.text_of(file, "data_subtype")
     if not subtype:
         found = re.search(r"(train|val|test|test-dev)20\d\d", file.name)
         subtype = found[0] if found else split_of(file)
     subtype = subtype.replace("test-dev", "test")  # its questions are about the pictures of the test
-    source = _json.text_of(file, "data_type") or "mscoco"
+    source = json_stream.text_of(file, "data_type") or "mscoco"
     if source == "mscoco":
         return f"{subtype}/COCO_{subtype}_", ".jpg"
     return f"{subtype}/{source}_{subtype}_", ".png"  # abstract_v002, the drawn scenes of v1
@@ -207,7 +209,7 @@ def _given(one: dict[str, Any]) -> list[Any]:
 
 
 def _of_vizwiz(file: Path, split: str) -> Iterator[Row]:
-    for number, one in enumerate(_json.elements(file)):
+    for number, one in enumerate(json_stream.elements(file)):
         values: Any
         try:
             values = _vizwiz(_mapping(one), split)

@@ -20,13 +20,13 @@ from typing import Any
 
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
-from sightweave.data.datasets import _columns, _json, _layouts, _tar
-from sightweave.data.datasets._choices import Convention
-from sightweave.data.datasets._files import among, files
-from sightweave.data.datasets._folders import SUFFIXES
-from sightweave.data.datasets._pictures import Folder, Slice
-from sightweave.data.datasets._rows import Row, RowError, is_too_deep, no_constant, no_duplicates, shown
-from sightweave.data.datasets._source import FilesConfig
+from sightweave.data.reading import json_stream, table_columns, table_layouts, tar_files
+from sightweave.data.reading.choice_columns import Convention
+from sightweave.data.reading.file_names import among, files
+from sightweave.data.reading.image_folders import SUFFIXES
+from sightweave.data.reading.image_paths import Folder, Slice
+from sightweave.data.reading.row_files import Row, RowError, is_too_deep, no_constant, no_duplicates, shown
+from sightweave.data.reading.source import FilesConfig
 
 _PICTURES = tuple(suffix[1:] for suffix in SUFFIXES)
 _TEXTS = ("txt", "json", "cls")
@@ -36,7 +36,7 @@ _MAX_TEXT = 16 << 20
 """Bytes of one text or JSON member."""
 _MAX_SHARDS = 1_000_000
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
-_Sample = list[tuple[str, _tar.Member]]
+_Sample = list[tuple[str, tar_files.Member]]
 
 
 def recognise(path: Path) -> str:
@@ -61,7 +61,7 @@ def _holds(shard: Path) -> str:
     They are samples where a picture and something about it share a name.
     """
     try:
-        names = [_parts(member.name) for member in islice(_tar.members(shard), 64)]
+        names = [_parts(member.name) for member in islice(tar_files.members(shard), 64)]
     except DataError:
         return ""
     pictures = {key for key, end in names if end.rpartition(".")[2] in _PICTURES}
@@ -127,7 +127,7 @@ class Config(FilesConfig):
                 "score. Pack a 1.txt beside each 1.jpg, or say labelled: false to ask about them."
             )
         for shard in shards:
-            name = _layouts.split_below(shard, root)
+            name = table_layouts.split_below(shard, root)
             if split and name and name != split:
                 continue
             label = shard.relative_to(root).as_posix() if root.is_dir() else shard.name
@@ -167,10 +167,10 @@ def samples(shard: Path) -> Iterator[tuple[str, _Sample]]:
     """The samples of a shard in order: the key of each, and its members by their endings.
 
     Raises:
-        DataError: as `_tar.members`.
+        DataError: as `tar_files.members`.
     """
     is_alone = _holds(shard) == _ALONE
-    named = ((*_parts(member.name), member) for member in _tar.members(shard))
+    named = ((*_parts(member.name), member) for member in tar_files.members(shard))
     for key, group in groupby(named, key=lambda one: one[0]):
         if key.rpartition("/")[2] == "":  # hidden files, such as those that macOS adds
             continue
@@ -199,7 +199,7 @@ def _by_last_dot(sample: _Sample) -> Iterator[tuple[str, _Sample]]:
 
 def _objects_of(shard: Path) -> Iterator[dict[str, Any]]:
     """What the JSON members of a shard hold."""
-    for member in _tar.members(shard):
+    for member in tar_files.members(shard):
         if member.problem is None and member.name.lower().endswith(".json"):
             try:
                 yield _object(_read(shard, member))
@@ -226,7 +226,7 @@ def _values(shard: Path, label: str, key: str, sample: _Sample, convention: Conv
     ]
     texts = {end: _read(shard, member) for end, member in sample if end in _TEXTS}
     cells = _object(texts["json"]) if "json" in texts else {}
-    made = _columns.fields(cells, num_images=len(slices), convention=convention)
+    made = table_columns.fields(cells, num_images=len(slices), convention=convention)
     values: dict[str, Any] = {"id": label, **made}
     values["images"] = slices
     if not slices and "turns" not in values:
@@ -240,7 +240,7 @@ def _values(shard: Path, label: str, key: str, sample: _Sample, convention: Conv
     return values
 
 
-def _read(shard: Path, member: _tar.Member) -> str:
+def _read(shard: Path, member: tar_files.Member) -> str:
     if member.size > _MAX_TEXT:
         raise RowError(
             "too_long", "", member.name, f"{member.name!r} has {member.size} bytes; {_MAX_TEXT} are read."
@@ -272,12 +272,12 @@ def _told(shard: Path) -> tuple[int, str] | None:
     """How many samples a file beside the shard says that it has, and which file."""
     stats = shard.with_name(f"{shard.stem}_stats.json")
     if stats.is_file():
-        count = dict(_json.members(stats)).get("successes")
+        count = dict(json_stream.members(stats)).get("successes")
         return (count, stats.name) if isinstance(count, int) else None
     for folder in (shard.parent, *list(shard.parents)[1:3]):
         info = folder / ".nv-meta" / ".info.json"
         if info.is_file():
-            counts = dict(_json.members(info)).get("shard_counts")
+            counts = dict(json_stream.members(info)).get("shard_counts")
             count = counts.get(shard.relative_to(folder).as_posix()) if isinstance(counts, dict) else None
             return (count, ".nv-meta/.info.json") if isinstance(count, int) else None
     return None

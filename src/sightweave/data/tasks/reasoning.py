@@ -11,9 +11,9 @@ from typing import Literal
 
 from sightweave.core.config import config
 from sightweave.core.types import Medium, Part, Region, Sample, group_of
+from sightweave.data.phrasing.lettered_options import answered, with_listing
+from sightweave.data.phrasing.stated_answers import enclosed, last_stated
 from sightweave.data.tasks._base import Metrics, scored_by, task_name, trimmed
-from sightweave.data.tasks._options import answered, with_listing
-from sightweave.data.tasks._stated import enclosed, last_stated
 
 
 @dataclass(frozen=True, slots=True, eq=False)

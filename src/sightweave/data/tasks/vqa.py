@@ -11,8 +11,8 @@ from typing import Literal
 
 from sightweave.core.config import config
 from sightweave.core.types import Medium, Part, Region, Sample, group_of
+from sightweave.data.phrasing.lettered_options import answered, with_listing
 from sightweave.data.tasks._base import Metrics, scored_by, task_name, trimmed
-from sightweave.data.tasks._options import answered, with_listing
 
 
 @dataclass(frozen=True, slots=True, eq=False)

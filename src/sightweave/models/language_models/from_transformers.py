@@ -25,9 +25,8 @@ from sightweave.core.cache import Cache
 from sightweave.core.config import config
 from sightweave.core.errors import CheckpointError
 from sightweave.core.from_transformers import imported
-from sightweave.models.language_models import _proof
 from sightweave.models.language_models._base import BeforeBlock, LanguageModel
-from sightweave.models.nn import foreign, from_transformers
+from sightweave.models.nn import adapter_proof, foreign, from_transformers
 from sightweave.models.nn.hooked_stack import Bridge, HookedStack, added
 from sightweave.models.nn.init import initialise
 from sightweave.models.nn.mask import memory_mask
@@ -217,14 +216,14 @@ class FromTransformers(LanguageModel):
         theirs = self.model.config
         named = [value for name, value in theirs.to_dict().items() if name.endswith("token_id")]
         special = {token for one in named for token in (one if isinstance(one, list) else [one])}
-        ordinary = [token for token in range(self.vocab_size) if token not in special][: _proof.NEEDED]
-        if len(ordinary) < _proof.NEEDED:
+        ordinary = [token for token in range(self.vocab_size) if token not in special][: adapter_proof.NEEDED]
+        if len(ordinary) < adapter_proof.NEEDED:
             raise CheckpointError(f"{folder}: a vocabulary of {self.vocab_size} is too small to be proved.")
         ids = torch.tensor(ordinary, device=next(self.parameters()).device)
         was_training = self.training
         self.eval()
         try:
-            _proof.prove(self, self._theirs, ids)
+            adapter_proof.prove(self, self._theirs, ids)
         except (ValueError, RuntimeError, TypeError, IndexError) as error:
             raise CheckpointError(
                 f"{folder}: {theirs.model_type} is no family that runs here as it does in Transformers: {error}. "

@@ -16,13 +16,13 @@ import numpy as np
 from sightweave.core import catalog
 from sightweave.core.cores import num_cores
 from sightweave.core.types import Medium
-from sightweave.data.datasets._base import VALIDATION, Record, task_of, texts_of
-from sightweave.data.datasets._files import json_files
-from sightweave.data.datasets._json import glance
-from sightweave.data.datasets._records import split_name
-from sightweave.data.datasets._rows import Row, RowError
-from sightweave.data.datasets._source import FilesConfig
-from sightweave.data.datasets._table import SPLITS, Taken, too_many_bad
+from sightweave.data.reading.dataset import VALIDATION, Record, task_of, texts_of
+from sightweave.data.reading.file_names import json_files
+from sightweave.data.reading.json_stream import glance
+from sightweave.data.reading.records import split_name
+from sightweave.data.reading.row_files import Row, RowError
+from sightweave.data.reading.source import FilesConfig
+from sightweave.data.reading.table import SPLITS, Taken, too_many_bad
 from sightweave.data.tasks import conversation
 from sightweave.programs.doctor.hashing import Duplicates
 from sightweave.programs.doctor.labels import Labels

@@ -19,8 +19,9 @@ from typing import Any
 
 from sightweave.core import bounded, json_lines
 from sightweave.core.errors import DataError
-from sightweave.data.datasets import _delimited, _rows, webdataset
-from sightweave.data.datasets._folders import OTHER_FORMATS, SUFFIXES
+from sightweave.data.datasets import webdataset
+from sightweave.data.reading import delimited, row_files
+from sightweave.data.reading.image_folders import OTHER_FORMATS, SUFFIXES
 from sightweave.data.tasks.translation import LANGUAGES
 from sightweave.programs.doctor.jpeg import without_tags
 
@@ -220,10 +221,10 @@ def _lines(source: Path, target: Path, drop: set[int]) -> None:
 def _cells(source: Path, target: Path, drop: set[int]) -> None:
     """Rows of delimited text, by the number of their first line."""
     data = _read(source)
-    lines = _rows.lines(io.BytesIO(data), max(1, len(data)))
-    delimiter = _delimited.delimiter_of(data.partition(b"\n")[0].removeprefix(_rows.BOM))
+    lines = row_files.lines(io.BytesIO(data), max(1, len(data)))
+    delimiter = delimited.delimiter_of(data.partition(b"\n")[0].removeprefix(row_files.BOM))
     kept, at = [], 0
-    for row in _delimited.extents(lines, delimiter, max_bytes=len(data)):
+    for row in delimited.extents(lines, delimiter, max_bytes=len(data)):
         if row.line in drop:
             kept.append(data[at : row.start])
             at = row.end

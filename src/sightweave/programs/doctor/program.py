@@ -15,10 +15,10 @@ from rich.progress import TimeElapsedColumn
 
 from sightweave.core import files
 from sightweave.core.errors import DataError
-from sightweave.core.report import check as page
 from sightweave.core.terminal import visible
-from sightweave.data.datasets._source import FilesConfig
 from sightweave.data.inputs import media
+from sightweave.data.reading.source import FilesConfig
+from sightweave.pages import check as page
 from sightweave.programs.doctor.check import Lengths, Progress, Rows, check
 from sightweave.programs.doctor.fix import LOG, fix
 from sightweave.programs.doctor.proof import prove

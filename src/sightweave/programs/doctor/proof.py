@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from sightweave.core.errors import DataError
-from sightweave.data.datasets._pictures import Inside, Slice
-from sightweave.data.datasets._rows import Row, RowError
-from sightweave.data.datasets._source import FilesConfig
+from sightweave.data.reading.image_paths import Inside, Slice
+from sightweave.data.reading.row_files import Row, RowError
+from sightweave.data.reading.source import FilesConfig
 
 Place = tuple[str, int]
 """A file and the number of a row in it."""

@@ -11,7 +11,7 @@ from dataclasses import fields
 from typing import Any
 
 from sightweave.core.types import Medium, Region
-from sightweave.data.datasets._base import Record, task_of
+from sightweave.data.reading.dataset import Record, task_of
 
 _NO_MATTER = ("id", "images", "group", "split", "tags")
 """Fields in which rows that are the same may differ."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from sightweave.core.errors import DataError
 from sightweave.core.types import Medium
-from sightweave.data.datasets._pictures import Slice
+from sightweave.data.reading.image_paths import Slice
 from sightweave.programs.doctor.pictures import PictureFacts
 from sightweave.programs.doctor.workers import facts_of
 

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from sightweave.core.types import Medium
-from sightweave.data.datasets._pictures import Slice
+from sightweave.data.reading.image_paths import Slice
 from sightweave.programs.doctor.pictures import Finding, PictureFacts, inspect, inspect_all
 
 Place = str | list[Any]

@@ -19,7 +19,7 @@ import numpy as np
 from sightweave.core import catalog
 from sightweave.core import config as configs
 from sightweave.core.errors import DataError
-from sightweave.data.tasks._options import without_listing
+from sightweave.data.phrasing.lettered_options import without_listing
 from sightweave.programs.evaluation import statistics
 from sightweave.programs.evaluation.program import rescored
 from sightweave.programs.evaluation.scores import Answer, Evaluation, Item

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from sightweave.answers.metrics.circular_choice import TAG
 from sightweave.core.types import Sample
-from sightweave.data.tasks._options import rotate
+from sightweave.data.phrasing.lettered_options import rotate
 
 
 def expand(samples: Sequence[Sample]) -> list[Sample]:

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from sightweave.core import config as configs
 from sightweave.core import files
-from sightweave.core.report import costs
-from sightweave.core.report.compared import ComparedPage, Table, write_compared
-from sightweave.core.report.scores import rival_name
+from sightweave.pages import costs
+from sightweave.pages.compared import ComparedPage, Table, write_compared
+from sightweave.pages.scores import rival_name
 from sightweave.programs.evaluation.compositions import Column, Difference, Score
 from sightweave.programs.evaluation.statistics import Estimate
 

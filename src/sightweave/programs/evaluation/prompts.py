@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sightweave.core.types import Part, Sample
-from sightweave.data.tasks._options import rotate
+from sightweave.data.phrasing.lettered_options import rotate
 
 FRAMES: tuple[Callable[[str, str], str], ...] = (
     lambda text, gap: f"Question: {text}{gap}Answer:",

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from sightweave.data.datasets._base import Dataset, task_of
-from sightweave.data.datasets._drawn import draw
-from sightweave.data.datasets._table import Table
 from sightweave.data.inputs.order import Mix, Mixing
+from sightweave.data.reading.dataset import Dataset, task_of
+from sightweave.data.reading.subset import draw
+from sightweave.data.reading.table import Table
 from sightweave.programs.training.schedule import Schedule, ScheduleConfig
 from sightweave.programs.training.settings import Settings, Stage
 

@@ -17,12 +17,12 @@ from sightweave.core.batch import Batch
 from sightweave.core.device import num_cores
 from sightweave.core.errors import DataError, MediaError, RecipeError
 from sightweave.core.types import Sample
-from sightweave.data.datasets._base import Dataset, task_of
 from sightweave.data.inputs.collate import Bundle, bundle, deal, pack
 from sightweave.data.inputs.order import Mix, Mixing, fingerprint, shuffled
 from sightweave.data.inputs.processor import Processor, Words
 from sightweave.data.inputs.template import Encoded
 from sightweave.data.inputs.too_long import Policy, TooLong, fit
+from sightweave.data.reading.dataset import Dataset, task_of
 from sightweave.programs.training.quarantine import Quarantine
 from sightweave.programs.training.settings import Stage
 

@@ -19,9 +19,9 @@ from torch import nn
 
 from sightweave.core.device import Precision
 from sightweave.core.errors import RecipeError, SightweaveError, did_you_mean
-from sightweave.data.datasets._base import Dataset
 from sightweave.data.inputs.order import Mixing
 from sightweave.data.inputs.processor import Processor
+from sightweave.data.reading.dataset import Dataset
 from sightweave.models.nn.block import Block
 from sightweave.models.vlm import VLM
 from sightweave.programs.training import durations, lora, quantization, trial

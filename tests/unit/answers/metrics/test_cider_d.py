@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sightweave.answers.metrics import cider_d
-from sightweave.answers.metrics._frequencies import Frequencies
+from sightweave.answers.scoring.frequencies import Frequencies
 from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
 

@@ -13,8 +13,8 @@ from data_sets._colours import COLOURS, picture
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import cauldron
-from sightweave.data.datasets._detect import detect
 from sightweave.data.inputs import media
+from sightweave.data.reading.detect import detect
 
 
 def build(path: Path, which: str = "train", **options: Any) -> Any:

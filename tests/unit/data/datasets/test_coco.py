@@ -14,9 +14,9 @@ from PIL import Image
 from sightweave import api
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import coco
-from sightweave.data.datasets._base import common_split
-from sightweave.data.datasets._detect import detect
-from sightweave.data.datasets._table import Table
+from sightweave.data.reading.dataset import common_split
+from sightweave.data.reading.detect import detect
+from sightweave.data.reading.table import Table
 
 
 def read(path: Path, split: str = "train", **options: Any) -> Table:

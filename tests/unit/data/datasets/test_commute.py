@@ -9,9 +9,9 @@ from data_sets import commute as written
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import commute
-from sightweave.data.datasets._base import Record, task_of
-from sightweave.data.datasets._detect import detect
 from sightweave.data.inputs import media
+from sightweave.data.reading.dataset import Record, task_of
+from sightweave.data.reading.detect import detect
 
 
 def read(path: Path, split: str = "test", **options: object) -> list[Record]:

@@ -14,7 +14,7 @@ from data_sets._colours import COLOURS
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import imagefolder
-from sightweave.data.datasets._detect import detect
+from sightweave.data.reading.detect import detect
 
 
 def build(path: Path, which: str = "train", **options: Any) -> Any:

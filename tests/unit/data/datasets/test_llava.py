@@ -13,10 +13,10 @@ from data_sets import llava as written
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import llava
-from sightweave.data.datasets._base import task_of
-from sightweave.data.datasets._detect import detect
-from sightweave.data.datasets._table import Table
 from sightweave.data.inputs import media
+from sightweave.data.reading.dataset import task_of
+from sightweave.data.reading.detect import detect
+from sightweave.data.reading.table import Table
 from sightweave.data.tasks.conversation import Config as Task
 from sightweave.data.tasks.conversation import Record, Turn
 

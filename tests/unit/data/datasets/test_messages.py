@@ -13,9 +13,9 @@ from data_sets import messages as written
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import messages
-from sightweave.data.datasets._detect import detect
-from sightweave.data.datasets._table import Table
 from sightweave.data.inputs import media
+from sightweave.data.reading.detect import detect
+from sightweave.data.reading.table import Table
 from sightweave.data.tasks.conversation import Record, Turn
 
 

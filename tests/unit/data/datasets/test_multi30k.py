@@ -11,9 +11,9 @@ from data_sets import multi30k as written
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import multi30k
-from sightweave.data.datasets._base import Record, task_of
-from sightweave.data.datasets._detect import detect
 from sightweave.data.inputs import media
+from sightweave.data.reading.dataset import Record, task_of
+from sightweave.data.reading.detect import detect
 
 
 def read(path: Path, split: str = "train", **options: object) -> list[Record]:

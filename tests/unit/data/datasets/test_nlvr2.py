@@ -12,9 +12,9 @@ from PIL import Image
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import nlvr2
-from sightweave.data.datasets._base import common_split, task_of
-from sightweave.data.datasets._detect import detect
-from sightweave.data.datasets._table import Table
+from sightweave.data.reading.dataset import common_split, task_of
+from sightweave.data.reading.detect import detect
+from sightweave.data.reading.table import Table
 
 
 def read(path: Path, split: str = "train", **options: Any) -> Table:

@@ -14,8 +14,8 @@ from sightweave.core.config import build
 from sightweave.core.errors import DataError, RecipeError
 from sightweave.core.types import Medium
 from sightweave.data.datasets import own
-from sightweave.data.datasets._base import task_of
-from sightweave.data.datasets._detect import detect
+from sightweave.data.reading.dataset import task_of
+from sightweave.data.reading.detect import detect
 from sightweave.data.tasks import captioning
 
 

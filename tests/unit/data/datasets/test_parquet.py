@@ -15,9 +15,9 @@ from data_sets._colours import COLOURS, picture
 from sightweave import api
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import parquet
-from sightweave.data.datasets._base import task_of
-from sightweave.data.datasets._detect import detect
 from sightweave.data.inputs import media
+from sightweave.data.reading.dataset import task_of
+from sightweave.data.reading.detect import detect
 
 PICTURE = {"bytes": picture("red", "PNG"), "path": None}
 

@@ -15,7 +15,7 @@ from PIL import Image
 from sightweave import api
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import pictures
-from sightweave.data.datasets._detect import detect
+from sightweave.data.reading.detect import detect
 
 
 def build(path: Path, **options: Any) -> Any:

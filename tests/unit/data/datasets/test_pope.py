@@ -12,7 +12,7 @@ from data_sets._colours import COLOURS
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import pope
-from sightweave.data.datasets._detect import detect
+from sightweave.data.reading.detect import detect
 
 
 def build(path: Path, which: str = "test", **options: Any) -> Any:

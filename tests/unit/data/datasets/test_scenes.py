@@ -7,8 +7,8 @@ import pytest
 
 from sightweave.core.config import build
 from sightweave.core.errors import RecipeError
-from sightweave.data.datasets._base import task_of
 from sightweave.data.datasets.scenes import Config, Scenes
+from sightweave.data.reading.dataset import task_of
 from sightweave.data.scenes.layout import HELD_OUT
 from sightweave.data.scenes.translations import is_held_out
 from sightweave.data.tasks import translation

@@ -11,7 +11,7 @@ from data_sets._colours import COLOURS, picture
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import tsv_captions
-from sightweave.data.datasets._detect import detect
+from sightweave.data.reading.detect import detect
 
 
 def build(path: Path, which: str = "train", **options: Any) -> Any:

@@ -10,9 +10,9 @@ from data_sets import visual_genome as written
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import visual_genome
-from sightweave.data.datasets._base import Record, task_of
-from sightweave.data.datasets._detect import detect
 from sightweave.data.inputs import media
+from sightweave.data.reading.dataset import Record, task_of
+from sightweave.data.reading.detect import detect
 
 
 def read(path: Path, split: str = "train", **options: object) -> list[Record]:

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from sightweave.data.datasets._base import task_of
 from sightweave.data.datasets.scenes import Config
+from sightweave.data.reading.dataset import task_of
 from sightweave.data.scenes.combinations import MET, caption_is_unmet, is_unmet
 from sightweave.data.scenes.layout import HELD_OUT
 from sightweave.data.scenes.questions import Question

@@ -12,7 +12,7 @@ from PIL import Image
 
 from sightweave.core.errors import DataError
 from sightweave.core.types import Medium
-from sightweave.data.datasets._pictures import Slice
+from sightweave.data.reading.image_paths import Slice
 from sightweave.programs.doctor.pictures import inspect
 from sightweave.programs.doctor.state import State, stamp_of
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from sightweave.core.types import Medium
-from sightweave.data.datasets._pictures import Slice
+from sightweave.data.reading.image_paths import Slice
 from sightweave.programs.doctor.pictures import inspect
 from sightweave.programs.doctor.workers import Workers, facts_of, serve
 

@@ -21,7 +21,7 @@ import pytest
 import sightweave
 from sightweave.core.errors import BackendError, DataError, UnansweredError
 from sightweave.core.types import Likelihood, Medium, Part, Prediction, Sample
-from sightweave.data.datasets._pictures import Slice
+from sightweave.data.reading.image_paths import Slice
 from sightweave.programs.evaluation.controls import CONTROLS
 from sightweave.programs.evaluation.kept import Kept
 from sightweave.programs.evaluation.worse import WORSE
@@ -380,7 +380,7 @@ import time
 from pathlib import Path
 sys.path[:0] = [{tests!r}, {here!r}]
 from test_kept import Speaker, many
-from sightweave.data.datasets._pictures import Slice
+from sightweave.data.reading.image_paths import Slice
 from sightweave.programs.evaluation.controls import CONTROLS
 from sightweave.programs.evaluation.kept import Kept
 from sightweave.programs.evaluation.worse import WORSE

@@ -14,7 +14,7 @@ import pytest
 from sightweave.core import catalog
 from sightweave.core.errors import BackendError, DataError
 from sightweave.core.types import Medium, Part, Prediction, Sample
-from sightweave.data.datasets._base import task_of
+from sightweave.data.reading.dataset import task_of
 from sightweave.data.tasks import captioning, vqa
 from sightweave.programs.evaluation import submission
 from sightweave.programs.evaluation.scores import Answer, Evaluation, Item

@@ -1,0 +1,56 @@
+"""Lines of text files that belong together by their number."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from sightweave.core.errors import DataError
+from sightweave.data.reading import json_stream
+
+_MAX_BYTES = 256 << 20
+"""Of one file, unpacked."""
+
+
+def lines(path: Path) -> list[str]:
+    """All lines of a text, gzip or plain, without their ends.
+
+    Only a line feed ends a line: Unicode knows others, and those stand inside of sentences.
+
+    Raises:
+        DataError: it cannot be read, is cut, is not UTF-8 or larger than 256 MiB.
+    """
+    with json_stream.opened(path) as file:
+        try:
+            data = file.read(_MAX_BYTES + 1)
+        except (OSError, EOFError, zlib.error) as error:  # a gzip file that is cut or damaged
+            raise DataError(f"{path}: cannot be read ({error}); copy it again.") from None
+    if len(data) > _MAX_BYTES:
+        raise DataError(f"{path}: more than {_MAX_BYTES} bytes of text; this is no such file.")
+    data = data.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n")
+    found = []
+    for number, line in enumerate(data.split(b"\n") if data else [], start=1):
+        try:
+            found.append(line.removesuffix(b"\r").decode("utf-8"))
+        except UnicodeDecodeError as error:
+            byte = line[error.start]
+            message = f"not UTF-8: byte 0x{byte:02x} at byte {error.start} of the line; save it as UTF-8."
+            raise DataError(f"{path}:{number}: {message}") from None
+    return found
+
+
+def aligned(paths: Sequence[Path]) -> list[list[str]]:
+    """The lines of several files; line n of each belongs to line n of all others.
+
+    Raises:
+        DataError: they differ in their number of lines, or as `lines`.
+    """
+    found = [lines(path) for path in paths]
+    for path, one in zip(paths, found, strict=True):
+        if len(one) != len(found[0]):
+            raise DataError(
+                f"{path}: {len(one)} lines, but {len(found[0])} in {paths[0]}; line by line they belong together, "
+                "so both need as many. Copy them again."
+            )
+    return found

@@ -1,0 +1,56 @@
+"""Pictures inside JSON: data URLs, and objects of bytes (as base64) or a path."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from typing import Any
+
+from sightweave.data.reading.image_paths import Inside
+from sightweave.data.reading.row_files import RowError, shown
+
+_DATA_URL = re.compile(r"data:[\w.+/-]*(?:;[\w-]+=[\w.-]+)*;base64,", re.IGNORECASE)
+
+
+def picture(value: Any, field: str) -> Inside | str:
+    """The bytes of a picture, or a path that is left to the folder of pictures.
+
+    Raises:
+        RowError: a URL of the network, text that is not base64, or neither text nor an object.
+    """
+    if isinstance(value, dict):
+        data = value.get("bytes")
+        if data is not None:
+            return _decoded(data, field)
+        value = value.get("path") or value.get("url")
+    if not isinstance(value, str) or not value:
+        message = f"must be a path, a data URL, or an object of bytes or path (got {shown(value)})."
+        raise RowError("wrong_type", field, value, message)
+    start = value[:8].lower()
+    if start.startswith("data:"):
+        head = _DATA_URL.match(value[:200])
+        if head is None:
+            message = f"a data URL starts as data:image/png;base64, (got {shown(value[:40])})."
+            raise RowError("invalid_base64", field, value[:40], message)
+        return _decoded(value[head.end() :], field)
+    if start.startswith(("http:", "https:")):
+        message = f"{shown(value)} is a URL, and nothing is fetched; save the picture and name its path."
+        raise RowError("image_url", field, value, message)
+    return value
+
+
+def _decoded(text: Any, field: str) -> Inside:
+    if not isinstance(text, str):
+        raise RowError("wrong_type", field, text, f"bytes must be base64 in a text (got {shown(text)}).")
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:  # ValueError: letters beyond ASCII
+        reason = str(error).lower().rstrip(".")
+        message = f"{len(text)} characters that are not base64 ({reason}); nothing is repaired."
+        raise RowError("invalid_base64", field, text[:40], message) from None
+    if not data:
+        raise RowError("invalid_base64", field, text, "0 bytes of a picture.")
+    # Equal pictures have equal names, so that each is encoded once.
+    return Inside(data, hashlib.sha256(data).hexdigest()[:32])

@@ -1,0 +1,96 @@
+"""Objects of ms-swift's grounding rows: names and boxes that stand for marks in texts, and regions of the picture.
+
+``{"ref": ["dog"], "bbox": [[x1, y1, x2, y2]], "bbox_type": "real" | "norm1", "image_id": [0]}``; ``real`` (the default)
+is in pixels of that picture, ``norm1`` in fractions of it. The ``<ref-object>`` and ``<bbox>`` marks of all turns take
+the names and boxes one after the other; a box is said in thousandths, as ms-swift does: ``[(x1,y1),(x2,y2)]``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from sightweave.data.reading.row_files import RowError, shown
+
+_MARKS = re.compile("<ref-object>|<bbox>")
+_LARGEST = 1e6
+
+
+class Objects:
+    """The names and boxes of one row.
+
+    Args:
+        given: The row's ``objects``; None means none.
+        size: Width and height in pixels of picture number i of the row.
+
+    Raises:
+        RowError: not of that form, or a picture that is not there.
+    """
+
+    def __init__(self, given: Any, size: Callable[[int], tuple[int, int]]) -> None:
+        if given is not None and not isinstance(given, dict):
+            raise RowError("wrong_type", "objects", given, f"must be a JSON object (got {shown(given)}).")
+        self._is_given = bool(given)
+        given = given or {}
+        self.refs = _list(given, "ref")
+        if not all(isinstance(ref, str) for ref in self.refs):
+            raise RowError("wrong_type", "objects.ref", self.refs, f"must be texts (got {shown(self.refs)}).")
+        kind = given.get("bbox_type") or "real"
+        if kind not in ("real", "norm1"):
+            message = f"must be 'real' (pixels) or 'norm1' (fractions) (got {shown(kind)})."
+            raise RowError("wrong_type", "objects.bbox_type", kind, message)
+        numbers = _list(given, "image_id")
+        self.boxes: list[list[float]] = []
+        """Each x, y, x, y (or one x, y) in fractions of its picture."""
+        for index, box in enumerate(_list(given, "bbox")):
+            image = numbers[index] if index < len(numbers) else 0
+            self.boxes.append(_fractions(box, (1, 1) if kind == "norm1" else size(image)))
+        self._num_refs = self._num_boxes = 0
+
+    def filled(self, text: str) -> str:
+        """A text with its next marks replaced; without objects, marks are ordinary text.
+
+        Raises:
+            RowError: more marks than names or boxes.
+        """
+        return _MARKS.sub(lambda match: self._next(match.group()), text) if self._is_given else text
+
+    def _next(self, mark: str) -> str:
+        is_box = mark == "<bbox>"
+        have = len(self.boxes) if is_box else len(self.refs)
+        number = self._num_boxes if is_box else self._num_refs
+        if number >= have:
+            message = f"{number + 1} or more marks {mark} in the turns but {have} of them in objects."
+            raise RowError("object_marks", "objects", have, message)
+        if not is_box:
+            self._num_refs += 1
+            return str(self.refs[number])
+        self._num_boxes += 1
+        box = [round(1000 * x) for x in self.boxes[number]]
+        return "[" + ",".join(f"({x},{y})" for x, y in zip(box[::2], box[1::2], strict=True)) + "]"
+
+    def regions(self) -> list[dict[str, Any]]:
+        """Boxes with their names, where it is clear which belongs to which."""
+        refs = self.refs * len(self.boxes) if len(self.refs) == 1 else self.refs
+        if len(refs) != len(self.boxes):
+            return []
+        pairs = zip(self.boxes, refs, strict=True)
+        return [{"box": box, "words": [ref]} for box, ref in pairs if len(box) == 4 and ref.strip()]
+
+
+def _list(given: dict[str, Any], name: str) -> list[Any]:
+    found = given.get(name)
+    if found is None:
+        return []
+    if not isinstance(found, list):
+        raise RowError("wrong_type", f"objects.{name}", found, f"must be a list (got {shown(found)}).")
+    return found
+
+
+def _fractions(box: Any, size: tuple[int, int]) -> list[float]:
+    is_box = isinstance(box, list) and len(box) in (2, 4)
+    if not is_box or not all(isinstance(x, int | float) and abs(x) <= _LARGEST for x in box):
+        message = f"a box is x1, y1, x2, y2, a point x, y (got {shown(box)})."
+        raise RowError("wrong_type", "objects.bbox", box, message)
+    return [x / size[index % 2] for index, x in enumerate(box)]

@@ -1,0 +1,108 @@
+"""What every source that is read from files can be told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import field
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, PositiveInt
+
+from sightweave.core.config import config
+from sightweave.core.errors import DataError
+from sightweave.data.reading.dataset import SourceConfig
+from sightweave.data.reading.image_paths import Folder
+from sightweave.data.reading.records import split_name
+from sightweave.data.reading.row_files import Row
+from sightweave.data.reading.table import SPLITS, Reader, Table
+
+
+@config
+class FilesConfig(SourceConfig):
+    """What every source that is read from files can be told; the base of their ``Config``."""
+
+    path: str
+    """What to read: a folder, or one of its files."""
+    image_root: str | None = None
+    """The folder that image paths start from and may not leave; by default found from `path`."""
+    split: str = ""
+    """Assigns all rows to this split (train, validation or test); empty leaves what files and rows say."""
+    tasks: tuple[str, ...] = ()
+    """Only records of these tasks; empty means all."""
+    languages: tuple[str, ...] = ()
+    """Only these languages (de) or pairs (en-de); empty means all. Rows that name no language stay."""
+    min_quality: Mapping[str, float] = field(default_factory=dict)
+    """Columns of ratings, each with the least value that a row or a turn must have."""
+    limit: PositiveInt | None = None
+    """Maximum images per split, drawn over the whole split by the hash of their names; a larger limit adds to them."""
+    held_out: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of images held out for testing where neither rows nor files name a split, 0 to 1."""
+    validation: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Share of images held out for validation, 0 to 1. By default a tenth (or `held_out`, if that is less), and none
+    where rows or files name splits. A number also takes this share out of the training images where rows or files name
+    splits but no validation split."""
+    strict: bool = False
+    """Whether the first bad row stops everything; otherwise bad rows are left out, counted and written down."""
+    max_bad: float = 0.01
+    """Share of bad rows, 0 to 1, above which nothing is trained. Of fewer than 1000 rows ten may be bad as well, up to half
+    of them."""
+    quarantine_path: str | None = None
+    """A file for the rows left out, one JSON object a line, with the reasons; written anew each time."""
+    labelled: bool = True
+    """Whether a row must hold answers; without, questions alone will do, for asking a trained model."""
+
+    def __post_init__(self) -> None:
+        validation = self.validation or 0.0
+        if self.held_out + validation >= 1:
+            raise ValueError(
+                f"held_out {self.held_out:g} and validation {validation:g} leave nothing to train on; their sum "
+                "must be less than 1"
+            )
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The one to train on, and the held-out ones; any of them may be empty."""
+        return SPLITS
+
+    def rows(self, split: str) -> Iterator[Row]:
+        """All rows of the format, or at least those of one split; empty means all splits."""
+        raise NotImplementedError(type(self).__name__)
+
+    def to_check(self) -> FilesConfig:
+        """The source as the doctor reads it: where nothing is to be learnt, its pictures are looked at all the same."""
+        return self
+
+    def pictures(self) -> Folder:
+        """Where image paths lead."""
+        path = Path(self.path).expanduser()
+        root = Path(self.image_root).expanduser() if self.image_root is not None else _root(path)
+        if not root.is_dir():
+            where = "image_root" if self.image_root is not None else "path"
+            raise DataError(f"{where} {str(root)!r}: no such folder.")
+        return Folder(root, search=True)
+
+    def reader(self, *, probe: bool = True) -> Reader:
+        """What checks its rows."""
+        return Reader(self, self.path, folder=self.pictures(), probe=probe)
+
+    def build(self, *, split: str) -> Table:
+        """The pictures of one split.
+
+        Raises:
+            DataError: nothing there, all or too many rows bad, or with `strict` the first bad one.
+        """
+        reader = self.reader()
+        wanted = split_name(split)
+        # All rows may have to be seen to know where one belongs: where one split takes them all, where they are only
+        # asked, and where a validation split is cut out of the training split.
+        takes_all = bool(self.split) or not self.labelled or self.validation is not None
+        reader.read(self.rows("" if takes_all else wanted))
+        return reader.finish(wanted)
+
+
+def _root(path: Path) -> Path:
+    """The folder of a data set: annotations lie in one of its own."""
+    root = path if path.is_dir() else path.parent
+    inner = ("annotations", "questions", "raw", "annotation")
+    return root.parent if not path.is_dir() and root.name.lower() in inner else root

@@ -1,0 +1,195 @@
+"""Members of tar archives by their headers alone: names, places and sizes; nothing is unpacked.
+
+POSIX ustar and pax, and the forms of GNU tar. An archive ends with two blocks of zeros; one without them is cut, even
+where the cut falls between two members, and would otherwise look like a smaller data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+from typing import BinaryIO
+
+from sightweave.core.errors import DataError
+from sightweave.data.reading.row_files import RowError, shown
+
+BLOCK = 512
+_MAX_EXTRA = 1 << 20
+"""Bytes of a long name or of pax records."""
+_PACKED = (
+    (b"\x1f\x8b", "gunzip -k"),
+    (b"\x28\xb5\x2f\xfd", "unzstd"),
+    (b"BZh", "bunzip2 -k"),
+    (b"\xfd7zXZ\x00", "unxz -k"),
+    (b"\x04\x22\x4d\x18", "unlz4"),
+)
+_KINDS = {b"1": "hard link", b"2": "link", b"3": "device", b"4": "device", b"6": "pipe"}
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file in an archive."""
+
+    name: str
+    offset: int
+    """Bytes from the start of the archive to its content."""
+    size: int
+    """Bytes of its content."""
+    problem: RowError | None = None
+    """Why it is not read."""
+
+
+def members(path: Path) -> Iterator[Member]:
+    """All members but folders, in order.
+
+    Raises:
+        DataError: no tar archive, compressed, damaged, or cut; said with the byte.
+    """
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened ({error.strerror}).") from None
+    with file:
+        end = file.seek(0, 2)
+        file.seek(0)
+        _check_packed(path, file.read(6))
+        yield from _members(path, file, end)
+
+
+def _check_packed(path: Path, head: bytes) -> None:
+    for magic, command in _PACKED:
+        if head.startswith(magic):
+            raise DataError(
+                f"{path}: a compressed archive; pictures are read in place, so unpack it first: {command} {path.name}"
+            )
+
+
+def _members(path: Path, file: BinaryIO, end: int) -> Iterator[Member]:
+    at = 0
+    extra: dict[str, str] = {}
+    while True:
+        header = _block(path, file, at, end)
+        if header == bytes(BLOCK):
+            if _block(path, file, at + BLOCK, end) != bytes(BLOCK):
+                raise DataError(f"{path}: byte {at}: one block of zeros inside the archive; it is damaged.")
+            return _check_rest(path, file, at + 2 * BLOCK)
+        _check_sum(path, header, at)
+        kind, size = header[156:157], _number(path, header[124:136], at)
+        start = at + BLOCK
+        name = extra.get("path", _name(header))
+        if kind not in (b"1", b"2", b"5"):  # which have no content, whatever their size says
+            size = _size(path, extra.get("size"), size, at)
+            if start + size > end:
+                raise DataError(
+                    f"{path}: byte {at}: {shown(name)} has {size} bytes, but only {end - start} follow; the archive is "
+                    "cut; copy it again."
+                )
+            at = start + -(-size // BLOCK) * BLOCK
+        else:
+            at = start
+        if kind in (b"x", b"L", b"K", b"g"):
+            file.seek(start)
+            found = _extra(path, kind, file.read(_bounded(path, size, start)), start)
+            extra = extra | (found if kind != b"g" else {})
+            continue
+        if kind == b"S":
+            raise DataError(
+                f"{path}: byte {start - BLOCK}: {shown(name)} is a sparse file; pack it again without."
+            )
+        if kind != b"5":
+            yield Member(name, start, size, _problem(name, kind, extra))
+        extra = {}
+
+
+def _block(path: Path, file: BinaryIO, at: int, end: int) -> bytes:
+    file.seek(at)
+    data = file.read(BLOCK)
+    if len(data) < BLOCK:
+        raise DataError(
+            f"{path}: byte {min(at, end)}: the archive has no end (two blocks of zeros), so it is cut, and members may "
+            "be missing; copy it again."
+        )
+    return data
+
+
+def _check_rest(path: Path, file: BinaryIO, at: int) -> None:
+    """Only zeros may follow the end; two archives that were joined would lose the second."""
+    file.seek(at)
+    while data := file.read(1 << 20):
+        if data.strip(b"\0"):
+            raise DataError(
+                f"{path}: byte {at}: more follows after the end, as in joined archives; give each alone."
+            )
+        at += len(data)
+
+
+def _check_sum(path: Path, header: bytes, at: int) -> None:
+    told = _number(path, header[148:156], at)
+    if told != sum(header[:148]) + sum(header[156:]) + 8 * ord(" "):
+        what = "no tar archive" if not at else "the header is damaged"
+        raise DataError(f"{path}: byte {at}: {what} (its checksum is wrong).")
+
+
+def _number(path: Path, field: bytes, at: int) -> int:
+    """Octal digits, or with the first bit set a number of bytes."""
+    if field[0] == 0x80:
+        return int.from_bytes(field[1:], "big")
+    digits = field.split(b"\0")[0].strip()
+    if not all(48 <= byte <= 55 for byte in digits):
+        what = "no tar archive" if not at else "the header is damaged"
+        raise DataError(f"{path}: byte {at}: {what} ({shown(digits.decode('latin-1'))} is no octal number).")
+    return int(digits or b"0", 8)
+
+
+def _size(path: Path, told: str | None, size: int, at: int) -> int:
+    if told is None:
+        return size
+    if not (told.isascii() and told.isdigit() and len(told) < 20):
+        raise DataError(f"{path}: byte {at}: size {shown(told)} is no number.")
+    return int(told)
+
+
+def _name(header: bytes) -> str:
+    name = header[:100].split(b"\0")[0]
+    # GNU tar keeps dates where POSIX keeps the first part of a long name.
+    prefix = header[345:500].split(b"\0")[0] if header[257:263] == b"ustar\0" else b""
+    return (prefix + b"/" + name if prefix else name).decode("utf-8", "surrogateescape")
+
+
+def _bounded(path: Path, size: int, at: int) -> int:
+    if size > _MAX_EXTRA:
+        raise DataError(f"{path}: byte {at}: {size} bytes of name or attributes; {_MAX_EXTRA} are read.")
+    return size
+
+
+def _extra(path: Path, kind: bytes, data: bytes, at: int) -> dict[str, str]:
+    """What stands before a member and is about it: its long name, or pax records ``12 path=a.jpg``."""
+    if kind == b"L":
+        return {"path": data.split(b"\0")[0].decode("utf-8", "surrogateescape")}
+    found: dict[str, str] = {}
+    while kind != b"K" and data.strip(b"\0"):
+        digits, _, _ = data.partition(b" ")
+        size = int(digits) if digits.isdigit() and len(digits) < 8 else 0
+        key, equals, value = data[len(digits) + 1 : size - 1].partition(b"=")
+        if not equals or size > len(data) or data[size - 1 : size] != b"\n":
+            raise DataError(f"{path}: byte {at}: pax records that cannot be read; the archive is damaged.")
+        found[key.decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")
+        data = data[size:]
+    return found
+
+
+def _problem(name: str, kind: bytes, extra: dict[str, str]) -> RowError | None:
+    windows = PureWindowsPath(name)
+    if any(key.startswith("GNU.sparse") for key in extra):
+        return RowError("tar_sparse", "", name, f"{shown(name)} is a sparse file; pack it again without.")
+    if kind not in (b"0", b"\0", b"7"):
+        what = _KINDS.get(kind, f"member of type {kind!r}")
+        return RowError("tar_link", "", name, f"{shown(name)} is a {what}, no file.")
+    if name.startswith(("/", "\\")) or windows.drive or ".." in windows.parts:
+        return RowError("tar_name", "", name, f"{shown(name)} is absolute or leaves the archive.")
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return RowError("bad_encoding", "", ascii(name), f"the member's name {name!a} is not UTF-8.")
+    return None

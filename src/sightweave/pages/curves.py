@@ -1,0 +1,172 @@
+"""Training history -> curves as SVG that takes its colours from the page. No text of a user's enters a drawing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sightweave.pages.drawing import Axis, Chart, linear, logarithmic
+
+MAX_POINTS = 400
+"""Points of one line; more are averaged in equal stretches."""
+_LOG_SPREAD = 20
+"""A panel whose largest value is this many times its smallest gets a logarithmic axis."""
+
+_PANELS: tuple[tuple[str, Callable[[str], bool]], ...] = (
+    ("Loss", lambda key: key == "loss" or key.endswith("_loss") or key.startswith("loss_")),
+    (
+        "Learning rate",
+        lambda key: key in ("lr", "learning_rate") or key.startswith(("lr_", "learning_rate_")),
+    ),
+    ("Gradient norm", lambda key: key in ("grad_norm", "gradient_norm")),
+    ("Tokens per second", lambda key: key == "tokens_per_second"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One drawing with what stands around it."""
+
+    title: str
+    series: tuple[str, ...]
+    """Names of its lines; line i has class ``series<i>``."""
+    last: tuple[float, ...]
+    """The last value of each line, smoothed as drawn."""
+    svg: str
+    is_log: bool
+    stages: tuple[tuple[str, int, int], ...]
+    """Name, first and last step of each stage, in order."""
+
+
+def panels(history: Sequence[Mapping[str, Any]]) -> list[Panel]:
+    """One panel for each of loss, learning rate, gradient norm and speed, where the history has them.
+
+    Args:
+        history: Rows with ``step``, maybe ``stage``, and numbers. Where steps go back within a stage (a run was
+            resumed), the older rows are dropped; where a new stage counts from its own start, it is put after the last.
+    """
+    rows = _in_order(history)
+    if len(rows) < 2:
+        return []
+    keys = list(dict.fromkeys(key for row in rows for key, value in row.items() if _is_number(value)))
+    stages = _stages(rows)
+    made = []
+    for title, belongs in _PANELS:
+        lines = {}
+        for key in (key for key in keys if belongs(key)):
+            points = [(row["_at"], float(row[key])) for row in rows if _is_number(row.get(key))]
+            if len(points) > 1:
+                lines[key] = points
+        lines = dict(list(lines.items())[:4])
+        if lines:
+            made.append(_panel(title, lines, stages, is_smooth=title != "Learning rate"))
+    return made
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _in_order(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    offset = 0
+    for row in history:
+        if not _is_number(row.get("step")):
+            continue
+        at = int(row["step"]) + offset
+        if rows and at < rows[-1]["_at"]:
+            known = any(old["stage"] == str(row.get("stage", rows[-1]["stage"])) for old in rows)
+            if known:
+                while rows and rows[-1]["_at"] >= at:
+                    rows.pop()
+            else:
+                offset = rows[-1]["_at"]
+                at = int(row["step"]) + offset
+        stage = row.get("stage", rows[-1]["stage"] if rows else "")
+        rows.append({**row, "stage": str(stage), "_at": at})
+    return rows
+
+
+def _stages(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, int, int], ...]:
+    found: list[tuple[str, int, int]] = []
+    for row in rows:
+        name = row["stage"]
+        if found and found[-1][0] == name:
+            found[-1] = (name, found[-1][1], row["_at"])
+        else:
+            found.append((name, row["_at"], row["_at"]))
+    return tuple(found)
+
+
+def _thin(points: Sequence[tuple[float, float]]) -> np.ndarray:
+    """At most MAX_POINTS points, float64 2 P, each the mean of a stretch."""
+    values = np.array(points, dtype=np.float64).T
+    stretches = np.array_split(values, min(MAX_POINTS, values.shape[1]), axis=1)
+    return np.stack([stretch.mean(axis=1) for stretch in stretches], axis=1)
+
+
+def _smooth(values: np.ndarray, window: float) -> np.ndarray:
+    """Exponential mean over about ``window`` points, without the pull towards 0 at its start."""
+    keep = 1 - 1 / window
+    total = weight = 0.0
+    result = []
+    for value in values:
+        total, weight = keep * total + value, keep * weight + 1
+        result.append(total / weight)
+    return np.array(result)
+
+
+def _panel(
+    title: str,
+    lines: Mapping[str, Sequence[tuple[float, float]]],
+    stages: Sequence[tuple[str, int, int]],
+    *,
+    is_smooth: bool,
+) -> Panel:
+    everything = [value for points in lines.values() for _, value in points]
+    is_log = title == "Loss" and min(everything) > 0 and max(everything) / min(everything) > _LOG_SPREAD
+    ends = stages[0][1], stages[-1][2]
+    chart = Chart(x=linear(*ends, ticks=6, whole=True), y=_values_axis(title, everything, is_log=is_log))
+
+    for _, start, _ in stages[1:]:
+        chart.vertical(start)
+    last = []
+    for number, points in enumerate(lines.values()):
+        window = max(3.0, min(len(points), MAX_POINTS) / 40)
+        for _, start, end in stages:  # no line and no mean runs across the start of a stage
+            inside = [point for point in points if start <= point[0] <= end]
+            if not inside:
+                continue
+            steps, values = _thin(inside)
+            drawn = values
+            if is_smooth:
+                # On a logarithmic axis the mean of the logarithms: one high value at the start of a stage would
+                # otherwise lift the line over all that follow.
+                drawn = np.exp(_smooth(np.log(values), window)) if is_log else _smooth(values, window)
+            if is_smooth and len(lines) == 1:
+                chart.line(zip(steps, values, strict=True), "trail", width=0.8)
+            chart.line(zip(steps, drawn, strict=True), f"series{number}", width=1.5)
+        last.append(float(drawn[-1]))
+    return Panel(title, tuple(lines), tuple(last), chart.svg(), is_log, tuple(stages))
+
+
+def _values_axis(title: str, values: Sequence[float], *, is_log: bool) -> Axis:
+    """The vertical axis: with a little room around the values, from 0 on where that says more."""
+    low, high = min(values), max(values)
+    if is_log:
+        return logarithmic(low / 1.1, high * 1.1)
+    room = 0.05 * (high - low)
+    if title == "Tokens per second":
+        return linear(0.0, high + room, words=_in_thousands)
+    return linear(min(0.0, low) if title == "Loss" else low - room, high + room)
+
+
+def _in_thousands(value: float) -> str:
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
