@@ -34,12 +34,12 @@ from sightweave.core.errors import CheckpointError, MediaError
 from sightweave.core.types import Medium, Part, Prediction, Sample
 from sightweave.data.inputs import turbo
 from sightweave.data.inputs.processor import Processor
+from sightweave.models.adapters import lora
+from sightweave.models.parts import named_parts
 from sightweave.models.vlm import VLM
 from sightweave.programs import generation
 from sightweave.programs.evaluation import stored
 from sightweave.programs.predictors import run as run_predictor
-from sightweave.programs.training import lora
-from sightweave.programs.training import program as training
 
 if TYPE_CHECKING:
     import numpy as np
@@ -371,7 +371,7 @@ def _empty_model(
             )
             if lora.are_in(frozenset(shapes)):  # not where training stopped before the stage that keeps them
                 for part, adapters in recipe.train.kept.items():
-                    lora.add(training.places(model)[part], adapters, where=part)
+                    lora.add(named_parts(model)[part], adapters, where=part)
         except (
             ArithmeticError,
             AttributeError,

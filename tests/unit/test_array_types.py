@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from sightweave.data.scenes import words
+from sightweave.models.adapters.quantization import QuantizedLinear
 from sightweave.models.nn.attention import Attention
-from sightweave.programs.training.quantization import QuantizedLinear
 
 
 def test_a_wrong_shape_is_an_error() -> None:

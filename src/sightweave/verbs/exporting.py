@@ -15,12 +15,12 @@ from sightweave.core.errors import RecipeError, did_you_mean
 from sightweave.core.types import Sample
 from sightweave.data.inputs import order
 from sightweave.data.reading.dataset import task_of
+from sightweave.models.adapters import lora
 from sightweave.programs.evaluation import stored
 from sightweave.programs.evaluation.stored import EVALUATION
 from sightweave.programs.exports._base import Exported
 from sightweave.programs.exports._card import card
 from sightweave.programs.exports._layout import Source
-from sightweave.programs.training import lora
 from sightweave.run import Run
 from sightweave.verbs.building import as_run
 from sightweave.verbs.sources import build_sources, check_places, source

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from sightweave.core.batch import Batch
 from sightweave.core.types import Medium, Part, Sample
 from sightweave.data.inputs.processor import Processor
+from sightweave.models.adapters.quantization import Form
+from sightweave.models.parts import PartName
 from sightweave.models.vlm import VLM
-from sightweave.programs.training.optimizers import Part as PartName
-from sightweave.programs.training.quantization import Form
 from sightweave.programs.training.settings import Stage
 
 State = Literal["pass", "fail", "skip"]

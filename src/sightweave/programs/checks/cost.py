@@ -6,10 +6,10 @@ import copy
 import itertools
 import time
 
+from sightweave.models.adapters import quantization
 from sightweave.models.loss import training_loss
+from sightweave.models.parts import choose_parts, named_parts
 from sightweave.programs.checks._base import Finding, Subject
-from sightweave.programs.training import quantization
-from sightweave.programs.training.program import choose_parts, places
 
 _ADAM = 2
 """Values that AdamW remembers for each weight."""
@@ -21,7 +21,7 @@ def check(subject: Subject) -> Finding:
     for stage in subject.stages:
         model = copy.deepcopy(subject.model)
         for part, form in subject.quantized.items():
-            quantization.quantize(places(model)[part], form, where=part)
+            quantization.quantize(named_parts(model)[part], form, where=part)
         choose_parts(model, stage.parts, stage.lora)
         weights = sum(v.nbytes for v in itertools.chain(model.parameters(), model.buffers()))
         training = sum(p.nbytes for p in model.parameters() if p.requires_grad)

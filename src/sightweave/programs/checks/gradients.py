@@ -7,8 +7,8 @@ import copy
 import torch
 
 from sightweave.models.loss import training_loss
+from sightweave.models.parts import choose_parts, named_parts
 from sightweave.programs.checks._base import Finding, Subject
-from sightweave.programs.training.program import choose_parts, places
 from sightweave.programs.training.settings import Stage
 
 NEEDED = "a gradient in every part that trains, and no change in the others"
@@ -38,7 +38,7 @@ def _step(subject: Subject, stage: Stage) -> tuple[int, list[str], list[str]]:
     reached = {id(p) for p in model.parameters() if p.grad is not None and bool(p.grad.any())}
     silent: list[str] = []
     for part in stage.parts:
-        own = [p for p in places(model)[part].parameters() if p.requires_grad]
+        own = [p for p in named_parts(model)[part].parameters() if p.requires_grad]
         if own and not any(id(p) in reached for p in own):
             silent.append(part)
     frozen = {name: p.detach().clone() for name, p in model.named_parameters() if not p.requires_grad}
@@ -46,6 +46,6 @@ def _step(subject: Subject, stage: Stage) -> tuple[int, list[str], list[str]]:
     optimizer.step()
     now = dict(model.named_parameters())
     moved = [name for name, before in frozen.items() if not torch.equal(before, now[name])]
-    inside = {id(p) for part in stage.parts for p in places(model)[part].parameters()}
+    inside = {id(p) for part in stage.parts for p in named_parts(model)[part].parameters()}
     moved += [name for name, p in now.items() if p.requires_grad and id(p) not in inside]
     return len(reached), silent, moved

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
-from typing import Annotated, Any, Literal, get_args, overload
+from typing import Annotated, Any, Literal, overload
 
 import torch
 from jaxtyping import Float
@@ -21,11 +21,9 @@ from torch import Tensor, nn
 from sightweave.core.config import config
 from sightweave.core.errors import CheckpointError
 from sightweave.models.nn.block import Block
+from sightweave.models.parts import PartName
 
 Name = Literal["adamw", "muon"]
-Part = Literal["encoder", "connector", "fusion", "language_model", "token_embedding"]
-PARTS: tuple[Part, ...] = get_args(Part)
-"""What trains or not; ``token_embedding`` is the table inside the language model."""
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic whose slope at 0 is as large as possible; it brings singular values to about 0.7 to 1.2."""
 _STEPS = 5
@@ -50,7 +48,7 @@ class OptimizerConfig:
     """Of AdamW."""
     weight_decay: NonNegativeFloat = 0.05
     """Share of a matrix that goes with each unit of learning rate; vectors are not decayed."""
-    part_lr: Mapping[Part, NonNegativeFloat] = field(default_factory=dict)
+    part_lr: Mapping[PartName, NonNegativeFloat] = field(default_factory=dict)
     """What the rates of a part are multiplied with, such as {encoder: 0.1}; 1 for parts that are not named."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """What the rates are multiplied with from block to block downwards, in the encoder and the language model."""

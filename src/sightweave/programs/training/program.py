@@ -18,20 +18,21 @@ from rich.console import Console
 from torch import nn
 
 from sightweave.core.device import Precision
-from sightweave.core.errors import RecipeError, SightweaveError, did_you_mean
+from sightweave.core.errors import RecipeError, SightweaveError
 from sightweave.data.inputs.order import Mixing
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.reading.dataset import Dataset
+from sightweave.models.adapters import lora, quantization
+from sightweave.models.adapters.lora import Lora
 from sightweave.models.nn.block import Block
+from sightweave.models.parts import PartName, choose_parts, enter_training, named_parts
 from sightweave.models.vlm import VLM
-from sightweave.programs.training import durations, lora, quantization, trial
+from sightweave.programs.training import durations, trial
 from sightweave.programs.training.durations import Pace
 from sightweave.programs.training.feature_cache import FeatureCache
 from sightweave.programs.training.feed import Feed, Step
 from sightweave.programs.training.gradients import Gradients
 from sightweave.programs.training.logs import RunLog
-from sightweave.programs.training.lora import Lora
-from sightweave.programs.training.optimizers import PARTS, Part
 from sightweave.programs.training.quarantine import FILE_NAME, Quarantine
 from sightweave.programs.training.rates import rate_factors
 from sightweave.programs.training.seen import Seen
@@ -122,7 +123,7 @@ def train(
     """
     torch.manual_seed(seed)
     for part, form in settings.quantize.items():
-        quantization.quantize(places(model)[part], form, where=part)
+        quantization.quantize(named_parts(model)[part], form, where=part)
     model.to(precision.device)
     if any(stage.epochs is not None for stage in settings.stages):
         settings = durations.resolved(settings, durations.epochs(settings.stages, datasets, tasks, mix))
@@ -197,14 +198,14 @@ def _tried(model: VLM, feeds: Sequence[Feed], settings: Settings, precision: Pre
             found.append(None)
             continue
         _prepare(model, stage, adapters=None)
-        _enter_training(model, stage.parts)
+        enter_training(model, stage.parts)
         found.append(trial.run(model, feed.trial(), stage, precision, threads))
     trials = Trials.of(settings.stages, found, otherwise=present)
     torch.set_num_threads(trials.threads)
     return trials
 
 
-def _prepare(model: VLM, stage: Stage, adapters: Mapping[Part, Lora] | None) -> None:
+def _prepare(model: VLM, stage: Stage, adapters: Mapping[PartName, Lora] | None) -> None:
     """Lets gradients into the stage's parts, and saves memory where it says so."""
     choose_parts(model, stage.parts, adapters)
     for block in model.modules():
@@ -229,12 +230,12 @@ def _run_stage(
     _prepare(model, stage, stage.lora)
     try:
         chosen = stage.optimizer
-        factors = rate_factors(model, places(model), chosen.part_lr, chosen.layer_decay)
+        factors = rate_factors(model, named_parts(model), chosen.part_lr, chosen.layer_decay)
         optimizer = chosen.build(model, factors)
         pace = Pace(stage)
     except ValueError as error:
         raise RecipeError(f"train.stages, stage {stage.name!r}: {error}") from error
-    _enter_training(model, stage.parts)
+    enter_training(model, stage.parts)
     microsteps = feed.microsteps(trained.position)
     window = _Window()
     parameters = list(optimizer.parameters.values())
@@ -315,46 +316,6 @@ def _whole(model: VLM, *, keeps: bool) -> VLM:
 def _clip(parameters: Any, most: float) -> float:
     """Norm of all gradients together, which is brought down to `most` where it is larger."""
     return float(nn.utils.clip_grad_norm_(list(parameters), most or math.inf))
-
-
-def choose_parts(model: VLM, parts: Sequence[str], adapters: Mapping[Part, Lora] | None = None) -> None:
-    """Lets gradients into these parts and no others; where adapters stand in for a part, into them alone.
-
-    Raises:
-        RecipeError: an unknown part, or adapters that have no place in it.
-        BackendError: there are adapters, and PEFT is not installed.
-    """
-    for name in parts:
-        if name not in PARTS:
-            raise RecipeError(f"train.stages.parts: no part {name!r}. {did_you_mean(name, PARTS)}")
-    model.requires_grad_(False)
-    for part in (one for one in PARTS if one in parts):  # the table inside the language model comes after it
-        if adapters and part in adapters:
-            lora.add(places(model)[part], adapters[part], where=f"train.stages.lora.{part}")
-        else:
-            places(model)[part].requires_grad_(True)
-
-
-def places(model: VLM) -> dict[Part, nn.Module]:
-    """What each name for a part means."""
-    return {
-        "encoder": model.encoder,
-        "connector": model.connector,
-        "fusion": model.fusion,
-        "language_model": model.language_model,
-        "token_embedding": model.language_model.token_embedding,
-    }
-
-
-def _enter_training(model: VLM, parts: Sequence[str]) -> None:
-    """Training mode for what trains; the rest neither drops values nor moves its running statistics."""
-    model.train()
-    for part, module in places(model).items():
-        if part not in parts:
-            module.eval()
-    for part, module in places(model).items():  # again, for a part inside another one
-        if part in parts:
-            module.train()
 
 
 @dataclass

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from sightweave.programs.training.optimizers import Part
+from sightweave.models.parts import PartName
 
 _BLOCK = re.compile(r"(?:encoder_)?blocks\.(\d+)\.")
 _AFTER = ("norm.", "output.", "classifier.", "encoder_norm.")
@@ -19,19 +19,19 @@ _AFTER = ("norm.", "output.", "classifier.", "encoder_norm.")
 
 
 def rate_factors(
-    model: nn.Module, places: Mapping[Part, nn.Module], factors: Mapping[Part, float], decay: float
+    model: nn.Module, parts: Mapping[PartName, nn.Module], factors: Mapping[PartName, float], decay: float
 ) -> dict[str, float]:
     """The factor of each parameter, by its name in the model.
 
     Args:
         model: Everything.
-        places: Parts of it by name; one may lie inside an earlier one: its own factor, if there is one, holds there.
+        parts: Parts of it by name; one may lie inside an earlier one: its own factor, if there is one, holds there.
         factors: Of parts; 1 for those not named.
         decay: Of the rate from block to block downwards, in parts that have blocks; 1 for none.
     """
     names = {parameter: name for name, parameter in model.named_parameters()}
     found: dict[str, float] = {}
-    for part, module in places.items():
+    for part, module in parts.items():
         count = len(getattr(module, "blocks", ()))
         for name, parameter in module.named_parameters():
             depth = count + 1 - _layer(name, count) if count else 0

@@ -12,9 +12,10 @@ from sightweave.core import catalog
 from sightweave.core.config import config
 from sightweave.core.errors import did_you_mean
 from sightweave.data.inputs.too_long import Policy
-from sightweave.programs.training import quantization
-from sightweave.programs.training.lora import Lora
-from sightweave.programs.training.optimizers import PARTS, OptimizerConfig, Part
+from sightweave.models.adapters import quantization
+from sightweave.models.adapters.lora import Lora
+from sightweave.models.parts import PART_NAMES, PartName
+from sightweave.programs.training.optimizers import OptimizerConfig
 from sightweave.programs.training.schedule import ScheduleConfig, Share
 
 T = TypeVar("T")
@@ -65,9 +66,9 @@ class Stage:
     """Where words for image embeddings come from; auto takes regions where the data has them, else captions."""
     word_weight: NonNegativeFloat = 0.1
     """Weight of the word loss beside the answers."""
-    parts: Annotated[tuple[Part, ...], AfterValidator(_some)] = PARTS[:4]
+    parts: Annotated[tuple[PartName, ...], AfterValidator(_some)] = PART_NAMES[:4]
     """Which parts train: encoder, connector, fusion, language_model, token_embedding."""
-    lora: Mapping[Part, Lora] = field(default_factory=dict)
+    lora: Mapping[PartName, Lora] = field(default_factory=dict)
     """Parts of which adapters train instead, such as {language_model: {rank: 16}}; merged when the stage ends."""
     checkpointing: bool = False
     """Compute what is inside Transformer blocks again in the backward pass: less memory, about a third more work."""
@@ -156,7 +157,7 @@ class Settings:
     threads: PositiveInt | None = None
     """Number of torch threads on the CPU. None takes at most one per core, and fewer if a trial before the first step is
     faster with fewer. OMP_NUM_THREADS, CPU affinity and the quota of a container are respected."""
-    quantize: Mapping[Part, quantization.Form] = field(default_factory=dict)
+    quantize: Mapping[PartName, quantization.Form] = field(default_factory=dict)
     """Parts whose linear layers are kept in few bits while others train, such as {language_model: nf4}: int8 or nf4."""
     workers: NonNegativeInt = 0
     """Threads that decode pictures ahead; 0 means one for each core but one, from 1 to 8. They change no result."""
@@ -192,6 +193,6 @@ class Settings:
                 )
 
     @property
-    def kept(self) -> Mapping[Part, Lora]:
+    def kept(self) -> Mapping[PartName, Lora]:
         """The adapters that a run keeps, by part."""
         return {part: one for part, one in self.stages[-1].lora.items() if one.keep}

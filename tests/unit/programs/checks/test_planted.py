@@ -25,7 +25,6 @@ from sightweave.models.language_models import decoder_only
 from sightweave.models.nn.attention import Attention
 from sightweave.programs.checks import pixels
 from sightweave.programs.checks._base import Subject
-from sightweave.programs.training import program
 
 pytest.importorskip("transformers")
 from parity import _checkpoints
@@ -140,7 +139,9 @@ def labels_shifted_twice(patch: Patch) -> None:
 
 
 def a_frozen_part_trains(patch: Patch) -> None:
-    choose = program.choose_parts
+    from sightweave.models import parts
+
+    choose = parts.choose_parts
 
     def more(model: Any, *args: Any, **kwargs: Any) -> None:
         choose(model, *args, **kwargs)

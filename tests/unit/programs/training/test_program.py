@@ -21,11 +21,12 @@ from sightweave.core.device import choose_precision
 from sightweave.core.errors import RecipeError
 from sightweave.core.types import Medium
 from sightweave.data.tasks import captioning, vqa
+from sightweave.models.parts import choose_parts
 from sightweave.models.vlm import VLM
 from sightweave.programs.generation import generate
 from sightweave.programs.training.logs import read_metrics
 from sightweave.programs.training.optimizers import OptimizerConfig
-from sightweave.programs.training.program import NonFiniteLoss, choose_parts, train
+from sightweave.programs.training.program import NonFiniteLoss, train
 from sightweave.programs.training.schedule import ScheduleConfig
 from sightweave.programs.training.settings import Settings, Stage
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from contracts._compose import Case, compose
 
+from sightweave.models.parts import choose_parts, named_parts
 from sightweave.programs.training.optimizers import OptimizerConfig
-from sightweave.programs.training.program import choose_parts, places
 from sightweave.programs.training.rates import rate_factors
 
 
@@ -15,7 +15,7 @@ def test_each_part_has_its_factor_and_each_block_less_than_the_one_above() -> No
     model, _ = compose(
         Case("concat", (), "decoder_only"), language_model={"depth": 3, "tie_embeddings": False}
     )
-    found = rate_factors(model, places(model), {"encoder": 0.1, "token_embedding": 5.0}, 0.5)
+    found = rate_factors(model, named_parts(model), {"encoder": 0.1, "token_embedding": 5.0}, 0.5)
     assert set(found) == {name for name, _ in model.named_parameters()}
     language = {name.removeprefix("language_model."): value for name, value in found.items()}
     assert language["output.weight"] == language["norm.weight"] == 1.0
@@ -26,13 +26,13 @@ def test_each_part_has_its_factor_and_each_block_less_than_the_one_above() -> No
 
 def test_without_a_factor_of_its_own_the_table_comes_before_the_blocks() -> None:
     model, _ = compose(Case("concat", (), "decoder_only"), language_model={"depth": 3})
-    found = rate_factors(model, places(model), {"language_model": 2.0}, 0.5)
+    found = rate_factors(model, named_parts(model), {"language_model": 2.0}, 0.5)
     assert found["language_model.token_embedding.table.weight"] == 2.0 * 0.5**4
 
 
 def test_the_blocks_of_both_stacks_count() -> None:
     model, _ = compose(Case("memory", (), "encoder_decoder"))
-    found = rate_factors(model, places(model), {}, 0.5)
+    found = rate_factors(model, named_parts(model), {}, 0.5)
     assert found["language_model.encoder_blocks.0.attention.q.weight"] < 1.0
     assert found["language_model.encoder_norm.weight"] == 1.0
 
@@ -44,7 +44,7 @@ def test_rates_are_multiplied_and_follow_the_schedule(name: str) -> None:
     settings = OptimizerConfig(
         name=name, lr=1e-2, muon_lr=3e-2, part_lr={"connector": 0.5}, layer_decay=0.5, weight_decay=0.0
     )
-    factors = rate_factors(model, places(model), settings.part_lr, settings.layer_decay)
+    factors = rate_factors(model, named_parts(model), settings.part_lr, settings.layer_decay)
     optimizer = settings.build(model, factors)
     optimizer.set_factor(0.1)
     rates = {
@@ -66,7 +66,7 @@ def test_a_smaller_rate_takes_a_smaller_step() -> None:
         model, _ = compose(Case("concat", (), "decoder_only"))
         choose_parts(model, ["connector"])
         settings = OptimizerConfig(lr=1e-2, part_lr={"connector": factor}, weight_decay=0.0)
-        optimizer = settings.build(model, rate_factors(model, places(model), settings.part_lr, 1.0))
+        optimizer = settings.build(model, rate_factors(model, named_parts(model), settings.part_lr, 1.0))
         before = {key: value.detach().clone() for key, value in optimizer.parameters.items()}
         for parameter in optimizer.parameters.values():
             parameter.grad = torch.ones_like(parameter)

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from unit.programs.training.test_lora import PICTURE, recipe
+from unit.models.adapters.test_lora import PICTURE, recipe
 
 import sightweave
 from sightweave.core.errors import BackendError, RecipeError
+from sightweave.models.adapters import quantization
+from sightweave.models.adapters.quantization import QuantizedLinear
 from sightweave.programs.checks._base import nudge
-from sightweave.programs.training import quantization
-from sightweave.programs.training.quantization import QuantizedLinear
 
 bitsandbytes = pytest.importorskip("bitsandbytes")
 FORMS: tuple[quantization.Form, ...] = ("int8", "nf4")

@@ -15,9 +15,9 @@ from torch import nn
 
 import sightweave
 from sightweave.core.errors import BackendError, RecipeError
-from sightweave.programs.training import lora
-from sightweave.programs.training.lora import Lora
-from sightweave.programs.training.program import choose_parts, places
+from sightweave.models.adapters import lora
+from sightweave.models.adapters.lora import Lora
+from sightweave.models.parts import choose_parts, named_parts
 
 pytest.importorskip("peft")
 PICTURE = np.full((20, 20, 3), 90, np.uint8)
@@ -37,7 +37,7 @@ def test_adapters_alone_train_and_merge_to_rounding(part: str, dora: bool) -> No
     torch.manual_seed(0)
     model, processor = compose(Case("cross_attention", (), "decoder_only"), encoder="vit")
     run = sightweave.Run(model.eval(), processor, None)  # type: ignore[arg-type]  # no recipe is needed
-    own = {id(parameter) for parameter in places(model)[part].parameters()}
+    own = {id(parameter) for parameter in named_parts(model)[part].parameters()}
     before = run.generate(PICTURE, "what is it ?", max_tokens=6).logprob
     choose_parts(model, [part], {part: Lora(rank=2, dora=dora)})
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
@@ -177,7 +177,7 @@ def test_adapters_say_nothing_of_libraries_that_they_do_not_need() -> None:
     """PEFT imports bitsandbytes wherever it is installed, which warns of a kernel that is not."""
     code = (
         "from torch import nn\n"
-        "from sightweave.programs.training import lora\n"
+        "from sightweave.models.adapters import lora\n"
         "lora.add(nn.Sequential(nn.Linear(4, 4)), lora.Lora(rank=2), where='part')\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -17,7 +17,7 @@ from torch import nn
 from sightweave.core import box_operators
 from sightweave.core.config import config
 from sightweave.core.errors import BackendError, RecipeError, did_you_mean
-from sightweave.programs.training import quantization
+from sightweave.models.adapters import quantization
 
 _NAME = "sightweave"
 """Of the adapter inside PEFT's layers; it stands in the names of kept weights."""
