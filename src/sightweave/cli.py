@@ -216,7 +216,7 @@ def compare(
     To choose a recipe, score evaluate.splits=[validation]; the tests are for the one that was chosen.
     """
     from sightweave import api
-    from sightweave.programs.evaluation.grid_results import as_markdown
+    from sightweave.comparison.results import as_markdown
 
     found = api.compare(
         recipe,

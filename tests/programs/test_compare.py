@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import sightweave
-from sightweave import comparison
+from sightweave.comparison import compare as comparison
 from sightweave.programs.training.logs import read_metrics
 
 SOURCE = Path(sightweave.__file__).parents[1]

@@ -14,8 +14,8 @@ import yaml
 from PIL import Image
 
 import sightweave
-from sightweave import comparison
 from sightweave import recipe as recipes
+from sightweave.comparison import compare as comparison
 from sightweave.core.errors import RecipeError
 
 pytest.importorskip("transformers")

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from sightweave import comparison
 from sightweave import run as runs
+from sightweave.comparison import compare as comparison
+from sightweave.comparison.results import Comparison
 from sightweave.core import checkpoint, files
 from sightweave.core.device import (
     Precision,
@@ -29,7 +30,6 @@ from sightweave.data.reading.dataset import Dataset
 from sightweave.models.vlm import VLM
 from sightweave.programs.checks import _program as checks
 from sightweave.programs.checks._base import Subject
-from sightweave.programs.evaluation.grid_results import Comparison
 from sightweave.programs.evaluation.stored import EVALUATION
 from sightweave.programs.training import durations, summary
 from sightweave.programs.training import program as training_program

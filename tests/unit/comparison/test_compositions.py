@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from sightweave.answers.metrics import cider_d, exact_match
+from sightweave.comparison.compositions import Answered, side_by_side
 from sightweave.core.errors import DataError
 from sightweave.core.types import Medium, Part, Prediction
 from sightweave.programs.evaluation import statistics
-from sightweave.programs.evaluation.compositions import Answered, side_by_side
 from sightweave.programs.evaluation.program import evaluate
 
 ASKED = answered.samples(80)

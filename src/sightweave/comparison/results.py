@@ -9,12 +9,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
+from sightweave.comparison.compositions import Column, Difference, Score
 from sightweave.core import config as configs
 from sightweave.core import files
 from sightweave.pages import costs
 from sightweave.pages.compared import ComparedPage, Table, write_compared
 from sightweave.pages.scores import rival_name
-from sightweave.programs.evaluation.compositions import Column, Difference, Score
 from sightweave.programs.evaluation.statistics import Estimate
 
 FORMAT_VERSION = 1

@@ -5,8 +5,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from sightweave.programs.evaluation.compositions import Column, Difference, Score
-from sightweave.programs.evaluation.grid_results import (
+from sightweave.comparison.compositions import Column, Difference, Score
+from sightweave.comparison.results import (
     Budget,
     Comparison,
     Row,

@@ -1,0 +1,1 @@
+"""Many recipes at an equal budget, trained and scored side by side."""
