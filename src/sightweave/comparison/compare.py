@@ -29,7 +29,7 @@ from sightweave.core import checkpoint, files
 from sightweave.core import config as configs
 from sightweave.core.errors import RecipeError, SightweaveError, did_you_mean
 from sightweave.core.processes import LOG, Job, run_jobs
-from sightweave.data.reading.dataset import is_for_choosing
+from sightweave.data.reading.splits import is_for_choosing
 from sightweave.programs.evaluation import stored
 from sightweave.programs.training import durations
 from sightweave.programs.training.logs import METRICS, read_metrics

@@ -18,8 +18,9 @@ from sightweave.core.errors import DataError, RecipeError, did_you_mean
 from sightweave.core.types import Sample
 from sightweave.data.inputs import media, order
 from sightweave.data.inputs.cache import Written
-from sightweave.data.reading.dataset import split_among, task_of
+from sightweave.data.reading.dataset import task_of
 from sightweave.data.reading.source import FilesConfig
+from sightweave.data.reading.splits import split_among
 from sightweave.data.scenes.sheet import contact_sheet
 from sightweave.programs.doctor import check as doctor_check
 from sightweave.programs.doctor import program as doctor_program

@@ -28,7 +28,8 @@ from sightweave.core.errors import CheckpointError, DataError, MediaError, Recip
 from sightweave.core.types import Medium, Sample
 from sightweave.data.inputs import media, order
 from sightweave.data.phrasing.lettered_options import hides_options
-from sightweave.data.reading.dataset import Dataset, is_for_choosing, task_of
+from sightweave.data.reading.dataset import Dataset, task_of
+from sightweave.data.reading.splits import is_for_choosing
 from sightweave.data.reading.subset import draw
 from sightweave.pages import gallery
 from sightweave.pages import page as pages

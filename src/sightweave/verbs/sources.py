@@ -18,11 +18,12 @@ from sightweave.core.errors import RecipeError, did_you_mean
 from sightweave.core.terminal import visible
 from sightweave.data.datasets import own
 from sightweave.data.inputs import order
-from sightweave.data.reading.dataset import Dataset, common_split, is_for_choosing, split_among
+from sightweave.data.reading.dataset import Dataset
 from sightweave.data.reading.detect import detect
 from sightweave.data.reading.source import FilesConfig
+from sightweave.data.reading.splits import SPLITS, common_split, is_for_choosing, split_among
 from sightweave.data.reading.subset import all_or_drawn
-from sightweave.data.reading.table import SPLITS, Table
+from sightweave.data.reading.table import Table
 from sightweave.programs.training import durations
 from sightweave.recipe import Recipe
 from sightweave.run import Run

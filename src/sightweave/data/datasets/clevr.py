@@ -14,10 +14,10 @@ from typing import Any
 
 from sightweave.core.config import config
 from sightweave.data.reading import json_stream
-from sightweave.data.reading.dataset import common_split
 from sightweave.data.reading.file_names import among, json_files, split_of
 from sightweave.data.reading.row_files import Row, RowError, shown
 from sightweave.data.reading.source import FilesConfig
+from sightweave.data.reading.splits import common_split
 
 
 def recognise(path: Path) -> str:

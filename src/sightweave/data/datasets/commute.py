@@ -15,11 +15,11 @@ from typing import Any
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.data.reading.aligned_lines import aligned
-from sightweave.data.reading.dataset import VALIDATION
 from sightweave.data.reading.file_names import among, files
 from sightweave.data.reading.image_paths import Folder
 from sightweave.data.reading.row_files import Row
 from sightweave.data.reading.source import FilesConfig
+from sightweave.data.reading.splits import VALIDATION
 
 _PAIR = re.compile(r"([a-z]{2,3})-([a-z]{2,3})(_dev)?")
 _ORDER = "img.order"

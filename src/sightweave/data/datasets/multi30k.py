@@ -16,11 +16,11 @@ from typing import Any
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.data.reading.aligned_lines import aligned
-from sightweave.data.reading.dataset import common_split
 from sightweave.data.reading.file_names import files
 from sightweave.data.reading.image_paths import Folder
 from sightweave.data.reading.row_files import Row
 from sightweave.data.reading.source import FilesConfig
+from sightweave.data.reading.splits import common_split
 from sightweave.data.tasks.translation import LANGUAGES
 
 _TEXT = re.compile(r"(train|val|test[a-z0-9_]*)(?:\.([1-9]))?\.([a-z]{2})(?:\.gz)?")

@@ -23,10 +23,12 @@ from sightweave.data.reading import row_files
 from sightweave.data.reading.choice_columns import Convention, resolved
 from sightweave.data.reading.dataset import Record, is_record
 from sightweave.data.reading.image_paths import Folder
-from sightweave.data.reading.records import FIELDS, split_name
+from sightweave.data.reading.reader import Reader
+from sightweave.data.reading.records import FIELDS
 from sightweave.data.reading.row_files import Row, RowError, shown
 from sightweave.data.reading.source import FilesConfig
-from sightweave.data.reading.table import Reader, Table
+from sightweave.data.reading.splits import split_name
+from sightweave.data.reading.table import Table
 
 _SAID = {"caption", "captions", "question", "source", "turns"}
 """Columns of which every row has one."""
@@ -60,7 +62,7 @@ class Config(FilesConfig):
         root = Path(self.image_root).expanduser() if self.image_root is not None else file.parent
         if not root.is_dir():
             raise DataError(f"image_root {str(root)!r}: no such folder.")
-        return Reader(self, str(file), folder=Folder(root, search=False), check=True, probe=probe)
+        return Reader(self.rules(), str(file), folder=Folder(root, search=False), check=True, probe=probe)
 
 
 def from_folder(path: str | Path, *, split: str = "train", **options: Any) -> Table:
@@ -87,7 +89,7 @@ def from_records(
         raise DataError(f"records: a list of dicts or of records is needed (got {type(records).__name__}).")
     chosen = _config("records", options)
     root = Path(chosen.image_root).expanduser().resolve() if chosen.image_root is not None else None
-    reader = Reader(chosen, "records", root=root, check=True)
+    reader = Reader(chosen.rules(), "records", root=root, check=True)
     every = list(records)
     reader.read(_resolved(lambda: _of_objects(every)))
     return reader.finish(split_name(split))

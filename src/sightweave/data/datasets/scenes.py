@@ -15,7 +15,8 @@ from typing import ClassVar, Literal
 
 from sightweave.core.config import config
 from sightweave.core.types import Medium
-from sightweave.data.reading.dataset import Record, SourceConfig, common_split
+from sightweave.data.reading.dataset import Record, SourceConfig
+from sightweave.data.reading.splits import common_split
 from sightweave.data.scenes import combinations, drawing
 from sightweave.data.scenes.items import TASKS, Item, caption, each, mix
 from sightweave.data.scenes.layout import ALL_SPLITS, make_scene

@@ -17,11 +17,11 @@ from sightweave.core.errors import DataError, MediaError
 from sightweave.core.types import Medium
 from sightweave.data.inputs import media
 from sightweave.data.reading.aligned_lines import lines
-from sightweave.data.reading.dataset import VALIDATION
 from sightweave.data.reading.file_names import among, files
 from sightweave.data.reading.image_paths import Folder
 from sightweave.data.reading.row_files import Row, RowError, shown
 from sightweave.data.reading.source import FilesConfig
+from sightweave.data.reading.splits import VALIDATION
 
 _FILE = re.compile(r"((\w+)-visual-genome-(train|dev|test|challenge-test-set))\.txt(?:\.gz)?", re.ASCII)
 _LANGUAGES = {"hindi": "hi", "bengali": "bn", "malayalam": "ml", "hausa": "ha"}

@@ -17,11 +17,11 @@ from typing import Any
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.data.reading import tsv_files
-from sightweave.data.reading.dataset import SPLIT_NAMES
 from sightweave.data.reading.file_names import among, files
 from sightweave.data.reading.image_paths import Inside
 from sightweave.data.reading.row_files import Row, RowError
 from sightweave.data.reading.source import FilesConfig
+from sightweave.data.reading.splits import SPLIT_NAMES
 from sightweave.data.reading.table_layouts import split_below
 
 _REFERENCE = 64

@@ -14,11 +14,11 @@ from typing import Any
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.data.reading import json_stream
-from sightweave.data.reading.dataset import VALIDATION
 from sightweave.data.reading.file_names import among, json_files, split_of
 from sightweave.data.reading.records import most_given
 from sightweave.data.reading.row_files import Row, RowError, shown
 from sightweave.data.reading.source import FilesConfig
+from sightweave.data.reading.splits import VALIDATION
 
 
 def recognise(path: Path) -> str:

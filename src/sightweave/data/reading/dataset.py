@@ -70,38 +70,6 @@ class SplitConfig(Protocol):
         ...
 
 
-VALIDATION = "validation"
-"""The split that choices are made on: which recipe, which checkpoint, which threshold. No test split is used for them."""
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": VALIDATION,
-    "valid": VALIDATION,
-    "validation": VALIDATION,
-    "dev": VALIDATION,
-    "test": "test",
-    "testing": "test",
-}
-"""What rows, files and users call a split, and its one name here."""
-
-
-def common_split(name: str) -> str:
-    """The one name of a split: ``val``, ``valid`` and ``dev`` are ``validation``; any other name stays as it is."""
-    return SPLIT_NAMES.get(name.strip().lower(), name)
-
-
-def split_among(name: str, splits: Sequence[str]) -> str | None:
-    """What a source calls the split that a user names: the same name, or another word for it; None where it has none."""
-    if name in splits:
-        return name
-    return next((one for one in splits if common_split(one) == common_split(name)), None)
-
-
-def is_for_choosing(split: str) -> bool:
-    """Whether a split is there to choose recipes by, and so is no test."""
-    return common_split(split).partition("_")[0] == VALIDATION
-
-
 def is_record(value: Any) -> TypeGuard[Record]:
     """Whether an object is a record of some task."""
     return bool(task_of_class(type(value)))

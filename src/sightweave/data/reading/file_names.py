@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from sightweave.data.reading.dataset import SPLIT_NAMES
+from sightweave.data.reading.splits import SPLIT_NAMES
 
 _SPLIT = re.compile(
     # test-dev, the part of VQA's test that may be tried out, is no dev set.

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sightweave.data.reading.dataset import SPLIT_NAMES
 from sightweave.data.reading.file_names import split_of
 from sightweave.data.reading.row_files import RowError
+from sightweave.data.reading.splits import SPLIT_NAMES
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif")
 OTHER_FORMATS = (

@@ -26,8 +26,9 @@ from pydantic import TypeAdapter, ValidationError
 from sightweave.core.errors import did_you_mean
 from sightweave.core.types import Medium, Region, group_of
 from sightweave.data.reading import image_marks
-from sightweave.data.reading.dataset import SPLIT_NAMES, Record, task_of
+from sightweave.data.reading.dataset import Record, task_of
 from sightweave.data.reading.row_files import RowError, shown
+from sightweave.data.reading.splits import split_name
 from sightweave.data.tasks import captioning, conversation, reasoning, translation, vqa
 from sightweave.data.tasks._base import COMMON, record_class
 
@@ -46,18 +47,6 @@ _BY_COLUMNS = (
 ROLES = ("system", "user", "assistant")
 _NO_LIST = "must be a list of texts (got {})."
 _Settings = Mapping[str, Any]
-
-
-def split_name(value: Any) -> str:
-    """``train``, ``validation`` or ``test`` from what a row calls it."""
-    if not isinstance(value, str):
-        raise RowError("wrong_type", "split", value, f"must be text (got {shown(value)}).")
-    name = SPLIT_NAMES.get(value.strip().lower())
-    if name is None:
-        raise RowError(
-            "bad_split", "split", value, f"unknown split {shown(value)}. {did_you_mean(value, SPLIT_NAMES)}"
-        )
-    return name
 
 
 def _near(values: Mapping[str, Any]) -> str:

@@ -13,9 +13,11 @@ from sightweave.core.config import config
 from sightweave.core.errors import DataError
 from sightweave.data.reading.dataset import SourceConfig
 from sightweave.data.reading.image_paths import Folder
-from sightweave.data.reading.records import split_name
+from sightweave.data.reading.reader import Reader
 from sightweave.data.reading.row_files import Row
-from sightweave.data.reading.table import SPLITS, Reader, Table
+from sightweave.data.reading.rules import Rules
+from sightweave.data.reading.splits import SPLITS, split_name
+from sightweave.data.reading.table import Table
 
 
 @config
@@ -82,9 +84,25 @@ class FilesConfig(SourceConfig):
             raise DataError(f"{where} {str(root)!r}: no such folder.")
         return Folder(root, search=True)
 
+    def rules(self) -> Rules:
+        """Which of its rows are wanted, for whoever reads them."""
+        return Rules(
+            split=self.split,
+            tasks=self.tasks,
+            languages=self.languages,
+            min_quality=self.min_quality,
+            limit=self.limit,
+            held_out=self.held_out,
+            validation=self.validation,
+            strict=self.strict,
+            max_bad=self.max_bad,
+            quarantine_path=Path(self.quarantine_path) if self.quarantine_path is not None else None,
+            labelled=self.labelled,
+        )
+
     def reader(self, *, probe: bool = True) -> Reader:
         """What checks its rows."""
-        return Reader(self, self.path, folder=self.pictures(), probe=probe)
+        return Reader(self.rules(), self.path, folder=self.pictures(), probe=probe)
 
     def build(self, *, split: str) -> Table:
         """The pictures of one split.

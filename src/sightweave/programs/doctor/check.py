@@ -16,13 +16,14 @@ import numpy as np
 from sightweave.core import catalog
 from sightweave.core.cores import num_cores
 from sightweave.core.types import Medium
-from sightweave.data.reading.dataset import VALIDATION, Record, task_of, texts_of
+from sightweave.data.reading.dataset import Record, task_of, texts_of
 from sightweave.data.reading.file_names import json_files
 from sightweave.data.reading.json_stream import glance
-from sightweave.data.reading.records import split_name
+from sightweave.data.reading.reader import Taken
 from sightweave.data.reading.row_files import Row, RowError
+from sightweave.data.reading.rules import too_many_bad
 from sightweave.data.reading.source import FilesConfig
-from sightweave.data.reading.table import SPLITS, Taken, too_many_bad
+from sightweave.data.reading.splits import SPLITS, VALIDATION, split_name
 from sightweave.data.tasks import conversation
 from sightweave.programs.doctor.hashing import Duplicates
 from sightweave.programs.doctor.labels import Labels

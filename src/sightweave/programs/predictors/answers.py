@@ -30,7 +30,7 @@ from sightweave.core.config import config
 from sightweave.core.errors import BackendError, DataError
 from sightweave.core.types import Prediction, Sample
 from sightweave.data.phrasing.lettered_options import without_listing
-from sightweave.data.reading.dataset import common_split
+from sightweave.data.reading.splits import common_split
 from sightweave.programs.predictors import _thinking
 from sightweave.programs.predictors._base import Progress, log_probability
 

@@ -14,8 +14,8 @@ from PIL import Image
 from sightweave import api
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import coco
-from sightweave.data.reading.dataset import common_split
 from sightweave.data.reading.detect import detect
+from sightweave.data.reading.splits import common_split
 from sightweave.data.reading.table import Table
 
 

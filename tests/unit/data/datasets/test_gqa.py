@@ -12,8 +12,8 @@ from PIL import Image
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import gqa
-from sightweave.data.reading.dataset import common_split
 from sightweave.data.reading.detect import detect
+from sightweave.data.reading.splits import common_split
 from sightweave.data.reading.table import Table
 
 TRAIN = "questions1.2/train_balanced_questions.json"

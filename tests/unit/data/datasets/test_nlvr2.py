@@ -12,8 +12,9 @@ from PIL import Image
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import nlvr2
-from sightweave.data.reading.dataset import common_split, task_of
+from sightweave.data.reading.dataset import task_of
 from sightweave.data.reading.detect import detect
+from sightweave.data.reading.splits import common_split
 from sightweave.data.reading.table import Table
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import textvqa
-from sightweave.data.reading.dataset import common_split
 from sightweave.data.reading.detect import detect
+from sightweave.data.reading.splits import common_split
 from sightweave.data.reading.table import Table
 
 TRAIN = "TextVQA_0.5.1_train.json"

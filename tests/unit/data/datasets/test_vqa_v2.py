@@ -13,8 +13,8 @@ from PIL import Image
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import vqa_v2
-from sightweave.data.reading.dataset import common_split
 from sightweave.data.reading.detect import detect
+from sightweave.data.reading.splits import common_split
 from sightweave.data.reading.table import Table
 
 QUESTIONS = "v2_OpenEnded_mscoco_train2014_questions.json"

@@ -15,9 +15,9 @@ from data_sets._colours import COLOURS, picture
 from sightweave import api
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import webdataset
-from sightweave.data.reading.dataset import common_split
 from sightweave.data.reading.detect import detect
 from sightweave.data.reading.image_paths import Slice
+from sightweave.data.reading.splits import common_split
 
 RED = [("1.jpg", picture("red")), ("1.txt", b"Red.")]
 BLUE = [("2.jpg", picture("blue")), ("2.txt", b"Blue.")]

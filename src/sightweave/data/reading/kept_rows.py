@@ -1,0 +1,77 @@
+"""The good rows of a source, kept in few bytes; their records are made again whenever they are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sightweave.data.reading.dataset import Record, texts_of
+from sightweave.data.reading.records import records
+from sightweave.data.reading.row_images import Reference, RowImages
+from sightweave.data.reading.rules import Rules
+
+_NOT_KEPT = ("image", "images", "quality", "unread")
+"""Fields of a row that its records are not made from again."""
+
+
+class KeptRows:
+    """Rows by number. Rows of files go to the disk; records that were made in Python stay as they are.
+
+    Args:
+        images: Where pictures are; with its store, rows are kept there.
+        rules: Which records of a row are wanted.
+    """
+
+    def __init__(self, images: RowImages, rules: Rules) -> None:
+        self._images, self._rules = images, rules
+        self._in_memory: list[list[Record]] = []
+
+    def append(
+        self,
+        values: Mapping[str, Any],
+        references: Sequence[Reference],
+        made: list[Record],
+        *,
+        name: str,
+    ) -> None:
+        """Keeps one row.
+
+        Args:
+            values: Its fields.
+            references: Its pictures.
+            made: Its wanted records.
+            name: The id of its records where it brings none.
+        """
+        store = self._images.store
+        if store is None:
+            self._in_memory.append(made)
+            return
+        fields = {key: value for key, value in values.items() if key not in _NOT_KEPT}
+        store.append({**fields, "images": list(references), "name": name})
+
+    def make(self, number: int, split: str) -> list[Record]:
+        """The records of one row, as those of a split."""
+        if self._images.store is None:
+            found = self._in_memory[number]
+            return [one if one.split == split else replace(one, split=split) for one in found]
+
+        row = self._images.store[number]
+        images = [self._images.medium(one) for one in row["images"]]
+        made = records({**row, "split": split}, images, row["name"], labelled=self._rules.labelled)
+        return [record for record in made if self._rules.is_wanted(record)]
+
+    def fingerprint(self, rows: np.ndarray) -> str:
+        """Changes when one of these rows does, or which rows they are: SHA-256, hexadecimal."""
+        chosen = hashlib.sha256(rows.astype(np.int64).tobytes())
+        if self._images.store is not None:
+            chosen.update(self._images.store.digest().encode())
+            return chosen.hexdigest()
+
+        for number in rows:
+            for record in self._in_memory[int(number)]:
+                chosen.update("\0".join((record.id, *texts_of(record))).encode("utf-8", "surrogatepass"))
+        return chosen.hexdigest()
