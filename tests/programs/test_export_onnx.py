@@ -13,7 +13,7 @@ from programs import test_export as exports
 from programs.test_export_custom_code import ADAPTED_ENCODERS, adapted
 
 import sightweave
-from sightweave.core.errors import BackendError, ExportError
+from sightweave.core.errors import BackendError, ExportError, RecipeError
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("transformers")
@@ -154,8 +154,12 @@ def test_another_weight_is_found_in_the_files_of_transformers_js(tmp_path: Path)
 
 def test_a_layout_of_graphs_that_there_is_not_or_has_no_place(tmp_path: Path) -> None:
     run = sightweave.build(exports.scratch(), "model.connector=linear")
-    with pytest.raises(ExportError, match=r"no layout 'transformers_js'\. Did you mean 'transformers\.js'"):
+    with pytest.raises(
+        RecipeError, match=r"export to onnx: .*\n  layout: .*'sightweave' or 'transformers\.js'"
+    ):
         sightweave.export(run, to="onnx", out=tmp_path / "out", layout="transformers_js")
+    with pytest.raises(ExportError, match=r"no layout 'transformers_js'\. Did you mean 'transformers\.js'"):
+        onnx.export(exports.source(run), tmp_path / "out", [], layout="transformers_js")
     with pytest.raises(ExportError, match=r"model\.connector is linear"):
         sightweave.export(run, to="onnx", out=tmp_path / "out", layout="transformers.js")
     assert not (tmp_path / "out").exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Any
 
 from sightweave import recipe as recipes
 from sightweave import run as runs
-from sightweave.core import catalog
-from sightweave.core.errors import RecipeError, did_you_mean
+from sightweave.core import catalog, config
+from sightweave.core.errors import RecipeError
 from sightweave.core.types import Sample
 from sightweave.data.inputs import order
 from sightweave.data.reading.dataset import task_of
@@ -41,28 +40,27 @@ def export(
 
     Args:
         run: A run or its folder.
-        to: A kind in ``programs/exports``: ``transformers`` ...
+        to: A kind in ``programs/exports``, such as ``transformers``, or the dotted path of a module of your own.
         out: The new folder; by default ``export-TO`` in the run's.
         data: What to compare by: a path or a source, or records; None means the run's own data, or drawn scenes where it
             names none.
         samples: Prompts to compare by.
         licence: An SPDX name for the model card.
         trust_run: As for `load`.
-        options: The kind's own, such as ``layout="llava"``.
+        options: Fields of the kind's ``Config``, such as ``layout="llava"``.
 
     Raises:
-        RecipeError: no such kind, or an option that it has not.
+        RecipeError: no such kind, or a mistake in its options.
         ExportError: the composition has no place there, or the other program does not say what we say.
     """
     program = catalog.module("programs.exports", to)
-    known = [*inspect.signature(program.export).parameters][3:]
-    if unknown := [name for name in options if name not in known]:
-        raise RecipeError(f"export to {to} has no option {unknown[0]!r}. {did_you_mean(unknown[0], known)}")
+    exporter = config.build(program.Config, options, where=f"export to {to}")
+
     loaded = as_run(run, trust_run=trust_run)
     folder = Path(out) if out is not None else (loaded.folder or Path("runs")) / f"export-{to}"
     if (folder / runs.CHECKPOINT).exists():
         raise RecipeError(f"{folder}: holds a run, which an export would replace; name another folder.")
-    made: Exported = program.export(
+    made: Exported = exporter.export(
         Source(
             model=lora.merged(loaded.model),
             processor=loaded.processor,
@@ -71,16 +69,16 @@ def export(
         ),
         folder,
         _to_compare(loaded, data, samples),
-        card=_card(loaded, licence, _use(program, options)),
-        **options,
+        card=_card(loaded, licence, _use(program, exporter)),
     )
     return made
 
 
-def _use(program: Any, options: Mapping[str, Any]) -> str:
+def _use(program: Any, exporter: Any) -> str:
     """How the files are opened, and what programs that open them get wrong."""
     uses: Mapping[str, str] = getattr(program, "USES", {})
-    return f"{uses.get(options.get('layout', ''), program.USE)}\n\n{program.LIMITS}"
+    use = uses.get(getattr(exporter, "layout", ""), program.USE)
+    return f"{use}\n\n{program.LIMITS}"
 
 
 def _to_compare(run: Run, data: Any, count: int) -> list[Sample]:

@@ -23,6 +23,7 @@ FAMILIES: Mapping[str, str] = {
     "decoding": "answers.decoding",
     "writers": "answers.writers",
     "predictors": PREDICTORS,
+    "exports": "programs.exports",
 }
 """Families by the name that users say."""
 

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from sightweave.core import checkpoint
+from sightweave.core.config import config
 from sightweave.core.from_transformers import imported
 from sightweave.core.types import Prediction, Sample
 from sightweave.data.inputs.processor import Processor
@@ -48,6 +49,15 @@ _CODE = f'''"""Transformers' Auto classes for this folder; pip install sightweav
 
 from sightweave.harnesses.transformers import {", ".join(sorted(_CLASSES.values()))}
 '''
+
+
+@config
+class Config:
+    """Custom code has no settings."""
+
+    def export(self, source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
+        """As `export`, with these settings."""
+        return export(source, folder, samples, card=card)
 
 
 def export(source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:

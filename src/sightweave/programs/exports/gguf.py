@@ -17,12 +17,13 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from sightweave.core import checkpoint, gguf
+from sightweave.core.config import config
 from sightweave.core.errors import BackendError, ExportError
 from sightweave.core.types import Medium, Sample
 from sightweave.data.inputs import media
@@ -34,6 +35,7 @@ from sightweave.programs.exports._layout import Layout, Source
 from sightweave.programs.exports._llama_cpp import LlamaCpp
 
 TEXT, PROJECTOR = "model.gguf", "mmproj.gguf"
+Numbers = Literal["f32", "f16", "bf16", "q8_0"]
 USE = f"""```bash
 llama-mtmd-cli -m {TEXT} --mmproj {PROJECTOR} --image picture.jpg -p "Describe the image."
 ```"""
@@ -58,6 +60,20 @@ convert_hf_to_gguf.main()
 """Runs the user's converter, and tells it how the tokenizer cuts texts."""
 
 
+@config
+class Config:
+    """How the files are written, and with which llama.cpp."""
+
+    llama_cpp: str = ""
+    """Path of a clone of llama.cpp; empty takes the one that the environment variable LLAMA_CPP names."""
+    numbers: Numbers = "f16"
+    """Format of the weights: f32, f16, bf16 or q8_0."""
+
+    def export(self, source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
+        """As `export`, with these settings."""
+        return export(source, folder, samples, card=card, llama_cpp=self.llama_cpp, numbers=self.numbers)
+
+
 def export(
     source: Source,
     folder: Path,
@@ -65,7 +81,7 @@ def export(
     *,
     card: str = "",
     llama_cpp: str = "",
-    numbers: str = "f16",
+    numbers: Numbers = "f16",
 ) -> Exported:
     """Writes ``model.gguf`` and ``mmproj.gguf``, opens them with llama.cpp, and compares ids, logits and greedy answers.
 

@@ -14,7 +14,7 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from torch.export import Dim
 
 from sightweave.core import checkpoint
 from sightweave.core.batch import Batch, TokenSequence
+from sightweave.core.config import config
 from sightweave.core.errors import ExportError, did_you_mean
 from sightweave.core.types import Sample
 from sightweave.data.inputs.processor import Processor
@@ -96,6 +97,19 @@ LIMITS = """Programs that open this folder, and what they get wrong by themselve
   before they are given to it.
 - onnxruntime-genai 0.18 opens neither layout."""
 """For the model card: faults that lie with others."""
+
+
+@config
+class Config:
+    """Which files are written."""
+
+    layout: Literal["sightweave", "transformers.js"] = "sightweave"
+    """sightweave: two graphs, for any composition of concat and decoder_only; transformers.js: the files that it opens by
+    itself, where the composition fits one of Transformers' layouts."""
+
+    def export(self, source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
+        """As `export`, with these settings."""
+        return export(source, folder, samples, card=card, layout=self.layout)
 
 
 def export(

@@ -10,13 +10,14 @@ import copy
 import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from sightweave.core import checkpoint
+from sightweave.core.config import config
 from sightweave.core.errors import ExportError, did_you_mean
 from sightweave.core.from_transformers import imported
 from sightweave.core.types import Sample
@@ -57,6 +58,18 @@ LIMITS = """Programs that open this folder, and what they get wrong by themselve
 - onnxruntime-genai 0.18 opens neither.
 - `transformers serve` 5.24 ignores `logprobs` and `n`."""
 """For the model card: faults that lie with others."""
+
+
+@config
+class Config:
+    """Which of Transformers' layouts is written."""
+
+    layout: Literal["auto", "idefics3", "llava"] = "auto"
+    """idefics3, llava, or auto: the first that fits."""
+
+    def export(self, source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
+        """As `export`, with these settings."""
+        return export(source, folder, samples, card=card, layout=self.layout)
 
 
 def export(

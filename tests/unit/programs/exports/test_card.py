@@ -67,7 +67,7 @@ def test_scores_have_their_metrics_unit() -> None:
 def test_each_program_says_how_it_opens_the_files_and_what_it_gets_wrong(kind: str) -> None:
     program = catalog.module("programs.exports", kind)
     layouts = ["", *getattr(program, "USES", {})]
-    found = [exporting._use(program, {"layout": one} if one else {}) for one in layouts]
+    found = [exporting._use(program, program.Config(**({"layout": one} if one else {}))) for one in layouts]
     assert len(set(found)) == len(layouts)
     for use in found:
         assert "```" in use
