@@ -7,11 +7,15 @@ D language width, Dv vision width, N features per medium, R positions with logit
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
 from torch import Tensor
+
+BeforeBlock = Callable[[int, Tensor], Tensor]
+"""Called with a block's number and its input B S D; returns what the block reads instead."""
 
 
 class _OnDevice:

@@ -1,7 +1,5 @@
 """The vision-language model: the only place where the parts meet."""
 
-from functools import partial
-
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
@@ -72,9 +70,7 @@ class VLM(nn.Module):
             memory = fusion.memory(language_model.encode(source, batch.source), media, cache)
         elif language_model.form != "encoder_decoder":
             hidden = fusion.input(hidden, target, media, cache)
-        before_block = None
-        if "layer" in fusion.places:
-            before_block = partial(fusion.layer, tokens=target, media=media, cache=cache)
+        before_block = fusion.before_block(target, media, cache)
         hidden = language_model.run(hidden, target, cache=cache, memory=memory, before_block=before_block)
         at = at if at is not None else batch.class_at if batch.class_at is not None else target.predicting()
         chosen = fusion.pool(hidden.flatten(0, 1)[at], at, target, media)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sightweave.core.batch import MediaEmbeddings, Memory, TokenSequence
+from sightweave.core.batch import BeforeBlock, MediaEmbeddings, Memory, TokenSequence
 from sightweave.core.cache import Cache
 
 
@@ -35,16 +35,15 @@ class Fusion(nn.Module):
         """After the token embedding."""
         return hidden
 
-    def layer(
-        self,
-        index: int,
-        hidden: Float[Tensor, "B S D"],
-        tokens: TokenSequence,
-        media: MediaEmbeddings | None,
-        cache: Cache | None,
-    ) -> Float[Tensor, "B S D"]:
-        """Before block `index`."""
-        return hidden
+    def before_block(
+        self, tokens: TokenSequence, media: MediaEmbeddings | None, cache: Cache | None
+    ) -> BeforeBlock | None:
+        """What acts before each block of one forward pass (place ``layer``); None where nothing does.
+
+        Called once a pass, so whatever is the same for all blocks, such as where the media are and who may look at them,
+        is worked out here and not in the function that it returns.
+        """
+        return None
 
     def memory(self, memory: Memory, media: MediaEmbeddings | None, cache: Cache | None) -> Memory:
         """Between encoder and decoder."""

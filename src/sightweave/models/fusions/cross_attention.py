@@ -12,15 +12,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sightweave.core.batch import MediaEmbeddings, Memory, TokenSequence
+from sightweave.core.batch import BeforeBlock, MediaEmbeddings, Memory, TokenSequence
 from sightweave.core.cache import Cache
 from sightweave.core.config import config
 from sightweave.models.fusions._base import Fusion, plain_media, plain_tokens
 from sightweave.models.nn.attention import Attention
 from sightweave.models.nn.feed_forward import FeedForward
 from sightweave.models.nn.init import draw, initialise
-from sightweave.models.nn.mask import memory_mask
+from sightweave.models.nn.mask import Mask, memory_mask
 from sightweave.models.nn.norm import RMSNorm
+
+_PLACE = "cross_attention"
+"""The cache's slot for where the media are."""
 
 
 @config
@@ -81,35 +84,44 @@ class CrossAttention(Fusion):
             _GatedLayer(dim, num_heads, gate=gate, feed_forward=feed_forward) for _ in range(0, depth, every)
         )
 
-    def layer(
-        self,
-        index: int,
-        hidden: Float[Tensor, "B S D"],
-        tokens: TokenSequence,
-        media: MediaEmbeddings | None,
-        cache: Cache | None,
-    ) -> Float[Tensor, "B S D"]:
-        """Looks at the media before block `index`."""
-        if index % self.every:
-            return hidden
-        gated = self.layers[index // self.every]
-        assert isinstance(gated, _GatedLayer)
-        slot = f"cross_attention.{index}"
+    def before_block(
+        self, tokens: TokenSequence, media: MediaEmbeddings | None, cache: Cache | None
+    ) -> BeforeBlock | None:
+        """Lays the media out and finds who may look at them, once for all blocks; the gated layers do the rest."""
         if media is not None:
-            memory = media.per_row(len(hidden))
-            keys, values = gated.attention.keys_values(gated.media_norm(memory.hidden))
-            if cache is not None:
-                cache.slots[slot] = (keys, values, memory.segment, memory.branch, memory.valid)
-        elif cache is not None and slot in cache.slots:
-            keys, values, segment, branch, valid = cache.slots[slot]
-            memory = Memory(keys, segment, branch, valid)
+            memory = media.per_row(len(tokens.ids))
+        elif cache is not None and _PLACE in cache.slots:
+            memory = Memory(*cache.slots[_PLACE])
         else:
-            return hidden
-        return gated(hidden, tokens, memory, (keys, values))  # type: ignore[no-any-return]  # nn.Module calls are untyped
+            return None
+
+        if cache is not None:
+            # What was laid out stays with the rows; a later pass needs the keys and values, and no embeddings.
+            cache.slots[_PLACE] = (memory.hidden[:, :, :0], memory.segment, memory.branch, memory.valid)
+        mask = memory_mask(tokens, memory)
+
+        def look(index: int, hidden: Tensor) -> Tensor:
+            if index % self.every:
+                return hidden
+            gated = self.layers[index // self.every]
+            assert isinstance(gated, _GatedLayer)
+
+            slot = f"cross_attention.{index}"
+            if media is None and cache is not None:
+                keys_values = cache.slots[slot]
+            else:
+                keys_values = gated.attention.keys_values(gated.media_norm(memory.hidden))
+                if cache is not None:
+                    cache.slots[slot] = keys_values
+            return gated(hidden, mask, keys_values)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+
+        return look
 
     def forward(self, text: Float[Tensor, "B S D"], image: Float[Tensor, "B N D"]) -> Float[Tensor, "B S D"]:
         """On plain tensors: the first gated layer alone, one picture for each row."""
-        return self.layer(0, text, plain_tokens(text), plain_media(image), None)
+        look = self.before_block(plain_tokens(text), plain_media(image), None)
+        assert look is not None
+        return look(0, text)
 
 
 class _GatedLayer(nn.Module):
@@ -127,10 +139,7 @@ class _GatedLayer(nn.Module):
         if self.feed_forward is not None:
             draw(self.feed_forward.down.weight, std=(4 * dim) ** -0.5)
 
-    def forward(
-        self, hidden: Tensor, tokens: TokenSequence, memory: Memory, keys_values: tuple[Tensor, Tensor]
-    ) -> Tensor:
-        mask = memory_mask(tokens, memory)
+    def forward(self, hidden: Tensor, mask: Mask, keys_values: tuple[Tensor, Tensor]) -> Tensor:
         assert mask.blind_rows is not None
         attended = self.attention(self.norm(hidden), mask, memory=keys_values)
         hidden = hidden + self.gate.tanh() * attended

@@ -1,18 +1,14 @@
 """What every language model offers, so that fusions and the VLM need not know which one it is."""
 
-from collections.abc import Callable
 from typing import ClassVar
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sightweave.core.batch import Memory, TokenSequence
+from sightweave.core.batch import BeforeBlock, Memory, TokenSequence
 from sightweave.core.cache import Cache
 from sightweave.models.nn.embedding import TokenEmbedding
 from sightweave.models.nn.fast_decoding import FastDecoding
-
-BeforeBlock = Callable[[int, Tensor], Tensor]
-"""Called with the block's number and its input; returns what the block shall read instead."""
 
 
 class LanguageModel(nn.Module):

@@ -11,10 +11,10 @@ from typing import ClassVar
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sightweave.core.batch import Memory, TokenSequence
+from sightweave.core.batch import BeforeBlock, Memory, TokenSequence
 from sightweave.core.cache import Cache
 from sightweave.core.config import config
-from sightweave.models.language_models._base import BeforeBlock, LanguageModel
+from sightweave.models.language_models._base import LanguageModel
 from sightweave.models.nn.block import Block
 from sightweave.models.nn.embedding import AddedPositions, Positions, TokenEmbedding
 from sightweave.models.nn.feed_forward import Form

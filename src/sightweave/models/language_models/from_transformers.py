@@ -20,12 +20,12 @@ from pydantic import ValidationInfo, model_validator
 from torch import Tensor, nn
 
 from sightweave.core import part_settings
-from sightweave.core.batch import Memory, TokenSequence
+from sightweave.core.batch import BeforeBlock, Memory, TokenSequence
 from sightweave.core.cache import Cache
 from sightweave.core.config import config
 from sightweave.core.errors import CheckpointError
 from sightweave.core.from_transformers import imported
-from sightweave.models.language_models._base import BeforeBlock, LanguageModel
+from sightweave.models.language_models._base import LanguageModel
 from sightweave.models.nn import adapter_proof, foreign, from_transformers
 from sightweave.models.nn.hooked_stack import Bridge, HookedStack, added
 from sightweave.models.nn.init import initialise
