@@ -17,9 +17,9 @@ from sightweave.core.cache import Cache
 from sightweave.core.checkpoint import MANIFEST, load_into
 from sightweave.core.device import keep_freed_memory
 from sightweave.models.connectors.pixel_shuffle import PixelShuffle
-from sightweave.models.encoders.vit import Vit
+from sightweave.models.encoders import vit
 from sightweave.models.fusions.concat import Concat
-from sightweave.models.language_models.decoder_only import DecoderOnly
+from sightweave.models.language_models import decoder_only
 from sightweave.models.loss import training_loss
 from sightweave.models.vlm import VLM
 from sightweave.programs import generation
@@ -28,24 +28,22 @@ from sightweave.programs.training.optimizers import Optimizer
 
 def compose(shape: Shape) -> VLM:
     return VLM(
-        Vit(
+        vit.Config(
             image_size=shape.image_size,
             patch_size=shape.patch_size,
             dim=shape.vision_dim,
             depth=shape.vision_depth,
             num_heads=shape.vision_heads,
-            hidden_dim=4 * shape.vision_dim,
-        ),
+        ).build(),
         PixelShuffle(in_dim=shape.vision_dim, out_dim=shape.dim, factor=shape.factor),
         Concat(bidirectional="none"),
-        DecoderOnly(
-            vocab_size=shape.vocab_size,
+        decoder_only.Config(
             dim=shape.dim,
             depth=shape.depth,
             num_heads=shape.heads,
             num_kv_heads=shape.kv_heads,
             hidden_dim=shape.hidden_dim,
-        ),
+        ).build(vocab_size=shape.vocab_size),
     )
 
 

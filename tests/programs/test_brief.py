@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sightweave.models.encoders import vit
 from sightweave.models.encoders.cnn import Cnn
-from sightweave.models.encoders.vit import Vit
 from sightweave.models.fusions.addition import Addition
 from sightweave.models.fusions.bilinear import Bilinear
 from sightweave.models.fusions.concat import Concat
 from sightweave.models.fusions.cross_attention import CrossAttention
 from sightweave.models.fusions.memory import MemoryFusion
-from sightweave.models.nn.block import Block
+from sightweave.models.nn.block import Block, BlockShape
 from sightweave.models.nn.embedding import AddedPositions, TokenEmbedding
 from sightweave.models.nn.mask import Mask
 
@@ -34,7 +34,7 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.embedding = TokenEmbedding(len(WORDS), DIM)
         self.positions = AddedPositions("sinusoidal", DIM, max_length=64)
-        self.block = Block(DIM, num_heads=4, hidden_dim=2 * DIM)
+        self.block = Block(BlockShape(dim=DIM, num_heads=4, hidden_dim=2 * DIM))
         self.mask = mask
 
     def forward(self, text: Tensor) -> Tensor:
@@ -48,7 +48,8 @@ class VLM(nn.Module):
     def __init__(self, text_encoder: Any, image_encoder: Any, fusion_layer: nn.Module) -> None:
         super().__init__()
         self.text_encoder, self.image_encoder, self.fusion_layer = text_encoder, image_encoder, fusion_layer
-        self.block = Block(image_encoder.dim, num_heads=4, hidden_dim=2 * image_encoder.dim)
+        dim = image_encoder.dim
+        self.block = Block(BlockShape(dim=dim, num_heads=4, hidden_dim=2 * dim))
 
     def forward(self, text: Tensor, image: Tensor) -> Tensor:
         words = self.text_encoder(text)  # B S D
@@ -88,7 +89,9 @@ def world() -> tuple[Tensor, Tensor]:
 
 
 ENCODERS = {
-    "vit": lambda: Vit(image_size=16, patch_size=8, dim=DIM, depth=1, num_heads=4, hidden_dim=2 * DIM),
+    "vit": lambda: vit.Config(
+        image_size=16, patch_size=8, dim=DIM, depth=1, num_heads=4, hidden_dim=2 * DIM
+    ).build(),
     "cnn": lambda: Cnn(image_size=16, channels=(16, 16, DIM), blocks=(0, 0, 0)),
 }
 NEXT_TOKEN = {

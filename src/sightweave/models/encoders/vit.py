@@ -17,12 +17,11 @@ from sightweave.core.batch import Features
 from sightweave.core.config import config
 from sightweave.core.types import MediumInfo
 from sightweave.models.encoders._base import Encoder
-from sightweave.models.nn.block import Block
+from sightweave.models.nn.block import BlockShape
 from sightweave.models.nn.convolution import Downsample, to_channels_last
 from sightweave.models.nn.feed_forward import Form
 from sightweave.models.nn.init import draw, initialise
 from sightweave.models.nn.mask import Mask
-from sightweave.models.nn.norm import make_norm
 
 
 @config
@@ -58,18 +57,23 @@ class Config:
 
     def build(self) -> Vit:
         """The encoder."""
-        return Vit(
-            image_size=self.image_size,
-            patch_size=self.patch_size,
+        shape = BlockShape(
             dim=self.dim,
-            depth=self.depth,
             num_heads=self.num_heads,
             hidden_dim=self.hidden_dim or 4 * self.dim,
             feed_forward=self.feed_forward,
+            norm="layer",
             norm_eps=self.norm_eps,
+            bias=True,
+            layer_scale=self.layer_scale,
+        )
+        return Vit(
+            shape,
+            image_size=self.image_size,
+            patch_size=self.patch_size,
+            depth=self.depth,
             class_token=self.class_token,
             pre_norm=self.pre_norm,
-            layer_scale=self.layer_scale,
             post_norm=self.post_norm,
             stem=self.stem,
         )
@@ -79,17 +83,12 @@ class Vit(Encoder):
     """Pictures to a grid of features, one for each patch.
 
     Args:
+        shape: Of every block; its width is Dv.
         image_size: Side of the picture, in pixels.
         patch_size: Side P of a patch, in pixels.
-        dim: Width Dv.
         depth: Blocks.
-        num_heads: Heads.
-        hidden_dim: Width inside the feed-forward layer.
-        feed_forward: Its form.
-        norm_eps: Added under the root of the norms.
         class_token: Whether one more token reads along.
         pre_norm: Whether a norm stands before the blocks, and the patches have no bias.
-        layer_scale: Whether learnt factors stand before each sum.
         post_norm: Whether a last norm stands after the blocks.
         stem: ``patch`` or ``convolution``.
 
@@ -99,48 +98,34 @@ class Vit(Encoder):
 
     def __init__(
         self,
+        shape: BlockShape,
         *,
         image_size: int,
         patch_size: int,
-        dim: int,
         depth: int,
-        num_heads: int,
-        hidden_dim: int,
-        feed_forward: Form = "gelu_tanh",
-        norm_eps: float = 1e-6,
         class_token: bool = False,
         pre_norm: bool = False,
-        layer_scale: bool = False,
         post_norm: bool = True,
         stem: Literal["patch", "convolution"] = "patch",
     ) -> None:
         super().__init__()
         if patch_size < 1 or image_size % patch_size:
             raise ValueError(f"patch_size {patch_size} does not divide image_size {image_size}.")
+        dim = shape.dim
         self.image_size, self.dim, self.side = image_size, dim, image_size // patch_size
         self.stem: nn.Module
         if stem == "patch":
             self.stem = nn.Conv2d(3, dim, patch_size, stride=patch_size, bias=not pre_norm)
         else:
             self.stem = _convolutional_stem(patch_size, dim)
+
         self.class_token = nn.Parameter(torch.zeros(dim)) if class_token else None
         # The class token has a place too, the first.
         self.place_table = nn.Parameter(torch.empty(class_token + self.side**2, dim))
-        self.pre_norm = make_norm("layer", dim, eps=norm_eps) if pre_norm else None
-        self.blocks = nn.ModuleList(
-            Block(
-                dim,
-                num_heads,
-                hidden_dim=hidden_dim,
-                feed_forward=feed_forward,
-                norm="layer",
-                norm_eps=norm_eps,
-                bias=True,
-                layer_scale=layer_scale,
-            )
-            for _ in range(depth)
-        )
-        self.norm = make_norm("layer", dim, eps=norm_eps) if post_norm else None
+
+        self.pre_norm = shape.make_norm() if pre_norm else None
+        self.blocks = shape.blocks(depth)
+        self.norm = shape.make_norm() if post_norm else None
         initialise(self)
         draw(self.place_table, std=0.02)
 

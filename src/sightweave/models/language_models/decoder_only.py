@@ -15,13 +15,12 @@ from sightweave.core.batch import BeforeBlock, Memory, TokenSequence
 from sightweave.core.cache import Cache
 from sightweave.core.config import config
 from sightweave.models.language_models._base import LanguageModel
-from sightweave.models.nn.block import Block
+from sightweave.models.nn.block import BlockShape
 from sightweave.models.nn.embedding import AddedPositions, Positions, TokenEmbedding, head_logits
 from sightweave.models.nn.fast_decoding import FastDecoding, Layouts, prepare
 from sightweave.models.nn.feed_forward import Form, default_hidden_dim
 from sightweave.models.nn.init import initialise
 from sightweave.models.nn.mask import self_mask
-from sightweave.models.nn.norm import make_norm
 from sightweave.models.nn.position import Rotary
 
 
@@ -68,10 +67,8 @@ class Config:
 
     def build(self, *, vocab_size: int, num_answers: int = 0) -> DecoderOnly:
         """The language model for a vocabulary."""
-        return DecoderOnly(
-            vocab_size=vocab_size,
+        shape = BlockShape(
             dim=self.dim,
-            depth=self.depth,
             num_heads=self.num_heads,
             num_kv_heads=self.num_kv_heads,
             head_dim=self.head_dim,
@@ -79,15 +76,20 @@ class Config:
             feed_forward=self.feed_forward,
             norm=self.norm,
             norm_eps=self.norm_eps,
-            position=self.position,
-            rope_base=self.rope_base,
-            max_length=self.max_length,
             qk_norm=self.qk_norm,
-            normalise_embeddings=self.normalise_embeddings,
-            tie_embeddings=self.tie_embeddings,
             bias=self.bias,
             qkv_bias=self.qkv_bias,
             dropout=self.dropout,
+        )
+        return DecoderOnly(
+            shape,
+            vocab_size=vocab_size,
+            depth=self.depth,
+            position=self.position,
+            rope_base=self.rope_base,
+            max_length=self.max_length,
+            normalise_embeddings=self.normalise_embeddings,
+            tie_embeddings=self.tie_embeddings,
         )
 
 
@@ -95,25 +97,14 @@ class DecoderOnly(LanguageModel):
     """A stack of causal blocks over one sequence; the mask itself comes with the tokens.
 
     Args:
+        shape: Of every block.
         vocab_size: V.
-        dim: Width D.
         depth: Blocks L.
-        num_heads: Query heads H.
-        num_kv_heads: Key-value heads; None means H.
-        head_dim: Width Dh of a head; None means D / H.
-        hidden_dim: Width F inside the feed-forward layer.
-        feed_forward: Its form.
-        norm: ``rms`` or ``layer``.
-        norm_eps: Added under the root of the norms.
         position: ``rotary``, ``learned`` or ``sinusoidal``.
         rope_base: Wavelength base of rotary positions.
         max_length: Longest sequence, for learned positions.
-        qk_norm: Normalise queries and keys.
         normalise_embeddings: Bring token embeddings to unit mean square.
         tie_embeddings: Use the embedding table as the head.
-        bias: Biases in the projections.
-        qkv_bias: Biases in those of queries, keys and values; None means as `bias` says.
-        dropout: Share of feed-forward values dropped in training.
     """
 
     form = "causal"
@@ -121,51 +112,24 @@ class DecoderOnly(LanguageModel):
 
     def __init__(
         self,
+        shape: BlockShape,
         *,
         vocab_size: int,
-        dim: int,
         depth: int,
-        num_heads: int,
-        hidden_dim: int,
-        num_kv_heads: int | None = None,
-        head_dim: int | None = None,
-        feed_forward: Form = "swiglu",
-        norm: str = "rms",
-        norm_eps: float = 1e-6,
         position: Positions = "rotary",
         rope_base: float = 10_000.0,
         max_length: int = 2048,
-        qk_norm: bool = False,
         normalise_embeddings: bool = False,
         tie_embeddings: bool = True,
-        bias: bool = False,
-        qkv_bias: bool | None = None,
-        dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.vocab_size, self.dim, self.depth, self.num_heads = vocab_size, dim, depth, num_heads
-        self.token_embedding = TokenEmbedding(vocab_size, dim, normalise=normalise_embeddings)
-        self.positions = AddedPositions(position, dim, max_length=max_length)
-        self.blocks = nn.ModuleList(
-            Block(
-                dim,
-                num_heads,
-                num_kv_heads=num_kv_heads,
-                head_dim=head_dim,
-                hidden_dim=hidden_dim,
-                feed_forward=feed_forward,
-                norm=norm,
-                norm_eps=norm_eps,
-                qk_norm=qk_norm,
-                bias=bias,
-                qkv_bias=qkv_bias,
-                dropout=dropout,
-            )
-            for _ in range(depth)
-        )
-        self.rotary = Rotary(head_dim or dim // num_heads, base=rope_base) if self.positions.rotary else None
-        self.norm = make_norm(norm, dim, eps=norm_eps)
-        self.output = None if tie_embeddings else nn.Linear(dim, vocab_size, bias=False)
+        self.vocab_size, self.dim, self.depth, self.num_heads = vocab_size, shape.dim, depth, shape.num_heads
+        self.token_embedding = TokenEmbedding(vocab_size, shape.dim, normalise=normalise_embeddings)
+        self.positions = AddedPositions(position, shape.dim, max_length=max_length)
+        self.blocks = shape.blocks(depth)
+        self.rotary = Rotary(shape.width_of_head, base=rope_base) if self.positions.rotary else None
+        self.norm = shape.make_norm()
+        self.output = None if tie_embeddings else nn.Linear(shape.dim, vocab_size, bias=False)
         self._layouts = Layouts()
         initialise(self)
 

@@ -16,12 +16,11 @@ from sightweave.core.batch import BeforeBlock, Memory, TokenSequence
 from sightweave.core.cache import Cache
 from sightweave.core.config import config
 from sightweave.models.language_models._base import LanguageModel
-from sightweave.models.nn.block import Block
+from sightweave.models.nn.block import BlockShape
 from sightweave.models.nn.embedding import AddedPositions, Positions, TokenEmbedding, head_logits
 from sightweave.models.nn.feed_forward import Form
 from sightweave.models.nn.init import initialise
 from sightweave.models.nn.mask import memory_mask, self_mask
-from sightweave.models.nn.norm import make_norm
 from sightweave.models.nn.position import RelativePositions, Rotary
 
 
@@ -68,26 +67,29 @@ class Config:
 
     def build(self, *, vocab_size: int, num_answers: int = 0) -> EncoderDecoder:
         """The language model for a vocabulary."""
-        return EncoderDecoder(
-            vocab_size=vocab_size,
+        shape = BlockShape(
             dim=self.dim,
-            encoder_depth=self.encoder_depth,
-            decoder_depth=self.decoder_depth,
             num_heads=self.num_heads,
             head_dim=self.head_dim,
             hidden_dim=self.hidden_dim or 4 * self.dim,
             feed_forward=self.feed_forward,
             norm=self.norm,
             norm_eps=self.norm_eps,
+            qk_norm=self.qk_norm,
+            score_scale=None if self.scale_scores else 1.0,
+            dropout=self.dropout,
+        )
+        return EncoderDecoder(
+            shape,
+            vocab_size=vocab_size,
+            encoder_depth=self.encoder_depth,
+            decoder_depth=self.decoder_depth,
             position=self.position,
             rope_base=self.rope_base,
             max_length=self.max_length,
-            qk_norm=self.qk_norm,
             normalise_embeddings=self.normalise_embeddings,
             tie_embeddings=self.tie_embeddings,
-            scale_scores=self.scale_scores,
             scale_head=self.scale_head,
-            dropout=self.dropout,
         )
 
 
@@ -95,25 +97,16 @@ class EncoderDecoder(LanguageModel):
     """Two stacks joined by attention to the memory; both share the embeddings, and by default the head does too.
 
     Args:
+        shape: Of every block of both stacks.
         vocab_size: V.
-        dim: Width D.
         encoder_depth: Blocks that read the source.
         decoder_depth: Blocks that write the target.
-        num_heads: Heads H.
-        head_dim: Width Dh of a head; None means D / H.
-        hidden_dim: Width F inside the feed-forward layer.
-        feed_forward: Its form.
-        norm: ``rms`` or ``layer``.
-        norm_eps: Added under the root of the norms.
         position: ``rotary``, ``learned``, ``sinusoidal`` or ``relative``.
         rope_base: Wavelength base of rotary positions.
         max_length: Longest sequence, for learned positions.
-        qk_norm: Normalise queries and keys.
         normalise_embeddings: Bring token embeddings to unit mean square.
         tie_embeddings: Use the embedding table as the head.
-        scale_scores: Divide attention scores by sqrt(Dh).
         scale_head: Divide what the head reads by sqrt(D).
-        dropout: Share of feed-forward values dropped in training.
     """
 
     form = "encoder_decoder"
@@ -121,64 +114,39 @@ class EncoderDecoder(LanguageModel):
 
     def __init__(
         self,
+        shape: BlockShape,
         *,
         vocab_size: int,
-        dim: int,
         encoder_depth: int,
         decoder_depth: int,
-        num_heads: int,
-        head_dim: int | None = None,
-        hidden_dim: int,
-        feed_forward: Form = "gelu",
-        norm: str = "rms",
-        norm_eps: float = 1e-6,
         position: Positions | Literal["relative"] = "rotary",
         rope_base: float = 10_000.0,
         max_length: int = 2048,
-        qk_norm: bool = False,
         normalise_embeddings: bool = False,
         tie_embeddings: bool = True,
-        scale_scores: bool = True,
         scale_head: bool = False,
-        dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.vocab_size, self.dim, self.depth = vocab_size, dim, decoder_depth
+        self.vocab_size, self.dim, self.depth = vocab_size, shape.dim, decoder_depth
         # A fusion's heads share the width evenly, which those of mT5 (6 at a width of 512) do not.
-        self.num_heads = math.gcd(dim, num_heads)
+        self.num_heads = math.gcd(shape.dim, shape.num_heads)
         self.scale_head = scale_head
+
+        self.token_embedding = TokenEmbedding(vocab_size, shape.dim, normalise=normalise_embeddings)
         is_relative = position == "relative"
-
-        def stack(depth: int, *, reads_memory: bool) -> nn.ModuleList:
-            return nn.ModuleList(
-                Block(
-                    dim,
-                    num_heads,
-                    head_dim=head_dim,
-                    hidden_dim=hidden_dim,
-                    feed_forward=feed_forward,
-                    norm=norm,
-                    norm_eps=norm_eps,
-                    qk_norm=qk_norm,
-                    score_scale=None if scale_scores else 1.0,
-                    dropout=dropout,
-                    reads_memory=reads_memory,
-                )
-                for _ in range(depth)
-            )
-
-        self.token_embedding = TokenEmbedding(vocab_size, dim, normalise=normalise_embeddings)
         self.positions = (
-            None if position == "relative" else AddedPositions(position, dim, max_length=max_length)
+            None if position == "relative" else AddedPositions(position, shape.dim, max_length=max_length)
         )
-        self.encoder_relative = RelativePositions(num_heads, both_ways=True) if is_relative else None
-        self.encoder_blocks = stack(encoder_depth, reads_memory=False)
-        self.encoder_norm = make_norm(norm, dim, eps=norm_eps)
-        self.relative = RelativePositions(num_heads, both_ways=False) if is_relative else None
-        self.blocks = stack(decoder_depth, reads_memory=True)
-        self.rotary = Rotary(head_dim or dim // num_heads, base=rope_base) if position == "rotary" else None
-        self.norm = make_norm(norm, dim, eps=norm_eps)
-        self.output = None if tie_embeddings else nn.Linear(dim, vocab_size, bias=False)
+        self.rotary = Rotary(shape.width_of_head, base=rope_base) if position == "rotary" else None
+
+        self.encoder_relative = RelativePositions(shape.num_heads, both_ways=True) if is_relative else None
+        self.encoder_blocks = shape.blocks(encoder_depth)
+        self.encoder_norm = shape.make_norm()
+
+        self.relative = RelativePositions(shape.num_heads, both_ways=False) if is_relative else None
+        self.blocks = shape.blocks(decoder_depth, reads_memory=True)
+        self.norm = shape.make_norm()
+        self.output = None if tie_embeddings else nn.Linear(shape.dim, vocab_size, bias=False)
         initialise(self)
 
     def embed(self, ids: Int[Tensor, "B S"]) -> Float[Tensor, "B S D"]:

@@ -15,12 +15,11 @@ from sightweave.core.batch import BeforeBlock, Memory, TokenSequence
 from sightweave.core.cache import Cache
 from sightweave.core.config import config
 from sightweave.models.language_models._base import LanguageModel
-from sightweave.models.nn.block import Block
+from sightweave.models.nn.block import BlockShape
 from sightweave.models.nn.embedding import AddedPositions, Positions, TokenEmbedding
 from sightweave.models.nn.feed_forward import Form
 from sightweave.models.nn.init import initialise
 from sightweave.models.nn.mask import self_mask
-from sightweave.models.nn.norm import make_norm
 from sightweave.models.nn.position import Rotary
 
 
@@ -53,20 +52,23 @@ class Config:
 
     def build(self, *, vocab_size: int, num_answers: int = 0) -> EncoderOnly:
         """The language model for a vocabulary and a list of answers."""
-        return EncoderOnly(
-            vocab_size=vocab_size,
-            num_answers=num_answers,
+        shape = BlockShape(
             dim=self.dim,
-            depth=self.depth,
             num_heads=self.num_heads,
             hidden_dim=self.hidden_dim or 4 * self.dim,
             feed_forward=self.feed_forward,
             norm=self.norm,
+            dropout=self.dropout,
+        )
+        return EncoderOnly(
+            shape,
+            vocab_size=vocab_size,
+            num_answers=num_answers,
+            depth=self.depth,
             position=self.position,
             rope_base=self.rope_base,
             max_length=self.max_length,
             normalise_embeddings=self.normalise_embeddings,
-            dropout=self.dropout,
         )
 
 
@@ -74,19 +76,14 @@ class EncoderOnly(LanguageModel):
     """A stack that looks both ways; it answers by choosing, it cannot generate.
 
     Args:
+        shape: Of every block.
         vocab_size: V.
         num_answers: Length A of the list of answers; at least 1.
-        dim: Width D.
         depth: Blocks L.
-        num_heads: Heads H.
-        hidden_dim: Width F inside the feed-forward layer.
-        feed_forward: Its form.
-        norm: ``rms`` or ``layer``.
         position: ``rotary``, ``learned`` or ``sinusoidal``.
         rope_base: Wavelength base of rotary positions.
         max_length: Longest sequence, for learned positions.
         normalise_embeddings: Bring token embeddings to unit mean square.
-        dropout: Share of feed-forward values dropped in training.
 
     Raises:
         ValueError: no answers.
@@ -97,39 +94,29 @@ class EncoderOnly(LanguageModel):
 
     def __init__(
         self,
+        shape: BlockShape,
         *,
         vocab_size: int,
         num_answers: int,
-        dim: int,
         depth: int,
-        num_heads: int,
-        hidden_dim: int,
-        feed_forward: Form = "gelu",
-        norm: str = "rms",
         position: Positions = "rotary",
         rope_base: float = 10_000.0,
         max_length: int = 2048,
         normalise_embeddings: bool = False,
-        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if num_answers < 1:
             raise ValueError(
                 "encoder_only chooses from a list of answers, and the list is empty (num_answers 0)."
             )
-        self.vocab_size, self.dim, self.depth, self.num_heads = vocab_size, dim, depth, num_heads
+        self.vocab_size, self.dim, self.depth, self.num_heads = vocab_size, shape.dim, depth, shape.num_heads
         self.num_answers = num_answers
-        self.token_embedding = TokenEmbedding(vocab_size, dim, normalise=normalise_embeddings)
-        self.positions = AddedPositions(position, dim, max_length=max_length)
-        self.blocks = nn.ModuleList(
-            Block(
-                dim, num_heads, hidden_dim=hidden_dim, feed_forward=feed_forward, norm=norm, dropout=dropout
-            )
-            for _ in range(depth)
-        )
-        self.rotary = Rotary(dim // num_heads, base=rope_base) if self.positions.rotary else None
-        self.norm = make_norm(norm, dim)
-        self.classifier = nn.Linear(dim, num_answers)
+        self.token_embedding = TokenEmbedding(vocab_size, shape.dim, normalise=normalise_embeddings)
+        self.positions = AddedPositions(position, shape.dim, max_length=max_length)
+        self.blocks = shape.blocks(depth)
+        self.rotary = Rotary(shape.width_of_head, base=rope_base) if self.positions.rotary else None
+        self.norm = shape.make_norm()
+        self.classifier = nn.Linear(shape.dim, num_answers)
         initialise(self)
 
     def embed(self, ids: Int[Tensor, "B S"]) -> Float[Tensor, "B S D"]:

@@ -1,5 +1,6 @@
 """The Transformer block: attention, perhaps attention to a memory, feed-forward, each on a normalised residual."""
 
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -15,79 +16,89 @@ from sightweave.models.nn.norm import make_norm
 from sightweave.models.nn.position import Rotation
 
 
+@dataclass(frozen=True, kw_only=True)
+class BlockShape:
+    """What the blocks of one stack have in common: their widths, and the forms of their layers."""
+
+    dim: int
+    """Width D."""
+    num_heads: int
+    """Query heads H."""
+    hidden_dim: int
+    """Width F inside the feed-forward layer."""
+    num_kv_heads: int | None = None
+    """Key-value heads; None means H."""
+    head_dim: int | None = None
+    """Width Dh of one head; None means D / H."""
+    feed_forward: Form = "swiglu"
+    """Form of the feed-forward layer."""
+    norm: str = "rms"
+    """``rms`` or ``layer``."""
+    norm_eps: float = 1e-6
+    """Added under the root of the norms."""
+    qk_norm: bool = False
+    """Normalise queries and keys."""
+    bias: bool = False
+    """Whether projections have biases."""
+    qkv_bias: bool | None = None
+    """Whether those of queries, keys and values have; None means as `bias` says."""
+    score_scale: float | None = None
+    """What attention scores are multiplied with; None means 1 / sqrt(Dh)."""
+    layer_scale: bool = False
+    """Whether a learnt factor for each channel, 1 at first, stands before each sum (CaiT, arXiv:2103.17239)."""
+    dropout: float = 0.0
+    """Share of feed-forward values dropped in training."""
+
+    def __post_init__(self) -> None:
+        if self.num_heads < 1:
+            raise ValueError(f"num_heads is 1 or more (got {self.num_heads}).")
+
+    @property
+    def width_of_head(self) -> int:
+        """Dh."""
+        return self.head_dim or self.dim // self.num_heads
+
+    def make_norm(self) -> nn.Module:
+        """A norm over the width D."""
+        return make_norm(self.norm, self.dim, eps=self.norm_eps)
+
+    def blocks(self, depth: int, *, reads_memory: bool = False) -> nn.ModuleList:
+        """A stack of `depth` blocks."""
+        return nn.ModuleList(Block(self, reads_memory=reads_memory) for _ in range(depth))
+
+
 class Block(nn.Module):
     """``h = h + attend(norm(h))``; ``h = h + attend(norm(h), memory)`` where asked; ``h = h + ff(norm(h))``.
 
     Args:
-        dim: Width D.
-        num_heads: Query heads H.
-        num_kv_heads: Key-value heads; None means H.
-        head_dim: Width of one head; None means D / H.
-        hidden_dim: Width F inside the feed-forward layer.
-        feed_forward: Its form.
-        norm: ``rms`` or ``layer``.
-        norm_eps: Added under the root of the norms.
-        qk_norm: Normalise queries and keys.
-        bias: Whether projections have biases.
-        qkv_bias: Whether those of queries, keys and values have; None means as `bias` says.
-        score_scale: What attention scores are multiplied with; None means 1 / sqrt(Dh).
-        layer_scale: Whether a learnt factor for each channel, 1 at first, stands before each sum (CaiT, arXiv:2103.17239).
-        dropout: Share of feed-forward values dropped in training.
+        shape: Widths and forms.
         reads_memory: Whether the block has attention to a memory of the same width.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        *,
-        hidden_dim: int,
-        num_kv_heads: int | None = None,
-        head_dim: int | None = None,
-        feed_forward: Form = "swiglu",
-        norm: str = "rms",
-        norm_eps: float = 1e-6,
-        qk_norm: bool = False,
-        bias: bool = False,
-        qkv_bias: bool | None = None,
-        score_scale: float | None = None,
-        layer_scale: bool = False,
-        dropout: float = 0.0,
-        reads_memory: bool = False,
-    ) -> None:
+    def __init__(self, shape: BlockShape, *, reads_memory: bool = False) -> None:
         super().__init__()
-        self.attention_norm = make_norm(norm, dim, eps=norm_eps)
+        self.attention_norm = shape.make_norm()
         self.attention = Attention(
-            dim,
-            num_heads,
-            num_kv_heads=num_kv_heads,
-            head_dim=head_dim,
-            bias=bias,
-            qkv_bias=qkv_bias,
-            qk_norm=qk_norm,
-            norm_eps=norm_eps,
-            score_scale=score_scale,
+            shape.dim,
+            shape.num_heads,
+            num_kv_heads=shape.num_kv_heads,
+            head_dim=shape.head_dim,
+            bias=shape.bias,
+            qkv_bias=shape.qkv_bias,
+            qk_norm=shape.qk_norm,
+            norm_eps=shape.norm_eps,
+            score_scale=shape.score_scale,
         )
-        self.memory_norm = make_norm(norm, dim, eps=norm_eps) if reads_memory else None
-        self.memory_attention = (
-            Attention(
-                dim,
-                num_heads,
-                head_dim=head_dim,
-                bias=bias,
-                qk_norm=qk_norm,
-                norm_eps=norm_eps,
-                score_scale=score_scale,
-            )
-            if reads_memory
-            else None
+        self.memory_norm = shape.make_norm() if reads_memory else None
+        self.memory_attention = _memory_attention(shape) if reads_memory else None
+        self.feed_forward_norm = shape.make_norm()
+        self.feed_forward = FeedForward(
+            shape.dim, shape.hidden_dim, form=shape.feed_forward, bias=shape.bias, dropout=shape.dropout
         )
-        self.feed_forward_norm = make_norm(norm, dim, eps=norm_eps)
-        self.feed_forward = FeedForward(dim, hidden_dim, form=feed_forward, bias=bias, dropout=dropout)
         self.recomputes = False
         """Whether the backward pass computes the block again instead of keeping what is inside it (arXiv:1604.06174)."""
-        self.attention_scale = nn.Parameter(torch.ones(dim)) if layer_scale else None
-        self.feed_forward_scale = nn.Parameter(torch.ones(dim)) if layer_scale else None
+        self.attention_scale = nn.Parameter(torch.ones(shape.dim)) if shape.layer_scale else None
+        self.feed_forward_scale = nn.Parameter(torch.ones(shape.dim)) if shape.layer_scale else None
 
     def forward(
         self,
@@ -133,6 +144,19 @@ class Block(nn.Module):
             assert memory_mask is not None
             hidden = hidden + self.memory_attention(self.memory_norm(hidden), memory_mask, memory=memory)
         return hidden + _scaled(self.feed_forward(self.feed_forward_norm(hidden)), self.feed_forward_scale)
+
+
+def _memory_attention(shape: BlockShape) -> Attention:
+    """Attention to a memory: every query head has keys and values of its own."""
+    return Attention(
+        shape.dim,
+        shape.num_heads,
+        head_dim=shape.head_dim,
+        bias=shape.bias,
+        qk_norm=shape.qk_norm,
+        norm_eps=shape.norm_eps,
+        score_scale=shape.score_scale,
+    )
 
 
 def _scaled(x: Tensor, scale: Tensor | None) -> Tensor:

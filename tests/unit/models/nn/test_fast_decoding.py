@@ -13,7 +13,7 @@ from sightweave.answers.decoding._base import Draws
 from sightweave.core.batch import Batch, Media, TokenSequence
 from sightweave.core.cache import Cache, Shared
 from sightweave.models.connectors.linear import Linear
-from sightweave.models.encoders.vit import Vit
+from sightweave.models.encoders import vit
 from sightweave.models.fusions.addition import Addition
 from sightweave.models.fusions.concat import Concat
 from sightweave.models.fusions.cross_attention import CrossAttention
@@ -28,7 +28,7 @@ VOCABULARY = 37
 
 def model_of(config: Config, fusion: nn.Module | None = None) -> VLM:
     torch.manual_seed(1)
-    encoder = Vit(image_size=8, patch_size=4, dim=8, depth=1, num_heads=2, hidden_dim=16)
+    encoder = vit.Config(image_size=8, patch_size=4, dim=8, depth=1, num_heads=2, hidden_dim=16).build()
     connector = Linear(in_dim=8, out_dim=16)
     model = VLM(
         encoder, connector, fusion or Concat(bidirectional="none"), config.build(vocab_size=VOCABULARY)

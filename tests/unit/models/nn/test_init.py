@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from sightweave.models.nn.block import Block
+from sightweave.models.nn.block import Block, BlockShape
 from sightweave.models.nn.init import draw, embedding, initialise
 
 
@@ -26,7 +26,7 @@ def test_initial_weights_follow_the_table() -> None:
             "linear": nn.Linear(400, 300),
             "convolution": nn.Conv2d(16, 64, 3),
             "table": nn.Embedding(500, 256),
-            "block": Block(64, 4, hidden_dim=128, bias=True),
+            "block": Block(BlockShape(dim=64, num_heads=4, hidden_dim=128, bias=True)),
         }
     )
     initialise(model)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sightweave.core.checkpoint import read_weights, write_folder
 from sightweave.core.config import build
 from sightweave.core.errors import CheckpointError
-from sightweave.models.nn.block import Block
+from sightweave.models.nn.block import BlockShape
 from sightweave.programs.training.optimizers import (
     Muon,
     Optimizer,
@@ -28,7 +28,7 @@ class Model(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, 8, 2)
         self.table = nn.Embedding(11, 8)
-        self.blocks = nn.ModuleList(Block(8, 2, hidden_dim=16, bias=True) for _ in range(2))
+        self.blocks = BlockShape(dim=8, num_heads=2, hidden_dim=16, bias=True).blocks(2)
         self.head = nn.Linear(8, 11)
 
 
