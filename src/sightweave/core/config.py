@@ -7,8 +7,8 @@ A kind's file holds ``@config class Config`` next to its class; ``recipe.py`` co
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Mapping, Sequence
+import typing
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar, dataclass_transform
@@ -185,15 +185,19 @@ def _keys(cls: Any, path: Sequence[Any]) -> list[str]:
     for step in path:
         if isinstance(step, int):
             continue
-        hints = {f.name: f.type for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
-        found = hints.get(str(step))
-        inner = re.findall(r"[A-Za-z_][A-Za-z_0-9]*", found) if isinstance(found, str) else []
-        space = vars(__import__("sys").modules[cls.__module__]) if dataclasses.is_dataclass(cls) else {}
-        named = [space[name] for name in inner if dataclasses.is_dataclass(space.get(name))]
-        if not named:
+        hint = typing.get_type_hints(cls).get(str(step))
+        inner = next((one for one in _types_in(hint) if dataclasses.is_dataclass(one)), None)
+        if inner is None:
             return []
-        cls = named[0]
+        cls = inner
     return [f.name for f in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
+
+
+def _types_in(hint: Any) -> Iterator[Any]:
+    """A type and those inside it, such as the items of a list."""
+    yield hint
+    for inner in typing.get_args(hint):
+        yield from _types_in(inner)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
