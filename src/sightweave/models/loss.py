@@ -71,7 +71,7 @@ def token_loss(
     if output.logits is None:
         assert output.hidden is not None
         assert language_model is not None
-        return chunked_cross_entropy(language_model, output.hidden, labels, weights / total, z_loss=z_loss)
+        return chunked_cross_entropy(language_model, output.hidden, labels, weights, z_loss=z_loss) / total
     losses = cross_entropies(output.logits, labels, z_loss=z_loss)
     return (losses * weights).sum() / total
 
@@ -192,7 +192,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         """The loss, and its gradient where one is wanted."""
         is_wanted = any(ctx.needs_input_grad)
         of_hidden, of_parameters = torch.empty_like(hidden), [None] * len(parameters)
-        loss = weights.new_zeros(())
+        loss = hidden.new_zeros((), dtype=_precise(hidden[:0]).dtype)
         for rows in _chunks(len(hidden), _HEAD_LOGITS // vocab_size):
             with torch.set_grad_enabled(is_wanted):
                 chunk = hidden[rows].detach().requires_grad_(is_wanted)
