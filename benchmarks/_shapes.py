@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,6 +58,8 @@ class Shape:
 SHAPES = {
     "95M": Shape("95M", 224, 16, 768, 4, 12, 2, 576, 10, 9, 3, 1536, 49_280),
     "4M": Shape("4M", 64, 8, 192, 4, 3, 2, 192, 4, 3, 3, 512, 4_096),
+    # SmolLM2-135M behind 7 x 7 embeddings of a picture; the encoder is not built.
+    "135M": Shape("135M", 14, 2, 64, 1, 1, 1, 576, 30, 9, 3, 1536, 49_152),
     "tiny": Shape("tiny", 32, 8, 32, 1, 2, 2, 32, 2, 4, 2, 64, 101),  # for the test of the harness
 }
 
@@ -66,7 +69,7 @@ class Work:
     """What is done in one timed step."""
 
     kind: str
-    """train, forward, generate, questions or batched_questions."""
+    """train, forward, generate, questions, batched_questions or adapt."""
     batch: int
     """Rows; for questions, their number on one picture."""
     length: int
@@ -96,3 +99,29 @@ def inputs(shape: Shape, work: Work) -> Inputs:
     ids = draw.integers(10, shape.vocab_size - 10, (work.batch, work.length))
     ids[:, : shape.image_tokens] = shape.image_token_id
     return Inputs(pixels, ids)
+
+
+@dataclass
+class Adapted:
+    """Rows that begin with a picture's embeddings; all of their text is learnt."""
+
+    embeddings: np.ndarray
+    """float32 B N D."""
+    ids: np.ndarray
+    """int64 B S, of which the first N stand for the picture."""
+
+
+SHARES = (1.0, 0.81, 0.94, 0.77, 1.0, 0.71, 0.89, 0.85, 0.97, 0.74)
+"""Of the longest row: batches of real data differ in their lengths, and memory that was freed fits the next less well."""
+
+
+def adapted(shape: Shape, work: Work) -> Iterator[Adapted]:
+    """Batches without end, the same for every contestant."""
+    draw = np.random.default_rng(7)
+    marks = shape.image_tokens
+    while True:
+        for share in SHARES:
+            ids = draw.integers(10, shape.vocab_size - 10, (work.batch, round(share * work.length)))
+            ids[:, :marks] = shape.image_token_id
+            embeddings = draw.normal(size=(work.batch, marks, shape.dim)).astype(np.float32)
+            yield Adapted(embeddings, ids)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
+import torch
 from PIL import Image
 from rich.console import Console
 
@@ -67,6 +68,37 @@ def test_training_on_records_leaves_a_scored_run(trained: api.Run) -> None:
 def test_a_trained_run_is_not_overwritten(trained: api.Run) -> None:
     with pytest.raises(FolderError, match="holds a trained run already; name another folder"):
         api.train(RECIPE, data=rows(), out=trained.folder)
+
+
+def test_batches_of_an_evaluation_are_bounded_and_halved_without_another_answer(
+    trained: api.Run, tmp_path: Path
+) -> None:
+    held_out = [{**one, "split": "test"} for one in rows()]
+    read: list[int] = []
+    most = len(held_out)
+
+    def note(_: Any, inputs: Any) -> None:
+        if len(inputs[0]) > most:
+            torch.empty(1 << 60)  # more than any machine has
+        read.append(len(inputs[0]))
+
+    def answers(*settings: str) -> list[tuple[str, float]]:
+        read.clear()
+        (found,) = api.evaluate(trained, *settings, data=held_out, controls=[], fresh=True)
+        return [(item.answer.text, round(item.answer.logprob, 4)) for item in found.items]
+
+    handle = trained.model.language_model.token_embedding.register_forward_pre_hook(note)
+    try:
+        expected = answers()
+        assert max(read) == len(held_out)
+        assert answers("evaluate.max_batch_tokens=1") == expected
+        assert max(read) == 1
+        most = 2
+        assert answers() == expected
+        assert 1 <= max(read) <= 2
+    finally:
+        handle.remove()
+    assert answers("evaluate.max_batch_tokens=100000") == expected
 
 
 def test_evaluate_needs_something_to_score(trained: api.Run) -> None:

@@ -195,3 +195,5 @@ class Output(_OnDevice):
     media: MediaEmbeddings | None = None
     region_logits: Tensor | None = None
     """float R V: ``head(embedding)`` for each region's embedding, or for all E of them where regions are whole."""
+    hidden: Tensor | None = None
+    """float R D: what the head reads at ``at``, where the logits are left to the loss."""

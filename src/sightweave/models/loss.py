@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from sightweave.core.batch import Batch, Output, Regions, TokenSequence
+from sightweave.models.language_models._base import LanguageModel
 
 
 @dataclass(frozen=True)
@@ -48,29 +50,36 @@ def token_loss(
     length_power: float = 0.0,
     z_loss: float = 0.0,
     of: Amounts | None = None,
+    language_model: LanguageModel | None = None,
 ) -> Float[Tensor, ""]:
     """Mean next-token cross-entropy in nats over the tokens to learn; position ``at`` predicts the label at ``at + 1``.
 
     Args:
-        output: Logits ``R V`` at flat positions.
+        output: Logits ``R V`` at flat positions, or what the head reads there.
         batch: Holds the labels, never shifted.
         length_power: Each token weighs ``1 / length ** length_power`` with the length of its own answer: 0 counts all
             tokens alike, 1 all answers alike, 0.5 stands between (InternVL 2.5, arXiv:2412.05271, section 3.2.2).
         z_loss: Weight of ``logsumexp(logits)^2``, which keeps logits from drifting (PaLM, arXiv:2204.02311).
         of: What the mean is over; None means this batch alone.
+        language_model: Whose head makes the logits, where the output has none.
     """
-    assert output.logits is not None
     assert output.at is not None
     assert batch.target is not None
-    losses = cross_entropies(output.logits, batch.target.labels.flatten()[output.at + 1], z_loss=z_loss)
+    labels = batch.target.labels.flatten()[output.at + 1]
     weights = _weights(batch.target, output.at, length_power)
-    return (losses * weights).sum() / (weights.sum() if of is None else of.targets)
+    total = weights.sum() if of is None else of.targets
+    if output.logits is None:
+        assert output.hidden is not None
+        assert language_model is not None
+        return chunked_cross_entropy(language_model, output.hidden, labels, weights, z_loss=z_loss) / total
+    losses = cross_entropies(output.logits, labels, z_loss=z_loss)
+    return (losses * weights).sum() / total
 
 
 def cross_entropies(
     logits: Float[Tensor, "R V"], labels: Int[Tensor, " R"], *, z_loss: float = 0.0
 ) -> Float[Tensor, " R"]:
-    """Cross-entropy of each row in nats, computed in fp32; 0 where the label is negative.
+    """Cross-entropy of each row in nats, computed in fp32 or better; 0 where the label is negative.
 
     With a large vocabulary the logits are the largest tensor of a step, and torch's cross-entropy holds up to four of that
     size at once. This one holds the logits and their gradient, and works on a few rows at a time.
@@ -88,10 +97,14 @@ _LOSS_LOGITS = 1 << 20
 """Logits that are worked on at once: 4 MB in fp32, which a processor's cache may hold."""
 
 
-def _chunks(logits: Tensor) -> list[slice]:
+def _chunks(rows: int, size: int) -> list[slice]:
     """Rows that are worked on at once."""
-    size = max(1, _LOSS_LOGITS // logits.shape[1])
-    return [slice(start, start + size) for start in range(0, len(logits), size)]
+    return [slice(start, start + size) for start in range(0, rows, max(1, size))]
+
+
+def _precise(x: Tensor) -> Tensor:
+    """In fp32, or in fp64 where it was."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
 class _CrossEntropies(torch.autograd.Function):
@@ -100,12 +113,12 @@ class _CrossEntropies(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, z_loss: float) -> Tensor:
         """Losses of all rows."""
-        totals = logits.new_empty(len(logits), dtype=torch.float32)
-        for rows in _chunks(logits):
-            totals[rows] = logits[rows].float().logsumexp(-1)
+        totals = logits.new_empty(len(logits), dtype=_precise(logits[:0]).dtype)
+        for rows in _chunks(len(logits), _LOSS_LOGITS // logits.shape[1]):
+            totals[rows] = _precise(logits[rows]).logsumexp(-1)
         ctx.save_for_backward(logits, labels, totals)
         ctx.z_loss = z_loss
-        at_label = logits.gather(1, labels.clamp(min=0)[:, None])[:, 0].float()
+        at_label = _precise(logits.gather(1, labels.clamp(min=0)[:, None])[:, 0])
         losses = totals - at_label + z_loss * totals.square() if z_loss else totals - at_label
         return losses.where(labels >= 0, 0.0)
 
@@ -114,14 +127,97 @@ class _CrossEntropies(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         """Softmax less the label, times the gradient of each row's loss."""
         logits, labels, totals = ctx.saved_tensors
-        gradient = gradient.float().where(labels >= 0, 0.0)
+        gradient = _precise(gradient).where(labels >= 0, 0.0)
         factor = gradient * (1 + 2 * ctx.z_loss * totals)
         found = torch.empty_like(logits)
-        for rows in _chunks(logits):
-            share = (logits[rows].float() - totals[rows, None]).exp_().mul_(factor[rows, None])
+        for rows in _chunks(len(logits), _LOSS_LOGITS // logits.shape[1]):
+            share = (_precise(logits[rows]) - totals[rows, None]).exp_().mul_(factor[rows, None])
             share.scatter_add_(1, labels[rows].clamp(min=0)[:, None], -gradient[rows, None])
             found[rows] = share
         return found, None, None
+
+
+_HEAD_LOGITS = 1 << 23
+"""Logits that the head makes at once: 32 MB in fp32. Fewer would make its matrix products slow."""
+
+
+def is_chunked(batch: Batch, vocab_size: int) -> bool:
+    """Whether a batch has so many tokens to learn that its loss should apply the head chunk by chunk."""
+    if batch.target is None or batch.class_scores is not None:
+        return False
+    return len(batch.target.predicting()) * vocab_size > 2 * _HEAD_LOGITS
+
+
+def chunked_cross_entropy(
+    language_model: LanguageModel,
+    hidden: Float[Tensor, "R D"],
+    labels: Int[Tensor, " R"],
+    weights: Float[Tensor, " R"],
+    *,
+    z_loss: float = 0.0,
+) -> Float[Tensor, ""]:
+    """The weighted sum of the cross-entropies of the logits that the head makes, of which only a few rows exist at a time.
+
+    The gradient of each chunk is computed right after its loss, so that nothing is computed twice. It is exact; only the
+    order of sums is another than that of all logits at once.
+
+    Args:
+        language_model: Its head is applied.
+        hidden: What the head reads.
+        labels: Index into V; a row with a negative one costs nothing.
+        weights: What each row's loss is multiplied with.
+        z_loss: As in `cross_entropies`.
+    """
+    parameters = [one for one in language_model.parameters() if one.requires_grad]
+    loss: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        hidden, labels, weights, z_loss, language_model.head, language_model.vocab_size, *parameters
+    )
+    return loss
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    """Keeps gradients for the backward pass, of the hidden states and of the parameters that the head uses."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        labels: Tensor,
+        weights: Tensor,
+        z_loss: float,
+        head: Callable[[Tensor], Tensor],
+        vocab_size: int,
+        *parameters: Tensor,
+    ) -> Tensor:
+        """The loss, and its gradient where one is wanted."""
+        is_wanted = any(ctx.needs_input_grad)
+        of_hidden, of_parameters = torch.empty_like(hidden), [None] * len(parameters)
+        loss = hidden.new_zeros((), dtype=_precise(hidden[:0]).dtype)
+        for rows in _chunks(len(hidden), _HEAD_LOGITS // vocab_size):
+            with torch.set_grad_enabled(is_wanted):
+                chunk = hidden[rows].detach().requires_grad_(is_wanted)
+                losses = cross_entropies(head(chunk), labels[rows], z_loss=z_loss)
+                share = (losses * weights[rows]).sum()
+            loss += share.detach()
+            if is_wanted:
+                of_hidden[rows], *found = torch.autograd.grad(share, [chunk, *parameters], allow_unused=True)
+                of_parameters = list(map(_sum, of_parameters, found))
+        ctx.save_for_backward(of_hidden, *of_parameters)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """What was found before, times the gradient of the loss."""
+        of_hidden, *of_parameters = (None if one is None else one * gradient for one in ctx.saved_tensors)
+        return (of_hidden, None, None, None, None, None, *of_parameters)
+
+
+def _sum(total: Tensor | None, more: Tensor | None) -> Tensor | None:
+    """Not in place: two parameters may have got one tensor as their gradient."""
+    if total is None or more is None:
+        return more if total is None else total
+    return total + more
 
 
 def _weights(tokens: TokenSequence, at: Int[Tensor, " R"], length_power: float) -> Float[Tensor, " R"]:
@@ -178,6 +274,7 @@ def training_loss(
     length_power: float = 0.0,
     z_loss: float = 0.0,
     of: Amounts | None = None,
+    language_model: LanguageModel | None = None,
 ) -> Float[Tensor, ""]:
     """The loss of one step: tokens or answers where there is a target, plus words where the batch has regions.
 
@@ -186,8 +283,17 @@ def training_loss(
     parts: list[Tensor] = []
     if batch.class_scores is not None:
         parts.append(answer_loss(output, batch, of=of))
-    elif output.logits is not None:
-        parts.append(token_loss(output, batch, length_power=length_power, z_loss=z_loss, of=of))
+    elif output.logits is not None or output.hidden is not None:
+        parts.append(
+            token_loss(
+                output,
+                batch,
+                length_power=length_power,
+                z_loss=z_loss,
+                of=of,
+                language_model=language_model,
+            )
+        )
     if batch.regions is not None and output.region_logits is not None and len(batch.regions.words):
         weight = region_weight if parts else 1.0
         if weight:

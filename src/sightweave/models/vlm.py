@@ -55,9 +55,18 @@ class VLM(nn.Module):
         self.fusion, self.language_model = fusion, language_model
 
     def forward(
-        self, batch: Batch, cache: Cache | None = None, at: Int[Tensor, " R"] | None = None
+        self,
+        batch: Batch,
+        cache: Cache | None = None,
+        at: Int[Tensor, " R"] | None = None,
+        *,
+        with_logits: bool = True,
     ) -> Output:
-        """Logits at the flat positions `at`, by default those that predict a label (or that are classified)."""
+        """Logits at the flat positions `at`, by default those that predict a label (or that are classified).
+
+        Without logits, what the head would read is given instead: with a large vocabulary, a loss that applies the head
+        itself needs far less memory (`loss.chunked_cross_entropy`).
+        """
         language_model, fusion = self.language_model, self.fusion
         media = self.encoders["image"](batch.media["image"]) if "image" in batch.media else batch.embeddings
         words = self._words(batch, media)
@@ -74,6 +83,8 @@ class VLM(nn.Module):
         hidden = language_model.run(hidden, target, cache=cache, memory=memory, before_block=before_block)
         at = at if at is not None else batch.class_at if batch.class_at is not None else target.predicting()
         chosen = fusion.pool(hidden.flatten(0, 1)[at], at, target, media)
+        if not with_logits:
+            return Output(logits=None, at=at, media=media, region_logits=words, hidden=chosen)
         return Output(logits=language_model.head(chosen), at=at, media=media, region_logits=words)
 
     def _words(self, batch: Batch, media: MediaEmbeddings | None) -> Tensor | None:

@@ -8,7 +8,18 @@ import pytest
 import torch
 
 from sightweave.core.batch import Batch, MediaEmbeddings, Output, Regions, TokenSequence
-from sightweave.models.loss import answer_loss, cross_entropies, token_loss, training_loss, word_loss
+from sightweave.models import loss as loss_module
+from sightweave.models.language_models.decoder_only import DecoderOnly
+from sightweave.models.loss import (
+    answer_loss,
+    chunked_cross_entropy,
+    cross_entropies,
+    is_chunked,
+    token_loss,
+    training_loss,
+    word_loss,
+)
+from sightweave.programs.training import lora
 
 
 def sequence(labels: list[list[int]]) -> TokenSequence:
@@ -142,3 +153,102 @@ def test_words_weigh_less_beside_answers() -> None:
     assert training_loss(only, Batch(target=None, regions=regions), region_weight=0.25) == pytest.approx(
         float(words)
     )
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a few rows fill several."""
+    monkeypatch.setattr(loss_module, "_HEAD_LOGITS", 2_500)
+
+
+def decoder(*, tied: bool) -> DecoderOnly:
+    torch.manual_seed(0)
+    made = DecoderOnly(vocab_size=300, dim=8, depth=1, num_heads=2, hidden_dim=16, tie_embeddings=tied)
+    return made.double()
+
+
+def whole_and_chunked(
+    model: DecoderOnly, *, rows: int = 50, z_loss: float = 0.0
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Loss, gradient of the hidden states and of all that trains: by all logits at once, and by chunks."""
+    torch.manual_seed(1)
+    target = sequence(torch.randint(model.vocab_size, (2, rows // 2 + 1)).tolist())
+    target.labels[:, 0] = -100
+    target.labels[0, 5:9] = -100
+    batch, at = Batch(target=target), target.predicting()
+    assert is_chunked(batch, model.vocab_size)
+    start = torch.randn(len(at), model.dim, dtype=torch.float64)
+    parameters = [one for one in model.parameters() if one.requires_grad]
+    found = []
+    for is_whole in (True, False):
+        hidden = start.clone().requires_grad_(True)
+        output = Output(model.head(hidden), at) if is_whole else Output(None, at, hidden=hidden)
+        # Half a mean: what comes after the loss must reach its gradient.
+        loss = 0.5 * token_loss(output, batch, length_power=0.5, z_loss=z_loss, language_model=model)
+        gradients = torch.autograd.grad(loss, [hidden, *parameters], allow_unused=True)
+        found.append([loss.detach(), *(one for one in gradients if one is not None)])
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize("z_loss", [0.0, 0.3])
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("trained", [True, False])
+def test_chunks_of_logits_give_the_loss_and_gradients_of_all_at_once(
+    trained: bool, tied: bool, z_loss: float, small_chunks: None
+) -> None:
+    model = decoder(tied=tied).requires_grad_(trained)
+    whole, chunked = whole_and_chunked(model, z_loss=z_loss)
+    assert len(whole) == len(chunked) == 2 + trained
+    for expected, found in zip(whole, chunked, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-14)
+
+
+def test_adapters_of_the_head_learn_from_chunks(small_chunks: None) -> None:
+    pytest.importorskip("peft")
+    model = decoder(tied=False)
+    lora.add(model, lora.Lora(rank=2, targets=("output",)), where="language_model")
+    model.double()
+    for name, one in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(one)
+    whole, chunked = whole_and_chunked(model)
+    assert len(whole) == len(chunked) == 4  # both factors of the adapter
+    for expected, found in zip(whole, chunked, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-14)
+
+
+def test_all_logits_never_exist_at_once(small_chunks: None) -> None:
+    model = decoder(tied=True).float().requires_grad_(False)
+    hidden = torch.randn(60, model.dim, requires_grad=True)
+    labels = torch.randint(model.vocab_size, (60,))
+    sizes: list[int] = []
+    head = model.head
+
+    def noted(rows: torch.Tensor) -> torch.Tensor:
+        logits = head(rows)
+        sizes.append(logits.numel())
+        return logits
+
+    model.head = noted  # the same head, looked at
+    chunked_cross_entropy(model, hidden, labels, torch.full((60,), 1 / 60)).backward()
+    assert hidden.grad is not None
+    assert sum(sizes) == 60 * model.vocab_size  # each once, and none again for the gradient
+    assert max(sizes) <= 2_500
+
+
+def test_without_gradients_chunks_give_the_loss_alone(small_chunks: None) -> None:
+    model = decoder(tied=True)
+    with torch.no_grad():
+        hidden = torch.randn(50, model.dim, dtype=torch.float64)
+        labels = torch.randint(model.vocab_size, (50,))
+        found = chunked_cross_entropy(model, hidden, labels, torch.ones(50).double())
+        torch.testing.assert_close(found, cross_entropies(model.head(hidden), labels).sum())
+    assert not found.requires_grad
+
+
+def test_small_vocabularies_classes_and_batches_without_text_are_not_chunked() -> None:
+    target = sequence([[-100, 3, 4]])
+    assert not is_chunked(Batch(target=target), 50_000)
+    assert not is_chunked(Batch(target=None), 10**9)
+    assert not is_chunked(Batch(target=target, class_scores=torch.ones(1, 3)), 10**9)
+    assert is_chunked(Batch(target=target), 10**8)

@@ -1,10 +1,11 @@
 """The position-wise feed-forward layer, in the forms that the field uses."""
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 Form = Literal["relu", "gelu", "gelu_tanh", "quick_gelu", "relu2", "swiglu", "geglu"]
@@ -54,7 +55,10 @@ class FeedForward(nn.Module):
         hidden = self.up(x)
         if self.gate is not None:
             gate = self.gate(x)
-            hidden = (F.silu(gate) if self.form == "swiglu" else F.gelu(gate, approximate="tanh")) * hidden
+            if self.form == "swiglu":
+                hidden = swiglu(gate, hidden)
+            else:
+                hidden = F.gelu(gate, approximate="tanh") * hidden
         elif self.form == "relu":
             hidden = F.relu(hidden)
         elif self.form == "relu2":
@@ -66,3 +70,26 @@ class FeedForward(nn.Module):
         if self.dropout and self.training:
             hidden = torch.dropout(hidden, self.dropout, train=True)
         return self.down(hidden)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+
+
+def swiglu(gate: Float[Tensor, "*shape F"], up: Float[Tensor, "*shape F"]) -> Float[Tensor, "*shape F"]:
+    """``silu(gate) * up``, to the bit."""
+    if not torch.is_grad_enabled():
+        return F.silu(gate) * up
+    return _SwiGLU.apply(gate, up)  # type: ignore[no-any-return,no-untyped-call]  # torch leaves apply untyped
+
+
+class _SwiGLU(torch.autograd.Function):
+    """The same without keeping ``silu(gate)``, which autograd would hold for every token of every block."""
+
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
+        ctx.save_for_backward(gate, up)
+        return F.silu(gate).mul_(up)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        gate, up = ctx.saved_tensors
+        of_gate = torch.ops.aten.silu_backward(gradient * up, gate)
+        return of_gate, F.silu(gate).mul_(gradient)

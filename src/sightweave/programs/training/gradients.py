@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sightweave.core.batch import Batch
 from sightweave.core.device import Precision, side_by_side
-from sightweave.models.loss import Amounts, amounts, training_loss
+from sightweave.models.loss import Amounts, amounts, is_chunked, training_loss
 from sightweave.models.vlm import VLM
 from sightweave.programs.training.settings import Stage
 
@@ -59,16 +59,18 @@ class Gradients:
         return float(loss.detach()), torch.autograd.grad(loss, self.parameters, allow_unused=True)
 
     def _forward(self, batch: Batch, of: Amounts) -> Tensor:
+        language_model = self.model.language_model
         with self.precision.autocast():
-            output = self.model(batch)
-        return training_loss(
-            output,
-            batch,
-            region_weight=self.stage.word_weight,
-            length_power=self.stage.length_power,
-            z_loss=self.stage.z_loss,
-            of=of,
-        )
+            output = self.model(batch, with_logits=not is_chunked(batch, language_model.vocab_size))
+            return training_loss(
+                output,
+                batch,
+                region_weight=self.stage.word_weight,
+                length_power=self.stage.length_power,
+                z_loss=self.stage.z_loss,
+                of=of,
+                language_model=language_model,
+            )
 
 
 def _as_it_lies(gradient: Tensor, parameter: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from sightweave.models.nn.feed_forward import FeedForward
+from sightweave.models.nn.feed_forward import FeedForward, swiglu
 
 ACTIVATIONS = {
     "relu": lambda x: x.clamp(min=0),
@@ -49,3 +49,23 @@ def test_an_unknown_form_and_an_impossible_share_are_refused() -> None:
     for share in (-0.1, 1.0, 2.0):
         with pytest.raises(ValueError, match="dropout is a share"):
             FeedForward(4, 4, dropout=share)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_swiglu_gives_the_bits_of_torch_and_keeps_only_its_inputs(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    inputs = torch.randn(2, 5, 1001).to(dtype)
+    slope = torch.randn(5, 1001).to(dtype)
+    found = []
+    for form in (swiglu, lambda gate, up: torch.nn.functional.silu(gate) * up):
+        gate, up = (one.clone().requires_grad_(True) for one in inputs)
+        value = form(gate, up)
+        found.append((value.detach(), *torch.autograd.grad(value, [gate, up], slope)))
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.equal(ours, theirs)
+
+    gate, up = (one.clone().requires_grad_(True) for one in inputs)
+    kept: list[torch.Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda one: kept.append(one) or one, lambda one: one):
+        swiglu(gate, up)
+    assert {one.data_ptr() for one in kept} == {gate.data_ptr(), up.data_ptr()}
