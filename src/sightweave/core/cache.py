@@ -153,9 +153,11 @@ class Groups:
 
     def _product(self, rows: Tensor, matrices: Tensor, scale: float = 1.0) -> Tensor:
         each, length = rows.shape[1:]
-        together = rows.flatten(1)[self._gather].view(len(matrices), -1, length)
+        together = rows.flatten(1).index_select(0, self._gather).view(len(matrices), -1, length)
         found = torch.baddbmm(together.new_zeros(()), together, matrices, beta=0.0, alpha=scale)
-        return found.view(-1, each * matrices.shape[2])[self._scatter].view(len(rows), each, -1)
+        return (
+            found.view(-1, each * matrices.shape[2]).index_select(0, self._scatter).view(len(rows), each, -1)
+        )
 
 
 class Shared:
