@@ -151,8 +151,12 @@ def generate(
                         answer_room(half)
                     return
             order = room.order(encoded)
-            for chunk in budget.batches(order, lambda n: lengths(n, room.shares), decoder.width):
-                answer_chunk(chunk, prefix)
+            # Texts are judged by the whole model, so prompts that have none are not read and answered that slower way.
+            judged = [n for n in order if texts and texts[n]]
+            others = [n for n in order if not (texts and texts[n])]
+            for some in (judged, others):
+                for chunk in budget.batches(some, lambda n: lengths(n, room.shares), decoder.width):
+                    answer_chunk(chunk, prefix)
 
         def answer_chunk(chunk: list[int], prefix: _Prefix | None) -> None:
             judged = [tuple(texts[n]) if texts else () for n in chunk]
