@@ -122,6 +122,8 @@ class _Scoring:
     common: Asked
     numbers: Sequence[int]
     """Of the task's samples."""
+    pictured: frozenset[int]
+    """Those that have a picture."""
     rows: Mapping[str, _Rows]
     """By the name of a pass."""
     of_texts: Any
@@ -203,7 +205,7 @@ class _Scoring:
 
     def with_media(self, chosen: Sequence[int]) -> list[int]:
         """Those of some samples that have a picture."""
-        return [number for number in chosen if self.common.samples[number].media]
+        return [number for number in chosen if number in self.pictured]
 
     def _compared(
         self, compare: Callable[..., _Compared], name: str, chosen: Sequence[int]
@@ -272,6 +274,7 @@ def _scoring(task: Task, common: Asked) -> _Scoring:
         task=task,
         common=common,
         numbers=numbers,
+        pictured=frozenset(number for number in numbers if samples[number].media),
         rows=rows,
         of_texts=of_texts,
         baselines=baselines,
