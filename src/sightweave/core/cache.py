@@ -101,15 +101,29 @@ class Cache:
     def select(self, rows: Tensor) -> Cache:
         """A new cache whose row i continues row ``rows[i]``: for beams, and for many prompts behind one prefix."""
         chosen = Cache(len(rows), capacity=self.capacity)
-        chosen.lengths = self.lengths[rows.to(self.lengths.device)]
-        chosen.longest = int(chosen.lengths.max()) if len(rows) else 0
-        chosen.uniform = not len(rows) or chosen.longest == int(chosen.lengths.min())
-        chosen._keys = {layer: keys[rows] for layer, keys in self._keys.items()}
-        chosen._values = {layer: values[rows] for layer, values in self._values.items()}
-        chosen.slots = {name: tuple(part[rows] for part in slot) for name, slot in self.slots.items()}
-        chosen.padding = None if self.padding is None else self.padding[rows]
-        chosen.shared = None if self.shared is None else self.shared.select(rows)
+        chosen._keys = {layer: keys.index_select(0, rows) for layer, keys in self._keys.items()}
+        chosen._values = {layer: values.index_select(0, rows) for layer, values in self._values.items()}
+        chosen._take(self, rows)
         return chosen
+
+    def keep(self, rows: Tensor) -> None:
+        """The same in place, for no more rows than there are: only those that change their place are copied."""
+        moved = (rows != torch.arange(len(rows), device=rows.device)).nonzero()[:, 0]
+        for store in (self._keys, self._values):
+            for layer, held in store.items():
+                held.index_copy_(0, moved, held.index_select(0, rows[moved]))
+                store[layer] = held[: len(rows)]
+        self._take(self, rows)
+
+    def _take(self, source: Cache, rows: Tensor) -> None:
+        """All but the keys and values of some rows."""
+        self.rows = len(rows)
+        self.lengths = source.lengths[rows.to(source.lengths.device)]
+        self.longest = int(self.lengths.max()) if len(rows) else 0
+        self.uniform = not len(rows) or self.longest == int(self.lengths.min())
+        self.slots = {name: tuple(part[rows] for part in slot) for name, slot in source.slots.items()}
+        self.padding = None if source.padding is None else source.padding[rows]
+        self.shared = None if source.shared is None else source.shared.select(rows)
 
 
 class Groups:
@@ -153,9 +167,11 @@ class Groups:
 
     def _product(self, rows: Tensor, matrices: Tensor, scale: float = 1.0) -> Tensor:
         each, length = rows.shape[1:]
-        together = rows.flatten(1)[self._gather].view(len(matrices), -1, length)
+        together = rows.flatten(1).index_select(0, self._gather).view(len(matrices), -1, length)
         found = torch.baddbmm(together.new_zeros(()), together, matrices, beta=0.0, alpha=scale)
-        return found.view(-1, each * matrices.shape[2])[self._scatter].view(len(rows), each, -1)
+        return (
+            found.view(-1, each * matrices.shape[2]).index_select(0, self._scatter).view(len(rows), each, -1)
+        )
 
 
 class Shared:
@@ -175,7 +191,8 @@ class Shared:
     def of(cls, prefix: Cache, group: Tensor) -> Shared:
         """All texts of a cache, which have one length."""
         length = prefix.longest
-        keys = {layer: whole[:, :, :length].contiguous() for layer, whole in prefix._keys.items()}
+        # Scores are quicker where the numbers of one channel, not those of one token, lie side by side.
+        keys = {layer: whole[:, :, :length].mT.contiguous().mT for layer, whole in prefix._keys.items()}
         values = {layer: whole[:, :, :length].contiguous() for layer, whole in prefix._values.items()}
         return cls(keys, values, group)
 
@@ -190,6 +207,6 @@ class Shared:
         used, renumbered = torch.unique(group, return_inverse=True)
         if len(used) > 0.75 * len(self.keys[0]):
             return Shared(self.keys, self.values, group)
-        keys = {layer: whole[used] for layer, whole in self.keys.items()}
-        values = {layer: whole[used] for layer, whole in self.values.items()}
+        keys = {layer: whole.mT.index_select(0, used).mT for layer, whole in self.keys.items()}
+        values = {layer: whole.index_select(0, used) for layer, whole in self.values.items()}
         return Shared(keys, values, renumbered)

@@ -94,7 +94,8 @@ class Sample:
     @property
     def media(self) -> tuple[Medium, ...]:
         """Its pictures, in order."""
-        return tuple(part.content for part in self.parts if isinstance(part.content, Medium))
+        # A list, since most samples have one picture, and a generator takes longer than that.
+        return tuple([part.content for part in self.parts if isinstance(part.content, Medium)])
 
     def without_media(self) -> Sample:
         """The same prompt and answer with nothing left of its pictures."""

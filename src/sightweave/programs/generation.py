@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
@@ -127,7 +128,7 @@ def generate(
     try:
         # Where nothing is written and nothing judged, nothing is read.
         asked = [n for n in range(len(samples)) if options.max_tokens or (texts and texts[n])]
-        encoded = {n: processor.encode(samples[n]) for n in asked}
+        encoded = {n: processor.encode(samples[n], with_target=False) for n in asked}
         decoder: Decoder = options.decoding.build(end_id=processor.tokenizer.end_id)
         draws = _draws(decoder, options.seed, samples)
         answers = [_NOTHING] * len(samples)
@@ -151,8 +152,12 @@ def generate(
                         answer_room(half)
                     return
             order = room.order(encoded)
-            for chunk in budget.batches(order, lambda n: lengths(n, room.shares), decoder.width):
-                answer_chunk(chunk, prefix)
+            # Texts are judged by the whole model, so prompts that have none are not read and answered that slower way.
+            judged = [n for n in order if texts and texts[n]]
+            others = [n for n in order if not (texts and texts[n])]
+            for some in (judged, others):
+                for chunk in budget.batches(some, lambda n: lengths(n, room.shares), decoder.width):
+                    answer_chunk(chunk, prefix)
 
         def answer_chunk(chunk: list[int], prefix: _Prefix | None) -> None:
             judged = [tuple(texts[n]) if texts else () for n in chunk]
@@ -209,7 +214,7 @@ def stream(model: VLM, processor: Processor, sample: Sample, options: Options | 
     was_training = model.training
     model.eval()
     try:
-        encoded = [processor.encode(sample)]
+        encoded = [processor.encode(sample, with_target=False)]
         if model.language_model.form == "classify":
             yield _classify(model, processor, encoded)[0].text
             return
@@ -275,8 +280,8 @@ def distinct(samples: Iterable[Sample], seen: Counter[str] | None = None) -> Ite
 
 def _draws(decoder: Decoder, seed: int, samples: Sequence[Sample]) -> Draws:
     """A stream of random numbers for each row that answers these prompts."""
-    if not getattr(decoder, "is_random", True):  # nothing is drawn, so no picture is read for its name
-        return Draws.of(seed, ([sample.id] for sample in samples), width=decoder.width)
+    if not getattr(decoder, "is_random", True):  # nothing is drawn, so nothing is read for a name
+        return Draws(np.zeros(len(samples) * decoder.width, dtype=np.uint64))
     contents: dict[Medium, str] = {}
     return Draws.of(seed, [_name(sample, contents) for sample in samples], width=decoder.width)
 
@@ -413,7 +418,7 @@ def _answer(
     ids, totals, lengths = _decode(model, state, decoder, draws, end_id, options.max_tokens)
     best = decoder.best(totals, lengths).tolist()
     said = [writer.write(ids[row][: int(lengths[row])].tolist(), float(totals[row])) for row in best]
-    return [replace(one, likelihoods=each) for one, each in zip(said, judged, strict=True)]
+    return [replace(one, likelihoods=each) if each else one for one, each in zip(said, judged, strict=True)]
 
 
 _NOTHING = Prediction("", finish="none")
@@ -534,14 +539,28 @@ def _decode(
             break
         chosen = choice.ids
         if choice.rows is None:
-            going = (~is_done[alive]).nonzero().squeeze(1)
-            # Worth the copy of the cache only where many rows are done.
-            if len(going) <= 0.75 * len(alive):
-                alive, chosen = alive[going], chosen[going]
-                state = replace(state, cache=state.cache.select(going), positions=state.positions[going])
-                draws = draws.at(step, going)
+            going = ~is_done[alive]
+            # Moving rows of the cache costs about what a step of as many does.
+            if int(going.sum()) <= _ENOUGH * len(alive):
+                kept = _closed_up(going)
+                alive, chosen = alive[kept], chosen[kept]
+                state.cache.keep(kept)
+                state = replace(state, positions=state.positions[kept])
+                draws = draws.at(step, kept)
         state = _step(model, state, chosen, fast)
     return ids, totals, lengths
+
+
+_ENOUGH = 0.85
+"""Rows that are done leave the batch when no more than this share of it goes on."""
+
+
+def _closed_up(going: Tensor) -> Tensor:
+    """Numbers of the rows that go on: each in its place, and the last ones in the gaps of those that are done."""
+    count = int(going.sum())
+    kept = torch.arange(count, device=going.device)
+    kept[~going[:count]] = going[count:].nonzero()[:, 0] + count
+    return kept
 
 
 @torch.inference_mode()

@@ -379,8 +379,8 @@ def evaluate_into(
             "seconds": round(time.perf_counter() - began, 1),
         }
         document = _document(answering, measured, held_out, found) | done
-        _write_evaluation(folder, found, images, document)
-        say(console, f"report: {report(folder)}")
+        shown = _write_evaluation(folder, found, images, document)
+        say(console, f"report: {_write_report(folder, found, shown)}")
     return found
 
 
@@ -474,7 +474,8 @@ def _training_data(recipe: recipes.Measured) -> list[Dataset]:
 
 def _write_evaluation(
     folder: Path, found: Sequence[Evaluation], images: Mapping[str, Medium], document: Mapping[str, Any]
-) -> None:
+) -> list[Mapping[str, Any]]:
+    """Writes all but the report; the rows that its gallery shows."""
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / GALLERY
     kept.mkdir(exist_ok=True)
@@ -488,13 +489,15 @@ def _write_evaluation(
 
     # The pictures of the gallery are kept beside it, so that the report can be drawn again without the data.
     names: dict[str, str] = {}
-    for key in pages.image_keys(gallery.choose(gallery.spread(rows))):
+    shown = gallery.choose(gallery.spread(rows))
+    for key in pages.image_keys(shown):
         if key in images:
             names[key] = f"{len(names):04d}.png"
             media.save_png(media.load(images[key]), kept / names[key])
     files.write_text(kept / INDEX, json_lines.dumps(names, indent=1))
     # Last, since it says that the evaluation is whole.
     files.write_text(folder / EVALUATION, json_lines.dumps(document, indent=1))
+    return shown
 
 
 def report(run: str | Path) -> Path:
@@ -504,15 +507,20 @@ def report(run: str | Path) -> Path:
         raise CheckpointError(
             f"{folder}: no such folder; sightweave train RECIPE --out {folder} would make it."
         )
+    scored = stored.read_evaluations(folder) if (folder / EVALUATION).exists() else []
+    rows = [row for one in scored for row in one.predictions()]
+    return _write_report(folder, scored, gallery.choose(gallery.spread(rows)))
+
+
+def _write_report(folder: Path, scored: Sequence[Evaluation], shown: Sequence[Mapping[str, Any]]) -> Path:
+    """Draws the report of a folder whose evaluation is known, with the rows that its gallery shows."""
     facts = runs.facts_of(folder)
     known, told = runs.shown_facts(facts), runs.unfinished(facts)
     recipe = _shown_recipe(folder / runs.RECIPE)
-    evaluations, rows, pictures = [], [], {}
+    pictures = {}
     if (folder / EVALUATION).exists():
         document = stored.read_document(folder)
-        scored = stored.read_evaluations(folder)
-        evaluations = [one.to_json() for one in scored]
-        shown = (
+        names = (
             "who",
             "seed",
             "data",
@@ -525,13 +533,12 @@ def report(run: str | Path) -> Path:
             "versions",
         )
         known = known | {
-            f"evaluated {name}": document[name] for name in shown if document.get(name) not in (None, "")
+            f"evaluated {name}": document[name] for name in names if document.get(name) not in (None, "")
         }
         # The recipe below is the run's own; what was measured may have been asked for later, in other words.
         measured = document.get("measured")
         if isinstance(measured, Mapping) and measured.get("evaluate"):
             known["evaluated settings"] = measured["evaluate"]
-        rows = gallery.choose(gallery.spread([row for one in scored for row in one.predictions()]))
         pictures = _gallery(folder)
     history = read_metrics(folder / METRICS) if (folder / METRICS).exists() else []
     title = _title_of(recipe, folder / "recipe.yaml") or folder.name
@@ -544,8 +551,8 @@ def report(run: str | Path) -> Path:
             facts=known,
             recipe=recipe,
             history=history,
-            evaluations=evaluations,
-            gallery=rows,
+            evaluations=[one.to_json() for one in scored],
+            gallery=shown,
             pictures=pictures,
             notes=[told] if told else [],
         ),

@@ -65,6 +65,28 @@ def test_selected_rows_continue_alone() -> None:
     assert cache.select(torch.tensor([1])).uniform
 
 
+def test_rows_that_are_kept_in_place_go_on_like_selected_ones() -> None:
+    rows = torch.tensor([0, 4, 2])
+    caches = []
+    for _ in range(2):
+        cache = Cache(5, capacity=4)
+        cache.extend(0, numbered(5, 2), -numbered(5, 2))
+        cache.slots["memory"] = (torch.arange(5),)
+        cache.advance(torch.tensor([[True, True]] * 2 + [[True, False]] * 3))
+        caches.append(cache)
+    selected, kept = caches[0].select(rows), caches[1]
+    kept.keep(rows)
+    assert kept.rows == 3
+    assert kept.lengths.tolist() == selected.lengths.tolist() == [2, 1, 1]
+    assert kept.slots["memory"][0].tolist() == [0, 4, 2]
+    for mine, expected in zip(
+        kept.extend(0, numbered(3, 1, 50), numbered(3, 1)),
+        selected.extend(0, numbered(3, 1, 50), numbered(3, 1)),
+        strict=True,
+    ):
+        assert torch.equal(mine, expected)
+
+
 def test_no_rows_may_be_selected() -> None:
     cache = Cache(2)
     cache.extend(0, numbered(2, 2), numbered(2, 2))

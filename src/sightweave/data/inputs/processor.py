@@ -102,19 +102,20 @@ class Processor:
         """Whether pictures are decoded at full scale: for exact pixels, and since tiles are cut from them."""
         return self.transform.exact or self.tiles.max_tiles > 1
 
-    def encode(self, sample: Sample, *, max_tiles: int | None = None) -> Encoded:
+    def encode(self, sample: Sample, *, max_tiles: int | None = None, with_target: bool = True) -> Encoded:
         """One sample as tokens; of large pictures the header is read, and no pixel is decoded.
 
         Args:
             sample: Any.
             max_tiles: Tiles of a picture at most; None takes the processor's own number.
+            with_target: Whether the answer becomes tokens too; a model that is asked needs the prompt alone.
 
         Raises:
             DataError: a medium in an answer, or a picture whose header cannot be read.
         """
         tiles = self.tiles if max_tiles is None else dataclasses.replace(self.tiles, max_tiles=max_tiles)
         expanded = tiling.expand(sample, side=self.transform.size, tiles=tiles, probe=self._probe)
-        encoded = encode(expanded, self.tokenizer, self.layout)
+        encoded = encode(expanded, self.tokenizer, self.layout, with_target=with_target)
         encoded.sample = sample  # as it was asked: tiles are our own affair
         return encoded
 

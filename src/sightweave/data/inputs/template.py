@@ -75,7 +75,7 @@ class Encoded:
     prompt: Stretch
     """Ends with what asks the model to speak."""
     target: Stretch
-    """The answer and the end token, all learnt."""
+    """The answer and the end token, all learnt; empty where only the prompt was wanted."""
     begin: int
     """What the decoder of an encoder-decoder reads first."""
 
@@ -85,8 +85,8 @@ class Encoded:
         return tuple(medium.key for medium in self.trunk_media), tuple(self.trunk.ids)
 
 
-def encode(sample: Sample, tokenizer: Tokenizer, layout: InputLayout) -> Encoded:
-    """Lays one sample out.
+def encode(sample: Sample, tokenizer: Tokenizer, layout: InputLayout, *, with_target: bool = True) -> Encoded:
+    """Lays one sample out, with or without its target.
 
     Raises:
         DataError: a medium in an answer, or a conversation that the chat template does not take.
@@ -97,12 +97,14 @@ def encode(sample: Sample, tokenizer: Tokenizer, layout: InputLayout) -> Encoded
     try:
         if tokenizer.chat is None:
             encoded = _in_own_words(sample, parts[:last], tokenizer, layout)
-            encoded.target.add(_own_answer_ids(parts[last:], tokenizer), learn=True)
+            if with_target:
+                encoded.target.add(_own_answer_ids(parts[last:], tokenizer), learn=True)
         else:
             # Where pictures stand outside the text, the words around them would stand around nothing.
             told = [part for part in parts[:last] if layout.in_sequence or isinstance(part.content, str)]
             encoded = _in_words_of_chat(sample, told, tokenizer, tokenizer.chat, layout)
-            encoded.target.add(_chat_answer_ids(told, answer, tokenizer, tokenizer.chat), learn=True)
+            if with_target:
+                encoded.target.add(_chat_answer_ids(told, answer, tokenizer, tokenizer.chat), learn=True)
     except DataError as error:
         raise DataError(f"sample {sample.id!r}: {error}") from None
     _let_look_ahead(encoded, layout)

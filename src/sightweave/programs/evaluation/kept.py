@@ -77,6 +77,8 @@ class Kept:
         """What in the file is of no use and should not be there; plain sentences."""
         self._given: list[tuple[str, Prediction]] = []
         """Ids and answers since the last `take_notes`."""
+        self._marks: dict[Medium, str] = {}
+        """Of pictures that were seen, since each pass shows them again."""
         self._known: dict[bytes, Prediction] = {}
         self._is_open = False
         if path is not None and path.exists():
@@ -118,11 +120,8 @@ class Kept:
         if not self.predictor.can_control:  # it looks ids up, which are in no key
             self.asked += len(samples)
             return self._ask(samples, given, max_tokens)
-        marks: dict[Medium, str] = {}
-        keys = [
-            _key([self.predictor.fingerprint, self._version, max_tokens], sample, texts, marks)
-            for sample, texts in zip(samples, given, strict=True)
-        ]
+        about = [self.predictor.fingerprint, self._version, max_tokens]
+        keys = [_key(about, sample, texts, self._marks) for sample, texts in zip(samples, given, strict=True)]
         new: dict[bytes, int] = {}
         for number, key in enumerate(keys):
             if key not in self._known:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import re
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -186,32 +187,28 @@ class _Index:
         self._types = [kind for _, kind in answers]
         self._answers = [votes.counts for votes in answers.values()]
         # Terms are made twice rather than kept, since those of all prompts take more memory than all else here.
-        number: Counter[str] = Counter()
         self._same: dict[int, list[int]] = {}
         """Prompts of the very same terms: no other one can be as near."""
+        self._term: dict[str, int] = {}
+        """A number for each term."""
+        terms, counts, row = array("i"), array("i"), array("i")
         for place, (prompt, _) in enumerate(answers):
             words = Counter(_terms(prompt))
-            number.update(words.keys())
             self._same.setdefault(_mark(words), []).append(place)
+            terms.extend([self._term.setdefault(term, len(self._term)) for term in words])
+            counts.extend(words.values())
+            row.extend([place] * len(words))
+
         # A term that every prompt has still counts a little, so that no prompt is nothing.
-        self._weight = {term: float(np.log(len(answers) / count) + 1) for term, count in number.items()}
+        number = np.bincount(terms, minlength=len(self._term))
+        self._weight = np.log(len(answers) / number) + 1
+        values = np.array(counts) * self._weight[terms]
+        values /= np.sqrt(np.bincount(row, weights=values**2))[row]
 
         # The prompts of each term, one term after the other: a term's stretch ends where the next one's begins.
-        self._term = {term: n for n, term in enumerate(number)}
-        self._ends = np.cumsum(np.fromiter(number.values(), np.int64, len(number)))
-        self._rows = np.empty(number.total(), np.int32)
-        self._values = np.empty(number.total())
-        free = np.concatenate([[0], self._ends[:-1]]) if len(number) else self._ends
-        for place, (prompt, _) in enumerate(answers):
-            words = Counter(_terms(prompt))
-            size = self._size(words)
-            for term, count in words.items():
-                at = free[self._term[term]]
-                self._rows[at], self._values[at] = place, count * self._weight[term] / size
-                free[self._term[term]] += 1
-
-    def _size(self, words: Counter[str]) -> float:
-        return float(np.sqrt(sum((n * self._weight.get(term, 0.0)) ** 2 for term, n in words.items()))) or 1.0
+        order = np.argsort(terms, kind="stable")
+        self._ends = number.cumsum()
+        self._rows, self._values = np.array(row)[order], values[order]
 
     def answer(self, prompt: str, kind: str) -> str:
         """The answer of the nearest prompt."""
@@ -226,12 +223,12 @@ class _Index:
     def _nearest(self, words: Counter[str]) -> list[int]:
         """The prompts with the highest cosine."""
         likeness = np.zeros(len(self._answers))
-        size = self._size(words)
-        for term, count in words.items():
-            if (n := self._term.get(term)) is not None:
-                stretch = slice(self._ends[n - 1] if n else 0, self._ends[n])
-                weight = count * self._weight[term] / size
-                likeness[self._rows[stretch]] += self._values[stretch] * weight
+        known = [(self._term[term], count) for term, count in words.items() if term in self._term]
+        size = float(np.sqrt(sum((count * self._weight[n]) ** 2 for n, count in known)))
+        for n, count in known:
+            stretch = slice(self._ends[n - 1] if n else 0, self._ends[n])
+            weight = count * self._weight[n] / size
+            likeness[self._rows[stretch]] += self._values[stretch] * weight
         nearest: list[int] = np.flatnonzero(likeness >= likeness.max() - _SAME).tolist()
         return nearest
 

@@ -5,9 +5,10 @@ answers of every pass --metrics--> rows --statistics--> estimates, gains --verdi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -29,6 +30,7 @@ _CURVE_POINTS = 101
 
 _Rows = dict[int, np.ndarray]
 """What each answer adds (K), by the number of its sample."""
+_Compared = TypeVar("_Compared")
 
 
 def _score_rows(metric: Any, name: str, numbers: Sequence[int], common: Asked) -> _Rows:
@@ -120,6 +122,8 @@ class _Scoring:
     common: Asked
     numbers: Sequence[int]
     """Of the task's samples."""
+    pictured: frozenset[int]
+    """Those that have a picture."""
     rows: Mapping[str, _Rows]
     """By the name of a pass."""
     of_texts: Any
@@ -163,14 +167,14 @@ class _Scoring:
         value = self.reached(name, chosen)
         return found or Estimate(value, min(0.0, value), max(self.best, value))  # nothing bounds it
 
-    def paired(self, name: str, chosen: Sequence[int]) -> statistics.PairedTest | None:
+    def gain(self, name: str, chosen: Sequence[int]) -> Estimate | None:
         """What the answers with the picture score above a control or a baseline, on the samples that have a picture."""
-        here = self.comparable(name, chosen)
-        if name in self.baselines:
-            ours, theirs, metric = self._rows_like_baselines(), self.baselines[name], self.of_texts
-        else:
-            ours, theirs, metric = self.rows[SIGHTED], self.rows[name], self.metric
-        return _paired(ours, theirs, here, metric, self.common)
+        return self._compared(statistics.paired_difference, name, chosen)
+
+    def gain_p(self, name: str, chosen: Sequence[int]) -> float | None:
+        """Two-sided p-value of that gain; it takes thousands of draws, which the gain and its interval do without."""
+        test = self._compared(partial(statistics.paired_test, seed=self.common.seed), name, chosen)
+        return None if test is None else test.p_two_sided
 
     def comparable(self, name: str, chosen: Sequence[int]) -> list[int]:
         """The samples on which answers with the picture can be compared with a control or a baseline."""
@@ -186,12 +190,13 @@ class _Scoring:
         kinds = [type_of(self.common.samples[number]) for number in chosen]
         return float(statistics.mean_over_strata(stack[None], metric.total, kinds)[0])
 
-    def leakage(self, name: str) -> statistics.PairedTest | None:
+    def leakage(self, name: str) -> Estimate | None:
         """What a control scores above the most frequent answer."""
         if self.of_texts is not self.metric or "majority" not in self.baselines:
             return None
         both = self.with_media(self.numbers)
-        return _paired(self.rows[name], self.baselines["majority"], both, self.metric, self.common)
+        first, second = self.rows[name], self.baselines["majority"]
+        return _paired(statistics.paired_difference, first, second, both, self.metric, self.common)
 
     def is_unread(self, name: str, number: int) -> bool:
         """Whether nothing could be read in an answer, by the task or by the metric."""
@@ -200,7 +205,17 @@ class _Scoring:
 
     def with_media(self, chosen: Sequence[int]) -> list[int]:
         """Those of some samples that have a picture."""
-        return [number for number in chosen if self.common.samples[number].media]
+        return [number for number in chosen if number in self.pictured]
+
+    def _compared(
+        self, compare: Callable[..., _Compared], name: str, chosen: Sequence[int]
+    ) -> _Compared | None:
+        here = self.comparable(name, chosen)
+        if name in self.baselines:
+            ours, theirs, metric = self._rows_like_baselines(), self.baselines[name], self.of_texts
+        else:
+            ours, theirs, metric = self.rows[SIGHTED], self.rows[name], self.metric
+        return _paired(compare, ours, theirs, here, metric, self.common)
 
     def _rows_like_baselines(self) -> _Rows:
         if self.of_texts is self.metric:
@@ -210,13 +225,18 @@ class _Scoring:
 
 
 def _paired(
-    first: _Rows, second: _Rows, chosen: Sequence[int], metric: Any, common: Asked
-) -> statistics.PairedTest | None:
-    """First minus second on the samples that both have; None where there are none."""
+    compare: Callable[..., _Compared],
+    first: _Rows,
+    second: _Rows,
+    chosen: Sequence[int],
+    metric: Any,
+    common: Asked,
+) -> _Compared | None:
+    """What `compare` finds of first and second on the samples that both have; None where there are none."""
     both = [number for number in chosen if number in first and number in second]
     if not both:
         return None
-    return statistics.paired_test(
+    return compare(
         np.stack([first[number] for number in both]),
         np.stack([second[number] for number in both]),
         [common.samples[number].group for number in both],
@@ -224,7 +244,6 @@ def _paired(
         strata=[type_of(common.samples[number]) for number in both],
         best=float(getattr(metric, "best", 1.0)),
         is_share=metric.is_proportion,
-        seed=common.seed,
     )
 
 
@@ -246,15 +265,16 @@ def _scoring(task: Task, common: Asked) -> _Scoring:
         baselines["neighbour"] = _rows_of(of_texts, numbers, near, samples)
 
     best = float(getattr(metric, "best", 1.0))
-    right = {
-        (name, n): float(metric.total(row)) >= best - _NEARLY
-        for name, each in rows.items()
-        for n, row in each.items()
-    }
+    right: dict[tuple[str, int], bool] = {}
+    for name, each in rows.items():
+        if each:
+            found = metric.total(np.stack(list(each.values()))) >= best - _NEARLY
+            right.update(((name, n), is_right) for n, is_right in zip(each, found.tolist(), strict=True))
     return _Scoring(
         task=task,
         common=common,
         numbers=numbers,
+        pictured=frozenset(number for number in numbers if samples[number].media),
         rows=rows,
         of_texts=of_texts,
         baselines=baselines,
@@ -318,7 +338,7 @@ def _type_scores(scoring: _Scoring, kind: str, told: Mapping[str, _Rows]) -> Typ
     seen = {control: [n for n in chosen if n in done.parsed] for control, done in common.asked.items()}
     controls = {control: scoring.estimate(control, some) for control, some in seen.items() if some}
     over = _best_of(controls, scoring.usable)
-    gain = scoring.paired(over, chosen) if over else None
+    gain = scoring.gain(over, chosen) if over else None
 
     metrics = {
         other: _of_metric(made, told[other], chosen, samples) if other in told else None
@@ -336,7 +356,7 @@ def _type_scores(scoring: _Scoring, kind: str, told: Mapping[str, _Rows]) -> Typ
         majority_answer=scoring.majority.get(kind, ""),
         neighbour=None if near is None else _total(scoring.of_texts, near, chosen),
         controls=controls,
-        gain=None if gain is None else gain.difference,
+        gain=gain,
         gain_over=over if gain is not None else "",
         metrics=metrics,
     )
@@ -454,11 +474,9 @@ def _summary(scoring: _Scoring, types: tuple[TypeScores, ...], told: Mapping[str
 
     # What the picture is worth, over each way to answer without looking at it.
     ways = [*(name for name in scoring.usable if name in controls), *scoring.baselines]
-    tests = {name: test for name in ways if (test := scoring.paired(name, scoring.numbers)) is not None}
-    over = _best_of(controls, [name for name in tests if name in verdict.CONTROLS])
-    gain = tests.get(over)
-    leak = scoring.leakage(over) if over else None
-    found = _verdict(scoring, tests)
+    gains = {name: gain for name in ways if (gain := scoring.gain(name, scoring.numbers)) is not None}
+    over = _best_of(controls, [name for name in gains if name in verdict.CONTROLS])
+    found = _verdict(scoring, gains)
 
     return TaskScores(
         task=task.name,
@@ -473,12 +491,12 @@ def _summary(scoring: _Scoring, types: tuple[TypeScores, ...], told: Mapping[str
         neighbour=_mean_of_all([kind.neighbour for kind in types]),
         detectable=detectable,
         controls=controls,
-        gain=None if gain is None else gain.difference,
+        gain=gains.get(over),
         gain_over=over,
-        gain_p=None if gain is None else gain.p_two_sided,
-        gains={name: test.difference for name, test in tests.items()},
+        gain_p=scoring.gain_p(over, scoring.numbers) if over else None,
+        gains=gains,
         broken=scoring.broken,
-        leakage=None if leak is None else leak.difference,
+        leakage=scoring.leakage(over) if over else None,
         metrics=metrics,
         uses_image=found.word,
         needs_image=found.needs_image,
@@ -487,19 +505,19 @@ def _summary(scoring: _Scoring, types: tuple[TypeScores, ...], told: Mapping[str
     )
 
 
-def _verdict(scoring: _Scoring, tests: Mapping[str, statistics.PairedTest]) -> verdict.Verdict:
+def _verdict(scoring: _Scoring, gains: Mapping[str, Estimate]) -> verdict.Verdict:
     """Whether this task's answers come from the picture."""
     samples = scoring.common.samples
     sighted = scoring.with_media(scoring.numbers)
 
     rivals = []
-    for name, test in tests.items():
+    for name, gain in gains.items():
         # Of the same samples as the gain, so that the numbers of the sentence add up.
         here = scoring.comparable(name, scoring.numbers)
         is_asked = name in scoring.common.asked
         unread = sum(scoring.is_unread(name, n) for n in here) / len(here) if is_asked else 0.0
         reached = scoring.reached(name, here)
-        rivals.append(verdict.Rival(name=name, score=reached, gain=test.difference, unreadable=unread))
+        rivals.append(verdict.Rival(name=name, score=reached, gain=gain, unreadable=unread))
 
     # Where training names no answer to these types, nothing is more frequent than another.
     known = scoring.comparable("majority", scoring.numbers) if "majority" in scoring.baselines else []
