@@ -38,7 +38,7 @@ import sightweave
 from sightweave import api
 from sightweave.cli import app
 from sightweave.comparison import grid
-from sightweave.recipe import find
+from sightweave.core.recipe_files import find
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "sightweave"

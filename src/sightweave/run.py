@@ -28,9 +28,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sightweave import recipe as recipes
-from sightweave.core import checkpoint, config, files
+from sightweave.core import checkpoint, config, files, places
 from sightweave.core.device import choose_device, processor_name
 from sightweave.core.errors import CheckpointError, MediaError
+from sightweave.core.run_folder import CHECKPOINT as CHECKPOINT
+from sightweave.core.run_folder import FACTS as FACTS
+from sightweave.core.run_folder import facts_of as facts_of
+from sightweave.core.run_folder import unfinished as unfinished
 from sightweave.core.types import Medium, Part, Prediction, Sample
 from sightweave.data.inputs import turbo
 from sightweave.data.inputs.processor import Processor
@@ -49,7 +53,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 FORMAT_VERSION = 1
-CHECKPOINT, FACTS, RECIPE = "checkpoint", "run.json", "recipe.yaml"
+RECIPE = "recipe.yaml"
 MARKERS = dict.fromkeys(
     (FACTS, f"{CHECKPOINT}/{checkpoint.MANIFEST}", checkpoint.MANIFEST, stored.EVALUATION), "format_version"
 )
@@ -59,7 +63,6 @@ ASKED = "asked"
 with their sizes, epochs as steps, data of which some is held out."""
 _MOST_BYTES = {"recipe": 8 << 20, "processor": 64 << 20, "tokenizer": checkpoint.MAX_JSON_BYTES}
 """Of the JSON files of a checkpoint, by name."""
-_MOST_FACTS_BYTES = 8 << 20
 ASKED_MODEL = "asked_model"
 """The same of the model alone, as earlier versions wrote it."""
 
@@ -231,7 +234,7 @@ def as_media(image: Any) -> tuple[Medium, ...]:
     media = []
     for number, one in enumerate(images):
         source = _of_text(one) if isinstance(one, str) else one
-        if isinstance(source, Path) and _ADDRESS.match(str(source)):
+        if isinstance(source, Path) and places.ADDRESS.match(str(source)):
             raise MediaError("image_url", f"{one}: nothing is fetched; save the picture and give its path.")
         if isinstance(source, Medium):
             media.append(source)
@@ -240,7 +243,6 @@ def as_media(image: Any) -> tuple[Medium, ...]:
     return tuple(media)
 
 
-_ADDRESS = re.compile(r"(?i)https?:/")  # a Path joins the two slashes
 _DATA_URL = re.compile(r"(?i)data:image/[\w.+-]+(;[\w=.+-]+)*;base64,")
 _BASE64_STARTS = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR")
 """How the base64 of JPEG, PNG, GIF and WebP files begins."""
@@ -297,7 +299,7 @@ def load(
     if not inner.is_dir():
         inner = files.whole(path)
     if not inner.is_dir():
-        raise CheckpointError(f"{path}: no such folder; sightweave train RECIPE --out {path} would make it.")
+        raise CheckpointError(places.no_folder(path))
     documents = {name: checkpoint.read_document(inner, name, most=most) for name, most in _MOST_BYTES.items()}
     for name, document in documents.items():  # all are as they were written, and objects
         if not isinstance(document, dict):
@@ -391,31 +393,6 @@ def record(folder: Path, values: dict[str, Any]) -> None:
     known = facts_of(folder) or {"format_version": FORMAT_VERSION}
     text = json.dumps(known | values, indent=1, ensure_ascii=False)
     files.write_text(folder / FACTS, text)
-
-
-def facts_of(folder: Path) -> dict[str, Any]:
-    """``run.json``; empty where there is none.
-
-    Raises:
-        CheckpointError: it is no JSON object, or too large.
-    """
-    path = folder / FACTS
-    if not path.exists():
-        return {}
-    known = checkpoint.parse_json(path, most=_MOST_FACTS_BYTES)
-    if not isinstance(known, dict):
-        raise CheckpointError(f"{path}: an object is needed (got {type(known).__name__}); remove the file.")
-    return known
-
-
-def unfinished(known: Mapping[str, Any]) -> str:
-    """A sentence where ``run.json`` says that training never came to its last step; empty where it did."""
-    if not known.get("interrupted"):
-        return ""
-    steps, planned = known.get("steps"), known.get("steps_planned")
-    of = f" of {planned:,}" if isinstance(planned, int) and planned else ""
-    where = f"after step {steps:,}{of}" if isinstance(steps, int) and steps else "before its first checkpoint"
-    return f"training is unfinished: it was interrupted {where}"
 
 
 def asked_of(known: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import json
@@ -19,12 +20,12 @@ from rich.console import Console
 from sightweave import recipe as recipes
 from sightweave import run as runs
 from sightweave.answers.metrics import multiple_choice
-from sightweave.core import bounded, catalog, files, json_lines
+from sightweave.core import bounded, catalog, files, json_lines, places, row_files
 from sightweave.core import config as configs
 from sightweave.core.bounded import UnreadableError
 from sightweave.core.config import config, one_of
 from sightweave.core.device import keep_freed_memory, limit_threads
-from sightweave.core.errors import CheckpointError, DataError, MediaError, RecipeError
+from sightweave.core.errors import CheckpointError, DataError, MediaError
 from sightweave.core.report import gallery
 from sightweave.core.report import page as pages
 from sightweave.core.report.beside import write_beside
@@ -37,6 +38,7 @@ from sightweave.programs.evaluation import beside as beside_program
 from sightweave.programs.evaluation import circular, scores, stored
 from sightweave.programs.evaluation import program as evaluation_program
 from sightweave.programs.evaluation.bar import PassesBar
+from sightweave.programs.evaluation.beside import Beside
 from sightweave.programs.evaluation.kept import Kept
 from sightweave.programs.evaluation.scores import Evaluation
 from sightweave.programs.evaluation.stored import EVALUATION, PREDICTIONS
@@ -53,8 +55,8 @@ from sightweave.verbs.sources import (
     check_splits,
     has_near_places,
     held_out_of,
+    read_data,
     say,
-    source,
 )
 
 logger = logging.getLogger(__name__)
@@ -89,13 +91,14 @@ def evaluate(
             kind of ``programs/predictors`` and its fields (also as text, ``{kind: endpoint, url: ..., model: ...}``).
         settings: ``path=value`` settings of ``evaluate``, ``tasks`` and ``seed``, such as
             ``"tasks.vqa.metrics=[vqa_official, exact_match]"``.
-        data: A path, a source as in a recipe (also as text, ``{kind: scenes, seed: 1}``), or records; by default the
-            test splits of a run's own data.
+        data: A path, a source as in a recipe (also as text, ``{kind: scenes, seed: 1}``), a list of these, or rows; by
+            default the test splits of a run's own data.
         splits: Only these splits; ``validation`` is the one to choose recipes by.
         pictures: Maximum images per split, drawn over the whole split; by default what the recipe says.
         controls: Names of ``programs/evaluation/controls.py``; by default what the recipe says.
         out: Folder for evaluation.json, predictions.jsonl, report.html and the kept answers; by default the run's own,
-            one inside it for other data, or one under ``evaluations/``.
+            one inside it for other data, or one under ``evaluations/``. A name that ends in ``.csv`` leaves the folder as
+            it is without, and also gets the answers as a table.
         fresh: Whether answers that were kept are asked for again.
         trust_run: As for `load`.
         console: Where progress is shown.
@@ -114,10 +117,9 @@ def evaluate(
     if other is None and answering.run is not None:
         check_places(answering.run)
     values, records = answering.measured.to_plain(), None
-    if data is not None and not isinstance(data, str | Path | Mapping):
-        records = list(data)
-    elif data is not None:
-        values["data"] = configs.to_plain(source(data))
+    if data is not None:
+        sources, records = read_data(data)
+        values["data"] = [configs.to_plain(one) for one in sources] or values["data"]
     chosen = {"splits": splits or None, "pictures": pictures, "controls": controls}
     given = [
         f"evaluate.{name}={json.dumps(list(value) if isinstance(value, Sequence) else value)}"
@@ -133,6 +135,10 @@ def evaluate(
         held_out = {"all": everything} if any(len(source) for source in everything) else {}
     if not held_out:
         raise DataError("evaluate: the data has no held-out records; name a split, or give other data.")
+    table = Path(out) if out is not None and row_files.is_table(out) else None
+    if table is not None:
+        row_files.check(table)
+        out = None
     folder = Path(out) if out is not None else answering.folder
     if out is None and other is not None and folder is not None and answering.recipe is not None:
         name = "records" if records is not None else _word_of(other)
@@ -143,7 +149,11 @@ def evaluate(
     with _claimed(folder):
         if fresh and folder is not None:
             (folder / KEPT).unlink(missing_ok=True)
-        return evaluate_into(answering, measured, folder, held_out, console, train)
+        found = evaluate_into(answering, measured, folder, held_out, console, train)
+    if table is not None:
+        rows = (row for one in found for row in one.predictions())
+        collections.deque(row_files.write(table, rows, more=("right", "expected")), maxlen=0)
+    return found
 
 
 def _other_data(settings: Sequence[str], data: Any) -> Any:
@@ -278,15 +288,7 @@ def predictor(who: str | Path | Mapping[str, Any]) -> Predictor:
             made = catalog.config_class(PREDICTORS, kind)
             place = dataclasses.fields(made)[0].name  # where it is: the first field of each kind
             return made(**{place: str(who)}).build()  # type: ignore[no-any-return]  # any kind
-    if not Path(who).exists() and "://" not in str(who):
-        raise RecipeError(
-            f"{who}: no such folder or file; sightweave train RECIPE --out {who} would make a run there."
-        )
-    raise RecipeError(
-        f"{who}: no run (a folder with checkpoint/), no Transformers folder (config.json and safetensors), no file of "
-        "answers (.json, .jsonl, .csv) and no http address; say what it is: '{kind: ..., ...}', with a kind of "
-        f"{', '.join(catalog.kinds(PREDICTORS))}."
-    )
+    places.refuse_who(str(who))
 
 
 def _read_who(who: str | Path | Mapping[str, Any]) -> str | Path | Mapping[str, Any]:
@@ -500,9 +502,7 @@ def report(run: str | Path) -> Path:
     """Draws ``report.html`` of a run from what its folder holds, and returns its path."""
     folder = Path(run)
     if not folder.is_dir():
-        raise CheckpointError(
-            f"{folder}: no such folder; sightweave train RECIPE --out {folder} would make it."
-        )
+        raise CheckpointError(places.no_folder(folder))
     facts = runs.facts_of(folder)
     known, told = runs.shown_facts(facts), runs.unfinished(facts)
     recipe = _shown_recipe(folder / runs.RECIPE)
@@ -636,6 +636,14 @@ def beside(
         RecipeError: the first folder names a Python module, and `trust_run` is not given.
         FolderError: `out` is a file that Sightweave did not write.
     """
+    path, found = put_beside(first, second, out=out, trust_run=trust_run)
+    return path, found.text
+
+
+def put_beside(
+    first: str | Path, second: str | Path, *, out: str | Path | None = None, trust_run: bool = False
+) -> tuple[Path, Beside]:
+    """As `beside`, with all that was found instead of lines."""
     folders = (Path(first), Path(second))
     path = Path(out) if out is not None else folders[0] / f"beside-{_word_of(folders[1].name)}.html"
     files.refuse_other(path, is_ours=pages.is_page)
@@ -652,7 +660,7 @@ def beside(
     rows = sorted(gallery.spread(list(found.rows())), key=lambda row: row["image"] not in pictures)
     title = f"{folders[0]} beside {folders[1]}"
     write_beside(path, title, found.to_json(), gallery.choose(rows, by="kind"), pictures)
-    return path, found.text
+    return path, found
 
 
 def _metrics_of(folder: Path, *, trust_run: bool) -> dict[str, Any]:

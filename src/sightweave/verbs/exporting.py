@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import itertools
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ from sightweave.programs.exports._layout import Source
 from sightweave.programs.training import lora
 from sightweave.run import Run
 from sightweave.verbs.building import as_run
-from sightweave.verbs.sources import build_sources, check_places, source
+from sightweave.verbs.sources import build_sources, check_places, read_data
 
 
 def export(
@@ -43,8 +44,8 @@ def export(
         run: A run or its folder.
         to: A kind in ``programs/exports``: ``transformers`` ...
         out: The new folder; by default ``export-TO`` in the run's.
-        data: What to compare by: a path or a source, or records; None means the run's own data, or drawn scenes where it
-            names none.
+        data: What to compare by: a path, a source as in a recipe, a list of these, or rows; None means the run's own data,
+            or drawn scenes where it names none.
         samples: Prompts to compare by.
         licence: An SPDX name for the model card.
         trust_run: As for `load`.
@@ -91,10 +92,9 @@ def _to_compare(run: Run, data: Any, count: int) -> list[Sample]:
         sources = build_sources(
             recipe if recipe.data else recipes.measured({"data": "scenes"}), None, "train"
         )
-    elif isinstance(data, str | Path | Mapping):
-        sources = [source(data).build(split="train")]
     else:
-        sources = build_sources(recipe, list(data), "train")
+        chosen, records = read_data(data)
+        sources = build_sources(dataclasses.replace(recipe, data=chosen), records, "train")
     tasks = recipe.build_tasks()
     groups = [
         [tasks[task_of(record)].sample(record) for record in one[index]]

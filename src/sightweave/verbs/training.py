@@ -23,14 +23,14 @@ from sightweave.core.device import (
     one_thread,
     set_threads,
 )
-from sightweave.core.errors import FolderError, WiringError
+from sightweave.core.errors import FolderError, RecipeError, WiringError
+from sightweave.core.run_folder import refuse_results
 from sightweave.data.datasets._base import Dataset
 from sightweave.data.inputs import order
 from sightweave.models.vlm import VLM
 from sightweave.programs.checks import _program as checks
 from sightweave.programs.checks._base import Subject
 from sightweave.programs.evaluation.grid_results import Comparison
-from sightweave.programs.evaluation.stored import EVALUATION
 from sightweave.programs.training import durations, summary
 from sightweave.programs.training import program as training_program
 from sightweave.programs.training.durations import Epoch
@@ -52,7 +52,6 @@ from sightweave.verbs.evaluating import (
 from sightweave.verbs.sources import (
     FEWEST,
     SHARE,
-    Records,
     build_sources,
     check_splits,
     held_out_of,
@@ -60,6 +59,7 @@ from sightweave.verbs.sources import (
     mixing,
     read_recipe,
     say,
+    with_data,
 )
 from sightweave.verbs.text_only import TEXT_ONLY
 
@@ -73,7 +73,7 @@ _SMALL = 20_000_000
 def train(
     recipe: str | Path | Mapping[str, Any] | Recipe,
     *settings: str,
-    data: Records | None = None,
+    data: Any = None,
     out: str | Path | None = None,
     evaluate: bool = True,
     overwrite: bool = False,
@@ -86,7 +86,8 @@ def train(
     Args:
         recipe: A YAML file, a mapping or a `Recipe`.
         settings: ``path=value`` settings, such as ``"model.fusion=concat"``.
-        data: Records (dicts as in a ``data.jsonl``, or the tasks' records) instead of the recipe's sources.
+        data: Instead of the recipe's sources: a path, a source as in a recipe, a list of these, or rows (dicts as in a
+            ``data.jsonl``, or the tasks' records).
         out: The run's folder; by default a new one under ``runs/``.
         evaluate: Whether to score the held-out splits at the end.
         overwrite: Replace a run in `out`, once everything that comes before the first step has gone well. Files that
@@ -102,17 +103,12 @@ def train(
         FolderError: `out` holds a run, holds files that Sightweave did not write and would overwrite, or another process
             writes into it.
     """
-    records = None if data is None else list(data)
-    if records is not None and isinstance(recipe, Recipe | Mapping):
-        values = recipe.to_plain() if isinstance(recipe, Recipe) else dict(recipe)
-        recipe = values | {"data": []}
-    elif records is not None:
-        settings = (*settings, "data=[]")
+    recipe, settings, records = with_data(recipe, settings, data)
     asked = read_recipe(recipe, settings)
     check_splits(asked)
     with _claimed(out, asked) as folder:
         if not overwrite:
-            _refuse_results(folder)
+            refuse_results(folder)
         try:
             return _train_into(folder, asked, records, evaluate=evaluate, console=console)
         except BaseException:
@@ -248,16 +244,6 @@ def _claimed(out: str | Path | None, recipe: Recipe) -> Iterator[Path]:
                     raise
                 # Another training that began in the same second took the name.
         yield folder
-
-
-def _refuse_results(folder: Path) -> None:
-    """Raises `FolderError` where a folder of ours holds what took time to make."""
-    hint = "name another folder, or replace it with --overwrite (overwrite=True)."
-    if files.whole(folder / runs.CHECKPOINT).is_dir():
-        told = runs.unfinished(runs.facts_of(folder))
-        raise FolderError(f"{folder}: holds a trained run already; {hint}{told and ' '}{told}")
-    if found := files.present(folder, [EVALUATION, "comparison.json"]):
-        raise FolderError(f"{folder}: holds the results of an earlier command ({', '.join(found)}); {hint}")
 
 
 def _remove(folder: Path, patterns: Sequence[str], *, only_empty: bool = False) -> None:
@@ -401,7 +387,7 @@ def _subject(run: Run, *, is_trained: bool) -> Subject:
 def check(
     what: str | Path | Mapping[str, Any] | Recipe | Run,
     *settings: str,
-    data: Records | None = None,
+    data: Any = None,
     trust_run: bool = False,
 ) -> list[checks.Checked]:
     """Checks whether the parts of a recipe's model, or of a run, are wired right; one row for each check.
@@ -409,7 +395,7 @@ def check(
     Args:
         what: A recipe (a file, a mapping or a `Recipe`), or a run or its folder.
         settings: ``path=value`` settings of a recipe.
-        data: Records instead of the recipe's sources, for the tokenizer.
+        data: Instead of the recipe's sources, for the tokenizer, in any of the forms that `train` takes.
         trust_run: As for `load`; the folders that a run's parts began with are only then compared with them.
 
     Raises:
@@ -417,6 +403,10 @@ def check(
         CheckpointError: no such run, or a damaged one.
     """
     is_run = isinstance(what, Run) or (isinstance(what, str | Path) and Path(what).is_dir())
+    if is_run and data is not None:
+        raise RecipeError(
+            "data: a run has its tokenizer already; other data can only be given with a recipe."
+        )
     run = as_run(what, trust_run=trust_run) if is_run else build(what, *settings, data=data)  # type: ignore[arg-type]  # as is_run says
     found = _subject(run, is_trained=is_run and bool(run.folder))
     return checks.run(found)
@@ -447,6 +437,7 @@ def compare(
     recipe: str | Path,
     *settings: str,
     out: str | Path,
+    data: Any = None,
     minutes: float | None = None,
     tokens: float | None = None,
     against: str | None = None,
@@ -462,6 +453,7 @@ def compare(
         recipe: A YAML file.
         settings: ``path=value`` for all runs, ``path=value,value`` for an axis of the grid.
         out: A folder; each run gets one inside it.
+        data: Instead of the recipe's sources: a path, a source as in a recipe, or a list of these.
         minutes: Training of each run takes about so long, by a trial of each composition; None leaves the recipe's steps.
         tokens: The same by the tokens that a run trains on.
         against: The composition that the others are compared with, such as ``concat-cnn``; by default the first.
@@ -474,6 +466,11 @@ def compare(
         ComparisonError: a run failed.
         DataError: what a run left cannot be read, or two runs answered other samples.
     """
+    _, settings, records = with_data(recipe, settings, data)
+    if records is not None:
+        raise RecipeError(
+            "data: each run is trained by a process of its own, which cannot be given rows; write them to a data.jsonl."
+        )
     return comparison.compare(
         recipe,
         settings,

@@ -83,6 +83,7 @@ def run(
         text = json.dumps(found, indent=1, ensure_ascii=False)
         files.write_bytes(out / REPORT, text.encode("utf-8", "replace"))
         page.write_check(out / PAGE, found, _thumbnails(found, rows))
+        report.page = str(out / PAGE)
         if fix_to is not None:
             changes = _copy(source, fix_to, rows)
             if console is not None:

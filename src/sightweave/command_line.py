@@ -1,0 +1,216 @@
+"""What all commands of the command line share: ``--json``, paths that are looked at first, words of other libraries.
+
+Nothing heavy is imported here: a wrong path is refused before torch is loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import typer
+from typer.core import TyperCommand
+
+from sightweave.core import bounded, foreign_words, json_lines, places, terminal
+from sightweave.core.errors import DataError
+
+STANDARD_INPUT = "-"
+"""As data: rows in JSON lines from standard input."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command found, for whoever asked."""
+
+    plain: Callable[[], Any]
+    """For programs (``--json``): one value, or an iterator of values that become a line each."""
+    show: Callable[[], None]
+    """For people: prints it."""
+    status: int = 0
+    """Exit status."""
+
+
+def command(
+    group: typer.Typer, name: str | None = None
+) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+    """Registers a command, and gives it ``--json``: then standard output holds its result and nothing else."""
+
+    def register(function: Callable[..., Result]) -> Callable[..., Result]:
+        @functools.wraps(function)
+        def call(*, as_json: bool, **given: Any) -> None:
+            if as_json:
+                with _own_stdout() as stream:
+                    result = function(**given)
+                    _write(result.plain(), stream)
+            else:
+                result = function(**given)
+                result.show()
+            if result.status:
+                raise typer.Exit(result.status)
+
+        _add_parameter(call, "as_json", _AsJson, default=False)
+        group.command(name, cls=_Command)(call)
+        return function
+
+    return register
+
+
+_AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print the result as JSON and nothing else; the reference says what is in it."
+    ),
+]
+
+
+def _add_parameter(function: Any, name: str, annotation: Any, *, default: Any) -> None:
+    """Adds a parameter to what a wrapped function says of itself."""
+    signature = inspect.signature(function.__wrapped__, eval_str=True)
+    added = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    parameters = [*signature.parameters.values(), added]
+    function.__signature__ = signature.replace(parameters=parameters)
+    function.__annotations__ = {one.name: one.annotation for one in parameters}
+
+
+@contextlib.contextmanager
+def _own_stdout() -> Iterator[TextIO]:
+    """Standard output for the result alone; whatever else is printed meanwhile goes to standard error."""
+    stream = sys.stdout
+    try:
+        number = stream.fileno()
+    except (OSError, ValueError):  # a stream in memory
+        with contextlib.redirect_stdout(sys.stderr):
+            yield stream
+        return
+
+    # Libraries in C write to the file itself.
+    stream.flush()
+    kept = os.dup(number)
+    try:
+        with os.fdopen(os.dup(number), "w", encoding="utf-8") as own, contextlib.redirect_stdout(sys.stderr):
+            os.dup2(sys.__stderr__.fileno() if sys.__stderr__ else 2, number)
+            yield own
+    finally:
+        os.dup2(kept, number)
+        os.close(kept)
+
+
+def _write(value: Any, stream: TextIO) -> None:
+    for one in value if isinstance(value, Iterator) else [value]:
+        stream.write(json_line(one) + "\n")
+        stream.flush()
+
+
+def json_line(value: Any) -> str:
+    """JSON on one line, as a terminal may show it; what is no number is null."""
+    return terminal.visible(json_lines.dumps(_finite(value), allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+class _Command(TyperCommand):
+    """A command that knows what other libraries call its options and the settings of a recipe."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter.__base__ as error:  # type: ignore[misc]  # of all mistakes in words
+            word = getattr(error, "option_name", None)
+            if word is not None and error.__class__.__name__ == "NoSuchOption":
+                own = [name for one in self.params for name in one.opts]
+                hint = foreign_words.option_hint(str(word), _value_after(str(word), given), own)
+                if hint:
+                    error.message, error.possibilities = f"{error.message}. {hint}", None
+            raise
+
+
+def _value_after(option: str, words: Sequence[str]) -> str:
+    """The value that an option was given; empty where it has none."""
+    for number, word in enumerate(words):
+        name, _, value = word.partition("=")
+        if name == option:
+            following = words[number + 1] if number + 1 < len(words) else ""
+            return value or ("" if following.startswith("-") else following)
+    return ""
+
+
+def refuse(check: Callable[[Any], object]) -> Callable[[Any], Any]:
+    """A callback for a parameter that is a place: a wrong one is refused as `check` does, by an error."""
+
+    def callback(value: Any) -> Any:
+        if value is not None and str(value) != STANDARD_INPUT:
+            check(value)
+        return value
+
+    return callback
+
+
+def refuse_each(check: Callable[[Any], object]) -> Callable[[Any], Any]:
+    """The same for a parameter that may be given again."""
+
+    def callback(values: Sequence[Any] | None) -> Any:
+        for value in values or ():
+            refuse(check)(value)
+        return values or None
+
+    return callback
+
+
+def refuse_settings(settings: Sequence[str] | None) -> Any:
+    """A callback for ``path=value`` settings: refuses data that are not there."""
+    for setting in settings or ():
+        name, _, value = setting.partition("=")
+        if name.strip() == "data":
+            places.check_data(value.strip())
+    return settings
+
+
+def data_of(given: Sequence[str] | None) -> Any:
+    """What the api takes as `data`, of what was given on the command line: a source, several, or rows; None for nothing.
+
+    Raises:
+        DataError: standard input beside something else, or a line of it that is no JSON object.
+    """
+    if not given:
+        return None
+    if STANDARD_INPUT in given:
+        if len(given) > 1:
+            raise DataError(f"data: {STANDARD_INPUT} (standard input) stands alone (got {', '.join(given)}).")
+        return _rows()
+    values = [places.value_of(one) for one in given]
+    return values[0] if len(values) == 1 else values
+
+
+def _rows() -> list[Any]:
+    rows = []
+    for number, line in json_lines.split(sys.stdin.buffer.read()):
+        try:
+            row = bounded.parse(line)
+        except bounded.UnreadableError as error:
+            raise DataError(f"standard input: line {number} is {error}") from None
+        if not isinstance(row, dict):
+            raise DataError(f"standard input: line {number} is {type(row).__name__}; a row is a JSON object.")
+        rows.append(row)
+    return rows
+
+
+def echo(text: object = "", *, nl: bool = True, err: bool = False) -> None:
+    """Prints a text of whatever origin."""
+    typer.echo(terminal.visible(text), nl=nl, err=err)
