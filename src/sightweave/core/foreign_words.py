@@ -150,7 +150,6 @@ def option_hint(option: str, value: str, known: Sequence[str]) -> str:
         return ""
     if "settings" not in known:
         return f"This is a setting of training, {' or '.join(found)}; this command has no such option."
-    given = [
-        f"{name}={value}" if value and name not in _TAKE_OTHER_VALUES else f"{name}=..." for name in found
-    ]
-    return f"Settings are given without dashes, as path=value: {' or '.join(given)}."
+    if value and found[0] not in _TAKE_OTHER_VALUES:
+        return f"Settings are given without dashes: {found[0]}={value}."
+    return f"Settings are given without dashes, as path=value; this one is {' or '.join(found)}."
