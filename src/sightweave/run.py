@@ -30,7 +30,7 @@ import torch
 from sightweave import recipe as recipes
 from sightweave.core import checkpoint, config, files, places
 from sightweave.core.device import choose_device, processor_name
-from sightweave.core.errors import CheckpointError, MediaError
+from sightweave.core.errors import CheckpointError, DataError, MediaError
 from sightweave.core.run_folder import CHECKPOINT as CHECKPOINT
 from sightweave.core.run_folder import FACTS as FACTS
 from sightweave.core.run_folder import facts_of as facts_of
@@ -38,6 +38,7 @@ from sightweave.core.run_folder import unfinished as unfinished
 from sightweave.core.types import Medium, Part, Prediction, Sample
 from sightweave.data.inputs import turbo
 from sightweave.data.inputs.processor import Processor
+from sightweave.data.tasks.translation import LANGUAGES as LANGUAGE_NAMES
 from sightweave.models.vlm import VLM
 from sightweave.programs import generation
 from sightweave.programs.evaluation import stored
@@ -66,8 +67,15 @@ _MOST_BYTES = {"recipe": 8 << 20, "processor": 64 << 20, "tokenizer": checkpoint
 ASKED_MODEL = "asked_model"
 """The same of the model alone, as earlier versions wrote it."""
 
+LANGUAGES = "languages"
+"""Key of ``run.json``: pairs of languages, such as ``en-de``, that training showed translations between."""
 EPOCH_IMAGES = "epoch_images"
 """Key of ``run.json``: images that one epoch of each stage shows."""
+
+
+_UNTRAINED = (
+    "nothing was trained yet, so its answers mean nothing; sightweave train (or train in Python) trains it"
+)
 
 
 @dataclass
@@ -90,6 +98,12 @@ class Run:
     """A sentence on a training that ended before its last step."""
     is_trusted: bool = True
     """Whether the places that its recipe names may be opened; of a run from a folder, only if whoever loads it says so."""
+    languages: frozenset[str] | None = None
+    """Pairs of languages, such as ``en-de``, that it learnt to translate between; None where that is not known."""
+    initial: tuple[float, ...] = ()
+    """Sums of the weights as they were drawn, of a run that has parts which nobody trained; empty elsewhere."""
+    is_warned: bool = False
+    """Whether it was said that nothing was trained."""
 
     def generate(
         self,
@@ -114,6 +128,9 @@ class Run:
 
         Returns:
             A `Prediction` for one prompt, a list of them for several.
+
+        Raises:
+            DataError: an empty prompt.
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         media = as_media(image)
@@ -129,6 +146,7 @@ class Run:
 
     def stream(self, image: Image | None, prompt: str, **options: Any) -> Iterator[str]:
         """One answer in pieces; options as for `generate`."""
+        self.warn_untrained()
         sample = self._ask(as_media(image), prompt)
         return generation.stream(self.model, self.processor, sample, _options(**options))
 
@@ -144,7 +162,13 @@ class Run:
             text: In any language that the model learnt.
             to: Code of the target language, such as ``de``.
             options: As for `generate`.
+
+        Raises:
+            DataError: an empty text, or a language that the run never learnt.
         """
+        if not text.strip():
+            raise DataError("translate: the text is empty; give a sentence.")
+        _check_language(to, self.languages)
         task = self.recipe.task("translation").build()
         return self.generate(image, task.prompt(text, to), **options)  # type: ignore[no-any-return]  # one prompt gives one
 
@@ -170,6 +194,7 @@ class Run:
             max_batch_tokens: Maximum tokens in a batch, padding and answers included; None derives it from free memory.
             progress: Told the number of answers that are new.
         """
+        self.warn_untrained()
         options = _options(
             decoding=decoding, max_tokens=max_tokens, seed=seed, max_batch_tokens=max_batch_tokens
         )
@@ -193,7 +218,21 @@ class Run:
             digest.update(whole.flatten().view(torch.uint8).numpy())
         return digest.hexdigest()
 
+    def warn_untrained(self) -> None:
+        """Warns, once for each run, where its weights are still those that were drawn at the start."""
+        if self.initial and not self._is_untrained():
+            self.initial = ()  # it need not be looked at again
+        elif self.initial and not self.is_warned:
+            logger.warning("%s: %s", self.folder or "this run", _UNTRAINED)
+            self.is_warned = True
+
+    def _is_untrained(self) -> bool:
+        return bool(self.initial) and self.initial == sums(self.model)
+
     def _ask(self, media: tuple[Medium, ...], prompt: str) -> Sample:
+        # A recipe may ask for captions without a word.
+        if not prompt.strip() and prompt != self.recipe.task("captioning").instruction:
+            raise DataError("the question is empty; ask something, such as 'What is this?'.")
         parts = (*(Part("user", medium) for medium in media), Part("user", prompt))
         # The same id wherever the prompt stands among others: what is sampled must not depend on its place.
         return Sample(id="prompt", task="", parts=parts)
@@ -209,7 +248,40 @@ class Run:
         weights = (model or self.model).state_dict()
         checkpoint.write_folder(folder / CHECKPOINT, {"model": weights}, documents)
         files.write_text(folder / RECIPE, self.recipe.to_yaml())
+        if self._is_untrained():  # whoever loads it is told
+            record(folder, {"steps": 0})
         self.folder = folder
+
+
+def sums(model: VLM) -> tuple[float, ...]:
+    """The sum of each weight: a cheap sign of whether anything was trained."""
+    return tuple(float(weight.detach().sum(dtype=torch.float64)) for weight in model.parameters())
+
+
+def languages_of(known: Mapping[str, Any], recipe: recipes.Recipe) -> frozenset[str] | None:
+    """Pairs of languages that a run learnt to translate between, by its ``run.json``.
+
+    None where that is not known: of runs of earlier versions, and where a part came with languages of its own.
+    """
+    pairs = known.get(LANGUAGES)
+    is_whole = (
+        isinstance(pairs, list) and not recipe.init_from and "language_model" not in recipe.model.pretrained
+    )
+    return frozenset(map(str, pairs)) if is_whole and pairs is not None else None
+
+
+def _check_language(to: str, pairs: frozenset[str] | None) -> None:
+    """Raises `DataError` where a run never learnt to translate into a language, named by its code or as prompts name it."""
+    if pairs is None:
+        return
+    codes = sorted({pair.partition("-")[2] for pair in pairs})
+    if LANGUAGE_NAMES.get(to, to) in {LANGUAGE_NAMES.get(code, code) for code in codes}:
+        return
+    if not codes:
+        raise DataError(f"translate: this run learnt no translation at all, so none into {to!r}.")
+    raise DataError(
+        f"translate: this run never learnt to translate into {to!r}. It learnt: {', '.join(codes)}."
+    )
 
 
 def _options(
@@ -324,23 +396,31 @@ def load(
 
     checkpoint.load_into(model, inner, assign=True)
     model.eval().to(choose_device(device))
-    told = _told_of(path)
-    if told:
-        logger.warning("%s: %s", path, told)
+    known = _known_of(path)
+    told = unfinished(known)
+    if told or known.get("steps") == 0:
+        logger.warning("%s: %s", path, told or _UNTRAINED)
     return Run(
-        model, processor, recipe, path, is_interrupted=bool(told), unfinished=told, is_trusted=trust_run
+        model,
+        processor,
+        recipe,
+        path,
+        is_interrupted=bool(told),
+        unfinished=told,
+        is_trusted=trust_run,
+        languages=languages_of(known, recipe),
     )
 
 
-def _told_of(folder: Path) -> str:
-    """What a run's folder, or the folder above a checkpoint, says of a training that ended early."""
+def _known_of(folder: Path) -> dict[str, Any]:
+    """``run.json`` of a run's folder, or of the folder above a checkpoint; empty where it cannot be read."""
     for one in (folder, folder.parent) if folder.name == CHECKPOINT else (folder,):
         try:
             if known := facts_of(one):
-                return unfinished(known)
+                return known
         except CheckpointError as error:
             logger.warning("whether training came to its end is not known: %s", error)
-    return ""
+    return {}
 
 
 def _compare_vocabulary(

@@ -35,7 +35,10 @@ def composed(recipe: Recipe, sources: Sequence[Dataset], device: torch.device) -
         answers = recipe.build_answers(sources)
         model = recipe.model.build(vocab_size=tokenizer.vocab_size, num_answers=len(answers))
         recipe.model.load_pretrained(model)
-        return Run(model.to(device), recipe.build_processor(tokenizer, model, answers), recipe)
+        run = Run(model.to(device), recipe.build_processor(tokenizer, model, answers), recipe)
+        is_drawn = not {"encoder", "connector", "language_model"} <= recipe.model.pretrained.keys()
+        run.initial = runs.sums(run.model) if is_drawn else ()
+        return run
     modules = recipes.modules_of(recipe)
     earlier = runs.load(recipe.init_from, device="cpu", modules=modules, only_model=True)
     processor = earlier.processor

@@ -206,6 +206,7 @@ def _answering(who: str | Path | Mapping[str, Any] | Run, *, trust_run: bool) ->
             )
             return []
 
+        run.warn_untrained()
         return Answering(who.predictor(), recipe, recipe, who.folder, train, who.unfinished, run)
     found = predictor(who)
     # A run was trained with its options listed or without; all others know only what a prompt says.

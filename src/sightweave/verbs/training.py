@@ -212,7 +212,8 @@ def _end(
 
     run.model.eval()
     run.is_interrupted, run.stop_signal = trained.is_interrupted, trained.stop_signal
-    run.unfinished = runs.unfinished(runs.facts_of(folder))
+    known = runs.facts_of(folder)
+    run.unfinished, run.languages = runs.unfinished(known), runs.languages_of(known, run.recipe)
 
 
 ROWS_LEFT_OUT = ("rows-left-out.jsonl", "rows-left-out-[0-9]*.jsonl")
@@ -339,6 +340,7 @@ def _told(trained: training_program.Trained, *, is_over: bool) -> dict[str, Any]
         "feed_wait_seconds": round(trained.feed_seconds, 1),
         "interrupted": trained.is_interrupted or not is_over,
         "left_out": trained.left_out,
+        runs.LANGUAGES: sorted(trained.languages),
     }
 
 
