@@ -16,13 +16,12 @@ import typer
 
 from sightweave.command_line import (
     Result,
+    check_setting,
     command,
     data_of,
     echo,
     json_line,
     refuse,
-    refuse_each,
-    refuse_settings,
 )
 from sightweave.core import files, places, recipe_files, row_files, run_folder, terminal
 from sightweave.core.errors import SightweaveError
@@ -63,14 +62,16 @@ RecipeArgument = Annotated[
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Argument(help="Settings such as model.fusion=concat seed=1 data=FOLDER.", callback=refuse_settings),
+    typer.Argument(
+        help="Settings such as model.fusion=concat seed=1 data=FOLDER.", callback=refuse(check_setting)
+    ),
 ]
 Data = Annotated[
     list[str] | None,
     typer.Option(
         help='A path of any format, "{kind: scenes, seed: 1}", or - for rows in JSON lines from standard input; may be '
         "given again.",
-        callback=refuse_each(places.check_data),
+        callback=refuse(places.check_data),
     ),
 ]
 DataArgument = Annotated[
@@ -216,7 +217,7 @@ def evaluate(
         typer.Argument(
             help="Settings of evaluate, tasks and seed, such as evaluate.circular=true; metrics are set in "
             "tasks.TASK.metrics.",
-            callback=refuse_settings,
+            callback=refuse(check_setting),
         ),
     ] = None,
     data: Data = None,
@@ -325,6 +326,13 @@ def compare(
     return Result(plain, lambda: echo(f"{as_markdown(found)}\npage: {page}"))
 
 
+def _check_asked(ctx: typer.Context, prompt: list[str] | None) -> list[str] | None:
+    """Refuses a command without a question; what was given is read before what was left out."""
+    if not prompt and not ctx.params.get("data"):
+        raise typer.BadParameter("give a picture and a question, or --data FOLDER.")
+    return prompt
+
+
 @command(app)
 def generate(
     run: RunArgument,
@@ -332,7 +340,8 @@ def generate(
         Path | None, typer.Argument(help="A picture.", callback=refuse(places.check_picture))
     ] = None,
     prompt: Annotated[
-        list[str] | None, typer.Argument(help="One question or several on the picture.")
+        list[str] | None,
+        typer.Argument(help="One question or several on the picture.", callback=_check_asked),
     ] = None,
     data: Data = None,
     out: Annotated[
@@ -355,8 +364,6 @@ def generate(
     trust_run: TrustRun = False,
 ) -> Result:
     """Answer questions on a picture, or every prompt of a data set."""
-    if data is None and (image is None or not prompt):
-        raise typer.BadParameter("give a picture and a question, or --data FOLDER.")
     if out is not None:
         row_files.check(out)
     from sightweave import api

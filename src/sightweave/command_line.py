@@ -125,7 +125,12 @@ def _finite(value: Any) -> Any:
 
 
 class _Command(TyperCommand):
-    """A command that knows what other libraries call its options and the settings of a recipe."""
+    """A command that looks at its places first, and knows what other libraries call its options and settings."""
+
+    def invoke(self, ctx: Any) -> Any:
+        for check, place in ctx.meta.get(_CHECKS, []):
+            check(place)
+        return super().invoke(ctx)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         given = list(args)
@@ -151,35 +156,31 @@ def _value_after(option: str, words: Sequence[str]) -> str:
     return ""
 
 
-def refuse(check: Callable[[Any], object]) -> Callable[[Any], Any]:
-    """A callback for a parameter that is a place: a wrong one is refused as `check` does, by an error."""
+def refuse(check: Callable[[Any], object]) -> Callable[[typer.Context, Any], Any]:
+    """A callback for a parameter that is a place, or several: before the command runs, `check` refuses wrong ones."""
 
-    def callback(value: Any) -> Any:
-        if value is not None and str(value) != STANDARD_INPUT:
-            check(value)
+    def callback(ctx: typer.Context, value: Any) -> Any:
+        places_given = value if isinstance(value, list | tuple) else [value]
+        wanted = [one for one in places_given if one is not None and str(one) != STANDARD_INPUT]
+        ctx.meta.setdefault(_CHECKS, []).extend((check, one) for one in wanted)
         return value
 
     return callback
 
 
-def refuse_each(check: Callable[[Any], object]) -> Callable[[Any], Any]:
-    """The same for a parameter that may be given again."""
-
-    def callback(values: Sequence[Any] | None) -> Any:
-        for value in values or ():
-            refuse(check)(value)
-        return values or None
-
-    return callback
+_CHECKS = "sightweave.checks"
+"""Key of what is to be looked at before a command runs: when its words are read only, as for completion, nothing is."""
 
 
-def refuse_settings(settings: Sequence[str] | None) -> Any:
-    """A callback for ``path=value`` settings: refuses data that are not there."""
-    for setting in settings or ():
-        name, _, value = setting.partition("=")
-        if name.strip() == "data":
-            places.check_data(value.strip())
-    return settings
+def check_setting(setting: str) -> None:
+    """Refuses a ``path=value`` setting that names data which are not there.
+
+    Raises:
+        DataError: there are none.
+    """
+    name, _, value = setting.partition("=")
+    if name.strip() == "data":
+        places.check_data(value.strip())
 
 
 def data_of(given: Sequence[str] | None) -> Any:

@@ -68,11 +68,8 @@ def test_list_shows_kinds_and_pairs(
 
 
 def test_generate_without_a_question_says_what_to_give(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "somewhere" / "checkpoint").mkdir(parents=True)
-    (tmp_path / "a.png").touch()
     assert run(monkeypatch, "generate", "somewhere", "a.png") == 2
     assert "give a picture and a question, or --data FOLDER" in " ".join(capsys.readouterr().err.split())
 

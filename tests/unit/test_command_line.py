@@ -11,9 +11,10 @@ from typing import Annotated
 
 import pytest
 import typer
+from typer.main import get_command
 
 from sightweave import command_line
-from sightweave.command_line import Result, command, data_of, json_line, refuse, refuse_each, refuse_settings
+from sightweave.command_line import Result, check_setting, command, data_of, json_line, refuse
 from sightweave.core import places
 from sightweave.core.errors import DataError
 
@@ -99,19 +100,36 @@ def test_an_option_that_nobody_knows_is_as_ever(capsys: pytest.CaptureFixture[st
     assert "Settings are given" not in err
 
 
-def test_wrong_places_are_refused_and_standard_input_is_let_through(tmp_path: Path) -> None:
-    check = refuse(places.check_data)
-    assert check(None) is None
-    assert check("-") == "-"
-    assert check(str(tmp_path)) == str(tmp_path)
+def test_places_are_looked_at_before_a_command_runs_and_not_when_its_words_are_read(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    app, ran = typer.Typer(), []
+
+    @command(app)
+    def look(
+        one: Annotated[str, typer.Argument(callback=refuse(places.check_data))],
+        more: Annotated[list[str] | None, typer.Option(callback=refuse(places.check_data))] = None,
+    ) -> Result:
+        ran.append((one, more))
+        return Result(lambda: None, lambda: None)
+
     with pytest.raises(DataError, match="nowhere: no such file or folder"):
-        check("nowhere")
-    assert refuse_each(places.check_data)([]) is None
+        app(["nowhere"])
+    with pytest.raises(DataError, match="nowhere: no such file or folder"):
+        app([".", "--more", "-", "--more", "nowhere"])
+    assert not ran
+    assert run(app, capsys, "-", "--more", ".")[0] == 0
+    assert run(app, capsys, ".")[0] == 0
+    assert [one for one, _ in ran] == ["-", "."]
+    context = get_command(app).make_context("look", ["nowhere"])
+    assert context.params["one"] == "nowhere"
+
+
+def test_data_of_a_setting_are_looked_at(tmp_path: Path) -> None:
+    for setting in ("seed=1", f"data={tmp_path}", "data={kind: scenes}", "title=data=nowhere"):
+        check_setting(setting)
     with pytest.raises(DataError, match="nowhere"):
-        refuse_each(places.check_data)([str(tmp_path), "nowhere"])
-    assert refuse_settings(["seed=1", f"data={tmp_path}"]) == ["seed=1", f"data={tmp_path}"]
-    with pytest.raises(DataError, match="nowhere"):
-        refuse_settings(["seed=1", "data=nowhere"])
+        check_setting("data=nowhere")
 
 
 def test_data_of_the_command_line_are_those_of_python(monkeypatch: pytest.MonkeyPatch) -> None:
