@@ -483,22 +483,30 @@ def report(
     return Result(plain, lambda: echo(path))
 
 
-EvaluatedArgument = typer.Argument(
-    help="Folder of a run or of an evaluation.", callback=refuse(places.check_evaluated)
+WhoArgument = typer.Argument(
+    help="Folder of a run or of an evaluation; with --data, anybody whom `evaluate` can ask."
 )
 
 
 @command(app)
 def beside(
-    first: Annotated[Path, EvaluatedArgument],
-    second: Annotated[Path, EvaluatedArgument],
+    first: Annotated[str, WhoArgument],
+    second: Annotated[str, WhoArgument],
+    data: Data = None,
     out: Annotated[Path | None, typer.Option(help="Where the page goes (HTML).")] = None,
     trust_run: TrustRun = False,
 ) -> Result:
-    """Put two evaluations side by side: tests of their difference, and the answers in which they differ."""
+    """Put two evaluations side by side: tests of their difference, and the answers in which they differ.
+
+    With --data, both are scored on these data first.
+    """
+    for one in (first, second):
+        places.check_who(one) if data else places.check_evaluated(Path(one))
     from sightweave.verbs.evaluating import put_beside
 
-    path, found = put_beside(first, second, out=out, trust_run=trust_run)
+    path, found = put_beside(
+        first, second, data=data_of(data), out=out, trust_run=trust_run, console=_console()
+    )
 
     def plain() -> json_results.SideBySide:
         return {"page": str(path), "beside": found.to_json()}

@@ -116,6 +116,7 @@ REFUSED = [
     ("report", "nowhere"),
     ("beside", "nowhere", "trained"),
     ("beside", "trained", "trained"),
+    ("beside", "trained", "nowhere", "--data", "here"),
     ("check", "nowhere"),
     ("check", "here"),
     ("export", "nowhere"),
@@ -332,6 +333,19 @@ def test_data_take_the_same_forms_on_the_command_line_and_in_python(place: Path,
         assert len(rows) == count + isinstance(data, list)
     trained = sightweave.train(place / "tiny.yaml", data=photos, out=tmp_path / "trained", evaluate=False)
     assert [one.path for one in trained.recipe.data] == [photos]
+
+
+def test_two_runs_are_put_side_by_side_on_other_data(place: Path, tmp_path: Path) -> None:
+    sightweave_(place, "train", "tiny.yaml", "seed=1", "--out", tmp_path / "second", "--no-evaluate")
+    page = tmp_path / "beside.html"
+    (found,) = said(place, "beside", "run", tmp_path / "second", "--data", "-", "--out", page, stdin=LINES)
+    assert found["page"] == str(page)
+    assert found["beside"]["count"] > 0
+    assert (place / "run" / "evaluations" / "records" / "evaluation.json").is_file()
+    assert not (tmp_path / "second" / "evaluation.json").exists()
+    path, text = sightweave.beside(place / "run", tmp_path / "second", data=str(place / "photos"))
+    assert path == place / "run" / "evaluations" / "photos" / "beside-second.html"
+    assert "were asked of both" in text
 
 
 def test_words_of_other_libraries_name_the_setting_or_the_option(place: Path) -> None:

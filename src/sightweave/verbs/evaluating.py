@@ -310,14 +310,21 @@ class _PredictorOnly:
     who: Annotated[Any, one_of(PREDICTORS)]
 
 
+_MOST_WORD, _MOST_NAME = 60, 255
+"""Letters of such a word, and of a text that may be a path."""
+
+
 def _word_of(value: Any) -> str:
     """A short word for a folder's name."""
+    if isinstance(value, list | tuple):
+        return "-".join(map(_word_of, value))[:_MOST_WORD] or "data"
     text = str(value).rstrip("/")
-    name = Path(text).name if Path(text).exists() else text
+    is_path = len(text) < _MOST_NAME and Path(text).exists()
+    name = Path(text).name if is_path else text
     word = "".join(letter if letter.isalnum() else "-" for letter in name).strip("-")
     while "--" in word:
         word = word.replace("--", "-")
-    return word[:60] or "data"
+    return word[:_MOST_WORD] or "data"
 
 
 def evaluate_into(
@@ -619,15 +626,25 @@ def _title_of(recipe: str, path: Path) -> str:
 
 
 def beside(
-    first: str | Path, second: str | Path, *, out: str | Path | None = None, trust_run: bool = False
+    first: str | Path,
+    second: str | Path,
+    *,
+    data: Any = None,
+    out: str | Path | None = None,
+    trust_run: bool = False,
+    console: Console | None = None,
 ) -> tuple[Path, str]:
     """Two evaluations of the same data side by side: tests of their difference, and the answers in which they differ.
 
     Args:
-        first: Folder of a run or of an evaluation.
+        first: Folder of a run or of an evaluation; with `data`, whoever `evaluate` can ask by a path or an address.
         second: The other one.
+        data: Both are scored on these data first, in any of the forms that `evaluate` takes; by default what their folders
+            hold is compared.
         out: The page; by default ``beside-NAME.html`` in the first folder, NAME being the second's.
-        trust_run: Whether the first folder may name Python modules with metrics of the user's own.
+        trust_run: Whether the first folder may name Python modules with metrics of the user's own; with `data`, as for
+            `load`, of both.
+        console: Where progress is shown.
 
     Returns:
         The page's path, and what it says in plain lines.
@@ -637,16 +654,29 @@ def beside(
         RecipeError: the first folder names a Python module, and `trust_run` is not given.
         FolderError: `out` is a file that Sightweave did not write.
     """
-    path, found = put_beside(first, second, out=out, trust_run=trust_run)
+    path, found = put_beside(first, second, data=data, out=out, trust_run=trust_run, console=console)
     return path, found.text
 
 
 def put_beside(
-    first: str | Path, second: str | Path, *, out: str | Path | None = None, trust_run: bool = False
+    first: str | Path,
+    second: str | Path,
+    *,
+    data: Any = None,
+    out: str | Path | None = None,
+    trust_run: bool = False,
+    console: Console | None = None,
 ) -> tuple[Path, Beside]:
     """As `beside`, with all that was found instead of lines."""
     folders = (Path(first), Path(second))
-    path = Path(out) if out is not None else folders[0] / f"beside-{_word_of(folders[1].name)}.html"
+    name = _word_of(folders[1].name)
+    if data is not None:
+        sources, records = read_data(data)
+        word = "records" if records is not None else _word_of(data)
+        folders = (_place_of(first, word), _place_of(second, word))
+        for who, folder in zip((first, second), folders, strict=True):
+            evaluate(who, data=records or sources, out=folder, trust_run=trust_run, console=console)
+    path = Path(out) if out is not None else folders[0] / f"beside-{name}.html"
     files.refuse_other(path, is_ours=pages.is_page)
     found = beside_program.beside(
         stored.read_evaluations(folders[0]),
@@ -662,6 +692,12 @@ def put_beside(
     title = f"{folders[0]} beside {folders[1]}"
     write_beside(path, title, found.to_json(), gallery.choose(rows, by="kind"), pictures)
     return path, found
+
+
+def _place_of(who: str | Path, word: str) -> Path:
+    """Where the scores of somebody on data of that word are kept."""
+    is_run = bool(run_predictor.recognise(str(who)))
+    return (Path(who) if is_run else EVALUATIONS / _word_of(who)) / (EVALUATIONS if is_run else "") / word
 
 
 def _metrics_of(folder: Path, *, trust_run: bool) -> dict[str, Any]:
