@@ -23,7 +23,7 @@ from sightweave.command_line import (
     json_line,
     refuse,
 )
-from sightweave.core import files, places, recipe_files, row_files, run_folder, terminal
+from sightweave.core import files, outputs, places, recipe_files, row_files, terminal
 from sightweave.core.errors import SightweaveError
 
 if TYPE_CHECKING:
@@ -151,9 +151,7 @@ def train(
 ) -> Result:
     """Train what a recipe says; leave a run's folder with a checkpoint, curves and a report."""
     if out is not None:
-        places.check_folder(out)
-        if not overwrite:
-            run_folder.refuse_results(out)
+        outputs.check_run(out, overwrite=overwrite)
     from sightweave import api
 
     run = api.train(
@@ -234,7 +232,8 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the results and the kept answers; or NAME.csv, for a table of the answers."
+            help="Folder of the results and the kept answers; or NAME.csv, for a table of the answers.",
+            callback=refuse(outputs.check_evaluation),
         ),
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Ask again what was answered before.")] = False,
@@ -244,8 +243,6 @@ def evaluate(
 
     The same command goes on where it was stopped.
     """
-    if out is not None:
-        places.check_folder_or_table(out)
     from sightweave import api
 
     found = api.evaluate(
@@ -282,7 +279,7 @@ def compare(
     ],
     out: Annotated[
         Path,
-        typer.Option(help="Folder of the runs and of the table.", callback=refuse(places.check_folder)),
+        typer.Option(help="Folder of the runs and of the table.", callback=refuse(outputs.check_comparison)),
     ],
     data: Data = None,
     minutes: Annotated[
@@ -348,6 +345,7 @@ def generate(
         Path | None,
         typer.Option(
             help="Where those answers go: JSON lines, or a table if the name ends in .csv.",
+            callback=refuse(row_files.check),
         ),
     ] = None,
     submission: Annotated[
@@ -364,8 +362,6 @@ def generate(
     trust_run: TrustRun = False,
 ) -> Result:
     """Answer questions on a picture, or every prompt of a data set."""
-    if out is not None:
-        row_files.check(out)
     from sightweave import api
 
     method = _decoding(decoding, temperature, top_k, top_p, beams)
@@ -493,7 +489,9 @@ def beside(
     first: Annotated[str, WhoArgument],
     second: Annotated[str, WhoArgument],
     data: Data = None,
-    out: Annotated[Path | None, typer.Option(help="Where the page goes (HTML).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the page goes (HTML).", callback=refuse(outputs.check_page))
+    ] = None,
     trust_run: TrustRun = False,
 ) -> Result:
     """Put two evaluations side by side: tests of their difference, and the answers in which they differ.
@@ -546,7 +544,7 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The new folder; by default export-TO in the run's.", callback=refuse(places.check_folder)
+            help="The new folder; by default export-TO in the run's.", callback=refuse(outputs.check_export)
         ),
     ] = None,
     layout: Annotated[
@@ -638,7 +636,9 @@ def recipes(
 @command(data_app)
 def sample(
     data: DataArgument,
-    out: Annotated[Path, typer.Option(help="Where the sheet goes (PNG).")] = Path("sheet.png"),
+    out: Annotated[
+        Path, typer.Option(help="Where the sheet goes (PNG).", callback=refuse(outputs.check_sheet))
+    ] = Path("sheet.png"),
     split: Annotated[str, typer.Option(help="Which split.")] = "train",
     count: Annotated[int, typer.Option(help="Pictures.")] = 24,
     columns: Annotated[int, typer.Option(help="Pictures side by side.")] = 6,
@@ -664,7 +664,10 @@ def check_data(
         typer.Option(help="A test set that training must not have seen.", callback=refuse(places.check_data)),
     ] = None,
     fix: Annotated[
-        Path | None, typer.Option(help="A new folder for a clean copy in the same format.")
+        Path | None,
+        typer.Option(
+            help="A new folder for a clean copy in the same format.", callback=refuse(outputs.check_new)
+        ),
     ] = None,
     recipe: Annotated[
         Path | None,
@@ -674,14 +677,15 @@ def check_data(
         ),
     ] = None,
     out: Annotated[
-        Path, typer.Option(help="Folder of the report; or NAME.csv, for a table of what was found.")
+        Path,
+        typer.Option(
+            help="Folder of the report; or NAME.csv, for a table of what was found.",
+            callback=refuse(outputs.check_checked),
+        ),
     ] = Path("data-check"),
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that decode pictures.")] = None,
 ) -> Result:
     """Look a data set over before anything trains. Exit status 1: training should not start."""
-    places.check_folder_or_table(out)
-    if fix is not None:
-        places.check_new(fix)
     from sightweave import api
 
     report = api.check_data(
@@ -709,7 +713,7 @@ def cache(
     settings: Settings = None,
     data: Data = None,
     out: Annotated[
-        Path, typer.Option(help="Folder of the cache.", callback=refuse(places.check_folder))
+        Path, typer.Option(help="Folder of the cache.", callback=refuse(outputs.check_cache))
     ] = Path("data-cache"),
 ) -> Result:
     """Decode and resize all pictures once; train with inputs.cache=FOLDER."""
@@ -751,12 +755,10 @@ def detect(
 def demo(
     quick: Annotated[bool, typer.Option(help="About three minutes instead of ten.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run.", callback=refuse(places.check_folder))
+        Path | None, typer.Option(help="Folder of the run.", callback=refuse(outputs.check_run))
     ] = None,
 ) -> Result:
     """Train a small model from nothing and see it answer, on pictures that it has never met."""
-    if out is not None:
-        run_folder.refuse_results(out)
     from sightweave import demo as story
 
     run = story.tell(quick=quick, out=out, console=_stdout())

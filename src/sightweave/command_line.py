@@ -173,14 +173,16 @@ _CHECKS = "sightweave.checks"
 
 
 def check_setting(setting: str) -> None:
-    """Refuses a ``path=value`` setting that names data which are not there.
+    """Refuses a ``path=value`` setting that names data, or a run to begin from, which are not there.
 
     Raises:
-        DataError: there are none.
+        DataError, CheckpointError: they are not.
     """
-    name, _, value = setting.partition("=")
-    if name.strip() == "data":
-        places.check_data(value.strip())
+    name, _, value = (part.strip() for part in setting.partition("="))
+    if name == "data":
+        places.check_data(value)
+    elif name == "init_from" and value:
+        places.check_run(Path(value))
 
 
 def data_of(given: Sequence[str] | None) -> Any:

@@ -41,7 +41,6 @@ from sightweave.data.inputs.processor import Processor
 from sightweave.data.tasks.translation import LANGUAGES as LANGUAGE_NAMES
 from sightweave.models.vlm import VLM
 from sightweave.programs import generation
-from sightweave.programs.evaluation import stored
 from sightweave.programs.predictors import run as run_predictor
 from sightweave.programs.training import lora
 from sightweave.programs.training import program as training
@@ -55,10 +54,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 FORMAT_VERSION = 1
 RECIPE = "recipe.yaml"
-MARKERS = dict.fromkeys(
-    (FACTS, f"{CHECKPOINT}/{checkpoint.MANIFEST}", checkpoint.MANIFEST, stored.EVALUATION), "format_version"
-)
-"""Files that say of a folder that a training or an evaluation made it, and a key that each has."""
 ASKED = "asked"
 """Key of ``run.json``: sections of the recipe as they were given, where ``recipe.yaml`` has them resolved: parts on the hub
 with their sizes, epochs as steps, data of which some is held out."""

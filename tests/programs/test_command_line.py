@@ -100,6 +100,7 @@ REFUSED = [
     ("train", "own", "data=nowhere"),
     ("train", "own", "--data", "nowhere"),
     ("train", "own", "data=here", "--out", "trained"),
+    ("train", "own", "init_from=nowhere"),
     ("evaluate", "nowhere"),
     ("evaluate", "here"),
     ("evaluate", "trained", "--data", "nowhere"),
@@ -121,14 +122,17 @@ REFUSED = [
     ("check", "here"),
     ("export", "nowhere"),
     ("export", "trained", "--data", "{path: nowhere}"),
+    ("export", "trained", "--out", "trained"),
     ("recipes", "nowhere"),
     ("demo", "--out", "trained"),
     ("data", "sample", "nowhere"),
+    ("data", "sample", "scenes", "--out", "picture.png"),
     ("data", "check", "nowhere"),
     ("data", "check", "here", "--against", "nowhere.jsonl"),
     ("data", "check", "here", "--fix", "trained"),
     ("data", "check", "here", "--recipe", "nowhere"),
     ("data", "cache", "nowhere"),
+    ("data", "cache", "own", "--data", "here", "--out", "trained"),
     ("data", "detect", "nowhere"),
 ]
 
@@ -138,7 +142,7 @@ def test_a_wrong_path_is_refused_before_torch_is_loaded(tmp_path: Path, words: t
     (tmp_path / "here").mkdir()
     (tmp_path / "trained" / "checkpoint").mkdir(parents=True)
     (tmp_path / "file.txt").write_text("of the user's own")
-    (tmp_path / "picture.png").touch()
+    (tmp_path / "picture.png").write_bytes(b"of the user's own")
     before = sorted(tmp_path.rglob("*"))
     script = (
         f"import sys; sys.argv = ['sightweave', *{words!r}]\n"

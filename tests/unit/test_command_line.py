@@ -16,7 +16,7 @@ from typer.main import get_command
 from sightweave import command_line
 from sightweave.command_line import Result, check_setting, command, data_of, json_line, refuse
 from sightweave.core import places
-from sightweave.core.errors import DataError
+from sightweave.core.errors import CheckpointError, DataError
 
 
 def test_json_has_no_nan_and_nothing_that_a_terminal_obeys() -> None:
@@ -130,6 +130,8 @@ def test_data_of_a_setting_are_looked_at(tmp_path: Path) -> None:
         check_setting(setting)
     with pytest.raises(DataError, match="nowhere"):
         check_setting("data=nowhere")
+    with pytest.raises(CheckpointError, match="nowhere: no such folder"):
+        check_setting("init_from=nowhere")
 
 
 def test_data_of_the_command_line_are_those_of_python(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sightweave.core import catalog, files, recipe_files, row_files
-from sightweave.core.errors import CheckpointError, DataError, FolderError, MediaError, RecipeError
+from sightweave.core import catalog, files, recipe_files
+from sightweave.core.errors import CheckpointError, DataError, MediaError, RecipeError
 from sightweave.core.run_folder import CHECKPOINT
 
 _DATASETS, _PREDICTORS = "data.datasets", "programs.predictors"
@@ -169,27 +169,6 @@ def check_picture(path: Path) -> None:
         raise MediaError("image_url", f"{path}: nothing is fetched; save the picture and give its path.")
     if not path.exists():
         raise MediaError("image_missing", f"{path}: no such file.")
-
-
-def check_folder(path: Path) -> None:
-    """Raises `FolderError` where a folder is to be written and a file is there."""
-    if path.exists() and not path.is_dir():
-        raise FolderError(f"{path}: is a file; name a folder.")
-
-
-def check_folder_or_table(path: Path) -> None:
-    """The same where a name that ends in ``.csv`` asks for a table instead."""
-    if row_files.is_table(path):
-        row_files.check(path)
-    else:
-        check_folder(path)
-
-
-def check_new(folder: Path) -> None:
-    """Raises `FolderError` where a folder holds something already."""
-    check_folder(folder)
-    if folder.is_dir() and any(folder.iterdir()):
-        raise FolderError(f"{folder}: holds files already; name a new folder.")
 
 
 def _is_folder(path: Path) -> bool:

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from sightweave import recipe as recipes
 from sightweave.core import config as configs
-from sightweave.core import files, json_lines, row_files
+from sightweave.core import files, json_lines, outputs, row_files
 from sightweave.core.errors import DataError, RecipeError, did_you_mean
 from sightweave.core.types import Sample
 from sightweave.data.datasets import own
@@ -61,7 +61,7 @@ def sample_data(
         FolderError: `out` is a file that Sightweave did not write.
     """
     path = Path(out)
-    files.refuse_other(path, is_ours=_is_sheet)
+    outputs.check_sheet(path)
     sources, rows = read_data({"kind": "scenes", "seed": seed} if data == "scenes" else data)
     about = "the rows" if rows is not None else data
     known = list(dict.fromkeys(name for one in sources for name in one.splits))
@@ -83,24 +83,10 @@ def sample_data(
             pictures.append(media.load(shown[0].media[0]))
             texts.append("\n".join(f"{one.prompt} > {one.target}" for one in shown))
     said = PngInfo()
-    said.add_text(*_SHEET)
+    said.add_text(*outputs.SHEET)
     with files.making(path.parent), files.replacing(path) as stream:
         contact_sheet(pictures, texts, columns).save(stream, format="PNG", pnginfo=said)
     return path
-
-
-_SHEET = ("Software", "Sightweave")
-"""What a sheet says of itself, so that it may be overwritten."""
-
-
-def _is_sheet(path: Path) -> bool:
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(4096)
-    except OSError:
-        return False
-    # A PNG has its texts before its pixels: the kind of chunk, the name, a zero byte and the value.
-    return head.startswith(b"\x89PNG") and f"tEXt{_SHEET[0]}\0{_SHEET[1]}".encode() in head
 
 
 def check_data(

@@ -20,7 +20,7 @@ from rich.console import Console
 from sightweave import recipe as recipes
 from sightweave import run as runs
 from sightweave.answers.metrics import multiple_choice
-from sightweave.core import bounded, catalog, files, json_lines, places, row_files
+from sightweave.core import bounded, catalog, files, json_lines, outputs, places, row_files
 from sightweave.core import config as configs
 from sightweave.core.bounded import UnreadableError
 from sightweave.core.config import config, one_of
@@ -64,8 +64,6 @@ logger = logging.getLogger(__name__)
 KEPT = "answers.jsonl"
 """Answers as they come, so that a stopped evaluation goes on."""
 GALLERY, INDEX, REPORT = "gallery", "index.json", "report.html"
-EVALUATION_FILES = (EVALUATION, PREDICTIONS, KEPT, GALLERY, REPORT)
-"""What an evaluation writes into a folder."""
 EVALUATIONS = Path("evaluations")
 PREDICTORS = "programs.predictors"
 
@@ -168,7 +166,9 @@ def _claimed(folder: Path | None) -> AbstractContextManager[None]:
     """The folder of an evaluation, kept free of other commands."""
     if folder is None:
         return contextlib.nullcontext()
-    return files.claimed(folder, writes=EVALUATION_FILES, markers=runs.MARKERS, purpose="evaluation")
+    return files.claimed(
+        folder, writes=outputs.EVALUATION_FILES, markers=outputs.MARKERS, purpose="evaluation"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -677,7 +677,7 @@ def put_beside(
         for who, folder in zip((first, second), folders, strict=True):
             evaluate(who, data=records or sources, out=folder, trust_run=trust_run, console=console)
     path = Path(out) if out is not None else folders[0] / f"beside-{name}.html"
-    files.refuse_other(path, is_ours=pages.is_page)
+    outputs.check_page(path)
     found = beside_program.beside(
         stored.read_evaluations(folders[0]),
         stored.read_evaluations(folders[1]),

@@ -11,7 +11,7 @@ from typing import Any
 
 from sightweave import recipe as recipes
 from sightweave import run as runs
-from sightweave.core import catalog
+from sightweave.core import catalog, outputs
 from sightweave.core.errors import RecipeError, did_you_mean
 from sightweave.core.types import Sample
 from sightweave.data.datasets._base import task_of
@@ -61,8 +61,7 @@ def export(
         raise RecipeError(f"export to {to} has no option {unknown[0]!r}. {did_you_mean(unknown[0], known)}")
     loaded = as_run(run, trust_run=trust_run)
     folder = Path(out) if out is not None else (loaded.folder or Path("runs")) / f"export-{to}"
-    if (folder / runs.CHECKPOINT).exists():
-        raise RecipeError(f"{folder}: holds a run, which an export would replace; name another folder.")
+    outputs.check_export(folder)
     made: Exported = program.export(
         Source(
             model=lora.merged(loaded.model),

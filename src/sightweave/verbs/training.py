@@ -24,6 +24,7 @@ from sightweave.core.device import (
     set_threads,
 )
 from sightweave.core.errors import FolderError, RecipeError, WiringError
+from sightweave.core.outputs import MARKERS, ROWS_LEFT_OUT, RUN_FILES
 from sightweave.core.run_folder import refuse_results
 from sightweave.data.datasets._base import Dataset
 from sightweave.data.inputs import order
@@ -42,7 +43,6 @@ from sightweave.recipe import Recipe
 from sightweave.run import Run
 from sightweave.verbs.building import as_run, build, composed, plan_lengths
 from sightweave.verbs.evaluating import (
-    EVALUATION_FILES,
     GALLERY,
     Answering,
     add_to_tensorboard,
@@ -61,7 +61,6 @@ from sightweave.verbs.sources import (
     say,
     with_data,
 )
-from sightweave.verbs.text_only import TEXT_ONLY
 
 RUNS = Path("runs")
 _MOST_CHECKED = 1_000_000_000
@@ -216,19 +215,6 @@ def _end(
     run.unfinished, run.languages = runs.unfinished(known), runs.languages_of(known, run.recipe)
 
 
-ROWS_LEFT_OUT = ("rows-left-out.jsonl", "rows-left-out-[0-9]*.jsonl")
-RUN_FILES = (
-    runs.FACTS,
-    runs.RECIPE,
-    METRICS,
-    "events.out.tfevents.*",
-    QUARANTINE,
-    TEXT_ONLY,
-    *EVALUATION_FILES,
-)
-"""What training writes into a run's folder beside the checkpoint, but for rows that cannot be read."""
-
-
 @contextlib.contextmanager
 def _claimed(out: str | Path | None, recipe: Recipe) -> Iterator[Path]:
     """The run's folder, kept free of other commands: the one that was named, or a new one under ``runs/``."""
@@ -236,7 +222,7 @@ def _claimed(out: str | Path | None, recipe: Recipe) -> Iterator[Path]:
     with contextlib.ExitStack() as stack:
         while True:
             folder = Path(out) if out is not None else _new_folder(recipe)
-            claim = files.claimed(folder, writes=writes, markers=runs.MARKERS, purpose="training")
+            claim = files.claimed(folder, writes=writes, markers=MARKERS, purpose="training")
             try:
                 stack.enter_context(claim)
                 break

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sightweave.core import places
-from sightweave.core.errors import CheckpointError, DataError, FolderError, MediaError, RecipeError
+from sightweave.core.errors import CheckpointError, DataError, MediaError, RecipeError
 
 
 @pytest.fixture
@@ -37,9 +37,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (places.check_run_or_recipe, ["run", "own", "recipes/own.yaml"]),
         (places.check_picture, ["answers.csv"]),
         (places.check_place, ["bare", "answers.csv"]),
-        (places.check_folder, ["bare", "new"]),
-        (places.check_folder_or_table, ["bare", "new", "new.csv"]),
-        (places.check_new, ["bare", "new"]),
         (
             places.check_data,
             [
@@ -77,9 +74,6 @@ def test_right_places_pass(here: Path, check: Callable[[Any], None], right: list
         (places.check_picture, "nowhere.png", MediaError, "nowhere.png: no such file"),
         (places.check_picture, "http://here/a.png", MediaError, "nothing is fetched"),
         (places.check_place, "nowhere", DataError, "no such file or folder"),
-        (places.check_folder, "notes.txt", FolderError, "is a file; name a folder"),
-        (places.check_folder_or_table, "notes.txt", FolderError, "is a file; name a folder"),
-        (places.check_new, "run", FolderError, "holds files already"),
         (places.check_data, "nowhere", DataError, "name a folder with pictures"),
         (places.check_data, "nowhere.jsonl", DataError, "nowhere.jsonl: no such file or folder"),
         (places.check_data, "{path: nowhere}", DataError, "nowhere: no such file or folder"),
