@@ -253,16 +253,10 @@ def sums(model: VLM) -> tuple[float, ...]:
     return tuple(float(weight.detach().sum(dtype=torch.float64)) for weight in model.parameters())
 
 
-def languages_of(known: Mapping[str, Any], recipe: recipes.Recipe) -> frozenset[str] | None:
-    """Pairs of languages that a run learnt to translate between, by its ``run.json``.
-
-    None where that is not known: of runs of earlier versions, and where a part came with languages of its own.
-    """
+def languages_of(known: Mapping[str, Any]) -> frozenset[str] | None:
+    """Pairs of languages that a run learnt to translate between, by its ``run.json``; None where that does not say."""
     pairs = known.get(LANGUAGES)
-    is_whole = (
-        isinstance(pairs, list) and not recipe.init_from and "language_model" not in recipe.model.pretrained
-    )
-    return frozenset(map(str, pairs)) if is_whole and pairs is not None else None
+    return frozenset(map(str, pairs)) if isinstance(pairs, list) else None
 
 
 def _check_language(to: str, pairs: frozenset[str] | None) -> None:
@@ -391,7 +385,7 @@ def load(
 
     checkpoint.load_into(model, inner, assign=True)
     model.eval().to(choose_device(device))
-    known = _known_of(path)
+    known = known_of(path)
     told = unfinished(known)
     if told or known.get("steps") == 0:
         logger.warning("%s: %s", path, told or _UNTRAINED)
@@ -403,11 +397,11 @@ def load(
         is_interrupted=bool(told),
         unfinished=told,
         is_trusted=trust_run,
-        languages=languages_of(known, recipe),
+        languages=languages_of(known),
     )
 
 
-def _known_of(folder: Path) -> dict[str, Any]:
+def known_of(folder: Path) -> dict[str, Any]:
     """``run.json`` of a run's folder, or of the folder above a checkpoint; empty where it cannot be read."""
     for one in (folder, folder.parent) if folder.name == CHECKPOINT else (folder,):
         try:

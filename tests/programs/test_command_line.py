@@ -375,6 +375,17 @@ def test_a_language_that_was_never_learnt_is_an_error(place: Path) -> None:
     sightweave_(place, "translate", "run", "photos/0.png", "red", "--to", "German", "--max-tokens", "2")
 
 
+def test_a_run_knows_the_languages_of_the_run_that_it_began_with(place: Path, tmp_path: Path) -> None:
+    rows = [{"image": f"photos/{n}.png", "question": "What?", "answer": one} for n, one in enumerate(COLORS)]
+    given = "".join(json.dumps(row) + "\n" for row in rows)
+    more = ("train", "tiny.yaml", "init_from=run", "train.stages.0.steps=1", "--no-evaluate", "--data", "-")
+    sightweave_(place, *more, "--out", tmp_path / "more", stdin=given)
+    words = ("photos/0.png", "red", "--max-tokens", "2")
+    sightweave_(place, "translate", tmp_path / "more", *words, "--to", "de")
+    done = sightweave_(place, "translate", tmp_path / "more", *words, "--to", "ja", status=1)
+    assert "It learnt: de." in done.stderr
+
+
 def test_a_run_that_was_never_trained_says_so_once(place: Path, tmp_path: Path) -> None:
     run = sightweave.build(place / "tiny.yaml", data=str(place / "photos"))
     run.save(tmp_path / "new")

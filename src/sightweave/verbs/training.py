@@ -150,7 +150,7 @@ def _train_into(
     # From here on an earlier run in the folder is gone. A process that is killed leaves a run that says it is unfinished.
     checkpoint.remove(folder / runs.CHECKPOINT)
     _remove(folder, RUN_FILES)
-    trained = training_program.Trained()
+    trained = training_program.Trained(languages=_languages_before(resolved))
     facts = _told(trained, is_over=False) | _facts(run, sources, precision) | _asked(asked, resolved)
     runs.record(folder, facts | {runs.EPOCH_IMAGES: [round(epoch.shown, 3) for epoch in epochs]})
     training_program.train(
@@ -178,6 +178,16 @@ def _train_into(
         say(console, _NOTHING_HELD_OUT)
     report(folder)
     return run
+
+
+def _languages_before(recipe: Recipe) -> set[str] | None:
+    """Pairs of languages that the parts which training begins with translate between; None where that is not known."""
+    if "language_model" in recipe.model.pretrained:
+        return None
+    if not recipe.init_from:
+        return set()
+    earlier = runs.languages_of(runs.known_of(Path(recipe.init_from)))
+    return None if earlier is None else set(earlier)
 
 
 def _facts(run: Run, sources: Sequence[Dataset], precision: Precision) -> dict[str, Any]:
@@ -212,7 +222,7 @@ def _end(
     run.model.eval()
     run.is_interrupted, run.stop_signal = trained.is_interrupted, trained.stop_signal
     known = runs.facts_of(folder)
-    run.unfinished, run.languages = runs.unfinished(known), runs.languages_of(known, run.recipe)
+    run.unfinished, run.languages = runs.unfinished(known), runs.languages_of(known)
 
 
 @contextlib.contextmanager
@@ -326,7 +336,7 @@ def _told(trained: training_program.Trained, *, is_over: bool) -> dict[str, Any]
         "feed_wait_seconds": round(trained.feed_seconds, 1),
         "interrupted": trained.is_interrupted or not is_over,
         "left_out": trained.left_out,
-        runs.LANGUAGES: sorted(trained.languages),
+        runs.LANGUAGES: None if trained.languages is None else sorted(trained.languages),
     }
 
 
