@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sightweave.command_line import (
+    Command,
     Result,
     check_setting,
-    command,
     data_of,
-    echo,
     json_line,
     refuse,
 )
@@ -108,6 +107,11 @@ def _stdout() -> Console:
     return terminal.console()
 
 
+def echo(text: object = "", *, nl: bool = True, err: bool = False) -> None:
+    """Prints a text of whatever origin."""
+    typer.echo(terminal.visible(text), nl=nl, err=err)
+
+
 def _decoding(
     decoding: str, temperature: float | None, top_k: int | None, top_p: float | None, beams: int | None
 ) -> Any:
@@ -136,7 +140,7 @@ def _options(
     """Build, train, measure and use vision-language models made from parts that you choose."""
 
 
-@command(app)
+@app.command(cls=Command)
 def train(
     recipe: RecipeArgument,
     settings: Settings = None,
@@ -200,7 +204,7 @@ def _show_scores(evaluation: Any, console: Console) -> None:
     show(evaluation, console)
 
 
-@command(app)
+@app.command(cls=Command)
 def evaluate(
     who: Annotated[
         str,
@@ -268,7 +272,7 @@ def evaluate(
     return Result(plain, show)
 
 
-@command(app)
+@app.command(cls=Command)
 def compare(
     recipe: RecipeArgument,
     settings: Annotated[
@@ -330,7 +334,7 @@ def _check_asked(ctx: typer.Context, prompt: list[str] | None) -> list[str] | No
     return prompt
 
 
-@command(app)
+@app.command(cls=Command)
 def generate(
     run: RunArgument,
     image: Annotated[
@@ -423,7 +427,7 @@ def _answered(rows: Iterator[Any], out: Path | None, submission: str | None) -> 
     return Result(written, show)
 
 
-@command(app)
+@app.command(cls=Command)
 def caption(
     run: RunArgument,
     image: ImageArgument,
@@ -441,7 +445,7 @@ def caption(
     return Result(lambda: _answer(image, asked, answer), lambda: echo(answer.text))
 
 
-@command(app)
+@app.command(cls=Command)
 def translate(
     run: RunArgument,
     image: ImageArgument,
@@ -461,7 +465,7 @@ def translate(
     return Result(lambda: _answer(image, asked, answer), lambda: echo(answer.text))
 
 
-@command(app)
+@app.command(cls=Command)
 def report(
     run: Annotated[
         Path,
@@ -484,7 +488,7 @@ WhoArgument = typer.Argument(
 )
 
 
-@command(app)
+@app.command(cls=Command)
 def beside(
     first: Annotated[str, WhoArgument],
     second: Annotated[str, WhoArgument],
@@ -512,7 +516,7 @@ def beside(
     return Result(plain, lambda: echo(f"{found.text}\npage: {path}"))
 
 
-@command(app)
+@app.command(cls=Command)
 def check(
     what: Annotated[
         Path,
@@ -535,7 +539,7 @@ def check(
     )
 
 
-@command(app)
+@app.command(cls=Command)
 def export(
     run: RunArgument,
     to: Annotated[
@@ -567,7 +571,7 @@ def export(
     return Result(made.to_plain, lambda: echo(made.to_text()))
 
 
-@command(app, name="list")
+@app.command(name="list", cls=Command)
 def list_kinds(
     family: Annotated[
         str | None, typer.Argument(help="encoders, connectors, fusions, language_models ...")
@@ -609,7 +613,7 @@ def _show_pairs(pairs: dict[tuple[str, str], str], families: list[str]) -> None:
     console.print("Families: " + ", ".join(families) + ". `sightweave list FAMILY` shows its kinds.")
 
 
-@command(app)
+@app.command(cls=Command)
 def recipes(
     name: Annotated[
         str | None,
@@ -633,7 +637,7 @@ def recipes(
     return Result(lambda: rows, lambda: _show_table(about, "recipe", "what it is for"))
 
 
-@command(data_app)
+@data_app.command(cls=Command)
 def sample(
     data: DataArgument,
     out: Annotated[
@@ -655,7 +659,7 @@ def sample(
     return Result(plain, lambda: echo(path))
 
 
-@command(data_app, name="check")
+@data_app.command(name="check", cls=Command)
 def check_data(
     data: DataArgument,
     settings: Annotated[list[str] | None, typer.Argument(help="Settings of --recipe.")] = None,
@@ -707,7 +711,7 @@ def check_data(
     )
 
 
-@command(data_app)
+@data_app.command(cls=Command)
 def cache(
     recipe: RecipeArgument,
     settings: Settings = None,
@@ -729,7 +733,7 @@ def cache(
     return Result(plain, lambda: echo(text))
 
 
-@command(data_app)
+@data_app.command(cls=Command)
 def detect(
     data: Annotated[
         Path,
@@ -751,7 +755,7 @@ def detect(
     return Result(lambda: rows, lambda: echo(text, nl=bool(text)), status=int(not found))
 
 
-@command(app)
+@app.command(cls=Command)
 def demo(
     quick: Annotated[bool, typer.Option(help="About three minutes instead of ten.")] = False,
     out: Annotated[

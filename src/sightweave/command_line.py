@@ -6,8 +6,6 @@ Nothing heavy is imported here: a wrong path is refused before torch is loaded.
 from __future__ import annotations
 
 import contextlib
-import functools
-import inspect
 import math
 import os
 import sys
@@ -18,6 +16,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperCommand
+from typer.main import get_command
 
 from sightweave.core import bounded, foreign_words, json_lines, places, terminal
 from sightweave.core.errors import DataError
@@ -36,48 +35,6 @@ class Result:
     """For people: prints it."""
     status: int = 0
     """Exit status."""
-
-
-def command(
-    group: typer.Typer, name: str | None = None
-) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
-    """Registers a command, and gives it ``--json``: then standard output holds its result and nothing else."""
-
-    def register(function: Callable[..., Result]) -> Callable[..., Result]:
-        @functools.wraps(function)
-        def call(*, as_json: bool, **given: Any) -> None:
-            if as_json:
-                with _own_stdout() as stream:
-                    result = function(**given)
-                    _write(result.plain(), stream)
-            else:
-                result = function(**given)
-                result.show()
-            if result.status:
-                raise typer.Exit(result.status)
-
-        _add_parameter(call, "as_json", _AsJson, default=False)
-        group.command(name, cls=_Command)(call)
-        return function
-
-    return register
-
-
-_AsJson = Annotated[
-    bool,
-    typer.Option(
-        "--json", help="Print the result as JSON and nothing else; the reference says what is in it."
-    ),
-]
-
-
-def _add_parameter(function: Any, name: str, annotation: Any, *, default: Any) -> None:
-    """Adds a parameter to what a wrapped function says of itself."""
-    signature = inspect.signature(function.__wrapped__, eval_str=True)
-    added = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-    parameters = [*signature.parameters.values(), added]
-    function.__signature__ = signature.replace(parameters=parameters)
-    function.__annotations__ = {one.name: one.annotation for one in parameters}
 
 
 @contextlib.contextmanager
@@ -124,15 +81,35 @@ def _finite(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-class _Command(TyperCommand):
-    """A command that looks at its places first, and knows what other libraries call its options and settings."""
+class Command(TyperCommand):
+    """A command whose function returns a `Result`: shown, or with ``--json`` alone on standard output.
 
-    def invoke(self, ctx: Any) -> Any:
+    It looks at its places before it runs, and knows what other libraries call its options and the settings of a recipe.
+    """
+
+    def __init__(self, *args: Any, params: list[Any] | None = None, **options: Any) -> None:
+        super().__init__(*args, params=[*(params or []), _json_option()], **options)
+
+    def invoke(self, ctx: Any) -> None:
+        """Runs it and prints what it found.
+
+        Raises:
+            SightweaveError: a wrong place.
+        """
         for check, place in ctx.meta.get(_CHECKS, []):
             check(place)
-        return super().invoke(ctx)
+        if ctx.meta.get(_JSON):
+            with _own_stdout() as stream:
+                result: Result = super().invoke(ctx)
+                _write(result.plain(), stream)
+        else:
+            result = super().invoke(ctx)
+            result.show()
+        if result.status:
+            raise typer.Exit(result.status)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The words as parameters; an option that there is not is an error with the word for it here."""
         given = list(args)
         try:
             return super().parse_args(ctx, args)
@@ -168,6 +145,28 @@ def refuse(check: Callable[[Any], object]) -> Callable[[typer.Context, Any], Any
     return callback
 
 
+def _json_option() -> Any:
+    """The option ``--json``, as Typer makes it, which no command's function needs to know."""
+    app = typer.Typer(add_completion=False)
+
+    @app.command()
+    def any_command(as_json: Annotated[bool, typer.Option("--json", help=_JSON_HELP)] = False) -> None:
+        pass
+
+    option: Any = next(one for one in get_command(app).params if one.name == "as_json")
+    option.expose_value, option.callback = False, _note_json
+    return option
+
+
+def _note_json(ctx: Any, _parameter: Any, is_asked: bool) -> None:
+    ctx.meta[_JSON] = is_asked
+
+
+_JSON_HELP = "Print the result as JSON and nothing else; the reference says what is in it."
+
+
+_JSON = "sightweave.json"
+"""Key of whether a result is asked for as JSON."""
 _CHECKS = "sightweave.checks"
 """Key of what is to be looked at before a command runs: when its words are read only, as for completion, nothing is."""
 
@@ -212,8 +211,3 @@ def _rows() -> list[Any]:
             raise DataError(f"standard input: line {number} is {type(row).__name__}; a row is a JSON object.")
         rows.append(row)
     return rows
-
-
-def echo(text: object = "", *, nl: bool = True, err: bool = False) -> None:
-    """Prints a text of whatever origin."""
-    typer.echo(terminal.visible(text), nl=nl, err=err)

@@ -14,7 +14,7 @@ import typer
 from typer.main import get_command
 
 from sightweave import command_line
-from sightweave.command_line import Result, check_setting, command, data_of, json_line, refuse
+from sightweave.command_line import Command, Result, check_setting, data_of, json_line, refuse
 from sightweave.core import places
 from sightweave.core.errors import CheckpointError, DataError
 
@@ -39,7 +39,7 @@ def test_json_has_no_nan_and_nothing_that_a_terminal_obeys() -> None:
 def app_of(plain: object, status: int = 0) -> typer.Typer:
     app = typer.Typer()
 
-    @command(app)
+    @app.command(cls=Command)
     def first(
         word: str, settings: Annotated[list[str] | None, typer.Argument()] = None, max_tokens: int = 3
     ) -> Result:
@@ -105,7 +105,7 @@ def test_places_are_looked_at_before_a_command_runs_and_not_when_its_words_are_r
 ) -> None:
     app, ran = typer.Typer(), []
 
-    @command(app)
+    @app.command(cls=Command)
     def look(
         one: Annotated[str, typer.Argument(callback=refuse(places.check_data))],
         more: Annotated[list[str] | None, typer.Option(callback=refuse(places.check_data))] = None,
