@@ -14,9 +14,9 @@ from benchmarks._shapes import Adapted, Shape, Work, adapted
 from benchmarks._sightweave import compose, rename
 from sightweave.core.batch import Batch, MediaEmbeddings, TokenSequence
 from sightweave.core.device import Precision, keep_freed_memory
+from sightweave.models.adapters.lora import Lora
 from sightweave.programs.training import program
 from sightweave.programs.training.gradients import Gradients
-from sightweave.programs.training.lora import Lora
 from sightweave.programs.training.optimizers import Optimizer
 from sightweave.programs.training.settings import Stage
 
@@ -29,9 +29,13 @@ class Contestant:
         self.shape, self.layers = shape, option
         self.model = compose(shape)
         theirs = load_file(folder / "model.safetensors")
-        named = rename({name.replace("model.", "model.text_model.", 1): theirs.pop(name) for name in list(theirs)})
+        named = rename(
+            {name.replace("model.", "model.text_model.", 1): theirs.pop(name) for name in list(theirs)}
+        )
         language_model = self.model.language_model
-        language_model.load_state_dict({name.removeprefix("language_model."): one for name, one in named.items()})
+        language_model.load_state_dict(
+            {name.removeprefix("language_model."): one for name, one in named.items()}
+        )
         self.parameters = sum(p.numel() for p in language_model.parameters())
 
     def prepare(self, work: Work) -> Callable[[], dict[str, np.ndarray]]:

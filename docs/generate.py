@@ -1,4 +1,4 @@
-"""Writes docs/papers.md and docs/reference/index.md from the docstrings: ``python docs/generate.py``.
+"""Writes docs/papers.md and the pages of docs/reference from the docstrings: ``python docs/generate.py``.
 
 Nothing is imported but the standard library: docstrings and signatures are read from the source. The site's builder
 calls ``on_page_markdown`` for each page.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -130,9 +131,35 @@ def reference() -> str:
     return "\n".join(lines) + "\n"
 
 
+def json_shapes() -> str:
+    """What each command prints with ``--json``: a table of keys for each shape of ``json_results.py``."""
+    module = _parse(PACKAGE / "json_results.py")
+    about = (ast.get_docstring(module) or "").replace("``", "`")
+    lines = [
+        "# JSON of the commands",
+        "",
+        about,
+        "",
+        "This page is made by `docs/generate.py`; change the docstring, not the page.",
+    ]
+    for node in (one for one in module.body if isinstance(one, ast.ClassDef)):
+        command, _, rest = (ast.get_docstring(node) or "").replace("``", "`").partition(": ")
+        lines += ["", f"## {command}", "", f"`{node.name}`: {rest}", "", "| key | type | |", "|---|---|---|"]
+        for key, said in pairwise(node.body):
+            if isinstance(key, ast.AnnAssign) and isinstance(said, ast.Expr):
+                kind = ast.unparse(key.annotation).replace("|", "\\|")
+                text = said.value.value if isinstance(said.value, ast.Constant) else ""
+                lines.append(f"| `{ast.unparse(key.target)}` | `{kind}` | {_cell(str(text))} |")
+    return "\n".join(lines) + "\n"
+
+
 def pages() -> dict[str, str]:
     """The text of each generated page, by its path."""
-    return {"docs/papers.md": papers(), "docs/reference/index.md": reference()}
+    return {
+        "docs/papers.md": papers(),
+        "docs/reference/index.md": reference(),
+        "docs/reference/json.md": json_shapes(),
+    }
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:

@@ -38,13 +38,13 @@ import sightweave
 from sightweave import api
 from sightweave.cli import app
 from sightweave.comparison import grid
-from sightweave.recipe import find
+from sightweave.core.recipe_files import find
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "sightweave"
 PAGES = sorted([ROOT / "README.md", ROOT / "README.zh-CN.md", *(ROOT / "docs").rglob("*.md")])
 NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]
-GENERATED = {"docs/papers.md", "docs/reference/index.md"}
+GENERATED = {"docs/papers.md", "docs/reference/index.md", "docs/reference/json.md"}
 _FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sightweave.core import files
+from sightweave.core.recipe_files import find
 
 if TYPE_CHECKING:
     from sightweave.programs.evaluation.scores import Evaluation, Item
@@ -52,11 +53,10 @@ def _free(folder: Path) -> Path:
 def tell(*, quick: bool, out: Path | None, console: Console) -> Run:
     """Trains, scores, shows answers, and says what to try next."""
     from sightweave import api
-    from sightweave import recipe as recipes
 
     logging.getLogger("sightweave").setLevel(logging.ERROR)
     began = time.perf_counter()
-    recipe = recipes.find("demo_quick" if quick else "demo")
+    recipe = find("demo_quick" if quick else "demo")
     folder = out or _free(Path("runs") / ("demo-quick" if quick else "demo"))
     console.print(
         "[bold]Sightweave[/bold] draws a small world of shapes and things, asks about it, and trains\n"

@@ -25,10 +25,11 @@ from pydantic import (
 )
 from pydantic_core import ArgsKwargs
 
-from sightweave.core import catalog, gguf, transformers_folder
+from sightweave.core import catalog, gguf, places, transformers_folder
 from sightweave.core import config as configs
 from sightweave.core.config import config, downloaded, one_of
 from sightweave.core.errors import BackendError, CheckpointError, RecipeError, did_you_mean
+from sightweave.core.recipe_files import find
 from sightweave.data.inputs import preprocessor, pretrained_tokenizer, transforms
 from sightweave.data.inputs.cache import PixelCache
 from sightweave.data.inputs.processor import Processor
@@ -343,8 +344,7 @@ def _is_path(name: str) -> bool:
     """Whether a name is that of a path: not of a kind that needs none, and not of a user's module."""
     if name in catalog.kinds("data.datasets"):  # a folder may be called coco, and coco needs a path
         return issubclass(catalog.config_class("data.datasets", name), FilesConfig)
-    is_dotted = all(part.isidentifier() for part in name.split(".")) and "." in name
-    return not is_dotted or Path(name).expanduser().exists()
+    return not places.is_module(name) or Path(name).expanduser().exists()
 
 
 Sources = Annotated[tuple[Annotated[Any, one_of("data.datasets")], ...], BeforeValidator(_as_sources)]
@@ -581,42 +581,6 @@ def measured(
         RecipeError: every mistake in it at once.
     """
     return configs.build(Measured, configs.override(values, settings), where="evaluation", source=source)
-
-
-def shipped() -> dict[str, Path]:
-    """The recipes that ship with Sightweave, by name: of the checkout that this file is in, or of the installed package."""
-    package = Path(__file__).parent
-    folder = package / "recipes"
-    if not folder.is_dir():  # an editable install: the checkout's own folder
-        folder = package.parents[1] / "recipes"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-
-
-def find(source: str | Path) -> Path:
-    """The file of a recipe: a path, or the name of one that ships, such as ``own``, ``own.yaml`` or ``recipes/own.yaml``.
-
-    A file at the path goes before a shipped recipe of that name.
-
-    Raises:
-        RecipeError: no such file, and none of that name ships.
-    """
-    path = Path(source)
-    if path.is_file():
-        return path
-    known = shipped()
-    is_name = path.suffix in ("", ".yaml") and path.parent in (Path(), Path("recipes"))
-    if is_name and path.stem in known:
-        return known[path.stem]
-    raise RecipeError(
-        f"{source}: no such recipe file, and none of that name ships. {did_you_mean(path.stem, known)} "
-        "`sightweave recipes` says what each is for."
-    )
-
-
-def summary(path: Path) -> str:
-    """What a recipe is for: the first line of the comment that it begins with; empty without one."""
-    first, *_ = [*path.read_text(encoding="utf-8").splitlines(), ""]
-    return first.lstrip("# ") if first.startswith("#") else ""
 
 
 def read(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -> Recipe:

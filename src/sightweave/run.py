@@ -28,17 +28,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sightweave import recipe as recipes
-from sightweave.core import checkpoint, config, files
+from sightweave.core import checkpoint, config, files, places
 from sightweave.core.device import choose_device, processor_name
-from sightweave.core.errors import CheckpointError, MediaError
+from sightweave.core.errors import CheckpointError, DataError, MediaError
+from sightweave.core.run_folder import CHECKPOINT as CHECKPOINT
+from sightweave.core.run_folder import FACTS as FACTS
+from sightweave.core.run_folder import facts_of as facts_of
+from sightweave.core.run_folder import unfinished as unfinished
 from sightweave.core.types import Medium, Part, Prediction, Sample
 from sightweave.data.inputs import turbo
 from sightweave.data.inputs.processor import Processor
+from sightweave.data.tasks.translation import LANGUAGES as LANGUAGE_NAMES
 from sightweave.models.adapters import lora
 from sightweave.models.parts import named_parts
 from sightweave.models.vlm import VLM
 from sightweave.programs import generation
-from sightweave.programs.evaluation import stored
 from sightweave.programs.predictors import run as run_predictor
 
 if TYPE_CHECKING:
@@ -49,22 +53,24 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 FORMAT_VERSION = 1
-CHECKPOINT, FACTS, RECIPE = "checkpoint", "run.json", "recipe.yaml"
-MARKERS = dict.fromkeys(
-    (FACTS, f"{CHECKPOINT}/{checkpoint.MANIFEST}", checkpoint.MANIFEST, stored.EVALUATION), "format_version"
-)
-"""Files that say of a folder that a training or an evaluation made it, and a key that each has."""
+RECIPE = "recipe.yaml"
 ASKED = "asked"
 """Key of ``run.json``: sections of the recipe as they were given, where ``recipe.yaml`` has them resolved: parts on the hub
 with their sizes, epochs as steps, data of which some is held out."""
 _MOST_BYTES = {"recipe": 8 << 20, "processor": 64 << 20, "tokenizer": checkpoint.MAX_JSON_BYTES}
 """Of the JSON files of a checkpoint, by name."""
-_MOST_FACTS_BYTES = 8 << 20
 ASKED_MODEL = "asked_model"
 """The same of the model alone, as earlier versions wrote it."""
 
+LANGUAGES = "languages"
+"""Key of ``run.json``: pairs of languages, such as ``en-de``, that training showed translations between."""
 EPOCH_IMAGES = "epoch_images"
 """Key of ``run.json``: images that one epoch of each stage shows."""
+
+
+_UNTRAINED = (
+    "nothing was trained yet, so its answers mean nothing; sightweave train (or train in Python) trains it"
+)
 
 
 @dataclass
@@ -87,6 +93,12 @@ class Run:
     """A sentence on a training that ended before its last step."""
     is_trusted: bool = True
     """Whether the places that its recipe names may be opened; of a run from a folder, only if whoever loads it says so."""
+    languages: frozenset[str] | None = None
+    """Pairs of languages, such as ``en-de``, that it learnt to translate between; None where that is not known."""
+    initial: tuple[float, ...] = ()
+    """Sums of the weights as they were drawn, of a run that has parts which nobody trained; empty elsewhere."""
+    is_warned: bool = False
+    """Whether it was said that nothing was trained."""
 
     def generate(
         self,
@@ -111,6 +123,9 @@ class Run:
 
         Returns:
             A `Prediction` for one prompt, a list of them for several.
+
+        Raises:
+            DataError: an empty prompt.
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         media = as_media(image)
@@ -126,6 +141,7 @@ class Run:
 
     def stream(self, image: Image | None, prompt: str, **options: Any) -> Iterator[str]:
         """One answer in pieces; options as for `generate`."""
+        self.warn_untrained()
         sample = self._ask(as_media(image), prompt)
         return generation.stream(self.model, self.processor, sample, _options(**options))
 
@@ -141,7 +157,13 @@ class Run:
             text: In any language that the model learnt.
             to: Code of the target language, such as ``de``.
             options: As for `generate`.
+
+        Raises:
+            DataError: an empty text, or a language that the run never learnt.
         """
+        if not text.strip():
+            raise DataError("translate: the text is empty; give a sentence.")
+        _check_language(to, self.languages)
         task = self.recipe.task("translation").build()
         return self.generate(image, task.prompt(text, to), **options)  # type: ignore[no-any-return]  # one prompt gives one
 
@@ -167,6 +189,7 @@ class Run:
             max_batch_tokens: Maximum tokens in a batch, padding and answers included; None derives it from free memory.
             progress: Told the number of answers that are new.
         """
+        self.warn_untrained()
         options = _options(
             decoding=decoding, max_tokens=max_tokens, seed=seed, max_batch_tokens=max_batch_tokens
         )
@@ -190,7 +213,21 @@ class Run:
             digest.update(whole.flatten().view(torch.uint8).numpy())
         return digest.hexdigest()
 
+    def warn_untrained(self) -> None:
+        """Warns, once for each run, where its weights are still those that were drawn at the start."""
+        if self.initial and not self._is_untrained():
+            self.initial = ()  # it need not be looked at again
+        elif self.initial and not self.is_warned:
+            logger.warning("%s: %s", self.folder or "this run", _UNTRAINED)
+            self.is_warned = True
+
+    def _is_untrained(self) -> bool:
+        return bool(self.initial) and self.initial == sums(self.model)
+
     def _ask(self, media: tuple[Medium, ...], prompt: str) -> Sample:
+        # A recipe may ask for captions without a word.
+        if not prompt.strip() and prompt != self.recipe.task("captioning").instruction:
+            raise DataError("the question is empty; ask something, such as 'What is this?'.")
         parts = (*(Part("user", medium) for medium in media), Part("user", prompt))
         # The same id wherever the prompt stands among others: what is sampled must not depend on its place.
         return Sample(id="prompt", task="", parts=parts)
@@ -206,7 +243,34 @@ class Run:
         weights = (model or self.model).state_dict()
         checkpoint.write_folder(folder / CHECKPOINT, {"model": weights}, documents)
         files.write_text(folder / RECIPE, self.recipe.to_yaml())
+        if self._is_untrained():  # whoever loads it is told
+            record(folder, {"steps": 0})
         self.folder = folder
+
+
+def sums(model: VLM) -> tuple[float, ...]:
+    """The sum of each weight: a cheap sign of whether anything was trained."""
+    return tuple(float(weight.detach().sum(dtype=torch.float64)) for weight in model.parameters())
+
+
+def languages_of(known: Mapping[str, Any]) -> frozenset[str] | None:
+    """Pairs of languages that a run learnt to translate between, by its ``run.json``; None where that does not say."""
+    pairs = known.get(LANGUAGES)
+    return frozenset(map(str, pairs)) if isinstance(pairs, list) else None
+
+
+def _check_language(to: str, pairs: frozenset[str] | None) -> None:
+    """Raises `DataError` where a run never learnt to translate into a language, named by its code or as prompts name it."""
+    if pairs is None:
+        return
+    codes = sorted({pair.partition("-")[2] for pair in pairs})
+    if LANGUAGE_NAMES.get(to, to) in {LANGUAGE_NAMES.get(code, code) for code in codes}:
+        return
+    if not codes:
+        raise DataError(f"translate: this run learnt no translation at all, so none into {to!r}.")
+    raise DataError(
+        f"translate: this run never learnt to translate into {to!r}. It learnt: {', '.join(codes)}."
+    )
 
 
 def _options(
@@ -231,7 +295,7 @@ def as_media(image: Any) -> tuple[Medium, ...]:
     media = []
     for number, one in enumerate(images):
         source = _of_text(one) if isinstance(one, str) else one
-        if isinstance(source, Path) and _ADDRESS.match(str(source)):
+        if isinstance(source, Path) and places.ADDRESS.match(str(source)):
             raise MediaError("image_url", f"{one}: nothing is fetched; save the picture and give its path.")
         if isinstance(source, Medium):
             media.append(source)
@@ -240,7 +304,6 @@ def as_media(image: Any) -> tuple[Medium, ...]:
     return tuple(media)
 
 
-_ADDRESS = re.compile(r"(?i)https?:/")  # a Path joins the two slashes
 _DATA_URL = re.compile(r"(?i)data:image/[\w.+-]+(;[\w=.+-]+)*;base64,")
 _BASE64_STARTS = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR")
 """How the base64 of JPEG, PNG, GIF and WebP files begins."""
@@ -297,7 +360,7 @@ def load(
     if not inner.is_dir():
         inner = files.whole(path)
     if not inner.is_dir():
-        raise CheckpointError(f"{path}: no such folder; sightweave train RECIPE --out {path} would make it.")
+        raise CheckpointError(places.no_folder(path))
     documents = {name: checkpoint.read_document(inner, name, most=most) for name, most in _MOST_BYTES.items()}
     for name, document in documents.items():  # all are as they were written, and objects
         if not isinstance(document, dict):
@@ -322,23 +385,31 @@ def load(
 
     checkpoint.load_into(model, inner, assign=True)
     model.eval().to(choose_device(device))
-    told = _told_of(path)
-    if told:
-        logger.warning("%s: %s", path, told)
+    known = known_of(path)
+    told = unfinished(known)
+    if told or known.get("steps") == 0:
+        logger.warning("%s: %s", path, told or _UNTRAINED)
     return Run(
-        model, processor, recipe, path, is_interrupted=bool(told), unfinished=told, is_trusted=trust_run
+        model,
+        processor,
+        recipe,
+        path,
+        is_interrupted=bool(told),
+        unfinished=told,
+        is_trusted=trust_run,
+        languages=languages_of(known),
     )
 
 
-def _told_of(folder: Path) -> str:
-    """What a run's folder, or the folder above a checkpoint, says of a training that ended early."""
+def known_of(folder: Path) -> dict[str, Any]:
+    """``run.json`` of a run's folder, or of the folder above a checkpoint; empty where it cannot be read."""
     for one in (folder, folder.parent) if folder.name == CHECKPOINT else (folder,):
         try:
             if known := facts_of(one):
-                return unfinished(known)
+                return known
         except CheckpointError as error:
             logger.warning("whether training came to its end is not known: %s", error)
-    return ""
+    return {}
 
 
 def _compare_vocabulary(
@@ -391,31 +462,6 @@ def record(folder: Path, values: dict[str, Any]) -> None:
     known = facts_of(folder) or {"format_version": FORMAT_VERSION}
     text = json.dumps(known | values, indent=1, ensure_ascii=False)
     files.write_text(folder / FACTS, text)
-
-
-def facts_of(folder: Path) -> dict[str, Any]:
-    """``run.json``; empty where there is none.
-
-    Raises:
-        CheckpointError: it is no JSON object, or too large.
-    """
-    path = folder / FACTS
-    if not path.exists():
-        return {}
-    known = checkpoint.parse_json(path, most=_MOST_FACTS_BYTES)
-    if not isinstance(known, dict):
-        raise CheckpointError(f"{path}: an object is needed (got {type(known).__name__}); remove the file.")
-    return known
-
-
-def unfinished(known: Mapping[str, Any]) -> str:
-    """A sentence where ``run.json`` says that training never came to its last step; empty where it did."""
-    if not known.get("interrupted"):
-        return ""
-    steps, planned = known.get("steps"), known.get("steps_planned")
-    of = f" of {planned:,}" if isinstance(planned, int) and planned else ""
-    where = f"after step {steps:,}{of}" if isinstance(steps, int) and steps else "before its first checkpoint"
-    return f"training is unfinished: it was interrupted {where}"
 
 
 def asked_of(known: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -15,7 +16,7 @@ from PIL import Image
 
 from sightweave import api
 from sightweave import run as runs
-from sightweave.core.errors import CheckpointError, MediaError, RecipeError
+from sightweave.core.errors import CheckpointError, DataError, MediaError, RecipeError
 from sightweave.core.types import Medium
 from sightweave.data.inputs import turbo
 
@@ -72,6 +73,60 @@ def test_caption_and_translate_use_the_recipes_own_words(run: runs.Run) -> None:
     assert run.translate(tiny.PICTURE, "The sky.", to="de", max_tokens=4) == run.generate(
         tiny.PICTURE, asked, max_tokens=4
     )
+
+
+@pytest.mark.parametrize("prompt", ["", " \n", ["What is it?", ""]])
+def test_an_empty_question_is_an_error(run: runs.Run, prompt: str | list[str]) -> None:
+    with pytest.raises(DataError, match="the question is empty"):
+        run.generate(tiny.PICTURE, prompt)
+    if isinstance(prompt, str):
+        with pytest.raises(DataError, match="the question is empty"):
+            run.stream(tiny.PICTURE, prompt)
+        with pytest.raises(DataError, match="the text is empty"):
+            run.translate(tiny.PICTURE, prompt, to="de")
+
+
+def test_a_recipe_may_ask_for_captions_without_a_word() -> None:
+    silent = api.build(tiny.RECIPE | {"tasks": {"captioning": {"instruction": ""}}}, data=tiny.ROWS)
+    assert isinstance(silent.caption(tiny.PICTURE, max_tokens=1).text, str)
+
+
+def test_only_languages_that_were_learnt_are_translated_into(run: runs.Run) -> None:
+    known = dataclasses.replace(run, languages=frozenset({"en-de", "en-zh", "de-fr"}))
+    for code in ("de", "German", "zh", "fr"):
+        known.translate(tiny.PICTURE, "A ramp.", to=code, max_tokens=1)
+    with pytest.raises(DataError, match=r"never learnt to translate into 'en'\. It learnt: de, fr, zh\."):
+        known.translate(tiny.PICTURE, "Eine Rampe.", to="en")
+    with pytest.raises(DataError, match="learnt no translation at all"):
+        dataclasses.replace(run, languages=frozenset()).translate(tiny.PICTURE, "A ramp.", to="de")
+    # Of earlier versions, and of parts that came with languages of their own, it is not known.
+    for facts in ({}, {"languages": None}):
+        assert runs.languages_of(facts) is None
+    assert runs.languages_of({"languages": ["en-de"]}) == {"en-de"}
+    assert runs.languages_of({"languages": []}) == frozenset()
+
+
+def test_an_untrained_run_says_so_once_and_a_trained_one_never(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    untrained = api.build(tiny.RECIPE, data=tiny.ROWS)
+    untrained.generate(tiny.PICTURE, "What is it?", max_tokens=1)
+    list(untrained.stream(tiny.PICTURE, "What is it?", max_tokens=1))
+    assert [record.message.count("nothing was trained yet") for record in caplog.records] == [1]
+    caplog.clear()
+
+    untrained.save(tmp_path / "untrained")
+    api.load(tmp_path / "untrained").generate(tiny.PICTURE, "What is it?", max_tokens=1)
+    assert [record.message.count("nothing was trained yet") for record in caplog.records] == [1]
+    caplog.clear()
+
+    by_hand = api.build(tiny.RECIPE, data=tiny.ROWS)
+    with torch.no_grad():
+        next(by_hand.model.parameters()).add_(0.01)
+    by_hand.generate(tiny.PICTURE, "What is it?", max_tokens=1)
+    by_hand.save(tmp_path / "by-hand")
+    api.load(tmp_path / "by-hand").generate(tiny.PICTURE, "What is it?", max_tokens=1)
+    assert not caplog.records
 
 
 def test_wrong_options_are_refused(run: runs.Run) -> None:

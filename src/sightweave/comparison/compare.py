@@ -25,7 +25,7 @@ from sightweave.comparison import results
 from sightweave.comparison.compositions import Answered, Compositions, side_by_side
 from sightweave.comparison.grid import Cell, grid
 from sightweave.comparison.results import Budget, Comparison, Row, as_markdown
-from sightweave.core import checkpoint, files
+from sightweave.core import checkpoint, files, outputs
 from sightweave.core import config as configs
 from sightweave.core.errors import RecipeError, SightweaveError, did_you_mean
 from sightweave.core.processes import LOG, Job, run_jobs
@@ -40,9 +40,6 @@ _TRIAL_STEPS = 24
 _WARM_STEPS = 8
 """Of a trial's stage, not counted in its time: the first ones allocate memory."""
 _Run = Callable[[Sequence[Job]], None]
-_WRITES = ("comparison.json", "comparison.md", "comparison.svg", "comparison.html", "steps.json")
-_MARKERS = {"comparison.json": "format_version"}
-"""What says of a folder that an earlier version made it."""
 
 
 class ComparisonError(SightweaveError):
@@ -100,7 +97,9 @@ def compare(
         if failed:
             raise ComparisonError(f"failed: {', '.join(failed)}. The same command goes on from here.")
 
-    with files.claimed(out, writes=_WRITES, markers=_MARKERS, purpose="comparison"):
+    with files.claimed(
+        out, writes=outputs.COMPARISON_FILES, markers=outputs.COMPARISON_MARKERS, purpose="comparison"
+    ):
         return _compared(recipe, settings, cells, budget, baseline, out, run, say)
 
 

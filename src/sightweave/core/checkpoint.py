@@ -29,7 +29,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from sightweave.core import bounded, files
+from sightweave.core import bounded, files, places
 from sightweave.core.bounded import UnreadableError
 from sightweave.core.errors import CheckpointError
 
@@ -357,7 +357,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
         )
     file = folder / MANIFEST
     if not file.is_file():
-        raise CheckpointError(f"{folder}: has no {MANIFEST}; it is no checkpoint, or not a whole one.")
+        raise CheckpointError(places.no_checkpoint(folder))
     manifest = parse_json(file, most=_MAX_MANIFEST_BYTES)
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
     if not isinstance(version, int):

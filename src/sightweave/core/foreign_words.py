@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 _STAGE = "train.stages.0."
 _LR = (f"{_STAGE}optimizer.lr",)
@@ -100,3 +100,56 @@ def hint(word: str, *, path: str = "") -> str:
         return f"This is the option {OPTIONS[word]}, not a setting."
     found = [setting for setting in SETTINGS.get(word, ()) if setting != path]
     return f"The setting is {' or '.join(found)}." if found else ""
+
+
+OPTION_WORDS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(
+        ("output", "output_dir", "output_path", "output_file", "out_dir", "save_dir"), ("--out",)
+    ),
+    **dict.fromkeys(("save_path", "project", "outdir"), ("--out",)),
+    **dict.fromkeys(("overwrite_output_dir", "force"), ("--overwrite",)),
+    **dict.fromkeys(("max_new_tokens", "max_length", "max_output_tokens", "n_predict"), ("--max-tokens",)),
+    **dict.fromkeys(("num_beams", "beam_size", "beam"), ("--beams",)),
+    **dict.fromkeys(("do_sample", "sample"), ("--decoding",)),
+    **dict.fromkeys(("temp",), ("--temperature",)),
+    **dict.fromkeys(("random_seed", "manual_seed", "random_state"), ("--seed",)),
+    **dict.fromkeys(("trust_remote_code",), ("--trust-run",)),
+    **dict.fromkeys(
+        ("dataset", "datasets", "dataset_name", "data_path", "data_dir", "train_file"), ("--data",)
+    ),
+    **dict.fromkeys(("input", "input_file", "tasks_file"), ("--data",)),
+    **dict.fromkeys(("limit", "max_samples", "num_samples", "max_eval_samples"), ("--pictures", "--samples")),
+    **dict.fromkeys(("num_workers", "n_workers", "jobs"), ("--workers", "--at-once")),
+    **dict.fromkeys(("num_threads", "n_threads"), ("--threads",)),
+    **dict.fromkeys(("lang", "language", "target_language", "tgt_lang", "format", "target"), ("--to",)),
+    **dict.fromkeys(("max_time",), ("--minutes",)),
+    **dict.fromkeys(("license",), ("--licence",)),
+    **dict.fromkeys(("no_cache", "overwrite_cache"), ("--fresh",)),
+}
+"""Options of commands by the names that other programs have for them; a command has some of these."""
+_TAKE_OTHER_VALUES = (*_PRECISION, *_DEVICE, *_LORA, *_PRETRAINED)
+"""Settings whose values are other ones than those of the words that stand for them."""
+
+
+def option_hint(option: str, value: str, known: Sequence[str]) -> str:
+    """A sentence on an option that a command has not: what it is called here; empty for a word that is not known.
+
+    Args:
+        option: As it was given, such as ``--batch-size``.
+        value: What was given with it; empty for none.
+        known: The command's own options and arguments, such as ``--out`` and ``settings``.
+    """
+    word = option.lstrip("-").replace("-", "_").lower()
+    own = next((name for name in OPTION_WORDS.get(word, ()) if name in known), "")
+    if own:
+        return f"The option is {own}."
+    if word in NOTES:
+        return NOTES[word]
+    found = SETTINGS.get(word, ())
+    if not found:
+        return ""
+    if "settings" not in known:
+        return f"This is a setting of training, {' or '.join(found)}; this command has no such option."
+    if value and found[0] not in _TAKE_OTHER_VALUES:
+        return f"Settings are given without dashes: {found[0]}={value}."
+    return f"Settings are given without dashes, as path=value; this one is {' or '.join(found)}."

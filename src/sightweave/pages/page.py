@@ -28,7 +28,6 @@ _SPARE_BYTES = 60_000
 _LONG = 60
 """Characters of a fact that gets a line of its own."""
 _FOLDER = Path(__file__).parent
-_START_BYTES = 512
 """Of a page, in which its policy begins."""
 
 
@@ -66,13 +65,6 @@ def write(path: Path, html: str) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_bytes(path, data)
     return len(data)
-
-
-def is_page(path: Path) -> bool:
-    """Whether a file is a page of ours, by how it begins."""
-    with path.open("rb") as stream:
-        start = stream.read(_START_BYTES)
-    return start.startswith(b"<!doctype html>") and b'<meta http-equiv="Content-Security-Policy"' in start
 
 
 def image_keys(rows: Sequence[Mapping[str, Any]]) -> list[str]:

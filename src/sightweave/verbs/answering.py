@@ -11,12 +11,11 @@ from sightweave.core.types import Prediction, Sample
 from sightweave.data.datasets import own
 from sightweave.data.reading.dataset import task_of
 from sightweave.data.reading.source import FilesConfig
-from sightweave.data.reading.table import Table
 from sightweave.programs import generation
 from sightweave.programs.evaluation import submission as submissions
 from sightweave.run import Run
 from sightweave.verbs.building import as_run
-from sightweave.verbs.sources import source
+from sightweave.verbs.sources import read_data, told_apart
 
 
 def generate(
@@ -59,7 +58,7 @@ def answer_all(
 
     Args:
         run: A run or its folder.
-        data: A path to any format, a source as in a recipe, or records; rows need no answers.
+        data: A path to any format, a source as in a recipe, a list of these, or rows; rows need no answers.
         max_tokens: Tokens of an answer at most.
         decoding: A kind in ``answers/decoding``, or a mapping with its fields.
         seed: Random seed for sampling.
@@ -67,26 +66,32 @@ def answer_all(
         trust_run: As for `load`.
     """
     loaded = as_run(run, trust_run=trust_run)
-    dataset: Table
-    if isinstance(data, str | Path | Mapping):
-        dataset = _asking(data).build(split="train")
+    sources, rows = read_data(data)
+    datasets: list[Any]
+    if rows is not None:
+        datasets = [own.from_records(rows, labelled=False, held_out=0.0)]
     else:
-        dataset = own.from_records(list(data), labelled=False, held_out=0.0)
+        datasets = [_asking(one).build(split="train") for one in sources]
     tasks = loaded.recipe.build_tasks()
-    samples = [tasks[task_of(record)].sample(record) for records in dataset for record in records]
+    samples = [
+        tasks[task_of(record)].sample(record)
+        for dataset in told_apart(datasets)
+        for index in range(len(dataset))
+        for record in dataset[index]
+    ]
+    given_ids = frozenset(name for dataset in datasets for name in getattr(dataset, "given_ids", ()))
     # What is wrong with the run or the data is said here, before the first answer is asked for.
     return _answers(
         loaded,
         samples,
-        dataset.given_ids,
+        given_ids,
         batch_size,
         {"max_tokens": max_tokens, "decoding": decoding, "seed": seed},
     )
 
 
-def _asking(data: str | Path | Mapping[str, Any]) -> Any:
-    """A source whose rows need no answers."""
-    found = source(data)
+def _asking(found: Any) -> Any:
+    """The source, of rows that need no answers."""
     if not isinstance(found, FilesConfig):
         return found
     return dataclasses.replace(found, labelled=False, held_out=0.0)

@@ -20,7 +20,7 @@ from sightweave.data.reading.subset import all_or_drawn
 from sightweave.programs.predictors import run as run_predictor
 from sightweave.recipe import Recipe
 from sightweave.run import Run
-from sightweave.verbs.sources import Records, build_sources, read_recipe
+from sightweave.verbs.sources import build_sources, read_recipe, with_data
 
 _FEW_DRAWN = 100
 """Drawn pictures that a length plan looks at."""
@@ -35,7 +35,10 @@ def composed(recipe: Recipe, sources: Sequence[Dataset], device: torch.device) -
         answers = recipe.build_answers(sources)
         model = recipe.model.build(vocab_size=tokenizer.vocab_size, num_answers=len(answers))
         recipe.model.load_pretrained(model)
-        return Run(model.to(device), recipe.build_processor(tokenizer, model, answers), recipe)
+        run = Run(model.to(device), recipe.build_processor(tokenizer, model, answers), recipe)
+        is_drawn = not {"encoder", "connector", "language_model"} <= recipe.model.pretrained.keys()
+        run.initial = runs.sums(run.model) if is_drawn else ()
+        return run
     modules = recipes.modules_of(recipe)
     earlier = runs.load(recipe.init_from, device="cpu", modules=modules, only_model=True)
     processor = earlier.processor
@@ -56,18 +59,21 @@ def composed(recipe: Recipe, sources: Sequence[Dataset], device: torch.device) -
     )
 
 
-def build(
-    recipe: str | Path | Mapping[str, Any] | Recipe, *settings: str, data: Records | None = None
-) -> Run:
+def build(recipe: str | Path | Mapping[str, Any] | Recipe, *settings: str, data: Any = None) -> Run:
     """The untrained run of a recipe: its parts joined, its tokenizer learnt from the data's texts or read from a folder.
+
+    Args:
+        recipe: A YAML file, a mapping or a `Recipe`.
+        settings: ``path=value`` settings.
+        data: Instead of the recipe's sources: a path, a source as in a recipe, a list of these, or rows.
 
     Raises:
         RecipeError: a mistake in the recipe, or parts that do not fit.
         CheckpointError: the folder of a pretrained part is damaged or lacks something.
     """
+    recipe, settings, records = with_data(recipe, settings, data)
     resolved = read_recipe(recipe, settings).resolved()
     torch.manual_seed(resolved.seed)
-    records = None if data is None else list(data)
     learns_nothing = bool(resolved.init_from) or "language_model" in resolved.model.pretrained
     is_without = records is None and not resolved.data and learns_nothing
     sources = [] if is_without else build_sources(resolved, records, "train")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
+import contextlib
+import itertools
 import json
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +16,11 @@ from PIL.PngImagePlugin import PngInfo
 from rich.console import Console
 
 from sightweave import recipe as recipes
+from sightweave.core import answer_files, files, json_lines, outputs
 from sightweave.core import config as configs
-from sightweave.core import files
 from sightweave.core.errors import DataError, RecipeError, did_you_mean
 from sightweave.core.types import Sample
+from sightweave.data.datasets import own
 from sightweave.data.inputs import media, order
 from sightweave.data.inputs.cache import Written
 from sightweave.data.reading.dataset import task_of
@@ -27,11 +32,14 @@ from sightweave.programs.doctor import program as doctor_program
 from sightweave.programs.doctor.report import Report
 from sightweave.recipe import Recipe
 from sightweave.verbs.building import composed, plan_lengths
-from sightweave.verbs.sources import build_sources, read_recipe, say, source
+from sightweave.verbs.sources import build_sources, read_data, read_recipe, say, with_data
+
+CHECKED = "data-check"
+"""Folder of a report where no other is named."""
 
 
 def sample_data(
-    data: str,
+    data: Any,
     out: str | Path,
     *,
     split: str = "train",
@@ -42,7 +50,7 @@ def sample_data(
     """Draws a sheet of a source's pictures with their texts, and returns its path.
 
     Args:
-        data: ``scenes``, a path to any format, or a source as in a recipe.
+        data: ``scenes``, a path to any format, a source as in a recipe, a list of these, or rows.
         out: A PNG file.
         split: Which split.
         count: Pictures.
@@ -54,50 +62,41 @@ def sample_data(
         FolderError: `out` is a file that Sightweave did not write.
     """
     path = Path(out)
-    files.refuse_other(path, is_ours=_is_sheet)
-    config = source({"kind": "scenes", "seed": seed} if data == "scenes" else data)
-    name = split_among(split, config.splits)
-    if name is None:
-        raise DataError(f"{data}: no split {split!r}. {did_you_mean(split, config.splits)}")
-    dataset = config.build(split=name)
-    if not len(dataset):
-        raise DataError(f"{data}: the split {split!r} is empty.")
+    outputs.check_sheet(path)
+    sources, rows = read_data({"kind": "scenes", "seed": seed} if data == "scenes" else data)
+    about = "the rows" if rows is not None else data
+    known = list(dict.fromkeys(name for one in sources for name in one.splits))
+    if rows is None and split_among(split, known) is None:
+        raise DataError(f"{about}: no split {split!r}. {did_you_mean(split, known)}")
+    datasets = build_sources(recipes.Measured(data=sources), rows, split)
+    if not any(map(len, datasets)):
+        raise DataError(f"{about}: the split {split!r} is empty.")
     tasks = recipes.Measured().build_tasks()
     pictures, texts = [], []
-    for index in order.drawn(seed, len(dataset), count):
+    ends = list(itertools.accumulate(map(len, datasets)))
+    for place in order.drawn(seed, ends[-1], count):
+        number = bisect.bisect_right(ends, place)
+        dataset = datasets[number]
+        index = place - (ends[number] - len(dataset))
         samples = [tasks[task_of(record)].sample(record) for record in dataset[index]]
         shown = [one for one in samples if one.media]
         if shown:
             pictures.append(media.load(shown[0].media[0]))
             texts.append("\n".join(f"{one.prompt} > {one.target}" for one in shown))
     said = PngInfo()
-    said.add_text(*_SHEET)
+    said.add_text(*outputs.SHEET)
     with files.making(path.parent), files.replacing(path) as stream:
         contact_sheet(pictures, texts, columns).save(stream, format="PNG", pnginfo=said)
     return path
 
 
-_SHEET = ("Software", "Sightweave")
-"""What a sheet says of itself, so that it may be overwritten."""
-
-
-def _is_sheet(path: Path) -> bool:
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(4096)
-    except OSError:
-        return False
-    # A PNG has its texts before its pixels: the kind of chunk, the name, a zero byte and the value.
-    return head.startswith(b"\x89PNG") and f"tEXt{_SHEET[0]}\0{_SHEET[1]}".encode() in head
-
-
 def check_data(
-    data: str | Path | Mapping[str, Any],
+    data: Any,
     *settings: str,
-    against: str | Path | Mapping[str, Any] | None = None,
+    against: Any = None,
     fix: str | Path | None = None,
     recipe: str | Path | Mapping[str, Any] | Recipe | None = None,
-    out: str | Path = "data-check",
+    out: str | Path = CHECKED,
     workers: int | None = None,
     console: Console | None = None,
 ) -> Report:
@@ -106,12 +105,14 @@ def check_data(
     The same call goes on where it was stopped: pictures that have not changed are not decoded again.
 
     Args:
-        data: A path to any format, or a source as in a recipe.
+        data: A path to any format, a source as in a recipe, or rows as in a ``data.jsonl``, whose pictures are paths below
+            the working folder.
         settings: ``path=value`` settings of `recipe`.
         against: A test set whose pictures training must not have seen.
         fix: A new folder for a copy without bad and doubled rows and without places of taking.
         recipe: Counts rows that are over its ``inputs.max_length`` with their pictures.
-        out: A folder for ``report.json``, ``report.html`` and what is known of each picture.
+        out: A folder for ``report.json``, ``report.html`` and what is known of each picture; or a name that ends in
+            ``.csv``, for a table of the findings with their examples, beside the folder ``data-check``.
         workers: Processes that decode; None means one for each core.
         console: Where progress is shown.
 
@@ -121,24 +122,33 @@ def check_data(
     Raises:
         DataError: the data cannot be read as a whole.
     """
-    chosen, other = _of_files(data), None if against is None else _of_files(against)
-    lengths, plan = (None, "") if recipe is None else _lengths(recipe, settings, data)
-    return doctor_program.run(
-        chosen,
-        against=other,
-        fix_to=None if fix is None else Path(fix),
-        lengths=lengths,
-        plan=plan,
-        out=Path(out),
-        workers=workers,
-        console=console,
-    )
+    table = Path(out) if answer_files.is_table(out) else None
+    if table is not None:
+        answer_files.check(table)
+    with contextlib.ExitStack() as stack:
+        chosen = stack.enter_context(_of_files(data))
+        other = None if against is None else stack.enter_context(_of_files(against))
+        lengths, plan = (None, "") if recipe is None else _lengths(recipe, settings, chosen)
+        report = doctor_program.run(
+            chosen,
+            against=other,
+            fix_to=None if fix is None else Path(fix),
+            lengths=lengths,
+            plan=plan,
+            out=Path(CHECKED if table is not None else out),
+            workers=workers,
+            console=console,
+        )
+    if table is not None:
+        files.write_text(table, report.to_csv())
+    return report
 
 
 def cache_data(
     recipe: str | Path | Mapping[str, Any] | Recipe,
     *settings: str,
     out: str | Path,
+    data: Any = None,
     console: Console | None = None,
 ) -> Written:
     """Decodes and resizes all pictures of a recipe once; training with ``inputs.cache=OUT`` then reads those.
@@ -149,12 +159,16 @@ def cache_data(
         recipe: A YAML file, a mapping or a `Recipe`.
         settings: ``path=value`` settings.
         out: The cache's folder; an older cache there is replaced.
+        data: Instead of the recipe's sources: a path, a source as in a recipe, or a list of these.
         console: Told how far it is.
 
     Raises:
         DataError: `out` holds something that is no cache.
     """
+    recipe, settings, rows = with_data(recipe, settings, data)
     resolved = read_recipe(recipe, (*settings, "inputs.cache=''"))
+    if rows is not None:
+        raise RecipeError("data: a cache is for pictures in files; write the rows to a data.jsonl.")
     if any(not isinstance(one, FilesConfig) for one in resolved.data):
         raise RecipeError("data: drawn pictures are not kept; a cache is for pictures in files.")
     tasks = resolved.build_tasks()
@@ -177,16 +191,38 @@ def cache_data(
     return written
 
 
-def _of_files(data: str | Path | Mapping[str, Any]) -> FilesConfig:
-    found = source(data)
+@contextlib.contextmanager
+def _of_files(data: Any) -> Iterator[FilesConfig]:
+    """The one source to check; rows are put into a file for as long as that takes."""
+    sources, rows = read_data(data)
+    if rows is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "data.jsonl"
+            path.write_text("".join(_line(number, row) for number, row in enumerate(rows)), encoding="utf-8")
+            yield own.Config(path=str(path), image_root=str(Path.cwd())).to_check()
+        return
+    if len(sources) != 1:
+        raise DataError(
+            f"data: one data set is checked at a time (got {len(sources)}); check each by itself."
+        )
+    (found,) = sources
     if not isinstance(found, FilesConfig):
         raise DataError(f"{data}: made by Sightweave itself; there are no files to check.")
-    return found.to_check()
+    yield found.to_check()
 
 
-def _lengths(recipe: Any, settings: Sequence[str], data: Any) -> tuple[doctor_check.Lengths, str]:
+def _line(number: int, row: Any) -> str:
+    try:
+        return json_lines.dumps(row) + "\n"
+    except TypeError as error:
+        raise DataError(
+            f"row {number}: {error}; rows to check are plain values as in a data.jsonl, and name their pictures by path."
+        ) from None
+
+
+def _lengths(recipe: Any, settings: Sequence[str], data: FilesConfig) -> tuple[doctor_check.Lengths, str]:
     """Tokens of records under a recipe, which is composed for it; and its plan for the training data."""
-    resolved = read_recipe(recipe, [*settings, f"data={json.dumps(configs.to_plain(source(data)))}"])
+    resolved = read_recipe(recipe, [*settings, f"data={json.dumps(configs.to_plain(data))}"])
     sources = build_sources(resolved, None, "train")
     run = composed(resolved, sources, torch.device("cpu"))
     tasks = resolved.build_tasks()

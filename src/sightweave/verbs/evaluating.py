@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import json
@@ -19,12 +20,12 @@ from rich.console import Console
 from sightweave import recipe as recipes
 from sightweave import run as runs
 from sightweave.answers.metrics import multiple_choice
-from sightweave.core import bounded, catalog, files, json_lines
+from sightweave.core import answer_files, bounded, catalog, files, json_lines, outputs, places
 from sightweave.core import config as configs
 from sightweave.core.bounded import UnreadableError
 from sightweave.core.config import config, one_of
 from sightweave.core.device import keep_freed_memory, limit_threads
-from sightweave.core.errors import CheckpointError, DataError, MediaError, RecipeError
+from sightweave.core.errors import CheckpointError, DataError, MediaError
 from sightweave.core.types import Medium, Sample
 from sightweave.data.inputs import media, order
 from sightweave.data.phrasing.lettered_options import hides_options
@@ -38,6 +39,7 @@ from sightweave.programs.evaluation import beside as beside_program
 from sightweave.programs.evaluation import circular, scores, stored
 from sightweave.programs.evaluation import program as evaluation_program
 from sightweave.programs.evaluation.bar import PassesBar
+from sightweave.programs.evaluation.beside import Beside
 from sightweave.programs.evaluation.kept import Kept
 from sightweave.programs.evaluation.scores import Evaluation
 from sightweave.programs.evaluation.stored import EVALUATION, PREDICTIONS
@@ -54,8 +56,8 @@ from sightweave.verbs.sources import (
     check_splits,
     has_near_places,
     held_out_of,
+    read_data,
     say,
-    source,
 )
 
 logger = logging.getLogger(__name__)
@@ -63,8 +65,6 @@ logger = logging.getLogger(__name__)
 KEPT = "answers.jsonl"
 """Answers as they come, so that a stopped evaluation goes on."""
 GALLERY, INDEX, REPORT = "gallery", "index.json", "report.html"
-EVALUATION_FILES = (EVALUATION, PREDICTIONS, KEPT, GALLERY, REPORT)
-"""What an evaluation writes into a folder."""
 EVALUATIONS = Path("evaluations")
 PREDICTORS = "programs.predictors"
 
@@ -90,13 +90,14 @@ def evaluate(
             kind of ``programs/predictors`` and its fields (also as text, ``{kind: endpoint, url: ..., model: ...}``).
         settings: ``path=value`` settings of ``evaluate``, ``tasks`` and ``seed``, such as
             ``"tasks.vqa.metrics=[vqa_official, exact_match]"``.
-        data: A path, a source as in a recipe (also as text, ``{kind: scenes, seed: 1}``), or records; by default the
-            test splits of a run's own data.
+        data: A path, a source as in a recipe (also as text, ``{kind: scenes, seed: 1}``), a list of these, or rows; by
+            default the test splits of a run's own data.
         splits: Only these splits; ``validation`` is the one to choose recipes by.
         pictures: Maximum images per split, drawn over the whole split; by default what the recipe says.
         controls: Names of ``programs/evaluation/controls.py``; by default what the recipe says.
         out: Folder for evaluation.json, predictions.jsonl, report.html and the kept answers; by default the run's own,
-            one inside it for other data, or one under ``evaluations/``.
+            one inside it for other data, or one under ``evaluations/``. A name that ends in ``.csv`` leaves the folder as
+            it is without, and also gets the answers as a table.
         fresh: Whether answers that were kept are asked for again.
         trust_run: As for `load`.
         console: Where progress is shown.
@@ -115,10 +116,9 @@ def evaluate(
     if other is None and answering.run is not None:
         check_places(answering.run)
     values, records = answering.measured.to_plain(), None
-    if data is not None and not isinstance(data, str | Path | Mapping):
-        records = list(data)
-    elif data is not None:
-        values["data"] = configs.to_plain(source(data))
+    if data is not None:
+        sources, records = read_data(data)
+        values["data"] = [configs.to_plain(one) for one in sources] or values["data"]
     chosen = {"splits": splits or None, "pictures": pictures, "controls": controls}
     given = [
         f"evaluate.{name}={json.dumps(list(value) if isinstance(value, Sequence) else value)}"
@@ -134,6 +134,10 @@ def evaluate(
         held_out = {"all": everything} if any(len(source) for source in everything) else {}
     if not held_out:
         raise DataError("evaluate: the data has no held-out records; name a split, or give other data.")
+    table = Path(out) if out is not None and answer_files.is_table(out) else None
+    if table is not None:
+        answer_files.check(table)
+        out = None
     folder = Path(out) if out is not None else answering.folder
     if out is None and other is not None and folder is not None and answering.recipe is not None:
         name = "records" if records is not None else _word_of(other)
@@ -144,7 +148,11 @@ def evaluate(
     with _claimed(folder):
         if fresh and folder is not None:
             (folder / KEPT).unlink(missing_ok=True)
-        return evaluate_into(answering, measured, folder, held_out, console, train)
+        found = evaluate_into(answering, measured, folder, held_out, console, train)
+    if table is not None:
+        rows = (row for one in found for row in one.predictions())
+        collections.deque(answer_files.write(table, rows, more=("right", "expected")), maxlen=0)
+    return found
 
 
 def _other_data(settings: Sequence[str], data: Any) -> Any:
@@ -159,7 +167,9 @@ def _claimed(folder: Path | None) -> AbstractContextManager[None]:
     """The folder of an evaluation, kept free of other commands."""
     if folder is None:
         return contextlib.nullcontext()
-    return files.claimed(folder, writes=EVALUATION_FILES, markers=runs.MARKERS, purpose="evaluation")
+    return files.claimed(
+        folder, writes=outputs.EVALUATION_FILES, markers=outputs.MARKERS, purpose="evaluation"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,6 +207,7 @@ def _answering(who: str | Path | Mapping[str, Any] | Run, *, trust_run: bool) ->
             )
             return []
 
+        run.warn_untrained()
         return Answering(who.predictor(), recipe, recipe, who.folder, train, who.unfinished, run)
     found = predictor(who)
     # A run was trained with its options listed or without; all others know only what a prompt says.
@@ -279,15 +290,7 @@ def predictor(who: str | Path | Mapping[str, Any]) -> Predictor:
             made = catalog.config_class(PREDICTORS, kind)
             place = dataclasses.fields(made)[0].name  # where it is: the first field of each kind
             return made(**{place: str(who)}).build()  # type: ignore[no-any-return]  # any kind
-    if not Path(who).exists() and "://" not in str(who):
-        raise RecipeError(
-            f"{who}: no such folder or file; sightweave train RECIPE --out {who} would make a run there."
-        )
-    raise RecipeError(
-        f"{who}: no run (a folder with checkpoint/), no Transformers folder (config.json and safetensors), no file of "
-        "answers (.json, .jsonl, .csv) and no http address; say what it is: '{kind: ..., ...}', with a kind of "
-        f"{', '.join(catalog.kinds(PREDICTORS))}."
-    )
+    places.refuse_who(str(who))
 
 
 def _read_who(who: str | Path | Mapping[str, Any]) -> str | Path | Mapping[str, Any]:
@@ -308,14 +311,21 @@ class _PredictorOnly:
     who: Annotated[Any, one_of(PREDICTORS)]
 
 
+_MOST_WORD, _MOST_NAME = 60, 255
+"""Letters of such a word, and of a text that may be a path."""
+
+
 def _word_of(value: Any) -> str:
     """A short word for a folder's name."""
+    if isinstance(value, list | tuple):
+        return "-".join(map(_word_of, value))[:_MOST_WORD] or "data"
     text = str(value).rstrip("/")
-    name = Path(text).name if Path(text).exists() else text
+    is_path = len(text) < _MOST_NAME and Path(text).exists()
+    name = Path(text).name if is_path else text
     word = "".join(letter if letter.isalnum() else "-" for letter in name).strip("-")
     while "--" in word:
         word = word.replace("--", "-")
-    return word[:60] or "data"
+    return word[:_MOST_WORD] or "data"
 
 
 def evaluate_into(
@@ -504,9 +514,7 @@ def report(run: str | Path) -> Path:
     """Draws ``report.html`` of a run from what its folder holds, and returns its path."""
     folder = Path(run)
     if not folder.is_dir():
-        raise CheckpointError(
-            f"{folder}: no such folder; sightweave train RECIPE --out {folder} would make it."
-        )
+        raise CheckpointError(places.no_folder(folder))
     scored = stored.read_evaluations(folder) if (folder / EVALUATION).exists() else []
     rows = [row for one in scored for row in one.predictions()]
     return _write_report(folder, scored, gallery.choose(gallery.spread(rows)))
@@ -626,15 +634,25 @@ def _title_of(recipe: str, path: Path) -> str:
 
 
 def beside(
-    first: str | Path, second: str | Path, *, out: str | Path | None = None, trust_run: bool = False
+    first: str | Path,
+    second: str | Path,
+    *,
+    data: Any = None,
+    out: str | Path | None = None,
+    trust_run: bool = False,
+    console: Console | None = None,
 ) -> tuple[Path, str]:
     """Two evaluations of the same data side by side: tests of their difference, and the answers in which they differ.
 
     Args:
-        first: Folder of a run or of an evaluation.
+        first: Folder of a run or of an evaluation; with `data`, whoever `evaluate` can ask by a path or an address.
         second: The other one.
+        data: Both are scored on these data first, in any of the forms that `evaluate` takes; by default what their folders
+            hold is compared.
         out: The page; by default ``beside-NAME.html`` in the first folder, NAME being the second's.
-        trust_run: Whether the first folder may name Python modules with metrics of the user's own.
+        trust_run: Whether the first folder may name Python modules with metrics of the user's own; with `data`, as for
+            `load`, of both.
+        console: Where progress is shown.
 
     Returns:
         The page's path, and what it says in plain lines.
@@ -644,9 +662,30 @@ def beside(
         RecipeError: the first folder names a Python module, and `trust_run` is not given.
         FolderError: `out` is a file that Sightweave did not write.
     """
+    path, found = put_beside(first, second, data=data, out=out, trust_run=trust_run, console=console)
+    return path, found.text
+
+
+def put_beside(
+    first: str | Path,
+    second: str | Path,
+    *,
+    data: Any = None,
+    out: str | Path | None = None,
+    trust_run: bool = False,
+    console: Console | None = None,
+) -> tuple[Path, Beside]:
+    """As `beside`, with all that was found instead of lines."""
     folders = (Path(first), Path(second))
-    path = Path(out) if out is not None else folders[0] / f"beside-{_word_of(folders[1].name)}.html"
-    files.refuse_other(path, is_ours=pages.is_page)
+    name = _word_of(folders[1].name)
+    if data is not None:
+        sources, records = read_data(data)
+        word = "records" if records is not None else _word_of(data)
+        folders = (_place_of(first, word), _place_of(second, word))
+        for who, folder in zip((first, second), folders, strict=True):
+            evaluate(who, data=records or sources, out=folder, trust_run=trust_run, console=console)
+    path = Path(out) if out is not None else folders[0] / f"beside-{name}.html"
+    outputs.check_page(path)
     found = beside_program.beside(
         stored.read_evaluations(folders[0]),
         stored.read_evaluations(folders[1]),
@@ -660,7 +699,13 @@ def beside(
     rows = sorted(gallery.spread(list(found.rows())), key=lambda row: row["image"] not in pictures)
     title = f"{folders[0]} beside {folders[1]}"
     write_beside(path, title, found.to_json(), gallery.choose(rows, by="kind"), pictures)
-    return path, found.text
+    return path, found
+
+
+def _place_of(who: str | Path, word: str) -> Path:
+    """Where the scores of somebody on data of that word are kept."""
+    is_run = bool(run_predictor.recognise(str(who)))
+    return (Path(who) if is_run else EVALUATIONS / _word_of(who)) / (EVALUATIONS if is_run else "") / word
 
 
 def _metrics_of(folder: Path, *, trust_run: bool) -> dict[str, Any]:

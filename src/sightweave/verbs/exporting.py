@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,8 +10,7 @@ from typing import Any
 
 from sightweave import recipe as recipes
 from sightweave import run as runs
-from sightweave.core import catalog, config
-from sightweave.core.errors import RecipeError
+from sightweave.core import catalog, config, outputs
 from sightweave.core.types import Sample
 from sightweave.data.inputs import order
 from sightweave.data.reading.dataset import task_of
@@ -22,7 +22,7 @@ from sightweave.programs.exports._card import card
 from sightweave.programs.exports._layout import Source
 from sightweave.run import Run
 from sightweave.verbs.building import as_run
-from sightweave.verbs.sources import build_sources, check_places, source
+from sightweave.verbs.sources import build_sources, check_places, read_data
 
 
 def export(
@@ -42,8 +42,8 @@ def export(
         run: A run or its folder.
         to: A kind in ``programs/exports``, such as ``transformers``, or the dotted path of a module of your own.
         out: The new folder; by default ``export-TO`` in the run's.
-        data: What to compare by: a path or a source, or records; None means the run's own data, or drawn scenes where it
-            names none.
+        data: What to compare by: a path, a source as in a recipe, a list of these, or rows; None means the run's own data,
+            or drawn scenes where it names none.
         samples: Prompts to compare by.
         licence: An SPDX name for the model card.
         trust_run: As for `load`.
@@ -58,8 +58,7 @@ def export(
 
     loaded = as_run(run, trust_run=trust_run)
     folder = Path(out) if out is not None else (loaded.folder or Path("runs")) / f"export-{to}"
-    if (folder / runs.CHECKPOINT).exists():
-        raise RecipeError(f"{folder}: holds a run, which an export would replace; name another folder.")
+    outputs.check_export(folder)
     made: Exported = exporter.export(
         Source(
             model=lora.merged(loaded.model),
@@ -89,10 +88,9 @@ def _to_compare(run: Run, data: Any, count: int) -> list[Sample]:
         sources = build_sources(
             recipe if recipe.data else recipes.measured({"data": "scenes"}), None, "train"
         )
-    elif isinstance(data, str | Path | Mapping):
-        sources = [source(data).build(split="train")]
     else:
-        sources = build_sources(recipe, list(data), "train")
+        chosen, records = read_data(data)
+        sources = build_sources(dataclasses.replace(recipe, data=chosen), records, "train")
     tasks = recipe.build_tasks()
     groups = [
         [tasks[task_of(record)].sample(record) for record in one[index]]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 
-from sightweave import recipe as recipe_files
-from sightweave.core import catalog
+from sightweave.core import catalog, recipe_files
 from sightweave.core.errors import RecipeError, did_you_mean
 from sightweave.models.pairs import declared, legal_pairs
 from sightweave.programs.evaluation.controls import CONTROLS

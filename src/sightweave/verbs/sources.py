@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,13 +14,15 @@ from rich.console import Console
 
 from sightweave import recipe as recipes
 from sightweave.core import config as configs
+from sightweave.core import places
 from sightweave.core.config import config
-from sightweave.core.errors import RecipeError, did_you_mean
+from sightweave.core.errors import DataError, RecipeError, did_you_mean
 from sightweave.core.terminal import visible
 from sightweave.data.datasets import own
 from sightweave.data.inputs import order
-from sightweave.data.reading.dataset import Dataset
+from sightweave.data.reading.dataset import Dataset, SourceConfig
 from sightweave.data.reading.detect import detect
+from sightweave.data.reading.row_files import shown
 from sightweave.data.reading.source import FilesConfig
 from sightweave.data.reading.splits import SPLITS, common_split, is_for_choosing, split_among
 from sightweave.data.reading.subset import all_or_drawn
@@ -42,6 +45,64 @@ def read_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, settings: Seque
         RecipeError: every mistake in it at once.
     """
     return recipes.read(recipe.to_plain() if isinstance(recipe, Recipe) else recipe, settings)
+
+
+def read_data(data: Any) -> tuple[tuple[Any, ...], list[Any] | None]:
+    """What was given as `data`: the ``Config`` of each source, or rows and None of these.
+
+    Args:
+        data: A path, a kind, a mapping as in a recipe, a list of these, or rows: dicts as in a ``data.jsonl``, or records.
+
+    Raises:
+        RecipeError: a mistake in a source.
+        DataError: nothing that could be data, or several formats at one path.
+    """
+    if _is_source(data):
+        return (source(data),), None
+    if isinstance(data, bytes | Mapping) or not isinstance(data, Iterable):
+        raise DataError(
+            f"data: a path, a source such as {{kind: scenes}}, a list of these, or a list of rows is needed (got "
+            f"{shown(data)})."
+        )
+    every = list(data)
+    are_sources = [_is_source(one) for one in every]
+    if not any(are_sources):
+        return (), every
+    if not all(are_sources):
+        odd = every[are_sources.index(False)]
+        raise DataError(
+            f"data: either sources or rows, not both in one list (got {shown(odd)} among sources)."
+        )
+    return tuple(source(one) for one in every), None
+
+
+def _is_source(value: Any) -> bool:
+    """Whether a value names where data are; a mapping with a row's columns is a row."""
+    if isinstance(value, Mapping):
+        is_row = bool(
+            {"image", "images", "caption", "captions", "question", "source", "turns"} & value.keys()
+        )
+        return not is_row and bool({"kind", "path"} & value.keys())
+    return isinstance(value, str | Path | SourceConfig)
+
+
+def with_data(
+    recipe: str | Path | Mapping[str, Any] | Recipe, settings: Sequence[str], data: Any
+) -> tuple[str | Path | Mapping[str, Any] | Recipe, tuple[str, ...], list[Any] | None]:
+    """A recipe and its settings with other data in the place of its own, and the rows where data are rows.
+
+    Raises:
+        RecipeError, DataError: as `read_data`.
+    """
+    if data is None:
+        return recipe, tuple(settings), None
+    sources, records = read_data(data)
+    plain = [configs.to_plain(one) for one in sources]
+    if not isinstance(recipe, Recipe | Mapping):
+        # Settings of single fields, such as data.0.limit=50, come after the sources that they are of.
+        return recipe, (f"data={json.dumps(plain)}", *settings), records
+    values = recipe.to_plain() if isinstance(recipe, Recipe) else dict(recipe)
+    return values | {"data": plain}, tuple(settings), records
 
 
 def say(console: Console | None, text: str) -> None:
@@ -80,10 +141,10 @@ def build_sources(
     chosen = [(source, name) for source, name in named if name is not None]
     if folder is not None:
         chosen = [(_with_quarantine(one, folder, number), name) for number, (one, name) in enumerate(chosen)]
-    return _told_apart([source.build(split=name) for source, name in chosen])
+    return told_apart([source.build(split=name) for source, name in chosen])
 
 
-def _told_apart(sources: Sequence[Dataset]) -> list[Dataset]:
+def told_apart(sources: Sequence[Dataset]) -> list[Dataset]:
     """The sources with names of pictures that are equal only where the pictures are: two folders may each hold a 1.png."""
     homes: dict[str, int] = {}
     found: list[Dataset] = []
@@ -247,16 +308,18 @@ def detect_data(data: str | Path) -> dict[str, str]:
     return detect(data)
 
 
-def source(data: str | Path | Mapping[str, Any]) -> Any:
+def source(data: str | Path | Mapping[str, Any] | SourceConfig) -> Any:
     """The ``Config`` of one source, as a recipe names it: a path, a kind or a mapping.
 
     Raises:
         RecipeError: a mistake in it.
         DataError: several formats lie at the path.
     """
-    given = data if isinstance(data, Mapping) else str(data)
-    if isinstance(given, str) and given.lstrip().startswith("{"):  # a mapping, as a setting has it
-        given = configs.override({}, [f"data={given}"])["data"]
+    if isinstance(data, SourceConfig):
+        return data
+    given = data if isinstance(data, Mapping) else places.value_of(str(data))
+    if isinstance(given, list):
+        raise RecipeError(f"data: one source is needed here (got a list of {len(given)}).")
     (found,) = configs.build(_SourceOnly, {"data": given}, where="data").data
     return found
 

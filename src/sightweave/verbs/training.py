@@ -24,13 +24,14 @@ from sightweave.core.device import (
     one_thread,
     set_threads,
 )
-from sightweave.core.errors import FolderError, WiringError
+from sightweave.core.errors import FolderError, RecipeError, WiringError
+from sightweave.core.outputs import MARKERS, ROWS_LEFT_OUT, RUN_FILES
+from sightweave.core.run_folder import refuse_results
 from sightweave.data.inputs import order
 from sightweave.data.reading.dataset import Dataset
 from sightweave.models.vlm import VLM
 from sightweave.programs.checks import _program as checks
 from sightweave.programs.checks._base import Subject
-from sightweave.programs.evaluation.stored import EVALUATION
 from sightweave.programs.training import durations, summary
 from sightweave.programs.training import program as training_program
 from sightweave.programs.training.durations import Epoch
@@ -42,7 +43,6 @@ from sightweave.recipe import Recipe
 from sightweave.run import Run
 from sightweave.verbs.building import as_run, build, composed, plan_lengths
 from sightweave.verbs.evaluating import (
-    EVALUATION_FILES,
     GALLERY,
     Answering,
     add_to_tensorboard,
@@ -52,7 +52,6 @@ from sightweave.verbs.evaluating import (
 from sightweave.verbs.sources import (
     FEWEST,
     SHARE,
-    Records,
     build_sources,
     check_splits,
     held_out_of,
@@ -60,8 +59,8 @@ from sightweave.verbs.sources import (
     mixing,
     read_recipe,
     say,
+    with_data,
 )
-from sightweave.verbs.text_only import TEXT_ONLY
 
 RUNS = Path("runs")
 _MOST_CHECKED = 1_000_000_000
@@ -73,7 +72,7 @@ _SMALL = 20_000_000
 def train(
     recipe: str | Path | Mapping[str, Any] | Recipe,
     *settings: str,
-    data: Records | None = None,
+    data: Any = None,
     out: str | Path | None = None,
     evaluate: bool = True,
     overwrite: bool = False,
@@ -86,7 +85,8 @@ def train(
     Args:
         recipe: A YAML file, a mapping or a `Recipe`.
         settings: ``path=value`` settings, such as ``"model.fusion=concat"``.
-        data: Records (dicts as in a ``data.jsonl``, or the tasks' records) instead of the recipe's sources.
+        data: Instead of the recipe's sources: a path, a source as in a recipe, a list of these, or rows (dicts as in a
+            ``data.jsonl``, or the tasks' records).
         out: The run's folder; by default a new one under ``runs/``.
         evaluate: Whether to score the held-out splits at the end.
         overwrite: Replace a run in `out`, once everything that comes before the first step has gone well. Files that
@@ -102,17 +102,12 @@ def train(
         FolderError: `out` holds a run, holds files that Sightweave did not write and would overwrite, or another process
             writes into it.
     """
-    records = None if data is None else list(data)
-    if records is not None and isinstance(recipe, Recipe | Mapping):
-        values = recipe.to_plain() if isinstance(recipe, Recipe) else dict(recipe)
-        recipe = values | {"data": []}
-    elif records is not None:
-        settings = (*settings, "data=[]")
+    recipe, settings, records = with_data(recipe, settings, data)
     asked = read_recipe(recipe, settings)
     check_splits(asked)
     with _claimed(out, asked) as folder:
         if not overwrite:
-            _refuse_results(folder)
+            refuse_results(folder)
         try:
             return _train_into(folder, asked, records, evaluate=evaluate, console=console)
         except BaseException:
@@ -155,7 +150,7 @@ def _train_into(
     # From here on an earlier run in the folder is gone. A process that is killed leaves a run that says it is unfinished.
     checkpoint.remove(folder / runs.CHECKPOINT)
     _remove(folder, RUN_FILES)
-    trained = training_program.Trained()
+    trained = training_program.Trained(languages=_languages_before(resolved))
     facts = _told(trained, is_over=False) | _facts(run, sources, precision) | _asked(asked, resolved)
     runs.record(folder, facts | {runs.EPOCH_IMAGES: [round(epoch.shown, 3) for epoch in epochs]})
     training_program.train(
@@ -183,6 +178,16 @@ def _train_into(
         say(console, _NOTHING_HELD_OUT)
     report(folder)
     return run
+
+
+def _languages_before(recipe: Recipe) -> set[str] | None:
+    """Pairs of languages that the parts which training begins with translate between; None where that is not known."""
+    if "language_model" in recipe.model.pretrained:
+        return None
+    if not recipe.init_from:
+        return set()
+    earlier = runs.languages_of(runs.known_of(Path(recipe.init_from)))
+    return None if earlier is None else set(earlier)
 
 
 def _facts(run: Run, sources: Sequence[Dataset], precision: Precision) -> dict[str, Any]:
@@ -216,20 +221,8 @@ def _end(
 
     run.model.eval()
     run.is_interrupted, run.stop_signal = trained.is_interrupted, trained.stop_signal
-    run.unfinished = runs.unfinished(runs.facts_of(folder))
-
-
-ROWS_LEFT_OUT = ("rows-left-out.jsonl", "rows-left-out-[0-9]*.jsonl")
-RUN_FILES = (
-    runs.FACTS,
-    runs.RECIPE,
-    METRICS,
-    "events.out.tfevents.*",
-    QUARANTINE,
-    TEXT_ONLY,
-    *EVALUATION_FILES,
-)
-"""What training writes into a run's folder beside the checkpoint, but for rows that cannot be read."""
+    known = runs.facts_of(folder)
+    run.unfinished, run.languages = runs.unfinished(known), runs.languages_of(known)
 
 
 @contextlib.contextmanager
@@ -239,7 +232,7 @@ def _claimed(out: str | Path | None, recipe: Recipe) -> Iterator[Path]:
     with contextlib.ExitStack() as stack:
         while True:
             folder = Path(out) if out is not None else _new_folder(recipe)
-            claim = files.claimed(folder, writes=writes, markers=runs.MARKERS, purpose="training")
+            claim = files.claimed(folder, writes=writes, markers=MARKERS, purpose="training")
             try:
                 stack.enter_context(claim)
                 break
@@ -248,16 +241,6 @@ def _claimed(out: str | Path | None, recipe: Recipe) -> Iterator[Path]:
                     raise
                 # Another training that began in the same second took the name.
         yield folder
-
-
-def _refuse_results(folder: Path) -> None:
-    """Raises `FolderError` where a folder of ours holds what took time to make."""
-    hint = "name another folder, or replace it with --overwrite (overwrite=True)."
-    if files.whole(folder / runs.CHECKPOINT).is_dir():
-        told = runs.unfinished(runs.facts_of(folder))
-        raise FolderError(f"{folder}: holds a trained run already; {hint}{told and ' '}{told}")
-    if found := files.present(folder, [EVALUATION, "comparison.json"]):
-        raise FolderError(f"{folder}: holds the results of an earlier command ({', '.join(found)}); {hint}")
 
 
 def _remove(folder: Path, patterns: Sequence[str], *, only_empty: bool = False) -> None:
@@ -353,6 +336,7 @@ def _told(trained: training_program.Trained, *, is_over: bool) -> dict[str, Any]
         "feed_wait_seconds": round(trained.feed_seconds, 1),
         "interrupted": trained.is_interrupted or not is_over,
         "left_out": trained.left_out,
+        runs.LANGUAGES: None if trained.languages is None else sorted(trained.languages),
     }
 
 
@@ -401,7 +385,7 @@ def _subject(run: Run, *, is_trained: bool) -> Subject:
 def check(
     what: str | Path | Mapping[str, Any] | Recipe | Run,
     *settings: str,
-    data: Records | None = None,
+    data: Any = None,
     trust_run: bool = False,
 ) -> list[checks.Checked]:
     """Checks whether the parts of a recipe's model, or of a run, are wired right; one row for each check.
@@ -409,7 +393,7 @@ def check(
     Args:
         what: A recipe (a file, a mapping or a `Recipe`), or a run or its folder.
         settings: ``path=value`` settings of a recipe.
-        data: Records instead of the recipe's sources, for the tokenizer.
+        data: Instead of the recipe's sources, for the tokenizer, in any of the forms that `train` takes.
         trust_run: As for `load`; the folders that a run's parts began with are only then compared with them.
 
     Raises:
@@ -417,6 +401,10 @@ def check(
         CheckpointError: no such run, or a damaged one.
     """
     is_run = isinstance(what, Run) or (isinstance(what, str | Path) and Path(what).is_dir())
+    if is_run and data is not None:
+        raise RecipeError(
+            "data: a run has its tokenizer already; other data can only be given with a recipe."
+        )
     run = as_run(what, trust_run=trust_run) if is_run else build(what, *settings, data=data)  # type: ignore[arg-type]  # as is_run says
     found = _subject(run, is_trained=is_run and bool(run.folder))
     return checks.run(found)
@@ -447,6 +435,7 @@ def compare(
     recipe: str | Path,
     *settings: str,
     out: str | Path,
+    data: Any = None,
     minutes: float | None = None,
     tokens: float | None = None,
     against: str | None = None,
@@ -462,6 +451,7 @@ def compare(
         recipe: A YAML file.
         settings: ``path=value`` for all runs, ``path=value,value`` for an axis of the grid.
         out: A folder; each run gets one inside it.
+        data: Instead of the recipe's sources: a path, a source as in a recipe, or a list of these.
         minutes: Training of each run takes about so long, by a trial of each composition; None leaves the recipe's steps.
         tokens: The same by the tokens that a run trains on.
         against: The composition that the others are compared with, such as ``concat-cnn``; by default the first.
@@ -474,6 +464,11 @@ def compare(
         ComparisonError: a run failed.
         DataError: what a run left cannot be read, or two runs answered other samples.
     """
+    _, settings, records = with_data(recipe, settings, data)
+    if records is not None:
+        raise RecipeError(
+            "data: each run is trained by a process of its own, which cannot be given rows; write them to a data.jsonl."
+        )
     return comparison.compare(
         recipe,
         settings,

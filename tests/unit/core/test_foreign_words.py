@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from typer.main import get_command
 
-from sightweave import recipe
+from sightweave import cli, recipe
 from sightweave.core import foreign_words
 from sightweave.core.errors import RecipeError
 
@@ -86,3 +87,41 @@ def test_a_setting_is_not_recommended_in_its_own_place() -> None:
 def test_a_word_that_nobody_knows_has_the_nearest_one() -> None:
     with pytest.raises(RecipeError, match="Did you mean 'title'"):
         recipe.read(SMALL, ["titel=x"])
+
+
+def test_each_option_that_is_named_exists() -> None:
+    groups = [get_command(cli.app), get_command(cli.data_app)]
+    options = {
+        name
+        for group in groups
+        for command in group.commands.values()  # type: ignore[attr-defined]
+        for parameter in command.params
+        for name in parameter.opts
+    }
+    assert {name for found in foreign_words.OPTION_WORDS.values() for name in found} <= options
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "known", "hint"),
+    [
+        ("--batch-size", "8", ("settings",), "Settings are given without dashes: train.stages.0.pictures=8."),
+        ("--bs", "", ("settings",), "this one is train.stages.0.pictures."),
+        ("--output-dir", "x", ("settings", "--out"), "The option is --out."),
+        ("--limit", "5", ("--pictures",), "The option is --pictures."),
+        ("--limit", "5", ("--samples",), "The option is --samples."),
+        (
+            "--lr",
+            "1",
+            (),
+            "a setting of training, train.stages.0.optimizer.lr; this command has no such option",
+        ),
+        ("--wandb", "", (), "nothing needs to be set"),
+        ("--nonsense", "5", ("settings",), ""),
+    ],
+)
+def test_options_of_other_libraries_lead_to_ours(
+    option: str, value: str, known: tuple[str, ...], hint: str
+) -> None:
+    found = foreign_words.option_hint(option, value, known)
+    assert hint in found
+    assert bool(found) == bool(hint)

@@ -9,6 +9,7 @@ import torch
 
 from sightweave.core.batch import Batch, MediaEmbeddings, Output, Regions, TokenSequence
 from sightweave.models import loss as loss_module
+from sightweave.models.adapters import lora
 from sightweave.models.language_models.decoder_only import DecoderOnly
 from sightweave.models.loss import (
     answer_loss,
@@ -19,7 +20,6 @@ from sightweave.models.loss import (
     training_loss,
     word_loss,
 )
-from sightweave.programs.training import lora
 
 
 def sequence(labels: list[list[int]]) -> TokenSequence:

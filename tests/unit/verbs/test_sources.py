@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 
 from sightweave import recipe as recipes
+from sightweave.core import config as configs
+from sightweave.core.errors import DataError, RecipeError
 from sightweave.data.inputs import media
-from sightweave.verbs.sources import build_sources
+from sightweave.verbs.sources import build_sources, read_data, read_recipe, with_data
 
 COLOURS = {"red": (250, 0, 0), "blue": (0, 0, 250)}
 
@@ -69,3 +71,51 @@ def test_sources_over_the_same_pictures_share_them(folders: list[Path]) -> None:
 
 def test_one_source_keeps_its_names(folders: list[Path]) -> None:
     assert read({"path": str(folders[1]), "split": "train"})[0][0][0] == "1.png"
+
+
+def test_data_are_sources_or_rows_whatever_their_form(folders: list[Path]) -> None:
+    first, second = folders
+    for given in (first, str(first), {"path": str(first)}, {"kind": "own", "path": str(first)}, [first]):
+        (source,), rows = read_data(given)
+        assert rows is None
+        assert (configs.kind_of(source), source.path) == ("own", str(first))
+    assert read_data(source) == ((source,), None)
+    assert [one.path for one in read_data([first, {"path": str(second)}])[0]] == [str(first), str(second)]
+    assert configs.kind_of(read_data("scenes")[0][0]) == "scenes"
+
+    row = {"image": "1.png", "question": "Which?", "answer": "red"}
+    for given in ([row], (row,), iter([row])):
+        assert read_data(given) == ((), [row])
+    # A row may have a column of such a name.
+    odd = [{"image": "1.png", "caption": "It.", "kind": "photo", "path": "there"}]
+    assert read_data(odd) == ((), odd)
+    assert read_data([]) == ((), [])
+
+
+def test_what_is_no_data_is_said(folders: list[Path]) -> None:
+    row = {"image": "1.png", "question": "Which?", "answer": "red"}
+    for given in (row, 7, b"photos"):
+        with pytest.raises(DataError, match="data: a path, a source such as"):
+            read_data(given)
+    with pytest.raises(DataError, match="either sources or rows, not both"):
+        read_data([str(folders[0]), row])
+    with pytest.raises(RecipeError, match="seeed"):
+        read_data({"kind": "scenes", "seeed": 1})
+
+
+def test_other_data_stand_in_the_place_of_a_recipes_own(folders: list[Path]) -> None:
+    first, second = map(str, folders)
+    recipe, settings, rows = with_data("own", ["data.0.limit=3", "seed=4"], [first, second])
+    read = read_recipe(recipe, settings)
+    assert rows is None
+    assert [(one.path, one.limit) for one in read.data] == [(first, 3), (second, None)]
+    assert read.seed == 4
+
+    again, settings, rows = with_data(read, [], second)
+    assert [one.path for one in read_recipe(again, settings).data] == [second]
+    assert rows is None
+    assert with_data("own", ["seed=1"], None) == ("own", ("seed=1",), None)
+    for one in ("own", read, {"data": first}):
+        changed, settings, rows = with_data(one, [], [{"image": "1.png", "caption": "It."}])
+        assert rows == [{"image": "1.png", "caption": "It."}]
+        assert settings == ("data=[]",) or dict(changed)["data"] == []  # type: ignore[arg-type]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-from sightweave.core import catalog
+from sightweave.core import catalog, places
 from sightweave.core.errors import DataError
 
 _FAMILY = "data.datasets"
 _OWN = "own"
-_SHARDS = re.compile(r"\{\d+\.\.\d+\}.*\.tar|\.tar::")
-"""Patterns of shards are no paths."""
 
 
 def detect(path: str | Path) -> dict[str, str]:
@@ -44,7 +41,7 @@ def kind_of_path(path: str | Path) -> str:
     Raises:
         DataError: several formats lie there.
     """
-    if _SHARDS.search(str(path)):
+    if places.SHARDS.search(str(path)):
         return "webdataset"
     if not Path(path).expanduser().exists():
         return _OWN

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from sightweave.core import places
 from sightweave.core.errors import DataError
 from sightweave.data.reading import delimited
 
@@ -97,8 +98,9 @@ def find(path: Path) -> Path:
             raise DataError(f"{path}: a file of rows ends in .jsonl or .csv (got {path.suffix!r}).")
         return path
     if not path.is_dir():
-        kind = "neither a file nor a folder" if path.exists() else "no such file or folder"
-        raise DataError(f"{path}: {kind}; name a folder with pictures and a data.jsonl, or that file itself.")
+        if not path.exists():
+            raise DataError(places.no_data(path))
+        raise DataError(f"{path}: neither a file nor a folder; name one of these.")
     for name in ("data.jsonl", "data.csv"):
         if (path / name).is_file():
             return path / name

@@ -15,6 +15,7 @@ from rich.progress import TimeElapsedColumn
 
 from sightweave.core import files
 from sightweave.core.errors import DataError
+from sightweave.core.outputs import CHECK_FILES, CHECK_MARKERS
 from sightweave.core.terminal import visible
 from sightweave.data.inputs import media
 from sightweave.data.reading.source import FilesConfig
@@ -28,8 +29,6 @@ from sightweave.programs.doctor.state import State
 _THUMBNAIL = (224, 224)
 REPORT, PAGE = "report.json", "report.html"
 PICTURES, PICTURES_AGAINST = "pictures.sqlite", "pictures-against.sqlite"
-_MARKERS = {REPORT: "may_train"}
-"""What says of a folder that an earlier version made it."""
 
 
 def run(
@@ -60,8 +59,8 @@ def run(
         FolderError: `out` holds files that Sightweave did not write and would overwrite, or another process writes into it.
     """
     with contextlib.ExitStack() as stack:
-        writes = (REPORT, PAGE, f"{PICTURES}*", f"{PICTURES_AGAINST}*")
-        stack.enter_context(files.claimed(out, writes=writes, markers=_MARKERS, purpose="data check"))
+        claim = files.claimed(out, writes=CHECK_FILES, markers=CHECK_MARKERS, purpose="data check")
+        stack.enter_context(claim)
         state = State(out / PICTURES)
         stack.callback(state.close)
         other_state = None
@@ -83,6 +82,7 @@ def run(
         text = json.dumps(found, indent=1, ensure_ascii=False)
         files.write_bytes(out / REPORT, text.encode("utf-8", "replace"))
         page.write_check(out / PAGE, found, _thumbnails(found, rows))
+        report.page = str(out / PAGE)
         if fix_to is not None:
             changes = _copy(source, fix_to, rows)
             if console is not None:

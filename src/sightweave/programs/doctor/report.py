@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from sightweave.core.answer_files import FINDINGS, csv_line
 from sightweave.programs.doctor.labels import TypeReport
 
 EXAMPLES = 5
@@ -89,6 +90,8 @@ class Report:
     is_unlabelled: bool = False
     """Whether it was read without answers, to be asked about: then there is nothing to train on."""
     findings: dict[str, Finding] = field(default_factory=dict)
+    page: str = ""
+    """Where it is to be looked at."""
     stops: list[str] = field(default_factory=list)
     """Why training may not start; empty where it may."""
 
@@ -151,6 +154,17 @@ class Report:
             "lengths": self.lengths,
             "findings": [{**asdict(one), "advice": one.advice} for one in self.ordered()],
         }
+
+    def to_csv(self) -> str:
+        """A table: a line for each example of a finding, or for a finding without examples."""
+        lines = [csv_line(FINDINGS)]
+        for found in self.ordered():
+            for one in found.examples or [Example("")]:
+                place = (one.file, one.line, one.picture)
+                lines.append(
+                    csv_line((found.severity, found.code, found.count, *place, one.message, found.advice))
+                )
+        return "".join(lines)
 
     def to_text(self) -> str:
         """For the terminal."""

@@ -3,7 +3,8 @@
 Read are JSON lines, a JSON array, or CSV, with one answer a row::
 
     {"id": "q-7", "answer": "red"}                     also this project's own predictions.jsonl
-    {"image": "a.png", "prompt": "...", "answer": "red"}    what ``generate --out`` writes where the data has no ids
+    {"image": "a.png", "prompt": "...", "answer": "red"}    what ``generate --out`` writes where the data has no ids; in a
+                                                            table the prompt is called question
     {"question_id": 7, "answer": "red"}                VQA v2, OK-VQA, TextVQA
     {"questionId": "7", "prediction": "red"}           GQA
     {"image": "VizWiz_val_7.jpg", "answer": "red"}     VizWiz: the id is the name, with or without its ending
@@ -26,6 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 
+from sightweave.core import answer_files
 from sightweave.core.config import config
 from sightweave.core.errors import BackendError, DataError
 from sightweave.core.types import Prediction, Sample
@@ -385,9 +387,19 @@ def _of_csv(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
             values: dict[str, Any] = dict(zip(head, cells, strict=True))
             if "logprob" in values:
                 values["logprob"] = _Number(values["logprob"].strip()) if values["logprob"].strip() else None
+            if head[: len(answer_files.COLUMNS)] == list(answer_files.COLUMNS):
+                values = _of_own_table(values)
             yield f"{path}:{line}", values
     except csv.Error as error:
         raise DataError(f"{path}:{last + 1}: not CSV: {error}.") from None
+
+
+def _of_own_table(values: dict[str, Any]) -> dict[str, Any]:
+    """The row of a table of our own, where an empty cell says that there is nothing, as the line of a file has it."""
+    named = {"prompt" if name == "question" else name: value for name, value in values.items()}
+    return (
+        {**named, "image": named["image"] or None} if not named.pop("id") else {**named, "id": values["id"]}
+    )
 
 
 def _row(where: str, values: Mapping[str, Any]) -> _Row:

@@ -49,6 +49,10 @@ class Step:
     """Position after the last of its pictures: where another stage begins that repeats none of them."""
 
 
+_TRANSLATION = "translation"
+"""The task whose samples are of pairs of languages."""
+
+
 @dataclass(frozen=True)
 class _Window:
     """The rows of several microsteps, packed as one and dealt out."""
@@ -123,6 +127,8 @@ class Feed:
         self.size = self.mix.total
         """Places of one epoch."""
         self.words: Words = self._words()
+        self.languages: set[str] = set()
+        """Pairs of languages, such as ``en-de``, between which its samples translate."""
 
     @property
     def fingerprint(self) -> str:
@@ -286,6 +292,9 @@ class Feed:
             chosen = self._chosen(self._samples(position), position)
             if self._hides(position):
                 chosen = [sample.without_media() for sample in chosen]
+            self.languages.update(
+                sample.tags.get("languages", "") for sample in chosen if sample.task == _TRANSLATION
+            )
             usable = [encoded for sample in chosen if (encoded := self._encoded(sample)) is not None]
             if usable:
                 samples[position] = usable

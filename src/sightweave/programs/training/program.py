@@ -76,6 +76,8 @@ class Trained:
     """Number of the signal that asked; 0 where none did."""
     left_out: dict[str, int] = field(default_factory=dict)
     """Pictures and samples left out, by reason."""
+    languages: set[str] | None = field(default_factory=set)
+    """Pairs of languages, such as ``en-de``, that it was shown translations between; None where a part may know others."""
     stage_steps: list[int] = field(default_factory=list)
     """Updates of each stage that has ended."""
     losses: list[list[float]] = field(default_factory=list)
@@ -267,6 +269,8 @@ def _run_stage(
             trained.tokens += tokens
             trained.seconds = time.perf_counter() - began
             trained.left_out = dict(feed.quarantine.reasons)
+            if trained.languages is not None:
+                trained.languages |= feed.languages
             window.add(loss, norm, tokens, sum(len(one.pictures) for one in steps))
             step += 1
             is_over = pace.is_over(step) or bool(stop)

@@ -1,0 +1,143 @@
+"""Places that commands write into: a name that is taken is refused before anything heavy is imported.
+
+Which files each command writes, and how a file shows that an earlier command wrote it, stands here once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sightweave.core import answer_files, files
+from sightweave.core.errors import DataError, FolderError, RecipeError
+from sightweave.core.run_folder import CHECKPOINT, FACTS, refuse_results
+
+MARKERS = dict.fromkeys(
+    (FACTS, f"{CHECKPOINT}/manifest.json", "manifest.json", "evaluation.json"), "format_version"
+)
+"""Files that say of a folder that a training or an evaluation made it, and a key that each has."""
+COMPARISON_MARKERS = {"comparison.json": "format_version"}
+"""The same of a comparison."""
+CHECK_MARKERS = {"report.json": "may_train"}
+"""The same of a check of data."""
+EVALUATION_FILES = ("evaluation.json", "predictions.jsonl", "answers.jsonl", "gallery", "report.html")
+"""What an evaluation writes into a folder."""
+ROWS_LEFT_OUT = ("rows-left-out.jsonl", "rows-left-out-[0-9]*.jsonl")
+RUN_FILES = (
+    *(FACTS, "recipe.yaml", "metrics.jsonl", "events.out.tfevents.*", "quarantine.jsonl", "text-only.json"),
+    *EVALUATION_FILES,
+)
+"""What training writes into a run's folder beside the checkpoint, but for rows that cannot be read."""
+COMPARISON_FILES = ("comparison.json", "comparison.md", "comparison.svg", "comparison.html", "steps.json")
+"""What a comparison writes into a folder, beside its runs."""
+CHECK_FILES = ("report.json", "report.html", "pictures.sqlite*", "pictures-against.sqlite*")
+"""What a check of data writes into a folder."""
+SHEET = ("Software", "Sightweave")
+"""What a sheet of pictures says of itself."""
+_PAGE_START = 512
+_SHEET_START = 4096
+
+
+def check_run(folder: Path, *, overwrite: bool = False) -> None:
+    """Refuses a folder for a new run that holds an earlier one, unless it is to be replaced, or files of somebody else.
+
+    Raises:
+        FolderError: it does.
+    """
+    files.refuse_foreign(folder, (CHECKPOINT, *RUN_FILES, *ROWS_LEFT_OUT), MARKERS)
+    if not overwrite:
+        refuse_results(folder)
+
+
+def check_evaluation(place: Path) -> None:
+    """Refuses a folder for scores, or a name that ends in ``.csv`` for a table, where files of somebody else are.
+
+    Raises:
+        FolderError: there are.
+    """
+    _check(place, EVALUATION_FILES, MARKERS)
+
+
+def check_comparison(folder: Path) -> None:
+    """The same for a comparison."""
+    files.refuse_foreign(folder, COMPARISON_FILES, COMPARISON_MARKERS)
+
+
+def check_checked(place: Path) -> None:
+    """The same for a check of data, or its table."""
+    _check(place, CHECK_FILES, CHECK_MARKERS)
+
+
+def _check(place: Path, writes: Sequence[str], markers: Mapping[str, str]) -> None:
+    if answer_files.is_table(place):
+        answer_files.check(place)
+    else:
+        files.refuse_foreign(place, writes, markers)
+
+
+def check_export(folder: Path) -> None:
+    """Refuses a folder for an export that holds a run.
+
+    Raises:
+        RecipeError: it does.
+        FolderError: it is a file.
+    """
+    check_folder(folder)
+    if (folder / CHECKPOINT).exists():
+        raise RecipeError(f"{folder}: holds a run, which an export would replace; name another folder.")
+
+
+def check_cache(folder: Path) -> None:
+    """Refuses a folder for a cache that holds something else.
+
+    Raises:
+        DataError: it does.
+        FolderError: it is a file.
+    """
+    check_folder(folder)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "index.json").is_file():
+        raise DataError(
+            f"{folder}: no cache of pixels: it has no index.json. It is left as it is; name another folder for the cache."
+        )
+
+
+def check_new(folder: Path) -> None:
+    """Raises `FolderError` where a folder holds something already."""
+    check_folder(folder)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise FolderError(f"{folder}: holds files already; name a new folder.")
+
+
+def check_folder(path: Path) -> None:
+    """Raises `FolderError` where a folder is to be written and a file is there."""
+    files.refuse_foreign(path, (), {})
+
+
+def check_page(path: Path) -> None:
+    """Refuses to overwrite a file that is no page of ours.
+
+    Raises:
+        FolderError: it is such a file, or a folder.
+    """
+    files.refuse_other(path, is_ours=_is_page)
+
+
+def check_sheet(path: Path) -> None:
+    """The same for a sheet of pictures."""
+    files.refuse_other(path, is_ours=_is_sheet)
+
+
+def _is_page(path: Path) -> bool:
+    with path.open("rb") as stream:
+        start = stream.read(_PAGE_START)
+    return start.startswith(b"<!doctype html>") and b'<meta http-equiv="Content-Security-Policy"' in start
+
+
+def _is_sheet(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(_SHEET_START)
+    except OSError:
+        return False
+    # A PNG has its texts before its pixels: the kind of chunk, the name, a zero byte and the value.
+    return head.startswith(b"\x89PNG") and f"tEXt{SHEET[0]}\0{SHEET[1]}".encode() in head

@@ -1,0 +1,43 @@
+"""The files of recipes: those that users name, and those that ship with Sightweave. Nothing heavy is imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sightweave.core.errors import RecipeError, did_you_mean
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes that ship with Sightweave, by name: of the checkout that this file is in, or of the installed package."""
+    package = Path(__file__).parents[1]
+    folder = package / "recipes"
+    if not folder.is_dir():  # an editable install: the checkout's own folder
+        folder = package.parents[1] / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find(source: str | Path) -> Path:
+    """The file of a recipe: a path, or the name of one that ships, such as ``own``, ``own.yaml`` or ``recipes/own.yaml``.
+
+    A file at the path goes before a shipped recipe of that name.
+
+    Raises:
+        RecipeError: no such file, and none of that name ships.
+    """
+    path = Path(source)
+    if path.is_file():
+        return path
+    known = shipped()
+    is_name = path.suffix in ("", ".yaml") and path.parent in (Path(), Path("recipes"))
+    if is_name and path.stem in known:
+        return known[path.stem]
+    raise RecipeError(
+        f"{source}: no such recipe file, and none of that name ships. {did_you_mean(path.stem, known)} "
+        "`sightweave recipes` says what each is for."
+    )
+
+
+def summary(path: Path) -> str:
+    """What a recipe is for: the first line of the comment that it begins with; empty without one."""
+    first, *_ = [*path.read_text(encoding="utf-8").splitlines(), ""]
+    return first.lstrip("# ") if first.startswith("#") else ""

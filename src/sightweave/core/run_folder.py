@@ -1,0 +1,54 @@
+"""A run's folder from outside: what ``run.json`` says, and whether a run is there. Nothing heavy is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sightweave.core import bounded, files
+from sightweave.core.bounded import UnreadableError
+from sightweave.core.errors import CheckpointError, FolderError
+
+CHECKPOINT, FACTS = "checkpoint", "run.json"
+_RESULTS = ("evaluation.json", "comparison.json")
+"""Of commands that take long, beside a checkpoint."""
+_MOST_FACTS_BYTES = 8 << 20
+
+
+def facts_of(folder: Path) -> dict[str, Any]:
+    """``run.json``; empty where there is none.
+
+    Raises:
+        CheckpointError: it is no JSON object, or too large.
+    """
+    path = folder / FACTS
+    if not path.exists():
+        return {}
+    try:
+        known = bounded.parsed(path, most=_MOST_FACTS_BYTES)
+    except UnreadableError as error:
+        raise CheckpointError(f"{path}: {error} Copy the folder again.") from error
+    if not isinstance(known, dict):
+        raise CheckpointError(f"{path}: an object is needed (got {type(known).__name__}); remove the file.")
+    return known
+
+
+def unfinished(known: Mapping[str, Any]) -> str:
+    """A sentence where ``run.json`` says that training never came to its last step; empty where it did."""
+    if not known.get("interrupted"):
+        return ""
+    steps, planned = known.get("steps"), known.get("steps_planned")
+    of = f" of {planned:,}" if isinstance(planned, int) and planned else ""
+    where = f"after step {steps:,}{of}" if isinstance(steps, int) and steps else "before its first checkpoint"
+    return f"training is unfinished: it was interrupted {where}"
+
+
+def refuse_results(folder: Path) -> None:
+    """Raises `FolderError` where a folder of ours holds what took time to make."""
+    hint = "name another folder, or replace it with --overwrite (overwrite=True)."
+    if files.whole(folder / CHECKPOINT).is_dir():
+        told = unfinished(facts_of(folder))
+        raise FolderError(f"{folder}: holds a trained run already; {hint}{told and ' '}{told}")
+    if found := files.present(folder, _RESULTS):
+        raise FolderError(f"{folder}: holds the results of an earlier command ({', '.join(found)}); {hint}")
