@@ -263,6 +263,8 @@ def generate(
     method = _decoding(decoding, temperature, top_k, top_p, beams)
     if data is not None:
         options = {"decoding": method, "max_tokens": max_tokens, "seed": seed, "trust_run": trust_run}
+        if out is None:  # answers in the terminal show how far it is
+            options["progress"] = False
         count = _answer_data(run, data, out, submission, options)
         _echo(f"{count} answers in {out}" if out else f"{count} answers", err=True)
         return

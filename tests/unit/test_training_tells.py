@@ -229,3 +229,39 @@ def test_the_command_lists_recipes_and_prints_one(tmp_path: Path) -> None:
     printed = subprocess.run([*begin, "own"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert yaml.safe_load(printed)["title"] == "My own pictures"
     assert api.read_recipe(yaml.safe_load(printed)) == api.read_recipe("own")
+
+
+CODES = ("\r", "\x1b")
+
+
+def test_every_long_verb_is_silent_in_a_pipe_and_told_to_show_leaves_plain_lines(
+    trained: tuple[api.Run, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # no pipe becomes a terminal by it
+    run, _ = trained
+    assert run.folder is not None
+    data = str(run.folder.parent / "mine")
+    verbs = {
+        "train": lambda **how: api.train(RECIPE, out=tmp_path / "new", data=rows(6), overwrite=True, **how),
+        "evaluate": lambda **how: api.evaluate(run, fresh=True, **how),
+        "check_data": lambda **how: api.check_data(data, out=tmp_path / "check", fix=_new(tmp_path), **how),
+        "cache_data": lambda **how: api.cache_data(RECIPE, f"data={data}", out=tmp_path / "cache", **how),
+        "answer_all": lambda **how: list(api.answer_all(run, data, **how)),
+    }
+    for name, verb in verbs.items():
+        for quiet in ({}, {"progress": False}):
+            verb(**quiet)
+            assert capsys.readouterr() == ("", ""), name
+        verb(progress=True)
+        out, shown = capsys.readouterr()
+        assert out == "", name
+        assert not any(code in shown for code in CODES), name
+        if name in ("train", "evaluate", "check_data"):  # the others end before a line is due
+            assert shown, name
+
+
+def _new(place: Path) -> Path:
+    return place / f"copy-{len(list(place.iterdir()))}"

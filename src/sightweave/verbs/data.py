@@ -15,6 +15,7 @@ from sightweave import recipe as recipes
 from sightweave.core import config as configs
 from sightweave.core import files
 from sightweave.core.errors import DataError, RecipeError, did_you_mean
+from sightweave.core.progress import LiveLine, wanted
 from sightweave.core.types import Sample
 from sightweave.data.datasets._base import split_among, task_of
 from sightweave.data.datasets._source import FilesConfig
@@ -98,6 +99,7 @@ def check_data(
     recipe: str | Path | Mapping[str, Any] | Recipe | None = None,
     out: str | Path = "data-check",
     workers: int | None = None,
+    progress: bool | None = None,
     console: Console | None = None,
 ) -> Report:
     """Looks a data set over before anything trains: every row, every picture.
@@ -112,7 +114,8 @@ def check_data(
         recipe: Counts rows that are over its ``inputs.max_length`` with their pictures.
         out: A folder for ``report.json``, ``report.html`` and what is known of each picture.
         workers: Processes that decode; None means one for each core.
-        console: Where progress is shown.
+        progress: True shows progress in a log too, False not at all; None shows it where there is a terminal or a notebook.
+        console: Where progress is shown; by default standard error, or the output of the cell in a notebook.
 
     Returns:
         What was found; ``may_train`` says whether training may start.
@@ -130,7 +133,7 @@ def check_data(
         plan=plan,
         out=Path(out),
         workers=workers,
-        console=console,
+        console=wanted(console, progress),
     )
 
 
@@ -138,6 +141,7 @@ def cache_data(
     recipe: str | Path | Mapping[str, Any] | Recipe,
     *settings: str,
     out: str | Path,
+    progress: bool | None = None,
     console: Console | None = None,
 ) -> Written:
     """Decodes and resizes all pictures of a recipe once; training with ``inputs.cache=OUT`` then reads those.
@@ -148,7 +152,8 @@ def cache_data(
         recipe: A YAML file, a mapping or a `Recipe`.
         settings: ``path=value`` settings.
         out: The cache's folder; an older cache there is replaced.
-        console: Told how far it is.
+        progress: As for `check_data`.
+        console: As for `check_data`.
 
     Raises:
         DataError: `out` holds something that is no cache.
@@ -161,16 +166,15 @@ def cache_data(
     sources = [source for name in names for source in build_sources(resolved, None, name)]
     processor = resolved.build_picture_processor()
 
-    def told(count: int) -> None:
-        if count % 1000 == 0:
-            say(console, f"{count} pictures")
-
     def samples() -> Iterator[Sample]:
         for one in sources:
             for index in range(len(one)):
                 yield from (tasks[task_of(record)].sample(record) for record in one[index])
 
-    written = processor.write_cache(samples(), Path(out), told)
+    console = wanted(console, progress)
+    with LiveLine(console, transient=True) as line:
+        line.start("decoding", None)  # how many tiles there are is not known before
+        written = processor.write_cache(samples(), Path(out), lambda count: line.advance(count, "pictures"))
     for key, reason in list(written.left_out.items())[:5]:
         say(console, f"left out {key}: {reason}")
     return written

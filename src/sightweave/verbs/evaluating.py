@@ -25,6 +25,7 @@ from sightweave.core.bounded import UnreadableError
 from sightweave.core.config import config, one_of
 from sightweave.core.device import keep_freed_memory, limit_threads
 from sightweave.core.errors import CheckpointError, DataError, MediaError, RecipeError
+from sightweave.core.progress import wanted
 from sightweave.core.report import gallery
 from sightweave.core.report import page as pages
 from sightweave.core.report.beside import write_beside
@@ -78,6 +79,7 @@ def evaluate(
     out: str | Path | None = None,
     fresh: bool = False,
     trust_run: bool = False,
+    progress: bool | None = None,
     console: Console | None = None,
 ) -> list[Evaluation]:
     """Scores whoever answers on held-out data, with intervals, chance levels and controls.
@@ -98,7 +100,8 @@ def evaluate(
             one inside it for other data, or one under ``evaluations/``.
         fresh: Whether answers that were kept are asked for again.
         trust_run: As for `load`.
-        console: Where progress is shown.
+        progress: True shows progress in a log too, False not at all; None shows it where there is a terminal or a notebook.
+        console: Where progress is shown; by default standard error, or the output of the cell in a notebook.
 
     Raises:
         DataError: nothing to score.
@@ -143,7 +146,7 @@ def evaluate(
     with _claimed(folder):
         if fresh and folder is not None:
             (folder / KEPT).unlink(missing_ok=True)
-        return evaluate_into(answering, measured, folder, held_out, console, train)
+        return evaluate_into(answering, measured, folder, held_out, wanted(console, progress), train)
 
 
 def _other_data(settings: Sequence[str], data: Any) -> Any:

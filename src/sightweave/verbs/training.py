@@ -24,6 +24,7 @@ from sightweave.core.device import (
     set_threads,
 )
 from sightweave.core.errors import FolderError, WiringError
+from sightweave.core.progress import wanted
 from sightweave.data.datasets._base import Dataset
 from sightweave.data.inputs import order
 from sightweave.models.vlm import VLM
@@ -77,6 +78,7 @@ def train(
     out: str | Path | None = None,
     evaluate: bool = True,
     overwrite: bool = False,
+    progress: bool | None = None,
     console: Console | None = None,
 ) -> Run:
     """Trains what a recipe says and leaves a run's folder.
@@ -91,7 +93,8 @@ def train(
         evaluate: Whether to score the held-out splits at the end.
         overwrite: Replace a run in `out`, once everything that comes before the first step has gone well. Files that
             Sightweave did not write are never replaced.
-        console: Where progress is shown; None shows none.
+        progress: True shows progress in a log too, False not at all; None shows it where there is a terminal or a notebook.
+        console: Where progress is shown; by default standard error, or the output of the cell in a notebook.
 
     Returns:
         The trained run, ready to answer.
@@ -110,6 +113,7 @@ def train(
         settings = (*settings, "data=[]")
     asked = read_recipe(recipe, settings)
     check_splits(asked)
+    console = wanted(console, progress)
     with _claimed(out, asked) as folder:
         if not overwrite:
             _refuse_results(folder)
@@ -452,6 +456,7 @@ def compare(
     against: str | None = None,
     at_once: int = 1,
     threads: int | None = None,
+    progress: bool | None = None,
     console: Console | None = None,
 ) -> Comparison:
     """Trains and scores every combination of settings, and writes ``comparison.json``, ``.md``, ``.svg`` and ``.html``.
@@ -467,13 +472,15 @@ def compare(
         against: The composition that the others are compared with, such as ``concat-cnn``; by default the first.
         at_once: Runs that go at the same time, each in a process of its own.
         threads: Of each run; None leaves what the recipe says.
-        console: Told what starts and what ends.
+        progress: As for `train`: what starts and what ends.
+        console: As for `train`.
 
     Raises:
         RecipeError: a mistake in the recipe or in a setting, found before anything is trained.
         ComparisonError: a run failed.
         DataError: what a run left cannot be read, or two runs answered other samples.
     """
+    console = wanted(console, progress)
     return comparison.compare(
         recipe,
         settings,

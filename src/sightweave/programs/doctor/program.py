@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress as Bar
-from rich.progress import TimeElapsedColumn
 
 from sightweave.core import files
 from sightweave.core.errors import DataError
+from sightweave.core.progress import LiveLine
 from sightweave.core.report import check as page
 from sightweave.core.terminal import visible
 from sightweave.data.datasets._source import FilesConfig
@@ -87,7 +86,7 @@ def run(
             changes = _copy(source, fix_to, rows)
             if console is not None:
                 text = f"{fix_to}: a copy with {changes} changes; {LOG} in it names each."
-                console.print(visible(text), markup=False)
+                console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
     return report
 
 
@@ -109,15 +108,13 @@ def _shown(console: Console | None) -> Iterator[Progress | None]:
     if console is None:
         yield None
         return
-    columns = ("[progress.description]{task.description}", TimeElapsedColumn())
-    with Bar(*columns, console=console, transient=True) as bar:
-        shown = bar.add_task("reading", total=None)
-        start = time.perf_counter()
+    start = time.perf_counter()
+    with LiveLine(console, transient=True) as line:
+        line.start("reading", None)
 
         def tell(rows: int, pictures: int) -> None:
             rate = pictures / max(time.perf_counter() - start, 1e-3)
-            text = f"{rows} rows, {pictures} pictures, {rate:.0f} pictures a second"
-            bar.update(shown, description=text)
+            line.update(rows, note=f"{rows} rows, {pictures} pictures, {rate:.0f} pictures a second")
 
         yield tell
 

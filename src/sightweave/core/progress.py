@@ -1,0 +1,217 @@
+"""How far a long piece of work is, in one line.
+
+On a terminal and in a notebook the line is rewritten in place; anywhere else it is printed now and then, so that a log or a
+pipe holds plain lines.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+import uuid
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from sightweave.core import terminal
+from sightweave.core.terminal import visible
+
+_LOG_SECONDS = 10.0
+"""Time between two lines where they are printed one below the other."""
+_NOTEBOOK_SECONDS = 0.3
+"""Time between two updates of a notebook's line: each is a message to the browser."""
+
+
+class _Counts(MofNCompleteColumn):
+    def render(self, task: Task) -> Text:
+        return Text("") if task.total is None else super().render(task)
+
+
+class LiveLine:
+    """One line of progress; a context manager.
+
+    Args:
+        console: Where it is shown; None shows nothing.
+        transient: Whether the line is taken off a terminal when it is closed.
+    """
+
+    def __init__(self, console: Console | None, *, transient: bool = False) -> None:
+        self._console, self._transient = console, transient
+        self._title, self._note = "", ""
+        self._done, self._total = 0, 0
+        self._is_waiting = False
+        self._rate = Rate()
+        self._shown = time.perf_counter()
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._notebook = (
+            terminal.notebook() if console is not None and terminal.is_notebooks(console) else None
+        )
+        self._display = ""
+        if console is not None and self._notebook is None and console.is_interactive:
+            self._bar = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                _Counts(),
+                TextColumn("{task.fields[note]}", markup=False),
+                TimeRemainingColumn(),
+                console=console,
+                transient=transient,
+                # What is printed meanwhile stands above the line, but never leaves a file or a pipe for the terminal.
+                redirect_stdout=terminal.is_tty(sys.stdout),
+            )
+            self._bar.start()
+
+    def start(self, title: str, total: int | None, *, done: int = 0) -> None:
+        """Another piece of work begins, and takes the line over.
+
+        Args:
+            title: What stands before the counts.
+            total: How much there is to do; None where it is not known, and then no counts are shown.
+            done: How much of it is done already.
+        """
+        self._title, self._note = title, ""
+        self._done, self._total = done, total or 0
+        self._is_waiting = False
+        self._rate = Rate(done)
+        if self._bar is not None:
+            for task in self._bar.task_ids:
+                self._bar.remove_task(task)
+            self._task = self._bar.add_task(visible(title), total=total, completed=done, note="")
+
+    def update(self, done: int, *, total: int | None = None, note: str = "", now: bool = False) -> None:
+        """Shows how much is done.
+
+        Args:
+            done: So much.
+            total: How much there is to do, where that has changed.
+            note: What stands behind the counts.
+            now: Whether a log or a notebook is shown it however short ago the last update was.
+        """
+        self._done, self._note, self._is_waiting = done, note, True
+        self._total = self._total if total is None else total
+        if self._bar is not None:
+            known = {} if total is None else {"total": total}
+            self._bar.update(self._task, completed=done, note=visible(note), **known)  # type: ignore[arg-type]  # by name
+        elif self._console is not None:
+            passed = time.perf_counter() - self._shown
+            if self._notebook is not None and (now or passed > _NOTEBOOK_SECONDS or not self._display):
+                self._publish()
+            elif self._notebook is None and (now or passed > _LOG_SECONDS):
+                self.leave()
+
+    def advance(self, count: int, unit: str) -> None:
+        """Shows that so much more is done, and at which rate.
+
+        Args:
+            count: How much more.
+            unit: What is counted, such as ``prompts``.
+        """
+        done = self._done + count
+        self._rate.update(done)
+        parts = [] if self._total else [f"{done} {unit}"]
+        if self._rate.value is not None:
+            parts.append(f"{self._rate.value:.0f} {unit}/s")
+        self.update(done, note=", ".join(parts))
+
+    def leave(self) -> None:
+        """Prints the line as it is, to stay above what comes; nothing where that was done already."""
+        if self._console is None:
+            return
+        if self._notebook is not None:
+            if self._is_waiting:
+                self._publish()
+            self._display = ""  # the line stays in its place, and what comes gets another
+            return
+        if not self._is_waiting:
+            return
+        self._shown, self._is_waiting = time.perf_counter(), False
+        self._console.print(self._text(), highlight=False, markup=False, soft_wrap=True)
+
+    def _text(self) -> str:
+        counts = f" {self._done}/{self._total}" if self._total else ""
+        return visible(f"{self._title}{counts} {self._note}".rstrip())
+
+    def _publish(self) -> None:
+        """Sends the line to the notebook: the first time as an output, then in that output's place."""
+        is_new = not self._display
+        self._display = self._display or uuid.uuid4().hex
+        self._shown, self._is_waiting = time.perf_counter(), False
+        assert self._notebook is not None
+        self._notebook.display_pub.publish(
+            data={"text/plain": self._text()}, transient={"display_id": self._display}, update=not is_new
+        )
+
+    def close(self) -> None:
+        """Ends the line."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        elif self._notebook is not None and self._is_waiting:
+            self._publish()
+        self._console = self._notebook = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Rate:
+    """How fast work is done, from the newest of it.
+
+    Args:
+        done: How much is done already.
+        newest: Weight of the newest value, from 0 to 1.
+    """
+
+    def __init__(self, done: int = 0, *, newest: float = 0.1) -> None:
+        self.value: float | None = None
+        """So much a second; None where nothing is known yet."""
+        self._newest = newest
+        self._done, self._time = done, time.perf_counter()
+
+    def update(self, done: int) -> None:
+        """So much is done by now."""
+        now = time.perf_counter()
+        if done > self._done and now > self._time:
+            rate = (done - self._done) / (now - self._time)
+            is_first = self.value is None or not math.isfinite(self.value)
+            self.value = rate if is_first else (1 - self._newest) * (self.value or 0.0) + self._newest * rate
+            self._done, self._time = done, now
+
+
+def clock(seconds: float) -> str:
+    """A time for a line of progress: ``3:07``."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+def wanted(console: Console | None, progress: bool | None) -> Console | None:
+    """Where a verb shows how far it is; None for nowhere.
+
+    Args:
+        console: Where the caller wants it.
+        progress: True shows it in any case, False in none, None where somebody looks: at a terminal or a notebook.
+    """
+    if progress is False:
+        return None
+    if console is not None:
+        return console
+    is_watched = terminal.notebook() is not None or terminal.is_tty(sys.stderr)
+    return terminal.console(stderr=True) if progress or is_watched else None
