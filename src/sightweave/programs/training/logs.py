@@ -204,7 +204,7 @@ class EventsFile:
 
 
 class ProgressLine:
-    """Step, stage, loss, rate and time left: a live line on a terminal or in a notebook, a line now and then elsewhere, or nothing.
+    """Step, stage, loss, rate and time left: a live line where somebody looks, a line now and then in a log, or nothing.
 
     The loss is that of the newest row, which is a mean over the steps since the row before. Nothing is carried from one
     stage to the next, where it may be of another kind.
