@@ -13,6 +13,7 @@ RUN/
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import logging
@@ -20,7 +21,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,13 +31,16 @@ import torch
 from sightweave import recipe as recipes
 from sightweave.core import checkpoint, config, files
 from sightweave.core.device import choose_device, processor_name
-from sightweave.core.errors import CheckpointError, MediaError
-from sightweave.core.types import Medium, Part, Prediction, Sample
-from sightweave.data.inputs import turbo
+from sightweave.core.errors import CheckpointError, DataError, MediaError
+from sightweave.core.report import notebook
+from sightweave.core.report.notebook import Shown
+from sightweave.core.types import Asked, Medium, Part, Prediction, Sample
+from sightweave.data.inputs import thumbnails, turbo
 from sightweave.data.inputs.processor import Processor
 from sightweave.models.vlm import VLM
 from sightweave.programs import generation
-from sightweave.programs.evaluation import stored
+from sightweave.programs.evaluation import scores, stored
+from sightweave.programs.evaluation.scores import Evaluation
 from sightweave.programs.predictors import run as run_predictor
 from sightweave.programs.training import lora
 from sightweave.programs.training import program as training
@@ -60,6 +64,8 @@ with their sizes, epochs as steps, data of which some is held out."""
 _MOST_BYTES = {"recipe": 8 << 20, "processor": 64 << 20, "tokenizer": checkpoint.MAX_JSON_BYTES}
 """Of the JSON files of a checkpoint, by name."""
 _MOST_FACTS_BYTES = 8 << 20
+_MOST_ANSWERS_BYTES = 16 << 20
+"""Of ``predictions.jsonl``, beyond which a notebook is shown scores alone."""
 ASKED_MODEL = "asked_model"
 """The same of the model alone, as earlier versions wrote it."""
 
@@ -67,7 +73,7 @@ EPOCH_IMAGES = "epoch_images"
 """Key of ``run.json``: images that one epoch of each stage shows."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """A model that answers. ``sightweave.load(folder)`` gives one.
 
@@ -87,6 +93,66 @@ class Run:
     """A sentence on a training that ended before its last step."""
     is_trusted: bool = True
     """Whether the places that its recipe names may be opened; of a run from a folder, only if whoever loads it says so."""
+
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        """Scores of each split, as the run's folder holds them; empty where it was not evaluated yet.
+
+        Raises:
+            DataError: they are damaged.
+        """
+        place = self._place()
+        return [] if place is None else Shown(stored.read_scores(place))
+
+    def __repr__(self) -> str:
+        scores_of = [f"  {one.split}: {scores.in_short(one)}" for one in self._scores()]
+        folder, *facts = self._facts().values()
+        return "\n".join([f"Run({', '.join([repr(folder), *facts])})", *scores_of])
+
+    def _repr_html_(self) -> str:
+        found = self._scores()
+        rows, pictures = self._few_answers() if found else ([], {})
+        title = self.recipe.title or "Run"
+        return notebook.run(title, self._facts(), [one.to_json() for one in found], rows, pictures)
+
+    def _facts(self) -> dict[str, str]:
+        """What a reader wants to know of it first."""
+        model = self.recipe.model
+        count = sum(parameter.numel() for parameter in self.model.parameters())
+        parts = (model.encoder, model.connector, model.fusion, model.language_model)
+        facts = {
+            "folder": str(self.folder or "in memory"),
+            "parts": " > ".join(config.kind_of(part) for part in parts),
+            "size": f"{count / 1e6:.2f} M parameters",
+        }
+        return facts | ({"state": self.unfinished} if self.unfinished else {})
+
+    def _place(self) -> Path | None:
+        """The folder with its scores: its own, or the one above a checkpoint."""
+        if self.folder is None:
+            return None
+        places = (self.folder, self.folder.parent) if self.folder.name == CHECKPOINT else (self.folder,)
+        return next((one for one in places if (one / stored.EVALUATION).is_file()), None)
+
+    def _scores(self) -> list[Evaluation]:
+        """The evaluations; none where they cannot be read, since a representation must not fail."""
+        try:
+            return self.evaluations
+        except (DataError, OSError) as error:
+            logger.warning("%s: its scores are not shown: %s", self.folder, error)
+            return []
+
+    def _few_answers(self) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
+        """Some answers of the first split with their pictures; none where the folder has too many to read at once."""
+        place = self._place()
+        try:
+            if place is None or (place / stored.PREDICTIONS).stat().st_size > _MOST_ANSWERS_BYTES:
+                return [], {}
+            first, *_ = stored.read_evaluations(place)
+            files_of = stored.read_gallery(place)
+        except (DataError, OSError):
+            return [], {}
+        return scores.few(first, {key: Medium(path, key) for key, path in files_of.items()})
 
     def generate(
         self,
@@ -122,7 +188,11 @@ class Run:
             seed=seed,
             max_batch_tokens=max_batch_tokens,
         )
-        return answers[0] if isinstance(prompt, str) else answers
+        show = functools.partial(thumbnails.addresses, [thumbnails.kept(medium) for medium in media])
+        shown = [
+            replace(answer, asked=Asked(text, show)) for text, answer in zip(prompts, answers, strict=True)
+        ]
+        return shown[0] if isinstance(prompt, str) else Shown(shown)
 
     def stream(self, image: Image | None, prompt: str, **options: Any) -> Iterator[str]:
         """One answer in pieces; options as for `generate`."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import json
+import pickle
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +176,32 @@ def test_a_data_url_that_is_no_base64_is_an_error() -> None:
         runs.as_media("data:image/png;base64,!!!")
     (medium,) = runs.as_media("/9j/a.jpg")
     assert medium.source == Path("/9j/a.jpg")
+
+
+def test_an_answer_is_short_in_a_shell_and_shows_its_picture_in_a_notebook(
+    run: runs.Run, tmp_path: Path
+) -> None:
+    Image.fromarray(tiny.PICTURE).save(tmp_path / "a.png")
+    for image in (tiny.PICTURE, tmp_path / "a.png", Image.fromarray(tiny.PICTURE)):
+        answer = run.generate(image, "What <b>is</b> it?", max_tokens=4)
+        assert repr(answer).startswith(f"Prediction({answer.text!r}, logprob=")
+        assert "\n" not in repr(answer)
+        html = answer._repr_html_()
+        assert html.count("<img") == html.count("data:image/png;base64,") == 1
+        assert "What &lt;b&gt;is&lt;/b&gt; it?" in html
+        assert escape(answer.text) in html
+        again = pickle.loads(pickle.dumps(answer))  # processes that are spawned send answers back
+        assert again == answer
+        assert again._repr_html_() == html
+    assert "<img" not in run.generate(None, "What?", max_tokens=4)._repr_html_()
+    both = run.generate(tiny.PICTURE, ["What?", "Where?"], max_tokens=4)
+    assert both._repr_html_().count("<img") == 2
+    assert "finish='length'" in repr(dataclasses.replace(both[0], finish="length"))
+
+
+def test_a_run_is_short_in_a_shell(run: runs.Run) -> None:
+    alone = dataclasses.replace(run, folder=None)
+    assert repr(alone) == "Run('in memory', cnn > linear > concat > decoder_only, 0.01 M parameters)"
+    assert "cnn &gt; linear &gt; concat" in alone._repr_html_()
+    stopped = dataclasses.replace(run, unfinished="training is unfinished")
+    assert "training is unfinished" in repr(stopped)

@@ -265,3 +265,57 @@ def test_every_long_verb_is_silent_in_a_pipe_and_told_to_show_leaves_plain_lines
 
 def _new(place: Path) -> Path:
     return place / f"copy-{len(list(place.iterdir()))}"
+
+
+def test_a_trained_run_shows_its_scores(
+    trained: tuple[api.Run, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    run, _ = trained
+    assert run.folder is not None
+    (found,) = run.evaluations
+    value = f"{100 * found.tasks[0].score.value:.1f} %"
+    for one in (run, api.load(run.folder), api.load(run.folder / "checkpoint")):
+        first, second = repr(one).splitlines()
+        assert first.startswith(f"Run({str(one.folder)!r}, cnn > linear > concat > decoder_only, 0.01 M")
+        assert second.startswith(f"  validation: vqa {value} (")
+    html = run._repr_html_()
+    assert f">{value}</td>" in html
+    assert html.count("<img") == 1  # the picture that was asked about
+    # Scores that are damaged do not keep a run from being shown.
+    path = run.folder / "evaluation.json"
+    whole = path.read_text(encoding="utf-8")
+    try:
+        path.write_text("{", encoding="utf-8")
+        assert "vqa" not in repr(run)
+        assert "its scores are not shown" in caplog.text
+        assert "parts" in run._repr_html_()
+    finally:
+        path.write_text(whole, encoding="utf-8")
+
+
+def test_scores_are_short_in_a_shell_and_a_table_in_a_notebook(trained: tuple[api.Run, str]) -> None:
+    run, _ = trained
+    found = api.evaluate(run)
+    (one,) = found
+    assert repr(one).startswith("Evaluation('validation': 1 prompts on 1 pictures; vqa ")
+    assert repr(found) == f"[{one!r}]"
+    assert len(repr(one)) < 200
+    html = found._repr_html_()  # type: ignore[attr-defined]  # the list has one, its type need not say so
+    assert html == one._repr_html_()
+    assert html.count("<img") == 1
+    assert "best without looking" in html
+    assert "media" not in one.to_json()
+    assert type(one).from_json({**one.to_json(), "media": "x"}).media == {}
+
+
+def test_a_check_of_data_is_short_in_a_shell_and_a_table_in_a_notebook(tmp_path: Path) -> None:
+    mine = folder_of(tmp_path / "mine", [*rows(3), *rows(1)])
+    with (mine / "data.jsonl").open("a", encoding="utf-8") as stream:
+        stream.write('{"image": "gone.png", "question": "?", "answer": "x"}\n')
+    report = api.check_data(mine, out=tmp_path / "check")
+    assert repr(report).startswith(f"Report({str(mine)!r}: own, 5 rows, 4 pictures; 1 error, ")
+    assert report.verdict() in repr(report)
+    html = report._repr_html_()
+    assert "error: image missing" in html
+    assert "duplicate row" in html
+    assert "<img" in html

@@ -29,10 +29,11 @@ from sightweave.core.progress import wanted
 from sightweave.core.report import gallery
 from sightweave.core.report import page as pages
 from sightweave.core.report.beside import write_beside
+from sightweave.core.report.notebook import Shown
 from sightweave.core.types import Medium, Sample
 from sightweave.data.datasets._base import Dataset, is_for_choosing, task_of
 from sightweave.data.datasets._drawn import draw
-from sightweave.data.inputs import media, order
+from sightweave.data.inputs import media, order, thumbnails
 from sightweave.data.tasks._options import hides_options
 from sightweave.programs.evaluation import beside as beside_program
 from sightweave.programs.evaluation import circular, scores, stored
@@ -372,7 +373,9 @@ def evaluate_into(
                 *kept.take_notes(),
             ]
             notes += _notes(split, who, measured, count=len(some), of=len(samples))
-            found.append(dataclasses.replace(one, notes=tuple(notes)))
+            shown = {row["image"] for row in scores.few_rows(one)} & images.keys()
+            media_of = {key: thumbnails.kept(images[key]) for key in shown}
+            found.append(dataclasses.replace(one, notes=tuple(notes), media=media_of))
     if kept.reused:
         say(console, f"{kept.reused} answers were kept from before, {kept.asked} are new")
     if folder is not None:
@@ -383,7 +386,7 @@ def evaluate_into(
         document = _document(answering, measured, held_out, found) | done
         _write_evaluation(folder, found, images, document)
         say(console, f"report: {report(folder)}")
-    return found
+    return Shown(found)
 
 
 def _check_outputs(folder: Path, *names: str) -> None:

@@ -17,7 +17,7 @@ from sightweave.core.progress import LiveLine
 from sightweave.core.report import check as page
 from sightweave.core.terminal import visible
 from sightweave.data.datasets._source import FilesConfig
-from sightweave.data.inputs import media
+from sightweave.data.inputs import media, thumbnails
 from sightweave.programs.doctor.check import Lengths, Progress, Rows, check
 from sightweave.programs.doctor.fix import LOG, fix
 from sightweave.programs.doctor.proof import prove
@@ -81,7 +81,10 @@ def run(
         found = report.to_json()
         text = json.dumps(found, indent=1, ensure_ascii=False)
         files.write_bytes(out / REPORT, text.encode("utf-8", "replace"))
-        page.write_check(out / PAGE, found, _thumbnails(found, rows))
+        pictures = _thumbnails(found, rows)
+        named = {key: medium for key in pictures if (medium := rows.medium(key)) is not None}
+        report.media = {key: thumbnails.kept(medium) for key, medium in named.items()}
+        page.write_check(out / PAGE, found, pictures)
         if fix_to is not None:
             changes = _copy(source, fix_to, rows)
             if console is not None:

@@ -53,7 +53,7 @@ class Budget:
         return f"{self.amount:g} min" if self.kind == "minutes" else f"{self.amount:g} tokens"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """What a grid gave."""
 
@@ -69,6 +69,10 @@ class Comparison:
     """What a reader must know, but for the budget and the seeds."""
     cells: tuple[Mapping[str, Any], ...]
     """Each run with its recipe, steps, seconds, versions and processor."""
+
+    def __repr__(self) -> str:
+        names = ", ".join(row.name for row in self.rows)
+        return f"Comparison({self.recipe!r}: {len(self.cells)} runs of {names}, by {self.budget.text})"
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain data."""
