@@ -12,13 +12,11 @@ RUN/
 
 from __future__ import annotations
 
-import base64
 import functools
 import hashlib
 import json
 import logging
 import platform
-import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,12 +29,13 @@ import torch
 from sightweave import recipe as recipes
 from sightweave.core import checkpoint, config, files
 from sightweave.core.device import choose_device, processor_name
-from sightweave.core.errors import CheckpointError, DataError, MediaError
+from sightweave.core.errors import CheckpointError, DataError
 from sightweave.core.report import notebook
 from sightweave.core.report.notebook import Shown
 from sightweave.core.types import Asked, Medium, Part, Prediction, Sample
 from sightweave.data.inputs import thumbnails, turbo
 from sightweave.data.inputs.processor import Processor
+from sightweave.data.inputs.text_pictures import picture_of
 from sightweave.models.vlm import VLM
 from sightweave.programs import generation
 from sightweave.programs.evaluation import scores, stored
@@ -296,48 +295,20 @@ def _options(
 
 
 def as_media(image: Any) -> tuple[Medium, ...]:
-    """One or several pictures, as media with keys of their own."""
+    """One or several pictures, as media with keys of their own.
+
+    Raises:
+        MediaError: an address of the network, or a text that stands for no picture.
+    """
     images = [] if image is None else list(image) if isinstance(image, list | tuple) else [image]
     media = []
     for number, one in enumerate(images):
-        source = _of_text(one) if isinstance(one, str) else one
-        if isinstance(source, Path) and _ADDRESS.match(str(source)):
-            raise MediaError("image_url", f"{one}: nothing is fetched; save the picture and give its path.")
+        source = picture_of(one) if isinstance(one, str | Path) else one
         if isinstance(source, Medium):
             media.append(source)
         else:
             media.append(Medium(source, key=str(source) if isinstance(source, Path) else f"image-{number}"))
     return tuple(media)
-
-
-_ADDRESS = re.compile(r"(?i)https?:/")  # a Path joins the two slashes
-_DATA_URL = re.compile(r"(?i)data:image/[\w.+-]+(;[\w=.+-]+)*;base64,")
-_BASE64_STARTS = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR")
-"""How the base64 of JPEG, PNG, GIF and WebP files begins."""
-_FEWEST_BASE64 = 64
-"""Letters of a picture's base64; a shorter text is a path."""
-
-
-def _of_text(text: str) -> Path | bytes:
-    """The picture in a data URL or in base64; any other text is a path.
-
-    Raises:
-        MediaError: a data URL whose content is not base64.
-    """
-    head = _DATA_URL.match(text[:200])
-    is_url = text[:5].lower() == "data:"
-    if not is_url and not (text.startswith(_BASE64_STARTS) and len(text) >= _FEWEST_BASE64):
-        return Path(text)
-    try:
-        if is_url and head is None:
-            raise ValueError("it must begin as data:image/png;base64,")
-        return base64.b64decode("".join(text[head.end() if head else 0 :].split()), validate=True)
-    except ValueError as error:
-        if not is_url:  # a path that begins like a picture
-            return Path(text)
-        raise MediaError(
-            "invalid_base64", f"{text[:40]!r}...: this data URL cannot be read: {error}."
-        ) from None
 
 
 @torch.inference_mode(False)  # whoever loads it under inference mode may train it later

@@ -18,7 +18,7 @@ from PIL import Image
 
 from sightweave import api
 from sightweave import run as runs
-from sightweave.core.errors import CheckpointError, MediaError, RecipeError
+from sightweave.core.errors import CheckpointError, DataError, MediaError, RecipeError
 from sightweave.core.types import Medium
 from sightweave.data.inputs import turbo
 
@@ -156,26 +156,34 @@ def test_runs_of_earlier_versions_are_shown_as_far_as_they_knew() -> None:
     assert runs.shown_facts({}) == {}
 
 
-def test_a_picture_may_be_a_data_url_or_base64() -> None:
+def test_each_verb_takes_a_picture_in_every_form_and_fetches_nothing(run: runs.Run, tmp_path: Path) -> None:
     file = io.BytesIO()
-    Image.effect_noise((16, 16), 50).save(file, "PNG")
+    Image.fromarray(tiny.PICTURE).save(file, "PNG")
     text = base64.b64encode(file.getvalue()).decode()
-    for given in (text, f"data:image/png;base64,{text}"):
-        (medium,) = runs.as_media(given)
-        assert medium.source == file.getvalue()
-
-
-@pytest.mark.parametrize("address", ["https://example.com/a.png", Path("http://example.com/a.png")])
-def test_an_address_says_that_nothing_is_fetched(address: str | Path) -> None:
-    with pytest.raises(MediaError, match="nothing is fetched; save the picture"):
-        runs.as_media(address)
-
-
-def test_a_data_url_that_is_no_base64_is_an_error() -> None:
-    with pytest.raises(MediaError, match="cannot be read"):
-        runs.as_media("data:image/png;base64,!!!")
-    (medium,) = runs.as_media("/9j/a.jpg")
-    assert medium.source == Path("/9j/a.jpg")
+    Image.fromarray(tiny.PICTURE).save(tmp_path / "a.png")
+    verbs = {
+        "generate": lambda image: run.generate(image, "What?", max_tokens=3).text,
+        "caption": lambda image: run.caption(image, max_tokens=3).text,
+        "translate": lambda image: run.translate(image, "The sky.", to="de", max_tokens=3).text,
+        "stream": lambda image: "".join(run.stream(image, "What?", max_tokens=3)),
+    }
+    forms = (text, f"data:image/png;base64,{text}", (tmp_path / "a.png").as_uri(), file.getvalue())
+    for name, verb in verbs.items():
+        expected = verb(tiny.PICTURE)
+        for form in forms:
+            assert verb(form) == expected, name
+            assert verb([form]) == expected, name
+        for address in ("https://example.com/a.png", Path("http://example.com/a.png"), "s3://bucket/a.png"):
+            for given in (address, [tiny.PICTURE, address]):
+                with pytest.raises(MediaError, match="nothing is fetched; save the picture"):
+                    verb(given)
+    # Records as well.
+    rows = [{"image": form, "question": "What?", "answer": "x"} for form in (tiny.PICTURE, *forms)]
+    rows[3] |= {"image": str(tmp_path / "a.png")}
+    logprobs = {round(row["logprob"], 4) for row in api.answer_all(run, rows, max_tokens=3)}
+    assert len(logprobs) == 1
+    with pytest.raises(DataError, match="nothing is fetched; save the picture"):
+        api.answer_all(run, [rows[0] | {"image": "https://example.com/a.png"}])
 
 
 def test_an_answer_is_short_in_a_shell_and_shows_its_picture_in_a_notebook(

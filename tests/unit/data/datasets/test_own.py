@@ -382,7 +382,9 @@ def test_python_records_that_are_wrong() -> None:
         own.from_records({"image": "a.png"})
     with pytest.raises(DataError, match=r"records:1: a record is a dict or a task's Record \(got 3\)"):
         own.from_records([{"image": np.zeros((4, 4, 3), np.uint8), "caption": "x"}, 3], strict=True)
-    with pytest.raises(DataError, match="must be a path, bytes, an array or a Pillow image"):
+    with pytest.raises(
+        DataError, match="must be a path, a data URL, base64, bytes, an array or a Pillow image"
+    ):
         own.from_records([{"image": {"a": 1}, "caption": "x"}], strict=True)
     with pytest.raises(DataError, match="floats must lie in 0 to 1"):
         own.from_records([{"image": np.full((4, 4, 3), 9.0), "caption": "x"}], strict=True)
