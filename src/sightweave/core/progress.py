@@ -21,7 +21,6 @@ from rich.progress import (
     Task,
     TaskID,
     TextColumn,
-    TimeRemainingColumn,
 )
 from rich.text import Text
 
@@ -66,7 +65,6 @@ class LiveLine:
                 BarColumn(),
                 _Counts(),
                 TextColumn("{task.fields[note]}", markup=False),
-                TimeRemainingColumn(),
                 console=console,
                 transient=transient,
                 # What is printed meanwhile stands above the line, but never leaves a file or a pipe for the terminal.
@@ -113,7 +111,7 @@ class LiveLine:
                 self.leave()
 
     def advance(self, count: int, unit: str) -> None:
-        """Shows that so much more is done, and at which rate.
+        """Shows that so much more is done, at which rate, and how long the rest takes.
 
         Args:
             count: How much more.
@@ -124,6 +122,8 @@ class LiveLine:
         parts = [] if self._total else [f"{done} {unit}"]
         if self._rate.value is not None:
             parts.append(f"{self._rate.value:.0f} {unit}/s")
+            left = (self._total - done) / self._rate.value
+            parts += [f"{clock(left)} left"] * (left > 0)
         self.update(done, note=", ".join(parts))
 
     def leave(self) -> None:
