@@ -50,7 +50,7 @@ class LiveLine:
         self._console, self._transient = console, transient
         self._title, self._note = "", ""
         self._done, self._total = 0, 0
-        self._is_waiting = False
+        self._is_begun = self._is_waiting = False
         self._rate = Rate()
         self._shown = time.perf_counter()
         self._bar: Progress | None = None
@@ -82,7 +82,7 @@ class LiveLine:
         """
         self._title, self._note = title, ""
         self._done, self._total = done, total or 0
-        self._is_waiting = False
+        self._is_begun = self._is_waiting = False
         self._rate = Rate(done)
         if self._bar is not None:
             for task in self._bar.task_ids:
@@ -98,7 +98,8 @@ class LiveLine:
             note: What stands behind the counts.
             now: Whether a log or a notebook is shown it however short ago the last update was.
         """
-        self._done, self._note, self._is_waiting = done, note, True
+        self._done, self._note = done, note
+        self._is_begun = self._is_waiting = True
         self._total = self._total if total is None else total
         if self._bar is not None:
             known = {} if total is None else {"total": total}
@@ -125,6 +126,11 @@ class LiveLine:
             left = (self._total - done) / self._rate.value
             parts += [f"{clock(left)} left"] * (left > 0)
         self.update(done, note=", ".join(parts))
+
+    def finish(self) -> None:
+        """All of it is done, whatever of it was counted."""
+        if self._is_begun:
+            self.update(self._total)
 
     def leave(self) -> None:
         """Prints the line as it is, to stay above what comes; nothing where that was done already."""

@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sightweave.core.report import page, scores
+from sightweave.core.report.compared import Table
 from sightweave.core.report.values import text
 from sightweave.core.terminal import visible
+from sightweave.core.verdicts import HARDLY, NO
 
 SIDE = 160
 """Pixels of the longer side of a picture."""
@@ -106,6 +108,21 @@ def check(found: Mapping[str, Any], facts: Mapping[str, Any], pictures: Mapping[
     )
 
 
+def tables(title: str, given: Sequence[Table]) -> str:
+    """Tables below one another, such as those of a comparison."""
+    shown = [
+        {
+            "title": cut(table.title),
+            "heads": [cut(head) for head in table.heads],
+            "rows": [[cut(cell) for cell in row] for row in table.rows[:MOST]],
+            "words": table.words,
+            "note": cut(table.note),
+        }
+        for table in given
+    ]
+    return _filled(title=cut(title), tables=shown)
+
+
 _EXAMPLES = 3
 
 
@@ -133,8 +150,17 @@ def _split(found: Mapping[str, Any]) -> dict[str, Any]:
         "tasks": [
             {**task, "name": cut(task["name"]), "unit": cut(task["unit"])} for task in can["tasks"][:MOST]
         ],
-        "notes": [cut(note) for note in list(found.get("notes") or ())[:ANSWERS]],
+        "notes": [cut(note) for note in (*_why(found), *(found.get("notes") or ()))[:ANSWERS]],
     }
+
+
+def _why(found: Mapping[str, Any]) -> list[str]:
+    """Why no use of the image is shown, or a small one only, of each task where that is so."""
+    return [
+        task["sentence"]
+        for task in found.get("tasks") or ()
+        if task.get("uses_image") in (NO, HARDLY) and task.get("needs_image", True) and task.get("sentence")
+    ]
 
 
 def _row(row: Mapping[str, Any], pictures: Mapping[str, str]) -> dict[str, Any]:
@@ -150,6 +176,14 @@ def _row(row: Mapping[str, Any], pictures: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _filled(**parts: Any) -> str:
-    empty: dict[str, Any] = {"title": "", "facts": [], "splits": [], "answers": [], "findings": [], "more": 0}
+    empty: dict[str, Any] = {
+        "title": "",
+        "facts": [],
+        "splits": [],
+        "answers": [],
+        "findings": [],
+        "more": 0,
+        "tables": [],
+    }
     html: str = page.environment().get_template("notebook.html.jinja").render(**(empty | parts), side=SIDE)
     return visible(html)  # characters that move or hide what is around them are told by their names

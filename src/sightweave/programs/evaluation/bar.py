@@ -28,8 +28,10 @@ class PassesBar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ends it."""
+        """Ends it; the last pass asks only for answers that are new, and is then whole."""
         if self._line is not None:
+            if error is None:
+                self._line.finish()
             self._line.close()
         self._line = None
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from sightweave.core import config as configs
 from sightweave.core import files
-from sightweave.core.report import costs
+from sightweave.core.report import costs, notebook
 from sightweave.core.report.compared import ComparedPage, Table, write_compared
 from sightweave.core.report.scores import rival_name
 from sightweave.programs.evaluation.compositions import Column, Difference, Score
@@ -71,8 +71,18 @@ class Comparison:
     """Each run with its recipe, steps, seconds, versions and processor."""
 
     def __repr__(self) -> str:
-        names = ", ".join(row.name for row in self.rows)
-        return f"Comparison({self.recipe!r}: {len(self.cells)} runs of {names}, by {self.budget.text})"
+        units = {column.name: column.unit for column in self.columns}
+        lines = [
+            f"  {row.name}: "
+            + ", ".join(
+                f"{name} {_estimate(row.scores[name].mean, unit)} {unit}" for name, unit in units.items()
+            )
+            for row in self.rows
+        ]
+        return "\n".join([f"Comparison({self.recipe!r}, {len(self.cells)} runs)", *lines])
+
+    def _repr_html_(self) -> str:
+        return notebook.tables(f"{self.recipe}: {len(self.cells)} runs", tables(self))
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain data."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sightweave.core.report import notebook
+from sightweave.core.report.compared import Table
 from sightweave.core.report.notebook import Shown
 
 HOSTILE = "<img src=x onerror=alert(1)></script><script>alert(1)</script>\"' \u202e\x1b[2J\ud800{{ 7 * 7 }}"
@@ -58,6 +59,10 @@ PIECES = {
         evaluation(), [row(n, is_right=n % 2 == 0) for n in range(99)], {"picture 1": PICTURE}
     ),
     "run": notebook.run(HOSTILE, {HOSTILE: HOSTILE}, [evaluation()] * 99, [row(1, is_right=True)], {}),
+    "tables": notebook.tables(
+        HOSTILE,
+        [Table(title=HOSTILE, heads=[HOSTILE, "b"], rows=[[HOSTILE, "1"]] * 99, note=HOSTILE)] * 2,
+    ),
     "check": notebook.check(
         {"verdict": HOSTILE, "findings": [finding(n) for n in range(99)]}, {"rows": 5}, {HOSTILE: PICTURE}
     ),
@@ -94,6 +99,17 @@ def test_scores_stand_beside_what_is_reached_without_looking() -> None:
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", html)
     assert cells[1:] == ["50.0 %", "40.0 to 60.0", "20.0 (no image)", "uses the image"]
     assert "<strong>test</strong>: 12 prompts on 4 pictures. It looks." in html
+
+
+def test_why_no_use_of_the_image_is_shown_stands_below_the_table() -> None:
+    (task,) = evaluation()["tasks"]
+    for shown, changed in (
+        (1, {"uses_image": "no"}),
+        (1, {"uses_image": "hardly"}),
+        (0, {"uses_image": "yes"}),
+    ):
+        found = evaluation(tasks=[{**task, **changed, "sentence": "Because of it."}])
+        assert notebook.evaluation(found, [], {}).count("Because of it.") == shown
 
 
 def test_answers_say_whether_they_are_right() -> None:
