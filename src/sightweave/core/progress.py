@@ -27,8 +27,7 @@ from rich.text import Text
 from sightweave.core import terminal
 from sightweave.core.terminal import visible
 
-_LOG_SECONDS = 10.0
-"""Time between two lines where they are printed one below the other."""
+LOG_SECONDS = 10.0
 _NOTEBOOK_SECONDS = 0.3
 """Time between two updates of a notebook's line: each is a message to the browser."""
 
@@ -44,10 +43,13 @@ class LiveLine:
     Args:
         console: Where it is shown; None shows nothing.
         transient: Whether the line is taken off a terminal when it is closed.
+        log_seconds: Time between two lines where they are printed one below the other.
     """
 
-    def __init__(self, console: Console | None, *, transient: bool = False) -> None:
-        self._console, self._transient = console, transient
+    def __init__(
+        self, console: Console | None, *, transient: bool = False, log_seconds: float = LOG_SECONDS
+    ) -> None:
+        self._console, self._log_seconds = console, log_seconds
         self._title, self._note = "", ""
         self._done, self._total = 0, 0
         self._is_begun = self._is_waiting = False
@@ -58,7 +60,7 @@ class LiveLine:
         self._notebook = (
             terminal.notebook() if console is not None and terminal.is_notebooks(console) else None
         )
-        self._display = ""
+        self._display = self._published = ""
         if console is not None and self._notebook is None and console.is_interactive:
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),
@@ -106,9 +108,10 @@ class LiveLine:
             self._bar.update(self._task, completed=done, note=visible(note), **known)  # type: ignore[arg-type]  # by name
         elif self._console is not None:
             passed = time.perf_counter() - self._shown
-            if self._notebook is not None and (now or passed > _NOTEBOOK_SECONDS or not self._display):
-                self._publish()
-            elif self._notebook is None and (now or passed > _LOG_SECONDS):
+            if self._notebook is not None:
+                if now or passed > _NOTEBOOK_SECONDS or not self._display:
+                    self._publish()
+            elif now or passed > self._log_seconds:
                 self.leave()
 
     def advance(self, count: int, unit: str) -> None:
@@ -152,12 +155,16 @@ class LiveLine:
 
     def _publish(self) -> None:
         """Sends the line to the notebook: the first time as an output, then in that output's place."""
+        text = self._text()
+        self._shown, self._is_waiting = time.perf_counter(), False
+        if self._display and text == self._published:
+            return
         is_new = not self._display
         self._display = self._display or uuid.uuid4().hex
-        self._shown, self._is_waiting = time.perf_counter(), False
+        self._published = text
         assert self._notebook is not None
         self._notebook.display_pub.publish(
-            data={"text/plain": self._text()}, transient={"display_id": self._display}, update=not is_new
+            data={"text/plain": text}, transient={"display_id": self._display}, update=not is_new
         )
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ from sightweave.core.device import (
     set_threads,
 )
 from sightweave.core.errors import FolderError, WiringError
-from sightweave.core.progress import wanted
+from sightweave.core.progress import LiveLine, wanted
 from sightweave.data.datasets._base import Dataset
 from sightweave.data.inputs import order
 from sightweave.models.vlm import VLM
@@ -67,6 +67,8 @@ from sightweave.verbs.text_only import TEXT_ONLY
 RUNS = Path("runs")
 _MOST_CHECKED = 1_000_000_000
 """Weights of a model that is checked before its training at most: a check works on copies."""
+_RUNS_SECONDS = 600.0
+"""Time between two lines in a log on the runs of a comparison that are going on."""
 _SMALL = 20_000_000
 """Weights of a model whose checks gain nothing from several threads."""
 
@@ -472,7 +474,7 @@ def compare(
         against: The composition that the others are compared with, such as ``concat-cnn``; by default the first.
         at_once: Runs that go at the same time, each in a process of its own.
         threads: Of each run; None leaves what the recipe says.
-        progress: As for `train`: what starts and what ends.
+        progress: As for `train`: what starts, what ends, and how long each run has been going on.
         console: As for `train`.
 
     Raises:
@@ -481,14 +483,17 @@ def compare(
         DataError: what a run left cannot be read, or two runs answered other samples.
     """
     console = wanted(console, progress)
-    return comparison.compare(
-        recipe,
-        settings,
-        out=Path(out),
-        minutes=minutes,
-        tokens=tokens,
-        against=against,
-        at_once=at_once,
-        threads=threads,
-        say=lambda text: say(console, text),
-    )
+    with LiveLine(console, transient=True, log_seconds=_RUNS_SECONDS) as line:
+        line.start("runs", None)
+        return comparison.compare(
+            recipe,
+            settings,
+            out=Path(out),
+            minutes=minutes,
+            tokens=tokens,
+            against=against,
+            at_once=at_once,
+            threads=threads,
+            say=lambda text: say(console, text),
+            progress=lambda done, total, note: line.update(done, total=total, note=note),
+        )
