@@ -70,7 +70,7 @@ def test_a_trained_run_is_not_overwritten(trained: api.Run) -> None:
 
 
 def test_evaluate_needs_something_to_score(trained: api.Run) -> None:
-    with pytest.raises(RecipeError, match="data: the recipe names no source"):
+    with pytest.raises(RecipeError, match=r"records given in Python, .* give them again"):
         api.evaluate(trained)
     with pytest.raises(RecipeError, match="controls"):
         api.evaluate(trained, data=rows(), controls=["blind"])

@@ -18,7 +18,7 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sightweave import api
-from sightweave.core.errors import RecipeError
+from sightweave.core.errors import DataError, RecipeError
 from sightweave.programs.training.logs import METRICS, read_metrics
 
 RECIPE: dict[str, Any] = {
@@ -319,3 +319,13 @@ def test_a_check_of_data_is_short_in_a_shell_and_a_table_in_a_notebook(tmp_path:
     assert "error: image missing" in html
     assert "duplicate row" in html
     assert "<img" in html
+
+
+def test_a_run_of_records_asks_for_them_again(tmp_path: Path) -> None:
+    run, _ = train(tmp_path / "run", data=rows(4), evaluate=False)
+    for who in (run, tmp_path / "run"):
+        with pytest.raises(
+            DataError, match=r"records given in Python, .* give them again, as evaluate\(run, data="
+        ):
+            api.evaluate(who)
+    assert api.evaluate(run, data=rows(4))

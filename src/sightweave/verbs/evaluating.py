@@ -131,6 +131,11 @@ def evaluate(
     names = [field.name for field in dataclasses.fields(recipes.Measured)]
     measured = recipes.measured({name: values[name] for name in names}, [*settings, *given])
     check_splits(measured)
+    if other is None and answering.run is not None and not measured.data:
+        raise RecipeError(
+            f"{answering.predictor.name}: was trained on records given in Python, which a run does not keep; give them "
+            "again, as evaluate(run, data=records), or score it on a folder: sightweave evaluate RUN --data FOLDER."
+        )
     held_out = held_out_of(measured, records)
     if not held_out and other is not None:  # all of a folder without a held-out part is what to score
         everything = build_sources(measured, records, "train")

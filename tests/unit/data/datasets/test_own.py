@@ -422,3 +422,11 @@ def test_a_column_that_looks_like_pictures_is_named(tmp_path: Path) -> None:
         "The row has: img, caption. 'img' looks like pictures and is not read: name pictures in 'images' (or 'image')."
     )
     assert "'photo' looks like pictures" in faults[1].message
+
+
+def test_a_table_of_a_spreadsheet_that_writes_semicolons(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    text = '\ufeffimage;question;answer\r\na.png;"How much; roughly?";1,5\r\n'
+    (tmp_path / "data.csv").write_bytes(text.encode())
+    ((record,),) = own.from_folder(tmp_path, held_out=0.0)
+    assert (record.question, record.answers) == ("How much; roughly?", ("1,5",))
