@@ -18,7 +18,7 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sightweave import api
-from sightweave.core.errors import DataError, RecipeError
+from sightweave.core.errors import RecipeError
 from sightweave.programs.training.logs import METRICS, read_metrics
 
 RECIPE: dict[str, Any] = {
@@ -325,7 +325,7 @@ def test_a_run_of_records_asks_for_them_again(tmp_path: Path) -> None:
     run, _ = train(tmp_path / "run", data=rows(4), evaluate=False)
     for who in (run, tmp_path / "run"):
         with pytest.raises(
-            DataError, match=r"records given in Python, .* give them again, as evaluate\(run, data="
+            RecipeError, match=r"records given in Python, .* give them again, as evaluate\(run, data="
         ):
             api.evaluate(who)
     assert api.evaluate(run, data=rows(4))
