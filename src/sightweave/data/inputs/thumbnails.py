@@ -15,15 +15,18 @@ from sightweave.core.types import Medium
 from sightweave.data.inputs import media
 
 _JPEG_QUALITY = 90
+_MOST_BYTES = 1 << 20
+"""Of a file in memory that is kept as it is."""
 
 
 def kept(medium: Medium) -> Medium:
-    """A medium of a few kilobytes that looks the same: a file by its path, anything else as a small copy.
+    """A medium that takes little memory and looks the same: a file by its path or its bytes, anything else as a small copy.
 
     Raises:
         MediaError: it cannot be read.
     """
-    if isinstance(medium.source, Path):
+    is_small = isinstance(medium.source, bytes) and len(medium.source) <= _MOST_BYTES
+    if is_small or isinstance(medium.source, Path):  # decoding it again would take as long as a short answer
         return medium
     pixels = media.load(medium, size_hint=(SIDE, SIDE))
     picture = PIL.Image.fromarray(pixels)

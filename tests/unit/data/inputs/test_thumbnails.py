@@ -42,6 +42,20 @@ def test_a_picture_in_memory_is_kept_as_a_small_copy(width: int, height: int) ->
         assert abs(right - (30, 60, 200)).max() < 12
 
 
+def test_the_bytes_of_a_file_are_kept_unless_they_are_many() -> None:
+    for side, is_kept in ((40, True), (800, False)):
+        out = io.BytesIO()
+        noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+        PIL.Image.fromarray(noise).save(out, "PNG")
+        medium = Medium(out.getvalue(), "a")
+        small = thumbnails.kept(medium)
+        assert (small is medium) is is_kept
+        assert isinstance(small.source, bytes)
+        assert len(small.source) < 1 << 20
+        (address,) = thumbnails.addresses([small])
+        assert max(opened(address).size) == min(SIDE, side)
+
+
 def test_a_file_is_kept_by_its_path_and_may_go(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     PIL.Image.fromarray(halves(400, 300)).save(path)
