@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sightweave import recipe as recipes
-from sightweave.core import checkpoint, config, files
+from sightweave.core import checkpoint, config, files, terminal
 from sightweave.core.device import choose_device, processor_name
 from sightweave.core.errors import CheckpointError, DataError
 from sightweave.core.report import notebook
@@ -104,9 +104,10 @@ class Run:
         return [] if place is None else Shown(stored.read_scores(place))
 
     def __repr__(self) -> str:
-        scores_of = [f"  {one.split}: {scores.in_short(one)}" for one in self._scores()]
+        found = self._scores()[: notebook.MOST]
+        scores_of = [terminal.in_short(f"  {one.split}: {scores.in_short(one)}") for one in found]
         folder, *facts = self._facts().values()
-        return "\n".join([f"Run({', '.join([repr(folder), *facts])})", *scores_of])
+        return "\n".join([terminal.in_short(f"Run({', '.join([repr(folder), *facts])})"), *scores_of])
 
     def _repr_html_(self) -> str:
         found = self._scores()

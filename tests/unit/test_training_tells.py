@@ -308,6 +308,25 @@ def test_scores_are_short_in_a_shell_and_a_table_in_a_notebook(trained: tuple[ap
     assert type(one).from_json({**one.to_json(), "media": "x"}).media == {}
 
 
+def test_what_a_folder_says_of_its_scores_cannot_command_a_shell(trained: tuple[api.Run, str]) -> None:
+    run, _ = trained
+    assert run.folder is not None
+    path = run.folder / "evaluation.json"
+    whole = path.read_text(encoding="utf-8")
+    try:
+        said = json.loads(whole)
+        said["splits"][0]["split"] = "\x1b]0;PWNED\x07" + "x" * 100_000
+        said["splits"][0]["tasks"][0]["task"] = "\x1b[2J" + "y" * 100_000
+        path.write_text(json.dumps(said), encoding="utf-8")
+        shown = [repr(run), str(run), *map(repr, run.evaluations)]
+        assert all("\\x1b" in one and "\x1b" not in one and len(one) < 3000 for one in shown)
+        html = run._repr_html_()
+        assert "\x1b" not in html
+        assert len(html) < 20_000
+    finally:
+        path.write_text(whole, encoding="utf-8")
+
+
 def test_a_check_of_data_is_short_in_a_shell_and_a_table_in_a_notebook(tmp_path: Path) -> None:
     mine = folder_of(tmp_path / "mine", [*rows(3), *rows(1)])
     with (mine / "data.jsonl").open("a", encoding="utf-8") as stream:

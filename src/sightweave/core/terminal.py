@@ -31,6 +31,12 @@ def _escape(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode("ascii")
 
 
+def in_short(text: object, most: int = 1000) -> str:
+    """What a shell shows of a value that came from elsewhere: `visible`, and of bounded length."""
+    shown = visible(text)
+    return shown if len(shown) <= most else f"{shown[:most]} ..."
+
+
 def markup(text: object) -> str:
     """The same for text that Rich prints: nothing in it is taken for a style or a link either."""
     from rich.markup import escape

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sightweave.core.report import notebook
+from sightweave.core.terminal import in_short
 from sightweave.core.types import Medium
 from sightweave.data.inputs import thumbnails
 from sightweave.programs.doctor.labels import TypeReport
@@ -104,7 +105,7 @@ class Report:
         told = [f"{count} {word}{'s' * (count > 1)}" for word, count in counts.items() if count]
         found = ", ".join(told) or "nothing found"
         facts = f"{self.kind}, {self.rows} rows, {self.pictures} pictures"
-        return f"Report({self.path!r}: {facts}; {found}. {self.verdict()})"
+        return in_short(f"Report({self.path!r}: {facts}; {found}. {self.verdict()})")
 
     def _repr_html_(self) -> str:
         pictures = {

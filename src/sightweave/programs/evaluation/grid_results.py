@@ -14,6 +14,7 @@ from sightweave.core import files
 from sightweave.core.report import costs, notebook
 from sightweave.core.report.compared import ComparedPage, Table, write_compared
 from sightweave.core.report.scores import rival_name
+from sightweave.core.terminal import in_short
 from sightweave.programs.evaluation.compositions import Column, Difference, Score
 from sightweave.programs.evaluation.statistics import Estimate
 
@@ -79,7 +80,7 @@ class Comparison:
             )
             for row in self.rows
         ]
-        return "\n".join([f"Comparison({self.recipe!r}, {len(self.cells)} runs)", *lines])
+        return "\n".join([f"Comparison({self.recipe!r}, {len(self.cells)} runs)", *map(in_short, lines)])
 
     def _repr_html_(self) -> str:
         return notebook.tables(f"{self.recipe}: {len(self.cells)} runs", tables(self))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pydantic
 
+from sightweave.core import terminal
 from sightweave.core.errors import DataError
 from sightweave.core.report import gallery, notebook
 from sightweave.core.types import Medium, Part, Sample
@@ -188,9 +189,8 @@ class Evaluation:
     """A few of the images, as `Medium` by their keys, for a notebook; not saved."""
 
     def __repr__(self) -> str:
-        return (
-            f"Evaluation({self.split!r}: {self.count} prompts on {self.pictures} pictures; {in_short(self)})"
-        )
+        what = f"{self.split!r}: {self.count} prompts on {self.pictures} pictures"
+        return terminal.in_short(f"Evaluation({what}; {in_short(self)})")
 
     def _repr_html_(self) -> str:
         rows, pictures = few(self, self.media)
@@ -241,7 +241,8 @@ class Evaluation:
 
 def in_short(found: Evaluation) -> str:
     """The score of each task in one line: ``vqa 88.0 % (83.1..92.0), captioning ...``."""
-    return ", ".join(f"{task.task} {_shown(task)}" for task in found.tasks) or "no task was scored"
+    told = ", ".join(f"{task.task} {_shown(task)}" for task in found.tasks)
+    return terminal.in_short(told or "no task was scored")
 
 
 def _shown(task: TaskScores) -> str:
