@@ -371,6 +371,8 @@ def generate(
     method = _decoding(decoding, temperature, top_k, top_p, beams)
     options: dict[str, Any] = {"decoding": method, "max_tokens": max_tokens, "seed": seed}
     if data is not None:
+        if out is None:  # answers in the terminal show how far it is
+            options["progress"] = False
         rows = api.answer_all(run, data_of(data), trust_run=trust_run, **options)
         return _answered(rows, out, submission)
 

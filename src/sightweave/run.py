@@ -12,15 +12,14 @@ RUN/
 
 from __future__ import annotations
 
-import base64
+import functools
 import hashlib
 import json
 import logging
 import platform
-import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,21 +27,26 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sightweave import recipe as recipes
-from sightweave.core import checkpoint, config, files, places
+from sightweave.core import checkpoint, config, files, places, terminal
 from sightweave.core.device import choose_device, processor_name
-from sightweave.core.errors import CheckpointError, DataError, MediaError
+from sightweave.core.errors import CheckpointError, DataError
 from sightweave.core.run_folder import CHECKPOINT as CHECKPOINT
 from sightweave.core.run_folder import FACTS as FACTS
 from sightweave.core.run_folder import facts_of as facts_of
 from sightweave.core.run_folder import unfinished as unfinished
-from sightweave.core.types import Medium, Part, Prediction, Sample
-from sightweave.data.inputs import turbo
+from sightweave.core.types import Asked, Medium, Part, Prediction, Sample
+from sightweave.data.inputs import thumbnails, turbo
 from sightweave.data.inputs.processor import Processor
+from sightweave.data.inputs.text_pictures import picture_of
 from sightweave.data.tasks.translation import LANGUAGES as LANGUAGE_NAMES
 from sightweave.models.adapters import lora
 from sightweave.models.parts import named_parts
 from sightweave.models.vlm import VLM
+from sightweave.pages import notebook
+from sightweave.pages.notebook import Shown
 from sightweave.programs import generation
+from sightweave.programs.evaluation import scores, stored
+from sightweave.programs.evaluation.scores import Evaluation
 from sightweave.programs.predictors import run as run_predictor
 
 if TYPE_CHECKING:
@@ -59,6 +63,8 @@ ASKED = "asked"
 with their sizes, epochs as steps, data of which some is held out."""
 _MOST_BYTES = {"recipe": 8 << 20, "processor": 64 << 20, "tokenizer": checkpoint.MAX_JSON_BYTES}
 """Of the JSON files of a checkpoint, by name."""
+_MOST_ANSWERS_BYTES = 16 << 20
+"""Of ``predictions.jsonl``, beyond which a notebook is shown scores alone."""
 ASKED_MODEL = "asked_model"
 """The same of the model alone, as earlier versions wrote it."""
 
@@ -73,7 +79,7 @@ _UNTRAINED = (
 )
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """A model that answers. ``sightweave.load(folder)`` gives one.
 
@@ -99,6 +105,67 @@ class Run:
     """Sums of the weights as they were drawn, of a run that has parts which nobody trained; empty elsewhere."""
     is_warned: bool = False
     """Whether it was said that nothing was trained."""
+
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        """Scores of each split, as the run's folder holds them; empty where it was not evaluated yet.
+
+        Raises:
+            DataError: they are damaged.
+        """
+        place = self._place()
+        return [] if place is None else Shown(stored.read_scores(place))
+
+    def __repr__(self) -> str:
+        found = self._scores()[: notebook.MOST]
+        scores_of = [terminal.in_short(f"  {one.split}: {scores.in_short(one)}") for one in found]
+        folder, *facts = self._facts().values()
+        return "\n".join([terminal.in_short(f"Run({', '.join([repr(folder), *facts])})"), *scores_of])
+
+    def _repr_html_(self) -> str:
+        found = self._scores()
+        rows, pictures = self._few_answers() if found else ([], {})
+        title = self.recipe.title or "Run"
+        return notebook.run(title, self._facts(), [one.to_json() for one in found], rows, pictures)
+
+    def _facts(self) -> dict[str, str]:
+        """What a reader wants to know of it first."""
+        model = self.recipe.model
+        count = sum(parameter.numel() for parameter in self.model.parameters())
+        parts = (model.encoder, model.connector, model.fusion, model.language_model)
+        facts = {
+            "folder": str(self.folder or "in memory"),
+            "parts": " > ".join(config.kind_of(part) for part in parts),
+            "size": f"{count / 1e6:.2f} M parameters",
+        }
+        return facts | ({"state": self.unfinished} if self.unfinished else {})
+
+    def _place(self) -> Path | None:
+        """The folder with its scores: its own, or the one above a checkpoint."""
+        if self.folder is None:
+            return None
+        places = (self.folder, self.folder.parent) if self.folder.name == CHECKPOINT else (self.folder,)
+        return next((one for one in places if (one / stored.EVALUATION).is_file()), None)
+
+    def _scores(self) -> list[Evaluation]:
+        """The evaluations; none where they cannot be read, since a representation must not fail."""
+        try:
+            return self.evaluations
+        except (DataError, OSError) as error:
+            logger.warning("%s: its scores are not shown: %s", self.folder, error)
+            return []
+
+    def _few_answers(self) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
+        """Some answers of the first split with their pictures; none where the folder has too many to read at once."""
+        place = self._place()
+        try:
+            if place is None or (place / stored.PREDICTIONS).stat().st_size > _MOST_ANSWERS_BYTES:
+                return [], {}
+            first, *_ = stored.read_evaluations(place)
+            files_of = stored.read_gallery(place)
+        except (DataError, OSError):
+            return [], {}
+        return scores.few(first, {key: Medium(path, key) for key, path in files_of.items()})
 
     def generate(
         self,
@@ -137,7 +204,12 @@ class Run:
             seed=seed,
             max_batch_tokens=max_batch_tokens,
         )
-        return answers[0] if isinstance(prompt, str) else answers
+        small = [thumbnails.kept(medium) for medium in media]
+        shown = [
+            replace(answer, asked=Asked(text, functools.partial(_html_of, text, small)))
+            for text, answer in zip(prompts, answers, strict=True)
+        ]
+        return shown[0] if isinstance(prompt, str) else Shown(shown)
 
     def stream(self, image: Image | None, prompt: str, **options: Any) -> Iterator[str]:
         """One answer in pieces; options as for `generate`."""
@@ -289,48 +361,26 @@ def _options(
     return config.build(generation.Options, values, where="generate")
 
 
+def _html_of(prompt: str, media: Sequence[Medium], said: str, about: Sequence[str]) -> str:
+    """An answer as a notebook shows it, with the question and small copies of its pictures."""
+    return notebook.answer(prompt, said, pictures=thumbnails.addresses(media), about=about)
+
+
 def as_media(image: Any) -> tuple[Medium, ...]:
-    """One or several pictures, as media with keys of their own."""
+    """One or several pictures, as media with keys of their own.
+
+    Raises:
+        MediaError: an address of the network, or a text that stands for no picture.
+    """
     images = [] if image is None else list(image) if isinstance(image, list | tuple) else [image]
     media = []
     for number, one in enumerate(images):
-        source = _of_text(one) if isinstance(one, str) else one
-        if isinstance(source, Path) and places.ADDRESS.match(str(source)):
-            raise MediaError("image_url", f"{one}: nothing is fetched; save the picture and give its path.")
+        source = picture_of(one) if isinstance(one, str | Path) else one
         if isinstance(source, Medium):
             media.append(source)
         else:
             media.append(Medium(source, key=str(source) if isinstance(source, Path) else f"image-{number}"))
     return tuple(media)
-
-
-_DATA_URL = re.compile(r"(?i)data:image/[\w.+-]+(;[\w=.+-]+)*;base64,")
-_BASE64_STARTS = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR")
-"""How the base64 of JPEG, PNG, GIF and WebP files begins."""
-_FEWEST_BASE64 = 64
-"""Letters of a picture's base64; a shorter text is a path."""
-
-
-def _of_text(text: str) -> Path | bytes:
-    """The picture in a data URL or in base64; any other text is a path.
-
-    Raises:
-        MediaError: a data URL whose content is not base64.
-    """
-    head = _DATA_URL.match(text[:200])
-    is_url = text[:5].lower() == "data:"
-    if not is_url and not (text.startswith(_BASE64_STARTS) and len(text) >= _FEWEST_BASE64):
-        return Path(text)
-    try:
-        if is_url and head is None:
-            raise ValueError("it must begin as data:image/png;base64,")
-        return base64.b64decode("".join(text[head.end() if head else 0 :].split()), validate=True)
-    except ValueError as error:
-        if not is_url:  # a path that begins like a picture
-            return Path(text)
-        raise MediaError(
-            "invalid_base64", f"{text[:40]!r}...: this data URL cannot be read: {error}."
-        ) from None
 
 
 @torch.inference_mode(False)  # whoever loads it under inference mode may train it later

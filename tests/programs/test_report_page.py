@@ -1,5 +1,6 @@
 """The pages in a real browser: they ask for nothing, run nothing that a model says, and their filters work."""
 
+import dataclasses
 import json
 import shutil
 
@@ -559,3 +560,35 @@ def test_it_reads_without_scripts(opened, each):
     assert page.locator(".filters").is_hidden()
     page.locator(".others > summary").click()
     assert shown(page) >= 20
+
+
+@pytest.mark.parametrize(
+    ("background", "letters"),
+    [("rgb(255, 255, 255)", "rgb(0, 0, 0)"), ("rgb(24, 24, 24)", "rgb(220, 220, 220)")],
+)
+@pytest.mark.parametrize("doctype", ["<!doctype html>", ""])  # in quirks mode tables inherit no colour
+def test_what_a_notebook_shows_has_the_colours_around_it(
+    tmp_path, opened, found, background, letters, doctype
+):
+    shown = dataclasses.replace(
+        found, media={f"picture {n}": Medium(pixels(n), f"picture {n}") for n in range(36)}
+    )
+    where = tmp_path / "cell.html"
+    style = f"background: {background}; color: {letters}; width: 700px"
+    where.write_text(
+        f'{doctype}<meta charset="utf-8"><title>a notebook</title><div style="{style}">{shown._repr_html_()}</div>',
+        encoding="utf-8",
+    )
+    page = opened(where)
+    assert page.title() == "a notebook"  # none of what was said ran
+    assert len(page.seen["requests"]) == 1
+    assert page.locator(".sightweave img").count() == 6
+    colours = page.eval_on_selector_all(
+        ".sightweave *:not(style)", "all => all.map(one => getComputedStyle(one).color)"
+    )
+    assert set(colours) == {letters}
+    grounds = page.eval_on_selector_all(
+        ".sightweave *:not(style)", "all => all.map(one => getComputedStyle(one).backgroundColor)"
+    )
+    assert set(grounds) == {"rgba(0, 0, 0, 0)"}
+    assert page.evaluate("document.querySelector('.sightweave').scrollWidth <= 700")

@@ -102,7 +102,7 @@ def test_batches_of_an_evaluation_are_bounded_and_halved_without_another_answer(
 
 
 def test_evaluate_needs_something_to_score(trained: api.Run) -> None:
-    with pytest.raises(RecipeError, match="data: the recipe names no source"):
+    with pytest.raises(RecipeError, match=r"records given in Python, .* give them again"):
         api.evaluate(trained)
     with pytest.raises(RecipeError, match="controls"):
         api.evaluate(trained, data=rows(), controls=["blind"])

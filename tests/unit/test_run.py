@@ -6,6 +6,8 @@ import base64
 import dataclasses
 import io
 import json
+import pickle
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -208,23 +210,60 @@ def test_runs_of_earlier_versions_are_shown_as_far_as_they_knew() -> None:
     assert runs.shown_facts({}) == {}
 
 
-def test_a_picture_may_be_a_data_url_or_base64() -> None:
+def test_each_verb_takes_a_picture_in_every_form_and_fetches_nothing(run: runs.Run, tmp_path: Path) -> None:
     file = io.BytesIO()
-    Image.effect_noise((16, 16), 50).save(file, "PNG")
+    Image.fromarray(tiny.PICTURE).save(file, "PNG")
     text = base64.b64encode(file.getvalue()).decode()
-    for given in (text, f"data:image/png;base64,{text}"):
-        (medium,) = runs.as_media(given)
-        assert medium.source == file.getvalue()
+    Image.fromarray(tiny.PICTURE).save(tmp_path / "a.png")
+    verbs = {
+        "generate": lambda image: run.generate(image, "What?", max_tokens=3).text,
+        "caption": lambda image: run.caption(image, max_tokens=3).text,
+        "translate": lambda image: run.translate(image, "The sky.", to="de", max_tokens=3).text,
+        "stream": lambda image: "".join(run.stream(image, "What?", max_tokens=3)),
+    }
+    forms = (text, f"data:image/png;base64,{text}", (tmp_path / "a.png").as_uri(), file.getvalue())
+    for name, verb in verbs.items():
+        expected = verb(tiny.PICTURE)
+        for form in forms:
+            assert verb(form) == expected, name
+            assert verb([form]) == expected, name
+        for address in ("https://example.com/a.png", Path("http://example.com/a.png"), "s3://bucket/a.png"):
+            for given in (address, [tiny.PICTURE, address]):
+                with pytest.raises(MediaError, match="nothing is fetched; save the picture"):
+                    verb(given)
+    # Records as well.
+    rows = [{"image": form, "question": "What?", "answer": "x"} for form in (tiny.PICTURE, *forms)]
+    rows[3] |= {"image": str(tmp_path / "a.png")}
+    logprobs = {round(row["logprob"], 4) for row in api.answer_all(run, rows, max_tokens=3)}
+    assert len(logprobs) == 1
+    with pytest.raises(DataError, match="nothing is fetched; save the picture"):
+        api.answer_all(run, [rows[0] | {"image": "https://example.com/a.png"}])
 
 
-@pytest.mark.parametrize("address", ["https://example.com/a.png", Path("http://example.com/a.png")])
-def test_an_address_says_that_nothing_is_fetched(address: str | Path) -> None:
-    with pytest.raises(MediaError, match="nothing is fetched; save the picture"):
-        runs.as_media(address)
+def test_an_answer_is_short_in_a_shell_and_shows_its_picture_in_a_notebook(
+    run: runs.Run, tmp_path: Path
+) -> None:
+    Image.fromarray(tiny.PICTURE).save(tmp_path / "a.png")
+    for image in (tiny.PICTURE, tmp_path / "a.png", Image.fromarray(tiny.PICTURE)):
+        answer = run.generate(image, "What <b>is</b> it?", max_tokens=4)
+        assert repr(answer).startswith(f"Prediction({answer.text!r}, logprob=")
+        assert "\n" not in repr(answer)
+        html = answer._repr_html_()
+        assert html.count("<img") == html.count("data:image/png;base64,") == 1
+        assert "What &lt;b&gt;is&lt;/b&gt; it?" in html
+        assert escape(answer.text) in html
+        again = pickle.loads(pickle.dumps(answer))  # processes that are spawned send answers back
+        assert again == answer
+        assert again._repr_html_() == html
+    assert "<img" not in run.generate(None, "What?", max_tokens=4)._repr_html_()
+    both = run.generate(tiny.PICTURE, ["What?", "Where?"], max_tokens=4)
+    assert both._repr_html_().count("<img") == 2
+    assert "finish='length'" in repr(dataclasses.replace(both[0], finish="length"))
 
 
-def test_a_data_url_that_is_no_base64_is_an_error() -> None:
-    with pytest.raises(MediaError, match="cannot be read"):
-        runs.as_media("data:image/png;base64,!!!")
-    (medium,) = runs.as_media("/9j/a.jpg")
-    assert medium.source == Path("/9j/a.jpg")
+def test_a_run_is_short_in_a_shell(run: runs.Run) -> None:
+    alone = dataclasses.replace(run, folder=None)
+    assert repr(alone) == "Run('in memory', cnn > linear > concat > decoder_only, 0.01 M parameters)"
+    assert "cnn &gt; linear &gt; concat" in alone._repr_html_()
+    stopped = dataclasses.replace(run, unfinished="training is unfinished")
+    assert "training is unfinished" in repr(stopped)

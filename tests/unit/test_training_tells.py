@@ -229,3 +229,122 @@ def test_the_command_lists_recipes_and_prints_one(tmp_path: Path) -> None:
     printed = subprocess.run([*begin, "own"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert yaml.safe_load(printed)["title"] == "My own pictures"
     assert api.read_recipe(yaml.safe_load(printed)) == api.read_recipe("own")
+
+
+CODES = ("\r", "\x1b")
+
+
+def test_every_long_verb_is_silent_in_a_pipe_and_told_to_show_leaves_plain_lines(
+    trained: tuple[api.Run, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # no pipe becomes a terminal by it
+    run, _ = trained
+    assert run.folder is not None
+    data = str(run.folder.parent / "mine")
+    verbs = {
+        "train": lambda **how: api.train(RECIPE, out=tmp_path / "new", data=rows(6), overwrite=True, **how),
+        "evaluate": lambda **how: api.evaluate(run, fresh=True, **how),
+        "check_data": lambda **how: api.check_data(data, out=tmp_path / "check", fix=_new(tmp_path), **how),
+        "cache_data": lambda **how: api.cache_data(RECIPE, f"data={data}", out=tmp_path / "cache", **how),
+        "answer_all": lambda **how: list(api.answer_all(run, data, **how)),
+    }
+    for name, verb in verbs.items():
+        for quiet in ({}, {"progress": False}):
+            verb(**quiet)
+            assert capsys.readouterr() == ("", ""), name
+        verb(progress=True)
+        out, shown = capsys.readouterr()
+        assert out == "", name
+        assert not any(code in shown for code in CODES), name
+        if name in ("train", "evaluate", "check_data"):  # the others end before a line is due
+            assert shown, name
+
+
+def _new(place: Path) -> Path:
+    return place / f"copy-{len(list(place.iterdir()))}"
+
+
+def test_a_trained_run_shows_its_scores(
+    trained: tuple[api.Run, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    run, _ = trained
+    assert run.folder is not None
+    (found,) = run.evaluations
+    value = f"{100 * found.tasks[0].score.value:.1f} %"
+    for one in (run, api.load(run.folder), api.load(run.folder / "checkpoint")):
+        first, second = repr(one).splitlines()
+        assert first.startswith(f"Run({str(one.folder)!r}, cnn > linear > concat > decoder_only, 0.01 M")
+        assert second.startswith(f"  validation: vqa {value} (")
+    html = run._repr_html_()
+    assert f">{value}</td>" in html
+    assert html.count("<img") == 1  # the picture that was asked about
+    # Scores that are damaged do not keep a run from being shown.
+    path = run.folder / "evaluation.json"
+    whole = path.read_text(encoding="utf-8")
+    try:
+        path.write_text("{", encoding="utf-8")
+        assert "vqa" not in repr(run)
+        assert "its scores are not shown" in caplog.text
+        assert "parts" in run._repr_html_()
+    finally:
+        path.write_text(whole, encoding="utf-8")
+
+
+def test_scores_are_short_in_a_shell_and_a_table_in_a_notebook(trained: tuple[api.Run, str]) -> None:
+    run, _ = trained
+    found = api.evaluate(run)
+    (one,) = found
+    assert repr(one).startswith("Evaluation('validation': 1 prompts on 1 pictures; vqa ")
+    assert repr(found) == f"[{one!r}]"
+    assert len(repr(one)) < 200
+    html = found._repr_html_()  # type: ignore[attr-defined]  # the list has one, its type need not say so
+    assert html == one._repr_html_()
+    assert html.count("<img") == 1
+    assert "best without looking" in html
+    assert "media" not in one.to_json()
+    assert type(one).from_json({**one.to_json(), "media": "x"}).media == {}
+
+
+def test_what_a_folder_says_of_its_scores_cannot_command_a_shell(trained: tuple[api.Run, str]) -> None:
+    run, _ = trained
+    assert run.folder is not None
+    path = run.folder / "evaluation.json"
+    whole = path.read_text(encoding="utf-8")
+    try:
+        said = json.loads(whole)
+        said["splits"][0]["split"] = "\x1b]0;PWNED\x07" + "x" * 100_000
+        said["splits"][0]["tasks"][0]["task"] = "\x1b[2J" + "y" * 100_000
+        path.write_text(json.dumps(said), encoding="utf-8")
+        shown = [repr(run), str(run), *map(repr, run.evaluations)]
+        assert all("\\x1b" in one and "\x1b" not in one and len(one) < 3000 for one in shown)
+        html = run._repr_html_()
+        assert "\x1b" not in html
+        assert len(html) < 20_000
+    finally:
+        path.write_text(whole, encoding="utf-8")
+
+
+def test_a_check_of_data_is_short_in_a_shell_and_a_table_in_a_notebook(tmp_path: Path) -> None:
+    mine = folder_of(tmp_path / "mine", [*rows(3), *rows(1)])
+    with (mine / "data.jsonl").open("a", encoding="utf-8") as stream:
+        stream.write('{"image": "gone.png", "question": "?", "answer": "x"}\n')
+    report = api.check_data(mine, out=tmp_path / "check")
+    assert repr(report).startswith(f"Report({str(mine)!r}: own, 5 rows, 4 pictures; 1 error, ")
+    assert report.verdict() in repr(report)
+    html = report._repr_html_()
+    assert "error: image missing" in html
+    assert "duplicate row" in html
+    assert "<img" in html
+
+
+def test_a_run_of_records_asks_for_them_again(tmp_path: Path) -> None:
+    run, _ = train(tmp_path / "run", data=rows(4), evaluate=False)
+    for who in (run, tmp_path / "run"):
+        with pytest.raises(
+            RecipeError, match=r"records given in Python, .* give them again, as evaluate\(run, data="
+        ):
+            api.evaluate(who)
+    assert api.evaluate(run, data=rows(4))

@@ -57,6 +57,7 @@ def compare(
     at_once: int = 1,
     threads: int | None = None,
     say: Callable[[str], None] = lambda _: None,
+    progress: Callable[[int, int, str], None] = lambda _done, _total, _note: None,
 ) -> Comparison:
     """Trains and scores every cell of a grid, and writes ``comparison.json``, ``.md``, ``.svg`` and ``.html``.
 
@@ -72,6 +73,7 @@ def compare(
         at_once: Runs that go at the same time.
         threads: Of each run; None leaves what the recipe says.
         say: Told what starts and what ends.
+        progress: Told how many runs have ended, of how many, and which are going on.
 
     Raises:
         RecipeError: a mistake in the recipe, in a setting or in `against`, found before anything is trained.
@@ -93,7 +95,7 @@ def compare(
             read.check()
 
     def run(jobs: Sequence[Job]) -> None:
-        failed = run_jobs(jobs, at_once=at_once, threads=threads, say=say)
+        failed = run_jobs(jobs, at_once=at_once, threads=threads, say=say, progress=progress)
         if failed:
             raise ComparisonError(f"failed: {', '.join(failed)}. The same command goes on from here.")
 

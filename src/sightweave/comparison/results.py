@@ -12,7 +12,8 @@ from typing import Any, Literal
 from sightweave.comparison.compositions import Column, Difference, Score
 from sightweave.core import config as configs
 from sightweave.core import files
-from sightweave.pages import costs
+from sightweave.core.terminal import in_short
+from sightweave.pages import costs, notebook
 from sightweave.pages.compared import ComparedPage, Table, write_compared
 from sightweave.pages.scores import rival_name
 from sightweave.programs.evaluation.statistics import Estimate
@@ -53,7 +54,7 @@ class Budget:
         return f"{self.amount:g} min" if self.kind == "minutes" else f"{self.amount:g} tokens"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """What a grid gave."""
 
@@ -69,6 +70,20 @@ class Comparison:
     """What a reader must know, but for the budget and the seeds."""
     cells: tuple[Mapping[str, Any], ...]
     """Each run with its recipe, steps, seconds, versions and processor."""
+
+    def __repr__(self) -> str:
+        units = {column.name: column.unit for column in self.columns}
+        lines = [
+            f"  {row.name}: "
+            + ", ".join(
+                f"{name} {_estimate(row.scores[name].mean, unit)} {unit}" for name, unit in units.items()
+            )
+            for row in self.rows
+        ]
+        return "\n".join([f"Comparison({self.recipe!r}, {len(self.cells)} runs)", *map(in_short, lines)])
+
+    def _repr_html_(self) -> str:
+        return notebook.tables(f"{self.recipe}: {len(self.cells)} runs", tables(self))
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain data."""

@@ -32,7 +32,12 @@ class Job:
 
 
 def run_jobs(
-    jobs: Sequence[Job], *, at_once: int = 1, threads: int | None = None, say: Callable[[str], None]
+    jobs: Sequence[Job],
+    *,
+    at_once: int = 1,
+    threads: int | None = None,
+    say: Callable[[str], None],
+    progress: Callable[[int, int, str], None] = lambda _done, _total, _note: None,
 ) -> list[str]:
     """Runs jobs, and says of each that failed its name, its status and its log; after a failure no more are started.
 
@@ -42,6 +47,7 @@ def run_jobs(
         threads: Of each process; None leaves what the environment says, or shares the cores among those that run at the
             same time.
         say: Told what starts and what ends.
+        progress: Told again and again how many have ended, of how many, and which are running for how long.
 
     Raises:
         FolderError: an earlier job still writes into the folder of one of them.
@@ -62,6 +68,9 @@ def run_jobs(
                     say(f"{name}: ended after {(time.monotonic() - began) / 60:.1f} min")
                     if process.returncode:
                         failed.append(f"{name} (status {process.returncode}; see {job.folder / LOG})")
+            now = time.monotonic()
+            note = ", ".join(f"{name} {_minutes(now - began)}" for name, (_, _, began) in running.items())
+            progress(len(jobs) - len(queue) - len(running), len(jobs), note)
             if running:
                 time.sleep(_POLL_SECONDS)
     finally:
@@ -69,6 +78,10 @@ def run_jobs(
             process.terminate()
             process.wait()
     return failed
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min"
 
 
 def _start(job: Job, threads: int | None) -> subprocess.Popen[bytes]:

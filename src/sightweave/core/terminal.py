@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,12 @@ def _escape(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode("ascii")
 
 
+def in_short(text: object, most: int = 1000) -> str:
+    """What a shell shows of a value that came from elsewhere: `visible`, and of bounded length."""
+    shown = visible(text)
+    return shown if len(shown) <= most else f"{shown[:most]} ..."
+
+
 def markup(text: object) -> str:
     """The same for text that Rich prints: nothing in it is taken for a style or a link either."""
     from rich.markup import escape
@@ -37,8 +44,34 @@ def markup(text: object) -> str:
     return escape(visible(text))
 
 
+def notebook() -> Any:
+    """IPython's shell where this process is the kernel of a notebook (Jupyter, VS Code, Colab); None anywhere else.
+
+    IPython is never imported for it: in a kernel it is there.
+    """
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    # IPython in a terminal has a shell too, but no kernel.
+    return shell if getattr(shell, "kernel", None) is not None else None
+
+
+def is_tty(stream: Any) -> bool:
+    """Whether a stream leads to a terminal. Variables such as FORCE_COLOR make none of a pipe."""
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):  # there is none, or it is closed
+        return False
+
+
+def is_notebooks(console: Console) -> bool:
+    """Whether what is printed on a console appears below a cell of a notebook."""
+    return console.is_jupyter or getattr(console, "is_below_a_cell", False)
+
+
 def console(*, stderr: bool = False) -> Console:
     """Where tables and progress are shown; whatever is printed there passes `visible`.
+
+    In a notebook that is the output of the cell: standard output, since standard error is shown there as a fault.
 
     Args:
         stderr: Whether it writes to standard error, as progress does.
@@ -47,13 +80,18 @@ def console(*, stderr: bool = False) -> Console:
     from rich.segment import Segment
 
     class Visible(Console):
+        is_below_a_cell = notebook() is not None
+
         def render(self, *args: Any, **options: Any) -> Iterable[Segment]:
             for segment in super().render(*args, **options):
                 # Rich's own codes, which move the cursor of a progress bar, are marked as such.
                 is_ours = bool(segment.control)
                 yield segment if is_ours else Segment(visible(segment.text), segment.style)
 
-    return Visible(stderr=stderr)
+    stderr = stderr and not Visible.is_below_a_cell
+    # Rich takes a pipe for a terminal where FORCE_COLOR is set, and would move the cursor in a log.
+    is_fixed = not is_tty(sys.stderr if stderr else sys.stdout)
+    return Visible(stderr=stderr, force_jupyter=False, force_interactive=False if is_fixed else None)
 
 
 class LogFormatter(logging.Formatter):

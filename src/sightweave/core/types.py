@@ -5,7 +5,9 @@ files -> Record (in ``data/tasks/<task>.py``) -> Sample -> Batch (``core/batch.p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import html
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,7 +136,16 @@ class Likelihood:
         return self.logprob / max(1, self.tokens)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """What a person asked, kept with the answer so that a notebook can show both."""
+
+    prompt: str
+    html: Callable[[str, Sequence[str]], str]
+    """Makes the HTML of the question with its pictures and the answer, of the answer's text and what else is known of it."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Prediction:
     """What a model said to one sample."""
 
@@ -148,6 +159,27 @@ class Prediction:
     likelihoods: tuple[Likelihood, ...] = ()
     """Of the texts that the model was asked to judge, in their order."""
     extra: Mapping[str, Any] = field(default_factory=dict)
+    asked: Asked | None = field(default=None, compare=False)
+    """What it answers, where a person asked a run; the answer is the same without."""
+
+    def __repr__(self) -> str:
+        facts = [f"logprob={self.logprob:.4g}"] if self.logprob is not None else []
+        facts += [f"finish={self.finish!r}"] * (self.finish != "stop")
+        facts += [f"likelihoods={len(self.likelihoods)}"] * bool(self.likelihoods)
+        facts += [f"{name}={value!r}"[:_LETTERS] for name, value in self.extra.items()]
+        return f"Prediction({', '.join([repr(self.text), *facts])})"
+
+    def _repr_html_(self) -> str:
+        sure = self.logprob is not None and math.isfinite(self.logprob)
+        about = [f"{100 * math.exp(min(0.0, self.logprob or 0.0)):.0f} % sure of each token"] * sure
+        about += ["cut at its maximum of tokens"] * (self.finish == "length")
+        if self.asked is not None:
+            return self.asked.html(self.text, about)
+        return "".join(f"<p>{html.escape(words)}</p>" for words in (self.text, *about))
+
+
+_LETTERS = 100
+"""Of one further fact in a prediction's representation."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
+from sightweave.core.progress import LiveLine, wanted
 from sightweave.core.types import Prediction, Sample
 from sightweave.data.datasets import own
 from sightweave.data.reading.dataset import task_of
@@ -51,6 +54,7 @@ def answer_all(
     seed: int = 0,
     batch_size: int = 256,
     trust_run: bool = False,
+    progress: bool | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Answers every prompt of a data set: one row each with ``image``, ``prompt``, ``answer`` and ``logprob``.
 
@@ -64,6 +68,7 @@ def answer_all(
         seed: Random seed for sampling.
         batch_size: Prompts at once.
         trust_run: As for `load`.
+        progress: True shows progress in a log too, False not at all; None shows it where there is a terminal or a notebook.
     """
     loaded = as_run(run, trust_run=trust_run)
     sources, rows = read_data(data)
@@ -87,6 +92,7 @@ def answer_all(
         given_ids,
         batch_size,
         {"max_tokens": max_tokens, "decoding": decoding, "seed": seed},
+        wanted(None, progress),
     )
 
 
@@ -116,15 +122,23 @@ def _answers(
     given_ids: frozenset[str],
     batch_size: int,
     options: Mapping[str, Any],
+    console: Console | None,
 ) -> Iterator[dict[str, Any]]:
     asked = list(generation.distinct(samples))
-    for start in range(0, len(samples), batch_size):
-        chunk = slice(start, start + batch_size)
-        for sample, answer in zip(samples[chunk], run.predict(asked[chunk], **options), strict=True):
-            name = {"id": sample.id} if sample.id in given_ids else {}
-            yield name | {
-                "image": sample.media[0].key if sample.media else None,
-                "prompt": sample.prompt,
-                "answer": answer.text,
-                "logprob": answer.logprob,
-            }
+    with LiveLine(console, transient=True) as line:
+        line.start("answering", len(samples))
+
+        def tell(count: int) -> None:
+            line.advance(count, "prompts")
+
+        for start in range(0, len(samples), batch_size):
+            chunk = slice(start, start + batch_size)
+            answers = run.predict(asked[chunk], progress=tell, **options)
+            for sample, answer in zip(samples[chunk], answers, strict=True):
+                name = {"id": sample.id} if sample.id in given_ids else {}
+                yield name | {
+                    "image": sample.media[0].key if sample.media else None,
+                    "prompt": sample.prompt,
+                    "answer": answer.text,
+                    "logprob": answer.logprob,
+                }

@@ -19,6 +19,7 @@ from sightweave import recipe as recipes
 from sightweave.core import answer_files, files, json_lines, outputs
 from sightweave.core import config as configs
 from sightweave.core.errors import DataError, RecipeError, did_you_mean
+from sightweave.core.progress import LiveLine, wanted
 from sightweave.core.types import Sample
 from sightweave.data.datasets import own
 from sightweave.data.inputs import media, order
@@ -98,6 +99,7 @@ def check_data(
     recipe: str | Path | Mapping[str, Any] | Recipe | None = None,
     out: str | Path = CHECKED,
     workers: int | None = None,
+    progress: bool | None = None,
     console: Console | None = None,
 ) -> Report:
     """Looks a data set over before anything trains: every row, every picture.
@@ -114,7 +116,8 @@ def check_data(
         out: A folder for ``report.json``, ``report.html`` and what is known of each picture; or a name that ends in
             ``.csv``, for a table of the findings with their examples, beside the folder ``data-check``.
         workers: Processes that decode; None means one for each core.
-        console: Where progress is shown.
+        progress: True shows progress in a log too, False not at all; None shows it where there is a terminal or a notebook.
+        console: Where progress is shown; by default standard error, or the output of the cell in a notebook.
 
     Returns:
         What was found; ``may_train`` says whether training may start.
@@ -137,7 +140,7 @@ def check_data(
             plan=plan,
             out=Path(CHECKED if table is not None else out),
             workers=workers,
-            console=console,
+            console=wanted(console, progress),
         )
     if table is not None:
         files.write_text(table, report.to_csv())
@@ -149,6 +152,7 @@ def cache_data(
     *settings: str,
     out: str | Path,
     data: Any = None,
+    progress: bool | None = None,
     console: Console | None = None,
 ) -> Written:
     """Decodes and resizes all pictures of a recipe once; training with ``inputs.cache=OUT`` then reads those.
@@ -160,7 +164,8 @@ def cache_data(
         settings: ``path=value`` settings.
         out: The cache's folder; an older cache there is replaced.
         data: Instead of the recipe's sources: a path, a source as in a recipe, or a list of these.
-        console: Told how far it is.
+        progress: As for `check_data`.
+        console: As for `check_data`.
 
     Raises:
         DataError: `out` holds something that is no cache.
@@ -176,16 +181,15 @@ def cache_data(
     sources = [source for name in names for source in build_sources(resolved, None, name)]
     processor = resolved.build_picture_processor()
 
-    def told(count: int) -> None:
-        if count % 1000 == 0:
-            say(console, f"{count} pictures")
-
     def samples() -> Iterator[Sample]:
         for one in sources:
             for index in range(len(one)):
                 yield from (tasks[task_of(record)].sample(record) for record in one[index])
 
-    written = processor.write_cache(samples(), Path(out), told)
+    console = wanted(console, progress)
+    with LiveLine(console, transient=True) as line:
+        line.start("decoding", None)  # how many tiles there are is not known before
+        written = processor.write_cache(samples(), Path(out), lambda count: line.advance(count, "pictures"))
     for key, reason in list(written.left_out.items())[:5]:
         say(console, f"left out {key}: {reason}")
     return written

@@ -25,9 +25,10 @@ from sightweave.core import config as configs
 from sightweave.core.bounded import UnreadableError
 from sightweave.core.config import config, one_of
 from sightweave.core.device import keep_freed_memory, limit_threads
-from sightweave.core.errors import CheckpointError, DataError, MediaError
+from sightweave.core.errors import CheckpointError, DataError, MediaError, RecipeError
+from sightweave.core.progress import wanted
 from sightweave.core.types import Medium, Sample
-from sightweave.data.inputs import media, order
+from sightweave.data.inputs import media, order, thumbnails
 from sightweave.data.phrasing.lettered_options import hides_options
 from sightweave.data.reading.dataset import Dataset, task_of
 from sightweave.data.reading.splits import is_for_choosing
@@ -35,6 +36,7 @@ from sightweave.data.reading.subset import draw
 from sightweave.pages import gallery
 from sightweave.pages import page as pages
 from sightweave.pages.beside import write_beside
+from sightweave.pages.notebook import Shown
 from sightweave.programs.evaluation import beside as beside_program
 from sightweave.programs.evaluation import circular, scores, stored
 from sightweave.programs.evaluation import program as evaluation_program
@@ -79,6 +81,7 @@ def evaluate(
     out: str | Path | None = None,
     fresh: bool = False,
     trust_run: bool = False,
+    progress: bool | None = None,
     console: Console | None = None,
 ) -> list[Evaluation]:
     """Scores whoever answers on held-out data, with intervals, chance levels and controls.
@@ -100,7 +103,8 @@ def evaluate(
             it is without, and also gets the answers as a table.
         fresh: Whether answers that were kept are asked for again.
         trust_run: As for `load`.
-        console: Where progress is shown.
+        progress: True shows progress in a log too, False not at all; None shows it where there is a terminal or a notebook.
+        console: Where progress is shown; by default standard error, or the output of the cell in a notebook.
 
     Raises:
         DataError: nothing to score.
@@ -128,6 +132,11 @@ def evaluate(
     names = [field.name for field in dataclasses.fields(recipes.Measured)]
     measured = recipes.measured({name: values[name] for name in names}, [*settings, *given])
     check_splits(measured)
+    if other is None and answering.run is not None and not measured.data:
+        raise RecipeError(
+            f"{answering.predictor.name}: was trained on records given in Python, which a run does not keep; give them "
+            "again, as evaluate(run, data=records), or score it on a folder: sightweave evaluate RUN --data FOLDER."
+        )
     held_out = held_out_of(measured, records)
     if not held_out and other is not None:  # all of a folder without a held-out part is what to score
         everything = build_sources(measured, records, "train")
@@ -148,7 +157,7 @@ def evaluate(
     with _claimed(folder):
         if fresh and folder is not None:
             (folder / KEPT).unlink(missing_ok=True)
-        found = evaluate_into(answering, measured, folder, held_out, console, train)
+        found = evaluate_into(answering, measured, folder, held_out, wanted(console, progress), train)
     if table is not None:
         rows = (row for one in found for row in one.predictions())
         collections.deque(answer_files.write(table, rows, more=("right", "expected")), maxlen=0)
@@ -380,7 +389,9 @@ def evaluate_into(
                 *kept.take_notes(),
             ]
             notes += _notes(split, who, measured, count=len(some), of=len(samples))
-            found.append(dataclasses.replace(one, notes=tuple(notes)))
+            shown = {row["image"] for row in scores.few_rows(one)} & images.keys()
+            media_of = {key: thumbnails.kept(images[key]) for key in shown}
+            found.append(dataclasses.replace(one, notes=tuple(notes), media=media_of))
     if kept.reused:
         say(console, f"{kept.reused} answers were kept from before, {kept.asked} are new")
     if folder is not None:
@@ -389,9 +400,9 @@ def evaluate_into(
             "seconds": round(time.perf_counter() - began, 1),
         }
         document = _document(answering, measured, held_out, found) | done
-        shown = _write_evaluation(folder, found, images, document)
-        say(console, f"report: {_write_report(folder, found, shown)}")
-    return found
+        rows_shown = _write_evaluation(folder, found, images, document)
+        say(console, f"report: {_write_report(folder, found, rows_shown)}")
+    return Shown(found)
 
 
 def _check_outputs(folder: Path, *names: str) -> None:

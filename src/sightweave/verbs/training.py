@@ -26,6 +26,7 @@ from sightweave.core.device import (
 )
 from sightweave.core.errors import FolderError, RecipeError, WiringError
 from sightweave.core.outputs import MARKERS, ROWS_LEFT_OUT, RUN_FILES
+from sightweave.core.progress import LiveLine, wanted
 from sightweave.core.run_folder import refuse_results
 from sightweave.data.inputs import order
 from sightweave.data.reading.dataset import Dataset
@@ -65,6 +66,8 @@ from sightweave.verbs.sources import (
 RUNS = Path("runs")
 _MOST_CHECKED = 1_000_000_000
 """Weights of a model that is checked before its training at most: a check works on copies."""
+_RUNS_SECONDS = 600.0
+"""Time between two lines in a log on the runs of a comparison that are going on."""
 _SMALL = 20_000_000
 """Weights of a model whose checks gain nothing from several threads."""
 
@@ -76,6 +79,7 @@ def train(
     out: str | Path | None = None,
     evaluate: bool = True,
     overwrite: bool = False,
+    progress: bool | None = None,
     console: Console | None = None,
 ) -> Run:
     """Trains what a recipe says and leaves a run's folder.
@@ -91,7 +95,8 @@ def train(
         evaluate: Whether to score the held-out splits at the end.
         overwrite: Replace a run in `out`, once everything that comes before the first step has gone well. Files that
             Sightweave did not write are never replaced.
-        console: Where progress is shown; None shows none.
+        progress: True shows progress in a log too, False not at all; None shows it where there is a terminal or a notebook.
+        console: Where progress is shown; by default standard error, or the output of the cell in a notebook.
 
     Returns:
         The trained run, ready to answer.
@@ -105,6 +110,7 @@ def train(
     recipe, settings, records = with_data(recipe, settings, data)
     asked = read_recipe(recipe, settings)
     check_splits(asked)
+    console = wanted(console, progress)
     with _claimed(out, asked) as folder:
         if not overwrite:
             refuse_results(folder)
@@ -441,6 +447,7 @@ def compare(
     against: str | None = None,
     at_once: int = 1,
     threads: int | None = None,
+    progress: bool | None = None,
     console: Console | None = None,
 ) -> Comparison:
     """Trains and scores every combination of settings, and writes ``comparison.json``, ``.md``, ``.svg`` and ``.html``.
@@ -457,7 +464,8 @@ def compare(
         against: The composition that the others are compared with, such as ``concat-cnn``; by default the first.
         at_once: Runs that go at the same time, each in a process of its own.
         threads: Of each run; None leaves what the recipe says.
-        console: Told what starts and what ends.
+        progress: As for `train`: what starts, what ends, and how long each run has been going on.
+        console: As for `train`.
 
     Raises:
         RecipeError: a mistake in the recipe or in a setting, found before anything is trained.
@@ -469,14 +477,18 @@ def compare(
         raise RecipeError(
             "data: each run is trained by a process of its own, which cannot be given rows; write them to a data.jsonl."
         )
-    return comparison.compare(
-        recipe,
-        settings,
-        out=Path(out),
-        minutes=minutes,
-        tokens=tokens,
-        against=against,
-        at_once=at_once,
-        threads=threads,
-        say=lambda text: say(console, text),
-    )
+    console = wanted(console, progress)
+    with LiveLine(console, transient=True, log_seconds=_RUNS_SECONDS) as line:
+        line.start("runs", None)
+        return comparison.compare(
+            recipe,
+            settings,
+            out=Path(out),
+            minutes=minutes,
+            tokens=tokens,
+            against=against,
+            at_once=at_once,
+            threads=threads,
+            say=lambda text: say(console, text),
+            progress=lambda done, total, note: line.update(done, total=total, note=note),
+        )

@@ -170,3 +170,15 @@ def test_files_hold_all_of_it(tmp_path):
             for cell in cells:
                 assert cell.replace("<", "&lt;").replace("+", "+") in page
     assert "version of torch" in page
+
+
+def test_a_comparison_is_short_in_a_shell_and_its_tables_in_a_notebook():
+    found = comparison()
+    assert repr(found).splitlines() == [
+        "Comparison('recipes/demo.yaml', 2 runs)",
+        "  concat: vqa 50.0 (25.0 to 75.0) %, captioning 1.250 (1.000 to 1.500) nats",
+        "  addition: vqa 12.5 (0.0 to 25.0) %, captioning 0.500 (0.250 to 0.750) nats",
+    ]
+    html = found._repr_html_()
+    assert html.count("<table>") == len(tables(found)) == 3
+    assert '<td class="number">50.0 (25.0 to 75.0)</td>' in html

@@ -11,17 +11,23 @@ from sightweave.core.processes import LOG, Job, run_jobs
 
 def test_each_job_has_a_log_and_failures_are_named_with_it(tmp_path):
     said: list[str] = []
+    told: list[tuple[int, int, str]] = []
     jobs = [
         Job(tmp_path / "well", ("--help",)),
         Job(tmp_path / "ill", ("no-such-command",), note="to fail"),
         Job(tmp_path / "never", ("--help",)),
     ]
-    failed = run_jobs(jobs, threads=1, say=said.append)
+    failed = run_jobs(jobs, threads=1, say=said.append, progress=lambda *how: told.append(how))
     assert len(failed) == 1
     assert re.fullmatch(rf"ill \(status \d+; see {tmp_path / 'ill' / LOG}\)", failed[0])
     assert "no-such-command" in (tmp_path / "ill" / LOG).read_text(encoding="utf-8")
     assert (tmp_path / "well" / LOG).read_text(encoding="utf-8").strip()
     assert not (tmp_path / "never").exists()  # after a failure no more are started
+    assert {(done, total, re.sub(r" \d+ min", "", note)) for done, total, note in told} >= {
+        (0, 3, "well"),
+        (1, 3, "ill"),
+        (2, 3, ""),
+    }
     assert [re.sub(r"[\d.]+ min", "T min", line) for line in said] == [
         "well: started",
         "well: ended after T min",

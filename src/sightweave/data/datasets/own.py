@@ -79,8 +79,8 @@ def from_records(
 ) -> Table:
     """The same from Python objects: rows as dicts, or records of the tasks; `options` are `Config`'s.
 
-    A dict's ``image`` may be a path, the bytes of a file, an array or a Pillow image. Text paths start from
-    `image_root` and may not leave it; without one, any path is taken.
+    A dict's ``image`` may be a path, a data URL, base64, the bytes of a file, an array or a Pillow image. Text paths start
+    from `image_root` and may not leave it; without one, any path is taken.
 
     Raises:
         DataError: as `Config.build`.

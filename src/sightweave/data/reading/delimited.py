@@ -50,13 +50,17 @@ class Extent:
 
 
 def delimiter_of(head: bytes) -> str:
-    """The separator of a file by its first line: a tab or a comma, whichever gives more columns with a name."""
+    """The separator of a file by its first line: what gives the most columns with a name, of a tab, a comma and a semicolon.
+
+    Spreadsheets write semicolons where a comma stands in numbers, as in most of Europe.
+    """
 
     def named(separator: bytes) -> int:
         cells = cells_of(head, separator)
         return sum(bool(cell.strip()) for cell in cells)
 
-    return "\t" if b"\t" in head and named(b"\t") >= named(b",") else ","
+    found = "\t" if b"\t" in head and named(b"\t") >= named(b",") else ","
+    return ";" if named(b";") > named(found.encode()) else found
 
 
 def cells_of(line: bytes, delimiter: bytes) -> list[bytes]:

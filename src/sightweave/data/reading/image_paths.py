@@ -17,6 +17,7 @@ from sightweave.core import bounded
 from sightweave.core.errors import MediaError
 from sightweave.core.types import Medium
 from sightweave.data.inputs import media
+from sightweave.data.inputs.text_pictures import picture_of
 from sightweave.data.reading.row_files import RowError, shown
 
 
@@ -199,6 +200,8 @@ def given(root: Path | None, value: Any) -> Medium:
     """A picture from a Python object."""
     if isinstance(value, Medium):
         return value
+    if isinstance(value, str | Path):
+        value = _of_text(value)
     if isinstance(value, str) and root is not None:
         relative = path_in(root, value)
         return Medium(source=root / relative, key=relative)
@@ -215,5 +218,18 @@ def given(root: Path | None, value: Any) -> Medium:
         "wrong_type",
         "image",
         value,
-        f"must be a path, bytes, an array or a Pillow image (got {shown(value)}).",
+        f"must be a path, a data URL, base64, bytes, an array or a Pillow image (got {shown(value)}).",
     )
+
+
+def _of_text(value: str | Path) -> str | Path | bytes:
+    """The bytes that a text holds; a path as it was given."""
+    try:
+        source = picture_of(value)
+    except MediaError as error:
+        raise RowError(error.code, "image", str(value)[:_SHOWN], str(error)) from None
+    return source if isinstance(source, bytes) else value
+
+
+_SHOWN = 200
+"""Letters of a refused text that are written down."""

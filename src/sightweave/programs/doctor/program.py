@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress as Bar
-from rich.progress import TimeElapsedColumn
 
 from sightweave.core import files
 from sightweave.core.errors import DataError
 from sightweave.core.outputs import CHECK_FILES, CHECK_MARKERS
+from sightweave.core.progress import LiveLine
 from sightweave.core.terminal import visible
-from sightweave.data.inputs import media
+from sightweave.data.inputs import media, thumbnails
 from sightweave.data.reading.source import FilesConfig
 from sightweave.pages import check as page
 from sightweave.programs.doctor.check import Lengths, Progress, Rows, check
@@ -81,13 +80,16 @@ def run(
         found = report.to_json()
         text = json.dumps(found, indent=1, ensure_ascii=False)
         files.write_bytes(out / REPORT, text.encode("utf-8", "replace"))
-        page.write_check(out / PAGE, found, _thumbnails(found, rows))
+        pictures = _thumbnails(found, rows)
+        named = {key: medium for key in pictures if (medium := rows.medium(key)) is not None}
+        report.media = {key: thumbnails.kept(medium) for key, medium in named.items()}
+        page.write_check(out / PAGE, found, pictures)
         report.page = str(out / PAGE)
         if fix_to is not None:
             changes = _copy(source, fix_to, rows)
             if console is not None:
                 text = f"{fix_to}: a copy with {changes} changes; {LOG} in it names each."
-                console.print(visible(text), markup=False)
+                console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
     return report
 
 
@@ -109,15 +111,13 @@ def _shown(console: Console | None) -> Iterator[Progress | None]:
     if console is None:
         yield None
         return
-    columns = ("[progress.description]{task.description}", TimeElapsedColumn())
-    with Bar(*columns, console=console, transient=True) as bar:
-        shown = bar.add_task("reading", total=None)
-        start = time.perf_counter()
+    start = time.perf_counter()
+    with LiveLine(console, transient=True) as line:
+        line.start("reading", None)
 
         def tell(rows: int, pictures: int) -> None:
             rate = pictures / max(time.perf_counter() - start, 1e-3)
-            text = f"{rows} rows, {pictures} pictures, {rate:.0f} pictures a second"
-            bar.update(shown, description=text)
+            line.update(rows, note=f"{rows} rows, {pictures} pictures, {rate:.0f} pictures a second")
 
         yield tell
 

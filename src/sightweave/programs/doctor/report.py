@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sightweave.core.answer_files import FINDINGS, csv_line
+from sightweave.core.terminal import in_short
+from sightweave.core.types import Medium
+from sightweave.data.inputs import thumbnails
+from sightweave.pages import notebook
 from sightweave.programs.doctor.labels import TypeReport
 
 EXAMPLES = 5
@@ -61,7 +66,7 @@ class Finding:
         return ADVICE.get(self.code, "")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Report:
     """All that a check found."""
 
@@ -94,6 +99,28 @@ class Report:
     """Where it is to be looked at."""
     stops: list[str] = field(default_factory=list)
     """Why training may not start; empty where it may."""
+    media: Mapping[str, Medium] = field(default_factory=dict, compare=False)
+    """Pictures that examples name, by their keys, for a notebook; not saved."""
+
+    def __repr__(self) -> str:
+        named = {"error": "error", "warning": "warning", "info": "note"}
+        counts = {word: self.count(severity) for severity, word in named.items()}
+        told = [f"{count} {word}{'s' * (count > 1)}" for word, count in counts.items() if count]
+        found = ", ".join(told) or "nothing found"
+        facts = f"{self.kind}, {self.rows} rows, {self.pictures} pictures"
+        return in_short(f"Report({self.path!r}: {facts}; {found}. {self.verdict()})")
+
+    def _repr_html_(self) -> str:
+        pictures = {
+            key: address for key, one in self.media.items() for address in thumbnails.addresses([one])
+        }
+        facts = {
+            "data": f"{self.path} ({self.kind})",
+            "rows": f"{self.rows} ({_counts(self.splits)})",
+            "pictures": self.pictures,
+            "tasks": _counts(self.records),
+        }
+        return notebook.check(self.to_json(), facts, pictures)
 
     def add(self, code: str, severity: str, example: Example | None, count: int = 1) -> None:
         """Counts a finding and keeps a few examples."""

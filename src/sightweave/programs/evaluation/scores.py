@@ -10,8 +10,11 @@ from typing import Any
 
 import pydantic
 
+from sightweave.core import terminal
 from sightweave.core.errors import DataError
-from sightweave.core.types import Part, Sample
+from sightweave.core.types import Medium, Part, Sample
+from sightweave.data.inputs import thumbnails
+from sightweave.pages import gallery, notebook
 from sightweave.programs.evaluation.calibration import Calibration
 from sightweave.programs.evaluation.statistics import METHOD, Estimate
 
@@ -160,7 +163,7 @@ class Item:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Evaluation:
     """All that one pass over one split finds."""
 
@@ -182,11 +185,21 @@ class Evaluation:
     """How the intervals were made."""
     items: tuple[Item, ...] = ()
     format_version: int = FORMAT_VERSION
+    media: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """A few of the images, as `Medium` by their keys, for a notebook; not saved."""
+
+    def __repr__(self) -> str:
+        what = f"{self.split!r}: {self.count} prompts on {self.pictures} pictures"
+        return terminal.in_short(f"Evaluation({what}; {in_short(self)})")
+
+    def _repr_html_(self) -> str:
+        rows, pictures = few(self, self.media)
+        return notebook.evaluation(self.to_json(), rows, pictures)
 
     def to_json(self) -> dict[str, Any]:
         """The scores as dicts, lists and scalars; the items are apart, in ``predictions``."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "items"}
-        return {key: _plain(value) for key, value in values.items()}
+        names = [f.name for f in dataclasses.fields(self) if f.name not in ("items", "media")]
+        return {name: _plain(getattr(self, name)) for name in names}
 
     def predictions(self) -> Iterator[dict[str, Any]]:
         """One flat row per sample, for ``predictions.jsonl`` and the gallery of a report."""
@@ -221,9 +234,38 @@ class Evaluation:
             )
         try:
             items = tuple(item_of(row) for row in predictions)
-            return pydantic.TypeAdapter(cls).validate_python({**values, "items": items})
+            return pydantic.TypeAdapter(cls).validate_python({**values, "items": items, "media": {}})
         except pydantic.ValidationError as error:
             raise DataError(f"evaluation: not what an evaluation writes: {_first(error)}.") from None
+
+
+def in_short(found: Evaluation) -> str:
+    """The score of each task in one line: ``vqa 88.0 % (83.1..92.0), captioning ...``."""
+    told = ", ".join(f"{task.task} {_shown(task)}" for task in found.tasks)
+    return terminal.in_short(told or "no task was scored")
+
+
+def _shown(task: TaskScores) -> str:
+    facts = task.facts.get(task.metric, MetricFacts())
+    times, digits = (100, ".1f") if facts.unit == "%" else (1, ".4g")
+    value, low, high = (
+        f"{times * end:{digits}}" for end in (task.score.value, task.score.low, task.score.high)
+    )
+    return f"{value} {facts.unit} ({low}..{high})"
+
+
+def few_rows(found: Evaluation) -> list[Mapping[str, Any]]:
+    """A few answers of every kind, for a notebook."""
+    return gallery.choose(gallery.spread(list(found.predictions())), limit=notebook.ANSWERS)
+
+
+def few(found: Evaluation, media: Mapping[str, Medium]) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
+    """The same with the addresses of their pictures, as far as they are among the media."""
+    rows = few_rows(found)
+    known = {row["image"]: media[row["image"]] for row in rows if row["image"] in media}
+    # One whose file is gone by now has no address.
+    pictures = {key: address for key, medium in known.items() for address in thumbnails.addresses([medium])}
+    return rows, pictures
 
 
 def _row(answer: Answer) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sightweave.core.terminal import markup
-from sightweave.core.verdicts import use_of_image
+from sightweave.core.verdicts import HARDLY, NO, use_of_image
 from sightweave.programs.evaluation.scores import Evaluation, MetricFacts, TaskScores, TypeScores
 from sightweave.programs.evaluation.statistics import Estimate
 
@@ -18,6 +18,10 @@ from sightweave.programs.evaluation.statistics import Estimate
 def show(evaluation: Evaluation, console: Console, *, types: bool = True) -> None:
     """Prints all of it; fits 80 columns."""
     console.print(f"[bold]{markup(evaluation.sentence)}[/bold]")
+    for task in evaluation.tasks:
+        # The table alone would not say why: it has the gain over the controls, and the verdict asks for more.
+        if task.needs_image and task.uses_image in (NO, HARDLY) and task.sentence:
+            console.print(markup(task.sentence), highlight=False)
     console.print(score_table(evaluation, types=types))
     for table in control_tables(evaluation, types=types):
         console.print(table)

@@ -178,7 +178,9 @@ def _word(rivals: Sequence[Rival], broken_controls: Mapping[str, str], best: flo
     told = "".join(f" The control {name} proves nothing: {why}." for name, why in broken_controls.items())
     low = min((rival.gain.low for rival in rivals), default=0.0)
     if rivals and not low > 0:
-        return NO, f" That interval is not above 0: no use of the image is shown.{told}"
+        least = min(rivals, key=lambda rival: rival.gain.low)
+        more = " More pictures to test on would narrow it." * (least.gain.value > CLEAR_GAIN * best)
+        return NO, f" That interval is not above 0: no use of the image is shown.{more}{told}"
     if not names & set(CONTROLS):
         return UNKNOWN, told
     if "shuffled_image" not in names:

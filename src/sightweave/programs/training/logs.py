@@ -12,18 +12,14 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from sightweave.core import bounded, files, json_lines
 from sightweave.core.bounded import UnreadableError
+from sightweave.core.progress import LiveLine, Rate, clock
 
 METRICS = "metrics.jsonl"
 _MOST_STEPS, _LARGEST = 1 << 53, 1e100
 """Beyond these no curve can be drawn."""
-_LINE_SECONDS = 10.0
-"""Where there is no terminal, one line in so many seconds."""
-_FORGET = 0.1
-"""Weight of the newest value in the rate that is shown."""
 
 
 class RunLog:
@@ -208,7 +204,7 @@ class EventsFile:
 
 
 class ProgressLine:
-    """Step, stage, loss, rate and time left: a live line on a terminal, a line now and then elsewhere, or nothing.
+    """Step, stage, loss, rate and time left: a live line where somebody looks, a line now and then in a log, or nothing.
 
     The loss is that of the newest row, which is a mean over the steps since the row before. Nothing is carried from one
     stage to the next, where it may be of another kind.
@@ -223,84 +219,50 @@ class ProgressLine:
     def __init__(
         self, *, steps: int, first_step: int = 0, console: Console | None = None, title: str = "train"
     ) -> None:
-        self.steps, self.title = steps, title
+        self.steps = steps
         self.stage = ""
         """Name of the stage of the newest row."""
         self.loss: float | None = None
         """Loss of the newest row."""
-        self.rate: float | None = None
-        """Steps per second, of the newest steps."""
-        self._console = console
-        self._last_step, self._last_time = first_step - 1, time.perf_counter()
-        self._printed = self._last_time
-        self._waiting = ""
-        self._live: Progress | None = None
-        self._task = TaskID(0)
-        if console is not None and console.is_terminal:
-            self._live = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[note]}", markup=False),
-                TimeRemainingColumn(),
-                console=console,
-            )
-            self._task = self._live.add_task(title, total=steps, completed=first_step, note="")
-            self._live.start()
+        self._done = first_step
+        self._rate = Rate(first_step)
+        self._line = LiveLine(console)
+        self._line.start(title, steps, done=first_step)
 
     def update(self, step: int, values: Mapping[str, float | str]) -> None:
         """Shows that `step` (counted from 0) is done; reads ``stage`` and ``loss`` from the row."""
-        now = time.perf_counter()
         stage = str(values.get("stage", self.stage))
         if stage != self.stage:
-            self._end_stage()
-            self.stage, self.loss, self.rate = stage, None, None
+            # The last line of a stage is left to be read, with the loss that it ended with.
+            self._line.leave()
+            self.stage, self.loss, self._rate.value = stage, None, None
 
-        if step > self._last_step and now > self._last_time:
-            self.rate = _mixed(self.rate, (step - self._last_step) / (now - self._last_time))
-            self._last_step, self._last_time = step, now
+        self._done = max(self._done, step + 1)
+        self._rate.update(step + 1)
         loss = values.get("loss")
         if isinstance(loss, int | float):
             self.loss = float(loss)
 
-        line = f"{self.title} {step + 1}/{self.steps} {self.note()}"
-        if self._live is not None:
-            self._live.update(self._task, completed=step + 1, total=self.steps, note=self.note())
-        elif self._console is not None and (now - self._printed > _LINE_SECONDS or step + 1 == self.steps):
-            self._print(line)
-            line = ""
-        self._waiting = line
+        self._line.update(step + 1, total=self.steps, note=self.note(), now=step + 1 == self.steps)
 
-    def _end_stage(self) -> None:
-        """Leaves the last line of a stage to be read, with the loss that it ended with."""
-        if self._waiting and self._console is not None and self.stage:
-            self._print(self._waiting)
-
-    def _print(self, line: str) -> None:
-        assert self._console is not None
-        self._printed = time.perf_counter()
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+    @property
+    def rate(self) -> float | None:
+        """Steps per second, of the newest steps."""
+        return self._rate.value
 
     @property
     def seconds_left(self) -> float | None:
         """At the present rate."""
-        return None if not self.rate else (self.steps - self._last_step - 1) / self.rate
+        return None if not self.rate else (self.steps - self._done) / self.rate
 
     def note(self) -> str:
         """Loss, rate and time left, as far as they are known."""
         where = f"{self.stage}: " if self.stage else ""
         parts = [] if self.loss is None else [f"{where}loss {self.loss:.3f}"]
         if self.rate is not None and self.seconds_left is not None:
-            minutes, seconds = divmod(round(self.seconds_left), 60)
-            parts += [f"{self.rate:.2f} steps/s", f"{minutes}:{seconds:02d} left"]
+            parts += [f"{self.rate:.2f} steps/s", f"{clock(self.seconds_left)} left"]
         return ", ".join(parts)
 
     def close(self) -> None:
         """Ends the live line."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-
-
-def _mixed(old: float | None, new: float) -> float:
-    return new if old is None or not math.isfinite(old) else (1 - _FORGET) * old + _FORGET * new
+        self._line.close()

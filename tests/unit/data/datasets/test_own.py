@@ -382,7 +382,9 @@ def test_python_records_that_are_wrong() -> None:
         own.from_records({"image": "a.png"})
     with pytest.raises(DataError, match=r"records:1: a record is a dict or a task's Record \(got 3\)"):
         own.from_records([{"image": np.zeros((4, 4, 3), np.uint8), "caption": "x"}, 3], strict=True)
-    with pytest.raises(DataError, match="must be a path, bytes, an array or a Pillow image"):
+    with pytest.raises(
+        DataError, match="must be a path, a data URL, base64, bytes, an array or a Pillow image"
+    ):
         own.from_records([{"image": {"a": 1}, "caption": "x"}], strict=True)
     with pytest.raises(DataError, match="floats must lie in 0 to 1"):
         own.from_records([{"image": np.full((4, 4, 3), 9.0), "caption": "x"}], strict=True)
@@ -420,3 +422,11 @@ def test_a_column_that_looks_like_pictures_is_named(tmp_path: Path) -> None:
         "The row has: img, caption. 'img' looks like pictures and is not read: name pictures in 'images' (or 'image')."
     )
     assert "'photo' looks like pictures" in faults[1].message
+
+
+def test_a_table_of_a_spreadsheet_that_writes_semicolons(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    text = '\ufeffimage;question;answer\r\na.png;"How much; roughly?";1,5\r\n'
+    (tmp_path / "data.csv").write_bytes(text.encode())
+    ((record,),) = own.from_folder(tmp_path, held_out=0.0)
+    assert (record.question, record.answers) == ("How much; roughly?", ("1,5",))

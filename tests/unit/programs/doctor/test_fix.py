@@ -57,6 +57,7 @@ ODD = 'a 15" screen'
         ("a.tsv", f"filepath\ttitle\na\t{ODD}\nb\tbad\nc\tlast\n", 3, f"a\t{ODD}\nc\tlast\n"),
         ("b.tsv", f"filepath\ttitle\na\t{ODD}\nb\tgood\nc\t{ODD}\n", 2, f"b\tgood\nc\t{ODD}\n"),
         ("c.csv", f"image,caption\r\na,{ODD}\r\nb,bad\r\nc,{ODD}\r\n", 3, f"a,{ODD}\r\nc,{ODD}\r\n"),
+        ("g.csv", 'image;caption\na;one, two\nb;bad\nc;"x;y"\n', 3, 'a;one, two\nc;"x;y"\n'),
         ("d.csv", 'image,caption\na," ""x"" \r and\nmore"\nb,bad\n', 4, 'a," ""x"" \r and\nmore"\n'),
         ("e.csv", 'image,caption\n\n"a"x,broken\nb,"bad\n"\nc,last', 4, '\n"a"x,broken\nc,last'),
         ("f.csv", 'image,caption\n\ufeffa,x\n b,"bad"\nc, "odd" \n', 3, '\ufeffa,x\nc, "odd" \n'),

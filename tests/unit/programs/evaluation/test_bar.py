@@ -24,3 +24,12 @@ def test_without_a_console_nothing_is_shown():
     with PassesBar(None) as bar:
         bar.start("image", 2)
         bar.advance(2)
+
+
+def test_a_pass_that_asked_only_for_what_was_new_ends_whole():
+    out = io.StringIO()
+    with PassesBar(Console(file=out, force_terminal=True, width=100)) as bar:
+        bar.start("blank_image", 30)
+        bar.advance(3)
+    assert "blank image" in out.getvalue()
+    assert "30/30" in out.getvalue()

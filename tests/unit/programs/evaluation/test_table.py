@@ -1,5 +1,6 @@
 """The table for the terminal shows every number that a reader needs."""
 
+import dataclasses
 import io
 
 from rich.console import Console
@@ -118,3 +119,25 @@ def test_a_drawn_part_of_a_split_says_of_how_many():
     assert score_table(Evaluation.from_json(values)).title == "test: 900 prompts on 500 of 1,560 pictures"
     del values["pictures_total"]  # as an earlier version wrote it
     assert score_table(Evaluation.from_json(values)).title == "test: 900 prompts on 500 pictures"
+
+
+def test_why_no_use_of_the_image_is_shown_stands_above_the_table():
+    sentence = "vqa uses the image: no - 76.7 % with it, 40.0 % by the answer of the nearest training prompt."
+    common = {"count": 30, "pictures": 10, "correct": 23, "unparsed": 0, "score": Estimate(0.767, 0.5, 0.9)}
+    task = TaskScores(
+        task="vqa",
+        metric="vqa",
+        chance=None,
+        majority=0.1,
+        gain=Estimate(0.433, 0.184, 0.645),
+        uses_image="no",
+        sentence=sentence,
+        **common,
+    )
+    for shown, changed in ((True, {}), (True, {"uses_image": "hardly"}), (False, {"uses_image": "yes"})):
+        one = Evaluation(
+            split="s", seed=0, count=30, pictures=10, tasks=(dataclasses.replace(task, **changed),)
+        )
+        out = io.StringIO()
+        show(one, Console(file=out, width=120))
+        assert (sentence in out.getvalue()) is shown

@@ -257,6 +257,13 @@ def judged(*rivals, score=0.8, pictures=100, broken=(), best=1.0):
     return verdict.judge("vqa", score, rivals, dict(broken), pictures=pictures, best=best)
 
 
+def test_a_gain_that_is_likely_but_not_sure_asks_for_more_pictures():
+    more = "More pictures to test on would narrow it."
+    assert more in judged(rival(low=-0.03, value=0.37)).sentence
+    assert more not in judged(rival(low=-0.03, value=0.02)).sentence
+    assert more not in judged(rival(low=0.03, value=0.37)).sentence
+
+
 def test_the_words_follow_the_lowest_end_of_all_intervals():
     assert judged(rival(low=0.051)).word == "yes"
     assert judged(rival(low=0.05)).word == "hardly"
