@@ -107,7 +107,7 @@ class Cache:
         return chosen
 
     def keep(self, rows: Tensor) -> None:
-        """The same in place, for no more rows than there are: only those that change their place are copied."""
+        """Makes row ``rows[i]`` row i, in place: only those that move are copied. There may be no more than before."""
         moved = (rows != torch.arange(len(rows), device=rows.device)).nonzero()[:, 0]
         for store in (self._keys, self._values):
             for layer, held in store.items():
