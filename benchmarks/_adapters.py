@@ -29,9 +29,13 @@ class Contestant:
         self.shape, self.layers = shape, option
         self.model = compose(shape)
         theirs = load_file(folder / "model.safetensors")
-        named = rename({name.replace("model.", "model.text_model.", 1): theirs.pop(name) for name in list(theirs)})
+        named = rename(
+            {name.replace("model.", "model.text_model.", 1): theirs.pop(name) for name in list(theirs)}
+        )
         language_model = self.model.language_model
-        language_model.load_state_dict({name.removeprefix("language_model."): one for name, one in named.items()})
+        language_model.load_state_dict(
+            {name.removeprefix("language_model."): one for name, one in named.items()}
+        )
         self.parameters = sum(p.numel() for p in language_model.parameters())
 
     def prepare(self, work: Work) -> Callable[[], dict[str, np.ndarray]]:
