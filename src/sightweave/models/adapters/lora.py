@@ -100,6 +100,10 @@ def merge(model: nn.Module) -> None:
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, layer.get_base_layer())
 
+    # PEFT notes on each part what it put there, and warns where a later stage puts adapters in again.
+    for part in model.modules():
+        vars(part).pop("peft_config", None)
+
 
 def merged(model: Any) -> Any:
     """The model itself where it has no adapters, else a copy in which they are merged."""
