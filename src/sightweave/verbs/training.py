@@ -122,68 +122,120 @@ def train(
             raise
 
 
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """What a training will do, known before its model is made."""
+
+    asked: Recipe
+    """As it was given."""
+    recipe: Recipe
+    """The same with what follows from it and from the data: parts, what is held out, and steps in place of epochs."""
+    precision: Precision
+    tasks: dict[str, Any]
+    sources: list[Dataset]
+    held_out: dict[str, list[Dataset]]
+    mix: Sequence[order.Mixing]
+    epochs: list[Epoch]
+    """Of each stage."""
+
+
 def _train_into(
     folder: Path, asked: Recipe, records: list[Any] | None, *, evaluate: bool, console: Console | None
 ) -> Run:
-    # What may ask the network comes after all that needs none.
-    tasks = asked.build_tasks()
-    resolved = asked.resolved()
-    keep_freed_memory()
-    device = choose_device(resolved.train.device)
-    set_threads(resolved.train.threads)
-    precision = choose_precision(resolved.train.precision, device)
-    resolved.check()
-    torch.manual_seed(resolved.seed)
+    """Plans, builds, trains, scores and reports a run in a folder that is kept free for it."""
+    plan = _plan(folder, asked, records, console)
+    run = _built(plan, folder, console)
 
-    # The data decides what is held out, and how many steps the epochs come to.
-    _remove(folder, ROWS_LEFT_OUT)
-    resolved, sources, held_out = _data(resolved, records, folder)
-    _remove(folder, ROWS_LEFT_OUT, only_empty=True)
-    if not held_out:
-        say(console, _NOTHING_HELD_OUT)
-    mix = mixing(resolved, records)
-    epochs = durations.epochs(resolved.train.stages, sources, tasks, mix)
-    resolved = dataclasses.replace(resolved, train=durations.resolved(resolved.train, epochs))
+    state = _started(run, plan, folder)
+    ending = _trained(run, plan, folder, state, console)
+    _end(run, folder, state, ending, plan.sources, console)
 
-    # What is kept in few bits has them before it comes to the device, where the whole might have no room.
-    run = composed(resolved, sources, torch.device("cpu") if resolved.train.quantize else device)
-    say(console, _opening(run, folder, precision.name, precision.reason))
-    for note in (note for source in sources for note in getattr(source, "notes", ())):
-        say(console, note)
-    say(console, plan_lengths(run, sources).to_text())
-    if resolved.train.check:
-        say(console, _check_wiring(run))
-
-    # From here on an earlier run in the folder is gone. A process that is killed leaves a run that says it is unfinished.
-    checkpoint.remove(folder / runs.CHECKPOINT)
-    _remove(folder, RUN_FILES)
-    state = State(languages=_languages_before(resolved))
-    facts = _told(state, is_interrupted=True) | _facts(run, sources, precision) | _asked(asked, resolved)
-    runs.record(folder, facts | {runs.EPOCH_IMAGES: [round(epoch.shown, 3) for epoch in epochs]})
-    trainer = Trainer(
-        run.model,
-        run.processor,
-        TrainingData(sources, tasks, mix),
-        resolved.train,
-        precision=precision,
-        out=folder,
-        seed=resolved.seed,
-        save=lambda state, model: _save(run, folder, state, model),
-        state=state,
-    )
-    ending = trainer.run(
-        console=console, begins=lambda trials: _begin(folder, resolved.train, epochs, trials, console)
-    )
-    _end(run, folder, state, ending, sources, console)
-
-    if evaluate and held_out and not ending.stop_signal:
-        answering = Answering(run.predictor(), resolved, resolved, folder, lambda: sources)
-        found = evaluate_into(answering, resolved, folder, held_out, console, lambda: sources)
-        add_to_tensorboard(folder, found, step=state.steps)
-    elif not held_out:
+    if evaluate and plan.held_out and not ending.stop_signal:
+        _score(run, plan, folder, console, step=state.steps)
+    elif not plan.held_out:
         say(console, _NOTHING_HELD_OUT)
     report(folder)
     return run
+
+
+def _plan(folder: Path, asked: Recipe, records: list[Any] | None, console: Console | None) -> _Plan:
+    """Chooses device and precision and reads the data."""
+    # What may ask the network comes after all that needs none.
+    tasks = asked.build_tasks()
+    recipe = asked.resolved()
+    keep_freed_memory()
+    device = choose_device(recipe.train.device)
+    set_threads(recipe.train.threads)
+    precision = choose_precision(recipe.train.precision, device)
+    recipe.check()
+    torch.manual_seed(recipe.seed)
+
+    # The data decides what is held out, and how many steps the epochs come to.
+    _remove(folder, ROWS_LEFT_OUT)
+    recipe, sources, held_out = _data(recipe, records, folder)
+    _remove(folder, ROWS_LEFT_OUT, only_empty=True)
+    if not held_out:
+        say(console, _NOTHING_HELD_OUT)
+    mix = mixing(recipe, records)
+    epochs = durations.epochs(recipe.train.stages, sources, tasks, mix)
+    recipe = dataclasses.replace(recipe, train=durations.resolved(recipe.train, epochs))
+
+    return _Plan(asked, recipe, precision, tasks, sources, held_out, mix, epochs)
+
+
+def _built(plan: _Plan, folder: Path, console: Console | None) -> Run:
+    """The run before its first step; says what it is made of, and refuses parts that are not wired right."""
+    # Quantize on the CPU first: the full-precision model may not fit on the device.
+    device = torch.device("cpu") if plan.recipe.train.quantize else plan.precision.device
+    run = composed(plan.recipe, plan.sources, device)
+
+    say(console, _opening(run, folder, plan.precision.name, plan.precision.reason))
+    for source in plan.sources:
+        for note in getattr(source, "notes", ()):
+            say(console, note)
+    say(console, plan_lengths(run, plan.sources).to_text())
+    if plan.recipe.train.check:
+        say(console, _check_wiring(run))
+    return run
+
+
+def _started(run: Run, plan: _Plan, folder: Path) -> State:
+    """Puts ``run.json`` in the place of an earlier run's files; a process that is killed leaves it as unfinished."""
+    checkpoint.remove(folder / runs.CHECKPOINT)
+    _remove(folder, RUN_FILES)
+
+    state = State(languages=_languages_before(plan.recipe))
+    facts = _told(state, is_interrupted=True) | _facts(run, plan.sources, plan.precision)
+    facts |= _asked(plan.asked, plan.recipe)
+    facts[runs.EPOCH_IMAGES] = [round(epoch.shown, 3) for epoch in plan.epochs]
+    runs.record(folder, facts)
+    return state
+
+
+def _trained(run: Run, plan: _Plan, folder: Path, state: State, console: Console | None) -> Ending:
+    """Trains, and counts in the state what was done."""
+    settings = plan.recipe.train
+    trainer = Trainer(
+        run.model,
+        run.processor,
+        TrainingData(plan.sources, plan.tasks, plan.mix),
+        settings,
+        precision=plan.precision,
+        out=folder,
+        seed=plan.recipe.seed,
+        save=lambda state, model: _save(run, folder, state, model),
+        state=state,
+    )
+    return trainer.run(
+        console=console, begins=lambda trials: _begin(folder, settings, plan.epochs, trials, console)
+    )
+
+
+def _score(run: Run, plan: _Plan, folder: Path, console: Console | None, *, step: int) -> None:
+    """Evaluates the held-out splits; TensorBoard shows the scores at this step."""
+    answering = Answering(run.predictor(), plan.recipe, plan.recipe, folder, lambda: plan.sources)
+    found = evaluate_into(answering, plan.recipe, folder, plan.held_out, console, lambda: plan.sources)
+    add_to_tensorboard(folder, found, step=step)
 
 
 def _languages_before(recipe: Recipe) -> set[str] | None:
