@@ -37,7 +37,7 @@ from typer.testing import CliRunner
 import sightweave
 from sightweave import api
 from sightweave.cli import app
-from sightweave.comparison import grid
+from sightweave.comparison.grid import grid
 from sightweave.core.recipe_files import find
 
 ROOT = Path(__file__).parents[1]
