@@ -62,6 +62,11 @@ class Config:
     split: str = ""
     """Takes only rows that name this split or none; empty takes all."""
 
+    @classmethod
+    def at(cls, where: str) -> Config:
+        """The settings for a file of answers, all others at their defaults."""
+        return cls(path=where)
+
     def build(self) -> Answers:
         """Reads the file.
 

@@ -97,6 +97,11 @@ class Config:
     resizer: Resizer = "auto"
     """What resizes pictures: pil, torchvision (they round otherwise), or auto: torchvision where it is installed."""
 
+    @classmethod
+    def at(cls, where: str) -> Config:
+        """The settings for a folder, all others at their defaults."""
+        return cls(path=where)
+
     def build(self) -> FromTransformers:
         """Loads the model.
 
