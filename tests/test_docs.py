@@ -44,7 +44,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "sightweave"
 PAGES = sorted([ROOT / "README.md", ROOT / "README.zh-CN.md", *(ROOT / "docs").rglob("*.md")])
 NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]
-GENERATED = {"docs/papers.md", "docs/reference/index.md", "docs/reference/json.md"}
+GENERATED = {"docs/papers.md", *(name for name in NAMES if name.startswith("docs/reference/"))}
 _FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
