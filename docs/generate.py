@@ -60,7 +60,8 @@ ROOMS = {
 }
 """Pages of the reference: title, what the room is for, and its folders. A module is on the page of its nearest folder."""
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
-_ON_THE_SITE = "Each function and class with its first line; the site (`make docs`) has the full docstrings. "
+_ON_THE_SITE = "Each function and class with its first line; the site (`make docs`) has the full docstrings."
+_GENERATED = "This page is made by `docs/generate.py`; change the docstring, not the page."
 _SECTION = re.compile(r"^## `(sightweave[\w.]*)`\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 
 
@@ -84,7 +85,7 @@ def papers() -> str:
         "# Papers",
         "",
         "Where each kind comes from and how it differs, taken from the first lines of its file.",
-        "This page is made by `docs/generate.py`; change the docstring, not the page.",
+        _GENERATED,
     ]
     for title, folder in FAMILIES.items():
         rows = []
@@ -147,11 +148,15 @@ def _is_public(path: Path) -> bool:
 
 
 def modules(room: str) -> list[Path]:
-    """The public modules on a page of the reference, the verbs and the run first."""
+    """The public modules on a page of the reference; of the API the run, the recipe and the verbs come first."""
     folders = {folder: name for name, (_, _, folders) in ROOMS.items() for folder in folders}
-    first = [PACKAGE / name for name in ("api.py", "run.py", "recipe.py")]
+    first = [PACKAGE / name for name in ("run.py", "recipe.py")]
     found = []
-    for path in sorted(PACKAGE.rglob("*.py"), key=lambda path: (path not in first, path)):
+
+    def order(path: Path) -> tuple[bool, bool, Path]:
+        return path not in first, path.parent == PACKAGE, path
+
+    for path in sorted(PACKAGE.rglob("*.py"), key=order):
         folder = path.parent.relative_to(PACKAGE).as_posix().removeprefix(".")
         while folder not in folders:
             folder = folder.rpartition("/")[0]
@@ -168,7 +173,8 @@ def reference(room: str) -> str:
         "",
         purpose,
         "",
-        f"{_ON_THE_SITE}This page is made by `docs/generate.py`; change the docstring, not the page.",
+        _ON_THE_SITE,
+        _GENERATED,
     ]
     for path in modules(room):
         module = _parse(path)
@@ -197,7 +203,7 @@ def reference_index() -> str:
     lines += [
         "",
         "[The JSON of the commands](json.md) lists what `--json` prints.",
-        "This page is made by `docs/generate.py`; change the docstring, not the page.",
+        _GENERATED,
     ]
     return "\n".join(lines) + "\n"
 
@@ -232,7 +238,7 @@ def json_shapes() -> str:
         "",
         about,
         "",
-        "This page is made by `docs/generate.py`; change the docstring, not the page.",
+        _GENERATED,
     ]
     for node in (one for one in module.body if isinstance(one, ast.ClassDef)):
         command, _, rest = (ast.get_docstring(node) or "").replace("``", "`").partition(": ")
@@ -261,7 +267,7 @@ def on_page_markdown(markdown: str, **_: object) -> str:
     The tests read those words; a file's name becomes a line above its text.
     """
     markdown = _SECTION.sub(r"## `\1`\n\n::: \1\n\n", markdown)
-    markdown = markdown.replace(_ON_THE_SITE, "")
+    markdown = markdown.replace(_ON_THE_SITE, "").replace(_GENERATED, "")
     markdown = re.sub(r"^```(\w+) file=(\S+)$", r"`\2`:\n\n```\1", markdown, flags=re.MULTILINE)
     return re.sub(r"^```(\w+) [^\n`]+$", r"```\1", markdown, flags=re.MULTILINE)
 

@@ -272,6 +272,21 @@ def test_generated_pages_are_up_to_date(name: str) -> None:
     assert page(name) == generator().pages()[name], "run: python docs/generate.py"
 
 
+def test_the_site_shows_full_docstrings_of_every_public_module_once() -> None:
+    made = generator()
+    shown = []
+    for room in made.ROOMS:
+        shown += re.findall(r"^::: ([\w.]+)$", made.on_page_markdown(made.reference(room)), re.MULTILINE)
+    assert len(shown) == len(set(shown))
+    # Modules without a public function or class have nothing to show.
+    for path in PACKAGE.rglob("*.py"):
+        name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        public = [one for one in defined(tree) if not one.rpartition(".")[2].startswith("_")]
+        is_private = "._" in name.removesuffix("._base")
+        assert (name in shown) == bool(public and not is_private), name
+
+
 def test_every_page_is_in_the_navigation() -> None:
     listed = set(re.findall(r"[\w/.-]+\.md", page("mkdocs.yml")))
     assert listed == {name.removeprefix("docs/") for name in NAMES if name.startswith("docs/")}
