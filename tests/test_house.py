@@ -13,6 +13,7 @@ import pytest
 import sightweave
 
 SOURCE = Path(sightweave.__file__).parent
+UNIT = Path(__file__).parent / "unit"
 
 
 def loaded_after(code: str) -> set[str]:
@@ -127,3 +128,24 @@ def test_loading_a_run_imports_no_training() -> None:
     assert not loaded & {
         f"sightweave.programs.training.{name}" for name in ("program", "feed", "gradients", "logs")
     }
+
+
+def test_unit_tests_are_in_the_folder_of_what_they_test() -> None:
+    offenders = []
+    for path in UNIT.rglob("test_*.py"):
+        inside = path.parent.relative_to(UNIT)
+        if inside == Path():  # tests of benchmarks and recipes, and of what whole programs say
+            continue
+        module = path.stem.removeprefix("test_")
+        folder = SOURCE / inside
+        is_of_a_module = (folder / f"{module}.py").is_file() or (folder / f"_{module}.py").is_file()
+        room = ".".join(("sightweave", *inside.parts))
+        if not is_of_a_module and room not in path.read_text(encoding="utf-8"):
+            offenders.append(path.relative_to(UNIT).as_posix())
+    assert offenders == []
+
+
+def test_every_folder_has_unit_tests() -> None:
+    folders = {path.parent.relative_to(SOURCE) for path in SOURCE.rglob("*.py") if path.stem != "__init__"}
+    public = [folder for folder in folders if not any(part.startswith("_") for part in folder.parts)]
+    assert [folder.as_posix() for folder in public if not list((UNIT / folder).glob("test_*.py"))] == []
