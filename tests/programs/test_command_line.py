@@ -314,7 +314,7 @@ def test_rows_come_from_standard_input(place: Path, tmp_path: Path) -> None:
     broken = sightweave_(place, "generate", "run", "--data", "-", stdin="{}\nno row\n", status=1)
     assert "error: standard input: line 2 is not valid JSON" in broken.stderr
     mixed = sightweave_(place, "generate", "run", "--data", "-", "--data", "photos", stdin=LINES, status=1)
-    assert "stands alone" in mixed.stderr
+    assert "cannot be combined with other sources" in mixed.stderr
 
 
 def test_data_take_the_same_forms_on_the_command_line_and_in_python(place: Path, tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def test_data_of_the_command_line_are_those_of_python(monkeypatch: pytest.Monkey
         give(data)
         with pytest.raises(DataError, match=message):
             data_of(["-"])
-    with pytest.raises(DataError, match=r"stands alone \(got -, photos\)"):
+    with pytest.raises(DataError, match=r"cannot be combined with other sources \(got -, photos\)"):
         data_of(["-", "photos"])
 
 
