@@ -25,10 +25,10 @@ _TO_TOTALS = 1e-9
 
 @config
 class Config:
-    """Which BLEU."""
+    """Options of BLEU."""
 
     n: int = 4
-    """Longest word sequence that is counted, 1 to 4; BLEU-4 is what is usually meant."""
+    """Longest n-gram to count, 1 to 4. The usual choice is BLEU-4."""
 
     def build(self) -> Bleu:
         """The metric."""

@@ -19,10 +19,10 @@ from sightweave.core.types import Sample
 
 @config
 class Config:
-    """What counts as equal."""
+    """Options of the comparison."""
 
     ignore_case: bool = True
-    """Whether ``Maus`` is ``maus``."""
+    """Whether to ignore case (``Maus`` equals ``maus``)."""
 
     def build(self) -> BothImagesRight:
         """The metric."""

@@ -24,7 +24,7 @@ COUNTS = ("mentions", "captions")
 
 @config
 class Config:
-    """Which CHAIR."""
+    """Options of CHAIR."""
 
     count: str = "mentions"
     """``mentions`` is CHAIRi, the share of named objects that are not there; ``captions`` is CHAIRs, the share of

@@ -26,7 +26,7 @@ class Config:
     """How options of different lengths are compared."""
 
     by: By = "token"
-    """By the log-likelihood of an option's whole text (``sum``), or by its mean over tokens or characters."""
+    """What is compared: the log-likelihood of an option's whole text (``sum``), or its mean per token or character."""
 
     def build(self) -> ChoiceLikelihood:
         """The metric."""

@@ -46,9 +46,9 @@ class Config:
     model: Annotated[str, place("Unbabel/wmt22-comet-da")] = "Unbabel/wmt22-comet-da"
     """Name of a COMET model, which COMET downloads, or the path of a checkpoint of one. Trust it: it is unpickled."""
     batch_size: PositiveInt = 16
-    """Translations that are judged at once."""
+    """Number of translations scored per batch."""
     timeout: PositiveFloat = 3600
-    """Most seconds for one set of translations, loading included."""
+    """Time limit for one set of translations in seconds, loading included."""
 
     def build(self) -> Comet:
         """The metric."""

@@ -47,7 +47,7 @@ _ANY_NO = re.compile(r"\bno\b", re.IGNORECASE)
 
 @config
 class Config:
-    """How yes and no are read in an answer."""
+    """Options of POPE."""
 
     parser: Parser = "official"
     """``official`` (the authors', AoiDragon/POPE): before the first full stop, ``no`` if a word is No, not or no, and

@@ -35,7 +35,7 @@ class Config:
     java: Annotated[str, place("java")] = "java"
     """Name or path of the program of Java 8 to 15."""
     memory_gigabytes: int = 8
-    """Most memory that the program may take."""
+    """Memory limit of the Java program, in gigabytes."""
 
     def build(self) -> Spice:
         """The metric."""

@@ -40,9 +40,9 @@ class Config(FilesConfig):
     """A folder with question files, scene graphs and pictures, or one question file with the others near it."""
 
     balanced: bool = True
-    """Where both files of a split are there, whether the balanced questions are read, or all of them."""
+    """Whether to read the balanced questions rather than all of them, where both files of a split exist."""
     regions: bool = True
-    """Whether objects of the scene graphs become regions; they are stored with each question."""
+    """Whether to read the objects of the scene graphs as regions; they are stored with each question."""
 
     def rows(self, split: str) -> Iterator[Row]:
         """One row a question.

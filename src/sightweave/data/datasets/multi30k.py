@@ -83,11 +83,11 @@ class Config(FilesConfig):
     """A folder of the repository (or that with data and pictures), or one text of it with the others beside it."""
 
     source_language: str = "en"
-    """What is translated."""
+    """Code of the source language, such as en."""
     target_languages: tuple[str, ...] = ()
-    """Into which languages; empty means all that are there."""
+    """Codes of the target languages, such as de; empty means all that exist."""
     task2: bool = False
-    """Reads the captions of task 2 where both tasks lie there; where only one does, that one is read."""
+    """Whether to read the captions of task 2 if both tasks are in the folder; a single task is always read."""
 
     def pictures(self) -> Folder:
         """Beside ``data`` of the repository, if the path leads into it."""

@@ -33,21 +33,21 @@ _TRAIN_SIZE, _HELD_OUT_SIZE = 1_000_000, 500
 
 @config
 class Config(SourceConfig):
-    """Which scenes, and what is asked about each."""
+    """Options of the generated scenes and their questions."""
 
     splits: ClassVar[tuple[str, ...]] = ALL_SPLITS
     seed: int = 0
-    """Another seed is another world of the same kind."""
+    """Random seed of the scenes."""
     size: int = 0
-    """Pictures of the split; 0 means 1,000,000 for training (nothing is stored) and 500 for a held-out split."""
+    """Number of images in the split; 0 means 1,000,000 for training (nothing is stored) and 500 for a held-out split."""
     per_picture: int = 9
-    """Items about one picture in a ``mix``: of 9, a caption, 3 short questions, 3 with steps and 2 translations."""
+    """Number of items per image in a ``mix``; 9 are a caption, 3 short questions, 3 with steps and 2 translations."""
     items: Literal["auto", "mix", "each"] = "auto"
     """``mix``: `per_picture` items; ``each``: one of every type that the scene allows; ``auto``: mix only to train."""
     tasks: tuple[str, ...] = ()
-    """Only these tasks' items; empty means all four."""
+    """Tasks to include; empty means all four."""
     pictures: Literal["drawn", "emoji"] = "drawn"
-    """Our own pictograms, or those of the system's colour-emoji font."""
+    """Drawing style: ``drawn`` (built-in pictograms) or ``emoji`` (the system's colour-emoji font)."""
 
     def build(self, *, split: str) -> Scenes:
         """The scenes of one split."""

@@ -25,20 +25,21 @@ _NAME = "sightweave"
 
 @config
 class Lora:
-    """Adapters beside the linear layers of one part."""
+    """LoRA adapters for the linear layers of one part."""
 
     rank: PositiveInt = 16
-    """Columns of the first factor."""
+    """Rank of the adapters."""
     alpha: PositiveFloat = 32.0
-    """What the product is multiplied with, times one over the rank."""
+    """Scale of the adapters; their output is multiplied by alpha / rank."""
     dropout: Annotated[NonNegativeFloat, Field(lt=1)] = 0.0
-    """Share of an adapter's inputs dropped in training."""
+    """Dropout probability of an adapter's inputs."""
     targets: tuple[str, ...] = ()
-    """Names of layers, such as q and v; empty means every linear layer of the part but the head."""
+    """Layers to adapt, such as q and v; empty means every linear layer of the part except the head."""
     dora: bool = False
-    """Whether a learnt length goes with each row (DoRA)."""
+    """Whether to learn the magnitude of each weight row separately (DoRA)."""
     keep: bool = False
-    """Whether the adapters stay apart when the last stage ends; loading such a run needs PEFT. Else they are merged."""
+    """Whether to keep the adapters separate after the last stage instead of merging them; loading the run then needs
+    PEFT."""
 
 
 def add(part: nn.Module, settings: Lora, *, where: str) -> None:

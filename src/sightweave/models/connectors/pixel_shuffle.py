@@ -17,10 +17,10 @@ from sightweave.models.nn.init import initialise
 
 @config
 class Config:
-    """How many features join."""
+    """Downsampling of the feature grid."""
 
     factor: int = 2
-    """Side of the square of features that becomes one embedding; divides the grid."""
+    """Side of the square of features merged into one embedding; must divide the grid."""
 
     def build(self, *, in_dim: int, out_dim: int, grid: Grid) -> PixelShuffle:
         """The connector between two widths."""

@@ -18,10 +18,10 @@ from sightweave.models.nn.init import initialise
 
 @config
 class Config:
-    """How many embeddings a side."""
+    """Size of the pooled grid."""
 
     side: int = 3
-    """Rows and columns after pooling; 1 gives one embedding for the whole picture."""
+    """Number of rows and columns after pooling; 1 gives one embedding per image."""
 
     def build(self, *, in_dim: int, out_dim: int, grid: Grid) -> Pool:
         """The connector between two widths."""

@@ -21,14 +21,14 @@ from sightweave.models.nn.norm import RMSNorm
 
 @config
 class Config:
-    """How many queries, how deep."""
+    """Size of the resampler."""
 
     num_queries: int = 16
-    """Embeddings for one medium."""
+    """Number of learnt queries, so embeddings per image."""
     depth: int = 2
-    """Layers."""
+    """Number of layers."""
     num_heads: int = 4
-    """Heads; must divide the language width."""
+    """Number of attention heads; must divide the language width."""
 
     def build(self, *, in_dim: int, out_dim: int, grid: Grid) -> Resampler:
         """The connector between two widths."""

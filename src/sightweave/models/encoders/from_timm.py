@@ -33,14 +33,14 @@ _FETCHING = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoi
 
 @config
 class Config:
-    """Which folder, and how large pictures are."""
+    """Model folder and image size."""
 
     folder: str
-    """The folder with config.json and model.safetensors, or its name on the hub; a saved run no longer needs it."""
+    """Folder with config.json and model.safetensors, or its name on the Hub. A saved run no longer needs it."""
     image_size: int | None = None
-    """Side of the picture, in pixels; None means what the encoder was trained on."""
+    """Side of the input image, in pixels; None means the size that the encoder was trained on."""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """The folder's config.json, which fills itself in."""
+    """Contents of the folder's config.json, filled in automatically."""
 
     @model_validator(mode="before")
     @classmethod

@@ -30,17 +30,17 @@ class Config:
     """Sizes of the network; the defaults are those of ResNet-18."""
 
     image_size: int = 96
-    """Side of the picture, in pixels."""
+    """Side of the input image, in pixels."""
     stem_dim: int = 64
     """Channels after the first convolution."""
     widths: tuple[int, ...] = (64, 128, 256, 512)
     """Channels of each stage; the last is Dv."""
     depths: tuple[int, ...] = (2, 2, 2, 2)
-    """Residual layers of each stage; each stage after the first halves the grid."""
+    """Number of residual layers in each stage; each stage after the first halves the grid."""
     form: Form = "basic"
-    """basic: two 3x3 convolutions a layer; bottleneck: 1x1, 3x3 and 1x1."""
+    """Residual layer: basic (two 3x3 convolutions) or bottleneck (1x1, 3x3 and 1x1)."""
     halves_first: bool = False
-    """Whether the first stage halves the grid too."""
+    """Whether the first stage also halves the grid."""
 
     def build(self) -> ResNet:
         """The encoder."""
@@ -58,7 +58,7 @@ class ResNet(Encoder):
     """Pictures to a grid of features, one for each ``2 ** (stages + 1)`` pixels a side.
 
     Args:
-        image_size: Side of the picture, in pixels.
+        image_size: Side of the input image, in pixels.
         stem_dim: Channels after the first convolution, which with the pooling behind it halves the grid twice.
         widths: Channels of each stage; the last is Dv.
         depths: Residual layers of each stage.

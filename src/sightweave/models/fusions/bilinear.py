@@ -26,7 +26,7 @@ class Config:
     """Sizes of the bilinear map."""
 
     rank: int = 4
-    """Number R of summed products; 1 is MLB."""
+    """Number R of products that are summed; 1 is MLB."""
     hidden_dim: int | None = None
     """Width of the products; None means the language width."""
 

@@ -20,13 +20,14 @@ from sightweave.models.fusions._base import Fusion
 
 @config
 class Config:
-    """Who may look ahead."""
+    """Attention mask and positions of the image tokens."""
 
     bidirectional: Literal["none", "image", "prompt"] = "image"
-    """none: all causal; image: the marks of a picture see one another; prompt: the question's words too (prefix-LM)."""
+    """Bidirectional attention: none, image (among an image's tokens) or prompt (over the question too, as in a prefix
+    LM)."""
     one_position: bool = False
-    """Whether all marks of a picture share one position: then no mark is nearer to a question than another, and a model
-    from nothing finds things by what they are. Pretrained models count marks like words."""
+    """Whether all tokens of an image share one position. No image token is then nearer to a question than another, and
+    a model trained from scratch finds objects by their content. Pretrained models number image tokens like words."""
 
     def build(self, *, dim: int, num_heads: int, depth: int) -> Concat:
         """The fusion; it has no weights."""

@@ -28,12 +28,12 @@ _PLACE = "cross_attention"
 
 @config
 class Config:
-    """How often, and how strongly at the start."""
+    """Placement and initial strength of the gated layers."""
 
     every: int = 1
-    """Blocks 0, every, 2 * every ... get one gated layer before them."""
+    """Spacing of the gated layers: one before blocks 0, every, 2 * every, ..."""
     gate: float = 0.0
-    """Start of both gates before their tanh; 0 leaves the language model's logits bit-equal."""
+    """Initial value of both gates before tanh; 0 leaves the language model's logits bit-identical."""
     feed_forward: bool = True
     """Whether each gated layer has a feed-forward part, as in the paper."""
 

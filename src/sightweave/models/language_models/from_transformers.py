@@ -34,12 +34,12 @@ from sightweave.models.nn.mask import memory_mask
 
 @config
 class Config:
-    """Which folder."""
+    """Model folder."""
 
     folder: str
-    """The folder that ``save_pretrained`` wrote, or its name on the hub; a saved run no longer needs it."""
+    """Folder written by ``save_pretrained``, or its name on the Hub. A saved run no longer needs it."""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """The folder's config.json, which fills itself in."""
+    """Contents of the folder's config.json, filled in automatically."""
 
     @model_validator(mode="before")
     @classmethod

@@ -55,9 +55,10 @@ class FeedForward(nn.Module):
         hidden = self.up(x)
         if self.gate is not None:
             gate = self.gate(x)
-            hidden = (
-                swiglu(gate, hidden) if self.form == "swiglu" else F.gelu(gate, approximate="tanh") * hidden
-            )
+            if self.form == "swiglu":
+                hidden = swiglu(gate, hidden)
+            else:
+                hidden = F.gelu(gate, approximate="tanh") * hidden
         elif self.form == "relu":
             hidden = F.relu(hidden)
         elif self.form == "relu2":

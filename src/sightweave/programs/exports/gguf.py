@@ -62,12 +62,12 @@ convert_hf_to_gguf.main()
 
 @config
 class Config:
-    """How the files are written, and with which llama.cpp."""
+    """Weight format and llama.cpp clone."""
 
     llama_cpp: str = ""
-    """Path of a clone of llama.cpp; empty takes the one that the environment variable LLAMA_CPP names."""
+    """Path of a llama.cpp clone; empty means the environment variable LLAMA_CPP."""
     numbers: Numbers = "f16"
-    """Format of the weights: f32, f16, bf16 or q8_0."""
+    """Number format of the weights: f32, f16, bf16 or q8_0."""
 
     def export(self, source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
         """As `export`, with these settings."""

@@ -101,11 +101,11 @@ LIMITS = """Programs that open this folder, and what they get wrong by themselve
 
 @config
 class Config:
-    """Which files are written."""
+    """File layout."""
 
     layout: Literal["sightweave", "transformers.js"] = "sightweave"
-    """sightweave: two graphs, for any composition of concat and decoder_only; transformers.js: the files that it opens by
-    itself, where the composition fits one of Transformers' layouts."""
+    """File layout: sightweave (two graphs, for any model with concat and decoder_only) or transformers.js (the files
+    that it opens by itself, if the model fits one of Transformers' layouts)."""
 
     def export(self, source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
         """As `export`, with these settings."""

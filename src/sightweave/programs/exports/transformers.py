@@ -62,10 +62,10 @@ LIMITS = """Programs that open this folder, and what they get wrong by themselve
 
 @config
 class Config:
-    """Which of Transformers' layouts is written."""
+    """Layout of the Transformers folder."""
 
     layout: Literal["auto", "idefics3", "llava"] = "auto"
-    """idefics3, llava, or auto: the first that fits."""
+    """Transformers architecture: idefics3, llava, or auto for the first that fits."""
 
     def export(self, source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
         """As `export`, with these settings."""

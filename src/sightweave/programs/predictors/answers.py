@@ -56,11 +56,11 @@ class Config:
     """A file of answers."""
 
     path: str
-    """A .json, .jsonl or .csv file."""
+    """Path of a .json, .jsonl or .csv file."""
     missing: Literal["error", "wrong"] = "error"
-    """Whether a sample without an answer stops the evaluation, or counts as answered with nothing."""
+    """Handling of samples without an answer: error stops the evaluation, wrong counts an empty answer."""
     split: str = ""
-    """Takes only rows that name this split or none; empty takes all."""
+    """Split to read; rows that name no split are kept. Empty reads all rows."""
 
     def build(self) -> Answers:
         """Reads the file.
@@ -89,9 +89,9 @@ class Answers:
     """Looks the answer to a sample up by its id, or by its picture and prompt where a row has no id.
 
     Args:
-        path: A .json, .jsonl or .csv file.
+        path: Path of a .json, .jsonl or .csv file.
         missing: ``error``, or ``wrong``: a sample without an answer counts as answered with nothing.
-        split: Takes only rows that name this split or none; empty takes all.
+        split: Split to read; rows that name no split are kept. Empty reads all rows.
 
     Raises:
         DataError: the file cannot be read, holds no answers, or a row is wrong.

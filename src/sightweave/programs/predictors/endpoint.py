@@ -57,23 +57,23 @@ class Config:
     """An OpenAI-compatible server."""
 
     url: str
-    """The address to which /chat/completions is added, such as http://localhost:8000/v1."""
+    """Base URL, to which /chat/completions is appended, such as http://localhost:8000/v1."""
     model: str = ""
-    """Name of the model; empty asks the server and takes the only one that it has."""
+    """Name of the model; empty uses the server's only model."""
     key_variable: str = KEY_VARIABLE
-    """Name of the environment variable that holds the key; unset or empty sends none."""
+    """Environment variable that holds the API key; no key is sent if it is unset or empty."""
     timeout: PositiveFloat = 120.0
-    """Seconds from the start of a request to the end of its answer, whatever part of it is slow."""
+    """Time limit of a request in seconds, from its start to the end of the answer."""
     retries: NonNegativeInt = 5
-    """How often a request is repeated after a lost connection, or where the server is too busy."""
+    """Number of retries after a lost connection or if the server is busy."""
     wait: NonNegativeFloat = 0.5
-    """Seconds before the first repetition; each further wait is twice as long, up to a minute."""
+    """Seconds before the first retry; each further wait is twice as long, up to a minute."""
     at_once: PositiveInt = 8
-    """Requests at the same time."""
+    """Number of concurrent requests."""
     max_side: PositiveInt | None = None
-    """Pixels of a picture's longer side; larger pictures are shrunk. None sends all pixels."""
+    """Maximum longer side of an image in pixels; larger images are shrunk. None sends the full size."""
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] | None = None
-    """Sends pictures as JPEG of this quality, 1 to 100; None sends PNG, which loses nothing."""
+    """JPEG quality of the images sent, 1 to 100; None sends lossless PNG."""
 
     def build(self) -> Endpoint:
         """The predictor; without a `model` the server is asked for its name.

@@ -78,24 +78,25 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
 
 @config
 class Config:
-    """Which folder, and how it is asked."""
+    """Model folder and prompting options."""
 
     path: str
-    """A folder with config.json, weights as safetensors and the processor's files; or a name on the hub."""
+    """Folder with config.json, safetensors weights and the processor's files, or a name on the Hub."""
     device: str = "auto"
-    """auto, cpu, cuda ..."""
+    """Device: auto, cpu, cuda, ..."""
     precision: PrecisionName = "auto"
-    """fp32, bf16, or auto: whichever is faster here."""
+    """Numeric precision: fp32, bf16, or auto for the faster one on this machine."""
     batch_size: PositiveInt = 8
     """Maximum prompts in a batch."""
     max_batch_tokens: PositiveInt | None = None
     """Maximum tokens in a batch, padding and answers included. None derives it from free memory."""
     template: str = "{images}\n{prompt}"
-    """How a prompt is put where the processor has no chat template; ``{images}`` becomes its marks of pictures."""
+    """Prompt format if the processor has no chat template; ``{images}`` becomes its image tokens."""
     trust_remote_code: bool = False
-    """Whether code that lies in the folder is run, which can do anything that you can. Read it first."""
+    """Whether to run code from the folder, which can do anything that you can. Read it first."""
     resizer: Resizer = "auto"
-    """What resizes pictures: pil, torchvision (they round otherwise), or auto: torchvision where it is installed."""
+    """Library that resizes images: pil, torchvision (which rounds differently), or auto for torchvision if it is
+    installed."""
 
     def build(self) -> FromTransformers:
         """Loads the model.

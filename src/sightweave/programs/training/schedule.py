@@ -15,16 +15,16 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 @config
 class ScheduleConfig:
-    """How the learning rate goes over a run."""
+    """Learning rate schedule."""
 
     form: Form = "wsd"
-    """cosine; wsd (warm-up, stable, decay: constant, then a straight line to `floor`); or constant."""
+    """Schedule: cosine, wsd (warm-up, stable, decay: constant, then linear to `floor`) or constant."""
     warmup_steps: NonNegativeInt = 50
-    """Steps in which the rate rises from near 0."""
+    """Number of warm-up steps."""
     cooldown: Share = 0.35
-    """Share of all steps, at the end, in which ``wsd`` falls."""
+    """Fraction of all steps, at the end, over which ``wsd`` decays."""
     floor: Share = 0.0
-    """Share of the peak rate at which the fall ends."""
+    """Final learning rate, as a fraction of the peak."""
 
     def build(self, *, steps: int) -> Schedule:
         """The schedule of a run of so many steps."""
