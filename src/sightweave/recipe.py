@@ -134,7 +134,7 @@ class Model:
         """
         if self.hub_names:
             raise RecipeError(
-                f"model: {', '.join(self.hub_names)}: not read from the hub yet; build the model of recipe.resolved()."
+                f"model: {', '.join(self.hub_names)}: not read from the Hub yet; build recipe.resolved() instead."
             )
         encoder = _built("model.encoder", self.encoder.build)
         language_model = _built(
@@ -211,7 +211,7 @@ def _expanded(part: str, folder: str, given: Any) -> dict[str, Any]:
         {name: value for name, value in given.items() if name != "kind"} if isinstance(given, Mapping) else {}
     )
     if part != "language_model" and gguf.is_named(folder):
-        raise ValueError(f"{part}: a GGUF file is read as a language model alone (got {folder!r})")
+        raise ValueError(f"{part}: a GGUF file can only be used as a language model (got {folder!r})")
     try:
         return keymaps.read(folder, part) | asked
     except keymaps.NoFamily as error:
@@ -241,7 +241,7 @@ def _bad_sizes(part: str, values: Any) -> list[str]:
         value = getattr(values, name)
         numbers = [x for x in (value if isinstance(value, tuple) else (value,)) if type(x) is int]
         if any(x < 0 for x in numbers):
-            faults.append(f"{part}.{name} may not be negative (got {value})")
+            faults.append(f"{part}.{name} must not be negative (got {value})")
         elif value == 0 and numbers and default != 0:
             faults.append(f"{part}.{name} must be at least 1 (got 0)")
     return faults
@@ -376,7 +376,7 @@ class _Tasks(dict[str, Any]):
 
     def __missing__(self, name: str) -> Any:
         raise RecipeError(
-            f"tasks: there are records of {name!r}, which is no task of the recipe; a task of your own is named by its "
+            f"tasks: the data has records of {name!r}, which is not a task in the recipe; add your own task by its "
             f"dotted path: tasks: {{{name}: {{}}}}."
         )
 
@@ -506,7 +506,7 @@ class Recipe(Measured):
                         counts[answer] = counts.get(answer, 0) + 1
         if not counts:
             raise RecipeError(
-                "the language model chooses among answers, and the data has no question with an answer."
+                "the language model is a classifier, but the data has no question with an answer."
             )
         ordered = sorted(counts, key=lambda answer: (-counts[answer], answer))
         return tuple(ordered[: self.inputs.num_answers])

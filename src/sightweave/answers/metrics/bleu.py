@@ -52,7 +52,7 @@ class Bleu:
 
     def __init__(self, *, n: int = 4) -> None:
         if not 1 <= n <= 4:
-            raise RecipeError(f"bleu: n is {n}; it must be from 1 to 4.")
+            raise RecipeError(f"bleu: n must be from 1 to 4 (got {n}).")
         self.n = n
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:

@@ -155,6 +155,6 @@ def _truth(sample: Sample) -> str:
     if len(truths) != 1 or not truths <= {"yes", "no"}:
         raise DataError(
             f"pope: the reference of sample {sample.id!r} must be yes or no (got {sample.references!r}); "
-            "pope scores questions on whether a thing is there. For other questions use exact_match."
+            "pope scores questions about whether an object is present. For other questions use exact_match."
         )
     return truths.pop()

@@ -154,7 +154,7 @@ def _graph(graph: Any) -> tuple[float, float, dict[str, Any]]:
     width, height = _pixels(_mapping(graph), "width"), _pixels(graph, "height")
     for field, size in (("width", width), ("height", height)):
         if size <= 0:
-            raise RowError("wrong_type", field, size, f"must be over 0 pixels (got {shown(size)}).")
+            raise RowError("wrong_type", field, size, f"must be more than 0 pixels (got {shown(size)}).")
     return width, height, _mapping(graph.get("objects"), "objects")
 
 

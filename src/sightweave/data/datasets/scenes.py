@@ -92,12 +92,14 @@ class Scenes:
     ) -> None:
         split = common_split(split)
         if split not in ALL_SPLITS:
-            raise ValueError(f"scenes: no split {split!r}; there are {', '.join(ALL_SPLITS)}.")
+            raise ValueError(f"scenes: no split {split!r}; available are {', '.join(ALL_SPLITS)}.")
         if size < 1 or per_picture < 1:
-            raise ValueError(f"scenes: size {size} and per_picture {per_picture}; both must be 1 or more.")
+            raise ValueError(
+                f"scenes: size and per_picture must be 1 or more (got {size} and {per_picture})."
+            )
         unknown = [task for task in tasks if task not in TASKS]
         if unknown:
-            raise ValueError(f"scenes: no task {unknown[0]!r}; there are {', '.join(TASKS)}.")
+            raise ValueError(f"scenes: no task {unknown[0]!r}; available are {', '.join(TASKS)}.")
         self.seed, self.split, self.size = seed, split, size
         self.per_picture, self.one_of_each = per_picture, one_of_each
         self.tasks, self.pictures = tuple(tasks), pictures
@@ -131,7 +133,7 @@ class Scenes:
     def __getitem__(self, index: int) -> list[Record]:
         """All records about one picture; negative numbers count from the end."""
         if not -self.size <= index < self.size:
-            raise IndexError(f"scenes: picture {index} of {self.size}.")
+            raise IndexError(f"scenes: image index {index} is out of range; there are {self.size} images.")
         index %= self.size
         scene = self.scene(index)
         view, random = View(scene), Random(self.seed, ALL_SPLITS.index(self.split), index, 1)

@@ -43,7 +43,7 @@ class Tiles:
     def __post_init__(self) -> None:
         for name in ("max_tiles", "min_side"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name}: may not be negative (got {getattr(self, name)}).")
+                raise ValueError(f"{name}: must not be negative (got {getattr(self, name)}).")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -342,7 +342,7 @@ class Tokenizer:
         """
         if token not in self._special:
             raise CheckpointError(
-                f"the tokenizer has no special token {token!r}; those that it has are {sorted(self._special)}."
+                f"the tokenizer has no special token {token!r}; it has {sorted(self._special)}."
             )
         return self._special[token]
 
@@ -384,7 +384,7 @@ class Tokenizer:
         found = found or self._rust.id_to_token(token_id)
         if found is None:
             raise DataError(
-                f"token id {token_id} has no token; the vocabulary has {self._rust.get_vocab_size()}."
+                f"token id {token_id} has no token; the vocabulary has {self._rust.get_vocab_size()} tokens."
             )
         return str(found)
 
@@ -410,7 +410,7 @@ class Tokenizer:
         path = Path(folder) / FILE_NAME
         content = read_file(path)
         if not isinstance(content.get("added_tokens"), list):
-            raise CheckpointError(f"{path}: not a tokenizer: it lists no added_tokens.")
+            raise CheckpointError(f"{path}: not a tokenizer: it has no added_tokens.")
         try:
             return cls(from_plain(content), template, vocab_size=vocab_size)
         except CheckpointError as error:
@@ -426,13 +426,15 @@ def read_file(path: Path) -> dict[str, Any]:
         CheckpointError: no such file, too large a one, or no JSON object.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; a trained model's folder holds it.")
+        raise CheckpointError(f"{path}: file not found; the folder of a trained model contains it.")
     try:
         content = bounded.parsed(path, most=_MAX_FILE_BYTES)
     except UnreadableError as error:
         raise CheckpointError(f"{path}: not a tokenizer: {error}") from None
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: not a tokenizer: an object is needed (got {type(content).__name__}).")
+        raise CheckpointError(
+            f"{path}: not a tokenizer: expected a JSON object (got {type(content).__name__})."
+        )
     return content
 
 
@@ -539,7 +541,7 @@ def _checked(text: str) -> str:
     except UnicodeEncodeError as error:
         half = text[error.start]
         raise DataError(
-            f"text holds half a surrogate pair ({half!a} at character {error.start}), which is no character; remove it."
+            f"the text contains an unpaired surrogate ({half!a} at character {error.start}); remove it."
         ) from None
     return text
 

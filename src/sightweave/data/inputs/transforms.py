@@ -160,17 +160,17 @@ class ImageTransform:
         gray: float = 0.0,
     ) -> None:
         if size < 1:
-            raise ValueError(f"size: must be at least 1 pixel (got {size}).")
+            raise ValueError(f"size must be at least 1 pixel (got {size}).")
         if min(std) <= 0:
-            raise ValueError(f"std: each must be over 0 (got {std}).")
+            raise ValueError(f"std must be more than 0 for each channel (got {std}).")
         if fit not in ("pad", "crop", "squash"):
-            raise ValueError(f"fit: pad, crop or squash (got {fit!r}).")
+            raise ValueError(f"fit must be pad, crop or squash (got {fit!r}).")
         if margin not in ("down", "nearest"):
-            raise ValueError(f"margin: down or nearest (got {margin!r}).")
+            raise ValueError(f"margin must be down or nearest (got {margin!r}).")
         if augment not in ("none", "shift", "photo"):
-            raise ValueError(f"augment: none, shift or photo (got {augment!r}).")
+            raise ValueError(f"augment must be none, shift or photo (got {augment!r}).")
         if not 0 <= gray <= 1:
-            raise ValueError(f"gray: a share from 0 to 1 (got {gray}).")
+            raise ValueError(f"gray must be from 0 to 1 (got {gray}).")
         _check_resizing(size, fit, resize_to, resample, exact)
         self.size, self.fit, self.augment, self.flip, self.gray = size, fit, augment, flip, gray
         self.resize_to = resize_to or (0 if fit == "squash" else size)
@@ -356,16 +356,16 @@ def _longer_side(width: int, height: int, longest: int) -> tuple[int, int]:
 def _check_resizing(size: int, fit: Fit, resize_to: int, resample: Resample, exact: bool) -> None:
     if resize_to and (fit == "pad" or (fit == "squash" and not exact)):
         raise ValueError(
-            f"resize_to: only with fit crop, or with squash and exact (got {resize_to} with fit {fit!r})."
+            f"resize_to requires fit crop, or squash with exact (got {resize_to} with fit {fit!r})."
         )
     if resize_to and fit == "crop" and resize_to < size:
         raise ValueError(
-            f"resize_to: at least the size, {size} pixels, or the crop has gaps (got {resize_to})."
+            f"resize_to must be at least the size, {size} pixels, or the crop has gaps (got {resize_to})."
         )
     if resample not in _PILLOW:
-        raise ValueError(f"resample: {', '.join(_PILLOW)} (got {resample!r}).")
+        raise ValueError(f"resample must be one of {', '.join(_PILLOW)} (got {resample!r}).")
     if resample == "lanczos" and not exact:
-        raise ValueError("resample: lanczos is Pillow's alone; set exact, or take bicubic (got 'lanczos').")
+        raise ValueError("resample: lanczos requires exact; set exact, or use bicubic (got 'lanczos').")
 
 
 def names_side(text: str) -> bool:

@@ -84,8 +84,8 @@ def task_of(record: Record) -> str:
     name = task_of_class(type(record))
     if not name:
         raise DataError(
-            f"a {type(record).__name__} of the module {type(record).__module__} is no task's record; the file of a task "
-            "has a Config, and a dataclass called Record."
+            f"a {type(record).__name__} of the module {type(record).__module__} is not a task's record; a task module "
+            "needs a Config and a dataclass called Record."
         )
     return name
 

@@ -81,7 +81,7 @@ class FilesConfig(SourceConfig):
         root = Path(self.image_root).expanduser() if self.image_root is not None else _root(path)
         if not root.is_dir():
             where = "image_root" if self.image_root is not None else "path"
-            raise DataError(f"{where} {str(root)!r}: no such folder.")
+            raise DataError(f"{where} {str(root)!r}: folder not found.")
         return Folder(root, search=True)
 
     def rules(self) -> Rules:

@@ -62,7 +62,7 @@ def add(part: nn.Module, settings: Lora, *, where: str) -> None:
             raise RecipeError(f"{where}: lora.targets has {target!r}. {did_you_mean(target, linear)}")
     targets = list(settings.targets or sorted(linear - {"output"}))
     if not targets:
-        raise RecipeError(f"{where}: has no linear layer that an adapter could stand beside.")
+        raise RecipeError(f"{where}: has no linear layer to adapt.")
     if settings.dora:
         _check_lengths(
             {name: one for name, one in layers.items() if name.rpartition(".")[2] in targets}, where
@@ -84,8 +84,8 @@ def _check_lengths(layers: Mapping[str, nn.Linear], where: str) -> None:
     for name, layer in layers.items():
         if not layer.weight.is_meta and not layer.weight.any(dim=1).all():
             raise RecipeError(
-                f"{where}: {name} has a row of zeros, and dora divides by each row's length: begin with a trained part, set "
-                "dora: false, or name other layers in targets."
+                f"{where}: {name} has a row of zeros, and dora divides by each row's norm: start from a trained part, set "
+                "dora: false, or choose other layers in targets."
             )
 
 
@@ -128,14 +128,15 @@ def _is_adapted(layer: nn.Module) -> bool:
 
 def _peft() -> Any:
     if importlib.util.find_spec("peft") is None:
-        raise BackendError("lora: PEFT is not installed; pip install 'sightweave[lora]' gets it.")
+        raise BackendError("lora: PEFT is not installed: pip install 'sightweave[lora]'.")
     box_operators.supply()
     try:
         with quantization.without_warnings():  # PEFT imports bitsandbytes wherever it is installed
             import peft
     except ImportError as error:
         raise BackendError(
-            f"lora: PEFT is installed but cannot be imported: {error}. Install releases of torch, torchvision, transformers "
-            "and peft that fit together."
+            f"lora: PEFT is installed but cannot be imported: {error}. Install compatible releases of torch, "
+            "torchvision, transformers "
+            "and peft."
         ) from error
     return peft

@@ -44,7 +44,7 @@ class PixelShuffle(Connector):
     def __init__(self, *, in_dim: int, out_dim: int, factor: int = 2) -> None:
         super().__init__()
         if factor < 1:
-            raise ValueError(f"pixel_shuffle factor is 1 or more (got {factor}).")
+            raise ValueError(f"pixel_shuffle factor must be 1 or more (got {factor}).")
         self.factor = factor
         self.projection = nn.Linear(in_dim * factor**2, out_dim, bias=False)
         initialise(self)

@@ -45,7 +45,7 @@ class Pool(Connector):
     def __init__(self, *, in_dim: int, out_dim: int, side: int) -> None:
         super().__init__()
         if side < 1:
-            raise ValueError(f"pool side is 1 or more (got {side}).")
+            raise ValueError(f"pool side must be 1 or more (got {side}).")
         self.side = side
         self.projection = nn.Linear(in_dim, out_dim)
         initialise(self)

@@ -58,7 +58,7 @@ class Resampler(Connector):
     def __init__(self, *, in_dim: int, out_dim: int, num_queries: int, depth: int, num_heads: int) -> None:
         super().__init__()
         if num_queries < 1:
-            raise ValueError(f"resampler num_queries is 1 or more (got {num_queries}).")
+            raise ValueError(f"resampler num_queries must be 1 or more (got {num_queries}).")
         self.num_queries = num_queries
         self.queries = nn.Parameter(torch.empty(num_queries, out_dim))
         self.inputs = nn.Linear(in_dim, out_dim)

@@ -64,7 +64,7 @@ class Cnn(Encoder):
         super().__init__()
         if len(channels) != len(blocks) or not channels:
             raise ValueError(
-                f"channels {channels} and blocks {blocks} must name the same stages, at least one."
+                f"channels {channels} and blocks {blocks} must have the same number of stages, at least one."
             )
         self.image_size, self.dim = image_size, channels[-1]
         layers: list[nn.Module] = []

@@ -84,7 +84,7 @@ class FromTransformers(Encoder):
         image_size = image_size or (own if isinstance(own, int) else None)
         if image_size is None:
             raise ValueError(
-                f"{theirs.model_type}: its config.json names no square image_size (got {own!r}); set it, such as 224."
+                f"{theirs.model_type}: its config.json has no square image_size (got {own!r}); set image_size, such as 224."
             )
         self.image_size = image_size
         self._settings: dict[str, Any] = {}

@@ -82,7 +82,8 @@ class ResNet(Encoder):
         super().__init__()
         if len(widths) != len(depths) or min((*widths, *depths), default=0) < 1:
             raise ValueError(
-                f"widths {widths} and depths {depths} must name the same stages, at least one, with numbers from 1."
+                f"widths {widths} and depths {depths} must have the same number of stages, at least one, with "
+                "values of 1 or more."
             )
         self.image_size, self.dim = image_size, widths[-1]
         self.stem = nn.Conv2d(3, stem_dim, 7, stride=2, padding=3, bias=False)
@@ -131,9 +132,9 @@ class Layer(nn.Module):
     def __init__(self, inputs: int, outputs: int, *, stride: int, form: Form) -> None:
         super().__init__()
         if form not in ("basic", "bottleneck"):
-            raise ValueError(f"form is 'basic' or 'bottleneck' (got {form!r}).")
+            raise ValueError(f"form must be 'basic' or 'bottleneck' (got {form!r}).")
         if form == "bottleneck" and outputs % _REDUCTION:
-            raise ValueError(f"the width of a bottleneck is a multiple of {_REDUCTION} (got {outputs}).")
+            raise ValueError(f"the width of a bottleneck must be a multiple of {_REDUCTION} (got {outputs}).")
         inner = outputs // _REDUCTION
         shapes = {
             "basic": [(inputs, outputs, 3, stride), (outputs, outputs, 3, 1)],

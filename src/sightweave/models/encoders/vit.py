@@ -152,7 +152,7 @@ def _convolutional_stem(patch_size: int, dim: int) -> nn.Sequential:
     halvings = patch_size.bit_length() - 1
     if patch_size != 2**halvings or halvings == 0:
         raise ValueError(
-            f"a convolutional stem needs a patch_size that is a power of two, 2 or more (got {patch_size})."
+            f"a convolutional stem needs a patch_size that is a power of two, at least 2 (got {patch_size})."
         )
     widths = [max(16, dim >> (halvings - 1 - step)) for step in range(halvings)]
     layers: list[nn.Module] = [

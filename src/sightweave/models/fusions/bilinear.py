@@ -53,7 +53,7 @@ class Bilinear(Fusion):
     def __init__(self, *, dim: int, num_heads: int, rank: int, hidden_dim: int) -> None:
         super().__init__()
         if rank < 1:
-            raise ValueError(f"bilinear rank is 1 or more (got {rank}).")
+            raise ValueError(f"bilinear rank must be 1 or more (got {rank}).")
         self.rank = rank
         self.media_norm = RMSNorm(dim)
         self.attention = Attention(dim, num_heads)

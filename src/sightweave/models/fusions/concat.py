@@ -62,7 +62,7 @@ class Concat(Fusion):
         """Replaces the marks."""
         if media is None:
             if cache is None and bool((tokens.item >= 0).any()):
-                raise ValueError("concat: the text has image marks, but the batch has no media to put there.")
+                raise ValueError("concat: the text has image tokens, but the batch has no media.")
             return hidden
         item = tokens.item.flatten()
         marks = (item >= 0).nonzero().squeeze(1)
@@ -81,7 +81,7 @@ def _mismatch(marks: Tensor, items: Tensor) -> str:
         found = [int(c[item]) if item < len(c) else 0 for c in counts]
         if found[0] != found[1]:
             return (
-                f"concat: medium {item} of the batch has {found[0]} marks in the text but {found[1]} embeddings; "
+                f"concat: medium {item} of the batch has {found[0]} image tokens in the text but {found[1]} embeddings; "
                 "the processor and the model must agree on tokens per image (build both from one recipe)."
             )
-    return "concat: the marks of the media stand in another order than the media; number media row by row."
+    return "concat: the image tokens and the media are in different orders; number media row by row."

@@ -78,7 +78,7 @@ class CrossAttention(Fusion):
     ) -> None:
         super().__init__()
         if every < 1:
-            raise ValueError(f"cross_attention every is a number of blocks, 1 or more (got {every}).")
+            raise ValueError(f"cross_attention every must be a number of blocks, 1 or more (got {every}).")
         self.every = every
         self.layers = nn.ModuleList(
             _GatedLayer(dim, num_heads, gate=gate, feed_forward=feed_forward) for _ in range(0, depth, every)

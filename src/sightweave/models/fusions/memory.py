@@ -54,7 +54,7 @@ class MemoryFusion(Fusion):
     def __init__(self, *, dim: int, num_heads: int, join: Join = "concatenate") -> None:
         super().__init__()
         if join not in ("concatenate", "add", "attend"):
-            raise ValueError(f"memory join is concatenate, add or attend (got {join!r}).")
+            raise ValueError(f"memory join must be concatenate, add or attend (got {join!r}).")
         self.join = join
         self.media_norm = RMSNorm(dim)
         self.projection = nn.Linear(dim, dim) if join == "add" else None

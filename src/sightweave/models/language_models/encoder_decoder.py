@@ -209,7 +209,7 @@ class EncoderDecoder(LanguageModel):
         if memory is None:
             if cache is None or "memory" not in cache.slots:
                 raise ValueError(
-                    "an encoder-decoder needs a memory: give the batch a source, or a cache that holds one."
+                    "an encoder-decoder needs a memory: give the batch a source, or pass a cache that contains one."
                 )
             kept, segment, branch, valid = cache.slots["memory"]
             keys_values = [

@@ -107,7 +107,7 @@ class EncoderOnly(LanguageModel):
         super().__init__()
         if num_answers < 1:
             raise ValueError(
-                "encoder_only chooses from a list of answers, and the list is empty (num_answers 0)."
+                "encoder_only chooses from a list of answers, but the list is empty (num_answers 0)."
             )
         self.vocab_size, self.dim, self.depth, self.num_heads = vocab_size, shape.dim, depth, shape.num_heads
         self.num_answers = num_answers

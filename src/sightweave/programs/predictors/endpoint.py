@@ -172,7 +172,7 @@ class Endpoint:
             raise DataError(f"{self.name}: {len(texts)} list(s) of texts for {len(samples)} sample(s).")
         if any(texts):
             raise BackendError(
-                f"{self.name}: a chat server does not say how likely given texts are; leave out metrics that ask it."
+                f"{self.name}: a chat server does not return likelihoods of given texts; remove the metrics that need them."
             )
         if max_tokens == 0:
             return [Prediction("", finish="none") for _ in samples]
@@ -244,7 +244,7 @@ class Endpoint:
     def _data_url(self, medium: Medium) -> str:
         if medium.modality != "image":
             raise DataError(
-                f"{medium.modality} {medium.key!r}: only pictures can be sent; leave such samples out."
+                f"{medium.modality} {medium.key!r}: only images can be sent; remove such samples."
             )
         image = Image.fromarray(media.load(medium))
         if self._max_side is not None and max(image.size) > self._max_side:
@@ -267,4 +267,6 @@ def _only_model(server: Server) -> str:
     if len(known) == 1:
         return known[0]
     shown = ", ".join(sorted(known)[:20]) or "none"
-    raise BackendError(f"{server.url}: {len(known)} models ({shown}); name the one to ask as `model`.")
+    raise BackendError(
+        f"{server.url}: the server has {len(known)} models ({shown}); set `model` to one of them."
+    )

@@ -104,28 +104,30 @@ class Stage:
         self._check_duration()
         if idle := [part for part in self.lora if part not in self.parts]:
             raise ValueError(
-                f"lora names {idle[0]}, which does not train: put it into parts (got {list(self.parts)})"
+                f"lora has {idle[0]}, which is not trained: add it to parts (got {list(self.parts)})"
             )
         if "token_embedding" in self.lora:
             raise ValueError(
-                "lora names token_embedding, which is a table; only parts with linear layers have adapters"
+                "lora has token_embedding, which is a table; only parts with linear layers can have adapters"
             )
         if self.cache_features and "encoder" in self.parts:
             raise ValueError(
-                f"cache_features is {self.cache_features}, but the encoder trains; set it to 0 or take encoder out of parts"
+                f"cache_features is {self.cache_features}, but the encoder is trained; set it to 0 or remove "
+                "encoder from parts"
             )
         if self.cache_features and self.augment:
             raise ValueError(
-                f"cache_features is {self.cache_features}, but augment varies the pictures; set one of them off"
+                f"cache_features is {self.cache_features}, but augment changes the images; disable one of them"
             )
         if self.pack_window > 1 and self.pack_to is None:
             raise ValueError(
-                f"pack_window is {self.pack_window}, but pack_to is none, so nothing is packed; set pack_to to the tokens "
-                "of a row, or pack_window to 1."
+                f"pack_window is {self.pack_window}, but pack_to is none, so nothing is packed; set pack_to to "
+                "the row length in tokens, "
+                "or pack_window to 1."
             )
         if self.pack_window > 1 and self.learn == "words":
             raise ValueError(
-                f"pack_window is {self.pack_window}, but learn is words, and such a stage has no rows; set pack_window to 1."
+                f"pack_window is {self.pack_window}, but learn is words, which does not pack rows; set pack_window to 1."
             )
 
     def _check_duration(self) -> None:
@@ -137,8 +139,8 @@ class Stage:
         if bounds and self.epochs is None:
             (name, value), *_ = bounds.items()
             raise ValueError(
-                f"stage {self.name!r} has {name} ({value}), which bounds epochs, but counts {', '.join(given)}; "
-                f"leave {name} out"
+                f"stage {self.name!r} has {name} ({value}), which limits epochs, but sets {', '.join(given)}; "
+                f"remove {name}"
             )
         if len(bounds) == 2 and bounds["min_steps"] > bounds["max_steps"]:
             raise ValueError(
@@ -176,22 +178,24 @@ class Settings:
         for stage in self.stages[:-1]:
             if kept := [part for part, one in stage.lora.items() if one.keep]:
                 raise ValueError(
-                    f"stage {stage.name!r} keeps the adapters of {kept[0]}, but is not the last; set keep there only"
+                    f"stage {stage.name!r} keeps the adapters of {kept[0]}, but is not the last stage; set keep "
+                    "in the last stage only"
                 )
             if merged := [part for part in stage.lora if part in self.quantize]:
                 raise ValueError(
-                    f"stage {stage.name!r} trains adapters of {merged[0]} and is not the last, but weights in few bits "
-                    f"({self.quantize[merged[0]]}) take up no adapters: give {merged[0]} adapters in the last stage only"
+                    f"stage {stage.name!r} trains adapters of {merged[0]} and is not the last, but quantized weights "
+                    f"({self.quantize[merged[0]]}) cannot merge adapters: use adapters of {merged[0]} in the last stage only"
                 )
         for part, form in self.quantize.items():
             if part == "token_embedding":
                 raise ValueError(
-                    "quantize names token_embedding, which is a table; only linear layers have few bits"
+                    "quantize has token_embedding, which is a table; only linear layers can be quantized"
                 )
             if trains := [one.name for one in self.stages if part in one.parts and part not in one.lora]:
                 raise ValueError(
-                    f"quantize keeps {part} as {form}, but it trains in stage {trains[0]!r}: take it out of parts there, or "
-                    "let adapters train in its place (lora)"
+                    f"quantize stores {part} as {form}, but it is trained in stage {trains[0]!r}: remove it from "
+                    "parts there, or "
+                    "train adapters instead (lora)"
                 )
 
     @property
