@@ -103,7 +103,7 @@ OPTIONS: Mapping[str, str] = {
 NOTES: Mapping[str, str] = {
     **dict.fromkeys(
         ("report_to", "logging_dir", "use_wandb", "log_wandb", "wandb", "tensorboard"),
-        "Every run writes metrics.jsonl, TensorBoard events and report.html into its folder; nothing needs to be set.",
+        "Every run writes metrics.jsonl, TensorBoard events and report.html to its folder; no setting is needed.",
     ),
 }
 """The same for words that nothing needs to be said for."""
@@ -119,9 +119,9 @@ def hint(word: str, *, path: str = "") -> str:
     if word in NOTES:
         return NOTES[word]
     if word in OPTIONS:
-        return f"This is the option {OPTIONS[word]}, not a setting."
+        return f"Use the option {OPTIONS[word]} instead of a setting."
     found = [setting for setting in SETTINGS.get(word, ()) if setting != path]
-    return f"The setting is {' or '.join(found)}." if found else ""
+    return f"The setting is called {' or '.join(found)}." if found else ""
 
 
 OPTION_WORDS: Mapping[str, tuple[str, ...]] = {
@@ -173,14 +173,14 @@ def option_hint(option: str, value: str, known: Sequence[str]) -> str:
     word = option.lstrip("-").replace("-", "_").lower()
     own = next((name for name in OPTION_WORDS.get(word, ()) if name in known), "")
     if own:
-        return f"The option is {own}."
+        return f"The option is called {own}."
     if word in NOTES:
         return NOTES[word]
     found = SETTINGS.get(word, ())
     if not found:
         return ""
     if "settings" not in known:
-        return f"This is a setting of training, {' or '.join(found)}; this command has no such option."
+        return f"This is a training setting, {' or '.join(found)}; this command has no such option."
     if value and found[0] not in _TAKE_OTHER_VALUES:
-        return f"Settings are given without dashes: {found[0]}={value}."
-    return f"Settings are given without dashes, as path=value; this one is {' or '.join(found)}."
+        return f"Write settings without dashes: {found[0]}={value}."
+    return f"Write settings without dashes, as path=value; this one is called {' or '.join(found)}."

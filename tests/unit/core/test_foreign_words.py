@@ -108,7 +108,7 @@ def test_each_option_that_is_named_exists() -> None:
 @pytest.mark.parametrize(
     ("option", "value", "known", "hint"),
     [
-        ("--batch-size", "8", ("settings",), "Settings are given without dashes: train.stages.0.pictures=8."),
+        ("--batch-size", "8", ("settings",), "Write settings without dashes: train.stages.0.pictures=8."),
         ("--bs", "", ("settings",), "this one is train.stages.0.pictures."),
         ("--output-dir", "x", ("settings", "--out"), "The option is --out."),
         ("--limit", "5", ("--pictures",), "The option is --pictures."),
@@ -119,7 +119,7 @@ def test_each_option_that_is_named_exists() -> None:
             (),
             "a setting of training, train.stages.0.optimizer.lr; this command has no such option",
         ),
-        ("--wandb", "", (), "nothing needs to be set"),
+        ("--wandb", "", (), "Every run writes metrics.jsonl, TensorBoard events and"),
         ("--nonsense", "5", ("settings",), ""),
     ],
 )
