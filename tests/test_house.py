@@ -61,7 +61,7 @@ from sightweave.models.encoders import vit
 from sightweave.models.fusions import concat
 from sightweave.models.language_models import decoder_only
 from sightweave.programs.generation import Options, generate
-from sightweave.programs.training import program
+from sightweave.programs.training import trainer
 tokenizer = Tokenizer.train(["what is it ? a cat"] * 2, vocab_size=280)
 eyes = vit.Config(image_size=16, patch_size=8, dim=16, depth=1, num_heads=2).build()
 text = decoder_only.Config(dim=16, depth=1, num_heads=2).build(vocab_size=tokenizer.vocab_size)
@@ -126,7 +126,7 @@ def test_loading_a_run_imports_no_training() -> None:
     # A recipe says how to train, so its settings are read; the loop and what it needs are not.
     assert "sightweave.programs.training.settings" in loaded
     assert not loaded & {
-        f"sightweave.programs.training.{name}" for name in ("program", "feed", "gradients", "logs")
+        f"sightweave.programs.training.{name}" for name in ("trainer", "state", "feed", "gradients", "logs")
     }
 
 
