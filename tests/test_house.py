@@ -120,6 +120,31 @@ def test_nothing_is_pickled_and_nothing_is_downloaded() -> None:
     assert not offenders
 
 
+_BATCH_MAKERS = ("data/inputs/", "models/fusions/_base.py", "models/nn/adapter_proof.py")
+"""Who may build token sequences and media: the processor's folder, and two places that read plain tensors."""
+
+
+def calls(path: Path, names: set[str]) -> list[str]:
+    """Line and name of each call of one of these names, as a plain name or as an attribute."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            found += [f"{node.lineno}: {name}"] * (name in names)
+    return found
+
+
+def test_the_processor_alone_builds_token_sequences_and_media() -> None:
+    every = {
+        path.relative_to(SOURCE).as_posix(): calls(path, {"TokenSequence", "Media"})
+        for path in SOURCE.rglob("*.py")
+    }
+    building = {name: found for name, found in every.items() if found}
+    makers = {name for name in building if name.startswith(_BATCH_MAKERS)}
+    assert makers >= {"data/inputs/collate.py", "data/inputs/prompts.py", *_BATCH_MAKERS[1:]}
+    assert {name: building[name] for name in building.keys() - makers} == {}
+
+
 def test_loading_a_run_imports_no_training() -> None:
     loaded = loaded_after("import sightweave.run")
     assert "sightweave.run" in loaded
