@@ -9,7 +9,6 @@ length of 0) in the first.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import importlib.metadata
 import importlib.util
 from collections.abc import Sequence
@@ -23,12 +22,12 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from sightweave.core import checkpoint
-from sightweave.core.batch import Batch, TokenSequence
+from sightweave.core.batch import Batch
 from sightweave.core.config import config
 from sightweave.core.errors import ExportError, did_you_mean
 from sightweave.core.types import Sample
 from sightweave.data.inputs.processor import Processor
-from sightweave.data.inputs.template import Stretch
+from sightweave.data.inputs.prompts import text_tokens
 from sightweave.models.fusions.concat import Concat
 from sightweave.models.language_models.decoder_only import DecoderOnly
 from sightweave.models.nn.mask import Mask, allowed
@@ -90,7 +89,7 @@ print(processor.tokenizer.decode(answer))
 """For the model card."""
 USES = {_transformers_js.NAME: _transformers_js.USE}
 """For the model card of another layout than the first."""
-LIMITS = """Programs that open this folder, and what they get wrong by themselves:
+LIMITS = """Programs that load this folder, and what they get wrong:
 
 - transformers.js 4.3.2 does not widen its filter when it shrinks a picture, so its own pixels differ from those of training
   by up to 0.76 (Idefics3) and 1.5 (LLaVA) of a range of 2, which can change an answer. Resize pictures to the encoder's size
@@ -101,11 +100,11 @@ LIMITS = """Programs that open this folder, and what they get wrong by themselve
 
 @config
 class Config:
-    """Which files are written."""
+    """File layout."""
 
     layout: Literal["sightweave", "transformers.js"] = "sightweave"
-    """sightweave: two graphs, for any composition of concat and decoder_only; transformers.js: the files that it opens by
-    itself, where the composition fits one of Transformers' layouts."""
+    """File layout: sightweave (two graphs, for any model with concat and decoder_only) or transformers.js (the files
+    that it opens by itself, if the model fits one of Transformers' layouts)."""
 
     def export(self, source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
         """As `export`, with these settings."""
@@ -131,7 +130,7 @@ def export(
         CheckpointError: the folder cannot be written.
     """
     if layout not in LAYOUTS:
-        raise ExportError(f"onnx has no layout {layout!r}. {did_you_mean(layout, LAYOUTS)}")
+        raise ExportError(f"onnx: no layout {layout!r}. {did_you_mean(layout, LAYOUTS)}")
     if layout == _transformers_js.NAME:
         return _transformers_js.export(source, folder, samples, card=card, tolerance=TOLERANCE)
     refuse(source)
@@ -153,7 +152,7 @@ def refuse(source: Source) -> None:
     model = source.model
     if not isinstance(model.fusion, Concat) or not isinstance(model.language_model, DecoderOnly):
         raise ExportError(
-            "onnx is written for pictures in the sequence of a causal decoder: fusion concat with language model "
+            "the onnx export supports image tokens in a causal decoder only: fusion concat with language model "
             f"decoder_only (got {type(model.fusion).__name__} with {type(model.language_model).__name__}, which would need "
             "more graphs than an encoder and a decoder)."
         )
@@ -201,8 +200,7 @@ class Decoder(nn.Module):
 
     def _mask(self, ids: Tensor, positions: Tensor, ar: Tensor, valid: Tensor, past_valid: Tensor) -> Mask:
         """All that was read before, and of the new tokens those that `core/batch.py` allows."""
-        zeros = torch.zeros_like(ids)
-        tokens = TokenSequence(ids, ids, positions, ids, ar, zeros, zeros, valid)
+        tokens = text_tokens(ids, positions, ar=ar, valid=valid)
         before = past_valid[:, None, :].expand(-1, ids.shape[1], -1)
         return Mask(dense=torch.cat([before, allowed(tokens)], 2)[:, None])
 
@@ -323,8 +321,7 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
 
 def prompts(processor: Processor, samples: Sequence[Sample]) -> Batch:
     """Prompts without their targets, a row each, filled up on the right."""
-    encoded = [dataclasses.replace(processor.encode(one), target=Stretch()) for one in samples]
-    return processor.batch(encoded, share=False)
+    return processor.batch(samples, share=False, with_target=False)
 
 
 class _Session:

@@ -53,14 +53,14 @@ class Quarantine:
         self._known.add(key)
         reason = str(getattr(error, "code", type(error).__name__))
         self.reasons[reason] += 1
-        logger.warning("left out %s: %s", key, error)
+        logger.warning("skipped %s: %s", key, error)
         if self.path is not None:
             with self.path.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps({"picture": key, "reason": reason, "message": str(error)}) + "\n")
         bad = sum(self.reasons.values())
         if self.seen >= _PATIENCE and bad > _TOLERATED * self.seen:
             raise DataError(
-                f"{bad} of {self.seen} pictures cannot be read ({dict(self.reasons)}), more than {_TOLERATED:.0%}; "
+                f"{bad} of {self.seen} images cannot be read ({dict(self.reasons)}), more than {_TOLERATED:.0%}; "
                 f"the last: {error}"
             )
 

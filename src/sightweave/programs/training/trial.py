@@ -66,8 +66,9 @@ class Trials:
         least = min(self.totals.values())
         each = ", ".join(f"{count}: {total / least:.2f} x" for count, total in sorted(self.totals.items()))
         return (
-            f"threads: {self.threads} of {max(self.totals)}, by a trial under the present load (time of a step by threads: "
-            f"{each}); train.threads=N sets them"
+            f"threads: {self.threads} of {max(self.totals)}, chosen by a trial under the current load (step time "
+            "by threads: "
+            f"{each}); set train.threads=N to change it"
         )
 
 
