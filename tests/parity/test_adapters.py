@@ -411,7 +411,7 @@ def change(folder: Path, **settings: Any) -> None:
 def test_bad_folders_are_refused(tmp_path: Path) -> None:
     # A name on the hub is looked up when the model is built, not when a recipe is read.
     unread = language_models.Config(folder="lab/gone")
-    with pytest.raises(CheckpointError, match=r"no such folder.*hf download lab/gone"):
+    with pytest.raises(CheckpointError, match=r"folder not found.*hf download lab/gone"):
         unread.build(vocab_size=10)
     CAUSAL["gpt2"](tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")

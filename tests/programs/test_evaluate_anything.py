@@ -166,7 +166,7 @@ def test_a_killed_evaluation_asks_nothing_twice(run: api.Run, tmp_path: Path) ->
 
 
 def test_what_nobody_knows_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="nowhere: no such folder or file"):
+    with pytest.raises(RecipeError, match="nowhere: file or folder not found"):
         api.evaluate("nowhere", data=rows())
     (tmp_path / "notes.txt").write_text("hello", encoding="utf-8")
     with pytest.raises(

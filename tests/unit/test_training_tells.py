@@ -345,7 +345,7 @@ def test_a_run_of_records_asks_for_them_again(tmp_path: Path) -> None:
     for who in (run, tmp_path / "run"):
         with pytest.raises(
             RecipeError,
-            match=r"was trained on records passed in Python, which a run does.* give them again, as evaluate\(run, data=",
+            match=r"was trained on records passed in Python, which a run does.* pass them again, as evaluate\(run, data=",
         ):
             api.evaluate(who)
     assert api.evaluate(run, data=rows(4))

@@ -47,7 +47,9 @@ def asked_of(log: Path) -> list[list[object]]:
 
 
 def test_without_an_interpreter_it_is_not_computed(tmp_path: Path) -> None:
-    with pytest.raises(BackendError, match=r"comet: not computed: `python` is not set\. Install COMET in an"):
+    with pytest.raises(
+        BackendError, match=r"comet: not computed: `python` is not set\. Install COMET in a separate"
+    ):
         comet.Config().build().rows(["x"], [sample()])
     with pytest.raises(BackendError, match=r"comet: not computed: program '.*nowhere' not found"):
         comet.Config(python=str(tmp_path / "nowhere")).build().rows(["x"], [sample()])
@@ -109,9 +111,9 @@ def test_a_checkpoint_is_named_from_where_we_are(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("print('Loading ...')", r"said 'Loading \.\.\.\\n', which is no JSON object"),
-        ("", "said '', which is no JSON object"),
-        ("print('[1]')", r"said '\[1\]\\n', which is no JSON object"),
+        ("print('Loading ...')", r"printed 'Loading \.\.\.\\n', which is not a JSON object"),
+        ("", "printed '', which is not a JSON object"),
+        ("print('[1]')", r"printed '\[1\]\\n', which is not a JSON object"),
         ("print('[' * 100000)", ", which is not a JSON object."),
         ("sys.stdout.buffer.write(b'\\xff\\xfe')", ", which is not a JSON object."),
         ("print('{}')", r"gave no score\(s\) for 1 translation\(s\)"),

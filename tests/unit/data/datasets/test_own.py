@@ -324,7 +324,7 @@ def test_the_file_itself_and_another_image_root(tmp_path: Path) -> None:
     picture(tmp_path / "pictures", "a.png")
     path = write(tmp_path, [{"image": "a.png", "caption": "x"}], "rows.jsonl")
     assert len(train(path, image_root=str(tmp_path / "pictures"))) == 1
-    with pytest.raises(DataError, match=r"image_root '.*none': no such folder"):
+    with pytest.raises(DataError, match=r"image_root '.*none': folder not found"):
         train(path, image_root=str(tmp_path / "none"))
 
 
@@ -378,7 +378,7 @@ def test_python_records_by_path_and_as_task_records(tmp_path: Path) -> None:
 
 
 def test_python_records_that_are_wrong() -> None:
-    with pytest.raises(DataError, match=r"a list of dicts or of records is needed \(got dict\)"):
+    with pytest.raises(DataError, match=r"expected a list of dicts or records \(got dict\)"):
         own.from_records({"image": "a.png"})
     with pytest.raises(DataError, match=r"records:1: a record must be a dict or a task's Record \(got 3\)"):
         own.from_records([{"image": np.zeros((4, 4, 3), np.uint8), "caption": "x"}, 3], strict=True)

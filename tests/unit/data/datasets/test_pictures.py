@@ -89,7 +89,7 @@ def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such folder"):
+    with pytest.raises(DataError, match="folder not found"):
         build(tmp_path / "none" / "of", labelled=False)
     with pytest.raises(DataError, match="none"):
         build(tmp_path / "none", labelled=False)

@@ -191,7 +191,7 @@ def test_different_questions_under_one_id_are_refused(name, value, words):
 
 def test_nothing_in_common_is_refused():
     with pytest.raises(
-        DataError, match=r"no sample is in both.*40, such as 'q0' \(vqa in a\).*the second none"
+        DataError, match=r"no sample in common.*40, such as 'q0' \(vqa in a\).*the second none"
     ):
         beside([evaluation(said(FIRST), split="a")], [])
     with pytest.raises(DataError, match=r"Evaluate both on the same data, with the same split names\."):

@@ -344,7 +344,7 @@ def test_likelihoods_of_nothing_come_back(tmp_path: Path) -> None:
 
 
 def test_a_place_that_cannot_be_used(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="kept answers cannot be read: a folder"):
+    with pytest.raises(DataError, match="cannot read the saved answers: a folder"):
         Kept(Speaker(), tmp_path, max_tokens=5)
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DataError, match=r": cannot save answers \("):

@@ -301,7 +301,7 @@ def test_a_metric_that_counts_nothing_is_none_and_not_a_zero():
 @pytest.mark.parametrize(
     ("metrics", "ambiguous", "words"),
     [
-        (("ter",), True, "of ter less is better, so it cannot be the score; name it second"),
+        (("ter",), True, "lower is better for ter, so it cannot be the score; list another metric first"),
         (
             ("both_images_right",),
             False,
