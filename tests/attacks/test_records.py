@@ -455,7 +455,7 @@ def test_folders_without_one_file_of_rows(folder: Path) -> None:
         read(folder)
     with pytest.raises(DataError, match=r"ends in \.jsonl or \.csv \(got '\.png'\)"):
         read(folder / "a.png")
-    with pytest.raises(DataError, match=r": file or folder not found\."):
+    with pytest.raises(DataError, match=r": file or folder not found"):
         read(folder / "none")
     os.mkfifo(folder / "pipe.jsonl")
     with pytest.raises(DataError, match="neither a file nor a folder"):

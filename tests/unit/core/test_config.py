@@ -160,7 +160,7 @@ def test_a_missing_a_large_and_a_foreign_file_are_refused(tmp_path: Path) -> Non
     large = tmp_path / "large.yaml"
     large.write_bytes(b"#" * (configs.MAX_BYTES + 1))
     with pytest.raises(
-        RecipeError, match=f"{configs.MAX_BYTES + 1} bytes; the maximum is {configs.MAX_BYTES} are read"
+        RecipeError, match=f"{configs.MAX_BYTES + 1} bytes; the maximum is {configs.MAX_BYTES}"
     ):
         read_yaml(large)
     foreign = tmp_path / "foreign.yaml"

@@ -235,7 +235,7 @@ def test_other_columns_and_pictures_beside_them_are_no_fault(tmp_path: Path) -> 
 
 def test_rows_without_any_picture_are_said_aloud(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     dataset = read(save(tmp_path, [row("Hi.", "Hello."), row("Who?", "Me.")]))
-    assert any("none of 2 rows has a picture" in note for note in dataset.notes)
+    assert any("none of 2 rows has an image" in note for note in dataset.notes)
     assert "no row has an image." in caplog.text
 
 

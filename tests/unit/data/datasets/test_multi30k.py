@@ -160,7 +160,7 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"train\.fr\.gz:2: not UTF-8: byte 0xe9 at byte 1"):
         read(path)
     (path / "data/task1/image_splits/train.txt").unlink()
-    with pytest.raises(DataError, match="no list of the pictures of train; expected"):
+    with pytest.raises(DataError, match="no image list for train; expected"):
         read(path)
     with pytest.raises(DataError, match=r"no files such as train\.en\.gz"):
         read(path / "flickr30k-images")

@@ -409,9 +409,9 @@ def choice(**values: Any) -> dict[str, Any]:
     ("body", "said"),
     [
         (b"<html><body>Welcome!</body></html>", "not JSON (application/json: <html><body>Welcome!"),
-        (b"", "no JSON"),
-        (b"\xff\xfe\x00", "no JSON"),
-        (b"[" * 100_000, "no JSON"),
+        (b"", "not JSON"),
+        (b"\xff\xfe\x00", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
         ([1], "must be an object"),
         ({}, "has no choices (got None)"),
         ({"choices": []}, "the response has no choices"),

@@ -489,7 +489,7 @@ def test_what_cannot_be_loaded_whole_is_refused(tmp_path: Path) -> None:
     refused(
         r"pytorch_model.bin: pickled weights can run code", without="*.safetensors", pytorch_model__bin=b"x"
     )
-    refused(r"no weights \(\*.safetensors\) there", without="*.safetensors")
+    refused(r"no weights \(\*.safetensors\) found", without="*.safetensors")
     refused("Transformers cannot load it", model__safetensors=b"\x00" * 20)
     values = json.loads((place / "config.json").read_text())
     values["text_config"]["num_hidden_layers"] = 3
