@@ -21,12 +21,11 @@ from transformers.modeling_outputs import CausalLMOutput
 
 from sightweave import run as runs
 from sightweave.core import checkpoint, config
-from sightweave.core.batch import Batch, Media, TokenSequence
+from sightweave.core.batch import Batch, TokenSequence
 from sightweave.core.transformers_folder import place
 from sightweave.core.types import Part, Sample
-from sightweave.data.inputs.collate import IGNORE
 from sightweave.data.inputs.processor import Processor
-from sightweave.data.inputs.template import Stretch
+from sightweave.data.inputs.prompts import pictures, text_tokens
 from sightweave.data.inputs.tokenizer import from_plain
 from sightweave.harnesses._messages import Piece, as_sample
 from sightweave.models.loss import training_loss
@@ -201,10 +200,8 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
                     f"pixel_rows: {rows} prompts share {len(pixel_values)} images; give the prompt of each image."
                 )
             row = torch.zeros(len(pixel_values), dtype=torch.int64) if pixel_rows is None else pixel_rows
-            row = row.to(self.device)
-            zeros = torch.zeros_like(row)
             pixels = pixel_values.to(self.device, next(self.vlm.parameters()).dtype)
-            media = {"image": Media(pixels, row, zeros, zeros)}
+            media = pictures(pixels, row.to(self.device))
         given = (position_ids, picture_ids, ahead)
         tokens = _tokens(input_ids, None, attention_mask, *given)
         form = self.vlm.layout.form
@@ -227,19 +224,18 @@ def _tokens(
     ahead: Tensor | None = None,
 ) -> TokenSequence:
     """Rows of tokens; what is not given is that of a text that is read from left to right."""
-    zeros = torch.zeros_like(ids)
     valid = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.bool()
-    ar = zeros + 1 if ahead is None else ahead
-    return TokenSequence(
-        ids=ids,
-        labels=zeros + IGNORE if labels is None else labels,
-        positions=zeros + torch.arange(ids.shape[1], device=ids.device) if positions is None else positions,
-        item=zeros - 1 if item is None else item,
-        ar=ar,
+    if positions is None:
+        positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+    return text_tokens(
+        ids,
+        positions,
+        labels=labels,
+        item=item,
+        ar=ahead,
         segment=torch.where(valid, 0, -1),
-        branch=zeros,
         valid=valid,
-        plain=bool(ar.all()),
+        plain=ahead is None or bool(ahead.all()),
     )
 
 
@@ -326,10 +322,7 @@ class SightweaveProcessor(_library.ProcessorMixin):  # type: ignore[misc]  # no 
 
     def inputs(self, samples: Sequence[Sample], *, targets: bool) -> Any:
         """Samples to tensors: with their targets and labels, or their prompts alone."""
-        encoded = [self.own.encode(one) for one in samples]
-        if not targets:
-            encoded = [dataclasses.replace(one, target=Stretch()) for one in encoded]
-        batch = self.own.batch(encoded, share=False)
+        batch = self.own.batch(samples, share=False, with_target=targets)
         reader = batch.target if batch.source is None else batch.source
         assert reader is not None  # a batch of samples has tokens
         found: dict[str, Any] = {

@@ -22,16 +22,16 @@ from torch import Tensor
 from sightweave.answers.decoding import greedy
 from sightweave.answers.decoding._base import Decoder, Draws
 from sightweave.answers.writers import text
-from sightweave.core.batch import Batch, Media, MediaEmbeddings, TokenSequence
+from sightweave.core.batch import Batch, TokenSequence
 from sightweave.core.cache import Cache, Shared
 from sightweave.core.config import config, one_of
 from sightweave.core.device import side_by_side
 from sightweave.core.errors import BackendError, DataError
 from sightweave.core.types import Likelihood, Medium, Prediction, Sample
 from sightweave.data.inputs import media as media_loader
-from sightweave.data.inputs.collate import stretch_rows, token_sequence
 from sightweave.data.inputs.processor import Processor
-from sightweave.data.inputs.template import Encoded, Stretch, TrunkKey
+from sightweave.data.inputs.prompts import Prompts, pictures, text_tokens
+from sightweave.data.inputs.template import Encoded, TrunkKey
 from sightweave.data.inputs.tiles import Tile
 from sightweave.data.inputs.tokenizer import StreamDecoder
 from sightweave.models.nn.fast_decoding import FastDecoding
@@ -476,11 +476,9 @@ def _totals(
     sums = state.logits[chosen].float().log_softmax(-1).gather(1, first[:, None])[:, 0].double()
     fed = [list(targets[i][:-1]) for i in chunk]
     if any(fed):
-        stretches = [Stretch(ids, [-1] * len(ids), [1] * len(ids), [False] * len(ids)) for ids in fed if ids]
         going = torch.tensor([n for n, ids in enumerate(fed) if ids], device=device)
         starts = state.positions[chosen[going]].tolist()
-        made = stretch_rows(stretches, starts, [()] * len(stretches))
-        tokens = token_sequence(made, processor.tokenizer.pad_id).to(device)
+        tokens = processor.continuations([ids for ids in fed if ids], starts).to(device)
         after = [id_ for n in going.tolist() for id_ in targets[chunk[n]][1:]]
         at = tokens.valid.flatten().nonzero()[:, 0]
         logits = model(Batch(target=tokens), cache=state.cache.select(chosen[going]), at=at).logits
@@ -575,18 +573,7 @@ def _step(model: VLM, state: _State, ids: Tensor, fast: FastDecoding | None = No
     if fast is not None and model.fusion.in_sequence:  # nothing is left to fuse
         hidden = model.language_model.embed(ids[:, None])
         return _State(fast(hidden[:, 0], state.positions, state.cache), state.cache, state.positions + 1)
-    zeros = torch.zeros_like(ids)[:, None]
-    tokens = TokenSequence(
-        ids=ids[:, None],
-        labels=zeros,
-        positions=state.positions[:, None],
-        item=zeros - 1,
-        ar=zeros + 1,
-        segment=zeros,
-        branch=zeros,
-        valid=zeros == 0,
-        plain=True,
-    )
+    tokens = text_tokens(ids[:, None], state.positions[:, None], plain=True)
     if fast is not None:
         hidden = model.fusion.input(model.language_model.embed(tokens.ids), tokens, None, state.cache)
         logits = fast(hidden[:, 0], state.positions, state.cache)
@@ -613,17 +600,14 @@ def _start(
     """
     device = next(model.parameters()).device
     rows = [one for one in encoded for _ in range(width)]
-    has_media = prefix is None and any(one.trunk_media or one.branch_media for one in rows)
-    if has_media or model.layout.form != "causal":
-        batch = _prompt_batch(model, processor, rows, device, memory)
+    prompts = processor.prompts(rows, section="rest" if prefix else "whole").to(device)
+    if prompts.media or model.layout.form != "causal":
+        batch = _with_media(model, processor, prompts, memory)
         assert batch.target is not None
         return _read(model, batch, Cache(len(rows), capacity=batch.target.ids.shape[1] + _ROOM))
 
     # Text alone, behind a prefix or behind nothing.
-    stretches = [one.prompt if prefix else _joined(one.trunk, one.prompt) for one in rows]
-    starts = [one.trunk.span if prefix else 0 for one in rows]
-    made = stretch_rows(stretches, starts, [()] * len(rows))
-    tokens = token_sequence(made, processor.tokenizer.pad_id).to(device)
+    tokens = prompts.tokens
     if prefix is None:
         state = None if is_judged else _read_fast(model, tokens, None)
         return state or _read(
@@ -681,7 +665,8 @@ def _read_prefix(
     for one in encoded:
         trunks.setdefault(one.trunk_key, one)
     firsts = list(trunks.values())
-    batch = _rows_batch(model, processor, firsts, [one.trunk for one in firsts], device, memory)
+    prompts = processor.prompts(firsts, section="trunk").to(device)
+    batch = _with_media(model, processor, prompts, memory)
     assert batch.target is not None
     cache = Cache(len(firsts), capacity=batch.target.ids.shape[1])
     model(batch, cache=cache, at=torch.zeros(0, dtype=torch.int64, device=device))
@@ -695,65 +680,12 @@ def _shareable(encoded: Sequence[Encoded]) -> bool:
     return all(one.trunk_media and not one.branch_media for one in encoded)
 
 
-def _prompt_batch(
-    model: VLM,
-    processor: Processor,
-    encoded: Sequence[Encoded],
-    device: torch.device,
-    memory: MediaMemory | None,
-) -> Batch:
-    """Whole prompts, one a row, ending with the token that asks the model to speak."""
-    whole = [_joined(one.trunk, one.prompt) for one in encoded]
-    batch = _rows_batch(model, processor, encoded, whole, device, memory)
-    if processor.layout.form != "encoder_decoder":
-        return batch
-    asked = Stretch([processor.tokenizer.begin_id], [-1], [1], [False])
-    rows = stretch_rows([asked] * len(encoded), [0] * len(encoded), [()] * len(encoded))
-    target = token_sequence(rows, processor.tokenizer.pad_id).to(device)
-    return replace(batch, source=batch.target, target=target)
-
-
-def _joined(first: Stretch, second: Stretch) -> Stretch:
-    return Stretch(
-        first.ids + second.ids,
-        first.item + second.item,
-        first.ar + second.ar,
-        first.learn + second.learn,
-        first.step + second.step,
-    )
-
-
-def _rows_batch(
-    model: VLM,
-    processor: Processor,
-    encoded: Sequence[Encoded],
-    stretches: Sequence[Stretch],
-    device: torch.device,
-    memory: MediaMemory | None,
-) -> Batch:
-    """One stretch a row with its pictures, each picture encoded once however many rows show it."""
-    unique: dict[str, int] = {}
-    media: list[Medium] = []
-    shown: list[int] = []
-    row: list[int] = []
-    items: list[list[int]] = []
-    for index, one in enumerate(encoded):
-        numbers = []
-        for medium in one.trunk_media + one.branch_media:
-            if medium.key not in unique:
-                unique[medium.key] = len(media)
-                media.append(medium)
-            numbers.append(len(shown))
-            shown.append(unique[medium.key])
-            row.append(index)
-        items.append(numbers)
-    tokens = token_sequence(
-        stretch_rows(stretches, [0] * len(stretches), items), processor.tokenizer.pad_id
-    ).to(device)
-    if not media:
-        return Batch(target=tokens)
-    once = _embedded(model, processor, media, device, memory)
-    return Batch(target=tokens, embeddings=_spread(once, shown, row))
+def _with_media(model: VLM, processor: Processor, prompts: Prompts, memory: MediaMemory | None) -> Batch:
+    """Prompts with the embeddings of their pictures, each picture encoded once however many rows show it."""
+    if not prompts.media:
+        return prompts.batch()
+    device = prompts.tokens.ids.device
+    return prompts.batch(_embedded(model, processor, prompts.media, device, memory))
 
 
 def _embedded(
@@ -787,20 +719,8 @@ _PIXELS = 1 << 23
 
 def _encoded(model: VLM, pixels: Tensor) -> Tensor:
     """I Q D: embeddings of pictures (I C H W)."""
-    zeros = torch.zeros(len(pixels), dtype=torch.int64, device=pixels.device)
-    found = model(Batch(target=None, media={"image": Media(pixels, zeros, zeros, zeros)})).media
+    found = model(Batch(target=None, media=pictures(pixels))).media
     return found.embeddings.reshape(len(pixels), -1, found.embeddings.shape[-1])  # type: ignore[no-any-return]  # nn.Module calls are untyped
-
-
-def _spread(embeddings: Tensor, shown: Sequence[int], row: Sequence[int]) -> MediaEmbeddings:
-    """Embeddings of pictures (I Q D), laid out again for each row that shows one."""
-    device = embeddings.device
-    per_medium = embeddings[torch.tensor(shown, device=device)]
-    each = per_medium.shape[1]
-    item = torch.arange(len(shown), device=device).repeat_interleave(each)
-    rows = torch.tensor(row, device=device).repeat_interleave(each)
-    zeros = torch.zeros_like(item)
-    return MediaEmbeddings(per_medium.flatten(0, 1), item=item, row=rows, segment=zeros, branch=zeros)
 
 
 def _read(model: VLM, batch: Batch, cache: Cache) -> _State:
@@ -830,7 +750,7 @@ def _classify(
     A text that is not in the list has no probability.
     """
     device = next(model.parameters()).device
-    batch = _prompt_batch(model, processor, encoded, device, memory)
+    batch = _with_media(model, processor, processor.prompts(encoded).to(device), memory)
     assert batch.target is not None
     width = batch.target.ids.shape[1]
     at = torch.arange(len(encoded), device=device) * width + batch.target.valid.sum(1) - 1

@@ -296,9 +296,7 @@ def predictor(who: str | Path | Mapping[str, Any]) -> Predictor:
         return load(who).predictor()
     for kind in catalog.kinds(PREDICTORS):
         if catalog.module(PREDICTORS, kind).recognise(str(who)):
-            made = catalog.config_class(PREDICTORS, kind)
-            place = dataclasses.fields(made)[0].name  # where it is: the first field of each kind
-            return made(**{place: str(who)}).build()  # type: ignore[no-any-return]  # any kind
+            return catalog.config_class(PREDICTORS, kind).at(str(who)).build()  # type: ignore[no-any-return]  # any kind
     places.refuse_who(str(who))
 
 

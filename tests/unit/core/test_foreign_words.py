@@ -37,7 +37,8 @@ def has(values: object, path: str) -> bool:
 )
 def test_each_setting_that_is_named_exists(setting: str) -> None:
     plain = recipe.read(SMALL).to_plain()
-    plain["data"] = [{"kind": "own", "path": ".", "limit": 1}]  # drawn scenes have no limit
+    # Drawn scenes have neither.
+    plain["data"] = [{"kind": "own", "path": ".", "limit": 1, "validation": 0.1}]
     assert has(plain, setting)
 
 
@@ -47,6 +48,9 @@ def test_each_setting_that_is_named_exists(setting: str) -> None:
         ("batch_size", "train.stages.0.pictures"),
         ("per_device_train_batch_size", "train.stages.0.pictures"),
         ("learning_rate", "train.stages.0.optimizer.lr"),
+        ("max_training_steps", "train.stages.0.steps"),
+        ("freeze_vision_tower", "train.stages.0.parts"),
+        ("log_every_n_steps", "train.log_every"),
         ("lr", "train.stages.0.optimizer.lr"),
         ("epochs", "train.stages.0.epochs"),
         ("num_train_epochs", "train.stages.0.epochs"),

@@ -14,16 +14,18 @@ import torch
 from pydantic import BeforeValidator, Field
 
 from sightweave.core import bounded, config
-from sightweave.core.batch import Batch, Media, Regions
+from sightweave.core.batch import Batch, Regions, TokenSequence
 from sightweave.core.errors import CheckpointError, MediaError, RecipeError
 from sightweave.core.types import InputLayout, Medium, MediumInfo, Region, Sample
 from sightweave.data.inputs import cache as pixel_cache
 from sightweave.data.inputs import media as media_loader
+from sightweave.data.inputs import prompts as prompting
 from sightweave.data.inputs import tiles as tiling
 from sightweave.data.inputs import transforms
 from sightweave.data.inputs.cache import PixelCache
 from sightweave.data.inputs.collate import Bundle, bundle, caption_targets, collate, pack, region_targets
 from sightweave.data.inputs.pixels import PixelLoader
+from sightweave.data.inputs.prompts import Prompts, Section
 from sightweave.data.inputs.template import Encoded, encode
 from sightweave.data.inputs.tiles import Tile, Tiles
 from sightweave.data.inputs.tokenizer import Template, Tokenizer
@@ -191,23 +193,25 @@ class Processor:
         samples: Sequence[Sample | Encoded],
         *,
         share: bool = True,
+        with_target: bool = True,
         pack_to: int | None = None,
         words: Words = "none",
         seed: int | None = None,
         pool: Executor | None = None,
     ) -> Batch:
-        """Samples with their targets as one batch.
+        """Samples as one batch.
 
         Args:
             samples: Any, perhaps encoded before; those with the same leading pictures share them as branches.
             share: Whether they may.
+            with_target: Whether answers are in it; without them it holds prompts. What is encoded already stays as it is.
             pack_to: Tokens of a row to pack into; None gives each bundle its own row.
             words: Whether to name words for media embeddings: from ``regions``, or from whole ``captions``.
             seed: Varies the pictures for training; None leaves them as they are. A picture is never mirrored where a
                 text of any of its samples names a side, nor where it is cut into tiles.
             pool: Threads that decode pictures; they change no bit. None does it here.
         """
-        encoded = [one if isinstance(one, Encoded) else self.encode(one) for one in samples]
+        encoded = self._encoded(samples, with_target=with_target)
         bundles = bundle(encoded, share=share)
         rows = [[one] for one in bundles] if pack_to is None else pack(bundles, pack_to)
         return self.batch_rows(rows, words=words, seed=seed, pool=pool)
@@ -263,9 +267,37 @@ class Processor:
         pixels, sizes = self._load(shown_media, seeds, fixed, pool)
         row = torch.arange(len(pictures))
         keys = tuple(medium.key for medium in shown_media)
-        media = Media(pixels, row, torch.zeros_like(row), torch.zeros_like(row), keys=keys)
+        media = prompting.pictures(pixels, row, keys)
         regions = self._words(pictures, sizes, seeds, words, fixed)
-        return Batch(target=None, media={"image": media}, regions=regions)
+        return Batch(target=None, media=media, regions=regions)
+
+    def prompts(self, samples: Sequence[Sample | Encoded], *, section: Section = "whole") -> Prompts:
+        """Prompts, one a row, as a model reads them before it writes; their pictures are named and not yet decoded.
+
+        Args:
+            samples: Any, perhaps encoded before; their targets are not looked at.
+            section: What of each is read: the ``whole``, the ``trunk`` of pictures in front, or the ``rest`` behind it.
+        """
+        return prompting.prompts(
+            self._encoded(samples, with_target=False),
+            pad_id=self.tokenizer.pad_id,
+            section=section,
+            with_begin=self.layout.form == "encoder_decoder",
+        )
+
+    def continuations(self, ids: Sequence[Sequence[int]], starts: Sequence[int]) -> TokenSequence:
+        """Rows of plain text behind what was read before, padded on the right.
+
+        Args:
+            ids: Of each row, at least one.
+            starts: Position of each row's first token.
+        """
+        return prompting.texts(ids, starts, pad_id=self.tokenizer.pad_id)
+
+    def _encoded(self, samples: Sequence[Sample | Encoded], *, with_target: bool) -> list[Encoded]:
+        return [
+            one if isinstance(one, Encoded) else self.encode(one, with_target=with_target) for one in samples
+        ]
 
     def _fixed(self, samples: Sequence[Sample], seed: int | None) -> frozenset[str]:
         """Keys of the pictures that may not be mirrored, since a text says what is on their left or right."""

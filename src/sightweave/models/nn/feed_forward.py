@@ -53,12 +53,10 @@ class FeedForward(nn.Module):
     def forward(self, x: Float[Tensor, "*shape D"]) -> Float[Tensor, "*shape D"]:
         """Applies it to each position alone."""
         hidden = self.up(x)
-        if self.gate is not None:
-            gate = self.gate(x)
-            if self.form == "swiglu":
-                hidden = swiglu(gate, hidden)
-            else:
-                hidden = F.gelu(gate, approximate="tanh") * hidden
+        if self.gate is not None and self.form == "swiglu":
+            hidden = swiglu(self.gate(x), hidden)
+        elif self.gate is not None:
+            hidden = F.gelu(self.gate(x), approximate="tanh") * hidden
         elif self.form == "relu":
             hidden = F.relu(hidden)
         elif self.form == "relu2":

@@ -9,7 +9,6 @@ length of 0) in the first.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import importlib.metadata
 import importlib.util
 from collections.abc import Sequence
@@ -23,12 +22,12 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from sightweave.core import checkpoint
-from sightweave.core.batch import Batch, TokenSequence
+from sightweave.core.batch import Batch
 from sightweave.core.config import config
 from sightweave.core.errors import ExportError, did_you_mean
 from sightweave.core.types import Sample
 from sightweave.data.inputs.processor import Processor
-from sightweave.data.inputs.template import Stretch
+from sightweave.data.inputs.prompts import text_tokens
 from sightweave.models.fusions.concat import Concat
 from sightweave.models.language_models.decoder_only import DecoderOnly
 from sightweave.models.nn.mask import Mask, allowed
@@ -201,8 +200,7 @@ class Decoder(nn.Module):
 
     def _mask(self, ids: Tensor, positions: Tensor, ar: Tensor, valid: Tensor, past_valid: Tensor) -> Mask:
         """All that was read before, and of the new tokens those that `core/batch.py` allows."""
-        zeros = torch.zeros_like(ids)
-        tokens = TokenSequence(ids, ids, positions, ids, ar, zeros, zeros, valid)
+        tokens = text_tokens(ids, positions, ar=ar, valid=valid)
         before = past_valid[:, None, :].expand(-1, ids.shape[1], -1)
         return Mask(dense=torch.cat([before, allowed(tokens)], 2)[:, None])
 
@@ -323,8 +321,7 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
 
 def prompts(processor: Processor, samples: Sequence[Sample]) -> Batch:
     """Prompts without their targets, a row each, filled up on the right."""
-    encoded = [dataclasses.replace(processor.encode(one), target=Stretch()) for one in samples]
-    return processor.batch(encoded, share=False)
+    return processor.batch(samples, share=False, with_target=False)
 
 
 class _Session:

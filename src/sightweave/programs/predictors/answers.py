@@ -62,6 +62,11 @@ class Config:
     split: str = ""
     """Split to read; rows that name no split are kept. Empty reads all rows."""
 
+    @classmethod
+    def at(cls, where: str) -> Config:
+        """The settings for a file of answers, all others at their defaults."""
+        return cls(path=where)
+
     def build(self) -> Answers:
         """Reads the file.
 

@@ -75,6 +75,11 @@ class Config:
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] | None = None
     """JPEG quality of the images sent, 1 to 100; None sends lossless PNG."""
 
+    @classmethod
+    def at(cls, where: str) -> Config:
+        """The settings for the server at an address, all others at their defaults."""
+        return cls(url=where)
+
     def build(self) -> Endpoint:
         """The predictor; without a `model` the server is asked for its name.
 

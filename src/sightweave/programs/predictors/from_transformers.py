@@ -98,6 +98,11 @@ class Config:
     """Library that resizes images: pil, torchvision (which rounds differently), or auto for torchvision if it is
     installed."""
 
+    @classmethod
+    def at(cls, where: str) -> Config:
+        """The settings for a folder, all others at their defaults."""
+        return cls(path=where)
+
     def build(self) -> FromTransformers:
         """Loads the model.
 

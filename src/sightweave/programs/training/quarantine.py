@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from sightweave.core.errors import DataError
 
@@ -16,6 +17,16 @@ FILE_NAME = "quarantine.jsonl"
 _PATIENCE = 1000
 """Pictures after which a share of bad ones stops the run."""
 _TOLERATED = 0.01
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a resumed training must know of a quarantine."""
+
+    seen: int
+    reasons: dict[str, int]
+    unreadable: list[str]
+    known: list[str]
 
 
 @dataclass
@@ -52,3 +63,17 @@ class Quarantine:
                 f"{bad} of {self.seen} images cannot be read ({dict(self.reasons)}), more than {_TOLERATED:.0%}; "
                 f"the last: {error}"
             )
+
+    def kept(self) -> Kept:
+        """What `of` takes; the path is not in it."""
+        return Kept(self.seen, dict(self.reasons), sorted(self.unreadable), sorted(self._known))
+
+    @classmethod
+    def of(cls, kept: Kept) -> Self:
+        """Continues from what `kept` gave: what was counted and written once is not counted or written again."""
+        return cls(
+            seen=kept.seen,
+            reasons=Counter(kept.reasons),
+            unreadable=set(kept.unreadable),
+            _known=set(kept.known),
+        )

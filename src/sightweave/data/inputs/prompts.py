@@ -1,0 +1,191 @@
+"""Prompts -> tensors: what a model reads before it writes, and what it reads while it writes.
+
+Training and scoring read whole samples in rows (`collate`). A prompt has a row of its own, its pictures may have been read
+before, and each picture is encoded once however many rows show it; so tokens and pictures stay apart here until the pictures
+are encoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sightweave.core.batch import Batch, Media, MediaEmbeddings, TokenSequence
+from sightweave.core.types import Medium
+from sightweave.data.inputs.collate import IGNORE, stretch_rows, token_sequence
+from sightweave.data.inputs.template import Encoded, Stretch
+
+Section = Literal["whole", "trunk", "rest"]
+"""What of a prompt is read: all of it, the pictures in front, or what follows them."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Prompts as rows of tokens, with the pictures that they show."""
+
+    tokens: TokenSequence
+    """What is read: by the encoder of an encoder-decoder, else by the decoder."""
+    begin: TokenSequence | None
+    """What the decoder of an encoder-decoder reads first; None for other models."""
+    media: tuple[Medium, ...]
+    """Each picture once, in order of appearance. Empty for a ``rest``, whose pictures were read before."""
+    shown: Tensor
+    """int64 P: for each place where a picture is shown, its number in `media`."""
+    row: Tensor
+    """int64 P: the row of each place, not decreasing."""
+
+    def batch(self, embeddings: Tensor | None = None) -> Batch:
+        """What the model reads.
+
+        Args:
+            embeddings: I Q D: those of `media`, on any device; the batch is on the device of the tokens.
+        """
+        media = None if embeddings is None else self._placed(embeddings)
+        if self.begin is None:
+            return Batch(target=self.tokens, embeddings=media)
+        return Batch(target=self.begin, source=self.tokens, embeddings=media)
+
+    def to(self, device: torch.device) -> Prompts:
+        """The same with its tokens on another device."""
+        begin = None if self.begin is None else self.begin.to(device)
+        return replace(self, tokens=self.tokens.to(device), begin=begin)
+
+    def _placed(self, embeddings: Tensor) -> MediaEmbeddings:
+        """Embeddings of pictures (I Q D), laid out again at each place that shows one."""
+        device = embeddings.device
+        each = embeddings.shape[1]
+        item = torch.arange(len(self.shown), device=device).repeat_interleave(each)
+        row = self.row.to(device).repeat_interleave(each)
+        zeros = torch.zeros_like(item)
+        placed = embeddings[self.shown.to(device)].flatten(0, 1)
+        return MediaEmbeddings(placed, item=item, row=row, segment=zeros, branch=zeros)
+
+
+def prompts(
+    encoded: Sequence[Encoded], *, pad_id: int, section: Section = "whole", with_begin: bool = False
+) -> Prompts:
+    """One prompt a row, ending with the token that asks the model to speak.
+
+    Args:
+        encoded: Their targets are not looked at.
+        pad_id: Fills rows on the right.
+        section: What of each is read. Where it is the ``trunk``, no prompt may show a picture behind its first text.
+        with_begin: Whether a decoder reads a first token of its own, as that of an encoder-decoder does.
+    """
+    stretches = [_stretch(one, section) for one in encoded]
+    starts = [one.trunk.span if section == "rest" else 0 for one in encoded]
+
+    # Where each picture is shown; a picture is known by its key.
+    unique: dict[str, int] = {}
+    media: list[Medium] = []
+    shown: list[int] = []
+    row: list[int] = []
+    items: list[list[int]] = []
+    for index, one in enumerate(encoded):
+        pictures = () if section == "rest" else one.trunk_media + one.branch_media
+        items.append(list(range(len(shown), len(shown) + len(pictures))))
+        for medium in pictures:
+            if medium.key not in unique:
+                unique[medium.key] = len(media)
+                media.append(medium)
+            shown.append(unique[medium.key])
+            row.append(index)
+
+    begin = None
+    if with_begin:
+        begin = texts([[one.begin] for one in encoded], [0] * len(encoded), pad_id=pad_id)
+    return Prompts(
+        tokens=token_sequence(stretch_rows(stretches, starts, items), pad_id),
+        begin=begin,
+        media=tuple(media),
+        shown=torch.tensor(shown, dtype=torch.int64),
+        row=torch.tensor(row, dtype=torch.int64),
+    )
+
+
+def _stretch(one: Encoded, section: Section) -> Stretch:
+    if section == "trunk":
+        return one.trunk
+    return one.prompt if section == "rest" else _joined(one.trunk, one.prompt)
+
+
+def _joined(first: Stretch, second: Stretch) -> Stretch:
+    return Stretch(
+        first.ids + second.ids,
+        first.item + second.item,
+        first.ar + second.ar,
+        first.learn + second.learn,
+        first.step + second.step,
+    )
+
+
+def texts(ids: Sequence[Sequence[int]], starts: Sequence[int], *, pad_id: int) -> TokenSequence:
+    """Rows of plain text that go on at some positions, padded on the right.
+
+    Args:
+        ids: Of each row, at least one.
+        starts: Position of each row's first token.
+        pad_id: Fills rows on the right.
+    """
+    stretches = []
+    for row in ids:
+        stretch = Stretch()
+        stretch.add(list(row))
+        stretches.append(stretch)
+    return token_sequence(stretch_rows(stretches, starts, [()] * len(stretches)), pad_id)
+
+
+def text_tokens(
+    ids: Tensor,
+    positions: Tensor,
+    *,
+    labels: Tensor | None = None,
+    item: Tensor | None = None,
+    ar: Tensor | None = None,
+    segment: Tensor | None = None,
+    valid: Tensor | None = None,
+    plain: bool = False,
+) -> TokenSequence:
+    """Tensors that are there already as a token sequence; what is not given is that of causal text without padding.
+
+    It reads no value of a tensor, so graphs can be traced through it.
+
+    Args:
+        ids: int64 B S.
+        positions: int64 B S.
+        labels: int64 B S.
+        item: int64 B S.
+        ar: int64 B S.
+        segment: int64 B S.
+        valid: bool B S.
+        plain: Whether all of it is causal and padded on the right at most.
+    """
+    zeros = torch.zeros_like(ids)
+    return TokenSequence(
+        ids=ids,
+        labels=zeros + IGNORE if labels is None else labels,
+        positions=positions,
+        item=zeros - 1 if item is None else item,
+        ar=zeros + 1 if ar is None else ar,
+        segment=zeros if segment is None else segment,
+        branch=zeros,
+        valid=zeros == 0 if valid is None else valid,
+        plain=plain,
+    )
+
+
+def pictures(pixels: Tensor, row: Tensor | None = None, keys: tuple[str, ...] = ()) -> dict[str, Media]:
+    """The pictures of a batch whose rows have one segment each.
+
+    Args:
+        pixels: float I C H W.
+        row: int64 I: the row of each, not decreasing; None puts all into the first.
+        keys: The medium's key of each, where they are known.
+    """
+    zeros = torch.zeros(len(pixels), dtype=torch.int64, device=pixels.device)
+    row = zeros if row is None else row
+    return {"image": Media(pixels, row, zeros, zeros, keys=keys)}
