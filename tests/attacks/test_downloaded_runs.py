@@ -188,7 +188,7 @@ def test_data_elsewhere_is_for_the_caller_to_name(run: Path, place: str) -> None
 
 def test_pictures_elsewhere_too(run: Path) -> None:
     change(run, lambda v: v["data"][0].update(image_root="/"))
-    with pytest.raises(RecipeError, match="names data at '/'"):
+    with pytest.raises(RecipeError, match="uses data at '/'"):
         sightweave.evaluate(run)
 
 

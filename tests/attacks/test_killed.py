@@ -320,7 +320,7 @@ def test_a_page_a_sheet_and_answers_take_no_place_of_the_users_files(
         out.write_text('{"image": "a.png", "caption": "mine"}\n')
         with pytest.raises(SystemExit):
             cli.main()
-        assert "out: Sightweave did not write this file" in capsys.readouterr().err
+        assert "out: this file was not written by Sightweave" in capsys.readouterr().err
         assert "mine" in out.read_text()
         out.unlink()
 

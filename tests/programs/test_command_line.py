@@ -388,7 +388,7 @@ def test_a_run_knows_the_languages_of_the_run_that_it_began_with(place: Path, tm
     words = ("photos/0.png", "red", "--max-tokens", "2")
     sightweave_(place, "translate", tmp_path / "more", *words, "--to", "de")
     done = sightweave_(place, "translate", tmp_path / "more", *words, "--to", "ja", status=1)
-    assert "It learnt: de." in done.stderr
+    assert "It was trained on: de." in done.stderr
 
 
 def test_a_run_that_was_never_trained_says_so_once(place: Path, tmp_path: Path) -> None:

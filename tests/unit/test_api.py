@@ -66,7 +66,7 @@ def test_training_on_records_leaves_a_scored_run(trained: api.Run) -> None:
 
 
 def test_a_trained_run_is_not_overwritten(trained: api.Run) -> None:
-    with pytest.raises(FolderError, match="holds a trained run already; name another folder"):
+    with pytest.raises(FolderError, match="already holds a trained run; choose another folder"):
         api.train(RECIPE, data=rows(), out=trained.folder)
 
 

@@ -61,7 +61,7 @@ def test_one_weight_in_two_files(tmp_path: Path) -> None:
     save_file({"a": A}, tmp_path / "one.safetensors")
     save_file({"a": A, "b": B}, tmp_path / "two.safetensors")
     write_index(tmp_path, {"a": "one.safetensors", "b": "two.safetensors"})
-    with pytest.raises(CheckpointError, match="a also stands in another file"):
+    with pytest.raises(CheckpointError, match="a is also in another file"):
         read_tensors(tmp_path)
 
 
@@ -102,7 +102,7 @@ def test_code_of_its_own_is_never_run(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(
         json.dumps({"auto_map": {"AutoModel": "evil.Model"}}), encoding="utf-8"
     )
-    with pytest.raises(CheckpointError, match=r"auto_map asks to run the checkpoint.s own code.*evil\.Model"):
+    with pytest.raises(CheckpointError, match=r"auto_map requests the checkpoint.s own code.*evil\.Model"):
         read_config(tmp_path)
 
 

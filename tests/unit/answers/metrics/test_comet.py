@@ -220,7 +220,7 @@ def test_a_translation_knows_its_source_whatever_its_data_calls_so() -> None:
 def test_what_cannot_be_scored_is_refused() -> None:
     metric = comet.Config().build()
     with pytest.raises(
-        DataError, match=r"1 of 2 samples have no tag 'source' .*being 's2'; it judges translations"
+        DataError, match=r"1 of 2 samples have no tag 'source' .*being 's2'; this metric scores translations"
     ):
         metric.rows(["x", "y"], [sample(), sample("s2", source="")])
     with pytest.raises(DataError, match=r"comet: 1 prediction\(s\) for 2 sample\(s\)"):

@@ -183,5 +183,5 @@ def test_bad_lines_are_left_out_and_said(tmp_path: Path) -> None:
 def test_two_copies_of_one_part_are_refused(tmp_path: Path) -> None:
     path = written.write(tmp_path)
     shutil.copytree(path / "data/task1", path / "data/copy")
-    with pytest.raises(DataError, match=r"lies in .*copy/raw and .*task1/raw; name one"):
+    with pytest.raises(DataError, match=r"is in both .*copy/raw and .*task1/raw; give"):
         read(path)

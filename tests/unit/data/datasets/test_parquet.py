@@ -72,7 +72,7 @@ def test_it_is_recognised(tmp_path: Path) -> None:
 def test_other_tables_are_not_ours(tmp_path: Path) -> None:
     file = written.write_table(tmp_path / "a.parquet", [{"url": "x", "caption": "y"}], None)
     assert detect(file) == {}
-    with pytest.raises(DataError, match=r"a.parquet: no column of pictures .*the columns are url, caption"):
+    with pytest.raises(DataError, match=r"a.parquet: no image column .*the columns are url, caption"):
         build(file)
     file = written.write_table(tmp_path / "b.parquet", [{"image_path": "a.png", "width": 3}], None)
     assert detect(file) == {}

@@ -129,7 +129,7 @@ def test_why_folders_are_no_classes_is_said(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "red.jpg").rename(tmp_path / "other" / "red.jpg")
     assert list(detect(tmp_path)) == ["pictures"]
-    with pytest.raises(DataError, match="5 of them lie in no folder of their own"):
+    with pytest.raises(DataError, match="5 of them are not in a subfolder"):
         build(tmp_path)
 
 

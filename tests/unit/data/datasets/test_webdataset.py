@@ -78,7 +78,7 @@ def test_compressed_shards_are_refused_with_the_command(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
         archive.addfile(tarfile.TarInfo("1.txt"))
     assert list(detect(tmp_path / "a.tar.gz")) == ["webdataset"]
-    with pytest.raises(DataError, match=r"unpack it first: gunzip -k a.tar.gz"):
+    with pytest.raises(DataError, match=r"decompress it first: gunzip -k a.tar.gz"):
         build(tmp_path / "a.tar.gz")
 
 

@@ -171,7 +171,7 @@ def test_conversations_lose_turns() -> None:
     assert (found.kept, found.turns_dropped, found.dropped) == (2, 1, {})
     assert found.text_tokens == encoded_length(left) + PROCESSOR.length(short)
     assert found.percentiles["max"] == limit + 1
-    assert "1 lose their oldest turns" in found.to_text()
+    assert "1 without their oldest turns" in found.to_text()
     assert (
         counted([[said("one turn", 90)]], policy="drop_turn", max_length=limit).dropped["too_long"].count == 1
     )

@@ -451,7 +451,7 @@ def test_a_refused_prompt_is_kept_and_one_that_failed_is_asked_again(tmp_path: P
     refused, failed, cut = kept.take_notes()
     assert refused.startswith("speaker: the server refused 1 of 30 prompts; each counts as an empty answer")
     assert refused.endswith("only with --fresh: 's7' (filtered).")
-    assert failed.endswith("the same command asks it again: 's8' (overloaded).")
+    assert failed.endswith("run the same command again to retry: 's8' (overloaded).")
     assert "28 of 30 answers were cut at max_tokens=5" in cut
     assert kept.take_notes() == []
 

@@ -229,7 +229,7 @@ def test_samples_without_a_picture_stay_out_of_the_controls():
     assert found.items[-1].controls == {}
     only = evaluate([text], looks)
     assert only.tasks[0].controls == {}
-    assert "unknown - it was not asked without the image" in only.tasks[0].sentence
+    assert "unknown - the controls without the image" in only.tasks[0].sentence
 
 
 def test_mistakes_are_named():

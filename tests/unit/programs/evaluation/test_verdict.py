@@ -228,7 +228,7 @@ def test_prompts_without_a_picture_do_not_make_pictures_more():
     ]
     (task,) = evaluate([*questions(5), *texts], perfect, controls=CONTROLS).tasks
     assert task.uses_image == "unknown"
-    assert "5 distinct picture(s) are too few to tell" in task.sentence
+    assert "5 distinct image(s) are too few to tell" in task.sentence
 
 
 def test_a_baseline_is_scored_on_the_samples_that_its_gain_is_of():

@@ -159,7 +159,7 @@ def test_rows_of_generate_are_found_by_picture_and_prompt(tmp_path: Path) -> Non
 def test_names_of_pictures_with_and_without_their_ending(tmp_path: Path) -> None:
     path = write(tmp_path, [{"image": "V_1.jpg", "answer": "one"}, {"image": "deep/2.jpg", "answer": "two"}])
     assert said(path, "V_1", "V_1.jpg", "deep/2.jpg") == ["one", "one", "two"]
-    assert "no answer to 1 of 2" in refusal(path, "V_1", "2")
+    assert "no answer for 1 of 2" in refusal(path, "V_1", "2")
     both = write(tmp_path, [{"image": "1.jpg", "answer": "jpg"}, {"image": "1.png", "answer": "png"}])
     assert said(both, "1.png", "1.jpg") == ["png", "jpg"]
     assert "none of its 2 answer(s)" in refusal(both, "1")

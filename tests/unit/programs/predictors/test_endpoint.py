@@ -127,7 +127,7 @@ def test_pictures_are_shrunk_and_compressed_only_if_asked() -> None:
 
 
 def test_a_medium_that_is_no_picture_is_not_sent() -> None:
-    with serving(echo) as server, pytest.raises(DataError, match="audio 'bell': only pictures can be sent"):
+    with serving(echo) as server, pytest.raises(DataError, match="audio 'bell': only images can be sent"):
         made(server).predict([asking("1", Medium(b"RIFF", "bell", "audio"))])
     assert not server.asked
 
@@ -153,7 +153,7 @@ def test_the_only_model_is_taken_and_of_several_one_must_be_named() -> None:
         found.predict([asking()])
         assert server.asked[0]["model"] == "tiny"
         server.models = ("b", "a")
-        with pytest.raises(BackendError, match=r"2 models \(a, b\); name the one"):
+        with pytest.raises(BackendError, match=r"2 models \(a, b\); set `model`"):
             made(server)
         server.models = ()
         with pytest.raises(BackendError, match=r"0 models \(none\)"):
@@ -626,7 +626,7 @@ def test_without_a_temperature_the_answers_are_said_not_to_be_greedy() -> None:
     with serving(echo, refuses=("temperature",)) as server:
         found = made(server)
         said = notes(found, [asking("1"), asking("2")])
-    assert "2 of 2 answers are not greedy, since the server refuses temperature 0" in said
+    assert "2 of 2 answers are not greedy, because the server rejects temperature 0" in said
     with serving(echo) as server:
         assert "greedy" not in notes(made(server), [asking("1"), asking("2")])
 
@@ -656,7 +656,7 @@ def test_a_limit_that_a_prompt_exceeds_is_no_refused_field() -> None:
         found = made(server, at_once=1)
         said = notes(found, [asking("a", "short"), asking("b", "long"), asking("c", "short")])
     assert (
-        "the server refused 1 of 3 prompts; each counts as an empty answer, and is asked again only with "
+        "the server refused 1 of 3 prompts; each counts as an empty answer and is asked again only with "
         in said
     )
     assert "'b' (status 400: 'max_tokens' or 'max_completion_tokens' is too large: 96" in said
