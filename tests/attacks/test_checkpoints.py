@@ -218,7 +218,7 @@ def test_a_recipe_of_very_many_stages(checkpoint: Path, error: Attack) -> None:
     recipe["train"]["stages"] *= 20_000
     (checkpoint / "recipe.json").write_text(json.dumps(recipe), encoding="utf-8")
     allow(checkpoint, "recipe.json")
-    assert "bytes; at most 8388608 are read" in error()
+    assert "bytes; the maximum is 8388608" in error()
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "processor.json", "recipe.json", "manifest.json"])

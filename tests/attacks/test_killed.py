@@ -266,7 +266,7 @@ def test_training_leaves_files_of_the_user_alone(
     mine = mine / "0000.png" if name in ("gallery", "checkpoint") else mine
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
-    with pytest.raises(FolderError, match=rf"out: holds {name}, which were not written by Sightweave"):
+    with pytest.raises(FolderError, match=rf"out: holds {name}, which Sightweave did not write"):
         sightweave.train(recipe(place, 1), out=tmp_path / "out", overwrite=overwrite)
     assert mine.read_text() == "mine"
     assert [one.name for one in (tmp_path / "out").iterdir()] == [name]
@@ -277,7 +277,7 @@ def test_training_leaves_files_of_the_user_alone(
 )
 def test_evaluating_leaves_files_of_the_user_alone(place: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
-    with pytest.raises(FolderError, match=rf"holds {name}, which were not written by Sightweave"):
+    with pytest.raises(FolderError, match=rf"holds {name}, which Sightweave did not write"):
         sightweave.evaluate(place / "trained", controls=[], out=tmp_path, fresh=True)
     assert (tmp_path / name).read_text() == "mine"
 
@@ -285,7 +285,7 @@ def test_evaluating_leaves_files_of_the_user_alone(place: Path, tmp_path: Path, 
 @pytest.mark.parametrize("name", ["report.json", "report.html", "pictures.sqlite"])
 def test_checking_data_leaves_files_of_the_user_alone(place: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
-    with pytest.raises(FolderError, match=rf"holds {name}, which were not written by Sightweave"):
+    with pytest.raises(FolderError, match=rf"holds {name}, which Sightweave did not write"):
         sightweave.check_data(place / "data", out=tmp_path)
     assert (tmp_path / name).read_text() == "mine"
 
@@ -293,7 +293,7 @@ def test_checking_data_leaves_files_of_the_user_alone(place: Path, tmp_path: Pat
 @pytest.mark.parametrize("name", ["comparison.json", "comparison.html", "steps.json"])
 def test_comparing_leaves_files_of_the_user_alone(place: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
-    with pytest.raises(FolderError, match=rf"holds {name}, which were not written by Sightweave"):
+    with pytest.raises(FolderError, match=rf"holds {name}, which Sightweave did not write"):
         sightweave.compare(place / "endless.json", "seed=0,1", out=tmp_path)
     assert (tmp_path / name).read_text() == "mine"
 
@@ -320,7 +320,7 @@ def test_a_page_a_sheet_and_answers_take_no_place_of_the_users_files(
         out.write_text('{"image": "a.png", "caption": "mine"}\n')
         with pytest.raises(SystemExit):
             cli.main()
-        assert "out: Sightweave did not write this file" in capsys.readouterr().err
+        assert "out: this file was not written by Sightweave" in capsys.readouterr().err
         assert "mine" in out.read_text()
         out.unlink()
 

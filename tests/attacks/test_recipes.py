@@ -80,8 +80,8 @@ def attack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         ("model.fusion=os.path", "has no class Config"),
         ("model.fusion=no.such.module", "cannot be imported"),
         ("model.language_model.num_heads=5", "num_heads 5 does not divide the width 16"),
-        ("model.fusion=bilinear", "With DecoderOnly go: addition, concat, cross_attention."),
-        ("model.fusion=memory", "With MemoryFusion go: encoder_decoder, from_transformers."),
+        ("model.fusion=bilinear", "Fusions for DecoderOnly: addition, concat, cross_attention."),
+        ("model.fusion=memory", "Language models for MemoryFusion: encoder_decoder, from_transformers."),
         ("model.encoder.image_size=0", "encoder.image_size must be at least 1 (got 0)"),
         ("model.encoder.image_size=-4", "encoder.image_size must not be negative (got -4)"),
         ("model.encoder.channels=[8, -1]", "encoder.channels must not be negative (got (8, -1))"),
@@ -114,15 +114,15 @@ def attack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         ("tasks={vqq: {}}", "no task 'vqq'. Did you mean 'vqa'?"),
         ("tasks.vqa.instruktion=x", "tasks.vqa: 1 mistake(s)"),
         ("tasks.vqa=3", "tasks.vqa"),
-        ("init_from=nowhere", "nowhere: no such folder"),
-        ("data=nowhere", "nowhere: no such file or folder; name a folder with pictures and a data.jsonl"),
+        ("init_from=nowhere", "nowhere: folder not found"),
+        ("data=nowhere", "nowhere: file or folder not found; give a folder with images and a data.jsonl"),
         ("data=[]", "data: the recipe has no source; set data=scenes or data=FOLDER, or pass records."),
         ("data={kind: scenes, sed: 1}", "data.0.sed: unknown key (got 1)"),
         ("nonsense", "'nonsense': a setting is written path=value, such as model.fusion=concat."),
         ("=3", "a setting is written path=value"),
         ("train.stages.7.steps=3", "'7' is not an index of a list of length 1"),
         ("train.stages.first.steps=3", "'first' is not an index of a list of length 1"),
-        ("seed.deep=1", "'seed' holds 0, which has no fields"),
+        ("seed.deep=1", "'seed' is 0, which has no fields"),
     ],
 )
 def test_a_wrong_setting_is_one_clear_error(attack: Attack, setting: str, words: str) -> None:
@@ -154,11 +154,11 @@ def test_all_mistakes_are_told_at_once(attack: Attack) -> None:
         ("[1, 2]\n", "a recipe is a mapping of keys to values (got list)"),
         ("", "a recipe is a mapping of keys to values (got NoneType)"),
         ("a: [1\n", "not valid YAML"),
-        ("title: " + "a" * (1 << 20), "at most 1048576 are read"),
+        ("title: " + "a" * (1 << 20), "the maximum is 1048576"),
         (b"title: \xff\xfe\n", "not UTF-8 at byte 7"),
-        ("3: 1\n" + GOOD, "3: unknown key; keys are words"),
+        ("3: 1\n" + GOOD, "3: unknown key; keys must be strings"),
         ("a: " + "[" * 3000 + "]" * 3000, "nested deeper than 32 levels"),
-        (GOOD + "title: a\ntitle: b\n", "'title' is given twice, in line"),
+        (GOOD + "title: a\ntitle: b\n", "'title' appears twice, in line"),
     ],
 )
 def test_a_wrong_file_is_one_clear_error(attack: Attack, text: str | bytes, words: str) -> None:
@@ -177,7 +177,7 @@ def test_a_trained_run_is_not_overwritten(
     )
     with pytest.raises(SystemExit):
         cli.main()
-    assert "run: already holds a trained run; name another folder" in capsys.readouterr().err
+    assert "run: already holds a trained run; choose another folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("recipe", ["nowhere.yaml", "."])

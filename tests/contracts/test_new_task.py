@@ -132,7 +132,7 @@ def test_a_row_that_names_its_task_is_checked_by_its_record(
     monkeypatch.delitem(sys.modules, "their_lab", raising=False)
     picture = np.zeros((8, 8, 3), np.uint8)
     rows = [{"image": picture, "task": "their_lab.counting", **row}]
-    with pytest.raises(DataError, match="nothing to learn"):
+    with pytest.raises(DataError, match="nothing to train on"):
         own.from_records(rows, strict=True)  # what a data file names is never imported
     module = catalog.module("data.tasks", "their_lab.counting")  # as a recipe does that names it
     try:

@@ -315,7 +315,7 @@ def test_a_refused_system_turn_is_read_before_the_question(tmp_path: Path) -> No
 def test_what_the_template_refuses_costs_that_sample(tmp_path: Path) -> None:
     saved(tmp_path, "mistral")
     ours = pretrained_tokenizer.read(tmp_path, 50)
-    with pytest.raises(DataError, match=r"sample 's': the chat template refuses .*must take turns"):
+    with pytest.raises(DataError, match=r"sample 's': the chat template rejects .*must take turns"):
         encoded([SAID, ASKED], ours)
 
 

@@ -107,7 +107,7 @@ def test_turns_are_those_of_the_chat_template(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("template", "reason"),
     [
-        ("{{ messages[0]['content'] }}", "what the user says 0 times"),  # one turn only
+        ("{{ messages[0]['content'] }}", "the user text 0 times"),  # one turn only
         ("{{ raise_exception('no') }}", "TemplateError: no"),
         ("{% for m in messages %}{{ m.nothing.further }}{% endfor %}", "UndefinedError"),
         ("{{ messages.__class__.__mro__ }}", "SecurityError"),  # reaches out of its sandbox

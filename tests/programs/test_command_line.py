@@ -358,11 +358,14 @@ def test_words_of_other_libraries_name_the_setting_or_the_option(place: Path) ->
         (("train", "own", "--batch-size=8"), "train.stages.0.pictures=8"),
         (("train", "own", "--lr", "1e-4"), "train.stages.0.optimizer.lr=1e-4"),
         (("train", "own", "--gpu", "0"), "train.device"),
-        (("train", "own", "--output_dir", "x"), "The option is --out"),
+        (("train", "own", "--output_dir", "x"), "The option is called --out"),
         (("train", "own", "--report-to", "wandb"), "TensorBoard"),
-        (("generate", "run", "photos/0.png", "What?", "--max_new_tokens", "3"), "The option is --max-tokens"),
+        (
+            ("generate", "run", "photos/0.png", "What?", "--max_new_tokens", "3"),
+            "The option is called --max-tokens",
+        ),
         (("generate", "run", "photos/0.png", "What?", "--fp16"), "this command has no such option"),
-        (("export", "run", "--format", "gguf"), "The option is --to"),
+        (("export", "run", "--format", "gguf"), "The option is called --to"),
     ):
         done = sightweave_(place, *words, status=2)
         assert hint in " ".join(done.stderr.replace("│", " ").split()), done.stderr
@@ -385,7 +388,7 @@ def test_a_run_knows_the_languages_of_the_run_that_it_began_with(place: Path, tm
     words = ("photos/0.png", "red", "--max-tokens", "2")
     sightweave_(place, "translate", tmp_path / "more", *words, "--to", "de")
     done = sightweave_(place, "translate", tmp_path / "more", *words, "--to", "ja", status=1)
-    assert "It learnt: de." in done.stderr
+    assert "It was trained on: de." in done.stderr
 
 
 def test_a_run_that_was_never_trained_says_so_once(place: Path, tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def test_a_killed_evaluation_asks_nothing_twice(run: api.Run, tmp_path: Path) ->
 
 
 def test_what_nobody_knows_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="nowhere: no such folder or file"):
+    with pytest.raises(RecipeError, match="nowhere: file or folder not found"):
         api.evaluate("nowhere", data=rows())
     (tmp_path / "notes.txt").write_text("hello", encoding="utf-8")
     with pytest.raises(
@@ -301,7 +301,7 @@ def test_a_server_that_is_hard_to_please_is_scored_with_notes(
     assert "'q2' (status 400: Stopped by the policy)" in notes
     assert "2 of 6 prompts got no answer" in notes
     assert "'q1' (the response has no choices (got []))" in notes
-    assert "2 of 6 answers came with a thinking block" in notes
+    assert "2 of 6 answers had a thinking block" in notes
     assert "2 of 6 answers are not greedy" in notes
     assert again.notes == found.notes == fresh[0].notes
 

@@ -273,7 +273,7 @@ def test_a_run_from_nothing_by_the_command(tmp_path: Path) -> None:
         (["model.encoder.stem=convolution"], r"stem is 'convolution' \(theirs: 'patch'\)"),
         (
             ["model.encoder={kind: cnn, channels: [8, 8], blocks: [0, 0]}"],
-            "no family of Transformers' is supported as cnn",
+            "no Transformers family corresponds to cnn",
         ),
         (["inputs.exact=false"], "train with inputs.exact=true"),
         (["inputs.fit=pad"], "train with inputs.fit=squash"),

@@ -106,7 +106,7 @@ def test_without_the_packages_it_says_what_to_install(
 ) -> None:
     run = scratch({"bidirectional": "none"})
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(BackendError, match=r"onnxscript not installed; pip install 'sightweave\[onnx\]'"):
+    with pytest.raises(BackendError, match=r"onnxscript not installed: pip install 'sightweave\[onnx\]'"):
         onnx.export(exports.source(run), tmp_path / "out", [])
 
 

@@ -94,5 +94,7 @@ def test_the_first_stage_leaves_the_language_model_alone(folders: dict[str, str]
 
 @pytest.mark.parametrize("name", ["two_stages", "lora"])
 def test_the_recipe_itself_names_what_it_needs(name: str) -> None:
-    with pytest.raises(sightweave.SightweaveError, match=r"google/siglip2-base-patch16-224: no such folder"):
+    with pytest.raises(
+        sightweave.SightweaveError, match=r"google/siglip2-base-patch16-224: folder not found"
+    ):
         sightweave.build(RECIPES / f"{name}.yaml")

@@ -124,7 +124,7 @@ def test_a_tokenizer_beside_the_file_goes_first(tmp_path: Path) -> None:
     file, _, own_words = written(tmp_path, pre="a-way-of-tomorrow")
     with pytest.raises(
         RecipeError,
-        match=r"cuts texts by 'a-way-of-tomorrow', and smollm, .* Put the model's tokenizer\.json",
+        match=r"splits text by 'a-way-of-tomorrow'; only smollm, .* Put the model's tokenizer\.json",
     ):
         sightweave.compose(VISION, str(file), connector="mlp", device="cpu")
     own_words.save(str(tmp_path / "tokenizer.json"))

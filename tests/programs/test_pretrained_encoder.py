@@ -93,7 +93,7 @@ def test_the_resolved_recipe_loads_back_equal(folder: Path) -> None:
 
 def test_a_folder_that_is_not_there_is_named_with_the_way_to_get_it() -> None:
     with pytest.raises(
-        RecipeError, match=r"encoder: google/siglip2-base: no such folder, and .* hf download"
+        RecipeError, match=r"encoder: google/siglip2-base: folder not found, and .* hf download"
     ) as caught:
         sightweave.build(recipe("google/siglip2-base", ["connector"]))
     assert "decoder_only" not in str(caught.value)

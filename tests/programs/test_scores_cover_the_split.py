@@ -108,14 +108,14 @@ def test_answers_to_pictures_that_are_not_drawn_are_not_used_and_missing_ones_ar
 ) -> None:
     who = always("ant", classes, tmp_path / "ant.jsonl")
     found = score(who, classes, pictures=30, out=tmp_path / "a")
-    assert any("150 of its 180 answers are for none of these samples" in note for note in found.notes)
+    assert any("150 of its 180 answers match none of these samples" in note for note in found.notes)
 
     lines = who.read_text().splitlines(keepends=True)
     kept = [line for line in lines if json.loads(line)["id"] in ids(found)]
     who.write_text("".join(kept))
     assert ids(score(who, classes, pictures=30, out=tmp_path / "b")) == ids(found)
     who.write_text("".join(kept[1:]))
-    with pytest.raises(DataError, match="no answer to 1 of 30 samples"):
+    with pytest.raises(DataError, match="no answer for 1 of 30 samples"):
         score(who, classes, pictures=30, out=tmp_path / "c")
 
 

@@ -66,7 +66,7 @@ def test_training_on_records_leaves_a_scored_run(trained: api.Run) -> None:
 
 
 def test_a_trained_run_is_not_overwritten(trained: api.Run) -> None:
-    with pytest.raises(FolderError, match="holds a trained run already; name another folder"):
+    with pytest.raises(FolderError, match="already holds a trained run; choose another folder"):
         api.train(RECIPE, data=rows(), out=trained.folder)
 
 
@@ -103,7 +103,7 @@ def test_batches_of_an_evaluation_are_bounded_and_halved_without_another_answer(
 
 def test_evaluate_needs_something_to_score(trained: api.Run) -> None:
     with pytest.raises(
-        RecipeError, match=r"was trained on records passed in Python, which a run does.* give them again"
+        RecipeError, match=r"was trained on records passed in Python, which a run does.* pass them again"
     ):
         api.evaluate(trained)
     with pytest.raises(RecipeError, match="controls"):
@@ -133,7 +133,7 @@ def test_every_row_is_answered_whatever_its_split(trained: api.Run) -> None:
         r["answer"] for r in found
     ]
     assert all("id" not in row for row in api.answer_all(trained, asked, max_tokens=3))  # none was given
-    with pytest.raises(DataError, match="nowhere: no such file or folder"):
+    with pytest.raises(DataError, match="nowhere: file or folder not found"):
         api.answer_all(trained, "nowhere")
 
 

@@ -80,7 +80,7 @@ def test_rows_are_a_line_each_and_the_exit_status_stays(capsys: pytest.CaptureFi
         (("--Learning-Rate=0.1",), "Write settings without dashes: train.stages.0.optimizer.lr=0.1."),
         (("--gpu", "0"), "Write settings without dashes, as path=value; this one is called train.device."),
         (("--fp16",), "Write settings without dashes, as path=value; this one is called train.precision."),
-        (("--max_new_tokens", "3"), "The option is --max-tokens."),
+        (("--max_new_tokens", "3"), "The option is called --max-tokens."),
         (("--report_to", "wandb"), "Every run writes metrics.jsonl, TensorBoard events and"),
     ],
 )
@@ -113,9 +113,9 @@ def test_places_are_looked_at_before_a_command_runs_and_not_when_its_words_are_r
         ran.append((one, more))
         return Result(lambda: None, lambda: None)
 
-    with pytest.raises(DataError, match="nowhere: no such file or folder"):
+    with pytest.raises(DataError, match="nowhere: file or folder not found"):
         app(["nowhere"])
-    with pytest.raises(DataError, match="nowhere: no such file or folder"):
+    with pytest.raises(DataError, match="nowhere: file or folder not found"):
         app([".", "--more", "-", "--more", "nowhere"])
     assert not ran
     assert run(app, capsys, "-", "--more", ".")[0] == 0
@@ -130,7 +130,7 @@ def test_data_of_a_setting_are_looked_at(tmp_path: Path) -> None:
         check_setting(setting)
     with pytest.raises(DataError, match="nowhere"):
         check_setting("data=nowhere")
-    with pytest.raises(CheckpointError, match="nowhere: no such folder"):
+    with pytest.raises(CheckpointError, match="nowhere: folder not found"):
         check_setting("init_from=nowhere")
 
 

@@ -57,7 +57,7 @@ def test_a_verdict_is_not_read_as_a_part_of_the_answer(piped):
     text = text_of(piped)
     assert "The model says: a bow on the left (correct)" in text
     assert "Where is the bow?  ->  left (correct)   without the image: left" in text
-    assert "Where is the ring?  ->  right (wrong; it is: left)" in text
+    assert "Where is the ring?  ->  right (wrong; correct: left)" in text
     assert "left right" not in text
 
 

@@ -57,7 +57,7 @@ def test_all_mistakes_are_in_one_report() -> None:
             "model.language_model.num_heads=3",
             "model.language_model: num_heads 3 does not divide the width 16",
         ),
-        ("model.fusion=bilinear", "With DecoderOnly go: addition, concat, cross_attention"),
+        ("model.fusion=bilinear", "Fusions for DecoderOnly: addition, concat, cross_attention"),
         (
             "model.connector={kind: pool, side: 9}",
             "model.connector: pool side 9 is larger than the grid 4 x 4",
@@ -125,5 +125,5 @@ def test_answers_are_the_commonest_and_only_for_a_model_that_chooses() -> None:
 
 
 def test_no_such_file(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"nowhere.yaml: no such recipe file"):
+    with pytest.raises(RecipeError, match=r"nowhere.yaml: recipe file not found"):
         recipes.read(tmp_path / "nowhere.yaml")

@@ -137,7 +137,7 @@ def test_no_held_out_picture_is_said_at_the_start_and_at_the_end(
     data = folder_of(tmp_path / "mine", rows(count, split))
     run, said = train(tmp_path / "run", f"data={data}", *settings)
     assert _shown(run) == count
-    assert said.count("no picture is held out, so this run has no score") == 2
+    assert said.count("no image is held out, so this run has no score") == 2
     assert not (tmp_path / "run" / "evaluation.json").exists()
 
 
@@ -345,7 +345,7 @@ def test_a_run_of_records_asks_for_them_again(tmp_path: Path) -> None:
     for who in (run, tmp_path / "run"):
         with pytest.raises(
             RecipeError,
-            match=r"was trained on records passed in Python, which a run does.* give them again, as evaluate\(run, data=",
+            match=r"was trained on records passed in Python, which a run does.* pass them again, as evaluate\(run, data=",
         ):
             api.evaluate(who)
     assert api.evaluate(run, data=rows(4))

@@ -181,9 +181,8 @@ def refuse_foreign(folder: Path, writes: Sequence[str], markers: Mapping[str, st
     if found := present(folder, writes):
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         raise FolderError(
-            f"{folder}: holds {', '.join(found[:_SHOWN])}{more}, which were not written by Sightweave and would "
-            "be overwritten. "
-            "Choose another folder, or move these files."
+            f"{folder}: holds {', '.join(found[:_SHOWN])}{more}, which Sightweave did not write and would "
+            "overwrite. Choose another folder, or move these files."
         )
 
 

@@ -276,7 +276,7 @@ def _end(
         for line in summary.advice(run.recipe.train, state.losses):
             say(console, line)
     if state.left_out:
-        say(console, f"left out: {state.left_out}; reasons in {folder / QUARANTINE}")
+        say(console, f"skipped: {state.left_out}; reasons in {folder / QUARANTINE}")
 
     run.model.eval()
     run.is_interrupted, run.stop_signal = ending.is_interrupted, ending.stop_signal
@@ -326,7 +326,7 @@ def _forget_unstarted(folder: Path) -> None:
 
 
 _NOTHING_HELD_OUT = (
-    "no picture is held out, so this run has no score; give some rows the split test, add pictures, or set data.0.held_out "
+    "no image is held out, so this run has no score; give some rows the split test, add images, or set data.0.held_out "
     "above 0"
 )
 
@@ -423,7 +423,7 @@ def _check_wiring(run: Run) -> str:
     if failed := [one for one in found if one.finding.state == "fail"]:
         told = "".join(f"\n  {one.title} Measured: {one.finding.measured}" for one in failed)
         raise WiringError(
-            f"the parts are not wired right, so nothing was trained (train.check=false trains all the same):{told}"
+            f"wiring check failed; training was not started (train.check=false skips the check):{told}"
         )
     return f"wiring: {len(found)} checks passed in {time.perf_counter() - began:.1f} s"
 

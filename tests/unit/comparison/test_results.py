@@ -92,7 +92,7 @@ def test_the_text_has_means_differences_and_what_one_must_know():
         "| concat | 1.25 | 40 to 42 | 3.2 | 2 | 50.0 (25.0 to 75.0) | 1.250 (1.000 to 1.500) |",
         "| addition | 1.25 | 40 to 42 | 3.2 | 2 | 12.5 (0.0 to 25.0) | 0.500 (0.250 to 0.750) |",
     ]
-    assert lines[lines.index("## With other images, and without any") + 2 :][:4] == [
+    assert lines[lines.index("## With other images and without images") + 2 :][:4] == [
         "| task | composition | uses the image | score | majority | no image | wrong image | gain |",
         "|---|---|---|---|---|---|---|---|",
         "| vqa, % | concat | yes, hardly | 50.0 | 6.2 | 25.0 | 12.5 | +25.0 |",
@@ -112,7 +112,7 @@ def test_the_text_has_means_differences_and_what_one_must_know():
     ("budget", "words"),
     [
         (Budget(), "Every run trained for the recipe's own steps"),
-        (Budget("minutes", 8.0), "Every run was given about 8 min: a trial"),
+        (Budget("minutes", 8.0), "Every run was given about 8 min: the number of steps was measured"),
         (Budget("tokens", 2e6), "Every run was given about 2e+06 tokens, by a trial"),
     ],
 )
@@ -121,7 +121,7 @@ def test_the_budget_is_told(budget, words):
 
 
 def test_what_runs_used_of_a_budget_is_told():
-    assert "Their training took 3 to 3.5 min." in notes(comparison(budget=Budget("minutes", 8.0)))[0]
+    assert "Training took 3 to 3.5 min." in notes(comparison(budget=Budget("minutes", 8.0)))[0]
     found = comparison(budget=Budget("tokens", 2e6))
     assert "used" not in notes(found)[0]  # runs of earlier versions did not count
     counted = [{**cell, "tokens_shown": 1_900_000 + 300_000 * (n % 2)} for n, cell in enumerate(found.cells)]
@@ -132,7 +132,7 @@ def test_what_runs_used_of_a_budget_is_told():
 
 
 def test_what_is_not_covered_is_told():
-    assert any("over pictures and seeds" in note for note in notes(comparison()))
+    assert any("over images and seeds" in note for note in notes(comparison()))
     assert any("cover images only" in note for note in notes(comparison(seeds=1)))
     assert not any("differ in their" in note for note in notes(comparison()))
     assert any("differ in their commit" in note for note in notes(comparison(commits=("a", "b"))))

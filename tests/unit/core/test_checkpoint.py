@@ -110,7 +110,7 @@ def test_truncated(folder: Path, share: float) -> None:
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
     with pytest.raises(
-        CheckpointError, match=r"model\.safetensors: \d+ bytes, expected \d+ were written; it was cut"
+        CheckpointError, match=r"model\.safetensors: \d+ bytes, expected \d+; the file was truncated"
     ):
         read_weights(folder)
 
@@ -131,7 +131,7 @@ def test_any_flipped_bit(folder: Path) -> None:
 def test_longer_than_written(folder: Path) -> None:
     with (folder / "run.json").open("a") as stream:
         stream.write(" ")
-    with pytest.raises(CheckpointError, match=r"run\.json: \d+ bytes, expected \d+ were written"):
+    with pytest.raises(CheckpointError, match=r"run\.json: \d+ bytes, expected \d+; the file"):
         read_document(folder, "run")
 
 
@@ -214,7 +214,7 @@ def test_other_names_and_shapes_are_counted_and_named(folder: Path) -> None:
     with pytest.raises(CheckpointError) as caught:
         read_weights(folder, expected)
     message = str(caught.value)
-    assert "1 of other shapes, 1 missing, 1 too many" in message
+    assert "1 with a different shape, 1 missing, 1 unexpected" in message
     assert "a.weight: (3, 4) in the file, (4, 3) in the model" in message
     assert "c: missing in the file, (1,)" in message
     assert "scalar: () in the file, not in the model" in message

@@ -93,7 +93,7 @@ def test_a_file_and_its_folder_name_it(tmp_path: Path) -> None:
     for name in (str(file), "OWNER/NAME.gguf"):  # the second is no name on the hub
         assert transformers_folder.is_named(name)
         assert not transformers_folder.is_on_hub(name)
-    with pytest.raises(CheckpointError, match="b\\.gguf: no such file"):
+    with pytest.raises(CheckpointError, match="b\\.gguf: file not found"):
         transformers_folder.place(tmp_path / "b.gguf")
     written(tmp_path / "b.gguf", VALUES)
     with pytest.raises(CheckpointError, match=r"holds 2 GGUF models \(a\.gguf, b\.gguf\); name the file"):

@@ -135,5 +135,5 @@ def test_a_name_that_the_hub_does_not_know(hub: tuple[str, list[str]], tmp_path:
 
 def test_without_a_network_the_command_is_named(tmp_path: Path) -> None:
     refused = said(PLACE, tmp_path, "http://127.0.0.1:9")
-    assert refused.startswith("refused: lab/tiny: no such folder, and ")
+    assert refused.startswith("refused: lab/tiny: folder not found, and ")
     assert "hf download lab/tiny --local-dir lab/tiny" in refused

@@ -99,9 +99,9 @@ def test_equal_pictures_have_equal_keys_and_others_have_others() -> None:
         ),
         (
             [Piece("user", "image", "https://x.org/a.png")],
-            "part 1: an image at 'https:.*is a URL, and URLs are not fetched",
+            "part 1: an image at 'https:.*URLs are not fetched",
         ),
-        ([Piece("user", "image", "data:image/png;base64,AAAA")], "is a URL, and URLs are not fetched"),
+        ([Piece("user", "image", "data:image/png;base64,AAAA")], "URLs are not fetched"),
     ],
 )
 def test_what_a_run_cannot_read_is_said(pieces: list[Piece], message: str) -> None:

@@ -85,9 +85,10 @@ def test_what_is_not_kept_is_told_once(
         generate(run, [sample] * 4, options, max_tokens=2)
     unknown, cut = [record.getMessage() for record in caplog.records]
     assert (
-        "does not have image_aspect_ratio, repetition_penalty and answers without; known: max_new" in unknown
+        "does not support image_aspect_ratio, repetition_penalty and ignores it; supported: max_new"
+        in unknown
     )
-    assert "3 of 4 answers were cut after 2 tokens, which their tasks do not ask for" in cut
+    assert "3 of 4 answers were cut after 2 tokens, a limit that their tasks do not set" in cut
 
 
 def test_likelihoods_are_losses_and_know_what_is_greedy(run: Run, pictures: dict[str, Image.Image]) -> None:

@@ -19,5 +19,6 @@ def test_a_refusal_names_the_partners_of_both() -> None:
     model = decoder_only.Config(dim=32, depth=1, num_heads=2).build(vocab_size=64)
     assert type(fusion) is declared("models.fusions", "memory")
     assert refusal(fusion, model).endswith(
-        "With DecoderOnly go: addition, concat, cross_attention. With MemoryFusion go: encoder_decoder, from_transformers."
+        "Fusions for DecoderOnly: addition, concat, cross_attention. Language models for "
+        "MemoryFusion: encoder_decoder, from_transformers."
     )

@@ -78,7 +78,7 @@ def test_learned_positions_end_with_a_clear_word(language_model: str) -> None:
     case = Case("addition", (), language_model)
     model, processor = compose(case, language_model={"position": "learned", "max_length": 12})
     assert torch.isfinite(model(processor.batch([sample("short", picture(1), "how ?")])).logits).all()
-    with pytest.raises(ValueError, match="outside the 12 learned ones; raise max_length"):
+    with pytest.raises(ValueError, match="outside the 12 learned positions; raise max_length"):
         model(processor.batch([sample("long", picture(1), "how many " * 20)]))
 
 

@@ -30,7 +30,7 @@ from sightweave.data.reading.source import FilesConfig
 
 _PICTURES = tuple(suffix[1:] for suffix in SUFFIXES)
 _TEXTS = ("txt", "json", "cls")
-_SAMPLES, _ALONE = "samples", "pictures alone"
+_SAMPLES, _ALONE = "samples", "images only"
 _PICKLES = ("pkl", "pickle", "pyd", "pth", "pt", "npy", "npz")
 _MAX_TEXT = 16 << 20
 """Bytes of one text or JSON member."""

@@ -180,7 +180,7 @@ def _word(rivals: Sequence[Rival], broken_controls: Mapping[str, str], best: flo
     if rivals and not low > 0:
         least = min(rivals, key=lambda rival: rival.gain.low)
         more = " More test images would narrow it." * (least.gain.value > CLEAR_GAIN * best)
-        return NO, f" The interval includes 0, so use of the image is not shown.{more}{told}"
+        return NO, f" The interval is not above 0, so use of the image is not shown.{more}{told}"
     if not names & set(CONTROLS):
         return UNKNOWN, told
     if "shuffled_image" not in names:

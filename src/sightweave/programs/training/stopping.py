@@ -24,7 +24,7 @@ def stop_signals() -> Iterator[list[int]]:
         if asked:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         asked.append(number)
-        logger.warning("asked to stop: finishing this step, then saving")
+        logger.warning("stop requested: finishing this step, then saving")
 
     names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")  # the last two are unknown to Windows
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]

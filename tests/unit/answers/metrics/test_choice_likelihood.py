@@ -80,7 +80,7 @@ def test_what_cannot_be_scored_is_refused() -> None:
         metric.rows(given, [sample("green")])
     with pytest.raises(DataError, match=r"3 likelihood\(s\) for 2 candidate\(s\)"):
         metric.rows(given, [sample("red", options=("red", "blue"))])
-    with pytest.raises(DataError, match="no number"):
+    with pytest.raises(DataError, match="NaN"):
         metric.rows([[[Likelihood(math.nan, 1)] * 3]], [sample("red")])
     with pytest.raises(RecipeError, match="Did you mean 'token'"):
         ChoiceLikelihood(by="tokens")  # type: ignore[arg-type]  # the mistake itself

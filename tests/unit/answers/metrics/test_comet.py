@@ -47,7 +47,9 @@ def asked_of(log: Path) -> list[list[object]]:
 
 
 def test_without_an_interpreter_it_is_not_computed(tmp_path: Path) -> None:
-    with pytest.raises(BackendError, match=r"comet: not computed: `python` is not set\. Install COMET in an"):
+    with pytest.raises(
+        BackendError, match=r"comet: not computed: `python` is not set\. Install COMET in a separate"
+    ):
         comet.Config().build().rows(["x"], [sample()])
     with pytest.raises(BackendError, match=r"comet: not computed: program '.*nowhere' not found"):
         comet.Config(python=str(tmp_path / "nowhere")).build().rows(["x"], [sample()])
@@ -109,16 +111,16 @@ def test_a_checkpoint_is_named_from_where_we_are(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("print('Loading ...')", r"said 'Loading \.\.\.\\n', which is no JSON object"),
-        ("", "said '', which is no JSON object"),
-        ("print('[1]')", r"said '\[1\]\\n', which is no JSON object"),
+        ("print('Loading ...')", r"printed 'Loading \.\.\.\\n', which is not a JSON object"),
+        ("", "printed '', which is not a JSON object"),
+        ("print('[1]')", r"printed '\[1\]\\n', which is not a JSON object"),
         ("print('[' * 100000)", ", which is not a JSON object."),
         ("sys.stdout.buffer.write(b'\\xff\\xfe')", ", which is not a JSON object."),
-        ("print('{}')", r"gave no score\(s\) for 1 translation\(s\)"),
-        ("print('{\"scores\": [0.5, 0.5]}')", r"gave 2 score\(s\) for 1 translation\(s\)"),
-        ("print('{\"scores\": [NaN]}')", "gave nan as a score"),
-        ('print(\'{"scores": ["0.5"]}\')', "gave '0.5' as a score"),
-        ("print('{\"scores\": [true]}')", "gave True as a score"),
+        ("print('{}')", r"returned no score\(s\) for 1 translation\(s\)"),
+        ("print('{\"scores\": [0.5, 0.5]}')", r"returned 2 score\(s\) for 1 translation\(s\)"),
+        ("print('{\"scores\": [NaN]}')", "returned nan as a score"),
+        ('print(\'{"scores": ["0.5"]}\')', "returned '0.5' as a score"),
+        ("print('{\"scores\": [true]}')", "returned True as a score"),
         ("sys.exit('out of memory')", "exited with status 1: out of memory"),
     ],
 )
@@ -218,7 +220,7 @@ def test_a_translation_knows_its_source_whatever_its_data_calls_so() -> None:
 def test_what_cannot_be_scored_is_refused() -> None:
     metric = comet.Config().build()
     with pytest.raises(
-        DataError, match=r"1 of 2 samples have no tag 'source' .*being 's2'; it judges translations"
+        DataError, match=r"1 of 2 samples have no tag 'source' .*being 's2'; this metric scores translations"
     ):
         metric.rows(["x", "y"], [sample(), sample("s2", source="")])
     with pytest.raises(DataError, match=r"comet: 1 prediction\(s\) for 2 sample\(s\)"):

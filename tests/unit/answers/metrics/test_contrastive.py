@@ -79,7 +79,7 @@ def test_what_cannot_be_scored_is_refused() -> None:
         metric.rows([[[]]], [bare])
     with pytest.raises(DataError, match=r"1 likelihood\(s\) for 2 candidate\(s\)"):
         metric.rows([[[Likelihood(-1.0, 1)]]], [sample()])
-    with pytest.raises(DataError, match="no number"):
+    with pytest.raises(DataError, match="NaN"):
         metric.rows(judged((Likelihood(float("nan"), 1), Likelihood(-1.0, 1))), [sample()])
     assert metric.rows([], []).shape == (0, 2)
 

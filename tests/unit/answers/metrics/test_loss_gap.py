@@ -63,5 +63,5 @@ def test_what_cannot_be_compared_is_refused() -> None:
             metric.rows([[[Likelihood(first, 1)], [Likelihood(second, 1)]]], [SAMPLE])
     with pytest.raises(DataError, match=r"2 likelihood\(s\) for 1 candidate\(s\)"):
         metric.rows([[[Likelihood(-1.0, 1)] * 2, [Likelihood(-1.0, 1)]]], [SAMPLE])
-    with pytest.raises(DataError, match=r"judged in 1 pass\(es\), but 2 are compared \(image, no_image\)"):
+    with pytest.raises(DataError, match=r"scored in 1 pass\(es\), but 2 are compared \(image, no_image\)"):
         metric.rows([[[Likelihood(-1.0, 1)]]], [SAMPLE])

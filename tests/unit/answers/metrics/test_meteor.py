@@ -37,9 +37,9 @@ def test_an_equal_answer_adds_no_piece_to_the_corpus() -> None:
 
 
 def test_other_output_is_refused() -> None:
-    with pytest.raises(BackendError, match="no lines of 23 numbers"):
+    with pytest.raises(BackendError, match="instead of lines of 23 numbers"):
         meteor.counts(["Usage: meteor"])
-    with pytest.raises(BackendError, match="no lines of 23 numbers"):
+    with pytest.raises(BackendError, match="instead of lines of 23 numbers"):
         meteor.counts(["1 2 3"])
 
 

@@ -106,7 +106,7 @@ def test_a_file_that_is_damaged_or_not_there_is_refused(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(DataError, match=r"gqa_plausibility: .*c\.json: cannot be opened"):
         metric.rows(["red"] * 3, SAMPLES)
-    with pytest.raises(DataError, match="gqa_validity: no file of choices is named; set `choices`"):
+    with pytest.raises(DataError, match="gqa_validity: `choices` is not set; set it `choices`"):
         gqa_validity.Config().build().rows(["red"] * 3, SAMPLES)
 
 

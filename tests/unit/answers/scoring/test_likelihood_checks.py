@@ -29,7 +29,7 @@ def test_judgements_that_do_not_fit_are_refused() -> None:
         DataError, match=r"m: sample 's1' was scored in 1 pass\(es\), but 2 are compared \(a, b\)"
     ):
         likelihood_checks.check("m", [[[ONE]]], [SAMPLE], ("a", "b"))
-    with pytest.raises(DataError, match=r"m: the likelihoods of 1 sample\(s\) are no number \(NaN\).*'s1'"):
+    with pytest.raises(DataError, match=r"m: the likelihoods of 1 sample\(s\) are NaN.*'s1'"):
         likelihood_checks.check("m", [[[Likelihood(math.nan, 1)]]], [SAMPLE], ("image",))
     with pytest.raises(DataError, match=r"m: 1 likelihood\(s\) for 2 candidate\(s\) of sample 's1'"):
         likelihood_checks.check_count("m", SAMPLE, [ONE], 2)

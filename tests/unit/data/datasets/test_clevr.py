@@ -179,5 +179,5 @@ def test_a_file_that_is_cut_is_an_error_with_its_place(tmp_path: Path, keep: flo
 
 
 def test_nothing_of_it_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"expected CLEVR_\*_questions\.json; there is no JSON file"):
+    with pytest.raises(DataError, match=r"expected CLEVR_\*_questions\.json; found no JSON file"):
         read(tmp_path)

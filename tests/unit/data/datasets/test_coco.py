@@ -150,7 +150,7 @@ def test_two_releases_at_once_are_refused(tmp_path: Path) -> None:
     """The val pictures of one are training pictures of the other: what was learnt would be tested."""
     written.write_2014(written.write(tmp_path))
     with pytest.raises(
-        DataError, match=r"several releases of captions lie there \(captions_train2014\.json, .*Name"
+        DataError, match=r"contains several caption releases \(captions_train2014\.json, .*Give"
     ):
         read(tmp_path)
     assert len(read(tmp_path / "annotations/captions_train2014.json")) == 6

@@ -40,7 +40,7 @@ def test_the_dev_folder_is_for_validation_and_nothing_is_for_training(tmp_path: 
     dev = read(path, "val")
     assert [record.id for record in dev] == ["en-fr_dev/1", "en-fr_dev/2"]
     assert {record.target_language for record in dev} == {"fr"}
-    with pytest.raises(DataError, match=r"no rows|no records of split 'train'"):
+    with pytest.raises(DataError, match=r"no rows|no records in split 'train'"):
         read(path, "train")
 
 

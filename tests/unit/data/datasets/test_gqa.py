@@ -214,5 +214,5 @@ def test_a_file_that_is_cut_is_an_error_with_its_place(tmp_path: Path, name: str
 
 def test_nothing_of_it_there(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}")
-    with pytest.raises(DataError, match=r"expected \*_questions\.json of GQA; there is a\.json"):
+    with pytest.raises(DataError, match=r"expected \*_questions\.json of GQA; found a\.json"):
         read(tmp_path)

@@ -93,14 +93,14 @@ def test_bad_rows_are_faults_with_their_place(tmp_path: Path) -> None:
 def test_a_file_that_is_named_must_be_there(tmp_path: Path) -> None:
     written.write(tmp_path)
     (tmp_path / "train" / "data-00001-of-00002.arrow").unlink()
-    with pytest.raises(DataError, match=r"data-00001-of-00002.arrow: named in state.json, and not there"):
+    with pytest.raises(DataError, match=r"data-00001-of-00002.arrow: listed in state.json but missing"):
         build(tmp_path)
 
 
 def test_a_split_that_is_named_must_be_there(tmp_path: Path) -> None:
     written.write(tmp_path)
     (tmp_path / "test" / "state.json").unlink()
-    with pytest.raises(DataError, match=r"split 'test' is named in dataset_dict.json, but has no folder"):
+    with pytest.raises(DataError, match=r"split 'test' is listed in dataset_dict.json, but has no folder"):
         build(tmp_path)
 
 
@@ -134,7 +134,7 @@ def test_a_stream_that_is_cut_between_batches_is_an_error(tmp_path: Path) -> Non
 def test_missing_or_broken_descriptions_are_errors(tmp_path: Path) -> None:
     written.write_split(tmp_path, "train", [["red"]])
     (tmp_path / "dataset_info.json").unlink()
-    with pytest.raises(DataError, match=r"dataset_info.json: not there"):
+    with pytest.raises(DataError, match=r"dataset_info.json: file not found"):
         build(tmp_path)
     (tmp_path / "dataset_info.json").write_text('{"features": {')
     with pytest.raises(DataError, match=r"dataset_info.json: character"):

@@ -196,7 +196,7 @@ def test_metadata_above_the_splits_gives_each_row_that_of_its_first_folder(tmp_p
     }
     (fault,) = build(tmp_path).faults
     assert (fault.line, fault.code, fault.value) == (4, "bad_split", "'holdout'")
-    assert "unlike the folders beside it (testing, train, val)" in fault.message
+    assert "unlike its sibling folders (testing, train, val)" in fault.message
 
 
 def test_a_folder_that_is_no_split_beside_some_that_are_is_named(tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def test_other_columns_and_pictures_beside_them_are_no_fault(tmp_path: Path) -> 
 
 def test_rows_without_any_picture_are_said_aloud(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     dataset = read(save(tmp_path, [row("Hi.", "Hello."), row("Who?", "Me.")]))
-    assert any("none of 2 rows has a picture" in note for note in dataset.notes)
+    assert any("none of 2 rows has an image" in note for note in dataset.notes)
     assert "no row has an image." in caplog.text
 
 
@@ -313,12 +313,12 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"llava_v1_5_mix\.json: character \d+: the file ends"):
         read(path)
     path.write_text("hello")
-    with pytest.raises(DataError, match=r"llava_v1_5_mix\.json: character 0: '\[' was expected"):
+    with pytest.raises(DataError, match=r"llava_v1_5_mix\.json: character 0: expected '\['"):
         read(path)
     path.write_text("[]")
     with pytest.raises(DataError, match="no rows"):
         read(path)
-    with pytest.raises(DataError, match="no JSON array and no JSON lines of conversations"):
+    with pytest.raises(DataError, match="no JSON array or JSON lines of conversations"):
         read(tmp_path / "part-000001")
 
 
@@ -329,7 +329,7 @@ def test_a_packed_array_is_read_and_packed_lines_are_refused(tmp_path: Path) -> 
     assert len(read(path)) == 1
     path.write_bytes(gzip.compress(json.dumps(row("a", "b")).encode()))
     assert llava.recognise(path) == ""
-    with pytest.raises(DataError, match=r"data\.json\.gz: packed JSON lines; unpack the file first"):
+    with pytest.raises(DataError, match=r"data\.json\.gz: compressed JSON lines; decompress the file first"):
         read(path)
 
 

@@ -102,7 +102,7 @@ def test_splits_are_respected_and_a_picture_may_be_in_both(tmp_path: Path) -> No
         split: [[r.captions[0] for r in rs] for rs in config.build(split=split)] for split in config.splits
     }
     assert kept == {"train": [["1"], ["3"]], "validation": [], "test": [["2"]]}
-    assert any("1 rows without a split are taken for training" in note for note in train(tmp_path).notes)
+    assert any("1 rows without a split are used for training" in note for note in train(tmp_path).notes)
 
 
 def test_validation_rows_are_a_split_of_their_own(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_validation_rows_are_a_split_of_their_own(tmp_path: Path) -> None:
     assert [r.split for r in config.build(split="validation")[0]] == ["validation"]
     test = config.build(split="test")
     assert len(test) == 0
-    assert "no records of split 'test'; there are train (1), validation (1)" in " ".join(test.notes)
+    assert "no records in split 'test'; found train (1), validation (1)" in " ".join(test.notes)
 
 
 def test_all_rows_may_be_taken_for_one_split(tmp_path: Path) -> None:
@@ -209,9 +209,11 @@ def test_filters_by_task_language_and_rating(tmp_path: Path) -> None:
     assert kinds(tasks=("translation",), languages=("en-fr",)) == ["translation"]
     assert kinds(languages=("en", "de")) == ["captioning"] * 3 + ["vqa", "translation"]
     assert kinds(min_quality={"score": 0.5}) == ["captioning", "vqa", "translation", "translation"]
-    assert "3 of 6 rows do not pass" not in train(tmp_path).notes
-    assert any("2 of 6 rows do not pass" in n for n in train(tmp_path, min_quality={"score": 0.5}).notes)
-    with pytest.raises(DataError, match="min_quality names 'scor', and no row has such a column"):
+    assert "3 of 6 rows were filtered out" not in train(tmp_path).notes
+    assert any(
+        "2 of 6 rows were filtered out" in n for n in train(tmp_path, min_quality={"score": 0.5}).notes
+    )
+    with pytest.raises(DataError, match="min_quality refers to 'scor', but no row has this column"):
         train(tmp_path, min_quality={"scor": 0.5})
 
 
@@ -305,7 +307,7 @@ def test_a_single_row_trains(tmp_path: Path) -> None:
     assert len(train(tmp_path)) == 1
     test = own.Config(path=str(tmp_path)).build(split="test")
     assert len(test) == 0
-    assert "no records of split 'test'; there are train (1)" in " ".join(test.notes)
+    assert "no records in split 'test'; found train (1)" in " ".join(test.notes)
 
 
 def test_csv(tmp_path: Path) -> None:
@@ -324,7 +326,7 @@ def test_the_file_itself_and_another_image_root(tmp_path: Path) -> None:
     picture(tmp_path / "pictures", "a.png")
     path = write(tmp_path, [{"image": "a.png", "caption": "x"}], "rows.jsonl")
     assert len(train(path, image_root=str(tmp_path / "pictures"))) == 1
-    with pytest.raises(DataError, match=r"image_root '.*none': no such folder"):
+    with pytest.raises(DataError, match=r"image_root '.*none': folder not found"):
         train(path, image_root=str(tmp_path / "none"))
 
 
@@ -378,7 +380,7 @@ def test_python_records_by_path_and_as_task_records(tmp_path: Path) -> None:
 
 
 def test_python_records_that_are_wrong() -> None:
-    with pytest.raises(DataError, match=r"a list of dicts or of records is needed \(got dict\)"):
+    with pytest.raises(DataError, match=r"expected a list of dicts or records \(got dict\)"):
         own.from_records({"image": "a.png"})
     with pytest.raises(DataError, match=r"records:1: a record must be a dict or a task's Record \(got 3\)"):
         own.from_records([{"image": np.zeros((4, 4, 3), np.uint8), "caption": "x"}, 3], strict=True)

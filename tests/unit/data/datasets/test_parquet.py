@@ -72,7 +72,7 @@ def test_it_is_recognised(tmp_path: Path) -> None:
 def test_other_tables_are_not_ours(tmp_path: Path) -> None:
     file = written.write_table(tmp_path / "a.parquet", [{"url": "x", "caption": "y"}], None)
     assert detect(file) == {}
-    with pytest.raises(DataError, match=r"a.parquet: no column of pictures .*the columns are url, caption"):
+    with pytest.raises(DataError, match=r"a.parquet: no image column .*the columns are url, caption"):
         build(file)
     file = written.write_table(tmp_path / "b.parquet", [{"image_path": "a.png", "width": 3}], None)
     assert detect(file) == {}
@@ -81,7 +81,7 @@ def test_other_tables_are_not_ours(tmp_path: Path) -> None:
 def test_pictures_alone_are_asked_about_and_checked(tmp_path: Path) -> None:
     file = written.write_table(tmp_path / "b.parquet", [{"image": PICTURE, "width": 3}], None)
     assert detect(file) == {"parquet": "images only in b.parquet"}
-    with pytest.raises(DataError, match=r"b.parquet: no column of texts.*labelled: false"):
+    with pytest.raises(DataError, match=r"b.parquet: no text column.*labelled: false"):
         build(file)
     ((record,),) = build(file, labelled=False)
     assert record.captions == ()
@@ -265,7 +265,7 @@ def test_a_file_that_is_only_a_pointer_says_so(tmp_path: Path) -> None:
         b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
     )
     assert detect(tmp_path) == {"parquet": "a.parquet, which is unreadable"}
-    with pytest.raises(DataError, match=r"a.parquet: neither parquet nor Arrow"):
+    with pytest.raises(DataError, match=r"a.parquet: neither a parquet nor an Arrow"):
         build(tmp_path)
 
 
@@ -279,7 +279,7 @@ def test_pictures_in_a_column_of_an_unknown_name_are_named(tmp_path: Path) -> No
     file = written.write_table(tmp_path / "a.parquet", [row], None)
     assert detect(tmp_path) == {"parquet": "images in columns not called image (scan)"}
     with pytest.raises(
-        DataError, match=r"no column of images.*are scan, question, answer. 'scan' looks like images"
+        DataError, match=r"no image column.*are scan, question, answer. 'scan' looks like images"
     ):
         build(file)
 

@@ -89,7 +89,7 @@ def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such folder"):
+    with pytest.raises(DataError, match="folder not found"):
         build(tmp_path / "none" / "of", labelled=False)
     with pytest.raises(DataError, match="none"):
         build(tmp_path / "none", labelled=False)
@@ -129,7 +129,7 @@ def test_why_folders_are_no_classes_is_said(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "red.jpg").rename(tmp_path / "other" / "red.jpg")
     assert list(detect(tmp_path)) == ["pictures"]
-    with pytest.raises(DataError, match="5 of them lie in no folder of their own"):
+    with pytest.raises(DataError, match="5 of them are not in a subfolder"):
         build(tmp_path)
 
 

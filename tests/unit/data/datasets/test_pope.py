@@ -40,7 +40,7 @@ def test_one_file_is_enough_and_may_be_trained_on_where_that_is_asked(tmp_path: 
     assert list(detect(file)) == ["pope"]
     assert sum(len(group) for group in build(file)) == 8
     assert len(build(file, "train", split="train")) == 4
-    with pytest.raises(DataError, match=r"split='train' takes all of them"):
+    with pytest.raises(DataError, match=r"split='train' to use all of them"):
         build(file, "train")
 
 

@@ -36,7 +36,7 @@ def test_the_same_on_every_call_and_from_the_end():
     assert len(data) == 20
     assert [record.id for record in data[-1]] == [record.id for record in data[19]]
     assert [record.tags for record in data[3]] == [record.tags for record in data[3]]
-    with pytest.raises(IndexError, match="picture 20 of 20"):
+    with pytest.raises(IndexError, match="image index 20 is out of range"):
         data[20]
 
 
@@ -78,8 +78,8 @@ def test_only_some_tasks():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"split": "test"}, r"no split 'test'; there are train, scenes, combinations"),
-        ({"size": 0}, r"size 0 and per_picture 9; both must be 1 or more"),
+        ({"split": "test"}, r"no split 'test'; available are train, scenes, combinations"),
+        ({"size": 0}, r"size and per_picture must be 1 or more \(got 0 and 9\)"),
         ({"tasks": ("vqa2",)}, r"no task 'vqa2'; there are captioning, vqa, reasoning, translation"),
     ],
 )

@@ -78,7 +78,7 @@ def test_compressed_shards_are_refused_with_the_command(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
         archive.addfile(tarfile.TarInfo("1.txt"))
     assert list(detect(tmp_path / "a.tar.gz")) == ["webdataset"]
-    with pytest.raises(DataError, match=r"unpack it first: gunzip -k a.tar.gz"):
+    with pytest.raises(DataError, match=r"decompress it first: gunzip -k a.tar.gz"):
         build(tmp_path / "a.tar.gz")
 
 
@@ -226,7 +226,7 @@ def test_dots_in_names_do_not_merge_samples(tmp_path: Path) -> None:
 def test_pictures_alone_are_read_to_be_asked_about_and_to_be_checked(tmp_path: Path) -> None:
     names = ("1.jpg", "2.5.jpg", "2.6.JPEG", "._1.jpg", "odd.jfif")
     path = written.pack(tmp_path / "a.tar", [(name, picture("red")) for name in names])
-    with pytest.raises(DataError, match=r"a\.tar: holds pictures, but no captions.*labelled: false"):
+    with pytest.raises(DataError, match=r"a\.tar: contains images, but no captions.*labelled: false"):
         build(path)
     dataset = build(path, labelled=False)
     assert [group[0].id for group in dataset] == ["a.tar#1", "a.tar#2.5", "a.tar#2.6", "a.tar#odd"]

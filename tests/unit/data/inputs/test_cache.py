@@ -156,7 +156,7 @@ def test_another_transform_misses_and_says_so(
     processor(Config(size=32)).write_cache(asked(media), tmp_path / "cache")
     other = processor(Config(**{"size": 32} | change), cache=PixelCache.open(tmp_path / "cache"))
     assert other.cache is None
-    assert "the cache was made with a different transform (%s) than" in caplog.text
+    assert "the cache was made with a different transform" in caplog.text
     assert other.pixels(media).shape[-1] == other.transform.size
 
 
@@ -200,7 +200,7 @@ def test_unreadable_pictures_are_counted_and_left_out(media: list[Medium], tmp_p
         plain = processor(Config(size=32), tiles=tiles)
         done = plain.write_cache(asked([bad[0], *media, bad[1], media[0]]), tmp_path / "cache")
         assert done.left_out.keys() == {"gone", "broken"}
-        assert "no such file" in done.left_out["gone"]
+        assert "file not found" in done.left_out["gone"]
         opened = PixelCache.open(tmp_path / "cache")
         assert opened.get(media[0]) is not None
         assert opened.get(bad[0]) is None
@@ -257,11 +257,11 @@ def cut_short(folder: Path) -> None:
     [
         (
             lambda folder: (folder / "index.json").unlink(),
-            r": not a pixel cache: it has no index.json. It was not",
+            r": not a pixel cache: it has no index\.json",
         ),
         (lambda folder: (folder / "index.json").write_text("{"), r"damaged: index\.json cannot be read"),
         (lambda folder: (folder / "index.json").write_bytes(b"\xff"), r"damaged: index\.json cannot be read"),
-        (lambda folder: (folder / "index.json").write_text("[]"), "its index.json is of something else"),
+        (lambda folder: (folder / "index.json").write_text("[]"), "its index.json belongs to something else"),
         (
             change_index(lambda index: index.update(format_version=2)),
             "has format 2, but this version reads 1",
@@ -290,7 +290,7 @@ def test_a_damaged_or_foreign_folder_is_refused(
     damage(tmp_path / "cache")
     with pytest.raises(DataError, match=words):
         PixelCache.open(tmp_path / "cache")
-    with pytest.raises(DataError, match=": not a pixel cache: its"):
+    with pytest.raises(DataError, match=": not a pixel cache: "):
         PixelCache.open(tmp_path / "nowhere")
 
 

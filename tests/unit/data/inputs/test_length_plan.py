@@ -171,7 +171,7 @@ def test_conversations_lose_turns() -> None:
     assert (found.kept, found.turns_dropped, found.dropped) == (2, 1, {})
     assert found.text_tokens == encoded_length(left) + PROCESSOR.length(short)
     assert found.percentiles["max"] == limit + 1
-    assert "1 lose their oldest turns" in found.to_text()
+    assert "1 without their oldest turns" in found.to_text()
     assert (
         counted([[said("one turn", 90)]], policy="drop_turn", max_length=limit).dropped["too_long"].count == 1
     )
@@ -349,5 +349,5 @@ def test_plain_data_survives_json() -> None:
 
 @pytest.mark.parametrize("name", ["max_length", "pack_to", "pictures", "limit"])
 def test_numbers_that_are_not_above_zero_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=rf"plan: {name} must be above 0 \(got 0\)"):
+    with pytest.raises(ValueError, match=rf"plan: {name} must be more than 0 \(got 0\)"):
         counted([], **{name: 0})

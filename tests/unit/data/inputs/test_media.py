@@ -248,7 +248,7 @@ def test_other_sources_are_refused_by_their_type(source: object) -> None:
 
 def test_pillow_images_without_a_fixed_range_and_closed_ones() -> None:
     for mode in ("I", "F"):
-        with pytest.raises(MediaError, match=f"mode '{mode}' has no fixed range") as caught:
+        with pytest.raises(MediaError, match=f"mode '{mode}' has no fixed value range") as caught:
             load(Image.new(mode, (3, 3)))
         assert caught.value.code == "image_mode"
     image = Image.open(io.BytesIO(encoded(photo(), "PNG")))

@@ -100,8 +100,8 @@ def test_a_mix_of_endless_worlds_takes_no_memory() -> None:
     [
         ([5, 5], [Mixing(weight=1), Mixing()], RecipeError, "source 2 has no weight, but 1 of 2"),
         ([5, 5], [Mixing()], RecipeError, "1 mixing rules for 2 sources"),
-        ([5], [Mixing(epochs=0)], RecipeError, r"source 1: epochs must be above 0 \(got 0\)"),
-        ([5], [Mixing(weight=float("nan"))], RecipeError, r"weight must be above 0 \(got nan\)"),
+        ([5], [Mixing(epochs=0)], RecipeError, r"source 1: epochs must be more than 0 \(got 0\)"),
+        ([5], [Mixing(weight=float("nan"))], RecipeError, r"weight must be more than 0 \(got nan\)"),
         (
             [5, 0],
             [Mixing(weight=1), Mixing(weight=2)],

@@ -175,7 +175,7 @@ def test_what_a_user_types_is_never_special(text: str) -> None:
 
 
 def test_a_picture_in_an_answer_is_refused() -> None:
-    with pytest.raises(DataError, match="sample 's': a picture stands in the answer"):
+    with pytest.raises(DataError, match="sample 's': the answer contains an image"):
         encode(sample(("user", "draw"), ("assistant", picture("a"), True)), TOKENIZER, LAYOUT)
 
 

@@ -69,7 +69,7 @@ def test_an_address_says_that_nothing_is_fetched(address: str | Path) -> None:
         ("data:image/png,xx", "it must start with data:image/png;base64,"),
         ("data:text/html;base64,AAAA", "it must start with data:image/png;base64,"),
         ("", "an empty string is not an image; give a path, or None for"),
-        ("Qk0" + "A" * 100_000, "a text of 100,003 characters is no path"),
+        ("Qk0" + "A" * 100_000, "a string of 100,003 characters is neither a path"),
     ],
 )
 def test_what_is_no_picture_is_said_in_few_words(text: str, said: str) -> None:

@@ -79,7 +79,7 @@ SHARED = Tokenizer.train(TEXTS, 500)
 
 
 def test_half_a_surrogate_pair_is_refused(tokenizer: Tokenizer) -> None:
-    with pytest.raises(DataError, match=r"half a surrogate pair \('\\ud800' at character 3\)"):
+    with pytest.raises(DataError, match=r"unpaired surrogate \('\\ud800' at character 3\)"):
         tokenizer.encode("abc\ud800")
     with pytest.raises(DataError, match="surrogate"):
         Tokenizer.train(["\udfff"], 300)
@@ -155,7 +155,7 @@ def test_the_file_is_the_librarys_own_and_names_the_special_tokens(
 
 
 def test_damaged_files_are_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="no such file"):
+    with pytest.raises(CheckpointError, match="file not found"):
         Tokenizer.load(tmp_path)
     tokenizer.save(tmp_path)
     path = tmp_path / "tokenizer.json"

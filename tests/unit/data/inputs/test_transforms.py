@@ -192,7 +192,7 @@ def test_what_it_is_given_is_left_alone() -> None:
         ),
         ({"size": 8, "margin": "up"}, "margin must be down or nearest.*up"),
         ({"size": 8, "fit": "crop", "resize_to": 7}, "resize_to must be at least the size, 8 pixels.*7"),
-        ({"size": 8, "resample": "nearest"}, "resample: bicubic, bilinear, lanczos.*nearest"),
+        ({"size": 8, "resample": "nearest"}, "resample must be one of bicubic, bilinear, lanczos.*nearest"),
         ({"size": 8, "resample": "lanczos"}, "resample: lanczos requires exact"),
         ({"size": 8, "augment": "wild"}, "augment must be none, shift or photo.*wild"),
     ],

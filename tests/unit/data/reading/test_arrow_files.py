@@ -67,7 +67,7 @@ def test_a_file_that_is_cut_anywhere_is_an_error(tmp_path: Path, form: str) -> N
 
 def test_another_format_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
-    with pytest.raises(DataError, match=r"a.parquet: neither parquet nor Arrow"):
+    with pytest.raises(DataError, match=r"a.parquet: neither a parquet nor an Arrow"):
         read(tmp_path / "a.parquet")
     assert arrow_files.columns(tmp_path / "a.parquet") == {}
     with pytest.raises(DataError, match="cannot be opened"):

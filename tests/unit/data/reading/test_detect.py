@@ -29,7 +29,7 @@ def test_several_formats_are_told_with_what_to_write(tmp_path: Path) -> None:
     coco.write(tmp_path / "a")
     clevr.write(tmp_path / "b")
     with pytest.raises(
-        DataError, match=r"several formats lie there: clevr \(.*\); coco \(.*\)\. Name one, such as"
+        DataError, match=r"several formats found: clevr \(.*\); coco \(.*\)\. Choose one, such as"
     ):
         kind_of_path(tmp_path)
     with pytest.raises(RecipeError, match="several formats lie there"):

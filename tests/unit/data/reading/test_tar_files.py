@@ -68,7 +68,7 @@ def test_another_format_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no tar archive"):
         list(tar_files.members(path))
     path.write_bytes(gzip.compress(b"x"))
-    with pytest.raises(DataError, match=r"unpack it first: gunzip -k a.tar"):
+    with pytest.raises(DataError, match=r"decompress it first: gunzip -k a.tar"):
         list(tar_files.members(path))
     with pytest.raises(DataError, match="cannot be opened"):
         list(tar_files.members(tmp_path / "none.tar"))

@@ -74,7 +74,7 @@ def test_other_encodings_are_a_fault_of_the_row(tmp_path: Path) -> None:
 
 
 def test_a_quote_that_is_never_closed_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a.tsv:3: a quote is opened in this row and never closed"):
+    with pytest.raises(DataError, match=r"a.tsv:3: a quote opened in this row is never closed"):
         list(tsv_files.records(table(tmp_path, 'a\tb\n1\t2\n3\t"4\n5\t6\n'), "\t"))
 
 

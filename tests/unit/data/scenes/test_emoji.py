@@ -46,7 +46,7 @@ def test_a_font_that_lacks_the_emoji_is_refused():
 def test_a_file_that_is_no_font_is_refused(tmp_path):
     path = tmp_path / "emoji.ttf"
     path.write_bytes(b"no font")
-    with pytest.raises(BackendError, match=r"emoji\.ttf: cannot draw 109 pixels high with it"):
+    with pytest.raises(BackendError, match=r"emoji\.ttf: cannot draw glyphs 109 pixels high"):
         emoji_bitmap("dog", 32, path)
 
 

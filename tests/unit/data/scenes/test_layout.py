@@ -19,7 +19,7 @@ def test_the_same_on_every_machine():
 
 
 def test_no_such_split():
-    with pytest.raises(ValueError, match=r"no split 'test'; there are train, scenes, combinations"):
+    with pytest.raises(ValueError, match=r"no split 'test'; available are train, scenes, combinations"):
         make_scene(0, "test", 0)
 
 

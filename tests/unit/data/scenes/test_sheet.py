@@ -58,9 +58,9 @@ def test_pictures_may_differ_in_size():
 
 
 def test_wrong_counts_are_refused():
-    with pytest.raises(DataError, match=r"needs pictures and a text for each \(got 1 and 2\)"):
+    with pytest.raises(DataError, match=r"needs images and one text for each \(got 1 and 2\)"):
         contact_sheet([BLUE], ["a", "b"], 1)
-    with pytest.raises(DataError, match=r"needs pictures and a text for each \(got 0 and 0\)"):
+    with pytest.raises(DataError, match=r"needs images and one text for each \(got 0 and 0\)"):
         contact_sheet([], [], 1)
-    with pytest.raises(DataError, match=r"needs 1 column or more \(got 0\)"):
+    with pytest.raises(DataError, match=r"needs at least 1 column \(got 0\)"):
         contact_sheet([BLUE], ["a"], 0)

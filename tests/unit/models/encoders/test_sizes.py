@@ -15,11 +15,11 @@ from sightweave.models.encoders import cnn, resnet, vit
         (vit.Config(patch_size=0), "patch_size 0 does not divide"),
         (
             vit.Config(image_size=48, patch_size=12, stem="convolution"),
-            "a power of two, 2 or more \\(got 12\\)",
+            "a power of two, at least 2 \\(got 12\\)",
         ),
         (
             vit.Config(image_size=48, patch_size=1, stem="convolution"),
-            "a power of two, 2 or more \\(got 1\\)",
+            "a power of two, at least 2 \\(got 1\\)",
         ),
         (vit.Config(dim=30, num_heads=4), "num_heads 4 does not divide the width 30"),
         (cnn.Config(channels=(8, 8), blocks=(0,)), "must have the same number of stages, at least one."),

@@ -78,7 +78,7 @@ def test_there_and_back() -> None:
 
 def test_a_weight_without_a_line_in_the_table() -> None:
     with pytest.raises(
-        CheckpointError, match=r"blocks\.0\.attention\.q_norm\.weight: the llama has no place"
+        CheckpointError, match=r"blocks\.0\.attention\.q_norm\.weight: the llama family has no such weight"
     ):
         LLAMA.theirs({"blocks.0.attention.q_norm.weight": torch.ones(1)})
 

@@ -51,7 +51,7 @@ def test_our_own_models_pass(kind: Any, position: str) -> None:
 
 def test_other_numbers_are_found() -> None:
     ours = model(decoder_only)
-    with pytest.raises(CheckpointError, match="read by itself its outputs differ by"):
+    with pytest.raises(CheckpointError, match="read by itself, its outputs differ by"):
         prove(ours, lambda ids: theirs(ours)(ids) + 0.1, IDS)
 
 

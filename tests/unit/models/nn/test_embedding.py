@@ -20,7 +20,7 @@ def test_learned_positions_end_where_the_table_ends() -> None:
     added = AddedPositions("learned", 4, max_length=3)
     hidden = torch.zeros(1, 2, 4)
     assert torch.equal(added(hidden, torch.tensor([[0, 2]]))[0, 1], added.table.weight[2])
-    with pytest.raises(ValueError, match="position 3 is outside the 3 learned ones; raise max_length"):
+    with pytest.raises(ValueError, match="position 3 is outside the 3 learned positions; raise max_length"):
         added(hidden, torch.tensor([[0, 3]]))
 
 

@@ -58,7 +58,7 @@ def test_the_shape_of_an_output(
 
 @pytest.mark.parametrize("size", [(1, 32), (1, 1010, 32)])
 def test_what_is_no_grid_is_refused(size: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"are no square grid|is no grid"):
+    with pytest.raises(ValueError, match=r"is not a square grid|is not a grid"):
         picture.Shape(torch.Size(size), image_size=224, patch_size=None)
 
 

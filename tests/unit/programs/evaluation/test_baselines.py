@@ -35,7 +35,7 @@ def test_an_evaluation_says_what_was_not_counted_exactly(monkeypatch: pytest.Mon
     assert known.majority == {"vqa/q": "often"}
     (said,) = (note for note in known.notes() if "majority answer" in note)
     assert said.startswith(
-        "vqa/q: over 20 different training answers; the majority answer is right to within"
+        "vqa/q: over 20 different training answers; the count of the majority answer is accurate to within"
     )
 
     def predict(samples, texts, *, write):

@@ -184,14 +184,14 @@ def test_different_questions_under_one_id_are_refused(name, value, words):
     others = said(SECOND)
     others[3] = replace(others[3], **{name: value})
     with pytest.raises(
-        DataError, match=f"1 of 40 samples are different questions under one id.*'q3'.*{words}"
+        DataError, match=f"1 of 40 samples have the same id but different questions.*'q3'.*{words}"
     ):
         beside([evaluation(said(FIRST))], [evaluation(others)])
 
 
 def test_nothing_in_common_is_refused():
     with pytest.raises(
-        DataError, match=r"no sample is in both.*40, such as 'q0' \(vqa in a\).*the second none"
+        DataError, match=r"no sample in common.*40, such as 'q0' \(vqa in a\).*the second none"
     ):
         beside([evaluation(said(FIRST), split="a")], [])
     with pytest.raises(DataError, match=r"Evaluate both on the same data, with the same split names\."):
@@ -201,7 +201,7 @@ def test_nothing_in_common_is_refused():
 def test_other_pictures_are_noted():
     moved = [replace(one, group=f"elsewhere/{one.group}") for one in said(FIRST)]
     found = beside([evaluation(said(FIRST))], [evaluation(moved)])
-    assert "40 of 40 samples name another picture" in found.notes[0]
+    assert "40 of 40 samples have a different image" in found.notes[0]
 
 
 def test_the_metric_is_that_of_both_unless_one_is_given():
@@ -239,7 +239,7 @@ def test_graded_scores_have_intervals_and_gaps():
 def test_few_pictures_say_nothing():
     found = beside([evaluation(said("yyyy"))], [evaluation(said("nnnn"))])
     assert found.tasks[0].verdict == "unknown"
-    assert "4 picture(s) are too few to tell" in found.tasks[0].sentence
+    assert "4 image(s) are too few to tell" in found.tasks[0].sentence
 
 
 def test_one_picture_has_no_detectable_difference():

@@ -80,7 +80,7 @@ def test_copies_under_other_names_are_not_other_pictures():
     for seed in range(4):
         for n, changed in controls.shuffled_image(samples, seed=seed).items():
             assert not np.array_equal(changed.media[0].source, samples[n].media[0].source)
-    with pytest.raises(DataError, match=r"no other picture for group 'g\d+' among 4 group\(s\)"):
+    with pytest.raises(DataError, match=r"no other image for group 'g\d+' among 4 group\(s\)"):
         controls.shuffled_image(samples[::5])
 
 
@@ -105,7 +105,7 @@ def test_several_pictures_keep_their_places():
 
 
 def test_one_picture_cannot_be_exchanged():
-    with pytest.raises(DataError, match=r"no other picture for group 'a' among 1 group\(s\)"):
+    with pytest.raises(DataError, match=r"no other image for group 'a' among 1 group\(s\)"):
         controls.shuffled_image([make(0, "a", "one"), make(1, "a", "one")])
 
 

@@ -344,7 +344,7 @@ def test_likelihoods_of_nothing_come_back(tmp_path: Path) -> None:
 
 
 def test_a_place_that_cannot_be_used(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="kept answers cannot be read: a folder"):
+    with pytest.raises(DataError, match="cannot read the saved answers: a folder"):
         Kept(Speaker(), tmp_path, max_tokens=5)
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DataError, match=r": cannot save answers \("):
@@ -451,7 +451,7 @@ def test_a_refused_prompt_is_kept_and_one_that_failed_is_asked_again(tmp_path: P
     refused, failed, cut = kept.take_notes()
     assert refused.startswith("speaker: the server refused 1 of 30 prompts; each counts as an empty answer")
     assert refused.endswith("only with --fresh: 's7' (filtered).")
-    assert failed.endswith("the same command asks it again: 's8' (overloaded).")
+    assert failed.endswith("run the same command again to retry: 's8' (overloaded).")
     assert "28 of 30 answers were cut at max_tokens=5" in cut
     assert kept.take_notes() == []
 

@@ -229,7 +229,7 @@ def test_samples_without_a_picture_stay_out_of_the_controls():
     assert found.items[-1].controls == {}
     only = evaluate([text], looks)
     assert only.tasks[0].controls == {}
-    assert "unknown - it was not asked without the image" in only.tasks[0].sentence
+    assert "unknown - the controls without the image" in only.tasks[0].sentence
 
 
 def test_mistakes_are_named():
@@ -301,7 +301,7 @@ def test_a_metric_that_counts_nothing_is_none_and_not_a_zero():
 @pytest.mark.parametrize(
     ("metrics", "ambiguous", "words"),
     [
-        (("ter",), True, "of ter less is better, so it cannot be the score; name it second"),
+        (("ter",), True, "lower is better for ter, so it cannot be the score; list another metric first"),
         (
             ("both_images_right",),
             False,

@@ -62,7 +62,7 @@ def test_a_missing_file_is_said(folder):
         ('{"split": "scenes", "id"', "line 2 is damaged"),
         ("[1]", "line 2 is list, not an object"),
         ("{}", "5 answers of split 'scenes', but evaluation.json counts 6"),
-        ('{"split": "scenes"}', "not what an evaluation writes: id: Field required"),
+        ('{"split": "scenes"}', "not a valid evaluation file: id: Field required"),
         (b"\xff\xfe", "line 2 is damaged"),
     ],
 )

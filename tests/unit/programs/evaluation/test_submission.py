@@ -52,12 +52,12 @@ def test_nlvr2_takes_two_words() -> None:
 @pytest.mark.parametrize(
     ("kind", "rows", "words"),
     [
-        ("vqa", ROWS, r"no layout 'vqa'\. Did you mean 'vqa_v2'"),
+        ("vqa", ROWS, r"no format 'vqa'\. Did you mean 'vqa_v2'"),
         ("coco", [], "there are no answers"),
         ("coco", [{"answer": "x"}], "answer 0 has no id"),
         ("gqa", [{"id": "", "answer": "x"}], "answer 0 has no id"),
-        ("gqa", [{"id": "1", "answer": "x"}, {"id": 1, "answer": "y"}], "duplicate id '1'"),
-        ("vqa_v2", [{"id": "n12", "answer": "x"}], "the id 'n12' is no whole number"),
+        ("gqa", [{"id": "1", "answer": "x"}, {"id": 1, "answer": "y"}], "duplicate id 1"),
+        ("vqa_v2", [{"id": "n12", "answer": "x"}], "the id 'n12' is not a whole number"),
         ("coco", [{"id": "\u0663", "answer": "x"}], "is not a whole number; is this the right dataset?"),
     ],
 )

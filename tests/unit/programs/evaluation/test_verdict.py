@@ -156,7 +156,7 @@ def test_copies_of_few_pictures_are_few_pictures():
     (task,) = found.tasks
     assert (found.pictures, task.pictures, task.uses_image) == (5, 5, "unknown")
     assert "5 distinct image(s) are too few to tell; 10 are needed" in task.sentence
-    assert "20 images include duplicates (5 different ones" in found.notes[0]
+    assert "20 images include duplicates (5 distinct)" in found.notes[0]
     assert len({item.group for item in found.items}) == 5  # so that later comparisons count them alike
 
 
@@ -228,7 +228,7 @@ def test_prompts_without_a_picture_do_not_make_pictures_more():
     ]
     (task,) = evaluate([*questions(5), *texts], perfect, controls=CONTROLS).tasks
     assert task.uses_image == "unknown"
-    assert "5 distinct picture(s) are too few to tell" in task.sentence
+    assert "5 distinct image(s) are too few to tell" in task.sentence
 
 
 def test_a_baseline_is_scored_on_the_samples_that_its_gain_is_of():
@@ -258,7 +258,7 @@ def judged(*rivals, score=0.8, pictures=100, broken=(), best=1.0):
 
 
 def test_a_gain_that_is_likely_but_not_sure_asks_for_more_pictures():
-    more = "More images to test on would narrow it."
+    more = "More test images would narrow it."
     assert more in judged(rival(low=-0.03, value=0.37)).sentence
     assert more not in judged(rival(low=-0.03, value=0.02)).sentence
     assert more not in judged(rival(low=0.03, value=0.37)).sentence

@@ -33,9 +33,7 @@ def test_what_was_seen_and_done_is_not_what_was_planned() -> None:
     }
     made = card("x", RECIPE, facts, [])
     assert "composed and trained with Sightweave" in made
-    assert (
-        "showed 28,640 pictures, 28,000 of them distinct, out of 1,000,000 in the data, with 90,000" in made
-    )
+    assert "used 28,640 images, 28,000 of them distinct, of 1,000,000 in the data, with 90,000" in made
     assert "- steps: 7\n- steps planned: 9\n" in made
     assert "- training was stopped early" in made
 

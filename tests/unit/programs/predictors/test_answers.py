@@ -159,7 +159,7 @@ def test_rows_of_generate_are_found_by_picture_and_prompt(tmp_path: Path) -> Non
 def test_names_of_pictures_with_and_without_their_ending(tmp_path: Path) -> None:
     path = write(tmp_path, [{"image": "V_1.jpg", "answer": "one"}, {"image": "deep/2.jpg", "answer": "two"}])
     assert said(path, "V_1", "V_1.jpg", "deep/2.jpg") == ["one", "one", "two"]
-    assert "no answer to 1 of 2" in refusal(path, "V_1", "2")
+    assert "no answer for 1 of 2" in refusal(path, "V_1", "2")
     both = write(tmp_path, [{"image": "1.jpg", "answer": "jpg"}, {"image": "1.png", "answer": "png"}])
     assert said(both, "1.png", "1.jpg") == ["png", "jpg"]
     assert "none of its 2 answer(s)" in refusal(both, "1")
@@ -189,7 +189,7 @@ def test_one_split_of_several(tmp_path: Path) -> None:
     rows = [{"id": "1", "answer": split, "split": split} for split in ("val", "test")]
     path = write(tmp_path, [*rows, {"id": "2", "answer": "any"}])
     message = refusal(path)
-    assert ":2: the id '1' stands in" in message
+    assert ":2: the id '1' is also in" in message
     assert "they are in the splits 'val' and 'test': set `split`" in message
     assert said(path, "1", "2", split="test") == ["test", "any"]
     assert said(path, "1", split="val") == ["val"]
@@ -232,7 +232,7 @@ def test_missing_answers_stop_it_or_count_as_wrong(tmp_path: Path) -> None:
     path = write(tmp_path, [{"id": "1", "answer": "red"}])
     names = ["1", *(f"q{n}" for n in range(9))]
     message = refusal(path, *names)
-    assert "no answer to 9 of 10 samples, such as q0, q1, q2, q3, q4;" in message
+    assert "no answer for 9 of 10 samples, such as q0, q1, q2, q3, q4;" in message
     assert "q5" not in message
     found = answers.Config(path=str(path), missing="wrong").build()
     given = found.predict([sample(name) for name in names])
@@ -256,13 +256,13 @@ def test_answers_to_something_else_are_an_error_whatever_is_allowed_to_miss(
     path = write(tmp_path, [{"id": "vqa-1", "answer": "red"}, {"id": "vqa-2", "answer": "red"}])
     message = refusal(path, "gqa-1", "gqa-2", "gqa-3", missing=missing)
     assert "none of its 2 answer(s) matches any of the 3 sample(s)" in message
-    assert "it names 'vqa-1', the samples 'gqa-1'" in message
+    assert "it has 'vqa-1', the samples 'gqa-1'" in message
 
 
 def test_twice_the_same_id(tmp_path: Path) -> None:
     path = write(tmp_path, [{"id": 1, "answer": "a"}, {"id": 2, "answer": "b"}, {"id": "1", "answer": "a"}])
     message = refusal(path)
-    assert message.startswith(f"{path}:3: the id '1' stands in {path}:1 too")
+    assert message.startswith(f"{path}:3: the id '1' is also in {path}:1 too")
     array = write(tmp_path, json.dumps([{"image": "1", "answer": "a"}] * 2), "a.json")
     assert ":1 (row 2): the image '1' stands in" in refusal(array)
 
@@ -280,7 +280,7 @@ WRONG = [
     ({"id": "1", "answer": False}, "answer: must be text (got False)"),
     ({"id": "1", "answer": ["x"]}, "answer: must be text (got ['x'])"),
     ({"id": "1", "answer": {"text": "x"}}, "answer: must be text"),
-    ({"id": "1", "answer": "\ud800"}, "half a surrogate pair"),
+    ({"id": "1", "answer": "\ud800"}, "unpaired surrogate"),
     ({"id": "1", "answer": "x", "logprob": "-1"}, "logprob: must be the mean"),
     ({"id": "1", "answer": "x", "logprob": 0.5}, "logprob: must be the mean natural logarithm"),
     ({"id": "1", "answer": "x", "logprob": [1]}, "logprob: must be"),
@@ -307,7 +307,7 @@ BROKEN: list[tuple[bytes, str]] = [
     (b"", "the file is empty"),
     (b" \n \xef\xbb\xbf".strip(b" \n"), "empty"),
     (b'{"id": "1", "answer": "x"}\n{"id": "2", "ans', ":2: not JSON: Unterminated string"),
-    (b'{"id": "1", "answer": "x"} {"id": "2"}', ":1: something follows the row"),
+    (b'{"id": "1", "answer": "x"} {"id": "2"}', ":1: unexpected text after the row"),
     (b'{"id": "1", "answer": "x"},\n', ":1: unexpected text after the row: ','"),
     (b'{"id": "1", "answer": "\xff"}', ":1: not UTF-8: byte 0xff"),
     (b'[{"id": "1", "answer": "x"},\n{"id": "1", "answer": "\xff"}]', ":2: not UTF-8"),
@@ -317,9 +317,9 @@ BROKEN: list[tuple[bytes, str]] = [
     (b'{"id": "1", "answer": "x", "answer": "y"}', ":1: 'answer' is given twice ('x' and 'y')"),
     (b"[" * 100_000, "nested too deep"),
     (b'{"id": ' + b"[" * 100_000, "nested too deep"),
-    (b'[{"id": "1", "answer": "x"}', "']' was expected (got the end of the file)"),
+    (b'[{"id": "1", "answer": "x"}', "or ']' (got the end of the file)"),
     (b'[{"id": "1", "answer": "x"},]', "']' (got "),
-    (b'[{"id": "1", "answer": "x"}\n{"id": "2", "answer": "x"}]', ":2: not JSON: ',' and a row"),
+    (b'[{"id": "1", "answer": "x"}\n{"id": "2", "answer": "x"}]', ":2: not JSON: expected ',' and a row"),
     (b'[{"id": "1", "answer": "x"}] 5', ": unexpected text after the array:"),
     (b"[", "not JSON: Expecting value"),
     (b"{\n", ":1: not JSON"),
@@ -345,7 +345,7 @@ BROKEN_CSV = [
     ("id,answer,logprob\n1,x,low\n", ":2: logprob: must be"),
     ("id,answer\n,x\n", ":2: id: is empty"),
     ("1," + "x" * 200_000, ":1: not CSV: field larger"),
-    ("1,x\n1,x\n", ":2: the id '1' stands in"),
+    ("1,x\n1,x\n", ":2: the id '1' is also in"),
 ]
 
 

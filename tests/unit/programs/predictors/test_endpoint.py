@@ -127,7 +127,7 @@ def test_pictures_are_shrunk_and_compressed_only_if_asked() -> None:
 
 
 def test_a_medium_that_is_no_picture_is_not_sent() -> None:
-    with serving(echo) as server, pytest.raises(DataError, match="audio 'bell': only pictures can be sent"):
+    with serving(echo) as server, pytest.raises(DataError, match="audio 'bell': only images can be sent"):
         made(server).predict([asking("1", Medium(b"RIFF", "bell", "audio"))])
     assert not server.asked
 
@@ -153,7 +153,7 @@ def test_the_only_model_is_taken_and_of_several_one_must_be_named() -> None:
         found.predict([asking()])
         assert server.asked[0]["model"] == "tiny"
         server.models = ("b", "a")
-        with pytest.raises(BackendError, match=r"2 models \(a, b\); name the one"):
+        with pytest.raises(BackendError, match=r"2 models \(a, b\); set `model`"):
             made(server)
         server.models = ()
         with pytest.raises(BackendError, match=r"0 models \(none\)"):
@@ -199,7 +199,7 @@ def test_what_a_server_refuses_is_left_out_once_for_all(
 def test_answers_without_log_probabilities_are_noted() -> None:
     with serving(echo, refuses=("logprobs",)) as server:
         said = notes(made(server), [asking("1"), asking("2")])
-    assert "2 of 2 answers came without log-probabilities" in said
+    assert "2 of 2 answers had no log-probabilities" in said
 
 
 def test_texts_are_not_judged() -> None:
@@ -408,12 +408,12 @@ def choice(**values: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b"<html><body>Welcome!</body></html>", "no JSON (application/json: <html><body>Welcome!"),
-        (b"", "no JSON"),
-        (b"\xff\xfe\x00", "no JSON"),
-        (b"[" * 100_000, "no JSON"),
+        (b"<html><body>Welcome!</body></html>", "not JSON (application/json: <html><body>Welcome!"),
+        (b"", "not JSON"),
+        (b"\xff\xfe\x00", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
         ([1], "must be an object"),
-        ({}, "holds no choices (got None)"),
+        ({}, "has no choices (got None)"),
         ({"choices": []}, "the response has no choices"),
         ({"choices": ["x"]}, "the response has no choices"),
         ({"choices": {"0": {}}}, "the response has no choices"),
@@ -474,7 +474,7 @@ def test_odd_answers_are_counted() -> None:
     with serving(echo, faults=faults) as server:
         said = notes(made(server, at_once=1), [asking(f"q{n}") for n in range(3)], 3)
     assert "1 of 3 answers had no text; each counts as an empty answer: 'q0'." in said
-    assert "2 of 3 answers came without log-probabilities" in said
+    assert "2 of 3 answers had no log-probabilities" in said
     assert "1 of 3 answers were ended by the server for another reason, such as a filter: 'q1'." in said
     assert "1 of 3 answers were cut at max_tokens=3; raise evaluate.max_tokens" in said
 
@@ -485,9 +485,9 @@ def test_odd_answers_are_counted() -> None:
         ("ftp://example.org/v1", "url: must start with http:// or https:// and a host"),
         ("http://", "url: must start with http:// or https:// and a host"),
         ("localhost:8000", "url: must start with http:// or https:// and a host"),
-        ("http://me:secret-word@example.org/v1", "http://example.org... holds more than host and path"),
-        ("https://example.org:8443/v1?key=secret-word", "https://example.org:8443... holds more"),
-        ("https://example.org/v1#secret-word", "holds more"),
+        ("http://me:secret-word@example.org/v1", "http://example.org... has more than a host and a path"),
+        ("https://example.org:8443/v1?key=secret-word", "https://example.org:8443... has more"),
+        ("https://example.org/v1#secret-word", "has more"),
         ("http://127.0.0.1:6666\\@example.org/", ""),
         ("http://exa mple.org:port/", ""),
     ],
@@ -626,7 +626,7 @@ def test_without_a_temperature_the_answers_are_said_not_to_be_greedy() -> None:
     with serving(echo, refuses=("temperature",)) as server:
         found = made(server)
         said = notes(found, [asking("1"), asking("2")])
-    assert "2 of 2 answers are not greedy, since the server refuses temperature 0" in said
+    assert "2 of 2 answers are not greedy, because the server rejects temperature 0" in said
     with serving(echo) as server:
         assert "greedy" not in notes(made(server), [asking("1"), asking("2")])
 
@@ -656,7 +656,7 @@ def test_a_limit_that_a_prompt_exceeds_is_no_refused_field() -> None:
         found = made(server, at_once=1)
         said = notes(found, [asking("a", "short"), asking("b", "long"), asking("c", "short")])
     assert (
-        "the server refused 1 of 3 prompts; each counts as an empty answer, and is asked again only with "
+        "the server refused 1 of 3 prompts; each counts as an empty answer and is asked again only with "
         in said
     )
     assert "'b' (status 400: 'max_tokens' or 'max_completion_tokens' is too large: 96" in said
@@ -948,7 +948,7 @@ def test_a_log_probability_above_0_is_rounding_or_is_not_used(
 def test_impossible_log_probabilities_are_noted() -> None:
     with serving(echo, faults=[lambda handler: handler.send(200, told(0.5))]) as server:
         said = notes(made(server, at_once=1), [asking("a"), asking("b")])
-    assert "1 of 2 answers came with log-probabilities above 0, which there are not" in said
+    assert "1 of 2 answers had invalid log-probabilities above 0" in said
     assert "'a'" in said
     assert "had no log-probabilities, so the model's confidence is" not in said
 

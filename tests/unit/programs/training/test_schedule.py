@@ -53,7 +53,7 @@ def test_warm_up_and_fall_that_overlap_never_pass_the_peak() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"steps": 0}, r"1 step or more \(got 0\)"),
+        ({"steps": 0}, r"at least 1 step \(got 0\)"),
         ({"steps": 5, "form": "linear"}, "cosine, wsd or constant \\(got 'linear'\\)"),
         ({"steps": 5, "warmup_steps": -1}, r"warmup_steps must be 0 or more \(got -1\)"),
         ({"steps": 5, "cooldown": 1.5}, r"cooldown must be from 0 to 1 \(got 1.5\)"),
