@@ -101,7 +101,7 @@ def test_a_file_that_is_damaged_or_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gqa_plausibility: .*c\.json: character \d+: the file ends"):
         metric.rows(["red"] * 3, SAMPLES)
     path.write_text('{"1": {"plausible": []}, "1": {"plausible": []}}')
-    with pytest.raises(DataError, match="question '1' stands there twice"):
+    with pytest.raises(DataError, match="question '1' appears twice"):
         metric.rows(["red"] * 3, SAMPLES)
     path.unlink()
     with pytest.raises(DataError, match=r"gqa_plausibility: .*c\.json: cannot be opened"):
