@@ -95,7 +95,9 @@ def test_a_run_that_is_not_there_is_one_error(
     assert run(monkeypatch, *words) == 1
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.startswith("error: nowhere: folder not found")
+    assert said.err.startswith(
+        ("error: nowhere: folder not found", "error: nowhere: file or folder not found")
+    )
     assert said.err.count("\n") == 1
     assert not list(tmp_path.iterdir())
 

@@ -101,11 +101,11 @@ def test_the_text_has_means_differences_and_what_one_must_know():
     assert (
         "| captioning, nats | concat | - | 1.250 | - | - | - | - |" in lines
     )  # nothing else was asked there
-    assert "## Differences to concat" in lines
+    assert "## Differences from concat" in lines
     assert "| addition | vqa | -37.5 (-50.0 to -25.0) | < 0.001 | < 0.001 | 12.5 |" in lines
     assert "| addition | captioning | +0.750 (-0.250 to +1.750) | 0.125 | 0.250 | - |" in lines
     assert "- Said by the comparison." in lines
-    assert any("Holm's over all 2 differences to concat" in line for line in lines)
+    assert any("Holm-corrected over all 2 differences to concat" in line for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_the_whole_page(tmp_path):
         "mean of 2 types",
         "2f5a",
         "A note.",
-        "12 sample(s) were asked in A only",
+        "12 sample(s) were asked of A only",
         "held-out / vqa / q9 and 2 more",
         "which color 0?",
         "90 % sure per token",

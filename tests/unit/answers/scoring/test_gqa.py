@@ -83,9 +83,9 @@ def test_open_and_binary_questions() -> None:
         ({**CHOICES, "2": {"valid": [1]}}, "question '2' has no list of texts under 'valid'"),
         (
             {"1": CHOICES["1"]},
-            r"lacks 2 of 3 questions, the first being '2'; name the file of the same split",
+            r"lacks 2 of 3 questions, the first being '2'; use the file of the same split",
         ),
-        ([1], r"'\{' was expected"),
+        ([1], r"expected '\{'"),
     ],
 )
 def test_a_file_of_other_things_is_refused(tmp_path: Path, values: Any, message: str) -> None:
@@ -101,12 +101,12 @@ def test_a_file_that_is_damaged_or_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gqa_plausibility: .*c\.json: character \d+: the file ends"):
         metric.rows(["red"] * 3, SAMPLES)
     path.write_text('{"1": {"plausible": []}, "1": {"plausible": []}}')
-    with pytest.raises(DataError, match="question '1' stands there twice"):
+    with pytest.raises(DataError, match="question '1' appears twice"):
         metric.rows(["red"] * 3, SAMPLES)
     path.unlink()
     with pytest.raises(DataError, match=r"gqa_plausibility: .*c\.json: cannot be opened"):
         metric.rows(["red"] * 3, SAMPLES)
-    with pytest.raises(DataError, match="gqa_validity: `choices` is not set; set it `choices`"):
+    with pytest.raises(DataError, match="gqa_validity: `choices` is not set"):
         gqa_validity.Config().build().rows(["red"] * 3, SAMPLES)
 
 

@@ -80,7 +80,7 @@ def test_only_some_tasks():
     [
         ({"split": "test"}, r"no split 'test'; available are train, scenes, combinations"),
         ({"size": 0}, r"size and per_picture must be 1 or more \(got 0 and 9\)"),
-        ({"tasks": ("vqa2",)}, r"no task 'vqa2'; there are captioning, vqa, reasoning, translation"),
+        ({"tasks": ("vqa2",)}, r"no task 'vqa2'; available are captioning, vqa, reasoning, translation"),
     ],
 )
 def test_wrong_arguments(change, message):

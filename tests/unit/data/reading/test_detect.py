@@ -32,7 +32,7 @@ def test_several_formats_are_told_with_what_to_write(tmp_path: Path) -> None:
         DataError, match=r"several formats found: clevr \(.*\); coco \(.*\)\. Choose one, such as"
     ):
         kind_of_path(tmp_path)
-    with pytest.raises(RecipeError, match="several formats lie there"):
+    with pytest.raises(RecipeError, match="several formats found"):
         api.source(str(tmp_path))
     assert type(api.source({"kind": "coco", "path": str(tmp_path)})).__module__.endswith("coco")
 

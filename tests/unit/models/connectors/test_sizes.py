@@ -20,7 +20,7 @@ def test_a_factor_that_does_not_divide_is_refused(grid: tuple[int, int, int], fa
     ("config", "words"),
     [
         (pixel_shuffle.Config(factor=0), "factor must be 1 or more \\(got 0\\)"),
-        (pool.Config(side=0), "side is 1 or more \\(got 0\\)"),
+        (pool.Config(side=0), "side must be 1 or more \\(got 0\\)"),
         (pool.Config(side=5), "pool side 5 is larger than the grid 4 x 4"),
         (resampler.Config(num_queries=0), "num_queries must be 1 or more \\(got 0\\)"),
         (resampler.Config(num_heads=3), "num_heads 3 does not divide the width 8"),

@@ -9,7 +9,7 @@ from sightweave.models.fusions import addition, bilinear, concat, cross_attentio
 
 
 def test_impossible_choices_are_refused() -> None:
-    with pytest.raises(ValueError, match="rank is 1 or more \\(got 0\\)"):
+    with pytest.raises(ValueError, match="rank must be 1 or more \\(got 0\\)"):
         bilinear.Config(rank=0).build(dim=8, num_heads=2, depth=1)
     with pytest.raises(ValueError, match="every must be a number of blocks, 1 or more \\(got 0\\)"):
         cross_attention.Config(every=0).build(dim=8, num_heads=2, depth=1)

@@ -225,7 +225,7 @@ def test_samples_without_a_picture_stay_out_of_the_controls():
     many = found.tasks[1].types[1]
     assert many.count == 13
     assert many.controls["no_image"].value == pytest.approx(8 / 12)
-    assert "1 of 37 samples have no picture" in found.notes[0]
+    assert "1 of 37 samples have no image" in found.notes[0]
     assert found.items[-1].controls == {}
     only = evaluate([text], looks)
     assert only.tasks[0].controls == {}

@@ -60,7 +60,7 @@ def test_a_missing_file_is_said(folder):
     ("line", "words"),
     [
         ('{"split": "scenes", "id"', "line 2 is damaged"),
-        ("[1]", "line 2 is list, not an object"),
+        ("[1]", "line 2 is a list, not an object"),
         ("{}", "5 answers of split 'scenes', but evaluation.json counts 6"),
         ('{"split": "scenes"}', "not a valid evaluation file: id: Field required"),
         (b"\xff\xfe", "line 2 is damaged"),
