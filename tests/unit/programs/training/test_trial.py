@@ -71,7 +71,7 @@ def test_the_time_of_all_steps_chooses() -> None:
     found = Trials.of(stages, [{2: 1.0, 1: 9.0}, {2: 0.9, 1: 0.1}, None], otherwise=2)
     assert found.threads == 1
     assert (found.seconds_of(1), found.seconds_of(2)) == (0.1, None)
-    assert "threads: 1 of 2, by a trial under the present load" in found.to_text()
+    assert "threads: 1 of 2, chosen by a trial under the current load" in found.to_text()
     assert "1: 1.00 x, 2: 4.79 x" in found.to_text()
     alone = Trials.of(stages, [None, None, None], otherwise=2)
     assert (alone.threads, alone.to_text()) == (2, "")
