@@ -15,7 +15,7 @@ UNIT := tests/unit tests/contracts
 help:
 	@echo "make demo   train a small model from nothing and see it answer (about ten minutes; QUICK=1: three)"
 	@echo "make test   everything: format, lint, types, import order, all tests"
-	@echo "make quick  ruff, the house tests and the fastest unit tests of every room, in under 30 seconds"
+	@echo "make quick  ruff, the house tests and the fastest unit tests of every room, in about half a minute"
 	@echo "make check  the same without the slow tests"
 	@echo "make test-foreign  exports in other releases of Transformers, in TRL and in transformers.js; with clones of lmms-eval and VLMEvalKit"
 	@echo "                   (LMMS_EVAL=PATH VLMEVALKIT=PATH) these drive a run too"
