@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sightweave.answers.decoding._base import Decoder, Draws
-from sightweave.answers.writers import text
+from sightweave.answers.writers._base import Writer
 from sightweave.core.device import side_by_side
 from sightweave.core.errors import BackendError, DataError
 from sightweave.core.types import Prediction, Sample
@@ -244,7 +244,7 @@ class Reader:
             return [replace(_NOTHING, likelihoods=each) for each in likelihoods]
 
         made = written(session, decoder, draws, end_id=tokenizer.end_id, max_tokens=options.max_tokens)
-        writer = text.Config().build(tokenizer=tokenizer)
+        writer: Writer = options.writer.build(tokenizer=tokenizer)
         best = decoder.best(made.totals, made.lengths).tolist()
         said = [writer.write(made.row(row), float(made.totals[row])) for row in best]
         if not any(texts):

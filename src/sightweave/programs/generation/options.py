@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import NonNegativeInt, PositiveInt
 
 from sightweave.answers.decoding import greedy
+from sightweave.answers.writers import text
 from sightweave.core.config import config, one_of
 
 
@@ -18,6 +19,8 @@ class Options:
     """Tokens of an answer at most, the end token included; 0 writes nothing and only judges."""
     decoding: Annotated[Any, one_of("answers.decoding")] = greedy.Config()
     """A kind in ``answers/decoding``, or its Config."""
+    writer: Annotated[Any, one_of("answers.writers")] = text.Config()
+    """What makes an answer of the chosen tokens: a kind in ``answers/writers``, or its Config."""
     seed: int = 0
     """Random seed for sampling; with it a sample's answer depends on the sample alone, whatever it is batched with."""
     batch_size: PositiveInt = 256

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import torch
 
 from sightweave.answers.decoding._base import Decoder
+from sightweave.answers.writers._base import Pieces, Writer
 from sightweave.core.types import Sample
 from sightweave.data.inputs.processor import Processor
-from sightweave.data.inputs.tokenizer import StreamDecoder
 from sightweave.models.vlm import VLM
 from sightweave.programs.generation.answering import Reader, generate
 from sightweave.programs.generation.draws import draws_of
@@ -22,7 +22,9 @@ def stream(model: VLM, processor: Processor, sample: Sample, options: Options | 
     options = options or Options()
     end_id = processor.tokenizer.end_id
     decoder: Decoder = options.decoding.build(end_id=end_id)
-    if model.language_model.form == "classify" or decoder.width > 1:  # known only at the end
+    writer: Writer = options.writer.build(tokenizer=processor.tokenizer)
+    is_known_late = model.language_model.form == "classify" or decoder.width > 1
+    if is_known_late or not hasattr(writer, "pieces"):
         yield generate(model, processor, [sample], options)[0].text
         return
 
@@ -32,7 +34,7 @@ def stream(model: VLM, processor: Processor, sample: Sample, options: Options | 
         draws = draws_of(decoder, options.seed, [sample])
         session = Session(model)
         Reader(model, processor, options).join(session, [processor.encode(sample, with_target=False)])
-        pieces = StreamDecoder(processor.tokenizer)
+        pieces: Pieces = writer.pieces()
         is_done = torch.zeros(1, dtype=torch.bool, device=session.logits.device)
         for step in range(options.max_tokens):
             ids = decoder.choose(session.logits, is_done, draws.at(step)).ids
