@@ -92,6 +92,8 @@ class Sample:
     options: tuple[str, ...] = ()
     regions: tuple[Region, ...] = ()
     """Of the first medium."""
+    is_caption: bool = False
+    """Whether the target describes the pictures as a whole, so that its words are true of them."""
 
     @property
     def media(self) -> tuple[Medium, ...]:
