@@ -15,7 +15,7 @@ from benchmarks._sightweave import compose, rename
 from sightweave.core.batch import Batch, MediaEmbeddings, TokenSequence
 from sightweave.core.device import Precision, keep_freed_memory
 from sightweave.models.adapters.lora import Lora
-from sightweave.programs.training import program
+from sightweave.models.parts import choose_parts
 from sightweave.programs.training.gradients import Gradients
 from sightweave.programs.training.optimizers import Optimizer
 from sightweave.programs.training.settings import Stage
@@ -42,7 +42,7 @@ class Contestant:
         torch.manual_seed(0)
         adapters = {"language_model": Lora(rank=16, alpha=32, targets=LAYERS[self.layers])}
         stage = Stage(steps=1, parts=("language_model",), lora=adapters)
-        program.choose_parts(self.model, stage.parts, stage.lora)
+        choose_parts(self.model, stage.parts, stage.lora)
         self.model.train()
         optimizer = Optimizer(self.model, lr=1e-4, betas=(0.9, 0.999), weight_decay=0.0)
         parameters = list(optimizer.parameters.values())

@@ -224,7 +224,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer cells and draws: under a minute")
     parser.add_argument("--trials", type=int, help=f"draws for each cell ({TRIALS}; {QUICK} with --quick)")
-    parser.add_argument("--kind", choices=list(KINDS), action="append", help="only these")
+    parser.add_argument(
+        "--kind",
+        choices=list(KINDS),
+        action="append",
+        help="is neither a square nor a shortest_edge with do_center_crop or crop_pct; only those are",
+    )
     options = parser.parse_args()
     trials = options.trials or (QUICK if options.quick else TRIALS)
     error = 100 * (0.95 * 0.05 / trials) ** 0.5

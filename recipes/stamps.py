@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -66,6 +67,16 @@ ALIKE = frozenset(
     }
 )
 """Stamps that nearly share a picture but not a sentence; all are for training, so that no test picture has been seen."""
+
+
+VARIANT = re.compile(
+    r"^[bw]_(?=\d)|(?<=[a-z])[-_]?\d+[a-z]?$|-[a-z]$|[-_](left|right|front|side|in|out|photo|cartoon)$"
+)
+"""What a stamp's name says beyond the thing itself: numbers, letters, sides, and the two colours of chess."""
+TESTED = 12
+"""Percentage of the sentences whose stamps are for testing."""
+VALIDATED = 15
+"""Percentage of the other groups, for choosing a recipe."""
 
 
 class PreparationError(Exception):
@@ -133,28 +144,67 @@ def sentences(file: Path) -> dict[str, str]:
     return found
 
 
-def split(picture: Path, sentence: str) -> str:
-    """The split of a stamp; stamps with one sentence, such as a letter in four typefaces, share it."""
+def group(picture: Path, stamps: Path) -> str:
+    """What a stamp has in common with its variants: its kind and its name without numbers and sides.
+
+    ``lion.png`` and ``lion-2.png`` are one group, as are ``grave-a.png`` and ``grave-b.png``.
+    """
+    kind = picture.relative_to(stamps).parts[0]
+    return f"{kind}/{VARIANT.sub('', picture.stem.lower())}"
+
+
+def groups(found: dict[Path, str], stamps: Path) -> dict[Path, str]:
+    """Of each picture, one name for all that share a sentence or a `group`, also by way of others.
+
+    Args:
+        found: Pictures and their English sentences.
+        stamps: The folder of the stamps.
+    """
+    parents: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parents.setdefault(name, name) != name:
+            name = parents[name]
+        return name
+
+    for picture, sentence in found.items():
+        first, second = sorted((root(sentence), root(group(picture, stamps))))
+        parents[second] = first
+    return {picture: root(sentence) for picture, sentence in found.items()}
+
+
+def hundredth(text: str) -> int:
+    """A number from 0 to 99 that follows from a text alone, on every machine."""
+    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) % 100
+
+
+def split(picture: Path, sentence: str, common: str) -> str:
+    """The split of a stamp; stamps with one sentence, such as a letter in four typefaces, share it.
+
+    A recipe is chosen on the validation split, so that is stricter: all that `groups` joins is on one side of it.
+
+    Args:
+        picture: Its file.
+        sentence: In English.
+        common: Its name in `groups`.
+    """
     if picture.stem in ALIKE:
         return "train"
-    place = int(hashlib.sha256(sentence.encode()).hexdigest()[:8], 16) % 100
-    if place < 12:
+    if hundredth(sentence) < TESTED:
         return "test"
-    return "validation" if place < 20 else "train"
+    return "validation" if hundredth(f"validation {common}") < VALIDATED else "train"
 
 
 def rows(stamps: Path, root: Path) -> Iterator[dict[str, Any]]:
     """Of each stamp that has a sentence: its kind, its caption, and the sentence's translations."""
-    for picture in sorted(stamps.rglob("*.png")):
-        text = picture.with_suffix(".txt")
-        if not text.is_file():
-            continue
-        said = sentences(text)
-        if not said["en"]:
-            continue
+    texts = {picture: picture.with_suffix(".txt") for picture in sorted(stamps.rglob("*.png"))}
+    every = {picture: sentences(text) for picture, text in texts.items() if text.is_file()}
+    named = {picture: said for picture, said in every.items() if said["en"]}
+    common = groups({picture: said["en"] for picture, said in named.items()}, stamps)
 
+    for picture, said in named.items():
         image = picture.relative_to(root).as_posix()
-        shared = {"image": image, "split": split(picture, said["en"])}
+        shared = {"image": image, "split": split(picture, said["en"], common[picture])}
         kind = KINDS[picture.relative_to(stamps).parts[0]]
         yield {**shared, "id": f"{image}#kind", "question": QUESTION, "answer": kind}
         yield {**shared, "id": f"{image}#caption", "caption": said["en"]}
@@ -218,6 +268,8 @@ def write_encoder(folder: Path) -> Path:
     save_file(renamed, place / "model.safetensors")
     names = ("input_size", "fixed_input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std")
     seen = {name: model.pretrained_cfg[name] for name in names}
+    # A crop would cut the ends off a long stamp, such as a pen or a train.
+    seen["crop_mode"] = "squash"
     config = {"architecture": "tf_efficientnet_lite0", "num_classes": 1000, "pretrained_cfg": seen}
     (place / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     return place

@@ -37,14 +37,15 @@ from typer.testing import CliRunner
 import sightweave
 from sightweave import api
 from sightweave.cli import app
-from sightweave.comparison import grid
+from sightweave.comparison.grid import grid
+from sightweave.core import foreign_words
 from sightweave.core.recipe_files import find
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "sightweave"
 PAGES = sorted([ROOT / "README.md", ROOT / "README.zh-CN.md", *(ROOT / "docs").rglob("*.md")])
 NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]
-GENERATED = {"docs/papers.md", "docs/reference/index.md", "docs/reference/json.md"}
+GENERATED = {"docs/papers.md", *(name for name in NAMES if name.startswith("docs/reference/"))}
 _FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -272,6 +273,21 @@ def test_generated_pages_are_up_to_date(name: str) -> None:
     assert page(name) == generator().pages()[name], "run: python docs/generate.py"
 
 
+def test_the_site_shows_full_docstrings_of_every_public_module_once() -> None:
+    made = generator()
+    shown = []
+    for room in made.ROOMS:
+        shown += re.findall(r"^::: ([\w.]+)$", made.on_page_markdown(made.reference(room)), re.MULTILINE)
+    assert len(shown) == len(set(shown))
+    # Modules without a public function or class have nothing to show.
+    for path in PACKAGE.rglob("*.py"):
+        name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        public = [one for one in defined(tree) if not one.rpartition(".")[2].startswith("_")]
+        is_private = "._" in name.removesuffix("._base")
+        assert (name in shown) == bool(public and not is_private), name
+
+
 def test_every_page_is_in_the_navigation() -> None:
     listed = set(re.findall(r"[\w/.-]+\.md", page("mkdocs.yml")))
     assert listed == {name.removeprefix("docs/") for name in NAMES if name.startswith("docs/")}
@@ -307,6 +323,78 @@ def test_a_page_runs_the_recipes_that_it_speaks_of(name: str) -> None:
     said = set(RECIPE.findall(prose(name)))
     run = {found for block in fences(page(name)) for found in RECIPE.findall(block.text)}
     assert not said or run <= said, f"{name} runs {sorted(run - said)} and speaks of {sorted(said)}"
+
+
+def other_trainers() -> list[tuple[str, set[str]]]:
+    """The rows of "If you know another trainer": what is here, and the words for it elsewhere."""
+    text = (
+        page("docs/how-to/recipes.md").partition("## If you know another trainer\n")[2].partition("\n## ")[0]
+    )
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")][2:]
+    return [(here.strip(), set(re.findall(r"`(\w+)`", "".join(there)))) for here, *there in rows]
+
+
+def test_the_table_of_other_trainers_names_settings_and_options_that_exist() -> None:
+    rows = other_trainers()
+    assert len(rows) > 30
+    recipe = api.read_recipe("own", ["data=.", "data.0.limit=1"])
+    train = typer.main.get_command(app).commands["train"]  # type: ignore[attr-defined]
+    options = {option for parameter in train.params for option in parameter.opts}
+    for here, _ in rows:
+        name = here.strip("`")
+        if name.startswith("--"):
+            assert name in options
+        elif here.startswith("`"):
+            found: Any = recipe.to_plain()
+            for step in name.split("."):
+                found = found[int(step)] if step.isdecimal() else found[step]
+
+
+def test_an_error_leads_from_each_word_of_another_trainer_to_its_row() -> None:
+    for here, words in other_trainers():
+        name = here.strip("`")
+        for word in words - {name.rpartition(".")[2]}:  # a word that is the same needs no hint
+            hint = foreign_words.hint(word)
+            assert name in hint or (here == "nothing to set" and "nothing needs to be set" in hint), word
+
+
+GAP = "\0"
+"""What stands in a message's template where a value comes."""
+
+
+def templates() -> set[str]:
+    """Every text of the source, with a gap for each value that is put in."""
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                pieces = [str(one.value) if isinstance(one, ast.Constant) else GAP for one in node.values]
+                found.add("".join(pieces))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(re.sub(r"%[sd]", GAP, node.value))
+    return found
+
+
+def is_a_message(quote: str, template: str) -> bool:
+    """Whether a text of the source says what a page quotes; each ``...`` of the page stands for values."""
+    wanted = f"{GAP}*".join(re.escape(piece) for piece in quote.split("..."))
+    return re.search(wanted, template) is not None
+
+
+def test_quoted_messages_are_those_of_the_source() -> None:
+    known = templates()
+    blocks = fences(page("docs/troubleshooting.md"))
+    quotes = [block.text.strip("\n") for block in blocks if {"error", "warning"} & {*block.words}]
+    assert len(quotes) > 25
+    unknown = [quote for quote in quotes if not any(is_a_message(quote, one) for one in known)]
+    assert unknown == []
+
+
+def test_the_page_on_parts_shows_measured_figures_only() -> None:
+    measured = page("docs/results.md") + page("docs/lab/recipe.md") + page("docs/lab/measured-once.md")
+    shown = set(re.findall(r"(?<![\d.])\d+\.\d+|\b\d{3,}\b", page("docs/how-to/choose-parts.md")))
+    assert len(shown) > 20
+    assert {one for one in shown if not re.search(rf"(?<![\d.]){re.escape(one)}(?![\d])", measured)} == set()
 
 
 def test_the_page_on_data_names_every_format() -> None:

@@ -13,6 +13,7 @@ import pytest
 import sightweave
 
 SOURCE = Path(sightweave.__file__).parent
+UNIT = Path(__file__).parent / "unit"
 
 
 def loaded_after(code: str) -> set[str]:
@@ -60,7 +61,7 @@ from sightweave.models.encoders import vit
 from sightweave.models.fusions import concat
 from sightweave.models.language_models import decoder_only
 from sightweave.programs.generation import Options, generate
-from sightweave.programs.training import program
+from sightweave.programs.training import trainer
 tokenizer = Tokenizer.train(["what is it ? a cat"] * 2, vocab_size=280)
 eyes = vit.Config(image_size=16, patch_size=8, dim=16, depth=1, num_heads=2).build()
 text = decoder_only.Config(dim=16, depth=1, num_heads=2).build(vocab_size=tokenizer.vocab_size)
@@ -150,5 +151,26 @@ def test_loading_a_run_imports_no_training() -> None:
     # A recipe says how to train, so its settings are read; the loop and what it needs are not.
     assert "sightweave.programs.training.settings" in loaded
     assert not loaded & {
-        f"sightweave.programs.training.{name}" for name in ("program", "feed", "gradients", "logs")
+        f"sightweave.programs.training.{name}" for name in ("trainer", "state", "feed", "gradients", "logs")
     }
+
+
+def test_unit_tests_are_in_the_folder_of_what_they_test() -> None:
+    offenders = []
+    for path in UNIT.rglob("test_*.py"):
+        inside = path.parent.relative_to(UNIT)
+        if inside == Path():  # tests of benchmarks and recipes, and of what whole programs say
+            continue
+        module = path.stem.removeprefix("test_")
+        folder = SOURCE / inside
+        is_of_a_module = (folder / f"{module}.py").is_file() or (folder / f"_{module}.py").is_file()
+        room = ".".join(("sightweave", *inside.parts))
+        if not is_of_a_module and room not in path.read_text(encoding="utf-8"):
+            offenders.append(path.relative_to(UNIT).as_posix())
+    assert offenders == []
+
+
+def test_every_folder_has_unit_tests() -> None:
+    folders = {path.parent.relative_to(SOURCE) for path in SOURCE.rglob("*.py") if path.stem != "__init__"}
+    public = [folder for folder in folders if not any(part.startswith("_") for part in folder.parts)]
+    assert [folder.as_posix() for folder in public if not list((UNIT / folder).glob("test_*.py"))] == []

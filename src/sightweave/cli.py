@@ -1,4 +1,4 @@
-"""The command line: one small function for each command, which calls the api and says how its result is shown.
+"""The command line: one small function per command, which calls the API and defines how its result is printed.
 
 Nothing heavy is imported here: ``sightweave --help`` loads no torch, and neither does a wrong path.
 """
@@ -32,71 +32,73 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="sightweave",
-    help="Build, train, measure and use vision-language models made from parts that you choose.",
+    help="Build, train, evaluate and use vision-language models assembled from interchangeable parts.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Look at data.", no_args_is_help=True)
+data_app = typer.Typer(help="Inspect, check and cache datasets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 _SIGNALLED = 128
-"""Exit status after a signal, as shells have it: this plus the signal's number, so 130 after Ctrl-C, 143 after SIGTERM."""
+"""Exit status after a signal, by the shells' convention: 128 plus the signal number (130 for Ctrl-C, 143 for SIGTERM)."""
 RunArgument = Annotated[
     Path,
-    typer.Argument(
-        help="Folder of a run, as `sightweave train` leaves it.", callback=refuse(places.check_run)
-    ),
+    typer.Argument(help="Run folder, as written by `sightweave train`.", callback=refuse(places.check_run)),
 ]
 ImageArgument = Annotated[
     Path,
-    typer.Argument(help="A picture: JPEG, PNG, WebP or GIF.", callback=refuse(places.check_picture)),
+    typer.Argument(help="Image file: JPEG, PNG, WebP or GIF.", callback=refuse(places.check_picture)),
 ]
 RecipeArgument = Annotated[
     Path,
     typer.Argument(
-        help="A recipe: a YAML file, or one of `sightweave recipes`, such as own.",
+        help="Recipe: a YAML file, or a name from `sightweave recipes`, such as own.",
         callback=refuse(recipe_files.find),
     ),
 ]
 Settings = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Settings such as model.fusion=concat seed=1 data=FOLDER.", callback=refuse(check_setting)
+        help="Settings to override, such as model.fusion=concat seed=1 data=FOLDER.",
+        callback=refuse(check_setting),
     ),
 ]
 Data = Annotated[
     list[str] | None,
     typer.Option(
-        help='A path of any format, "{kind: scenes, seed: 1}", or - for rows in JSON lines from standard input; may be '
-        "given again.",
+        help='Dataset: a file or folder in any supported format, a source such as "{kind: scenes, seed: 1}", or - for '
+        "JSON lines on standard input. Can be repeated.",
         callback=refuse(places.check_data),
     ),
 ]
 DataArgument = Annotated[
     str,
     typer.Argument(
-        help="A folder or a file of any format, a source as in a recipe, or - for rows in JSON lines from standard "
+        help="Dataset: a file or folder in any supported format, a source as in a recipe, or - for JSON lines on standard "
         "input.",
         callback=refuse(places.check_data),
     ),
 ]
-Decoding = Annotated[str, typer.Option(help="greedy, sampling or beam.")]
-Tokens = Annotated[int, typer.Option(help="Tokens of an answer at most.")]
-Seed = Annotated[int, typer.Option(help="Of methods that draw.")]
-Temperature = Annotated[float | None, typer.Option(help="Of sampling: below 1 sharpens.")]
-TopK = Annotated[int | None, typer.Option(help="Of sampling: keep only the k likeliest tokens.")]
+Decoding = Annotated[str, typer.Option(help="Decoding method: greedy, sampling or beam.")]
+Tokens = Annotated[int, typer.Option(help="Maximum number of tokens per answer.")]
+Seed = Annotated[int, typer.Option(help="Random seed for sampling.")]
+Temperature = Annotated[
+    float | None, typer.Option(help="Sampling temperature; below 1 makes answers more predictable.")
+]
+TopK = Annotated[int | None, typer.Option(help="Sample only from the k most likely tokens.")]
 TopP = Annotated[
-    float | None, typer.Option(help="Of sampling: keep the tokens that together reach this probability.")
+    float | None,
+    typer.Option(help="Sample only from the most likely tokens whose probabilities add up to this value."),
 ]
 TrustRun = Annotated[
     bool,
     typer.Option(
         "--trust-run",
-        help="Let the run import the Python modules and read the places that its recipe names.",
+        help="Allow the run to import the Python modules and read the files named in its recipe.",
     ),
 ]
-Beams = Annotated[int | None, typer.Option(help="Of beam search: texts kept for each prompt.")]
+Beams = Annotated[int | None, typer.Option(help="Number of beams per prompt in beam search.")]
 
 
 def _console() -> Console:
@@ -108,14 +110,14 @@ def _stdout() -> Console:
 
 
 def echo(text: object = "", *, nl: bool = True, err: bool = False) -> None:
-    """Prints a text of whatever origin."""
+    """Prints text from any source, with control characters made visible."""
     typer.echo(terminal.visible(text), nl=nl, err=err)
 
 
 def _decoding(
     decoding: str, temperature: float | None, top_k: int | None, top_p: float | None, beams: int | None
 ) -> Any:
-    """A kind of decoding with the fields that were given; fields alone choose the kind that has them."""
+    """The decoding method with its options; --beams implies beam search, the other options imply sampling."""
     given = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "beams": beams}
     fields = {name: value for name, value in given.items() if value is not None}
     if fields and decoding == "greedy":
@@ -134,10 +136,11 @@ def _print_version(is_asked: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
-    """Build, train, measure and use vision-language models made from parts that you choose."""
+    """Build, train, evaluate and use vision-language models assembled from interchangeable parts."""
 
 
 @app.command(cls=Command)
@@ -145,15 +148,14 @@ def train(
     recipe: RecipeArgument,
     settings: Settings = None,
     data: Data = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the run; without it one under runs/ is named.")
-    ] = None,
-    evaluate: Annotated[bool, typer.Option(help="Score the held-out splits at the end.")] = True,
+    out: Annotated[Path | None, typer.Option(help="Run folder; by default a new one under runs/.")] = None,
+    evaluate: Annotated[bool, typer.Option(help="Evaluate on the held-out splits after training.")] = True,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the run in --out; other files are never replaced.")
+        bool,
+        typer.Option("--overwrite", help="Replace an existing run in --out. Other files are never replaced."),
     ] = False,
 ) -> Result:
-    """Train what a recipe says; leave a run's folder with a checkpoint, curves and a report."""
+    """Train a model from a recipe. Writes a run folder with a checkpoint, training curves and a report."""
     if out is not None:
         outputs.check_run(out, overwrite=overwrite)
     from sightweave import api
@@ -191,7 +193,7 @@ def _status(run: Any) -> int:
 
 
 def _scores(folder: Path | None) -> list[Any]:
-    """The scores in a run's folder; none where nothing was held out."""
+    """The scores in a run folder; empty if no data was held out."""
     from sightweave.programs.evaluation.stored import EVALUATION, read_evaluations
 
     is_scored = folder is not None and (folder / EVALUATION).exists()
@@ -209,43 +211,47 @@ def evaluate(
     who: Annotated[
         str,
         typer.Argument(
-            help="A run, a Transformers folder, an endpoint (http://HOST/v1), a file of answers, or "
-            '"{kind: endpoint, url: ..., model: ...}".',
+            help="What to evaluate: a run folder, a Transformers model folder, an endpoint (http://HOST/v1), "
+            'a file of answers, or "{kind: endpoint, url: ..., model: ...}".',
             callback=refuse(places.check_who),
         ),
     ],
     settings: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Settings of evaluate, tasks and seed, such as evaluate.circular=true; metrics are set in "
+            help="Settings under evaluate, tasks and seed, such as evaluate.circular=true. Metrics are set under "
             "tasks.TASK.metrics.",
             callback=refuse(check_setting),
         ),
     ] = None,
     data: Data = None,
     split: Annotated[
-        list[str] | None, typer.Option(help="Only this split, such as validation; may be given again.")
+        list[str] | None, typer.Option(help="Split to evaluate, such as validation. Can be repeated.")
     ] = None,
     pictures: Annotated[
-        int | None, typer.Option(help="Maximum images per split, drawn over the whole split.")
+        int | None, typer.Option(help="Maximum images per split, sampled from the whole split.")
     ] = None,
     control: Annotated[
         list[str] | None,
-        typer.Option(help="Ask again this way; may be given again. `sightweave list controls` names all."),
+        typer.Option(
+            help="Control to run, such as no_image; see `sightweave list controls`. Can be repeated."
+        ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the results and the kept answers; or NAME.csv, for a table of the answers.",
+            help="Output folder for results and answers, or NAME.csv for a table of the answers.",
             callback=refuse(outputs.check_evaluation),
         ),
     ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Ask again what was answered before.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Ignore saved answers and ask everything again.")
+    ] = False,
     trust_run: TrustRun = False,
 ) -> Result:
-    """Score whoever answers on held-out data, with intervals, chance levels and controls.
+    """Evaluate a model on held-out data, with confidence intervals, chance levels and controls.
 
-    The same command goes on where it was stopped.
+    If interrupted, run the same command again to resume.
     """
     from sightweave import api
 
@@ -278,31 +284,37 @@ def compare(
     settings: Annotated[
         list[str],
         typer.Argument(
-            help="Settings; one with several values is an axis: model.fusion=concat,addition seed=0,1"
+            help="Settings to compare, with comma-separated values: model.fusion=concat,addition seed=0,1"
         ),
     ],
     out: Annotated[
         Path,
-        typer.Option(help="Folder of the runs and of the table.", callback=refuse(outputs.check_comparison)),
+        typer.Option(
+            help="Output folder for the runs and the table.", callback=refuse(outputs.check_comparison)
+        ),
     ],
     data: Data = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Train each run about so long, instead of the recipe's steps.")
+        float | None,
+        typer.Option(help="Train each run for about this many minutes instead of the recipe's steps."),
     ] = None,
     tokens: Annotated[
         float | None,
-        typer.Option(help="Train each run on about so many tokens, instead of the recipe's steps."),
+        typer.Option(help="Train each run on about this many tokens instead of the recipe's steps."),
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option(help="What the others are compared with, such as concat-cnn; else the first."),
+        typer.Option(
+            help="Baseline for the comparison, such as concat-cnn; by default the first combination."
+        ),
     ] = None,
-    at_once: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of each run.")] = None,
+    at_once: Annotated[int, typer.Option(min=1, help="Number of runs to train in parallel.")] = 1,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads per run.")] = None,
 ) -> Result:
-    """Train and score every combination of settings in one table. The same command resumes where it was stopped.
+    """Train and evaluate every combination of settings, and compare them in one table.
 
-    To choose a recipe, score evaluate.splits=[validation]; the tests are for the one that was chosen.
+    If interrupted, run the same command again to resume. To choose a recipe, use evaluate.splits=[validation] and keep
+    the test splits for the recipe that you choose.
     """
     from sightweave import api
     from sightweave.comparison.results import as_markdown
@@ -328,9 +340,9 @@ def compare(
 
 
 def _check_asked(ctx: typer.Context, prompt: list[str] | None) -> list[str] | None:
-    """Refuses a command without a question; what was given is read before what was left out."""
+    """Refuses a command that has neither a question nor data, after the paths that were given have been checked."""
     if not prompt and not ctx.params.get("data"):
-        raise typer.BadParameter("give a picture and a question, or --data FOLDER.")
+        raise typer.BadParameter("give an image and a question, or --data FOLDER.")
     return prompt
 
 
@@ -338,23 +350,23 @@ def _check_asked(ctx: typer.Context, prompt: list[str] | None) -> list[str] | No
 def generate(
     run: RunArgument,
     image: Annotated[
-        Path | None, typer.Argument(help="A picture.", callback=refuse(places.check_picture))
+        Path | None, typer.Argument(help="Image file.", callback=refuse(places.check_picture))
     ] = None,
     prompt: Annotated[
         list[str] | None,
-        typer.Argument(help="One question or several on the picture.", callback=_check_asked),
+        typer.Argument(help="One or more questions about the image.", callback=_check_asked),
     ] = None,
     data: Data = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Where those answers go: JSON lines, or a table if the name ends in .csv.",
+            help="Output file for the answers to --data: JSON lines, or a table if the name ends in .csv.",
             callback=refuse(answer_files.check),
         ),
     ] = None,
     submission: Annotated[
         str | None,
-        typer.Option(help="As the file of a server instead: coco, vqa_v2, vizwiz, gqa, textvqa or nlvr2."),
+        typer.Option(help="Write a submission file instead: coco, vqa_v2, vizwiz, gqa, textvqa or nlvr2."),
     ] = None,
     decoding: Decoding = "greedy",
     temperature: Temperature = None,
@@ -365,13 +377,13 @@ def generate(
     seed: Seed = 0,
     trust_run: TrustRun = False,
 ) -> Result:
-    """Answer questions on a picture, or every prompt of a data set."""
+    """Answer questions about an image, or every prompt in a dataset."""
     from sightweave import api
 
     method = _decoding(decoding, temperature, top_k, top_p, beams)
     options: dict[str, Any] = {"decoding": method, "max_tokens": max_tokens, "seed": seed}
     if data is not None:
-        if out is None:  # answers in the terminal show how far it is
+        if out is None:  # the answers printed in the terminal show the progress
             options["progress"] = False
         rows = api.answer_all(run, data_of(data), trust_run=trust_run, **options)
         return _answered(rows, out, submission)
@@ -396,13 +408,13 @@ def generate(
 
 
 def _answer(image: Path | None, prompt: str, answer: Any) -> json_results.Answer:
-    """A line for an answer, as a row of a data set's answers is."""
+    """One answer as JSON, in the same form as a row of a dataset's answers."""
     shown = None if image is None else str(image)
     return {"image": shown, "prompt": prompt, "answer": answer.text, "logprob": answer.logprob}
 
 
 def _answered(rows: Iterator[Any], out: Path | None, submission: str | None) -> Result:
-    """The answers to a data set: shown, or in a file, or as the file of a server."""
+    """The answers to a dataset: printed, written to a file, or written as a submission file."""
 
     def written() -> Iterator[Any]:
         if submission is not None:
@@ -438,7 +450,7 @@ def caption(
     seed: Seed = 0,
     trust_run: TrustRun = False,
 ) -> Result:
-    """Describe a picture."""
+    """Describe an image."""
     from sightweave import api
 
     loaded = api.load(run, trust_run=trust_run)
@@ -451,14 +463,14 @@ def caption(
 def translate(
     run: RunArgument,
     image: ImageArgument,
-    text: Annotated[str, typer.Argument(help="The text to translate.")],
-    to: Annotated[str, typer.Option(help="Code of the target language, such as de, fr or zh.")],
+    text: Annotated[str, typer.Argument(help="Text to translate.")],
+    to: Annotated[str, typer.Option(help="Target language code, such as de, fr or zh.")],
     decoding: Decoding = "greedy",
     max_tokens: Tokens = 96,
     seed: Seed = 0,
     trust_run: TrustRun = False,
 ) -> Result:
-    """Translate a text with the help of a picture."""
+    """Translate a text with the help of an image."""
     from sightweave import api
 
     loaded = api.load(run, trust_run=trust_run)
@@ -471,10 +483,10 @@ def translate(
 def report(
     run: Annotated[
         Path,
-        typer.Argument(help="Folder of a run or of an evaluation.", callback=refuse(places.check_results)),
+        typer.Argument(help="Folder of a run or an evaluation.", callback=refuse(places.check_results)),
     ],
 ) -> Result:
-    """Draw report.html again."""
+    """Regenerate report.html."""
     from sightweave import api
 
     path = str(api.report(run))
@@ -486,7 +498,7 @@ def report(
 
 
 WhoArgument = typer.Argument(
-    help="Folder of a run or of an evaluation; with --data, anybody whom `evaluate` can ask."
+    help="Folder of a run or an evaluation; with --data, anything that `evaluate` accepts."
 )
 
 
@@ -496,13 +508,13 @@ def beside(
     second: Annotated[str, WhoArgument],
     data: Data = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where the page goes (HTML).", callback=refuse(outputs.check_page))
+        Path | None, typer.Option(help="Output file (HTML).", callback=refuse(outputs.check_page))
     ] = None,
     trust_run: TrustRun = False,
 ) -> Result:
-    """Put two evaluations side by side: tests of their difference, and the answers in which they differ.
+    """Compare two evaluations: significance tests of the difference, and the answers that differ.
 
-    With --data, both are scored on these data first.
+    With --data, both are evaluated on that data first.
     """
     for one in (first, second):
         places.check_who(one) if data else places.check_evaluated(Path(one))
@@ -522,13 +534,13 @@ def beside(
 def check(
     what: Annotated[
         Path,
-        typer.Argument(help="A recipe, or the folder of a run.", callback=refuse(places.check_run_or_recipe)),
+        typer.Argument(help="Recipe or run folder.", callback=refuse(places.check_run_or_recipe)),
     ],
     settings: Settings = None,
     data: Data = None,
     trust_run: TrustRun = False,
 ) -> Result:
-    """Check whether the parts are wired right: gradients, counts, masks, caches, pixels. Exits with 1 where they are not."""
+    """Check the model's wiring: gradients, token counts, masks, caches and pixels. Exits with status 1 if a check fails."""
     from sightweave import api
     from sightweave.programs.checks import _program as checks
 
@@ -545,25 +557,33 @@ def check(
 def export(
     run: RunArgument,
     to: Annotated[
-        str, typer.Option(help="Target: transformers, custom_code, gguf or onnx.")
+        str, typer.Option(help="Export format: transformers, custom_code, gguf or onnx.")
     ] = "transformers",
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The new folder; by default export-TO in the run's.", callback=refuse(outputs.check_export)
+            help="New output folder; by default export-TO inside the run folder.",
+            callback=refuse(outputs.check_export),
         ),
     ] = None,
     layout: Annotated[
-        str, typer.Option(help="transformers: idefics3, llava, auto; onnx: sightweave, transformers.js.")
+        str,
+        typer.Option(
+            help="File layout. For transformers: idefics3, llava or auto; for onnx: sightweave or transformers.js."
+        ),
     ] = "auto",
     data: Data = None,
-    samples: Annotated[int, typer.Option(help="Prompts to compare by.")] = 8,
-    licence: Annotated[str, typer.Option(help="SPDX name for the model card.")] = "",
-    llama_cpp: Annotated[str, typer.Option(help="Of gguf: a clone of llama.cpp, else $LLAMA_CPP.")] = "",
-    numbers: Annotated[str, typer.Option(help="Of gguf: f16, f32, bf16 or q8_0.")] = "",
+    samples: Annotated[int, typer.Option(help="Number of prompts for comparing the answers.")] = 8,
+    licence: Annotated[str, typer.Option(help="SPDX license identifier for the model card.")] = "",
+    llama_cpp: Annotated[
+        str, typer.Option(help="For gguf: path of a llama.cpp clone; by default $LLAMA_CPP.")
+    ] = "",
+    numbers: Annotated[
+        str, typer.Option(help="For gguf: number format of the weights, f16, f32, bf16 or q8_0.")
+    ] = "",
     trust_run: TrustRun = False,
 ) -> Result:
-    """Write a run for another program, open it there, and compare the answers on --data, or on the run's own."""
+    """Export a run for another program, load it there, and compare the answers on --data or on the run's own data."""
     from sightweave import api
 
     given = {"layout": "" if layout == "auto" else layout, "llama_cpp": llama_cpp, "numbers": numbers}
@@ -576,10 +596,10 @@ def export(
 @app.command(name="list", cls=Command)
 def list_kinds(
     family: Annotated[
-        str | None, typer.Argument(help="encoders, connectors, fusions, language_models ...")
+        str | None, typer.Argument(help="Family: encoders, connectors, fusions, language_models, ...")
     ] = None,
 ) -> Result:
-    """List the kinds of a family, or the matrix of fusions and language models."""
+    """List the kinds in a family, or which fusions work with which language models."""
     from sightweave import api
 
     if family is not None:
@@ -607,7 +627,7 @@ def _show_pairs(pairs: dict[tuple[str, str], str], families: list[str]) -> None:
 
     console = _stdout()
     models = list(dict.fromkeys(model for _, model in pairs))
-    # All kinds of language models stand side by side in 80 columns.
+    # Without padding, all language models fit in 80 columns.
     table = Table("fusion", *models, title="what each pair can do", padding=0)
     for fusion in dict.fromkeys(fusion for fusion, _ in pairs):
         table.add_row(fusion, *(pairs[fusion, model] or "-" for model in models))
@@ -620,12 +640,12 @@ def recipes(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="Print this recipe, to change a copy of it: recipes own > mine.yaml",
+            help="Print this recipe, so that you can edit a copy: recipes own > mine.yaml",
             callback=refuse(recipe_files.find),
         ),
     ] = None,
 ) -> Result:
-    """List the recipes that ship with Sightweave; `sightweave train NAME` trains one."""
+    """List the recipes that ship with Sightweave. `sightweave train NAME` trains one."""
     if name is not None:
         from sightweave.core import config
 
@@ -643,14 +663,14 @@ def recipes(
 def sample(
     data: DataArgument,
     out: Annotated[
-        Path, typer.Option(help="Where the sheet goes (PNG).", callback=refuse(outputs.check_sheet))
+        Path, typer.Option(help="Output file (PNG).", callback=refuse(outputs.check_sheet))
     ] = Path("sheet.png"),
-    split: Annotated[str, typer.Option(help="Which split.")] = "train",
-    count: Annotated[int, typer.Option(help="Pictures.")] = 24,
-    columns: Annotated[int, typer.Option(help="Pictures side by side.")] = 6,
-    seed: Annotated[int, typer.Option(help="Of the embedded world.")] = 0,
+    split: Annotated[str, typer.Option(help="Split to show.")] = "train",
+    count: Annotated[int, typer.Option(help="Number of images.")] = 24,
+    columns: Annotated[int, typer.Option(help="Images per row.")] = 6,
+    seed: Annotated[int, typer.Option(help="Random seed of the generated scenes.")] = 0,
 ) -> Result:
-    """Draw a sheet of pictures with their texts."""
+    """Draw a contact sheet of images with their texts."""
     from sightweave import api
 
     path = str(api.sample_data(data_of([data]), out, split=split, count=count, columns=columns, seed=seed))
@@ -664,34 +684,38 @@ def sample(
 @data_app.command(name="check", cls=Command)
 def check_data(
     data: DataArgument,
-    settings: Annotated[list[str] | None, typer.Argument(help="Settings of --recipe.")] = None,
+    settings: Annotated[list[str] | None, typer.Argument(help="Settings to override in --recipe.")] = None,
     against: Annotated[
         str | None,
-        typer.Option(help="A test set that training must not have seen.", callback=refuse(places.check_data)),
+        typer.Option(
+            help="Test set to check for overlap with the training images.", callback=refuse(places.check_data)
+        ),
     ] = None,
     fix: Annotated[
         Path | None,
         typer.Option(
-            help="A new folder for a clean copy in the same format.", callback=refuse(outputs.check_new)
+            help="New folder for a cleaned copy in the same format.", callback=refuse(outputs.check_new)
         ),
     ] = None,
     recipe: Annotated[
         Path | None,
         typer.Option(
-            help="Count rows over this recipe's length, pictures included.",
+            help="Count the rows that exceed this recipe's maximum length, image tokens included.",
             callback=refuse(recipe_files.find),
         ),
     ] = None,
     out: Annotated[
         Path,
         typer.Option(
-            help="Folder of the report; or NAME.csv, for a table of what was found.",
+            help="Output folder for the report, or NAME.csv for a table of the findings.",
             callback=refuse(outputs.check_checked),
         ),
     ] = Path("data-check"),
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that decode pictures.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Number of processes that decode images.")
+    ] = None,
 ) -> Result:
-    """Look a data set over before anything trains. Exit status 1: training should not start."""
+    """Check a dataset before training. Exits with status 1 if it should not be trained on."""
     from sightweave import api
 
     report = api.check_data(
@@ -719,10 +743,10 @@ def cache(
     settings: Settings = None,
     data: Data = None,
     out: Annotated[
-        Path, typer.Option(help="Folder of the cache.", callback=refuse(outputs.check_cache))
+        Path, typer.Option(help="Output folder for the cache.", callback=refuse(outputs.check_cache))
     ] = Path("data-cache"),
 ) -> Result:
-    """Decode and resize all pictures once; train with inputs.cache=FOLDER."""
+    """Decode and resize all images once. Train with inputs.cache=FOLDER to use the result."""
     from sightweave import api
 
     written = api.cache_data(recipe, *(settings or []), out=out, data=data_of(data), console=_console())
@@ -730,8 +754,8 @@ def cache(
     def plain() -> json_results.Cached:
         return {"folder": str(out), "pictures": written.pictures, "left_out": written.left_out}
 
-    left = f", {len(written.left_out)} left out" if written.left_out else ""
-    text = f"{written.pictures} pictures in {out}{left}; train with inputs.cache={out}"
+    left = f" ({len(written.left_out)} skipped)" if written.left_out else ""
+    text = f"cached {written.pictures} images in {out}{left}; train with inputs.cache={out}"
     return Result(plain, lambda: echo(text))
 
 
@@ -739,17 +763,17 @@ def cache(
 def detect(
     data: Annotated[
         Path,
-        typer.Argument(help="A folder or a file, as it was downloaded.", callback=refuse(places.check_place)),
+        typer.Argument(help="Downloaded file or folder.", callback=refuse(places.check_place)),
     ],
 ) -> Result:
-    """Name the format of a path, from its files and their keys; `data=PATH` in a recipe reads it."""
+    """Detect the format of a dataset from its files and their keys. `data=PATH` in a recipe then reads it."""
     from sightweave import api
 
     found = api.detect_data(data)
     if not found:
         kinds = ", ".join(api.kinds("datasets"))
         echo(
-            f"{data}: no known format. Known: {kinds}. `sightweave list datasets` says what each is.",
+            f"{data}: no known format. Known formats: {kinds}. `sightweave list datasets` describes them.",
             err=True,
         )
     rows = ({"kind": kind, "reason": reason} for kind, reason in found.items())
@@ -759,12 +783,10 @@ def detect(
 
 @app.command(cls=Command)
 def demo(
-    quick: Annotated[bool, typer.Option(help="About three minutes instead of ten.")] = False,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the run.", callback=refuse(outputs.check_run))
-    ] = None,
+    quick: Annotated[bool, typer.Option(help="Train for about three minutes instead of ten.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Run folder.", callback=refuse(outputs.check_run))] = None,
 ) -> Result:
-    """Train a small model from nothing and see it answer, on pictures that it has never met."""
+    """Train a small model from scratch and see it answer questions about images it has never seen."""
     from sightweave import demo as story
 
     run = story.tell(quick=quick, out=out, console=_stdout())
@@ -772,7 +794,7 @@ def demo(
 
 
 def main() -> None:
-    """The entry point: users' mistakes end with one line, not with a traceback."""
+    """The entry point: user errors end with a one-line message, not a traceback."""
     handler = logging.StreamHandler()
     handler.setFormatter(terminal.LogFormatter())
     logging.getLogger("sightweave").addHandler(handler)
@@ -793,15 +815,15 @@ def main() -> None:
 
 @contextlib.contextmanager
 def _clean_ends() -> Iterator[None]:
-    """Has requests to end unwind the stack, so that temporary files go and the exit status names the signal."""
+    """Turns termination signals into an exception: temporary files are removed and the exit status names the signal."""
 
     def end(number: int, _frame: Any) -> None:
         raise SystemExit(_SIGNALLED + number)
 
     before: dict[int, Any] = {}
-    for name in ("SIGTERM", "SIGHUP", "SIGUSR1"):  # Windows knows the first alone
+    for name in ("SIGTERM", "SIGHUP", "SIGUSR1"):  # Windows has only the first
         number = getattr(signal, name, None)
-        # What is ignored stays so: nohup ignores SIGHUP.
+        # Keep ignored signals ignored: nohup ignores SIGHUP.
         if number is not None and signal.getsignal(number) == signal.SIG_DFL:
             with contextlib.suppress(ValueError):  # not in the main thread
                 before[number] = signal.signal(number, end)

@@ -1,4 +1,4 @@
-"""What all commands of the command line share: ``--json``, paths that are looked at first, words of other libraries.
+"""Shared by all commands: ``--json``, early checks of paths, and hints for option names from other libraries.
 
 Nothing heavy is imported here: a wrong path is refused before torch is loaded.
 """
@@ -22,24 +22,24 @@ from sightweave.core import bounded, foreign_words, json_lines, places, terminal
 from sightweave.core.errors import DataError
 
 STANDARD_INPUT = "-"
-"""As data: rows in JSON lines from standard input."""
+"""Value of --data that reads JSON lines from standard input."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a command found, for whoever asked."""
+    """The result of a command, for programs and for people."""
 
     plain: Callable[[], Any]
-    """For programs (``--json``): one value, or an iterator of values that become a line each."""
+    """Value for programs (``--json``), or an iterator of values, printed one per line."""
     show: Callable[[], None]
-    """For people: prints it."""
+    """Prints the result for people."""
     status: int = 0
     """Exit status."""
 
 
 @contextlib.contextmanager
 def _own_stdout() -> Iterator[TextIO]:
-    """Standard output for the result alone; whatever else is printed meanwhile goes to standard error."""
+    """Reserves standard output for the result; anything else printed meanwhile goes to standard error."""
     stream = sys.stdout
     try:
         number = stream.fileno()
@@ -48,7 +48,7 @@ def _own_stdout() -> Iterator[TextIO]:
             yield stream
         return
 
-    # Libraries in C write to the file itself.
+    # C libraries write to the file descriptor directly.
     stream.flush()
     kept = os.dup(number)
     try:
@@ -67,7 +67,7 @@ def _write(value: Any, stream: TextIO) -> None:
 
 
 def json_line(value: Any) -> str:
-    """JSON on one line, as a terminal may show it; what is no number is null."""
+    """JSON on one line, safe to print in a terminal; NaN and infinity become null."""
     return terminal.visible(json_lines.dumps(_finite(value), allow_nan=False))
 
 
@@ -82,19 +82,19 @@ def _finite(value: Any) -> Any:
 
 
 class Command(TyperCommand):
-    """A command whose function returns a `Result`: shown, or with ``--json`` alone on standard output.
+    """A command whose function returns a `Result`, printed for people or, with ``--json``, as JSON.
 
-    It looks at its places before it runs, and knows what other libraries call its options and the settings of a recipe.
+    It checks its paths before it runs, and suggests the right name for options that other libraries name differently.
     """
 
     def __init__(self, *args: Any, params: list[Any] | None = None, **options: Any) -> None:
         super().__init__(*args, params=[*(params or []), _json_option()], **options)
 
     def invoke(self, ctx: Any) -> None:
-        """Runs it and prints what it found.
+        """Runs the command and prints its result.
 
         Raises:
-            SightweaveError: a wrong place.
+            SightweaveError: a path is missing or of the wrong type.
         """
         for check, place in ctx.meta.get(_CHECKS, []):
             check(place)
@@ -109,11 +109,11 @@ class Command(TyperCommand):
             raise typer.Exit(result.status)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """The words as parameters; an option that there is not is an error with the word for it here."""
+        """Parses the arguments; the error for an unknown option suggests the name used here."""
         given = list(args)
         try:
             return super().parse_args(ctx, args)
-        except typer.BadParameter.__base__ as error:  # type: ignore[misc]  # of all mistakes in words
+        except typer.BadParameter.__base__ as error:  # type: ignore[misc]  # the base of all usage errors
             word = getattr(error, "option_name", None)
             if word is not None and error.__class__.__name__ == "NoSuchOption":
                 own = [name for one in self.params for name in one.opts]
@@ -124,7 +124,7 @@ class Command(TyperCommand):
 
 
 def _value_after(option: str, words: Sequence[str]) -> str:
-    """The value that an option was given; empty where it has none."""
+    """The value given to an option; empty if there is none."""
     for number, word in enumerate(words):
         name, _, value = word.partition("=")
         if name == option:
@@ -134,7 +134,7 @@ def _value_after(option: str, words: Sequence[str]) -> str:
 
 
 def refuse(check: Callable[[Any], object]) -> Callable[[typer.Context, Any], Any]:
-    """A callback for a parameter that is a place, or several: before the command runs, `check` refuses wrong ones."""
+    """A callback for parameters that are paths: `check` refuses wrong ones before the command runs."""
 
     def callback(ctx: typer.Context, value: Any) -> Any:
         places_given = value if isinstance(value, list | tuple) else [value]
@@ -146,7 +146,7 @@ def refuse(check: Callable[[Any], object]) -> Callable[[typer.Context, Any], Any
 
 
 def _json_option() -> Any:
-    """The option ``--json``, as Typer makes it, which no command's function needs to know."""
+    """The ``--json`` option, added to every command without appearing in its function."""
     app = typer.Typer(add_completion=False)
 
     @app.command()
@@ -162,20 +162,20 @@ def _note_json(ctx: Any, _parameter: Any, is_asked: bool) -> None:
     ctx.meta[_JSON] = is_asked
 
 
-_JSON_HELP = "Print the result as JSON and nothing else; the reference says what is in it."
+_JSON_HELP = "Print only the result, as JSON; the reference describes its fields."
 
 
 _JSON = "sightweave.json"
-"""Key of whether a result is asked for as JSON."""
+"""Context key: whether JSON output was requested."""
 _CHECKS = "sightweave.checks"
-"""Key of what is to be looked at before a command runs: when its words are read only, as for completion, nothing is."""
+"""Context key: the checks to run before the command. Parsing alone, as for shell completion, runs none."""
 
 
 def check_setting(setting: str) -> None:
-    """Refuses a ``path=value`` setting that names data, or a run to begin from, which are not there.
+    """Refuses a ``path=value`` setting that names missing data or a missing run to start from.
 
     Raises:
-        DataError, CheckpointError: they are not.
+        DataError, CheckpointError: the data or the run does not exist.
     """
     name, _, value = (part.strip() for part in setting.partition("="))
     if name == "data":
@@ -185,16 +185,18 @@ def check_setting(setting: str) -> None:
 
 
 def data_of(given: Sequence[str] | None) -> Any:
-    """What the api takes as `data`, of what was given on the command line: a source, several, or rows; None for nothing.
+    """Converts --data values for the API: one source, a list of sources, rows from standard input, or None.
 
     Raises:
-        DataError: standard input beside something else, or a line of it that is no JSON object.
+        DataError: standard input is combined with other sources, or a line of it is not a JSON object.
     """
     if not given:
         return None
     if STANDARD_INPUT in given:
         if len(given) > 1:
-            raise DataError(f"data: {STANDARD_INPUT} (standard input) stands alone (got {', '.join(given)}).")
+            raise DataError(
+                f"data: {STANDARD_INPUT} (standard input) cannot be combined with other sources (got {', '.join(given)})."
+            )
         return _rows()
     values = [places.value_of(one) for one in given]
     return values[0] if len(values) == 1 else values
@@ -208,6 +210,8 @@ def _rows() -> list[Any]:
         except bounded.UnreadableError as error:
             raise DataError(f"standard input: line {number} is {error}") from None
         if not isinstance(row, dict):
-            raise DataError(f"standard input: line {number} is {type(row).__name__}; a row is a JSON object.")
+            raise DataError(
+                f"standard input: line {number} is a {type(row).__name__}; expected a JSON object."
+            )
         rows.append(row)
     return rows

@@ -35,8 +35,8 @@ _TASKS = {
 
 _SPLITS = {
     "scenes": "New scenes",
-    "combinations": "Pairs never met in training",
-    "combinations, met pairs": "The same scenes, pairs met in training",
+    "combinations": "Pairs not seen in training",
+    "combinations, met pairs": "The same scenes, pairs seen in training",
 }
 """What the splits of the scenes are called for a newcomer."""
 
@@ -59,15 +59,15 @@ def tell(*, quick: bool, out: Path | None, console: Console) -> Run:
     recipe = find("demo_quick" if quick else "demo")
     folder = out or _free(Path("runs") / ("demo-quick" if quick else "demo"))
     console.print(
-        "[bold]Sightweave[/bold] draws a small world of shapes and things, asks about it, and trains\n"
-        f"a vision-language model on it from nothing.\nRecipe: {escape(str(recipe))}. Run: {escape(str(folder))}\n"
+        "[bold]Sightweave[/bold] draws a small world of shapes and objects, asks questions about it,\nand trains "
+        f"a vision-language model on it from scratch.\nRecipe: {escape(str(recipe))}. Run: {escape(str(folder))}\n"
     )
     run = api.train(recipe, out=folder, evaluate=False, console=console)
     if run.stop_signal:
-        console.print(f"\nStopped; what was learnt so far is in {escape(str(folder))}.")
+        console.print(f"\nStopped; the progress so far is saved in {escape(str(folder))}.")
         return run
     trained = time.perf_counter()
-    console.print(f"\nTrained in {_minutes(trained - began)}. Now pictures that it has never met.\n")
+    console.print(f"\nTrained in {_minutes(trained - began)}. Now some images it has never seen.\n")
     evaluations = api.evaluate(run, console=console)
     scored = time.perf_counter()
     for evaluation in evaluations:
@@ -77,14 +77,14 @@ def tell(*, quick: bool, out: Path | None, console: Console) -> Run:
     _answers(console, evaluations[0], kept)
     _homonym(console, evaluations[0], kept)
     console.print(
-        f"\nTraining took {_minutes(trained - began)}, scoring {_minutes(scored - trained)}."
-        f"\nEverything to look at: [bold]{escape(str(folder / 'report.html'))}[/bold]"
-        "\nThis model knows drawn scenes only. Try next:"
+        f"\nTraining took {_minutes(trained - began)}, evaluation {_minutes(scored - trained)}."
+        f"\nFull report: [bold]{escape(str(folder / 'report.html'))}[/bold]"
+        "\nThis model knows drawn scenes only. What to try next:"
         f"\n  sightweave data sample scenes --split scenes --out sheet.png"
         f"\n  sightweave caption {folder} PICTURE"
         f'\n  sightweave generate {folder} PICTURE "What color is the circle?"'
-        "\n  sightweave train own data=FOLDER                    (your own pictures; see docs/how-to/own-pictures.md)"
-        "\n  sightweave list                                     (the parts that you can choose)"
+        "\n  sightweave train own data=FOLDER                    (your own images; see docs/how-to/own-pictures.md)"
+        "\n  sightweave list                                     (the parts you can choose from)"
     )
     return run
 
@@ -95,8 +95,8 @@ def _minutes(seconds: float) -> str:
 
 def _scores(evaluation: Evaluation) -> Table:
     about = _SPLITS.get(evaluation.split, evaluation.split)
-    table = Table(title=f"{about}: right answers in per cent (mean over types of question)")
-    for column in ("task", "score", "without the picture", "with a wrong picture"):
+    table = Table(title=f"{about}: correct answers in % (mean over question types)")
+    for column in ("task", "score", "without the image", "with a wrong image"):
         table.add_column(column, justify="left" if column == "task" else "right")
     for task in evaluation.tasks:
         controls = [task.controls.get(name) for name in ("no_image", "shuffled_image")]
@@ -126,14 +126,14 @@ def _answers(console: Console, evaluation: Evaluation, kept: Mapping[str, Path])
     captions.sort(key=lambda item: item.answer.image not in kept)
     for caption in captions[:_SHOWN]:
         console.print(
-            f"\n[bold]A picture{_file_of(caption, kept)}.[/bold] "
+            f"\n[bold]An image{_file_of(caption, kept)}.[/bold] "
             f"The model says: {escape(caption.answer.text)} {_mark(caption)}",
             soft_wrap=True,
         )
         asked = [item for item in groups[caption.group] if item.type in _ASKED]
         for item in asked[:_SHOWN]:
             blind = item.controls.get("no_image")
-            said = f"   without the picture: {escape(_short(blind.text))}" if blind is not None else ""
+            said = f"   without the image: {escape(_short(blind.text))}" if blind is not None else ""
             console.print(
                 f"  {escape(item.prompt)}  ->  {escape(_short(item.answer.text))} {_mark(item)}[dim]{said}[/dim]",
                 soft_wrap=True,
@@ -156,7 +156,7 @@ def _homonym(console: Console, evaluation: Evaluation, kept: Mapping[str, Path])
     ]
     pairs.sort(key=lambda pair: sum(item.answer.image not in kept for item in pair))
     for one, other in pairs[:1]:
-        console.print(f"\n[bold]One sentence, two pictures.[/bold] {escape(one.prompt)}", soft_wrap=True)
+        console.print(f"\n[bold]One sentence, two images.[/bold] {escape(one.prompt)}", soft_wrap=True)
         for item in (one, other):
             console.print(
                 f"  {_thing(item)}{_file_of(item, kept)}:  {escape(item.answer.text)}", soft_wrap=True
@@ -172,7 +172,7 @@ def _file_of(item: Item, kept: Mapping[str, Path]) -> str:
 def _thing(item: Item) -> str:
     word, sense = item.tags.get("word", ""), item.tags.get("sense", "").rpartition("_")[2]
     article = "an" if word[:1] in tuple("aeiou") else "a"
-    return escape(f"a picture of {article} {word} ({sense})")
+    return escape(f"an image of {article} {word} ({sense})")
 
 
 def _short(text: str) -> str:
@@ -185,4 +185,4 @@ def _mark(item: Item) -> str:
     """Whether an answer is right, told apart from it without colours too."""
     if item.answer.right:
         return "[green](correct)[/green]"
-    return f"[red](wrong; it is: {escape(item.references[0])})[/red]"
+    return f"[red](wrong; correct: {escape(item.references[0])})[/red]"

@@ -77,20 +77,21 @@ def _part(family: str) -> BeforeValidator:
 class Model:
     """The four parts.
 
-    A local folder in place of a kind is read at once. A name on the hub stays a mapping, ``{kind: OWNER/NAME, ...}``, until
-    `Recipe.resolved` reads its files: making a `Model` asks no network.
+    A local folder in place of a kind is read immediately. A name on the Hub stays a mapping, ``{kind: OWNER/NAME,
+    ...}``, until `Recipe.resolved` reads its files: creating a `Model` needs no network.
     """
 
     encoder: Annotated[Any, _part("models.encoders")]
-    """Image -> features."""
+    """Encoder: image to features."""
     connector: Annotated[Any, _part("models.connectors")]
-    """Features -> embeddings as wide as the language model; None until an encoder on the hub is read, which chooses it."""
+    """Connector: features to embeddings of the language width; None until an encoder on the Hub, which chooses it, is
+    read."""
     fusion: Annotated[Any, one_of("models.fusions")]
-    """Where they enter the text."""
+    """Fusion: how image embeddings enter the language model."""
     language_model: Annotated[Any, _part("models.language_models")]
-    """Text -> logits."""
+    """Language model: text to logits."""
     pretrained: Mapping[Literal["encoder", "connector", "language_model"], str] = field(default_factory=dict)
-    """Folders of Transformers whose weights a part begins with; ``encoder: FOLDER`` fills this in, and the sizes too."""
+    """Transformers folders with the initial weights by part; ``encoder: FOLDER`` fills this in, along with the sizes."""
 
     @model_validator(mode="before")
     @classmethod
@@ -133,7 +134,7 @@ class Model:
         """
         if self.hub_names:
             raise RecipeError(
-                f"model: {', '.join(self.hub_names)}: not read from the hub yet; build the model of recipe.resolved()."
+                f"model: {', '.join(self.hub_names)}: not read from the Hub yet; build recipe.resolved() instead."
             )
         encoder = _built("model.encoder", self.encoder.build)
         language_model = _built(
@@ -210,7 +211,7 @@ def _expanded(part: str, folder: str, given: Any) -> dict[str, Any]:
         {name: value for name, value in given.items() if name != "kind"} if isinstance(given, Mapping) else {}
     )
     if part != "language_model" and gguf.is_named(folder):
-        raise ValueError(f"{part}: a GGUF file is read as a language model alone (got {folder!r})")
+        raise ValueError(f"{part}: a GGUF file can only be used as a language model (got {folder!r})")
     try:
         return keymaps.read(folder, part) | asked
     except keymaps.NoFamily as error:
@@ -240,7 +241,7 @@ def _bad_sizes(part: str, values: Any) -> list[str]:
         value = getattr(values, name)
         numbers = [x for x in (value if isinstance(value, tuple) else (value,)) if type(x) is int]
         if any(x < 0 for x in numbers):
-            faults.append(f"{part}.{name} may not be negative (got {value})")
+            faults.append(f"{part}.{name} must not be negative (got {value})")
         elif value == 0 and numbers and default != 0:
             faults.append(f"{part}.{name} must be at least 1 (got 0)")
     return faults
@@ -257,32 +258,33 @@ def _built(path: str, make: Any, *args: Any, **kwargs: Any) -> Any:
 
 @config
 class Inputs:
-    """How text and pictures become tensors."""
+    """How text and images become tensors."""
 
     vocab_size: PositiveInt = 4096
-    """Ids of the tokenizer at most; fewer where the texts are few."""
+    """Maximum vocabulary size of the tokenizer; smaller if there is little text."""
     min_frequency: PositiveInt = 2
-    """How often a pair of symbols must occur to become one token."""
+    """Minimum frequency of a symbol pair to be merged into one token."""
     frame_images: bool = False
-    """Put the tokens of Idefics3 around each picture, which its layout needs; a pretrained tokenizer has them."""
+    """Whether to put Idefics3's tokens around each image, as its layout requires; a pretrained tokenizer has them
+    already."""
     fit: transforms.Fit = "pad"
-    """pad, crop or squash, where a picture is not square."""
+    """How to fit images that are not square: pad, crop or squash."""
     exact: bool = False
-    """Resize as Pillow does, so that exported models see the same pixels; slower."""
+    """Whether to resize exactly as Pillow does, so that exported models see the same pixels; slower."""
     augment: transforms.Augment = "none"
-    """none, shift or photo; acts in stages that ask for it."""
+    """Data augmentation: none, shift or photo; applied in stages with augment: true."""
     flip: bool = False
-    """Mirror half of the pictures where they are varied, save those whose texts name left or right."""
+    """Whether augmentation mirrors half of the images, except those whose texts mention left or right."""
     gray: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the pictures without colour where they are varied."""
+    """Fraction of images that augmentation turns grey."""
     max_tiles: NonNegativeInt = 0
-    """Tiles that a large picture is cut into at most, beside a thumbnail of the whole; 0 cuts none."""
+    """Maximum tiles per large image, plus a thumbnail of the whole; 0 disables tiling."""
     cache: str = ""
-    """A folder of ``sightweave data cache``: resized pictures are read from there where nothing varies them."""
+    """Folder written by ``sightweave data cache``; resized images are read from it in stages without augmentation."""
     max_length: PositiveInt = 2048
-    """Tokens of the longest sample."""
+    """Maximum tokens per sample."""
     num_answers: PositiveInt = 1000
-    """Answers to choose from at most, for a language model that classifies."""
+    """Maximum number of answer classes, for a language model that classifies."""
 
 
 def _known_controls(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -294,25 +296,25 @@ def _known_controls(names: tuple[str, ...]) -> tuple[str, ...]:
 
 @config
 class Evaluation:
-    """What is measured, and how."""
+    """What is evaluated, and how."""
 
     splits: tuple[str, ...] = ()
-    """Held-out splits. Empty means all test splits; to choose a recipe, score ``[validation]`` instead."""
+    """Held-out splits to evaluate. Empty means all test splits; to choose among recipes, use ``[validation]``."""
     pictures: PositiveInt = 500
-    """Maximum images per split, drawn over the whole split."""
+    """Maximum images per split, sampled from the whole split."""
     draw_seed: int = 0
-    """Random seed of the images that are drawn. It is not the run's own seed, so that runs of several seeds are compared
-    on the same images."""
+    """Random seed for sampling the images. It is separate from the run's seed, so that runs with different seeds are
+    compared on the same images."""
     controls: Annotated[tuple[str, ...], AfterValidator(_known_controls)] = (
         "no_image",
         "shuffled_image",
         "blank_image",
     )
-    """Asked again in these ways; ``sightweave evaluate --help`` names all, those for robustness among them."""
+    """Controls to run: the questions are asked again in these ways. ``sightweave list controls`` shows all of them."""
     circular: bool = False
-    """Ask each question that lists its options once for every rotation of them; score it by ``circular_choice``."""
+    """Whether to ask each multiple-choice question once per rotation of its options, scored by ``circular_choice``."""
     max_tokens: PositiveInt = 96
-    """Tokens of an answer at most."""
+    """Maximum tokens per answer."""
     max_batch_tokens: PositiveInt | None = None
     """Maximum tokens in a batch, padding and answers included, for models that run in this process. None derives it from
     free memory. It changes no answer."""
@@ -374,25 +376,25 @@ class _Tasks(dict[str, Any]):
 
     def __missing__(self, name: str) -> Any:
         raise RecipeError(
-            f"tasks: there are records of {name!r}, which is no task of the recipe; a task of your own is named by its "
+            f"tasks: the data has records of {name!r}, which is not a task in the recipe; add your own task by its "
             f"dotted path: tasks: {{{name}: {{}}}}."
         )
 
 
 @config
 class Measured:
-    """What an evaluation depends on, whoever answers."""
+    """What an evaluation depends on, whichever model answers."""
 
     data: Sources = ()
     """Sources; a path means the user's own pictures there."""
     evaluate: Evaluation = field(default_factory=Evaluation)
-    """What is measured, and how."""
+    """What is evaluated, and how."""
     tasks: Annotated[Mapping[str, Mapping[str, Any]], AfterValidator(_known_to_user)] = field(
         default_factory=dict
     )
-    """Other instructions and metrics by task, such as {vqa: {instruction: ...}}; a dotted path adds a task of your own."""
+    """Instructions and metrics by task, such as {vqa: {instruction: ...}}; a dotted path adds a task of your own."""
     seed: int = 0
-    """Of weights, order, choice and draws."""
+    """Random seed of weights, data order and sampling."""
 
     def task(self, name: str) -> Any:
         """The Config of one task."""
@@ -426,15 +428,15 @@ class Recipe(Measured):
     data: Sources = field()  # no default here
     """Sources; a path means the user's own pictures there."""
     model: Model
-    """The parts."""
+    """Parts of the model."""
     train: Settings
-    """Stages, device and logging."""
+    """Training stages, device and logging."""
     inputs: Inputs = field(default_factory=Inputs)
-    """Text and pictures to tensors."""
+    """How text and images become tensors."""
     init_from: str = ""
-    """A run to start from: its weights and its tokenizer."""
+    """Run to start from: its weights and its tokenizer."""
     title: str = ""
-    """For the report."""
+    """Title of the report."""
 
     def resolved(self) -> Recipe:
         """With kinds and sizes in the place of names on the hub, whose files are fetched where they are not here.
@@ -504,7 +506,7 @@ class Recipe(Measured):
                         counts[answer] = counts.get(answer, 0) + 1
         if not counts:
             raise RecipeError(
-                "the language model chooses among answers, and the data has no question with an answer."
+                "the language model is a classifier, but the data has no question with an answer."
             )
         ordered = sorted(counts, key=lambda answer: (-counts[answer], answer))
         return tuple(ordered[: self.inputs.num_answers])

@@ -74,9 +74,7 @@ EPOCH_IMAGES = "epoch_images"
 """Key of ``run.json``: images that one epoch of each stage shows."""
 
 
-_UNTRAINED = (
-    "nothing was trained yet, so its answers mean nothing; sightweave train (or train in Python) trains it"
-)
+_UNTRAINED = "the model is untrained, so its answers are meaningless; train it with sightweave train (or train in Python)"
 
 
 @dataclass(repr=False)
@@ -237,7 +235,7 @@ class Run:
             DataError: an empty text, or a language that the run never learnt.
         """
         if not text.strip():
-            raise DataError("translate: the text is empty; give a sentence.")
+            raise DataError("translate: the text is empty.")
         _check_language(to, self.languages)
         task = self.recipe.task("translation").build()
         return self.generate(image, task.prompt(text, to), **options)  # type: ignore[no-any-return]  # one prompt gives one
@@ -308,7 +306,7 @@ class Run:
     def _ask(self, media: tuple[Medium, ...], prompt: str) -> Sample:
         # A recipe may ask for captions without a word.
         if not prompt.strip() and prompt != self.recipe.task("captioning").instruction:
-            raise DataError("the question is empty; ask something, such as 'What is this?'.")
+            raise DataError("the question is empty; ask, for example, 'What is this?'.")
         parts = (*(Part("user", medium) for medium in media), Part("user", prompt))
         # The same id wherever the prompt stands among others: what is sampled must not depend on its place.
         return Sample(id="prompt", task="", parts=parts)
@@ -348,9 +346,9 @@ def _check_language(to: str, pairs: frozenset[str] | None) -> None:
     if LANGUAGE_NAMES.get(to, to) in {LANGUAGE_NAMES.get(code, code) for code in codes}:
         return
     if not codes:
-        raise DataError(f"translate: this run learnt no translation at all, so none into {to!r}.")
+        raise DataError(f"translate: this run was not trained on translation (asked for {to!r}).")
     raise DataError(
-        f"translate: this run never learnt to translate into {to!r}. It learnt: {', '.join(codes)}."
+        f"translate: this run was not trained to translate into {to!r}. It was trained on: {', '.join(codes)}."
     )
 
 
@@ -426,7 +424,7 @@ def load(
     for name, document in documents.items():  # all are as they were written, and objects
         if not isinstance(document, dict):
             raise CheckpointError(
-                f"{inner / name}.json: an object is needed (got {type(document).__name__})."
+                f"{inner / name}.json: expected a JSON object (got {type(document).__name__})."
             )
 
     # What the recipe and the processor say is compared with the weights' header before anything of that size is made.
@@ -442,7 +440,7 @@ def load(
         ("image_size", model.encoder.image_size, processor.transform.size),
     ):
         if own != theirs:
-            raise CheckpointError(f"{inner}: the processor's {name} {theirs} is not the model's {own}.")
+            raise CheckpointError(f"{inner}: the processor's {name} is {theirs}, but the model's is {own}.")
 
     checkpoint.load_into(model, inner, assign=True)
     model.eval().to(choose_device(device))
@@ -469,7 +467,7 @@ def known_of(folder: Path) -> dict[str, Any]:
             if known := facts_of(one):
                 return known
         except CheckpointError as error:
-            logger.warning("whether training came to its end is not known: %s", error)
+            logger.warning("cannot tell whether training finished: %s", error)
     return {}
 
 
@@ -482,7 +480,7 @@ def _compare_vocabulary(
     if isinstance(size, int) and size > largest:
         raise CheckpointError(
             f"{folder / 'processor.json'}: vocab_size is {size}, but no weight has more than {largest} rows; the processor "
-            "is of another model."
+            "belongs to another model."
         )
 
 
@@ -513,7 +511,7 @@ def _empty_model(
             TypeError,
         ) as error:
             raise CheckpointError(
-                f"{folder / 'recipe.json'}: describes no model that can be built: {type(error).__name__}: {error}."
+                f"{folder / 'recipe.json'}: the model cannot be built: {type(error).__name__}: {error}."
             ) from error
     return model
 

@@ -179,9 +179,9 @@ def test_no_file_is_overwritten_by_an_evaluation(run: Path) -> None:
 @pytest.mark.parametrize("place", ["/etc", "../elsewhere", "~/photos", "//server/share", "https://a.b/c"])
 def test_data_elsewhere_is_for_the_caller_to_name(run: Path, place: str) -> None:
     change(run, lambda v: v["data"][0].update(path=place))
-    with pytest.raises(RecipeError, match=r"names data at .*--data.*--trust-run"):
+    with pytest.raises(RecipeError, match=r"its recipe uses data at.*--data.*--trust-run"):
         sightweave.evaluate(run)
-    with pytest.raises(RecipeError, match="names data at"):
+    with pytest.raises(RecipeError, match="its recipe uses data at"):
         sightweave.export(run, out="exported")
     assert sightweave.evaluate(run, data="data", controls=[], out="scored")  # the caller's own
 
@@ -260,7 +260,9 @@ def test_settings_of_a_library_that_fetch_or_run_are_refused(run: Path) -> None:
     from_transformers = pytest.importorskip("sightweave.models.nn.from_transformers")
     pytest.importorskip("transformers")
     for bad in ({"auto_map": {"AutoModel": "x.Y"}}, {"use_pretrained_backbone": True}):
-        with pytest.raises(CheckpointError, match="would run code or fetch"):
+        with pytest.raises(
+            CheckpointError, match="would run code or download weights from elsewhere; this is"
+        ):
             from_transformers.parsed({"model_type": "convnext", **bad})
     with pytest.raises(CheckpointError, match="num_labels is 1000000000, which no model has"):
         from_transformers.parsed({"model_type": "convnext", "num_labels": 10**9})
@@ -327,7 +329,7 @@ def test_a_curve_whose_points_do_not_go_together_is_refused(run: Path) -> None:
     curve = document["splits"][0]["tasks"][0]["calibration"]["curve"]
     curve["risk"].append(0.5)
     (run / "evaluation.json").write_text(json.dumps(document), encoding="utf-8")
-    with pytest.raises(DataError, match="each threshold has one coverage and one risk"):
+    with pytest.raises(DataError, match=r"each threshold needs one coverage and one risk \(got"):
         sightweave.report(run)
 
 
@@ -368,7 +370,7 @@ def test_a_gallery_shows_no_pictures_from_elsewhere(run: Path) -> None:
         link.unlink(missing_ok=True)
         link.symlink_to(Path("secret.png").resolve())
         index.write_text(json.dumps({key: elsewhere}), encoding="utf-8")
-        with pytest.raises(SightweaveError, match="pictures from elsewhere are not shown"):
+        with pytest.raises(SightweaveError, match="images from elsewhere are not shown"):
             sightweave.report(run)
     index.write_text(json.dumps(names), encoding="utf-8")
     assert "data:image/" in sightweave.report(run).read_text(encoding="utf-8")

@@ -172,7 +172,7 @@ def test_a_demo_that_is_asked_to_stop_goes_on_with_nothing_else(tmp_path: Path) 
     finally:
         process.kill()
     assert process.returncode == 128 + signal.SIGTERM
-    assert "Stopped; what was learnt so far is in" in said
+    assert "Stopped; the progress so far is saved in" in said
     assert not (out / "evaluation.json").exists()
 
 
@@ -189,7 +189,7 @@ def test_a_killed_run_says_so_everywhere_and_can_be_replaced(
     assert told in caplog.text
     assert any(told in note for one in found for note in one.notes)
     assert told in (out / "report.html").read_text(encoding="utf-8")
-    with pytest.raises(FolderError, match=rf"holds a trained run already; .*overwrite=True.*{told[:40]}"):
+    with pytest.raises(FolderError, match=rf": already holds a trained run;.*overwrite=True.*{told[:40]}"):
         sightweave.train(recipe(place, 2), out=out)
     (out / "notes.txt").write_text("mine")
     assert not sightweave.train(recipe(place, 2), out=out, overwrite=True, evaluate=False).unfinished
@@ -238,7 +238,7 @@ def test_a_run_killed_between_two_renames_is_found(trained: Path, where: str) ->
     run = sightweave.load(trained / where)
     assert run.generate(None, "What is it?", max_tokens=2).tokens
     assert sightweave.evaluate(trained / where, controls=[], out=trained / "scores")
-    with pytest.raises(FolderError, match="holds a trained run already"):
+    with pytest.raises(FolderError, match=": already holds a trained run;"):
         sightweave.train(recipe(trained, 2), out=trained)
 
 
@@ -266,7 +266,7 @@ def test_training_leaves_files_of_the_user_alone(
     mine = mine / "0000.png" if name in ("gallery", "checkpoint") else mine
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
-    with pytest.raises(FolderError, match=rf"out: holds {name}, which Sightweave did not write"):
+    with pytest.raises(FolderError, match=rf"out: holds {name}, which were not written by Sightweave"):
         sightweave.train(recipe(place, 1), out=tmp_path / "out", overwrite=overwrite)
     assert mine.read_text() == "mine"
     assert [one.name for one in (tmp_path / "out").iterdir()] == [name]
@@ -277,7 +277,7 @@ def test_training_leaves_files_of_the_user_alone(
 )
 def test_evaluating_leaves_files_of_the_user_alone(place: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
-    with pytest.raises(FolderError, match=rf"holds {name}, which Sightweave did not write"):
+    with pytest.raises(FolderError, match=rf"holds {name}, which were not written by Sightweave"):
         sightweave.evaluate(place / "trained", controls=[], out=tmp_path, fresh=True)
     assert (tmp_path / name).read_text() == "mine"
 
@@ -285,7 +285,7 @@ def test_evaluating_leaves_files_of_the_user_alone(place: Path, tmp_path: Path, 
 @pytest.mark.parametrize("name", ["report.json", "report.html", "pictures.sqlite"])
 def test_checking_data_leaves_files_of_the_user_alone(place: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
-    with pytest.raises(FolderError, match=rf"holds {name}, which Sightweave did not write"):
+    with pytest.raises(FolderError, match=rf"holds {name}, which were not written by Sightweave"):
         sightweave.check_data(place / "data", out=tmp_path)
     assert (tmp_path / name).read_text() == "mine"
 
@@ -293,7 +293,7 @@ def test_checking_data_leaves_files_of_the_user_alone(place: Path, tmp_path: Pat
 @pytest.mark.parametrize("name", ["comparison.json", "comparison.html", "steps.json"])
 def test_comparing_leaves_files_of_the_user_alone(place: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
-    with pytest.raises(FolderError, match=rf"holds {name}, which Sightweave did not write"):
+    with pytest.raises(FolderError, match=rf"holds {name}, which were not written by Sightweave"):
         sightweave.compare(place / "endless.json", "seed=0,1", out=tmp_path)
     assert (tmp_path / name).read_text() == "mine"
 

@@ -19,6 +19,7 @@ from sightweave.data.tasks import captioning
 from sightweave.programs.training.feed import Feed, Step
 from sightweave.programs.training.quarantine import Quarantine
 from sightweave.programs.training.settings import Stage
+from sightweave.programs.training.world import World
 
 TASKS = {name: catalog.config_class("data.tasks", name)().build() for name in catalog.kinds("data.tasks")}
 PROCESSOR = compose(Case("concat", (), "decoder_only"))[1]
@@ -61,7 +62,7 @@ def take(source: Feed, count: int, start: int = 0, within: int = 0) -> list[Step
 def test_all_processes_together_see_what_one_sees(world: int, mix: tuple[Mixing, ...], start: int) -> None:
     data = (Pictures(8), Pictures(5, first=100))
     alone = take(feed(*data, mix=mix), 8, start)
-    ranks = [take(feed(*data, mix=mix, rank=rank, world=world), 8, start) for rank in range(world)]
+    ranks = [take(feed(*data, mix=mix, world=World(rank, world)), 8, start) for rank in range(world)]
     for step, shares in zip(alone, zip(*ranks, strict=True), strict=True):
         assert Counter(step.ids) == sum((Counter(share.ids) for share in shares), Counter())
         assert {share.position for share in shares} == {step.position}
@@ -73,10 +74,10 @@ def test_all_processes_together_see_what_one_sees(world: int, mix: tuple[Mixing,
 def test_a_run_that_goes_on_equals_one_that_never_stopped(worlds: tuple[int, int], done: int) -> None:
     data = (Pictures(8), Pictures(5, first=100))
     before, after = worlds
-    whole = [take(feed(*data, mix=MIX, rank=rank, world=after), 10) for rank in range(after)]
-    stopped = take(feed(*data, mix=MIX, world=before), done)[-1].position
+    whole = [take(feed(*data, mix=MIX, world=World(rank, after)), 10) for rank in range(after)]
+    stopped = take(feed(*data, mix=MIX, world=World(0, before)), done)[-1].position
     for rank in range(after):
-        later = take(feed(*data, mix=MIX, rank=rank, world=after), 10 - done, stopped)
+        later = take(feed(*data, mix=MIX, world=World(rank, after)), 10 - done, stopped)
         for one, other in zip(whole[rank][done:], later, strict=True):
             assert one.ids == other.ids
             assert torch.equal(one.batch.target.ids, other.batch.target.ids)
@@ -86,7 +87,7 @@ def test_a_run_that_goes_on_equals_one_that_never_stopped(worlds: tuple[int, int
 @pytest.mark.parametrize("world", [1, 2])
 def test_every_picture_comes_exactly_once_an_epoch(world: int) -> None:
     data = (Pictures(7), Pictures(5, first=100))
-    ranks = [take(feed(*data, rank=rank, world=world), 9) for rank in range(world)]
+    ranks = [take(feed(*data, world=World(rank, world)), 9) for rank in range(world)]
     for epoch in range(3):
         steps = [step for steps in ranks for step in steps[3 * epoch : 3 * epoch + 3]]
         found = sorted(int(name) for step in steps for name in step.ids)
@@ -109,7 +110,7 @@ def test_pictures_that_processes_cannot_share_are_an_error() -> None:
     with pytest.raises(
         RecipeError, match="4 pictures cannot be shared by 3 processes; set pictures to a multiple of 3"
     ):
-        feed(Pictures(9), world=3)
+        feed(Pictures(9), world=World(0, 3))
 
 
 PACKED = {"pack_to": 150, "pack_window": 3}
@@ -121,7 +122,7 @@ def test_windows_of_all_processes_together_hold_what_one_sees(world: int, start:
     data = (Pictures(8), Pictures(5, first=100))
     alone = take(feed(*data, mix=MIX, stage=PACKED), 9, start)
     ranks = [
-        take(feed(*data, mix=MIX, rank=rank, world=world, stage=PACKED), 9, start) for rank in range(world)
+        take(feed(*data, mix=MIX, world=World(rank, world), stage=PACKED), 9, start) for rank in range(world)
     ]
     for window in range(0, 9, 3):
         seen = Counter(name for step in alone[window : window + 3] for name in step.ids)
@@ -140,10 +141,10 @@ def test_a_run_that_goes_on_inside_a_window_equals_one_that_never_stopped(
 ) -> None:
     data = (Pictures(8), Pictures(5, first=100))
     before, after = worlds
-    stopped = take(feed(*data, mix=MIX, world=before, stage=PACKED), done)[-1]
+    stopped = take(feed(*data, mix=MIX, world=World(0, before), stage=PACKED), done)[-1]
     for rank in range(after):
-        whole = take(feed(*data, mix=MIX, rank=rank, world=after, stage=PACKED), 8)
-        source = feed(*data, mix=MIX, rank=rank, world=after, stage=PACKED)
+        whole = take(feed(*data, mix=MIX, world=World(rank, after), stage=PACKED), 8)
+        source = feed(*data, mix=MIX, world=World(rank, after), stage=PACKED)
         later = take(source, 8 - done, stopped.position, stopped.within)
         for one, other in zip(whole[done:], later, strict=True):
             assert one.ids == other.ids

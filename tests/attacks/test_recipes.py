@@ -83,11 +83,11 @@ def attack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         ("model.fusion=bilinear", "With DecoderOnly go: addition, concat, cross_attention."),
         ("model.fusion=memory", "With MemoryFusion go: encoder_decoder, from_transformers."),
         ("model.encoder.image_size=0", "encoder.image_size must be at least 1 (got 0)"),
-        ("model.encoder.image_size=-4", "encoder.image_size may not be negative (got -4)"),
-        ("model.encoder.channels=[8, -1]", "encoder.channels may not be negative (got (8, -1))"),
-        ("model.encoder.channels=[8]", "must name the same stages"),
+        ("model.encoder.image_size=-4", "encoder.image_size must not be negative (got -4)"),
+        ("model.encoder.channels=[8, -1]", "encoder.channels must not be negative (got (8, -1))"),
+        ("model.encoder.channels=[8]", "must have the same number of stages, at least one."),
         ("model.language_model.depth=0", "language_model.depth must be at least 1 (got 0)"),
-        ("model.language_model.depth=-1", "language_model.depth may not be negative (got -1)"),
+        ("model.language_model.depth=-1", "language_model.depth must not be negative (got -1)"),
         ("train.stages.0.steps=0", "train.stages.0.steps: Input should be greater than 0 (got 0)"),
         ("train.stages.0.pictures=-2", "train.stages.0.pictures: Input should be greater than 0 (got -2)"),
         ("train.stages.0.microsteps=0", "train.stages.0.microsteps"),
@@ -116,12 +116,12 @@ def attack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         ("tasks.vqa=3", "tasks.vqa"),
         ("init_from=nowhere", "nowhere: no such folder"),
         ("data=nowhere", "nowhere: no such file or folder; name a folder with pictures and a data.jsonl"),
-        ("data=[]", "data: the recipe names no source; set data=scenes, data=FOLDER, or give records."),
+        ("data=[]", "data: the recipe has no source; set data=scenes or data=FOLDER, or pass records."),
         ("data={kind: scenes, sed: 1}", "data.0.sed: unknown key (got 1)"),
         ("nonsense", "'nonsense': a setting is written path=value, such as model.fusion=concat."),
         ("=3", "a setting is written path=value"),
-        ("train.stages.7.steps=3", "'7' is no index of a list of 1"),
-        ("train.stages.first.steps=3", "'first' is no index of a list of 1"),
+        ("train.stages.7.steps=3", "'7' is not an index of a list of length 1"),
+        ("train.stages.first.steps=3", "'first' is not an index of a list of length 1"),
         ("seed.deep=1", "'seed' holds 0, which has no fields"),
     ],
 )
@@ -132,7 +132,7 @@ def test_a_wrong_setting_is_one_clear_error(attack: Attack, setting: str, words:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")
 def test_a_device_that_is_not_there(attack: Attack) -> None:
-    assert "device 'cuda': torch finds none on this machine; it finds: cpu" in attack("train.device=cuda")
+    assert "device 'cuda': not available on this machine; available: cpu" in attack("train.device=cuda")
 
 
 def test_all_mistakes_are_told_at_once(attack: Attack) -> None:
@@ -146,7 +146,7 @@ def test_all_mistakes_are_told_at_once(attack: Attack) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (GOOD.replace("data: pictures\n", ""), "data: missing; the recipe must set it"),
+        (GOOD.replace("data: pictures\n", ""), "data: missing; set it in the recipe"),
         (GOOD.replace("  fusion: concat\n", ""), "model.fusion: missing"),
         ("a: &x 1\nb: *x\n", "YAML aliases (*name) are not allowed; write the value out."),
         ("seed: !!python/object/apply:os.system ['touch harmed']\n", "not valid YAML"),
@@ -177,7 +177,7 @@ def test_a_trained_run_is_not_overwritten(
     )
     with pytest.raises(SystemExit):
         cli.main()
-    assert "run: holds a trained run already; name another folder" in capsys.readouterr().err
+    assert "run: already holds a trained run; name another folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("recipe", ["nowhere.yaml", "."])
@@ -192,6 +192,8 @@ def test_no_such_recipe_as_its_own_process(tmp_path: Path, recipe: str) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith(f"error: {recipe}: no such recipe file, and none of that name ships.")
+    assert done.stderr.startswith(
+        f"error: {recipe}: recipe file not found, and no built-in recipe has this name."
+    )
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())

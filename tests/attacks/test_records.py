@@ -57,11 +57,11 @@ WRONG = [
     ({"image": ["a.png"], "caption": "x"}, "wrong_type", "image: must be text"),
     ({"image": "a.png", "caption": " "}, "empty_field", "caption: is empty"),
     ({"image": "a.png", "captions": []}, "empty_field", "captions: is an empty list"),
-    ({"image": "a.png", "question": "q"}, "missing_field", "answer: missing, but there is a question"),
-    ({"image": "a.png", "answer": "q"}, "missing_field", "question: missing, but there is 'answer'"),
+    ({"image": "a.png", "question": "q"}, "missing_field", "answer: missing, although there is a question"),
+    ({"image": "a.png", "answer": "q"}, "missing_field", "question: missing, although there is 'answer'"),
     ({"image": "a.png", "question": "q", "answer": ""}, "empty_field", "answer: is empty"),
     ({"image": "a.png", "source": "q", "target": "z"}, "missing_field", "source_language: missing"),
-    ({"image": "a.png", "target": "q"}, "missing_field", "source: missing, but there is 'target'"),
+    ({"image": "a.png", "target": "q"}, "missing_field", "source: missing, although there is 'target'"),
     ({**GOOD, "split": "trian"}, "bad_split", "unknown split 'trian'. Did you mean 'train'"),
     ({**GOOD, "split": 3}, "wrong_type", "split: must be text"),
     ({**GOOD, "tags": "x"}, "wrong_type", "tags: must be a mapping"),
@@ -220,7 +220,7 @@ def test_paths_that_leave_the_folder(folder: Path, name: str) -> None:
     lines(folder, GOOD, {**GOOD, "image": name})
     (fault,) = read(folder).faults
     assert fault.code == "image_path"
-    assert "image paths start from" in fault.message
+    assert "; image paths are relative to" in fault.message
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,9 @@ def test_too_many_bad_rows_stop_everything(folder: Path) -> None:
     lines(folder, *[GOOD] * 1200, *[{"image": "a.png"}] * 12, *[GOOD] * 10)
     assert read(folder).quarantined == {"missing_field": 12}
     lines(folder, *[GOOD] * 1200, *[{"image": "a.png"}] * 13, *[GOOD] * 10)
-    with pytest.raises(DataError, match=r"13 of 1213 rows are bad, over max_bad 1\.0%.*\n.*data\.jsonl:1201"):
+    with pytest.raises(
+        DataError, match=r"13 of 1213 rows are bad, more than max_bad 1\.0%.*\n.*data\.jsonl:1201"
+    ):
         read(folder)
     assert len(read(folder, max_bad=0.5).faults) == 13
 
@@ -398,7 +400,7 @@ def test_no_good_row_at_all(folder: Path) -> None:
 
 def test_duplicate_ids(folder: Path) -> None:
     lines(folder, {**GOOD, "id": "k"}, {**GOOD, "id": "k"})
-    assert "1 rows have an id that was given before, such as 'k'" in " ".join(read(folder).notes)
+    assert "1 rows have a duplicate id, such as 'k'" in " ".join(read(folder).notes)
     with pytest.raises(DataError, match="id: 'k' was given before"):
         read(folder, strict=True)
 
@@ -421,7 +423,7 @@ def test_a_cell_of_many_brackets_is_a_text(folder: Path, depth: int, is_whole: b
     ("content", "words"),
     [
         (b"image,caption\na.png,caf\xe9\n", r"rows\.csv:2: not UTF-8: byte 0xe9 at byte 23"),
-        (b"image,image\na.png,a.png\n", "column 'image' stands twice"),
+        (b"image,image\na.png,a.png\n", "column 'image' appears twice"),
         (
             b'image,caption\na.png,"never closed\n',
             r"rows\.csv:2: not CSV: a quote is opened in this row and never",
@@ -445,11 +447,11 @@ def test_folders_without_one_file_of_rows(folder: Path) -> None:
         read(folder)
     lines(folder, GOOD, name="x.jsonl")
     lines(folder, GOOD, name="y.jsonl")
-    with pytest.raises(DataError, match=r"2 files of rows \(x\.jsonl, y\.jsonl\)"):
+    with pytest.raises(DataError, match=r"2 data files \(x\.jsonl, y\.jsonl\)"):
         read(folder)
     with pytest.raises(DataError, match=r"ends in \.jsonl or \.csv \(got '\.png'\)"):
         read(folder / "a.png")
-    with pytest.raises(DataError, match="no such file or folder"):
+    with pytest.raises(DataError, match=r": file or folder not found\."):
         read(folder / "none")
     os.mkfifo(folder / "pipe.jsonl")
     with pytest.raises(DataError, match="neither a file nor a folder"):

@@ -50,7 +50,7 @@ def test_marks_equal_features_and_no_answer_is_cut(
     sample = conversation(turns)
     length = processor.length(sample)
     if policy == "error" and length > limit:
-        with pytest.raises(TooLong, match=f"{length} tokens, over max_length {limit}"):
+        with pytest.raises(TooLong, match=f"{length} tokens, more than max_length {limit}"):
             fit(sample, processor, policy, limit)
         return
     encoded = fit(sample, processor, policy, limit)

@@ -168,5 +168,5 @@ def test_only_a_tasks_file_defines_records() -> None:
     assert list(texts_of(special)) == ["what ?", "red"]
     assert not is_record(MyRecord())
     assert not is_record({"question": "what ?"})
-    with pytest.raises(DataError, match=r"a MyRecord of the module .* is no task's record"):
+    with pytest.raises(DataError, match=r"a MyRecord of the module .*is not a task's record; a task module"):
         task_of(MyRecord())  # type: ignore[arg-type]

@@ -58,7 +58,7 @@ def test_answers_are_equal_in_half_precision(tmp_path: Path) -> None:
 def test_another_way_of_cutting_is_found_by_its_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = exports.composed(tmp_path, "idefics3")
     monkeypatch.setattr(gguf, "cuts_as", lambda content: "gpt-2")  # which keeps digits together
-    with pytest.raises(ExportError, match=r"llama\.cpp reads .* as .*, and Sightweave as"):
+    with pytest.raises(ExportError, match=r"llama\.cpp tokenizes .* as .*, but Sightweave answers as"):
         gguf.export(exports.source(run), tmp_path / "out", questions(2), numbers="f32")
 
 

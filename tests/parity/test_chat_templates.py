@@ -324,7 +324,7 @@ def test_a_template_that_drops_system_turns_is_told(tmp_path: Path, caplog: pyte
     dropping = CHATML.replace("{% for m in messages %}", "{% for m in messages if m['role'] != 'system' %}")
     (tmp_path / "chat_template.jinja").write_text(dropping)
     ours = pretrained_tokenizer.read(tmp_path, 50)
-    assert "leaves out what the system says" in caplog.text
+    assert "the chat template drops the system turn, and so does this" in caplog.text
     assert encoded([SYSTEM, ASKED], ours).prompt.ids == encoded([ASKED], ours).prompt.ids
 
 
@@ -454,7 +454,7 @@ def test_named_templates_without_a_default_are_refused(value: Any, bare: Path) -
 @pytest.mark.parametrize("value", [7, ["x"], [{"name": "default", "template": 3}], {"default": None}])
 def test_a_template_that_is_no_text_is_refused(value: Any, bare: Path) -> None:
     put(bare / "tokenizer_config.json", value)
-    with pytest.raises(CheckpointError, match="chat_template must be a text"):
+    with pytest.raises(CheckpointError, match="chat_template must be a string, or a list of named strings"):
         pretrained_tokenizer.read(bare, 50)
 
 
@@ -462,7 +462,7 @@ def test_a_picture_that_is_no_token_is_refused(bare: Path) -> None:
     (bare / "chat_template.jinja").write_text(
         TWO_FORMS.replace("<|vision_start|><|image_pad|><|vision_end|>", "(picture)")
     )
-    with pytest.raises(CheckpointError, match="no special token for a picture"):
+    with pytest.raises(CheckpointError, match="it writes"):
         pretrained_tokenizer.read(bare, 50)
 
 

@@ -121,10 +121,10 @@ def test_the_check_of_pixels_passes(tmp_path: Path) -> None:
 
 def test_a_folder_of_transformers_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit"}), encoding="utf-8")
-    with pytest.raises(ValueError, match="names no architecture"):
+    with pytest.raises(ValueError, match=r"its config\.json has no architecture, so it was not written"):
         from_timm.Config(folder=str(tmp_path))
 
 
 def test_an_architecture_that_timm_does_not_know_is_refused() -> None:
-    with pytest.raises(ValueError, match="cannot make 'resnet_that_is_not'"):
+    with pytest.raises(ValueError, match="cannot create 'resnet_that_is_not'"):
         from_timm.Config(folder="gone", config={"architecture": "resnet_that_is_not"}).build()

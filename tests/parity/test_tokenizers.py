@@ -117,7 +117,7 @@ def test_turns_are_those_of_the_chat_template(tmp_path: Path) -> None:
         (
             "{% for m in messages %}{{ m['content'] }}<|im_end|>{% endfor %}"
             "{% if add_generation_prompt %}Now{% endif %}",
-            "it asks with",
+            "its prompt is",
         ),
     ],
 )

@@ -245,7 +245,7 @@ def test_what_libraries_print_goes_to_standard_error(place: Path) -> None:
 def test_an_error_leaves_standard_output_empty_with_json(place: Path) -> None:
     done = sightweave_(place, "generate", "run", "photos/0.png", " ", "--json", status=1)
     assert done.stdout == ""
-    assert done.stderr == "error: the question is empty; ask something, such as 'What is this?'.\n"
+    assert done.stderr == "error: the question is empty; ask, for example, 'What is this?'.\n"
 
 
 def test_a_grid_is_json(place: Path, tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_an_evaluation_and_a_check_of_data_leave_tables(place: Path, tmp_path: P
         assert {"severity", "code", "file", "line", "message"} <= set(next(csv.reader(stream)))
     findings.write_text("of the user's own")
     assert (
-        "Sightweave did not write this file"
+        ": this file was not written by Sightweave and would be"
         in sightweave_(tmp_path, "data", "check", place / "photos", "--out", findings, status=1).stderr
     )
 
@@ -314,7 +314,7 @@ def test_rows_come_from_standard_input(place: Path, tmp_path: Path) -> None:
     broken = sightweave_(place, "generate", "run", "--data", "-", stdin="{}\nno row\n", status=1)
     assert "error: standard input: line 2 is not valid JSON" in broken.stderr
     mixed = sightweave_(place, "generate", "run", "--data", "-", "--data", "photos", stdin=LINES, status=1)
-    assert "stands alone" in mixed.stderr
+    assert "cannot be combined with other sources" in mixed.stderr
 
 
 def test_data_take_the_same_forms_on_the_command_line_and_in_python(place: Path, tmp_path: Path) -> None:
@@ -349,7 +349,7 @@ def test_two_runs_are_put_side_by_side_on_other_data(place: Path, tmp_path: Path
     assert not (tmp_path / "second" / "evaluation.json").exists()
     path, text = sightweave.beside(place / "run", tmp_path / "second", data=str(place / "photos"))
     assert path == place / "run" / "evaluations" / "photos" / "beside-second.html"
-    assert "were asked of both" in text
+    assert "images were asked in both." in text
 
 
 def test_words_of_other_libraries_name_the_setting_or_the_option(place: Path) -> None:
@@ -371,7 +371,9 @@ def test_words_of_other_libraries_name_the_setting_or_the_option(place: Path) ->
 
 def test_a_language_that_was_never_learnt_is_an_error(place: Path) -> None:
     done = sightweave_(place, "translate", "run", "photos/0.png", "red", "--to", "ja", status=1)
-    assert done.stderr == ("error: translate: this run never learnt to translate into 'ja'. It learnt: de.\n")
+    assert done.stderr == (
+        "error: translate: this run was not trained to translate into 'ja'. It was trained on: de.\n"
+    )
     sightweave_(place, "translate", "run", "photos/0.png", "red", "--to", "German", "--max-tokens", "2")
 
 
@@ -392,6 +394,6 @@ def test_a_run_that_was_never_trained_says_so_once(place: Path, tmp_path: Path) 
     done = sightweave_(
         place, "generate", tmp_path / "new", "photos/0.png", "What?", "Who?", "--max-tokens", "2"
     )
-    assert done.stderr.count("nothing was trained yet") == 1
+    assert done.stderr.count("the model is untrained, so its answers are meaningless;") == 1
     trained = sightweave_(place, "generate", "run", "photos/0.png", "What?", "--max-tokens", "2")
     assert trained.stderr == ""

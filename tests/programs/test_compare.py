@@ -64,7 +64,7 @@ def test_a_killed_comparison_goes_on_and_repeats_nothing(tmp_path: Path) -> None
 
     said, notes = (process := started(tmp_path, *GRID)).communicate(timeout=600)
     assert process.returncode == 0, notes
-    assert f"4 runs, {len(done)} of them done before" in notes
+    assert f"4 runs, {len(done)} already done" in notes
     assert all(path.stat().st_mtime_ns == before for path, before in done.items())
     table = (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
     assert table in said
@@ -81,7 +81,7 @@ def test_a_killed_comparison_goes_on_and_repeats_nothing(tmp_path: Path) -> None
     (tmp_path / "out" / "addition-seed1" / "evaluation.json").write_text("[]", encoding="utf-8")
     _, notes = (process := started(tmp_path, *GRID)).communicate(timeout=600)
     assert process.returncode == 0, notes
-    assert "4 runs, 3 of them done before, 1 more are trained and need scores only" in notes
+    assert "4 runs, 3 already done, 1 more trained but not evaluated" in notes
     assert "addition-seed1: started (scores only)" in notes
     assert weights.stat().st_mtime_ns == before
     again = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))
@@ -90,7 +90,7 @@ def test_a_killed_comparison_goes_on_and_repeats_nothing(tmp_path: Path) -> None
     # A changed recipe is another run; one that cannot be is refused before anything trains.
     _, notes = (process := started(tmp_path, *GRID, "train.stages.0.steps=3")).communicate(timeout=600)
     assert process.returncode == 0, notes
-    assert "4 runs, 0 of them done before" in notes
+    assert "4 runs, 0 already done" in notes
     _, notes = (process := started(tmp_path, "model.fusion=concat,bilinear")).communicate(timeout=600)
     assert process.returncode == 1
     assert "error: " in notes
@@ -119,13 +119,13 @@ def test_minutes_become_steps_that_are_the_same_for_every_seed(tmp_path: Path) -
         assert trained.pop() == pytest.approx(0.03 * 60 / statistics.median(seconds[8:]), abs=1)
     _, notes = (process := started(tmp_path, *words)).communicate(timeout=600)
     assert process.returncode == 0, notes
-    assert "4 runs, 4 of them done before" in notes
+    assert "4 runs, 4 already done" in notes
     assert "started" not in notes
     # Other things to measure train nothing again, and need no other trial.
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/checkpoint/*.safetensors")}
     _, notes = (process := started(tmp_path, *words, "evaluate.pictures=1")).communicate(timeout=600)
     assert process.returncode == 0, notes
-    assert "4 runs, 0 of them done before, 4 more are trained and need scores only" in notes
+    assert "4 runs, 0 already done, 4 more trained but not evaluated" in notes
     assert len(before) == 4
     assert all(path.stat().st_mtime_ns == then for path, then in before.items())
     document = json.loads((tmp_path / "out" / "addition-seed1" / "evaluation.json").read_text())

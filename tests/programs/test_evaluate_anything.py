@@ -158,7 +158,7 @@ def test_a_killed_evaluation_asks_nothing_twice(run: api.Run, tmp_path: Path) ->
     said, notes = (process := started()).communicate(timeout=600)
     assert process.returncode == 0, notes
     assert "This model uses the image" in said
-    assert "answers were kept from before" in notes.replace("\n", " ")
+    assert "answers reused," in notes.replace("\n", " ")
     lines = kept.read_bytes().splitlines()
     assert lines[: len(before) - 1] == before[:-1]  # the last one may be torn
     keys = [json.loads(line)["key"] for line in lines]
@@ -169,11 +169,14 @@ def test_what_nobody_knows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="nowhere: no such folder or file"):
         api.evaluate("nowhere", data=rows())
     (tmp_path / "notes.txt").write_text("hello", encoding="utf-8")
-    with pytest.raises(RecipeError, match=r"notes.txt: no run .* no Transformers folder .* say what it is"):
+    with pytest.raises(
+        RecipeError,
+        match=r"notes.txt: not a run .*, a Transformers folder .*; state what it is",
+    ):
         api.evaluate(tmp_path / "notes.txt", data=rows())
     with pytest.raises(RecipeError, match=r"who: .*Did you mean 'endpoint'|no predictors kind 'endpoin'"):
         api.evaluate("{kind: endpoin, url: http://localhost:1/v1}", data=rows())
-    with pytest.raises(RecipeError, match="names no source; set data=scenes, data=FOLDER, or give records"):
+    with pytest.raises(RecipeError, match="data: the recipe has no source; set data=scenes or"):
         api.evaluate("{kind: endpoint, url: 'http://localhost:1/v1', model: m}")
 
 
@@ -235,13 +238,13 @@ def test_others_are_shown_the_options_of_a_table(tmp_path: Path, monkeypatch: py
         )
     assert plain.tasks[0].score.value == 0.0
     assert (
-        "vqa: 3 of 3 prompts do not show their options; tasks.vqa.list_options=true lists them."
+        "vqa: 3 of 3 prompts do not list their options; tasks.vqa.list_options=true to list them."
         in plain.notes
     )
 
     # Both were asked the same questions, so they can be put side by side.
     _, text = api.beside(tmp_path / "listed", tmp_path / "plain")
-    assert "3 samples on 3 pictures were asked of both." in text
+    assert "3 samples on 3 images were asked in both." in text
 
     # A file may answer with letters, and may have been asked with or without the list.
     file = tmp_path / "letters.jsonl"
@@ -297,7 +300,7 @@ def test_a_server_that_is_hard_to_please_is_scored_with_notes(
     assert "refused 2 of 6 prompts" in notes
     assert "'q2' (status 400: Stopped by the policy)" in notes
     assert "2 of 6 prompts got no answer" in notes
-    assert "'q1' (the response holds no choices (got []))" in notes
+    assert "'q1' (the response has no choices (got []))" in notes
     assert "2 of 6 answers came with a thinking block" in notes
     assert "2 of 6 answers are not greedy" in notes
     assert again.notes == found.notes == fresh[0].notes

@@ -243,7 +243,7 @@ def test_a_run_from_nothing_by_the_command(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sightweave", "export", str(tmp_path / "run"), "--samples", "3"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "export-transformers: idefics3, opened by transformers" in done.stdout
+    assert "export-transformers: idefics3, loaded in transformers" in done.stdout
     assert "3 of 3 greedy answers are equal" in done.stdout
     card = (tmp_path / "run" / "export-transformers" / "README.md").read_text()
     assert "Not measured." in card
@@ -273,12 +273,12 @@ def test_a_run_from_nothing_by_the_command(tmp_path: Path) -> None:
         (["model.encoder.stem=convolution"], r"stem is 'convolution' \(theirs: 'patch'\)"),
         (
             ["model.encoder={kind: cnn, channels: [8, 8], blocks: [0, 0]}"],
-            "no family of Transformers' is built as cnn",
+            "no family of Transformers' is supported as cnn",
         ),
         (["inputs.exact=false"], "train with inputs.exact=true"),
         (["inputs.fit=pad"], "train with inputs.fit=squash"),
         (["inputs.frame_images=false"], "train with inputs.frame_images=true"),
-        (["inputs.max_tiles=4"], "only whole pictures are exported"),
+        (["inputs.max_tiles=4"], "only whole images are exported"),
     ],
 )
 def test_what_has_no_place_is_refused_with_the_reason(
@@ -304,7 +304,7 @@ def test_an_unknown_format_and_a_run_in_the_way(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"no exports kind 'safetensor'\. Known:"):
         sightweave.export(run, to="safetensor", out=tmp_path / "out")
     run.save(tmp_path / "run")
-    with pytest.raises(RecipeError, match="holds a run, which an export would replace"):
+    with pytest.raises(RecipeError, match="holds a run, which the export would replace; choose another"):
         sightweave.export(run, out=tmp_path / "run")
 
 

@@ -134,5 +134,5 @@ def test_a_tokenizer_beside_the_file_goes_first(tmp_path: Path) -> None:
 
 def test_it_is_no_encoder(tmp_path: Path) -> None:
     file, _, _ = written(tmp_path)
-    with pytest.raises(RecipeError, match="a GGUF file is read as a language model alone"):
+    with pytest.raises(RecipeError, match=r"a GGUF file can only be used as a language model \(got"):
         sightweave.compose(str(file), str(file), device="cpu")

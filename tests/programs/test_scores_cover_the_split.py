@@ -161,7 +161,7 @@ def test_majority_and_text_only_know_all_of_the_training_data(tmp_path: Path) ->
     (kind,) = found.tasks[0].types
     assert kind.majority_answer == "a late answer"
     assert kind.neighbour == 1.0  # the question of the last twenty training pictures
-    assert not any("majority and text only" in note for note in found.notes)
+    assert not any("the majority and text-only baselines use" in note for note in found.notes)
 
 
 def test_answers_to_choose_from_are_those_of_all_of_the_training_data(tmp_path: Path) -> None:
@@ -194,7 +194,8 @@ def test_a_drawn_world_says_how_much_of_it_was_counted(tmp_path: Path) -> None:
     found = score(who, asked, splits=["val"], pictures=20, out=tmp_path / "out")
     assert (found.split, found.pictures, found.pictures_total) == ("validation", 20, 3000)
     assert any(
-        "majority and text only are of 2,000 of 3,000 training pictures" in note for note in found.notes
+        "the majority and text-only baselines use 2,000 of 3,000 training pictures" in note
+        for note in found.notes
     )
 
 

@@ -108,7 +108,7 @@ def test_the_encoder_sees_what_timm_sees(encoder: Path, language_model: Path) ->
         ours = run.model.encoder.eval()(pixels)
         expected = theirs.forward_features(pixels).flatten(2).transpose(1, 2)
     torch.testing.assert_close(ours.values.reshape(expected.shape), expected, atol=1e-4, rtol=1e-4)
-    assert run.processor.transform.fit == "crop"
+    assert run.processor.transform.fit == "squash"
 
 
 def test_minilm_is_joined_as_a_classifier(

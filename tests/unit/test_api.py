@@ -102,7 +102,9 @@ def test_batches_of_an_evaluation_are_bounded_and_halved_without_another_answer(
 
 
 def test_evaluate_needs_something_to_score(trained: api.Run) -> None:
-    with pytest.raises(RecipeError, match=r"records given in Python, .* give them again"):
+    with pytest.raises(
+        RecipeError, match=r"was trained on records passed in Python, which a run does.* give them again"
+    ):
         api.evaluate(trained)
     with pytest.raises(RecipeError, match="controls"):
         api.evaluate(trained, data=rows(), controls=["blind"])
@@ -248,12 +250,12 @@ def test_an_evaluation_says_what_was_asked_and_where(trained: api.Run, tmp_path:
         )
         told.append(json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8")))
     first, again = told
-    assert first["answers"] == {"new": 2, "kept from before": 0}
-    assert again["answers"] == {"new": 0, "kept from before": 2}
+    assert first["answers"] == {"new": 2, "reused": 0}
+    assert again["answers"] == {"new": 0, "reused": 2}
     assert first["device"] == "cpu"
     assert first["processor"]
     assert "seconds" in first
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "new 0, kept from before 2" in page
+    assert "new 0, reused 2" in page
     assert "<dt>evaluated settings</dt>" in page
     assert "max_tokens 3" in page  # the recipe's own say 4

@@ -71,7 +71,7 @@ def test_generate_without_a_question_says_what_to_give(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "generate", "somewhere", "a.png") == 2
-    assert "give a picture and a question, or --data FOLDER" in " ".join(capsys.readouterr().err.split())
+    assert "give an image and a question, or --data FOLDER" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(

@@ -76,12 +76,12 @@ def test_rows_are_a_line_each_and_the_exit_status_stays(capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        (("--epochs", "3"), "Settings are given without dashes: train.stages.0.epochs=3."),
-        (("--Learning-Rate=0.1",), "Settings are given without dashes: train.stages.0.optimizer.lr=0.1."),
-        (("--gpu", "0"), "Settings are given without dashes, as path=value; this one is train.device."),
-        (("--fp16",), "Settings are given without dashes, as path=value; this one is train.precision."),
+        (("--epochs", "3"), "Write settings without dashes: train.stages.0.epochs=3."),
+        (("--Learning-Rate=0.1",), "Write settings without dashes: train.stages.0.optimizer.lr=0.1."),
+        (("--gpu", "0"), "Write settings without dashes, as path=value; this one is called train.device."),
+        (("--fp16",), "Write settings without dashes, as path=value; this one is called train.precision."),
         (("--max_new_tokens", "3"), "The option is --max-tokens."),
-        (("--report_to", "wandb"), "nothing needs to be set"),
+        (("--report_to", "wandb"), "Every run writes metrics.jsonl, TensorBoard events and"),
     ],
 )
 def test_an_option_of_another_library_names_the_right_one(
@@ -97,7 +97,7 @@ def test_an_option_that_nobody_knows_is_as_ever(capsys: pytest.CaptureFixture[st
     status, _, err = run(app_of({}), capsys, "first", "hello", "--max-token", "3")
     assert status == 2
     assert "--max-tokens" in err
-    assert "Settings are given" not in err
+    assert "Write settings without dashes:" not in err
 
 
 def test_places_are_looked_at_before_a_command_runs_and_not_when_its_words_are_read(
@@ -147,11 +147,11 @@ def test_data_of_the_command_line_are_those_of_python(monkeypatch: pytest.Monkey
 
     give(b'{"a": 1}\n\n{"a": "\xe2\x80\xa8"}\n')
     assert data_of(["-"]) == [{"a": 1}, {"a": "\u2028"}]
-    for data, message in ((b"{}\n[1]\n", "line 2 is list"), (b"{} {}\n", "line 1 is not valid JSON")):
+    for data, message in ((b"{}\n[1]\n", "line 2 is a list"), (b"{} {}\n", "line 1 is not valid JSON")):
         give(data)
         with pytest.raises(DataError, match=message):
             data_of(["-"])
-    with pytest.raises(DataError, match=r"stands alone \(got -, photos\)"):
+    with pytest.raises(DataError, match=r"cannot be combined with other sources \(got -, photos\)"):
         data_of(["-", "photos"])
 
 

@@ -56,7 +56,7 @@ def test_a_verdict_is_not_read_as_a_part_of_the_answer(piped):
     _answers(piped, found, {})
     text = text_of(piped)
     assert "The model says: a bow on the left (correct)" in text
-    assert "Where is the bow?  ->  left (correct)   without the picture: left" in text
+    assert "Where is the bow?  ->  left (correct)   without the image: left" in text
     assert "Where is the ring?  ->  right (wrong; it is: left)" in text
     assert "left right" not in text
 
@@ -82,9 +82,9 @@ def test_two_pictures_of_one_sentence_are_those_that_can_be_opened(piped, tmp_pa
     ]
     _homonym(piped, evaluation(*found), {f"scenes/{n}": Path(f"gallery/{n}.png") for n in (1, 2, 3)})
     assert text_of(piped).splitlines()[1:] == [
-        f"One sentence, two pictures. {asked}",
-        "  a picture of a bow (ribbon) (gallery/1.png):  un noeud",
-        "  a picture of a bow (weapon) (gallery/2.png):  un arc",
+        f"One sentence, two images. {asked}",
+        "  an image of a bow (ribbon) (gallery/1.png):  un noeud",
+        "  an image of a bow (weapon) (gallery/2.png):  un arc",
     ]
 
 

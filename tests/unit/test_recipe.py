@@ -73,7 +73,7 @@ def test_sizes_that_are_none_are_told_together() -> None:
     with pytest.raises(RecipeError) as error:
         recipes.read(values(), ["model.encoder.image_size=0", "model.language_model.dim=-1"])
     assert "encoder.image_size must be at least 1 (got 0)" in str(error.value)
-    assert "language_model.dim may not be negative (got -1)" in str(error.value)
+    assert "language_model.dim must not be negative (got -1)" in str(error.value)
     assert recipes.read(values()).model.encoder.blocks == (0, 0)  # 0 blocks mean something
 
 

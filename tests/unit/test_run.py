@@ -97,9 +97,11 @@ def test_only_languages_that_were_learnt_are_translated_into(run: runs.Run) -> N
     known = dataclasses.replace(run, languages=frozenset({"en-de", "en-zh", "de-fr"}))
     for code in ("de", "German", "zh", "fr"):
         known.translate(tiny.PICTURE, "A ramp.", to=code, max_tokens=1)
-    with pytest.raises(DataError, match=r"never learnt to translate into 'en'\. It learnt: de, fr, zh\."):
+    with pytest.raises(
+        DataError, match=r"never learnt to translate into 'en'\. It was trained on: de, fr, zh\."
+    ):
         known.translate(tiny.PICTURE, "Eine Rampe.", to="en")
-    with pytest.raises(DataError, match="learnt no translation at all"):
+    with pytest.raises(DataError, match=r"translate: this run was not trained on translation \(asked"):
         dataclasses.replace(run, languages=frozenset()).translate(tiny.PICTURE, "A ramp.", to="de")
     # Of earlier versions, and of parts that came with languages of their own, it is not known.
     for facts in ({}, {"languages": None}):
@@ -114,12 +116,18 @@ def test_an_untrained_run_says_so_once_and_a_trained_one_never(
     untrained = api.build(tiny.RECIPE, data=tiny.ROWS)
     untrained.generate(tiny.PICTURE, "What is it?", max_tokens=1)
     list(untrained.stream(tiny.PICTURE, "What is it?", max_tokens=1))
-    assert [record.message.count("nothing was trained yet") for record in caplog.records] == [1]
+    assert [
+        record.message.count("the model is untrained, so its answers are meaningless;")
+        for record in caplog.records
+    ] == [1]
     caplog.clear()
 
     untrained.save(tmp_path / "untrained")
     api.load(tmp_path / "untrained").generate(tiny.PICTURE, "What is it?", max_tokens=1)
-    assert [record.message.count("nothing was trained yet") for record in caplog.records] == [1]
+    assert [
+        record.message.count("the model is untrained, so its answers are meaningless;")
+        for record in caplog.records
+    ] == [1]
     caplog.clear()
 
     by_hand = api.build(tiny.RECIPE, data=tiny.ROWS)
@@ -158,7 +166,7 @@ def test_a_processor_of_another_model_is_refused(run: runs.Run, tmp_path: Path) 
     other = api.build(tiny.RECIPE, "model.connector={kind: pool, side: 2}", data=tiny.ROWS)
     runs.Run(run.model, other.processor, run.recipe).save(tmp_path / "mixed")
     with pytest.raises(
-        CheckpointError, match=r"the processor's layout .*tokens_per_image=4.* is not the model's"
+        CheckpointError, match=r"the processor's layout .*tokens_per_image=4.*, but the model's is"
     ):
         runs.load(tmp_path / "mixed")
 
@@ -229,14 +237,16 @@ def test_each_verb_takes_a_picture_in_every_form_and_fetches_nothing(run: runs.R
             assert verb([form]) == expected, name
         for address in ("https://example.com/a.png", Path("http://example.com/a.png"), "s3://bucket/a.png"):
             for given in (address, [tiny.PICTURE, address]):
-                with pytest.raises(MediaError, match="nothing is fetched; save the picture"):
+                with pytest.raises(
+                    MediaError, match=r": URLs are not fetched; save the image and give its path\."
+                ):
                     verb(given)
     # Records as well.
     rows = [{"image": form, "question": "What?", "answer": "x"} for form in (tiny.PICTURE, *forms)]
     rows[3] |= {"image": str(tmp_path / "a.png")}
     logprobs = {round(row["logprob"], 4) for row in api.answer_all(run, rows, max_tokens=3)}
     assert len(logprobs) == 1
-    with pytest.raises(DataError, match="nothing is fetched; save the picture"):
+    with pytest.raises(DataError, match=r": URLs are not fetched; save the image and give its path\."):
         api.answer_all(run, [rows[0] | {"image": "https://example.com/a.png"}])
 
 

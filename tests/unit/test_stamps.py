@@ -55,7 +55,51 @@ def test_one_sentence_is_in_one_split_and_near_copies_are_for_training(
     assert all(len(found) == 1 for found in splits.values())
     held_out = [sentence for sentence, found in splits.items() if found == {"test"}]
     assert 0.06 * len(sentences) < len(held_out) < 0.18 * len(sentences)
-    assert stamps.split(Path("dreydl.png"), held_out[0]) == "train"
+    assert stamps.split(Path("dreydl.png"), held_out[0], "any") == "train"
+
+
+def test_variants_of_a_stamp_are_on_one_side_of_validation(stamps: ModuleType, tmp_path: Path) -> None:
+    names = [f"{chr(97 + number % 26)}{chr(97 + number // 26)}x" for number in range(300)]
+    for name in names:
+        stamp(tmp_path, f"animals/{name}", f"A {name}.")
+        stamp(tmp_path, f"animals/cartoon/{name}-2", f"A happy {name}.")
+        stamp(tmp_path, f"animals/{name}_left", f"A {name}, seen from the side.")
+    found: dict[str, set[str]] = {name: set() for name in names}
+    for row in stamps.rows(tmp_path, tmp_path):
+        if row["split"] != "test":
+            found[Path(row["image"]).stem[:3]].add(row["split"])
+    assert max(map(len, found.values())) == 1
+    validated = sum(sides == {"validation"} for sides in found.values())
+    assert 0.09 * len(names) < validated < 0.21 * len(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "common"),
+    [
+        ("animals/cats/lion-2", "animals/lion"),
+        ("animals/cats/cartoon/Lion", "animals/lion"),
+        ("symbols/chess/b_1_king", "symbols/1_king"),
+        ("symbols/music/note_012_a", "symbols/note_012_a"),
+        ("symbols/math/7", "symbols/7"),
+        ("sports/football_helmet_side", "sports/football_helmet"),
+    ],
+)
+def test_a_group_is_the_name_without_what_varies(stamps: ModuleType, name: str, common: str) -> None:
+    assert stamps.group(Path("stamps") / f"{name}.png", Path("stamps")) == common
+
+
+def test_a_sentence_joins_what_names_do_not(stamps: ModuleType) -> None:
+    root = Path("stamps")
+    said = {
+        root / "animals/lion.png": "A lion.",
+        root / "animals/lion-2.png": "A happy lion.",
+        root / "animals/big-cat.png": "A happy lion.",
+        root / "animals/tiger.png": "A tiger.",
+        root / "symbols/lion.png": "A sign.",
+    }
+    *lions, tiger, sign = stamps.groups(said, root).values()
+    assert len(set(lions)) == 1
+    assert len({lions[0], tiger, sign}) == 3
 
 
 def test_what_cannot_be_downloaded_is_named(stamps: ModuleType, tmp_path: Path) -> None:

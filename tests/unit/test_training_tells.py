@@ -95,7 +95,7 @@ def _settings(path: Path) -> list[str]:
 def test_data_that_holds_out_nothing_has_a_share_held_out(trained: tuple[api.Run, str]) -> None:
     run, said = trained
     assert run.folder is not None
-    assert "1 of 8 pictures are held out (1 for validation)" in said
+    assert "1 of 8 images are held out (1 for validation)" in said
     (evaluation,) = api.evaluate(run)
     assert (evaluation.split, evaluation.count) == ("validation", 1)
     assert "no test split with answers" in " ".join(evaluation.notes)
@@ -217,7 +217,7 @@ def test_shipped_recipes_are_listed_and_found_by_name(
     assert api.read_recipe("own.yaml").title == "Mine"
     for wrong in ("owm", "elsewhere/own.yaml", "own.json"):
         with pytest.raises(
-            RecipeError, match=r"no such recipe file, and none of that name ships.*sightweave recipes"
+            RecipeError, match=r": recipe file not found, and no built-in recipe has this.*sightweave recipes"
         ):
             api.read_recipe(wrong)
 
@@ -344,7 +344,8 @@ def test_a_run_of_records_asks_for_them_again(tmp_path: Path) -> None:
     run, _ = train(tmp_path / "run", data=rows(4), evaluate=False)
     for who in (run, tmp_path / "run"):
         with pytest.raises(
-            RecipeError, match=r"records given in Python, .* give them again, as evaluate\(run, data="
+            RecipeError,
+            match=r"was trained on records passed in Python, which a run does.* give them again, as evaluate\(run, data=",
         ):
             api.evaluate(who)
     assert api.evaluate(run, data=rows(4))

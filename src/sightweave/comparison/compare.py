@@ -87,7 +87,7 @@ def compare(
     baseline = names[0] if against is None else against
     if baseline not in names:
         raise RecipeError(
-            f"against: no composition {baseline!r} in the grid. {did_you_mean(baseline, names)}"
+            f"against: no combination {baseline!r} in the grid. {did_you_mean(baseline, names)}"
         )
     for cell in cells:
         read = recipes.read(recipe, cell.settings)
@@ -97,7 +97,7 @@ def compare(
     def run(jobs: Sequence[Job]) -> None:
         failed = run_jobs(jobs, at_once=at_once, threads=threads, say=say, progress=progress)
         if failed:
-            raise ComparisonError(f"failed: {', '.join(failed)}. The same command goes on from here.")
+            raise ComparisonError(f"failed: {', '.join(failed)}. Run the same command again to resume.")
 
     with files.claimed(
         out, writes=outputs.COMPARISON_FILES, markers=outputs.COMPARISON_MARKERS, purpose="comparison"
@@ -121,15 +121,15 @@ def _compared(
     wanted = {cell.name: recipes.read(recipe, cell.settings) for cell in cells}
     states = {cell.name: _state(out / cell.name, wanted[cell.name]) for cell in cells}
     done, trained = (sum(state == name for state in states.values()) for name in ("done", "trained"))
-    only = f", {trained} more are trained and need scores only" if trained else ""
-    say(f"{len(cells)} runs, {done} of them done before{only}")
+    only = f", {trained} more trained but not evaluated" if trained else ""
+    say(f"{len(cells)} runs, {done} already done{only}")
     waiting = [cell for cell in cells if states[cell.name] != "done"]
     run([_job_of(recipe, cell, out, is_trained=states[cell.name] == "trained") for cell in waiting])
     for cell in waiting:  # one that was asked to stop ends well, but without scores
         if _state(out / cell.name, wanted[cell.name]) != "done":
             log = out / cell.name / LOG
             raise ComparisonError(
-                f"{cell.name} ended without scores; see {log}. The same command goes on from here."
+                f"{cell.name} ended without scores; see {log}. Run the same command again to resume."
             )
     found = _found(str(recipe), settings, budget, baseline, cells, wanted, out)
     files.write_text(out / "comparison.md", as_markdown(found))
@@ -140,13 +140,11 @@ def _compared(
 def _budget(minutes: float | None, tokens: float | None) -> Budget:
     given: dict[Literal["minutes", "tokens"], float | None] = {"minutes": minutes, "tokens": tokens}
     if minutes is not None and tokens is not None:
-        raise RecipeError(
-            f"one budget at a time: minutes is {minutes:g} and tokens is {tokens:g}; leave one of them out."
-        )
+        raise RecipeError(f"set either minutes ({minutes:g}) or tokens ({tokens:g}), not both.")
     for kind, amount in given.items():
         if amount is not None and not 0 < amount < float("inf"):
             raise RecipeError(
-                f"{kind} must be over 0 (got {amount:g}); leave it out to train the recipe's own steps."
+                f"{kind} must be over 0 (got {amount:g}); omit it to train the recipe's own steps."
             )
         if amount is not None:
             return Budget(kind, float(amount))
@@ -172,8 +170,8 @@ def _budgeted(recipe: str | Path, cells: Sequence[Cell], budget: Budget, out: Pa
         whole = sum(steps * cost for steps, cost in zip(planned, each, strict=True))
         if not whole:
             raise RecipeError(
-                f"tokens: {cell.name} trains on none in any of its stages, so no number of steps has "
-                f"{budget.amount:g}; give a budget of minutes, or leave it out."
+                f"tokens: {cell.name} trains on no tokens in any of its stages, so no number of steps reaches "
+                f"{budget.amount:g}; use a budget in minutes, or none."
             )
         amount = budget.amount or 0.0
         factor = amount * (60 if budget.kind == "minutes" else 1) / whole
@@ -370,8 +368,8 @@ def choosing_notes(splits: Sequence[str]) -> list[str]:
     if not tests:
         return []
     return [
-        f"These are scores on {', '.join(tests)}. To choose among the rows, compare them by evaluate.splits=[validation] "
-        "and score the chosen one here: the best of several scores on a test is too high."
+        f"These are scores on {', '.join(tests)}. To choose among the rows, compare them on evaluate.splits=[validation] "
+        "and evaluate the chosen one here: the best of several test scores is biased upwards."
     ]
 
 

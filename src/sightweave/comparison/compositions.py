@@ -214,7 +214,7 @@ def _columns(runs: Sequence[Answered]) -> tuple[Column, ...]:
             here, there = ({*one.items()} for one in (found, other))
             raise DataError(
                 f"{runs[0].where} and {run.where} cannot be compared: the first has {_said(here - there)}, the second "
-                f"{_said(there - here)}. Score both on the same data, by the same metric of each task."
+                f"{_said(there - here)}. Evaluate both on the same data, with the same metric for each task."
             )
     several = len({split for split, _ in found}) > 1
     columns = []
@@ -280,7 +280,7 @@ def _items(run: Answered, column: Column) -> list[Item]:
 def _check_samples(column: Column, first: tuple[str, list[Item]], other: tuple[str, list[Item]]) -> None:
     (here, items), (there, others) = first, other
     told = f"{here} and {there} cannot be compared in {column.name}: "
-    again = "Score both on the same data (sightweave evaluate FOLDER)."
+    again = "Evaluate both on the same data (sightweave evaluate FOLDER)."
     if len(items) != len(others):
         raise DataError(f"{told}{len(items)} samples in the first and {len(others)} in the second. {again}")
     for number, (one, two) in enumerate(zip(items, others, strict=True), start=1):
@@ -297,8 +297,8 @@ def _scored(run: Answered, column: Column, notes: list[str]) -> tuple[Any, np.nd
     known = {configs.kind_of(one): one for one in run.metrics(column.task)}
     if column.metric not in known:
         raise DataError(
-            f"{run.where}: {column.name} was scored by {column.metric}, which its recipe does not name for "
-            f"{column.task} (it names {', '.join(known) or 'none'}). sightweave evaluate {run.where} scores it anew."
+            f"{run.where}: {column.name} was scored by {column.metric}, which its recipe does not list for "
+            f"{column.task} (it lists {', '.join(known) or 'none'}). Run sightweave evaluate {run.where} again."
         )
     items = _items(run, column)
     metric, rows = rescored(known[column.metric], items)
@@ -313,11 +313,11 @@ def _scored(run: Answered, column: Column, notes: list[str]) -> tuple[Any, np.nd
     if not math.isclose(score, before, rel_tol=_NEARLY, abs_tol=_NEARLY):
         if not is_of_likelihoods(known[column.metric].build()):
             raise DataError(
-                f"{run.where}: its answers score {score:.6g} in {column.name}, but its evaluation says {before:.6g}; the "
-                f"two files are not of one evaluation. sightweave evaluate {run.where} writes both anew."
+                f"{run.where}: its answers score {score:.6g} in {column.name}, but its evaluation has {before:.6g}; the "
+                f"two files are from different evaluations. Run sightweave evaluate {run.where} to write both again."
             )
         notes.append(
-            f"{column.name}: {column.metric} needs likelihoods, which are not stored, so the table has the share of "
-            "right answers by it."
+            f"{column.name}: {column.metric} needs likelihoods, which are not stored, so the table shows the share of "
+            "correct answers instead."
         )
     return metric, rows

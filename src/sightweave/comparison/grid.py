@@ -47,7 +47,7 @@ def split_values(setting: str) -> tuple[str, list[str]]:
             values[-1] += letter
     values = [value.strip() for value in values]
     if not all(values):
-        raise RecipeError(f"setting {setting!r} has an empty value; write path=value,value without gaps.")
+        raise RecipeError(f"setting {setting!r} has an empty value; write path=value,value without spaces.")
     return path.strip(), values
 
 
@@ -66,8 +66,8 @@ def grid(settings: Sequence[str]) -> list[Cell]:
         name = "-".join(f"seed{word}" if path == _SEED else word for path, word in words.items()) or "run"
         if name in cells:
             raise RecipeError(
-                f"two runs would both be called {name!r}: {cells[name].settings} and "
-                f"{[f'{path}={value}' for path, value in chosen.items()]}. Give each value of a setting once."
+                f"two runs would have the same name {name!r}: {cells[name].settings} and "
+                f"{[f'{path}={value}' for path, value in chosen.items()]}. List each value of a setting once."
             )
         labels = {path: word for path, word in words.items() if path != _SEED}
         cells[name] = Cell(name, labels, tuple(f"{path}={value}" for path, value in chosen.items()))

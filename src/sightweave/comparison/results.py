@@ -105,39 +105,38 @@ def _tokens_used(found: Comparison) -> str:
 def notes(found: Comparison) -> list[str]:
     """What a reader must know."""
     said = {
-        "steps": "Every run trained the recipe's own steps, so their times differ.",
-        "minutes": f"Every run was given about {found.budget.text}: a trial of each composition told how many steps fit. "
-        f"Their training took {_between([one for row in found.rows for one in row.minutes])} min.",
-        "tokens": f"Every run was given about {found.budget.text}, by a trial of each composition{_tokens_used(found)}. "
-        "Counted are the places of the sequence that is learnt from: a fusion that puts the picture into it counts the "
-        "picture's too.",
+        "steps": "Every run trained for the recipe's own steps, so training times differ.",
+        "minutes": f"Every run was given about {found.budget.text}: the number of steps was measured for each combination. "
+        f"Training took {_between([one for row in found.rows for one in row.minutes])} min.",
+        "tokens": f"Every run was given about {found.budget.text}, by a trial of each combination{_tokens_used(found)}. "
+        "All positions of the training sequence count: a fusion that puts the image into the sequence counts the "
+        "image tokens too.",
     }
     told = [said[found.budget.kind]]
-    told.append(
-        "Minutes are those of training; runs that go at the same time on one machine slow each other down."
-    )
+    told.append("Minutes are training time; runs in parallel on one machine slow each other down.")
     seeds = min(len(row.seeds) for row in found.rows)
     if seeds > 1:
-        few = " Two seeds tell little of how much seeds differ, hence wide intervals: three or more narrow them."
+        few = " Two seeds say little about the variation between seeds, so intervals are wide: three or more narrow them."
         told.append(
-            "Intervals are 95 %, over pictures and seeds: other pictures and other seeds would give other numbers."
+            "Intervals are 95 % over images and seeds: other images and seeds would give different numbers."
             + (few if seeds == 2 else "")
         )
     else:
         told.append(
-            "There is one seed of a composition, so intervals and tests cover the pictures alone: how much another seed "
-            "would change is not known, and may be more. Add seed=0,1,2."
+            "There is one seed per combination, so intervals and tests cover images only: the variation between seeds "
+            "is unknown and may be larger. Add seed=0,1,2."
         )
     if found.differences:
         told.append(
-            f"p-values are Holm's over all {len(found.differences)} differences to {found.against}; detectable is the "
-            "smallest true difference that such a comparison, alone, finds four times in five."
+            f"p-values are Holm-corrected over all {len(found.differences)} differences to {found.against}; "
+            "detectable is the "
+            "smallest true difference that a single such comparison finds four times in five (80 % power)."
         )
     for key in ("processor", "versions", "commit"):
         if len({json.dumps(one.get(key), sort_keys=True) for one in found.cells}) > 1:
-            told.append(f"The runs differ in their {key}; comparison.json has it for each.")
+            told.append(f"The runs differ in their {key}; see comparison.json.")
     told.append(
-        "One recipe was given to all compositions; none was tuned for itself unless the settings did so."
+        "All combinations used the same recipe; none was tuned individually unless the settings did so."
     )
     return [*told, *found.notes]
 
@@ -159,8 +158,8 @@ def write(out: Path, found: Comparison) -> None:
         **{f"version of {name}": version for name, version in (first["versions"] or {}).items()},
     }
     page = ComparedPage(
-        title=f"{len(found.rows)} compositions of {Path(found.recipe).name}",
-        lead=f"Trained alike ({found.budget.text}) and asked the same questions.",
+        title=f"{len(found.rows)} combinations of {Path(found.recipe).name}",
+        lead=f"Trained equally ({found.budget.text}) and asked the same questions.",
         tables=tables(found),
         panels=panels,
         notes=notes(found),
@@ -189,7 +188,7 @@ def _panel(found: Comparison, column: Column) -> costs.Panel:
     return costs.panel(
         f"{column.name}: {column.metric}",
         points,
-        cost="minutes of training",
+        cost="training minutes",
         score=column.unit,
         least=0.0,
     )
@@ -218,7 +217,7 @@ def tables(found: Comparison) -> list[Table]:
             heads=heads,
             rows=rows,
             words=len(labels),
-            note=f"Means over seeds, unweighted over types of question, with 95 % intervals. Samples of {samples}.",
+            note=f"Means over seeds, unweighted over question types, with 95 % intervals. Samples: {samples}.",
         )
     ]
     made += _controls(found)
@@ -226,11 +225,11 @@ def tables(found: Comparison) -> list[Table]:
         units = {column.name: column.unit for column in found.columns}
         made.append(
             Table(
-                title=f"Differences to {found.against}",
+                title=f"Differences from {found.against}",
                 heads=["composition", "task", "difference (95 % interval)", "p", "p, Holm's", "detectable"],
                 rows=[_difference(one, units[one.column]) for one in found.differences],
                 words=2,
-                note="Points where scores are per cent.",
+                note="Differences of percentages are in percentage points.",
             )
         )
     return made
@@ -254,7 +253,7 @@ def _controls(found: Comparison) -> list[Table]:
             rows.append([f"{column.name}, {column.unit}", row.name, uses, *cells, gain])
     return [
         Table(
-            title="With other images, and without any",
+            title="With other images and without images",
             heads=["task", "composition", "uses the image", "score", *map(rival_name, names), "gain"],
             rows=rows,
             words=3,

@@ -40,13 +40,13 @@ def opened(file: Path) -> BinaryIO:
     # Without O_NONBLOCK, opening a pipe waits until somebody writes to it.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     if file.is_dir():  # which Windows refuses to open, with another error
-        raise UnreadableError("a folder, and a file is needed.")
+        raise UnreadableError("a folder; a file is needed.")
     handle = os.open(file, flags)
     mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):
         os.close(handle)
-        found = next((name for is_one, name in _KINDS if is_one(mode)), "no ordinary file")
-        raise UnreadableError(f"{found}, and an ordinary file is needed.")
+        found = next((name for is_one, name in _KINDS if is_one(mode)), "not a regular file")
+        raise UnreadableError(f"{found}; a regular file is needed.")
     return os.fdopen(handle, "rb")
 
 
@@ -58,7 +58,7 @@ def check_no_links(folder: Path, *names: str) -> None:
     for name in names:
         if (folder / name).is_symlink():
             raise UnreadableError(
-                f"{folder / name}: a link, and writing there would change what it leads to. Remove it, or name another "
+                f"{folder / name}: is a symbolic link, and writing would change its target. Remove it, or choose another "
                 "folder (--out)."
             )
 
@@ -92,7 +92,7 @@ def read(file: Path, *, most: int) -> bytes:
         size = os.fstat(stream.fileno()).st_size
         data = stream.read(most + 1) if size <= most else b""
     if size > most or len(data) > most:
-        raise UnreadableError(f"{max(size, len(data))} bytes; at most {most} are read.")
+        raise UnreadableError(f"{max(size, len(data))} bytes; the maximum is {most}.")
     return data
 
 

@@ -41,8 +41,8 @@ def module(family: str, kind: str, *, allowed: Container[str] | None = None) -> 
         )
     if allowed is not None and kind not in allowed:
         raise RecipeError(
-            f"kind {kind!r} is a Python module that this folder names, and importing it would run its code. If you trust "
-            "the folder: --trust-run on the command line, trust_run=True in Python."
+            f"kind {kind!r} is a Python module named in this folder, and importing it would run its code. If you trust "
+            "the folder, use --trust-run on the command line or trust_run=True in Python."
         )
     try:
         found = importlib.import_module(kind)
@@ -52,7 +52,7 @@ def module(family: str, kind: str, *, allowed: Container[str] | None = None) -> 
         ValueError,
     ) as error:  # a path that starts with a dot, or is empty between two
         raise RecipeError(
-            f"kind {kind!r} cannot be imported: {error}. It must be on Python's path."
+            f"kind {kind!r} cannot be imported: {error}. It must be on the Python path."
         ) from error
     if not hasattr(found, "Config"):
         raise RecipeError(f"kind {kind!r}: the module {found.__file__} has no class Config.")

@@ -109,7 +109,7 @@ def _refuse_foreign(path: Path) -> None:
     if not path.exists():
         return
     if not path.is_dir():
-        raise CheckpointError(f"{path}: is a file; name a folder.")
+        raise CheckpointError(f"{path}: is a file; a folder is needed.")
     listed, what = set[str](), f"and no {MANIFEST} of Sightweave's"
     if files.has_key(path / MANIFEST, "format_version"):
         listed = {name.partition("/")[0] for name in _manifest(path)} | {MANIFEST}
@@ -117,8 +117,8 @@ def _refuse_foreign(path: Path) -> None:
     others = sorted({one.name for one in path.iterdir()} - listed - _OWN)
     if others:
         raise CheckpointError(
-            f"{path}: holds {', '.join(others[:_SHOWN])}, {what}: the new folder would replace all of it. "
-            "Name another folder, or move these files."
+            f"{path}: holds {', '.join(others[:_SHOWN])}, {what}; the new folder would replace them. "
+            "Choose another folder, or move these files."
         )
 
 
@@ -176,7 +176,7 @@ def _cannot_write(
     needs = f"it needs {needed} bytes and" if needed else "only"
     return CheckpointError(
         f"{path}: cannot be written: {reason}; {needs} {free} are free. "
-        "What stood there before is unharmed; free some space or name another folder."
+        "Existing files are unchanged; free some space or choose another folder."
     )
 
 
@@ -279,7 +279,7 @@ def no_larger_than(shapes: Mapping[str, Sequence[int]], *, where: Path) -> Itera
         if tensors > most_tensors or values > most_values:
             raise CheckpointError(
                 f"{where}: the recipe describes a model of more than {tensors - 1} tensors or {values} values, but the file "
-                f"of the weights holds {len(shapes)} tensors; they are not of one run."
+                f"of weights holds {len(shapes)} tensors; they are from different runs."
             )
 
     handle = register_module_parameter_registration_hook(count)
@@ -307,11 +307,11 @@ def _checked_file(path: Path, name: str, most: int | None = None) -> tuple[Path,
     """A file that is as it was written, and its entry in the manifest."""
     file, entry = _listed_file(path, name)
     if most is not None and entry["bytes"] > most:
-        raise CheckpointError(f"{file}: {entry['bytes']} bytes; at most {most} are read.")
+        raise CheckpointError(f"{file}: {entry['bytes']} bytes; the maximum is {most}.")
     digest = _sha256(file)
     if digest != entry["sha256"]:
         raise CheckpointError(
-            f"{file}: its SHA-256 is {digest[:16]}... but {entry['sha256'][:16]}... was written; it was changed since."
+            f"{file}: its SHA-256 is {digest[:16]}..., expected {entry['sha256'][:16]}...; the file has changed."
         )
     return file, entry
 
@@ -322,13 +322,9 @@ def _listed_file(path: Path, name: str) -> tuple[Path, dict[str, Any]]:
     entry = _manifest(folder).get(name)
     file = folder / name
     if entry is None:
-        raise CheckpointError(
-            f"{folder / MANIFEST}: does not list {name!r}; the folder is not a whole checkpoint."
-        )
+        raise CheckpointError(f"{folder / MANIFEST}: does not list {name!r}; the checkpoint is incomplete.")
     if file.exists() and not file.is_file():
-        raise CheckpointError(
-            f"{file}: no ordinary file, such as a named pipe or a folder; copy the folder again."
-        )
+        raise CheckpointError(f"{file}: not a regular file; copy the folder again.")
     if not file.is_file():
         raise CheckpointError(f"{file}: listed in {MANIFEST} but missing; copy the folder again.")
     if file.suffix == ".safetensors":
@@ -336,7 +332,7 @@ def _listed_file(path: Path, name: str) -> tuple[Path, dict[str, Any]]:
     size = file.stat().st_size
     if size != entry["bytes"]:
         raise CheckpointError(
-            f"{file}: {size} bytes but {entry['bytes']} were written; it was cut or changed."
+            f"{file}: {size} bytes, expected {entry['bytes']}; the file was truncated or changed."
         )
     return file, entry
 
@@ -344,7 +340,7 @@ def _listed_file(path: Path, name: str) -> tuple[Path, dict[str, Any]]:
 def _folder(path: Path) -> Path:
     folder = files.whole(path)
     if not folder.is_dir():
-        raise CheckpointError(f"{path}: no such checkpoint folder.")
+        raise CheckpointError(f"{path}: checkpoint folder not found.")
     return folder
 
 
@@ -361,12 +357,11 @@ def _manifest(folder: Path) -> dict[str, Any]:
     manifest = parse_json(file, most=_MAX_MANIFEST_BYTES)
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
     if not isinstance(version, int):
-        raise CheckpointError(
-            f"{file}: no format_version (got {version!r}); it is no manifest of a checkpoint."
-        )
+        raise CheckpointError(f"{file}: no format_version (got {version!r}); not a checkpoint manifest.")
     if version > FORMAT_VERSION:
         raise CheckpointError(
-            f"{file}: format_version {version}, and this Sightweave reads up to {FORMAT_VERSION}; upgrade Sightweave."
+            f"{file}: format_version {version}, but this version of Sightweave reads up to {FORMAT_VERSION}; "
+            "upgrade Sightweave."
         )
     entries = manifest.get("files")
     if not isinstance(entries, dict) or not all(_is_entry(*item) for item in entries.items()):
@@ -412,7 +407,7 @@ def refuse_pickle(file: Path) -> None:
         return
     if start[:1] == b"\x80" or start[:4] == b"PK\x03\x04":
         raise CheckpointError(
-            f"{file}: holds a pickle, whatever its name says; pickles can run code and are never read. "
+            f"{file}: is a pickle despite its name; pickles can run code and are never read. "
             "Convert it to safetensors in a sandbox."
         )
 
@@ -443,7 +438,9 @@ def compare_shapes(
 ) -> None:
     """Refuses other names or shapes: counts of each fault, and the first few by name."""
     missing = [
-        f"{key}: missing, the model has {tuple(expected[key])}" for key in expected if key not in found
+        f"{key}: missing in the file, {tuple(expected[key])} in the model"
+        for key in expected
+        if key not in found
     ]
     extra = [f"{key}: {found[key]} in the file, not in the model" for key in found if key not in expected]
     other = [
@@ -457,8 +454,8 @@ def compare_shapes(
     shown = "".join(f"\n  {fault}" for fault in faults[:_SHOWN])
     more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
     raise CheckpointError(
-        f"{file}: these weights are of another model: {len(other)} of other shapes, {len(missing)} missing, "
-        f"{len(extra)} too many. Build the model from the recipe saved with them.{shown}{more}"
+        f"{file}: these weights do not fit the model: {len(other)} with a different shape, {len(missing)} missing, "
+        f"{len(extra)} unexpected. Build the model from the recipe saved with them.{shown}{more}"
     )
 
 
@@ -474,5 +471,5 @@ def check_finite(file: Path, tensors: Mapping[str, Tensor]) -> None:
             count = int((~finite).sum())
             raise CheckpointError(
                 f"{file}: {key} holds {count} values of {tensor.numel()} that are NaN or infinite; "
-                "the training that wrote it had failed. Use an earlier checkpoint, or allow_nonfinite=True to look at it."
+                "training had diverged. Use an earlier checkpoint, or allow_nonfinite=True to inspect this one."
             )

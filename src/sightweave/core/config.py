@@ -62,8 +62,8 @@ def place(*defaults: str) -> pydantic.AfterValidator:
     def check(value: str, info: pydantic.ValidationInfo) -> str:
         if downloaded(info) is not None and value not in ("", *defaults):
             raise ValueError(
-                "names a place, which a downloaded run may not do; set it yourself, or trust the run: --trust-run on the "
-                "command line, trust_run=True in Python"
+                "names a path, which a downloaded run may not do; set it yourself, or trust the run with --trust-run on the "
+                "command line or trust_run=True in Python"
             )
         return value
 
@@ -161,7 +161,7 @@ def _explain(cls: type, fault: Any) -> str:
         word = str(fault["loc"][-1])
         return f"{path}: {_unknown(word, value, _keys(cls, fault['loc'][:-1]), path=path)}"
     if fault["type"] in ("missing", "missing_argument"):
-        return f"{path}: missing; the recipe must set it"
+        return f"{path}: missing; set it in the recipe"
     return f"{path}: {message}" if "(got" in message else f"{path}: {message} (got {value!r})"
 
 
@@ -207,13 +207,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
         RecipeError: no such file, over 1 MiB, not YAML, or not a mapping.
     """
     if path.is_dir():
-        raise RecipeError(f"{path}: no such recipe file.")
+        raise RecipeError(f"{path}: recipe file not found.")
     try:
         return parse_yaml(bounded.read(path, most=MAX_BYTES).decode("utf-8"), where=str(path))
     except FileNotFoundError:
-        raise RecipeError(f"{path}: no such recipe file.") from None
+        raise RecipeError(f"{path}: recipe file not found.") from None
     except OSError as error:
-        raise RecipeError(f"{path}: the recipe cannot be read ({error.strerror}).") from None
+        raise RecipeError(f"{path}: cannot read the recipe ({error.strerror}).") from None
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: not UTF-8 at byte {error.start}.") from None
     except bounded.UnreadableError as error:
@@ -258,9 +258,7 @@ class _Loader(yaml.SafeLoader):
                 where = (
                     f"in line {first[name]} and in line {line}" if first[name] != line else f"in line {line}"
                 )
-                raise _TwiceError(
-                    f"{key.value!r} is given twice, {where}; the first would be lost. Keep one."
-                )
+                raise _TwiceError(f"{key.value!r} appears twice, {where}; remove one of them.")
             first[name] = line
         return super().construct_mapping(node, deep=deep)
 
@@ -286,11 +284,11 @@ def parse_yaml(text: str, *, where: str) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError) as error:  # the loader's own dates and numbers raise bare ValueErrors
         raise RecipeError(f"{where}: not valid YAML: {error}") from None
     except RecursionError:
-        raise RecipeError(f"{where}: YAML nested too deep.") from None
+        raise RecipeError(f"{where}: YAML is nested too deeply.") from None
     if not isinstance(values, dict):
         raise RecipeError(f"{where}: a recipe is a mapping of keys to values (got {type(values).__name__}).")
     if odd := [key for key in values if not isinstance(key, str)]:
-        raise RecipeError(f"{where}: {odd[0]!r}: unknown key; keys are words.")
+        raise RecipeError(f"{where}: {odd[0]!r}: unknown key; keys must be strings.")
     return values
 
 
@@ -334,13 +332,13 @@ def _step(place: Any, step: str, path: str, *, is_list: bool) -> Any:
     elif isinstance(inner, str):  # ``encoder: cnn`` is short for ``encoder: {kind: cnn}``
         inner = place[key] = {"kind": inner}
     if not isinstance(inner, dict | list):
-        raise RecipeError(f"{path}: {step!r} holds {inner!r}, which has no fields.")
+        raise RecipeError(f"{path}: {step!r} is {inner!r}, which has no fields.")
     return inner
 
 
 def _index(place: list[Any], step: str, path: str) -> int:
     if not step.isdigit() or int(step) >= len(place):
-        raise RecipeError(f"{path}: {step!r} is no index of a list of {len(place)}.")
+        raise RecipeError(f"{path}: {step!r} is not an index of a list of length {len(place)}.")
     return int(step)
 
 

@@ -62,7 +62,7 @@ def choose_device(name: str = "auto") -> torch.device:
     if not there[kind]:
         usable = ", ".join(one for one, is_there in there.items() if is_there)
         raise BackendError(
-            f"device {name!r}: torch finds none on this machine; it finds: {usable}. Use device: auto."
+            f"device {name!r}: not available on this machine; available: {usable}. Use device: auto."
         )
     if index and (not index.isdigit() or (kind == "cuda" and int(index) >= torch.cuda.device_count())):
         raise BackendError(
@@ -109,11 +109,11 @@ def choose_precision(name: PrecisionName, device: torch.device) -> Precision:
     key = f"{processor_name(device)}, {kind}, torch {torch.__version__}"
     known = _known_gain(key)
     gain = _gain(*_seconds_per_matmul(device)) if known is None else known
-    reason = f"a bf16 matmul has {gain:.2f} x the speed of an fp32 one here; {_WORTH} x is worth it"
+    reason = f"a bf16 matmul is {gain:.2f} x as fast as fp32 here; bf16 is used from {_WORTH} x"
     if known is None:
         remembered.remember(_MEMORY, {key: gain})
     else:
-        reason += f"; measured before, see {remembered.path(_MEMORY)}"
+        reason += f"; measured earlier, see {remembered.path(_MEMORY)}"
     return Precision("bf16" if gain >= _WORTH else "fp32", device, reason)
 
 

@@ -21,7 +21,7 @@ from collections.abc import Iterable
 
 
 class SightweaveError(ValueError):
-    """The root of the tree above."""
+    """Any error that a user can cause; catch this one to catch them all."""
 
 
 class RecipeError(SightweaveError):

@@ -175,14 +175,15 @@ def refuse_foreign(folder: Path, writes: Sequence[str], markers: Mapping[str, st
         FolderError: it holds such files and is not ours, or it is no folder.
     """
     if folder.exists() and not folder.is_dir():
-        raise FolderError(f"{folder}: is a file; name a folder.")
+        raise FolderError(f"{folder}: is a file; a folder is needed.")
     if is_ours(folder, markers):
         return
     if found := present(folder, writes):
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         raise FolderError(
-            f"{folder}: holds {', '.join(found[:_SHOWN])}{more}, which Sightweave did not write and would overwrite. "
-            "Name another folder, or move these files."
+            f"{folder}: holds {', '.join(found[:_SHOWN])}{more}, which were not written by Sightweave and would "
+            "be overwritten. "
+            "Choose another folder, or move these files."
         )
 
 
@@ -193,10 +194,10 @@ def refuse_other(path: Path, *, is_ours: Callable[[Path], bool]) -> None:
         FolderError: it is such a file, or a folder.
     """
     if path.is_dir():
-        raise FolderError(f"{path}: is a folder; name a file.")
+        raise FolderError(f"{path}: is a folder; a file is needed.")
     if path.is_file() and path.stat().st_size and not is_ours(path):
         raise FolderError(
-            f"{path}: Sightweave did not write this file and would overwrite it. Name another one, or move it."
+            f"{path}: this file was not written by Sightweave and would be overwritten. Choose another name, or move it."
         )
 
 
@@ -267,7 +268,7 @@ def _locked(folder: Path, purpose: str) -> int:
         try:
             if not _lock(mark):
                 raise FolderError(
-                    f"{folder}: in use by {_holder(mark)}. Wait until it ends, or name another folder."
+                    f"{folder}: in use by {_holder(mark)}. Wait until it ends, or choose another folder."
                 )
             # Whoever held it before may have removed the file between our opening and our locking it.
             if not _is_same(mark, path):
@@ -291,11 +292,11 @@ def _open(path: Path) -> int:
             mark = os.open(path, os.O_RDONLY | flags & ~os.O_CREAT)
     except OSError as error:
         if path.is_symlink():
-            raise FolderError(f"{path}: is a link, which is not followed; remove it.") from None
+            raise FolderError(f"{path}: is a symbolic link, which is not followed; remove it.") from None
         raise error
     if not stat.S_ISREG(os.fstat(mark).st_mode):
         os.close(mark)
-        raise FolderError(f"{path}: is no ordinary file; remove it.")
+        raise FolderError(f"{path}: is not a regular file; remove it.")
     return mark
 
 

@@ -14,6 +14,9 @@ _PRECISION = ("train.precision",)
 _DEVICE = ("train.device",)
 _SIZE = ("model.encoder.image_size",)
 _LORA = (f"{_STAGE}lora",)
+_PARTS = (f"{_STAGE}parts",)
+_PART_LR = (f"{_STAGE}optimizer.part_lr",)
+_PACK = (f"{_STAGE}pack_to",)
 _PRETRAINED = ("model.language_model", "model.encoder")
 
 SETTINGS: Mapping[str, tuple[str, ...]] = {
@@ -69,19 +72,38 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("model_name_or_path", "pretrained_model_name_or_path"), _PRETRAINED),
     **dict.fromkeys(("resume_from_checkpoint", "init_checkpoint"), ("init_from",)),
     **dict.fromkeys(("run_name", "name", "experiment_name"), ("title",)),
+    # Words of nanoVLM, LLaMA-Factory and Lightning.
+    **dict.fromkeys(("lr_mp", "lr_vision_backbone", "lr_language_backbone"), _PART_LR),
+    **dict.fromkeys(("max_training_steps",), (f"{_STAGE}steps",)),
+    **dict.fromkeys(("max_sample_length", "lm_max_length"), ("inputs.max_length",)),
+    **dict.fromkeys(("stats_log_interval", "log_every_n_steps"), ("train.log_every",)),
+    **dict.fromkeys(("every_n_train_steps",), ("train.save_every",)),
+    **dict.fromkeys(("resume_from_vlm_checkpoint", "ckpt_path"), ("init_from",)),
+    **dict.fromkeys(("vit_img_size",), _SIZE),
+    **dict.fromkeys(("vit_model_type",), ("model.encoder",)),
+    **dict.fromkeys(("lm_model_type",), ("model.language_model",)),
+    **dict.fromkeys(("train_dataset_path", "train_dataset_name"), ("data",)),
+    **dict.fromkeys(("val_size", "val_ratio"), ("data.0.validation",)),
+    **dict.fromkeys(("finetuning_type", "lora_target", "lora_dropout", "use_dora"), _LORA),
+    **dict.fromkeys(("quantization_bit",), ("train.quantize",)),
+    **dict.fromkeys(("freeze_vision_tower", "freeze_language_model"), _PARTS),
+    **dict.fromkeys(("freeze_multi_modal_projector",), _PARTS),
+    **dict.fromkeys(("packing", "neat_packing"), _PACK),
+    **dict.fromkeys(("seed_everything",), ("seed",)),
 }
 """For each word the settings of a recipe that stand for it."""
 
 OPTIONS: Mapping[str, str] = {
-    **dict.fromkeys(("output_dir", "out_dir", "save_dir", "out", "project"), "--out (out= in Python)"),
+    **dict.fromkeys(("output_dir", "out_dir", "save_dir", "default_root_dir"), "--out (out= in Python)"),
+    **dict.fromkeys(("out", "project"), "--out (out= in Python)"),
     **dict.fromkeys(("overwrite_output_dir", "overwrite"), "--overwrite (overwrite=True in Python)"),
 }
 """The same for words that are no settings but options of a command."""
 
 NOTES: Mapping[str, str] = {
     **dict.fromkeys(
-        ("report_to", "logging_dir", "use_wandb", "wandb", "tensorboard"),
-        "Every run writes metrics.jsonl, TensorBoard events and report.html into its folder; nothing needs to be set.",
+        ("report_to", "logging_dir", "use_wandb", "log_wandb", "wandb", "tensorboard"),
+        "Every run writes metrics.jsonl, TensorBoard events and report.html to its folder; no setting is needed.",
     ),
 }
 """The same for words that nothing needs to be said for."""
@@ -97,9 +119,9 @@ def hint(word: str, *, path: str = "") -> str:
     if word in NOTES:
         return NOTES[word]
     if word in OPTIONS:
-        return f"This is the option {OPTIONS[word]}, not a setting."
+        return f"Use the option {OPTIONS[word]} instead of a setting."
     found = [setting for setting in SETTINGS.get(word, ()) if setting != path]
-    return f"The setting is {' or '.join(found)}." if found else ""
+    return f"The setting is called {' or '.join(found)}." if found else ""
 
 
 OPTION_WORDS: Mapping[str, tuple[str, ...]] = {
@@ -127,7 +149,16 @@ OPTION_WORDS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("no_cache", "overwrite_cache"), ("--fresh",)),
 }
 """Options of commands by the names that other programs have for them; a command has some of these."""
-_TAKE_OTHER_VALUES = (*_PRECISION, *_DEVICE, *_LORA, *_PRETRAINED)
+_TAKE_OTHER_VALUES = (
+    *_PRECISION,
+    *_DEVICE,
+    *_LORA,
+    *_PRETRAINED,
+    *_PARTS,
+    *_PART_LR,
+    *_PACK,
+    "train.quantize",
+)
 """Settings whose values are other ones than those of the words that stand for them."""
 
 
@@ -142,14 +173,14 @@ def option_hint(option: str, value: str, known: Sequence[str]) -> str:
     word = option.lstrip("-").replace("-", "_").lower()
     own = next((name for name in OPTION_WORDS.get(word, ()) if name in known), "")
     if own:
-        return f"The option is {own}."
+        return f"The option is called {own}."
     if word in NOTES:
         return NOTES[word]
     found = SETTINGS.get(word, ())
     if not found:
         return ""
     if "settings" not in known:
-        return f"This is a setting of training, {' or '.join(found)}; this command has no such option."
+        return f"This is a training setting, {' or '.join(found)}; this command has no such option."
     if value and found[0] not in _TAKE_OTHER_VALUES:
-        return f"Settings are given without dashes: {found[0]}={value}."
-    return f"Settings are given without dashes, as path=value; this one is {' or '.join(found)}."
+        return f"Write settings without dashes: {found[0]}={value}."
+    return f"Write settings without dashes, as path=value; this one is called {' or '.join(found)}."

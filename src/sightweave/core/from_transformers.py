@@ -98,7 +98,7 @@ def imported() -> Any:
         BackendError: it is not installed.
     """
     if importlib.util.find_spec("transformers") is None:
-        raise BackendError("Transformers is needed and not installed: pip install 'sightweave[hf]'.")
+        raise BackendError("Transformers is not installed: pip install 'sightweave[hf]'.")
     box_operators.supply()
     import transformers
 
@@ -108,7 +108,7 @@ def imported() -> Any:
 def _reader() -> Any:
     if importlib.util.find_spec("gguf") is None:
         raise BackendError(
-            "a GGUF file is read by Transformers with the package gguf, which is not installed: pip install gguf."
+            "reading a GGUF file needs the package gguf, which is not installed: pip install gguf."
         )
     return imported()
 
@@ -124,8 +124,8 @@ def _mend(file: Path, stated: Mapping[str, Any], source: Path) -> None:
     way = stated.get("tokenizer.ggml.pre", "gpt-2")
     if way not in gguf.CUTS:
         raise CheckpointError(
-            f"{source}: its tokenizer cuts texts by {way!r}, and {', '.join(gguf.CUTS)} are known here. Put the model's "
-            f"{_TOKENIZER} beside the file."
+            f"{source}: its tokenizer splits text by {way!r}; only {', '.join(gguf.CUTS)} are supported. Put the model's "
+            f"{_TOKENIZER} next to the file."
         )
     content = json.loads(file.read_text(encoding="utf-8"))
     content["pre_tokenizer"] = _pre_tokenizer(gguf.CUTS[way])

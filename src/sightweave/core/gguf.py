@@ -65,11 +65,12 @@ def file_of(value: str | Path) -> Path:
         found = _models(path)
         if len(found) != 1:
             raise CheckpointError(
-                f"{path}: holds {len(found)} GGUF models ({', '.join(file.name for file in found[:5])}); name the file."
+                f"{path}: holds {len(found)} GGUF models ({', '.join(file.name for file in found[:5])}); give the "
+                "path of one file."
             )
         return found[0]
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file.")
+        raise CheckpointError(f"{path}: file not found.")
     return path
 
 
@@ -86,7 +87,7 @@ def header(file: Path) -> dict[str, Any]:
     """
     with file.open("rb") as stream:
         if stream.read(4) != _MAGIC:
-            raise CheckpointError(f"{file}: not a GGUF file; it does not begin with {_MAGIC.decode()}.")
+            raise CheckpointError(f"{file}: not a GGUF file; it does not start with {_MAGIC.decode()}.")
         try:
             version, _, count = struct.unpack("<IQQ", stream.read(20))
             if version not in (2, 3) or count > _MOST_KEYS:
@@ -120,7 +121,7 @@ def _value(stream: BinaryIO, kind: int) -> Any:
 
 def _code(kind: int) -> str:
     if kind not in _SCALARS:
-        raise ValueError(f"there is no type {kind}")
+        raise ValueError(f"unknown type {kind}")
     return _SCALARS[kind]
 
 

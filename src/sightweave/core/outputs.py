@@ -84,7 +84,7 @@ def check_export(folder: Path) -> None:
     """
     check_folder(folder)
     if (folder / CHECKPOINT).exists():
-        raise RecipeError(f"{folder}: holds a run, which an export would replace; name another folder.")
+        raise RecipeError(f"{folder}: holds a run, which the export would replace; choose another folder.")
 
 
 def check_cache(folder: Path) -> None:
@@ -97,7 +97,7 @@ def check_cache(folder: Path) -> None:
     check_folder(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "index.json").is_file():
         raise DataError(
-            f"{folder}: no cache of pixels: it has no index.json. It is left as it is; name another folder for the cache."
+            f"{folder}: not a pixel cache: it has no index.json. It was not changed; choose another folder for the cache."
         )
 
 
@@ -105,7 +105,7 @@ def check_new(folder: Path) -> None:
     """Raises `FolderError` where a folder holds something already."""
     check_folder(folder)
     if folder.is_dir() and any(folder.iterdir()):
-        raise FolderError(f"{folder}: holds files already; name a new folder.")
+        raise FolderError(f"{folder}: is not empty; choose a new folder.")
 
 
 def check_folder(path: Path) -> None:

@@ -40,12 +40,12 @@ def check_run(folder: Path) -> None:
 
 def no_folder(folder: Path) -> str:
     """What is said of a run's folder that is not there."""
-    return f"{folder}: no such folder; sightweave train RECIPE --out {folder} would make it."
+    return f"{folder}: folder not found; create a run with sightweave train RECIPE --out {folder}."
 
 
 def no_checkpoint(folder: Path) -> str:
     """What is said of a folder without a model in it."""
-    return f"{folder}: has no manifest.json; it is no checkpoint, or not a whole one."
+    return f"{folder}: has no manifest.json; not a checkpoint, or an incomplete one."
 
 
 def check_who(who: str) -> None:
@@ -66,11 +66,11 @@ def refuse_who(who: str) -> NoReturn:
     """Raises `RecipeError`: nobody answers there."""
     if not Path(who).exists() and "://" not in who:
         raise RecipeError(
-            f"{who}: no such folder or file; sightweave train RECIPE --out {who} would make a run there."
+            f"{who}: file or folder not found; create a run with sightweave train RECIPE --out {who}."
         )
     raise RecipeError(
-        f"{who}: no run (a folder with checkpoint/), no Transformers folder (config.json and safetensors), no file of "
-        "answers (.json, .jsonl, .csv) and no http address; say what it is: '{kind: ..., ...}', with a kind of "
+        f"{who}: not a run (a folder with checkpoint/), a Transformers folder (config.json and safetensors), a file of "
+        "answers (.json, .jsonl, .csv) or an http address; state what it is with '{kind: ..., ...}', where kind is one of "
         f"{', '.join(catalog.kinds(_PREDICTORS))}."
     )
 
@@ -82,9 +82,9 @@ def check_evaluated(folder: Path) -> None:
         DataError: there is none.
     """
     if not _is_folder(folder):
-        raise DataError(f"{folder}: no such folder; name one of a run or of an evaluation.")
+        raise DataError(f"{folder}: folder not found; give the folder of a run or an evaluation.")
     if not (folder / "evaluation.json").is_file():
-        raise DataError(f"{folder}: has no evaluation.json; sightweave evaluate {folder} writes it.")
+        raise DataError(f"{folder}: has no evaluation.json; run sightweave evaluate {folder} first.")
 
 
 def check_results(folder: Path) -> None:
@@ -109,7 +109,7 @@ def check_run_or_recipe(path: Path) -> None:
 def check_place(path: Path) -> None:
     """Raises `DataError` where nothing is."""
     if not path.expanduser().exists():
-        raise DataError(f"{path}: no such file or folder.")
+        raise DataError(f"{path}: file or folder not found.")
 
 
 def value_of(data: str) -> Any:
@@ -149,7 +149,7 @@ def _check_path(path: str) -> None:
 def no_data(path: Path | str) -> str:
     """What is said of data that is not there."""
     return (
-        f"{path}: no such file or folder; name a folder with pictures and a data.jsonl, or that file itself."
+        f"{path}: file or folder not found; give a folder with images and a data.jsonl, or that file itself."
     )
 
 
@@ -166,9 +166,9 @@ def check_picture(path: Path) -> None:
         MediaError: no such file, or an address.
     """
     if ADDRESS.match(str(path)):
-        raise MediaError("image_url", f"{path}: nothing is fetched; save the picture and give its path.")
+        raise MediaError("image_url", f"{path}: URLs are not fetched; save the image and give its path.")
     if not path.exists():
-        raise MediaError("image_missing", f"{path}: no such file.")
+        raise MediaError("image_missing", f"{path}: file not found.")
 
 
 def _is_folder(path: Path) -> bool:

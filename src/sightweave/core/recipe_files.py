@@ -32,8 +32,8 @@ def find(source: str | Path) -> Path:
     if is_name and path.stem in known:
         return known[path.stem]
     raise RecipeError(
-        f"{source}: no such recipe file, and none of that name ships. {did_you_mean(path.stem, known)} "
-        "`sightweave recipes` says what each is for."
+        f"{source}: recipe file not found, and no built-in recipe has this name. {did_you_mean(path.stem, known)} "
+        "`sightweave recipes` describes the built-in recipes."
     )
 
 

@@ -30,7 +30,9 @@ def facts_of(folder: Path) -> dict[str, Any]:
     except UnreadableError as error:
         raise CheckpointError(f"{path}: {error} Copy the folder again.") from error
     if not isinstance(known, dict):
-        raise CheckpointError(f"{path}: an object is needed (got {type(known).__name__}); remove the file.")
+        raise CheckpointError(
+            f"{path}: expected a JSON object (got {type(known).__name__}); remove the file."
+        )
     return known
 
 
@@ -46,9 +48,9 @@ def unfinished(known: Mapping[str, Any]) -> str:
 
 def refuse_results(folder: Path) -> None:
     """Raises `FolderError` where a folder of ours holds what took time to make."""
-    hint = "name another folder, or replace it with --overwrite (overwrite=True)."
+    hint = "choose another folder, or replace it with --overwrite (overwrite=True)."
     if files.whole(folder / CHECKPOINT).is_dir():
         told = unfinished(facts_of(folder))
-        raise FolderError(f"{folder}: holds a trained run already; {hint}{told and ' '}{told}")
+        raise FolderError(f"{folder}: already holds a trained run; {hint}{told and ' '}{told}")
     if found := files.present(folder, _RESULTS):
         raise FolderError(f"{folder}: holds the results of an earlier command ({', '.join(found)}); {hint}")

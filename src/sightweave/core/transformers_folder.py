@@ -60,8 +60,8 @@ def read_config(folder: Path | str) -> dict[str, Any]:
     config = read_json(folder, CONFIG)
     if "auto_map" in config:
         raise CheckpointError(
-            f"{Path(folder) / CONFIG}: auto_map asks to run the checkpoint's own code ({config['auto_map']}), which is "
-            "never run. Convert it to a family of Transformers' own first."
+            f"{Path(folder) / CONFIG}: auto_map requests the checkpoint's own code ({config['auto_map']}), which is "
+            "never run. Convert the checkpoint to an architecture built into Transformers first."
         )
     return config
 
@@ -75,7 +75,7 @@ def read_json(folder: Path | str, name: str) -> dict[str, Any]:
     file = _file(place(folder), name)
     value = checkpoint.parse_json(file)
     if not isinstance(value, dict):
-        raise CheckpointError(f"{file}: an object is needed (got {type(value).__name__}).")
+        raise CheckpointError(f"{file}: expected a JSON object (got {type(value).__name__}).")
     return value
 
 
@@ -143,7 +143,7 @@ def _default(file: Path, value: Any) -> str | None:
         named = {one.get("name"): one.get("template") for one in value}
     if not isinstance(named, dict) or not all(isinstance(one, str) for pair in named.items() for one in pair):
         raise CheckpointError(
-            f"{file}: chat_template must be a text, or a list of texts with names (got {str(value)[:80]!r})."
+            f"{file}: chat_template must be a string, or a list of named strings (got {str(value)[:80]!r})."
         )
     if _DEFAULT not in named:
         raise _no_default(file, list(named))
@@ -152,7 +152,7 @@ def _default(file: Path, value: Any) -> str | None:
 
 def _no_default(place: Path, names: list[str]) -> CheckpointError:
     return CheckpointError(
-        f"{place}: it has the chat templates {', '.join(names) or '(none)'} and no {_DEFAULT!r}; put the one to use into "
+        f"{place}: it has the chat templates {', '.join(names) or '(none)'} but no {_DEFAULT!r}; put the one to use into "
         f"{CHAT_TEMPLATE}."
     )
 
@@ -173,8 +173,8 @@ def read_tensors(folder: Path | str) -> dict[str, Tensor]:
         listed = read_json(where, INDEX).get("weight_map")
         if not isinstance(listed, dict) or not all(map(checkpoint.is_plain_name, listed.values())):
             raise CheckpointError(
-                f"{where / INDEX}: weight_map must map names of weights to plain names of files beside it (got "
-                f"{_odd(listed)!r}); the index is damaged, or points out of its folder."
+                f"{where / INDEX}: weight_map must map weight names to plain file names in the same folder (got "
+                f"{_odd(listed)!r}); the index is damaged, or points outside its folder."
             )
         names = sorted(set(listed.values()))
     else:
@@ -183,13 +183,13 @@ def read_tensors(folder: Path | str) -> dict[str, Tensor]:
         if pickles and not (where / WEIGHTS).is_file():
             raise CheckpointError(
                 f"{where}: its weights are a pickle ({pickles[0]}): pickles can run code and are never read. Convert them "
-                f"in a sandbox: load them with Transformers and save_pretrained, which writes {WEIGHTS}."
+                f"in a sandbox: load them with Transformers and call save_pretrained, which writes {WEIGHTS}."
             )
     tensors: dict[str, Tensor] = {}
     for name in names:
         found = _read_one(_file(where, name))
         if doubled := sorted(tensors.keys() & found.keys()):
-            raise CheckpointError(f"{where / name}: {doubled[0]} also stands in another file of the index.")
+            raise CheckpointError(f"{where / name}: {doubled[0]} is also in another file of the index.")
         tensors |= found
     return tensors
 
@@ -199,7 +199,7 @@ def _read_one(file: Path) -> dict[str, Tensor]:
     try:
         tensors = load_file(file)
     except SafetensorError as error:
-        raise CheckpointError(f"{file}: not a whole safetensors file: {error}. Copy it again.") from error
+        raise CheckpointError(f"{file}: incomplete safetensors file: {error}. Copy it again.") from error
     checkpoint.check_finite(file, tensors)
     return tensors
 
@@ -223,7 +223,7 @@ def place(folder: Path | str) -> Path:
         return here
     name = str(folder)
     if _HUB_NAME.fullmatch(name) is None:
-        raise CheckpointError(f"{name}: no such folder.")
+        raise CheckpointError(f"{name}: folder not found.")
     # Imported here, since it takes as long as all the rest, and a folder needs none of it.
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -235,16 +235,16 @@ def place(folder: Path | str) -> Path:
             return Path(snapshot_download(name, allow_patterns=_FETCHED))
     except (HfHubHTTPError, OSError, ValueError) as error:  # not there, not allowed, or no network
         raise CheckpointError(
-            f"{name}: no such folder, and it could not be fetched from the hub: {str(error).strip().splitlines()[0]} "
-            f"hf download {name} --local-dir {name} gets it where there is a network."
+            f"{name}: folder not found, and it could not be downloaded from the Hub: {str(error).strip().splitlines()[0]} "
+            f"With a network connection, run hf download {name} --local-dir {name}."
         ) from None
 
 
 def _file(folder: Path, name: str) -> Path:
     if not (folder / name).is_file():
         raise CheckpointError(
-            f"{folder / name}: no such file. Where the folder came from the hub: hf download OWNER/NAME {name} --local-dir "
-            f"{folder} gets it."
+            f"{folder / name}: file not found. If the folder is from the Hub, run hf download OWNER/NAME {name} --local-dir "
+            f"{folder}."
         )
     return folder / name
 

@@ -176,7 +176,7 @@ class Prediction:
     def _repr_html_(self) -> str:
         sure = self.logprob is not None and math.isfinite(self.logprob)
         about = [f"{100 * math.exp(min(0.0, self.logprob or 0.0)):.0f} % sure of each token"] * sure
-        about += ["cut at its maximum of tokens"] * (self.finish == "length")
+        about += ["cut at the token limit"] * (self.finish == "length")
         if self.asked is not None:
             return self.asked.html(self.text, about)
         return "".join(f"<p>{html.escape(words)}</p>" for words in (self.text, *about))

@@ -43,14 +43,14 @@ def as_sample(pieces: Iterable[Piece], *, where: str) -> Sample:
         if piece.kind == "image":
             parts.append(Part(piece.role, _picture(piece.value, f"{where}, part {number + 1}")))
         elif piece.kind != "text":
-            raise DataError(f"{where}: a part of kind {piece.kind!r}; a run reads text and images.")
+            raise DataError(f"{where}: unsupported part of kind {piece.kind!r}; a run reads text and images.")
         elif piece.value:
             parts.append(Part(piece.role, str(piece.value)))
     if not parts:
-        raise DataError(f"{where}: the messages hold neither text nor a picture.")
+        raise DataError(f"{where}: the messages contain neither text nor an image.")
     if parts[-1].role == "assistant":
         raise DataError(
-            f"{where}: the last message is the assistant's ({parts[-1].content!r}); a run begins its answers itself."
+            f"{where}: the last message is from the assistant ({parts[-1].content!r}); a run cannot continue an answer."
         )
     media = tuple(part.content for part in parts if isinstance(part.content, Medium))
     return Sample(id=where, task="", parts=tuple(parts), group=group_of(media, where))
@@ -61,7 +61,7 @@ def _picture(value: Any, where: str) -> Medium:
         path = str(value).removeprefix("file://")
         if "://" in path or path.startswith("data:"):
             raise DataError(
-                f"{where}: a picture at {path[:80]!r}; nothing is fetched, so give a file or the picture itself."
+                f"{where}: an image at {path[:80]!r}; URLs are not fetched, so pass a file or the image itself."
             )
         return Medium(Path(path), key=path)
     # Equal pictures get equal keys, so that the questions on one share its encoding.

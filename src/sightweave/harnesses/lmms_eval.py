@@ -126,7 +126,7 @@ def generate(
         unknown |= names
     if unknown:
         logger.warning(
-            "lmms-eval: a run does not have %s and answers without; known: %s",
+            "lmms-eval: a run does not support %s and ignores it; supported: %s",
             ", ".join(sorted(unknown)),
             ", ".join(_KNOWN),
         )
@@ -144,8 +144,8 @@ def generate(
             cut += is_short and answer.finish == "length"
     if cut:
         logger.warning(
-            "lmms-eval: %d of %d answers were cut after %d tokens, which their tasks do not ask for; "
-            "--model_args ...,max_tokens=N gives them more room",
+            "lmms-eval: %d of %d answers were cut after %d tokens, a limit that their tasks do not set; "
+            "raise it with --model_args ...,max_tokens=N",
             *(cut, len(samples), max_tokens),
         )
     return texts
@@ -207,7 +207,7 @@ def manifest() -> Any:
 
 def _missing(error: ImportError) -> BackendError:
     return BackendError(
-        f"lmms-eval cannot be imported here ({error}); install it beside Sightweave: pip install lmms-eval."
+        f"lmms-eval cannot be imported here ({error}); install it in the same environment: pip install lmms-eval."
     )
 
 
@@ -279,7 +279,7 @@ def _classes() -> dict[str, Any]:
                 BackendError: always.
             """
             raise BackendError(
-                "lmms-eval: tasks of several rounds (generate_until_multi_round) are not answered; leave them out."
+                "lmms-eval: tasks of several rounds (generate_until_multi_round) are not supported; remove them."
             )
 
         def loglikelihood(self, requests: Sequence[Any]) -> list[Any]:
@@ -296,7 +296,7 @@ def _classes() -> dict[str, Any]:
                 for request in requests[start : start + _AT_ONCE]:
                     if len(request.args) != 6:
                         raise DataError(
-                            f"lmms-eval: a request that names no row ({request.args!r}); leave acc_mutual_info out."
+                            f"lmms-eval: a request without a row ({request.args!r}); remove acc_mutual_info."
                         )
                     context, text, to_visuals, number, task, split = request.args
                     row = self.doc(task, split, number)

@@ -189,15 +189,15 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
     ) -> Batch:
         if unknown:
             raise ValueError(
-                f"Sightweave's model has no argument {next(iter(unknown))!r}; its processor gives what it reads, and "
-                "generate takes max_new_tokens, do_sample, temperature, top_k, top_p, num_beams and length_penalty."
+                f"Sightweave's model has no argument {next(iter(unknown))!r}; pass the outputs of its processor; "
+                "generate accepts max_new_tokens, do_sample, temperature, top_k, top_p, num_beams and length_penalty."
             )
         rows = len(input_ids)
         media = {}
         if pixel_values is not None:
             if pixel_rows is None and rows > 1:
                 raise ValueError(
-                    f"pixel_rows: {rows} prompts share {len(pixel_values)} pictures; say whose each is."
+                    f"pixel_rows: {rows} prompts share {len(pixel_values)} images; give the prompt of each image."
                 )
             row = torch.zeros(len(pixel_values), dtype=torch.int64) if pixel_rows is None else pixel_rows
             pixels = pixel_values.to(self.device, next(self.vlm.parameters()).dtype)
@@ -294,7 +294,7 @@ class SightweaveProcessor(_library.ProcessorMixin):  # type: ignore[misc]  # no 
         """
         if not tokenize:
             raise ValueError(
-                "apply_chat_template: tokenize=False; Sightweave's processor gives tensors only."
+                "apply_chat_template: tokenize=False; Sightweave's processor returns tensors only."
             )
         many: Any = [conversation] if isinstance(conversation[0], Mapping) else conversation
         samples = [_sample(one, f"conversation {number}") for number, one in enumerate(many)]

@@ -68,7 +68,7 @@ def register(name: str, run: str | Path, **options: Any) -> None:
 def _missing(error: ImportError) -> BackendError:
     return BackendError(
         f"VLMEvalKit cannot be imported here ({error}); "
-        "install it beside Sightweave, from a clone of open-compass/VLMEvalKit: pip install -e VLMEvalKit."
+        "install it in the same environment, from a clone of open-compass/VLMEvalKit: pip install -e VLMEvalKit."
     )
 
 

@@ -191,7 +191,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     ) -> Tensor:
         """The loss, and its gradient where one is wanted."""
         is_wanted = any(ctx.needs_input_grad)
-        of_hidden, of_parameters = torch.empty_like(hidden), [None] * len(parameters)
+        of_hidden = torch.empty_like(hidden)
+        of_parameters: list[Tensor | None] = [None] * len(parameters)
         loss = hidden.new_zeros((), dtype=_precise(hidden[:0]).dtype)
         for rows in _chunks(len(hidden), _HEAD_LOGITS // vocab_size):
             with torch.set_grad_enabled(is_wanted):

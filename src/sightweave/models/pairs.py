@@ -31,6 +31,6 @@ def refusal(fusion: Any, language_model: Any) -> str:
     fusions = [k for k in catalog.kinds(_FUSIONS) if declared(_FUSIONS, k).places <= language_model.offers]
     models = [k for k in catalog.kinds(_MODELS) if fusion.places <= declared(_MODELS, k).offers]
     return (
-        f"fusion {name} acts at {sorted(fusion.places)}, but {partner} offers {sorted(language_model.offers)}. "
-        f"With {partner} go: {', '.join(fusions)}. With {name} go: {', '.join(models)}."
+        f"fusion {name} needs {sorted(fusion.places)}, but {partner} offers {sorted(language_model.offers)}. "
+        f"Fusions for {partner}: {', '.join(fusions)}. Language models for {name}: {', '.join(models)}."
     )

@@ -103,7 +103,7 @@ def _widest(parts: Sequence[Mapping[str, Any]]) -> float:
 _SAYS = {
     "first": "the first is better",
     "second": "the second is better",
-    "none": "no difference is shown",
+    "none": "no significant difference",
 }
 
 
@@ -117,7 +117,7 @@ def _line(task: Mapping[str, Any], widest: float) -> dict[str, Any]:
         "difference": estimate(task["difference"], is_signed=True),
         "bar": _bar(task["difference"], widest),
         "use": {"first": "yes", "second": "yes"}.get(task["verdict"], "unknown"),
-        "says": _SAYS.get(task["verdict"], "too little was asked to tell"),
+        "says": _SAYS.get(task["verdict"], "too few samples to tell"),
     }
 
 

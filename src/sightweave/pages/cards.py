@@ -18,7 +18,7 @@ _MAX_TEXT = 800
 _MAX_REFERENCES = 5
 _THUMBNAIL = 72
 """Pixels of the longer side of a control's picture."""
-_CONTROL_SAID = {"no_image": "without the picture", "shuffled_image": "with another picture"}
+_CONTROL_SAID = {"no_image": "without the image", "shuffled_image": "with another image"}
 
 Show = Callable[[str, int], str]
 """Key of a picture and its longer side -> its address inside the page; empty for one that is not there."""

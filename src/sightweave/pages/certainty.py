@@ -48,7 +48,7 @@ def risk(curve: Mapping[str, Any], selection: Mapping[str, Any]) -> str:
     chart = Chart(
         x=linear(0, 100),
         y=linear(0, max(10.0, 1.08 * most)),
-        x_label="answered, % (surest first)",
+        x_label="answered, % (most confident first)",
         y_label="wrong, %",
     )
     chart.horizontal(100 * TOLERATED)
@@ -65,9 +65,13 @@ def sentence(selection: Mapping[str, Any]) -> str:
     """What answering only when sure enough gives."""
     error, limit = selection["error"], f"{100 * TOLERATED:g} %"
     if error is None:
-        return f"No threshold keeps errors under {limit}: the surest answers are wrong too often."
+        return (
+            f"No threshold keeps errors under {limit}: even the most confident answers are wrong too often."
+        )
     share = selection["coverage"]["value"]
-    answering = "everything" if math.isclose(share, 1.0) else f"only the {100 * share:.1f} % surest answers"
+    answering = (
+        "everything" if math.isclose(share, 1.0) else f"only the {100 * share:.1f} % most confident answers"
+    )
     wrong, low, high = (100 * error[end] for end in ("value", "low", "high"))
     found = f"{wrong:.1f} % of them are wrong, 95 % interval {low:.1f} to {high:.1f}"
     if error["value"] > TOLERATED:  # the threshold was chosen for another rate

@@ -134,15 +134,15 @@ def evaluate(
     check_splits(measured)
     if other is None and answering.run is not None and not measured.data:
         raise RecipeError(
-            f"{answering.predictor.name}: was trained on records given in Python, which a run does not keep; give them "
-            "again, as evaluate(run, data=records), or score it on a folder: sightweave evaluate RUN --data FOLDER."
+            f"{answering.predictor.name}: was trained on records passed in Python, which a run does not store; pass them "
+            "again, as evaluate(run, data=records), or evaluate it on a folder: sightweave evaluate RUN --data FOLDER."
         )
     held_out = held_out_of(measured, records)
     if not held_out and other is not None:  # all of a folder without a held-out part is what to score
         everything = build_sources(measured, records, "train")
         held_out = {"all": everything} if any(len(source) for source in everything) else {}
     if not held_out:
-        raise DataError("evaluate: the data has no held-out records; name a split, or give other data.")
+        raise DataError("evaluate: the data has no held-out records; choose a split, or use other data.")
     table = Path(out) if out is not None and answer_files.is_table(out) else None
     if table is not None:
         answer_files.check(table)
@@ -210,7 +210,7 @@ def _answering(who: str | Path | Mapping[str, Any] | Run, *, trust_run: bool) ->
             if has_near_places(run):
                 return _training_data(recipe)
             logger.warning(
-                "the majority answer is not known: %s names training data elsewhere, which is read only if you trust the "
+                "the majority answer is unknown: the training data of %s is elsewhere and is read only if you trust the "
                 "run (--trust-run, or trust_run=True)",
                 run.folder,
             )
@@ -276,8 +276,8 @@ def _hidden_options(samples: Sequence[Sample]) -> list[str]:
             {sample.tags.get("type") for sample in hidden}
         ):
             found.append(
-                f"{name}: {len(hidden)} of {len(here)} prompts do not show their options; "
-                f"tasks.{name}.list_options=true lists them."
+                f"{name}: {len(hidden)} of {len(here)} prompts do not list their options; "
+                f"set tasks.{name}.list_options=true to list them."
             )
     return found
 
@@ -296,9 +296,7 @@ def predictor(who: str | Path | Mapping[str, Any]) -> Predictor:
         return load(who).predictor()
     for kind in catalog.kinds(PREDICTORS):
         if catalog.module(PREDICTORS, kind).recognise(str(who)):
-            made = catalog.config_class(PREDICTORS, kind)
-            place = dataclasses.fields(made)[0].name  # where it is: the first field of each kind
-            return made(**{place: str(who)}).build()  # type: ignore[no-any-return]  # any kind
+            return catalog.config_class(PREDICTORS, kind).at(str(who)).build()  # type: ignore[no-any-return]  # any kind
     places.refuse_who(str(who))
 
 
@@ -365,7 +363,7 @@ def evaluate_into(
     for split, sources in held_out.items():
         samples, total, pictures = _drawn_samples(sources, tasks, asked)
         images |= {medium.key: medium for sample in samples for medium in sample.media}
-        say(console, f"scoring {split}: {pictures}, {len(samples):,} prompts, {1 + len(controls)} ways")
+        say(console, f"evaluating {split}: {pictures}, {len(samples):,} prompts, {1 + len(controls)} ways")
         for subset, some in _by_subset(samples).items():
             with bar:
                 one = evaluation_program.evaluate(
@@ -393,10 +391,10 @@ def evaluate_into(
             media_of = {key: thumbnails.kept(images[key]) for key in shown}
             found.append(dataclasses.replace(one, notes=tuple(notes), media=media_of))
     if kept.reused:
-        say(console, f"{kept.reused} answers were kept from before, {kept.asked} are new")
+        say(console, f"{kept.reused} answers reused, {kept.asked} new")
     if folder is not None:
         done = {
-            "answers": {"new": kept.asked, "kept from before": kept.reused},
+            "answers": {"new": kept.asked, "reused": kept.reused},
             "seconds": round(time.perf_counter() - began, 1),
         }
         document = _document(answering, measured, held_out, found) | done
@@ -417,12 +415,12 @@ def _notes(split: str, who: Predictor, measured: recipes.Measured, *, count: int
     """What a reader of the scores of a split must know of how they came about."""
     if is_for_choosing(split) and not measured.evaluate.splits:
         yield (
-            f"There is no test split with answers, so {split} is scored; what was chosen on it scores too well here."
+            f"There is no test split with answers, so {split} is used; scores are optimistic for anything chosen on it."
         )
     if not who.can_control:
-        yield "Answers from a file cannot be asked again with other pictures: there are no controls."
+        yield "A file of answers cannot be asked again with other images, so there are no controls."
     if count < of:
-        yield f"{count} of the {of} prompts of {split!r}; the others are scored in a table of their own."
+        yield f"{count} of the {of} prompts of {split!r}; the others are in a separate table."
 
 
 def _by_subset(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
@@ -481,7 +479,7 @@ def _drawn_samples(
 
     if len(chosen) == total:
         return samples, None, f"{total:,} pictures"
-    return samples, total, f"{len(chosen):,} of {total:,} pictures"
+    return samples, total, f"{len(chosen):,} of {total:,} images"
 
 
 def _training_data(recipe: recipes.Measured) -> list[Dataset]:
@@ -489,7 +487,7 @@ def _training_data(recipe: recipes.Measured) -> list[Dataset]:
     try:
         return build_sources(recipe, None, "train") if recipe.data else []
     except DataError as error:
-        logger.warning("the majority answer is not known, since the training data cannot be read: %s", error)
+        logger.warning("the majority answer is unknown, because the training data cannot be read: %s", error)
         return []
 
 
@@ -708,7 +706,7 @@ def put_beside(
         pictures = _gallery(folder) | pictures
     # Those with a picture first.
     rows = sorted(gallery.spread(list(found.rows())), key=lambda row: row["image"] not in pictures)
-    title = f"{folders[0]} beside {folders[1]}"
+    title = f"{folders[0]} vs {folders[1]}"
     write_beside(path, title, found.to_json(), gallery.choose(rows, by="kind"), pictures)
     return path, found
 
@@ -736,5 +734,5 @@ def _gallery(folder: Path) -> dict[str, Any]:
         try:
             found[key] = media.load(Medium(path, key))
         except MediaError as error:
-            logger.warning("%s: left out of the page: %s", path, error)
+            logger.warning("%s: not shown on the page: %s", path, error)
     return found

@@ -61,7 +61,7 @@ def read_data(data: Any) -> tuple[tuple[Any, ...], list[Any] | None]:
         return (source(data),), None
     if isinstance(data, bytes | Mapping) or not isinstance(data, Iterable):
         raise DataError(
-            f"data: a path, a source such as {{kind: scenes}}, a list of these, or a list of rows is needed (got "
+            f"data: expected a path, a source such as {{kind: scenes}}, a list of these, or a list of rows (got "
             f"{shown(data)})."
         )
     every = list(data)
@@ -71,7 +71,7 @@ def read_data(data: Any) -> tuple[tuple[Any, ...], list[Any] | None]:
     if not all(are_sources):
         odd = every[are_sources.index(False)]
         raise DataError(
-            f"data: either sources or rows, not both in one list (got {shown(odd)} among sources)."
+            f"data: a list must contain either sources or rows, not both (got {shown(odd)} among sources)."
         )
     return tuple(source(one) for one in every), None
 
@@ -136,7 +136,7 @@ def build_sources(
         path = folder / "rows-left-out.jsonl" if folder is not None and split == "train" else None
         return [own.from_records(records, split=split, quarantine_path=path, validation=validation)]
     if not recipe.data:
-        raise RecipeError("data: the recipe names no source; set data=scenes, data=FOLDER, or give records.")
+        raise RecipeError("data: the recipe has no source; set data=scenes or data=FOLDER, or pass records.")
     named = [(source, split_among(split, source.splits)) for source in recipe.data]
     chosen = [(source, name) for source, name in named if name is not None]
     if folder is not None:
@@ -211,8 +211,8 @@ def check_places(run: Run) -> None:
     for place in [] if run.is_trusted else _places(run.recipe.data):
         if not _is_near(place, run.folder):
             raise RecipeError(
-                f"{run.folder}: its recipe names data at {place!r}, which is neither below the working folder nor in the "
-                f"run's. Name the data yourself (--data {place}, or data={place!r} in Python), or say that you trust the "
+                f"{run.folder}: its recipe uses data at {place!r}, which is neither inside the working folder nor in the "
+                f"run folder. Pass the data yourself (--data {place}, or data={place!r} in Python), or trust the "
                 "run (--trust-run, or trust_run=True)."
             )
 
@@ -319,7 +319,7 @@ def source(data: str | Path | Mapping[str, Any] | SourceConfig) -> Any:
         return data
     given = data if isinstance(data, Mapping) else places.value_of(str(data))
     if isinstance(given, list):
-        raise RecipeError(f"data: one source is needed here (got a list of {len(given)}).")
+        raise RecipeError(f"data: expected a single source (got a list of {len(given)}).")
     (found,) = configs.build(_SourceOnly, {"data": given}, where="data").data
     return found
 

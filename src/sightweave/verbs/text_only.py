@@ -65,8 +65,8 @@ def _notes(sources: Sequence[Dataset], visited: Sequence[Sequence[int]], *, has_
     counted, total = sum(map(len, visited)), sum(map(len, sources))
     if counted == total:
         return []
-    how = "those that the run's steps came to first" if has_recipe else "drawn over all of them"
-    return [f"majority and text only are of {counted:,} of {total:,} training pictures, {how}."]
+    how = "the first ones used in training" if has_recipe else "sampled from all of them"
+    return [f"the majority and text-only baselines use {counted:,} of {total:,} training images, {how}."]
 
 
 def _key(
@@ -101,5 +101,5 @@ def _kept(path: Path, key: str, notes: Sequence[str]) -> Baselines | None:
             return None
         return Baselines.from_plain(document["counts"], notes=notes)
     except (OSError, UnreadableError, ValueError, KeyError, TypeError, AttributeError) as error:
-        logger.warning("%s is damaged (%s: %s); it is counted again", path, type(error).__name__, error)
+        logger.warning("%s is damaged (%s: %s); counting again", path, type(error).__name__, error)
         return None

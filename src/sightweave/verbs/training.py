@@ -34,11 +34,12 @@ from sightweave.models.vlm import VLM
 from sightweave.programs.checks import _program as checks
 from sightweave.programs.checks._base import Subject
 from sightweave.programs.training import durations, summary
-from sightweave.programs.training import program as training_program
 from sightweave.programs.training.durations import Epoch
 from sightweave.programs.training.logs import METRICS, read_metrics
 from sightweave.programs.training.quarantine import FILE_NAME as QUARANTINE
 from sightweave.programs.training.settings import Settings
+from sightweave.programs.training.state import State
+from sightweave.programs.training.trainer import Ending, Trainer, TrainingData
 from sightweave.programs.training.trial import Trials
 from sightweave.recipe import Recipe
 from sightweave.run import Run
@@ -156,30 +157,29 @@ def _train_into(
     # From here on an earlier run in the folder is gone. A process that is killed leaves a run that says it is unfinished.
     checkpoint.remove(folder / runs.CHECKPOINT)
     _remove(folder, RUN_FILES)
-    trained = training_program.Trained(languages=_languages_before(resolved))
-    facts = _told(trained, is_over=False) | _facts(run, sources, precision) | _asked(asked, resolved)
+    state = State(languages=_languages_before(resolved))
+    facts = _told(state, is_interrupted=True) | _facts(run, sources, precision) | _asked(asked, resolved)
     runs.record(folder, facts | {runs.EPOCH_IMAGES: [round(epoch.shown, 3) for epoch in epochs]})
-    training_program.train(
+    trainer = Trainer(
         run.model,
         run.processor,
-        sources,
+        TrainingData(sources, tasks, mix),
         resolved.train,
-        tasks=tasks,
         precision=precision,
         out=folder,
         seed=resolved.seed,
-        mix=mix,
-        save=lambda _steps, model: _save(run, folder, trained, model),
-        console=console,
-        trained=trained,
-        begins=lambda trials: _begin(folder, resolved.train, epochs, trials, console),
+        save=lambda state, model: _save(run, folder, state, model),
+        state=state,
     )
-    _end(run, folder, trained, sources, console)
+    ending = trainer.run(
+        console=console, begins=lambda trials: _begin(folder, resolved.train, epochs, trials, console)
+    )
+    _end(run, folder, state, ending, sources, console)
 
-    if evaluate and held_out and not trained.stop_signal:
+    if evaluate and held_out and not ending.stop_signal:
         answering = Answering(run.predictor(), resolved, resolved, folder, lambda: sources)
         found = evaluate_into(answering, resolved, folder, held_out, console, lambda: sources)
-        add_to_tensorboard(folder, found, step=trained.steps)
+        add_to_tensorboard(folder, found, step=state.steps)
     elif not held_out:
         say(console, _NOTHING_HELD_OUT)
     report(folder)
@@ -212,21 +212,22 @@ def _facts(run: Run, sources: Sequence[Dataset], precision: Precision) -> dict[s
 def _end(
     run: Run,
     folder: Path,
-    trained: training_program.Trained,
+    state: State,
+    ending: Ending,
     sources: Sequence[Dataset],
     console: Console | None,
 ) -> None:
     """Notes how training ended, in ``run.json`` and in the run, and says so."""
-    runs.record(folder, _told(trained, is_over=True))
-    say(console, _closing(trained, sum(len(source) for source in sources)))
-    if not trained.is_interrupted:
-        for line in summary.advice(run.recipe.train, trained.losses):
+    runs.record(folder, _told(state, is_interrupted=ending.is_interrupted))
+    say(console, _closing(state, sum(len(source) for source in sources)))
+    if not ending.is_interrupted:
+        for line in summary.advice(run.recipe.train, state.losses):
             say(console, line)
-    if trained.left_out:
-        say(console, f"left out: {trained.left_out}; reasons in {folder / QUARANTINE}")
+    if state.left_out:
+        say(console, f"left out: {state.left_out}; reasons in {folder / QUARANTINE}")
 
     run.model.eval()
-    run.is_interrupted, run.stop_signal = trained.is_interrupted, trained.stop_signal
+    run.is_interrupted, run.stop_signal = ending.is_interrupted, ending.stop_signal
     known = runs.facts_of(folder)
     run.unfinished, run.languages = runs.unfinished(known), runs.languages_of(known)
 
@@ -314,43 +315,43 @@ def _begin(
         say(console, line)
 
 
-def _save(run: Run, folder: Path, trained: training_program.Trained, model: VLM) -> None:
+def _save(run: Run, folder: Path, state: State, model: VLM) -> None:
     """Writes a checkpoint, and in ``run.json`` how far it has come, so that a run that is killed says so.
 
     Stages that the clock ended are saved with the steps that they made, so that the recipe repeats.
     """
     stages = list(run.recipe.train.stages)
-    for number, steps in enumerate(trained.stage_steps):
+    for number, steps in enumerate(state.stage_steps):
         stages[number] = durations.in_steps(stages[number], steps)
     run.recipe = dataclasses.replace(
         run.recipe, train=dataclasses.replace(run.recipe.train, stages=tuple(stages))
     )
     run.save(folder, model)
-    runs.record(folder, _told(trained, is_over=False))
+    runs.record(folder, _told(state, is_interrupted=True))
 
 
-def _told(trained: training_program.Trained, *, is_over: bool) -> dict[str, Any]:
-    """What training did, for ``run.json``; while it goes on, it counts as interrupted."""
+def _told(state: State, *, is_interrupted: bool) -> dict[str, Any]:
+    """What training did, for ``run.json``; until it has ended it counts as interrupted."""
     return {
-        "steps": trained.steps,
-        "steps_planned": trained.planned_steps,
-        "pictures_shown": trained.pictures,
-        "distinct_pictures_shown": trained.distinct_pictures,
-        "samples_shown": trained.samples,
-        "tokens_shown": trained.tokens,
-        "training_seconds": round(trained.seconds, 1),
-        "feed_wait_seconds": round(trained.feed_seconds, 1),
-        "interrupted": trained.is_interrupted or not is_over,
-        "left_out": trained.left_out,
-        runs.LANGUAGES: None if trained.languages is None else sorted(trained.languages),
+        "steps": state.steps,
+        "steps_planned": state.planned_steps,
+        "pictures_shown": state.pictures,
+        "distinct_pictures_shown": state.distinct_pictures,
+        "samples_shown": state.samples,
+        "tokens_shown": state.tokens,
+        "training_seconds": round(state.seconds, 1),
+        "feed_wait_seconds": round(state.feed_seconds, 1),
+        "interrupted": is_interrupted,
+        "left_out": state.left_out,
+        runs.LANGUAGES: None if state.languages is None else sorted(state.languages),
     }
 
 
-def _closing(trained: training_program.Trained, in_data: int) -> str:
-    of_planned = "" if trained.steps == trained.planned_steps else f" of {trained.planned_steps:,}"
+def _closing(state: State, in_data: int) -> str:
+    of_planned = "" if state.steps == state.planned_steps else f" of {state.planned_steps:,}"
     return (
-        f"trained for {trained.steps:,}{of_planned} steps on {trained.pictures:,} pictures ({trained.distinct_pictures:,} "
-        f"distinct, of {in_data:,} in the data) with {trained.samples:,} samples"
+        f"trained for {state.steps:,}{of_planned} steps on {state.pictures:,} pictures ({state.distinct_pictures:,} "
+        f"distinct, of {in_data:,} in the data) with {state.samples:,} samples"
     )
 
 

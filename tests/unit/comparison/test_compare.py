@@ -70,7 +70,7 @@ def out(tmp_path: Path, recipe: Path) -> Path:
 def test_runs_that_are_done_are_compared_without_training(recipe: Path, out: Path) -> None:
     said: list[str] = []
     found = compare(recipe, AXES, out=out, say=said.append)
-    assert said == ["6 runs, 6 of them done before"]
+    assert said == ["6 runs, 6 already done"]
     assert [row.name for row in found.rows] == ["concat", "addition"]
     assert found.rows[0].seeds == (0, 1, 2)
     assert found.rows[0].minutes == (1.5, 1.5, 1.5)
@@ -162,7 +162,7 @@ def test_a_damaged_run_and_one_of_other_samples_are_named(recipe: Path, out: Pat
         ({"minutes": 0}, r"minutes must be over 0 \(got 0\)"),
         ({"tokens": -5}, r"tokens must be over 0 \(got -5\)"),
         ({"tokens": float("nan")}, "tokens must be over 0"),
-        ({"minutes": 3, "tokens": 4000}, "one budget at a time: minutes is 3 and tokens is 4000"),
+        ({"minutes": 3, "tokens": 4000}, "set either minutes (3) or tokens (4000"),
     ],
 )
 def test_a_budget_that_is_none_is_refused(

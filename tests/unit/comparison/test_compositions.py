@@ -161,5 +161,5 @@ def test_answers_that_do_not_give_their_score_are_refused():
         answered.evaluated(ASKED, lambda n: True), items=answered.evaluated(ASKED, lambda n: n < 40).items
     )
     odd = Answered(where="out/a", evaluations=[mixed], metrics=lambda task: (exact_match.Config(),))
-    with pytest.raises(DataError, match=r"out/a: its answers score 0\.5 in vqa, but its evaluation says 1;"):
+    with pytest.raises(DataError, match=r"out/a: its answers score 0\.5 in vqa, but its evaluation has 1;"):
         side_by_side({"a": [odd]}, against="a")

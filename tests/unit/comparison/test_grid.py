@@ -28,5 +28,5 @@ def test_every_combination_is_one_cell_with_a_name_of_its_own() -> None:
     assert cells[1].labels == {"model.encoder": "cnn"}
     assert cells[1].composition == "cnn"
     assert [cell.name for cell in grid(["seed=3"])] == ["run"]
-    with pytest.raises(RecipeError, match="two runs would both be called 'cnn'"):
+    with pytest.raises(RecipeError, match="two runs would have the same name 'cnn'"):
         grid(["model.encoder={kind: cnn, image_size: 32},{kind: cnn, image_size: 64}"])

@@ -111,7 +111,7 @@ def test_the_text_has_means_differences_and_what_one_must_know():
 @pytest.mark.parametrize(
     ("budget", "words"),
     [
-        (Budget(), "Every run trained the recipe's own steps"),
+        (Budget(), "Every run trained for the recipe's own steps"),
         (Budget("minutes", 8.0), "Every run was given about 8 min: a trial"),
         (Budget("tokens", 2e6), "Every run was given about 2e+06 tokens, by a trial"),
     ],
@@ -133,7 +133,7 @@ def test_what_runs_used_of_a_budget_is_told():
 
 def test_what_is_not_covered_is_told():
     assert any("over pictures and seeds" in note for note in notes(comparison()))
-    assert any("cover the pictures alone" in note for note in notes(comparison(seeds=1)))
+    assert any("cover images only" in note for note in notes(comparison(seeds=1)))
     assert not any("differ in their" in note for note in notes(comparison()))
     assert any("differ in their commit" in note for note in notes(comparison(commits=("a", "b"))))
 

@@ -50,7 +50,7 @@ def test_only_files_of_ours_are_overwritten(tmp_path: Path, name: str) -> None:
     list(answer_files.write(path, ROWS))
     answer_files.check(path)
     path.write_text("id,image\n1,a.png\n")
-    with pytest.raises(FolderError, match="Sightweave did not write this file"):
+    with pytest.raises(FolderError, match=": this file was not written by Sightweave and would be"):
         answer_files.check(path)
     with pytest.raises(FolderError, match="is a folder"):
         answer_files.check(tmp_path)

@@ -53,7 +53,9 @@ def test_a_users_own_module_is_loaded(tmp_path: Path, monkeypatch: pytest.Monkey
     assert catalog.config_class("models.fusions", "my_lab_of_tests.fusion").__name__ == "Config"
     with pytest.raises(RecipeError, match="has no class Config"):
         catalog.module("models.fusions", "my_lab_of_tests.empty")
-    with pytest.raises(RecipeError, match=r"my_lab_of_tests\.none' cannot be imported: .*on Python's path"):
+    with pytest.raises(
+        RecipeError, match=r"my_lab_of_tests\.none' cannot be imported: .*It must be on the Python path\."
+    ):
         catalog.module("models.fusions", "my_lab_of_tests.none")
 
 

@@ -99,7 +99,7 @@ def test_a_folder_with_files_of_somebody_else_is_refused_as_it_is(tmp_path: Path
         claim(tmp_path)
     assert names(tmp_path) == ["notes.txt", "report.html", "rows-1.jsonl"]
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(FolderError, match="is a file; name a folder"):
+    with pytest.raises(FolderError, match=r": is a file; a folder is needed\."):
         claim(tmp_path / "file")
 
 

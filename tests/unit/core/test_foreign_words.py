@@ -37,7 +37,8 @@ def has(values: object, path: str) -> bool:
 )
 def test_each_setting_that_is_named_exists(setting: str) -> None:
     plain = recipe.read(SMALL).to_plain()
-    plain["data"] = [{"kind": "own", "path": ".", "limit": 1}]  # drawn scenes have no limit
+    # Drawn scenes have neither.
+    plain["data"] = [{"kind": "own", "path": ".", "limit": 1, "validation": 0.1}]
     assert has(plain, setting)
 
 
@@ -47,6 +48,9 @@ def test_each_setting_that_is_named_exists(setting: str) -> None:
         ("batch_size", "train.stages.0.pictures"),
         ("per_device_train_batch_size", "train.stages.0.pictures"),
         ("learning_rate", "train.stages.0.optimizer.lr"),
+        ("max_training_steps", "train.stages.0.steps"),
+        ("freeze_vision_tower", "train.stages.0.parts"),
+        ("log_every_n_steps", "train.log_every"),
         ("lr", "train.stages.0.optimizer.lr"),
         ("epochs", "train.stages.0.epochs"),
         ("num_train_epochs", "train.stages.0.epochs"),
@@ -104,7 +108,7 @@ def test_each_option_that_is_named_exists() -> None:
 @pytest.mark.parametrize(
     ("option", "value", "known", "hint"),
     [
-        ("--batch-size", "8", ("settings",), "Settings are given without dashes: train.stages.0.pictures=8."),
+        ("--batch-size", "8", ("settings",), "Write settings without dashes: train.stages.0.pictures=8."),
         ("--bs", "", ("settings",), "this one is train.stages.0.pictures."),
         ("--output-dir", "x", ("settings", "--out"), "The option is --out."),
         ("--limit", "5", ("--pictures",), "The option is --pictures."),
@@ -115,7 +119,7 @@ def test_each_option_that_is_named_exists() -> None:
             (),
             "a setting of training, train.stages.0.optimizer.lr; this command has no such option",
         ),
-        ("--wandb", "", (), "nothing needs to be set"),
+        ("--wandb", "", (), "Every run writes metrics.jsonl, TensorBoard events and"),
         ("--nonsense", "5", ("settings",), ""),
     ],
 )

@@ -128,9 +128,9 @@ def test_it_is_fetched_once_and_then_found_offline(hub: tuple[str, list[str]], t
 def test_a_name_that_the_hub_does_not_know(hub: tuple[str, list[str]], tmp_path: Path) -> None:
     refused = said(PLACE.replace("lab/tiny", "lab/other"), tmp_path, hub[0])
     assert refused.startswith(
-        "refused: lab/other: no such folder, and it could not be fetched from the hub: "
+        "refused: lab/other: folder not found, and it could not be downloaded from the Hub: "
     )
-    assert refused.endswith("hf download lab/other --local-dir lab/other gets it where there is a network.")
+    assert refused.endswith("hf download lab/other --local-dir lab/other.")
 
 
 def test_without_a_network_the_command_is_named(tmp_path: Path) -> None:

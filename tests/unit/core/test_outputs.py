@@ -92,18 +92,38 @@ def test_free_places_pass_and_ours(here: Path, check: Callable[[Path], None], ri
         ),
         (outputs.check_run, "ours", FolderError, "results of an earlier command"),
         (outputs.check_evaluation, "theirs", FolderError, "report.html, which Sightweave did not write"),
-        (outputs.check_evaluation, "notes.csv", FolderError, "did not write this file"),
-        (outputs.check_evaluation, "notes.txt", FolderError, "is a file; name a folder"),
+        (
+            outputs.check_evaluation,
+            "notes.csv",
+            FolderError,
+            ": this file was not written by Sightweave and would be",
+        ),
+        (outputs.check_evaluation, "notes.txt", FolderError, r": is a file; a folder is needed\."),
         (outputs.check_comparison, "theirs", FolderError, "comparison.md, which Sightweave did not write"),
         (outputs.check_checked, "theirs", FolderError, "report.html, which Sightweave did not write"),
-        (outputs.check_export, "run", RecipeError, "holds a run, which an export would replace"),
-        (outputs.check_export, "notes.txt", FolderError, "is a file; name a folder"),
-        (outputs.check_cache, "theirs", DataError, "no cache of pixels"),
-        (outputs.check_new, "theirs", FolderError, "holds files already"),
-        (outputs.check_folder, "notes.txt", FolderError, "is a file; name a folder"),
-        (outputs.check_page, "notes.txt", FolderError, "did not write this file"),
-        (outputs.check_page, "empty", FolderError, "is a folder; name a file"),
-        (outputs.check_sheet, "theirs.png", FolderError, "did not write this file"),
+        (
+            outputs.check_export,
+            "run",
+            RecipeError,
+            "holds a run, which the export would replace; choose another",
+        ),
+        (outputs.check_export, "notes.txt", FolderError, r": is a file; a folder is needed\."),
+        (outputs.check_cache, "theirs", DataError, ": not a pixel cache: its"),
+        (outputs.check_new, "theirs", FolderError, r": is not empty; choose a new folder\."),
+        (outputs.check_folder, "notes.txt", FolderError, r": is a file; a folder is needed\."),
+        (
+            outputs.check_page,
+            "notes.txt",
+            FolderError,
+            ": this file was not written by Sightweave and would be",
+        ),
+        (outputs.check_page, "empty", FolderError, r": is a folder; a file is needed\."),
+        (
+            outputs.check_sheet,
+            "theirs.png",
+            FolderError,
+            ": this file was not written by Sightweave and would be",
+        ),
     ],
 )
 def test_what_is_somebody_elses_is_refused(
@@ -115,7 +135,7 @@ def test_what_is_somebody_elses_is_refused(
 
 def test_a_run_is_replaced_only_where_that_is_said(here: Path) -> None:
     (here / "run" / "run.json").write_text('{"format_version": 1}')
-    with pytest.raises(FolderError, match="holds a trained run already"):
+    with pytest.raises(FolderError, match=": already holds a trained run;"):
         outputs.check_run(Path("run"))
     outputs.check_run(Path("run"), overwrite=True)
     with pytest.raises(FolderError, match="did not write"):

@@ -16,7 +16,7 @@ def test_a_file_goes_before_a_recipe_that_ships(tmp_path: Path, monkeypatch: pyt
         assert recipe_files.find(name) == recipe_files.shipped()["own"]
     Path("own.yaml").write_text("title: mine")
     assert recipe_files.find("own.yaml") == Path("own.yaml")
-    with pytest.raises(RecipeError, match=r"onw: no such recipe file.* Did you mean 'own'\?"):
+    with pytest.raises(RecipeError, match=r"onw: recipe file not found.* Did you mean 'own'\?"):
         recipe_files.find("onw")
     with pytest.raises(RecipeError, match="elsewhere/own"):
         recipe_files.find("elsewhere/own")

@@ -36,5 +36,5 @@ def test_results_are_not_overwritten(tmp_path: Path) -> None:
         run_folder.refuse_results(tmp_path)
     (tmp_path / "checkpoint").mkdir()
     (tmp_path / "run.json").write_text(json.dumps({"steps": 5, "interrupted": True}))
-    with pytest.raises(FolderError, match=r"holds a trained run already.*unfinished"):
+    with pytest.raises(FolderError, match=r": already holds a trained run;.*unfinished"):
         run_folder.refuse_results(tmp_path)

@@ -39,7 +39,7 @@ def test_an_index_that_leads_out(tmp_path: Path, name: object) -> None:
     inner.mkdir()
     save_file({"a": A}, tmp_path / "one.safetensors")
     write_index(inner, {"a": name})
-    with pytest.raises(CheckpointError, match="points out of its folder"):
+    with pytest.raises(CheckpointError, match=r"the index is damaged, or points outside its folder\."):
         read_tensors(inner)
 
 
@@ -52,7 +52,7 @@ def test_an_index_that_is_none(tmp_path: Path) -> None:
 def test_a_listed_file_that_is_missing(tmp_path: Path) -> None:
     write_index(tmp_path, {"a": "one.safetensors"})
     with pytest.raises(
-        CheckpointError, match=r"one\.safetensors: no such file.*hf download OWNER/NAME one\.safetensors"
+        CheckpointError, match=r"one\.safetensors: file not found.*hf download OWNER/NAME one\.safetensors"
     ):
         read_tensors(tmp_path)
 
@@ -79,7 +79,7 @@ def test_a_pickle_beside_safe_weights_is_not_touched(tmp_path: Path) -> None:
 
 def test_a_pickle_under_a_safe_name(tmp_path: Path) -> None:
     torch.save({"a": A}, tmp_path / WEIGHTS)
-    with pytest.raises(CheckpointError, match="holds a pickle, whatever its name says"):
+    with pytest.raises(CheckpointError, match=": is a pickle despite its name; pickles can run code and"):
         read_tensors(tmp_path)
 
 
@@ -88,7 +88,7 @@ def test_a_file_that_was_cut(tmp_path: Path, kept: int) -> None:
     save_file({"a": A}, tmp_path / WEIGHTS)
     whole = (tmp_path / WEIGHTS).read_bytes()
     (tmp_path / WEIGHTS).write_bytes(whole[:kept])
-    with pytest.raises(CheckpointError, match="not a whole safetensors file"):
+    with pytest.raises(CheckpointError, match=": incomplete safetensors file:"):
         read_tensors(tmp_path)
 
 
@@ -106,7 +106,7 @@ def test_code_of_its_own_is_never_run(tmp_path: Path) -> None:
         read_config(tmp_path)
 
 
-@pytest.mark.parametrize(("text", "fault"), [("[]", "an object is needed"), ("{", "not valid JSON")])
+@pytest.mark.parametrize(("text", "fault"), [("[]", "expected a JSON object"), ("{", "not valid JSON")])
 def test_a_config_that_is_none(tmp_path: Path, text: str, fault: str) -> None:
     (tmp_path / "config.json").write_text(text, encoding="utf-8")
     with pytest.raises(CheckpointError, match=fault):

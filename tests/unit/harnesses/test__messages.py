@@ -92,13 +92,16 @@ def test_equal_pictures_have_equal_keys_and_others_have_others() -> None:
     [
         ([Piece("user", "video", "a.mp4"), Piece("user", "text", "What?")], "part of kind 'video'"),
         ([Piece("tool", "text", "What?")], "unknown role 'tool'. Known: user, assistant, system"),
-        ([Piece("user", "text", "")], "neither text nor a picture"),
+        ([Piece("user", "text", "")], "the messages contain neither text nor an image."),
         (
             [Piece("user", "text", "What?"), Piece("assistant", "text", "Best option: (")],
-            "the last message is the assistant's .'Best option: .*begins its answers itself",
+            "the last message is the assistant's .'Best option: .*); a run cannot continue an answer.",
         ),
-        ([Piece("user", "image", "https://x.org/a.png")], "part 1: a picture at 'https:.*nothing is fetched"),
-        ([Piece("user", "image", "data:image/png;base64,AAAA")], "nothing is fetched"),
+        (
+            [Piece("user", "image", "https://x.org/a.png")],
+            "part 1: an image at 'https:.*is a URL, and URLs are not fetched",
+        ),
+        ([Piece("user", "image", "data:image/png;base64,AAAA")], "is a URL, and URLs are not fetched"),
     ],
 )
 def test_what_a_run_cannot_read_is_said(pieces: list[Piece], message: str) -> None:

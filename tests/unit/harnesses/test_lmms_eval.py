@@ -115,7 +115,8 @@ def test_likelihoods_are_losses_and_know_what_is_greedy(run: Run, pictures: dict
 def test_without_lmms_eval_it_says_so() -> None:
     module = importlib.import_module("sightweave.harnesses.lmms_eval")
     with pytest.raises(
-        BackendError, match=r"lmms-eval cannot be imported here .*install it beside Sightweave"
+        BackendError,
+        match=r"lmms-eval cannot be imported here .*install it in the same environment: pip install lmms-eval\.",
     ):
         manifest()
     for name in ("Chat", "Simple"):

@@ -20,6 +20,7 @@ from sightweave.models.loss import (
     training_loss,
     word_loss,
 )
+from sightweave.models.nn.block import BlockShape
 
 
 def sequence(labels: list[list[int]]) -> TokenSequence:
@@ -163,7 +164,8 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def decoder(*, tied: bool) -> DecoderOnly:
     torch.manual_seed(0)
-    made = DecoderOnly(vocab_size=300, dim=8, depth=1, num_heads=2, hidden_dim=16, tie_embeddings=tied)
+    shape = BlockShape(dim=8, num_heads=2, hidden_dim=16)
+    made = DecoderOnly(shape, vocab_size=300, depth=1, tie_embeddings=tied)
     return made.double()
 
 

@@ -50,7 +50,9 @@ def test_marks_and_embeddings_that_do_not_match_are_refused_with_both_numbers(co
     if wrong == model.layout.tokens_per_image:
         assert torch.isfinite(model(batch).logits).all()
         return
-    with pytest.raises(ValueError, match=r"medium 0 of the batch has 16 marks in the text but 4 embeddings"):
+    with pytest.raises(
+        ValueError, match=r"medium 0 of the batch has 16 image tokens in the text but 4 embeddings"
+    ):
         model(batch)
 
 
@@ -67,7 +69,7 @@ def test_marks_without_media_are_refused() -> None:
     model, processor = compose(CONCAT)
     batch = processor.batch([sample("a", picture(1), "what ?")])
     batch.media = {}
-    with pytest.raises(ValueError, match="image marks, but the batch has no media"):
+    with pytest.raises(ValueError, match="concat: the text has image tokens, but the batch has no"):
         model(batch)
 
 

@@ -112,8 +112,8 @@ def test_a_line_per_task_says_which_is_better():
     words = {
         "first": "the first is better",
         "second": "the second is better",
-        "none": "no difference is shown",
-        "unknown": "too little was asked to tell",
+        "none": "no significant difference",
+        "unknown": "too few samples to tell",
     }
     for verdict, says in words.items():
         stats = found()

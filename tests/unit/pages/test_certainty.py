@@ -26,7 +26,7 @@ def test_it_tolerates_what_an_evaluation_chose_its_threshold_for():
     [
         (
             [1] * 20 + [0] * 20,
-            "Answering only the 52.5 % surest answers keeps errors under 5 % (4.8 % of them",
+            "Answering only the 52.5 % most confident answers keeps errors under 5 % (4.8 % of them",
         ),
         ([1] * 20, "Answering everything keeps errors under 5 % (0.0 %"),
         ([0] * 5 + [1] * 5, "No threshold keeps errors under 5 %"),

@@ -95,7 +95,7 @@ def test_data_are_sources_or_rows_whatever_their_form(folders: list[Path]) -> No
 def test_what_is_no_data_is_said(folders: list[Path]) -> None:
     row = {"image": "1.png", "question": "Which?", "answer": "red"}
     for given in (row, 7, b"photos"):
-        with pytest.raises(DataError, match="data: a path, a source such as"):
+        with pytest.raises(DataError, match="data: expected a path, a source such as"):
             read_data(given)
     with pytest.raises(DataError, match="either sources or rows, not both"):
         read_data([str(folders[0]), row])

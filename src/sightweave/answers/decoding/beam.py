@@ -15,12 +15,12 @@ from sightweave.core.config import config
 
 @config
 class Config:
-    """How wide to search."""
+    """Beam search options."""
 
     beams: int = 4
-    """Texts kept for each prompt."""
+    """Number of beams kept for each prompt."""
     length_penalty: float = 1.0
-    """Power of the length that divides the score; 0 prefers short texts, 1 compares means."""
+    """Exponent of the length that divides a beam's score: 0 favours short texts, 1 compares means per token."""
 
     def build(self, *, end_id: int) -> Beam:
         """The method for one call of generation."""

@@ -11,7 +11,7 @@ from sightweave.core.config import config
 
 @config
 class Config:
-    """Nothing to choose."""
+    """Greedy decoding has no options."""
 
     def build(self, *, end_id: int) -> Greedy:
         """The method for one call of generation."""

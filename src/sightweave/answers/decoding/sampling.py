@@ -18,14 +18,14 @@ _TINY = 1e-30
 
 @config
 class Config:
-    """How freely to sample."""
+    """Sampling options."""
 
     temperature: float = 1.0
     """Sampling temperature; below 1 makes answers more predictable."""
     top_k: int = 0
-    """Keep only the k likeliest tokens; 0 keeps all."""
+    """Number of most likely tokens to sample from; 0 means all."""
     top_p: float = 1.0
-    """Keep the likeliest tokens that together reach this probability; 1 keeps all."""
+    """Cumulative probability of the most likely tokens to sample from (nucleus sampling); 1 means all."""
 
     def build(self, *, end_id: int) -> Sampling:
         """The method for one call of generation."""

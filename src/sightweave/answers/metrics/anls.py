@@ -20,10 +20,10 @@ from sightweave.core.types import Sample
 
 @config
 class Config:
-    """How near is near."""
+    """Options of ANLS."""
 
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Similarity (0 to 1) below which an answer scores 0; the papers' is 0.5."""
+    """Similarity (0 to 1) below which an answer scores 0; the papers use 0.5."""
 
     def build(self) -> Anls:
         """The metric."""

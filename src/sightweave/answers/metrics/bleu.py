@@ -25,10 +25,10 @@ _TO_TOTALS = 1e-9
 
 @config
 class Config:
-    """Which BLEU."""
+    """Options of BLEU."""
 
     n: int = 4
-    """Longest word sequence that is counted, 1 to 4; BLEU-4 is what is usually meant."""
+    """Longest n-gram to count, 1 to 4. The usual choice is BLEU-4."""
 
     def build(self) -> Bleu:
         """The metric."""
@@ -52,7 +52,7 @@ class Bleu:
 
     def __init__(self, *, n: int = 4) -> None:
         if not 1 <= n <= 4:
-            raise RecipeError(f"bleu: n is {n}; it must be from 1 to 4.")
+            raise RecipeError(f"bleu: n must be from 1 to 4 (got {n}).")
         self.n = n
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:

@@ -19,10 +19,10 @@ from sightweave.core.types import Sample
 
 @config
 class Config:
-    """What counts as equal."""
+    """Options of the comparison."""
 
     ignore_case: bool = True
-    """Whether ``Maus`` is ``maus``."""
+    """Whether to ignore case (``Maus`` equals ``maus``)."""
 
     def build(self) -> BothImagesRight:
         """The metric."""
@@ -66,7 +66,7 @@ class BothImagesRight:
         if bare:
             raise DataError(
                 f"both_images_right: {len(bare)} ambiguous sentence(s) have no reference translation, the first "
-                f"being {bare[0]!r}; leave them out or add their translations."
+                f"being {bare[0]!r}; remove them or add translations."
             )
         rows = np.zeros((len(samples), 2))
         for numbers in _sentences(samples):

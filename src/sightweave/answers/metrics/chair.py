@@ -24,7 +24,7 @@ COUNTS = ("mentions", "captions")
 
 @config
 class Config:
-    """Which CHAIR."""
+    """Options of CHAIR."""
 
     count: str = "mentions"
     """``mentions`` is CHAIRi, the share of named objects that are not there; ``captions`` is CHAIRs, the share of
@@ -68,8 +68,8 @@ class Chair:
             )
         if samples and not any(sample.regions for sample in samples):
             raise DataError(
-                f"chair: none of {len(samples)} sample(s) has regions, so what is in the pictures is not known; "
-                "give the pictures' objects as regions (COCO's instances)."
+                f"chair: none of {len(samples)} sample(s) has regions, so the objects in the images are unknown; "
+                "provide the objects of each image as regions (COCO's instances)."
             )
         ngrams.check_english("chair", samples)
         rows = [_row(answer or "", sample) for answer, sample in zip(predictions, samples, strict=True)]

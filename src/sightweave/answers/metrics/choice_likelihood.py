@@ -26,7 +26,7 @@ class Config:
     """How options of different lengths are compared."""
 
     by: By = "token"
-    """By the log-likelihood of an option's whole text (``sum``), or by its mean over tokens or characters."""
+    """What is compared: the log-likelihood of an option's whole text (``sum``), or its mean per token or character."""
 
     def build(self) -> ChoiceLikelihood:
         """The metric."""
@@ -69,7 +69,7 @@ class ChoiceLikelihood:
         if bare:
             raise DataError(
                 f"choice_likelihood: {len(bare)} of {len(samples)} samples have no options, the first being "
-                f"{bare[0]!r}; it compares options. For open questions use exact_match."
+                f"{bare[0]!r}; this metric compares options. For open questions use exact_match."
             )
         ratios.check("choice_likelihood", [None] * len(samples), samples)
         return ratios.with_ones(

@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 @config
 class Config:
-    """Which n-grams are compared."""
+    """Options of chrF."""
 
     word_order: int = 2
     """Longest word n-gram: 2 is chrF++, 0 is chrF (right for languages without spaces)."""
     char_order: int = 6
     """Longest character n-gram; white space is not counted."""
     beta: int = 2
-    """How much more recall weighs than precision."""
+    """Weight of recall relative to precision."""
     lowercase: bool = False
-    """Whether case is ignored; published scores count it."""
+    """Whether to ignore case; published scores do not."""
 
     def build(self) -> Chrf:
         """The metric."""

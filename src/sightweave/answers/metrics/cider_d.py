@@ -106,9 +106,9 @@ def _counted(texts: Sequence[tuple[str, list[str]]], samples: Sequence[Sample]) 
     found = _frequencies(texts, samples)
     if samples and found.pictures < FEW_PICTURES:
         raise DataError(
-            f"cider_d: references of {found.pictures} picture(s), but it weighs words by how few pictures share them "
-            f"and needs {FEW_PICTURES} at least (a perfect caption of a single picture scores 0). Evaluate more "
-            "pictures, or give document frequencies of a larger set in df_path."
+            f"cider_d: references of only {found.pictures} image(s), but it weights words by how few images share them "
+            f"and needs at least {FEW_PICTURES} (a perfect caption of a single image scores 0). Evaluate more "
+            "images, or set df_path to the document frequencies of a larger dataset."
         )
     return found
 

@@ -57,7 +57,7 @@ class CircularChoice:
         if samples and not circles:
             raise DataError(
                 f"circular_choice: none of {len(samples)} samples has a tag {TAG!r}; each question must be asked once "
-                "for each rotation of its options. For questions that are asked once use multiple_choice."
+                "for each rotation of its options. For questions asked only once use multiple_choice."
             )
         _check([[samples[number] for number in numbers] for numbers in circles.values()])
         found = np.zeros((len(samples), 2))

@@ -30,8 +30,8 @@ from sightweave.core.types import Sample
 TAG = "source"
 """The sentence to translate."""
 INSTALL = (
-    "Install COMET in an environment of its own (python -m venv comet; comet/bin/pip install unbabel-comet "
-    "'setuptools<81') and name its interpreter in `python`."
+    "Install COMET in a separate environment (python -m venv comet; comet/bin/pip install unbabel-comet "
+    "'setuptools<81') and set `python` to its interpreter."
 )
 MAX_SAID = 500
 """Characters of an error of the other program that are shown."""
@@ -46,9 +46,9 @@ class Config:
     model: Annotated[str, place("Unbabel/wmt22-comet-da")] = "Unbabel/wmt22-comet-da"
     """Name of a COMET model, which COMET downloads, or the path of a checkpoint of one. Trust it: it is unpickled."""
     batch_size: PositiveInt = 16
-    """Translations that are judged at once."""
+    """Number of translations scored per batch."""
     timeout: PositiveFloat = 3600
-    """Most seconds for one set of translations, loading included."""
+    """Time limit for one set of translations in seconds, loading included."""
 
     def build(self) -> Comet:
         """The metric."""
@@ -87,7 +87,7 @@ class Comet:
         if bare:
             raise DataError(
                 f"comet: {len(bare)} of {len(samples)} samples have no tag {TAG!r} with the sentence to translate, the "
-                f"first being {bare[0]!r}; it judges translations only."
+                f"first being {bare[0]!r}; this metric scores translations only."
             )
         asked = [
             (sample.tags[TAG], answer or "", sample.references[0])
@@ -127,20 +127,20 @@ class Comet:
         if not isinstance(scores, list) or len(scores) != len(asked):
             count = len(scores) if isinstance(scores, list) else "no"
             raise BackendError(
-                f"comet: not computed: {self.python} gave {count} score(s) for {len(asked)} translation(s)."
+                f"comet: not computed: {self.python} returned {count} score(s) for {len(asked)} translation(s)."
             )
         for score in scores:
             if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
-                raise BackendError(f"comet: not computed: {self.python} gave {score!r} as a score.")
+                raise BackendError(f"comet: not computed: {self.python} returned {score!r} as a score.")
         self._version = str(told.get("version", ""))
         return [float(score) for score in scores]
 
     def _interpreter(self) -> str:
         if not self.python:
-            raise BackendError(f"comet: not computed: `python` names no interpreter. {INSTALL}")
+            raise BackendError(f"comet: not computed: `python` is not set. {INSTALL}")
         found = shutil.which(os.path.expanduser(self.python))
         if found is None:
-            raise BackendError(f"comet: not computed: no program {self.python!r} was found. {INSTALL}")
+            raise BackendError(f"comet: not computed: program {self.python!r} not found. {INSTALL}")
         return os.path.abspath(found)
 
 
@@ -167,13 +167,13 @@ def _run(python: str, text: str, timeout: float) -> str:
             _end(process)
             if isinstance(error, subprocess.TimeoutExpired):
                 raise BackendError(
-                    f"comet: not computed: {python} took more than {timeout:g} seconds. Give it more `timeout`, or a "
+                    f"comet: not computed: {python} took more than {timeout:g} seconds. Raise `timeout`, or use a "
                     "smaller model."
                 ) from None
             raise
     if process.returncode:
         last = errors.decode(errors="replace").strip()[-MAX_SAID:]
-        raise BackendError(f"comet: not computed: {python} ended with code {process.returncode}: {last}")
+        raise BackendError(f"comet: not computed: {python} exited with status {process.returncode}: {last}")
     return out.decode(errors="replace")
 
 
@@ -192,6 +192,6 @@ def _parsed(said: str) -> dict[str, Any]:
         told = None
     if not isinstance(told, dict):
         raise BackendError(
-            f"comet: not computed: the other program said {said[:80]!r}, which is no JSON object."
+            f"comet: not computed: the COMET process printed {said[:80]!r}, which is not a JSON object."
         )
     return told

@@ -55,14 +55,14 @@ class Contrastive:
         asked = [sample for sample in samples if sample.tags.get(TAG)]
         if samples and not asked:
             raise DataError(
-                f"contrastive: none of {len(samples)} samples has a tag {TAG!r} with the translation for another "
-                "picture; CoMMuTE and scenes have it. For other data leave this metric out."
+                f"contrastive: none of {len(samples)} samples has a tag {TAG!r} with the translation for the other "
+                "image; CoMMuTE and scenes have it. Remove this metric for other data."
             )
         bare = [sample.id for sample in asked if not sample.references]
         if bare:
             raise DataError(
                 f"contrastive: {len(bare)} ambiguous sentence(s) have no reference translation, the first being "
-                f"{bare[0]!r}; leave them out or add their translations."
+                f"{bare[0]!r}; remove them or add translations."
             )
         found = np.zeros((len(samples), 2))
         for row, (given,), sample in zip(found, judged, samples, strict=True):

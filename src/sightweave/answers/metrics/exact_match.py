@@ -20,10 +20,10 @@ from sightweave.core.types import Sample
 
 @config
 class Config:
-    """What counts as equal."""
+    """Options of the comparison."""
 
     ignore_case: bool = True
-    """Whether ``Red`` is ``red``."""
+    """Whether to ignore case (``Red`` equals ``red``)."""
 
     def build(self) -> ExactMatch:
         """The metric."""

@@ -83,12 +83,12 @@ class GqaConsistency:
         if len(known) < len(samples):
             raise DataError(
                 f"gqa_consistency: {len(samples)} samples have only {len(known)} different ids; entailed questions "
-                "are found by their id, so each may come once."
+                "are found by their id, so ids must be unique."
             )
         if samples and not any(entailed):
             raise DataError(
                 f"gqa_consistency: none of {len(samples)} samples has a tag {TAG!r} with another question's id; "
-                "GQA's question files have it, for training and validation. For other data leave this metric out."
+                "GQA's question files for training and validation have it. Remove this metric for other data."
             )
         absent = {one: sample.id for sample, ids in zip(samples, entailed, strict=True) for one in ids}
         absent = {one: by for one, by in absent.items() if one not in known}
@@ -97,7 +97,7 @@ class GqaConsistency:
             raise DataError(
                 f"gqa_consistency: {len(absent)} entailed question(s) are not among the {len(samples)} samples, the "
                 f"first being {first!r}, entailed by {by!r}; ask all questions of the split (reader gqa with "
-                "balanced: false), or set complete: false for a number that no published one compares with."
+                "balanced: false), or set complete: false for a number that is not comparable to published ones."
             )
 
 

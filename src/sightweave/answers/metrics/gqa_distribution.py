@@ -60,8 +60,8 @@ class GqaDistribution:
         ]
         if samples and not any(groups):
             raise DataError(
-                f"gqa_distribution: none of {len(samples)} samples counts and has a tag {TAG!r}; GQA's question files "
-                "have groups, for all but test. For other data leave this metric out."
+                f"gqa_distribution: none of {len(samples)} samples has a tag {TAG!r} and counts; GQA's question files "
+                "have groups, except for the test split. Remove this metric for other data."
             )
         several = [
             one.id for one, group in zip(samples, groups, strict=True) if group and len(one.references) != 1
@@ -69,7 +69,7 @@ class GqaDistribution:
         if several:
             raise DataError(
                 f"gqa_distribution: {len(several)} question(s) have several right answers, the first being "
-                f"{several[0]!r}; a distribution needs one each, as GQA has."
+                f"{several[0]!r}; a distribution needs exactly one per question, as in GQA."
             )
         pairs = [
             (group, ratios.fold(one.references[0]))

@@ -70,14 +70,14 @@ class LossGap:
 def _gap(seen: Likelihood, blind: Likelihood, sample: Sample) -> float:
     if seen.tokens != blind.tokens:
         raise DataError(
-            f"loss_gap: the answer to sample {sample.id!r} is {seen.tokens} token(s) with the picture and "
-            f"{blind.tokens} without; both must judge the same tokens."
+            f"loss_gap: the answer to sample {sample.id!r} has {seen.tokens} token(s) with the image and "
+            f"{blind.tokens} without it; both passes must score the same tokens."
         )
     gap = seen.per_token - blind.per_token
     if not math.isfinite(gap):
         raise DataError(
-            f"loss_gap: the answer to sample {sample.id!r} has log-likelihood {seen.logprob} with the picture and "
-            f"{blind.logprob} without; a gap needs two finite numbers. Leave this metric out for models whose answers "
-            "may be impossible."
+            f"loss_gap: the answer to sample {sample.id!r} has log-likelihood {seen.logprob} with the image and "
+            f"{blind.logprob} without it; the gap needs two finite numbers. Remove this metric for models whose answers "
+            "can have zero probability."
         )
     return gap

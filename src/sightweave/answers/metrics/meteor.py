@@ -91,7 +91,7 @@ class Meteor:
         told = java_programs.run("meteor", command, folder, asked).splitlines() if texts else []
         if len(told) != len(texts):
             raise BackendError(
-                f"meteor: the program gave {len(told)} line(s) for {len(texts)} answer(s): {told[:1]}. "
+                f"meteor: the program returned {len(told)} line(s) for {len(texts)} answer(s): {told[:1]}. "
                 f"It must be {JAR}."
             )
         return counts(told)
@@ -123,7 +123,7 @@ def counts(lines: Sequence[str]) -> np.ndarray:
         values = values.reshape(len(lines), _NUM_COUNTS)
     except ValueError:
         raise BackendError(
-            f"meteor: the program gave no lines of {_NUM_COUNTS} numbers, but {list(lines[:1])}; it must be {JAR}."
+            f"meteor: the program returned {list(lines[:1])} instead of lines of {_NUM_COUNTS} numbers; it must be {JAR}."
         ) from None
     whole = (values[:, _PIECES] == 1) & (values[:, _PIECES + 1 : _PIECES + 3] == values[:, :2]).all(1)
     values[whole, _PIECES] = 0

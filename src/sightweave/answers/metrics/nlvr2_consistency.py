@@ -51,8 +51,9 @@ class Nlvr2Consistency:
         if untagged:
             raise DataError(
                 f"nlvr2_consistency: {len(untagged)} of {len(samples)} samples have no tag {TAG!r}, the first being "
-                f"{untagged[0].id!r} (its tags: {', '.join(untagged[0].tags) or 'none'}); the tag names the set that "
-                "is judged as a whole. The reader nlvr2 sets it."
+                f"{untagged[0].id!r} (its tags: {', '.join(untagged[0].tags) or 'none'}); the tag identifies the "
+                "set of samples that "
+                "is scored as a whole. The nlvr2 reader sets it."
             )
         last = {sample.tags[TAG]: number for number, sample in enumerate(samples)}
         whole = dict.fromkeys(last, True)

@@ -47,7 +47,7 @@ _ANY_NO = re.compile(r"\bno\b", re.IGNORECASE)
 
 @config
 class Config:
-    """How yes and no are read in an answer."""
+    """Options of POPE."""
 
     parser: Parser = "official"
     """``official`` (the authors', AoiDragon/POPE): before the first full stop, ``no`` if a word is No, not or no, and
@@ -155,6 +155,6 @@ def _truth(sample: Sample) -> str:
     if len(truths) != 1 or not truths <= {"yes", "no"}:
         raise DataError(
             f"pope: the reference of sample {sample.id!r} must be yes or no (got {sample.references!r}); "
-            "pope scores questions on whether a thing is there. For other questions use exact_match."
+            "pope scores questions about whether an object is present. For other questions use exact_match."
         )
     return truths.pop()

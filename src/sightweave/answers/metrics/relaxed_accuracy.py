@@ -19,10 +19,10 @@ from sightweave.core.types import Sample
 
 @config
 class Config:
-    """How far off a number may be."""
+    """Options of relaxed accuracy."""
 
     tolerance: Annotated[float, Field(ge=0)] = 0.05
-    """Largest difference that is right, as a share of the reference; the paper's is 0.05."""
+    """Largest accepted difference, as a fraction of the reference; the paper uses 0.05."""
 
     def build(self) -> RelaxedAccuracy:
         """The metric."""

@@ -28,14 +28,14 @@ _ORDERS = 4
 
 @config
 class Config:
-    """How texts are cut into tokens."""
+    """Options of sacreBLEU."""
 
     tokenize: str = "auto"
     """``auto`` (by the target language in tags["languages"]: zh for Chinese, ja-mecab for Japanese, ko-mecab for
     Korean, char for Thai and other languages written without spaces, else 13a), 13a, intl, zh, ja-mecab, ko-mecab,
     char or none."""
     lowercase: bool = False
-    """Whether case is ignored; published scores count it."""
+    """Whether to ignore case; published scores do not."""
 
     def build(self) -> SacreBleu:
         """The metric."""

@@ -35,7 +35,7 @@ class Config:
     java: Annotated[str, place("java")] = "java"
     """Name or path of the program of Java 8 to 15."""
     memory_gigabytes: int = 8
-    """Most memory that the program may take."""
+    """Memory limit of the Java program, in gigabytes."""
 
     def build(self) -> Spice:
         """The metric."""
@@ -95,13 +95,13 @@ class Spice:
         if missing:
             raise BackendError(
                 f"spice: not computed: needs Java and {JAR} with its models, but {folder / 'lib'} has no "
-                f"{' and no '.join(missing)}. Put them there (pycocoevalcap's spice/get_stanford_models.py fetches them)."
+                f"{' and no '.join(missing)}. Add them (pycocoevalcap's spice/get_stanford_models.py downloads them)."
             )
         version = java_programs.major_version("spice", java)
         if version > NEWEST_JAVA:
             raise BackendError(
-                f"spice: not computed: needs Java 8 to {NEWEST_JAVA}, but {java} is version {version}, on which the "
-                "program fails. Install Java 8 or 11 and name its program in `java`."
+                f"spice: not computed: needs Java 8 to {NEWEST_JAVA}, but {java} is version {version}, with which the "
+                "program fails. Install Java 8 or 11 and set `java` to its executable."
             )
 
 
@@ -118,11 +118,12 @@ def read_scores(path: Path, ids: Sequence[str]) -> np.ndarray:
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise BackendError(f"spice: not computed: no scores in the program's output: {error!r}.") from None
     if sorted(scores) != list(range(len(ids))):
-        raise BackendError(f"spice: the program gave {len(scores)} score(s) for {len(ids)} answer(s).")
+        raise BackendError(f"spice: the program returned {len(scores)} score(s) for {len(ids)} answer(s).")
     bare = [ids[number] for number, score in scores.items() if not isinstance(score, int | float)]
     if bare:
         raise DataError(
-            f"spice: {len(bare)} of {len(ids)} samples have no score, the first being {bare[0]!r}: nothing was found "
-            "in their references; leave them out."
+            f"spice: {len(bare)} of {len(ids)} samples have no score, the first being {bare[0]!r}: no "
+            "propositions were found "
+            "in their references; remove them."
         )
     return np.array([scores[number] for number in range(len(ids))], dtype=np.float64)

@@ -25,14 +25,14 @@ Cut = Literal["auto", "never"]
 
 @config
 class Config:
-    """What counts as a word, and as the same word."""
+    """Options of TER."""
 
     case_sensitive: bool = False
-    """Whether case counts; published scores ignore it."""
+    """Whether to compare case; published scores do not."""
     normalized: bool = False
     """Whether punctuation is split from words, and marks of XML are read."""
     no_punct: bool = False
-    """Whether punctuation is left out."""
+    """Whether to remove punctuation."""
     asian_support: bool = False
     """Whether `normalized` and `no_punct` reach Chinese, Japanese and Korean characters, each then a word."""
     cut: Cut = "auto"
@@ -59,7 +59,7 @@ class Ter:
     Args:
         case_sensitive: Whether case counts.
         normalized: Whether punctuation is split from words.
-        no_punct: Whether punctuation is left out.
+        no_punct: Whether to remove punctuation.
         asian_support: Whether the two above reach characters of East Asia.
         cut: ``auto`` or ``never``; the library's own way is ``never``.
 

@@ -63,7 +63,7 @@ class Frequencies:
         for words, count in counts.items():
             if type(count) is not int or not 1 <= count <= pictures:
                 raise DataError(
-                    f"document frequencies {path}: {words!r} is in {count!r} of {pictures} pictures; "
-                    "each count must be from 1 to the number of pictures. Count them again."
+                    f"document frequencies {path}: {words!r} occurs in {count!r} of {pictures} images; "
+                    "each count must be from 1 to the number of images. Compute the frequencies again."
                 )
         return cls(pictures, {tuple(words.split(" ")): count for words, count in counts.items()})

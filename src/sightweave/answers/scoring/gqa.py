@@ -48,7 +48,7 @@ def counted(
     if bare:
         raise DataError(
             f"{metric}: {len(bare)} of {len(samples)} samples have no tag {tag!r}, the first being {bare[0]!r}; GQA's "
-            "question files have it, for all but test. For other data leave this metric out."
+            "question files have it, except for the test split. Remove this metric for other data."
         )
     return counts
 
@@ -78,7 +78,7 @@ class AccuracyByStructure:
             if is_counted and sample.tags[STRUCTURE] not in STRUCTURES:
                 raise DataError(
                     f"{self.metric}: sample {sample.id!r} is of type {sample.tags[STRUCTURE]!r}; GQA's questions are of "
-                    f"one of {', '.join(STRUCTURES)}. For other data leave this metric out."
+                    f"one of {', '.join(STRUCTURES)}. Remove this metric for other data."
                 )
         found = np.zeros((len(samples), 2))
         for row, answer, sample, is_counted in zip(found, predictions, samples, counts, strict=True):
@@ -144,7 +144,7 @@ class AmongChoices:
         if not ids <= self._known.keys():
             if not self.path:
                 raise DataError(
-                    f"{self.metric}: no file of choices is named; set `choices` to the path of GQA's file of the split, "
+                    f"{self.metric}: `choices` is not set; set it to the path of GQA's file for the split, "
                     "such as eval/val_choices.json."
                 )
             self._known = self._read(Path(self.path).expanduser(), ids)
@@ -159,7 +159,7 @@ class AmongChoices:
                 if key not in ids:
                     continue
                 if key in found:
-                    raise DataError(f"{path}: question {key!r} stands there twice.")
+                    raise DataError(f"{path}: question {key!r} appears twice.")
                 answers = self._answers(path, key, value)
                 found[key] = same.setdefault(answers, answers)
         except DataError as error:
@@ -168,7 +168,7 @@ class AmongChoices:
         if absent:
             raise DataError(
                 f"{self.metric}: {path} lacks {len(absent)} of {len(ids)} questions, the first being {absent[0]!r}; "
-                "name the file of the same split as the questions."
+                "use the file of the same split as the questions."
             )
         return found
 

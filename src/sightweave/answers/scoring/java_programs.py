@@ -31,7 +31,7 @@ def folder_of(metric: str, given: str, jar: str) -> Path:
     where = f"{folder} has no such file" if given or folder != Path() else f"{PACKAGE} is not installed"
     raise BackendError(
         f"{metric}: not computed: needs Java and {jar}, but {where}. Install {PACKAGE} (`pip install {PACKAGE}`), "
-        "or name the folder of the jar in `folder`."
+        "or set `folder` to the folder of the jar."
     )
 
 
@@ -44,8 +44,8 @@ def find(metric: str, java: str, jar: str) -> str:
     found = shutil.which(java)
     if found is None:
         raise BackendError(
-            f"{metric}: not computed: needs Java and {jar}, but no program {java!r} was found. Install a Java "
-            "runtime, or name its program in `java`."
+            f"{metric}: not computed: needs Java and {jar}, but the program {java!r} was not found. Install a Java "
+            "runtime, or set `java` to its executable."
         )
     return found
 
@@ -60,7 +60,7 @@ def major_version(metric: str, java: str) -> int:
     said = re.search(r'version "(?:1\.)?(\d+)', done.stderr + done.stdout)
     if said is None:
         raise BackendError(
-            f"{metric}: not computed: needs Java, but `{java} -version` says {done.stderr[:200]!r}."
+            f"{metric}: not computed: needs Java, but `{java} -version` printed {done.stderr[:200]!r}."
         )
     return int(said[1])
 
@@ -74,7 +74,7 @@ def run(metric: str, command: list[str], folder: Path, text: str = "") -> str:
     done = subprocess.run(command, cwd=folder, input=text.encode(), capture_output=True, check=False)
     if done.returncode:
         raise BackendError(
-            f"{metric}: not computed: {' '.join(command[:4])} ... ended with code {done.returncode}: "
+            f"{metric}: not computed: {' '.join(command[:4])} ... exited with status {done.returncode}: "
             f"{done.stderr.decode(errors='replace').strip()[-500:]}"
         )
     return done.stdout.decode()

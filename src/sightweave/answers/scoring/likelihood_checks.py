@@ -20,13 +20,13 @@ def check(metric: str, judged: Judged, samples: Sequence[Sample], passes: Sequen
     """
     if len(judged) != len(samples):
         raise DataError(
-            f"{metric}: {len(judged)} judgement(s) for {len(samples)} sample(s); give one for each, in order."
+            f"{metric}: {len(judged)} likelihood list(s) for {len(samples)} sample(s); give one for each, in order."
         )
     for sample, given in zip(samples, judged, strict=True):
         if len(given) != len(passes):
             raise DataError(
-                f"{metric}: sample {sample.id!r} was judged in {len(given)} pass(es), but {len(passes)} are compared "
-                f"({', '.join(passes)}); give one list for each, empty where it was not asked."
+                f"{metric}: sample {sample.id!r} was scored in {len(given)} pass(es), but {len(passes)} are compared "
+                f"({', '.join(passes)}); give one list for each, empty if the sample was not asked."
             )
     bad = [
         sample.id
@@ -35,8 +35,8 @@ def check(metric: str, judged: Judged, samples: Sequence[Sample], passes: Sequen
     ]
     if bad:
         raise DataError(
-            f"{metric}: the likelihoods of {len(bad)} sample(s) are no number (NaN), the first being {bad[0]!r}; "
-            "the model's logits are broken."
+            f"{metric}: the likelihoods of {len(bad)} sample(s) are NaN, the first being {bad[0]!r}; "
+            "the model returns NaN logits."
         )
 
 

@@ -91,7 +91,7 @@ def is_right(metric: str, answer: str | None, sample: Sample) -> bool:
     """
     if not 0 < len(sample.options) <= len(ascii_uppercase):
         raise DataError(
-            f"{metric}: sample {sample.id!r} has {len(sample.options)} options; it needs 1 to "
+            f"{metric}: sample {sample.id!r} has {len(sample.options)} options; the metric needs 1 to "
             f"{len(ascii_uppercase)}. For open questions use exact_match."
         )
     right = wanted(metric, sample)
@@ -113,7 +113,7 @@ def wanted(metric: str, sample: Sample) -> set[str]:
         text = folded if folded in texts else letters.get(folded.upper())
         if text is None:
             raise DataError(
-                f"{metric}: reference {reference!r} of sample {sample.id!r} is none of its options "
+                f"{metric}: reference {reference!r} of sample {sample.id!r} is not one of its options "
                 f"{sample.options!r}, nor the letter of one."
             )
         found.add(text)

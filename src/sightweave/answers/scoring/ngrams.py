@@ -47,9 +47,9 @@ def check_english(metric: str, samples: Sequence[Sample]) -> None:
     foreign = [sample.id for sample, script in zip(samples, scripts, strict=True) if script]
     if foreign:
         raise DataError(
-            f"{metric}: not computed: it knows English words only, but the references of {len(foreign)} of "
+            f"{metric}: not computed: it supports English only, but the references of {len(foreign)} of "
             f"{len(samples)} samples are not English ({', '.join(sorted(set(filter(None, scripts))))} characters), the "
-            f"first being {foreign[0]!r}. cider_d, bleu and rouge_l score such captions by their characters."
+            f"first being {foreign[0]!r}. cider_d, bleu and rouge_l score such captions by character."
         )
 
 
@@ -80,7 +80,7 @@ def check(metric: str, predictions: Sequence[str | None], samples: Sequence[Samp
     if bare:
         raise DataError(
             f"{metric}: {len(bare)} of {len(samples)} samples have no reference, the first being {bare[0].id!r}; "
-            "leave them out or add their references."
+            "remove them or add references."
         )
 
 

@@ -25,7 +25,7 @@ def check(name: str, predictions: Sequence[str | None], samples: Sequence[Sample
     if empty:
         raise DataError(
             f"{name}: {len(empty)} of {len(samples)} samples have no reference answer, the first being "
-            f"{empty[0].id!r}; leave them out or add their answers."
+            f"{empty[0].id!r}; remove them or add answers."
         )
 
 

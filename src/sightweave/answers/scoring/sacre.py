@@ -32,7 +32,7 @@ def check(name: str, predictions: Sequence[str | None], samples: Sequence[Sample
     if bare:
         raise DataError(
             f"{name}: {len(bare)} of {len(samples)} sample(s) have no reference translation, the first being "
-            f"{bare[0]!r}; leave them out or add their translations."
+            f"{bare[0]!r}; remove them or add translations."
         )
 
 

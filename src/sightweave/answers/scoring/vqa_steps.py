@@ -99,8 +99,8 @@ def rows(
     if few:
         raise DataError(
             f"{name}: {len(few)} of {len(samples)} samples have under {FEWEST} reference answers, the first being "
-            f"{few[0].id!r} with {len(few[0].references)}; a vote that leaves one person out needs the answers of all "
-            "people, as often as given (VQA v2 has ten). For fewer answers use exact_match."
+            f"{few[0].id!r} with {len(few[0].references)}; leave-one-out voting needs the answers of all "
+            "annotators, repeated as given (VQA v2 has ten). For fewer answers use exact_match."
         )
     return ratios.with_ones(
         [

@@ -40,7 +40,7 @@ class Config(FilesConfig):
         layouts = table_layouts.Layouts()
         found = _files(root)
         if not found:
-            raise DataError(f"{root}: no parquet files.")
+            raise DataError(f"{root}: no parquet files found.")
         for file in found:
             name = table_layouts.split_below(file, root)
             if split and name and name != split:

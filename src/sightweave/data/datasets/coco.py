@@ -125,9 +125,10 @@ class Config(FilesConfig):
             for file in files:
                 json_stream.check(file)  # of one that is cut, its captions may be missing
             raise DataError(
-                f"{path}: {among([file.name for file in files])} names pictures and perhaps boxes in them, but no "
-                "captions and no questions, so there is nothing to learn or to score. Put captions_*.json beside it, "
-                "or say labelled: false to ask about the pictures."
+                f"{path}: {among([file.name for file in files])} lists images and possibly boxes, but no "
+                "captions or questions, so there is nothing to train on or evaluate. Put captions_*.json in the "
+                "same folder, "
+                "or set labelled: false to ask about the images."
             )
         for file in files:
             name = split_of(file)
@@ -152,8 +153,8 @@ def _check(kinds: dict[Path, str]) -> None:
     names = ", ".join(file.name for file in kinds)
     folder = next(iter(kinds)).parent
     raise DataError(
-        f"{folder}: several releases of captions lie there ({names}), and the same picture may be in different splits "
-        "of them. Name the one file to read, or leave one release there."
+        f"{folder}: contains several caption releases ({names}), and the same image may be in different splits "
+        "of them. Give the path of one file, or keep one release only."
     )
 
 
@@ -195,7 +196,7 @@ def _of_captions(file: Path, split: str, instances: list[Path]) -> Iterator[Row]
             values = error
         yield Row(number, values, str(file))
     for key, number in first.items():
-        message = f"no picture has the id {shown(key)} of this caption."
+        message = f"no image has the id {shown(key)} of this caption."
         yield Row(number, RowError("unknown_image", "image_id", key, message), str(file))
 
 
@@ -265,7 +266,7 @@ def _regions(image: dict[str, Any], key: int | str, boxes: _Boxes) -> list[dict[
     for field in ("width", "height"):
         size = image.get(field)
         if isinstance(size, bool) or not isinstance(size, int | float) or not 0 < size < _LARGEST:
-            message = f"must be over 0 pixels, since the picture has boxes (got {shown(size)})."
+            message = f"must be more than 0 pixels, since the image has boxes (got {shown(size)})."
             raise RowError("wrong_type", field, size, message)
     across, down = image["width"], image["height"]
     return [

@@ -60,7 +60,7 @@ class Config(FilesConfig):
         found = _folders(path)
         if not found:
             raise DataError(
-                f"{path}: no folder such as en-fr with src.en, correct.fr, incorrect.fr and {_ORDER}."
+                f"{path}: no folder such as en-fr with src.en, correct.fr, incorrect.fr and {_ORDER} found."
             )
         for folder in found:
             name = VALIDATION if folder.name.endswith("_dev") else "test"

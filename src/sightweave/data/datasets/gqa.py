@@ -40,9 +40,9 @@ class Config(FilesConfig):
     """A folder with question files, scene graphs and pictures, or one question file with the others near it."""
 
     balanced: bool = True
-    """Where both files of a split are there, whether the balanced questions are read, or all of them."""
+    """Whether to read the balanced questions rather than all of them, where both files of a split exist."""
     regions: bool = True
-    """Whether objects of the scene graphs become regions; they are stored with each question."""
+    """Whether to read the objects of the scene graphs as regions; they are stored with each question."""
 
     def rows(self, split: str) -> Iterator[Row]:
         """One row a question.
@@ -154,7 +154,7 @@ def _graph(graph: Any) -> tuple[float, float, dict[str, Any]]:
     width, height = _pixels(_mapping(graph), "width"), _pixels(graph, "height")
     for field, size in (("width", width), ("height", height)):
         if size <= 0:
-            raise RowError("wrong_type", field, size, f"must be over 0 pixels (got {shown(size)}).")
+            raise RowError("wrong_type", field, size, f"must be more than 0 pixels (got {shown(size)}).")
     return width, height, _mapping(graph.get("objects"), "objects")
 
 

@@ -29,7 +29,7 @@ def recognise(path: Path) -> str:
             return ""
     if (path / "dataset_dict.json").is_file():
         return f"dataset_dict.json with {among([one.name for one in _folders(path)]) or 'no split'}"
-    return "a saved data set with state.json" if (path / "state.json").is_file() else ""
+    return "a saved dataset with state.json" if (path / "state.json").is_file() else ""
 
 
 def _folders(path: Path) -> list[Path]:
@@ -42,7 +42,7 @@ def _folders(path: Path) -> list[Path]:
 
 def _object(file: Path) -> dict[str, Any]:
     if not file.is_file():
-        raise DataError(f"{file}: not there; save the data set again with save_to_disk.")
+        raise DataError(f"{file}: file not found; save the dataset again with save_to_disk.")
     return dict(json_stream.members(file))
 
 
@@ -75,7 +75,7 @@ class Config(FilesConfig):
         root = Path(self.image_root).expanduser() if self.image_root is not None else path
         root = root if root.is_dir() else root.parent
         if not root.is_dir():
-            raise DataError(f"path {str(root)!r}: no such folder.")
+            raise DataError(f"path {str(root)!r}: folder not found.")
         return Folder(root, search=True)
 
 
@@ -105,7 +105,7 @@ def _splits(root: Path) -> list[tuple[Path, str]]:
     for name in named:
         if not (root / name / "state.json").is_file() or "/" in name or name == "..":
             raise DataError(
-                f"{root}: split {name!r} is named in dataset_dict.json, but has no folder with state.json."
+                f"{root}: split {name!r} is listed in dataset_dict.json, but has no folder with state.json."
             )
     return [(root / name, split_of(Path(name))) for name in named]
 
@@ -116,14 +116,14 @@ def _listed(folder: Path) -> list[Path]:
     state = _object(place)
     if state.get("_indices_data_files"):
         raise DataError(
-            f"{place}: rows are chosen by an index; call flatten_indices() and save the data set again."
+            f"{place}: rows are selected by an index; call flatten_indices() and save the dataset again."
         )
     listed = state.get("_data_files")
     given = [one.get("filename") if isinstance(one, dict) else None for one in listed or ()]
     names = [name for name in given if isinstance(name, str) and Path(name).name == name]
     if not names or len(names) < len(given):
-        raise DataError(f"{place}: '_data_files' must name the Arrow files of this folder.")
+        raise DataError(f"{place}: '_data_files' must list the Arrow files in this folder.")
     for name in names:
         if not (folder / name).is_file():
-            raise DataError(f"{folder / name}: named in state.json, and not there; copy the folder again.")
+            raise DataError(f"{folder / name}: listed in state.json but missing; copy the folder again.")
     return [folder / name for name in names]

@@ -47,8 +47,8 @@ def recognise(path: Path) -> str:
     if not path.is_dir() or not is_bare(path):
         return ""
     classes, outside = classes_below(path)
-    more = f", and {outside} pictures in none of them" if outside else ""
-    return f"pictures in folders of classes ({among(sorted(classes))}){more}" if classes else ""
+    more = f", and {outside} images outside them" if outside else ""
+    return f"images in class folders ({among(sorted(classes))}){more}" if classes else ""
 
 
 def _metadata(path: Path) -> list[Path]:
@@ -151,7 +151,7 @@ class _Splits:
             if not split:
                 raise not_a_split(folder, self.below)
         if len(set(found.values())) > 1:
-            message = f"pictures of several splits in one row ({', '.join(found)})."
+            message = f"one row has images from several splits ({', '.join(found)})."
             raise RowError("bad_split", "file_name", list(names), message)
         return next(iter(found.values()), "")
 
@@ -194,7 +194,7 @@ def _names(cells: dict[str, Any]) -> list[str]:
             names.append(value)
     for name in names:
         if not isinstance(name, str) or not name:
-            message = f"must name a picture (got {shown(name)})."
+            message = f"must be the name of an image (got {shown(name)})."
             raise RowError("missing_field", columns[0] if columns else "file_name", name, message)
     return names
 
@@ -220,7 +220,7 @@ def _classed(file: str, split: str) -> dict[str, Any]:
     check_format(file)
     caption = class_of(file)
     if not caption:
-        message = "lies in no folder of a class, so it has no caption."
+        message = "is not in a class folder, so it has no caption."
         raise RowError("missing_field", "caption", file, message)
     values = {"id": file, "image": file, "caption": caption}
     return {**values, "split": split} if split else values

@@ -68,7 +68,7 @@ def _values(row: dict[str, Any], ratings: tuple[str, ...]) -> dict[str, Any]:
 
 def _turn(one: Any, field: str, marks: chat_turns.Marks) -> dict[str, Any]:
     if not isinstance(one, dict) or "from" not in one or "value" not in one:
-        raise RowError("wrong_type", field, one, f"a turn has from and value (got {shown(one)}).")
+        raise RowError("wrong_type", field, one, f"a turn needs from and value (got {shown(one)}).")
     speaker, text = one["from"], one["value"]
     role = _ROLES.get(speaker) if isinstance(speaker, str) else None
     if role is None:

@@ -83,7 +83,7 @@ def _messages(row: dict[str, Any]) -> list[tuple[str, Any]]:
         return _history(row) + _said(row, "query", "user") + _said(row, "response", "assistant")
     have = ", ".join(row) or "nothing"
     message = (
-        f"missing; a row has messages, prompt and completion, or query and response. The row has: {have}."
+        f"missing; a row needs messages, prompt and completion, or query and response. The row has: {have}."
     )
     raise RowError("missing_field", "messages", None, message)
 
@@ -103,7 +103,7 @@ def _said(row: dict[str, Any], name: str, role: str) -> list[tuple[str, Any]]:
 def _history(row: dict[str, Any]) -> list[tuple[str, Any]]:
     given = row.get("history") or []
     if not isinstance(given, list) or not all(isinstance(one, list) and len(one) == 2 for one in given):
-        message = f"must be a list of pairs of query and response (got {shown(given)})."
+        message = f"must be a list of query and response pairs (got {shown(given)})."
         raise RowError("wrong_type", "history", given, message)
     return [
         (f"history[{number}]", {"role": role, "content": text})
@@ -114,10 +114,10 @@ def _history(row: dict[str, Any]) -> list[tuple[str, Any]]:
 
 def _turn(one: Any, field: str, marks: chat_turns.Marks, objects: Objects) -> dict[str, Any]:
     if not isinstance(one, dict) or "role" not in one or "content" not in one:
-        raise RowError("wrong_type", field, one, f"a message has role and content (got {shown(one)}).")
+        raise RowError("wrong_type", field, one, f"a message needs role and content (got {shown(one)}).")
     speaker, content = one["role"], one["content"]
     if speaker in _TOOLS or one.get("tool_calls"):
-        raise RowError("bad_role", field, speaker, "calls of tools are not read; leave such rows out.")
+        raise RowError("bad_role", field, speaker, "tool calls are not supported; remove such rows.")
     role = _ROLES.get(speaker) if isinstance(speaker, str) else None
     if role is None:
         message = f"unknown role {shown(speaker)}. {did_you_mean(str(speaker), _ROLES)}"
@@ -140,7 +140,7 @@ def _turn(one: Any, field: str, marks: chat_turns.Marks, objects: Objects) -> di
 def _size(images: list[Inside | str], folder: Folder, number: Any) -> tuple[int, int]:
     """Width and height in pixels, as the header of a picture gives them."""
     if not isinstance(number, int) or not 0 <= number < len(images):
-        message = f"picture {shown(number)} of {len(images)}; pictures are numbered from 0."
+        message = f"image {shown(number)} of {len(images)}; images are numbered from 0."
         raise RowError("wrong_type", "objects.image_id", number, message)
     image = images[number]
     if isinstance(image, Inside):

@@ -83,11 +83,11 @@ class Config(FilesConfig):
     """A folder of the repository (or that with data and pictures), or one text of it with the others beside it."""
 
     source_language: str = "en"
-    """What is translated."""
+    """Code of the source language, such as en."""
     target_languages: tuple[str, ...] = ()
-    """Into which languages; empty means all that are there."""
+    """Codes of the target languages, such as de; empty means all that exist."""
     task2: bool = False
-    """Reads the captions of task 2 where both tasks lie there; where only one does, that one is read."""
+    """Whether to read the captions of task 2 if both tasks are in the folder; a single task is always read."""
 
     def pictures(self) -> Folder:
         """Beside ``data`` of the repository, if the path leads into it."""
@@ -111,10 +111,10 @@ class Config(FilesConfig):
         for one in (one for one in found if one.is_task2 == is_task2):
             if one.name in chosen:
                 both = f"{chosen[one.name].folder} and {one.folder}"
-                raise DataError(f"{path}: {one.name} lies in {both}; name one of the two.")
+                raise DataError(f"{path}: {one.name} is in both {both}; give the path of one of them.")
             chosen[one.name] = one
         if not chosen:
-            raise DataError(f"{path}: no files such as train.en.gz and train.de.gz.")
+            raise DataError(f"{path}: no files such as train.en.gz and train.de.gz found.")
         self._check_languages(chosen)
         for one in chosen.values():
             if not split or one.split == split:
@@ -125,7 +125,7 @@ class Config(FilesConfig):
         missing = [one for one in self.target_languages if one not in have]
         if missing and self.labelled:
             raise DataError(
-                f"{self.path}: target_languages names {missing[0]!r}; there are {', '.join(have)}."
+                f"{self.path}: target_languages has {missing[0]!r}; available are {', '.join(have)}."
             )
 
     def _pairs(self, one: _Set) -> Iterator[Row]:
@@ -133,7 +133,7 @@ class Config(FilesConfig):
         if source is None:
             have = ", ".join(sorted(one.texts))
             raise DataError(
-                f"{one.folder}: {one.name} is not there in {self.source_language!r}, only in {have}."
+                f"{one.folder}: {one.name} is not available in {self.source_language!r}, only in {have}."
             )
         wanted = [x for x in self.target_languages or sorted(one.texts) if x != self.source_language]
         targets = {x: one.texts[x][0] for x in wanted if x in one.texts}
@@ -182,7 +182,7 @@ def _list_of(one: _Set) -> Path:
     found = one.list_path()
     if found is None:
         expected = one.folder.parent / "image_splits" / f"{one.name}.txt"
-        raise DataError(f"{one.folder}: no list of the pictures of {one.name}; it is expected as {expected}.")
+        raise DataError(f"{one.folder}: no image list for {one.name}; expected {expected}.")
     return found
 
 

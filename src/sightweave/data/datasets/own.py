@@ -61,7 +61,7 @@ class Config(FilesConfig):
         file = row_files.find(Path(self.path).expanduser())
         root = Path(self.image_root).expanduser() if self.image_root is not None else file.parent
         if not root.is_dir():
-            raise DataError(f"image_root {str(root)!r}: no such folder.")
+            raise DataError(f"image_root {str(root)!r}: folder not found.")
         return Reader(self.rules(), str(file), folder=Folder(root, search=False), check=True, probe=probe)
 
 
@@ -86,7 +86,7 @@ def from_records(
         DataError: as `Config.build`.
     """
     if isinstance(records, str | bytes | Mapping) or not isinstance(records, Iterable):
-        raise DataError(f"records: a list of dicts or of records is needed (got {type(records).__name__}).")
+        raise DataError(f"records: expected a list of dicts or records (got {type(records).__name__}).")
     chosen = _config("records", options)
     root = Path(chosen.image_root).expanduser().resolve() if chosen.image_root is not None else None
     reader = Reader(chosen.rules(), "records", root=root, check=True)
@@ -119,5 +119,5 @@ def _of_objects(records: Iterable[Any]) -> Iterator[Row]:
         if isinstance(values, Mapping) or is_record(values):
             yield Row(index, values)
         else:
-            message = f"a record is a dict or a task's Record (got {shown(values)})."
+            message = f"a record must be a dict or a task's Record (got {shown(values)})."
             yield Row(index, RowError("wrong_type", "", values, message))

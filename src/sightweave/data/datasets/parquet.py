@@ -27,7 +27,7 @@ def recognise(path: Path) -> str:
     try:
         schema = arrow_files.schema(found[0])
     except DataError:  # reading it says what is wrong
-        return f"{found[0].name}, which cannot be read"
+        return f"{found[0].name}, which is unreadable"
     names = {field.name: str(field.type) for field in schema}
     # A parquet file of The Cauldron's layout has a kind of its own.
     is_other = table_layouts.is_turns(names) and found[0].suffix.lower() in (".parquet", ".pq")
@@ -46,11 +46,11 @@ def recognise_pictures(path: Path) -> str:
     found = _files(path)
     names = arrow_files.columns(found[0]) if found else {}
     if _is_alone(names):
-        return f"pictures alone in {among([file.name for file in found])}"
+        return f"images only in {among([file.name for file in found])}"
     unread = table_layouts.picture_like(names)
     is_unknown = bool(unread) and not table_layouts.image_columns(list(names))
     if is_unknown and table_layouts.text_columns(list(names)):
-        return f"pictures under another name than image ({', '.join(unread)})"
+        return f"images in columns not called image ({', '.join(unread)})"
     return ""
 
 
@@ -74,9 +74,7 @@ class Config(FilesConfig):
         layouts = table_layouts.Layouts()
         found = _files(root)
         if not found:
-            raise DataError(
-                f"{root}: no parquet or Arrow files; their names end in {', '.join(arrow_files.SUFFIXES)}."
-            )
+            raise DataError(f"{root}: no parquet or Arrow files found ({', '.join(arrow_files.SUFFIXES)}).")
         convention = table_columns.convention(lambda: found, _classes)
         for file in found:
             name = table_layouts.split_below(file, root)
@@ -110,7 +108,7 @@ def _checked(file: Path, *, is_labelled: bool) -> dict[str, str]:
         raise DataError(table_layouts.no_pictures(file, {field.name: str(field.type) for field in schema}))
     if is_labelled and not table_layouts.text_columns(names):
         raise DataError(
-            f"{file}: no column of texts (caption, question, conversations), so there is nothing to learn or to score; the "
-            f"columns are {', '.join(names)}. Say labelled: false to ask about the pictures."
+            f"{file}: no text column (caption, question, conversations), so there is nothing to train on or evaluate; the "
+            f"columns are {', '.join(names)}. Set labelled: false to ask about the images."
         )
     return {field.name: str(field.type) for field in schema}

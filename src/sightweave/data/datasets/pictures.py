@@ -28,7 +28,7 @@ def recognise(path: Path) -> str:
     """What there is of this format below a path; empty where there is nothing, or anything else beside pictures."""
     if not path.is_dir() or not is_bare(path) or classes_below(path)[0]:
         return ""
-    return f"pictures only, such as {next(all_below(path))}"
+    return f"images only, such as {next(all_below(path))}"
 
 
 @config
@@ -43,12 +43,12 @@ class Config(FilesConfig):
         """
         root = Path(self.path).expanduser()
         if not root.is_dir():
-            raise DataError(f"{root}: no folder; name the one that holds the pictures.")
+            raise DataError(f"{root}: not a folder; give the folder with the images.")
         if self.labelled:
             raise DataError(
-                f"{root}: holds pictures, but no captions, questions or answers, so there is nothing to learn or to "
-                f"score{_why_no_classes(root)}. Write a data.jsonl beside them, such as "
-                '{"image": "1.jpg", "caption": "A dog."}, or say labelled: false to ask about them.'
+                f"{root}: contains images, but no captions, questions or answers, so there is nothing to train on or "
+                f"evaluate{_why_no_classes(root)}. Add a data.jsonl to the folder, with rows such as "
+                '{"image": "1.jpg", "caption": "A dog."}, or set labelled: false to ask about them.'
             )
         for number, file in enumerate(all_below(root)):
             values: Any = {"id": file, "image": file}
@@ -70,5 +70,5 @@ def _why_no_classes(root: Path) -> str:
         return ""
     _, outside = classes_below(root)
     if len(folders) > 1:
-        return f" ({outside} of them lie in no folder of their own, so the folders are not taken for classes)"
-    return " (a single folder is not taken for a class)"
+        return f" ({outside} of them are not in a subfolder, so subfolders are not used as classes)"
+    return " (a single subfolder is not used as a class)"

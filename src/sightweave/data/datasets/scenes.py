@@ -33,21 +33,21 @@ _TRAIN_SIZE, _HELD_OUT_SIZE = 1_000_000, 500
 
 @config
 class Config(SourceConfig):
-    """Which scenes, and what is asked about each."""
+    """Options of the generated scenes and their questions."""
 
     splits: ClassVar[tuple[str, ...]] = ALL_SPLITS
     seed: int = 0
-    """Another seed is another world of the same kind."""
+    """Random seed of the scenes."""
     size: int = 0
-    """Pictures of the split; 0 means 1,000,000 for training (nothing is stored) and 500 for a held-out split."""
+    """Number of images in the split; 0 means 1,000,000 for training (nothing is stored) and 500 for a held-out split."""
     per_picture: int = 9
-    """Items about one picture in a ``mix``: of 9, a caption, 3 short questions, 3 with steps and 2 translations."""
+    """Number of items per image in a ``mix``; 9 are a caption, 3 short questions, 3 with steps and 2 translations."""
     items: Literal["auto", "mix", "each"] = "auto"
     """``mix``: `per_picture` items; ``each``: one of every type that the scene allows; ``auto``: mix only to train."""
     tasks: tuple[str, ...] = ()
-    """Only these tasks' items; empty means all four."""
+    """Tasks to include; empty means all four."""
     pictures: Literal["drawn", "emoji"] = "drawn"
-    """Our own pictograms, or those of the system's colour-emoji font."""
+    """Drawing style: ``drawn`` (built-in pictograms) or ``emoji`` (the system's colour-emoji font)."""
 
     def build(self, *, split: str) -> Scenes:
         """The scenes of one split."""
@@ -92,12 +92,14 @@ class Scenes:
     ) -> None:
         split = common_split(split)
         if split not in ALL_SPLITS:
-            raise ValueError(f"scenes: no split {split!r}; there are {', '.join(ALL_SPLITS)}.")
+            raise ValueError(f"scenes: no split {split!r}; available are {', '.join(ALL_SPLITS)}.")
         if size < 1 or per_picture < 1:
-            raise ValueError(f"scenes: size {size} and per_picture {per_picture}; both must be 1 or more.")
+            raise ValueError(
+                f"scenes: size and per_picture must be 1 or more (got {size} and {per_picture})."
+            )
         unknown = [task for task in tasks if task not in TASKS]
         if unknown:
-            raise ValueError(f"scenes: no task {unknown[0]!r}; there are {', '.join(TASKS)}.")
+            raise ValueError(f"scenes: no task {unknown[0]!r}; available are {', '.join(TASKS)}.")
         self.seed, self.split, self.size = seed, split, size
         self.per_picture, self.one_of_each = per_picture, one_of_each
         self.tasks, self.pictures = tuple(tasks), pictures
@@ -131,7 +133,7 @@ class Scenes:
     def __getitem__(self, index: int) -> list[Record]:
         """All records about one picture; negative numbers count from the end."""
         if not -self.size <= index < self.size:
-            raise IndexError(f"scenes: picture {index} of {self.size}.")
+            raise IndexError(f"scenes: image index {index} is out of range; there are {self.size} images.")
         index %= self.size
         scene = self.scene(index)
         view, random = View(scene), Random(self.seed, ALL_SPLITS.index(self.split), index, 1)

@@ -39,7 +39,9 @@ class Config(FilesConfig):
         root = Path(self.path).expanduser()
         found = [(file, one) for file in files(root, ".tsv", ".csv") if (one := _delimiter(file))]
         if not found:
-            raise DataError(f"{root}: no .tsv or .csv with the columns filepath and title in its first line.")
+            raise DataError(
+                f"{root}: no .tsv or .csv found with the columns filepath and title in its first line."
+            )
         folder = str(self.pictures().root) + "/"
         for file, delimiter in found:
             name = split_below(file, root)

@@ -55,7 +55,7 @@ class Config(FilesConfig):
         path = Path(self.path).expanduser()
         found = _files(path)
         if not found:
-            raise DataError(f"{path}: no file such as hindi-visual-genome-train.txt.")
+            raise DataError(f"{path}: no file such as hindi-visual-genome-train.txt found.")
         sizes = _Sizes(self.pictures())
         for file in found:
             name = _of_name(file)
@@ -83,11 +83,11 @@ class Config(FilesConfig):
 def _values(line: str, folder: str, sizes: _Sizes, is_test: bool) -> dict[str, Any]:
     cells = line.split("\t")
     if len(cells) != len(_COLUMNS):
-        message = f"{len(cells)} values for {len(_COLUMNS)} columns between tabs ({', '.join(_COLUMNS)})."
+        message = f"{len(cells)} values for {len(_COLUMNS)} tab-separated columns ({', '.join(_COLUMNS)})."
         raise RowError("bad_csv", "", line, message)
     identity, english, translated = cells[0].strip(), cells[5], cells[6]
     if not identity.isdigit():
-        message = f"must be the number of a picture (got {shown(identity)})."
+        message = f"must be an image number (got {shown(identity)})."
         raise RowError("wrong_type", "image_id", identity, message)
     box = [_number(name, cell) for name, cell in zip(_COLUMNS[1:5], cells[1:5], strict=True)]
     image = f"{folder}/{identity}.jpg"

@@ -33,7 +33,7 @@ _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 def recognise(path: Path) -> str:
     """What there is of this format below a path; empty where there is nothing."""
     found = [file.name for file in files(path, ".tsv") if _is_ours(file)]
-    return f"index, question and pictures in {among(found)}" if found else ""
+    return f"index, question and images in {among(found)}" if found else ""
 
 
 def _is_ours(file: Path) -> bool:
@@ -50,7 +50,9 @@ class Config(FilesConfig):
         root = Path(self.path).expanduser()
         found = [file for file in files(root, ".tsv") if _is_ours(file)]
         if not found:
-            raise DataError(f"{root}: no .tsv with the columns index, question, and image or image_path.")
+            raise DataError(
+                f"{root}: no .tsv found with the columns index, question, and image or image_path."
+            )
         for file in found:
             name = split_below(file, root)
             if split and name and name != split:
@@ -84,13 +86,13 @@ class _Shared:
         offset = self._offsets.get(index)
         if offset is None:
             raise RowError(
-                "bad_reference", "image", index, f"names row {index!r}, and no row has this index."
+                "bad_reference", "image", index, f"refers to row {index!r}, but no row has this index."
             )
         record = next(tsv_files.records(self.file, "\t", offset=offset))
         found = record.cells.get("image", "") if not isinstance(record.cells, RowError) else ""
         if len(found) <= _REFERENCE:
             raise RowError(
-                "bad_reference", "image", index, f"names row {index!r}, which holds no picture itself."
+                "bad_reference", "image", index, f"refers to row {index!r}, which has no image itself."
             )
         return found
 
@@ -98,7 +100,7 @@ class _Shared:
 def _values(cells: Mapping[str, str], shared: _Shared, split: str) -> dict[str, Any]:
     index = cells.get("index", "").strip()
     if not index:
-        raise RowError("missing_field", "index", None, "missing; each row has one.")
+        raise RowError("missing_field", "index", None, "missing; each row needs one.")
     question = cells.get("question")
     if question is not None and cells.get("hint"):
         question = f"{cells['hint']}\n{question}"
@@ -168,5 +170,5 @@ def _decoded(text: str) -> bytes:
     try:
         return base64.b64decode("".join(text.split()), validate=True)  # some writers break lines
     except (binascii.Error, ValueError) as error:
-        message = f"no picture in base64: {str(error).lower()}."
+        message = f"not a base64 image: {str(error).lower()}."
         raise RowError("invalid_base64", "image", text, message) from None

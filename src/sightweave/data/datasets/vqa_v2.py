@@ -73,8 +73,9 @@ class Config(FilesConfig):
                 partner = _partner(file, annotations)
                 if partner is None and self.labelled and name != "test":
                     raise DataError(
-                        f"{file}: its answers are missing; put {f'{_stem(file)}_'.lstrip('_')}annotations.json beside it "
-                        "(questions alone are read with labelled=False)."
+                        f"{file}: answers are missing; put {f'{_stem(file)}_'.lstrip('_')}annotations.json in the "
+                        "same folder "
+                        "(to read questions only, set labelled=False)."
                     )
                 yield from _of_questions(file, name, partner)
 
@@ -85,7 +86,7 @@ def _partner(file: Path, annotations: list[Path]) -> Path | None:
     found = [one for one in annotations if _stem(one) == wanted]
     if len(found) > 1:
         names = ", ".join(one.name for one in found)
-        raise DataError(f"{file}: {len(found)} annotation files for it ({names}); leave one.")
+        raise DataError(f"{file}: {len(found)} annotation files for it ({names}); keep one.")
     return found[0] if found else None
 
 

@@ -85,7 +85,7 @@ def _shards(pattern: str) -> list[Path]:
     for one in pattern.split("::"):
         if one.startswith("pipe:") or "://" in one:
             raise DataError(
-                f"path {shown(one)}: commands and URLs are refused; copy the shards to a folder, and name it."
+                f"path {shown(one)}: commands and URLs are not supported; copy the shards to a folder and give its path."
             )
         place = Path(one).expanduser()
         if place.is_dir():
@@ -94,9 +94,9 @@ def _shards(pattern: str) -> list[Path]:
             found += [Path(name).expanduser() for name in _unfolded(one)]
     for file in found:
         if not file.is_file():
-            raise DataError(f"{file}: no such shard; {pattern!r} names it.")
+            raise DataError(f"{file}: shard not found (from {pattern!r}).")
     if not found:
-        raise DataError(f"{pattern}: no shards; their names end in .tar.")
+        raise DataError(f"{pattern}: no shards (*.tar) found.")
     return found
 
 
@@ -106,7 +106,9 @@ def _unfolded(pattern: str) -> list[str]:
         return [pattern]
     first, last = match.groups()
     if len(last) > 12 or not 0 <= int(last) - int(first) < _MAX_SHARDS:
-        raise DataError(f"{pattern}: {{{first}..{last}}} must count up, over {_MAX_SHARDS} shards at most.")
+        raise DataError(
+            f"{pattern}: {{{first}..{last}}} must count upwards, over at most {_MAX_SHARDS} shards."
+        )
     numbers = (f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1))
     return [
         name for one in numbers for name in _unfolded(pattern[: match.start()] + one + pattern[match.end() :])
@@ -123,8 +125,8 @@ class Config(FilesConfig):
         shards = _shards(self.path)
         if self.labelled and _holds(shards[0]) == _ALONE:
             raise DataError(
-                f"{shards[0]}: holds pictures, but no captions, questions or answers, so there is nothing to learn or to "
-                "score. Pack a 1.txt beside each 1.jpg, or say labelled: false to ask about them."
+                f"{shards[0]}: contains images, but no captions, questions or answers, so there is nothing to train on or "
+                "evaluate. Pack a 1.txt with each 1.jpg, or set labelled: false to ask about them."
             )
         for shard in shards:
             name = table_layouts.split_below(shard, root)
@@ -149,7 +151,7 @@ def _of_shard(shard: Path, label: str, split: str) -> Iterator[Row]:
     for number, (key, sample) in enumerate(samples(shard)):
         try:
             if key in seen:
-                text = f"sample {key!r} comes twice in this shard, or its members do not follow one another."
+                text = f"sample {key!r} appears twice in this shard, or its members are not adjacent."
                 raise RowError("duplicate_sample", "id", key, text)
             values: Any = _values(shard, f"{label}#{key}", key, sample, convention)
             if split:
@@ -160,7 +162,7 @@ def _of_shard(shard: Path, label: str, split: str) -> Iterator[Row]:
         yield Row(number, values, str(shard))
     told = _told(shard)
     if told is not None and told[0] != len(seen):
-        raise DataError(f"{shard}: {len(seen)} samples, but {told[1]} says {told[0]}; copy the shard again.")
+        raise DataError(f"{shard}: {len(seen)} samples, but {told[1]} lists {told[0]}; copy the shard again.")
 
 
 def samples(shard: Path) -> Iterator[tuple[str, _Sample]]:
@@ -213,11 +215,13 @@ def _values(shard: Path, label: str, key: str, sample: _Sample, convention: Conv
         if member.problem is not None:
             raise member.problem
         if end.rpartition(".")[2] in _PICKLES:
-            text = f"{member.name!r} may hold a pickle, which runs code when it is read; such members are refused."
+            text = (
+                f"{member.name!r} may be a pickle, which runs code when it is read; such members are refused."
+            )
             raise RowError("pickle_member", end, member.name, text)
         if ends.count(end) > 1:
             raise RowError(
-                "duplicate_member", end, member.name, f"{member.name!r} is there {ends.count(end)} times."
+                "duplicate_member", end, member.name, f"{member.name!r} appears {ends.count(end)} times."
             )
     found = [member for end, member in sample if end.rpartition(".")[2] in _PICTURES]
     slices = [
@@ -231,7 +235,7 @@ def _values(shard: Path, label: str, key: str, sample: _Sample, convention: Conv
     values["images"] = slices
     if not slices and "turns" not in values:
         have = ", ".join(member.name for _, member in sample)
-        raise RowError("missing_field", "image", None, f"sample {key!r} has no picture ({have}).")
+        raise RowError("missing_field", "image", None, f"sample {key!r} has no image ({have}).")
     if "txt" in texts:
         more = values.get("captions", [])
         values["captions"] = [texts["txt"].strip(), *(more if isinstance(more, list) else [more])]
@@ -243,7 +247,10 @@ def _values(shard: Path, label: str, key: str, sample: _Sample, convention: Conv
 def _read(shard: Path, member: tar_files.Member) -> str:
     if member.size > _MAX_TEXT:
         raise RowError(
-            "too_long", "", member.name, f"{member.name!r} has {member.size} bytes; {_MAX_TEXT} are read."
+            "too_long",
+            "",
+            member.name,
+            f"{member.name!r} has {member.size} bytes; the maximum is {_MAX_TEXT}.",
         )
     data = Slice(shard, member.offset, member.size, member.name)()
     try:
@@ -260,11 +267,11 @@ def _object(text: str) -> dict[str, Any]:
     except RowError:
         raise
     except (ValueError, RecursionError) as error:
-        raise RowError("bad_json", "json", text, f"not usable JSON: {error}.") from None
+        raise RowError("bad_json", "json", text, f"invalid JSON: {error}.") from None
     if not isinstance(values, dict):
         raise RowError("wrong_type", "json", values, f"must be a JSON object (got {shown(values)}).")
     if is_too_deep(text, values):
-        raise RowError("bad_json", "json", text, "not usable JSON: nested too deep.")
+        raise RowError("bad_json", "json", text, "invalid JSON: nested too deeply.")
     return values
 
 

@@ -102,7 +102,7 @@ def write(
             files.swap(temporary, folder)
     except (OSError, SafetensorError) as error:
         raise DataError(
-            f"{folder}: the cache cannot be written: {error}; free some space or name another folder."
+            f"{folder}: cannot write the cache: {error}; free some space or choose another folder."
         ) from None
     return Written(len(writer.items), writer.left_out)
 
@@ -114,11 +114,12 @@ def _check_place(folder: Path) -> None:
     try:
         _read_index(folder)
     except DataError as error:
-        raise DataError(f"{error} It is left as it is; name another folder for the cache.") from None
+        raise DataError(f"{error} It was not changed; choose another folder for the cache.") from None
     known = (INDEX, "pixels-*.safetensors", files.MARK)
     if others := sorted({one.name for one in folder.iterdir()} - set(files.present(folder, known))):
         raise DataError(
-            f"{folder}: holds {', '.join(others[:10])} beside a cache, which a new one would replace; move these files."
+            f"{folder}: holds {', '.join(others[:10])} in addition to a cache, and a new cache would replace "
+            "them; move these files."
         )
 
 
@@ -257,7 +258,9 @@ class PixelCache:
         row = self._shards[item["shard"]][item["row"]]
         if medium.key not in self._checked:
             if _checksum(row) != item["check"]:
-                raise _damaged(self.folder, f"the pixels of {medium.key!r} are not those that were written")
+                raise _damaged(
+                    self.folder, f"the pixels of {medium.key!r} have changed since they were written"
+                )
             self._checked.add(medium.key)
         left, top, width, height = item["box"]
         return Resized(row[:, top : top + height, left : left + width], left, top, *item["picture"])
@@ -310,14 +313,14 @@ def _read_index(folder: Path) -> dict[str, Any]:
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise DataError(f"{folder}: no cache of pixels: it has no {INDEX}.") from None
+        raise DataError(f"{folder}: not a pixel cache: it has no {INDEX}.") from None
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(folder, f"{INDEX} cannot be read ({type(error).__name__})") from None
     if not isinstance(index, dict) or index.keys() != _KEYS:
-        raise DataError(f"{folder}: no cache of pixels: its {INDEX} is of something else.")
+        raise DataError(f"{folder}: not a pixel cache: its {INDEX} belongs to something else.")
     if index["format_version"] != FORMAT_VERSION:
         raise DataError(
-            f"{folder}: a cache of format {index['format_version']!r}; this version reads {FORMAT_VERSION}. "
+            f"{folder}: the cache has format {index['format_version']!r}, but this version reads {FORMAT_VERSION}. "
             "Write it again."
         )
     return index
@@ -326,7 +329,7 @@ def _read_index(folder: Path) -> dict[str, Any]:
 def _open_shard(folder: Path, shard: Mapping[str, Any], size: int) -> Tensor:
     name, count = shard["file"], shard["count"]
     if Path(name).name != name:
-        raise _damaged(folder, f"a shard lies outside the folder ({name!r})")
+        raise _damaged(folder, f"a shard is outside the folder ({name!r})")
     pixels = load_file(folder / name)["pixels"]  # maps the file; a page is read when it is looked at
     if pixels.dtype != torch.uint8 or tuple(pixels.shape) != (count, 3, size, size):
         raise _damaged(

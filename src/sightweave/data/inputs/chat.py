@@ -109,9 +109,9 @@ class Chat:
                 messages=messages, tools=None, documents=None, add_generation_prompt=asks, **self.tokens
             )
         except TooMuchError as error:
-            raise DataError(f"the chat template is not rendered: {error}") from None
+            raise DataError(f"the chat template cannot be rendered: {error}") from None
         except _FAILURES as error:
-            raise DataError(f"the chat template refuses such a conversation: {_line(error)}") from None
+            raise DataError(f"the chat template rejects the conversation: {_line(error)}") from None
 
     def messages(self, parts: Sequence[Part], texts: Sequence[str] | None = None) -> list[Message]:
         """Parts as Transformers' messages; neighbours of one role are one turn.
@@ -182,7 +182,7 @@ class Chat:
             is_ignored = part.role == SYSTEM and not written[number]
             if written[number] != wanted and not is_ignored:
                 raise DataError(
-                    f"the chat template writes what the {part.role} says {written[number]} times instead of {wanted}"
+                    f"the chat template writes the {part.role} text {written[number]} times instead of {wanted}"
                 )
         self._check_pictures(found, parts)
         return found
@@ -203,7 +203,7 @@ class Chat:
         count = found.count(self.image)
         if count != wanted:
             raise DataError(
-                f"the chat template writes {self.image!r} {count} times for {wanted} picture(s) in the conversation"
+                f"the chat template writes {self.image!r} {count} times for {wanted} image(s) in the conversation"
             )
 
 

@@ -95,18 +95,16 @@ class Plan:
             tokens = f"tokens: half up to {half:,}, 99 % up to {most:,}, longest {longest:,} ({_shown(self.longest_id)})"
             kept = self.text_tokens + self.image_tokens
             share = (
-                f"; {_percent(self.image_tokens / kept)} of them stand for pictures"
-                if self.image_tokens
-                else ""
+                f"; {_percent(self.image_tokens / kept)} of them image tokens" if self.image_tokens else ""
             )
             lines.append(tokens + share)
         if self.turns_dropped or self.images_shrunk:
-            what = "lose their oldest turns" if self.turns_dropped else "show their pictures in fewer tiles"
+            what = "without their oldest turns" if self.turns_dropped else "use fewer image tiles"
             lines.append(f"shortened: {self.turns_dropped or self.images_shrunk:,} {what} (train.too_long)")
         if self.padded_share is not None:
             lines.append(self._rows(self.padded_share))
         if "error" in self.dropped:
-            lines.append("training stops at the first that is too long (train.too_long: error)")
+            lines.append("training stops at the first sample that is too long (train.too_long: error)")
         return "lengths: " + "\n         ".join(lines)
 
     def _left_out(self) -> str:
@@ -128,9 +126,9 @@ class Plan:
 
     def _extrapolated(self) -> str:
         if self.total is None:
-            return f"counted on {self.groups:,} pictures only"
+            return f"counted on {self.groups:,} images only"
         about = round(self.samples * self.total / max(1, self.groups))
-        return f"counted on {self.groups:,} of {self.total:,} pictures: about {about:,} samples in all"
+        return f"counted on {self.groups:,} of {self.total:,} images: about {about:,} samples in total"
 
     def _rows(self, padded: float) -> str:
         if self.packed_share is None or self.pack_to is None:

@@ -163,7 +163,7 @@ def load(
         return _from_array(source, where, limits)
     raise MediaError(
         "image_source",
-        f"{where}: a picture is a pathlib.Path, bytes, a numpy array, a Pillow image or a function that gives bytes "
+        f"{where}: an image must be a pathlib.Path, bytes, a numpy array, a Pillow image or a function that returns bytes "
         f"or an array (got {type(source).__module__}.{type(source).__qualname__}).",
     )
 
@@ -261,9 +261,11 @@ def _regular_file(path: Path, where: str, limits: Limits) -> Iterator[io.Buffere
         # Without O_NONBLOCK, opening a named pipe waits for a writer for ever.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
-        raise MediaError("image_missing", f"{where}: no such file.") from None
+        raise MediaError("image_missing", f"{where}: file not found.") from None
     except IsADirectoryError:
-        raise MediaError("image_not_a_file", f"{where}: a folder; name one picture in it.") from None
+        raise MediaError(
+            "image_not_a_file", f"{where}: is a folder; give the path of one image in it."
+        ) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a possible file name"
         raise MediaError("image_unreadable", f"{where}: cannot be opened ({reason}).") from None
@@ -271,7 +273,7 @@ def _regular_file(path: Path, where: str, limits: Limits) -> Iterator[io.Buffere
     if not stat.S_ISREG(status.st_mode):
         os.close(handle)
         what = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
-        raise MediaError("image_not_a_file", f"{where}: {what}; only regular files are read.")
+        raise MediaError("image_not_a_file", f"{where}: is {what}; only regular files are read.")
     with os.fdopen(handle, "rb") as file:
         _check_bytes(status.st_size, where, limits)
         try:
@@ -295,22 +297,22 @@ def _bounded(data: bytes, where: str, limits: Limits) -> bytes:
 
 def _check_bytes(size: int, where: str, limits: Limits) -> None:
     if size == 0:
-        raise MediaError("image_empty", f"{where}: 0 bytes.")
+        raise MediaError("image_empty", f"{where}: the file is empty.")
     if size > limits.max_bytes:
-        raise MediaError("image_too_large", f"{where}: {size} bytes; a picture may have {limits.max_bytes}.")
+        raise MediaError("image_too_large", f"{where}: {size} bytes; the maximum is {limits.max_bytes}.")
 
 
 def _check_size(width: int, height: int, where: str, limits: Limits) -> None:
     if width * height > limits.max_pixels:
         raise MediaError(
             "image_too_large",
-            f"{where}: {width} x {height} = {width * height} pixels; a picture may have {limits.max_pixels}. "
+            f"{where}: {width} x {height} = {width * height} pixels; the maximum is {limits.max_pixels}. "
             "Shrink it first.",
         )
     if max(width, height) > limits.max_aspect * min(width, height):
         raise MediaError(
             "image_aspect_ratio",
-            f"{where}: {width} x {height} pixels; the longer side may be {limits.max_aspect:g} times the shorter.",
+            f"{where}: {width} x {height} pixels; the longer side may be at most {limits.max_aspect:g} times the shorter.",
         )
 
 
@@ -327,7 +329,7 @@ def _open(file: BinaryIO, where: str, limits: Limits) -> tuple[Image.Image, int]
             pixels = re.search(r"\d+", str(error))
             raise MediaError(
                 "image_too_large",
-                f"{where}: {pixels.group() if pixels else 'too many'} pixels; a picture may have {limits.max_pixels}.",
+                f"{where}: {pixels.group() if pixels else 'too many'} pixels; the maximum is {limits.max_pixels}.",
             ) from None
         except MemoryError:
             raise
@@ -343,7 +345,7 @@ def _unidentified(head: bytes, where: str) -> MediaError:
     if ours or len(head) < 12 or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
         return MediaError("image_corrupt", f"{where}: the header is damaged or incomplete.")
     name = next((name for pattern, name in _OTHERS if re.match(pattern, head, re.DOTALL)), "")
-    looks = f"looks like {name}, which is not read" if name else "not a picture in a known format"
+    looks = f"looks like {name}, which is not supported" if name else "not an image in a known format"
     return MediaError(
         "image_unsupported_format", f"{where}: {looks}. Convert it to one of {', '.join(FORMATS)}."
     )
@@ -352,10 +354,8 @@ def _unidentified(head: bytes, where: str) -> MediaError:
 def _undecodable(error: Exception, where: str) -> MediaError:
     """Our own words for a decoder's error: its text may hold addresses of objects."""
     if isinstance(error, EOFError) or "truncated" in str(error).lower():
-        return MediaError(
-            "image_truncated", f"{where}: the file ends before the picture does; copy it again."
-        )
-    return MediaError("image_corrupt", f"{where}: the picture's data is damaged.")
+        return MediaError("image_truncated", f"{where}: the file is truncated; copy it again.")
+    return MediaError("image_corrupt", f"{where}: the image data is damaged.")
 
 
 def _header_orientation(image: Image.Image, where: str) -> int:
@@ -445,7 +445,7 @@ def _check_end(data: bytes, name: str, where: str) -> None:
     if cut:
         raise _undecodable(EOFError(), where)
     if name in ("JPEG", "MPO") and (scans := _scans(data)) > _MAX_SCANS:
-        raise MediaError("image_corrupt", f"{where}: {scans} scans in a JPEG; {_MAX_SCANS} are read at most.")
+        raise MediaError("image_corrupt", f"{where}: {scans} scans in a JPEG; the maximum is {_MAX_SCANS}.")
 
 
 def _scans(data: bytes) -> int:
@@ -460,7 +460,7 @@ def _pixels(image: Image.Image, where: str) -> np.ndarray:
     if mode not in (*_OPAQUE, *_SEE_THROUGH, *_SIXTEEN_BITS):
         raise MediaError(
             "image_mode",
-            f"{where}: mode {mode!r} has no fixed range of values; convert it to 'L' or 'RGB' yourself first.",
+            f"{where}: mode {mode!r} has no fixed value range; convert it to 'L' or 'RGB' first.",
         )
     try:
         image.load()
@@ -525,26 +525,28 @@ def _from_array(array: np.ndarray, where: str, limits: Limits) -> np.ndarray:
 
     shape = array.shape
     if array.size == 0 or array.ndim not in (2, 3):
-        raise wrong("an array of a picture has the shape H W or H W C and holds at least one pixel")
+        raise wrong("an image array must have the shape H W or H W C and at least one pixel")
     if array.ndim == 3:
         if shape[2] not in (1, 2, 3, 4):
             hint = "; move the channels last with .transpose(1, 2, 0)" if shape[0] in (1, 3, 4) else ""
             raise wrong(f"the last axis must hold 1 to 4 channels{hint}")
         if shape[0] == shape[2] > 1 and shape[0] != shape[1]:
-            raise wrong("C H W and H W C cannot be told apart; pass a Pillow image")
+            raise wrong("C H W and H W C cannot be distinguished; pass a Pillow image")
     _check_size(shape[1], shape[0], where, limits)
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
-            raise wrong("an array of a picture may hold no NaN and no infinity")
+            raise wrong("an image array must not contain NaN or infinity")
         if array.min() < 0 or array.max() > 1:
-            raise wrong("floats must lie in 0 to 1; scale them, or pass uint8")
+            raise wrong("floats must be in 0 to 1; scale them, or pass uint8")
         array = np.rint(array * 255).astype(np.uint8)
     elif array.dtype == np.uint16:
         if 0 < array.max() <= 255:
-            raise wrong("uint16 with no value over 255 may mean 8 or 16 bits; pass uint8, or scale by 257")
+            raise wrong(
+                "uint16 with no value over 255 is ambiguous (8 or 16 bits); pass uint8, or scale by 257"
+            )
         array = _scaled_down(array)
     elif array.dtype != np.uint8:
-        raise wrong("values must be uint8, floats in 0 to 1, or uint16 of full range")
+        raise wrong("values must be uint8, floats in 0 to 1, or full-range uint16")
     if array.ndim == 2 or array.shape[2] == 1:
         return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
     if array.shape[2] == 3:

@@ -116,7 +116,7 @@ class Mix:
         self.lengths = tuple(lengths)
         self.seed = seed
         if not sum(self.lengths):
-            raise DataError("there is nothing to train on: the data has no pictures.")
+            raise DataError("there is nothing to train on: the data has no images.")
         self.quotas = _quotas(self.lengths, tuple(mixing) or (Mixing(),) * len(self.lengths))
         """Places of each source in one epoch of the mix."""
         self._ends = tuple(accumulate(self.quotas))
@@ -148,16 +148,14 @@ def _quotas(lengths: tuple[int, ...], mixing: tuple[Mixing, ...]) -> tuple[int, 
     for number, one in enumerate(mixing):
         name, value = ("epochs", one.epochs) if one.weight is None else ("weight", one.weight)
         if not (math.isfinite(value) and value > 0):
-            raise RecipeError(f"data: source {number + 1}: {name} must be above 0 (got {value}).")
+            raise RecipeError(f"data: source {number + 1}: {name} must be more than 0 (got {value}).")
         if one.weight is None and weights:
             raise RecipeError(
                 f"data: source {number + 1} has no weight, but {len(weights)} of {len(mixing)} sources have one; "
                 "give every source a weight, or none."
             )
         if one.weight is not None and not lengths[number]:
-            raise DataError(
-                f"data: source {number + 1} has the weight {one.weight:g} but no pictures; leave it out."
-            )
+            raise DataError(f"data: source {number + 1} has weight {one.weight:g} but no images; remove it.")
     # A source that is not empty gets a place at least, however small its share is.
     if weights:
         size, parts = sum(lengths), math.fsum(weights)

@@ -39,8 +39,8 @@ def read(folder: Path | str, size: int) -> dict[str, Any]:
             if isinstance(settings, dict):
                 return fields(settings, size, where=f"{folder}/{name}")
     raise CheckpointError(
-        f"{folder}: has no preprocessor_config.json, which says how pictures are resized and normalised for this encoder. "
-        "hf download OWNER/NAME preprocessor_config.json gets it; pictures that are prepared otherwise would be misread."
+        f"{folder}: has no preprocessor_config.json, which defines how images are resized and normalised for this encoder. "
+        "Run hf download OWNER/NAME preprocessor_config.json; the encoder would misread images prepared differently."
     )
 
 
@@ -67,15 +67,15 @@ def fields(settings: Mapping[str, Any], size: int, *, where: str = "image proces
     is_idefics = str(settings.get("image_processor_type", "")).startswith(("Idefics3", "SmolVLM"))
     wanted = {"do_rescale": True, "do_normalize": True} | ({} if is_idefics else {"do_resize": True})
     if off := [name for name, value in wanted.items() if settings.get(name, value) != value]:
-        raise CheckpointError(
-            f"{where}: {off[0]} is off, and pictures are always resized and normalised here."
-        )
+        raise CheckpointError(f"{where}: {off[0]} is off, but images are always resized and normalised here.")
     if abs(settings.get("rescale_factor", 1 / 255) - 1 / 255) > 1e-9:
         raise CheckpointError(
-            f"{where}: rescale_factor is {settings['rescale_factor']}, and only 1/255 is done."
+            f"{where}: rescale_factor is {settings['rescale_factor']}, but only 1/255 is supported."
         )
     if settings.get("resample", 3) not in _RESAMPLE:
-        raise CheckpointError(f"{where}: resample is {settings['resample']}, and only {_RESAMPLE} are done.")
+        raise CheckpointError(
+            f"{where}: resample is {settings['resample']}, but only {_RESAMPLE} are supported."
+        )
     found: dict[str, Any] = {"exact": True, "resample": _RESAMPLE[settings.get("resample", 3)]}
     for ours, theirs in (("mean", "image_mean"), ("std", "image_std")):
         values = settings.get(theirs)
@@ -103,12 +103,12 @@ def _fit_idefics(settings: Mapping[str, Any], size: int, where: str) -> dict[str
     """To the longer side, then to the square; or cut into tiles, which are laid out otherwise here."""
     if settings.get("do_image_splitting", True):
         logger.warning(
-            "%s: it cuts large pictures into tiles (do_image_splitting); here all are read whole.", where
+            "%s: this model tiles large images (do_image_splitting); here they are read whole.", where
         )
     longest = [settings.get(name, {}).get("longest_edge") for name in ("size", "max_image_size")]
     if not all(isinstance(one, int) and one > 0 for one in longest):
         raise CheckpointError(
-            f"{where}: size and max_image_size must each give a longest_edge (got {longest})."
+            f"{where}: size and max_image_size must each have a longest_edge (got {longest})."
         )
     if not settings.get("do_resize", True):
         return {"fit": "squash"}
@@ -132,8 +132,8 @@ def _fit(settings: Mapping[str, Any], size: int, where: str) -> dict[str, Any]:
     ):
         return {"fit": "squash"}
     raise CheckpointError(
-        f"{where}: size {resized!r} is neither a square nor a shortest_edge with do_center_crop or crop_pct; only these are "
-        "built."
+        f"{where}: size {resized!r} is neither a square nor a shortest_edge with do_center_crop or crop_pct; only those are "
+        "supported."
     )
 
 
@@ -141,7 +141,7 @@ def _fit_share(edge: Any, share: Any, size: int, where: str) -> dict[str, Any]:
     """As for ResNet and ConvNeXt: the middle is cut out, this share of the shorter side; from 384 pixels on, all stays."""
     if not isinstance(edge, int) or not isinstance(share, int | float) or edge < 1 or not 0 < share <= 1:
         raise CheckpointError(
-            f"{where}: shortest_edge must be pixels and crop_pct a share (got {edge!r} and {share!r})."
+            f"{where}: shortest_edge must be a number of pixels and crop_pct a fraction (got {edge!r} and {share!r})."
         )
     if edge >= _NEVER_CUT:
         return {"fit": "squash"}

@@ -54,8 +54,8 @@ def read(folder: Path | str, rows: int) -> Tokenizer:
     place = transformers_folder.place(folder)
     if not (place / tokenizer.FILE_NAME).is_file():
         raise CheckpointError(
-            f"{place / tokenizer.FILE_NAME}: no such file. hf download OWNER/NAME {tokenizer.FILE_NAME} gets it; an older "
-            "checkpoint has it once AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) has run."
+            f"{place / tokenizer.FILE_NAME}: file not found. Run hf download OWNER/NAME {tokenizer.FILE_NAME}; an older "
+            "checkpoint gets it from AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)."
         )
     content = _neutral(tokenizer.read_file(place / tokenizer.FILE_NAME))
     try:
@@ -113,13 +113,15 @@ def _template(folder: Path, rust: tokenizers.Tokenizer) -> Template:
         found = _in_words_of_chat(source, tokens, plain, rust, _image_tokens(folder, model))
     except DataError as error:
         raise CheckpointError(
-            f"{folder}: its chat template cannot be followed exactly: {error}. Put one that can into "
-            f"{transformers_folder.CHAT_TEMPLATE}, or remove it to have turns marked with {plain.again} and {plain.speak}."
+            f"{folder}: its chat template cannot be reproduced exactly: {error}. Put a supported template into "
+            f"{transformers_folder.CHAT_TEMPLATE}, or remove it to mark turns with {plain.again} and {plain.speak}."
         ) from None
     if model.get("model_type") in _FRAMED:  # the processor writes them around the token
         found = dataclasses.replace(found, before_image=FRAMED.before_image, after_image=FRAMED.after_image)
     if "strftime_now" in found.chat:
-        logger.warning("%s: its chat template writes the date of the day on which it is rendered.", folder)
+        logger.warning(
+            "%s: its chat template includes the current date, so prompts change from day to day.", folder
+        )
     if transformers_folder.has_processor(folder) and before and not found.start.startswith(before):
         found = dataclasses.replace(found, first=before)
     return found
@@ -197,7 +199,9 @@ def _in_words_of_chat(
     tail = answered.text[answered.said[-1].end :].lstrip()
     end = max((name for name in special if tail.startswith(name)), key=len, default=eos)
     if not end:
-        raise DataError(f"no special token ends an answer, but {tail!r}, and the tokenizer has no eos_token")
+        raise DataError(
+            f"answers end with {tail!r}, which has no special token, and the tokenizer has no eos_token"
+        )
     twice = chat.write([_ASKED, _SAID, _MORE], asks=True)
     between = twice.text[twice.said[1].end : twice.said[2].start].lstrip()
     found = dataclasses.replace(
@@ -258,7 +262,7 @@ def _taking(source: str, tokens: Mapping[str, str], known: list[str], special: l
     if added:
         return Chat(source, tokens, lists=True, shows=True, image=_image_among(added, known))
     if with_it != without:
-        raise DataError(f"it writes no special token for a picture, but {with_it!r}")
+        raise DataError(f"it writes {with_it!r} for an image, which has no special token")
     return Chat(source, tokens, lists=True, shows=False, image=known[-1])
 
 
@@ -275,7 +279,7 @@ def _image_among(added: list[str], known: list[str]) -> str:
     named = [name for name in added if name in known] or [name for name in added if "image" in name.lower()]
     if len(added) > 1 and not named:
         raise DataError(
-            f"a picture is written as {' '.join(added)}, and which of these is the picture is not known"
+            f"an image is written as {' '.join(added)}, and it is unclear which of these is the image token"
         )
     return [*named, *added][0]
 
@@ -298,12 +302,10 @@ def _try(chat: Chat) -> None:
             said = sum(isinstance(part.content, str) for part in parts)
             leaves_out_system = leaves_out_system or len(ours.said) < said
             if ours.text != theirs:
-                raise DataError(
-                    f"{name}: it writes {theirs!r}, and with what is said put in place {ours.text!r}"
-                )
+                raise DataError(f"{name}: it writes {theirs!r}, but inserting the texts gives {ours.text!r}")
     _try_answers(chat)
     if leaves_out_system:
-        logger.warning("the chat template leaves out what the system says, and so does this model's prompt.")
+        logger.warning("the chat template drops the system turn, and so does this model's prompt.")
 
 
 def _try_answers(chat: Chat) -> None:
@@ -315,4 +317,4 @@ def _try_answers(chat: Chat) -> None:
     asked = chat.write([_ASKED], asks=True).text
     answered = chat.write([_ASKED, _SAID], asks=False).text
     if not answered.startswith(asked):
-        raise DataError(f"it asks with {asked!r}, and writes the answer behind {answered!r}")
+        raise DataError(f"its prompt is {asked!r}, but the answer follows {answered!r}")

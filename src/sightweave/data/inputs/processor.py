@@ -96,7 +96,8 @@ class Processor:
             mine = pixel_cache.fields_of(transform, is_whole=self._is_whole)
             if self.cache.fields != mine:
                 logger.warning(
-                    "%s: the cache is of another transform (%s) than this processor's (%s) and is not used; write it again",
+                    "%s: the cache was made with a different transform (%s) than this processor's (%s) and is "
+                    "not used; write it again",
                     *(self.cache.folder, self.cache.fields, mine),
                 )
                 object.__setattr__(self, "cache", None)
@@ -365,14 +366,14 @@ class Processor:
         """
         path = folder / FILE_NAME
         if not path.exists():
-            raise CheckpointError(f"{path}: no such file; a run's checkpoint folder holds one.")
-        where = f"{path}: not a processor's file"
+            raise CheckpointError(f"{path}: file not found; a run's checkpoint folder contains one.")
+        where = f"{path}: not a processor file"
         try:
             values = bounded.parsed(path, most=_MOST_BYTES)
         except bounded.UnreadableError as error:
             raise CheckpointError(f"{where}: {error}") from None
         if not isinstance(values, dict):
-            raise CheckpointError(f"{where}: an object is needed (got {type(values).__name__}).")
+            raise CheckpointError(f"{where}: expected a JSON object (got {type(values).__name__}).")
         known = {one.name for one in dataclasses.fields(_Saved)}
         try:
             saved = config.build(_Saved, {k: v for k, v in values.items() if k in known}, where=where)

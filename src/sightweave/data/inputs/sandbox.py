@@ -113,9 +113,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
         rendering = self._rendering
         rendering.work += 1 + size // _SIZE_OF_WORK
         if size > MAX_TEXT:
-            raise TooMuchError(f"it makes a text or list of more than {MAX_TEXT} characters or items")
+            raise TooMuchError(f"it creates a text or list of more than {MAX_TEXT} characters or items")
         if rendering.work > _MAX_WORK or time.thread_time() - rendering.began > MAX_SECONDS:
-            raise TooMuchError("rendering it takes more steps or time than any conversation can need")
+            raise TooMuchError("rendering it exceeds the limit of steps or time")
 
     def counted(self, values: Iterable[Any]) -> Iterator[Any]:
         """The values of a loop, each charged as it comes."""
@@ -162,18 +162,18 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         if len(source) > MAX_SOURCE:
-            raise TooMuchError(f"it has {len(source)} characters, and {MAX_SOURCE} are read")
+            raise TooMuchError(f"it has {len(source)} characters; the maximum is {MAX_SOURCE}")
         try:
             tree = _Charged().visit(super()._parse(source, name, filename))
         except RecursionError:
-            raise TooMuchError("it is nested too deep") from None
+            raise TooMuchError("it is nested too deeply") from None
         return tree.set_environment(self)  # type: ignore[no-any-return]  # the visitor is untyped
 
     def _compile(self, source: str, filename: str) -> Any:
         try:
             return super()._compile(source, filename)
         except (MemoryError, RecursionError, SyntaxError) as error:
-            raise TooMuchError(f"it is nested too deep ({type(error).__name__})") from None
+            raise TooMuchError(f"it is nested too deeply ({type(error).__name__})") from None
 
     def guarded(self, function: Any) -> Any:
         """A filter whose arguments and result are charged."""
@@ -188,7 +188,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def _check_arguments(self, given: list[Any]) -> None:
         """Refuses arguments out of which a function of Python could make something huge: its size is a product of two."""
         if any(isinstance(one, str) and _is_format(one) and _WIDE.search(one) for one in given):
-            raise TooMuchError("a format asks for a very wide field")
+            raise TooMuchError("a format string requests a very wide field")
         sizes = sorted((_size(one) for one in given), reverse=True)
         self.charge(max(sizes[0], 1) * max(sizes[1], 1) if len(sizes) > 1 else sum(sizes))
 

@@ -113,7 +113,7 @@ def encode(sample: Sample, tokenizer: Tokenizer, layout: InputLayout, *, with_ta
 
 def _answer(part: Part, sample: Sample) -> str:
     if isinstance(part.content, Medium):
-        raise DataError(f"sample {sample.id!r}: a picture stands in the answer; answers are text here.")
+        raise DataError(f"sample {sample.id!r}: the answer contains an image; answers must be text.")
     return part.content
 
 

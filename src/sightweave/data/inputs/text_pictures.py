@@ -33,7 +33,9 @@ def picture_of(text: str | Path) -> Path | bytes:
         _refuse_addresses(str(text))
         return text
     if not text.strip():
-        raise MediaError("image_missing", "an empty text is no picture; give a path, or None for no picture.")
+        raise MediaError(
+            "image_missing", "an empty string is not an image; give a path, or None for no image."
+        )
     if text[:5].lower() == "data:":
         return _of_data_url(text)
     if text.startswith(_BASE64_STARTS) and len(text) >= _FEWEST_BASE64:
@@ -45,7 +47,7 @@ def picture_of(text: str | Path) -> Path | bytes:
     if len(text) > _LONGEST_PATH:
         raise MediaError(
             "image_missing",
-            f"{text[:40]!r}...: a text of {len(text):,} characters is no path, and not the base64 of a JPEG, PNG, GIF "
+            f"{text[:40]!r}...: a string of {len(text):,} characters is neither a path nor the base64 of a JPEG, PNG, GIF "
             "or WebP file.",
         )
     _refuse_addresses(text)
@@ -56,20 +58,18 @@ def picture_of(text: str | Path) -> Path | bytes:
 def _refuse_addresses(text: str) -> None:
     scheme = _SCHEME.match(text)
     if scheme is not None and scheme[1].lower() != "file":
-        raise MediaError("image_url", f"{text}: nothing is fetched; save the picture and give its path.")
+        raise MediaError("image_url", f"{text}: URLs are not fetched; save the image and give its path.")
 
 
 def _of_data_url(text: str) -> bytes:
     head = _DATA_URL.match(text[:200])
     try:
         if head is None:
-            raise ValueError("it must begin as data:image/png;base64,")
+            raise ValueError("it must start with data:image/png;base64,")
         return _decoded(text[head.end() :])
     except ValueError as error:
         reason = str(error).rstrip(".")
-        raise MediaError(
-            "invalid_base64", f"{text[:40]!r}...: this data URL cannot be read: {reason}."
-        ) from None
+        raise MediaError("invalid_base64", f"{text[:40]!r}...: this data URL is invalid: {reason}.") from None
 
 
 def _decoded(text: str) -> bytes:

@@ -33,17 +33,17 @@ _ENLARGED = 2.0
 
 @config
 class Tiles:
-    """When and how far pictures are cut."""
+    """How large images are split into tiles."""
 
     max_tiles: Annotated[int, Field(le=1000)] = 0
-    """Tiles of one picture at most, the thumbnail not counted; 0 and 1 cut none."""
+    """Maximum tiles per image, not counting the thumbnail; 0 and 1 disable tiling."""
     min_side: int = 0
-    """Pictures whose longer side has no more pixels than this stay whole; the encoder's square does so always."""
+    """Longer side in pixels up to which an image is not tiled; images that fit the encoder's square never are."""
 
     def __post_init__(self) -> None:
         for name in ("max_tiles", "min_side"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name}: may not be negative (got {getattr(self, name)}).")
+                raise ValueError(f"{name}: must not be negative (got {getattr(self, name)}).")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,7 +127,7 @@ def expand(sample: Sample, *, side: int, tiles: Tiles, probe: Probe = media.prob
     Args:
         sample: Any; one without large pictures comes back itself.
         side: Of the encoder's square, in pixels.
-        tiles: When and how far pictures are cut.
+        tiles: How large images are split into tiles.
         probe: Gives a picture's size.
 
     Raises:

@@ -63,37 +63,37 @@ class Template:
     """
 
     pad: _Words = "<|pad|>"
-    """The token that fills rows."""
+    """Padding token."""
     end: _Words = "<|end|>"
-    """The token after an answer."""
+    """Token that ends an answer."""
     image: _Words = "<|image|>"
-    """The token that each embedding of a picture stands on."""
+    """Placeholder token for each image embedding."""
     start: _Words = ""
-    """Before all, with what opens the first turn of the user."""
+    """Text before everything, including the opening of the first user turn."""
     before_image: _Words = ""
-    """Before a picture's tokens."""
+    """Text before the tokens of an image."""
     after_image: _Words = ""
-    """After them."""
+    """Text after the tokens of an image."""
     speak: _Words = "<|assistant|>"
-    """Ends what the user said and asks the model to speak."""
+    """Text that ends the user turn and starts the answer."""
     again: _Words = "<|user|>"
-    """After the end of an answer, where the user speaks again."""
+    """Text that starts the next user turn after an answer."""
     begin: _Words = ""
-    """First token that an encoder-decoder's decoder reads; empty means the last of `speak`."""
+    """First token of the decoder in an encoder-decoder; empty means the last token of `speak`."""
     space: bool = True
-    """Whether each text gets one space in front, so that a word is the same token everywhere."""
+    """Whether to put a space before each text, so that a word is the same token everywhere."""
     chat: str = ""
-    """A chat template in Jinja that writes all turns; empty means that the words above do."""
+    """Jinja chat template that renders all turns; empty means that the texts above do."""
     tokens: Mapping[str, str] = field(default_factory=dict)
-    """Special tokens by the names that the chat template may use, such as ``bos_token``."""
+    """Special tokens by their names in the chat template, such as ``bos_token``."""
     lists: bool = False
-    """Whether the chat template takes a turn as a list of texts and pictures, or as one text."""
+    """Whether the chat template takes a turn as a list of texts and images rather than as one text."""
     shows: bool = False
-    """Whether the chat template writes the image token by itself."""
+    """Whether the chat template writes the image token itself."""
     lead: str = ""
-    """What the chat template writes before an answer and the model must write itself, such as a space."""
+    """Text that the template puts before an answer and the model must generate, such as a space."""
     first: str = ""
-    """Special tokens before everything that the chat template leaves to the processor."""
+    """Special tokens at the start that the chat template leaves to the processor."""
 
 
 FRAMED = Template(
@@ -342,7 +342,7 @@ class Tokenizer:
         """
         if token not in self._special:
             raise CheckpointError(
-                f"the tokenizer has no special token {token!r}; those that it has are {sorted(self._special)}."
+                f"the tokenizer has no special token {token!r}; it has {sorted(self._special)}."
             )
         return self._special[token]
 
@@ -384,7 +384,7 @@ class Tokenizer:
         found = found or self._rust.id_to_token(token_id)
         if found is None:
             raise DataError(
-                f"token id {token_id} has no token; the vocabulary has {self._rust.get_vocab_size()}."
+                f"token id {token_id} has no token; the vocabulary has {self._rust.get_vocab_size()} tokens."
             )
         return str(found)
 
@@ -410,7 +410,7 @@ class Tokenizer:
         path = Path(folder) / FILE_NAME
         content = read_file(path)
         if not isinstance(content.get("added_tokens"), list):
-            raise CheckpointError(f"{path}: not a tokenizer: it lists no added_tokens.")
+            raise CheckpointError(f"{path}: not a tokenizer: it has no added_tokens.")
         try:
             return cls(from_plain(content), template, vocab_size=vocab_size)
         except CheckpointError as error:
@@ -426,13 +426,15 @@ def read_file(path: Path) -> dict[str, Any]:
         CheckpointError: no such file, too large a one, or no JSON object.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; a trained model's folder holds it.")
+        raise CheckpointError(f"{path}: file not found; the folder of a trained model contains it.")
     try:
         content = bounded.parsed(path, most=_MAX_FILE_BYTES)
     except UnreadableError as error:
         raise CheckpointError(f"{path}: not a tokenizer: {error}") from None
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: not a tokenizer: an object is needed (got {type(content).__name__}).")
+        raise CheckpointError(
+            f"{path}: not a tokenizer: expected a JSON object (got {type(content).__name__})."
+        )
     return content
 
 
@@ -539,7 +541,7 @@ def _checked(text: str) -> str:
     except UnicodeEncodeError as error:
         half = text[error.start]
         raise DataError(
-            f"text holds half a surrogate pair ({half!a} at character {error.start}), which is no character; remove it."
+            f"the text contains an unpaired surrogate ({half!a} at character {error.start}); remove it."
         ) from None
     return text
 

@@ -30,7 +30,7 @@ class TooLong(DataError):
 
     def __init__(self, name: str, length: int, limit: int) -> None:
         super().__init__(
-            f"sample {name!r} has {length} tokens, over max_length {limit}; raise inputs.max_length, "
+            f"sample {name!r} has {length} tokens, more than max_length {limit}; raise inputs.max_length, "
             "shorten the text, or set train.too_long to drop_turn or shrink_image."
         )
         self.length, self.limit = length, limit

@@ -42,17 +42,17 @@ _LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
 
 @config
 class Config:
-    """How pictures become tensors of one size."""
+    """How images become tensors of one size."""
 
     size: Annotated[int, Field(ge=1, le=_MOST_PIXELS)]
-    """Side of the square, in pixels."""
+    """Side of the square output, in pixels."""
     fit: Fit = "pad"
     """``pad`` keeps all of the picture and its aspect, ``crop`` the middle square, ``squash`` all without its aspect."""
     resize_to: Annotated[int, Field(ge=0, le=_MOST_PIXELS)] = 0
     """With ``crop``: pixels of the shorter side before the crop, such as 256 for a crop of 224; 0 means `size`. With
     ``squash`` and `exact`: pixels of the longer side in a resizing before that to the square, as in Idefics3; 0: none."""
     resample: Resample = "bicubic"
-    """How pixels are averaged; ``lanczos`` only with `exact`."""
+    """Resampling filter; ``lanczos`` requires `exact`."""
     exact: bool = False
     """Pillow's own resampling of the whole picture, and JPEGs decoded at full scale: the pixels of Transformers' image
     processors, for encoders that were trained on them. Slower."""
@@ -60,15 +60,15 @@ class Config:
     """How an exact crop rounds a margin that ends in half a pixel: ``down`` as Transformers' image processors, or to the
     ``nearest`` even number as torchvision and timm."""
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    """Of each channel, in 0 to 1; padding has this colour."""
+    """Mean of each channel, 0 to 1; also the padding colour."""
     std: tuple[_Deviation, _Deviation, _Deviation] = (0.5, 0.5, 0.5)
-    """Of each channel, in 0 to 1."""
+    """Standard deviation of each channel, 0 to 1."""
     augment: Augment = "none"
     """``shift`` moves and scales a little; ``photo`` crops, stretches and changes the light too. Training only."""
     flip: bool = False
-    """Whether training mirrors every second picture, except those whose texts name a side (see `names_side`)."""
+    """Whether to mirror half of the training images, except those whose texts name a side (see `names_side`)."""
     gray: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the pictures that training shows without their colours, so that forms are not learnt by them."""
+    """Fraction of the training images shown without colour, so that shapes are not learnt from colours."""
 
     def build(self) -> ImageTransform:
         """The transform."""
@@ -125,7 +125,7 @@ class ImageTransform:
     """Makes tensors of one size, and says where a box of the picture lies in them.
 
     Args:
-        size: Side of the square, in pixels.
+        size: Side of the square output, in pixels.
         fit: ``pad``, ``crop`` or ``squash``.
         resize_to: With ``crop``, pixels of the shorter side before the crop; 0 means `size`. With ``squash``, pixels of the
             longer side in a resizing before the one to the square; 0 means none.
@@ -160,17 +160,17 @@ class ImageTransform:
         gray: float = 0.0,
     ) -> None:
         if size < 1:
-            raise ValueError(f"size: must be at least 1 pixel (got {size}).")
+            raise ValueError(f"size must be at least 1 pixel (got {size}).")
         if min(std) <= 0:
-            raise ValueError(f"std: each must be over 0 (got {std}).")
+            raise ValueError(f"std must be more than 0 for each channel (got {std}).")
         if fit not in ("pad", "crop", "squash"):
-            raise ValueError(f"fit: pad, crop or squash (got {fit!r}).")
+            raise ValueError(f"fit must be pad, crop or squash (got {fit!r}).")
         if margin not in ("down", "nearest"):
-            raise ValueError(f"margin: down or nearest (got {margin!r}).")
+            raise ValueError(f"margin must be down or nearest (got {margin!r}).")
         if augment not in ("none", "shift", "photo"):
-            raise ValueError(f"augment: none, shift or photo (got {augment!r}).")
+            raise ValueError(f"augment must be none, shift or photo (got {augment!r}).")
         if not 0 <= gray <= 1:
-            raise ValueError(f"gray: a share from 0 to 1 (got {gray}).")
+            raise ValueError(f"gray must be from 0 to 1 (got {gray}).")
         _check_resizing(size, fit, resize_to, resample, exact)
         self.size, self.fit, self.augment, self.flip, self.gray = size, fit, augment, flip, gray
         self.resize_to = resize_to or (0 if fit == "squash" else size)
@@ -356,16 +356,16 @@ def _longer_side(width: int, height: int, longest: int) -> tuple[int, int]:
 def _check_resizing(size: int, fit: Fit, resize_to: int, resample: Resample, exact: bool) -> None:
     if resize_to and (fit == "pad" or (fit == "squash" and not exact)):
         raise ValueError(
-            f"resize_to: only with fit crop, or with squash and exact (got {resize_to} with fit {fit!r})."
+            f"resize_to requires fit crop, or squash with exact (got {resize_to} with fit {fit!r})."
         )
     if resize_to and fit == "crop" and resize_to < size:
         raise ValueError(
-            f"resize_to: at least the size, {size} pixels, or the crop has gaps (got {resize_to})."
+            f"resize_to must be at least the size, {size} pixels, or the crop has gaps (got {resize_to})."
         )
     if resample not in _PILLOW:
-        raise ValueError(f"resample: {', '.join(_PILLOW)} (got {resample!r}).")
+        raise ValueError(f"resample must be one of {', '.join(_PILLOW)} (got {resample!r}).")
     if resample == "lanczos" and not exact:
-        raise ValueError("resample: lanczos is Pillow's alone; set exact, or take bicubic (got 'lanczos').")
+        raise ValueError("resample: lanczos requires exact; set exact, or use bicubic (got 'lanczos').")
 
 
 def names_side(text: str) -> bool:

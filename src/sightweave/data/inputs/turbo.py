@@ -71,8 +71,8 @@ def _proven() -> Any:
     if all(_agrees(simplejpeg, data) for data in _samples()):
         return simplejpeg
     logger.warning(
-        "simplejpeg %s decodes JPEG files to other pixels than Pillow %s on this machine, so it is not used; reading "
-        "pictures takes longer.",
+        "simplejpeg %s decodes JPEG files differently from Pillow %s on this machine, so it is not used; reading "
+        "images is slower.",
         *(getattr(simplejpeg, "__version__", "?"), PIL.__version__),
     )
     return None

@@ -25,9 +25,9 @@ def lines(path: Path) -> list[str]:
         try:
             data = file.read(_MAX_BYTES + 1)
         except (OSError, EOFError, zlib.error) as error:  # a gzip file that is cut or damaged
-            raise DataError(f"{path}: cannot be read ({error}); copy it again.") from None
+            raise DataError(f"{path}: cannot read it ({error}); copy it again.") from None
     if len(data) > _MAX_BYTES:
-        raise DataError(f"{path}: more than {_MAX_BYTES} bytes of text; this is no such file.")
+        raise DataError(f"{path}: more than {_MAX_BYTES} bytes of text; not a file of aligned sentences.")
     data = data.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n")
     found = []
     for number, line in enumerate(data.split(b"\n") if data else [], start=1):
@@ -50,7 +50,7 @@ def aligned(paths: Sequence[Path]) -> list[list[str]]:
     for path, one in zip(paths, found, strict=True):
         if len(one) != len(found[0]):
             raise DataError(
-                f"{path}: {len(one)} lines, but {len(found[0])} in {paths[0]}; line by line they belong together, "
-                "so both need as many. Copy them again."
+                f"{path}: {len(one)} lines, but {len(found[0])} in {paths[0]}; the lines must correspond, "
+                "so both files need the same number. Copy them again."
             )
     return found

@@ -181,11 +181,11 @@ def _opened(path: Path) -> tuple[Any, Any]:
         file = pa.ipc.open_stream(pa.memory_map(str(path)))
         found = file.schema
     else:
-        raise DataError(f"{path}: neither parquet nor Arrow (its first bytes are those of another format).")
+        raise DataError(f"{path}: neither a parquet nor an Arrow file (judging by its first bytes).")
     names = list(found.names)
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise DataError(f"{path}: column {twice!r} stands twice in the schema; name each column once.")
+        raise DataError(f"{path}: column {twice!r} appears twice in the schema; column names must be unique.")
     for field in found:
         _check_field(path, field, field.name)
     return file, found
@@ -197,7 +197,7 @@ def _check_end(path: Path) -> None:
         file.seek(max(0, path.stat().st_size - 8))
         tail = file.read(8)
     if tail != _END:
-        raise DataError(f"{path}: the stream has no end mark, so it is cut; copy the file again.")
+        raise DataError(f"{path}: the stream has no end marker, so it is truncated; copy the file again.")
 
 
 def _check_field(path: Path, field: Any, place: str) -> None:
@@ -209,10 +209,12 @@ def _check_field(path: Path, field: Any, place: str) -> None:
         name = kind.extension_name
     if name and name not in _HARMLESS:
         why = (
-            "it holds a pickle, which runs code" if "py_extension" in name or "pickle" in name else "unknown"
+            "it contains a pickle, which runs code"
+            if "py_extension" in name or "pickle" in name
+            else "unknown"
         )
         raise DataError(
-            f"{path}: column {place!r}: extension type {name!r} is refused ({why}); write the column as plain values."
+            f"{path}: column {place!r}: extension type {name!r} is refused ({why}); store the column as plain values."
         )
     if pa.types.is_dictionary(kind) or name:
         return
@@ -239,7 +241,7 @@ def _is_plain(kind: Any) -> bool:
 def _broken(path: Path, error: Exception) -> DataError:
     if isinstance(error, DataError):
         return error
-    return DataError(f"{path}: no whole {form_of(path) or 'file'}: {_short(error)}; copy it again.")
+    return DataError(f"{path}: incomplete {form_of(path) or 'file'}: {_short(error)}; copy it again.")
 
 
 def _short(error: Exception) -> str:

@@ -100,7 +100,8 @@ class Marks:
         if self.num_marks != len(self.column):
             both = f"{self.num_marks} marks, {len(self.column)} images"
             message = (
-                f"{self.num_marks} marks {MARK} in the user's turns but {len(self.column)} images; each needs one."
+                f"{self.num_marks} {MARK} placeholders in the user turns but {len(self.column)} images; each "
+                "image needs one."
                 f"{image_marks.hint(self.unread)}"
             )
             raise RowError("image_marks", "images", both, message)
@@ -123,23 +124,25 @@ def part(one: Any, field: str, role: str, marks: Marks, filled: Callable[[str], 
     if isinstance(one, str):
         return filled(one)
     if not isinstance(one, dict):
-        raise RowError("wrong_type", field, one, f"a part is a JSON object with type (got {shown(one)}).")
+        raise RowError(
+            "wrong_type", field, one, f"a part must be a JSON object with a type (got {shown(one)})."
+        )
     names = ("text", "image", "image_url", *_OTHER_PARTS)
     kind = one.get("type") or next((name for name in names if one.get(name) is not None), None)
     if kind == "text":
         text = one["value"] if one.get("text") is None and "value" in one else one.get("text")
         if not isinstance(text, str):
-            raise RowError("wrong_type", field, one, f"a part of type text has a text (got {shown(one)}).")
+            raise RowError("wrong_type", field, one, f"a part of type text needs a text (got {shown(one)}).")
         return filled(text)
     if kind not in ("image", "image_url"):
         if kind in _OTHER_PARTS:
             raise RowError(
                 "unsupported_media", field, kind, "video and sound are not read yet; leave such rows out."
             )
-        message = f"unknown type of part {shown(kind)}. {did_you_mean(str(kind), names[:3])}"
+        message = f"unknown part type {shown(kind)}. {did_you_mean(str(kind), names[:3])}"
         raise RowError("bad_part", field, kind, message)
     if role != "user":
-        message = f"a picture in a turn of the {role}; pictures are read in the user's turns."
+        message = f"an image in a {role} turn; images are supported in user turns only."
         raise RowError("unsupported_media", field, role, message)
     given = [one[name] for name in _PLACES if one.get(name) is not None]
     if not given and kind == "image":
@@ -161,7 +164,7 @@ def column(values: dict[str, Any]) -> list[Any]:
             raise RowError("unsupported_media", name, values[name], message)
     many, one = values.get("images"), values.get("image")
     if many is not None and one is not None:
-        raise RowError("duplicate_field", "images", many, "image and images are both there.")
+        raise RowError("duplicate_field", "images", many, "image and images are both given.")
     given = one if many is None else many
     if given is None:
         return []
@@ -204,7 +207,9 @@ def conversation_files(path: Path, is_ours: Callable[[Path], bool], what: str) -
     """
     found = [path] if path.is_file() else candidates(path, is_ours)
     if not found:
-        raise DataError(f"{path}: no JSON array and no JSON lines of {what}; name the file if there is one.")
+        raise DataError(
+            f"{path}: no JSON array or JSON lines of {what} found; give the path of the file if there is one."
+        )
     return found
 
 
@@ -263,7 +268,7 @@ def _read(file: Path) -> Iterator[Row]:
     kind, _ = json_stream.glance(file)
     if kind == "object" and file.suffix.lower() == ".gz":
         raise DataError(
-            f"{file}: packed JSON lines; unpack the file first (a packed JSON array would be read)."
+            f"{file}: compressed JSON lines; decompress the file first (compressed JSON arrays are supported)."
         )
     if kind == "object" or (not kind and file.suffix.lower() == ".jsonl"):
         for row in row_files.read(file):

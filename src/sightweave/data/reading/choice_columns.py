@@ -123,7 +123,7 @@ def _of_mapping(value: Mapping[str, Any], name: str) -> tuple[list[Any], list[st
         return texts, [str(one) for one in labels]
     filled = {str(key): one for key, one in value.items() if not _is_missing(one)}
     if not all(len(key) <= 2 for key in filled):
-        raise RowError("bad_options", name, value, f"options by unknown names ({', '.join(filled)}).")
+        raise RowError("bad_options", name, value, f"options with unknown names ({', '.join(filled)}).")
     return list(filled.values()), list(filled)
 
 
@@ -187,7 +187,7 @@ def _listed(text: str, name: str) -> Any:
     """
     text = text.strip()
     if len(text) > _MAX_TEXT:
-        message = f"{len(text)} characters of options; {_MAX_TEXT} are read."
+        message = f"{len(text)} characters of options; the maximum is {_MAX_TEXT}."
         raise RowError("bad_options", name, text, message)
     if text[:1] in "[{(":
         try:
@@ -207,7 +207,7 @@ def _listed(text: str, name: str) -> Any:
         pieces = [piece.strip() for piece in text.split(mark) if piece.strip()]
         if len(pieces) > 1:
             return pieces
-    message = f"one text in which no list of options is found (got {shown(text)}); write a JSON list."
+    message = f"a string without a list of options (got {shown(text)}); write a JSON list."
     raise RowError("bad_options", name, text, message)
 
 
@@ -290,7 +290,7 @@ class Convention:
         readings = _readings(answer, options)
         if not readings:
             message = (
-                f"{shown(answer)} is none of the {len(options.texts)} options (a text, a letter from "
+                f"{shown(answer)} is not one of the {len(options.texts)} options (a text, a letter from "
                 f"{options.labels[0]}, or a number)."
             )
             raise RowError("bad_answer", column, answer, message)
@@ -303,8 +303,9 @@ class Convention:
         is_open = best in _NUMBERS and self.counts[_NUMBERS[0]] == self.counts[_NUMBERS[1]]
         if is_open and not column.endswith(("idx", "index")):
             message = (
-                f"{shown(answer)} may count from 0 or from 1, and no row of the table tells which (0, or as many as "
-                "there are options); write the option's text or its letter."
+                f"{shown(answer)} may count from 0 or from 1, and no row of the table settles it (with 0, or with "
+                "the number of "
+                "options); write the option's text or its letter."
             )
             raise RowError("bad_answer", column, answer, message)
         return options.texts[readings[_NUMBERS[0] if is_open else best]]

@@ -49,12 +49,12 @@ class Dataset(Protocol):
 
 @config
 class SourceConfig:
-    """How much of a mix a source is; the base of every data set's ``Config``."""
+    """A source's share of the mix; the base of every dataset's ``Config``."""
 
     weight: PositiveFloat | None = None
-    """Share of the mix, beside the other sources' weights; all of them have one, or none."""
+    """Weight of the source in the mix, relative to the other sources. Give all sources a weight, or none."""
     epochs: PositiveFloat = 1.0
-    """How often its pictures come within one epoch of a mix without weights; 0.5 means every second picture."""
+    """Passes over this source per epoch of a mix without weights; 0.5 uses half of its images."""
 
 
 class SplitConfig(Protocol):
@@ -84,8 +84,8 @@ def task_of(record: Record) -> str:
     name = task_of_class(type(record))
     if not name:
         raise DataError(
-            f"a {type(record).__name__} of the module {type(record).__module__} is no task's record; the file of a task "
-            "has a Config, and a dataclass called Record."
+            f"a {type(record).__name__} of the module {type(record).__module__} is not a task's record; a task module "
+            "needs a Config and a dataclass called Record."
         )
     return name
 

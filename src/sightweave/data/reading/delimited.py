@@ -26,7 +26,7 @@ class UnclosedQuote(ValueError):
     """
 
     def __init__(self, line: int) -> None:
-        super().__init__("a quote is opened in this row and never closed.")
+        super().__init__("a quote opened in this row is never closed.")
         self.line = line
 
 

@@ -19,7 +19,7 @@ def detect(path: str | Path) -> dict[str, str]:
     """
     place = Path(path).expanduser()
     if not place.exists():
-        raise DataError(f"{place}: no such file or folder.")
+        raise DataError(f"{place}: file or folder not found.")
     # Pictures without words may belong to what is written beside them, so they count where nothing else is found.
     return _asked(place, "recognise") or _asked(place, "recognise_pictures")
 
@@ -50,6 +50,6 @@ def kind_of_path(path: str | Path) -> str:
         named = "; ".join(f"{kind} ({reason})" for kind, reason in found.items())
         first = next(iter(found))
         raise DataError(
-            f"{path}: several formats lie there: {named}. Name one, such as {{kind: {first}, path: {path}}}, or one file."
+            f"{path}: several formats found: {named}. Choose one, such as {{kind: {first}, path: {path}}}, or give one file."
         )
     return next(iter(found), _OWN)

@@ -32,25 +32,25 @@ def picture(value: Any, field: str) -> Inside | str:
     if start.startswith("data:"):
         head = _DATA_URL.match(value[:200])
         if head is None:
-            message = f"a data URL starts as data:image/png;base64, (got {shown(value[:40])})."
+            message = f"a data URL must start with data:image/png;base64, (got {shown(value[:40])})."
             raise RowError("invalid_base64", field, value[:40], message)
         return _decoded(value[head.end() :], field)
     if start.startswith(("http:", "https:")):
-        message = f"{shown(value)} is a URL, and nothing is fetched; save the picture and name its path."
+        message = f"{shown(value)} is a URL, and URLs are not fetched; save the image and give its path."
         raise RowError("image_url", field, value, message)
     return value
 
 
 def _decoded(text: Any, field: str) -> Inside:
     if not isinstance(text, str):
-        raise RowError("wrong_type", field, text, f"bytes must be base64 in a text (got {shown(text)}).")
+        raise RowError("wrong_type", field, text, f"bytes must be a base64 string (got {shown(text)}).")
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:  # ValueError: letters beyond ASCII
         reason = str(error).lower().rstrip(".")
-        message = f"{len(text)} characters that are not base64 ({reason}); nothing is repaired."
+        message = f"{len(text)} characters that are not valid base64 ({reason})."
         raise RowError("invalid_base64", field, text[:40], message) from None
     if not data:
-        raise RowError("invalid_base64", field, text, "0 bytes of a picture.")
+        raise RowError("invalid_base64", field, text, "the image is empty (0 bytes).")
     # Equal pictures have equal names, so that each is encoded once.
     return Inside(data, hashlib.sha256(data).hexdigest()[:32])

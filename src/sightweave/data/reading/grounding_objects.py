@@ -61,7 +61,7 @@ class Objects:
         have = len(self.boxes) if is_box else len(self.refs)
         number = self._num_boxes if is_box else self._num_refs
         if number >= have:
-            message = f"{number + 1} or more marks {mark} in the turns but {have} of them in objects."
+            message = f"at least {number + 1} {mark} placeholders in the turns but {have} in objects."
             raise RowError("object_marks", "objects", have, message)
         if not is_box:
             self._num_refs += 1
@@ -91,6 +91,6 @@ def _list(given: dict[str, Any], name: str) -> list[Any]:
 def _fractions(box: Any, size: tuple[int, int]) -> list[float]:
     is_box = isinstance(box, list) and len(box) in (2, 4)
     if not is_box or not all(isinstance(x, int | float) and abs(x) <= _LARGEST for x in box):
-        message = f"a box is x1, y1, x2, y2, a point x, y (got {shown(box)})."
+        message = f"a box must be x1, y1, x2, y2 and a point x, y (got {shown(box)})."
         raise RowError("wrong_type", "objects.bbox", box, message)
     return [x / size[index % 2] for index, x in enumerate(box)]

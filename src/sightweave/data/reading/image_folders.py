@@ -85,7 +85,7 @@ def check_format(file: str) -> None:
     """
     suffix = Path(file).suffix.lower()
     if suffix in OTHER_FORMATS:
-        message = f"{file}: a {suffix} file, which is not read. Convert it to JPEG, PNG, WEBP or GIF."
+        message = f"{file}: {suffix} files are not supported. Convert it to JPEG, PNG, WEBP or GIF."
         raise RowError("image_unsupported_format", "image", file, message)
 
 
@@ -142,8 +142,8 @@ def has_folders(folder: Path) -> bool:
 def not_a_split(folder: str, splits: Sequence[str]) -> RowError:
     """What is wrong with a folder that lies beside folders of splits, and whose name says none."""
     message = (
-        f"the folder {folder!r} names no known split (train, validation or test), unlike the folders beside it "
-        f"({', '.join(splits)}); rename it, or move it elsewhere."
+        f"the folder {folder!r} is not a known split (train, validation or test), unlike its sibling folders "
+        f"({', '.join(splits)}); rename or move it."
     )
     return RowError("bad_split", "split", folder, message)
 

@@ -102,8 +102,8 @@ def hint(columns: Sequence[str]) -> str:
     if not columns:
         return ""
     names = ", ".join(map(repr, columns[:3]))
-    verb = "looks like pictures and is" if len(columns) == 1 else "look like pictures and are"
-    return f" {names} {verb} not read: name pictures in 'images' (or 'image')."
+    verb = "looks like images but is" if len(columns) == 1 else "look like images but are"
+    return f" {names} {verb} not read: put image paths in 'images' (or 'image')."
 
 
 def check(values: Mapping[str, Any], texts: Iterator[tuple[str, str]]) -> None:
@@ -121,12 +121,12 @@ def check(values: Mapping[str, Any], texts: Iterator[tuple[str, str]]) -> None:
         found = mark_in(text)
         if found:
             message = (
-                f"{found} stands for a picture, but the row has none.{hint(columns)}"
+                f"{found} is an image placeholder, but the row has no image.{hint(columns)}"
                 if columns
-                else f"{found} stands for a picture, but the row has none; name pictures in 'images' and mark each by "
-                "<image>, or take the mark out."
+                else f"{found} is an image placeholder, but the row has none; list images in 'images' and mark them with "
+                "<image>, or remove the placeholder."
             )
-            raise RowError("image_marks", field, f"1 mark, 0 images: {shown(text)}", message)
+            raise RowError("image_marks", field, f"1 placeholder, 0 images: {shown(text)}", message)
     if columns:
-        message = f"the row would be text alone.{hint(columns)}"
+        message = f"the row would be text only.{hint(columns)}"
         raise RowError("unread_image", columns[0], values.get(columns[0]), message)

@@ -43,7 +43,7 @@ class Slice:
         except OSError as error:
             raise MediaError("image_unreadable", f"{self.path}: cannot be read ({error.strerror}).") from None
         if len(data) != self.size:
-            raise MediaError("image_truncated", f"{self.path}: ends inside the picture {self.key!r}.")
+            raise MediaError("image_truncated", f"{self.path}: truncated inside the image {self.key!r}.")
         return data
 
 
@@ -86,7 +86,7 @@ class Folder:
                 "image_ambiguous",
                 "image",
                 value,
-                f"{len(found)} pictures of that name: {', '.join(found[:3])}.",
+                f"{len(found)} images have this name: {', '.join(found[:3])}.",
             )
         return found[0] if found else relative
 
@@ -119,27 +119,27 @@ def path_in(root: Path, value: Any) -> str:
             "image_path",
             "image",
             name,
-            f"{shown(name)} {problem}; image paths start from {str(root)!r} and stay in it.",
+            f"{shown(name)} {problem}; image paths are relative to {str(root)!r} and must stay inside it.",
         )
 
     if "\0" in name:
-        raise refused("holds a NUL")
+        raise refused("contains a NUL character")
     try:
         name.encode("utf-8")  # what a disk gives for a name that is no UTF-8 cannot be written down
     except UnicodeEncodeError:
-        raise refused("holds what is no character; give the file a name in UTF-8") from None
+        raise refused("contains an invalid character; rename the file in UTF-8") from None
     place = _local(name)
     if place is None:
-        raise refused("is a URL, and nothing is fetched")
+        raise refused("is a URL, and URLs are not fetched")
     if place.startswith("~"):
-        raise refused("names a home folder")
+        raise refused("refers to a home folder")
     windows = PureWindowsPath(place)
     if ".." in windows.parts:  # splits at both kinds of slash
         raise refused("leaves the folder")
     if place.startswith(("/", "\\")) or windows.drive:
         below = _below(root, place)
         if below is None:
-            raise refused("is absolute and leads out of the folder")
+            raise refused("is absolute and outside the folder")
         place = below
     path = _existing(root, place)
     try:
@@ -148,9 +148,9 @@ def path_in(root: Path, value: Any) -> str:
     except (OSError, RuntimeError):
         is_inside, is_loop = False, True
     if is_loop:
-        raise refused("is a link that leads nowhere")
+        raise refused("is a broken symbolic link")
     if not is_inside:
-        raise refused("is a link that leaves the folder")
+        raise refused("is a symbolic link that leaves the folder")
     return path.relative_to(root).as_posix()
 
 

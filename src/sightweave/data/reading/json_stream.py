@@ -77,7 +77,7 @@ class _Text:
         """
         found = self.peek()
         if found != expected:
-            raise self.wrong("the file ends too early" if not found else f"{expected!r} was expected")
+            raise self.wrong("unexpected end of file" if not found else f"expected {expected!r}")
         self.at += 1
 
     def value(self) -> Any:
@@ -96,7 +96,7 @@ class _Text:
                     raise self.wrong("the file ends inside this value") from None
                 raise self.wrong(error.msg, self.at + ahead) from None
             except RecursionError:
-                raise self.wrong("nested too deep") from None
+                raise self.wrong("nested too deeply") from None
             except RowError as error:  # a key given twice
                 raise self.wrong(f"{error.field}: {error}" if error.field else str(error)) from None
             except ValueError as error:
@@ -111,7 +111,7 @@ class _Text:
 
     def _grow(self) -> bool:
         if len(self.text) - self.at > MAX_VALUE:
-            raise self.wrong(f"one value of over {MAX_VALUE} characters")
+            raise self.wrong(f"a value of more than {MAX_VALUE} characters")
         # Doubling, so that a long value is not parsed again for every chunk.
         wanted = 2 * max(len(self.text) - self.at, self.chunk)
         grew = self.more()
@@ -154,7 +154,7 @@ def elements(path: Path, key: str | None = None, *, chunk: int = _CHUNK) -> Iter
                 yield from _array(text)
                 return  # what follows is not needed, and may be large
             _skip(text)
-    raise DataError(f"{path}: no key {key!r} in the outermost object.")
+    raise DataError(f"{path}: no key {key!r} in the top-level object.")
 
 
 def members(path: Path, *, chunk: int = _CHUNK) -> Iterator[tuple[str, Any]]:
@@ -212,7 +212,7 @@ def _members(text: _Text) -> Iterator[str]:
     while True:
         name = text.value() if text.peek() == '"' else None
         if name is None:
-            raise text.wrong("a key in double quotes was expected")
+            raise text.wrong("expected a key in double quotes")
         text.take(":")
         yield name
         if text.peek() == "}":
@@ -245,16 +245,16 @@ def text_of(path: Path, key: str) -> str:
 def missing(path: Path, wanted: str) -> DataError:
     """The error for a path where a format has no files; of one file that is no whole JSON, what is wrong with it."""
     if not path.exists():
-        return DataError(f"{path}: no such file or folder.")
+        return DataError(f"{path}: file or folder not found.")
     if path.is_file():
         try:
             for _ in members(path) if glance(path)[0] == "object" else elements(path):
                 pass
         except DataError as error:
             return DataError(f"{str(error).rstrip('.')}. Expected: {wanted}.")
-        return DataError(f"{path}: other fields than those of {wanted}.")
+        return DataError(f"{path}: does not have the fields of {wanted}.")
     names = [file.name for file in json_files(path)]
-    return DataError(f"{path}: expected {wanted}; there is {among(names) if names else 'no JSON file'}.")
+    return DataError(f"{path}: expected {wanted}; found {among(names) if names else 'no JSON file'}.")
 
 
 def _ends(path: Path) -> tuple[bytes, bytes]:

@@ -180,7 +180,7 @@ class Reader:
         if mark in self._ids:
             if self.rules.strict:
                 raise RowError(
-                    "duplicate_id", "id", identity, f"{identity!r} was given before; ids must differ."
+                    "duplicate_id", "id", identity, f"duplicate id {identity!r}; ids must be unique."
                 )
             self.tally.repeated += 1
             self.tally.first_repeated = self.tally.first_repeated or str(identity)
@@ -213,7 +213,7 @@ class Reader:
     def _stop(self, reason: str) -> None:
         self._write_down()
         first = "\n".join(f"  {fault}" for fault in self.faults[:_SAID])
-        raise DataError(f"{self.name}: {reason}. The first of them:\n{first}")
+        raise DataError(f"{self.name}: {reason}. The first ones:\n{first}")
 
     def _write_down(self) -> None:
         """Writes the bad rows to the file that the source names."""
@@ -235,14 +235,14 @@ class Reader:
         self._write_down()
         if split == SPLITS[0]:  # the other splits are often the same rows, read again
             for fault in self.faults[:_SAID]:
-                logger.warning("left out: %s", fault)
+                logger.warning("skipped: %s", fault)
         if self.tally.rows == 0 and split != SPLITS[0]:  # a split without a file is empty, and no fault
             return self._table(np.zeros(0, np.int64), split, [])
         self._check_rows()
 
         notes = self.tally.notes(self.name, self.faults, self.rules.quarantine_path)
         if split == SPLITS[0] and self.tally.good and not self.tally.pictured:
-            logger.warning("%s: no row has a picture.", self.name)
+            logger.warning("%s: no row has an image.", self.name)
 
         of_split = self._divided(np.asarray(self._of_split), notes)
         chosen = np.flatnonzero(of_split == SPLITS.index(split))
@@ -255,22 +255,22 @@ class Reader:
     def _check_rows(self) -> None:
         """Whether there are rows, and not too many bad ones."""
         if self.tally.rows == 0:
-            raise DataError(f"{self.name}: no rows.")
+            raise DataError(f"{self.name}: no rows found.")
         if len(self.faults) == self.tally.rows:
             self._stop(f"all {self.tally.rows} rows are bad")
         self._stop_if_too_many()
 
         missing = [column for column in self.rules.min_quality if column not in self._rated]
         if missing and not self.tally.good:
-            raise DataError(f"{self.name}: min_quality names {missing[0]!r}, and no row has such a column.")
+            raise DataError(f"{self.name}: min_quality refers to {missing[0]!r}, but no row has this column.")
 
     def _none_of(self, split: str, of_split: np.ndarray) -> str:
         """A note that no row is of a split; of the training split, an error."""
         counts = [(name, int((of_split == code).sum())) for code, name in enumerate(SPLITS)]
         there = ", ".join(f"{name} ({count})" for name, count in counts if count) or "none"
-        text = f"{self.name}: no records of split {split!r}; there are {there}"
+        text = f"{self.name}: no records in split {split!r}; found {there}"
         if split == SPLITS[0]:
-            raise DataError(f"{text}. split={split!r} takes all of them for training.")
+            raise DataError(f"{text}. Set split={split!r} to use all of them for training.")
         return f"{text}."
 
     def _divided(self, of_split: np.ndarray, notes: list[str]) -> np.ndarray:
@@ -281,13 +281,11 @@ class Reader:
         if len(of_split) and unnamed.all():
             if not any(shares.values()):
                 return np.full_like(of_split, SPLITS.index("train"))
-            return self._hold_out(of_split, shares, "no row names a split", notes)
+            return self._hold_out(of_split, shares, "no row has a split", notes)
 
         if unnamed.any():
             if self.rules.labelled:
-                notes.append(
-                    f"{self.name}: {int(unnamed.sum())} rows without a split are taken for training."
-                )
+                notes.append(f"{self.name}: {int(unnamed.sum())} rows without a split are used for training.")
             of_split = np.where(unnamed, SPLITS.index("train"), of_split)
 
         # Only if it is asked for: a dataset with splits of its own trains on all of its training split.
@@ -296,7 +294,7 @@ class Reader:
         has_validation = (of_split == SPLITS.index(VALIDATION)).any()
         if is_asked and has_training and not has_validation:
             share = {VALIDATION: shares[VALIDATION]}
-            return self._hold_out(of_split, share, "no row is of a validation split", notes)
+            return self._hold_out(of_split, share, "no row is in a validation split", notes)
         return of_split
 
     def _hold_out(
@@ -307,7 +305,7 @@ class Reader:
         digests, how = self._digests(training)
         taken = splits.held_out(digests, shares)
         notes.append(
-            f"{self.name}: {why}, so {len(taken)} of {len(digests)} pictures are held out "
+            f"{self.name}: {why}, so {len(taken)} of {len(digests)} images are held out "
             f"({splits.counted(taken, shares)}), chosen by the hash of their {how}."
         )
         return splits.moved(of_split, np.asarray(self._of_picture), taken)
@@ -336,7 +334,7 @@ class Reader:
             if len(wanted) < len(everything):
                 notes = [
                     *notes,
-                    f"{self.name}: {len(wanted):,} of {len(everything):,} pictures of split {split!r} (limit), drawn by "
+                    f"{self.name}: {len(wanted):,} of {len(everything):,} images of split {split!r} (limit), sampled by "
                     "the hash of their names.",
                 ]
             is_wanted = np.isin(of_picture, wanted)

@@ -117,7 +117,7 @@ def records(
             "missing_field",
             "",
             list(values),
-            f"nothing to learn; give caption, question and answer, or source and target. {_near(values)}",
+            f"nothing to train on; add caption, question and answer, or source and target. {_near(values)}",
         )
     if len(made) == 1:
         return made
@@ -212,7 +212,7 @@ def _captioning(values: Mapping[str, Any], common: _Settings, labelled: bool) ->
     if not captions and (labelled or any(values.get(key) is not None for key in others)):
         return None
     if not common["images"]:
-        raise RowError("missing_field", "image", None, f"a caption needs a picture. {_near(values)}")
+        raise RowError("missing_field", "image", None, f"a caption needs an image. {_near(values)}")
     return captioning.Record(**common, captions=captions, prompt=prompt)
 
 
@@ -228,11 +228,16 @@ def _question(
         for field in ("answer", "answers", "options", "rationale", "steps"):
             if values.get(field) is not None:
                 raise RowError(
-                    "missing_field", "question", None, f"missing, but there is {field!r}. {_near(values)}"
+                    "missing_field",
+                    "question",
+                    None,
+                    f"missing, although there is {field!r}. {_near(values)}",
                 )
         return None
     if not answers and labelled:
-        raise RowError("missing_field", "answer", None, f"missing, but there is a question. {_near(values)}")
+        raise RowError(
+            "missing_field", "answer", None, f"missing, although there is a question. {_near(values)}"
+        )
     if rationale:
         return reasoning.Record(
             **common,
@@ -264,7 +269,9 @@ def _translation(values: Mapping[str, Any], common: _Settings, labelled: bool) -
     for field, value in found.items():
         if not value and (labelled or field != "target"):
             have = next(key for key, value in found.items() if value)
-            raise RowError("missing_field", field, None, f"missing, but there is {have!r}. {_near(values)}")
+            raise RowError(
+                "missing_field", field, None, f"missing, although there is {have!r}. {_near(values)}"
+            )
     return translation.Record(
         **common,
         source=source,
@@ -287,14 +294,14 @@ def _conversation(values: Mapping[str, Any], common: _Settings, labelled: bool) 
         raise RowError(
             "image_marks",
             "turns",
-            f"{len(named)} marks, {count} images",
-            f"{len(named)} image marks in the turns but {count} images; each image needs one mark.",
+            f"{len(named)} placeholders, {count} images",
+            f"{len(named)} image placeholders in the turns but {count} images; each image needs one.",
         )
     answers = [turn for turn in turns if turn.role == "assistant"]
     if labelled and not any(turn.learn for turn in answers):
-        raise RowError("missing_field", "turns", None, "no turn of the assistant, so nothing to learn.")
+        raise RowError("missing_field", "turns", None, "no assistant turn, so nothing to train on.")
     if labelled and turns[-1].role != "assistant":
-        raise RowError("turn_order", "turns", turns[-1].role, "the last turn is not the assistant's.")
+        raise RowError("turn_order", "turns", turns[-1].role, "the last turn is not an assistant turn.")
     return conversation.Record(**common, turns=turns)
 
 
@@ -317,7 +324,7 @@ def _turn(values: Any, number: int) -> conversation.Turn:
         else:
             pieces.append(_string(piece, field))
     if not pieces:
-        raise RowError("empty_field", field, given, f"the {role} says nothing.")
+        raise RowError("empty_field", field, given, f"the {role} turn is empty.")
     return conversation.Turn(role, tuple(pieces), values.get("learn", True) is not False)
 
 
@@ -344,7 +351,9 @@ def _regions(values: Mapping[str, Any]) -> tuple[Region, ...]:
             raise RowError("wrong_type", field, one, f"must have a box of four numbers (got {shown(one)}).")
         box = one["box"]
         if not all(isinstance(x, int | float) and abs(x) < math.inf for x in box):
-            raise RowError("wrong_type", field, box, f"a box is left, top, right, bottom (got {shown(box)}).")
+            raise RowError(
+                "wrong_type", field, box, f"a box must be left, top, right, bottom (got {shown(box)})."
+            )
         left, top, right, bottom = (float(min(max(x, 0), 1)) for x in box)
         words = one.get("words")
         words = words if isinstance(words, list | tuple) else [] if words is None else [words]
@@ -362,9 +371,7 @@ def _string(value: Any, field: str) -> str:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
         half = f"{value[error.start]!a}"
-        raise RowError(
-            "bad_text", field, half, f"holds half a surrogate pair ({half}), no character."
-        ) from None
+        raise RowError("bad_text", field, half, f"contains an unpaired surrogate ({half}).") from None
     return value
 
 

@@ -100,7 +100,7 @@ def find(path: Path) -> Path:
     if not path.is_dir():
         if not path.exists():
             raise DataError(places.no_data(path))
-        raise DataError(f"{path}: neither a file nor a folder; name one of these.")
+        raise DataError(f"{path}: neither a file nor a folder.")
     for name in ("data.jsonl", "data.csv"):
         if (path / name).is_file():
             return path / name
@@ -110,7 +110,7 @@ def find(path: Path) -> Path:
     if found:
         names = ", ".join(p.name for p in found[:10])
         raise DataError(
-            f"{path}: {len(found)} files of rows ({names}) and none is data.jsonl; name the one to read."
+            f"{path}: {len(found)} data files ({names}) and none is data.jsonl; give the path of the one to read."
         )
     lines = [one for one in sorted(path.glob("*.json")) if _is_lines(one)]
     if len(lines) == 1:
@@ -118,7 +118,7 @@ def find(path: Path) -> Path:
     near = ", ".join(p.name for p in sorted(path.glob("*.json"))[:3] if p not in lines)
     hint = f" ({near} is JSON, not JSON lines)" if near else ""
     raise DataError(
-        f"{path}: no data.jsonl and no data.csv{hint}. Write one row a line, "
+        f"{path}: no data.jsonl or data.csv found{hint}. Write one row per line, "
         'such as {"image": "1.jpg", "caption": "A dog."}.'
     )
 
@@ -167,7 +167,7 @@ def lines(file: BinaryIO, max_line_bytes: int) -> Iterator[tuple[int, int, bytes
         yield (
             number,
             start,
-            RowError("line_too_long", "", "", f"{size} bytes in one line; {max_line_bytes} are read."),
+            RowError("line_too_long", "", "", f"{size} bytes in one line; the maximum is {max_line_bytes}."),
         )
 
 
@@ -194,7 +194,7 @@ def _read_jsonl(path: Path, file: BinaryIO, max_line_bytes: int) -> Iterator[Row
             continue
         if is_first and line.lstrip().startswith(b"["):
             raise DataError(
-                f"{path}:{number}: a JSON array; write one object a line, without brackets and commas around them."
+                f"{path}:{number}: a JSON array; write one object per line, without brackets and commas around them."
             )
         is_first = False
         try:
@@ -216,10 +216,10 @@ def _parse(text: str) -> dict[str, Any]:
     except RowError:
         raise
     except (RecursionError, ValueError) as error:  # nested too deep, or a number of thousands of digits
-        what = "nested too deep" if isinstance(error, RecursionError) else "a number with too many digits"
-        raise RowError("bad_json", "", text.strip(), f"not usable JSON: {what}.") from None
+        what = "nested too deeply" if isinstance(error, RecursionError) else "a number with too many digits"
+        raise RowError("bad_json", "", text.strip(), f"invalid JSON: {what}.") from None
     if isinstance(values, dict) and is_too_deep(text, values):
-        raise RowError("bad_json", "", text.strip(), "not usable JSON: nested too deep.")
+        raise RowError("bad_json", "", text.strip(), "invalid JSON: nested too deeply.")
     if not isinstance(values, dict):
         raise RowError(
             "wrong_type", "", values, f"a row must be a JSON object such as {{...}} (got {shown(values)})."
@@ -250,7 +250,9 @@ def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for key, value in pairs:
         if key in values:
             both = f"{shown(values[key])} and {shown(value)}"
-            raise RowError("duplicate_field", key, value, f"given twice ({both}); for several, use a list.")
+            raise RowError(
+                "duplicate_field", key, value, f"given twice ({both}); for several values, use a list."
+            )
         values[key] = value
     return values
 
@@ -298,7 +300,7 @@ def _read_csv(path: Path, file: BinaryIO, max_line_bytes: int) -> Iterator[Row]:
             if not head:
                 head = _head(path, found.line, cells)
             elif len(cells) != len(head):
-                message = f"{len(cells)} values for {len(head)} columns; quote values that hold a comma."
+                message = f"{len(cells)} values for {len(head)} columns; quote values that contain a comma."
                 yield Row(found.line, RowError("bad_csv", "", cells, message))
             else:
                 yield Row(found.line, {k: _cell(v) for k, v in zip(head, cells, strict=True) if v.strip()})
@@ -316,7 +318,7 @@ def _head(path: Path, number: int, cells: list[str]) -> list[str]:
     twice = sorted({name for name in head if head.count(name) > 1})
     if twice:
         raise DataError(
-            f"{path}:{number}: column {twice[0]!r} stands twice in the first row; name each column once."
+            f"{path}:{number}: column {twice[0]!r} appears twice in the first row; column names must be unique."
         )
     return head
 

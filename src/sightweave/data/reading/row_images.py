@@ -30,7 +30,7 @@ def given_images(values: Mapping[str, Any]) -> list[Any]:
     if values.get("images") is not None:
         found = values["images"]
         if values.get("image") is not None:
-            raise RowError("duplicate_field", "images", found, "image and images are both there.")
+            raise RowError("duplicate_field", "images", found, "image and images are both given.")
         if not isinstance(found, list | tuple):
             raise RowError("wrong_type", "images", found, f"must be a list (got {shown(found)}).")
         return list(found)
@@ -41,7 +41,7 @@ def given_images(values: Mapping[str, Any]) -> list[Any]:
             "missing_field",
             "image",
             None,
-            f"missing; each row names its picture (for text alone, images: []). The row has: {have}."
+            f"missing; each row needs an image (for text only, images: []). The row has: {have}."
             f"{image_marks.hint(values.get('unread') or ())}",
         )
     return [values["image"]]

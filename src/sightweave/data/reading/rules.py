@@ -64,8 +64,8 @@ def too_many_bad(bad: int, rows: int, max_bad: float) -> str:
     if bad <= max(max_bad * rows, few):
         return ""
     if few > max_bad * rows:
-        return f"{bad} of {rows} rows are bad, and {few} may be; mend them, or raise max_bad"
-    return f"{bad} of {rows} rows are bad, over max_bad {max_bad:.1%}"
+        return f"{bad} of {rows} rows are bad, more than the {few} allowed; fix them, or raise max_bad"
+    return f"{bad} of {rows} rows are bad, more than max_bad {max_bad:.1%}"
 
 
 def is_judged_at_once(rows: int) -> bool:

@@ -22,22 +22,22 @@ from sightweave.data.reading.table import Table
 
 @config
 class FilesConfig(SourceConfig):
-    """What every source that is read from files can be told; the base of their ``Config``."""
+    """Options of every source read from files; the base of their ``Config``."""
 
     path: str
-    """What to read: a folder, or one of its files."""
+    """Path of the folder, or of one of its files."""
     image_root: str | None = None
-    """The folder that image paths start from and may not leave; by default found from `path`."""
+    """Folder that image paths are relative to and may not leave; by default derived from `path`."""
     split: str = ""
-    """Assigns all rows to this split (train, validation or test); empty leaves what files and rows say."""
+    """Split to assign all rows to (train, validation or test); empty keeps the splits of the files and rows."""
     tasks: tuple[str, ...] = ()
-    """Only records of these tasks; empty means all."""
+    """Tasks to keep; empty means all."""
     languages: tuple[str, ...] = ()
-    """Only these languages (de) or pairs (en-de); empty means all. Rows that name no language stay."""
+    """Languages (de) or language pairs (en-de) to keep; empty means all. Rows without a language are kept."""
     min_quality: Mapping[str, float] = field(default_factory=dict)
-    """Columns of ratings, each with the least value that a row or a turn must have."""
+    """Minimum value per rating column, which a row or a turn must reach to be kept."""
     limit: PositiveInt | None = None
-    """Maximum images per split, drawn over the whole split by the hash of their names; a larger limit adds to them."""
+    """Maximum images per split, sampled from the whole split by the hash of their names; a larger limit adds to them."""
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of images held out for testing where neither rows nor files name a split, 0 to 1."""
     validation: Annotated[float, Field(ge=0, lt=1)] | None = None
@@ -45,14 +45,14 @@ class FilesConfig(SourceConfig):
     where rows or files name splits. A number also takes this share out of the training images where rows or files name
     splits but no validation split."""
     strict: bool = False
-    """Whether the first bad row stops everything; otherwise bad rows are left out, counted and written down."""
+    """Whether to stop at the first bad row. If not, bad rows are skipped, counted and logged."""
     max_bad: float = 0.01
-    """Share of bad rows, 0 to 1, above which nothing is trained. Of fewer than 1000 rows ten may be bad as well, up to half
-    of them."""
+    """Maximum share of bad rows, 0 to 1; with more, training does not start. Below 1000 rows, ten bad rows are allowed,
+    up to half of them."""
     quarantine_path: str | None = None
-    """A file for the rows left out, one JSON object a line, with the reasons; written anew each time."""
+    """File that lists the skipped rows with the reasons, as JSON lines; overwritten each time."""
     labelled: bool = True
-    """Whether a row must hold answers; without, questions alone will do, for asking a trained model."""
+    """Whether rows must have answers. Without, rows may be questions only, for asking a trained model."""
 
     def __post_init__(self) -> None:
         validation = self.validation or 0.0
@@ -81,7 +81,7 @@ class FilesConfig(SourceConfig):
         root = Path(self.image_root).expanduser() if self.image_root is not None else _root(path)
         if not root.is_dir():
             where = "image_root" if self.image_root is not None else "path"
-            raise DataError(f"{where} {str(root)!r}: no such folder.")
+            raise DataError(f"{where} {str(root)!r}: folder not found.")
         return Folder(root, search=True)
 
     def rules(self) -> Rules:

@@ -54,7 +54,7 @@ class Table:
 
     def __getitem__(self, index: int) -> tuple[Record, ...]:
         if not -len(self) <= index < len(self):
-            raise IndexError(f"picture {index} of {len(self)}.")
+            raise IndexError(f"image index {index} is out of range; there are {len(self)} images.")
         index %= len(self)
         rows = self._rows[self._starts[index] : self._starts[index + 1]]
         return tuple(record for row in rows for record in self._make(int(row)))

@@ -38,7 +38,7 @@ def images(cells: Mapping[str, Any], key: str) -> list[Inside | str]:
     """
     names = image_columns(list(cells))
     if not names:
-        raise RowError("missing_field", "image", list(cells), f"no column of pictures ({', '.join(cells)}).")
+        raise RowError("missing_field", "image", list(cells), f"no image column ({', '.join(cells)}).")
     if len(names) > 1:
         return [
             _image(cells[name], f"{key}.{index}", name)
@@ -65,7 +65,7 @@ def _image(value: Any, key: str, field: str) -> Inside | str:
     if isinstance(value, str) and value:
         return value
     if value is None or value in (b"", "") or value != value:  # NaN, which pandas writes for none
-        raise RowError("missing_field", field, value, "no picture: neither bytes nor a path.")
+        raise RowError("missing_field", field, value, "no image: neither bytes nor a path.")
     raise RowError("wrong_type", field, value, f"must be bytes, a path, or both (got {shown(value)}).")
 
 
@@ -122,7 +122,12 @@ def _named(key: str, value: Any, names: Mapping[str, list[str]]) -> Any:
     if known is None or value is None or not isinstance(value, int):
         return value
     if not 0 <= value < len(known):
-        raise RowError("bad_class", key, value, f"class {value}, but there are {len(known)}, from 0.")
+        raise RowError(
+            "bad_class",
+            key,
+            value,
+            f"class {value} is out of range; there are {len(known)} classes, numbered from 0.",
+        )
     return known[value]
 
 

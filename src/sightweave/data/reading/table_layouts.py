@@ -55,9 +55,9 @@ def picture_like(names: Mapping[str, str]) -> list[str]:
 def no_pictures(file: Path, names: Mapping[str, str]) -> str:
     """The message for a table without a known column of pictures."""
     found = picture_like(names)
-    hint = f" {', '.join(map(repr, found))} looks like pictures: call it image." if found else ""
+    hint = f" {', '.join(map(repr, found))} looks like images: rename it to image." if found else ""
     return (
-        f"{file}: no column of pictures is called {', '.join(IMAGES[:3])} or the like; the columns are "
+        f"{file}: no image column ({', '.join(IMAGES[:3])} or similar); the columns are "
         f"{', '.join(names)}.{hint}"
     )
 
@@ -117,7 +117,9 @@ class Layouts:
         first, known = self._first.setdefault((file.parent, split), (file, plain))
         for name, kind in known.items():
             if name not in plain:
-                raise DataError(f"{file}: no column {name!r}, which {first.name} has; write all files alike.")
+                raise DataError(
+                    f"{file}: no column {name!r}, which {first.name} has; all files need the same columns."
+                )
             if not _are_alike(kind, plain[name]):
                 raise DataError(f"{file}: column {name!r} is {plain[name]}, but {kind} in {first.name}.")
 

@@ -44,21 +44,21 @@ class Tally:
             counts = Counter(fault.code for fault in faults).most_common()
             reasons = ", ".join(f"{code}: {count}" for code, count in counts)
             where = f"; see {quarantine}" if quarantine is not None else ""
-            notes.append(f"{len(faults)} of {self.rows} rows left out ({reasons}){where}.")
+            notes.append(f"{len(faults)} of {self.rows} rows skipped ({reasons}){where}.")
         if self.good and not self.pictured:
             notes.append(
-                f"none of {self.good} rows has a picture, so they train a language model on text alone. If there should be "
-                "pictures, name them in 'image' or 'images'."
+                f"none of {self.good} rows has an image, so they train a language model on text only. If there should be "
+                "images, put their paths in 'image' or 'images'."
             )
         if self.unlabelled:
             notes.append(f"{self.unlabelled} rows have no answer and were not read.")
         if self.filtered:
-            notes.append(f"{self.filtered} of {self.rows} rows do not pass tasks, languages or min_quality.")
+            notes.append(
+                f"{self.filtered} of {self.rows} rows were filtered out by tasks, languages or min_quality."
+            )
         if self.ignored:
             names = ", ".join(name for name, _ in self.ignored.most_common(10))
-            notes.append(f"columns that were not read: {names}.")
+            notes.append(f"columns not read: {names}.")
         if self.repeated:
-            notes.append(
-                f"{self.repeated} rows have an id that was given before, such as {self.first_repeated!r}."
-            )
+            notes.append(f"{self.repeated} rows have a duplicate id, such as {self.first_repeated!r}.")
         return [f"{source}: {note}" for note in notes]

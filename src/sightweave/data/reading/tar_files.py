@@ -61,7 +61,7 @@ def _check_packed(path: Path, head: bytes) -> None:
     for magic, command in _PACKED:
         if head.startswith(magic):
             raise DataError(
-                f"{path}: a compressed archive; pictures are read in place, so unpack it first: {command} {path.name}"
+                f"{path}: a compressed archive; images are read in place, so decompress it first: {command} {path.name}"
             )
 
 
@@ -72,7 +72,7 @@ def _members(path: Path, file: BinaryIO, end: int) -> Iterator[Member]:
         header = _block(path, file, at, end)
         if header == bytes(BLOCK):
             if _block(path, file, at + BLOCK, end) != bytes(BLOCK):
-                raise DataError(f"{path}: byte {at}: one block of zeros inside the archive; it is damaged.")
+                raise DataError(f"{path}: byte {at}: a block of zeros inside the archive; it is damaged.")
             return _check_rest(path, file, at + 2 * BLOCK)
         _check_sum(path, header, at)
         kind, size = header[156:157], _number(path, header[124:136], at)
@@ -83,7 +83,7 @@ def _members(path: Path, file: BinaryIO, end: int) -> Iterator[Member]:
             if start + size > end:
                 raise DataError(
                     f"{path}: byte {at}: {shown(name)} has {size} bytes, but only {end - start} follow; the archive is "
-                    "cut; copy it again."
+                    "truncated; copy it again."
                 )
             at = start + -(-size // BLOCK) * BLOCK
         else:
@@ -95,7 +95,7 @@ def _members(path: Path, file: BinaryIO, end: int) -> Iterator[Member]:
             continue
         if kind == b"S":
             raise DataError(
-                f"{path}: byte {start - BLOCK}: {shown(name)} is a sparse file; pack it again without."
+                f"{path}: byte {start - BLOCK}: {shown(name)} is a sparse file; pack it again as a regular file."
             )
         if kind != b"5":
             yield Member(name, start, size, _problem(name, kind, extra))
@@ -107,7 +107,8 @@ def _block(path: Path, file: BinaryIO, at: int, end: int) -> bytes:
     data = file.read(BLOCK)
     if len(data) < BLOCK:
         raise DataError(
-            f"{path}: byte {min(at, end)}: the archive has no end (two blocks of zeros), so it is cut, and members may "
+            f"{path}: byte {min(at, end)}: the archive has no end marker (two blocks of zeros), so it is "
+            "truncated, and members may "
             "be missing; copy it again."
         )
     return data
@@ -119,7 +120,7 @@ def _check_rest(path: Path, file: BinaryIO, at: int) -> None:
     while data := file.read(1 << 20):
         if data.strip(b"\0"):
             raise DataError(
-                f"{path}: byte {at}: more follows after the end, as in joined archives; give each alone."
+                f"{path}: byte {at}: data follows the end of the archive, as in concatenated archives; split them."
             )
         at += len(data)
 
@@ -138,7 +139,9 @@ def _number(path: Path, field: bytes, at: int) -> int:
     digits = field.split(b"\0")[0].strip()
     if not all(48 <= byte <= 55 for byte in digits):
         what = "no tar archive" if not at else "the header is damaged"
-        raise DataError(f"{path}: byte {at}: {what} ({shown(digits.decode('latin-1'))} is no octal number).")
+        raise DataError(
+            f"{path}: byte {at}: {what} ({shown(digits.decode('latin-1'))} is not an octal number)."
+        )
     return int(digits or b"0", 8)
 
 
@@ -146,7 +149,7 @@ def _size(path: Path, told: str | None, size: int, at: int) -> int:
     if told is None:
         return size
     if not (told.isascii() and told.isdigit() and len(told) < 20):
-        raise DataError(f"{path}: byte {at}: size {shown(told)} is no number.")
+        raise DataError(f"{path}: byte {at}: size {shown(told)} is not a number.")
     return int(told)
 
 
@@ -159,7 +162,9 @@ def _name(header: bytes) -> str:
 
 def _bounded(path: Path, size: int, at: int) -> int:
     if size > _MAX_EXTRA:
-        raise DataError(f"{path}: byte {at}: {size} bytes of name or attributes; {_MAX_EXTRA} are read.")
+        raise DataError(
+            f"{path}: byte {at}: {size} bytes of name or attributes; the maximum is {_MAX_EXTRA}."
+        )
     return size
 
 
@@ -173,7 +178,7 @@ def _extra(path: Path, kind: bytes, data: bytes, at: int) -> dict[str, str]:
         size = int(digits) if digits.isdigit() and len(digits) < 8 else 0
         key, equals, value = data[len(digits) + 1 : size - 1].partition(b"=")
         if not equals or size > len(data) or data[size - 1 : size] != b"\n":
-            raise DataError(f"{path}: byte {at}: pax records that cannot be read; the archive is damaged.")
+            raise DataError(f"{path}: byte {at}: unreadable pax records; the archive is damaged.")
         found[key.decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")
         data = data[size:]
     return found
@@ -182,10 +187,12 @@ def _extra(path: Path, kind: bytes, data: bytes, at: int) -> dict[str, str]:
 def _problem(name: str, kind: bytes, extra: dict[str, str]) -> RowError | None:
     windows = PureWindowsPath(name)
     if any(key.startswith("GNU.sparse") for key in extra):
-        return RowError("tar_sparse", "", name, f"{shown(name)} is a sparse file; pack it again without.")
+        return RowError(
+            "tar_sparse", "", name, f"{shown(name)} is a sparse file; pack it again as a regular file."
+        )
     if kind not in (b"0", b"\0", b"7"):
         what = _KINDS.get(kind, f"member of type {kind!r}")
-        return RowError("tar_link", "", name, f"{shown(name)} is a {what}, no file.")
+        return RowError("tar_link", "", name, f"{shown(name)} is a {what}, not a file.")
     if name.startswith(("/", "\\")) or windows.drive or ".." in windows.parts:
         return RowError("tar_name", "", name, f"{shown(name)} is absolute or leaves the archive.")
     try:

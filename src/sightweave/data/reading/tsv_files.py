@@ -47,7 +47,9 @@ def records(
     columns = head(path, delimiter)
     twice = next((name for name in columns if columns.count(name) > 1), None)
     if not columns or twice is not None:
-        problem = f"column {twice!r} stands twice" if columns else "the first line must name the columns"
+        problem = (
+            f"column {twice!r} appears twice" if columns else "the first line must contain the column names"
+        )
         raise DataError(f"{path}:1: {problem}.")
     try:
         file = path.open("rb")
@@ -69,7 +71,7 @@ def records(
 
 def _named(columns: list[str], data: list[bytes]) -> dict[str, str] | RowError:
     if len(data) != len(columns):
-        message = f"{len(data)} values for {len(columns)} columns; quote values that hold a separator."
+        message = f"{len(data)} values for {len(columns)} columns; quote values that contain a separator."
         return RowError("bad_csv", "", len(data), message)
     found = {}
     for name, cell in zip(columns, data, strict=True):

@@ -103,7 +103,9 @@ def mask_boxes(masks: Bool[np.ndarray, "T Hp Wp"]) -> list[Box]:
     for index, mask in enumerate(masks):
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         if not rows.size:
-            raise DataError(f"thing {index} has no pixel in the picture: it is outside or wholly covered.")
+            raise DataError(
+                f"thing {index} has no visible pixel: it is outside the image or completely covered."
+            )
         left, right = int(columns[0]) / width, int(columns[-1] + 1) / width
         found.append((left, int(rows[0]) / height, right, int(rows[-1] + 1) / height))
     return found
@@ -175,7 +177,7 @@ def _averaged_samples(side: int) -> int:
 
 def _check(thing: Thing, pictures: str) -> None:
     if pictures not in STYLES:
-        raise RecipeError(f"unknown pictures {pictures!r}. {did_you_mean(pictures, STYLES)}")
+        raise RecipeError(f"unknown drawing style {pictures!r}. {did_you_mean(pictures, STYLES)}")
     known = SHAPES if thing.is_shape else PICTOGRAMS
     if thing.name not in known:
         what = "shape" if thing.is_shape else "pictogram"

@@ -113,10 +113,10 @@ def emoji_bitmap(
     character = CHARACTERS[name]
     drawn, missing = _drawn(path, character), _drawn(path, _MISSING)
     if drawn is None or (missing is not None and drawn.tobytes() == missing.tobytes()):
-        raise BackendError(f"{path}: the font has nothing for {name!r} ({character!a}). {_ADVICE}")
+        raise BackendError(f"{path}: the font has no glyph for {name!r} ({character!a}). {_ADVICE}")
     if len(character) > 1 and drawn.width > 2 * drawn.height:
         raise BackendError(
-            f"{path}: {name!r} ({character!a}) comes out as several pictures; Pillow needs its Raqm layout to join "
+            f"{path}: {name!r} ({character!a}) is drawn as several glyphs; Pillow needs its Raqm layout to join "
             f"them. {_ADVICE}"
         )
     # Room is left around it, as our own pictograms leave some.
@@ -137,7 +137,7 @@ def _drawn(path: Path, character: str) -> Image.Image | None:
         ImageDraw.Draw(canvas).text((4, 4), character, font=font, embedded_color=True)
     except OSError as error:
         raise BackendError(
-            f"{path}: cannot draw {BITMAP_SIZE} pixels high with it ({error}). {_ADVICE}"
+            f"{path}: cannot draw glyphs {BITMAP_SIZE} pixels high ({error}). {_ADVICE}"
         ) from error
     inked = canvas.getbbox()
     return canvas.crop(inked) if inked else None

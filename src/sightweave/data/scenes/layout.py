@@ -51,7 +51,7 @@ def make_scene(seed: int, split: str, index: int) -> Scene:
         ValueError: no such split.
     """
     if split not in ALL_SPLITS:
-        raise ValueError(f"scenes: no split {split!r}; there are {', '.join(ALL_SPLITS)}.")
+        raise ValueError(f"scenes: no split {split!r}; available are {', '.join(ALL_SPLITS)}.")
     random = Random(seed, ALL_SPLITS.index(split), index, 0)
     kinds = _kinds(random, split)
     sizes = _sizes(random, len(kinds))

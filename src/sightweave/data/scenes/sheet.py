@@ -51,9 +51,9 @@ def contact_sheet(
         DataError: No pictures, another number of texts, or no columns.
     """
     if not pictures or len(pictures) != len(texts):
-        raise DataError(f"a sheet needs pictures and a text for each (got {len(pictures)} and {len(texts)}).")
+        raise DataError(f"a sheet needs images and one text for each (got {len(pictures)} and {len(texts)}).")
     if columns < 1:
-        raise DataError(f"a sheet needs 1 column or more (got {columns}).")
+        raise DataError(f"a sheet needs at least 1 column (got {columns}).")
     enlarged = [_enlarge(picture) for picture in pictures]
     width = max(picture.width for picture in enlarged)
     lines = [list(_wrap(text, width)) for text in texts]

@@ -32,10 +32,10 @@ class Record:
 
 @config
 class Config:
-    """How captioning is asked and scored."""
+    """Prompt and metrics of captioning."""
 
     instruction: str = "Describe the image."
-    """What the user says when the record has no prompt of its own."""
+    """User prompt for records without a prompt of their own."""
     metrics: Metrics = field(default_factory=scored_by("exact_match", "cider_d", "bleu", "rouge_l"))
     """Kinds in ``answers/metrics``, or mappings with their fields; the first one is the score."""
 

@@ -44,10 +44,10 @@ class Record:
 
 @config
 class Config:
-    """How conversations are asked and scored."""
+    """System prompt and metrics of conversations."""
 
     instruction: str = ""
-    """Said by the system before every conversation that brings no system turn of its own; empty says nothing."""
+    """System prompt for conversations without one of their own; empty means none."""
     metrics: Metrics = field(default_factory=scored_by("exact_match"))
     """Kinds in ``answers/metrics``, or mappings with their fields; the first one is the score."""
 

@@ -38,18 +38,18 @@ class Record:
 
 @config
 class Config:
-    """How reasoning is asked and scored."""
+    """Prompt, answer format and metrics of reasoning."""
 
     instruction: str = "{question}"
-    """``{question}`` is replaced by the record's question."""
+    """Prompt; ``{question}`` is replaced by the record's question."""
     marker: str = "Answer:"
-    """What stands between the steps and the answer; what follows its last occurrence decides.
+    """Text between the steps and the answer. The answer is what follows its last occurrence.
 
     An answer without it is read where it is stated in another usual form, such as ``the answer is``."""
     list_options: bool = False
-    """Whether the options of a record that has some are listed below the question, each with a letter."""
+    """Whether to list a record's options below the question, each with a letter."""
     answer_with: Literal["text", "letter"] = "text"
-    """What is learnt as the answer where options are listed; the other one is right too."""
+    """Form of the training target if options are listed: the option's text or its letter. Both are scored as correct."""
     metrics: Metrics = field(default_factory=scored_by("exact_match"))
     """Kinds in ``answers/metrics``, or mappings with their fields; the first one is the score."""
 

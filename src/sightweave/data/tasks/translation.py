@@ -53,10 +53,10 @@ class Record:
 
 @config
 class Config:
-    """How translation is asked and scored."""
+    """Prompt and metrics of translation."""
 
     instruction: str = "Translate into {language}: {source}"
-    """``{language}`` and ``{source}`` are replaced."""
+    """Prompt; ``{language}`` and ``{source}`` are replaced."""
     metrics: Metrics = field(default_factory=scored_by("exact_match", "sacre_bleu", "chrf", "contrastive"))
     """Kinds in ``answers/metrics``, or mappings with their fields; the first one is the score."""
 

@@ -25,20 +25,21 @@ _NAME = "sightweave"
 
 @config
 class Lora:
-    """Adapters beside the linear layers of one part."""
+    """LoRA adapters for the linear layers of one part."""
 
     rank: PositiveInt = 16
-    """Columns of the first factor."""
+    """Rank of the adapters."""
     alpha: PositiveFloat = 32.0
-    """What the product is multiplied with, times one over the rank."""
+    """Scale of the adapters; their output is multiplied by alpha / rank."""
     dropout: Annotated[NonNegativeFloat, Field(lt=1)] = 0.0
-    """Share of an adapter's inputs dropped in training."""
+    """Dropout probability of an adapter's inputs."""
     targets: tuple[str, ...] = ()
-    """Names of layers, such as q and v; empty means every linear layer of the part but the head."""
+    """Layers to adapt, such as q and v; empty means every linear layer of the part except the head."""
     dora: bool = False
-    """Whether a learnt length goes with each row (DoRA)."""
+    """Whether to learn the magnitude of each weight row separately (DoRA)."""
     keep: bool = False
-    """Whether the adapters stay apart when the last stage ends; loading such a run needs PEFT. Else they are merged."""
+    """Whether to keep the adapters separate after the last stage instead of merging them; loading the run then needs
+    PEFT."""
 
 
 def add(part: nn.Module, settings: Lora, *, where: str) -> None:
@@ -61,7 +62,7 @@ def add(part: nn.Module, settings: Lora, *, where: str) -> None:
             raise RecipeError(f"{where}: lora.targets has {target!r}. {did_you_mean(target, linear)}")
     targets = list(settings.targets or sorted(linear - {"output"}))
     if not targets:
-        raise RecipeError(f"{where}: has no linear layer that an adapter could stand beside.")
+        raise RecipeError(f"{where}: has no linear layer to adapt.")
     if settings.dora:
         _check_lengths(
             {name: one for name, one in layers.items() if name.rpartition(".")[2] in targets}, where
@@ -83,8 +84,8 @@ def _check_lengths(layers: Mapping[str, nn.Linear], where: str) -> None:
     for name, layer in layers.items():
         if not layer.weight.is_meta and not layer.weight.any(dim=1).all():
             raise RecipeError(
-                f"{where}: {name} has a row of zeros, and dora divides by each row's length: begin with a trained part, set "
-                "dora: false, or name other layers in targets."
+                f"{where}: {name} has a row of zeros, and dora divides by each row's norm: start from a trained part, set "
+                "dora: false, or choose other layers in targets."
             )
 
 
@@ -127,14 +128,15 @@ def _is_adapted(layer: nn.Module) -> bool:
 
 def _peft() -> Any:
     if importlib.util.find_spec("peft") is None:
-        raise BackendError("lora: PEFT is not installed; pip install 'sightweave[lora]' gets it.")
+        raise BackendError("lora: PEFT is not installed: pip install 'sightweave[lora]'.")
     box_operators.supply()
     try:
         with quantization.without_warnings():  # PEFT imports bitsandbytes wherever it is installed
             import peft
     except ImportError as error:
         raise BackendError(
-            f"lora: PEFT is installed but cannot be imported: {error}. Install releases of torch, torchvision, transformers "
-            "and peft that fit together."
+            f"lora: PEFT is installed but cannot be imported: {error}. Install compatible releases of torch, "
+            "torchvision, transformers "
+            "and peft."
         ) from error
     return peft

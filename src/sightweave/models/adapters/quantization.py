@@ -45,7 +45,7 @@ def quantize(part: nn.Module, form: Form, *, where: str) -> None:
         if isinstance(layer, nn.Linear) and name and name.rpartition(".")[2] != HEAD
     }
     if not layers:
-        raise RecipeError(f"train.quantize.{where}: has no linear layer that could be kept in few bits.")
+        raise RecipeError(f"train.quantize.{where}: has no linear layer to quantize.")
     for name, layer in layers.items():
         _put(part, name, QuantizedLinear(layer, form))
 
@@ -150,6 +150,6 @@ def _bitsandbytes() -> Any:
             import bitsandbytes
     except ImportError:
         raise BackendError(
-            "train.quantize: bitsandbytes is not installed; pip install 'sightweave[quantize]' gets it."
+            "train.quantize: bitsandbytes is not installed: pip install 'sightweave[quantize]'."
         ) from None
     return bitsandbytes

@@ -19,7 +19,7 @@ class Config:
     """A linear map."""
 
     bias: bool = True
-    """Whether it has a bias."""
+    """Whether the map has a bias."""
 
     def build(self, *, in_dim: int, out_dim: int, grid: Grid) -> Linear:
         """The connector between two widths."""

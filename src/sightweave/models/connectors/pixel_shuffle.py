@@ -17,10 +17,10 @@ from sightweave.models.nn.init import initialise
 
 @config
 class Config:
-    """How many features join."""
+    """Downsampling of the feature grid."""
 
     factor: int = 2
-    """Side of the square of features that becomes one embedding; divides the grid."""
+    """Side of the square of features merged into one embedding; must divide the grid."""
 
     def build(self, *, in_dim: int, out_dim: int, grid: Grid) -> PixelShuffle:
         """The connector between two widths."""
@@ -44,7 +44,7 @@ class PixelShuffle(Connector):
     def __init__(self, *, in_dim: int, out_dim: int, factor: int = 2) -> None:
         super().__init__()
         if factor < 1:
-            raise ValueError(f"pixel_shuffle factor is 1 or more (got {factor}).")
+            raise ValueError(f"pixel_shuffle factor must be 1 or more (got {factor}).")
         self.factor = factor
         self.projection = nn.Linear(in_dim * factor**2, out_dim, bias=False)
         initialise(self)

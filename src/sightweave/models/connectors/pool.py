@@ -18,10 +18,10 @@ from sightweave.models.nn.init import initialise
 
 @config
 class Config:
-    """How many embeddings a side."""
+    """Size of the pooled grid."""
 
     side: int = 3
-    """Rows and columns after pooling; 1 gives one embedding for the whole picture."""
+    """Number of rows and columns after pooling; 1 gives one embedding per image."""
 
     def build(self, *, in_dim: int, out_dim: int, grid: Grid) -> Pool:
         """The connector between two widths."""
@@ -45,7 +45,7 @@ class Pool(Connector):
     def __init__(self, *, in_dim: int, out_dim: int, side: int) -> None:
         super().__init__()
         if side < 1:
-            raise ValueError(f"pool side is 1 or more (got {side}).")
+            raise ValueError(f"pool side must be 1 or more (got {side}).")
         self.side = side
         self.projection = nn.Linear(in_dim, out_dim)
         initialise(self)

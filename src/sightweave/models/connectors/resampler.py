@@ -21,14 +21,14 @@ from sightweave.models.nn.norm import RMSNorm
 
 @config
 class Config:
-    """How many queries, how deep."""
+    """Size of the resampler."""
 
     num_queries: int = 16
-    """Embeddings for one medium."""
+    """Number of learnt queries, so embeddings per image."""
     depth: int = 2
-    """Layers."""
+    """Number of layers."""
     num_heads: int = 4
-    """Heads; must divide the language width."""
+    """Number of attention heads; must divide the language width."""
 
     def build(self, *, in_dim: int, out_dim: int, grid: Grid) -> Resampler:
         """The connector between two widths."""
@@ -58,7 +58,7 @@ class Resampler(Connector):
     def __init__(self, *, in_dim: int, out_dim: int, num_queries: int, depth: int, num_heads: int) -> None:
         super().__init__()
         if num_queries < 1:
-            raise ValueError(f"resampler num_queries is 1 or more (got {num_queries}).")
+            raise ValueError(f"resampler num_queries must be 1 or more (got {num_queries}).")
         self.num_queries = num_queries
         self.queries = nn.Parameter(torch.empty(num_queries, out_dim))
         self.inputs = nn.Linear(in_dim, out_dim)

@@ -25,13 +25,13 @@ class Config:
     """Sizes of the pyramid."""
 
     image_size: int = 96
-    """Side of the picture, in pixels."""
+    """Side of the input image, in pixels."""
     channels: tuple[int, ...] = (32, 64, 128, 128)
     """Width of each stage; each halves the grid."""
     blocks: tuple[int, ...] = (0, 0, 0, 1)
-    """Residual blocks after each stage."""
+    """Number of residual blocks after each stage."""
     norm: ChannelNorm = "group"
-    """group, or batch (which mixes the pictures of a batch while training)."""
+    """Normalisation: group, or batch (which mixes the images of a batch during training)."""
 
     def build(self) -> Cnn:
         """The encoder."""
@@ -42,7 +42,7 @@ class Cnn(Encoder):
     """Pictures to a grid of features, one for each ``2 ** stages`` pixels a side.
 
     Args:
-        image_size: Side of the picture, in pixels.
+        image_size: Side of the input image, in pixels.
         channels: Width of each stage; the last is Dv.
         blocks: Residual blocks after each stage.
         norm: Norm of the channels.
@@ -64,7 +64,7 @@ class Cnn(Encoder):
         super().__init__()
         if len(channels) != len(blocks) or not channels:
             raise ValueError(
-                f"channels {channels} and blocks {blocks} must name the same stages, at least one."
+                f"channels {channels} and blocks {blocks} must have the same number of stages, at least one."
             )
         self.image_size, self.dim = image_size, channels[-1]
         layers: list[nn.Module] = []

@@ -33,14 +33,14 @@ _FETCHING = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoi
 
 @config
 class Config:
-    """Which folder, and how large pictures are."""
+    """Model folder and image size."""
 
     folder: str
-    """The folder with config.json and model.safetensors, or its name on the hub; a saved run no longer needs it."""
+    """Folder with config.json and model.safetensors, or its name on the Hub. A saved run no longer needs it."""
     image_size: int | None = None
-    """Side of the picture, in pixels; None means what the encoder was trained on."""
+    """Side of the input image, in pixels; None means the size that the encoder was trained on."""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """The folder's config.json, which fills itself in."""
+    """Contents of the folder's config.json, filled in automatically."""
 
     @model_validator(mode="before")
     @classmethod
@@ -71,8 +71,8 @@ def _settings(folder: str) -> dict[str, Any]:
     found = transformers_folder.read_config(folder)
     if not isinstance(found.get("architecture"), str):
         raise CheckpointError(
-            f"{folder}: its config.json names no architecture, so timm did not write it; "
-            "from_transformers reads the folders of Transformers."
+            f"{folder}: its config.json has no architecture, so it was not written by timm; "
+            "use from_transformers for Transformers folders."
         )
     return found
 
@@ -177,7 +177,7 @@ def import_timm() -> Any:
     except (ImportError, RuntimeError) as error:
         raise BackendError(
             f"timm is installed but cannot be imported: {error}. "
-            "Install releases of torch, torchvision and timm that fit together."
+            "Install compatible releases of torch, torchvision and timm."
         ) from error
 
 
@@ -185,12 +185,14 @@ def _make(architecture: str, settings: dict[str, Any], image_size: int | None) -
     timm = import_timm()
     # timm itself would fetch what a name with a scheme says, and unpickle what these settings name.
     if odd := [name for name in _FETCHING if settings.get(name)] or [architecture] * (":" in architecture):
-        raise CheckpointError(f"config.json: {odd[0]!r} would fetch or unpickle weights; it is not read.")
+        raise CheckpointError(
+            f"config.json: {odd[0]!r} would download or unpickle weights; this is not allowed."
+        )
     settings = settings | {"num_classes": 0} | ({} if image_size is None else {"img_size": image_size})
     try:
         return timm.create_model(architecture, pretrained=False, **settings)
     except RuntimeError as error:
-        raise BackendError(f"timm {timm.__version__} cannot make {architecture!r}: {error}") from error
+        raise BackendError(f"timm {timm.__version__} cannot create {architecture!r}: {error}") from error
 
 
 def _preprocessing(seen: Mapping[str, Any], image_size: int) -> dict[str, Any]:

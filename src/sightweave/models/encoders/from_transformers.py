@@ -28,14 +28,14 @@ from sightweave.models.nn import foreign, from_transformers, picture
 
 @config
 class Config:
-    """Which folder, and how large pictures are."""
+    """Model folder and image size."""
 
     folder: str
-    """The folder that ``save_pretrained`` wrote, or its name on the hub; a saved run no longer needs it."""
+    """Folder written by ``save_pretrained``, or its name on the Hub. A saved run no longer needs it."""
     image_size: int | None = None
-    """Side of the picture, in pixels; None means what the encoder was trained on."""
+    """Side of the input image, in pixels; None means the size that the encoder was trained on."""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """The folder's config.json, which fills itself in."""
+    """Contents of the folder's config.json, filled in automatically."""
 
     @model_validator(mode="before")
     @classmethod
@@ -84,7 +84,7 @@ class FromTransformers(Encoder):
         image_size = image_size or (own if isinstance(own, int) else None)
         if image_size is None:
             raise ValueError(
-                f"{theirs.model_type}: its config.json names no square image_size (got {own!r}); set it, such as 224."
+                f"{theirs.model_type}: its config.json has no square image_size (got {own!r}); set image_size, such as 224."
             )
         self.image_size = image_size
         self._settings: dict[str, Any] = {}

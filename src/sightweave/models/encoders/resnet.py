@@ -30,17 +30,17 @@ class Config:
     """Sizes of the network; the defaults are those of ResNet-18."""
 
     image_size: int = 96
-    """Side of the picture, in pixels."""
+    """Side of the input image, in pixels."""
     stem_dim: int = 64
     """Channels after the first convolution."""
     widths: tuple[int, ...] = (64, 128, 256, 512)
     """Channels of each stage; the last is Dv."""
     depths: tuple[int, ...] = (2, 2, 2, 2)
-    """Residual layers of each stage; each stage after the first halves the grid."""
+    """Number of residual layers in each stage; each stage after the first halves the grid."""
     form: Form = "basic"
-    """basic: two 3x3 convolutions a layer; bottleneck: 1x1, 3x3 and 1x1."""
+    """Residual layer: basic (two 3x3 convolutions) or bottleneck (1x1, 3x3 and 1x1)."""
     halves_first: bool = False
-    """Whether the first stage halves the grid too."""
+    """Whether the first stage also halves the grid."""
 
     def build(self) -> ResNet:
         """The encoder."""
@@ -58,7 +58,7 @@ class ResNet(Encoder):
     """Pictures to a grid of features, one for each ``2 ** (stages + 1)`` pixels a side.
 
     Args:
-        image_size: Side of the picture, in pixels.
+        image_size: Side of the input image, in pixels.
         stem_dim: Channels after the first convolution, which with the pooling behind it halves the grid twice.
         widths: Channels of each stage; the last is Dv.
         depths: Residual layers of each stage.
@@ -82,7 +82,8 @@ class ResNet(Encoder):
         super().__init__()
         if len(widths) != len(depths) or min((*widths, *depths), default=0) < 1:
             raise ValueError(
-                f"widths {widths} and depths {depths} must name the same stages, at least one, with numbers from 1."
+                f"widths {widths} and depths {depths} must have the same number of stages, at least one, with "
+                "values of 1 or more."
             )
         self.image_size, self.dim = image_size, widths[-1]
         self.stem = nn.Conv2d(3, stem_dim, 7, stride=2, padding=3, bias=False)
@@ -131,9 +132,9 @@ class Layer(nn.Module):
     def __init__(self, inputs: int, outputs: int, *, stride: int, form: Form) -> None:
         super().__init__()
         if form not in ("basic", "bottleneck"):
-            raise ValueError(f"form is 'basic' or 'bottleneck' (got {form!r}).")
+            raise ValueError(f"form must be 'basic' or 'bottleneck' (got {form!r}).")
         if form == "bottleneck" and outputs % _REDUCTION:
-            raise ValueError(f"the width of a bottleneck is a multiple of {_REDUCTION} (got {outputs}).")
+            raise ValueError(f"the width of a bottleneck must be a multiple of {_REDUCTION} (got {outputs}).")
         inner = outputs // _REDUCTION
         shapes = {
             "basic": [(inputs, outputs, 3, stride), (outputs, outputs, 3, 1)],

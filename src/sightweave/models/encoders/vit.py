@@ -29,31 +29,31 @@ class Config:
     """Sizes of the Vision Transformer."""
 
     image_size: int = 96
-    """Side of the picture, in pixels; a multiple of the patch."""
+    """Side of the input image, in pixels; a multiple of the patch size."""
     patch_size: int = 16
     """Side of a patch, in pixels."""
     dim: int = 128
     """Width Dv."""
     depth: int = 3
-    """Blocks."""
+    """Number of blocks."""
     num_heads: int = 4
-    """Heads."""
+    """Number of attention heads."""
     hidden_dim: int | None = None
     """Width inside the feed-forward layer; None means 4 Dv."""
     feed_forward: Form = "gelu_tanh"
-    """relu, gelu, gelu_tanh, quick_gelu, relu2, swiglu or geglu."""
+    """Feed-forward activation: relu, gelu, gelu_tanh, quick_gelu, relu2, swiglu or geglu."""
     norm_eps: float = 1e-6
-    """Added under the root of the norms."""
+    """Epsilon of the normalisation layers."""
     class_token: bool = False
-    """Whether one more token reads along, as in ViT, CLIP and DINOv2; it is no feature and stays behind."""
+    """Whether to add a class token, as in ViT, CLIP and DINOv2; it is not returned as a feature."""
     pre_norm: bool = False
-    """Whether a norm stands before the blocks, and the patches have no bias, as in CLIP."""
+    """Whether to normalise before the blocks and embed patches without a bias, as in CLIP."""
     layer_scale: bool = False
-    """Whether learnt factors stand before each sum, as in DINOv2."""
+    """Whether to scale each residual branch by learnt factors, as in DINOv2."""
     post_norm: bool = True
-    """Whether a last norm stands after the blocks, as SigLIP and Idefics3 have it; LLaVA reads what comes before it."""
+    """Whether to normalise after the blocks, as SigLIP and Idefics3 do; LLaVA reads the features before that norm."""
     stem: Literal["patch", "convolution"] = "patch"
-    """patch: one linear map of each patch; convolution: strided 3x3 convolutions down to the same grid."""
+    """Stem: patch (one linear map per patch) or convolution (strided 3x3 convolutions down to the same grid)."""
 
     def build(self) -> Vit:
         """The encoder."""
@@ -152,7 +152,7 @@ def _convolutional_stem(patch_size: int, dim: int) -> nn.Sequential:
     halvings = patch_size.bit_length() - 1
     if patch_size != 2**halvings or halvings == 0:
         raise ValueError(
-            f"a convolutional stem needs a patch_size that is a power of two, 2 or more (got {patch_size})."
+            f"a convolutional stem needs a patch_size that is a power of two, at least 2 (got {patch_size})."
         )
     widths = [max(16, dim >> (halvings - 1 - step)) for step in range(halvings)]
     layers: list[nn.Module] = [

@@ -22,10 +22,10 @@ from sightweave.models.nn.norm import RMSNorm
 
 @config
 class Config:
-    """How strongly the image speaks at the start."""
+    """Initial strength of the image."""
 
     gate: float = 1.0
-    """Start of the factor on the image vector; 0 leaves a pretrained language model unchanged."""
+    """Initial factor of the image vector; 0 leaves a pretrained language model unchanged."""
 
     def build(self, *, dim: int, num_heads: int, depth: int) -> Addition:
         """The fusion for a language width."""

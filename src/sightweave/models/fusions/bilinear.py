@@ -26,7 +26,7 @@ class Config:
     """Sizes of the bilinear map."""
 
     rank: int = 4
-    """Number R of summed products; 1 is MLB."""
+    """Number R of products that are summed; 1 is MLB."""
     hidden_dim: int | None = None
     """Width of the products; None means the language width."""
 
@@ -53,7 +53,7 @@ class Bilinear(Fusion):
     def __init__(self, *, dim: int, num_heads: int, rank: int, hidden_dim: int) -> None:
         super().__init__()
         if rank < 1:
-            raise ValueError(f"bilinear rank is 1 or more (got {rank}).")
+            raise ValueError(f"bilinear rank must be 1 or more (got {rank}).")
         self.rank = rank
         self.media_norm = RMSNorm(dim)
         self.attention = Attention(dim, num_heads)

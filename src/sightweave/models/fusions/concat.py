@@ -20,13 +20,14 @@ from sightweave.models.fusions._base import Fusion
 
 @config
 class Config:
-    """Who may look ahead."""
+    """Attention mask and positions of the image tokens."""
 
     bidirectional: Literal["none", "image", "prompt"] = "image"
-    """none: all causal; image: the marks of a picture see one another; prompt: the question's words too (prefix-LM)."""
+    """Bidirectional attention: none, image (among an image's tokens) or prompt (over the question too, as in a prefix
+    LM)."""
     one_position: bool = False
-    """Whether all marks of a picture share one position: then no mark is nearer to a question than another, and a model
-    from nothing finds things by what they are. Pretrained models count marks like words."""
+    """Whether all tokens of an image share one position. No image token is then nearer to a question than another, and
+    a model trained from scratch finds objects by their content. Pretrained models number image tokens like words."""
 
     def build(self, *, dim: int, num_heads: int, depth: int) -> Concat:
         """The fusion; it has no weights."""
@@ -61,7 +62,7 @@ class Concat(Fusion):
         """Replaces the marks."""
         if media is None:
             if cache is None and bool((tokens.item >= 0).any()):
-                raise ValueError("concat: the text has image marks, but the batch has no media to put there.")
+                raise ValueError("concat: the text has image tokens, but the batch has no media.")
             return hidden
         item = tokens.item.flatten()
         marks = (item >= 0).nonzero().squeeze(1)
@@ -80,7 +81,7 @@ def _mismatch(marks: Tensor, items: Tensor) -> str:
         found = [int(c[item]) if item < len(c) else 0 for c in counts]
         if found[0] != found[1]:
             return (
-                f"concat: medium {item} of the batch has {found[0]} marks in the text but {found[1]} embeddings; "
+                f"concat: medium {item} of the batch has {found[0]} image tokens in the text but {found[1]} embeddings; "
                 "the processor and the model must agree on tokens per image (build both from one recipe)."
             )
-    return "concat: the marks of the media stand in another order than the media; number media row by row."
+    return "concat: the image tokens and the media are in different orders; number media row by row."

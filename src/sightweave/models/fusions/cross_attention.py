@@ -28,12 +28,12 @@ _PLACE = "cross_attention"
 
 @config
 class Config:
-    """How often, and how strongly at the start."""
+    """Placement and initial strength of the gated layers."""
 
     every: int = 1
-    """Blocks 0, every, 2 * every ... get one gated layer before them."""
+    """Spacing of the gated layers: one before blocks 0, every, 2 * every, ..."""
     gate: float = 0.0
-    """Start of both gates before their tanh; 0 leaves the language model's logits bit-equal."""
+    """Initial value of both gates before tanh; 0 leaves the language model's logits bit-identical."""
     feed_forward: bool = True
     """Whether each gated layer has a feed-forward part, as in the paper."""
 
@@ -78,7 +78,7 @@ class CrossAttention(Fusion):
     ) -> None:
         super().__init__()
         if every < 1:
-            raise ValueError(f"cross_attention every is a number of blocks, 1 or more (got {every}).")
+            raise ValueError(f"cross_attention every must be a number of blocks, 1 or more (got {every}).")
         self.every = every
         self.layers = nn.ModuleList(
             _GatedLayer(dim, num_heads, gate=gate, feed_forward=feed_forward) for _ in range(0, depth, every)

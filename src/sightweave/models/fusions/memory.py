@@ -26,11 +26,11 @@ Join = Literal["concatenate", "add", "attend"]
 
 @config
 class Config:
-    """How the two memories join."""
+    """How the memories of text and media are combined."""
 
     join: Join = "concatenate"
-    """concatenate: side by side; add: the mean of the media is added to the text's memory; attend: the text's memory
-    looks at the media."""
+    """Combination: concatenate (one sequence), add (the mean of the media is added to the text's memory) or attend (the
+    text's memory attends to the media)."""
 
     def build(self, *, dim: int, num_heads: int, depth: int) -> MemoryFusion:
         """The fusion for a language model."""
@@ -54,7 +54,7 @@ class MemoryFusion(Fusion):
     def __init__(self, *, dim: int, num_heads: int, join: Join = "concatenate") -> None:
         super().__init__()
         if join not in ("concatenate", "add", "attend"):
-            raise ValueError(f"memory join is concatenate, add or attend (got {join!r}).")
+            raise ValueError(f"memory join must be concatenate, add or attend (got {join!r}).")
         self.join = join
         self.media_norm = RMSNorm(dim)
         self.projection = nn.Linear(dim, dim) if join == "add" else None

@@ -86,9 +86,7 @@ class KeyMap:
         for name, value in tensors.items():
             renamed = _rename(name, table)
             if renamed is None:
-                raise CheckpointError(
-                    f"{name}: the family {self.model_types[0]} has no place for this weight."
-                )
+                raise CheckpointError(f"{name}: the {self.model_types[0]} family has no such weight.")
             found[self.roots[0] + renamed] = value[(None,) * self.lead[name]] if name in self.lead else value
         return found
 
@@ -173,7 +171,7 @@ def find(config: Mapping[str, Any], part: str, *, where: str) -> Found:
         return Found(keymap=found.keymap, settings=found.settings, whole=config, place=place)
     if model_type not in known:
         raise NoFamily(
-            f"{where}: model_type {model_type!r} is no family that loads as {part}. "
+            f"{where}: model_type {model_type!r} cannot be loaded as {part}. "
             f"{did_you_mean(model_type, known | wholes)}"
         )
     keymap = known[model_type]
@@ -233,7 +231,7 @@ def describe(part: str, config: Any) -> tuple[KeyMap, dict[str, Any]]:
             return keymap, keymap.settings(config)
         except ValueError as error:
             reasons.append(f"{keymap.model_types[0]}: {error}")
-    raise ValueError("; ".join(reasons) or f"no family of Transformers' is built as {kind}")
+    raise ValueError("; ".join(reasons) or f"no Transformers family corresponds to {kind}")
 
 
 def read_tensors(folder: Path | str, part: str) -> tuple[Found, dict[str, Tensor], list[str]]:
@@ -302,12 +300,12 @@ def _resized(name: str, table: Tensor, own: Tensor) -> Tensor:
 def refuse(**wrong: tuple[Any, Any]) -> None:
     """Raises ValueError for settings (given, and what ours computes) that differ, each by name."""
     faults = [
-        f"{name} is {given!r}, and only {ours!r} is built"
+        f"{name} is {given!r}, but only {ours!r} is supported"
         for name, (given, ours) in wrong.items()
         if given != ours
     ]
     if faults:
-        raise ValueError("; ".join(faults) + ". Use a checkpoint without it.")
+        raise ValueError("; ".join(faults) + ". Use another checkpoint.")
 
 
 def need(**wrong: tuple[Any, Any]) -> None:

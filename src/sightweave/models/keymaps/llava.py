@@ -17,7 +17,7 @@ def _encoder(theirs: Mapping[str, Any]) -> dict[str, Any]:
     layer = theirs.get("vision_feature_layer", -2)
     if not isinstance(layer, int) or layer >= 0:
         raise ValueError(
-            f"vision_feature_layer is {layer!r}, and only one layer, counted from the last, is built."
+            f"vision_feature_layer is {layer!r}, but only one layer, counted from the last, is supported."
         )
     has_class = vision.get("model_type") == "clip_vision_model"
     strategy = theirs.get("vision_feature_select_strategy", "default")

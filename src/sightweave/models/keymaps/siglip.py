@@ -24,7 +24,7 @@ def fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
     """What all families of this shape say in the same words."""
     form = theirs.get("hidden_act", "gelu_pytorch_tanh")
     if form not in FORMS:
-        raise ValueError(f"hidden_act is {form!r}, and only {', '.join(FORMS)} are built.")
+        raise ValueError(f"hidden_act is {form!r}, but only {', '.join(FORMS)} are supported.")
     refuse(num_channels=(theirs.get("num_channels", 3), 3))
     # Transformers leaves out what has its default value: these are SiglipVisionConfig's.
     return {

@@ -31,7 +31,7 @@ def fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
     """What all releases say in the same words."""
     form = _form(theirs)
     if form not in _FORMS:
-        raise ValueError(f"feed_forward_proj is {form!r}, and only {', '.join(_FORMS)} are built.")
+        raise ValueError(f"feed_forward_proj is {form!r}, but only {', '.join(_FORMS)} are supported.")
     refuse(
         relative_attention_num_buckets=(theirs.get("relative_attention_num_buckets", 32), 32),
         relative_attention_max_distance=(theirs.get("relative_attention_max_distance", 128), 128),

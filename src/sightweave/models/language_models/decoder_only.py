@@ -31,39 +31,39 @@ class Config:
     dim: int = 128
     """Width D."""
     depth: int = 4
-    """Blocks."""
+    """Number of blocks."""
     num_heads: int = 4
-    """Query heads."""
+    """Number of query heads."""
     num_kv_heads: int | None = None
-    """Key-value heads; None means as many as query heads."""
+    """Number of key-value heads; None means the number of query heads."""
     head_dim: int | None = None
-    """Width of a head; None means D over the query heads."""
+    """Width of a head; None means D divided by the number of query heads."""
     hidden_dim: int | None = None
     """Width inside the feed-forward layer; None means 8/3 of D for swiglu and geglu (rounded to 32), else 4 D."""
     feed_forward: Form = "swiglu"
-    """relu, gelu, gelu_tanh, quick_gelu, relu2, swiglu or geglu."""
+    """Feed-forward activation: relu, gelu, gelu_tanh, quick_gelu, relu2, swiglu or geglu."""
     norm: str = "rms"
-    """rms or layer."""
+    """Normalisation: rms or layer."""
     norm_eps: float = 1e-6
-    """Added under the root of the norms."""
+    """Epsilon of the normalisation layers."""
     position: Positions = "rotary"
-    """rotary, learned or sinusoidal."""
+    """Position encoding: rotary, learned or sinusoidal."""
     rope_base: float = 10_000.0
-    """Wavelength base of rotary positions."""
+    """Base of the wavelengths of rotary positions."""
     max_length: int = 2048
-    """Longest sequence, in tokens."""
+    """Maximum sequence length, in tokens."""
     qk_norm: bool = False
-    """Normalise queries and keys: steadier at high learning rates."""
+    """Whether to normalise queries and keys, which is more stable at high learning rates."""
     normalise_embeddings: bool = False
-    """Bring token embeddings to unit mean square."""
+    """Whether to normalise token embeddings to unit mean square."""
     tie_embeddings: bool = True
-    """Use the embedding table as the head."""
+    """Whether to use the embedding table as the output head."""
     bias: bool = False
-    """Biases in the projections."""
+    """Whether the projections have biases."""
     qkv_bias: bool | None = None
-    """Biases in those of queries, keys and values; None means as `bias` says."""
+    """Whether the query, key and value projections have biases; None means the value of `bias`."""
     dropout: float = 0.0
-    """Share of feed-forward values dropped in training."""
+    """Dropout probability in the feed-forward layers."""
 
     def build(self, *, vocab_size: int, num_answers: int = 0) -> DecoderOnly:
         """The language model for a vocabulary."""
@@ -103,8 +103,8 @@ class DecoderOnly(LanguageModel):
         position: ``rotary``, ``learned`` or ``sinusoidal``.
         rope_base: Wavelength base of rotary positions.
         max_length: Longest sequence, for learned positions.
-        normalise_embeddings: Bring token embeddings to unit mean square.
-        tie_embeddings: Use the embedding table as the head.
+        normalise_embeddings: Whether to normalise token embeddings to unit mean square.
+        tie_embeddings: Whether to use the embedding table as the output head.
     """
 
     form = "causal"

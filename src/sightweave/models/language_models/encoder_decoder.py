@@ -31,39 +31,39 @@ class Config:
     dim: int = 128
     """Width D."""
     encoder_depth: int = 2
-    """Blocks that read the source."""
+    """Number of encoder blocks."""
     decoder_depth: int = 3
-    """Blocks that write the target."""
+    """Number of decoder blocks."""
     num_heads: int = 4
-    """Heads."""
+    """Number of attention heads."""
     head_dim: int | None = None
-    """Width of a head; None means D over the heads."""
+    """Width of a head; None means D divided by the number of heads."""
     hidden_dim: int | None = None
     """Width inside the feed-forward layer; None means 4 D."""
     feed_forward: Form = "gelu"
-    """relu, gelu, gelu_tanh, quick_gelu, relu2, swiglu or geglu."""
+    """Feed-forward activation: relu, gelu, gelu_tanh, quick_gelu, relu2, swiglu or geglu."""
     norm: str = "rms"
-    """rms or layer."""
+    """Normalisation: rms or layer."""
     norm_eps: float = 1e-6
-    """Added under the root of the norms."""
+    """Epsilon of the normalisation layers."""
     position: Positions | Literal["relative"] = "rotary"
-    """rotary, learned, sinusoidal or relative."""
+    """Position encoding: rotary, learned, sinusoidal or relative."""
     rope_base: float = 10_000.0
-    """Wavelength base of rotary positions."""
+    """Base of the wavelengths of rotary positions."""
     max_length: int = 2048
-    """Longest sequence, in tokens."""
+    """Maximum sequence length, in tokens."""
     qk_norm: bool = False
-    """Normalise queries and keys."""
+    """Whether to normalise queries and keys."""
     normalise_embeddings: bool = False
-    """Bring token embeddings to unit mean square."""
+    """Whether to normalise token embeddings to unit mean square."""
     tie_embeddings: bool = True
-    """Use the embedding table as the head."""
+    """Whether to use the embedding table as the output head."""
     scale_scores: bool = True
-    """Divide attention scores by the root of a head's width; T5 has learnt weights without that."""
+    """Whether to divide attention scores by the square root of the head width; T5 does not."""
     scale_head: bool = False
-    """Divide what the head reads by the root of D, as T5 does where the head is the embedding table."""
+    """Whether to divide the input of the head by the square root of D, as T5 does with tied embeddings."""
     dropout: float = 0.0
-    """Share of feed-forward values dropped in training."""
+    """Dropout probability in the feed-forward layers."""
 
     def build(self, *, vocab_size: int, num_answers: int = 0) -> EncoderDecoder:
         """The language model for a vocabulary."""
@@ -104,8 +104,8 @@ class EncoderDecoder(LanguageModel):
         position: ``rotary``, ``learned``, ``sinusoidal`` or ``relative``.
         rope_base: Wavelength base of rotary positions.
         max_length: Longest sequence, for learned positions.
-        normalise_embeddings: Bring token embeddings to unit mean square.
-        tie_embeddings: Use the embedding table as the head.
+        normalise_embeddings: Whether to normalise token embeddings to unit mean square.
+        tie_embeddings: Whether to use the embedding table as the output head.
         scale_head: Divide what the head reads by sqrt(D).
     """
 
@@ -209,7 +209,7 @@ class EncoderDecoder(LanguageModel):
         if memory is None:
             if cache is None or "memory" not in cache.slots:
                 raise ValueError(
-                    "an encoder-decoder needs a memory: give the batch a source, or a cache that holds one."
+                    "an encoder-decoder needs a memory: give the batch a source, or pass a cache that contains one."
                 )
             kept, segment, branch, valid = cache.slots["memory"]
             keys_values = [

@@ -30,25 +30,25 @@ class Config:
     dim: int = 128
     """Width D."""
     depth: int = 3
-    """Blocks."""
+    """Number of blocks."""
     num_heads: int = 4
-    """Heads."""
+    """Number of attention heads."""
     hidden_dim: int | None = None
     """Width inside the feed-forward layer; None means 4 D."""
     feed_forward: Form = "gelu"
-    """relu, gelu, gelu_tanh, quick_gelu, relu2, swiglu or geglu."""
+    """Feed-forward activation: relu, gelu, gelu_tanh, quick_gelu, relu2, swiglu or geglu."""
     norm: str = "rms"
-    """rms or layer."""
+    """Normalisation: rms or layer."""
     position: Positions = "rotary"
-    """rotary, learned or sinusoidal."""
+    """Position encoding: rotary, learned or sinusoidal."""
     rope_base: float = 10_000.0
-    """Wavelength base of rotary positions."""
+    """Base of the wavelengths of rotary positions."""
     max_length: int = 2048
-    """Longest sequence, in tokens."""
+    """Maximum sequence length, in tokens."""
     normalise_embeddings: bool = False
-    """Bring token embeddings to unit mean square."""
+    """Whether to normalise token embeddings to unit mean square."""
     dropout: float = 0.0
-    """Share of feed-forward values dropped in training."""
+    """Dropout probability in the feed-forward layers."""
 
     def build(self, *, vocab_size: int, num_answers: int = 0) -> EncoderOnly:
         """The language model for a vocabulary and a list of answers."""
@@ -83,7 +83,7 @@ class EncoderOnly(LanguageModel):
         position: ``rotary``, ``learned`` or ``sinusoidal``.
         rope_base: Wavelength base of rotary positions.
         max_length: Longest sequence, for learned positions.
-        normalise_embeddings: Bring token embeddings to unit mean square.
+        normalise_embeddings: Whether to normalise token embeddings to unit mean square.
 
     Raises:
         ValueError: no answers.
@@ -107,7 +107,7 @@ class EncoderOnly(LanguageModel):
         super().__init__()
         if num_answers < 1:
             raise ValueError(
-                "encoder_only chooses from a list of answers, and the list is empty (num_answers 0)."
+                "encoder_only chooses from a list of answers, but the list is empty (num_answers 0)."
             )
         self.vocab_size, self.dim, self.depth, self.num_heads = vocab_size, shape.dim, depth, shape.num_heads
         self.num_answers = num_answers

@@ -34,12 +34,12 @@ from sightweave.models.nn.mask import memory_mask
 
 @config
 class Config:
-    """Which folder."""
+    """Model folder."""
 
     folder: str
-    """The folder that ``save_pretrained`` wrote, or its name on the hub; a saved run no longer needs it."""
+    """Folder written by ``save_pretrained``, or its name on the Hub. A saved run no longer needs it."""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """The folder's config.json, which fills itself in."""
+    """Contents of the folder's config.json, filled in automatically."""
 
     @model_validator(mode="before")
     @classmethod
@@ -79,8 +79,9 @@ def _kind(theirs: Any) -> type[FromTransformers]:
     if type(theirs) in library.MODEL_FOR_CAUSAL_LM_MAPPING:
         return Causal
     raise CheckpointError(
-        f"model_type {theirs.model_type!r} is no language model that Transformers builds: causal, sequence-to-sequence or "
-        "bidirectional ones are."
+        f"model_type {theirs.model_type!r} is not a language model that Transformers can build; causal, "
+        "sequence-to-sequence and "
+        "bidirectional models are supported."
     )
 
 
@@ -218,7 +219,9 @@ class FromTransformers(LanguageModel):
         special = {token for one in named for token in (one if isinstance(one, list) else [one])}
         ordinary = [token for token in range(self.vocab_size) if token not in special][: adapter_proof.NEEDED]
         if len(ordinary) < adapter_proof.NEEDED:
-            raise CheckpointError(f"{folder}: a vocabulary of {self.vocab_size} is too small to be proved.")
+            raise CheckpointError(
+                f"{folder}: a vocabulary of {self.vocab_size} is too small to verify the model."
+            )
         ids = torch.tensor(ordinary, device=next(self.parameters()).device)
         was_training = self.training
         self.eval()
@@ -226,8 +229,8 @@ class FromTransformers(LanguageModel):
             adapter_proof.prove(self, self._theirs, ids)
         except (ValueError, RuntimeError, TypeError, IndexError) as error:
             raise CheckpointError(
-                f"{folder}: {theirs.model_type} is no family that runs here as it does in Transformers: {error}. "
-                "Use one of another family."
+                f"{folder}: {theirs.model_type} does not give the same results here as in Transformers: {error}. "
+                "Use a model of another family."
             ) from error
         finally:
             self.train(was_training)
@@ -285,7 +288,7 @@ class EncoderDecoder(FromTransformers):
         assert mask.dense is not None
         assert mask.blind_rows is not None
         if bool((mask.blind_rows[:, 0, :, 0] & tokens.valid).any()):
-            raise ValueError("a token of the target has no source to look at; give each sample a prompt.")
+            raise ValueError("a target token has no source to attend to; give each sample a prompt.")
         past, crossed = self._past(cache)
         hidden = self._run(
             hidden,
@@ -324,7 +327,7 @@ class Bidirectional(FromTransformers):
     def __init__(self, *, config: Mapping[str, Any], vocab_size: int, num_answers: int = 0) -> None:
         if num_answers < 1:
             raise ValueError(
-                "a bidirectional model chooses from a list of answers, and the list is empty (num_answers 0)."
+                "a bidirectional model chooses from a list of answers, but the list is empty (num_answers 0)."
             )
         super().__init__(config=config, vocab_size=vocab_size, num_answers=num_answers)
         self.classifier = nn.Linear(self.dim, num_answers)
@@ -348,7 +351,7 @@ class Bidirectional(FromTransformers):
 def _kept(cache: Cache | None) -> Memory:
     if cache is None or "memory" not in cache.slots:
         raise ValueError(
-            "an encoder-decoder needs a memory: give the batch a source, or a cache that holds one."
+            "an encoder-decoder needs a memory: give the batch a source, or pass a cache that contains one."
         )
     return Memory(*cache.slots["memory"])
 

@@ -73,7 +73,7 @@ def prove(model: Readable, theirs: Callable[[Tensor], Tensor], ids: Tensor) -> N
     _compare("read by itself", alone, [theirs(text[None])[0] for text in texts])
     rows = [_text(text, segment=number) for number, text in enumerate(texts)]
     _compare(
-        "packed behind another text", torch.split(_read(model, rows), [len(text) for text in texts]), alone
+        "packed after another text", torch.split(_read(model, rows), [len(text) for text in texts]), alone
     )
     if model.form == "classify":
         return
@@ -81,7 +81,7 @@ def prove(model: Readable, theirs: Callable[[Tensor], Tensor], ids: Tensor) -> N
         branches = [_text(one, start=len(trunk), branch=n + 1) for n, one in enumerate((first, second))]
         shared = torch.split(_read(model, [_text(trunk), *branches]), _LENGTHS[:3])
         found = [torch.cat([shared[0], one]) for one in shared[1:]]
-        _compare("behind a beginning that it shares", found, alone[:2])
+        _compare("after a shared prefix", found, alone[:2])
     _compare("with a cache", [_read_step_by_step(model, text) for text in texts], alone)
 
 
@@ -145,4 +145,4 @@ def _compare(way: str, found: Sequence[Tensor], expected: Sequence[Tensor]) -> N
     for one, other in zip(found, expected, strict=True):
         difference = float((one - other).abs().max())
         if not difference <= _CLOSE * (1 + float(other.abs().max())):
-            raise CheckpointError(f"{way} it gives numbers that differ by {difference:.2g}")
+            raise CheckpointError(f"{way}, its outputs differ by {difference:.2g}")

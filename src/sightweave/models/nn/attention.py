@@ -51,7 +51,9 @@ class Attention(nn.Module):
         super().__init__()
         num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
         if min(num_heads, num_kv_heads) < 1:
-            raise ValueError(f"heads are 1 or more (got num_heads {num_heads}, num_kv_heads {num_kv_heads}).")
+            raise ValueError(
+                f"the number of heads must be 1 or more (got num_heads {num_heads}, num_kv_heads {num_kv_heads})."
+            )
         if head_dim is None and dim % num_heads:
             raise ValueError(
                 f"num_heads {num_heads} does not divide the width {dim}; choose a divisor or set head_dim."

@@ -51,7 +51,7 @@ class BlockShape:
 
     def __post_init__(self) -> None:
         if self.num_heads < 1:
-            raise ValueError(f"num_heads is 1 or more (got {self.num_heads}).")
+            raise ValueError(f"num_heads must be 1 or more (got {self.num_heads}).")
 
     @property
     def width_of_head(self) -> int:

@@ -24,7 +24,7 @@ def channel_norm(kind: ChannelNorm, channels: int) -> nn.Module:
         # As many groups as divide the channels evenly, with 16 channels or a little more in each.
         groups = next(count for count in range(max(1, channels // 16), 0, -1) if channels % count == 0)
         return nn.GroupNorm(groups, channels)
-    raise ValueError(f"the norm of a convolution is 'group' or 'batch' (got {kind!r}).")
+    raise ValueError(f"the norm of a convolution must be 'group' or 'batch' (got {kind!r}).")
 
 
 class Downsample(nn.Module):

@@ -51,7 +51,7 @@ class AddedPositions(nn.Module):
     def __init__(self, kind: Positions, dim: int, *, max_length: int) -> None:
         super().__init__()
         if kind not in ("rotary", "learned", "sinusoidal"):
-            raise ValueError(f"position is rotary, learned or sinusoidal (got {kind!r}).")
+            raise ValueError(f"position must be rotary, learned or sinusoidal (got {kind!r}).")
         if kind == "sinusoidal" and dim % 2:
             raise ValueError(f"sinusoidal positions need an even width (got {dim}).")
         self.kind = kind
@@ -66,7 +66,7 @@ class AddedPositions(nn.Module):
             longest = int(positions.max()) if positions.numel() else 0
             if longest >= self.table.num_embeddings:
                 raise ValueError(
-                    f"position {longest} is outside the {self.table.num_embeddings} learned ones; raise max_length."
+                    f"position {longest} is outside the {self.table.num_embeddings} learned positions; raise max_length."
                 )
         return self.add(hidden, positions)
 

@@ -41,9 +41,9 @@ class FeedForward(nn.Module):
     ) -> None:
         super().__init__()
         if form not in FORMS:
-            raise ValueError(f"feed_forward is {', '.join(FORMS[:-1])} or {FORMS[-1]} (got {form!r}).")
+            raise ValueError(f"feed_forward must be {', '.join(FORMS[:-1])} or {FORMS[-1]} (got {form!r}).")
         if not 0 <= dropout < 1:
-            raise ValueError(f"dropout is a share from 0 to below 1 (got {dropout}).")
+            raise ValueError(f"dropout must be at least 0 and below 1 (got {dropout}).")
         self.form = form
         self.gate = nn.Linear(dim, hidden_dim, bias=bias) if form in _GATED else None
         self.up = nn.Linear(dim, hidden_dim, bias=bias)
@@ -53,12 +53,10 @@ class FeedForward(nn.Module):
     def forward(self, x: Float[Tensor, "*shape D"]) -> Float[Tensor, "*shape D"]:
         """Applies it to each position alone."""
         hidden = self.up(x)
-        if self.gate is not None:
-            gate = self.gate(x)
-            if self.form == "swiglu":
-                hidden = swiglu(gate, hidden)
-            else:
-                hidden = F.gelu(gate, approximate="tanh") * hidden
+        if self.gate is not None and self.form == "swiglu":
+            hidden = swiglu(self.gate(x), hidden)
+        elif self.gate is not None:
+            hidden = F.gelu(self.gate(x), approximate="tanh") * hidden
         elif self.form == "relu":
             hidden = F.relu(hidden)
         elif self.form == "relu2":

@@ -55,7 +55,8 @@ def fill(model: nn.Module, found: Mapping[str, Tensor], *, where: str | Path) ->
         name = wrong[0]
         shape = tuple(found[name].shape) if name in found else "nothing"
         raise CheckpointError(
-            f"{where}: {len(wrong)} weights do not fit; {name} is {shape} there and {tuple(own[name].shape)} here."
+            f"{where}: {len(wrong)} weights have the wrong shape; {name} is {shape} in the file, expected "
+            f"{tuple(own[name].shape)}."
         )
     model.load_state_dict(fitted)
 

@@ -50,12 +50,12 @@ def parsed(config: Mapping[str, Any]) -> Any:
     model_type = config.get("model_type")
     if model_type not in known:
         raise CheckpointError(
-            f"model_type {model_type!r} is no family of Transformers {imported().__version__}; a newer release may have it."
+            f"model_type {model_type!r} is unknown to Transformers {imported().__version__}; a newer release may support it."
         )
     try:
         return known[model_type].from_dict(dict(config))
     except (TypeError, ValueError, _wrong_value()) as error:
-        raise CheckpointError(f"model_type {model_type!r}: its config.json is refused: {error}") from error
+        raise CheckpointError(f"model_type {model_type!r}: its config.json is invalid: {error}") from error
 
 
 def _harmless(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,12 +68,12 @@ def _harmless(config: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in config.items():
         if name in _FETCHING and value:
             raise CheckpointError(
-                f"config.json: {name} ({value!r}) would run code or fetch weights from elsewhere; it is not read."
+                f"config.json: {name} ({value!r}) would run code or download weights from elsewhere; this is not allowed."
             )
         if name.endswith(_KERNELS):
             continue
         if type(value) is int and abs(value) > (_MOST_PARTS if name.endswith(_COUNTED) else _MOST_SIZE):
-            raise CheckpointError(f"config.json: {name} is {value}, which no model has.")
+            raise CheckpointError(f"config.json: {name} is {value}, which is not plausible.")
         found[name] = _harmless(value) if isinstance(value, Mapping) else value
     return found
 
@@ -120,6 +120,6 @@ def weights(folder: str | Path, kind: Any, config: Any, **settings: Any) -> dict
     if missing := sorted(report["missing_keys"]):
         raise CheckpointError(
             f"{folder}: {len(missing)} weight(s) of a {kind.__name__} are missing: {', '.join(missing[:10])}. "
-            "The folder holds another model, or a part of one."
+            "The folder contains another model, or only part of one."
         )
     return found.float().state_dict()  # type: ignore[no-any-return]  # the library's own type

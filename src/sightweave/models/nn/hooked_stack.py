@@ -95,7 +95,7 @@ class HookedStack:
         self.module, self.config, self._both_ways, self._hands_on = module, module.config, both_ways, hands_on
         lists = [layer for layer in module.modules() if isinstance(layer, nn.ModuleList) and len(layer)]
         if not lists:
-            raise CheckpointError(f"{self._name}: has no list of blocks.")
+            raise CheckpointError(f"{self._name}: no list of blocks found.")
         self.blocks = lists[0]
         self._calls = _Calls()
         for index, block in enumerate(self.blocks):
@@ -133,7 +133,7 @@ class HookedStack:
             distances = [layer for layer in self.blocks.modules() if _has_distances(layer)]
             if not distances:
                 raise CheckpointError(
-                    f"{self._name}: works positions out by itself, so that packed samples would disturb each other."
+                    f"{self._name}: computes positions itself, so packed samples would affect each other."
                 )
             self._has_distances = True
             for layer in distances:
@@ -146,7 +146,9 @@ class HookedStack:
         """How far a token looks back in blocks with a window, and the kinds of blocks where there are several."""
         types = set(getattr(self.config, "layer_types", None) or ())
         if odd := types - {"full_attention", "sliding_attention"}:
-            raise CheckpointError(f"{self._name}: has blocks of {sorted(odd)}, whose masks cannot be set.")
+            raise CheckpointError(
+                f"{self._name}: has blocks of type {sorted(odd)}, whose masks cannot be set."
+            )
         window = getattr(self.config, "sliding_window", None)
         return (None, set()) if types == {"full_attention"} else (window, types)
 
@@ -176,7 +178,7 @@ class HookedStack:
         positions = tokens.positions
         if self._most is not None and positions.numel() and int(positions.max()) >= self._most:
             raise ValueError(
-                f"position {int(positions.max())} is outside the {self._most} that {self._name} has learnt; "
+                f"position {int(positions.max())} is outside the {self._most} positions of {self._name}; "
                 "shorten the texts (inputs.max_length)."
             )
         seen = positions

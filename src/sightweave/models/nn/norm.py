@@ -67,4 +67,4 @@ def make_norm(kind: str, dim: int, *, eps: float = 1e-6) -> nn.Module:
         return RMSNorm(dim, eps=eps)
     if kind == "layer":
         return nn.LayerNorm(dim, eps=eps)
-    raise ValueError(f"norm is 'rms' or 'layer' (got {kind!r}).")
+    raise ValueError(f"norm must be 'rms' or 'layer' (got {kind!r}).")

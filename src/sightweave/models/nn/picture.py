@@ -36,14 +36,14 @@ class Shape:
             self.dim, self.grid, self.extra = shape[1], (1, shape[2], shape[3]), 0
             return
         if len(shape) != 3:
-            raise ValueError(f"gives {tuple(shape)} for one picture, which is no grid of features.")
+            raise ValueError(f"returns {tuple(shape)} for one image, which is not a grid of features.")
         count, self.dim = shape[1], shape[2]
         side = 0 if patch_size is None else image_size // patch_size
         if not side or not 0 <= count - side**2 <= _MOST_EXTRA_TOKENS:
             side = math.isqrt(count)  # patches were merged on the way
         self.grid, self.extra = (1, side, side), count - side**2
         if not side or self.extra > _MOST_EXTRA_TOKENS:
-            raise ValueError(f"gives {count} features for one square picture, which are no square grid.")
+            raise ValueError(f"returns {count} features for one square image, which is not a square grid.")
 
     def encode(self, pixels: Float[Tensor, "I 3 Hp Wp"], encode: Callable[[Tensor], Tensor]) -> Features:
         """The features of pictures, and of none: many models cannot reshape what is empty."""
@@ -68,7 +68,9 @@ def measure(model: nn.Module, encode: Encode, *, image_size: int, patch_size: in
         try:
             output = encode(model.eval(), pixels)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            raise ValueError(f"cannot read a picture of {image_size} pixels a side: {error}") from error
+            raise ValueError(
+                f"cannot encode images of {image_size} x {image_size} pixels: {error}"
+            ) from error
     return Shape(output.shape, image_size=image_size, patch_size=patch_size)
 
 

@@ -94,7 +94,7 @@ def fourier_grid(rows: int, columns: int, octaves: int = 3) -> Float[Tensor, "N 
     """x, y and their sines and cosines at `octaves` frequencies, for the centre of each cell: C = 2 + 4 * octaves."""
     if rows * columns > _MOST_PLACES:
         raise ValueError(
-            f"a grid of {rows} x {columns} places is too large; at most {_MOST_PLACES} are built."
+            f"a grid of {rows} x {columns} positions is too large; the maximum is {_MOST_PLACES}."
         )
     # Always on the CPU: on the meta device, `arange` imports a computer algebra system (see `nn/init.py::draw`).
     down, across = ((torch.arange(count, device="cpu") + 0.5) / count for count in (rows, columns))
@@ -117,7 +117,9 @@ def resize_grid(table: Float[Tensor, "N D"], count: int) -> Float[Tensor, "M D"]
     old, new = math.isqrt(len(table)), math.isqrt(count)
     first = len(table) - old**2
     if first not in (0, 1) or count - new**2 != first:
-        raise ValueError(f"only square grids of places are resized (got {len(table)} for {count} places).")
+        raise ValueError(
+            f"only square position grids can be resized (got {len(table)} positions for {count})."
+        )
     grid = torch.unflatten(table[first:].T, 1, (old, old))[None].float()  # 1 D h w
     resized = nn.functional.interpolate(grid, size=(new, new), mode="bicubic", align_corners=False)
     return torch.cat([table[:first], resized[0].flatten(1).T.to(table.dtype)])

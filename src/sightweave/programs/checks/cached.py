@@ -8,13 +8,13 @@ from sightweave.programs import generation
 from sightweave.programs.checks._base import Finding, Subject, samples
 
 _TOKENS = 6
-NEEDED = "equal answers, and likelihoods to 0.001"
+NEEDED = "equal answers, and likelihoods within 0.001"
 
 
 def check(subject: Subject) -> Finding:
     """Writes a few tokens greedily in both ways, and judges the samples' own answers."""
     if subject.is_classifier:
-        return Finding(state="skip", measured="it chooses among answers")
+        return Finding(state="skip", measured="the model is a classifier")
     asked = samples(subject.processor)
     options = generation.Options(max_tokens=_TOKENS)
     targets = [[sample.target] for sample in asked]

@@ -34,6 +34,6 @@ def check(subject: Subject) -> Finding:
         seconds *= stage.pictures * stage.microsteps / len(batch.media["image"].row)
         state = weights + training * (1 + _ADAM)
         told.append(
-            f"{stage.name}: about {seconds:.2g} s a step, {state / 2**20:.0f} MiB for weights and optimizer"
+            f"{stage.name}: about {seconds:.2g} s per step, {state / 2**20:.0f} MiB for weights and optimizer"
         )
     return Finding(state="pass" if told else "skip", measured="; ".join(told) or "no stage")

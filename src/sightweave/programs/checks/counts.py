@@ -36,9 +36,7 @@ def check(subject: Subject) -> Finding:
             if processor.layout.in_sequence and marks != expected:
                 wrong.append(f"{width} x {height}: {marks} tokens, {expected} embeddings")
         elif marks % max(1, processor.layout.tokens_per_image):
-            wrong.append(
-                f"{width} x {height}: {marks} tokens, {processor.layout.tokens_per_image} for each picture"
-            )
+            wrong.append(f"{width} x {height}: {marks} tokens, {processor.layout.tokens_per_image} per image")
         counts.add(marks)
     if not wrong and processor.layout.in_sequence:
         wrong += _misplaced(subject, answer)
@@ -63,5 +61,5 @@ def _misplaced(subject: Subject, answer: str) -> list[str]:
     if not torch.equal(marks, changed):
         return [f"image tokens at {marks.tolist()[:6]} ..., embeddings at {changed.tolist()[:6]} ..."]
     if not torch.equal(joined.flatten(0, 1)[marks], media.embeddings):
-        return ["embeddings stand on the image tokens in another order"]
+        return ["embeddings are in a different order than the image tokens"]
     return []

@@ -11,7 +11,7 @@ from sightweave.models.parts import choose_parts, named_parts
 from sightweave.programs.checks._base import Finding, Subject
 from sightweave.programs.training.settings import Stage
 
-NEEDED = "a gradient in every part that trains, and no change in the others"
+NEEDED = "a gradient in every trained part, and no change in the others"
 
 
 def check(subject: Subject) -> Finding:
@@ -21,9 +21,9 @@ def check(subject: Subject) -> Finding:
         reached, silent, moved = _step(subject, stage)
         told.append(f"{stage.name}: {reached} tensors")
         faults += [f"stage {stage.name}: no gradient reaches {part}" for part in silent]
-        faults += [f"stage {stage.name}: {name} moves, and is frozen" for name in moved[:3]]
+        faults += [f"stage {stage.name}: {name} is frozen but changes" for name in moved[:3]]
     if not subject.stages:
-        return Finding(state="skip", measured="no stage trains anything")
+        return Finding(state="skip", measured="nothing is trained")
     state = "fail" if faults else "pass"
     return Finding(state=state, measured="; ".join(faults or told), needed=NEEDED)  # type: ignore[arg-type]  # one of two
 

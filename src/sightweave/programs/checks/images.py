@@ -5,7 +5,7 @@ from __future__ import annotations
 from sightweave.programs.checks._base import Finding, Subject, ask, largest, picture
 
 _LEAST = 1e-5
-NEEDED = f"a change of {_LEAST:g} or more, as a share of the largest logit; none for the same picture"
+NEEDED = f"a change of {_LEAST:g} or more, as a fraction of the largest logit; none for the same image"
 
 
 def check(subject: Subject) -> Finding:
@@ -19,6 +19,6 @@ def check(subject: Subject) -> Finding:
     is_fine = change >= _LEAST and noise == 0
     return Finding(
         state="pass" if is_fine else "fail",
-        measured=f"another picture {change:.2g}, the same one {noise:.2g}",
+        measured=f"another image {change:.2g}, the same image {noise:.2g}",
         needed=NEEDED,
     )

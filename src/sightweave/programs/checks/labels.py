@@ -8,13 +8,13 @@ from sightweave.models.loss import training_loss
 from sightweave.programs.checks._base import Finding, Subject, samples
 
 _MOST = 1e-4
-NEEDED = f"equal to {_MOST:g}"
+NEEDED = f"equal within {_MOST:g}"
 
 
 def check(subject: Subject) -> Finding:
     """Compares the loss with the mean surprise at each token of the answer, counted from the ids alone."""
     if subject.is_classifier:
-        return Finding(state="skip", measured="it chooses among answers")
+        return Finding(state="skip", measured="the model is a classifier")
     sample = samples(subject.processor)[1]
     encoded = subject.processor.encode(sample)
     batch = subject.batch([sample])

@@ -7,13 +7,13 @@ from dataclasses import replace
 from sightweave.programs.checks._base import Finding, Subject, largest, samples
 
 _MOST = 1e-6
-NEEDED = f"earlier logits change by at most {_MOST:g}, later ones do change"
+NEEDED = f"earlier logits change by at most {_MOST:g}, later logits change"
 
 
 def check(subject: Subject) -> Finding:
     """Writes another token into the middle of an answer, and compares the logits before and after it."""
     if subject.is_classifier:
-        return Finding(state="skip", measured="it chooses among answers")
+        return Finding(state="skip", measured="the model is a classifier")
     batch = subject.batch([samples(subject.processor)[1]])
     assert batch.target is not None  # a sample has a target
     at = batch.target.predicting()

@@ -9,7 +9,7 @@ from sightweave.data.inputs import media, preprocessor, transforms
 from sightweave.programs.checks._base import Finding, Subject, picture
 
 _MOST = 1e-6
-NEEDED = f"equal to {_MOST:g}"
+NEEDED = f"equal within {_MOST:g}"
 
 
 def check(subject: Subject) -> Finding:
@@ -17,7 +17,7 @@ def check(subject: Subject) -> Finding:
     folder = subject.pretrained.get("encoder")
     stated = preprocessor.seen(subject.model.encoder, folder)
     if not stated:
-        return Finding(state="skip", measured="the encoder began with no folder that states the truth")
+        return Finding(state="skip", measured="the encoder was not loaded from a folder to compare with")
     # What nothing states is the recipe's to choose.
     own = dataclasses.asdict(subject.processor.transform)
     fields = {**own, **stated, "size": subject.model.encoder.image_size}

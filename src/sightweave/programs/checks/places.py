@@ -12,22 +12,22 @@ from sightweave.models.keymaps import _base as keymaps
 from sightweave.programs.checks._base import Finding, Subject, largest
 
 _MOST = 1e-6
-NEEDED = f"the folder's table to {_MOST:g}"
+NEEDED = f"equal to the folder's table within {_MOST:g}"
 
 
 def check(subject: Subject) -> Finding:
     """Compares the table with the folder's, brought to the encoder's grid."""
     folder, table = subject.pretrained.get("encoder"), getattr(subject.model.encoder, "place_table", None)
     if folder is None or table is None:
-        return Finding(state="skip", measured="no table of places out of a folder")
+        return Finding(state="skip", measured="no position table from a folder")
     if subject.is_trained:
-        return Finding(state="skip", measured="training may have moved it")
+        return Finding(state="skip", measured="training may have changed it")
     _, tensors, _ = keymaps.read_tensors(folder, "encoder")
     there = _interpolated(tensors["place_table"].float(), len(table))
     difference = largest(table.detach().cpu(), there)
     return Finding(
         state="pass" if difference <= _MOST else "fail",
-        measured=f"{len(table)} places, difference {difference:.2g}",
+        measured=f"{len(table)} positions, difference {difference:.2g}",
         needed=NEEDED,
     )
 

@@ -12,7 +12,7 @@ from sightweave.core import checkpoint
 from sightweave.data.inputs.processor import Processor
 from sightweave.programs.checks._base import Finding, Subject, samples
 
-NEEDED = "equal bits, equal ids"
+NEEDED = "identical bits, identical ids"
 
 
 def check(subject: Subject) -> Finding:

@@ -8,13 +8,13 @@ from torch.nn import functional as F
 from sightweave.programs.checks._base import Finding, Subject, largest
 
 _MOST = 1e-5
-NEEDED = f"logits follow the table to {_MOST:g}"
+NEEDED = f"logits follow the table within {_MOST:g}"
 
 
 def check(subject: Subject) -> Finding:
     """Changes the table, and asks the head."""
     if not getattr(subject.parts.language_model, "tie_embeddings", False) or subject.is_classifier:
-        return Finding(state="skip", measured="the head has weights of its own")
+        return Finding(state="skip", measured="the head has its own weights")
     language_model = subject.model.language_model
     table = language_model.token_embedding.table.weight
     before = table.detach().clone()

@@ -237,7 +237,7 @@ class Rows:
             self.report.languages[language_of(text)] += 1
         for answer in _answers(record):
             if len(answer) > _LONG_ANSWER:
-                message = f"an answer of {len(answer)} characters (over {_LONG_ANSWER})."
+                message = f"an answer of {len(answer)} characters (more than {_LONG_ANSWER})."
                 self.report.add("text_over_long", "warning", Example(message, at.file, at.line))
         question, answers = getattr(record, "question", ""), getattr(record, "answers", ())
         if question and answers:
@@ -247,7 +247,7 @@ class Rows:
         assert self.lengths is not None
         for record, (tokens, limit) in zip(records, self.lengths(records), strict=True):
             if tokens > limit:
-                message = f"{record.id}: {tokens} tokens with its pictures, over {limit}."
+                message = f"{record.id}: {tokens} tokens including images, more than {limit}."
                 self.report.add("over_length", "warning", Example(message, file, line))
 
     # What is known once all rows were read
@@ -260,11 +260,11 @@ class Rows:
         near = [group for group in self.duplicates.groups() if len({exact.get(n, n) for n in group}) > 1]
         for group in near:
             names = ", ".join(self.state.key(n) for n in group[:4])
-            example = Example(f"{len(group)} pictures: {names}", picture=self.state.key(group[0]))
+            example = Example(f"{len(group)} images: {names}", picture=self.state.key(group[0]))
             self.report.add("image_near_duplicate", "warning", example)
         self._overlap(exact, near)
         if self.row_line and not self.images:
-            message = f"none of {len(self.row_line)} rows has a picture: a model would train on text alone."
+            message = f"none of {len(self.row_line)} rows has an image: a model would train on text only."
             self.report.add("no_pictures", "warning", Example(message))
         self.report.labels = self.labels.report()
         self._label_findings()
@@ -273,7 +273,7 @@ class Rows:
         self.report.is_unlabelled = not self.source.labelled
         if self.report.is_unlabelled:
             message = (
-                "no captions, questions or answers: pictures to ask a model about, and nothing to train on."
+                "no captions, questions or answers: images to ask a model about, but nothing to train on."
             )
             self.report.add("no_texts", "info", Example(message))
 
@@ -327,7 +327,7 @@ class Rows:
             self.report.add(
                 "duplicate_row",
                 "warning",
-                Example("the same pictures and texts as an earlier row.", file, line),
+                Example("the same images and texts as an earlier row.", file, line),
             )
             self.drop.append((self.places(int(row)), "duplicate_row"))
 
@@ -338,7 +338,7 @@ class Rows:
         held = np.unique(marks[~in_training & (splits != _NO_SPLIT)])
         for row in np.flatnonzero(in_training & np.isin(marks, held)):
             file, line = self.files[self.row_file[row]], self.row_line[row]
-            message = "the same pictures and texts as a row of a held-out split."
+            message = "the same images and texts as a row in a held-out split."
             self.report.add("train_test_overlap", "error", Example(message, file, line))
             self.drop.append((self.places(int(row)), "train_test_overlap"))
 
@@ -429,7 +429,7 @@ class Rows:
                 message = f"{about}: {one.top_share:.0%} have the answer {one.commonest[0][0]!r}."
                 self.report.add("label_majority", "warning", Example(message))
             if one.text_only > max(0.5, one.majority + 0.2):
-                message = f"{about}: {one.text_only:.0%} are guessed from the question alone."
+                message = f"{about}: {one.text_only:.0%} can be guessed from the question alone."
                 self.report.add("label_text_only", "warning", Example(message))
 
     def _provenance(self) -> None:
@@ -444,7 +444,7 @@ class Rows:
                 named.append(f"{file.name} ({', '.join(sorted(keys))})")
         self.report.provenance = named
         if not named:
-            self.report.add("no_licence", "info", Example("no file or field names a licence or a source."))
+            self.report.add("no_licence", "info", Example("no file or field states a licence or a source."))
 
     def judge(self) -> None:
         """Whether training may start."""
@@ -460,8 +460,8 @@ class Rows:
             if self.source.strict and bad:
                 report.stops.append(f"{bad} rows are bad, and the source is strict")
         for code, words in (
-            ("train_test_overlap", "training and held-out splits share pictures or rows"),
-            ("against_overlap", "the test set's pictures are in the training data"),
+            ("train_test_overlap", "training and held-out splits share images or rows"),
+            ("against_overlap", "images of the test set are in the training data"),
         ):
             if code in report.findings:
                 report.stops.append(words)

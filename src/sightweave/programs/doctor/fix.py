@@ -65,9 +65,9 @@ def fix(
     folder = home.resolve()
     out = out.resolve()
     if out.exists() and any(out.iterdir()):
-        raise DataError(f"--fix {out}: holds files already; name a new folder.")
+        raise DataError(f"--fix {out}: is not empty; choose a new folder.")
     if out.is_relative_to(folder):
-        raise DataError(f"--fix {out}: lies in the data itself ({folder}); name a folder beside it.")
+        raise DataError(f"--fix {out}: is inside the data ({folder}); choose a folder outside it.")
 
     # What cannot be done is said before anything is copied.
     wanted: dict[str, dict[int, str]] = {}
@@ -104,7 +104,7 @@ def _below(file: Path, home: Path) -> str:
         if path.is_relative_to(base):
             return path.relative_to(base).as_posix()
     raise DataError(
-        f"--fix: rows of {file} are to be taken out, and it lies outside {home}; name the folder that holds both."
+        f"--fix: rows of {file} need to be removed, but it is outside {home}; give the folder that contains both."
     )
 
 
@@ -152,14 +152,14 @@ def _copied(
 ) -> list[dict[str, Any]]:
     """Copies one file, and says what was changed in it."""
     if source.is_symlink() and not _stays_in(source, folder):
-        return [{"change": _LEFT_OUT, "reason": "a link that leads out of the data"}]
+        return [{"change": _LEFT_OUT, "reason": "a symbolic link that leaves the data"}]
     if source.is_dir():  # a link to another folder of the data: the same link in the copy
         target.symlink_to(os.path.relpath(source.resolve(), source.parent.resolve()))
         return []
     if not source.is_file():
-        return [{"change": _LEFT_OUT, "reason": "no regular file"}]
+        return [{"change": _LEFT_OUT, "reason": "not a regular file"}]
     if counted := _counts_of(source, wanted):
-        return [{"change": _LEFT_OUT, "reason": f"its counts of {counted} hold no longer"}]
+        return [{"change": _LEFT_OUT, "reason": f"its counts of {counted} are no longer valid"}]
 
     rows = wanted.get(source.relative_to(folder).as_posix(), {})
     if rows:
@@ -171,7 +171,7 @@ def _copied(
     data = source.read_bytes()
     erased = without_tags(data)
     target.write_bytes(erased)
-    change = "left as it is: only JPEG files are changed" if erased == data else "place erased"
+    change = "unchanged: only JPEG files can be edited" if erased == data else "location removed"
     return [{"change": change, "reason": "image_location"}]
 
 
@@ -197,7 +197,7 @@ def _way_of(file: Path) -> Callable[[Path, Path, set[int]], None]:
     for endings, way in _WAYS.items():
         if name.endswith(endings):
             return way
-    raise DataError(f"--fix: rows of {file.name} cannot be taken out; mend that file by hand.")
+    raise DataError(f"--fix: rows cannot be removed from {file.name}; edit that file by hand.")
 
 
 def _read(file: Path) -> bytes:

@@ -88,9 +88,9 @@ class Duplicates:
             ValueError: the fingerprint has another length, or the number is out of range.
         """
         if len(fingerprint) != FINGERPRINT_BYTES:
-            raise ValueError(f"a fingerprint has {FINGERPRINT_BYTES} bytes (got {len(fingerprint)}).")
+            raise ValueError(f"a fingerprint must have {FINGERPRINT_BYTES} bytes (got {len(fingerprint)}).")
         if not 0 <= number < 1 << 32:
-            raise ValueError(f"a picture's number is 0 to {(1 << 32) - 1} (got {number}).")
+            raise ValueError(f"an image number must be from 0 to {(1 << 32) - 1} (got {number}).")
         self._numbers.append(number)
         self._hashes.append(int.from_bytes(fingerprint[:8], "big"))
         self._shades += fingerprint[8:]

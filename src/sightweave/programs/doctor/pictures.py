@@ -94,19 +94,17 @@ def _facts(seen: media.Examined) -> PictureFacts:
 def _warnings(seen: media.Examined) -> list[tuple[str, str]]:
     info, found = seen.info, []
     if info.frames > 1:
-        found.append(("image_animated", "an animation or several pictures; only the first is read."))
+        found.append(("image_animated", "an animation or several images; only the first is read."))
     if info.mode == "CMYK":
-        found.append(("image_cmyk", "printing inks (CMYK); turned into RGB without a colour profile."))
+        found.append(("image_cmyk", "CMYK colours; converted to RGB without a colour profile."))
     if seen.has_location:
-        found.append(
-            ("image_location", "the file says where it was taken; remove it before you share the data.")
-        )
+        found.append(("image_location", "the file contains a location; remove it before sharing the data."))
     short, long = sorted((info.width, info.height))
     if short < _SMALL or long > _LARGE or long > _LONG * short:
         found.append(
             (
                 "image_extreme_size",
-                f"{info.width} x {info.height} pixels; usual are sides of {_SMALL} to {_LARGE}, "
+                f"{info.width} x {info.height} pixels; typical sides are {_SMALL} to {_LARGE}, "
                 f"the longer at most {_LONG:g} times the shorter.",
             )
         )
@@ -114,10 +112,10 @@ def _warnings(seen: media.Examined) -> list[tuple[str, str]]:
         found.append(("image_sixteen_bit", "16 bits per channel; scaled to 8."))
     if seen.extension_lies:
         found.append(
-            ("image_extension", f"the file's name ends like another format, but it holds {info.format}.")
+            ("image_extension", f"the file extension is of another format, but the file is {info.format}.")
         )
     if _is_blank(seen.pixels):
-        found.append(("image_blank", "all pixels are alike."))
+        found.append(("image_blank", "all pixels are the same."))
     return found
 
 

@@ -88,7 +88,7 @@ def run(
         if fix_to is not None:
             changes = _copy(source, fix_to, rows)
             if console is not None:
-                text = f"{fix_to}: a copy with {changes} changes; {LOG} in it names each."
+                text = f"{fix_to}: a copy with {changes} changes, listed in its {LOG}."
                 console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
     return report
 
@@ -117,7 +117,7 @@ def _shown(console: Console | None) -> Iterator[Progress | None]:
 
         def tell(rows: int, pictures: int) -> None:
             rate = pictures / max(time.perf_counter() - start, 1e-3)
-            line.update(rows, note=f"{rows} rows, {pictures} pictures, {rate:.0f} pictures a second")
+            line.update(rows, note=f"{rows} rows, {pictures} images, {rate:.0f} images per second")
 
         yield tell
 

@@ -43,15 +43,15 @@ def prove(source: FilesConfig, copy: Path, gone: Collection[Place]) -> None:
             if mine is None:
                 problem = f"row {other.line} of {Path(other.file).name} should not be there"
             elif other is None or _digest(mine, source) != _digest(other, after):
-                problem = f"row {mine.line} of {Path(mine.file or source.path).name} is not as it was"
+                problem = f"row {mine.line} of {Path(mine.file or source.path).name} has changed"
             if problem:
                 break
     except DataError as error:
         problem = str(error).rstrip(".").replace(str(copy), source.path)
     if problem:
         raise DataError(
-            f"--fix: the copy was read back, and without the rows taken out it does not hold the same data: {problem}. "
-            "Nothing was kept of it; take these rows out by hand, or name the folder that all files of the data are in."
+            f"--fix: the copy was read back and does not match the data without the removed rows: {problem}. "
+            "It was deleted; remove these rows by hand, or give the folder that contains all files of the data."
         )
 
 

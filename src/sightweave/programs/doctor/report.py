@@ -20,21 +20,21 @@ _PRINTED = 3
 """Of those, in the terminal."""
 _ORDER = {"error": 0, "warning": 1, "info": 2}
 ADVICE = {
-    "train_test_overlap": "Take them out of the training data, or the test measures memory.",
-    "against_overlap": "Take them out of the training data, or the test measures memory.",
+    "train_test_overlap": "Remove them from the training data, or the test measures memorization.",
+    "against_overlap": "Remove them from the training data, or the test measures memorization.",
     "duplicate_row": "They count twice in training; --fix keeps the first.",
     "image_duplicate": "The same file under several names; they count twice in training.",
-    "image_near_duplicate": "Nearly the same picture under several names.",
-    "image_location": "--fix takes the place out of JPEG files.",
-    "image_animated": "Only the first picture is read.",
-    "text_email": "Ask whether you may use it.",
-    "text_phone": "Ask whether you may use it.",
-    "text_special_token": "It is ordinary text here; other tools may take it for a mark.",
-    "over_length": "Raise inputs.max_length, or choose what train.too_long does with them.",
-    "no_pictures": "If there should be pictures, name them in the column 'image' or 'images'.",
-    "no_licence": "Write down where the data is from and what its licence allows.",
-    "label_majority": "Look at the score without pictures beside each result.",
-    "label_text_only": "Look at the score without pictures beside each result.",
+    "image_near_duplicate": "Almost the same image under several names.",
+    "image_location": "--fix removes the location from JPEG files.",
+    "image_animated": "Only the first image is read.",
+    "text_email": "Check whether you may use it.",
+    "text_phone": "Check whether you may use it.",
+    "text_special_token": "It is treated as ordinary text here; other tools may read it as a special token.",
+    "over_length": "Raise inputs.max_length, or set train.too_long.",
+    "no_pictures": "If there should be images, put their paths in the column 'image' or 'images'.",
+    "no_licence": "Document where the data is from and what its licence allows.",
+    "label_majority": "Compare each result with the score without images.",
+    "label_text_only": "Compare each result with the score without images.",
 }
 """What to do about a finding, where its message does not say it."""
 
@@ -158,8 +158,8 @@ class Report:
             return "Training should not start: " + "; ".join(self.stops) + "."
         bad = self.bad_rows
         if self.is_unlabelled:
-            return f"Nothing to train on; {self.good_rows} of {self.rows} rows can be asked about."
-        left = f" {bad} of {self.rows} rows would be left out." if bad else ""
+            return f"Nothing to train on; a model can be asked about {self.good_rows} of {self.rows} rows."
+        left = f" {bad} of {self.rows} rows would be skipped." if bad else ""
         return f"Training may start.{left}"
 
     def to_json(self) -> dict[str, Any]:
@@ -197,22 +197,22 @@ class Report:
         """For the terminal."""
         lines = [
             f"{self.path}: {self.kind}",
-            f"  {self.rows} rows ({_counts(self.splits)}), {self.pictures} pictures, {_counts(self.records)}",
+            f"  {self.rows} rows ({_counts(self.splits)}), {self.pictures} images, {_counts(self.records)}",
         ]
         if self.passed_over:
             lines.append(
-                f"  {self.passed_over} rows passed over: without an answer in a test file, or filtered out"
+                f"  {self.passed_over} rows skipped: filtered out, or without an answer in a test file"
             )
         if self.languages:
             lines.append(f"  languages (a guess): {_counts(self.languages)}")
         for name, one in self.labels.items():
             about = name or "short answers"
             lines.append(
-                f"  {about}: {one.count} with {one.distinct} different; always the commonest is right in "
+                f"  {about}: {one.count}, {one.distinct} distinct; always answering the most frequent is right in "
                 f"{one.majority:.0%}, a guess from the question alone in {one.text_only:.0%}"
             )
         if self.provenance:
-            lines.append(f"  licence or source named in: {', '.join(self.provenance[:5])}")
+            lines.append(f"  licence or source stated in: {', '.join(self.provenance[:5])}")
         if self.lengths:
             lines += ["", *(f"  {line}" for line in self.lengths.splitlines())]
         for found in self.ordered():

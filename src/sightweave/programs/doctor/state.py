@@ -50,7 +50,7 @@ class State:
         except sqlite3.DatabaseError as error:
             if base is not None:
                 base.close()
-            raise DataError(f"{path}: not a file of this check ({error}); remove it.") from None
+            raise DataError(f"{path}: not a file written by this check ({error}); remove it.") from None
         self._base = base
         self._count = 0
         self._waiting = 0

@@ -80,7 +80,7 @@ def inspect_text(text: str, *, special_tokens: Sequence[str] = SPECIAL_TOKENS) -
             encode them; hence only an ``info``.
     """
     if not text.strip():
-        return [TextFinding("text_empty", "error", "no text, or only blanks.", _shown(text))]
+        return [TextFinding("text_empty", "error", "no text, or only white space.", _shown(text))]
     found = []
     for code, severity, message, search in _SEARCHES:
         place = search(text)
@@ -88,7 +88,7 @@ def inspect_text(text: str, *, special_tokens: Sequence[str] = SPECIAL_TOKENS) -
             found.append(TextFinding(code, severity, message, _shown(text[place[0] : place[1]])))
     present = [token for token in special_tokens if token and token in text]
     if present:
-        message = "a word that marks turns or pictures in some models; it is encoded as ordinary text."
+        message = "a special token for turns or images in some models; it is encoded as ordinary text."
         first = min(present, key=lambda token: (text.find(token), -len(token)))
         found.append(TextFinding("text_special_token", "info", message, _shown(first)))
     return found
@@ -182,28 +182,28 @@ def _repeated(text: str) -> _Place:
 
 
 _SEARCHES: tuple[tuple[str, str, str, Callable[[str], _Place]], ...] = (
-    ("text_control_characters", "warning", "control characters, which no reader sees.", _first(_CONTROL)),
+    ("text_control_characters", "warning", "invisible control characters.", _first(_CONTROL)),
     (
         "text_replacement_character",
         "warning",
-        "U+FFFD: a character was lost when bytes were decoded.",
+        "U+FFFD: a character was lost in decoding.",
         _replacement,
     ),
     (
         "text_mojibake",
         "warning",
-        "UTF-8 that was read as Latin-1 or Windows-1252; decode it again.",
+        "UTF-8 decoded as Latin-1 or Windows-1252; decode it again.",
         _mojibake,
     ),
     (
         "text_bidi_override",
         "warning",
-        "marks that turn the direction of writing: what is seen is not what is read.",
+        "bidirectional control characters: the displayed text differs from the stored text.",
         _first(_BIDI),
     ),
     ("text_email", "warning", "looks like an e-mail address: personal data.", _email),
     ("text_phone", "warning", "looks like a phone number: personal data.", _phone),
-    ("text_url", "info", "a web address, which a model can only learn by heart.", _first(_URL)),
-    ("text_html", "warning", "tags or entities of HTML that were not taken out.", _first(_HTML)),
-    ("text_repeated", "warning", "the same word or character very often.", _repeated),
+    ("text_url", "info", "a web address, which a model can only memorize.", _first(_URL)),
+    ("text_html", "warning", "HTML tags or entities that were not removed.", _first(_HTML)),
+    ("text_repeated", "warning", "the same word or character repeated many times.", _repeated),
 )

@@ -78,7 +78,7 @@ class Workers:
         if len(media) == 1 and not is_second:  # perhaps something else killed the process
             return self._asked(media, is_second=True)
         if len(media) == 1:
-            message = f"picture {media[0].key!r}: its decoder was killed by it."
+            message = f"image {media[0].key!r}: it crashed the decoder."
             return [PictureFacts(0, 0, "", "", 0, 0, "", "", (Finding("image_corrupt", "error", message),))]
         return [facts for medium in media for facts in self._asked([medium])]
 

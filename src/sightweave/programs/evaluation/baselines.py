@@ -80,7 +80,8 @@ class Baselines:
         for kind, votes in sorted(self._votes.items()):
             if votes.lost:
                 yield (
-                    f"{kind}: over {2 * votes.room:,} different training answers; the majority answer is right to within "
+                    f"{kind}: over {2 * votes.room:,} different training answers; the count of the majority "
+                    "answer is accurate to within "
                     f"{votes.lost:,} occurrences."
                 )
         yield from self.neighbour.notes()

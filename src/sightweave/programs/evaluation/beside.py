@@ -127,11 +127,11 @@ class Beside:
     def text(self) -> str:
         """What was found, a line for each task, for the terminal."""
         lines = [task.sentence for task in self.tasks]
-        lines.append(f"{self.count} samples on {self.pictures} pictures were asked of both.")
+        lines.append(f"{self.count} samples on {self.pictures} images were asked in both.")
         for name, alone in zip(self.names, (self.first_alone, self.second_alone), strict=True):
             if alone:
                 lines.append(
-                    f"{len(alone)} more were asked of {name} only, such as {alone[0].id!r}; they count nowhere."
+                    f"{len(alone)} more were asked in {name} only, such as {alone[0].id!r}; they are ignored."
                 )
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
@@ -196,7 +196,7 @@ def beside(
     moved = sum(here[key].group != there[key].group for key in common)
     if moved:
         notes.append(
-            f"{moved} of {len(common)} samples name another picture in {names[1]}; those of {names[0]} are taken."
+            f"{moved} of {len(common)} samples have a different image in {names[1]}; those of {names[0]} are used."
         )
     kinds = _metrics(first, second)
     tasks: list[TaskBeside] = []
@@ -237,8 +237,9 @@ def _items(evaluations: Sequence[Evaluation]) -> _Items:
 def _check(here: _Items, there: _Items, common: Sequence[tuple[Key, int]]) -> None:
     if not common:
         raise DataError(
-            f"beside: no sample is in both evaluations: the first has {_example(here)}, the second {_example(there)}. "
-            "Evaluate both on the same data, under the same names of splits."
+            f"beside: the evaluations have no sample in common: the first has {_example(here)}, the second "
+            f"{_example(there)}. "
+            "Evaluate both on the same data, with the same split names."
         )
     wrong = []
     for key in common:
@@ -249,7 +250,7 @@ def _check(here: _Items, there: _Items, common: Sequence[tuple[Key, int]]) -> No
     if wrong:
         (split, task, sample), name, one, other = wrong[0]
         raise DataError(
-            f"beside: {len(wrong)} of {len(common)} samples are different questions under one id, the first being "
+            f"beside: {len(wrong)} of {len(common)} samples have the same id but different questions, the first being "
             f"{sample!r} ({task} in {split or 'evaluation'}): its {name} is {one!r} in the first and {other!r} in the "
             "second. Evaluate both on the same data with the same instruction."
         )
@@ -289,7 +290,7 @@ def _config(split: str, task: str, given: Any, known: Mapping[tuple[str, str], l
         if len(names) > 1:
             raise DataError(
                 f"beside: {task} in {split or 'evaluation'} was scored by {names[0]} in the first and by {names[1]} in "
-                "the second; name the metric to compare by, or evaluate both with the same one first."
+                "the second; choose the metric to compare, or evaluate both with the same primary metric."
             )
         # What a folder's evaluation.json names is not imported; a metric of the user's own is `given`.
         return catalog.config_class("answers.metrics", names[0], allowed=())() if names else _default(task)
@@ -422,11 +423,11 @@ def _verdict(task: TaskBeside, p: float, names: tuple[str, str]) -> tuple[str, s
     """A word and a sentence on which of the two is better."""
     where = f"{task.task} in {task.split}" if task.split else task.task
     if task.difference is None or task.first is None or task.second is None:
-        return "unknown", f"{where}: no answer counts for {task.metric}."
+        return "unknown", f"{where}: no answer can be scored by {task.metric}."
     if task.pictures < FEW_PICTURES:
         return (
             "unknown",
-            f"{where}: {task.pictures} picture(s) are too few to tell; {FEW_PICTURES} are needed.",
+            f"{where}: {task.pictures} image(s) are too few to tell; {FEW_PICTURES} are needed.",
         )
     found = task.difference
     numbers = (
@@ -439,9 +440,9 @@ def _verdict(task: TaskBeside, p: float, names: tuple[str, str]) -> tuple[str, s
     least = (
         ""
         if task.detectable is None
-        else f"; this comparison finds differences from {100 * task.detectable:.1f} points on"
+        else f"; this comparison can detect differences of {100 * task.detectable:.1f} points or more"
     )
-    return "none", f"{where}: neither is shown to be better: {numbers}{least}."
+    return "none", f"{where}: no significant difference: {numbers}{least}."
 
 
 def _row(answer: Answer) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class RiskCoverage:
     def __post_init__(self) -> None:
         sizes = [len(self.thresholds), len(self.coverage), len(self.risk)]
         if len(set(sizes)) > 1:
-            raise ValueError(f"each threshold has one coverage and one risk (got {sizes})")
+            raise ValueError(f"each threshold needs one coverage and one risk (got {sizes})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def confidences(said: Sequence[Said]) -> np.ndarray:
     bad = np.flatnonzero(~(logprobs <= _ROUNDING))
     if len(bad):
         raise ValueError(
-            f"calibration: answer {bad[0]} of {len(logprobs)} has the mean log-probability {logprobs[bad[0]]}; "
+            f"calibration: answer {bad[0]} of {len(logprobs)} has a mean log-probability of {logprobs[bad[0]]}; "
             "it must be 0 or less."
         )
     shares: np.ndarray = np.exp(np.minimum(logprobs, 0.0))
@@ -300,7 +300,7 @@ def _checked(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.
         )
     if not np.isin(right, (0, 1)).all():
         raise ValueError(
-            "calibration: an answer is right (1) or wrong (0); graded scores have no calibration."
+            "calibration: answers must be right (1) or wrong (0); graded scores have no calibration."
         )
     return confidence, right
 

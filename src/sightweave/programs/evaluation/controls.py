@@ -59,8 +59,8 @@ def shuffled_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample
         found = next((other for other in later if shows[name].isdisjoint(shows[other])), None)
         if found is None:
             raise DataError(
-                f"shuffled_image: no other picture for group {name!r} among {len(names)} group(s); "
-                "exchanging pictures needs two groups that show different ones."
+                f"shuffled_image: no other image for group {name!r} among {len(names)} group(s); "
+                "shuffling needs at least two groups with different images."
             )
         donor[name] = media[found]
 

@@ -158,7 +158,7 @@ class Kept:
         found = self.predictor.predict(samples, wanted, **options)
         if len(found) != len(samples):
             raise DataError(
-                f"{self.predictor.name}: {len(found)} prediction(s) for {len(samples)} sample(s); a predictor must give "
+                f"{self.predictor.name}: {len(found)} prediction(s) for {len(samples)} sample(s); a predictor must return "
                 "one for each, in order."
             )
         return found
@@ -202,7 +202,7 @@ class Kept:
                 file.write(lines.encode("ascii"))
         except OSError as error:
             raise DataError(
-                f"{self.path}: answers cannot be kept there ({error.strerror}); make room, or name another folder."
+                f"{self.path}: cannot save answers ({error.strerror}); free some space, or choose another folder."
             ) from None
 
     def _load(self, path: Path) -> None:
@@ -217,14 +217,14 @@ class Kept:
                         other += 1
         except OSError as error:
             raise DataError(
-                f"{path}: kept answers cannot be read ({error.strerror}); move it away, or name another folder."
+                f"{path}: cannot read the saved answers ({error.strerror}); move the file, or choose another folder."
             ) from None
         except UnreadableError as error:
             raise DataError(
-                f"{path}: kept answers cannot be read: {error} Move it away, or name another folder."
+                f"{path}: cannot read the saved answers: {error} Move the file, or choose another folder."
             ) from None
         if other:
-            self.notes = (f"{path}: {other} line(s) are no kept answers or are damaged; they are not used.",)
+            self.notes = (f"{path}: {other} line(s) are damaged or not saved answers; they are ignored.",)
 
 
 def _spread(numbers: Sequence[int], count: int) -> list[int]:
@@ -239,7 +239,7 @@ def _none_answered(name: str, asked: Sequence[Prediction]) -> UnansweredError:
     reasons = list(dict.fromkeys(str(one.extra["unanswered"]) for one in asked))
     return UnansweredError(
         f"{name}: none of the first {len(asked)} prompts was answered: {'; '.join(reasons[:3])}. The server may need other "
-        "settings, or a model that reads pictures and prompts of this length."
+        "settings, or a model that supports images and prompts of this length."
     )
 
 

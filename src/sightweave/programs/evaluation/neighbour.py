@@ -102,8 +102,9 @@ class Neighbour:
         for task, prompts in sorted(self._prompts.items()):
             if prompts.is_sample:
                 yield (
-                    f"{task}: text only looks among {len(prompts.answers):,} of about {prompts.about():,} different "
-                    "training prompts, drawn over all of them."
+                    f"{task}: the text-only baseline searches {len(prompts.answers):,} of about "
+                    f"{prompts.about():,} different "
+                    "training prompts, sampled from all of them."
                 )
 
 

@@ -80,8 +80,9 @@ def evaluate(
     groups, distinct = ({sample.group for sample in some} for some in (named, samples))
     if len(distinct) < len(groups):
         notes.append(
-            f"{len(groups)} pictures by name are {len(distinct)} different ones: copies count as one picture in intervals "
-            "and in exchanges."
+            f"{len(groups)} images include duplicates ({len(distinct)} distinct): duplicates count as one image "
+            "in intervals "
+            "and in shuffling."
         )
     made = {
         name: _task(name, (tasks or {}).get(name), can_score, notes)
@@ -98,10 +99,10 @@ def evaluate(
             asked[name] = _ask(name, changed, predict, made, sighted, progress)
         except (DataError, UnansweredError) as error:
             # Too few pictures to exchange, or a model that takes no prompt without one: the other numbers still stand.
-            notes.append(f"The control {name} is left out: {error}")
+            notes.append(f"The control {name} was skipped: {error}")
     if len(with_media) < len(samples):
         notes.append(
-            f"{len(samples) - len(with_media)} of {len(samples)} samples have no picture; they stay out of the controls."
+            f"{len(samples) - len(with_media)} of {len(samples)} samples have no image; they are excluded from the controls."
         )
     known = train if isinstance(train, Baselines) else Baselines(train)
     notes += known.notes()
@@ -147,28 +148,29 @@ def _task(name: str, config: Any, can_score: bool, notes: list[str]) -> Task:
     config = config if config is not None else catalog.config_class("data.tasks", name)()
     metrics = {configs.kind_of(one): one.build() for one in config.metrics}
     if not metrics:
-        raise RecipeError(f"task {name!r} names no metric; give it one, such as metrics: [exact_match].")
+        raise RecipeError(f"task {name!r} has no metric; set one, such as metrics: [exact_match].")
     if len(metrics) < len(config.metrics):
         raise RecipeError(
-            f"task {name!r} names a metric twice: {', '.join(configs.kind_of(one) for one in config.metrics)}."
+            f"task {name!r} lists a metric twice: {', '.join(configs.kind_of(one) for one in config.metrics)}."
         )
     first, metric = next(iter(metrics.items()))
     if getattr(metric, "less_is_better", False):
         raise RecipeError(
-            f"task {name!r}: of {first} less is better, so it cannot be the score; name it second."
+            f"task {name!r}: lower is better for {first}, so it cannot be the score; list another metric first."
         )
     if is_of_likelihoods(metric) and tuple(metric.passes) != (SIGHTED,):
         raise RecipeError(
-            f"task {name!r}: {first} compares passes, so it cannot be the score; name it second."
+            f"task {name!r}: {first} compares passes, so it cannot be the score; list another metric first."
         )
     if not can_score:
         left_out = [other for other, one in metrics.items() if is_of_likelihoods(one)]
         if first in left_out:
             raise BackendError(
-                f"task {name!r}: {first} needs likelihoods, which this predictor does not give; name another metric first."
+                f"task {name!r}: {first} needs likelihoods, which this predictor does not provide; list another "
+                "metric first."
             )
         notes += [
-            f"{name}: {other} was not computed: it needs likelihoods, which this predictor does not give."
+            f"{name}: {other} was not computed: it needs likelihoods, which this predictor does not provide."
             for other in left_out
         ]
         metrics = {other: one for other, one in metrics.items() if other not in left_out}
@@ -177,12 +179,12 @@ def _task(name: str, config: Any, can_score: bool, notes: list[str]) -> Task:
 
 def _check(samples: Sequence[Sample], controls: Sequence[str]) -> None:
     if not samples:
-        raise DataError("evaluate: there are no samples; give at least one.")
+        raise DataError("evaluate: there are no samples; at least one is needed.")
     empty = [sample for sample in samples if not sample.references]
     if empty:
         raise DataError(
             f"evaluate: {len(empty)} of {len(samples)} samples have no reference answer, the first being "
-            f"{empty[0].id!r} ({empty[0].task}); leave them out or add their answers."
+            f"{empty[0].id!r} ({empty[0].task}); remove them or add answers."
         )
     for name in controls:
         if name not in CONTROLS:
@@ -226,7 +228,7 @@ def _check_count(name: str, given: Sequence[Prediction], samples: Mapping[int, A
     if len(given) != len(samples):
         raise DataError(
             f"evaluate, pass {name!r}: {len(given)} prediction(s) for {len(samples)} sample(s); "
-            "the predictor must give one for each, in order."
+            "the predictor must return one for each, in order."
         )
 
 

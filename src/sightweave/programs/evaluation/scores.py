@@ -189,7 +189,7 @@ class Evaluation:
     """A few of the images, as `Medium` by their keys, for a notebook; not saved."""
 
     def __repr__(self) -> str:
-        what = f"{self.split!r}: {self.count} prompts on {self.pictures} pictures"
+        what = f"{self.split!r}: {self.count} prompts on {self.pictures} images"
         return terminal.in_short(f"Evaluation({what}; {in_short(self)})")
 
     def _repr_html_(self) -> str:
@@ -236,7 +236,7 @@ class Evaluation:
             items = tuple(item_of(row) for row in predictions)
             return pydantic.TypeAdapter(cls).validate_python({**values, "items": items, "media": {}})
         except pydantic.ValidationError as error:
-            raise DataError(f"evaluation: not what an evaluation writes: {_first(error)}.") from None
+            raise DataError(f"evaluation: not a valid evaluation file: {_first(error)}.") from None
 
 
 def in_short(found: Evaluation) -> str:
@@ -314,7 +314,7 @@ def item_of(row: Mapping[str, Any]) -> Item:
     try:
         return _items().validate_python(values)
     except pydantic.ValidationError as error:
-        raise DataError(f"evaluation: not what an evaluation writes: {_first(error)}.") from None
+        raise DataError(f"evaluation: not a valid evaluation file: {_first(error)}.") from None
 
 
 @functools.cache

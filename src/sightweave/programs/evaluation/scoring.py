@@ -49,7 +49,7 @@ def _further_rows(metric: Any, numbers: Sequence[int], common: Asked) -> _Rows:
         return _rows_of(metric, numbers, [common.sighted.parsed[n] for n in numbers], common.samples)
     absent = [name for name in metric.passes if name not in common.passes]
     if absent:
-        raise DataError(f"it compares with the control {absent[0]}, which was not asked.")
+        raise DataError(f"it compares with the control {absent[0]}, which was not run.")
     return _judged_rows(metric, numbers, [common.passes[name] for name in metric.passes], common)
 
 
@@ -160,7 +160,7 @@ class _Scoring:
             kind = type_of(samples[chosen[0]])
             raise DataError(
                 f"{self.task.first}: none of {len(chosen)} answers of type {kind!r} ({self.task.name}) can be scored by "
-                "it; name another metric first."
+                "it; list another metric first."
             )
         groups, kinds = [samples[n].group for n in chosen], [type_of(samples[n]) for n in chosen]
         found = statistics.score(self.metric, stack, groups, kinds)
@@ -438,7 +438,7 @@ def _majority_of(task: str, numbers: Sequence[int], common: Asked) -> dict[str, 
     if unknown:
         which = f" of {', '.join(unknown[:3])}{' and more' if len(unknown) > 3 else ''}" if known else ""
         common.notes.append(
-            f"{task}: the majority answer{which} is not known, since there are no training answers to count."
+            f"{task}: the majority answer{which} is unknown, because there are no training answers to count."
         )
     return known
 

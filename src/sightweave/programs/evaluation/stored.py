@@ -25,7 +25,7 @@ def read_document(folder: Path) -> Mapping[str, Any]:
         DataError: no such file, a damaged one, or one of another format.
     """
     path = folder / EVALUATION
-    again = f"sightweave evaluate {folder} writes it anew."
+    again = f"run sightweave evaluate {folder} again."
     try:
         document = bounded.parsed(path, most=_MOST_BYTES)
     except OSError as error:
@@ -54,7 +54,7 @@ def read_evaluations(folder: Path) -> list[Evaluation]:
         if len(one.items) != one.count:
             raise DataError(
                 f"{folder / PREDICTIONS}: {len(one.items)} answers of split {one.split!r}, but {EVALUATION} counts "
-                f"{one.count}. sightweave evaluate {folder} writes both anew."
+                f"{one.count}. run sightweave evaluate {folder} again."
             )
     return found
 
@@ -76,7 +76,7 @@ def _typed(folder: Path, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> lis
         try:
             found.append(Evaluation.from_json(one, rows.get(str(split), ())))
         except DataError as error:
-            raise DataError(f"{folder}: {error} sightweave evaluate {folder} writes it anew.") from None
+            raise DataError(f"{folder}: {error} Run sightweave evaluate {folder} again.") from None
     return found
 
 
@@ -87,11 +87,11 @@ def read_predictions(folder: Path) -> list[dict[str, Any]]:
         DataError: no such file, or a damaged line.
     """
     path, found = folder / PREDICTIONS, []
-    again = f"sightweave evaluate {folder} writes it anew."
+    again = f"run sightweave evaluate {folder} again."
     try:
         for number, row in json_lines.values(path):
             if not isinstance(row, dict):
-                raise DataError(f"{path}: line {number} is {type(row).__name__}, not an object;")
+                raise DataError(f"{path}: line {number} is a {type(row).__name__}, not an object;")
             found.append(row)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); {again}") from None
@@ -109,7 +109,7 @@ def read_gallery(folder: Path) -> dict[str, Path]:
         DataError: an index that is damaged, or that names anything but files of the gallery itself.
     """
     gallery = folder / GALLERY
-    path, again = gallery / "index.json", f"sightweave evaluate {folder} writes it anew."
+    path, again = gallery / "index.json", f"run sightweave evaluate {folder} again."
     if not path.exists():
         return {}
     try:
@@ -125,7 +125,7 @@ def read_gallery(folder: Path) -> dict[str, Path]:
     for key, name in list(names.items())[:_MOST_PICTURES]:
         if not _is_inside(gallery, name):
             raise DataError(
-                f"{path}: the picture {key!r} is {name!r}, which is no file of {gallery}; pictures from elsewhere are not "
+                f"{path}: the image {key!r} is {name!r}, which is not a file in {gallery}; images from elsewhere are not "
                 f"shown. {again}"
             )
         if (gallery / name).is_file():

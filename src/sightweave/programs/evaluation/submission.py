@@ -28,16 +28,14 @@ def write(kind: str, rows: Iterable[Mapping[str, Any]]) -> str:
         DataError: no such layout, no rows, an id missing, doubled, or not of the kind that the server wants.
     """
     if kind not in LAYOUTS:
-        raise DataError(f"submission: no layout {kind!r}. {did_you_mean(kind, LAYOUTS)}")
+        raise DataError(f"submission: no format {kind!r}. {did_you_mean(kind, LAYOUTS)}")
     answers: dict[str, str] = {}
     for number, row in enumerate(rows):
         name = row.get("id")
         if name is None or name == "":
-            raise DataError(f"submission {kind}: answer {number} has no id; the data must bring ids.")
+            raise DataError(f"submission {kind}: answer {number} has no id; the data must have ids.")
         if str(name) in answers:
-            raise DataError(
-                f"submission {kind}: the id {name!r} stands twice; a server takes one answer for each."
-            )
+            raise DataError(f"submission {kind}: duplicate id {name!r}; servers accept one answer per id.")
         answers[str(name)] = str(row["answer"])
     if not answers:
         raise DataError(f"submission {kind}: there are no answers.")
@@ -46,7 +44,9 @@ def write(kind: str, rows: Iterable[Mapping[str, Any]]) -> str:
 
 def _number(kind: str, name: str) -> int:
     if not name.isascii() or not name.isdigit():
-        raise DataError(f"submission {kind}: the id {name!r} is no whole number; is this the right data set?")
+        raise DataError(
+            f"submission {kind}: the id {name!r} is not a whole number; is this the right dataset?"
+        )
     return int(name)
 
 

@@ -37,7 +37,7 @@ def score_table(evaluation: Evaluation, *, types: bool = True) -> Table:
     """One row per task (the mean over its types) and, if wanted, one per type, beside what needs no model."""
     table = _table(
         f"{markup(evaluation.split or 'evaluation')}: {evaluation.count} prompts on {_pictures(evaluation)}",
-        "per cent, with 95 % intervals over images; a task's score is the unweighted mean over its types. "
+        "%, with 95 % intervals over images; a task's score is the unweighted mean over its question types. "
         "text only: the answer of the most similar training prompt",
     )
     for name in ("n", "score", "chance", "majority", "text\nonly", "unparsed"):
@@ -65,7 +65,7 @@ def control_tables(evaluation: Evaluation, *, types: bool = True) -> list[Table]
         shown = names[start : start + _CONTROLS_IN_A_ROW]
         is_first = not start
         table = _table(
-            "with other pictures or words",
+            "with other images or words",
             "gain: score minus that of the best control without the right image, in points",
         )
         for name in ("score", *(name.replace("_", "\n") for name in shown)):
@@ -115,12 +115,12 @@ def detectable_lines(evaluation: Evaluation) -> list[str]:
     ]
     if not known:
         return []
-    return [f"smallest difference to another score that is found four times in five: {', '.join(known)}"]
+    return [f"smallest difference from another score that is detected four times in five: {', '.join(known)}"]
 
 
 def further_table(evaluation: Evaluation) -> Table:
     """The other metrics of each task, with what one must know of them."""
-    table = _table("further metrics", "per cent, unless a unit stands there; mean over types")
+    table = _table("further metrics", "% unless a unit is given; mean over question types")
     table.add_column("metric", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("more", overflow="fold")
@@ -132,7 +132,7 @@ def further_table(evaluation: Evaluation) -> Table:
                 + (f"{100 * number:.1f}" if facts.unit == "%" else f"{number:.4g}")
                 for key, number in facts.totals.items()
             ]
-            more += ["less is better"] * facts.less_is_better + [facts.signature] * bool(facts.signature)
+            more += ["lower is better"] * facts.less_is_better + [facts.signature] * bool(facts.signature)
             table.add_row(
                 markup(task.task),
                 markup(name),
@@ -152,10 +152,10 @@ def calibration_lines(evaluation: Evaluation) -> list[str]:
         kept = (
             "no threshold keeps errors under 5 %"
             if chosen.error is None
-            else f"answering the {100 * chosen.coverage.value:.1f} % surest keeps errors at {100 * chosen.error.value:.1f} %"
+            else f"answering the {100 * chosen.coverage.value:.1f} % most confident: errors {100 * chosen.error.value:.1f} %"
         )
         lines.append(
-            f"{task.task}, sure when it is right? Calibration error {100 * found.ece_equal_mass:.1f} points, Brier "
+            f"{task.task}: calibration error {100 * found.ece_equal_mass:.1f} points, Brier "
             f"{found.brier:.3f}; {kept}."
         )
     return lines
@@ -186,7 +186,7 @@ def _pictures(evaluation: Evaluation) -> str:
     """How many images, and of how many they were drawn."""
     if evaluation.pictures_total is None:
         return f"{evaluation.pictures:,} pictures"
-    return f"{evaluation.pictures:,} of {evaluation.pictures_total:,} pictures"
+    return f"{evaluation.pictures:,} of {evaluation.pictures_total:,} images"
 
 
 def _range(value: Estimate | None, sign: str = "") -> str:

@@ -144,10 +144,10 @@ def judge(
     begin = f"{task} uses the image:"
     asked = [rival for rival in rivals if rival.name in CONTROLS]
     if score is None or not (asked or broken_controls):
-        why = "it was not asked without the image or with another one."
+        why = "the controls without the image and with another image were not run."
         return Verdict(word=UNKNOWN, sentence=f"{begin} unknown - {why}", needs_image=True)
     if pictures < FEW_PICTURES:
-        why = f"{pictures} distinct picture(s) are too few to tell; {FEW_PICTURES} are needed."
+        why = f"{pictures} distinct image(s) are too few to tell; {FEW_PICTURES} are needed."
         return Verdict(word=UNKNOWN, sentence=f"{begin} unknown - {why}", needs_image=True)
 
     # The word follows from the rivals, whether the task can tell at all from what its texts give away.
@@ -164,7 +164,7 @@ def judge(
 
     sign = " %" if best == 1 else ""  # CIDEr goes up to 1,000 and is no share
     if not needs_image and word in (NO, HARDLY):
-        why += f" Texts alone reach {100 * texts_alone:.1f}{sign}, so these prompts do not need the image."
+        why += f" Text alone reaches {100 * texts_alone:.1f}{sign}, so these prompts do not need the image."
     least = min(rivals, key=lambda rival: rival.gain.low, default=None)
     measured = ", ".join([f"{100 * score:.1f}{sign} with it", *_said(rivals, sign)])
     gain = f"; {_gain(least)}" if least is not None else ""
@@ -175,22 +175,22 @@ def judge(
 def _word(rivals: Sequence[Rival], broken_controls: Mapping[str, str], best: float) -> tuple[str, str]:
     """The word, and what to add to the numbers."""
     names = {rival.name for rival in rivals}
-    told = "".join(f" The control {name} proves nothing: {why}." for name, why in broken_controls.items())
+    told = "".join(f" The control {name} is inconclusive: {why}." for name, why in broken_controls.items())
     low = min((rival.gain.low for rival in rivals), default=0.0)
     if rivals and not low > 0:
         least = min(rivals, key=lambda rival: rival.gain.low)
-        more = " More pictures to test on would narrow it." * (least.gain.value > CLEAR_GAIN * best)
-        return NO, f" That interval is not above 0: no use of the image is shown.{more}{told}"
+        more = " More test images would narrow it." * (least.gain.value > CLEAR_GAIN * best)
+        return NO, f" The interval includes 0, so use of the image is not shown.{more}{told}"
     if not names & set(CONTROLS):
         return UNKNOWN, told
     if "shuffled_image" not in names:
         asked = "broken" if "shuffled_image" in broken_controls else "not asked"
         return UNKNOWN, (
-            f" The control with another image (shuffled_image) was {asked}, and a model may fail without a picture only "
-            f"because it never met that.{told}"
+            f" The control with another image (shuffled_image) was {asked}, and a model may fail without an image only "
+            f"because it was never trained that way.{told}"
         )
     if not low > CLEAR_GAIN * best:
-        return HARDLY, f" The gain is there, but it may be under five points.{told}"
+        return HARDLY, f" There is a gain, but it may be less than five points.{told}"
     return YES, told
 
 

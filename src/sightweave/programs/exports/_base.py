@@ -211,14 +211,14 @@ class Exported:
         count, equal = len(self.compared), self.equal_answers
         ways = ", alone and in batches of unequal prompts" if self.batched else ""
         told = (
-            f"{what}, opened by {self.program}\n{count} samples{ways}: the largest difference of two logits is "
+            f"{what}, loaded in {self.program}\n{count} samples{ways}: the largest logit difference is "
             f"{self.largest:.2g} ({self.largest_share:.2g} of the largest logit), {equal} of {count} greedy answers are "
             "equal"
         )
         if equal == count:
             return told
         lead = max(one.lead for one in self._all)
-        return f"{told}; the rest part where our two best tokens are within {lead:.2g} of each other"
+        return f"{told}; the others diverge where our two best tokens are within {lead:.2g} of each other"
 
     def check(self, tolerance: float = TOLERANCE) -> None:
         """Fails where the other program does not say what we say.
@@ -241,14 +241,15 @@ class Exported:
         if not worst.share <= tolerance:  # not a number fails too
             raise ExportError(
                 f"{self.folder}: in {self.program} the logits of sample {worst.id!r}{way} differ by {worst.largest:.3g} "
-                f"(rounding gives up to {tolerance * worst.scale:.2g}, {tolerance:g} of the largest). The folder is left "
-                "for a look; do not use it."
+                f"(rounding gives up to {tolerance * worst.scale:.2g}, {tolerance:g} of the largest). The folder was kept "
+                "for inspection; do not use it."
             )
         if other := [one for one in found if not one.lead_share <= tolerance]:
             worst = max(other, key=lambda one: one.lead)
             raise ExportError(
-                f"{self.folder}: {self.program} answers sample {worst.id!r}{way} with {worst.theirs!r}, and Sightweave "
-                f"with {worst.ours!r}, whose logit leads by {worst.lead:.3g} (rounding gives up to "
+                f"{self.folder}: {self.program} answers sample {worst.id!r}{way} with {worst.theirs!r}, but "
+                "Sightweave answers "
+                f"{worst.ours!r}, whose logit leads by {worst.lead:.3g} (rounding gives up to "
                 f"{tolerance * worst.scale:.2g}, {tolerance:g} of the largest); {len(other)} of {len(found)} differ so. "
-                "The folder is left for a look; do not use it."
+                "The folder was kept for inspection; do not use it."
             )

@@ -101,19 +101,20 @@ def _data(sources: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> Ite
         where = f" at `{source['path']}`" if source.get("path") else ""
         yield f"- `{source['kind']}`{where}"
     if not sources:
-        yield "Records that were given in Python, or none."
+        yield "Records passed in Python, or none."
     if facts.get("pictures_shown"):
         yield (
-            f"\nTraining showed {facts['pictures_shown']:,} pictures, {facts['distinct_pictures_shown']:,} of them "
-            f"distinct, out of {facts['pictures_in_data']:,} in the data, with {facts['samples_shown']:,} samples."
+            f"\nTraining used {facts['pictures_shown']:,} images, {facts['distinct_pictures_shown']:,} of them "
+            f"distinct, of {facts['pictures_in_data']:,} in the data, with {facts['samples_shown']:,} samples."
         )
     elif not facts.get("steps"):
-        yield "\nThis composition was not trained."
+        yield "\nThis model was not trained."
 
 
 def _licence(licence: str, pretrained: Mapping[str, str]) -> str:
     of_parts = "".join(
-        f" The {part} began with `{folder}`, whose licence holds too." for part, folder in pretrained.items()
+        f" The {part} was initialized from `{folder}`, whose licence also applies."
+        for part, folder in pretrained.items()
     )
     return (licence or "Not stated.") + of_parts
 
@@ -139,7 +140,7 @@ def _scores(splits: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _named(split: Mapping[str, Any]) -> str:
     total = split.get("pictures_total")
     return (
-        split["split"] if total is None else f"{split['split']} ({split['pictures']:,} of {total:,} pictures)"
+        split["split"] if total is None else f"{split['split']} ({split['pictures']:,} of {total:,} images)"
     )
 
 
@@ -155,6 +156,6 @@ def _cost(facts: Mapping[str, Any]) -> Iterator[str]:
     for name in found:
         yield f"- {name.replace('_', ' ')}: {facts[name]}"
     if facts.get("interrupted"):
-        yield "- training was stopped before its end"
+        yield "- training was stopped early"
     if not found:
         yield "Not recorded."

@@ -26,23 +26,25 @@ def _refusals(source: Source) -> list[str]:
     found = common_refusals(source) + framed_refusals(source)
     connector, transform = source.parts.connector, source.processor.transform
     if config.kind_of(connector) != "pixel_shuffle":
-        found.append(f"model.connector is {config.kind_of(connector)}, and only pixel_shuffle is known there")
+        found.append(
+            f"model.connector is {config.kind_of(connector)}, but the format supports pixel_shuffle only"
+        )
     if transform.fit != "squash":
         found.append(
-            f"pictures are fitted by {transform.fit}, and it squashes them: train with inputs.fit=squash"
+            f"images are fitted by {transform.fit}, but the format squashes them: train with inputs.fit=squash"
         )
     if found:
         return found
     vision, text = part_settings(source, "encoder"), part_settings(source, "language_model")
     if vision["model_type"] != "siglip_vision_model":
         found.append(
-            f"model.encoder is of the family {vision['model_type']}, and only SigLIP's is known there"
+            f"model.encoder is of the family {vision['model_type']}, but the format supports SigLIP only"
         )
     elif not source.parts.encoder.post_norm:
-        found.append("model.encoder has no last norm, and there is one: train with post_norm=true")
+        found.append("model.encoder has no final norm, but the format has one: train with post_norm=true")
     if text["model_type"] != "llama":
         found.append(
-            f"model.language_model is of the family {text['model_type']}; llama.cpp and SmolVLM know llama"
+            f"model.language_model is of the family {text['model_type']}; llama.cpp and SmolVLM support llama"
         )
     return found
 

@@ -49,18 +49,19 @@ def common_refusals(source: Source) -> list[str]:
     fusion, transform = source.parts.fusion, source.processor.transform
     found = []
     if config.kind_of(fusion) != "concat":
-        found.append(f"model.fusion is {config.kind_of(fusion)}, and only concat is known there")
+        found.append(f"model.fusion is {config.kind_of(fusion)}, but the format supports concat only")
     elif fusion.bidirectional != "none" or fusion.one_position:
         found.append(
-            f"model.fusion has bidirectional={fusion.bidirectional} and one_position={fusion.one_position}, and only none "
-            "and False are known there"
+            f"model.fusion has bidirectional={fusion.bidirectional} and one_position={fusion.one_position}, but "
+            "the format supports none "
+            "and False only"
         )
     if source.processor.tiles.max_tiles > 1:
         found.append(
-            f"inputs.max_tiles is {source.processor.tiles.max_tiles}, and only whole pictures are exported"
+            f"inputs.max_tiles is {source.processor.tiles.max_tiles}, but only whole images can be exported"
         )
     if not transform.exact:
-        found.append("pictures are not resized as Pillow does: train with inputs.exact=true")
+        found.append("images are not resized as in Pillow: train with inputs.exact=true")
     for part in ("encoder", "language_model"):
         try:
             keymaps.describe(part, getattr(source.parts, part))
@@ -76,7 +77,7 @@ def framed_refusals(source: Source) -> list[str]:
     if all(getattr(template, name) == getattr(FRAMED, name) for name in names):
         return []
     return [
-        f"a picture is written {template.before_image}{template.image}{template.after_image}, and its processor writes "
+        f"an image is written {template.before_image}{template.image}{template.after_image}, but the format writes "
         f"{FRAMED.before_image}{FRAMED.image}{FRAMED.after_image}: train with inputs.frame_images=true"
     ]
 

@@ -48,7 +48,7 @@ def quiet() -> Iterator[Path]:
 def last_line(log: Path) -> str:
     """The last line of a log that is not empty."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1].strip() if lines else "it said nothing"
+    return lines[-1].strip() if lines else "no output"
 
 
 class LlamaCpp:
@@ -76,13 +76,13 @@ class LlamaCpp:
                 )
             except (ValueError, RuntimeError) as error:
                 raise ExportError(
-                    f"{text}: llama.cpp cannot open it: {error} Its log ends: {last_line(log)}"
+                    f"{text}: llama.cpp cannot load it: {error} Its log ends: {last_line(log)}"
                 ) from error
             settings = self._mtmd.mtmd_context_params_default()
             settings.use_gpu, settings.print_timings, settings.warmup = False, False, False
             self._eyes = self._mtmd.mtmd_init_from_file(str(projector).encode(), self._model.model, settings)
             if self._eyes is None:
-                raise ExportError(f"{projector}: llama.cpp cannot open it. Its log ends: {last_line(log)}")
+                raise ExportError(f"{projector}: llama.cpp cannot load it. Its log ends: {last_line(log)}")
 
     def close(self) -> None:
         """Frees everything."""
@@ -146,7 +146,7 @@ class LlamaCpp:
             prompt.add_special, prompt.parse_special = False, True
             images = (mtmd.mtmd_bitmap_p_ctypes * 1)(bitmap)
             if mtmd.mtmd_tokenize(self._eyes, chunks, ctypes.byref(prompt), images, 1):
-                raise ExportError("llama.cpp cannot prepare a picture.")
+                raise ExportError("llama.cpp cannot preprocess an image.")
             all_chunks = [
                 mtmd.mtmd_input_chunks_get(chunks, n) for n in range(mtmd.mtmd_input_chunks_size(chunks))
             ]
@@ -163,7 +163,7 @@ class LlamaCpp:
                 False,
                 ctypes.byref(after),
             ):
-                raise ExportError("llama.cpp cannot encode a picture.")
+                raise ExportError("llama.cpp cannot encode an image.")
             self._model.n_tokens = after.value
         finally:
             mtmd.mtmd_input_chunks_free(chunks)

@@ -28,25 +28,29 @@ def _refusals(source: Source) -> list[str]:
     found = common_refusals(source)
     encoder, connector, transform = source.parts.encoder, source.parts.connector, source.processor.transform
     if config.kind_of(connector) != "mlp":
-        found.append(f"model.connector is {config.kind_of(connector)}, and only mlp is known there")
+        found.append(f"model.connector is {config.kind_of(connector)}, but the format supports mlp only")
     elif connector.hidden_dim not in (None, source.model.language_model.dim):
         found.append(
-            f"model.connector.hidden_dim is {connector.hidden_dim}, and the language width "
-            f"{source.model.language_model.dim} is known there"
+            f"model.connector.hidden_dim is {connector.hidden_dim}, but the format needs the language width, "
+            f"{source.model.language_model.dim}"
         )
     if transform.fit == "squash" and transform.resize_to:
-        found.append(f"pictures are resized twice, first to {transform.resize_to} pixels, and once there")
+        found.append(
+            f"images are resized twice, first to {transform.resize_to} pixels, but once in the format"
+        )
     if transform.fit not in _IMAGE_PROCESSORS:
-        found.append(f"pictures are fitted by {transform.fit}: train with inputs.fit=squash or crop")
+        found.append(f"images are fitted by {transform.fit}: train with inputs.fit=squash or crop")
     if config.kind_of(encoder) == "vit" and encoder.post_norm:
         found.append(
-            "model.encoder has a last norm, and it reads the features before theirs: train with post_norm=false"
+            "model.encoder has a final norm, but the format reads the features before it: train with post_norm=false"
         )
     if found:
         return found
     family = part_settings(source, "encoder")["model_type"]
     if family not in _TOWERS:
-        found.append(f"model.encoder is of the family {family}, and {' and '.join(_TOWERS)} are known there")
+        found.append(
+            f"model.encoder is of the family {family}, but the format supports {' and '.join(_TOWERS)} only"
+        )
     return found
 
 

@@ -30,9 +30,7 @@ def require() -> None:
     """
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
-        raise BackendError(
-            f"onnx: {' and '.join(missing)} not installed; pip install 'sightweave[onnx]' gets what is needed."
-        )
+        raise BackendError(f"onnx: {' and '.join(missing)} not installed: pip install 'sightweave[onnx]'.")
 
 
 class Past(Cache):

@@ -143,8 +143,8 @@ def write(source: Source, folder: Path, layout: Layout, card: str = "") -> None:
     size = sum(4 * value.numel() for value in model.language_model.parameters())
     if size > _MOST_BYTES:
         raise ExportError(
-            f"{NAME}: the language model takes {size / 1e9:.1f} GB in fp32, and one graph has room for "
-            f"{_MOST_BYTES / 1e9:.0f}; take --layout sightweave, whose weights stand beside its graphs."
+            f"{NAME}: the language model takes {size / 1e9:.1f} GB in fp32, but one graph can hold "
+            f"{_MOST_BYTES / 1e9:.0f}; use --layout sightweave, which stores weights outside the graphs."
         )
     named, texts = transformers.documents(source, layout)
     checkpoint.write_folder(folder, {}, named, {**texts, **({"README.md": card} if card else {})})

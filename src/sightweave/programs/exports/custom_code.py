@@ -36,9 +36,7 @@ USE = with_transformers(
     model=", trust_remote_code=True",
 )
 """For the model card."""
-LIMITS = (
-    "No other program opens this folder: vLLM, llama.cpp and TRL need one of Transformers' own architectures."
-)
+LIMITS = "Other programs cannot load this folder: vLLM, llama.cpp and TRL need an architecture built into Transformers."
 """For the model card."""
 _CLASSES = {
     "AutoConfig": "SightweaveConfig",

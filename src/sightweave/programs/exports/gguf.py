@@ -62,12 +62,12 @@ convert_hf_to_gguf.main()
 
 @config
 class Config:
-    """How the files are written, and with which llama.cpp."""
+    """Weight format and llama.cpp clone."""
 
     llama_cpp: str = ""
-    """Path of a clone of llama.cpp; empty takes the one that the environment variable LLAMA_CPP names."""
+    """Path of a llama.cpp clone; empty means the environment variable LLAMA_CPP."""
     numbers: Numbers = "f16"
-    """Format of the weights: f32, f16, bf16 or q8_0."""
+    """Number format of the weights: f32, f16, bf16 or q8_0."""
 
     def export(self, source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
         """As `export`, with these settings."""
@@ -102,8 +102,8 @@ def export(
     root = Path(llama_cpp or os.environ.get(_VARIABLE, ""))
     if not (root / "convert_hf_to_gguf.py").is_file():
         raise BackendError(
-            f"gguf: llama.cpp's converter is needed (looked in {str(root)!r}): git clone "
-            f"https://github.com/ggml-org/llama.cpp, then llama_cpp=PATH or {_VARIABLE}=PATH."
+            f"gguf: llama.cpp's converter not found (looked in {str(root)!r}): git clone "
+            f"https://github.com/ggml-org/llama.cpp, then set llama_cpp=PATH or {_VARIABLE}=PATH."
         )
     layout = transformers.choose(source, "idefics3")
     name = cuts_as(source.processor.tokenizer.to_plain())
@@ -155,8 +155,8 @@ def cuts_as(content: Mapping[str, Any]) -> str:
     name = next((name for name, known in gguf.CUTS.items() if list(known) == found), None)
     if name is None:
         raise ExportError(
-            f"llama.cpp knows no tokenizer that cuts texts by {found}; the ways that are recognised here are "
-            f"{', '.join(gguf.CUTS)}. Take a language model with its own tokenizer (model.language_model: FOLDER)."
+            f"llama.cpp has no tokenizer that splits text by {found}; supported are "
+            f"{', '.join(gguf.CUTS)}. Use a language model with its own tokenizer (model.language_model: FOLDER)."
         )
     return name
 
@@ -165,7 +165,7 @@ def _convert(root: Path, name: str, arguments: Sequence[str]) -> None:
     command = [sys.executable, "-c", _DRIVER, str(root), name, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        last = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
+        last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
         raise BackendError(f"gguf: llama.cpp's converter failed: {last}")
 
 
@@ -228,4 +228,4 @@ def _check_ids(processor: Processor, theirs: LlamaCpp, samples: Sequence[Sample]
     for text in texts[:_STRINGS]:
         ours, other = processor.tokenizer.encode(text), theirs.ids(text)
         if ours != other:
-            raise ExportError(f"llama.cpp reads {text!r} as {other[:30]}, and Sightweave as {ours[:30]}.")
+            raise ExportError(f"llama.cpp tokenizes {text!r} as {other[:30]}, but Sightweave as {ours[:30]}.")

@@ -89,7 +89,7 @@ print(processor.tokenizer.decode(answer))
 """For the model card."""
 USES = {_transformers_js.NAME: _transformers_js.USE}
 """For the model card of another layout than the first."""
-LIMITS = """Programs that open this folder, and what they get wrong by themselves:
+LIMITS = """Programs that load this folder, and what they get wrong:
 
 - transformers.js 4.3.2 does not widen its filter when it shrinks a picture, so its own pixels differ from those of training
   by up to 0.76 (Idefics3) and 1.5 (LLaVA) of a range of 2, which can change an answer. Resize pictures to the encoder's size
@@ -100,11 +100,11 @@ LIMITS = """Programs that open this folder, and what they get wrong by themselve
 
 @config
 class Config:
-    """Which files are written."""
+    """File layout."""
 
     layout: Literal["sightweave", "transformers.js"] = "sightweave"
-    """sightweave: two graphs, for any composition of concat and decoder_only; transformers.js: the files that it opens by
-    itself, where the composition fits one of Transformers' layouts."""
+    """File layout: sightweave (two graphs, for any model with concat and decoder_only) or transformers.js (the files
+    that it opens by itself, if the model fits one of Transformers' layouts)."""
 
     def export(self, source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
         """As `export`, with these settings."""
@@ -130,7 +130,7 @@ def export(
         CheckpointError: the folder cannot be written.
     """
     if layout not in LAYOUTS:
-        raise ExportError(f"onnx has no layout {layout!r}. {did_you_mean(layout, LAYOUTS)}")
+        raise ExportError(f"onnx: no layout {layout!r}. {did_you_mean(layout, LAYOUTS)}")
     if layout == _transformers_js.NAME:
         return _transformers_js.export(source, folder, samples, card=card, tolerance=TOLERANCE)
     refuse(source)
@@ -152,7 +152,7 @@ def refuse(source: Source) -> None:
     model = source.model
     if not isinstance(model.fusion, Concat) or not isinstance(model.language_model, DecoderOnly):
         raise ExportError(
-            "onnx is written for pictures in the sequence of a causal decoder: fusion concat with language model "
+            "the onnx export supports image tokens in a causal decoder only: fusion concat with language model "
             f"decoder_only (got {type(model.fusion).__name__} with {type(model.language_model).__name__}, which would need "
             "more graphs than an encoder and a decoder)."
         )

@@ -47,7 +47,7 @@ USE = with_transformers(
     processor=', backend="pil"',
 )
 """For the model card."""
-LIMITS = """Programs that open this folder, and what they get wrong by themselves:
+LIMITS = """Programs that load this folder, and what they get wrong:
 
 - Transformers 4.57 reads the patch positions of an Idefics3 one row and column too low; version 5 does not.
 - torchvision, where Transformers 5 uses it to resize, rounds differently from the pixels of training.
@@ -62,10 +62,10 @@ LIMITS = """Programs that open this folder, and what they get wrong by themselve
 
 @config
 class Config:
-    """Which of Transformers' layouts is written."""
+    """Layout of the Transformers folder."""
 
     layout: Literal["auto", "idefics3", "llava"] = "auto"
-    """idefics3, llava, or auto: the first that fits."""
+    """Transformers architecture: idefics3, llava, or auto for the first that fits."""
 
     def export(self, source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
         """As `export`, with these settings."""
@@ -96,7 +96,7 @@ def export(
     chosen = choose(source, layout)
     write(source, folder, chosen, card)
     if importlib.util.find_spec("transformers") is None:
-        note = f"not compared: pip install transformers, then sightweave evaluate {folder} asks it"
+        note = f"not compared: pip install transformers, then run sightweave evaluate {folder}"
         return Exported(folder=folder, layout=chosen.name, program="", note=note)
     made = compare(source, folder, samples, chosen.name)
     made.check()
@@ -110,18 +110,16 @@ def choose(source: Source, layout: str = "auto") -> Layout:
         ExportError: no such layout, or no place in it (or in any); each reason is given, that of the nearest layout first.
     """
     if layout != "auto" and layout not in LAYOUTS:
-        raise ExportError(f"there is no layout {layout!r}. {did_you_mean(layout, [*LAYOUTS, 'auto'])}")
+        raise ExportError(f"no layout {layout!r}. {did_you_mean(layout, [*LAYOUTS, 'auto'])}")
     asked = list(LAYOUTS.values()) if layout == "auto" else [LAYOUTS[layout]]
     reasons = {one.name: one.refusals(source) for one in asked}
     fitting = [one for one in asked if not reasons[one.name]]
     if fitting:
         return fitting[0]
     nearest = sorted(asked, key=lambda one: len(reasons[one.name]))
-    other = "sightweave export RUN --to custom_code takes any, for Transformers where Sightweave is installed too."
+    other = "sightweave export RUN --to custom_code supports any model, for Transformers with Sightweave installed."
     listed = "".join(f"\n  {one.name}: " + "\n    ".join(reasons[one.name]) for one in nearest)
-    raise ExportError(
-        f"this composition has no place in {' or '.join(reasons)}; nearest first:{listed}\n{other}"
-    )
+    raise ExportError(f"this model does not fit {' or '.join(reasons)}; nearest first:{listed}\n{other}")
 
 
 def write(source: Source, folder: Path, layout: Layout, card: str = "", *, repeats_head: bool = True) -> None:
@@ -315,7 +313,7 @@ def _along_target(model: VLM, processor: Processor, theirs: _Theirs, sample: Sam
     ids = batch.target.ids
     if not ids[:, :count].equal(inputs["input_ids"]):
         raise ExportError(
-            f"{sample.id!r} is read as other tokens by Transformers: {inputs['input_ids'][0].tolist()[:40]} ..., and "
+            f"{sample.id!r} is tokenized differently by Transformers: {inputs['input_ids'][0].tolist()[:40]} ..., but "
             f"{ids[0, :count].tolist()[:40]} ... here."
         )
     inputs["input_ids"] = ids

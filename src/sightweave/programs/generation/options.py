@@ -13,14 +13,14 @@ from sightweave.core.config import config, one_of
 
 @config
 class Options:
-    """How long to write, and how to choose."""
+    """Options for generating answers."""
 
     max_tokens: NonNegativeInt = 96
-    """Tokens of an answer at most, the end token included; 0 writes nothing and only judges."""
+    """Maximum tokens per answer, including the end token; 0 generates nothing and only scores given texts."""
     decoding: Annotated[Any, one_of("answers.decoding")] = greedy.Config()
-    """A kind in ``answers/decoding``, or its Config."""
+    """Decoding method: a kind in ``answers/decoding``, or its Config."""
     writer: Annotated[Any, one_of("answers.writers")] = text.Config()
-    """What makes an answer of the chosen tokens: a kind in ``answers/writers``, or its Config."""
+    """Writer that turns tokens into an answer: a kind in ``answers/writers``, or its Config."""
     seed: int = 0
     """Random seed for sampling; with it a sample's answer depends on the sample alone, whatever it is batched with."""
     batch_size: PositiveInt = 256

@@ -25,7 +25,8 @@ class Predictor(Protocol):
     """Answers samples of any task, always greedily: an evaluation must give the same twice.
 
     Each kind's file also has ``recognise(who: str) -> str``, which says what a path or an address is if it is of this
-    kind, and a ``Config`` whose first field is that path or address and whose ``build`` makes the predictor.
+    kind, and a ``Config`` whose ``at(where)`` gives the settings for such a path or address and whose ``build`` makes the
+    predictor. A run is loaded rather than built from its path, so its kind has no ``at``.
     """
 
     name: str

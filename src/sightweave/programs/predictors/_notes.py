@@ -21,7 +21,7 @@ from sightweave.programs.predictors._thinking import THOUGHT
 Asked = Sequence[tuple[str, Prediction]]
 """Ids of samples and what was answered."""
 _SHOWN = 5
-_RAISE = "a larger evaluate.max_tokens gives them room"
+_RAISE = "raise evaluate.max_tokens"
 
 
 def is_unanswered(prediction: Prediction) -> bool:
@@ -50,13 +50,14 @@ def _on_unanswered(asked: Asked) -> list[str]:
     found = []
     if refused:
         found.append(
-            f"the server refused {len(refused)} of {len(asked)} prompts; each counts as an empty answer, and is asked "
+            f"the server refused {len(refused)} of {len(asked)} prompts; each counts as an empty answer and is asked "
             f"again only with --fresh: {_named(refused)}"
         )
     if failed:
         found.append(
-            f"{len(failed)} of {len(asked)} prompts got no answer; each counts as an empty answer, and the same command "
-            f"asks it again: {_named(failed)}"
+            f"{len(failed)} of {len(asked)} prompts got no answer; each counts as an empty answer; run the same "
+            "command again "
+            f"to retry: {_named(failed)}"
         )
     return found
 
@@ -87,13 +88,13 @@ def _on_thoughts(asked: Asked, max_tokens: int | None) -> list[str]:
     found = []
     if cut:
         where, remedy = ("", "") if max_tokens is None else (f" at max_tokens={max_tokens}", f"; {_RAISE}")
-        found.append(f"{len(cut)} {of} were cut{where} while thinking and hold no answer{remedy}")
+        found.append(f"{len(cut)} {of} were cut{where} while thinking and contain no answer{remedy}")
     if endless:
-        found.append(f"{len(endless)} {of} end within their thinking and hold no answer")
+        found.append(f"{len(endless)} {of} end while still thinking and contain no answer")
     if answered:
         found.append(
-            f"{answered} {of} came with a thinking block, which was taken off; how sure the model is of the answer alone "
-            "is not known"
+            f"{answered} {of} had a thinking block, which was removed; the model's confidence in the answer alone "
+            "is unknown"
         )
     return found
 
@@ -111,28 +112,28 @@ def _on_the_rest(asked: Asked, max_tokens: int) -> list[str]:
     kinds: list[tuple[str, bool, Callable[[Prediction], bool]]] = [
         (f"were cut at max_tokens={max_tokens}; {_RAISE}", False, lambda one: one.finish == "length"),
         (
-            "held no text; each counts as answered with nothing",
+            "had no text; each counts as an empty answer",
             True,
             lambda one: not one.text.strip() and "declined" not in one.extra,
         ),
         ("were declined by the model itself", True, lambda one: "declined" in one.extra),
         (
-            "were ended by the server for a reason of its own, such as a filter",
+            "were ended by the server for another reason, such as a filter",
             True,
             lambda one: "finish_reason" in one.extra,
         ),
         (
-            "are not greedy, since the server refuses temperature 0: asked again, the same question may get another answer",
+            "are not greedy, because the server rejects temperature 0: the same question may get another answer next time",
             False,
             lambda one: "is_sampled" in one.extra,
         ),
         (
-            "came with log-probabilities above 0, which there are not, so how sure the model is stays unknown",
+            "had invalid log-probabilities above 0, so the model's confidence is unknown",
             True,
             lambda one: "impossible" in one.extra,
         ),
         (
-            "came without log-probabilities, so how sure the model is stays unknown",
+            "had no log-probabilities, so the model's confidence is unknown",
             False,
             lambda one: one.logprob is None and THOUGHT not in one.extra and "impossible" not in one.extra,
         ),

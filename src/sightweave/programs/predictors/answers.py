@@ -56,11 +56,16 @@ class Config:
     """A file of answers."""
 
     path: str
-    """A .json, .jsonl or .csv file."""
+    """Path of a .json, .jsonl or .csv file."""
     missing: Literal["error", "wrong"] = "error"
-    """Whether a sample without an answer stops the evaluation, or counts as answered with nothing."""
+    """Handling of samples without an answer: error stops the evaluation, wrong counts an empty answer."""
     split: str = ""
-    """Takes only rows that name this split or none; empty takes all."""
+    """Split to read; rows that name no split are kept. Empty reads all rows."""
+
+    @classmethod
+    def at(cls, where: str) -> Config:
+        """The settings for a file of answers, all others at their defaults."""
+        return cls(path=where)
 
     def build(self) -> Answers:
         """Reads the file.
@@ -89,9 +94,9 @@ class Answers:
     """Looks the answer to a sample up by its id, or by its picture and prompt where a row has no id.
 
     Args:
-        path: A .json, .jsonl or .csv file.
+        path: Path of a .json, .jsonl or .csv file.
         missing: ``error``, or ``wrong``: a sample without an answer counts as answered with nothing.
-        split: Takes only rows that name this split or none; empty takes all.
+        split: Split to read; rows that name no split are kept. Empty reads all rows.
 
     Raises:
         DataError: the file cannot be read, holds no answers, or a row is wrong.
@@ -121,7 +126,7 @@ class Answers:
         if not self._count:
             of_split = f" of the split {split!r}" if split else ""
             raise DataError(
-                f'{path}: no answers{of_split}; write one row each, such as {{"id": "1", "answer": "red"}}.'
+                f'{path}: no answers{of_split}; write one row per answer, such as {{"id": "1", "answer": "red"}}.'
             )
 
     def predict(
@@ -142,7 +147,7 @@ class Answers:
             raise DataError(f"{self.path}: {len(texts)} list(s) of texts for {len(samples)} sample(s).")
         if any(texts):
             raise BackendError(
-                f"{self.path}: a file of answers cannot say how likely other texts are; leave out metrics that ask it."
+                f"{self.path}: a file of answers has no likelihoods of other texts; remove the metrics that need them."
             )
         if max_tokens == 0:
             return [Prediction("", finish="none") for _ in samples]
@@ -173,7 +178,7 @@ class Answers:
             first = self._by_prompt.setdefault((image, prompt), row)
             # The same prompt on the same picture may come twice, with the same answer.
             if first.text != row.text:
-                self._check_new(first, row, f"the prompt {_shown(prompt)} on the picture {_shown(image)}")
+                self._check_new(first, row, f"the prompt {_shown(prompt)} on the image {_shown(image)}")
         elif "image" in values:
             name = _name(values["image"], "image", where)
             self._check_new(self._by_image.setdefault(name, row), row, f"the image {_shown(name)}")
@@ -189,11 +194,11 @@ class Answers:
         if first is row:
             return
         hint = (
-            f"they are of the splits {first.split!r} and {row.split!r}: name one of them as `split`"
+            f"they are in the splits {first.split!r} and {row.split!r}: set `split` to one of them"
             if first.split != row.split
-            else "leave one answer for each"
+            else "keep one answer for each"
         )
-        raise DataError(f"{row.where}: {what} stands in {first.where} too; {hint}.")
+        raise DataError(f"{row.where}: {what} is also in {first.where}; {hint}.")
 
     def _row_of(self, sample: Sample) -> _Row | None:
         found = self._by_id.get(sample.id) or self._by_image.get(sample.id) or self._by_stem.get(sample.id)
@@ -209,13 +214,13 @@ class Answers:
         lost = [sample.id for sample, row in zip(samples, rows, strict=True) if row is None]
         if samples and len(lost) == len(samples):
             raise DataError(
-                f"{self.path}: none of its {self._count} answer(s) is for any of the {len(samples)} sample(s): it "
-                f"names {self._first()}, the samples {samples[0].id!r}. Is it of the same data and split?"
+                f"{self.path}: none of its {self._count} answer(s) matches any of the {len(samples)} sample(s): it "
+                f"has {self._first()}, the samples {samples[0].id!r}. Is it for the same data and split?"
             )
         if lost and self.missing == "error":
             raise DataError(
-                f"{self.path}: no answer to {len(lost)} of {len(samples)} samples, such as {', '.join(lost[:5])}; answer "
-                'them, or say missing: wrong ("" is then their answer).'
+                f"{self.path}: no answer for {len(lost)} of {len(samples)} samples, such as {', '.join(lost[:5])}; add "
+                "them, or set missing: wrong to count them as empty answers."
             )
 
     def _first(self) -> str:
@@ -223,14 +228,14 @@ class Answers:
         if names:
             return _shown(names[0])
         image, prompt = next(iter(self._by_prompt))
-        return f"{_shown(prompt)} on the picture {_shown(image)}"
+        return f"{_shown(prompt)} on the image {_shown(image)}"
 
     def _notes(self, rows: Sequence[_Row | None]) -> Iterator[str]:
         used = {row.where for row in rows if row is not None}
         if lost := sum(row is None for row in rows):
-            yield f"{self.path}: {lost} of {len(rows)} samples have no answer; each counts as answered with nothing."
+            yield f"{self.path}: {lost} of {len(rows)} samples have no answer; each counts as an empty answer."
         if others := self._count - len(used):
-            yield f"{self.path}: {others} of its {self._count} answers are for none of these samples."
+            yield f"{self.path}: {others} of its {self._count} answers match none of these samples."
         if empty := sum(row is not None and not row.text.strip() for row in rows):
             yield f"{self.path}: {empty} of {len(rows)} answers are empty."
 
@@ -240,9 +245,9 @@ def _bytes(path: Path) -> bytes:
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
-            raise DataError(f"{path}: a folder; name the file of answers in it.")
+            raise DataError(f"{path}: is a folder; give the file of answers in it.")
         if not stat.S_ISREG(status.st_mode):
-            raise DataError(f"{path}: no regular file; answers are read from one.")
+            raise DataError(f"{path}: not a regular file.")
         with path.open("rb") as file:
             data = file.read(_MAX_BYTES + 1)
     except OSError as error:
@@ -250,16 +255,18 @@ def _bytes(path: Path) -> bytes:
     except ValueError as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{path!s:.80}: not a possible file name.") from None
+        raise DataError(f"{path!s:.80}: not a valid file name.") from None
     if len(data) > _MAX_BYTES:
-        raise DataError(f"{path}: over {_MAX_BYTES} bytes; leave only ids and answers in it, or split it.")
+        raise DataError(
+            f"{path}: more than {_MAX_BYTES} bytes; keep only ids and answers in it, or split it."
+        )
     return data.removeprefix(_BOM)
 
 
 def _rows(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
     """Where each row stands, lines counted from 1, and its values."""
     if not data.strip():
-        raise DataError(f"{path}: empty; there are no answers in it.")
+        raise DataError(f"{path}: the file is empty.")
     if path.suffix.lower() == ".csv":
         return _of_csv(path, data)
     return _of_array(path, data) if data.lstrip().startswith(b"[") else _of_lines(path, data)
@@ -281,7 +288,9 @@ def _of_lines(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
             text = _decoded(path, line, number).strip(" \t\r\n")
             value, end = _value(path, text, 0, number)
             if end < len(text):
-                raise DataError(f"{path}:{number}: something follows the row: {_shown(text[end:].strip())}.")
+                raise DataError(
+                    f"{path}:{number}: unexpected text after the row: {_shown(text[end:].strip())}."
+                )
             yield f"{path}:{number}", _mapping(f"{path}:{number}", value)
 
 
@@ -313,10 +322,10 @@ def _of_array(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
             following = ","
         if following != "]":
             found = _shown(text[at : at + 20]) if following else "the end of the file"
-            raise DataError(f"{path}:{line}: not JSON: ',' and a row, or ']' was expected (got {found}).")
+            raise DataError(f"{path}:{line}: not JSON: expected ',' and a row, or ']' (got {found}).")
     at += 1
     if skip():
-        raise DataError(f"{path}:{line}: something follows the array: {_shown(text[at : at + 20])}.")
+        raise DataError(f"{path}:{line}: unexpected text after the array: {_shown(text[at : at + 20])}.")
 
 
 def _value(path: Path, text: str, at: int, line: int) -> tuple[Any, int]:
@@ -328,7 +337,7 @@ def _value(path: Path, text: str, at: int, line: int) -> tuple[Any, int]:
         near = text[error.pos : error.pos + _SHOWN].partition("\n")[0] or text[at : at + _SHOWN]
         raise DataError(f"{path}:{wrong}: not JSON: {error.msg} (near {_shown(near)}).") from None
     except RecursionError:
-        raise DataError(f"{path}:{line}: not usable JSON: nested too deep.") from None
+        raise DataError(f"{path}:{line}: invalid JSON: nested too deeply.") from None
     except DataError as error:  # of the two functions below
         raise DataError(f"{path}:{line}: {error}") from None
 
@@ -343,7 +352,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> Any:
-    raise DataError(f"{name} is not JSON; leave the field out where there is no value.")
+    raise DataError(f"{name} is not JSON; omit the field if there is no value.")
 
 
 _JSON = json.JSONDecoder(
@@ -375,14 +384,14 @@ def _of_csv(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
                 head = names if is_head else ["id", "answer"]
                 if len(set(head)) < len(head):
                     raise DataError(
-                        f"{path}:{line}: a column stands twice in the first row ({_shown(names)})."
+                        f"{path}:{line}: a column appears twice in the first row ({_shown(names)})."
                     )
                 if is_head:
                     continue
             if len(cells) != len(head):
                 raise DataError(
                     f"{path}:{line}: {len(cells)} value(s) for the {len(head)} columns {', '.join(head)}; quote values "
-                    "that hold a comma, or name the columns in the first row."
+                    "that contain a comma, or put the column names in the first row."
                 )
             values: dict[str, Any] = dict(zip(head, cells, strict=True))
             if "logprob" in values:
@@ -405,7 +414,7 @@ def _of_own_table(values: dict[str, Any]) -> dict[str, Any]:
 def _row(where: str, values: Mapping[str, Any]) -> _Row:
     fields = [name for name in _ANSWERS if name in values]
     if len(fields) != 1:
-        what = f"both {' and '.join(fields)}; leave the one to score" if fields else "no answer"
+        what = f"both {' and '.join(fields)}; keep the one to evaluate" if fields else "no answer"
         raise DataError(
             f"{where}: {what}; a row needs one of {', '.join(_ANSWERS)} (it has: {_shown(list(values))})."
         )
@@ -425,7 +434,7 @@ def _text(value: Any, field: str, where: str) -> str:
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        raise DataError(f"{where}: {field}: holds half a surrogate pair, no character.") from None
+        raise DataError(f"{where}: {field}: contains an unpaired surrogate.") from None
     return str(value)
 
 

@@ -57,23 +57,28 @@ class Config:
     """An OpenAI-compatible server."""
 
     url: str
-    """The address to which /chat/completions is added, such as http://localhost:8000/v1."""
+    """Base URL, to which /chat/completions is appended, such as http://localhost:8000/v1."""
     model: str = ""
-    """Name of the model; empty asks the server and takes the only one that it has."""
+    """Name of the model; empty uses the server's only model."""
     key_variable: str = KEY_VARIABLE
-    """Name of the environment variable that holds the key; unset or empty sends none."""
+    """Environment variable that holds the API key; no key is sent if it is unset or empty."""
     timeout: PositiveFloat = 120.0
-    """Seconds from the start of a request to the end of its answer, whatever part of it is slow."""
+    """Time limit of a request in seconds, from its start to the end of the answer."""
     retries: NonNegativeInt = 5
-    """How often a request is repeated after a lost connection, or where the server is too busy."""
+    """Number of retries after a lost connection or if the server is busy."""
     wait: NonNegativeFloat = 0.5
-    """Seconds before the first repetition; each further wait is twice as long, up to a minute."""
+    """Seconds before the first retry; each further wait is twice as long, up to a minute."""
     at_once: PositiveInt = 8
-    """Requests at the same time."""
+    """Number of concurrent requests."""
     max_side: PositiveInt | None = None
-    """Pixels of a picture's longer side; larger pictures are shrunk. None sends all pixels."""
+    """Maximum longer side of an image in pixels; larger images are shrunk. None sends the full size."""
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] | None = None
-    """Sends pictures as JPEG of this quality, 1 to 100; None sends PNG, which loses nothing."""
+    """JPEG quality of the images sent, 1 to 100; None sends lossless PNG."""
+
+    @classmethod
+    def at(cls, where: str) -> Config:
+        """The settings for the server at an address, all others at their defaults."""
+        return cls(url=where)
 
     def build(self) -> Endpoint:
         """The predictor; without a `model` the server is asked for its name.
@@ -172,7 +177,7 @@ class Endpoint:
             raise DataError(f"{self.name}: {len(texts)} list(s) of texts for {len(samples)} sample(s).")
         if any(texts):
             raise BackendError(
-                f"{self.name}: a chat server does not say how likely given texts are; leave out metrics that ask it."
+                f"{self.name}: a chat server does not return likelihoods of given texts; remove the metrics that need them."
             )
         if max_tokens == 0:
             return [Prediction("", finish="none") for _ in samples]
@@ -244,7 +249,7 @@ class Endpoint:
     def _data_url(self, medium: Medium) -> str:
         if medium.modality != "image":
             raise DataError(
-                f"{medium.modality} {medium.key!r}: only pictures can be sent; leave such samples out."
+                f"{medium.modality} {medium.key!r}: only images can be sent; remove such samples."
             )
         image = Image.fromarray(media.load(medium))
         if self._max_side is not None and max(image.size) > self._max_side:
@@ -267,4 +272,6 @@ def _only_model(server: Server) -> str:
     if len(known) == 1:
         return known[0]
     shown = ", ".join(sorted(known)[:20]) or "none"
-    raise BackendError(f"{server.url}: {len(known)} models ({shown}); name the one to ask as `model`.")
+    raise BackendError(
+        f"{server.url}: the server has {len(known)} models ({shown}); set `model` to one of them."
+    )

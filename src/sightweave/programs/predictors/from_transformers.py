@@ -78,24 +78,30 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
 
 @config
 class Config:
-    """Which folder, and how it is asked."""
+    """Model folder and prompting options."""
 
     path: str
-    """A folder with config.json, weights as safetensors and the processor's files; or a name on the hub."""
+    """Folder with config.json, safetensors weights and the processor's files, or a name on the Hub."""
     device: str = "auto"
-    """auto, cpu, cuda ..."""
+    """Device: auto, cpu, cuda, ..."""
     precision: PrecisionName = "auto"
-    """fp32, bf16, or auto: whichever is faster here."""
+    """Numeric precision: fp32, bf16, or auto for the faster one on this machine."""
     batch_size: PositiveInt = 8
     """Maximum prompts in a batch."""
     max_batch_tokens: PositiveInt | None = None
     """Maximum tokens in a batch, padding and answers included. None derives it from free memory."""
     template: str = "{images}\n{prompt}"
-    """How a prompt is put where the processor has no chat template; ``{images}`` becomes its marks of pictures."""
+    """Prompt format if the processor has no chat template; ``{images}`` becomes its image tokens."""
     trust_remote_code: bool = False
-    """Whether code that lies in the folder is run, which can do anything that you can. Read it first."""
+    """Whether to run code from the folder, which can do anything that you can. Read it first."""
     resizer: Resizer = "auto"
-    """What resizes pictures: pil, torchvision (they round otherwise), or auto: torchvision where it is installed."""
+    """Library that resizes images: pil, torchvision (which rounds differently), or auto for torchvision if it is
+    installed."""
+
+    @classmethod
+    def at(cls, where: str) -> Config:
+        """The settings for a folder, all others at their defaults."""
+        return cls(path=where)
 
     def build(self) -> FromTransformers:
         """Loads the model.
@@ -160,14 +166,14 @@ class FromTransformers:
         self.can_score = not self.model.config.is_encoder_decoder
         self._looks_back = False  # not known yet
         ignored = _make_greedy(self.model)
-        self.notes = (f"{path}: answers are plainly greedy, without its own {ignored}.",) if ignored else ()
+        self.notes = (f"{path}: decoding is greedy; its own {ignored} are ignored.",) if ignored else ()
         """What a reader of the scores must know; plain sentences."""
         resized_by = type(getattr(self.processor, "image_processor", None)).__name__
         told = f"{self.precision.name} {template} {resized_by} {_versions(self.model)} greedy"
         self.fingerprint = _fingerprint(path, told)
         if not self._ends():
             raise CheckpointError(
-                f"{path}: no token ends an answer; give eos_token_id in its generation_config.json."
+                f"{path}: no end-of-answer token; set eos_token_id in its generation_config.json."
             )
         tokenizer = self.processor.tokenizer
         # Left, so that what is written follows the prompt; an encoder counts positions from the first token.
@@ -198,8 +204,8 @@ class FromTransformers:
             )
         if any(texts) and not self.can_score:
             raise BackendError(
-                f"{self.name}: {self.model.config.model_type} has an encoder and a decoder; its answers can be scored, "
-                "the likelihood of given texts cannot: leave out the metrics that need it."
+                f"{self.name}: {self.model.config.model_type} is an encoder-decoder; its answers can be scored, "
+                "but not the likelihood of given texts: remove the metrics that need it."
             )
         prompts = [self.prompt(sample) for sample in samples]
         found = [Prediction("", finish="none")] * len(samples)
@@ -282,7 +288,7 @@ class FromTransformers:
                 messages(parts), add_generation_prompt=asks, tokenize=False
             )
         except (TemplateError, *_FAILS) as error:
-            raise DataError(f"{self.name}: its chat template refused a prompt: {_line(error)}") from error
+            raise DataError(f"{self.name}: its chat template rejected a prompt: {_line(error)}") from error
         return text
 
     def _lead(self, sample: Sample, prompt: str) -> str:
@@ -326,7 +332,7 @@ class FromTransformers:
         except _FAILS as error:
             if is_out_of_memory(error):
                 raise
-            raise DataError(f"{self.name}: its processor refused a prompt: {_line(error)}") from error
+            raise DataError(f"{self.name}: its processor rejected a prompt: {_line(error)}") from error
         dtype = next(self.model.parameters()).dtype
         return {
             name: value.to(self.device, dtype if value.is_floating_point() else value.dtype)
@@ -436,7 +442,8 @@ class FromTransformers:
         logits: Tensor = self._called(self.model, **inputs).logits
         if logits.shape[1] != shape[1] + width:
             raise BackendError(
-                f"{self.name}: {logits.shape[1]} logits for {shape[1] + width} tokens; texts cannot be judged by a model "
+                f"{self.name}: {logits.shape[1]} logits for {shape[1] + width} tokens; likelihoods are not "
+                "available for a model "
                 "that changes the length of its input."
             )
         return logits[:, shape[1] - 1 : -1].float()
@@ -452,8 +459,8 @@ class FromTransformers:
         if change > 0.01 * size:
             raise BackendError(
                 f"{self.name}: the logits of a token change by {change:.3g} (they reach {size:.3g}) with the tokens after "
-                f"it, so texts cannot be judged; {self.model.config.model_type} marks what it writes in a way that is not "
-                "known here."
+                f"it, so likelihoods are not available; {self.model.config.model_type} uses an attention mask that is not "
+                "supported here."
             )
         self._looks_back = True
 
@@ -569,14 +576,14 @@ def opened(
     if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
         raise CheckpointError(
             f"{path}: it has no processor for texts and pictures (got {type(processor).__name__}); "
-            "save the model's processor beside it."
+            "save the model's processor in the same folder."
         )
     _check_template(path, processor)
     missing = sorted(told["missing_keys"])
     if missing:
         raise CheckpointError(
             f"{path}: {len(missing)} weight(s) are not in the files and would be random, such as "
-            f"{', '.join(missing[:10])}; another version of Transformers may have written them under other names."
+            f"{', '.join(missing[:10])}; another version of Transformers may use other names."
         )
     return model.to(device).eval(), processor
 
@@ -591,8 +598,9 @@ def _check_config(folder: Path) -> None:
                 waiting.append(value)
             elif str(name).endswith("_implementation") and "/" in str(value):
                 raise CheckpointError(
-                    f"{folder / _CONFIG}: {name} names code on the hub ({value!r}), which would be fetched and run; take it "
-                    "out of the file, or name an implementation of Transformers' own such as sdpa."
+                    f"{folder / _CONFIG}: {name} refers to code on the Hub ({value!r}), which would be downloaded "
+                    "and run; remove it "
+                    "from the file, or use an implementation built into Transformers such as sdpa."
                 )
 
 
@@ -604,7 +612,7 @@ def _check_template(path: str, processor: Any) -> None:
         try:
             sandbox.check(source, **processor.tokenizer.special_tokens_map)
         except sandbox.TooMuchError as error:
-            raise CheckpointError(f"{path}: its chat template is not rendered: {error}.") from None
+            raise CheckpointError(f"{path}: its chat template cannot be rendered: {error}.") from None
 
 
 def _check_index(folder: Path) -> None:
@@ -615,7 +623,8 @@ def _check_index(folder: Path) -> None:
         for name in set(map(str, names.values())) if isinstance(names, dict) else ():
             if not checkpoint.is_plain_name(name) or not name.endswith(".safetensors"):
                 raise CheckpointError(
-                    f"{index}: lists {name!r}; only safetensors files beside it are read. Download the folder again."
+                    f"{index}: lists {name!r}; only safetensors files in the same folder are read. Download the "
+                    "folder again."
                 )
 
 
@@ -627,10 +636,10 @@ def _check_weights(folder: Path) -> None:
     pickled = [name for name in names if name.endswith(_PICKLED)]
     if pickled:
         raise CheckpointError(
-            f"{folder / pickled[0]}: pickled weights can run code and are not read; load them where you trust them, "
-            "and save with safe_serialization=True."
+            f"{folder / pickled[0]}: pickled weights can run code and are not read; convert them in a sandbox "
+            "with safe_serialization=True."
         )
-    raise CheckpointError(f"{folder}: no weights (*.safetensors) there; was the download cut?")
+    raise CheckpointError(f"{folder}: no weights (*.safetensors) found; was the download interrupted?")
 
 
 def _fingerprint(path: str, settings: str) -> str:

@@ -28,7 +28,7 @@ def recognise(who: str) -> str:
 
 @config
 class Config:
-    """How a run is asked."""
+    """Batching options."""
 
     batch_size: PositiveInt = 512
     """Maximum samples in a batch: more than elsewhere, since most answers of an evaluation end after a few tokens."""

@@ -117,27 +117,35 @@ class Pace:
     Args:
         stage: With steps or minutes.
         now: Seconds of a clock that never goes back.
+        spent: Seconds that the stage has trained already, before it was resumed.
     """
 
-    def __init__(self, stage: Stage, now: Callable[[], float] = time.monotonic) -> None:
-        self._now, self._began = now, now()
+    def __init__(
+        self, stage: Stage, now: Callable[[], float] = time.monotonic, *, spent: float = 0.0
+    ) -> None:
+        self._now, self._began = now, now() - spent
         self._seconds = None if stage.minutes is None else 60 * stage.minutes
         self._steps = stage.steps
         self._warmup = stage.schedule.warmup_steps
         self._schedule: Schedule = _schedule(stage.schedule, stage.steps)
+
+    @property
+    def spent(self) -> float:
+        """Seconds of the stage so far."""
+        return self._now() - self._began
 
     def is_over(self, done: int) -> bool:
         """Whether the stage ends after this number of steps. It makes at least one."""
         if self._seconds is None:
             assert self._steps is not None
             return done >= self._steps
-        return done > 0 and self._now() - self._began >= self._seconds
+        return done > 0 and self.spent >= self._seconds
 
     def factor(self, step: int) -> float:
         """The share of the peak rate at `step`, counted from 0."""
         if self._seconds is None:
             return self._schedule.factor(step)
-        share = min(1.0, (self._now() - self._began) / self._seconds)
+        share = min(1.0, self.spent / self._seconds)
         rise = max((step + 1) / (self._warmup + 1), 2 * share)
         return min(1.0, rise, self._schedule.factor(int(share * self._schedule.steps)))
 
@@ -146,8 +154,7 @@ class Pace:
         if self._seconds is None:
             assert self._steps is not None
             return self._steps
-        spent = max(1e-9, self._now() - self._began)
-        return max(done, 1, round(done * self._seconds / spent))
+        return max(done, 1, round(done * self._seconds / max(1e-9, self.spent)))
 
 
 _FINE = 1_000_000

@@ -25,11 +25,13 @@ from sightweave.data.inputs.too_long import Policy, TooLong, fit
 from sightweave.data.reading.dataset import Dataset, task_of
 from sightweave.programs.training.quarantine import Quarantine
 from sightweave.programs.training.settings import Stage
+from sightweave.programs.training.world import World
 
 _DRAWS = 1 << 30
 """Numbers that a draw is one of."""
 _LOOKED_AT = 200
 """Pictures that are looked at for regions, at most."""
+_ALONE = World()
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,10 @@ class Feed:
         datasets: Sources, each a sequence of pictures; together they are one long sequence, shuffled anew each epoch.
         mix: How often each source comes; empty means once an epoch each.
         too_long: What becomes of a sample with more tokens than the processor's ``max_length``.
-        rank: Which of `world` processes this is. Each takes its share of every microstep's pictures, or of every
-            window's, which it then packs for itself.
-        world: Processes that train together; must divide the stage's pictures. All walk through the same positions. With
-            more than one, a picture that cannot be read leaves its place empty, since the others do not know of it. So it
-            does in a window, whose rows must not depend on what was tried before.
+        world: The processes that train together; their number must divide the stage's pictures. All walk through the same
+            positions, and each takes its share of every microstep's pictures, or of every window's, which it then packs
+            for itself. With more than one, a picture that cannot be read leaves its place empty, since the others do not
+            know of it. So it does in a window, whose rows must not depend on what was tried before.
         workers: Threads that decode pictures; 0 means one for each core but one, from 1 to 8.
         tasks: Task by name.
         processor: Makes batches.
@@ -93,7 +94,7 @@ class Feed:
 
     Raises:
         DataError: no pictures at all, none with a sample of the stage's tasks, or no regions where they are needed.
-        RecipeError: `mix` or `world` does not fit.
+        RecipeError: `mix` or `world` does not fit the data or the stage.
         RecipeError: the stage learns words and says not which, or asks for regions of a model that keeps no places.
     """
 
@@ -108,19 +109,18 @@ class Feed:
         quarantine: Quarantine,
         mix: Sequence[Mixing] = (),
         too_long: Policy = "drop_row",
-        rank: int = 0,
-        world: int = 1,
+        world: World = _ALONE,
         workers: int = 1,
     ) -> None:
         self.datasets, self.tasks, self.processor, self.stage = datasets, tasks, processor, stage
         self.seed, self.quarantine = seed, quarantine
-        self.rank, self.world, self.too_long = rank, world, too_long
+        self.world, self.too_long = world, too_long
         self.workers = decoding_threads(workers)
-        self._fills_gaps = world == 1 and stage.pack_window == 1
-        if stage.pictures % world:
+        self._fills_gaps = world.size == 1 and stage.pack_window == 1
+        if stage.pictures % world.size:
             raise RecipeError(
-                f"train.stages, stage {stage.name!r}: {stage.pictures} pictures cannot be shared by {world} processes; "
-                f"set pictures to a multiple of {world}."
+                f"train.stages, stage {stage.name!r}: {stage.pictures} pictures cannot be shared by {world.size} processes; "
+                f"set pictures to a multiple of {world.size}."
             )
         self.mix = Mix([len(dataset) for dataset in datasets], mix, seed=seed)
         self._starts = list(accumulate(self.mix.lengths, initial=0))
@@ -240,7 +240,7 @@ class Feed:
         """The window that begins at a position: a function of that position alone."""
         samples: dict[int, list[Encoded]] = {}
         end = self._fill(samples, start)
-        share = list(samples.values())[self.rank :: self.world]
+        share = list(samples.values())[self.world.rank :: self.world.size]
         assert self.stage.pack_to is not None
         rows = pack(bundle(encoded for group in share for encoded in group), self.stage.pack_to)
         positions = {id(encoded): at for at, group in samples.items() for encoded in group}
@@ -265,7 +265,7 @@ class Feed:
                         *place,
                         pictures=self._numbers(at),
                         # What the other processes take of the window is not known here.
-                        end=at[-1] + 1 if self.world == 1 else window.end,
+                        end=at[-1] + 1 if self.world.size == 1 else window.end,
                     )
                 except MediaError:
                     self._readable([one for row in rows for part in row for one in part.encoded])
@@ -309,12 +309,14 @@ class Feed:
         return position
 
     def _share(self, samples: dict[int, list[Encoded]]) -> dict[int, list[Encoded]]:
-        """This process's pictures: every `world`-th one, less what it knows to be unreadable; never none."""
-        if self.world == 1:
+        """This process's share of the pictures, less what it knows to be unreadable; never none."""
+        if self.world.size == 1:
             return samples
         groups = list(samples.items())
-        for first in (self.rank, *range(self.world)):  # another one's pictures rather than none
-            share = {at: left for at, group in groups[first :: self.world] if (left := self._known(group))}
+        for first in (self.world.rank, *range(self.world.size)):  # another one's pictures rather than none
+            share = {
+                at: left for at, group in groups[first :: self.world.size] if (left := self._known(group))
+            }
             if share:
                 return share
         raise DataError(
@@ -337,7 +339,7 @@ class Feed:
 
     def _seed(self, number: int) -> int | None:
         """Processes draw different variations; one alone draws by the number of its microstep."""
-        return number * self.world + self.rank if self.stage.augment else None
+        return number * self.world.size + self.world.rank if self.stage.augment else None
 
     def _chosen(self, samples: list[Sample], position: int) -> list[Sample]:
         limit = self.stage.samples_per_picture

@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -67,6 +68,39 @@ class RunLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@dataclass
+class Averages:
+    """Sums over the updates since the last row of the log."""
+
+    since: float = 0.0
+    """Seconds that the run had trained when they began."""
+    steps: int = 0
+    loss: float = 0.0
+    norm: float = 0.0
+    tokens: int = 0
+    pictures: int = 0
+
+    def add(self, *, loss: float, norm: float, tokens: int, pictures: int) -> None:
+        """Adds one update."""
+        self.steps += 1
+        self.loss += loss
+        self.norm += norm
+        self.tokens += tokens
+        self.pictures += pictures
+
+    def row(self, now: float) -> dict[str, float | str]:
+        """Means and rates; `now` is in the seconds that `since` is in."""
+        seconds = max(1e-9, now - self.since)
+        return {
+            "loss": self.loss / self.steps,
+            "grad_norm": self.norm / self.steps,
+            "seconds": seconds,
+            "steps_per_second": self.steps / seconds,
+            "tokens_per_second": self.tokens / seconds,
+            "pictures_per_second": self.pictures / seconds,
+        }
 
 
 class MetricsFile:

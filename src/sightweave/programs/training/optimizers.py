@@ -32,26 +32,27 @@ _TINY = 1e-7
 
 @config
 class OptimizerConfig:
-    """Which optimizer, and its rates."""
+    """Optimizer and its learning rates."""
 
     name: Name = "adamw"
-    """adamw, or muon (for matrices of Transformer blocks and kernels of convolutions, with AdamW for the rest)."""
+    """Optimizer: adamw, or muon (for the matrices of Transformer blocks and convolution kernels, with AdamW for the
+    rest)."""
     lr: NonNegativeFloat = 1e-3
     """Peak learning rate of AdamW."""
     muon_lr: NonNegativeFloat = 0.02
     """Peak learning rate of Muon: the spectral norm of one update of a wide matrix."""
     momentum: NonNegativeFloat = 0.95
-    """Of Muon, in Nesterov's form."""
+    """Nesterov momentum of Muon."""
     betas: tuple[float, float] = (0.9, 0.98)
     """Of AdamW."""
     eps: PositiveFloat = 1e-8
     """Of AdamW."""
     weight_decay: NonNegativeFloat = 0.05
-    """Share of a matrix that goes with each unit of learning rate; vectors are not decayed."""
+    """Decoupled weight decay of matrices, multiplied by the learning rate; vectors are not decayed."""
     part_lr: Mapping[PartName, NonNegativeFloat] = field(default_factory=dict)
-    """What the rates of a part are multiplied with, such as {encoder: 0.1}; 1 for parts that are not named."""
+    """Learning rate multipliers by part, such as {encoder: 0.1}; 1 for all others."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """What the rates are multiplied with from block to block downwards, in the encoder and the language model."""
+    """Learning rate multiplier from each block to the one below it, in the encoder and the language model."""
 
     def build(self, model: nn.Module, factors: Mapping[str, float] | None = None) -> Optimizer:
         """The optimizer of what is trainable in a model; `factors` multiply the rates of parameters by name."""

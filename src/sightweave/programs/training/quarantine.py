@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from sightweave.core.errors import DataError
 
@@ -16,6 +17,16 @@ FILE_NAME = "quarantine.jsonl"
 _PATIENCE = 1000
 """Pictures after which a share of bad ones stops the run."""
 _TOLERATED = 0.01
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a resumed training must know of a quarantine."""
+
+    seen: int
+    reasons: dict[str, int]
+    unreadable: list[str]
+    known: list[str]
 
 
 @dataclass
@@ -42,13 +53,27 @@ class Quarantine:
         self._known.add(key)
         reason = str(getattr(error, "code", type(error).__name__))
         self.reasons[reason] += 1
-        logger.warning("left out %s: %s", key, error)
+        logger.warning("skipped %s: %s", key, error)
         if self.path is not None:
             with self.path.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps({"picture": key, "reason": reason, "message": str(error)}) + "\n")
         bad = sum(self.reasons.values())
         if self.seen >= _PATIENCE and bad > _TOLERATED * self.seen:
             raise DataError(
-                f"{bad} of {self.seen} pictures cannot be read ({dict(self.reasons)}), more than {_TOLERATED:.0%}; "
+                f"{bad} of {self.seen} images cannot be read ({dict(self.reasons)}), more than {_TOLERATED:.0%}; "
                 f"the last: {error}"
             )
+
+    def kept(self) -> Kept:
+        """What `of` takes; the path is not in it."""
+        return Kept(self.seen, dict(self.reasons), sorted(self.unreadable), sorted(self._known))
+
+    @classmethod
+    def of(cls, kept: Kept) -> Self:
+        """Continues from what `kept` gave: what was counted and written once is not counted or written again."""
+        return cls(
+            seen=kept.seen,
+            reasons=Counter(kept.reasons),
+            unreadable=set(kept.unreadable),
+            _known=set(kept.known),
+        )

@@ -15,16 +15,16 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 @config
 class ScheduleConfig:
-    """How the learning rate goes over a run."""
+    """Learning rate schedule."""
 
     form: Form = "wsd"
-    """cosine; wsd (warm-up, stable, decay: constant, then a straight line to `floor`); or constant."""
+    """Schedule: cosine, wsd (warm-up, stable, decay: constant, then linear to `floor`) or constant."""
     warmup_steps: NonNegativeInt = 50
-    """Steps in which the rate rises from near 0."""
+    """Number of warm-up steps."""
     cooldown: Share = 0.35
-    """Share of all steps, at the end, in which ``wsd`` falls."""
+    """Fraction of all steps, at the end, over which ``wsd`` decays."""
     floor: Share = 0.0
-    """Share of the peak rate at which the fall ends."""
+    """Final learning rate, as a fraction of the peak."""
 
     def build(self, *, steps: int) -> Schedule:
         """The schedule of a run of so many steps."""
@@ -68,14 +68,14 @@ class Schedule:
         floor: float = 0.0,
     ) -> None:
         if form not in ("cosine", "wsd", "constant"):
-            raise ValueError(f"schedule form is cosine, wsd or constant (got {form!r}).")
+            raise ValueError(f"schedule form must be cosine, wsd or constant (got {form!r}).")
         if steps < 1:
-            raise ValueError(f"a schedule needs 1 step or more (got {steps}).")
+            raise ValueError(f"a schedule needs at least 1 step (got {steps}).")
         if warmup_steps < 0:
             raise ValueError(f"warmup_steps must be 0 or more (got {warmup_steps}).")
         for name, share in (("cooldown", cooldown), ("floor", floor)):
             if not 0 <= share <= 1:
-                raise ValueError(f"{name} is a share from 0 to 1 (got {share}).")
+                raise ValueError(f"{name} must be from 0 to 1 (got {share}).")
         self.steps, self.form, self.floor = steps, form, floor
         # A run shorter than its warm-up still reaches the peak.
         self.warmup_steps = min(warmup_steps, steps // 2)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Self
+
+import torch
+from torch import Tensor
+
 _MOST_BITS = 1 << 28
 """Pictures of the data up to which each has a bit of its own (32 MiB); of larger data only those seen are stored."""
 
@@ -30,3 +35,21 @@ class Seen:
         if not self._bits[place] & bit:
             self._bits[place] |= bit
             self.count += 1
+
+    def to_tensor(self) -> Tensor:
+        """What `of` takes: uint8 with one bit for each picture, or int64 with the numbers, in ascending order."""
+        if self._bits:
+            return torch.frombuffer(bytearray(self._bits), dtype=torch.uint8)
+        return torch.tensor(sorted(self._numbers), dtype=torch.int64)
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Self:
+        """Counts on from what `to_tensor` gave."""
+        found = cls(0)
+        if tensor.dtype == torch.uint8:
+            found._bits = bytearray(tensor.cpu().numpy().tobytes())
+            found.count = int.from_bytes(found._bits, "little").bit_count()
+        else:
+            found._numbers = set(tensor.tolist())
+            found.count = len(found._numbers)
+        return found

@@ -42,7 +42,7 @@ def _known_tasks(names: tuple[str, ...]) -> tuple[str, ...]:
 
 @config
 class Stage:
-    """One stage: which parts train, on what, for how long."""
+    """One training stage: which parts train, on which samples, for how long."""
 
     steps: PositiveInt | None = None
     """Number of optimizer updates. A stage has either steps, epochs or minutes."""
@@ -55,75 +55,79 @@ class Stage:
     minutes: PositiveFloat | None = None
     """Wall time of the stage in minutes; the schedule follows the clock, so such a stage does not repeat exactly."""
     name: str = "main"
-    """For curves and progress."""
+    """Name shown in curves and progress."""
     pictures: PositiveInt = 8
-    """Pictures of one microstep; each brings all its samples."""
+    """Images per microstep (the batch size on the device); each image comes with all its samples."""
     microsteps: PositiveInt = 1
-    """Forward and backward passes summed into one update."""
+    """Gradient accumulation steps: forward and backward passes per optimizer update."""
     learn: Literal["answers", "words"] = "answers"
-    """answers: next tokens (or classes) of the targets; words: only the words for what the encoder sees."""
+    """Training objective: answers (next tokens, or classes, of the targets) or words (only the words for what the
+    encoder sees)."""
     words: Literal["none", "regions", "captions", "auto"] = "none"
-    """Where words for image embeddings come from; auto takes regions where the data has them, else captions."""
+    """Source of the words for image embeddings; auto uses regions if the data has them, else captions."""
     word_weight: NonNegativeFloat = 0.1
-    """Weight of the word loss beside the answers."""
+    """Weight of the word loss relative to the answer loss."""
     parts: Annotated[tuple[PartName, ...], AfterValidator(_some)] = PART_NAMES[:4]
-    """Which parts train: encoder, connector, fusion, language_model, token_embedding."""
+    """Parts to train: encoder, connector, fusion, language_model, token_embedding."""
     lora: Mapping[PartName, Lora] = field(default_factory=dict)
-    """Parts of which adapters train instead, such as {language_model: {rank: 16}}; merged when the stage ends."""
+    """LoRA adapters by part, trained instead of its weights, such as {language_model: {rank: 16}}; merged after the
+    stage."""
     checkpointing: bool = False
-    """Compute what is inside Transformer blocks again in the backward pass: less memory, about a third more work."""
+    """Whether to recompute Transformer blocks in the backward pass: less memory, about a third more compute."""
     cache_features: NonNegativeInt = 0
-    """MiB for the features of a frozen encoder, which then sees each picture once; 0 keeps none."""
+    """Size of the cache for features of a frozen encoder in MiB; each image is then encoded once. 0 disables it."""
     tasks: Annotated[tuple[str, ...], AfterValidator(_known_tasks)] = ()
-    """Only samples of these tasks; empty means all."""
+    """Tasks to train on; empty means all."""
     samples_per_picture: PositiveInt | None = None
-    """At most so many of a picture's samples in a step, drawn anew each time; None takes all."""
+    """Maximum samples per image and step, resampled every step; None means all."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    """Which optimizer, and its rates."""
+    """Optimizer and its learning rates."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    """How the rates go over the stage."""
+    """Learning rate schedule of the stage."""
     clip: NonNegativeFloat = 1.0
-    """Largest norm of the gradient of all parts together; 0 leaves it."""
+    """Gradient clipping: maximum norm of the gradient over all parts; 0 disables it."""
     length_power: Share = 0.0
-    """Weight of a token is 1 / (tokens of its answer) to this power: 0 counts tokens alike, 1 answers alike."""
+    """Exponent p of the token weight 1 / (answer length)^p: 0 weights all tokens equally, 1 all answers."""
     z_loss: NonNegativeFloat = 0.0
-    """Weight of the squared log of the softmax's denominator."""
+    """Weight of the z-loss, the squared log of the softmax denominator."""
     pack_to: PositiveInt | None = None
-    """Tokens of a row that several pictures are packed into; None gives each picture its own row."""
+    """Row length in tokens for packing several images into one row; None gives each image its own row."""
     pack_window: PositiveInt = 1
-    """Microsteps whose pictures are packed as one and then shared out evenly: more fill rows better. Needs pack_to."""
+    """Number of microsteps packed together, then split evenly; more of them fill rows better. Requires pack_to."""
     augment: bool = False
-    """Whether pictures vary as the transform says."""
+    """Whether to apply the augmentation set in inputs."""
     hide_images: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    """Share of the images that are hidden, so that their prompts are answered from the text alone. A model that met
-    prompts without an image answers them as well as texts allow, and the control without the image can be believed."""
+    """Fraction of the images to hide, so that their prompts are answered from the text alone. A model trained on
+    prompts without an image answers them as well as the text allows, which makes the no_image control meaningful."""
 
     def __post_init__(self) -> None:
         self._check_duration()
         if idle := [part for part in self.lora if part not in self.parts]:
             raise ValueError(
-                f"lora names {idle[0]}, which does not train: put it into parts (got {list(self.parts)})"
+                f"lora has {idle[0]}, which is not trained: add it to parts (got {list(self.parts)})"
             )
         if "token_embedding" in self.lora:
             raise ValueError(
-                "lora names token_embedding, which is a table; only parts with linear layers have adapters"
+                "lora has token_embedding, which is a table; only parts with linear layers can have adapters"
             )
         if self.cache_features and "encoder" in self.parts:
             raise ValueError(
-                f"cache_features is {self.cache_features}, but the encoder trains; set it to 0 or take encoder out of parts"
+                f"cache_features is {self.cache_features}, but the encoder is trained; set it to 0 or remove "
+                "encoder from parts"
             )
         if self.cache_features and self.augment:
             raise ValueError(
-                f"cache_features is {self.cache_features}, but augment varies the pictures; set one of them off"
+                f"cache_features is {self.cache_features}, but augment changes the images; disable one of them"
             )
         if self.pack_window > 1 and self.pack_to is None:
             raise ValueError(
-                f"pack_window is {self.pack_window}, but pack_to is none, so nothing is packed; set pack_to to the tokens "
-                "of a row, or pack_window to 1."
+                f"pack_window is {self.pack_window}, but pack_to is none, so nothing is packed; set pack_to to "
+                "the row length in tokens, "
+                "or pack_window to 1."
             )
         if self.pack_window > 1 and self.learn == "words":
             raise ValueError(
-                f"pack_window is {self.pack_window}, but learn is words, and such a stage has no rows; set pack_window to 1."
+                f"pack_window is {self.pack_window}, but learn is words, which does not pack rows; set pack_window to 1."
             )
 
     def _check_duration(self) -> None:
@@ -135,8 +139,8 @@ class Stage:
         if bounds and self.epochs is None:
             (name, value), *_ = bounds.items()
             raise ValueError(
-                f"stage {self.name!r} has {name} ({value}), which bounds epochs, but counts {', '.join(given)}; "
-                f"leave {name} out"
+                f"stage {self.name!r} has {name} ({value}), which limits epochs, but sets {', '.join(given)}; "
+                f"remove {name}"
             )
         if len(bounds) == 2 and bounds["min_steps"] > bounds["max_steps"]:
             raise ValueError(
@@ -146,50 +150,52 @@ class Stage:
 
 @config
 class Settings:
-    """How a run computes and what it keeps."""
+    """How a run computes, and what it saves."""
 
     stages: Annotated[tuple[Stage, ...], AfterValidator(_some)]
-    """One after the other."""
+    """Training stages, run in order."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:0 or mps."""
+    """Device: auto, cpu, cuda, cuda:0 or mps."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto times matmuls of both kinds once on a machine and takes bf16 where it is clearly faster."""
+    """Numeric precision: fp32, bf16, or auto, which times both once per machine and uses bf16 if it is clearly faster."""
     threads: PositiveInt | None = None
     """Number of torch threads on the CPU. None takes at most one per core, and fewer if a trial before the first step is
     faster with fewer. OMP_NUM_THREADS, CPU affinity and the quota of a container are respected."""
     quantize: Mapping[PartName, quantization.Form] = field(default_factory=dict)
-    """Parts whose linear layers are kept in few bits while others train, such as {language_model: nf4}: int8 or nf4."""
+    """Frozen parts whose linear layers are quantized to int8 or nf4, such as {language_model: nf4}."""
     workers: NonNegativeInt = 0
-    """Threads that decode pictures ahead; 0 means one for each core but one, from 1 to 8. They change no result."""
+    """Number of threads that decode images; 0 means one fewer than the CPU cores, from 1 to 8. Does not affect results."""
     save_every: PositiveInt = 500
-    """Steps between checkpoints; the last step always saves."""
+    """Steps between checkpoints; the last step is always saved."""
     log_every: PositiveInt = 10
     """Steps between rows of metrics.jsonl."""
     check: bool = True
-    """Look before the first step whether the parts are wired right, and stop where they are not."""
+    """Whether to check the wiring of the model before the first step, and stop if a check fails."""
     too_long: Policy = "drop_row"
-    """A sample over inputs.max_length: error, drop_row, drop_turn (whole turns, oldest first) or shrink_image."""
+    """Handling of samples over inputs.max_length: error, drop_row, drop_turn (whole turns, oldest first) or shrink_image."""
 
     def __post_init__(self) -> None:
         for stage in self.stages[:-1]:
             if kept := [part for part, one in stage.lora.items() if one.keep]:
                 raise ValueError(
-                    f"stage {stage.name!r} keeps the adapters of {kept[0]}, but is not the last; set keep there only"
+                    f"stage {stage.name!r} keeps the adapters of {kept[0]}, but is not the last stage; set keep "
+                    "in the last stage only"
                 )
             if merged := [part for part in stage.lora if part in self.quantize]:
                 raise ValueError(
-                    f"stage {stage.name!r} trains adapters of {merged[0]} and is not the last, but weights in few bits "
-                    f"({self.quantize[merged[0]]}) take up no adapters: give {merged[0]} adapters in the last stage only"
+                    f"stage {stage.name!r} trains adapters of {merged[0]} and is not the last, but quantized weights "
+                    f"({self.quantize[merged[0]]}) cannot merge adapters: use adapters of {merged[0]} in the last stage only"
                 )
         for part, form in self.quantize.items():
             if part == "token_embedding":
                 raise ValueError(
-                    "quantize names token_embedding, which is a table; only linear layers have few bits"
+                    "quantize has token_embedding, which is a table; only linear layers can be quantized"
                 )
             if trains := [one.name for one in self.stages if part in one.parts and part not in one.lora]:
                 raise ValueError(
-                    f"quantize keeps {part} as {form}, but it trains in stage {trains[0]!r}: take it out of parts there, or "
-                    "let adapters train in its place (lora)"
+                    f"quantize stores {part} as {form}, but it is trained in stage {trains[0]!r}: remove it from "
+                    "parts there, or "
+                    "train adapters instead (lora)"
                 )
 
     @property

@@ -39,7 +39,7 @@ def start(settings: Settings, epochs: Sequence[Epoch], trials: Trials) -> list[s
 
 
 def _extent(stage: Stage, epoch: Epoch) -> str:
-    data = f"{_count(epoch.pictures)} pictures with {_count(epoch.samples)} samples"
+    data = f"{_count(epoch.pictures)} images with {_count(epoch.samples)} samples"
     passes = epoch.passes(stage)
     if passes is None:
         return f"{stage.minutes:g} minutes on {data}"

@@ -18,9 +18,12 @@ import torch
 
 from sightweave.core.batch import Batch
 from sightweave.core.device import Precision
+from sightweave.models.parts import enter_training
 from sightweave.models.vlm import VLM
+from sightweave.programs.training.feed import Feed
 from sightweave.programs.training.gradients import Gradients
-from sightweave.programs.training.settings import Stage
+from sightweave.programs.training.settings import Settings, Stage
+from sightweave.programs.training.work import prepare
 
 _ROUNDS = 3
 _SECONDS = 3.0
@@ -63,8 +66,9 @@ class Trials:
         least = min(self.totals.values())
         each = ", ".join(f"{count}: {total / least:.2f} x" for count, total in sorted(self.totals.items()))
         return (
-            f"threads: {self.threads} of {max(self.totals)}, by a trial under the present load (time of a step by threads: "
-            f"{each}); train.threads=N sets them"
+            f"threads: {self.threads} of {max(self.totals)}, chosen by a trial under the current load (step time "
+            "by threads: "
+            f"{each}); set train.threads=N to change it"
         )
 
 
@@ -142,6 +146,31 @@ def run(
 
     with _unchanged(model, precision.device):
         return measure(work, threads)
+
+
+def of_stages(
+    model: VLM, feeds: Sequence[Feed], settings: Settings, precision: Precision, threads: Sequence[int]
+) -> Trials:
+    """Times one step of each stage with each number of threads.
+
+    Stages whose parts get adapters, or weights in few bits, are left out: what they train is not there yet.
+
+    Args:
+        model: On the device; which of its parts train afterwards is left to the caller.
+        feeds: Of each stage.
+        settings: With the stages.
+        precision: In which format to multiply.
+        threads: Numbers of torch threads to try, the present one first. The caller sets the one that is chosen.
+    """
+    found: list[Mapping[int, float] | None] = []
+    for stage, feed in zip(settings.stages, feeds, strict=True):
+        if stage.lora or settings.quantize:
+            found.append(None)
+            continue
+        prepare(model, stage, adapters=None)
+        enter_training(model, stage.parts)
+        found.append(run(model, feed.trial(), stage, precision, threads))
+    return Trials.of(settings.stages, found, otherwise=threads[0])
 
 
 @contextlib.contextmanager

@@ -76,7 +76,7 @@ def test_what_cannot_be_scored_is_refused() -> None:
         metric.rows([[[]]], [sample("red", options=())])
     with pytest.raises(DataError, match="1 of 1 samples have no reference answer"):
         metric.rows(given, [sample()])
-    with pytest.raises(DataError, match="reference 'green' of sample 's1' is none of its options"):
+    with pytest.raises(DataError, match="reference 'green' of sample 's1' is not one of its options"):
         metric.rows(given, [sample("green")])
     with pytest.raises(DataError, match=r"3 likelihood\(s\) for 2 candidate\(s\)"):
         metric.rows(given, [sample("red", options=("red", "blue"))])

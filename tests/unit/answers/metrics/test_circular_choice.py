@@ -87,7 +87,7 @@ def test_what_cannot_be_scored_is_refused() -> None:
     with pytest.raises(DataError, match="circular_choice: sample 'q' has 0 options"):
         metric.rows(["A"], [replace(circle("q", "blue")[0], id="q", options=())])
     with pytest.raises(
-        DataError, match="circular_choice: reference 'pink' of sample 'q#0' is none of its options"
+        DataError, match="circular_choice: reference 'pink' of sample 'q#0' is not one of its options"
     ):
         metric.rows(["A"] * 3, circle("q", "pink"))
     with pytest.raises(DataError, match="circular_choice: 1 of 1 samples have no reference"):

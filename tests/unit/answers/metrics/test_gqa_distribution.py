@@ -67,7 +67,7 @@ def test_totals_take_stacks() -> None:
 
 def test_what_cannot_be_scored_is_refused() -> None:
     metric = GqaDistribution()
-    with pytest.raises(DataError, match="none of 2 samples counts and has a tag 'group_global'"):
+    with pytest.raises(DataError, match="none of 2 samples has a tag 'group_global'"):
         metric.rows(["red", "red"], [sample("red", ""), sample("red", balanced="false")])
     double = Sample(id="7", task="vqa", parts=(), references=("a", "b"), tags={"group_global": "x"})
     with pytest.raises(DataError, match=r"1 question\(s\) have several right answers, the first being '7'"):

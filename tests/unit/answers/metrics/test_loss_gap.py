@@ -56,10 +56,10 @@ def test_the_written_answer_is_the_candidate() -> None:
 
 def test_what_cannot_be_compared_is_refused() -> None:
     metric = LossGap()
-    with pytest.raises(DataError, match=r"'s1' is 2 token\(s\) with the picture and 3 without"):
+    with pytest.raises(DataError, match=r"'s1' has 2 token\(s\) with the image and 3 without it"):
         metric.rows([[[Likelihood(-1.0, 2)], [Likelihood(-1.0, 3)]]], [SAMPLE])
     for first, second in ((-1.0, -math.inf), (-math.inf, -math.inf)):
-        with pytest.raises(DataError, match=r"log-likelihood .* with the picture and -inf without"):
+        with pytest.raises(DataError, match=r"log-likelihood .* with the image and -inf without"):
             metric.rows([[[Likelihood(first, 1)], [Likelihood(second, 1)]]], [SAMPLE])
     with pytest.raises(DataError, match=r"2 likelihood\(s\) for 1 candidate\(s\)"):
         metric.rows([[[Likelihood(-1.0, 1)] * 2, [Likelihood(-1.0, 1)]]], [SAMPLE])

@@ -30,9 +30,9 @@ def test_the_text_decides_and_a_reference_may_be_a_letter():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((), "'m1' has 0 options; it needs 1 to 26"),
+        ((), "'m1' has 0 options; the metric needs 1 to 26"),
         (tuple(map(str, range(27))), "'m1' has 27 options"),
-        (("x", "y"), r"reference 'red' of sample 'm1' is none of its options \('x', 'y'\)"),
+        (("x", "y"), r"reference 'red' of sample 'm1' is not one of its options \('x', 'y'\)"),
     ],
 )
 def test_samples_that_cannot_be_scored_are_refused(options, message):

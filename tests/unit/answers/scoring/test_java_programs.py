@@ -37,7 +37,7 @@ def test_a_program_reads_and_writes_in_a_folder(tmp_path: Path) -> None:
     code = "import os, sys; print(os.getcwd(), sys.stdin.read())"
     said = java_programs.run("m", [sys.executable, "-c", code], tmp_path, "hello")
     assert said.split() == [str(tmp_path), "hello"]
-    with pytest.raises(BackendError, match=r"(?s)ended with code 3: .*bad news"):
+    with pytest.raises(BackendError, match=r"(?s)exited with status 3: .*bad news"):
         java_programs.run(
             "m",
             [sys.executable, "-c", "import sys; print('bad news', file=sys.stderr); sys.exit(3)"],

@@ -23,10 +23,10 @@ def test_judgements_that_fit_pass() -> None:
 
 
 def test_judgements_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(DataError, match=r"m: 0 judgement\(s\) for 1 sample\(s\)"):
+    with pytest.raises(DataError, match=r"m: 0 likelihood list\(s\) for 1 sample\(s\)"):
         likelihood_checks.check("m", [], [SAMPLE], ("image",))
     with pytest.raises(
-        DataError, match=r"m: sample 's1' was judged in 1 pass\(es\), but 2 are compared \(a, b\)"
+        DataError, match=r"m: sample 's1' was scored in 1 pass\(es\), but 2 are compared \(a, b\)"
     ):
         likelihood_checks.check("m", [[[ONE]]], [SAMPLE], ("a", "b"))
     with pytest.raises(DataError, match=r"m: the likelihoods of 1 sample\(s\) are no number \(NaN\).*'s1'"):

@@ -112,7 +112,7 @@ def test_right_options_are_named_by_text_or_letter():
     assert named_options.wanted("m", sample("B", options=("A", "D", "B"))) == {"b"}  # a text before a letter
     assert named_options.is_right("m", "(c)", sample("blue"))
     assert not named_options.is_right("m", None, sample("blue"))
-    with pytest.raises(DataError, match=r"m: reference 'green' of sample 'm1' is none of its options"):
+    with pytest.raises(DataError, match=r"m: reference 'green' of sample 'm1' is not one of its options"):
         named_options.wanted("m", sample("blue", "green"))
-    with pytest.raises(DataError, match="m: sample 'm1' has 0 options; it needs 1 to 26"):
+    with pytest.raises(DataError, match="m: sample 'm1' has 0 options; the metric needs 1 to 26"):
         named_options.is_right("m", "x", sample("blue", options=()))

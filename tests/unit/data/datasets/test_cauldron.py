@@ -127,5 +127,5 @@ def test_files_of_one_folder_must_have_the_same_columns(tmp_path: Path) -> None:
 def test_a_cut_file_is_an_error(tmp_path: Path) -> None:
     file = table(tmp_path, [written.row(["red"])])
     file.write_bytes(file.read_bytes()[:-9])
-    with pytest.raises(DataError, match=r"data-00000.parquet: no whole parquet"):
+    with pytest.raises(DataError, match=r"data-00000.parquet: incomplete parquet"):
         build(file)

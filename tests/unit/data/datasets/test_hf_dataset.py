@@ -51,7 +51,7 @@ def test_one_split_or_one_of_its_files(tmp_path: Path) -> None:
 def test_a_folder_of_another_name_has_no_split(tmp_path: Path) -> None:
     written.write_split(tmp_path / "mine", "all", [list(COLOURS)])
     dataset = build(tmp_path / "mine")
-    assert "no row names a split" in " ".join(dataset.notes)
+    assert "no row has a split" in " ".join(dataset.notes)
 
 
 def test_questions_and_paths(tmp_path: Path) -> None:
@@ -107,8 +107,11 @@ def test_a_split_that_is_named_must_be_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"_data_files": None}, "'_data_files' must name the Arrow files"),
-        ({"_data_files": [{"filename": "../../x.arrow"}]}, "'_data_files' must name the Arrow files"),
+        ({"_data_files": None}, "'_data_files' must list the Arrow files in this folder."),
+        (
+            {"_data_files": [{"filename": "../../x.arrow"}]},
+            "'_data_files' must list the Arrow files in this folder.",
+        ),
         ({"_indices_data_files": [{"filename": "i.arrow"}]}, "flatten_indices"),
     ],
 )

@@ -98,7 +98,7 @@ def test_the_users_own_rows_are_not_claimed(tmp_path: Path) -> None:
 def test_folders_of_classes_give_captions(tmp_path: Path) -> None:
     written.write_classes(tmp_path)
     found = detect(tmp_path)
-    assert found == {"imagefolder": "pictures in folders of classes (black, blue, green and 3 more)"}
+    assert found == {"imagefolder": "images in class folders (black, blue, green and 3 more)"}
     dataset = build(tmp_path)
     assert [(r.id, r.captions) for (r,) in dataset] == [
         (f"train/{name}/1.jpg", (name,)) for name in sorted(list(COLOURS)[:6])
@@ -114,7 +114,7 @@ def test_a_picture_outside_the_classes_is_a_fault(tmp_path: Path) -> None:
     written.write_classes(tmp_path)
     written.save(tmp_path, "cover.jpg", "red")
     assert detect(tmp_path) == {
-        "imagefolder": "pictures in folders of classes (black, blue, green and 3 more), and 1 pictures in none of them"
+        "imagefolder": "images in class folders (black, blue, green and 3 more), and 1 images outside them"
     }
     (fault,) = build(tmp_path).faults
     assert (fault.code, fault.field, fault.value) == ("missing_field", "caption", "'cover.jpg'")

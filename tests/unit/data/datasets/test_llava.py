@@ -211,7 +211,7 @@ def test_a_column_that_looks_like_pictures_is_named(
     dataset = read(save(tmp_path, [row(asked, "Red.", **columns), row("Hi.", "Hello.")]))
     (fault,) = dataset.faults
     assert fault.code == ("image_marks" if "<image>" in asked else "unread_image")
-    assert f"{named!r} looks like pictures and is not read" in fault.message
+    assert f"{named!r} looks like images but is not read" in fault.message
 
 
 def test_other_columns_and_pictures_beside_them_are_no_fault(tmp_path: Path) -> None:
@@ -230,13 +230,13 @@ def test_other_columns_and_pictures_beside_them_are_no_fault(tmp_path: Path) -> 
     ]
     dataset = read(save(tmp_path, rows))
     assert not dataset.faults
-    assert any("columns that were not read: image_path" in note for note in dataset.notes)
+    assert any("columns not read: image_path" in note for note in dataset.notes)
 
 
 def test_rows_without_any_picture_are_said_aloud(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     dataset = read(save(tmp_path, [row("Hi.", "Hello."), row("Who?", "Me.")]))
     assert any("none of 2 rows has a picture" in note for note in dataset.notes)
-    assert "no row has a picture" in caplog.text
+    assert "no row has an image." in caplog.text
 
 
 def test_a_system_turn_goes_before_the_column_and_opening_words_are_not_learnt(tmp_path: Path) -> None:
@@ -291,8 +291,8 @@ def test_bad_rows_are_left_out_and_said(tmp_path: Path) -> None:
         (number, code, field) for number, (_, code, field) in enumerate(bad, start=1)
     ]
     messages = {fault.line: fault.message for fault in dataset.faults}
-    assert "2 marks <image> in the user's turns but 1 images" in messages[9]
-    assert "1 marks <image> in the user's turns but 2 images" in messages[10]
+    assert "2 <image> placeholders in the user turns but 1 images" in messages[9]
+    assert "1 <image> placeholders in the user turns but 2 images" in messages[10]
     assert "human" in messages[8]
 
 

@@ -283,8 +283,10 @@ def test_bad_rows_are_left_out_and_said(tmp_path: Path) -> None:
     ]
     assert all(Path(fault.file).name == "data.json" for fault in dataset.faults)
     by_code = {fault.code: fault.message for fault in dataset.faults}
-    assert "nothing is fetched" in next(f.message for f in dataset.faults if f.code == "image_url")
-    assert "2 or more marks <bbox> in the turns but 1 of them" in by_code["object_marks"]
+    assert "is a URL, and URLs are not fetched" in next(
+        f.message for f in dataset.faults if f.code == "image_url"
+    )
+    assert "at least 2 <bbox> placeholders in the turns but 1" in by_code["object_marks"]
 
 
 def test_whatever_a_row_holds_it_is_read_or_left_out(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_languages_may_be_chosen_either_way(tmp_path: Path) -> None:
     assert {record.tags["set"] for record in czech} == {"test_2016_flickr"}
     with pytest.raises(DataError, match="target_languages names 'hu'; there are cs, de, en, fr"):
         read(path, target_languages=("hu",))
-    with pytest.raises(DataError, match="train is not there in 'it', only in cs, de, en, fr"):
+    with pytest.raises(DataError, match="train is not available in 'it', only in cs, de, en, fr"):
         read(path, source_language="it")
 
 
@@ -160,7 +160,7 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"train\.fr\.gz:2: not UTF-8: byte 0xe9 at byte 1"):
         read(path)
     (path / "data/task1/image_splits/train.txt").unlink()
-    with pytest.raises(DataError, match="no list of the pictures of train; it is expected as"):
+    with pytest.raises(DataError, match="no list of the pictures of train; expected"):
         read(path)
     with pytest.raises(DataError, match=r"no files such as train\.en\.gz"):
         read(path / "flickr30k-images")

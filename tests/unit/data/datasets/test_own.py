@@ -225,7 +225,7 @@ def test_a_limit_is_drawn_over_the_whole_split(tmp_path: Path) -> None:
     assert len(kept) == 20
     assert sum(names.index(name) >= 30 for name in kept) >= 5  # not the first ones
     assert set(kept) < {group[0].images[0].key for group in more}
-    assert any("20 of 60 pictures of split 'train' (limit), drawn" in note for note in few.notes)
+    assert any("20 of 60 images of split 'train' (limit), sampled" in note for note in few.notes)
 
     write(tmp_path, rows[::-1])  # the order of the rows has no part in it
     assert {group[0].images[0].key for group in train(tmp_path, limit=20)} == set(kept)
@@ -282,7 +282,7 @@ def test_without_splits_a_tenth_is_held_out_by_the_pictures_bytes(tmp_path: Path
     assert len(set.union(*kept.values())) == sum(map(len, kept.values())) == 200
     assert 8 <= len(kept["test"]) <= 35
     held_out = len(kept["test"]) + len(kept["validation"])
-    note = f"no row names a split, so {held_out} of 200 pictures are held out"
+    note = f"no row has a split, so {held_out} of 200 images are held out"
     assert any(note in said for said in train(tmp_path).notes)
     renamed = tmp_path / "renamed"
     renamed.mkdir()
@@ -345,7 +345,7 @@ def test_columns_that_are_not_read_are_said(tmp_path: Path) -> None:
     write(
         tmp_path, [{"image": picture(tmp_path, "a.png"), "caption": "x", "question_id": 3, "licence": "CC0"}]
     )
-    assert "columns that were not read: question_id, licence" in " ".join(train(tmp_path).notes)
+    assert "columns not read: question_id, licence" in " ".join(train(tmp_path).notes)
 
 
 def test_decomposed_file_names_are_found(tmp_path: Path) -> None:
@@ -380,13 +380,13 @@ def test_python_records_by_path_and_as_task_records(tmp_path: Path) -> None:
 def test_python_records_that_are_wrong() -> None:
     with pytest.raises(DataError, match=r"a list of dicts or of records is needed \(got dict\)"):
         own.from_records({"image": "a.png"})
-    with pytest.raises(DataError, match=r"records:1: a record is a dict or a task's Record \(got 3\)"):
+    with pytest.raises(DataError, match=r"records:1: a record must be a dict or a task's Record \(got 3\)"):
         own.from_records([{"image": np.zeros((4, 4, 3), np.uint8), "caption": "x"}, 3], strict=True)
     with pytest.raises(
         DataError, match="must be a path, a data URL, base64, bytes, an array or a Pillow image"
     ):
         own.from_records([{"image": {"a": 1}, "caption": "x"}], strict=True)
-    with pytest.raises(DataError, match="floats must lie in 0 to 1"):
+    with pytest.raises(DataError, match="floats must be in 0 to 1; scale them, or pass uint8"):
         own.from_records([{"image": np.full((4, 4, 3), 9.0), "caption": "x"}], strict=True)
 
 
@@ -419,9 +419,9 @@ def test_a_column_that_looks_like_pictures_is_named(tmp_path: Path) -> None:
     faults = train(tmp_path, held_out=0, validation=0).faults
     assert [fault.code for fault in faults] == ["missing_field", "unread_image", "image_marks"]
     assert faults[0].message.endswith(
-        "The row has: img, caption. 'img' looks like pictures and is not read: name pictures in 'images' (or 'image')."
+        "The row has: img, caption. 'img' looks like images but is not read: put image paths in 'images' (or 'image')."
     )
-    assert "'photo' looks like pictures" in faults[1].message
+    assert "'photo' looks like images" in faults[1].message
 
 
 def test_a_table_of_a_spreadsheet_that_writes_semicolons(tmp_path: Path) -> None:

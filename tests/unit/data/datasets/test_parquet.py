@@ -80,7 +80,7 @@ def test_other_tables_are_not_ours(tmp_path: Path) -> None:
 
 def test_pictures_alone_are_asked_about_and_checked(tmp_path: Path) -> None:
     file = written.write_table(tmp_path / "b.parquet", [{"image": PICTURE, "width": 3}], None)
-    assert detect(file) == {"parquet": "pictures alone in b.parquet"}
+    assert detect(file) == {"parquet": "images only in b.parquet"}
     with pytest.raises(DataError, match=r"b.parquet: no column of texts.*labelled: false"):
         build(file)
     ((record,),) = build(file, labelled=False)
@@ -264,7 +264,7 @@ def test_a_file_that_is_only_a_pointer_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(
         b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
     )
-    assert detect(tmp_path) == {"parquet": "a.parquet, which cannot be read"}
+    assert detect(tmp_path) == {"parquet": "a.parquet, which is unreadable"}
     with pytest.raises(DataError, match=r"a.parquet: neither parquet nor Arrow"):
         build(tmp_path)
 
@@ -277,9 +277,9 @@ def test_a_folder_without_tables_is_an_error(tmp_path: Path) -> None:
 def test_pictures_in_a_column_of_an_unknown_name_are_named(tmp_path: Path) -> None:
     row = {"scan": PICTURE, "question": "Which?", "answer": "red"}
     file = written.write_table(tmp_path / "a.parquet", [row], None)
-    assert detect(tmp_path) == {"parquet": "pictures under another name than image (scan)"}
+    assert detect(tmp_path) == {"parquet": "images in columns not called image (scan)"}
     with pytest.raises(
-        DataError, match=r"no column of pictures.*are scan, question, answer. 'scan' looks like pictures"
+        DataError, match=r"no column of images.*are scan, question, answer. 'scan' looks like images"
     ):
         build(file)
 

@@ -37,7 +37,7 @@ def test_every_picture_is_a_record_to_ask_about(tmp_path: Path) -> None:
 
 def test_it_is_recognised(tmp_path: Path) -> None:
     written.write(tmp_path)
-    assert detect(tmp_path) == {"pictures": "pictures only, such as black.jpg"}
+    assert detect(tmp_path) == {"pictures": "images only, such as black.jpg"}
     assert detect(tmp_path / "red.jpg") == {}
 
 
@@ -103,7 +103,7 @@ def test_other_formats_and_a_readme_say_nothing(tmp_path: Path) -> None:
     dataset = build(tmp_path, labelled=False)
     assert len(dataset) == 8
     assert [fault.message for fault in dataset.faults] == [
-        "photo.heic: a .heic file, which is not read. Convert it to JPEG, PNG, WEBP or GIF."
+        "photo.heic: .heic files are not supported. Convert it to JPEG, PNG, WEBP or GIF."
     ]
 
 
@@ -140,4 +140,4 @@ def test_a_bare_folder_is_checked(tmp_path: Path) -> None:
     assert (report.rows, report.pictures, report.good_rows) == (9, 9, 8)
     assert not report.may_train
     assert report.is_sound
-    assert report.verdict() == "Nothing to train on; 8 of 9 rows can be asked about."
+    assert report.verdict() == "Nothing to train on; a model can be asked about 8 of 9 rows."

@@ -144,5 +144,5 @@ def test_a_file_that_is_cut_is_an_error_with_its_place(tmp_path: Path, keep: flo
 
 def test_other_files_are_said_to_be_others(tmp_path: Path) -> None:
     path = written.write(tmp_path)
-    with pytest.raises(DataError, match=r"OCR_v0\.2_train\.json: other fields than those of TextVQA"):
+    with pytest.raises(DataError, match=r"OCR_v0\.2_train\.json: does not have the fields of TextVQA"):
         read(path / "TextVQA_Rosetta_OCR_v0.2_train.json")

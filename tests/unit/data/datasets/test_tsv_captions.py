@@ -66,5 +66,5 @@ def test_bad_rows_are_faults_with_their_line(tmp_path: Path) -> None:
 
 
 def test_another_table_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no .tsv or .csv with the columns filepath and title"):
+    with pytest.raises(DataError, match=r": no \.tsv or \.csv found with the columns filepath and title"):
         build(table(tmp_path, "path\tcaption\na.jpg\tRed.\n"))

@@ -43,7 +43,7 @@ def test_questions_with_options(tmp_path: Path) -> None:
 
 def test_it_is_recognised(tmp_path: Path) -> None:
     file = written.write(tmp_path)
-    assert detect(tmp_path) == detect(file) == {"vlmevalkit": "index, question and pictures in Colours.tsv"}
+    assert detect(tmp_path) == detect(file) == {"vlmevalkit": "index, question and images in Colours.tsv"}
 
 
 def test_a_reference_may_come_before_its_row(tmp_path: Path) -> None:
@@ -113,5 +113,5 @@ def test_bad_rows_are_faults_with_their_line(tmp_path: Path, change: Any, code: 
 def test_another_table_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("question\tanswer\n1\t2\n")
     assert detect(tmp_path) == {}
-    with pytest.raises(DataError, match=r"no .tsv with the columns index, question"):
+    with pytest.raises(DataError, match=r": no \.tsv found with the columns index, question, and image"):
         build(tmp_path)

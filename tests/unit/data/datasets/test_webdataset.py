@@ -49,7 +49,7 @@ def test_it_is_recognised(tmp_path: Path) -> None:
     assert list(detect(tmp_path / "00001.tar")) == ["webdataset"]
     (tmp_path / "other").mkdir()
     written.pack(tmp_path / "other" / "pictures.tar", [("1.jpg", b"x"), ("2.jpg", b"x")])
-    assert detect(tmp_path / "other") == {"webdataset": "pictures alone in pictures.tar"}
+    assert detect(tmp_path / "other") == {"webdataset": "images only in pictures.tar"}
     written.pack(tmp_path / "other" / "pictures.tar", [("1.jpg", b"x"), ("2.pt", b"x")])
     assert detect(tmp_path / "other") == {}
 
@@ -70,7 +70,7 @@ def test_patterns_name_shards(tmp_path: Path) -> None:
     "path", ["pipe:curl -s x", "https://example.com/00000.tar", "s3://bucket/{0..9}.tar"]
 )
 def test_commands_and_urls_are_refused(path: str) -> None:
-    with pytest.raises(DataError, match="commands and URLs are refused"):
+    with pytest.raises(DataError, match="commands and URLs are not supported; copy the shards to a"):
         build(path)
 
 

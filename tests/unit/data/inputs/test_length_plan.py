@@ -82,7 +82,7 @@ def test_rows_that_are_too_long_are_dropped_with_five_examples() -> None:
     assert found.longest_id == "s7"
     stopping = counted(groups, max_length=limit, policy="error")
     assert stopping.dropped == {"error": found.dropped["too_long"]}
-    assert "training stops at the first that is too long" in stopping.to_text()
+    assert "training stops at the first sample that is too long" in stopping.to_text()
     assert f"; 6 over {limit} tokens ({left_out[0].id}: {left_out[0].tokens})" in stopping.to_text()
 
 
@@ -155,7 +155,7 @@ def test_shrunk_pictures_and_those_that_cannot_be_shrunk_enough(tmp_path: Path) 
     assert found.image_tokens == len(few.trunk)
     assert EACH < len(few.trunk) < 7 * EACH
     assert found.percentiles["max"] == TILED.length(groups[1][0])
-    assert "1 show their pictures in fewer tiles" in found.to_text()
+    assert "1 use fewer image tiles" in found.to_text()
 
 
 def test_conversations_lose_turns() -> None:
@@ -233,10 +233,10 @@ def test_it_stops_early_and_reads_no_further() -> None:
     found = counted(stream(), limit=7, total=100)
     assert (found.samples, found.kept, found.groups, found.total, read) == (7, 7, 3, 100, 3)
     assert found.is_partial
-    assert "counted on 3 of 100 pictures: about 233 samples in all" in found.to_text()
+    assert "counted on 3 of 100 images: about 233 samples in total" in found.to_text()
     unknown = counted(stream(), limit=6)
     assert (unknown.samples, unknown.groups, unknown.total, unknown.is_partial) == (6, 2, None, True)
-    assert "counted on 2 pictures only" in unknown.to_text()
+    assert "counted on 2 images only" in unknown.to_text()
 
 
 def test_only_one_microstep_is_held() -> None:
@@ -265,7 +265,7 @@ def test_a_limit_that_is_just_enough_is_no_early_stop() -> None:
 
 def test_the_first_of_a_longer_data_set_is_told_from_all_of_it() -> None:
     found = counted(iter([[said("a", 1)], [said("b", 2)]]), total=50)
-    assert "counted on 2 of 50 pictures: about 50 samples in all" in found.to_text()
+    assert "counted on 2 of 50 images: about 50 samples in total" in found.to_text()
     assert "about 0 samples" in counted([], total=50).to_text()
 
 
@@ -307,7 +307,7 @@ def test_the_text_of_a_plan() -> None:
     )
     assert made.to_text().splitlines() == [
         "lengths: 1,204 samples, 1,190 kept; 12 over 512 tokens dropped (vqa-17: 640), 2 with image_truncated",
-        "         tokens: half up to 48, 99 % up to 201, longest 640 (vqa-17); 61 % of them stand for pictures",
+        "         tokens: half up to 48, 99 % up to 201, longest 640 (vqa-17); 61 % of them image tokens",
         "         rows: 71 % filled if padded; 96 % if packed to 1,024 (train.stages.N.pack_to)",
     ]
     more = {f"image_{n}": Dropped(n, (Example("x", None, 512),)) for n in range(1, 6)}

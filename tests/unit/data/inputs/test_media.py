@@ -216,15 +216,15 @@ def test_arrays_by_clear_rules() -> None:
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (np.full((4, 5, 3), 200.0), "floats must lie in 0 to 1.*float64.*200"),
-        (np.full((4, 5, 3), -0.5), "floats must lie in 0 to 1"),
+        (np.full((4, 5, 3), 200.0), "floats must be in 0 to 1; scale them, or pass uint8.*float64.*200"),
+        (np.full((4, 5, 3), -0.5), "floats must be in 0 to 1; scale them, or pass uint8"),
         (np.full((4, 5, 3), np.nan), "NaN"),
         (np.full((4, 5, 3), np.inf), "infinity"),
         (np.full((4, 5, 3), 200, np.uint16), "8 or 16 bits.*uint16"),
         (np.zeros((4, 5, 3), np.int64), "uint8.*int64"),
         (np.zeros((4, 5), bool), "uint8.*bool"),
         (np.zeros((3, 40, 50), np.uint8), r"transpose\(1, 2, 0\).*\(3, 40, 50\)"),
-        (np.zeros((3, 40, 3), np.uint8), "cannot be told apart"),
+        (np.zeros((3, 40, 3), np.uint8), "C H W and H W C cannot be distinguished; pass a Pillow image"),
         (np.zeros((40, 50, 7), np.uint8), "1 to 4 channels"),
         (np.zeros((1, 40, 50, 3), np.uint8), "H W or H W C"),
         (np.zeros((0, 5, 3), np.uint8), "at least one pixel.*none"),
@@ -268,10 +268,10 @@ def test_limits_are_exact() -> None:
     at, over = encoded(photo(60, 40), "PNG"), encoded(photo(61, 40), "PNG")
     limits = Limits(max_pixels=2400, max_bytes=len(at))
     assert load(at, limits=limits).shape == (40, 60, 3)
-    with pytest.raises(MediaError, match=r"61 x 40 = 2440 pixels; a picture may have 2400") as caught:
+    with pytest.raises(MediaError, match=r"61 x 40 = 2440 pixels; the maximum is 2400") as caught:
         load(over, limits=Limits(max_pixels=2400))
     assert caught.value.code == "image_too_large"
-    with pytest.raises(MediaError, match=f"{len(at)} bytes; a picture may have {len(at) - 1}") as caught:
+    with pytest.raises(MediaError, match=f"{len(at)} bytes; the maximum is {len(at) - 1}") as caught:
         load(at, limits=Limits(max_bytes=len(at) - 1))
     assert caught.value.code == "image_too_large"
     for source in (np.zeros((40, 61, 3), np.uint8), photo(61, 40)):

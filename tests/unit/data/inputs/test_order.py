@@ -106,9 +106,9 @@ def test_a_mix_of_endless_worlds_takes_no_memory() -> None:
             [5, 0],
             [Mixing(weight=1), Mixing(weight=2)],
             DataError,
-            "source 2 has the weight 2 but no pictures",
+            "source 2 has weight 2 but no images",
         ),
-        ([0, 0], [], DataError, "the data has no pictures"),
+        ([0, 0], [], DataError, "the data has no images"),
     ],
 )
 def test_a_mix_that_cannot_be_says_why(

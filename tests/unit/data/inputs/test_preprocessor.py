@@ -61,7 +61,10 @@ def test_a_share_of_the_side_is_cut_out_below_384_pixels() -> None:
         ({"size": {"longest_edge": 224}}, "neither a square nor"),
         (CROP | {"crop_size": None}, "crop_size must be"),
         ({"size": {"shortest_edge": 224}, "crop_pct": 0}, "crop_pct a share \\(got 224 and 0\\)"),
-        ({"size": {"shortest_edge": None}, "crop_pct": 0.9}, "must be pixels .*got None and 0.9"),
+        (
+            {"size": {"shortest_edge": None}, "crop_pct": 0.9},
+            "must be a number of pixels and crop_pct a fraction.*got None and 0.9",
+        ),
     ],
 )
 def test_what_the_transform_does_not_do_is_refused(change: dict[str, Any], fault: str) -> None:

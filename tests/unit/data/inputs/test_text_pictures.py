@@ -58,17 +58,17 @@ def test_any_other_text_is_a_path(text: str, path: str) -> None:
     ],
 )
 def test_an_address_says_that_nothing_is_fetched(address: str | Path) -> None:
-    with pytest.raises(MediaError, match="nothing is fetched; save the picture"):
+    with pytest.raises(MediaError, match=r": URLs are not fetched; save the image and give its path\."):
         picture_of(address)
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("data:image/png;base64,!!!", "this data URL cannot be read"),
-        ("data:image/png,xx", "it must begin as data:image/png;base64,"),
-        ("data:text/html;base64,AAAA", "it must begin as data:image/png;base64,"),
-        ("", "an empty text is no picture"),
+        ("data:image/png;base64,!!!", "this data URL is invalid:"),
+        ("data:image/png,xx", "it must start with data:image/png;base64,"),
+        ("data:text/html;base64,AAAA", "it must start with data:image/png;base64,"),
+        ("", "an empty string is not an image; give a path, or None for"),
         ("Qk0" + "A" * 100_000, "a text of 100,003 characters is no path"),
     ],
 )

@@ -123,7 +123,7 @@ def test_a_tile_alone_is_a_picture_like_any_other() -> None:
 
 
 def test_negative_numbers_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"max_tiles: may not be negative \(got -1\)"):
+    with pytest.raises(ValueError, match=r"max_tiles: must not be negative \(got -1\)"):
         Tiles(max_tiles=-1)
 
 

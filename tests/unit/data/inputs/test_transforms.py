@@ -182,16 +182,19 @@ def test_what_it_is_given_is_left_alone() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"size": 0}, "size: must be at least 1 pixel"),
-        ({"size": 8, "std": (0.5, 0.0, 0.5)}, "std: each must be over 0"),
-        ({"size": 8, "fit": "stretch"}, "fit: pad, crop or squash.*stretch"),
-        ({"size": 8, "gray": 1.5}, "gray: a share from 0 to 1.*1.5"),
-        ({"size": 8, "resize_to": 9}, "resize_to: only with fit crop.*9 with fit 'pad'"),
-        ({"size": 8, "margin": "up"}, "margin: down or nearest.*up"),
-        ({"size": 8, "fit": "crop", "resize_to": 7}, "resize_to: at least the size, 8 pixels.*7"),
+        ({"size": 0}, "size must be at least 1 pixel"),
+        ({"size": 8, "std": (0.5, 0.0, 0.5)}, "std must be more than 0 for each channel"),
+        ({"size": 8, "fit": "stretch"}, "fit must be pad, crop or squash.*stretch"),
+        ({"size": 8, "gray": 1.5}, "gray must be from 0 to 1.*1.5"),
+        (
+            {"size": 8, "resize_to": 9},
+            "resize_to requires fit crop, or squash with exact.*9 with fit 'pad'",
+        ),
+        ({"size": 8, "margin": "up"}, "margin must be down or nearest.*up"),
+        ({"size": 8, "fit": "crop", "resize_to": 7}, "resize_to must be at least the size, 8 pixels.*7"),
         ({"size": 8, "resample": "nearest"}, "resample: bicubic, bilinear, lanczos.*nearest"),
-        ({"size": 8, "resample": "lanczos"}, "resample: lanczos is Pillow's alone; set exact"),
-        ({"size": 8, "augment": "wild"}, "augment: none, shift or photo.*wild"),
+        ({"size": 8, "resample": "lanczos"}, "resample: lanczos requires exact"),
+        ({"size": 8, "augment": "wild"}, "augment must be none, shift or photo.*wild"),
     ],
 )
 def test_wrong_values_are_refused(values: dict[str, object], words: str) -> None:

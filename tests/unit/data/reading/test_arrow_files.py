@@ -144,5 +144,5 @@ def test_extension_types_are_refused(tmp_path: Path, name: str, form: str) -> No
 
 def test_a_column_that_stands_twice_is_named(tmp_path: Path) -> None:
     table = pa.Table.from_arrays([pa.array(["x"]), pa.array(["y"])], names=["a", "a"])
-    with pytest.raises(DataError, match="column 'a' stands twice"):
+    with pytest.raises(DataError, match="column 'a' appears twice"):
         read(arrow(tmp_path / "s", table))

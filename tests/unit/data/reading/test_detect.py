@@ -45,7 +45,7 @@ def test_pictures_alone_are_named_only_where_nothing_else_is(tmp_path: Path) -> 
 
 
 def test_what_is_not_there_or_not_known(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such file or folder"):
+    with pytest.raises(DataError, match=r": file or folder not found\."):
         detect(tmp_path / "gone")
     assert detect(tmp_path) == {}
     assert kind_of_path(tmp_path / "gone") == kind_of_path(tmp_path) == "own"

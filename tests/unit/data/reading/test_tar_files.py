@@ -77,7 +77,7 @@ def test_another_format_is_named(tmp_path: Path) -> None:
 def test_joined_archives_are_an_error(tmp_path: Path) -> None:
     path = pack(tmp_path / "a.tar", [("a.txt", b"1")])
     path.write_bytes(path.read_bytes() * 2)
-    with pytest.raises(DataError, match="more follows after the end"):
+    with pytest.raises(DataError, match="data follows the end of the archive, as in concatenated"):
         list(tar_files.members(path))
 
 

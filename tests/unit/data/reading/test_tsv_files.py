@@ -79,9 +79,9 @@ def test_a_quote_that_is_never_closed_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_file_without_a_usable_head_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a.tsv:1: column 'a' stands twice"):
+    with pytest.raises(DataError, match=r"a.tsv:1: column 'a' appears twice"):
         list(tsv_files.records(table(tmp_path, "a\ta\n1\t2\n"), "\t"))
     (tmp_path / "a.tsv").write_bytes(b"\xff\xfe\x00")
     assert tsv_files.head(tmp_path / "a.tsv", "\t") == []
-    with pytest.raises(DataError, match="first line must name the columns"):
+    with pytest.raises(DataError, match="first line must contain the column names"):
         list(tsv_files.records(tmp_path / "a.tsv", "\t"))

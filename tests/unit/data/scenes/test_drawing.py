@@ -275,5 +275,5 @@ def test_unknown_names_and_numbers_are_refused_with_what_is_known():
     refused("unknown background 'gradiant'. Did you mean", background=Background("gradiant", ((1, 2, 3),)))
     refused(r"a noise background needs 25 colours \(got 1\)", background=Background("noise", ((1, 2, 3),)))
     refused("background colours must be 0 to 255", background=Background("plain", ((1, 2, 300),)))
-    with pytest.raises(RecipeError, match=r"unknown pictures 'emojis'\. Did you mean 'emoji'"):
+    with pytest.raises(RecipeError, match=r"unknown drawing style 'emojis'\. Did you mean 'emoji'"):
         draw(scene(thing("dog")), pictures="emojis")

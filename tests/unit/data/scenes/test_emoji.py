@@ -39,7 +39,7 @@ def test_a_missing_font_is_named_with_what_to_do():
 
 
 def test_a_font_that_lacks_the_emoji_is_refused():
-    with pytest.raises(BackendError, match=r"DejaVuSans\.ttf: the font has nothing for 'dog'"):
+    with pytest.raises(BackendError, match=r"DejaVuSans\.ttf: the font has no glyph for 'dog'"):
         emoji_bitmap("dog", 32, LATIN_FONT)
 
 

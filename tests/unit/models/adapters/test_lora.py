@@ -159,7 +159,7 @@ def test_the_weights_beside_adapters_stay(tmp_path: Path) -> None:
     [
         (
             [{"steps": 1, "parts": ["connector"], "lora": {"encoder": {}}}],
-            "lora names encoder, which does not train",
+            "lora has encoder, which does not train",
         ),
         ([{"steps": 1, "parts": ["token_embedding"], "lora": {"token_embedding": {}}}], "which is a table"),
         ([{"steps": 1, "lora": {"encoder": {"keep": True}}}, {"steps": 1}], "is not the last"),

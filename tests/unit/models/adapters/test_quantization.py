@@ -198,5 +198,5 @@ def test_the_forecast_counts_few_bits() -> None:
     for form in (None, "int8", "nf4"):
         values["train"]["quantize"] = {} if form is None else {"language_model": form}
         (cost,) = [one for one in sightweave.check(values) if one.name == "cost"]
-        told[form] = int(cost.finding.measured.split(" s a step, ")[1].split()[0])
+        told[form] = int(cost.finding.measured.split(" s per step, ")[1].split()[0])
     assert told[None] > told["int8"] > told["nf4"]

@@ -78,7 +78,7 @@ def test_there_and_back() -> None:
 
 def test_a_weight_without_a_line_in_the_table() -> None:
     with pytest.raises(
-        CheckpointError, match=r"blocks\.0\.attention\.q_norm\.weight: the family llama has no place"
+        CheckpointError, match=r"blocks\.0\.attention\.q_norm\.weight: the llama has no place"
     ):
         LLAMA.theirs({"blocks.0.attention.q_norm.weight": torch.ones(1)})
 
@@ -246,6 +246,6 @@ def test_both_ways_to_write_the_base_of_rotation(tmp_path: Path) -> None:
 def test_another_family_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
     write(tmp_path, VISION)
     with pytest.raises(
-        CheckpointError, match=r"'siglip_vision_model' is no family that loads as language_model.*llama"
+        CheckpointError, match=r"'siglip_vision_model' cannot be loaded as language_model.*llama"
     ):
         keymaps.read(tmp_path, "language_model")

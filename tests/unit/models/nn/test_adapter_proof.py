@@ -51,7 +51,7 @@ def test_our_own_models_pass(kind: Any, position: str) -> None:
 
 def test_other_numbers_are_found() -> None:
     ours = model(decoder_only)
-    with pytest.raises(CheckpointError, match="read by itself it gives numbers that differ by"):
+    with pytest.raises(CheckpointError, match="read by itself its outputs differ by"):
         prove(ours, lambda ids: theirs(ours)(ids) + 0.1, IDS)
 
 
@@ -89,9 +89,9 @@ class Padded(decoder_only.DecoderOnly):
 @pytest.mark.parametrize(
     ("kind", "fault"),
     [
-        (Counting, "packed behind another text"),
-        (Leaking, "packed behind another text"),
-        (Branchless, "behind a beginning that it shares"),
+        (Counting, "packed after another text"),
+        (Leaking, "packed after another text"),
+        (Branchless, "after a shared prefix"),
         (Padded, "with a cache"),
     ],
 )

@@ -96,8 +96,11 @@ def test_qk_norm_bounds_the_scores() -> None:
     [
         ({"dim": 10, "num_heads": 4}, "num_heads 4 does not divide the width 10"),
         ({"dim": 12, "num_heads": 4, "num_kv_heads": 3}, "num_kv_heads 3 does not divide num_heads 4"),
-        ({"dim": 8, "num_heads": 0}, "heads are 1 or more \\(got num_heads 0"),
-        ({"dim": 8, "num_heads": 2, "num_kv_heads": 0}, "heads are 1 or more .*num_kv_heads 0"),
+        ({"dim": 8, "num_heads": 0}, "heads must be 1 or more \\(got num_heads 0"),
+        (
+            {"dim": 8, "num_heads": 2, "num_kv_heads": 0},
+            "the number of heads must be 1 or more (got num_heads.*num_kv_heads 0",
+        ),
     ],
 )
 def test_heads_that_do_not_fit_are_refused(sizes: dict[str, int], words: str) -> None:

@@ -47,7 +47,7 @@ def test_an_unknown_form_and_an_impossible_share_are_refused() -> None:
     with pytest.raises(ValueError, match=r"relu, gelu, .*got 'elu'"):
         FeedForward(4, 4, form="elu")
     for share in (-0.1, 1.0, 2.0):
-        with pytest.raises(ValueError, match="dropout is a share"):
+        with pytest.raises(ValueError, match=r"dropout must be at least 0 and below 1 \(got"):
             FeedForward(4, 4, dropout=share)
 
 

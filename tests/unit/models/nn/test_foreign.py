@@ -53,7 +53,9 @@ def test_tables_of_tokens_grow_and_shrink(words: int) -> None:
 def test_other_shapes_and_missing_weights_are_refused_and_nothing_changes() -> None:
     ours, theirs = Other(), Other().state_dict()
     before = {name: value.clone() for name, value in ours.state_dict().items()}
-    with pytest.raises(CheckpointError, match=r"here: 1 weights do not fit; logits_bias is nothing there"):
+    with pytest.raises(
+        CheckpointError, match=r"here: 1 weights have the wrong shape; logits_bias is nothing there"
+    ):
         foreign.fill(ours, {name: one for name, one in theirs.items() if name != "logits_bias"}, where="here")
     with pytest.raises(CheckpointError, match=r"head.weight is \(5, 3\) there and \(5, 4\) here"):
         foreign.fill(ours, theirs | {"head.weight": torch.zeros(5, 3)}, where="here")

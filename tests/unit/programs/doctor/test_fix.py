@@ -175,10 +175,10 @@ def test_links_are_followed_only_inside_the_data(folder: Path) -> None:
     assert (out / "in").resolve() == out / "photos"
     log = [json.loads(line) for line in (out / LOG).read_text().splitlines()]
     assert {one["file"]: one["reason"] for one in log} == {
-        "loop": "a link that leads out of the data",
-        "nowhere": "no regular file",
-        "out": "a link that leads out of the data",
-        "out.txt": "a link that leads out of the data",
+        "loop": "a symbolic link that leaves the data",
+        "nowhere": "not a regular file",
+        "out": "a symbolic link that leaves the data",
+        "out.txt": "a symbolic link that leaves the data",
     }
 
 
@@ -225,7 +225,9 @@ def test_a_copy_that_is_not_proved_is_not_kept(folder: Path) -> None:
 
 def test_rows_of_a_file_that_would_not_be_copied(folder: Path) -> None:
     (folder / "a.jsonl").write_text('{"n": 1}\n')
-    with pytest.raises(DataError, match=r"lies outside .*; name the folder that holds both"):
+    with pytest.raises(
+        DataError, match=r"a shard is outside the folder \(.*; give the folder that contains both\."
+    ):
         fix(folder, folder.parent / "out", [(((str(folder.parent / "b.jsonl"), 1),), "bad")], [])
     assert not (folder.parent / "out").exists()
 
@@ -236,11 +238,11 @@ def test_what_is_refused_before_anything_is_copied(folder: Path) -> None:
     with pytest.raises(DataError, match=r"rows of a\.xyz cannot be taken out"):
         fix(folder, out, [(((str(folder / "a.xyz"), 0),), "bad")], [])
     assert not out.exists()
-    with pytest.raises(DataError, match="lies in the data itself"):
+    with pytest.raises(DataError, match=r": is inside the data \("):
         fix(folder, folder / "out", [], [])
     out.mkdir()
     (out / "there").touch()
-    with pytest.raises(DataError, match="holds files already; name a new folder"):
+    with pytest.raises(DataError, match=r": is not empty; choose a new folder\."):
         fix(folder, out, [], [])
 
 
@@ -252,7 +254,7 @@ def test_a_single_file_is_copied_with_what_lies_beside_it(folder: Path) -> None:
     assert fix(folder / "a.jsonl", out, [(((str(folder / "a.jsonl"), 2),), "bad")], ["sub/b.png"]) == 2
     assert (out / "a.jsonl").read_text() == '{"n": 1}\n'
     assert (out / "sub" / "b.png").read_bytes() == b"picture"
-    assert "left as it is: only JPEG files are changed" in (out / LOG).read_text()
+    assert "unchanged: only JPEG files can be edited" in (out / LOG).read_text()
 
 
 def test_only_what_was_named_is_copied_where_files_are_named(folder: Path) -> None:

@@ -55,7 +55,7 @@ def test_prompts_are_a_sample_of_all_where_there_are_too_many():
     train = [ask(prompt, f"about {prompt}") for prompt in prompts] + [ask(prompts[7], "seven")] * 3
     known = neighbour.Neighbour(train, most_prompts=200)
     (note,) = known.notes()
-    assert note.startswith("vqa: text only looks among 200 of about ")
+    assert note.startswith("vqa: the text-only baseline searches 200 of about ")
     about = int(note.split("about ")[1].split(" ")[0].replace(",", ""))
     assert 1600 <= about <= 2400
 

@@ -149,7 +149,7 @@ def test_samples_of_one_alone_are_named_and_count_nowhere():
     assert (first.value, first.low, first.high) == pytest.approx((one.value, one.low, one.high))
     assert found.first_alone == tuple(Key("held out", "vqa", f"q{n}") for n in range(5))
     assert found.second_alone == (Key("held out", "vqa", "q99"),)
-    assert "5 more were asked of the first only, such as 'q0'" in found.text
+    assert "5 more were asked in the first only, such as 'q0'" in found.text
     assert found.to_json()["second_alone"] == [{"split": "held out", "task": "vqa", "id": "q99"}]
 
 
@@ -194,7 +194,7 @@ def test_nothing_in_common_is_refused():
         DataError, match=r"no sample is in both.*40, such as 'q0' \(vqa in a\).*the second none"
     ):
         beside([evaluation(said(FIRST), split="a")], [])
-    with pytest.raises(DataError, match="under the same names of splits"):
+    with pytest.raises(DataError, match=r"Evaluate both on the same data, with the same split names\."):
         beside([evaluation(said(FIRST), split="a")], [evaluation(said(FIRST), split="b")])
 
 

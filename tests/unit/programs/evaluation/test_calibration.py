@@ -34,7 +34,7 @@ def test_the_confidence_is_the_geometric_mean_of_the_tokens_probabilities():
 
 @pytest.mark.parametrize("logprob", [0.1, float("nan"), None])
 def test_what_is_no_log_probability_is_refused(logprob):
-    with pytest.raises(ValueError, match=r"answer 1 of 2 has the mean log-probability .* must be 0 or less"):
+    with pytest.raises(ValueError, match=r"answer 1 of 2 has a mean log-probability of .* must be 0 or less"):
         calibration.confidences([Prediction("a", logprob=0.0), Prediction("b", logprob=logprob)])
 
 

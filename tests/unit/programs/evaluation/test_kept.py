@@ -316,9 +316,7 @@ def test_damaged_and_foreign_lines_are_counted_and_not_used(tmp_path: Path) -> N
     path.write_bytes(b"\n".join([*bad, b"", second.encode(), b""]))
     rest = Speaker()
     kept = Kept(rest, path, max_tokens=5)
-    assert kept.notes == (
-        f"{path}: {len(bad)} line(s) are no kept answers or are damaged; they are not used.",
-    )
+    assert kept.notes == (f"{path}: {len(bad)} line(s) are damaged or not saved answers; they are ignored.",)
     assert kept(samples) == Speaker().predict(samples, max_tokens=5)
     assert (rest.asked, kept.reused) == (["0/0"], 1)
 
@@ -349,7 +347,7 @@ def test_a_place_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="kept answers cannot be read: a folder"):
         Kept(Speaker(), tmp_path, max_tokens=5)
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(DataError, match="answers cannot be kept there"):
+    with pytest.raises(DataError, match=r": cannot save answers \("):
         Kept(Speaker(), tmp_path / "file" / "kept.jsonl", max_tokens=5)(many(1, 1))
 
 

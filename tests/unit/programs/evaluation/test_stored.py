@@ -80,7 +80,7 @@ def test_scores_that_are_no_scores_are_said(folder):
     document = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     document["splits"][0]["count"] = "many"
     (folder / "evaluation.json").write_text(json.dumps(document), encoding="utf-8")
-    with pytest.raises(DataError, match="not what an evaluation writes"):
+    with pytest.raises(DataError, match="evaluation: not a valid evaluation file:"):
         read_evaluations(folder)
     document["splits"] = [3]
     (folder / "evaluation.json").write_text(json.dumps(document), encoding="utf-8")
@@ -140,7 +140,7 @@ def test_no_picture_from_outside_gets_into_a_page(gallery, name):
     (gallery / "link.png").symlink_to("../private.png")
     (gallery / "loop").symlink_to("loop")
     (gallery / "index.json").write_text(json.dumps({"a": name}))
-    with pytest.raises(DataError, match="which is no file of"):
+    with pytest.raises(DataError, match=", which is not a file in"):
         read_gallery(gallery.parent)
 
 
@@ -150,7 +150,7 @@ def test_a_gallery_that_is_a_link_to_another_folder(gallery, tmp_path):
     (tmp_path / "photos" / "index.json").write_text('{"a": "0.png"}')
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "gallery").symlink_to(tmp_path / "photos")
-    with pytest.raises(DataError, match="which is no file of"):
+    with pytest.raises(DataError, match=", which is not a file in"):
         read_gallery(tmp_path / "other")
 
 

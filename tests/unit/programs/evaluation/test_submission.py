@@ -56,9 +56,9 @@ def test_nlvr2_takes_two_words() -> None:
         ("coco", [], "there are no answers"),
         ("coco", [{"answer": "x"}], "answer 0 has no id"),
         ("gqa", [{"id": "", "answer": "x"}], "answer 0 has no id"),
-        ("gqa", [{"id": "1", "answer": "x"}, {"id": 1, "answer": "y"}], "the id 1 stands twice"),
+        ("gqa", [{"id": "1", "answer": "x"}, {"id": 1, "answer": "y"}], "duplicate id '1'"),
         ("vqa_v2", [{"id": "n12", "answer": "x"}], "the id 'n12' is no whole number"),
-        ("coco", [{"id": "\u0663", "answer": "x"}], "no whole number"),
+        ("coco", [{"id": "\u0663", "answer": "x"}], "is not a whole number; is this the right dataset?"),
     ],
 )
 def test_what_cannot_be_handed_in(kind: str, rows: list[dict[str, object]], words: str) -> None:

@@ -42,7 +42,7 @@ def test_a_tie_may_fall_either_way_and_is_told() -> None:
     made.check()
     assert made.equal_answers == 0
     assert (
-        "0 of 1 greedy answers are equal; the rest part where our two best tokens are within 0.0002"
+        "0 of 1 greedy answers are equal; the others diverge where our two best tokens are within 0.0002"
         in made.to_text()
     )
 

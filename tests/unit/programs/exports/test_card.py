@@ -37,13 +37,13 @@ def test_what_was_seen_and_done_is_not_what_was_planned() -> None:
         "showed 28,640 pictures, 28,000 of them distinct, out of 1,000,000 in the data, with 90,000" in made
     )
     assert "- steps: 7\n- steps planned: 9\n" in made
-    assert "- training was stopped before its end" in made
+    assert "- training was stopped early" in made
 
 
 def test_a_composition_that_was_not_trained_says_so() -> None:
     made = card("x", RECIPE, {}, [])
     assert "composed with Sightweave" in made
-    assert "This composition was not trained." in made
+    assert "\nThis model was not trained." in made
 
 
 def test_facts_of_earlier_versions_claim_nothing_of_what_was_seen() -> None:

@@ -66,7 +66,7 @@ def test_what_a_gguf_file_is_read_as_is_what_it_is_written_from(name: str) -> No
     ],
 )
 def test_other_ways_are_refused(steps: tuple[Any, ...]) -> None:
-    with pytest.raises(ExportError, match=r"llama\.cpp knows no tokenizer that cuts texts by"):
+    with pytest.raises(ExportError, match=r"llama\.cpp has no tokenizer that splits text by"):
         gguf.cuts_as(content(*steps))
 
 

@@ -289,7 +289,7 @@ def test_texts_longer_than_learned_positions_end_with_a_clear_word() -> None:
     )
     short = sample("short", picture(1), "how ?")
     assert generate(model, processor, [short], Options(max_tokens=3))[0].tokens >= 1
-    with pytest.raises(ValueError, match="outside the 16 learned ones; raise max_length"):
+    with pytest.raises(ValueError, match="outside the 16 learned positions; raise max_length"):
         generate(model, processor, [sample("long", picture(1), "how many " * 20)], Options(max_tokens=3))
 
 

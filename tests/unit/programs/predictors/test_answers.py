@@ -190,7 +190,7 @@ def test_one_split_of_several(tmp_path: Path) -> None:
     path = write(tmp_path, [*rows, {"id": "2", "answer": "any"}])
     message = refusal(path)
     assert ":2: the id '1' stands in" in message
-    assert "they are of the splits 'val' and 'test': name one" in message
+    assert "they are in the splits 'val' and 'test': set `split`" in message
     assert said(path, "1", "2", split="test") == ["test", "any"]
     assert said(path, "1", split="val") == ["val"]
 
@@ -215,7 +215,7 @@ def test_what_it_is(tmp_path: Path) -> None:
 def test_texts_are_not_judged(tmp_path: Path) -> None:
     found = answers.Config(path=str(write(tmp_path, [{"id": "1", "answer": "red"}]))).build()
     told: list[int] = []
-    with pytest.raises(BackendError, match="cannot say how likely"):
+    with pytest.raises(BackendError, match=": a file of answers has no likelihoods of other texts;"):
         found.predict([sample("1")], [["red"]])
     with pytest.raises(DataError, match=r"2 list\(s\) of texts for 1 sample"):
         found.predict([sample("1")], [[], []])
@@ -237,7 +237,7 @@ def test_missing_answers_stop_it_or_count_as_wrong(tmp_path: Path) -> None:
     found = answers.Config(path=str(path), missing="wrong").build()
     given = found.predict([sample(name) for name in names])
     assert given == [Prediction("red"), *[Prediction("")] * 9]
-    assert found.notes == (f"{path}: 9 of 10 samples have no answer; each counts as answered with nothing.",)
+    assert found.notes == (f"{path}: 9 of 10 samples have no answer; each counts as an empty answer.",)
 
 
 def test_answers_for_other_samples_are_counted(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_answers_for_other_samples_are_counted(tmp_path: Path) -> None:
     )  # all in one line
     found = answers.Config(path=str(path)).build()
     found.predict([sample("1"), sample("3"), sample("3")])
-    assert found.notes == (f"{path}: 3 of its 5 answers are for none of these samples.",)
+    assert found.notes == (f"{path}: 3 of its 5 answers match none of these samples.",)
 
 
 @pytest.mark.parametrize("missing", ["error", "wrong"])
@@ -255,7 +255,7 @@ def test_answers_to_something_else_are_an_error_whatever_is_allowed_to_miss(
 ) -> None:
     path = write(tmp_path, [{"id": "vqa-1", "answer": "red"}, {"id": "vqa-2", "answer": "red"}])
     message = refusal(path, "gqa-1", "gqa-2", "gqa-3", missing=missing)
-    assert "none of its 2 answer(s) is for any of the 3 sample(s)" in message
+    assert "none of its 2 answer(s) matches any of the 3 sample(s)" in message
     assert "it names 'vqa-1', the samples 'gqa-1'" in message
 
 
@@ -269,7 +269,7 @@ def test_twice_the_same_id(tmp_path: Path) -> None:
 
 WRONG = [
     ({"id": "1"}, "no answer; a row needs one of answer, prediction, caption (it has: ['id'])"),
-    ({"id": "1", "answer": "x", "caption": "y"}, "both answer and caption; leave the one to score"),
+    ({"id": "1", "answer": "x", "caption": "y"}, "both answer and caption; keep the one to evaluate"),
     ({"answer": "x"}, "no id; a row needs one of id"),
     ({"id": None, "answer": "x"}, "id: must be text (got None)"),
     ({"id": True, "answer": "x"}, "id: must be text (got True)"),
@@ -304,11 +304,11 @@ def test_a_wrong_row_is_said_with_its_line(row: Any, words: str, form: str, tmp_
 
 
 BROKEN: list[tuple[bytes, str]] = [
-    (b"", "empty; there are no answers"),
+    (b"", "the file is empty"),
     (b" \n \xef\xbb\xbf".strip(b" \n"), "empty"),
     (b'{"id": "1", "answer": "x"}\n{"id": "2", "ans', ":2: not JSON: Unterminated string"),
     (b'{"id": "1", "answer": "x"} {"id": "2"}', ":1: something follows the row"),
-    (b'{"id": "1", "answer": "x"},\n', ":1: something follows the row: ','"),
+    (b'{"id": "1", "answer": "x"},\n', ":1: unexpected text after the row: ','"),
     (b'{"id": "1", "answer": "\xff"}', ":1: not UTF-8: byte 0xff"),
     (b'[{"id": "1", "answer": "x"},\n{"id": "1", "answer": "\xff"}]', ":2: not UTF-8"),
     (b'{"id": "1", "answer": "x", "logprob": NaN}', ":1: NaN is not JSON"),
@@ -318,9 +318,9 @@ BROKEN: list[tuple[bytes, str]] = [
     (b"[" * 100_000, "nested too deep"),
     (b'{"id": ' + b"[" * 100_000, "nested too deep"),
     (b'[{"id": "1", "answer": "x"}', "']' was expected (got the end of the file)"),
-    (b'[{"id": "1", "answer": "x"},]', "']' was expected (got "),
+    (b'[{"id": "1", "answer": "x"},]', "']' (got "),
     (b'[{"id": "1", "answer": "x"}\n{"id": "2", "answer": "x"}]', ":2: not JSON: ',' and a row"),
-    (b'[{"id": "1", "answer": "x"}] 5', "something follows the array"),
+    (b'[{"id": "1", "answer": "x"}] 5', ": unexpected text after the array:"),
     (b"[", "not JSON: Expecting value"),
     (b"{\n", ":1: not JSON"),
     (b"answers: none", ":1: not JSON"),
@@ -339,7 +339,7 @@ BROKEN_CSV = [
     ("1,true,2\n", ":1: 3 value(s) for the 2 columns id, answer"),
     ("id,answer\n1\n", ":2: 1 value(s) for the 2 columns id, answer"),
     ('id,answer\n1,"x\n', "not CSV"),
-    ("id,answer,id\n", ":1: a column stands twice"),
+    ("id,answer,id\n", ":1: a column appears twice"),
     ("id,answer\n", "no answers"),
     ("id,answer,logprob\n1,x,nan\n", ":2: logprob: must be"),
     ("id,answer,logprob\n1,x,low\n", ":2: logprob: must be"),
@@ -355,11 +355,11 @@ def test_what_is_no_csv_of_answers(content: str, words: str, tmp_path: Path) -> 
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
-    assert "a folder; name the file" in refusal(tmp_path)
+    assert ": is a folder; give the file of answers in it." in refusal(tmp_path)
     assert "cannot be read (No such file" in refusal(tmp_path / "none.jsonl")
     os.mkfifo(tmp_path / "pipe.jsonl")
-    assert "no regular file" in refusal(tmp_path / "pipe.jsonl")
-    with pytest.raises(DataError, match="not a possible file name"):
+    assert "not a regular file" in refusal(tmp_path / "pipe.jsonl")
+    with pytest.raises(DataError, match="not a valid file name"):
         answers.Config(path="a\0b.jsonl").build()
 
 
@@ -367,7 +367,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "huge.jsonl"
     with path.open("wb") as file:
         file.truncate(1 << 40)  # takes no room
-    assert "bytes; leave only ids and answers in it" in refusal(path)
+    assert "bytes; keep only ids and answers in it, or split it." in refusal(path)
 
 
 def test_what_a_model_thought_is_no_answer_in_a_file_either(tmp_path: Path) -> None:

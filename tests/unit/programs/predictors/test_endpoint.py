@@ -206,7 +206,7 @@ def test_texts_are_not_judged() -> None:
     with serving(echo) as server:
         found = made(server)
         assert not found.can_score
-        with pytest.raises(BackendError, match="does not say how likely"):
+        with pytest.raises(BackendError, match=": a chat server does not return likelihoods of given texts;"):
             found.predict([asking()], [["yes"]])
         with pytest.raises(DataError, match="2 list"):
             found.predict([asking()], [[], []])
@@ -281,8 +281,8 @@ def test_errors_to_the_end_say_how_often_it_was_asked() -> None:
     ("number", "words"),
     [
         (401, "OPENAI_API_KEY is not set"),
-        (403, "may not use this model"),
-        (404, "check the model's name"),
+        (403, "the API key has no access to this model"),
+        (404, "check the model name, and that the address is the part before"),
         (405, "documentation"),
     ],
 )
@@ -310,7 +310,7 @@ def test_a_wrong_key_is_said_without_showing_it(monkeypatch: pytest.MonkeyPatch)
     with serving(echo, key="another") as server:
         message = refusal(server, model="m", key_variable="MY_KEY")
         assert "status 401: Incorrect API key provided: ***" in message
-        assert "check the key" in message
+        assert "check the API key" in message
         server.key = KEY
         assert made(server, key_variable="MY_KEY").predict([asking()])
     assert server.requests[-1][1]["authorization"] == f"Bearer {KEY}"
@@ -352,7 +352,7 @@ def test_a_redirect_is_not_followed_so_the_key_stays(monkeypatch: pytest.MonkeyP
             place = f"{thief.url}/chat/completions?token={KEY}"
             server.faults = [status(number, {"Location": place})]
             message = refusal(server)
-            assert f"status {number}: the server sends on to http://127.0.0.1/v1/chat/completions" in message
+            assert f"status {number}: the server redirects to http://127.0.0.1/v1/chat/completions" in message
     assert not thief.requests
 
 
@@ -398,7 +398,7 @@ def test_a_body_without_end_is_not_read() -> None:
             handler.wfile.write(b"x" * (1 << 16))
 
     with serving(echo, faults=[flood]) as server:
-        assert "bytes of response; this is no answer" in unanswered(server)[0]
+        assert "the response exceeds" in unanswered(server)[0]
 
 
 def choice(**values: Any) -> dict[str, Any]:
@@ -414,9 +414,9 @@ def choice(**values: Any) -> dict[str, Any]:
         (b"[" * 100_000, "no JSON"),
         ([1], "must be an object"),
         ({}, "holds no choices (got None)"),
-        ({"choices": []}, "holds no choices"),
-        ({"choices": ["x"]}, "holds no choices"),
-        ({"choices": {"0": {}}}, "holds no choices"),
+        ({"choices": []}, "the response has no choices"),
+        ({"choices": ["x"]}, "the response has no choices"),
+        ({"choices": {"0": {}}}, "the response has no choices"),
         ({"choices": [{}]}, "message must be an object (got None)"),
         (choice(message="x"), "message must be an object"),
         (choice(message={"content": 5}), "content must be text"),
@@ -473,18 +473,18 @@ def test_odd_answers_are_counted() -> None:
     faults = [lambda handler, body=body: handler.send(200, body) for body in bodies]
     with serving(echo, faults=faults) as server:
         said = notes(made(server, at_once=1), [asking(f"q{n}") for n in range(3)], 3)
-    assert "1 of 3 answers held no text; each counts as answered with nothing: 'q0'." in said
+    assert "1 of 3 answers had no text; each counts as an empty answer: 'q0'." in said
     assert "2 of 3 answers came without log-probabilities" in said
-    assert "1 of 3 answers were ended by the server for a reason of its own, such as a filter: 'q1'." in said
-    assert "1 of 3 answers were cut at max_tokens=3; a larger evaluate.max_tokens" in said
+    assert "1 of 3 answers were ended by the server for another reason, such as a filter: 'q1'." in said
+    assert "1 of 3 answers were cut at max_tokens=3; raise evaluate.max_tokens" in said
 
 
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("ftp://example.org/v1", "starts with http"),
-        ("http://", "starts with http"),
-        ("localhost:8000", "starts with http"),
+        ("ftp://example.org/v1", "url: must start with http:// or https:// and a host"),
+        ("http://", "url: must start with http:// or https:// and a host"),
+        ("localhost:8000", "url: must start with http:// or https:// and a host"),
         ("http://me:secret-word@example.org/v1", "http://example.org... holds more than host and path"),
         ("https://example.org:8443/v1?key=secret-word", "https://example.org:8443... holds more"),
         ("https://example.org/v1#secret-word", "holds more"),
@@ -772,7 +772,7 @@ def test_moderation_refuses_a_prompt_where_a_wrong_key_ends_it() -> None:
     with serving(echo, faults=[status(403, said="Your input was flagged by moderation.")]) as server:
         assert unanswered(server) == ("status 403: Your input was flagged by moderation", False)
     with serving(echo, faults=[status(403, said="This key is not allowed.")]) as server:
-        assert "may not use this model" in refusal(server)
+        assert "the API key has no access to this model" in refusal(server)
 
 
 def test_a_server_that_fails_on_prompt_after_prompt_is_down() -> None:
@@ -839,10 +839,10 @@ def test_answers_that_were_cut_while_thinking_name_the_setting() -> None:
     with serving(echo, faults=faults) as server:
         said = notes(made(server), [asking("1"), asking("2")], 9)
     assert (
-        "2 of 2 answers were cut at max_tokens=9 while thinking and hold no answer; a larger evaluate.max_tokens"
+        "2 of 2 answers were cut at max_tokens=9 while thinking and contain no answer; raise evaluate.max_tokens"
         in said
     )
-    assert "held no text" not in said
+    assert "had no text;" not in said
 
 
 def test_a_template_that_opens_the_block_leaves_cut_answers_without_any_tag() -> None:
@@ -950,7 +950,7 @@ def test_impossible_log_probabilities_are_noted() -> None:
         said = notes(made(server, at_once=1), [asking("a"), asking("b")])
     assert "1 of 2 answers came with log-probabilities above 0, which there are not" in said
     assert "'a'" in said
-    assert "without log-probabilities" not in said
+    assert "had no log-probabilities, so the model's confidence is" not in said
 
 
 # The key is never shown, wherever the server repeats it.

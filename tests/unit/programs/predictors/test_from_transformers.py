@@ -503,7 +503,11 @@ def test_what_cannot_be_loaded_whole_is_refused(tmp_path: Path) -> None:
     endless = {"generation_config__json": b'{"pad_token_id": 0}'}
     words = json.loads((place / "tokenizer_config.json").read_text())
     del words["eos_token"]
-    refused("no token ends an answer", tokenizer_config__json=json.dumps(words).encode(), **endless)
+    refused(
+        ": no end-of-answer token; set eos_token_id in its",
+        tokenizer_config__json=json.dumps(words).encode(),
+        **endless,
+    )
 
 
 def test_pictures_are_resized_by_whom_the_caller_names(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_a_stage_has_exactly_one_duration() -> None:
         ({}, r"exactly one of steps, epochs, minutes \(got none of them\)"),
         ({"steps": 5, "epochs": 2}, r"exactly one of .* \(got steps=5, epochs=2\)"),
         ({"epochs": 2, "minutes": 0.5}, r"\(got epochs=2, minutes=0.5\)"),
-        ({"steps": 5, "min_steps": 2}, r"min_steps \(2\), which bounds epochs, but counts steps"),
+        ({"steps": 5, "min_steps": 2}, r"min_steps \(2\), which limits epochs, but sets steps"),
         ({"epochs": 1, "min_steps": 9, "max_steps": 2}, r"min_steps \(9\) is above max_steps \(2\)"),
     ):
         with pytest.raises(ValueError, match=said):

@@ -97,8 +97,8 @@ def test_a_run_with_it_has_the_losses_of_one_without(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("stage", "reason"),
     [
-        ({"parts": ["encoder"]}, "but the encoder trains"),
-        ({"augment": True}, "but augment varies the pictures"),
+        ({"parts": ["encoder"]}, "but the encoder is trained; set it to 0 or remove encoder"),
+        ({"augment": True}, "but augment varies the images"),
     ],
 )
 def test_it_is_refused_where_features_change(stage: dict[str, Any], reason: str) -> None:

@@ -180,7 +180,7 @@ def test_no_sample_of_the_asked_tasks_is_an_error() -> None:
 
 
 def test_no_pictures_is_an_error() -> None:
-    with pytest.raises(DataError, match="the data has no pictures"):
+    with pytest.raises(DataError, match="the data has no images"):
         feed(Pictures(0))
 
 
@@ -266,7 +266,7 @@ def test_a_sample_that_is_too_long_stops_the_run_where_that_is_asked() -> None:
     )
     stage = Stage(steps=1, pictures=3)
     source = Feed([Pictures(3)], TASKS, short, stage, seed=5, quarantine=Quarantine(), too_long="error")
-    with pytest.raises(DataError, match=r"has \d+ tokens, over max_length 8; raise inputs.max_length"):
+    with pytest.raises(DataError, match=r"has \d+ tokens, more than max_length 8; raise inputs.max_length"):
         take(source, 1)
 
 

@@ -56,8 +56,8 @@ def test_warm_up_and_fall_that_overlap_never_pass_the_peak() -> None:
         ({"steps": 0}, r"1 step or more \(got 0\)"),
         ({"steps": 5, "form": "linear"}, "cosine, wsd or constant \\(got 'linear'\\)"),
         ({"steps": 5, "warmup_steps": -1}, r"warmup_steps must be 0 or more \(got -1\)"),
-        ({"steps": 5, "cooldown": 1.5}, r"cooldown is a share from 0 to 1 \(got 1.5\)"),
-        ({"steps": 5, "floor": -0.1}, r"floor is a share from 0 to 1 \(got -0.1\)"),
+        ({"steps": 5, "cooldown": 1.5}, r"cooldown must be from 0 to 1 \(got 1.5\)"),
+        ({"steps": 5, "floor": -0.1}, r"floor must be from 0 to 1 \(got -0.1\)"),
     ],
 )
 def test_wrong_arguments(arguments: dict[str, object], words: str) -> None:

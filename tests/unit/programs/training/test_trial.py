@@ -11,10 +11,11 @@ from unit.programs.training.test_durations import Pictures
 
 from sightweave.core.device import choose_precision
 from sightweave.data.tasks import vqa
-from sightweave.programs.training import program, trial
+from sightweave.programs.training import trial
 from sightweave.programs.training.feed import Feed
 from sightweave.programs.training.quarantine import Quarantine
 from sightweave.programs.training.settings import Settings, Stage
+from sightweave.programs.training.trainer import Trainer, TrainingData
 from sightweave.programs.training.trial import Trials, choose, counts, measure
 
 PRECISION = choose_precision("fp32", torch.device("cpu"))
@@ -118,18 +119,17 @@ def test_training_is_the_same_with_a_trial_and_without(tmp_path: Path) -> None:
     told: list[Trials] = []
     for number, begins in enumerate((None, told.append)):
         model, processor = compose(Case("concat", (), "decoder_only"), language_model={"dropout": 0.2})
-        program.train(
+        trainer = Trainer(
             model,
             processor,
-            [Pictures(6)],
+            TrainingData([Pictures(6)], tasks),
             Settings(stages=stages),
-            tasks=tasks,
             precision=PRECISION,
             out=tmp_path / str(number),
             seed=0,
-            save=lambda _steps, _model: None,
-            begins=begins,
+            save=lambda _state, _model: None,
         )
+        trainer.run(begins=begins)
         made.append(model.state_dict())
     assert [len(one.seconds) for one in told] == [2]
     assert all(torch.equal(value, made[1][name]) for name, value in made[0].items())

@@ -26,7 +26,7 @@ def prediction(found: Mapping[str, Any], where: str) -> Prediction:
     """
     choices = found.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise Failed(where, f"the response holds no choices (got {short(repr(choices))})")
+        raise Failed(where, f"the response has no choices (got {short(repr(choices))})")
     choice = choices[0]
     message = choice.get("message")
     if not isinstance(message, dict):

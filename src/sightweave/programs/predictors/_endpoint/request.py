@@ -90,7 +90,7 @@ def messages(sample: Sample, address: Callable[[Medium], str]) -> list[dict[str,
         parts.pop()
     parts = [part for part in parts if part.content != ""]  # some servers refuse an empty text
     if not parts:
-        raise NothingToAsk(f"sample {sample.id!r}: there is nothing to ask.")
+        raise NothingToAsk(f"sample {sample.id!r}: the prompt is empty.")
     found = []
     for role, turn in itertools.groupby(parts, key=lambda part: part.role):
         content = [_content(part, address) for part in turn]

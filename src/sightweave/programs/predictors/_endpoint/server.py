@@ -41,10 +41,10 @@ _MODERATED = re.compile("moderat|flagged|content|policy|safety|harm", re.IGNOREC
 _MISSING = re.compile("not (?:supported|implemented)|unsupported", re.IGNORECASE)
 """Some servers say with 500 what 400 is for."""
 _WHAT_TO_DO = {
-    400: "the server does not take such a request; the model may read no pictures, or fewer tokens",
-    401: "check the key",
-    403: "the key may not use this model",
-    404: "check the model's name, and that the address ends where /chat/completions follows, often in /v1",
+    400: "the server rejects the request; the model may not support images, or fewer tokens",
+    401: "check the API key",
+    403: "the API key has no access to this model",
+    404: "check the model name, and that the address is the part before /chat/completions, often ending in /v1",
 }
 
 
@@ -79,7 +79,7 @@ class Server:
         except (ValueError, ImportError) as error:
             kind = type(error).__name__  # its text may hold the proxy's password
             raise BackendError(
-                f"{self.url}: the proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY cannot be used ({kind}); mend or unset it."
+                f"{self.url}: the proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY cannot be used ({kind}); fix or unset it."
             ) from None
         return line
 
@@ -141,7 +141,7 @@ class _Wire:
                 pieces.append(piece)
                 size += len(piece)
                 if size > _MAX_BYTES:
-                    raise Failed(at, f"over {_MAX_BYTES} bytes of response; this is no answer")
+                    raise Failed(at, f"the response exceeds {_MAX_BYTES} bytes")
             return response.status_code, response.headers, b"".join(pieces)
 
     def _trace(self, name: str, info: Mapping[str, Any]) -> None:
@@ -235,7 +235,7 @@ class Line:
             except httpx2.TimeoutException as error:
                 is_there = not isinstance(error, httpx2.ConnectTimeout)
                 seconds = f"{self.server.timeout:g} seconds"
-                wrong = f"no answer within {seconds}; give it more with `timeout`, or ask less with `at_once`"
+                wrong = f"no answer within {seconds}; raise `timeout`, or lower `at_once`"
             except httpx2.RequestError as error:
                 is_there = isinstance(
                     error, httpx2.ReadError | httpx2.WriteError | httpx2.RemoteProtocolError
@@ -264,7 +264,7 @@ class Line:
         if 300 <= status < 400:
             raise BackendError(f"{at}: {redirect(status, headers.get('location', ''), self.server.secret)}")
         if status in _TRY_AGAIN or (status >= 500 and status != 501 and not _MISSING.search(said)):
-            return f"{shown}; try again later, or ask less with `at_once`"
+            return f"{shown}; try again later, or lower `at_once`"
         what_to_do = _WHAT_TO_DO.get(status, "see the server's own documentation")
         if status == 401 and self.server.no_key:
             what_to_do = self.server.no_key
@@ -287,15 +287,17 @@ def parsed(url: str) -> httpx2.URL:
     try:
         found = httpx2.URL(url.strip())
     except (httpx2.InvalidURL, UnicodeError) as error:
-        raise RecipeError(f"url: no address ({short(str(error))}); write http://host:port/v1.") from None
+        raise RecipeError(
+            f"url: not a valid address ({short(str(error))}); write http://host:port/v1."
+        ) from None
     if found.userinfo or found.query or found.fragment or "\\" in url:
         port = "" if found.port is None else f":{found.port}"
         raise RecipeError(
-            f"url: {found.scheme}://{found.host}{port}... holds more than host and path; leave out names, passwords and "
-            "what follows '?' or '#', and give a key through `key_variable`."
+            f"url: {found.scheme}://{found.host}{port}... has more than a host and a path; remove user names, passwords and "
+            "anything after '?' or '#', and pass the key through `key_variable`."
         )
     if found.scheme not in ("http", "https") or not found.host:
-        raise RecipeError(f"url: an address starts with http:// or https:// and a host (got {short(url)!r}).")
+        raise RecipeError(f"url: must start with http:// or https:// and a host (got {short(url)!r}).")
     return found
 
 
@@ -303,19 +305,19 @@ def key(url: httpx2.URL, variable: str) -> tuple[str, str]:
     """The key, and what to do if the server wants one and none is sent."""
     if variable and not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", variable):
         raise RecipeError(
-            f"key_variable: the name of an environment variable, such as {KEY_VARIABLE}; a key itself is written nowhere."
+            f"key_variable: must be the name of an environment variable, such as {KEY_VARIABLE}, not the key itself."
         )
     found = os.environ.get(variable, "").strip() if variable else ""
     if not found:
-        return "", f"no key was sent, since the environment variable {variable or '(none)'} is not set"
+        return "", f"no key was sent, because the environment variable {variable or '(none)'} is not set"
     if not (found.isascii() and found.isprintable()) or " " in found:
         raise BackendError(
-            f"the environment variable {variable} holds characters that no key has; set it again."
+            f"the environment variable {variable} contains characters that are not allowed in a key; set it again."
         )
     if url.scheme == "http" and not _is_local(url.host) and variable == KEY_VARIABLE:
         # Whoever listens on the way could read it, and nobody said that it is this server's.
         return "", (
-            f"the key in {variable} was not sent, since http:// is not encrypted; use https://, or name another variable "
+            f"the key in {variable} was not sent, because http:// is not encrypted; use https://, or set another variable "
             "as `key_variable`"
         )
     return found, ""

@@ -106,7 +106,7 @@ def _object(data: bytes, headers: Mapping[str, str], at: str, secret: Secret) ->
     except (ValueError, RecursionError):
         kind = headers.get("content-type", "no type")
         shown = f"{short(secret.removed(kind))}: {short(secret.removed(_words(data)), 80)}"
-        raise Failed(at, f"the response is no JSON ({shown}); is this the address of the API?") from None
+        raise Failed(at, f"the response is not JSON ({shown}); is this the address of the API?") from None
     if isinstance(found, list) and len(found) == 1 and isinstance(found[0], dict) and "error" in found[0]:
         found = found[0]
     if not isinstance(found, dict):
@@ -124,7 +124,7 @@ def _error_in(found: Mapping[str, Any]) -> tuple[int, str] | None:
     elif first.get("error"):
         holder = first
     elif found.get("object") == "error" or first.get("finish_reason") == "error":
-        holder = {"error": {**found, "message": found.get("message") or "the answer ended in an error"}}
+        holder = {"error": {**found, "message": found.get("message") or "the answer ended with an error"}}
     else:
         return None
     words = next(_messages_in(holder), "") or short(repr(holder["error"]))
@@ -215,7 +215,7 @@ def redirect(status: int, location: str, secret: Secret) -> str:
         place = "an unusable address"
     place = short(secret.removed(place))
     return (
-        f"status {status}: the server sends on to {place}, which is not followed; name that address as `url`."
+        f"status {status}: the server redirects to {place}, which is not followed; set `url` to that address."
     )
 
 

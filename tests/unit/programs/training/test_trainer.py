@@ -26,9 +26,10 @@ from sightweave.models.vlm import VLM
 from sightweave.programs.generation import generate
 from sightweave.programs.training.logs import read_metrics
 from sightweave.programs.training.optimizers import OptimizerConfig
-from sightweave.programs.training.program import NonFiniteLoss, train
 from sightweave.programs.training.schedule import ScheduleConfig
 from sightweave.programs.training.settings import Settings, Stage
+from sightweave.programs.training.state import State
+from sightweave.programs.training.trainer import NonFiniteLoss, Save, Trainer, TrainingData
 
 TASKS = {name: catalog.config_class("data.tasks", name)().build() for name in catalog.kinds("data.tasks")}
 PRECISION = choose_precision("fp32", torch.device("cpu"))
@@ -52,22 +53,36 @@ class Pictures:
         yield from ANSWERS
 
 
-def run(
-    model: VLM, processor: Any, out: Path, *stages: Stage, data: Sequence[Any] = (), **settings: Any
-) -> Any:
-    saves: list[int] = []
-    trained = train(
+def trainer(
+    model: VLM,
+    processor: Any,
+    out: Path,
+    *stages: Stage,
+    data: Sequence[Any] = (),
+    save: Save = lambda _state, _model: None,
+    state: State | None = None,
+    **settings: Any,
+) -> Trainer:
+    return Trainer(
         model,
         processor,
-        list(data) or [Pictures()],
+        TrainingData(list(data) or [Pictures()], TASKS),
         Settings(stages=stages, **{"log_every": 1, **settings}),
-        tasks=TASKS,
         precision=PRECISION,
         out=out,
         seed=0,
-        save=lambda steps, _model: saves.append(steps),
+        save=save,
+        state=state,
     )
-    return trained, saves
+
+
+def run(model: VLM, processor: Any, out: Path, *stages: Stage, **settings: Any) -> tuple[State, list[int]]:
+    saves: list[int] = []
+    made = trainer(
+        model, processor, out, *stages, save=lambda state, _model: saves.append(state.steps), **settings
+    )
+    made.run()
+    return made.state, saves
 
 
 def stage(steps: int, **fields: Any) -> Stage:
@@ -208,7 +223,7 @@ def test_a_stage_begins_after_the_last_picture_that_the_one_before_trained_on(
     trained, _ = run(model, processor, tmp_path, *stages, data=data)
     shown = sum(one.steps * one.pictures * one.microsteps for one in stages)
     assert trained.distinct_pictures == trained.pictures
-    assert trained.pictures <= trained.position
+    assert trained.pictures <= trained.end
     assert trained.pictures == shown or "pack_window" in first  # rows of a window are dealt, not pictures
     assert trained.samples >= trained.pictures
 
@@ -217,7 +232,7 @@ def test_pictures_made_ahead_are_left_to_the_next_stage(tmp_path: Path) -> None:
     model, processor = compose(Case("concat", (), "decoder_only"))
     stages = [stage(1, name=str(number), microsteps=2) for number in range(4)]
     trained, _ = run(model, processor, tmp_path, *stages, data=[Some(16)])
-    assert (trained.position, trained.pictures, trained.distinct_pictures) == (16, 16, 16)
+    assert (trained.end, trained.pictures, trained.distinct_pictures) == (16, 16, 16)
 
 
 def test_pictures_that_come_again_in_a_later_epoch_are_counted_once(tmp_path: Path) -> None:
@@ -242,22 +257,20 @@ def test_a_part_without_weights_is_nothing_to_train(tmp_path: Path) -> None:
 SCRIPT = """
 import sys
 from pathlib import Path
-from unit_program import Pictures, run, stage
+from unit_program import stage, trainer
 from contracts._compose import Case, compose
 from sightweave.core.checkpoint import write_folder
-from sightweave.programs.training import program
 import torch
 
 torch.set_num_threads(1)
 out = Path(sys.argv[1])
 model, processor = compose(Case("concat", (), "decoder_only"))
-from sightweave.programs.training.settings import Settings
-def save(steps, model):
+def save(state, model):
     write_folder(out / "checkpoint", {"model": model.state_dict()}, processor.documents())
-    (out / "steps").write_text(str(steps))
-trained = program.train(model, processor, [Pictures()], Settings(stages=(stage(100000),), log_every=1),
-    tasks=__import__("unit_program").TASKS, precision=__import__("unit_program").PRECISION, out=out, seed=0, save=save)
-print("interrupted" if trained.is_interrupted else "finished", trained.steps)
+    (out / "steps").write_text(str(state.steps))
+training = trainer(model, processor, out, stage(100000), save=save)
+ending = training.run()
+print("interrupted" if ending.is_interrupted else "finished", training.state.steps)
 """
 
 

@@ -1,0 +1,85 @@
+"""What one stage trains with: its input, gradients, optimizer and pace."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from torch import nn
+
+from sightweave.core.device import Precision
+from sightweave.core.errors import RecipeError
+from sightweave.models.adapters.lora import Lora
+from sightweave.models.nn.block import Block
+from sightweave.models.parts import PartName, choose_parts, enter_training, named_parts
+from sightweave.models.vlm import VLM
+from sightweave.programs.training.durations import Pace
+from sightweave.programs.training.feature_cache import FeatureCache
+from sightweave.programs.training.feed import Feed, Step
+from sightweave.programs.training.gradients import Gradients
+from sightweave.programs.training.optimizers import Optimizer
+from sightweave.programs.training.rates import rate_factors
+from sightweave.programs.training.settings import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one stage trains with."""
+
+    stage: Stage
+    feed: Feed
+    gradients: Gradients
+    optimizer: Optimizer
+    pace: Pace
+    features: FeatureCache | None
+
+    @classmethod
+    def begin(cls, model: VLM, feed: Feed, stage: Stage, precision: Precision, *, spent: float) -> Self:
+        """Prepares the model for a stage, which has trained for `spent` seconds already.
+
+        Raises:
+            RecipeError: it trains nothing, or its schedule does not fit its steps.
+        """
+        prepare(model, stage, stage.lora)
+        chosen = stage.optimizer
+        try:
+            factors = rate_factors(model, named_parts(model), chosen.part_lr, chosen.layer_decay)
+            optimizer = chosen.build(model, factors)
+            pace = Pace(stage, spent=spent)
+        except ValueError as error:
+            raise RecipeError(f"train.stages, stage {stage.name!r}: {error}") from error
+        enter_training(model, stage.parts)
+
+        gradients = Gradients(model, list(optimizer.parameters.values()), stage, precision)
+        features = None
+        if stage.cache_features:
+            features = FeatureCache(model.encoder, precision, stage.cache_features << 20)
+        return cls(stage, feed, gradients, optimizer, pace, features)
+
+    def loss(self, microsteps: Sequence[Step]) -> float:
+        """The loss of an update, whose gradient is then in the parameters."""
+        batches = [one.batch for one in microsteps]
+        if self.features is not None:
+            batches = [self.features.fill(one) for one in batches]
+        return self.gradients.add(batches)
+
+    def clip(self) -> float:
+        """The norm of all gradients together, which is brought down to the stage's largest where it is above."""
+        parameters = list(self.optimizer.parameters.values())
+        return float(nn.utils.clip_grad_norm_(parameters, self.stage.clip or math.inf))
+
+    def update(self, factor: float) -> None:
+        """Moves the parameters along their gradients, at this share of the peak rates, and drops the gradients."""
+        self.optimizer.set_factor(factor)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+
+def prepare(model: VLM, stage: Stage, adapters: Mapping[PartName, Lora] | None) -> None:
+    """Lets gradients into the stage's parts, and saves memory where it says so."""
+    choose_parts(model, stage.parts, adapters)
+    for block in model.modules():
+        if isinstance(block, Block):
+            block.recomputes = stage.checkpointing
