@@ -13,7 +13,6 @@ from benchmarks._shapes import Shape, Work, inputs
 from sightweave.answers.decoding import greedy
 from sightweave.answers.decoding._base import Draws
 from sightweave.core.batch import Batch, Media, TokenSequence
-from sightweave.core.cache import Cache
 from sightweave.core.checkpoint import MANIFEST, load_into
 from sightweave.core.device import keep_freed_memory
 from sightweave.models.connectors.pixel_shuffle import PixelShuffle
@@ -22,7 +21,8 @@ from sightweave.models.fusions.concat import Concat
 from sightweave.models.language_models import decoder_only
 from sightweave.models.loss import training_loss
 from sightweave.models.vlm import VLM
-from sightweave.programs import generation
+from sightweave.programs.generation.session import Session, Trunks
+from sightweave.programs.generation.writing import written
 from sightweave.programs.training.optimizers import Optimizer
 
 
@@ -72,9 +72,9 @@ class Contestant:
 
         @torch.inference_mode()
         def answer() -> dict[str, np.ndarray]:
-            cache = Cache(len(ids), capacity=ids.shape[1] + work.new)
-            batch = Batch(target=self._tokens(ids), media={"image": _media(pixels)})
-            return {"ids": self._write(generation._read(self.model, batch, cache), work.new)}
+            session = Session(self.model, room=work.new)
+            session.join(Batch(target=self._tokens(ids), media={"image": _media(pixels)}), packed=False)
+            return {"ids": self._write(session, work.new)}
 
         return answer
 
@@ -83,23 +83,23 @@ class Contestant:
     ) -> Callable[[], dict[str, np.ndarray]]:
         """One picture's marks are read once; every question goes on from there."""
         shared = self.shape.image_tokens
-        nowhere = torch.zeros(0, dtype=torch.int64)
+        rows = torch.zeros(len(ids), dtype=torch.int64)
 
         @torch.inference_mode()
         def answer() -> dict[str, np.ndarray]:
-            cache = Cache(1, capacity=ids.shape[1] + work.new)
             prefix = Batch(target=self._tokens(ids[:1, :shared]), media={"image": _media(pixels)})
-            self.model(prefix, cache=cache, at=nowhere)
-            cache = cache.select(torch.zeros(len(ids), dtype=torch.int64))
+            trunks = Trunks.read(self.model, prefix)
             batch = Batch(target=self._tokens(ids[:, shared:], start=shared))
-            return {"ids": self._write(generation._read(self.model, batch, cache), work.new)}
+            session = Session(self.model, room=work.new)
+            session.join(batch, trunks=trunks, rows=rows, packed=False)
+            return {"ids": self._write(session, work.new)}
 
         return answer
 
-    def _write(self, state: generation._State, new: int) -> np.ndarray:
+    def _write(self, session: Session, new: int) -> np.ndarray:
         decoder = greedy.Config().build(end_id=-1)
-        draws = Draws.of(0, [["row"]] * len(state.logits))
-        return generation._decode(self.model, state, decoder, draws, -1, new)[0].numpy()
+        draws = Draws.of(0, [["row"]] * len(session))
+        return written(session, decoder, draws, end_id=-1, max_tokens=new).ids.numpy()
 
     def _tokens(self, ids: torch.Tensor, *, start: int = 0, targets: int = 0) -> TokenSequence:
         rows, length = ids.shape

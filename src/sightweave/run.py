@@ -171,6 +171,7 @@ class Run:
         prompt: str | Sequence[str],
         *,
         decoding: str | dict[str, Any] = "greedy",
+        writer: str | dict[str, Any] = "text",
         max_tokens: int = 96,
         seed: int = 0,
         max_batch_tokens: int | None = None,
@@ -182,6 +183,7 @@ class Run:
                 prompt on several pictures; or None.
             prompt: One text, or several.
             decoding: A kind in ``answers/decoding``, or a mapping with its fields.
+            writer: A kind in ``answers/writers``, or a mapping with its fields.
             max_tokens: Tokens of an answer at most.
             seed: Random seed for sampling.
             max_batch_tokens: Maximum tokens in a batch, padding and answers included; None derives it from free memory.
@@ -198,6 +200,7 @@ class Run:
         answers = self.predict(
             samples,
             decoding=decoding,
+            writer=writer,
             max_tokens=max_tokens,
             seed=seed,
             max_batch_tokens=max_batch_tokens,
@@ -243,6 +246,7 @@ class Run:
         texts: Sequence[Sequence[str]] = (),
         *,
         decoding: str | dict[str, Any] = "greedy",
+        writer: str | dict[str, Any] = "text",
         max_tokens: int = 96,
         seed: int = 0,
         max_batch_tokens: int | None = None,
@@ -254,6 +258,7 @@ class Run:
             samples: Their targets are not looked at.
             texts: For each sample those to judge; empty means none for any.
             decoding: As for `generate`.
+            writer: As for `generate`.
             max_tokens: Tokens of an answer at most; 0 writes nothing.
             seed: Random seed for sampling.
             max_batch_tokens: Maximum tokens in a batch, padding and answers included; None derives it from free memory.
@@ -261,7 +266,11 @@ class Run:
         """
         self.warn_untrained()
         options = _options(
-            decoding=decoding, max_tokens=max_tokens, seed=seed, max_batch_tokens=max_batch_tokens
+            decoding=decoding,
+            writer=writer,
+            max_tokens=max_tokens,
+            seed=seed,
+            max_batch_tokens=max_batch_tokens,
         )
         return generation.generate(self.model, self.processor, samples, options, texts, progress=progress)
 
@@ -346,12 +355,14 @@ def _check_language(to: str, pairs: frozenset[str] | None) -> None:
 def _options(
     *,
     decoding: str | dict[str, Any] = "greedy",
+    writer: str | dict[str, Any] = "text",
     max_tokens: int = 96,
     seed: int = 0,
     max_batch_tokens: int | None = None,
 ) -> generation.Options:
     values = {
         "decoding": decoding,
+        "writer": writer,
         "max_tokens": max_tokens,
         "seed": seed,
         "max_batch_tokens": max_batch_tokens,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -63,9 +65,7 @@ class Cache:
 
     def advance(self, valid: Tensor) -> None:
         """Counts what the last call added: ``valid`` is bool B S, False on padding."""
-        self.lengths = self.lengths + valid.sum(1).to(self.lengths.device)
-        self.longest = int(self.lengths.max())
-        self.uniform = self.longest == int(self.lengths.min())
+        self._count(self.lengths + valid.sum(1).to(self.lengths.device))
 
     def place(
         self, layer: int, row: Tensor, slot: Tensor, keys: Tensor, values: Tensor
@@ -106,6 +106,52 @@ class Cache:
         chosen._take(self, rows)
         return chosen
 
+    def joined(self, other: Cache) -> Cache:
+        """A new cache with the rows of both, those of the other behind; each row keeps its own length.
+
+        What rows share and the padding between their tokens are written out for it, so that all rows are alike.
+        """
+        parts = [self._written_out(), other._written_out()]
+        both = Cache(self.rows + other.rows, capacity=max(self.capacity, other.capacity))
+        both._keys = {layer: _stacked([part._keys[layer] for part in parts]) for layer in parts[0]._keys}
+        both._values = {
+            layer: _stacked([part._values[layer] for part in parts]) for layer in parts[0]._values
+        }
+        both._count(torch.cat([part.lengths for part in parts]))
+        for name in parts[0].slots.keys() | parts[1].slots.keys():
+            both.slots[name] = _stacked_slots(
+                [part.slots.get(name) for part in parts], [self.rows, other.rows]
+            )
+        return both
+
+    def _written_out(self) -> Cache:
+        """The same rows with all keys and values of their own, and without padding between them."""
+        if self.padding is None and self.shared is None:
+            return self
+        plain = Cache(self.rows, capacity=self.capacity)
+        plain.slots = self.slots
+
+        # The slots of each row that hold a token come first, in their order.
+        is_empty = torch.zeros(self.rows, self.longest, dtype=torch.bool)
+        if self.padding is not None:
+            is_empty[:, : self.padding.shape[1]] = self.padding
+        order = is_empty.to(torch.uint8).argsort(dim=1, stable=True)
+        prefix = 0 if self.shared is None else self.shared.keys[0].shape[2]
+        for store, own, name in ((plain._keys, self._keys, "keys"), (plain._values, self._values, "values")):
+            for layer, held in own.items():
+                at = order[:, None, :, None].expand(-1, held.shape[1], -1, held.shape[3])
+                store[layer] = held.gather(2, at)
+                if self.shared is not None:
+                    first = getattr(self.shared, name)[layer].index_select(0, self.shared.group)
+                    store[layer] = torch.cat((first, store[layer]), 2)
+        plain._count(prefix + self.lengths - is_empty.sum(1))
+        return plain
+
+    def _count(self, lengths: Tensor) -> None:
+        self.lengths = lengths
+        self.longest = int(lengths.max()) if len(lengths) else 0
+        self.uniform = not len(lengths) or self.longest == int(lengths.min())
+
     def keep(self, rows: Tensor) -> None:
         """Makes row ``rows[i]`` row i, in place: only those that move are copied. There may be no more than before."""
         moved = (rows != torch.arange(len(rows), device=rows.device)).nonzero()[:, 0]
@@ -118,12 +164,35 @@ class Cache:
     def _take(self, source: Cache, rows: Tensor) -> None:
         """All but the keys and values of some rows."""
         self.rows = len(rows)
-        self.lengths = source.lengths[rows.to(source.lengths.device)]
-        self.longest = int(self.lengths.max()) if len(rows) else 0
-        self.uniform = not len(rows) or self.longest == int(self.lengths.min())
+        self._count(source.lengths[rows.to(source.lengths.device)])
         self.slots = {name: tuple(part[rows] for part in slot) for name, slot in source.slots.items()}
         self.padding = None if source.padding is None else source.padding[rows]
         self.shared = None if source.shared is None else source.shared.select(rows)
+
+
+def _stacked(parts: Sequence[Tensor]) -> Tensor:
+    """Tensors one behind another in the first dimension, filled up with zeros to the largest size in all others."""
+    size = [
+        sum(len(part) for part in parts),
+        *map(max, zip(*(part.shape[1:] for part in parts), strict=True)),
+    ]
+    full = parts[0].new_zeros(size)
+    start = 0
+    for part in parts:
+        place = (slice(start, start + len(part)), *map(slice, part.shape[1:]))
+        full[place] = part
+        start += len(part)
+    return full
+
+
+def _stacked_slots(parts: Sequence[tuple[Tensor, ...] | None], rows: Sequence[int]) -> tuple[Tensor, ...]:
+    """A slot of both caches; where one has none, zeros stand for it, and nothing of them is valid."""
+    (like,) = [part for part in parts if part is not None][:1]
+    held = [
+        tuple(one.new_zeros(count, *one.shape[1:]) for one in like) if part is None else part
+        for part, count in zip(parts, rows, strict=True)
+    ]
+    return tuple(_stacked(pair) for pair in zip(*held, strict=True))
 
 
 class Groups:

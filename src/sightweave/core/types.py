@@ -92,6 +92,8 @@ class Sample:
     options: tuple[str, ...] = ()
     regions: tuple[Region, ...] = ()
     """Of the first medium."""
+    is_caption: bool = False
+    """Whether the target describes the pictures as a whole, so that its words are true of them."""
 
     @property
     def media(self) -> tuple[Medium, ...]:
@@ -161,6 +163,8 @@ class Prediction:
     extra: Mapping[str, Any] = field(default_factory=dict)
     asked: Asked | None = field(default=None, compare=False)
     """What it answers, where a person asked a run; the answer is the same without."""
+    ids: tuple[int, ...] = field(default=(), compare=False)
+    """Tokens that were generated, including the end token; empty where they are not known. Equality ignores them."""
 
     def __repr__(self) -> str:
         facts = [f"logprob={self.logprob:.4g}"] if self.logprob is not None else []

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 from sightweave.core.config import config
 from sightweave.core.types import Prediction
-
-
-class _Tokenizer(Protocol):
-    end_id: int
-
-    def decode(self, ids: Sequence[int]) -> str: ...
+from sightweave.data.inputs.tokenizer import StreamDecoder, Tokenizer
 
 
 @config
 class Config:
     """Nothing to choose."""
 
-    def build(self, *, tokenizer: _Tokenizer) -> Text:
+    def build(self, *, tokenizer: Tokenizer) -> Text:
         """The writer for a tokenizer."""
-        return Text(tokenizer.decode, end_id=tokenizer.end_id)
+        return Text(tokenizer)
 
 
 class Text:
     """Makes predictions from what was generated.
 
     Args:
-        decode: Ids to text.
-        end_id: The token that ends an answer; it is counted, not written.
+        tokenizer: Makes text of ids. The token that ends an answer is counted, not written.
     """
 
-    def __init__(self, decode: Callable[[Sequence[int]], str], *, end_id: int) -> None:
-        self.decode, self.end_id = decode, end_id
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
 
     def write(self, ids: Sequence[int], total_logprob: float) -> Prediction:
         """One prediction.
@@ -42,10 +35,15 @@ class Text:
             ids: All that was generated, the end token included where it came.
             total_logprob: Sum of the natural-log probabilities of `ids`.
         """
-        ended = bool(ids) and ids[-1] == self.end_id
+        ended = bool(ids) and ids[-1] == self.tokenizer.end_id
         return Prediction(
-            text=self.decode(ids[:-1] if ended else ids),
+            text=self.tokenizer.decode(ids[:-1] if ended else ids),
             logprob=total_logprob / max(1, len(ids)),
             tokens=len(ids),
             finish="stop" if ended else "length",
+            ids=tuple(ids),
         )
+
+    def pieces(self) -> StreamDecoder:
+        """The same text while its ids come."""
+        return StreamDecoder(self.tokenizer)

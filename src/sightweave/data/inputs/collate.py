@@ -10,7 +10,7 @@ A bundle is a trunk (the pictures) with one branch for each of its samples; a ro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 import numpy as np
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from sightweave.core.batch import Batch, Media, Regions, TokenSequence
-from sightweave.core.types import InputLayout, Medium, Region
+from sightweave.core.types import InputLayout, Medium, Region, Sample
 from sightweave.data.inputs.packing import fewest_rows
 from sightweave.data.inputs.template import Encoded, Stretch, TrunkKey
 
@@ -128,21 +128,44 @@ class _Row:
 
 
 @dataclass(slots=True)
-class _MediaRow:
-    media: list[Medium] = field(default_factory=list)
-    row: list[int] = field(default_factory=list)
-    segment: list[int] = field(default_factory=list)
-    branch: list[int] = field(default_factory=list)
+class Shown:
+    """A medium of a batch: its place, and the samples that show it."""
 
-    def add(self, media: Iterable[Medium], row: int, segment: int, branch: int) -> list[int]:
-        """Appends media and returns their numbers in the batch."""
-        first = len(self.media)
-        self.media += media
-        count = len(self.media) - first
-        self.row += [row] * count
-        self.segment += [segment] * count
-        self.branch += [branch] * count
-        return list(range(first, first + count))
+    medium: Medium
+    row: int = 0
+    segment: int = 0
+    branch: int = 0
+    samples: list[Sample] = field(default_factory=list)
+    leads: list[bool] = field(default_factory=list)
+    """Of each sample, whether this is its first medium."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collated:
+    """A batch before any pixel is loaded."""
+
+    batch: Batch
+    """Without its media."""
+    shown: list[Shown]
+    """Its media, in the order that the numbers in its tokens name."""
+
+    def with_pixels(self, pixels: Tensor) -> Batch:
+        """The whole batch.
+
+        Args:
+            pixels: float I C H W: of the media, in their order.
+        """
+        places = [(one.row, one.segment, one.branch) for one in self.shown]
+        row, segment, branch = torch.tensor(places).T.contiguous()
+        keys = tuple(one.medium.key for one in self.shown)
+        return replace(self.batch, media={"image": Media(pixels, row, segment, branch, keys=keys)})
+
+
+def _show(shown: list[Shown], media: Iterable[Medium], *, row: int, segment: int, branch: int) -> list[int]:
+    """Appends media and returns their numbers in the batch."""
+    first = len(shown)
+    shown += [Shown(medium, row, segment, branch) for medium in media]
+    return list(range(first, len(shown)))
 
 
 def collate(
@@ -150,19 +173,17 @@ def collate(
     *,
     layout: InputLayout,
     pad_id: int,
-    pixels: Callable[[Sequence[Medium]], Tensor],
     answers: Sequence[str] = (),
-) -> Batch:
-    """Rows of bundles to tensors, for training and for scoring.
+) -> Collated:
+    """Rows of bundles to tensors, for training and for scoring; what is to be loaded for them is named.
 
     Args:
         rows: Bundles of each row.
         layout: How the model wants its tokens.
         pad_id: Fills rows on the right.
-        pixels: Decodes media to float I C H W.
         answers: The list of answers, for a model that classifies.
     """
-    media = _MediaRow()
+    shown: list[Shown] = []
     targets, sources = [_Row() for _ in rows], [_Row() for _ in rows]
     class_at: list[tuple[int, int]] = []
     scores: list[list[float]] = []
@@ -172,11 +193,14 @@ def collate(
         for segment, one in enumerate(bundles):
             many = len(one.encoded) > 1
             trunk = one.encoded[0]
-            shared = media.add(trunk.trunk_media, number, segment, 0)
+            shared = _show(shown, trunk.trunk_media, row=number, segment=segment, branch=0)
             start = reader.add(trunk.trunk, position=0, items=shared, segment=segment, branch=0)
             for index, encoded in enumerate(one.encoded):
                 place = {"segment": segment, "branch": index + 1 if many else 0}
-                items = shared + media.add(encoded.branch_media, number, **place)
+                items = shared + _show(shown, encoded.branch_media, row=number, **place)
+                for item in items:
+                    shown[item].samples.append(encoded.sample)
+                    shown[item].leads.append(item == items[0])
                 after = reader.add(encoded.prompt, position=start, items=items, **place)
                 if layout.form == "classify":
                     class_at.append((number, len(target.ids) - 1))
@@ -189,13 +213,13 @@ def collate(
                     target.add(encoded.target, position=after, items=items, **place)
     target_tokens = token_sequence(targets, pad_id)
     width = target_tokens.ids.shape[1]
-    return Batch(
+    batch = Batch(
         target=target_tokens,
         source=token_sequence(sources, pad_id) if layout.form == "encoder_decoder" else None,
-        media=_media(media, pixels),
         class_at=torch.tensor([row * width + at for row, at in class_at]) if class_at else None,
         class_scores=torch.tensor(scores) if scores else None,
     )
+    return Collated(batch, shown)
 
 
 def _answer_scores(encoded: Encoded, answers: Sequence[str]) -> list[float]:
@@ -203,14 +227,6 @@ def _answer_scores(encoded: Encoded, answers: Sequence[str]) -> list[float]:
     references = encoded.sample.references or (encoded.sample.target,)
     counts = [float(references.count(answer)) for answer in answers]
     return [count / max(1.0, *counts) for count in counts]
-
-
-def _media(media: _MediaRow, pixels: Callable[[Sequence[Medium]], Tensor]) -> dict[str, Media]:
-    if not media.media:
-        return {}
-    row, segment, branch = (torch.tensor(x) for x in (media.row, media.segment, media.branch))
-    keys = tuple(medium.key for medium in media.media)
-    return {"image": Media(pixels(media.media), row, segment, branch, keys=keys)}
 
 
 def token_sequence(rows: Sequence[_Row], pad_id: int) -> TokenSequence:

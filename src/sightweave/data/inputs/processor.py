@@ -23,7 +23,15 @@ from sightweave.data.inputs import prompts as prompting
 from sightweave.data.inputs import tiles as tiling
 from sightweave.data.inputs import transforms
 from sightweave.data.inputs.cache import PixelCache
-from sightweave.data.inputs.collate import Bundle, bundle, caption_targets, collate, pack, region_targets
+from sightweave.data.inputs.collate import (
+    Bundle,
+    Shown,
+    bundle,
+    caption_targets,
+    collate,
+    pack,
+    region_targets,
+)
 from sightweave.data.inputs.pixels import PixelLoader
 from sightweave.data.inputs.prompts import Prompts, Section
 from sightweave.data.inputs.template import Encoded, encode
@@ -225,23 +233,21 @@ class Processor:
         pool: Executor | None = None,
     ) -> Batch:
         """Rows that were packed before as one batch; the other arguments as in `batch`."""
-        sizes: list[tuple[int, int]] = []
-        seeds: list[int] | None = None
+        collated = collate(rows, layout=self.layout, pad_id=self.tokenizer.pad_id, answers=self.answers)
+        shown = collated.shown
+        if not shown:
+            return collated.batch
+
+        # A picture that is cut into tiles is not mirrored either.
+        media = [one.medium for one in shown]
+        seeds = None if seed is None else _seeds(seed, media)
         samples = [encoded.sample for row in rows for one in row for encoded in one.encoded]
         fixed = self._fixed(samples, seed)
-
-        def pixels(media: Sequence[Medium]) -> torch.Tensor:
-            nonlocal sizes, seeds, fixed
-            seeds = None if seed is None else _seeds(seed, media)
-            fixed |= {tiling.whole(medium).key for medium in media if isinstance(medium.source, Tile)}
-            tensors, sizes = self._load(media, seeds, fixed, pool)
-            return tensors
-
-        batch = collate(
-            rows, layout=self.layout, pad_id=self.tokenizer.pad_id, pixels=pixels, answers=self.answers
-        )
-        if words != "none" and sizes:
-            batch.regions = self._words(_pictures(rows), sizes, seeds, words, fixed)
+        fixed |= {tiling.whole(medium).key for medium in media if isinstance(medium.source, Tile)}
+        pixels, sizes = self._load(media, seeds, fixed, pool)
+        batch = collated.with_pixels(pixels)
+        if words != "none":
+            batch.regions = self._words(shown, sizes, seeds, words, fixed)
         return batch
 
     def media_batch(
@@ -256,19 +262,21 @@ class Processor:
 
         Arguments as in `batch`.
         """
-        shown: dict[str, _Picture] = {}
+        known: dict[str, Shown] = {}
         for sample in samples:
             for number, medium in enumerate(sample.media):
-                shown.setdefault(medium.key, _Picture(medium)).add(sample, is_first=number == 0)
-        pictures = list(shown.values())
-        shown_media = [picture.medium for picture in pictures]
+                one = known.setdefault(medium.key, Shown(medium))
+                one.samples.append(sample)
+                one.leads.append(number == 0)
+        shown = list(known.values())
+        shown_media = [one.medium for one in shown]
         seeds = None if seed is None else _seeds(seed, shown_media)
         fixed = self._fixed(samples, seed)
         pixels, sizes = self._load(shown_media, seeds, fixed, pool)
-        row = torch.arange(len(pictures))
+        row = torch.arange(len(shown))
         keys = tuple(medium.key for medium in shown_media)
         media = prompting.pictures(pixels, row, keys)
-        regions = self._words(pictures, sizes, seeds, words, fixed)
+        regions = self._words(shown, sizes, seeds, words, fixed)
         return Batch(target=None, media=media, regions=regions)
 
     def prompts(self, samples: Sequence[Sample | Encoded], *, section: Section = "whole") -> Prompts:
@@ -308,23 +316,23 @@ class Processor:
 
     def _words(
         self,
-        pictures: Sequence[_Picture],
+        shown: Sequence[Shown],
         sizes: Sequence[tuple[int, int]],
         seeds: Sequence[int] | None,
         words: Words,
         fixed: frozenset[str],
     ) -> Regions | None:
         if words == "captions":
-            return caption_targets([picture.said(self.tokenizer) for picture in pictures])
+            return caption_targets([_words_of(one, self.tokenizer) for one in shown])
         transform: transforms.ImageTransform = self._image_transform  # type: ignore[attr-defined]  # set in __post_init__
 
         def middle(item: int, region: Region) -> tuple[float, float]:
             seed = None if seeds is None else seeds[item]
-            may_flip = pictures[item].medium.key not in fixed
+            may_flip = shown[item].medium.key not in fixed
             left, top, right, bottom = transform.place(region.box, *sizes[item], seed=seed, may_flip=may_flip)
             return (left + right) / 2, (top + bottom) / 2
 
-        regions = [(item, region) for item, picture in enumerate(pictures) for region in picture.regions]
+        regions = [(item, region) for item, one in enumerate(shown) for region in _regions_of(one)]
         return region_targets(regions, layout=self.layout, place=middle, word_ids=self._ids_of_word)
 
     def _ids_of_word(self, word: str) -> list[int]:
@@ -396,36 +404,15 @@ def _texts(sample: Sample) -> Iterator[str]:
     yield from (word for region in sample.regions for word in region.words)
 
 
-@dataclass(slots=True)
-class _Picture:
-    """A medium of the batch with what its samples know of it."""
-
-    medium: Medium
-    regions: tuple[Region, ...] = ()
-    captions: list[str] = field(default_factory=list)
-    answers: list[str] = field(default_factory=list)
-
-    def add(self, sample: Sample, *, is_first: bool) -> None:
-        """Takes what a sample says; its regions are those of its first medium."""
-        if is_first and sample.regions:
-            self.regions = sample.regions
-        (self.captions if sample.task == "captioning" else self.answers).append(sample.target)
-
-    def said(self, tokenizer: Tokenizer) -> list[int]:
-        """Ids of what its captions say, or of all answers where it has none."""
-        return [i for text in self.captions or self.answers for i in tokenizer.encode(text)]
+def _words_of(shown: Shown, tokenizer: Tokenizer) -> list[int]:
+    """Ids of what captions say of a medium, or of all answers where it has none."""
+    captions = [sample.target for sample in shown.samples if sample.is_caption]
+    texts = captions or [sample.target for sample in shown.samples]
+    return [index for text in texts for index in tokenizer.encode(text)]
 
 
-def _pictures(rows: Sequence[Sequence[Bundle]]) -> list[_Picture]:
-    """Every medium of a batch, in its order there."""
-    pictures: list[_Picture] = []
-    for one in (one for row in rows for one in row):
-        trunk = [_Picture(medium) for medium in one.encoded[0].trunk_media]
-        own: list[_Picture] = []
-        for encoded in one.encoded:
-            branch = [_Picture(medium) for medium in encoded.branch_media]
-            for number, picture in enumerate(trunk + branch):
-                picture.add(encoded.sample, is_first=number == 0)
-            own += branch
-        pictures += trunk + own
-    return pictures
+def _regions_of(shown: Shown) -> tuple[Region, ...]:
+    """Those of the last sample that has any; a sample's regions are those of its first medium."""
+    pairs = zip(shown.samples, shown.leads, strict=True)
+    known = [sample.regions for sample, leads in pairs if leads and sample.regions]
+    return known[-1] if known else ()

@@ -64,6 +64,7 @@ class Captioning:
             group=record.group or group_of(record.images, record.id),
             tags={"type": "caption", **record.tags},
             regions=record.regions,
+            is_caption=True,
         )
 
     def parse(self, text: str) -> str | None:

@@ -163,7 +163,6 @@ class FastDecoding:
         self._layouts = Layouts() if layouts is None else layouts
         self._has_joined = self._has_head = False
         self._steps = 0
-        self._last = -1  # position
         self._rotations: tuple[Tensor, ...] = ()
         self._is_small = (
             sum(weight.numel() * weight.element_size() for weight in self._weights) <= _SMALL_BYTES
@@ -172,10 +171,17 @@ class FastDecoding:
             self._join(make=True)
 
     def __call__(
-        self, hidden: Float[Tensor, "B D"], positions: Int[Tensor, " B"], cache: Cache
+        self, hidden: Float[Tensor, "B D"], positions: Int[Tensor, " B"], cache: Cache, *, largest: int
     ) -> Float[Tensor, "B V"]:
-        """Logits of the next token, whose position is one more; the cache grows by one token per row."""
-        rotation = self._rotation(positions)
+        """Logits of the next token, whose position is one more; the cache grows by one token per row.
+
+        Args:
+            hidden: Embedded tokens.
+            positions: Of the tokens.
+            cache: What was read of each row.
+            largest: A number that no position exceeds; to ask the tensor for it would take time in every step.
+        """
+        rotation = self._rotation(positions, largest)
         bias = _ragged_bias(cache) if not cache.uniform else _bias(cache, cache.longest + 1)
         attend = partial(_attend_next, cache=cache, bias=bias)
         for index, layer in enumerate(self._layers):
@@ -216,7 +222,7 @@ class FastDecoding:
             cache: An empty one; its ``shared`` stands in front of the rows.
         """
         lengths = torch.bincount(row, minlength=cache.rows)
-        rotation = self._rotation(positions)
+        rotation = self._rotation(positions, int(positions.max()))
         attend = partial(_attend_causally, cache=cache, row=row, slot=slot)
         if cache.shared is not None:
             attend = partial(attend, groups=cache.shared.grouped(cache.shared.group[row]))
@@ -257,11 +263,10 @@ class FastDecoding:
         if held is not None and held[0] == rows:
             self._has_head, self._head = True, held[1]
 
-    def _rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+    def _rotation(self, positions: Tensor, largest: int) -> tuple[Tensor, Tensor]:
         """Cosines and sines, taken from a table that reaches some steps ahead."""
-        self._last = int(positions.max()) if self._last < 0 else self._last + 1
-        if not self._rotations or self._last >= len(self._rotations[0]):
-            ahead = torch.arange(self._last + _POSITIONS)[None]
+        if not self._rotations or largest >= len(self._rotations[0]):
+            ahead = torch.arange(largest + _POSITIONS)[None]
             self._rotations = tuple(part[0, 0] for part in self._rotary(ahead))  # P Dh
         cos, sin = (part[positions][:, None, None] for part in self._rotations)
         return cos, sin  # B 1 1 Dh

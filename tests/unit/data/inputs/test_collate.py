@@ -46,7 +46,8 @@ def pixels(media: Sequence[Medium]) -> torch.Tensor:
 def together(
     rows: Sequence[Sequence[Bundle]], layout: InputLayout = LAYOUT, answers: Sequence[str] = ()
 ) -> Batch:
-    return collate(rows, layout=layout, pad_id=TOKENIZER.pad_id, pixels=pixels, answers=answers)
+    found = collate(rows, layout=layout, pad_id=TOKENIZER.pad_id, answers=answers)
+    return found.with_pixels(pixels([one.medium for one in found.shown])) if found.shown else found.batch
 
 
 def test_samples_of_one_picture_share_a_trunk_as_branches() -> None:

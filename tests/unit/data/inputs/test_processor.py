@@ -178,6 +178,38 @@ def test_captions_name_words_for_whole_pictures() -> None:
         assert {i for i in row if i >= 0} == {i for word in words for i in PROCESSOR.tokenizer.encode(word)}
 
 
+def test_where_a_picture_has_captions_they_alone_say_what_it_shows() -> None:
+    caption = dataclasses.replace(sample("b", picture(1), "what ?", answer="red ball"), is_caption=True)
+    chosen = [
+        sample("a", picture(1), "what ?", answer="two"),
+        caption,
+        sample("c", picture(2), answer="blue"),
+    ]
+    for batch in (PROCESSOR.batch(chosen, words="captions"), PROCESSOR.media_batch(chosen, words="captions")):
+        assert batch.regions is not None
+        for row, said in zip(batch.regions.words.tolist(), ("red ball", "blue"), strict=True):
+            assert {index for index in row if index >= 0} == set(PROCESSOR.tokenizer.encode(said))
+
+
+def test_words_go_to_the_picture_that_shows_them_wherever_it_stands() -> None:
+    """Pictures in front, which samples share, and pictures behind a text: captions tell which is which."""
+    keys = ("red", "blue", "two")
+    media = {key: Medium(picture(number).source, key) for number, key in enumerate(keys)}
+    first = sample("a", media["red"], "what ?", answer="red")
+    second = sample("b", media["red"], "compare this picture with that one", media["blue"], answer="blue")
+    third = sample("c", "what ?", media["two"], answer="two")
+    for share, expected in ((True, ["red", "blue", "two"]), (False, ["red", "red", "blue", "two"])):
+        batch = PROCESSOR.batch([first, second, third], share=share, words="captions")
+        assert list(batch.media["image"].keys) == expected
+        assert batch.regions is not None
+        said = [{i for i in row if i >= 0} for row in batch.regions.words.tolist()]
+        ids = {key: set(PROCESSOR.tokenizer.encode(key)) for key in keys}
+        shared = ids["red"] | ids["blue"]
+        assert said == (
+            [shared, ids["blue"], ids["two"]] if share else [ids["red"], ids["blue"], ids["blue"], ids["two"]]
+        )
+
+
 def test_a_seed_varies_pictures_and_the_same_seed_does_not() -> None:
     varied = Processor(
         tokenizer=PROCESSOR.tokenizer,

@@ -175,3 +175,10 @@ def test_all_references_are_kept_apart_from_the_answer_that_is_learnt() -> None:
         sample = task(name).sample(dataclasses.replace(RECORDS[name], references=said))
         assert sample.references == said
         assert sample.target.endswith("cat")
+
+
+def test_only_a_caption_says_that_it_describes_its_pictures() -> None:
+    caption = captioning.Record(id="c", images=(), captions=("a red ball",))
+    question = vqa.Record(id="q", images=(), question="what ?", answers=("a ball",))
+    assert captioning.Config().build().sample(caption).is_caption
+    assert not vqa.Config().build().sample(question).is_caption

@@ -11,16 +11,17 @@ from torch import Tensor, nn
 from sightweave.answers.decoding import greedy
 from sightweave.answers.decoding._base import Draws
 from sightweave.core.batch import Batch, Media, TokenSequence
-from sightweave.core.cache import Cache, Shared
+from sightweave.core.cache import Cache
 from sightweave.models.connectors.linear import Linear
 from sightweave.models.encoders import vit
 from sightweave.models.fusions.addition import Addition
 from sightweave.models.fusions.concat import Concat
 from sightweave.models.fusions.cross_attention import CrossAttention
 from sightweave.models.language_models.decoder_only import Config, DecoderOnly
-from sightweave.models.nn import fast_decoding
+from sightweave.models.nn import fast_decoding as module
 from sightweave.models.vlm import VLM
-from sightweave.programs import generation
+from sightweave.programs.generation.session import Session, Trunks, fast_decoding
+from sightweave.programs.generation.writing import written as write_texts
 
 BASE = Config(dim=16, depth=2, num_heads=4, hidden_dim=24)
 VOCABULARY = 37
@@ -54,13 +55,15 @@ def logits_of(
     model: VLM, *, rows: int, ragged: bool = False, is_fast: bool, media: dict[str, Media] | None = None
 ) -> Tensor:
     """T B V: of twelve steps, past the one at which the head is laid out anew; greedy, so that tokens are told, too."""
-    state = generation._read(model, Batch(target=prompts(rows, ragged), media=media or {}), Cache(rows))
-    fast = generation._fast(model) if is_fast else None
-    assert (fast is not None) == is_fast
+    session = Session(model)
+    assert session._fast is not None
+    if not is_fast:
+        session._fast = None
+    session.join(Batch(target=prompts(rows, ragged), media=media or {}), packed=False)
     steps = []
     for _ in range(12):
-        state = generation._step(model, state, state.logits.argmax(-1), fast)
-        steps.append(state.logits)
+        session.step(session.logits.argmax(-1))
+        steps.append(session.logits)
     return torch.stack(steps)
 
 
@@ -88,21 +91,19 @@ def check(model: VLM, *, rows: int, ragged: bool = False, media: dict[str, Media
 def test_logits_and_tokens_are_those_of_the_plain_path(
     changes: dict[str, object], rows: int, ragged: bool, small_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fast_decoding, "_SMALL_BYTES", small_bytes)  # as for a large stack, and a small one
+    monkeypatch.setattr(module, "_SMALL_BYTES", small_bytes)  # as for a large stack, and a small one
     check(model_of(replace(BASE, **changes)), rows=rows, ragged=ragged)
 
 
 @torch.inference_mode()
-def read_and_decoded(model: VLM, state: generation._State, steps: int = 6) -> Tensor:
+def read_and_decoded(session: Session, steps: int = 6) -> Tensor:
     """Logits behind the prompts and of some steps, after the first of which a row leaves and two change places."""
-    fast = generation._fast(model)
-    found = [state.logits]
+    found = [session.logits]
     for step in range(steps):
-        state = generation._step(model, state, state.logits.argmax(-1), fast)
+        session.step(session.logits.argmax(-1))
         if step == 0:
-            rows = torch.tensor([3, 1, 0])
-            state = generation._State(state.logits[rows], state.cache.select(rows), state.positions[rows])
-        found.append(state.logits)
+            session = session.fork(torch.tensor([3, 1, 0]))
+        found.append(session.logits)
     return torch.cat(found)
 
 
@@ -110,18 +111,18 @@ def read_and_decoded(model: VLM, state: generation._State, steps: int = 6) -> Te
 def read_both_ways(model: VLM, ragged: bool, group: list[int] | None) -> tuple[Tensor, Tensor]:
     """Four prompts read by the whole model and without padding, alone or behind texts that they share."""
     tokens = replace(prompts(4, ragged), plain=True)
-    cache, shared = Cache(4), None
+    trunks = rows = None
     if group is not None:
-        before = Cache(2)
-        generation._read(model, Batch(target=prompts(2, False)), before)
+        trunks, rows = Trunks.read(model, Batch(target=prompts(2, False))), torch.tensor(group)
+        assert trunks.shared is not None
         tokens = replace(tokens, positions=tokens.positions + 7)
-        cache, shared = before.select(torch.tensor(group)), Shared.of(before, torch.tensor([0, 1]))
-        shared = shared.select(torch.tensor(group))
-    plain = generation._read(model, Batch(target=tokens), cache)
-    quick = generation._read_fast(model, tokens, shared)
-    assert quick is not None
+    quick, plain = Session(model), Session(model)
+    quick.join(Batch(target=tokens), trunks=trunks, rows=rows)
+    plain.join(Batch(target=tokens), trunks=trunks, rows=rows, packed=False)
+    assert (quick.cache.shared is not None) == (group is not None)
+    assert (quick.cache.padding is not None) == ragged
     assert torch.equal(quick.positions, plain.positions)
-    return read_and_decoded(model, quick), read_and_decoded(model, plain)
+    return read_and_decoded(quick), read_and_decoded(plain)
 
 
 @pytest.mark.parametrize("many_rows", [1, 16])
@@ -137,7 +138,7 @@ def test_prompts_read_without_padding_go_on_as_those_of_the_whole_model(
     many_rows: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fast_decoding, "_MANY_ROWS", many_rows)
+    monkeypatch.setattr(module, "_MANY_ROWS", many_rows)
     quick, plain = read_both_ways(model_of(replace(BASE, **changes)), ragged, group)
     torch.testing.assert_close(quick, plain, atol=1e-4, rtol=1e-4)
     assert torch.equal(quick.argmax(-1), plain.argmax(-1))
@@ -145,15 +146,16 @@ def test_prompts_read_without_padding_go_on_as_those_of_the_whole_model(
 
 @torch.inference_mode()
 def test_prompts_with_too_many_scores_are_left_to_the_whole_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, tokens = model_of(BASE), prompts(3, False)
-    assert generation._read_fast(model, tokens, None) is not None
-    monkeypatch.setattr(fast_decoding, "_SCORES", 3 * 7 * 7 * 4)
-    assert generation._read_fast(model, tokens, None) is not None
-    before = Cache(1)
-    generation._read(model, Batch(target=prompts(1, False)), before)
-    assert generation._read_fast(model, tokens, Shared.of(before, torch.zeros(3, dtype=torch.int64))) is None
-    monkeypatch.setattr(fast_decoding, "_SCORES", 3 * 7 * 7 * 4 - 1)
-    assert generation._read_fast(model, tokens, None) is None
+    session, batch = Session(model_of(BASE)), Batch(target=prompts(3, False))
+    trunks = Trunks.read(session.model, Batch(target=prompts(1, False)))
+    assert trunks.shared is not None
+    shared = trunks.shared.select(torch.zeros(3, dtype=torch.int64))
+    assert session._read_packed(batch, None) is not None
+    monkeypatch.setattr(module, "_SCORES", 3 * 7 * 7 * 4)
+    assert session._read_packed(batch, None) is not None
+    assert session._read_packed(batch, shared) is None
+    monkeypatch.setattr(module, "_SCORES", 3 * 7 * 7 * 4 - 1)
+    assert session._read_packed(batch, None) is None
 
 
 def test_a_fusion_at_the_input_acts_in_every_step() -> None:
@@ -177,14 +179,14 @@ def test_a_fusion_at_the_input_acts_in_every_step() -> None:
     ids=str,
 )
 def test_other_stacks_take_the_plain_path(changes: dict[str, object]) -> None:
-    assert generation._fast(model_of(replace(BASE, **changes))) is None
+    assert fast_decoding(model_of(replace(BASE, **changes))) is None
 
 
 def test_other_numbers_and_layers_between_blocks_take_the_plain_path() -> None:
-    assert generation._fast(model_of(BASE).double()) is None
-    assert generation._fast(model_of(BASE, CrossAttention(dim=16, num_heads=4, depth=2))) is None
+    assert fast_decoding(model_of(BASE).double()) is None
+    assert fast_decoding(model_of(BASE, CrossAttention(dim=16, num_heads=4, depth=2))) is None
     with torch.autocast("cpu", torch.bfloat16):
-        assert generation._fast(model_of(BASE)) is None
+        assert fast_decoding(model_of(BASE)) is None
 
 
 @pytest.mark.parametrize("small_bytes", [0, 32 << 20])
@@ -192,15 +194,16 @@ def test_other_numbers_and_layers_between_blocks_take_the_plain_path() -> None:
 def test_weights_changed_between_two_calls_are_used(
     rows: int, small_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fast_decoding, "_SMALL_BYTES", small_bytes)
+    monkeypatch.setattr(module, "_SMALL_BYTES", small_bytes)
     model = model_of(BASE)
     assert isinstance(model.language_model, DecoderOnly)
 
     def written() -> Tensor:
         with torch.inference_mode():
-            state = generation._read(model, Batch(target=prompts(rows, False)), Cache(rows))
+            session = Session(model)
+            session.join(Batch(target=prompts(rows, False)), packed=False)
         decoder, draws = greedy.Config().build(end_id=-1), Draws.of(0, [["row"]] * rows)
-        return generation._decode(model, state, decoder, draws, -1, 20)[0]
+        return write_texts(session, decoder, draws, end_id=-1, max_tokens=20).ids
 
     before = written()
     assert torch.equal(written(), before)
@@ -216,15 +219,13 @@ def test_weights_changed_between_two_calls_are_used(
 def test_copies_are_made_once_and_again_for_any_single_value_that_changes(
     rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fast_decoding, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(module, "_SMALL_BYTES", 0)
     model = model_of(BASE)
     made: list[int] = []
-    transposed, laid_out = fast_decoding._transposed, fast_decoding._laid_out
+    transposed, laid_out = module._transposed, module._laid_out
+    monkeypatch.setattr(module, "_transposed", lambda parts: (made.append(len(parts)), transposed(parts))[1])
     monkeypatch.setattr(
-        fast_decoding, "_transposed", lambda parts: (made.append(len(parts)), transposed(parts))[1]
-    )
-    monkeypatch.setattr(
-        fast_decoding, "_laid_out", lambda head, rows: (made.append(rows), laid_out(head, rows=rows))[1]
+        module, "_laid_out", lambda head, rows: (made.append(rows), laid_out(head, rows=rows))[1]
     )
     plain = logits_of(model, rows=rows, is_fast=False)
     counts = []
@@ -243,22 +244,20 @@ def test_copies_are_made_once_and_again_for_any_single_value_that_changes(
 
 def test_a_sum_of_bits_tells_any_change() -> None:
     one, two = torch.randn(3, 5), torch.randn(4, 4)
-    known = fast_decoding._sum_of_bits([one, two])
-    assert fast_decoding._sum_of_bits([one.clone(), two.clone()]) == known
-    assert fast_decoding._sum_of_bits([two, one]) != known
+    known = module._sum_of_bits([one, two])
+    assert module._sum_of_bits([one.clone(), two.clone()]) == known
+    assert module._sum_of_bits([two, one]) != known
     changed = two.clone()
     changed[3, 3] = torch.nextafter(changed[3, 3], torch.tensor(9.0))
-    assert fast_decoding._sum_of_bits([one, changed]) != known
+    assert module._sum_of_bits([one, changed]) != known
     changed[3, 3] = -two[3, 3]
-    assert fast_decoding._sum_of_bits([one, changed]) != known
-    state = fast_decoding._state([two])
+    assert module._sum_of_bits([one, changed]) != known
+    state = module._state([two])
     swapped = two.flip(0)
-    assert fast_decoding._sum_of_bits([swapped]) == fast_decoding._sum_of_bits(
-        [two]
-    )  # what a sum cannot tell,
+    assert module._sum_of_bits([swapped]) == module._sum_of_bits([two])  # what a sum cannot tell,
     two.copy_(swapped)
-    assert fast_decoding._state([two]) != state  # the counter does
-    assert fast_decoding._sum_of_bits([one.flatten()[1:]]) != fast_decoding._sum_of_bits([one.flatten()[:-1]])
+    assert module._state([two]) != state  # the counter does
+    assert module._sum_of_bits([one.flatten()[1:]]) != module._sum_of_bits([one.flatten()[:-1]])
 
 
 def logits_after(model: VLM, written: Tensor) -> Tensor:

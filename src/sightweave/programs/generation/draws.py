@@ -1,0 +1,71 @@
+"""What tells prompts apart, so that each row draws its own random numbers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from sightweave.answers.decoding._base import Decoder, Draws
+from sightweave.core.batch import Batch
+from sightweave.core.types import Medium, Sample
+from sightweave.data.inputs import media as media_loader
+
+
+def distinct(samples: Iterable[Sample], seen: Counter[str] | None = None) -> Iterator[Sample]:
+    """The samples, with a number added to ids that came before.
+
+    `generate` tells equal samples of one call apart, so that each is answered by draws of its own. A caller that spreads
+    samples over several calls uses this to have them told apart across the calls.
+
+    Args:
+        samples: In the order of the calls.
+        seen: How often each id came in earlier samples; it is updated.
+    """
+    seen = Counter() if seen is None else seen
+    for sample in samples:
+        seen[sample.id] += 1
+        number = seen[sample.id]
+        yield sample if number == 1 else replace(sample, id=f"{sample.id}#{number}")
+
+
+def draws_of(decoder: Decoder, seed: int, samples: Sequence[Sample]) -> Draws:
+    """A stream of random numbers for each row that answers these prompts."""
+    if not getattr(decoder, "is_random", True):  # nothing is drawn, so nothing is read for a name
+        return Draws(np.zeros(len(samples) * decoder.width, dtype=np.uint64))
+    contents: dict[Medium, str] = {}
+    return Draws.of(seed, [_name(sample, contents) for sample in samples], width=decoder.width)
+
+
+def _name(sample: Sample, contents: dict[Medium, str]) -> list[str]:
+    """What identifies a prompt: its id, its texts and the contents of its pictures, but not its answer.
+
+    Not the names of the pictures: the same file is drawn for alike from any folder. `contents` holds those known already.
+    """
+    parts = list(sample.parts)
+    while parts and parts[-1].role == "assistant":
+        parts.pop()
+    name = [sample.id]
+    for part in parts:
+        if not isinstance(part.content, Medium):
+            name += [part.role, part.content]
+            continue
+        if part.content not in contents:
+            contents[part.content] = media_loader.digest(part.content)
+        name += ["medium", contents[part.content]]
+    return name
+
+
+def names_of_rows(batch: Batch) -> list[list[str]]:
+    """What identifies each row of a batch of prompts: its tokens and pixels."""
+    read = batch.source or batch.target
+    assert read is not None
+    names = [[str(ids[valid].tolist())] for ids, valid in zip(read.ids, read.valid, strict=True)]
+    for media in batch.media.values():
+        for row, values in zip(media.row.tolist(), media.pixels, strict=True):
+            pixels = values.detach().float().cpu().contiguous().numpy()
+            names[row].append(hashlib.sha256(pixels.tobytes()).hexdigest())
+    return names

@@ -1,0 +1,50 @@
+"""One sample -> its answer, piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from sightweave.answers.decoding._base import Decoder
+from sightweave.answers.writers._base import Pieces, Writer
+from sightweave.core.types import Sample
+from sightweave.data.inputs.processor import Processor
+from sightweave.models.vlm import VLM
+from sightweave.programs.generation.answering import Reader, generate
+from sightweave.programs.generation.draws import draws_of
+from sightweave.programs.generation.options import Options
+from sightweave.programs.generation.session import Session
+
+
+def stream(model: VLM, processor: Processor, sample: Sample, options: Options | None = None) -> Iterator[str]:
+    """One answer in pieces of whole characters; joined they are what `generate` gives."""
+    options = options or Options()
+    end_id = processor.tokenizer.end_id
+    decoder: Decoder = options.decoding.build(end_id=end_id)
+    writer: Writer = options.writer.build(tokenizer=processor.tokenizer)
+    is_known_late = model.language_model.form == "classify" or decoder.width > 1
+    if is_known_late or not hasattr(writer, "pieces"):
+        yield generate(model, processor, [sample], options)[0].text
+        return
+
+    was_training = model.training
+    model.eval()
+    try:
+        draws = draws_of(decoder, options.seed, [sample])
+        session = Session(model)
+        Reader(model, processor, options).join(session, [processor.encode(sample, with_target=False)])
+        pieces: Pieces = writer.pieces()
+        is_done = torch.zeros(1, dtype=torch.bool, device=session.logits.device)
+        for step in range(options.max_tokens):
+            ids = decoder.choose(session.logits, is_done, draws.at(step)).ids
+            token = int(ids)
+            if token == end_id:
+                break
+            if piece := pieces.push(token):
+                yield piece
+            session.step(ids)
+        if rest := pieces.close():
+            yield rest
+    finally:
+        model.train(was_training)
