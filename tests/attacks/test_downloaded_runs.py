@@ -205,7 +205,7 @@ def test_pictures_elsewhere_too(run: Path) -> None:
 )
 def test_no_program_and_no_file_of_a_metric(run: Path, metric: dict[str, str]) -> None:
     change(run, lambda v: v.update(tasks={"vqa": {"metrics": [metric]}}))
-    with pytest.raises(RecipeError, match=r"names a place.*--trust-run"):
+    with pytest.raises(RecipeError, match=r"names a path.*--trust-run"):
         sightweave.load(run)
     given = {"data": [], "tasks": {"vqa": {"metrics": [metric]}}}
     assert recipes.measured(given).task("vqa").metrics  # of the user's own recipe it is
@@ -275,7 +275,7 @@ def test_nothing_is_written_through_a_link(run: Path, name: str) -> None:
     Path("victim.txt").write_text("precious\nlines", encoding="utf-8")
     (run / name).unlink(missing_ok=True)
     (run / name).symlink_to(Path("victim.txt").resolve())
-    with pytest.raises(DataError, match=r"a link.*--out"):
+    with pytest.raises(DataError, match=r"symbolic link.*--out"):
         sightweave.evaluate(run, controls=[])
     assert Path("victim.txt").read_text(encoding="utf-8") == "precious\nlines"
 

@@ -63,7 +63,7 @@ def test_no_bytes_at_all(tmp_path: Path) -> None:
     path = tmp_path / "empty.jpg"
     path.touch()
     assert refused(path).code == refused(b"").code == "image_empty"
-    with pytest.raises(MediaError, match=r"empty\.jpg'.*0 bytes"):
+    with pytest.raises(MediaError, match=r"empty\.jpg.: the file is empty"):
         media.probe(Medium(source=path, key="k"))
 
 
@@ -233,7 +233,7 @@ def test_a_jpeg_of_very_many_scans() -> None:
     start = data.index(b"\xff\xda")
     bomb = data[:start] + data[start:-2] * 200 + b"\xff\xd9"
     began = time.perf_counter()
-    with pytest.raises(MediaError, match="scans in a JPEG; 100 are read") as caught:
+    with pytest.raises(MediaError, match="scans in a JPEG; the maximum is 100") as caught:
         media.load(Medium(source=bomb, key="k"))
     assert caught.value.code == "image_corrupt"
     assert time.perf_counter() - began < 1
