@@ -22,7 +22,7 @@ from sightweave.command_line import (
     json_line,
     refuse,
 )
-from sightweave.core import answer_files, files, outputs, places, recipe_files, terminal
+from sightweave.core import answer_files, catalog, files, outputs, places, recipe_files, terminal
 from sightweave.core.errors import SightweaveError
 
 if TYPE_CHECKING:
@@ -556,8 +556,15 @@ def check(
 @app.command(cls=Command)
 def export(
     run: RunArgument,
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(help="Settings of the format, such as layout=llava or numbers=q8_0."),
+    ] = None,
     to: Annotated[
-        str, typer.Option(help="Export format: transformers, custom_code, gguf or onnx.")
+        str,
+        typer.Option(
+            help=f"Export format: {', '.join(catalog.kinds('programs.exports'))}, or the dotted path of your own module."
+        ),
     ] = "transformers",
     out: Annotated[
         Path | None,
@@ -585,9 +592,10 @@ def export(
 ) -> Result:
     """Export a run for another program, load it there, and compare the answers on --data or on the run's own data."""
     from sightweave import api
+    from sightweave.core import config
 
     given = {"layout": "" if layout == "auto" else layout, "llama_cpp": llama_cpp, "numbers": numbers}
-    options: dict[str, Any] = {name: value for name, value in given.items() if value}
+    options = config.override({name: value for name, value in given.items() if value}, settings or [])
     loaded = api.load(run, trust_run=trust_run)
     made = api.export(loaded, to=to, out=out, data=data_of(data), samples=samples, licence=licence, **options)
     return Result(made.to_plain, lambda: echo(made.to_text()))

@@ -352,6 +352,14 @@ def test_two_runs_are_put_side_by_side_on_other_data(place: Path, tmp_path: Path
     assert "images were asked in both." in text
 
 
+def test_settings_of_an_export_are_those_of_its_format(place: Path) -> None:
+    done = sightweave_(place, "export", "run", "--to", "onnx", "layout=llava", status=1)
+    assert "error: export to onnx: 1 mistake(s)" in done.stderr
+    assert "layout: Input should be 'sightweave' or 'transformers.js' (got 'llava')" in done.stderr
+    done = sightweave_(place, "export", "run", "numbers=f16", "--to", "custom_code", status=1)
+    assert "numbers: unknown key" in done.stderr
+
+
 def test_words_of_other_libraries_name_the_setting_or_the_option(place: Path) -> None:
     for words, hint in (
         (("train", "own", "--epochs", "3"), "train.stages.0.epochs=3"),
