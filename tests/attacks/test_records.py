@@ -385,7 +385,7 @@ def test_too_many_bad_rows_of_few_stop_everything(folder: Path, bad: int, good: 
     lines(folder, *[{"image": "a.png"}] * bad, *[GOOD] * good)
     may_be = min(10, (bad + good) // 2)
     if stops:
-        words = rf"{bad} of {bad + good} rows are bad, and {may_be} may be.*\n.*data\.jsonl:1"
+        words = rf"{bad} of {bad + good} rows are bad, more than the {may_be} allowed.*\n.*data\.jsonl:1"
         with pytest.raises(DataError, match=words):
             read(folder)
     else:
