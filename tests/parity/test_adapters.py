@@ -230,7 +230,7 @@ def test_every_fusion_learns_and_packing_and_padding_change_nothing(
 )
 def test_a_fusion_without_a_place_is_refused(tmp_path: Path, family: str, fusion: str, form: str) -> None:
     LANGUAGE_MODELS[family](tmp_path)
-    with pytest.raises(RecipeError, match=f"but {form} offers .*With {form} go: .*concat"):
+    with pytest.raises(RecipeError, match=f"but {form} offers .*Fusions for {form}: .*concat"):
         composed(tmp_path, fusion)
 
 
@@ -452,8 +452,8 @@ def test_an_encoder_that_names_no_size_or_cannot_read_one_is_refused(tmp_path: P
     with pytest.raises(ValueError, match=r"its config\.json has no square image_size \(got"):
         encoders.Config(folder=str(tmp_path / "resnet")).build()
     ENCODERS["beit"](tmp_path / "beit")
-    with pytest.raises(ValueError, match="cannot read a picture of 7 pixels"):
+    with pytest.raises(ValueError, match="cannot encode images of 7 x 7 pixels"):
         encoders.Config(folder=str(tmp_path / "beit"), image_size=7).build()
     CAUSAL["gpt2"](tmp_path / "gpt2")
-    with pytest.raises(ValueError, match="cannot read a picture of 32 pixels"):
+    with pytest.raises(ValueError, match="cannot encode images of 32 x 32 pixels"):
         encoders.Config(folder=str(tmp_path / "gpt2"), image_size=32).build()

@@ -151,7 +151,7 @@ def test_other_splits_or_metrics_are_one_error_that_names_both_runs():
 def test_a_metric_that_the_recipe_does_not_name_is_said():
     wrong = run("out/a", noisy(0, 0.5), metrics=(cider_d.Config(),))
     with pytest.raises(
-        DataError, match=r"vqa was scored by exact_match, which its recipe does not name .* cider_d"
+        DataError, match=r"vqa was scored by exact_match, which its recipe does not list for vqa .* cider_d"
     ):
         side_by_side({"a": [wrong]}, against="a")
 

@@ -60,7 +60,7 @@ def test_a_link_is_not_written_through(tmp_path: Path) -> None:
     (tmp_path / "report.html").write_text(json.dumps(1))
     check_no_links(tmp_path, "report.html", "none")
     (tmp_path / "link.html").symlink_to("nowhere")
-    with pytest.raises(UnreadableError, match=r"link\.html: a link"):
+    with pytest.raises(UnreadableError, match=r"link\.html: is a symbolic link"):
         check_no_links(tmp_path, "report.html", "link.html")
 
 

@@ -179,7 +179,7 @@ def test_a_pipe_and_a_folder_are_no_recipes(tmp_path: Path) -> None:
 
 
 def test_a_setting_with_a_key_twice_is_refused() -> None:
-    with pytest.raises(RecipeError, match=r"model\.fusion: 'dim' is given twice"):
+    with pytest.raises(RecipeError, match=r"model\.fusion: 'dim' appears twice"):
         override({}, ["model.fusion={dim: 1, dim: 2}"])
     assert override({}, ["title=*star", "seed=1", "seed=2"]) == {"title": "*star", "seed": 2}
 

@@ -78,7 +78,7 @@ def test_a_word_of_another_library_names_the_setting(word: str, named: str, wher
 
 @pytest.mark.parametrize("where", ["train.", "model.", "model.encoder.", "train.stages.0."])
 def test_a_seed_is_set_at_the_top(where: str) -> None:
-    with pytest.raises(RecipeError, match="The setting is seed"):
+    with pytest.raises(RecipeError, match="The setting is called seed"):
         recipe.read(SMALL, [f"{where}random_seed=3"])
 
 

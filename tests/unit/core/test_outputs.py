@@ -108,7 +108,7 @@ def test_free_places_pass_and_ours(here: Path, check: Callable[[Path], None], ri
             "holds a run, which the export would replace; choose another",
         ),
         (outputs.check_export, "notes.txt", FolderError, r": is a file; a folder is needed\."),
-        (outputs.check_cache, "theirs", DataError, ": not a pixel cache: its"),
+        (outputs.check_cache, "theirs", DataError, ": not a pixel cache: it has no index.json"),
         (outputs.check_new, "theirs", FolderError, r": is not empty; choose a new folder\."),
         (outputs.check_folder, "notes.txt", FolderError, r": is a file; a folder is needed\."),
         (

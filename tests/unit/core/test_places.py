@@ -69,7 +69,7 @@ def test_right_places_pass(here: Path, check: Callable[[Any], None], right: list
         (places.check_evaluated, "nowhere", DataError, "nowhere: folder not found"),
         (places.check_evaluated, "bare", DataError, "run sightweave evaluate bare first"),
         (places.check_results, "nowhere", CheckpointError, "folder not found"),
-        (places.check_run_or_recipe, "nowhere", RecipeError, r": recipe file not found\."),
+        (places.check_run_or_recipe, "nowhere", RecipeError, ": recipe file not found, and no built-in recipe"),
         (places.check_run_or_recipe, "bare", CheckpointError, "has no manifest.json"),
         (places.check_picture, "nowhere.png", MediaError, "nowhere.png: file not found"),
         (places.check_picture, "http://here/a.png", MediaError, "URLs are not fetched"),
@@ -79,7 +79,7 @@ def test_right_places_pass(here: Path, check: Callable[[Any], None], right: list
         (places.check_data, "{path: nowhere}", DataError, "nowhere: file or folder not found"),
         (places.check_data, "[bare, nowhere]", DataError, "nowhere: file or folder not found"),
         (places.check_data, ["bare", {"path": "nowhere"}], DataError, "nowhere: file or folder not found"),
-        (places.check_data, "{path: ", DataError, r": file or folder not found\."),
+        (places.check_data, "{path: ", DataError, ": file or folder not found;"),
     ],
 )
 def test_wrong_places_are_refused(

@@ -114,7 +114,7 @@ def test_a_config_that_is_none(tmp_path: Path, text: str, fault: str) -> None:
 
 
 def test_what_is_missing_is_named_with_the_command_that_gets_it(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="hf download google/siglip --local-dir google/siglip gets it"):
+    with pytest.raises(CheckpointError, match="run hf download google/siglip --local-dir google/siglip"):
         read_config("google/siglip")
     with pytest.raises(CheckpointError, match="nowhere: folder not found"):
         read_config(tmp_path / "nowhere")

@@ -55,12 +55,12 @@ def test_samples_of_one_picture_are_one_document() -> None:
     once = cider_d.frequencies_of([sample("x", "a dog", "a cat", group="p"), sample("y", "a dog", group="p")])
     assert once.pictures == 1
     assert once.counts[("a",)] == once.counts[("a", "dog")] == 1
-    with pytest.raises(DataError, match=r"references of 1 picture\(s\).*needs 10.*df_path"):
+    with pytest.raises(DataError, match=r"references of only 1 image\(s\).*at least 10.*df_path"):
         cider_d.CiderD().rows(["a"] * 12, [sample(str(n), "a dog", group="p") for n in range(12)])
 
 
 def test_few_pictures_are_refused_unless_the_frequencies_are_frozen(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"references of 9 picture\(s\)"):
+    with pytest.raises(DataError, match=r"references of only 9 image\(s\)"):
         cider_d.CiderD().rows(["a"] * 9, corpus(9))
     cider_d.frequencies_of(corpus()).save(tmp_path / "df.json")
     frozen = cider_d.Config(df_path=str(tmp_path / "df.json")).build()

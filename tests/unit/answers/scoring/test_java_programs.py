@@ -24,7 +24,7 @@ def test_a_folder_needs_the_jar(tmp_path: Path) -> None:
 
 def test_a_program_is_found_or_named() -> None:
     assert java_programs.find("m", sys.executable, "m.jar") == sys.executable
-    with pytest.raises(BackendError, match="no program 'no-such-java' was found"):
+    with pytest.raises(BackendError, match="the program 'no-such-java' was not found"):
         java_programs.find("m", "no-such-java", "m.jar")
 
 

@@ -168,7 +168,7 @@ def test_answers_that_are_not_there_are_asked_for(tmp_path: Path) -> None:
     path = written.write(tmp_path)
     (path / ANNOTATIONS).unlink()
     with pytest.raises(
-        DataError, match=r"answers are missing; put v2_mscoco_train2014_annotations\.json beside it"
+        DataError, match=r"answers are missing; put v2_mscoco_train2014_annotations\.json in the same folder"
     ):
         read(path)
     assert len(read(path / QUESTIONS, labelled=False)) == 6

@@ -60,7 +60,7 @@ def test_patterns_name_shards(tmp_path: Path) -> None:
     assert len(build(f"{tmp_path}/00000.tar::{tmp_path}/00001.tar")) == 8
     assert len(build(f"{tmp_path}/00{{000..001}}.tar")) == 8
     assert build(tmp_path / "{00001..00001}.tar")[0][0].images[0].key == "00001.tar#000010000"
-    with pytest.raises(DataError, match=r"00002.tar: no such shard"):
+    with pytest.raises(DataError, match=r"00002.tar: shard not found"):
         build(tmp_path / "{00000..00002}.tar")
     with pytest.raises(DataError, match=r"\{5..1\} must count up"):
         build(tmp_path / "{5..1}.tar")
@@ -188,7 +188,7 @@ def test_a_shard_that_is_cut_anywhere_is_an_error(tmp_path: Path) -> None:
 def test_counts_beside_the_shards_are_compared(tmp_path: Path) -> None:
     written.write(tmp_path)
     written.pack(tmp_path / "00001.tar", BLUE)  # a whole archive, with fewer samples
-    with pytest.raises(DataError, match=r"00001.tar: 1 samples, but 00001_stats.json says 4"):
+    with pytest.raises(DataError, match=r"00001.tar: 1 samples, but 00001_stats.json lists 4"):
         build(tmp_path)
     for file in tmp_path.glob("*_stats.json"):
         file.unlink()

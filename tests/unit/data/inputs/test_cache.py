@@ -303,6 +303,6 @@ def test_a_changed_pixel_is_found_when_it_is_first_read(media: list[Medium], tmp
     opened = PixelCache.open(tmp_path / "cache")
     assert opened.get(media[0]) is not None
     with pytest.raises(
-        DataError, match="the pixels of 'f' are not those that were written; delete the folder"
+        DataError, match="the pixels of 'f' have changed since they were written; delete the folder"
     ):
         opened.get(media[-1])

@@ -349,5 +349,5 @@ def test_plain_data_survives_json() -> None:
 
 @pytest.mark.parametrize("name", ["max_length", "pack_to", "pictures", "limit"])
 def test_numbers_that_are_not_above_zero_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=rf"plan: {name} must be more than 0 \(got 0\)"):
+    with pytest.raises(ValueError, match=rf"plan: {name} must be above 0 \(got 0\)"):
         counted([], **{name: 0})

@@ -174,7 +174,7 @@ def test_letters_are_looked_up_by_the_column_and_not_by_its_place() -> None:
     assert options == Options(("cat", "cow"), ("A", "C"), ("A", "B", "C"))
     assert Convention(list).chosen("C", options) == "cow"
     assert Convention(lambda: [{"A": "cat", "C": "cow", "answer": 0}]).chosen(2, options) == "cow"
-    with pytest.raises(RowError, match="'B' is none of the 2 options"):
+    with pytest.raises(RowError, match="'B' is not one of the 2 options"):
         Convention(list).chosen("B", options)
 
 

@@ -191,7 +191,7 @@ def test_what_is_no_json_is_said_with_its_place(
         ("{a: 1}", "a key in double quotes"),
         ('{"a" 1}', "expected ':'"),
         ('{"a": 1 "b": 2}', "expected ','"),
-        ("[1]", "'{' was expected"),
+        ("[1]", "expected '{'"),
     ],
 )
 def test_members_of_what_is_no_object(write: Any, text: str, problem: str) -> None:

@@ -38,7 +38,7 @@ def test_an_archive_that_is_cut_anywhere_is_an_error(tmp_path: Path) -> None:
     cut = tmp_path / "cut.tar"
     for size in [*range(0, end + 1024, 64), end + 1023]:
         cut.write_bytes(data[:size])
-        with pytest.raises(DataError, match=r"cut.tar: byte \d+: .*cut"):
+        with pytest.raises(DataError, match=r"cut.tar: byte \d+: .*truncated"):
             list(tar_files.members(cut))
     cut.write_bytes(data[: end + 1024])  # what follows the two blocks of zeros is only padding
     assert len(list(tar_files.members(cut))) == 4

@@ -242,7 +242,7 @@ def test_things_at_the_edge_are_cut_and_things_outside_have_no_box():
     assert draw_with_masks(scene(thing("dog", x=0)))[1].any()
     outside = scene(thing("dog", x=-40 * UNIT))
     assert not draw_with_masks(outside)[1].any()
-    with pytest.raises(DataError, match="thing 0 has no pixel in the picture"):
+    with pytest.raises(DataError, match="thing 0 has no visible pixel"):
         boxes(outside)
 
 
