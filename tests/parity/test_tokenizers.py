@@ -127,6 +127,6 @@ def test_a_chat_template_that_cannot_be_followed_is_refused(
     _checkpoints.llama(tmp_path)
     _checkpoints.byte_level(tmp_path)
     (tmp_path / "chat_template.jinja").write_text(template)
-    with pytest.raises(CheckpointError, match="cannot be followed exactly") as caught:
+    with pytest.raises(CheckpointError, match="cannot be reproduced exactly") as caught:
         pretrained_tokenizer.read(tmp_path, 50)
     assert reason in str(caught.value)

@@ -134,7 +134,7 @@ def test_evaluate_scores_a_split_and_other_data(place: Path) -> None:
     assert (place / "run" / "evaluation.json").read_bytes() == own
     # The same command again asks nothing; another metric neither.
     again = command("evaluate", "run", "tasks.vqa.metrics=[anls]", "--data", "data.jsonl", folder=place)
-    assert re.search(r"\d+ answers reused, 0 are new", again.stderr)
+    assert re.search(r"\d+ answers reused, 0 new", again.stderr)
     assert "anls" in (folder / "evaluation.json").read_text(encoding="utf-8")
     refused = command("evaluate", "run", "--split", "scene", folder=place)
     assert refused.returncode == 1

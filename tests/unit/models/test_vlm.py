@@ -61,7 +61,7 @@ def test_media_in_another_order_than_their_marks_are_refused() -> None:
     batch = processor.batch([sample("a", picture(1), picture(2), "what ?")])
     item = batch.target.item
     batch.target.item = torch.where(item >= 0, 1 - item, item)
-    with pytest.raises(ValueError, match="another order"):
+    with pytest.raises(ValueError, match="are in different orders"):
         model(batch)
 
 

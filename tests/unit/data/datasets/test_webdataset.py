@@ -196,7 +196,7 @@ def test_counts_beside_the_shards_are_compared(tmp_path: Path) -> None:
     info = {"energon_version": "7.0.0", "shard_counts": {"00000.tar": 4, "00001.tar": 2}}
     (tmp_path / ".nv-meta").mkdir()
     (tmp_path / ".nv-meta" / ".info.json").write_text(json.dumps(info))
-    with pytest.raises(DataError, match=r"00001.tar: 1 samples, but .nv-meta/.info.json says 2"):
+    with pytest.raises(DataError, match=r"00001.tar: 1 samples, but .nv-meta/.info.json lists 2"):
         build(tmp_path)
 
 

@@ -99,7 +99,7 @@ def test_qk_norm_bounds_the_scores() -> None:
         ({"dim": 8, "num_heads": 0}, "heads must be 1 or more \\(got num_heads 0"),
         (
             {"dim": 8, "num_heads": 2, "num_kv_heads": 0},
-            "the number of heads must be 1 or more (got num_heads.*num_kv_heads 0",
+            r"the number of heads must be 1 or more \(got num_heads.*num_kv_heads 0",
         ),
     ],
 )

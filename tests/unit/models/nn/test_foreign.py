@@ -57,6 +57,6 @@ def test_other_shapes_and_missing_weights_are_refused_and_nothing_changes() -> N
         CheckpointError, match=r"here: 1 weights have the wrong shape; logits_bias is nothing in the file"
     ):
         foreign.fill(ours, {name: one for name, one in theirs.items() if name != "logits_bias"}, where="here")
-    with pytest.raises(CheckpointError, match=r"head.weight is \(5, 3\) there and \(5, 4\) here"):
+    with pytest.raises(CheckpointError, match=r"head.weight is \(5, 3\) in the file, expected \(5, 4\)"):
         foreign.fill(ours, theirs | {"head.weight": torch.zeros(5, 3)}, where="here")
     assert all(value.equal(before[name]) for name, value in ours.state_dict().items())

@@ -65,7 +65,7 @@ def test_what_is_no_grid_is_refused(size: tuple[int, ...]) -> None:
 def test_what_cannot_be_read_is_refused() -> None:
     with torch.device("meta"):
         probe = Pictures()
-    with pytest.raises(ValueError, match="cannot read a picture of 3 pixels a side"):
+    with pytest.raises(ValueError, match="cannot encode images of 3 x 3 pixels"):
         picture.measure(probe, encode, image_size=3, patch_size=4)
 
 
