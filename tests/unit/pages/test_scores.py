@@ -123,7 +123,7 @@ def test_further_metrics_with_what_one_must_know_of_them():
 
 def test_calibration_in_words_and_drawings():
     one = evaluation(whole(), list(MANY))["tasks"][0]["calibration"]
-    assert "surest answers keeps errors under 5 %" in one["sentence"]
+    assert "most confident answers keeps errors under 5 %" in one["sentence"]
     assert (one["sure"], one["right"]) == ("50.0", "50.0")
     assert one["reliability"].startswith("<svg")
     assert one["risk"].startswith("<svg")

@@ -260,7 +260,7 @@ def test_the_command_fails_where_a_check_does(folders: tuple[str, str], tmp_path
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "FAIL" in done.stdout
-    assert "another picture" in done.stdout
+    assert "another image" in done.stdout
 
 
 def test_an_encoder_may_state_its_pixels_itself(folders: tuple[str, str], tmp_path: Path) -> None:
