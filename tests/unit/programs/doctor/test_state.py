@@ -83,7 +83,7 @@ def test_pictures_without_a_file_have_no_stamp(tmp_path: Path) -> None:
 
 def test_another_file_is_refused_and_another_version_begins_anew(tmp_path: Path) -> None:
     (tmp_path / "s.sqlite").write_bytes(b"something else" * 100)
-    with pytest.raises(DataError, match=r"s\.sqlite: not a file of this check .*; remove it"):
+    with pytest.raises(DataError, match=r"s\.sqlite: not a file written by this check .*; remove it"):
         State(tmp_path / "s.sqlite")
     old = sqlite3.connect(tmp_path / "old.sqlite")
     old.executescript("PRAGMA user_version=99; CREATE TABLE facts (other TEXT);")

@@ -70,9 +70,10 @@ def test_the_table_shows_scores_controls_and_gains():
         "This model uses the image: yes",
         "1.500 (1.250..2.000) nats per token",
         "not computed",
-        "less is better; case:lc",
+        "lower is better; case:lc",
         "yes ratio 25.0",
-        "found four times in five: vqa 12.3",
+        "detected four times in five: vqa",
+        "12.3",
         "note: One was left out.",
     ):
         assert words in text
@@ -116,7 +117,7 @@ def test_a_drawn_part_of_a_split_says_of_how_many():
     values = Evaluation(
         split="test", seed=0, count=900, pictures=500, pictures_total=1560, tasks=()
     ).to_json()
-    assert score_table(Evaluation.from_json(values)).title == "test: 900 prompts on 500 of 1,560 pictures"
+    assert score_table(Evaluation.from_json(values)).title == "test: 900 prompts on 500 of 1,560 images"
     del values["pictures_total"]  # as an earlier version wrote it
     assert score_table(Evaluation.from_json(values)).title == "test: 900 prompts on 500 pictures"
 

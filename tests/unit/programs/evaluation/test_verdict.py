@@ -114,7 +114,7 @@ def test_a_model_that_recites_over_noise_does_not():
     assert task.controls["shuffled_image"].value == 1.0
     assert (found.uses_image, task.uses_image, task.needs_image) == ("no", "no", False)
     assert task.gain.value == 0.0
-    assert "no use of the image is shown" in task.sentence
+    assert "vqa uses the image: not needed" in task.sentence
     assert "do not need the image" in task.sentence
     assert "100.0 % by the answer of the nearest training prompt" in task.sentence
 

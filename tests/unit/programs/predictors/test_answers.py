@@ -152,8 +152,8 @@ def test_rows_of_generate_are_found_by_picture_and_prompt(tmp_path: Path) -> Non
     assert [one.logprob for one in found.predict(asked)] == [-0.5, -1.5, None, -1.0]
     rows[3]["answer"] = "green"
     message = refusal(write(tmp_path, rows))
-    assert ":4: the prompt 'what?' on the picture 'a.png' stands in" in message
-    assert ":1 too" in message
+    assert ":4: the prompt 'what?' on the image 'a.png' is also in" in message
+    assert ":1; keep one answer for each" in message
 
 
 def test_names_of_pictures_with_and_without_their_ending(tmp_path: Path) -> None:
@@ -262,9 +262,9 @@ def test_answers_to_something_else_are_an_error_whatever_is_allowed_to_miss(
 def test_twice_the_same_id(tmp_path: Path) -> None:
     path = write(tmp_path, [{"id": 1, "answer": "a"}, {"id": 2, "answer": "b"}, {"id": "1", "answer": "a"}])
     message = refusal(path)
-    assert message.startswith(f"{path}:3: the id '1' is also in {path}:1 too")
+    assert message.startswith(f"{path}:3: the id '1' is also in {path}:1; keep one answer for each")
     array = write(tmp_path, json.dumps([{"image": "1", "answer": "a"}] * 2), "a.json")
-    assert ":1 (row 2): the image '1' stands in" in refusal(array)
+    assert ":1 (row 2): the image '1' is also in" in refusal(array)
 
 
 WRONG = [

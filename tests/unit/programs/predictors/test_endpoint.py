@@ -319,7 +319,7 @@ def test_a_wrong_key_is_said_without_showing_it(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("value", ["sk-1\nX: y", "two words", "schl\u00fcssel"])
 def test_a_key_that_cannot_be_one_is_not_shown(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", value)
-    with pytest.raises(BackendError, match="MY_KEY holds characters") as caught:
+    with pytest.raises(BackendError, match="MY_KEY contains characters") as caught:
         endpoint.Config(url="http://127.0.0.1:1/v1", model="m", key_variable="MY_KEY").build()
     assert value not in str(caught.value)
 
@@ -1061,7 +1061,7 @@ def test_a_sample_without_a_prompt_costs_itself() -> None:
     with serving(echo) as server:
         said = made(server).predict([empty, asking("b")])
     assert [one.text for one in said] == ["", "question b?"]
-    assert "nothing to ask" in said[0].extra["unanswered"]
+    assert "the prompt is empty" in said[0].extra["unanswered"]
 
 
 def test_every_answer_is_told_as_it_comes_those_that_were_cut_too() -> None:
