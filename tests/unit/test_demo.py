@@ -67,7 +67,7 @@ def test_each_picture_has_its_file(piped, tmp_path):
     _answers(piped, evaluation(*captions), kept)
     lines = [line for line in text_of(piped).splitlines() if line]
     assert [
-        f"A picture ({tmp_path / f'{n}.png'}). The model says: picture number {n} (correct)"
+        f"An image ({tmp_path / f'{n}.png'}). The model says: picture number {n} (correct)"
         for n in range(3, 7)
     ] == lines
 
@@ -95,7 +95,7 @@ def test_without_kept_pictures_the_words_are_shown_all_the_same(piped):
         item(1, "ambiguous", asked, "un noeud", word="bow", sense="bow_ribbon"),
     ]
     _homonym(piped, evaluation(*pair), {})
-    assert "  a picture of a bow (weapon):  un arc" in text_of(piped).splitlines()
+    assert "  an image of a bow (weapon):  un arc" in text_of(piped).splitlines()
 
 
 def test_kept_pictures_are_those_of_the_report(tmp_path):

@@ -68,7 +68,7 @@ def facts(run: api.Run) -> dict[str, Any]:
 
 def test_the_start_says_what_is_seen_and_how_long_it_takes(trained: tuple[api.Run, str]) -> None:
     _, said = trained
-    assert "stage main: 10 steps, 2.9 passes over 7 pictures with 7 samples, about 1 s" in said
+    assert "stage main: 10 steps, 2.9 passes over 7 images with 7 samples, about 1 s" in said
     assert said.index("stage main: 10 steps") < said.index("train 10/10 main: loss")
 
 
@@ -297,7 +297,7 @@ def test_scores_are_short_in_a_shell_and_a_table_in_a_notebook(trained: tuple[ap
     run, _ = trained
     found = api.evaluate(run)
     (one,) = found
-    assert repr(one).startswith("Evaluation('validation': 1 prompts on 1 pictures; vqa ")
+    assert repr(one).startswith("Evaluation('validation': 1 prompts on 1 images; vqa ")
     assert repr(found) == f"[{one!r}]"
     assert len(repr(one)) < 200
     html = found._repr_html_()  # type: ignore[attr-defined]  # the list has one, its type need not say so

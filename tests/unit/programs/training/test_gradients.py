@@ -124,5 +124,5 @@ def test_a_failing_batch_raises_its_own_error() -> None:
     good, bad = processor.batch(SAMPLES[:1]), processor.batch(SAMPLES[1:])
     bad.media = {}
     gradients = Gradients(model, list(model.parameters()), Stage(steps=1, microsteps=2), PRECISION)
-    with threads(2), pytest.raises(ValueError, match="image marks"):
+    with threads(2), pytest.raises(ValueError, match="image tokens"):
         gradients.add([good, bad])

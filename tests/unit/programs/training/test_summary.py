@@ -24,8 +24,8 @@ def test_the_start_says_pictures_samples_passes_and_time() -> None:
     stages = (WORDS, ANSWERS)
     trials = Trials.of(stages, [{1: 0.1}, {1: 0.5}], otherwise=1)
     assert start(Settings(stages=stages), EPOCHS, trials) == [
-        "stage words: 100 steps, 5 passes over 280 pictures with 280 samples, about 10 s",
-        "stage answers: 500 steps, 12.5 passes over 280 pictures with 1,400 samples, about 4 min",
+        "stage words: 100 steps, 5 passes over 280 images with 280 samples, about 10 s",
+        "stage answers: 500 steps, 12.5 passes over 280 images with 1,400 samples, about 4 min",
         "training takes about 4 min in all",
     ]
 
@@ -34,7 +34,7 @@ def test_the_start_says_only_what_is_known() -> None:
     stages = (Stage(name="timed", minutes=3), ANSWERS)
     trials = Trials.of(stages, [{2: 0.1, 1: 0.1}, None], otherwise=2)
     lines = start(Settings(stages=stages), EPOCHS, trials)
-    assert lines[0] == "stage timed: 3 minutes on 280 pictures with 280 samples, about 3 min"
+    assert lines[0] == "stage timed: 3 minutes on 280 images with 280 samples, about 3 min"
     assert lines[1].endswith("1,400 samples")
     assert lines[2].startswith("threads: 1 of 2")
     assert len(lines) == 3
@@ -44,7 +44,7 @@ def test_less_than_a_pass_is_told_in_pictures() -> None:
     (line,) = start(
         Settings(stages=(WORDS,)), [Epoch(1e6, 9e6, 2e6)], Trials.of((WORDS,), [None], otherwise=1)
     )
-    assert line == "stage words: 100 steps on 1,400 of 1,000,000 pictures with 9,000,000 samples"
+    assert line == "stage words: 100 steps on 1,400 of 1,000,000 images with 9,000,000 samples"
 
 
 def test_times_are_rounded_for_a_reader() -> None:
