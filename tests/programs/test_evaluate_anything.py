@@ -238,7 +238,7 @@ def test_others_are_shown_the_options_of_a_table(tmp_path: Path, monkeypatch: py
         )
     assert plain.tasks[0].score.value == 0.0
     assert (
-        "vqa: 3 of 3 prompts do not list their options; tasks.vqa.list_options=true to list them."
+        "vqa: 3 of 3 prompts do not list their options; set tasks.vqa.list_options=true to list them."
         in plain.notes
     )
 
@@ -321,5 +321,5 @@ def test_a_server_that_is_hard_to_please_is_scored_with_notes(
         (found,) = api.evaluate(who.replace("URL", server.url), **options | {"out": tmp_path / "sees"})
     assert found.tasks[0].score.value == 1.0
     assert any(
-        "The control no_image is left out" in note and "A picture is needed" in note for note in found.notes
+        "The control no_image was skipped" in note and "A picture is needed" in note for note in found.notes
     )

@@ -88,7 +88,7 @@ def test_a_seed_gives_the_same_new_rows(folders: tuple[str, str]) -> None:
 
 def test_a_folder_without_a_tokenizer_is_refused(folders: tuple[str, str]) -> None:
     (Path(folders[1]) / "tokenizer.json").unlink()
-    with pytest.raises(CheckpointError, match=r"tokenizer\.json: file not found\. hf download"):
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json: file not found\. Run hf download"):
         sightweave.compose(*folders)
 
 

@@ -390,7 +390,7 @@ def test_answers_that_the_picture_changes_are_found(opened):
     assert 0 < cards.count() < 40
     for number in range(cards.count()):
         card = cards.nth(number)
-        blind = card.locator("dt:text-is('without the picture') + dd span").first.text_content()
+        blind = card.locator("dt:text-is('without the image') + dd span").first.text_content()
         assert card.locator(".answer").text_content() != blind
 
 

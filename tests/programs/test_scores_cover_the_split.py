@@ -81,7 +81,7 @@ def test_a_folder_of_classes_is_scored_on_all_of_them(classes: Path, tmp_path: P
     assert found.tasks[0].score.value == shown["ant"] / 60
 
     assert (found.pictures, found.pictures_total) == (60, 180)
-    assert "scoring test: 60 of 180 pictures" in told.getvalue()
+    assert "evaluating test: 60 of 180 images" in told.getvalue()
     assert "60 of 180 pictures" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     document = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
     assert document["splits"][0]["pictures_total"] == 180
@@ -194,7 +194,7 @@ def test_a_drawn_world_says_how_much_of_it_was_counted(tmp_path: Path) -> None:
     found = score(who, asked, splits=["val"], pictures=20, out=tmp_path / "out")
     assert (found.split, found.pictures, found.pictures_total) == ("validation", 20, 3000)
     assert any(
-        "the majority and text-only baselines use 2,000 of 3,000 training pictures" in note
+        "the majority and text-only baselines use 2,000 of 3,000 training images" in note
         for note in found.notes
     )
 
@@ -241,7 +241,7 @@ def test_lengths_are_counted_over_all_of_the_data() -> None:
     plan = plan_lengths(run, [table])
     assert plan.is_partial
     assert plan.percentiles["50"] < 30 < plan.percentiles["max"]
-    assert "counted on 20,000 of 22,000 pictures" in plan.to_text()
+    assert "counted on 20,000 of 22,000 images" in plan.to_text()
 
     # A drawn world beside rows does not cut what is looked at of the rows.
     world = recipes.measured({"data": "scenes"}).data[0].build(split="train")
