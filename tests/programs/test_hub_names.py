@@ -158,7 +158,9 @@ def test_mistakes_are_told_when_the_name_is_read(hub: Path) -> None:
     wrong = recipes.read(recipe(encoder={"kind": ENCODER, "dept": 2}))
     with pytest.raises(RecipeError, match=r"model\.encoder\.dept: unknown key .* Did you mean 'depth'"):
         wrong.resolved()
-    with pytest.raises(RecipeError, match=r"someorg/nothing: folder not found, and it could not be downloaded from the Hub"):
+    with pytest.raises(
+        RecipeError, match=r"someorg/nothing: folder not found, and it could not be downloaded from the Hub"
+    ):
         sightweave.build(recipe(encoder="someorg/nothing"))
     with pytest.raises(RecipeError, match=r": not read from the Hub yet; build recipe\.resolved\(\)"):
         recipes.read(recipe()).model.build(vocab_size=9)

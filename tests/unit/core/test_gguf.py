@@ -96,7 +96,9 @@ def test_a_file_and_its_folder_name_it(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="b\\.gguf: file not found"):
         transformers_folder.place(tmp_path / "b.gguf")
     written(tmp_path / "b.gguf", VALUES)
-    with pytest.raises(CheckpointError, match=r"holds 2 GGUF models \(a\.gguf, b\.gguf\); give the path of one file"):
+    with pytest.raises(
+        CheckpointError, match=r"holds 2 GGUF models \(a\.gguf, b\.gguf\); give the path of one file"
+    ):
         gguf.file_of(tmp_path)
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     assert not gguf.is_named(tmp_path)  # a folder of Transformers, whatever lies beside

@@ -69,7 +69,12 @@ def test_right_places_pass(here: Path, check: Callable[[Any], None], right: list
         (places.check_evaluated, "nowhere", DataError, "nowhere: folder not found"),
         (places.check_evaluated, "bare", DataError, "run sightweave evaluate bare first"),
         (places.check_results, "nowhere", CheckpointError, "folder not found"),
-        (places.check_run_or_recipe, "nowhere", RecipeError, ": recipe file not found, and no built-in recipe"),
+        (
+            places.check_run_or_recipe,
+            "nowhere",
+            RecipeError,
+            ": recipe file not found, and no built-in recipe",
+        ),
         (places.check_run_or_recipe, "bare", CheckpointError, "has no manifest.json"),
         (places.check_picture, "nowhere.png", MediaError, "nowhere.png: file not found"),
         (places.check_picture, "http://here/a.png", MediaError, "URLs are not fetched"),

@@ -49,7 +49,9 @@ def test_without_the_program_nothing_is_computed(tmp_path: Path) -> None:
     ):
         meteor.Meteor(folder=str(tmp_path)).rows(["a"], [sample("a")])
     (tmp_path / meteor.JAR).write_bytes(b"no jar")
-    with pytest.raises(BackendError, match=r"not computed: needs Java and .* the program 'no-such-java' was not found"):
+    with pytest.raises(
+        BackendError, match=r"not computed: needs Java and .* the program 'no-such-java' was not found"
+    ):
         meteor.Meteor(folder=str(tmp_path), java="no-such-java").rows(["a"], [sample("a")])
     with pytest.raises(DataError, match="meteor: 1 of 1 samples have no reference"):
         meteor.Meteor().rows(["a"], [sample()])

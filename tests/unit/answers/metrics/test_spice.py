@@ -44,7 +44,9 @@ def test_without_the_program_nothing_is_computed(tmp_path: Path) -> None:
     ):
         metric.rows(["a"], [sample("a")])
     (tmp_path / spice.JAR).write_bytes(b"no jar")
-    with pytest.raises(BackendError, match=r"not computed: needs Java and .* the program 'no-such-java' was not found"):
+    with pytest.raises(
+        BackendError, match=r"not computed: needs Java and .* the program 'no-such-java' was not found"
+    ):
         metric.rows(["a"], [sample("a")])
     with pytest.raises(DataError, match="spice: 1 of 1 samples have no reference"):
         metric.rows(["a"], [sample()])

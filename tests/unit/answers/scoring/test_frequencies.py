@@ -33,8 +33,14 @@ def test_a_saved_file_loads_back_equal(tmp_path: Path) -> None:
         ("{}", "format_version"),
         (json.dumps({"format_version": 2, "pictures": 5, "counts": {}}), "format_version"),
         (json.dumps({"format_version": 1, "pictures": 0, "counts": {}}), "format_version"),
-        (json.dumps({"format_version": 1, "pictures": 5, "counts": {"a dog": 6}}), "'a dog' occurs in 6 of 5 images"),
-        (json.dumps({"format_version": 1, "pictures": 5, "counts": {"a": "x"}}), "'a' occurs in 'x' of 5 images"),
+        (
+            json.dumps({"format_version": 1, "pictures": 5, "counts": {"a dog": 6}}),
+            "'a dog' occurs in 6 of 5 images",
+        ),
+        (
+            json.dumps({"format_version": 1, "pictures": 5, "counts": {"a": "x"}}),
+            "'a' occurs in 'x' of 5 images",
+        ),
     ],
 )
 def test_another_file_is_refused_with_the_reason(tmp_path: Path, text: str, message: str) -> None:

@@ -108,7 +108,9 @@ def test_bad_lines_are_left_out_and_said(tmp_path: Path) -> None:
         (7, "image_missing", "image"),
     ]
     assert "6 values for 7 tab-separated columns" in dataset.faults[0].message
-    with pytest.raises(DataError, match=r"hindi-visual-genome-train\.txt:2: 6 values for 7 tab-separated columns"):
+    with pytest.raises(
+        DataError, match=r"hindi-visual-genome-train\.txt:2: 6 values for 7 tab-separated columns"
+    ):
         read(path, strict=True)
 
 

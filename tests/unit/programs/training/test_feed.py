@@ -162,9 +162,7 @@ def test_many_bad_pictures_of_many_stop_the_run() -> None:
     quarantine = Quarantine(seen=1000)
     for number in range(10):
         quarantine.add(f"p{number}", DataError("bad"))
-    with pytest.raises(
-        DataError, match=r"11 of 1000 images cannot be read .*more than 1%; the last: worse"
-    ):
+    with pytest.raises(DataError, match=r"11 of 1000 images cannot be read .*more than 1%; the last: worse"):
         quarantine.add("p10", DataError("worse"))
 
 
