@@ -278,7 +278,7 @@ def test_a_run_from_nothing_by_the_command(tmp_path: Path) -> None:
         (["inputs.exact=false"], "train with inputs.exact=true"),
         (["inputs.fit=pad"], "train with inputs.fit=squash"),
         (["inputs.frame_images=false"], "train with inputs.frame_images=true"),
-        (["inputs.max_tiles=4"], "only whole images are exported"),
+        (["inputs.max_tiles=4"], "only whole images can be exported"),
     ],
 )
 def test_what_has_no_place_is_refused_with_the_reason(
