@@ -112,7 +112,7 @@ def test_turns_are_those_of_the_chat_template(tmp_path: Path) -> None:
         ("{% for m in messages %}{{ m.nothing.further }}{% endfor %}", "UndefinedError"),
         ("{{ messages.__class__.__mro__ }}", "SecurityError"),  # reaches out of its sandbox
         ("{% if %}", "not valid Jinja"),
-        ("{% for m in messages %}{{ m['content'] | upper }}{% endfor %}", "put in place"),
+        ("{% for m in messages %}{{ m['content'] | upper }}{% endfor %}", "inserting the texts gives"),
         ("{% for m in messages %}{{ m['content'] * 2 }}{% endfor %}", "2 times instead of 1"),
         (
             "{% for m in messages %}{{ m['content'] }}<|im_end|>{% endfor %}"

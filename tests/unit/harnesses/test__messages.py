@@ -95,7 +95,7 @@ def test_equal_pictures_have_equal_keys_and_others_have_others() -> None:
         ([Piece("user", "text", "")], "the messages contain neither text nor an image."),
         (
             [Piece("user", "text", "What?"), Piece("assistant", "text", "Best option: (")],
-            "the last message is the assistant's .*Best option: .*; a run cannot continue an answer.",
+            "the last message is from the assistant .*Best option: .*; a run cannot continue an answer.",
         ),
         (
             [Piece("user", "image", "https://x.org/a.png")],
