@@ -12,6 +12,14 @@ MODEL: dict[str, Any] = {
 }
 """The ``model`` of a recipe."""
 
+VIT_MODEL: dict[str, Any] = {
+    "encoder": {"kind": "vit", "image_size": 32, "patch_size": 8, "dim": 32, "depth": 1},
+    "connector": "linear",
+    "fusion": "concat",
+    "language_model": {"kind": "decoder_only", "dim": 32, "depth": 1, "num_heads": 2},
+}
+"""The same with a Transformer that sees, for what acts on its linear layers."""
+
 RECIPE: dict[str, Any] = {
     "data": [],
     "model": MODEL,

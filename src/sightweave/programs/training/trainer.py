@@ -303,10 +303,17 @@ class Trainer:
         """The fingerprint of the data, which all stages share."""
         return self.feeds[0].fingerprint
 
+    @property
+    def _keeps_adapters(self) -> bool:
+        """Whether adapters are saved apart. Those of a stage before the last never are: whoever loads the checkpoint expects
+        the adapters that the last stage keeps, or ordinary weights.
+        """
+        return bool(self.settings.kept) and self.state.stage >= len(self.settings.stages) - 1
+
     def _save(self, state: State) -> None:
         """Saves inside of a stage, with ordinary weights."""
         if self.world.is_first:
-            self.save(state, whole(self.model, keeps=bool(self.settings.kept)))
+            self.save(state, whole(self.model, keeps=self._keeps_adapters))
 
     def _save_last(self, state: State) -> None:
         """Saves at the end, and leaves the model with ordinary weights."""
@@ -314,7 +321,7 @@ class Trainer:
             # The whole may have no room on the device: first it is safe on the disk.
             self._save(state)
         quantization.restore(self.model)
-        if not (self.settings.kept and self.state.stage >= len(self.settings.stages) - 1):
+        if not self._keeps_adapters:
             lora.merge(self.model)
         if self.world.is_first:
             self.save(state, self.model)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from contracts._compose import Case, compose
+from tiny import VIT_MODEL
 from torch import nn
 
 import sightweave
@@ -18,6 +19,7 @@ from sightweave.core.errors import BackendError, RecipeError
 from sightweave.models.adapters import lora
 from sightweave.models.adapters.lora import Lora
 from sightweave.models.parts import choose_parts, named_parts
+from sightweave.run import Run
 
 pytest.importorskip("peft")
 PICTURE = np.full((20, 20, 3), 90, np.uint8)
@@ -102,12 +104,7 @@ def test_without_peft_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
 def recipe(**stage: Any) -> dict[str, Any]:
     return {
         "data": [{"kind": "scenes", "size": 12}],
-        "model": {
-            "encoder": {"kind": "vit", "image_size": 32, "patch_size": 8, "dim": 32, "depth": 1},
-            "connector": "linear",
-            "fusion": "concat",
-            "language_model": {"kind": "decoder_only", "dim": 32, "depth": 1, "num_heads": 2},
-        },
+        "model": VIT_MODEL,
         "inputs": {"vocab_size": 400},
         "train": {
             "device": "cpu",
@@ -135,6 +132,27 @@ def test_a_run_saved_before_the_stage_that_keeps_adapters_loads(tmp_path: Path) 
     run.save(tmp_path / "run")
     loaded = sightweave.load(tmp_path / "run", device="cpu")
     assert loaded.model.state_dict().keys() == run.model.state_dict().keys()
+
+
+def test_every_checkpoint_before_that_stage_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An earlier stage's adapters are not those that the last stage keeps: other parts, other ranks."""
+    stages = [
+        {"steps": 3, "parts": ["language_model"], "lora": {"language_model": {"rank": 2}}},
+        {"steps": 3, "parts": ["connector"], "lora": {"connector": {"rank": 3, "keep": True}}},
+    ]
+    values = recipe()
+    values["train"]["stages"] = [{"pictures": 2, **stage} for stage in stages]
+    save, seen = Run.save, []
+
+    def saved(run: Run, folder: Path, model: Any = None) -> None:
+        save(run, folder, model)
+        loaded = sightweave.load(folder, device="cpu")
+        seen.append(sorted({name.split(".")[0] for name in loaded.model.state_dict() if "lora_" in name}))
+
+    monkeypatch.setattr(Run, "save", saved)
+    sightweave.train(values, out=tmp_path / "run", evaluate=False)
+    # After steps 2 (first stage), 4, 6 and at the end.
+    assert seen == [[], ["encoders"], ["encoders"], ["encoders"]]
 
 
 def test_the_weights_beside_adapters_stay(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import VIT_MODEL
 
 import sightweave
 from sightweave.core.batch import Batch, Media
@@ -67,12 +68,7 @@ def recipe(**stage: Any) -> dict[str, Any]:
     parts = ["connector", "language_model"]
     return {
         "data": [{"kind": "scenes", "size": 6}],
-        "model": {
-            "encoder": {"kind": "vit", "image_size": 32, "patch_size": 8, "dim": 32, "depth": 1},
-            "connector": "linear",
-            "fusion": "concat",
-            "language_model": {"kind": "decoder_only", "dim": 32, "depth": 1, "num_heads": 2},
-        },
+        "model": VIT_MODEL,
         "inputs": {"vocab_size": 400},
         "train": {
             "device": "cpu",
