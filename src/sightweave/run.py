@@ -543,7 +543,7 @@ def shown_facts(known: Mapping[str, Any]) -> dict[str, Any]:
         "in the data": in_data,
     }
     together = {
-        "training pictures": {name: count for name, count in shown.items() if count is not None},
+        "training images": {name: count for name, count in shown.items() if count is not None},
         "training samples shown": given.pop("samples_shown", None),
         "training tokens shown": given.pop("tokens_shown", None),
         "steps": {"done": steps, "planned": planned} if steps is not None and planned is not None else steps,

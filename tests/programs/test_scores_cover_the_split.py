@@ -82,7 +82,7 @@ def test_a_folder_of_classes_is_scored_on_all_of_them(classes: Path, tmp_path: P
 
     assert (found.pictures, found.pictures_total) == (60, 180)
     assert "evaluating test: 60 of 180 images" in told.getvalue()
-    assert "60 of 180 pictures" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "60 of 180 images" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     document = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
     assert document["splits"][0]["pictures_total"] == 180
     assert read_evaluations(tmp_path / "out")[0].pictures_total == 180

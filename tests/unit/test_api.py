@@ -227,7 +227,7 @@ def test_a_drawn_world_is_not_said_to_have_been_seen(tmp_path: Path) -> None:
     assert f"shown {shown}, distinct {shown}, in the data 1\u202f000\u202f000" in page
     assert "<dt>pictures</dt>" not in page
     said = console.export_text()
-    assert f"trained for 3 steps on {shown} pictures ({shown} distinct, of 1,000,000 in the data)" in said
+    assert f"trained for 3 steps on {shown} images ({shown} distinct, of 1,000,000 in the data)" in said
     assert f"with {facts['samples_shown']:,} samples" in said
 
 

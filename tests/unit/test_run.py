@@ -199,7 +199,7 @@ def test_a_reader_is_shown_what_training_saw_apart_from_what_there_was() -> None
         runs.ASKED_MODEL: {"encoder": "google/x"},
     }
     assert runs.shown_facts(known) == {
-        "training pictures": {"shown": 24, "distinct": 23, "in the data": 1_000_000},
+        "training images": {"shown": 24, "distinct": 23, "in the data": 1_000_000},
         "training samples shown": 70,
         "steps": {"done": 3, "planned": 8},
         "seed": 1,
@@ -210,7 +210,7 @@ def test_runs_of_earlier_versions_are_shown_as_far_as_they_knew() -> None:
     earlier = {"format_version": 1, "pictures": 1_000_000, "steps": 5, "seed": 0}
     shown = runs.shown_facts(earlier)
     assert shown == {
-        "training pictures": {"in the data": 1_000_000},
+        "training images": {"in the data": 1_000_000},
         "steps": 5,
         "format_version": 1,
         "seed": 0,

@@ -332,7 +332,7 @@ def test_a_check_of_data_is_short_in_a_shell_and_a_table_in_a_notebook(tmp_path:
     with (mine / "data.jsonl").open("a", encoding="utf-8") as stream:
         stream.write('{"image": "gone.png", "question": "?", "answer": "x"}\n')
     report = api.check_data(mine, out=tmp_path / "check")
-    assert repr(report).startswith(f"Report({str(mine)!r}: own, 5 rows, 4 pictures; 1 error, ")
+    assert repr(report).startswith(f"Report({str(mine)!r}: own, 5 rows, 4 images; 1 error, ")
     assert report.verdict() in repr(report)
     html = report._repr_html_()
     assert "error: image missing" in html

@@ -196,7 +196,7 @@ def _panel(found: Comparison, column: Column) -> costs.Panel:
 
 def _pictures(column: Column) -> str:
     of_all = "" if column.pictures_total is None else f" of {column.pictures_total:,}"
-    return f"{column.pictures:,}{of_all} pictures"
+    return f"{column.pictures:,}{of_all} images"
 
 
 def tables(found: Comparison) -> list[Table]:

@@ -363,7 +363,7 @@ def evaluate_into(
     for split, sources in held_out.items():
         samples, total, pictures = _drawn_samples(sources, tasks, asked)
         images |= {medium.key: medium for sample in samples for medium in sample.media}
-        say(console, f"evaluating {split}: {pictures}, {len(samples):,} prompts, {1 + len(controls)} ways")
+        say(console, f"evaluating {split}: {pictures}, {len(samples):,} prompts, {len(controls)} controls")
         for subset, some in _by_subset(samples).items():
             with bar:
                 one = evaluation_program.evaluate(
@@ -478,7 +478,7 @@ def _drawn_samples(
         samples = circular.expand(samples)
 
     if len(chosen) == total:
-        return samples, None, f"{total:,} pictures"
+        return samples, None, f"{total:,} images"
     return samples, total, f"{len(chosen):,} of {total:,} images"
 
 

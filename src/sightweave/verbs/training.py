@@ -402,7 +402,7 @@ def _told(state: State, *, is_interrupted: bool) -> dict[str, Any]:
 def _closing(state: State, in_data: int) -> str:
     of_planned = "" if state.steps == state.planned_steps else f" of {state.planned_steps:,}"
     return (
-        f"trained for {state.steps:,}{of_planned} steps on {state.pictures:,} pictures ({state.distinct_pictures:,} "
+        f"trained for {state.steps:,}{of_planned} steps on {state.pictures:,} images ({state.distinct_pictures:,} "
         f"distinct, of {in_data:,} in the data) with {state.samples:,} samples"
     )
 

@@ -98,7 +98,7 @@ def test_scores_stand_beside_what_is_reached_without_looking() -> None:
     html = notebook.evaluation(evaluation(split="test", sentence="It looks."), [], {})
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", html)
     assert cells[1:] == ["50.0 %", "40.0 to 60.0", "20.0 (no image)", "uses the image"]
-    assert "<strong>test</strong>: 12 prompts on 4 pictures. It looks." in html
+    assert "<strong>test</strong>: 12 prompts on 4 images. It looks." in html
 
 
 def test_why_no_use_of_the_image_is_shown_stands_below_the_table() -> None:

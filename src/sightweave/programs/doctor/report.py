@@ -107,7 +107,7 @@ class Report:
         counts = {word: self.count(severity) for severity, word in named.items()}
         told = [f"{count} {word}{'s' * (count > 1)}" for word, count in counts.items() if count]
         found = ", ".join(told) or "nothing found"
-        facts = f"{self.kind}, {self.rows} rows, {self.pictures} pictures"
+        facts = f"{self.kind}, {self.rows} rows, {self.pictures} images"
         return in_short(f"Report({self.path!r}: {facts}; {found}. {self.verdict()})")
 
     def _repr_html_(self) -> str:

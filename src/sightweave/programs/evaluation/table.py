@@ -185,7 +185,7 @@ def _share(value: float | None) -> str:
 def _pictures(evaluation: Evaluation) -> str:
     """How many images, and of how many they were drawn."""
     if evaluation.pictures_total is None:
-        return f"{evaluation.pictures:,} pictures"
+        return f"{evaluation.pictures:,} images"
     return f"{evaluation.pictures:,} of {evaluation.pictures_total:,} images"
 
 

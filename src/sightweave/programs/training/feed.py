@@ -119,7 +119,7 @@ class Feed:
         self._fills_gaps = world.size == 1 and stage.pack_window == 1
         if stage.pictures % world.size:
             raise RecipeError(
-                f"train.stages, stage {stage.name!r}: {stage.pictures} pictures cannot be shared by {world.size} processes; "
+                f"train.stages, stage {stage.name!r}: {stage.pictures} images cannot be shared by {world.size} processes; "
                 f"set pictures to a multiple of {world.size}."
             )
         self.mix = Mix([len(dataset) for dataset in datasets], mix, seed=seed)
@@ -156,7 +156,7 @@ class Feed:
             return "regions" if has_regions and has_places else "captions"
         if self.stage.learn == "words" and not has_regions:
             raise DataError(
-                f"{where}: words is regions, but none of {looked_at} pictures drawn over the data has any; "
+                f"{where}: words is regions, but none of {looked_at} images drawn over the data has any; "
                 "set words to captions or auto."
             )
         return asked
@@ -271,7 +271,7 @@ class Feed:
                     self._readable([one for row in rows for part in row for one in part.encoded])
                     rows = self._known_rows(rows)
         raise DataError(
-            f"stage {self.stage.name!r}: none of the pictures at positions {window.start} to {window.end - 1} can be read; "
+            f"stage {self.stage.name!r}: none of the images at positions {window.start} to {window.end - 1} can be read; "
             "see the quarantine."
         )
 
@@ -303,7 +303,7 @@ class Feed:
             self.quarantine.seen = max(self.quarantine.seen, min(position, self.size))
             if empty > self.size:
                 raise DataError(
-                    f"stage {self.stage.name!r}: none of {self.size} pictures has a usable sample "
+                    f"stage {self.stage.name!r}: none of {self.size} images has a usable sample "
                     f"(tasks: {', '.join(self.stage.tasks) or 'all'}; left out: {dict(self.quarantine.reasons)})."
                 )
         return position
@@ -320,7 +320,7 @@ class Feed:
             if share:
                 return share
         raise DataError(
-            f"stage {self.stage.name!r}: none of the {len(groups)} pictures at positions {groups[0][0]} to "
+            f"stage {self.stage.name!r}: none of the {len(groups)} images at positions {groups[0][0]} to "
             f"{groups[-1][0]} can be read; see the quarantine."
         )
 

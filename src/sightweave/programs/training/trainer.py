@@ -305,9 +305,7 @@ class Trainer:
 
     @property
     def _keeps_adapters(self) -> bool:
-        """Whether adapters are saved apart. Those of a stage before the last never are: whoever loads the checkpoint expects
-        the adapters that the last stage keeps, or ordinary weights.
-        """
+        """Whether adapters are saved apart: those of the last stage alone, since a loader expects these or none."""
         return bool(self.settings.kept) and self.state.stage >= len(self.settings.stages) - 1
 
     def _save(self, state: State) -> None:

@@ -64,7 +64,7 @@ def test_the_table_shows_scores_controls_and_gains():
     text = out.getvalue()
     assert max(map(len, text.splitlines())) <= 80
     for words in (
-        "scenes: 40 prompts on 20 pictures",
+        "scenes: 40 prompts on 20 images",
         "75.0 (60.0..86.0)",
         "+45.0 (+30.0..+60.0)",
         "This model uses the image: yes",
@@ -119,7 +119,7 @@ def test_a_drawn_part_of_a_split_says_of_how_many():
     ).to_json()
     assert score_table(Evaluation.from_json(values)).title == "test: 900 prompts on 500 of 1,560 images"
     del values["pictures_total"]  # as an earlier version wrote it
-    assert score_table(Evaluation.from_json(values)).title == "test: 900 prompts on 500 pictures"
+    assert score_table(Evaluation.from_json(values)).title == "test: 900 prompts on 500 images"
 
 
 def test_why_no_use_of_the_image_is_shown_stands_above_the_table():

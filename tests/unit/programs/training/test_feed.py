@@ -168,12 +168,12 @@ def test_many_bad_pictures_of_many_stop_the_run() -> None:
 
 def test_all_bad_is_an_error_that_counts() -> None:
     source = feed(Pictures(4, bad=frozenset(range(4))))
-    with pytest.raises(DataError, match=r"none of 4 pictures has a usable sample .*left out: \{'.*': 4\}"):
+    with pytest.raises(DataError, match=r"none of 4 images has a usable sample .*left out: \{'.*': 4\}"):
         take(source, 1)
 
 
 def test_no_sample_of_the_asked_tasks_is_an_error() -> None:
-    with pytest.raises(DataError, match=r"none of 3 pictures has a usable sample \(tasks: translation"):
+    with pytest.raises(DataError, match=r"none of 3 images has a usable sample \(tasks: translation"):
         take(feed(Pictures(3), tasks=("translation",)), 1)
 
 
@@ -233,7 +233,7 @@ def test_words_come_from_where_they_are_asked() -> None:
 def test_words_that_cannot_be_are_refused_at_once() -> None:
     with pytest.raises(RecipeError, match="learn is words, but words is none; set words to auto"):
         feed(Pictures(3), learn="words")
-    with pytest.raises(DataError, match="none of 3 pictures drawn over the data has any"):
+    with pytest.raises(DataError, match="none of 3 images drawn over the data has any"):
         feed(Pictures(3), learn="words", words="regions")
     placeless = compose(Case("concat", (), "decoder_only"), connector="resampler")[1]
     with pytest.raises(RecipeError, match="stand for no places"):
@@ -342,7 +342,7 @@ def test_a_microstep_without_a_readable_picture_repeats_another() -> None:
     fields = {"pictures": 1, "pack_window": 2, "pack_to": 150}
     steps = take(feed(Pictures(2, bad=frozenset({0})), **fields), 4)
     assert [numbers(step) for step in steps] == [[1]] * 4
-    with pytest.raises(DataError, match="none of the pictures at positions 0 to 1 can be read"):
+    with pytest.raises(DataError, match="none of the images at positions 0 to 1 can be read"):
         take(feed(Pictures(2, bad=frozenset({0, 1})), **fields), 1)
 
 
