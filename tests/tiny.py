@@ -12,14 +12,6 @@ MODEL: dict[str, Any] = {
 }
 """The ``model`` of a recipe."""
 
-VIT_MODEL: dict[str, Any] = {
-    "encoder": {"kind": "vit", "image_size": 32, "patch_size": 8, "dim": 32, "depth": 1},
-    "connector": "linear",
-    "fusion": "concat",
-    "language_model": {"kind": "decoder_only", "dim": 32, "depth": 1, "num_heads": 2},
-}
-"""The same with a Transformer that sees, for what acts on its linear layers."""
-
 RECIPE: dict[str, Any] = {
     "data": [],
     "model": MODEL,
@@ -30,3 +22,13 @@ RECIPE: dict[str, Any] = {
 PICTURE = np.arange(8 * 6 * 3, dtype=np.uint8).reshape(8, 6, 3)
 ROWS = [{"image": PICTURE, "question": "What is it?", "answer": "a ramp", "split": "train"}]
 """Records for it."""
+
+
+def vit_model() -> dict[str, Any]:
+    """The same with a Transformer that sees, for what acts on its linear layers; made anew, so that a test may change it."""
+    return {
+        "encoder": {"kind": "vit", "image_size": 32, "patch_size": 8, "dim": 32, "depth": 1},
+        "connector": "linear",
+        "fusion": "concat",
+        "language_model": {"kind": "decoder_only", "dim": 32, "depth": 1, "num_heads": 2},
+    }

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from contracts._compose import Case, compose
-from tiny import VIT_MODEL
+from tiny import vit_model
 from torch import nn
 
 import sightweave
@@ -104,7 +104,7 @@ def test_without_peft_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
 def recipe(**stage: Any) -> dict[str, Any]:
     return {
         "data": [{"kind": "scenes", "size": 12}],
-        "model": VIT_MODEL,
+        "model": vit_model(),
         "inputs": {"vocab_size": 400},
         "train": {
             "device": "cpu",

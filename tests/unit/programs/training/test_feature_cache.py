@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import VIT_MODEL
+from tiny import vit_model
 
 import sightweave
 from sightweave.core.batch import Batch, Media
@@ -68,7 +68,7 @@ def recipe(**stage: Any) -> dict[str, Any]:
     parts = ["connector", "language_model"]
     return {
         "data": [{"kind": "scenes", "size": 6}],
-        "model": VIT_MODEL,
+        "model": vit_model(),
         "inputs": {"vocab_size": 400},
         "train": {
             "device": "cpu",
