@@ -40,7 +40,7 @@ class Contestant:
 
     def prepare(self, work: Work) -> Callable[[], dict[str, np.ndarray]]:
         torch.manual_seed(0)
-        adapters = {"language_model": Lora(rank=16, alpha=32, targets=LAYERS[self.layers])}
+        adapters = {"language_model": Lora(rank=16, alpha=32, target_modules=LAYERS[self.layers])}
         stage = Stage(steps=1, parts=("language_model",), lora=adapters)
         choose_parts(self.model, stage.parts, stage.lora)
         self.model.train()

@@ -152,7 +152,7 @@ def train(folder: Path) -> Path:
     recipe = _ROOT / "recipes" / "demo_quick.yaml"
     command = [sys.executable, "-m", "sightweave", "train", str(recipe), "--out", str(folder)]
     environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": str(_ROOT / "src")}
-    settings = ["train.threads=1", "evaluate.pictures=1"]
+    settings = ["train.num_threads=1", "evaluate.max_images=1"]
     subprocess.run([*command, *settings], check=True, env=environment, stdout=sys.stderr)
     return folder
 

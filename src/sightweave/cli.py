@@ -98,7 +98,7 @@ TrustRun = Annotated[
         help="Allow the run to import the Python modules and read the files named in its recipe.",
     ),
 ]
-Beams = Annotated[int | None, typer.Option(help="Number of beams per prompt in beam search.")]
+NumBeams = Annotated[int | None, typer.Option(help="Number of beams per prompt in beam search.")]
 
 
 def _console() -> Console:
@@ -115,13 +115,13 @@ def echo(text: object = "", *, nl: bool = True, err: bool = False) -> None:
 
 
 def _decoding(
-    decoding: str, temperature: float | None, top_k: int | None, top_p: float | None, beams: int | None
+    decoding: str, temperature: float | None, top_k: int | None, top_p: float | None, num_beams: int | None
 ) -> Any:
-    """The decoding method with its options; --beams implies beam search, the other options imply sampling."""
-    given = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "beams": beams}
+    """The decoding method with its options; --num-beams implies beam search, the other options imply sampling."""
+    given = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "num_beams": num_beams}
     fields = {name: value for name, value in given.items() if value is not None}
     if fields and decoding == "greedy":
-        decoding = "beam" if "beams" in fields else "sampling"
+        decoding = "beam" if "num_beams" in fields else "sampling"
     return {"kind": decoding, **fields}
 
 
@@ -228,7 +228,7 @@ def evaluate(
     split: Annotated[
         list[str] | None, typer.Option(help="Split to evaluate, such as validation. Can be repeated.")
     ] = None,
-    pictures: Annotated[
+    max_images: Annotated[
         int | None, typer.Option(help="Maximum images per split, sampled from the whole split.")
     ] = None,
     control: Annotated[
@@ -260,7 +260,7 @@ def evaluate(
         *(settings or []),
         data=data_of(data),
         splits=split or (),
-        pictures=pictures,
+        max_images=max_images,
         controls=control,
         out=out,
         fresh=fresh,
@@ -308,7 +308,7 @@ def compare(
             help="Baseline for the comparison, such as concat-cnn; by default the first combination."
         ),
     ] = None,
-    at_once: Annotated[int, typer.Option(min=1, help="Number of runs to train in parallel.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of runs to train in parallel.")] = 1,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads per run.")] = None,
 ) -> Result:
     """Train and evaluate every combination of settings, and compare them in one table.
@@ -327,7 +327,7 @@ def compare(
         minutes=minutes,
         tokens=tokens,
         against=against,
-        at_once=at_once,
+        jobs=jobs,
         threads=threads,
         console=_console(),
     )
@@ -372,7 +372,7 @@ def generate(
     temperature: Temperature = None,
     top_k: TopK = None,
     top_p: TopP = None,
-    beams: Beams = None,
+    num_beams: NumBeams = None,
     max_tokens: Tokens = 96,
     seed: Seed = 0,
     trust_run: TrustRun = False,
@@ -380,7 +380,7 @@ def generate(
     """Answer questions about an image, or every prompt in a dataset."""
     from sightweave import api
 
-    method = _decoding(decoding, temperature, top_k, top_p, beams)
+    method = _decoding(decoding, temperature, top_k, top_p, num_beams)
     options: dict[str, Any] = {"decoding": method, "max_tokens": max_tokens, "seed": seed}
     if data is not None:
         if out is None:  # the answers printed in the terminal show the progress
@@ -581,7 +581,7 @@ def export(
     ] = "auto",
     data: Data = None,
     samples: Annotated[int, typer.Option(help="Number of prompts for comparing the answers.")] = 8,
-    licence: Annotated[str, typer.Option(help="SPDX license identifier for the model card.")] = "",
+    license: Annotated[str, typer.Option(help="SPDX license identifier for the model card.")] = "",
     llama_cpp: Annotated[
         str, typer.Option(help="For gguf: path of a llama.cpp clone; by default $LLAMA_CPP.")
     ] = "",
@@ -597,7 +597,7 @@ def export(
     given = {"layout": "" if layout == "auto" else layout, "llama_cpp": llama_cpp, "numbers": numbers}
     options = config.override({name: value for name, value in given.items() if value}, settings or [])
     loaded = api.load(run, trust_run=trust_run)
-    made = api.export(loaded, to=to, out=out, data=data_of(data), samples=samples, licence=licence, **options)
+    made = api.export(loaded, to=to, out=out, data=data_of(data), samples=samples, license=license, **options)
     return Result(made.to_plain, lambda: echo(made.to_text()))
 
 

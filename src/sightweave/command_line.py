@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperCommand
 from typer.main import get_command
 
-from sightweave.core import bounded, foreign_words, json_lines, places, terminal
+from sightweave.core import bounded, foreign_words, json_lines, old_names, places, terminal
 from sightweave.core.errors import DataError
 
 STANDARD_INPUT = "-"
@@ -84,7 +84,8 @@ def _finite(value: Any) -> Any:
 class Command(TyperCommand):
     """A command whose function returns a `Result`, printed for people or, with ``--json``, as JSON.
 
-    It checks its paths before it runs, and suggests the right name for options that other libraries name differently.
+    It checks its paths before it runs, takes options by their old names too, and suggests the right name for options that
+    other libraries name differently.
     """
 
     def __init__(self, *args: Any, params: list[Any] | None = None, **options: Any) -> None:
@@ -110,13 +111,13 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parses the arguments; the error for an unknown option suggests the name used here."""
-        given = list(args)
+        own = [name for one in self.params for name in one.opts]
+        given = old_names.new_options(args, own)
         try:
-            return super().parse_args(ctx, args)
+            return super().parse_args(ctx, list(given))
         except typer.BadParameter.__base__ as error:  # type: ignore[misc]  # the base of all usage errors
             word = getattr(error, "option_name", None)
             if word is not None and error.__class__.__name__ == "NoSuchOption":
-                own = [name for one in self.params for name in one.opts]
                 hint = foreign_words.option_hint(str(word), _value_after(str(word), given), own)
                 if hint:
                     error.message, error.possibilities = f"{error.message}. {hint}", None

@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic_core import ArgsKwargs
 
-from sightweave.core import catalog, gguf, places, transformers_folder
+from sightweave.core import catalog, gguf, old_names, places, transformers_folder
 from sightweave.core import config as configs
 from sightweave.core.config import config, downloaded, one_of
 from sightweave.core.errors import BackendError, CheckpointError, RecipeError, did_you_mean
@@ -300,7 +300,7 @@ class Evaluation:
 
     splits: tuple[str, ...] = ()
     """Held-out splits to evaluate. Empty means all test splits; to choose among recipes, use ``[validation]``."""
-    pictures: PositiveInt = 500
+    max_images: PositiveInt = 500
     """Maximum images per split, sampled from the whole split."""
     draw_seed: int = 0
     """Random seed for sampling the images. It is separate from the run's seed, so that runs with different seeds are
@@ -582,7 +582,8 @@ def measured(
     Raises:
         RecipeError: every mistake in it at once.
     """
-    return configs.build(Measured, configs.override(values, settings), where="evaluation", source=source)
+    current = old_names.update(values, tell=source is None)
+    return configs.build(Measured, configs.override(current, settings), where="evaluation", source=source)
 
 
 def read(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -> Recipe:
@@ -597,7 +598,7 @@ def read(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -
         values, where = dict(source), "recipe"
     else:
         values, where = configs.read_yaml(find(source)), str(source)
-    values = _with_one_duration(configs.override(values, settings), settings)
+    values = _with_one_duration(configs.override(values, settings, where=where), settings)
     return configs.build(Recipe, values, where=where)
 
 
@@ -626,7 +627,8 @@ def of_run(values: Mapping[str, Any], *, where: str, source: configs.Downloaded 
     Raises:
         RecipeError: every mistake in it, and every Python module that it names and may not.
     """
-    return configs.build(Recipe, without_outputs(values), where=where, source=source)
+    current = old_names.update(values, where=where, tell=False)
+    return configs.build(Recipe, without_outputs(current), where=where, source=source)
 
 
 def without_outputs(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sightweave import recipe as recipes
-from sightweave.core import checkpoint, config, files, places, terminal
+from sightweave.core import checkpoint, config, files, old_names, places, terminal
 from sightweave.core.device import choose_device, processor_name
 from sightweave.core.errors import CheckpointError, DataError
 from sightweave.core.run_folder import CHECKPOINT as CHECKPOINT
@@ -526,7 +526,7 @@ def record(folder: Path, values: dict[str, Any]) -> None:
 def asked_of(known: Mapping[str, Any]) -> dict[str, Any]:
     """Sections of a run's recipe as they were given, of those that ``recipe.yaml`` has resolved."""
     earlier = {"model": known[ASKED_MODEL]} if ASKED_MODEL in known else {}
-    return {**earlier, **known.get(ASKED, {})}
+    return old_names.update({**earlier, **known.get(ASKED, {})}, tell=False)
 
 
 def shown_facts(known: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ ROWS = [
 RECIPE = {
     "model": tiny.MODEL,
     "inputs": {"vocab_size": 300},
-    "train": {"stages": [{"steps": 1, "pictures": 1}], "threads": 1, "precision": "fp32"},
+    "train": {"stages": [{"steps": 1, "batch_size": 1}], "num_threads": 1, "precision": "fp32"},
 }
 Attack = Callable[[], str]
 

@@ -38,8 +38,8 @@ RECIPE: dict[str, Any] = {
     "inputs": {"vocab_size": 300},
     "evaluate": {"controls": ["no_image"], "max_tokens": 2},
     "train": {
-        "stages": [{"steps": 1, "pictures": 1}],
-        "threads": 1,
+        "stages": [{"steps": 1, "batch_size": 1}],
+        "num_threads": 1,
         "precision": "fp32",
         "device": "cpu",
         "check": False,

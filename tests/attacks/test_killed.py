@@ -44,8 +44,8 @@ def recipe(folder: Path, steps: int, save_every: int = _ENDLESS) -> dict[str, An
         "model": tiny.MODEL,
         "inputs": {"vocab_size": 300},
         "train": {
-            "stages": [{"steps": steps, "pictures": 1}],
-            "threads": 1,
+            "stages": [{"steps": steps, "batch_size": 1}],
+            "num_threads": 1,
             "precision": "fp32",
             "check": False,
             "log_every": 1,

@@ -46,7 +46,7 @@ class Pictures:
 
 
 def feed(*data: Pictures, pictures: int = 4, stage: dict[str, Any] | None = None, **settings: Any) -> Feed:
-    made = Stage(steps=1, pictures=pictures, microsteps=2, **(stage or {}))
+    made = Stage(steps=1, batch_size=pictures, gradient_accumulation_steps=2, **(stage or {}))
     return Feed(data, TASKS, PROCESSOR, made, seed=11, quarantine=Quarantine(), **settings)
 
 

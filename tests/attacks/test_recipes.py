@@ -22,7 +22,7 @@ model:
   fusion: concat
   language_model: {kind: decoder_only, dim: 16, depth: 1, num_heads: 2}
 inputs: {vocab_size: 300}
-train: {stages: [{steps: 1, pictures: 2}], threads: 1, precision: fp32}
+train: {stages: [{steps: 1, batch_size: 2}], num_threads: 1, precision: fp32}
 """
 Attack = Callable[..., str]
 
@@ -89,14 +89,17 @@ def attack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         ("model.language_model.depth=0", "language_model.depth must be at least 1 (got 0)"),
         ("model.language_model.depth=-1", "language_model.depth must not be negative (got -1)"),
         ("train.stages.0.steps=0", "train.stages.0.steps: Input should be greater than 0 (got 0)"),
-        ("train.stages.0.pictures=-2", "train.stages.0.pictures: Input should be greater than 0 (got -2)"),
-        ("train.stages.0.microsteps=0", "train.stages.0.microsteps"),
-        ("train.stages.0.clip=-1", "train.stages.0.clip"),
+        (
+            "train.stages.0.batch_size=-2",
+            "train.stages.0.batch_size: Input should be greater than 0 (got -2)",
+        ),
+        ("train.stages.0.gradient_accumulation_steps=0", "train.stages.0.gradient_accumulation_steps"),
+        ("train.stages.0.max_grad_norm=-1", "train.stages.0.max_grad_norm"),
         ("train.stages.0.optimizer.lr=.nan", "train.stages.0.optimizer.lr: Input should be a finite number"),
         ("train.stages.0.optimizer.lr=.inf", "train.stages.0.optimizer.lr: Input should be a finite number"),
         ("train.stages.0.optimizer.lr=-1", "train.stages.0.optimizer.lr"),
         ("train.stages.0.optimizer.name=sgd", "'adamw' or 'muon' (got 'sgd')"),
-        ("train.stages.0.schedule.form=sine", "'cosine', 'wsd' or 'constant' (got 'sine')"),
+        ("train.stages.0.schedule.name=sine", "'cosine', 'wsd' or 'constant' (got 'sine')"),
         ("train.stages.0.schedule.cooldown=2", "train.stages.0.schedule.cooldown"),
         ("train.stages.0.parts=[encode]", "train.stages.0.parts.0: Input should be 'encoder', 'connector'"),
         ("train.stages.0.parts=[]", "train.stages.0.parts: at least one is needed"),
@@ -104,7 +107,7 @@ def attack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         ("train.stages=[]", "train.stages: at least one is needed"),
         ("train.log_every=0", "train.log_every: Input should be greater than 0 (got 0)"),
         ("train.save_every=0", "train.save_every: Input should be greater than 0 (got 0)"),
-        ("train.threads=0", "train.threads"),
+        ("train.num_threads=0", "train.num_threads"),
         ("train.device=gpu", "device 'gpu' is unknown. Did you mean 'cpu'?"),
         ("train.precision=fp8", "'auto', 'fp32' or 'bf16' (got 'fp8')"),
         ("inputs.vocab_size=3", "256 bytes and 5 special tokens need 261 ids (got 3)"),

@@ -149,7 +149,7 @@ def contents(dataset: Any) -> list[Any]:
 @pytest.mark.parametrize("kind", ON_DISK)
 def test_a_copy_of_every_data_set_on_disk_is_equal(kind: str, copied: Copy, tmp_path: Path) -> None:
     path = importlib.import_module(f"data_sets.{kind}").write(tmp_path / "data")
-    source = api.source({"kind": kind, "path": str(path), "labelled": kind != "pictures"})
+    source = api.source({"kind": kind, "path": str(path), "labelled": kind != "images"})
     for dataset in readable(source):
         expected = contents(dataset)
         assert expected
@@ -170,7 +170,7 @@ def readable(source: Any) -> list[Any]:
 
 
 @COPIES
-@pytest.mark.parametrize("data", ["scenes", {"kind": "scenes", "pictures": "drawn", "size": 3}])
+@pytest.mark.parametrize("data", ["scenes", {"kind": "scenes", "style": "drawn", "size": 3}])
 def test_a_copy_of_a_drawn_data_set_is_equal(data: Any, copied: Copy) -> None:
     dataset = api.source(data).build(split="train")
     again = copied(dataset)

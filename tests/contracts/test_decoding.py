@@ -137,7 +137,7 @@ def test_one_beam_is_greedy(case: Case) -> None:
     chosen = samples()
     first, second = (
         generate(model, processor, chosen, Options(max_tokens=5, decoding=decoding))
-        for decoding in (greedy.Config(), beam.Config(beams=1))
+        for decoding in (greedy.Config(), beam.Config(num_beams=1))
     )
     close(first, second)
 
@@ -145,7 +145,7 @@ def test_one_beam_is_greedy(case: Case) -> None:
 @pytest.mark.parametrize("case", GENERATING, ids=str)
 def test_beams_of_many_prompts_are_those_of_each_alone_and_are_scored_truly(case: Case) -> None:
     model, processor = compose(case)
-    options = Options(max_tokens=4, decoding=beam.Config(beams=3, length_penalty=0.0))
+    options = Options(max_tokens=4, decoding=beam.Config(num_beams=3, length_penalty=0.0))
     chosen = samples()
     together = generate(model, processor, chosen, options)
     close(together, [generate(model, processor, [one], options)[0] for one in chosen])
@@ -206,7 +206,7 @@ def test_what_is_sampled_for_a_sample_depends_on_nothing_beside_it(case: Case) -
 @pytest.mark.parametrize("case", GENERATING, ids=str)
 def test_generation_in_bf16_autocast_runs(case: Case) -> None:
     model, processor = compose(case)
-    options = Options(max_tokens=5, decoding=beam.Config(beams=2))
+    options = Options(max_tokens=5, decoding=beam.Config(num_beams=2))
     with torch.autocast("cpu", torch.bfloat16):
         found = generate(model, processor, samples(), options)
     assert len(found) == len(samples())

@@ -120,7 +120,7 @@ def test_what_is_neither_written_nor_judged_is_not_read() -> None:
 @pytest.mark.parametrize("beams", [1, 2])
 def test_beams_change_no_likelihood(beams: int) -> None:
     model, processor = compose(GENERATING[0])
-    options = Options(max_tokens=3, decoding={"kind": "beam", "beams": beams})
+    options = Options(max_tokens=3, decoding={"kind": "beam", "num_beams": beams})
     found = generate(model, processor, samples(), options, [TEXTS] * len(samples()))
     plain = generate(model, processor, samples(), Options(max_tokens=0), [TEXTS] * len(samples()))
     for one, other in zip(found, plain, strict=True):

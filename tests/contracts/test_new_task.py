@@ -39,10 +39,10 @@ recipe = {"data": [], "model": {"encoder": {"kind": "cnn", "image_size": 32, "ch
     "connector": "linear", "fusion": "concat",
     "language_model": {"kind": "decoder_only", "dim": 16, "depth": 1, "num_heads": 2}},
     "inputs": {"vocab_size": 300, "min_frequency": 1},
-    "evaluate": {"controls": ["no_image"], "max_tokens": 4, "pictures": 9},
+    "evaluate": {"controls": ["no_image"], "max_tokens": 4, "max_images": 9},
     "tasks": {name: {} for name in names if "." in name},
-    "train": {"device": "cpu", "precision": "fp32", "threads": 1, "check": False,
-        "stages": [{"steps": 1, "pictures": 2, "tasks": names}]}}
+    "train": {"device": "cpu", "precision": "fp32", "num_threads": 1, "check": False,
+        "stages": [{"steps": 1, "batch_size": 2, "tasks": names}]}}
 sightweave.read_recipe(recipe).build_tasks()
 records = []
 for task in names:

@@ -35,9 +35,9 @@ RECIPE: dict[str, Any] = {
     },
     "inputs": {"vocab_size": 400},
     "train": {
-        "threads": 1,
+        "num_threads": 1,
         "precision": "fp32",
-        "stages": [{"steps": 150, "pictures": 4, "tasks": ["vqa"], "optimizer": {"lr": 0.005}}],
+        "stages": [{"steps": 150, "batch_size": 4, "tasks": ["vqa"], "optimizer": {"lr": 0.005}}],
     },
 }
 

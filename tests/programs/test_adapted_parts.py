@@ -90,7 +90,7 @@ def test_joined_trained_saved_and_asked_without_the_folders(name: str, tmp_path:
         "train": {
             "device": "cpu",
             "precision": "fp32",
-            "stages": [{"steps": 2, "pictures": 2}],
+            "stages": [{"steps": 2, "batch_size": 2}],
         },
     }
     run = sightweave.train(recipe, out=tmp_path / "run", evaluate=False)

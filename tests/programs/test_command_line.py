@@ -29,7 +29,7 @@ model:
   fusion: concat
   language_model: {kind: decoder_only, dim: 16, depth: 1, num_heads: 2}
 inputs: {vocab_size: 280}
-train: {stages: [{steps: 80, pictures: 2, optimizer: {lr: 0.01}}], threads: 1, check: false}
+train: {stages: [{steps: 80, batch_size: 2, optimizer: {lr: 0.01}}], num_threads: 1, check: false}
 evaluate: {controls: [no_image], max_tokens: 4}
 """
 COLORS = ("red", "green", "blue", "black", "white", "yellow")
@@ -182,7 +182,7 @@ def test_every_command_refuses_something() -> None:
 @pytest.mark.parametrize(
     ("words", "shape"),
     [
-        (("evaluate", "run", "--pictures", "2"), json_results.Evaluated),
+        (("evaluate", "run", "--max-images", "2"), json_results.Evaluated),
         (("generate", "run", "photos/0.png", "What color is it?", "What is it?"), json_results.Answer),
         (("caption", "run", "photos/0.png"), json_results.Answer),
         (("translate", "run", "photos/0.png", "red", "--to", "de"), json_results.Answer),
@@ -363,7 +363,7 @@ def test_settings_of_an_export_are_those_of_its_format(place: Path) -> None:
 def test_words_of_other_libraries_name_the_setting_or_the_option(place: Path) -> None:
     for words, hint in (
         (("train", "own", "--epochs", "3"), "train.stages.0.epochs=3"),
-        (("train", "own", "--batch-size=8"), "train.stages.0.pictures=8"),
+        (("train", "own", "--batch-size=8"), "train.stages.0.batch_size=8"),
         (("train", "own", "--lr", "1e-4"), "train.stages.0.optimizer.lr=1e-4"),
         (("train", "own", "--gpu", "0"), "train.device"),
         (("train", "own", "--output_dir", "x"), "The option is called --out"),

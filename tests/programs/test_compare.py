@@ -19,24 +19,24 @@ from sightweave.programs.training.logs import read_metrics
 
 SOURCE = Path(sightweave.__file__).parents[1]
 RECIPE = """\
-data: {kind: scenes, size: 30, per_picture: 4, tasks: [captioning, vqa]}
+data: {kind: scenes, size: 30, items_per_image: 4, tasks: [captioning, vqa]}
 model:
   encoder: {kind: cnn, image_size: 32, channels: [8, 16], blocks: [0, 0]}
   connector: {kind: pool, side: 2}
   fusion: concat
   language_model: {kind: decoder_only, dim: 32, depth: 2, num_heads: 2, hidden_dim: 64}
 inputs: {vocab_size: 600}
-evaluate: {pictures: 2, max_tokens: 4, controls: [], splits: [scenes]}
+evaluate: {max_images: 2, max_tokens: 4, controls: [], splits: [scenes]}
 train:
-  threads: 1
+  num_threads: 1
   precision: fp32
-  stages: [{name: answers, steps: 2, pictures: 2}]
+  stages: [{name: answers, steps: 2, batch_size: 2}]
 """
 GRID = ("model.fusion=concat,addition", "seed=0,1")
 
 
 def started(folder: Path, *settings: str) -> subprocess.Popen[str]:
-    words = ["-m", "sightweave", "compare", "recipe.yaml", *settings, "--out", "out", "--at-once", "2"]
+    words = ["-m", "sightweave", "compare", "recipe.yaml", *settings, "--out", "out", "--jobs", "2"]
     return subprocess.Popen(
         [sys.executable, *words],
         cwd=folder,
@@ -123,7 +123,7 @@ def test_minutes_become_steps_that_are_the_same_for_every_seed(tmp_path: Path) -
     assert "started" not in notes
     # Other things to measure train nothing again, and need no other trial.
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/checkpoint/*.safetensors")}
-    _, notes = (process := started(tmp_path, *words, "evaluate.pictures=1")).communicate(timeout=600)
+    _, notes = (process := started(tmp_path, *words, "evaluate.max_images=1")).communicate(timeout=600)
     assert process.returncode == 0, notes
     assert "4 runs, 0 already done, 4 more trained but not evaluated" in notes
     assert len(before) == 4

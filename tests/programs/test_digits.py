@@ -33,7 +33,7 @@ def records() -> list[dict[str, Any]]:
 def test_held_out_scans_are_read(tmp_path: Path) -> None:
     scans = records()
     assert len(scans) == 1797
-    run = sightweave.train(RECIPE, "train.threads=1", data=scans, out=tmp_path / "run", evaluate=False)
+    run = sightweave.train(RECIPE, "train.num_threads=1", data=scans, out=tmp_path / "run", evaluate=False)
     (evaluation,) = sightweave.evaluate(run, data=scans)
     (task,) = evaluation.tasks
     assert evaluation.count == sum(scan["split"] == "test" for scan in scans) == 360

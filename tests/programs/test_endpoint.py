@@ -30,7 +30,7 @@ from sightweave.programs.predictors import answers, endpoint
 
 SOURCE = Path(sightweave.__file__).parents[1]
 RECIPE = {
-    "data": {"kind": "scenes", "size": 6, "per_picture": 4},
+    "data": {"kind": "scenes", "size": 6, "items_per_image": 4},
     "model": {
         "encoder": {"kind": "cnn", "image_size": 32, "channels": [8, 16], "blocks": [0, 0]},
         "connector": {"kind": "pool", "side": 2},
@@ -38,7 +38,11 @@ RECIPE = {
         "language_model": {"kind": "decoder_only", "dim": 32, "depth": 2, "num_heads": 2, "hidden_dim": 64},
     },
     "inputs": {"vocab_size": 600},
-    "train": {"threads": 1, "precision": "fp32", "stages": [{"name": "answers", "steps": 1, "pictures": 2}]},
+    "train": {
+        "num_threads": 1,
+        "precision": "fp32",
+        "stages": [{"name": "answers", "steps": 1, "batch_size": 2}],
+    },
 }
 MAX_TOKENS = 6
 
@@ -101,7 +105,7 @@ def same(found: list[Prediction], wanted: list[Prediction]) -> bool:
 def test_over_http_it_answers_as_it_does_directly(
     server: Server, answering: Callable[[Sample, int], Prediction], samples: list[Sample]
 ) -> None:
-    found = endpoint.Config(url=server.url, at_once=4).build()
+    found = endpoint.Config(url=server.url, num_concurrent=4).build()
     assert same(found.predict(samples, max_tokens=MAX_TOKENS), directly(answering, samples))
     assert len(server.asked) == len(samples)
     for control in ("no_image", "shuffled_image"):
@@ -146,7 +150,7 @@ def test_a_server_that_goes_away_costs_no_answer_that_came(tmp_path: Path) -> No
         return None if count.acquire(blocking=False) else (402, {"error": "no money left"})
 
     with serving(lambda sample, _: Prediction(sample.prompt, -0.1, 1), judge=judge) as server:
-        config = endpoint.Config(url=server.url, at_once=1)
+        config = endpoint.Config(url=server.url, num_concurrent=1)
         with pytest.raises(BackendError, match="no money left"):
             Kept(config.build(), path, max_tokens=MAX_TOKENS)(samples)
         assert len(path.read_bytes().splitlines()) == 20
@@ -189,7 +193,7 @@ from sightweave.programs.predictors import endpoint
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what began the tests may ignore it
 samples = [Sample(id=str(n), task="vqa", parts=(Part("user", f"question {{n}}?"),)) for n in range(20)]
-found = endpoint.Config(url={url!r}, model="m", timeout=600, at_once=4).build()
+found = endpoint.Config(url={url!r}, model="m", timeout=600, num_concurrent=4).build()
 try:
     found.predict(samples)
 except KeyboardInterrupt:

@@ -115,14 +115,14 @@ def test_the_same_numbers_whoever_is_asked(
 @pytest.mark.slow
 def test_an_own_run_goes_by_its_folder_and_keeps_both_evaluations(run: api.Run, tmp_path: Path) -> None:
     assert run.folder is not None
-    found = api.evaluate(run.folder, data=rows(), pictures=4)
+    found = api.evaluate(run.folder, data=rows(), max_images=4)
     where = run.folder / "evaluations" / "records"
     assert (where / "report.html").is_file()
     assert not (run.folder / "evaluation.json").exists()
     assert found[0].pictures == 4
 
     # A setting that names other data is the same thing as the argument.
-    api.evaluate(run.folder, "data={kind: scenes, seed: 1}", splits=["scenes"], pictures=1, controls=[])
+    api.evaluate(run.folder, "data={kind: scenes, seed: 1}", splits=["scenes"], max_images=1, controls=[])
     assert (run.folder / "evaluations" / "kind-scenes-seed-1" / "report.html").is_file()
     assert not (run.folder / "evaluation.json").exists()
 
@@ -131,7 +131,7 @@ def test_an_own_run_goes_by_its_folder_and_keeps_both_evaluations(run: api.Run, 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_a_killed_evaluation_asks_nothing_twice(run: api.Run, tmp_path: Path) -> None:
     words = ["-m", "sightweave", "evaluate", str(run.folder), "--data", "{kind: scenes}", "--split", "scenes"]
-    words += ["--pictures", "200", "--out", "out"]
+    words += ["--max-images", "200", "--out", "out"]
     environment = os.environ | {"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
 
     def started() -> subprocess.Popen[str]:

@@ -234,7 +234,7 @@ def scratch(**changes: Any) -> dict[str, Any]:
             "language_model": {"kind": "decoder_only", "dim": 32, "depth": 1, "num_heads": 2, **changes},
         },
         "inputs": {"vocab_size": 400, "frame_images": True, "exact": True, "fit": "squash"},
-        "train": {"device": "cpu", "precision": "fp32", "stages": [{"steps": 2, "pictures": 2}]},
+        "train": {"device": "cpu", "precision": "fp32", "stages": [{"steps": 2, "batch_size": 2}]},
     }
 
 

@@ -138,7 +138,7 @@ def test_beams_and_draws_are_ours(plain: tuple[sightweave.Run, Path]) -> None:
     model, processor = opened(folder)
     inputs = processor(text="what ?", images=Image.fromarray(picture(0)))
     start = inputs["input_ids"].shape[1]
-    ours = run.generate(picture(0), "what ?", decoding={"kind": "beam", "beams": 3}, max_tokens=6)
+    ours = run.generate(picture(0), "what ?", decoding={"kind": "beam", "num_beams": 3}, max_tokens=6)
     assert processor.decode(model.generate(**inputs, max_new_tokens=6, num_beams=3)[0, start:]) == ours.text
     drawn = set()
     torch.manual_seed(0)

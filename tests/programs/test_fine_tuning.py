@@ -38,7 +38,7 @@ def recipe(name: str, folders: dict[str, str], data: Any, steps: int) -> dict[st
     values["data"] = data
     values["train"] |= {"device": "cpu", "precision": "fp32", "log_every": 1}
     for stage in values["train"]["stages"]:
-        stage |= {"steps": steps, "pictures": 2, "microsteps": 1}
+        stage |= {"steps": steps, "batch_size": 2, "gradient_accumulation_steps": 1}
     return values
 
 

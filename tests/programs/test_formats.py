@@ -21,7 +21,7 @@ from sightweave.programs.doctor.proof import prove
 from sightweave.programs.evaluation.submission import LAYOUTS
 
 NOT_FILES = ("own", "scenes")
-UNLABELLED = ("pictures",)
+UNLABELLED = ("images",)
 TESTS = ("commute", "pope", "vlmevalkit")
 """Formats of tests alone."""
 KINDS = [kind for kind in catalog.kinds("data.datasets") if kind not in NOT_FILES]
@@ -33,7 +33,7 @@ RECIPE: dict[str, Any] = {
         "language_model": {"kind": "decoder_only", "dim": 16, "depth": 1, "num_heads": 2},
     },
     "inputs": {"vocab_size": 400},
-    "train": {"stages": [{"steps": 1, "pictures": 4}], "threads": 1, "precision": "fp32"},
+    "train": {"stages": [{"steps": 1, "batch_size": 4}], "num_threads": 1, "precision": "fp32"},
 }
 
 

@@ -33,9 +33,9 @@ def recipe(**parts: Any) -> dict[str, Any]:
             "device": "cpu",
             "precision": "fp32",
             "check": False,
-            "stages": [{"steps": 1, "pictures": 2, "parts": ["connector"]}],
+            "stages": [{"steps": 1, "batch_size": 2, "parts": ["connector"]}],
         },
-        "evaluate": {"pictures": 2, "controls": [], "max_tokens": 4, "splits": ["scenes"]},
+        "evaluate": {"max_images": 2, "controls": [], "max_tokens": 4, "splits": ["scenes"]},
     }
 
 
@@ -119,7 +119,7 @@ def test_building_reads_them_and_the_run_needs_them_no_more(hub: Path, tmp_path:
     before = asked.to_plain()
     shutil.rmtree(hub)
     assert sightweave.load(tmp_path / "run", device="cpu").recipe == saved
-    assert sightweave.evaluate(tmp_path / "run", pictures=1, out=tmp_path / "scored")[0].tasks
+    assert sightweave.evaluate(tmp_path / "run", max_images=1, out=tmp_path / "scored")[0].tasks
     assert sightweave.report(tmp_path / "run").is_file()
     assert asked.to_plain() == before  # reading a name changes no recipe
     # A comparison knows the run again by what was asked.

@@ -22,21 +22,21 @@ from sightweave.core.terminal import visible
 SOURCE = Path(sightweave.__file__).parents[1]
 RECIPE = """\
 title: A tiny run
-data: {kind: scenes, size: 30, per_picture: 4}
+data: {kind: scenes, size: 30, items_per_image: 4}
 model:
   encoder: {kind: cnn, image_size: 32, channels: [8, 16], blocks: [0, 0]}
   connector: {kind: pool, side: 2}
   fusion: concat
   language_model: {kind: decoder_only, dim: 32, depth: 2, num_heads: 2, hidden_dim: 64}
 inputs: {vocab_size: 600}
-evaluate: {pictures: 2, max_tokens: 6}
+evaluate: {max_images: 2, max_tokens: 6}
 train:
-  threads: 1
+  num_threads: 1
   precision: fp32
   log_every: 1
   stages:
-    - {name: words, steps: 2, pictures: 4, learn: words, words: regions, parts: [encoder, connector, token_embedding]}
-    - {name: answers, steps: 3, pictures: 2}
+    - {name: words, steps: 2, batch_size: 4, learn: words, words: regions, parts: [encoder, connector, token_embedding]}
+    - {name: answers, steps: 3, batch_size: 2}
 """
 COLOURS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 220), "white": (250, 250, 250)}
 
@@ -173,10 +173,10 @@ def test_drawing_and_beams_from_the_command_line(place: Path) -> None:
     asked = loaded.generate(place / "red.png", "What is it?", decoding=method, max_tokens=8, seed=1)
     assert first == visible(asked.text) + "\n"
     beam = loaded.generate(
-        place / "red.png", "What is it?", decoding={"kind": "beam", "beams": 3}, max_tokens=8
+        place / "red.png", "What is it?", decoding={"kind": "beam", "num_beams": 3}, max_tokens=8
     )
     said = good(
-        "generate", "run", "red.png", "What is it?", "--beams", "3", "--max-tokens", "8", folder=place
+        "generate", "run", "red.png", "What is it?", "--num-beams", "3", "--max-tokens", "8", folder=place
     )
     assert said == beam.text + "\n"
 
@@ -273,9 +273,9 @@ def test_other_compositions_train_and_answer(place: Path, fusion: str, language_
         },
         "inputs": {"vocab_size": 300},
         "train": {
-            "threads": 1,
+            "num_threads": 1,
             "precision": "fp32",
-            "stages": [{"steps": 60, "pictures": 3, "tasks": ["vqa"], "optimizer": {"lr": 0.005}}],
+            "stages": [{"steps": 60, "batch_size": 3, "tasks": ["vqa"], "optimizer": {"lr": 0.005}}],
         },
     }
     out = place / f"{fusion}-{language_model}"

@@ -22,7 +22,7 @@ recipe = {
     "model": tiny.MODEL,
     "inputs": {"vocab_size": 280},
     "evaluate": {"max_tokens": 4, "controls": ["no_image"]},
-    "train": {"stages": [{"steps": 40, "pictures": 2}], "threads": 1, "precision": "fp32", "log_every": 2},
+    "train": {"stages": [{"steps": 40, "batch_size": 2}], "num_threads": 1, "precision": "fp32", "log_every": 2},
 }
 rows = [
     {"image": np.full((6, 6, 3), 25 * n, np.uint8), "question": "How bright?", "answer": str(n)}

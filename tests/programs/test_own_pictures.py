@@ -46,7 +46,9 @@ def test_questions_differ_among_the_pictures_and_held_out_wordings_are_new() -> 
 
 @pytest.mark.slow
 def test_held_out_wordings_are_answered_and_only_with_the_right_picture(folder: Path, tmp_path: Path) -> None:
-    run = sightweave.train(RECIPE, f"data={folder}", "train.threads=1", out=tmp_path / "run", evaluate=False)
+    run = sightweave.train(
+        RECIPE, f"data={folder}", "train.num_threads=1", out=tmp_path / "run", evaluate=False
+    )
     (evaluation,) = sightweave.evaluate(run)
     asked = len(photographs.PHOTOGRAPHS) * sum(len(held_out) for _, held_out in photographs.WORDINGS.values())
     assert (evaluation.split, evaluation.count) == ("test", asked)

@@ -33,7 +33,7 @@ def recipe(encoder: Any, parts: list[str]) -> dict[str, Any]:
         "train": {
             "device": "cpu",
             "precision": "fp32",
-            "stages": [{"steps": 3, "pictures": 2, "parts": parts}],
+            "stages": [{"steps": 3, "batch_size": 2, "parts": parts}],
         },
         "inputs": {"vocab_size": 400},
     }

@@ -37,7 +37,7 @@ def test_two_folders_are_all_that_a_recipe_needs(folders: tuple[str, str], tmp_p
         "train": {
             "device": "cpu",
             "precision": "fp32",
-            "stages": [{"steps": 3, "pictures": 2, "parts": ["connector"]}],
+            "stages": [{"steps": 3, "batch_size": 2, "parts": ["connector"]}],
         },
     }
     run = sightweave.train(recipe, out=tmp_path / "run", evaluate=False)
@@ -64,7 +64,7 @@ def test_composed_in_python_and_trained_from_there(folders: tuple[str, str], tmp
         **run.recipe.to_plain(),
         "init_from": str(tmp_path / "start"),
         "data": [{"kind": "scenes", "size": 12}],
-        "train": {"device": "cpu", "stages": [{"steps": 2, "pictures": 2}]},
+        "train": {"device": "cpu", "stages": [{"steps": 2, "batch_size": 2}]},
     }
     trained = sightweave.train(recipe, out=tmp_path / "run", evaluate=False)
     assert trained.processor.tokenizer.template == run.processor.tokenizer.template

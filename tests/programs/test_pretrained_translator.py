@@ -51,7 +51,7 @@ def test_trained_saved_and_asked(folders: tuple[str, str], tmp_path: Path, fusio
             "language_model": folders[1],
             "fusion": fusion,
         },
-        "train": {"device": "cpu", "precision": "fp32", "stages": [{"steps": 3, "pictures": 2}]},
+        "train": {"device": "cpu", "precision": "fp32", "stages": [{"steps": 3, "batch_size": 2}]},
     }
     run = sightweave.train(recipe, out=tmp_path / "run", evaluate=False)
     start = sightweave.build(recipe)

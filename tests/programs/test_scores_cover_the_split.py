@@ -71,7 +71,7 @@ def test_a_folder_of_classes_is_scored_on_all_of_them(classes: Path, tmp_path: P
         who,
         classes,
         "tasks.captioning.metrics=[exact_match]",
-        pictures=60,
+        max_images=60,
         out=tmp_path / "out",
         console=Console(file=told, width=200),
     )
@@ -90,16 +90,16 @@ def test_a_folder_of_classes_is_scored_on_all_of_them(classes: Path, tmp_path: P
 
 def test_every_evaluation_of_a_split_draws_the_same_pictures(classes: Path, tmp_path: Path) -> None:
     ant, bee = (always(said, classes, tmp_path / f"{said}.jsonl") for said in ("ant", "bee"))
-    first = score(ant, classes, pictures=30, out=tmp_path / "a")
+    first = score(ant, classes, max_images=30, out=tmp_path / "a")
     other = score(
-        bee, classes, "seed=7", pictures=30, out=tmp_path / "b"
+        bee, classes, "seed=7", max_images=30, out=tmp_path / "b"
     )  # a run's own seed has no part in it
     assert ids(first) == ids(other)
-    more = score(ant, classes, pictures=50, out=tmp_path / "c")
+    more = score(ant, classes, max_images=50, out=tmp_path / "c")
     assert set(ids(first)) < set(ids(more))
-    drawn_anew = score(ant, classes, "evaluate.draw_seed=1", pictures=30, out=tmp_path / "d")
+    drawn_anew = score(ant, classes, "evaluate.draw_seed=1", max_images=30, out=tmp_path / "d")
     assert set(ids(first)) != set(ids(drawn_anew))
-    everything = score(ant, classes, pictures=180, out=tmp_path / "e")
+    everything = score(ant, classes, max_images=180, out=tmp_path / "e")
     assert (everything.pictures, everything.pictures_total) == (180, None)
 
 
@@ -107,16 +107,16 @@ def test_answers_to_pictures_that_are_not_drawn_are_not_used_and_missing_ones_ar
     classes: Path, tmp_path: Path
 ) -> None:
     who = always("ant", classes, tmp_path / "ant.jsonl")
-    found = score(who, classes, pictures=30, out=tmp_path / "a")
+    found = score(who, classes, max_images=30, out=tmp_path / "a")
     assert any("150 of its 180 answers match none of these samples" in note for note in found.notes)
 
     lines = who.read_text().splitlines(keepends=True)
     kept = [line for line in lines if json.loads(line)["id"] in ids(found)]
     who.write_text("".join(kept))
-    assert ids(score(who, classes, pictures=30, out=tmp_path / "b")) == ids(found)
+    assert ids(score(who, classes, max_images=30, out=tmp_path / "b")) == ids(found)
     who.write_text("".join(kept[1:]))
     with pytest.raises(DataError, match="no answer for 1 of 30 samples"):
-        score(who, classes, pictures=30, out=tmp_path / "c")
+        score(who, classes, max_images=30, out=tmp_path / "c")
 
 
 def test_sources_of_different_sizes_are_drawn_as_one(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_drawn_world_says_how_much_of_it_was_counted(tmp_path: Path) -> None:
     ]
     who = tmp_path / "answers.jsonl"
     who.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = score(who, asked, splits=["val"], pictures=20, out=tmp_path / "out")
+    found = score(who, asked, splits=["val"], max_images=20, out=tmp_path / "out")
     assert (found.split, found.pictures, found.pictures_total) == ("validation", 20, 3000)
     assert any(
         "the majority and text-only baselines use 2,000 of 3,000 training images" in note
@@ -201,7 +201,7 @@ def test_a_drawn_world_says_how_much_of_it_was_counted(tmp_path: Path) -> None:
 
 def test_of_a_drawn_world_a_runs_own_pictures_are_counted(tmp_path: Path) -> None:
     rows = [{"image": np.full((2, 2, 3), n, np.uint8), "question": "What?", "answer": "a"} for n in range(50)]
-    stages = ("train.stages.0.steps=3", "train.stages.0.pictures=4", "train.stages.1.steps=20")
+    stages = ("train.stages.0.steps=3", "train.stages.0.batch_size=4", "train.stages.1.steps=20")
     world = "data=[{kind: scenes, weight: 3}, {kind: scenes, seed: 1, weight: 1}]"
     recipe = recipes.read("recipes/demo.yaml", [*stages, world])
     sources = [one.build(split="train") for one in recipe.data]
@@ -228,7 +228,7 @@ SMALL: dict[str, Any] = {
     "data": [],
     "model": tiny.MODEL,
     "inputs": {"vocab_size": 300},
-    "train": {"stages": [{"steps": 2, "pictures": 2}], "threads": 1, "precision": "fp32"},
+    "train": {"stages": [{"steps": 2, "batch_size": 2}], "num_threads": 1, "precision": "fp32"},
 }
 
 

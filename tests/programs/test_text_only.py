@@ -17,8 +17,8 @@ def run(tmp_path: Path) -> Path:
     recipe: dict[str, Any] = {
         "data": [{"kind": "scenes", "size": 40}],
         "model": tiny.MODEL,
-        "train": {"stages": [{"steps": 2, "pictures": 2}], "check": False},
-        "evaluate": {"splits": ["scenes"], "pictures": 3, "controls": []},
+        "train": {"stages": [{"steps": 2, "batch_size": 2}], "check": False},
+        "evaluate": {"splits": ["scenes"], "max_images": 3, "controls": []},
     }
     api.train(recipe, out=tmp_path / "run")
     return tmp_path / "run"

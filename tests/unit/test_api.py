@@ -23,7 +23,7 @@ RECIPE: dict[str, Any] = {
     "model": tiny.MODEL,
     "inputs": {"vocab_size": 280},
     "evaluate": {"max_tokens": 4},
-    "train": {"stages": [{"steps": 2, "pictures": 2}], "threads": 1, "precision": "fp32"},
+    "train": {"stages": [{"steps": 2, "batch_size": 2}], "num_threads": 1, "precision": "fp32"},
 }
 
 
@@ -108,7 +108,7 @@ def test_evaluate_needs_something_to_score(trained: api.Run) -> None:
         api.evaluate(trained)
     with pytest.raises(RecipeError, match="controls"):
         api.evaluate(trained, data=rows(), controls=["blind"])
-    world = "{kind: scenes, size: 2, pictures: drawn}"
+    world = "{kind: scenes, size: 2, style: drawn}"
     unmet, met = api.evaluate(trained, data=world, splits=["combinations"], controls=[])
     assert (unmet.split, met.split) == ("combinations", "combinations, met pairs")
     assert all("subset" not in item.tags for item in unmet.items)
@@ -218,7 +218,10 @@ def test_controls_are_listed_in_a_sentence_each() -> None:
 
 def test_a_drawn_world_is_not_said_to_have_been_seen(tmp_path: Path) -> None:
     console = Console(record=True, width=200, file=io.StringIO())
-    settings = ["data={kind: scenes, size: 1000000, tasks: [vqa], per_picture: 3}", "train.stages.0.steps=3"]
+    settings = [
+        "data={kind: scenes, size: 1000000, tasks: [vqa], items_per_image: 3}",
+        "train.stages.0.steps=3",
+    ]
     run = api.train(RECIPE, *settings, out=tmp_path / "run", evaluate=False, console=console)
     facts = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
     shown = facts["pictures_shown"]

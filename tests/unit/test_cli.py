@@ -18,7 +18,7 @@ from sightweave import cli
         (("greedy", None, None, None, None), {"kind": "greedy"}),
         (("greedy", 0.7, None, None, None), {"kind": "sampling", "temperature": 0.7}),
         (("greedy", None, 5, 0.9, None), {"kind": "sampling", "top_k": 5, "top_p": 0.9}),
-        (("greedy", None, None, None, 4), {"kind": "beam", "beams": 4}),
+        (("greedy", None, None, None, 4), {"kind": "beam", "num_beams": 4}),
         (("sampling", None, None, None, None), {"kind": "sampling"}),
     ],
 )

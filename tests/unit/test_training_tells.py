@@ -26,7 +26,7 @@ RECIPE: dict[str, Any] = {
     "model": tiny.MODEL,
     "inputs": {"vocab_size": 280},
     "evaluate": {"max_tokens": 4, "controls": ["no_image"]},
-    "train": {"stages": [{"epochs": 3, "pictures": 2}], "threads": 1, "precision": "fp32"},
+    "train": {"stages": [{"epochs": 3, "batch_size": 2}], "num_threads": 1, "precision": "fp32"},
 }
 
 
@@ -157,7 +157,7 @@ def test_a_stage_of_minutes_ends_by_the_clock_and_is_saved_with_its_steps(tmp_pa
 
 
 def test_a_loss_that_still_falls_is_said(tmp_path: Path) -> None:
-    settings = ("train.stages.0.steps=60", "train.log_every=2", "train.stages.0.schedule.form=constant")
+    settings = ("train.stages.0.steps=60", "train.log_every=2", "train.stages.0.schedule.name=constant")
     _, said = train(tmp_path / "run", *settings, data=rows(4), evaluate=False)
     assert "the loss was still falling when stage main ended" in said
     assert "try: train.stages.0.steps=120" in said

@@ -82,7 +82,7 @@ def compare(
         FolderError: `out` holds files that Sightweave did not write and would overwrite, or another process writes into it.
     """
     budget = _budget(minutes, tokens)
-    cells = grid([*settings, *([f"train.threads={threads}"] if threads else [])])
+    cells = grid([*settings, *([f"train.num_threads={threads}"] if threads else [])])
     names = list(dict.fromkeys(cell.composition for cell in cells))
     baseline = names[0] if against is None else against
     if baseline not in names:

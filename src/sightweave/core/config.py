@@ -18,7 +18,7 @@ import pydantic.dataclasses
 import yaml
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from sightweave.core import bounded, catalog, foreign_words
+from sightweave.core import bounded, catalog, foreign_words, old_names
 from sightweave.core.errors import RecipeError, did_you_mean
 
 T = TypeVar("T")
@@ -134,7 +134,7 @@ def kind_of(value: Any) -> str:
 def build(
     cls: type[T], values: Mapping[str, Any], *, where: str = "recipe", source: Downloaded | None = None
 ) -> T:
-    """Validates a mapping into a Config.
+    """Validates a mapping into a Config. Old names of settings are read as their new ones.
 
     Args:
         cls: The Config.
@@ -146,7 +146,8 @@ def build(
         RecipeError: every mistake, each with its path, the value, and the nearest right word.
     """
     try:
-        return pydantic.TypeAdapter(cls).validate_python(dict(values), context=source)
+        current = old_names.update(values, where=where, tell=source is None)
+        return pydantic.TypeAdapter(cls).validate_python(current, context=source)
     except pydantic.ValidationError as error:
         lines = [_explain(cls, fault) for fault in error.errors(include_url=False)]
         raise RecipeError(
@@ -292,34 +293,46 @@ def parse_yaml(text: str, *, where: str) -> dict[str, Any]:
     return values
 
 
-def override(values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
-    """Applies ``path=value`` settings. A new ``kind`` drops the fields of the old one.
+def override(values: Mapping[str, Any], settings: Sequence[str], *, where: str = "") -> dict[str, Any]:
+    """Applies ``path=value`` settings. A new ``kind`` drops the fields of the old one; old names become new ones.
+
+    Args:
+        values: The values to change; a changed copy is returned.
+        settings: ``path=value`` settings.
+        where: The file that the values come from, for messages.
 
     Raises:
-        RecipeError: a setting without ``=``, or a path through something that is no mapping.
+        RecipeError: a setting without ``=``, a path through something that is no mapping, or one setting under its old
+            and its new name.
     """
-    result: dict[str, Any] = _copy(values)
+    result: dict[str, Any] = _copy(old_names.update(values, where=where))
+    old_paths = old_names.Paths()
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals or not path:
             raise RecipeError(f"{setting!r}: a setting is written path=value, such as model.fusion=concat.")
+        path = old_paths.update(path, result)
         *steps, last = path.split(".")
         place: Any = result
         for step, following in pairwise((*steps, last)):
             place = _step(place, step, path, is_list=following.isdigit())
+
         try:
             value = _load_yaml(text)
         except _TwiceError as error:
             raise RecipeError(f"{path}: {error}") from None
         except (yaml.YAMLError, ValueError, RecursionError):
             value = text
+
         if isinstance(place, list):
             place[_index(place, last, path)] = value
             continue
         if last == "kind" and place.get("kind") != value:
             place.clear()
         place[last] = value
-    return result
+
+    old_paths.warn()
+    return old_names.update(result)  # a value may be a mapping with old names
 
 
 def _step(place: Any, step: str, path: str, *, is_list: bool) -> Any:

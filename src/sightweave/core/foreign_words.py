@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from sightweave.core import old_names
+
 _STAGE = "train.stages.0."
 _LR = (f"{_STAGE}optimizer.lr",)
-_PICTURES = (f"{_STAGE}pictures",)
-_MICROSTEPS = (f"{_STAGE}microsteps",)
+_BATCH_SIZE = (f"{_STAGE}batch_size",)
+_ACCUMULATION = (f"{_STAGE}gradient_accumulation_steps",)
+_CLIPPING = (f"{_STAGE}max_grad_norm",)
 _DURATION = (f"{_STAGE}epochs", f"{_STAGE}steps")
 _WARMUP = (f"{_STAGE}schedule.warmup_steps",)
 _PRECISION = ("train.precision",)
@@ -15,16 +18,23 @@ _DEVICE = ("train.device",)
 _SIZE = ("model.encoder.image_size",)
 _LORA = (f"{_STAGE}lora",)
 _PARTS = (f"{_STAGE}parts",)
-_PART_LR = (f"{_STAGE}optimizer.part_lr",)
+_LR_MULTIPLIERS = (f"{_STAGE}optimizer.lr_multipliers",)
 _PACK = (f"{_STAGE}pack_to",)
 _PRETRAINED = ("model.language_model", "model.encoder")
 
 SETTINGS: Mapping[str, tuple[str, ...]] = {
-    # How much a step sees.
-    **dict.fromkeys(("batch_size", "per_device_train_batch_size", "train_batch_size", "bs"), _PICTURES),
-    **dict.fromkeys(("micro_batch_size", "per_gpu_train_batch_size", "device_batch_size"), _PICTURES),
-    **dict.fromkeys(("gradient_accumulation_steps", "accumulate_grad_batches", "grad_accum"), _MICROSTEPS),
-    **dict.fromkeys(("gradient_accumulation", "accumulation_steps", "accum_iter"), _MICROSTEPS),
+    # Names that are the same here, for when they are given in the wrong place.
+    "batch_size": _BATCH_SIZE,
+    "gradient_accumulation_steps": _ACCUMULATION,
+    "max_grad_norm": _CLIPPING,
+    "gradient_checkpointing": (f"{_STAGE}gradient_checkpointing",),
+    "num_workers": ("train.num_workers",),
+    "num_threads": ("train.num_threads",),
+    # Images and passes of an update.
+    **dict.fromkeys(("per_device_train_batch_size", "train_batch_size", "bs"), _BATCH_SIZE),
+    **dict.fromkeys(("micro_batch_size", "per_gpu_train_batch_size", "device_batch_size"), _BATCH_SIZE),
+    **dict.fromkeys(("accumulate_grad_batches", "grad_accum"), _ACCUMULATION),
+    **dict.fromkeys(("gradient_accumulation", "accumulation_steps", "accum_iter"), _ACCUMULATION),
     # How long training takes.
     **dict.fromkeys(("epochs", "num_epochs", "num_train_epochs", "max_epochs", "n_epochs"), _DURATION),
     **dict.fromkeys(("steps", "max_steps", "num_steps", "train_steps", "max_iters"), (f"{_STAGE}steps",)),
@@ -38,22 +48,23 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("betas", "adam_beta1", "adam_beta2", "beta1", "beta2"), (f"{_STAGE}optimizer.betas",)),
     **dict.fromkeys(("eps", "adam_epsilon", "epsilon"), (f"{_STAGE}optimizer.eps",)),
     **dict.fromkeys(("warmup", "warmup_steps", "warmup_ratio", "num_warmup_steps"), _WARMUP),
-    **dict.fromkeys(("scheduler", "lr_scheduler", "lr_scheduler_type"), (f"{_STAGE}schedule.form",)),
-    **dict.fromkeys(("max_grad_norm", "grad_clip", "gradient_clip_val", "clip_grad"), (f"{_STAGE}clip",)),
-    **dict.fromkeys(("clip_grad_norm", "gradient_clipping"), (f"{_STAGE}clip",)),
+    **dict.fromkeys(("scheduler", "lr_scheduler", "lr_scheduler_type"), (f"{_STAGE}schedule.name",)),
+    **dict.fromkeys(("min_lr", "min_lr_rate", "lr_min"), (f"{_STAGE}schedule.min_lr_ratio",)),
+    **dict.fromkeys(("grad_clip", "gradient_clip_val", "clip_grad"), _CLIPPING),
+    **dict.fromkeys(("clip_grad_norm", "gradient_clipping"), _CLIPPING),
     # The machine.
     **dict.fromkeys(("fp16", "bf16", "fp32", "half", "amp", "dtype", "torch_dtype"), _PRECISION),
     **dict.fromkeys(("mixed_precision",), _PRECISION),
     **dict.fromkeys(("gpu", "gpus", "cuda", "no_cuda", "use_cpu", "accelerator", "devices"), _DEVICE),
     **dict.fromkeys(("use_gpu", "device_map"), _DEVICE),
-    **dict.fromkeys(("num_workers", "dataloader_num_workers", "n_workers"), ("train.workers",)),
-    **dict.fromkeys(("num_threads", "n_threads"), ("train.threads",)),
-    **dict.fromkeys(("gradient_checkpointing", "grad_checkpointing"), (f"{_STAGE}checkpointing",)),
+    **dict.fromkeys(("dataloader_num_workers", "n_workers"), ("train.num_workers",)),
+    **dict.fromkeys(("n_threads",), ("train.num_threads",)),
+    **dict.fromkeys(("grad_checkpointing",), (f"{_STAGE}gradient_checkpointing",)),
     **dict.fromkeys(("save_steps", "save_interval", "checkpoint_every"), ("train.save_every",)),
     **dict.fromkeys(("logging_steps", "log_interval", "log_steps"), ("train.log_every",)),
     **dict.fromkeys(("load_in_4bit", "load_in_8bit", "quantization_config"), ("train.quantize",)),
     **dict.fromkeys(("random_seed", "manual_seed", "random_state", "data_seed", "seed"), ("seed",)),
-    # Pictures, texts and data.
+    # Images, texts and data.
     **dict.fromkeys(("image_size", "img_size", "imgsz", "input_size", "resolution"), _SIZE),
     **dict.fromkeys(("max_seq_length", "max_seq_len", "seq_len", "max_length"), ("inputs.max_length",)),
     **dict.fromkeys(("model_max_length", "cutoff_len", "block_size"), ("inputs.max_length",)),
@@ -73,7 +84,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("resume_from_checkpoint", "init_checkpoint"), ("init_from",)),
     **dict.fromkeys(("run_name", "name", "experiment_name"), ("title",)),
     # Words of nanoVLM, LLaMA-Factory and Lightning.
-    **dict.fromkeys(("lr_mp", "lr_vision_backbone", "lr_language_backbone"), _PART_LR),
+    **dict.fromkeys(("lr_mp", "lr_vision_backbone", "lr_language_backbone"), _LR_MULTIPLIERS),
     **dict.fromkeys(("max_training_steps",), (f"{_STAGE}steps",)),
     **dict.fromkeys(("max_sample_length", "lm_max_length"), ("inputs.max_length",)),
     **dict.fromkeys(("stats_log_interval", "log_every_n_steps"), ("train.log_every",)),
@@ -120,7 +131,8 @@ def hint(word: str, *, path: str = "") -> str:
         return NOTES[word]
     if word in OPTIONS:
         return f"Use the option {OPTIONS[word]} instead of a setting."
-    found = [setting for setting in SETTINGS.get(word, ()) if setting != path]
+    known = SETTINGS.get(word) or tuple(old_names.settings_of(word))
+    found = [setting for setting in known if setting != path]
     return f"The setting is called {' or '.join(found)}." if found else ""
 
 
@@ -131,7 +143,7 @@ OPTION_WORDS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("save_path", "project", "outdir"), ("--out",)),
     **dict.fromkeys(("overwrite_output_dir", "force"), ("--overwrite",)),
     **dict.fromkeys(("max_new_tokens", "max_length", "max_output_tokens", "n_predict"), ("--max-tokens",)),
-    **dict.fromkeys(("num_beams", "beam_size", "beam"), ("--beams",)),
+    **dict.fromkeys(("beam_size", "beam"), ("--num-beams",)),
     **dict.fromkeys(("do_sample", "sample"), ("--decoding",)),
     **dict.fromkeys(("temp",), ("--temperature",)),
     **dict.fromkeys(("random_seed", "manual_seed", "random_state"), ("--seed",)),
@@ -140,12 +152,13 @@ OPTION_WORDS: Mapping[str, tuple[str, ...]] = {
         ("dataset", "datasets", "dataset_name", "data_path", "data_dir", "train_file"), ("--data",)
     ),
     **dict.fromkeys(("input", "input_file", "tasks_file"), ("--data",)),
-    **dict.fromkeys(("limit", "max_samples", "num_samples", "max_eval_samples"), ("--pictures", "--samples")),
-    **dict.fromkeys(("num_workers", "n_workers", "jobs"), ("--workers", "--at-once")),
+    **dict.fromkeys(
+        ("limit", "max_samples", "num_samples", "max_eval_samples"), ("--max-images", "--samples")
+    ),
+    **dict.fromkeys(("num_workers", "n_workers", "nproc"), ("--workers", "--jobs")),
     **dict.fromkeys(("num_threads", "n_threads"), ("--threads",)),
     **dict.fromkeys(("lang", "language", "target_language", "tgt_lang", "format", "target"), ("--to",)),
     **dict.fromkeys(("max_time",), ("--minutes",)),
-    **dict.fromkeys(("license",), ("--licence",)),
     **dict.fromkeys(("no_cache", "overwrite_cache"), ("--fresh",)),
 }
 """Options of commands by the names that other programs have for them; a command has some of these."""
@@ -155,7 +168,8 @@ _TAKE_OTHER_VALUES = (
     *_LORA,
     *_PRETRAINED,
     *_PARTS,
-    *_PART_LR,
+    *_LR_MULTIPLIERS,
+    f"{_STAGE}schedule.min_lr_ratio",
     *_PACK,
     "train.quantize",
 )

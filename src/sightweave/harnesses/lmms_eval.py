@@ -56,7 +56,7 @@ def read_options(options: Mapping[str, Any]) -> tuple[Wanted, frozenset[str]]:
         decoding = {"kind": "sampling", "temperature": temperature, **cut}
         unknown |= {"num_beams"} if beams > 1 else set()  # beams that are drawn
     elif beams > 1:
-        decoding = {"kind": "beam", "beams": beams}
+        decoding = {"kind": "beam", "num_beams": beams}
     stops = given.get("until", ())
     stops = (stops,) if isinstance(stops, str) else tuple(stops)
     wanted = Wanted(

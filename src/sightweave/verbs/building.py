@@ -156,7 +156,7 @@ def plan_lengths(run: Run, sources: Sequence[Dataset]) -> length_plan.Plan:
             number, place = mix.at(position)
             records = sources[number][chosen[number][place]]
             wanted = [r for r in records if not stage.tasks or task_of(r) in stage.tasks]
-            few = order.drawn(position, len(wanted), stage.samples_per_picture or len(wanted))
+            few = order.drawn(position, len(wanted), stage.samples_per_image or len(wanted))
             yield [tasks[task_of(wanted[n])].sample(wanted[n]) for n in few]
 
     return length_plan.plan(
@@ -165,6 +165,6 @@ def plan_lengths(run: Run, sources: Sequence[Dataset]) -> length_plan.Plan:
         policy=settings.too_long,
         max_length=run.processor.max_length,
         pack_to=stage.pack_to,
-        pictures=stage.pictures,
+        pictures=stage.batch_size,
         total=sum(len(one) for one in sources),
     )

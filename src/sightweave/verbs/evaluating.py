@@ -20,7 +20,7 @@ from rich.console import Console
 from sightweave import recipe as recipes
 from sightweave import run as runs
 from sightweave.answers.metrics import multiple_choice
-from sightweave.core import answer_files, bounded, catalog, files, json_lines, outputs, places
+from sightweave.core import answer_files, bounded, catalog, files, json_lines, old_names, outputs, places
 from sightweave.core import config as configs
 from sightweave.core.bounded import UnreadableError
 from sightweave.core.config import config, one_of
@@ -71,12 +71,13 @@ EVALUATIONS = Path("evaluations")
 PREDICTORS = "programs.predictors"
 
 
+@old_names.accepts(pictures="max_images")
 def evaluate(
     who: str | Path | Mapping[str, Any] | Run,
     *settings: str,
     data: Any = None,
     splits: Sequence[str] = (),
-    pictures: int | None = None,
+    max_images: int | None = None,
     controls: Sequence[str] | None = None,
     out: str | Path | None = None,
     fresh: bool = False,
@@ -96,7 +97,7 @@ def evaluate(
         data: A path, a source as in a recipe (also as text, ``{kind: scenes, seed: 1}``), a list of these, or rows; by
             default the test splits of a run's own data.
         splits: Only these splits; ``validation`` is the one to choose recipes by.
-        pictures: Maximum images per split, drawn over the whole split; by default what the recipe says.
+        max_images: Maximum images per split, drawn over the whole split; by default what the recipe says.
         controls: Names of ``programs/evaluation/controls.py``; by default what the recipe says.
         out: Folder for evaluation.json, predictions.jsonl, report.html and the kept answers; by default the run's own,
             one inside it for other data, or one under ``evaluations/``. A name that ends in ``.csv`` leaves the folder as
@@ -123,7 +124,7 @@ def evaluate(
     if data is not None:
         sources, records = read_data(data)
         values["data"] = [configs.to_plain(one) for one in sources] or values["data"]
-    chosen = {"splits": splits or None, "pictures": pictures, "controls": controls}
+    chosen = {"splits": splits or None, "max_images": max_images, "controls": controls}
     given = [
         f"evaluate.{name}={json.dumps(list(value) if isinstance(value, Sequence) else value)}"
         for name, value in chosen.items()
@@ -469,7 +470,7 @@ def _drawn_samples(
 ) -> tuple[list[Sample], int | None, str]:
     """What is asked of a split, the number of its images where not all were drawn, and both for the reader."""
     total = sum(len(one) for one in sources)
-    chosen = draw(sources, asked.pictures, seed=asked.draw_seed)
+    chosen = draw(sources, asked.max_images, seed=asked.draw_seed)
     samples = []
     for number, index in chosen:
         samples += [tasks[task_of(record)].sample(record) for record in sources[number][index]]
@@ -555,7 +556,8 @@ def _write_report(folder: Path, scored: Sequence[Evaluation], shown: Sequence[Ma
         # The recipe below is the run's own; what was measured may have been asked for later, in other words.
         measured = document.get("measured")
         if isinstance(measured, Mapping) and measured.get("evaluate"):
-            known["evaluated settings"] = measured["evaluate"]
+            current = old_names.update({"evaluate": measured["evaluate"]}, tell=False)
+            known["evaluated settings"] = current["evaluate"]
         pictures = _gallery(folder)
     history = read_metrics(folder / METRICS) if (folder / METRICS).exists() else []
     title = _title_of(recipe, folder / "recipe.yaml") or folder.name

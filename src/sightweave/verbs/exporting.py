@@ -10,7 +10,7 @@ from typing import Any
 
 from sightweave import recipe as recipes
 from sightweave import run as runs
-from sightweave.core import catalog, config, outputs
+from sightweave.core import catalog, config, old_names, outputs
 from sightweave.core.types import Sample
 from sightweave.data.inputs import order
 from sightweave.data.reading.dataset import task_of
@@ -25,6 +25,7 @@ from sightweave.verbs.building import as_run
 from sightweave.verbs.sources import build_sources, check_places, read_data
 
 
+@old_names.accepts(licence="license")
 def export(
     run: str | Path | Run,
     *,
@@ -32,7 +33,7 @@ def export(
     out: str | Path | None = None,
     data: Any = None,
     samples: int = 8,
-    licence: str = "",
+    license: str = "",
     trust_run: bool = False,
     **options: Any,
 ) -> Exported:
@@ -45,7 +46,7 @@ def export(
         data: What to compare by: a path, a source as in a recipe, a list of these, or rows; None means the run's own data,
             or drawn scenes where it names none.
         samples: Prompts to compare by.
-        licence: An SPDX name for the model card.
+        license: An SPDX name for the model card.
         trust_run: As for `load`.
         options: Fields of the kind's ``Config``, such as ``layout="llava"``.
 
@@ -68,7 +69,7 @@ def export(
         ),
         folder,
         _to_compare(loaded, data, samples),
-        card=_card(loaded, licence, _use(program, exporter)),
+        card=_card(loaded, license, _use(program, exporter)),
     )
     return made
 

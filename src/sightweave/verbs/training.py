@@ -15,7 +15,7 @@ from rich.console import Console
 from sightweave import run as runs
 from sightweave.comparison import compare as comparison
 from sightweave.comparison.results import Comparison
-from sightweave.core import checkpoint, files
+from sightweave.core import checkpoint, files, old_names
 from sightweave.core.device import (
     Precision,
     choose_device,
@@ -165,7 +165,7 @@ def _plan(folder: Path, asked: Recipe, records: list[Any] | None, console: Conso
     recipe = asked.resolved()
     keep_freed_memory()
     device = choose_device(recipe.train.device)
-    set_threads(recipe.train.threads)
+    set_threads(recipe.train.num_threads)
     precision = choose_precision(recipe.train.precision, device)
     recipe.check()
     torch.manual_seed(recipe.seed)
@@ -490,6 +490,7 @@ def _new_folder(recipe: Recipe) -> Path:
     return folder
 
 
+@old_names.accepts(at_once="jobs")
 def compare(
     recipe: str | Path,
     *settings: str,
@@ -498,7 +499,7 @@ def compare(
     minutes: float | None = None,
     tokens: float | None = None,
     against: str | None = None,
-    at_once: int = 1,
+    jobs: int = 1,
     threads: int | None = None,
     progress: bool | None = None,
     console: Console | None = None,
@@ -515,7 +516,7 @@ def compare(
         minutes: Training of each run takes about so long, by a trial of each composition; None leaves the recipe's steps.
         tokens: The same by the tokens that a run trains on.
         against: The composition that the others are compared with, such as ``concat-cnn``; by default the first.
-        at_once: Runs that go at the same time, each in a process of its own.
+        jobs: Number of runs to train in parallel, each in a process of its own.
         threads: Of each run; None leaves what the recipe says.
         progress: As for `train`: what starts, what ends, and how long each run has been going on.
         console: As for `train`.
@@ -540,7 +541,7 @@ def compare(
             minutes=minutes,
             tokens=tokens,
             against=against,
-            at_once=at_once,
+            at_once=jobs,
             threads=threads,
             say=lambda text: say(console, text),
             progress=lambda done, total, note: line.update(done, total=total, note=note),

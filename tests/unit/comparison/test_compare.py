@@ -19,14 +19,14 @@ from sightweave.core.types import Sample
 from sightweave.recipe import read
 
 RECIPE = """\
-data: {kind: scenes, size: 30, per_picture: 4, tasks: [vqa]}
+data: {kind: scenes, size: 30, items_per_image: 4, tasks: [vqa]}
 model:
   encoder: {kind: cnn, image_size: 32, channels: [8, 16], blocks: [0, 0]}
   connector: {kind: pool, side: 2}
   fusion: concat
   language_model: {kind: decoder_only, dim: 32, depth: 2, num_heads: 2, hidden_dim: 64}
 train:
-  stages: [{name: words, steps: 3, pictures: 2}, {name: answers, steps: 2, pictures: 2}]
+  stages: [{name: words, steps: 3, batch_size: 2}, {name: answers, steps: 2, batch_size: 2}]
 """
 AXES = ("model.fusion=concat,addition", "seed=0,1,2")
 ASKED = answered.samples(60)
@@ -106,7 +106,7 @@ def test_what_is_not_done_is_told_from_what_needs_scores_only(recipe: Path, out:
     (out / others[1] / "evaluation.json").unlink()
     assert _state(out / others[1], cells[others[1]]) == "trained"
     elsewhere = answered.evaluated(ASKED, lambda n: True)
-    measured = cells[others[2]].to_plain() | {"evaluate": {"pictures": 3}}
+    measured = cells[others[2]].to_plain() | {"evaluate": {"max_images": 3}}
     answered.write(out / others[2], [elsewhere], measured=measured)
     assert _state(out / others[2], cells[others[2]]) == "trained"  # scored in another way
     for facts in ({"steps": 4, "interrupted": False}, {"steps": 5, "interrupted": True}, {}, []):

@@ -22,9 +22,9 @@ def test_a_setting_without_a_path_or_a_value_is_refused(setting: str) -> None:
 
 
 def test_every_combination_is_one_cell_with_a_name_of_its_own() -> None:
-    cells = grid(["train.threads=1", "model.encoder={kind: cnn, image_size: 32},vit", "seed=0,1"])
+    cells = grid(["train.num_threads=1", "model.encoder={kind: cnn, image_size: 32},vit", "seed=0,1"])
     assert [cell.name for cell in cells] == ["cnn-seed0", "cnn-seed1", "vit-seed0", "vit-seed1"]
-    assert cells[1].settings == ("train.threads=1", "model.encoder={kind: cnn, image_size: 32}", "seed=1")
+    assert cells[1].settings == ("train.num_threads=1", "model.encoder={kind: cnn, image_size: 32}", "seed=1")
     assert cells[1].labels == {"model.encoder": "cnn"}
     assert cells[1].composition == "cnn"
     assert [cell.name for cell in grid(["seed=3"])] == ["run"]

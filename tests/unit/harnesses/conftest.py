@@ -35,9 +35,9 @@ def run(pictures: dict[str, Image.Image], tmp_path_factory: pytest.TempPathFacto
         },
         "inputs": {"vocab_size": 300},
         "train": {
-            "threads": 1,
+            "num_threads": 1,
             "precision": "fp32",
-            "stages": [{"steps": 80, "pictures": 3, "tasks": ["vqa"], "optimizer": {"lr": 0.005}}],
+            "stages": [{"steps": 80, "batch_size": 3, "tasks": ["vqa"], "optimizer": {"lr": 0.005}}],
         },
     }
     out = tmp_path_factory.mktemp("runs") / "colours"

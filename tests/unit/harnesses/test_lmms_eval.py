@@ -26,7 +26,7 @@ GREEDY = (("kind", "greedy"),)
         ({"max_new_tokens": 16, "temperature": 0, "do_sample": False}, Wanted(16, (), GREEDY), set()),
         ({"until": "\n\n", "num_beams": 1, "top_p": None}, Wanted(0, ("\n\n",), GREEDY), set()),
         ({"until": ["", "A:"], "top_p": 0.9}, Wanted(0, ("A:",), GREEDY), set()),
-        ({"num_beams": 3}, Wanted(0, (), (("kind", "beam"), ("beams", 3))), set()),
+        ({"num_beams": 3}, Wanted(0, (), (("kind", "beam"), ("num_beams", 3))), set()),
         (
             {"temperature": 0.5, "top_p": 0.9, "top_k": 0},
             Wanted(0, (), (("kind", "sampling"), ("temperature", 0.5), ("top_p", 0.9))),

@@ -208,7 +208,7 @@ def test_chunks_of_logits_give_the_loss_and_gradients_of_all_at_once(
 def test_adapters_of_the_head_learn_from_chunks(small_chunks: None) -> None:
     pytest.importorskip("peft")
     model = decoder(tied=False)
-    lora.add(model, lora.Lora(rank=2, targets=("output",)), where="language_model")
+    lora.add(model, lora.Lora(rank=2, target_modules=("output",)), where="language_model")
     model.double()
     for name, one in model.named_parameters():
         if "lora_B" in name:

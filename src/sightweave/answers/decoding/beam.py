@@ -17,34 +17,34 @@ from sightweave.core.config import config
 class Config:
     """Beam search options."""
 
-    beams: int = 4
+    num_beams: int = 4
     """Number of beams kept for each prompt."""
     length_penalty: float = 1.0
     """Exponent of the length that divides a beam's score: 0 favours short texts, 1 compares means per token."""
 
     def build(self, *, end_id: int) -> Beam:
         """The method for one call of generation."""
-        return Beam(beams=self.beams, length_penalty=self.length_penalty, end_id=end_id)
+        return Beam(num_beams=self.num_beams, length_penalty=self.length_penalty, end_id=end_id)
 
 
 class Beam:
-    """Keeps the `beams` likeliest texts of each prompt; a finished one keeps its place and its score.
+    """Keeps the `num_beams` likeliest texts of each prompt; a finished one keeps its place and its score.
 
     Args:
-        beams: Texts kept for each prompt; rows of one prompt stand together.
+        num_beams: Texts kept for each prompt; rows of one prompt stand together.
         length_penalty: Power of the length that divides the final score.
         end_id: Token that finishes a text.
 
     Raises:
-        ValueError: `beams` is below 1.
+        ValueError: `num_beams` is below 1.
     """
 
     is_random = False
 
-    def __init__(self, *, beams: int, length_penalty: float, end_id: int) -> None:
-        if beams < 1:
-            raise ValueError(f"beams must be 1 or more (got {beams}).")
-        self.width, self.length_penalty, self.end_id = beams, length_penalty, end_id
+    def __init__(self, *, num_beams: int, length_penalty: float, end_id: int) -> None:
+        if num_beams < 1:
+            raise ValueError(f"num_beams must be 1 or more (got {num_beams}).")
+        self.width, self.length_penalty, self.end_id = num_beams, length_penalty, end_id
         self._totals: Tensor | None = None
 
     def choose(self, logits: Tensor, is_done: Tensor, draws: Draws) -> Choice:

@@ -40,13 +40,13 @@ class Config(SourceConfig):
     """Random seed of the scenes."""
     size: int = 0
     """Number of images in the split; 0 means 1,000,000 for training (nothing is stored) and 500 for a held-out split."""
-    per_picture: int = 9
+    items_per_image: int = 9
     """Number of items per image in a ``mix``; 9 are a caption, 3 short questions, 3 with steps and 2 translations."""
     items: Literal["auto", "mix", "each"] = "auto"
-    """``mix``: `per_picture` items; ``each``: one of every type that the scene allows; ``auto``: mix only to train."""
+    """``mix``: `items_per_image` items; ``each``: one of every type that the scene allows; ``auto``: mix only to train."""
     tasks: tuple[str, ...] = ()
     """Tasks to include; empty means all four."""
-    pictures: Literal["drawn", "emoji"] = "drawn"
+    style: Literal["drawn", "emoji"] = "drawn"
     """Drawing style: ``drawn`` (built-in pictograms) or ``emoji`` (the system's colour-emoji font)."""
 
     def build(self, *, split: str) -> Scenes:
@@ -56,10 +56,10 @@ class Config(SourceConfig):
             seed=self.seed,
             split=split,
             size=self.size or (_TRAIN_SIZE if is_train else _HELD_OUT_SIZE),
-            per_picture=self.per_picture,
+            items_per_image=self.items_per_image,
             one_of_each=self.items == "each" or (self.items == "auto" and not is_train),
             tasks=self.tasks or TASKS,
-            pictures=self.pictures,
+            style=self.style,
         )
 
 
@@ -70,10 +70,10 @@ class Scenes:
         seed: Of the whole world.
         split: ``train``, ``scenes``, ``combinations`` or ``validation``; ``val``, ``valid`` and ``dev`` mean the last.
         size: Number of pictures.
-        per_picture: Records of one picture, unless `one_of_each`.
+        items_per_image: Records of one picture, unless `one_of_each`.
         one_of_each: One record of every type that the scene allows.
         tasks: Whose records to make.
-        pictures: ``drawn`` or ``emoji``.
+        style: ``drawn`` or ``emoji``.
 
     Raises:
         ValueError: no such split or task, or a number below 1.
@@ -85,24 +85,24 @@ class Scenes:
         seed: int,
         split: str,
         size: int,
-        per_picture: int = 9,
+        items_per_image: int = 9,
         one_of_each: bool = False,
         tasks: Sequence[str] = TASKS,
-        pictures: str = "drawn",
+        style: str = "drawn",
     ) -> None:
         split = common_split(split)
         if split not in ALL_SPLITS:
             raise ValueError(f"scenes: no split {split!r}; available are {', '.join(ALL_SPLITS)}.")
-        if size < 1 or per_picture < 1:
+        if size < 1 or items_per_image < 1:
             raise ValueError(
-                f"scenes: size and per_picture must be 1 or more (got {size} and {per_picture})."
+                f"scenes: size and items_per_image must be 1 or more (got {size} and {items_per_image})."
             )
         unknown = [task for task in tasks if task not in TASKS]
         if unknown:
             raise ValueError(f"scenes: no task {unknown[0]!r}; available are {', '.join(TASKS)}.")
         self.seed, self.split, self.size = seed, split, size
-        self.per_picture, self.one_of_each = per_picture, one_of_each
-        self.tasks, self.pictures = tuple(tasks), pictures
+        self.items_per_image, self.one_of_each = items_per_image, one_of_each
+        self.tasks, self.style = tuple(tasks), style
         self.has_regions = True
         """Whether records say where each thing is."""
 
@@ -123,10 +123,10 @@ class Scenes:
             self.seed,
             self.split,
             self.size,
-            self.per_picture,
+            self.items_per_image,
             self.one_of_each,
             self.tasks,
-            self.pictures,
+            self.style,
         )
         return "scenes " + " ".join(map(str, values))
 
@@ -141,7 +141,7 @@ class Scenes:
         if self.one_of_each:
             items = each(view, random, self.tasks)
         else:
-            items = mix(view, random, self.tasks, self.per_picture - has_caption)
+            items = mix(view, random, self.tasks, self.items_per_image - has_caption)
         return self._records(view, items, has_caption=has_caption)
 
     def scene(self, index: int) -> Scene:
@@ -155,9 +155,9 @@ class Scenes:
     def _records(self, view: View, items: Sequence[Item], *, has_caption: bool) -> list[Record]:
         scene = view.scene
         # The same scene in two styles is two pictures: a name that both had would make them one in batches and caches.
-        name = scene.key if self.pictures == "drawn" else f"{scene.key}/{self.pictures}"
-        image = Medium(partial(drawing.draw, scene, self.pictures), name)
-        boxes = regions(view, self.pictures) if self.has_regions else ()
+        name = scene.key if self.style == "drawn" else f"{scene.key}/{self.style}"
+        image = Medium(partial(drawing.draw, scene, self.style), name)
+        boxes = regions(view, self.style) if self.has_regions else ()
         key, split = scene.key, scene.split
 
         def subset(is_unmet: bool) -> dict[str, str]:

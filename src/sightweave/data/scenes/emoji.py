@@ -23,7 +23,7 @@ FONT_PATHS = (
     "/usr/local/share/fonts/NotoColorEmoji.ttf",
 )
 
-_ADVICE = "Install a colour-emoji font with bitmaps (fonts-noto-color-emoji), or use pictures: drawn."
+_ADVICE = "Install a colour-emoji font with bitmaps (fonts-noto-color-emoji), or use style: drawn."
 # A code point that no font draws: what stands there is the font's picture of a missing character.
 _MISSING = "\U0010ffff"
 

@@ -33,9 +33,9 @@ class Lora:
     """Scale of the adapters; their output is multiplied by alpha / rank."""
     dropout: Annotated[NonNegativeFloat, Field(lt=1)] = 0.0
     """Dropout probability of an adapter's inputs."""
-    targets: tuple[str, ...] = ()
+    target_modules: tuple[str, ...] = ()
     """Layers to adapt, such as q and v; empty means every linear layer of the part except the head."""
-    dora: bool = False
+    use_dora: bool = False
     """Whether to learn the magnitude of each weight row separately (DoRA)."""
     keep: bool = False
     """Whether to keep the adapters separate after the last stage instead of merging them; loading the run then needs
@@ -57,13 +57,13 @@ def add(part: nn.Module, settings: Lora, *, where: str) -> None:
     peft = _peft()
     layers = {name: one for name, one in part.named_modules() if isinstance(one, nn.Linear)}
     linear = {name.rpartition(".")[2] for name in layers}
-    for target in settings.targets:
+    for target in settings.target_modules:
         if target not in linear:
-            raise RecipeError(f"{where}: lora.targets has {target!r}. {did_you_mean(target, linear)}")
-    targets = list(settings.targets or sorted(linear - {"output"}))
+            raise RecipeError(f"{where}: lora.target_modules has {target!r}. {did_you_mean(target, linear)}")
+    targets = list(settings.target_modules or sorted(linear - {"output"}))
     if not targets:
         raise RecipeError(f"{where}: has no linear layer to adapt.")
-    if settings.dora:
+    if settings.use_dora:
         _check_lengths(
             {name: one for name, one in layers.items() if name.rpartition(".")[2] in targets}, where
         )
@@ -73,7 +73,7 @@ def add(part: nn.Module, settings: Lora, *, where: str) -> None:
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=targets,
-        use_dora=settings.dora,
+        use_dora=settings.use_dora,
     )
     with quantization.without_warnings():
         peft.inject_adapter_in_model(adapters, part, adapter_name=_NAME)
@@ -84,8 +84,8 @@ def _check_lengths(layers: Mapping[str, nn.Linear], where: str) -> None:
     for name, layer in layers.items():
         if not layer.weight.is_meta and not layer.weight.any(dim=1).all():
             raise RecipeError(
-                f"{where}: {name} has a row of zeros, and dora divides by each row's norm: start from a trained part, set "
-                "dora: false, or choose other layers in targets."
+                f"{where}: {name} has a row of zeros, and DoRA divides by each row's norm: start from a trained part, set "
+                "use_dora: false, or choose other layers in target_modules."
             )
 
 

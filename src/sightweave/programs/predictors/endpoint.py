@@ -68,7 +68,7 @@ class Config:
     """Number of retries after a lost connection or if the server is busy."""
     wait: NonNegativeFloat = 0.5
     """Seconds before the first retry; each further wait is twice as long, up to a minute."""
-    at_once: PositiveInt = 8
+    num_concurrent: PositiveInt = 8
     """Number of concurrent requests."""
     max_side: PositiveInt | None = None
     """Maximum longer side of an image in pixels; larger images are shrunk. None sends the full size."""
@@ -94,7 +94,7 @@ class Config:
             timeout=self.timeout,
             retries=self.retries,
             wait=self.wait,
-            at_once=self.at_once,
+            num_concurrent=self.num_concurrent,
             max_side=self.max_side,
             jpeg_quality=self.jpeg_quality,
         )
@@ -114,7 +114,7 @@ class Endpoint:
         timeout: Seconds from the start of a request to the end of its answer.
         retries: How often a request is repeated.
         wait: Seconds before the first repetition.
-        at_once: Requests at the same time.
+        num_concurrent: Requests at the same time.
         max_side: Pixels of a picture's longer side at most; None for all.
         jpeg_quality: 1 to 100, or None for PNG.
 
@@ -139,12 +139,12 @@ class Endpoint:
         timeout: float = 120.0,
         retries: int = 5,
         wait: float = 0.5,
-        at_once: int = 8,
+        num_concurrent: int = 8,
         max_side: int | None = None,
         jpeg_quality: int | None = None,
     ) -> None:
         self._server = Server(url, key_variable, timeout=timeout, retries=retries, wait=wait)
-        self._at_once, self._max_side, self._jpeg_quality = at_once, max_side, jpeg_quality
+        self._num_concurrent, self._max_side, self._jpeg_quality = num_concurrent, max_side, jpeg_quality
         self.model = model or _only_model(self._server)
         self.name = f"{self._server.url} {self.model}"
         self.fingerprint = (
@@ -182,7 +182,7 @@ class Endpoint:
         if max_tokens == 0:
             return [Prediction("", finish="none") for _ in samples]
         # A picture is often asked about several times in a row.
-        address = functools.lru_cache(maxsize=4 * self._at_once)(self._data_url)
+        address = functools.lru_cache(maxsize=4 * self._num_concurrent)(self._data_url)
 
         line = self._server.open()
 
@@ -201,7 +201,7 @@ class Endpoint:
             if progress is not None:
                 progress(1)
 
-        return _thinking.without_thoughts(side_by_side(ask, samples, self._at_once, line, tell))
+        return _thinking.without_thoughts(side_by_side(ask, samples, self._num_concurrent, line, tell))
 
     def _answer(self, sample: Sample, turns: list[dict[str, Any]], max_tokens: int, line: Line) -> Prediction:
         """The server's answer, or a prediction that says why there is none."""

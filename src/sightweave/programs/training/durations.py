@@ -30,7 +30,7 @@ class Epoch:
     samples: float
     """Samples of the stage's tasks on them."""
     shown: float
-    """Images to show until each sample was shown about once; more than `pictures` where `samples_per_picture` leaves out
+    """Images to show until each sample was shown about once; more than `pictures` where `samples_per_image` leaves out
     some of an image's samples each time."""
 
     def passes(self, stage: Stage) -> float | None:
@@ -48,7 +48,7 @@ def steps_of(stage: Stage, images: float) -> int:
 
 def per_step(stage: Stage) -> int:
     """Images of one update."""
-    return stage.pictures * stage.microsteps
+    return stage.batch_size * stage.gradient_accumulation_steps
 
 
 def epochs(
@@ -85,7 +85,7 @@ def _epoch(stage: Stage, counts: Sequence[Mapping[str, int]], total: int) -> Epo
     samples = [n for n in wanted if n]
     share = len(samples) / max(1, len(wanted))
     # A stage that learns words looks at images, whatever is asked about them.
-    at_once = None if stage.learn == "words" else stage.samples_per_picture
+    at_once = None if stage.learn == "words" else stage.samples_per_image
     shows = [max(1.0, n / at_once) if at_once else 1.0 for n in samples]
     # Data without one usable sample is refused where it is read; until then an epoch is the whole.
     pictures = total * share or total

@@ -117,9 +117,9 @@ class Feed:
         self.world, self.too_long = world, too_long
         self.workers = decoding_threads(workers)
         self._fills_gaps = world.size == 1 and stage.pack_window == 1
-        if stage.pictures % world.size:
+        if stage.batch_size % world.size:
             raise RecipeError(
-                f"train.stages, stage {stage.name!r}: {stage.pictures} images cannot be shared by {world.size} processes; "
+                f"train.stages, stage {stage.name!r}: {stage.batch_size} images cannot be shared by {world.size} processes; "
                 f"set pictures to a multiple of {world.size}."
             )
         self.mix = Mix([len(dataset) for dataset in datasets], mix, seed=seed)
@@ -194,7 +194,9 @@ class Feed:
                 pool = stack.enter_context(ThreadPoolExecutor(self.workers, thread_name_prefix="decode"))
             # One worker, since each microstep begins where the one before it ended.
             worker = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="feed"))
-            pending = deque(worker.submit(advance, pool) for _ in range(self.stage.microsteps))
+            pending = deque(
+                worker.submit(advance, pool) for _ in range(self.stage.gradient_accumulation_steps)
+            )
             while True:
                 step = pending.popleft().result()
                 pending.append(worker.submit(advance, pool))
@@ -288,7 +290,7 @@ class Feed:
     def _fill(self, samples: dict[int, list[Encoded]], position: int) -> int:
         """Adds pictures from `position` on until a microstep or window has enough; returns the place after the last one."""
         empty = 0
-        while len(samples) < self.stage.pictures * self.stage.pack_window:
+        while len(samples) < self.stage.batch_size * self.stage.pack_window:
             chosen = self._chosen(self._samples(position), position)
             if self._hides(position):
                 chosen = [sample.without_media() for sample in chosen]
@@ -342,7 +344,7 @@ class Feed:
         return number * self.world.size + self.world.rank if self.stage.augment else None
 
     def _chosen(self, samples: list[Sample], position: int) -> list[Sample]:
-        limit = self.stage.samples_per_picture
+        limit = self.stage.samples_per_image
         if limit is None or len(samples) <= limit:
             return samples
         order = sorted(range(len(samples)), key=lambda i: shuffled(self.seed + 1, position, i, _DRAWS))

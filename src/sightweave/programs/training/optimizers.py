@@ -49,7 +49,7 @@ class OptimizerConfig:
     """Of AdamW."""
     weight_decay: NonNegativeFloat = 0.05
     """Decoupled weight decay of matrices, multiplied by the learning rate; vectors are not decayed."""
-    part_lr: Mapping[PartName, NonNegativeFloat] = field(default_factory=dict)
+    lr_multipliers: Mapping[PartName, NonNegativeFloat] = field(default_factory=dict)
     """Learning rate multipliers by part, such as {encoder: 0.1}; 1 for all others."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Learning rate multiplier from each block to the one below it, in the encoder and the language model."""

@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeInt
 
 from sightweave.core.config import config
 
-Form = Literal["cosine", "wsd", "constant"]
+Name = Literal["cosine", "wsd", "constant"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -17,23 +17,23 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class ScheduleConfig:
     """Learning rate schedule."""
 
-    form: Form = "wsd"
-    """Schedule: cosine, wsd (warm-up, stable, decay: constant, then linear to `floor`) or constant."""
+    name: Name = "wsd"
+    """Schedule: cosine, wsd (warm-up, stable, decay: constant, then linear to `min_lr_ratio`) or constant."""
     warmup_steps: NonNegativeInt = 50
     """Number of warm-up steps."""
     cooldown: Share = 0.35
     """Fraction of all steps, at the end, over which ``wsd`` decays."""
-    floor: Share = 0.0
+    min_lr_ratio: Share = 0.0
     """Final learning rate, as a fraction of the peak."""
 
     def build(self, *, steps: int) -> Schedule:
         """The schedule of a run of so many steps."""
         return Schedule(
             steps=steps,
-            form=self.form,
+            name=self.name,
             warmup_steps=self.warmup_steps,
             cooldown=self.cooldown,
-            floor=self.floor,
+            min_lr_ratio=self.min_lr_ratio,
         )
 
 
@@ -49,38 +49,38 @@ class Schedule:
 
     Args:
         steps: Steps of the run.
-        form: ``cosine``, ``wsd`` or ``constant``.
+        name: ``cosine``, ``wsd`` or ``constant``.
         warmup_steps: Steps in which the rate rises in a straight line.
         cooldown: Share of the steps in which ``wsd`` falls.
-        floor: Share of the peak at which the fall ends, one step after the last.
+        min_lr_ratio: Share of the peak at which the fall ends, one step after the last.
 
     Raises:
-        ValueError: unknown `form`, no steps, a negative warm-up, or shares outside 0 to 1.
+        ValueError: unknown `name`, no steps, a negative warm-up, or shares outside 0 to 1.
     """
 
     def __init__(
         self,
         *,
         steps: int,
-        form: Form = "wsd",
+        name: Name = "wsd",
         warmup_steps: int = 0,
         cooldown: float = 0.35,
-        floor: float = 0.0,
+        min_lr_ratio: float = 0.0,
     ) -> None:
-        if form not in ("cosine", "wsd", "constant"):
-            raise ValueError(f"schedule form must be cosine, wsd or constant (got {form!r}).")
+        if name not in ("cosine", "wsd", "constant"):
+            raise ValueError(f"schedule must be cosine, wsd or constant (got {name!r}).")
         if steps < 1:
             raise ValueError(f"a schedule needs at least 1 step (got {steps}).")
         if warmup_steps < 0:
             raise ValueError(f"warmup_steps must be 0 or more (got {warmup_steps}).")
-        for name, share in (("cooldown", cooldown), ("floor", floor)):
+        for field, share in (("cooldown", cooldown), ("min_lr_ratio", min_lr_ratio)):
             if not 0 <= share <= 1:
-                raise ValueError(f"{name} must be from 0 to 1 (got {share}).")
-        self.steps, self.form, self.floor = steps, form, floor
+                raise ValueError(f"{field} must be from 0 to 1 (got {share}).")
+        self.steps, self.name, self.min_lr_ratio = steps, name, min_lr_ratio
         # A run shorter than its warm-up still reaches the peak.
         self.warmup_steps = min(warmup_steps, steps // 2)
         fall_steps = {"cosine": steps - self.warmup_steps, "wsd": round(steps * cooldown), "constant": 0}[
-            form
+            name
         ]
         self.fall_from = max(self.warmup_steps, steps - fall_steps)
 
@@ -88,10 +88,10 @@ class Schedule:
         """The share of the peak rate at `step`, counted from 0."""
         if step < self.warmup_steps:
             return (step + 1) / (self.warmup_steps + 1)
-        if step < self.fall_from or self.form == "constant":
+        if step < self.fall_from or self.name == "constant":
             return 1.0
         if step >= self.steps:
-            return self.floor
+            return self.min_lr_ratio
         done = (step - self.fall_from) / (self.steps - self.fall_from)
-        left = (1 + math.cos(math.pi * done)) / 2 if self.form == "cosine" else 1 - done
-        return self.floor + (1 - self.floor) * left
+        left = (1 + math.cos(math.pi * done)) / 2 if self.name == "cosine" else 1 - done
+        return self.min_lr_ratio + (1 - self.min_lr_ratio) * left

@@ -56,10 +56,10 @@ class Stage:
     """Wall time of the stage in minutes; the schedule follows the clock, so such a stage does not repeat exactly."""
     name: str = "main"
     """Name shown in curves and progress."""
-    pictures: PositiveInt = 8
-    """Images per microstep (the batch size on the device); each image comes with all its samples."""
-    microsteps: PositiveInt = 1
-    """Gradient accumulation steps: forward and backward passes per optimizer update."""
+    batch_size: PositiveInt = 8
+    """Number of images in one forward and backward pass; each image comes with all its samples."""
+    gradient_accumulation_steps: PositiveInt = 1
+    """Number of forward and backward passes per optimizer update."""
     learn: Literal["answers", "words"] = "answers"
     """Training objective: answers (next tokens, or classes, of the targets) or words (only the words for what the
     encoder sees)."""
@@ -72,20 +72,20 @@ class Stage:
     lora: Mapping[PartName, Lora] = field(default_factory=dict)
     """LoRA adapters by part, trained instead of its weights, such as {language_model: {rank: 16}}; merged after the
     stage."""
-    checkpointing: bool = False
+    gradient_checkpointing: bool = False
     """Whether to recompute Transformer blocks in the backward pass: less memory, about a third more compute."""
     cache_features: NonNegativeInt = 0
     """Size of the cache for features of a frozen encoder in MiB; each image is then encoded once. 0 disables it."""
     tasks: Annotated[tuple[str, ...], AfterValidator(_known_tasks)] = ()
     """Tasks to train on; empty means all."""
-    samples_per_picture: PositiveInt | None = None
+    samples_per_image: PositiveInt | None = None
     """Maximum samples per image and step, resampled every step; None means all."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """Optimizer and its learning rates."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     """Learning rate schedule of the stage."""
-    clip: NonNegativeFloat = 1.0
-    """Gradient clipping: maximum norm of the gradient over all parts; 0 disables it."""
+    max_grad_norm: NonNegativeFloat = 1.0
+    """Maximum norm of the gradient over all parts, to which it is clipped; 0 disables clipping."""
     length_power: Share = 0.0
     """Exponent p of the token weight 1 / (answer length)^p: 0 weights all tokens equally, 1 all answers."""
     z_loss: NonNegativeFloat = 0.0
@@ -93,7 +93,7 @@ class Stage:
     pack_to: PositiveInt | None = None
     """Row length in tokens for packing several images into one row; None gives each image its own row."""
     pack_window: PositiveInt = 1
-    """Number of microsteps packed together, then split evenly; more of them fill rows better. Requires pack_to."""
+    """Number of batches packed together, then split evenly; more of them fill rows better. Requires pack_to."""
     augment: bool = False
     """Whether to apply the augmentation set in inputs."""
     hide_images: Annotated[float, Field(ge=0, le=0.5)] = 0.0
@@ -158,12 +158,12 @@ class Settings:
     """Device: auto, cpu, cuda, cuda:0 or mps."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Numeric precision: fp32, bf16, or auto, which times both once per machine and uses bf16 if it is clearly faster."""
-    threads: PositiveInt | None = None
+    num_threads: PositiveInt | None = None
     """Number of torch threads on the CPU. None takes at most one per core, and fewer if a trial before the first step is
     faster with fewer. OMP_NUM_THREADS, CPU affinity and the quota of a container are respected."""
     quantize: Mapping[PartName, quantization.Form] = field(default_factory=dict)
     """Frozen parts whose linear layers are quantized to int8 or nf4, such as {language_model: nf4}."""
-    workers: NonNegativeInt = 0
+    num_workers: NonNegativeInt = 0
     """Number of threads that decode images; 0 means one fewer than the CPU cores, from 1 to 8. Does not affect results."""
     save_every: PositiveInt = 500
     """Steps between checkpoints; the last step is always saved."""

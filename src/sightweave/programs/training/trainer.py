@@ -134,7 +134,7 @@ class Trainer:
                 mix=data.mix,
                 too_long=settings.too_long,
                 world=self.world,
-                workers=settings.workers,
+                workers=settings.num_workers,
             )
             for stage in settings.stages
         ]
@@ -188,7 +188,7 @@ class Trainer:
                 while not is_over:
                     # The gradient of one update.
                     factor = work.pace.factor(state.step)
-                    microsteps = self._next(feed, work.stage.microsteps)
+                    microsteps = self._next(feed, work.stage.gradient_accumulation_steps)
                     loss = world.mean(work.loss(microsteps))
                     norm = work.clip()
                     self._check_finite(loss, norm, work, microsteps)
@@ -332,7 +332,7 @@ class Trainer:
 
     def _choose_threads(self, begins: Callable[[Trials], None] | None) -> None:
         """Sets the number of torch threads: that of the state, or what a trial finds where there may be one."""
-        may_choose = self.settings.threads is None and self.precision.device.type == "cpu"
+        may_choose = self.settings.num_threads is None and self.precision.device.type == "cpu"
         if may_choose and self.state.threads:
             torch.set_num_threads(self.state.threads)  # another number may round sums differently
             may_choose = False

@@ -68,7 +68,7 @@ class Trials:
         return (
             f"threads: {self.threads} of {max(self.totals)}, chosen by a trial under the current load (step time "
             "by threads: "
-            f"{each}); set train.threads=N to change it"
+            f"{each}); set train.num_threads=N to change it"
         )
 
 
@@ -133,7 +133,7 @@ def run(
         precision: In which format to multiply.
         threads: Numbers of torch threads to try. Which one is set afterwards is the caller's to choose.
     """
-    step = list(islice(batches, stage.microsteps))
+    step = list(islice(batches, stage.gradient_accumulation_steps))
     parameters = [one for one in model.parameters() if one.requires_grad]
     gradients = Gradients(model, parameters, stage, precision)
 

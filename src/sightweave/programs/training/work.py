@@ -45,7 +45,7 @@ class Work:
         prepare(model, stage, stage.lora)
         chosen = stage.optimizer
         try:
-            factors = rate_factors(model, named_parts(model), chosen.part_lr, chosen.layer_decay)
+            factors = rate_factors(model, named_parts(model), chosen.lr_multipliers, chosen.layer_decay)
             optimizer = chosen.build(model, factors)
             pace = Pace(stage, spent=spent)
         except ValueError as error:
@@ -68,7 +68,7 @@ class Work:
     def clip(self) -> float:
         """The norm of all gradients together, which is brought down to the stage's largest where it is above."""
         parameters = list(self.optimizer.parameters.values())
-        return float(nn.utils.clip_grad_norm_(parameters, self.stage.clip or math.inf))
+        return float(nn.utils.clip_grad_norm_(parameters, self.stage.max_grad_norm or math.inf))
 
     def update(self, factor: float) -> None:
         """Moves the parameters along their gradients, at this share of the peak rates, and drops the gradients."""
@@ -82,4 +82,4 @@ def prepare(model: VLM, stage: Stage, adapters: Mapping[PartName, Lora] | None) 
     choose_parts(model, stage.parts, adapters)
     for block in model.modules():
         if isinstance(block, Block):
-            block.recomputes = stage.checkpointing
+            block.recomputes = stage.gradient_checkpointing

@@ -44,7 +44,7 @@ def search(
     language: torch.Tensor, width: int, penalty: float, prompts: int = 1
 ) -> list[tuple[tuple[int, ...], float]]:
     """Beam search by the method under test, with the texts moved as it says."""
-    method = beam.Config(beams=width, length_penalty=penalty).build(end_id=END)
+    method = beam.Config(num_beams=width, length_penalty=penalty).build(end_id=END)
     rows = prompts * width
     written: list[tuple[int, ...]] = [() for _ in range(rows)]
     totals = torch.zeros(rows)
@@ -97,5 +97,5 @@ def test_some_text_needs_more_than_one_beam() -> None:
 
 
 def test_no_beams_are_refused() -> None:
-    with pytest.raises(ValueError, match="beams must be 1 or more \\(got 0\\)"):
-        beam.Config(beams=0).build(end_id=0)
+    with pytest.raises(ValueError, match="num_beams must be 1 or more \\(got 0\\)"):
+        beam.Config(num_beams=0).build(end_id=0)

@@ -70,7 +70,7 @@ def test_a_picture_is_drawn_when_asked_for_and_can_be_sent():
 
 
 def test_only_some_tasks():
-    data = Config(tasks=("captioning", "reasoning"), per_picture=4).build(split="train")
+    data = Config(tasks=("captioning", "reasoning"), items_per_image=4).build(split="train")
     for index in range(10):
         assert [task_of(record) for record in data[index]] == ["captioning", *["reasoning"] * 3]
 
@@ -79,7 +79,7 @@ def test_only_some_tasks():
     ("change", "message"),
     [
         ({"split": "test"}, r"no split 'test'; available are train, scenes, combinations"),
-        ({"size": 0}, r"size and per_picture must be 1 or more \(got 0 and 9\)"),
+        ({"size": 0}, r"size and items_per_image must be 1 or more \(got 0 and 9\)"),
         ({"tasks": ("vqa2",)}, r"no task 'vqa2'; available are captioning, vqa, reasoning, translation"),
     ],
 )
@@ -89,8 +89,8 @@ def test_wrong_arguments(change, message):
 
 
 def test_wrong_config():
-    with pytest.raises(RecipeError, match="pictures"):
-        build(Config, {"pictures": "painted"})
+    with pytest.raises(RecipeError, match="style"):
+        build(Config, {"style": "painted"})
 
 
 def test_texts_are_the_same_for_every_split():

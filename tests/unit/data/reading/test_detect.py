@@ -6,7 +6,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from data_sets import clevr, coco, llava, pictures
+from data_sets import clevr, coco, images, llava
 
 from sightweave import api
 from sightweave.core.errors import DataError, RecipeError
@@ -38,8 +38,8 @@ def test_several_formats_are_told_with_what_to_write(tmp_path: Path) -> None:
 
 
 def test_pictures_alone_are_named_only_where_nothing_else_is(tmp_path: Path) -> None:
-    path = pictures.write(tmp_path / "data")
-    assert list(detect(path)) == ["pictures"]
+    path = images.write(tmp_path / "data")
+    assert list(detect(path)) == ["images"]
     llava.write(path / "more")
     assert list(detect(path)) == ["llava"]
 

@@ -32,9 +32,7 @@ def test_emoji_stand_for_pictograms_and_no_two_share_one():
 
 
 def test_a_missing_font_is_named_with_what_to_do():
-    with pytest.raises(
-        BackendError, match=r"no colour-emoji font at nowhere/emoji\.ttf.*use pictures: drawn"
-    ):
+    with pytest.raises(BackendError, match=r"no colour-emoji font at nowhere/emoji\.ttf.*use style: drawn"):
         emoji_bitmap("dog", 32, "nowhere/emoji.ttf")
 
 

@@ -41,7 +41,7 @@ def test_adapters_alone_train_and_merge_to_rounding(part: str, dora: bool) -> No
     run = sightweave.Run(model.eval(), processor, None)  # type: ignore[arg-type]  # no recipe is needed
     own = {id(parameter) for parameter in named_parts(model)[part].parameters()}
     before = run.generate(PICTURE, "what is it ?", max_tokens=6).logprob
-    choose_parts(model, [part], {part: Lora(rank=2, dora=dora)})
+    choose_parts(model, [part], {part: Lora(rank=2, use_dora=dora)})
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     assert names
     assert all("lora_" in name for name in names)
@@ -69,15 +69,15 @@ def test_without_adapters_a_model_is_its_own_merged_one() -> None:
 
 def test_targets_are_named_layers() -> None:
     model, _ = compose(Case("concat", (), "decoder_only"))
-    choose_parts(model, ["language_model"], {"language_model": Lora(rank=2, targets=("q", "up"))})
+    choose_parts(model, ["language_model"], {"language_model": Lora(rank=2, target_modules=("q", "up"))})
     adapted = {name.split(".lora_")[0].rpartition(".")[2] for name in model.state_dict() if ".lora_" in name}
     assert adapted == {"q", "up"}
 
 
 def test_an_unknown_target_names_the_nearest() -> None:
     model, _ = compose(Case("concat", (), "decoder_only"))
-    with pytest.raises(RecipeError, match=r"lora\.targets has 'qq'. Did you mean 'q'\?"):
-        choose_parts(model, ["language_model"], {"language_model": Lora(targets=("qq",))})
+    with pytest.raises(RecipeError, match=r"lora\.target_modules has 'qq'. Did you mean 'q'\?"):
+        choose_parts(model, ["language_model"], {"language_model": Lora(target_modules=("qq",))})
 
 
 def test_a_part_without_linear_layers_is_refused() -> None:
@@ -89,9 +89,11 @@ def test_a_part_without_linear_layers_is_refused() -> None:
 def test_dora_beside_a_row_of_zeros_is_refused() -> None:
     model, _ = compose(Case("concat", (), "decoder_only"))
     nn.init.zeros_(model.language_model.blocks[1].attention.out.weight[2])
-    with pytest.raises(RecipeError, match=r"blocks\.1\.attention\.out has a row of zeros, and dora divides"):
-        choose_parts(model, ["language_model"], {"language_model": Lora(rank=2, dora=True)})
-    choose_parts(model, ["language_model"], {"language_model": Lora(rank=2, dora=True, targets=("q",))})
+    with pytest.raises(RecipeError, match=r"blocks\.1\.attention\.out has a row of zeros, and DoRA divides"):
+        choose_parts(model, ["language_model"], {"language_model": Lora(rank=2, use_dora=True)})
+    choose_parts(
+        model, ["language_model"], {"language_model": Lora(rank=2, use_dora=True, target_modules=("q",))}
+    )
 
 
 def test_without_peft_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +112,7 @@ def recipe(**stage: Any) -> dict[str, Any]:
             "device": "cpu",
             "precision": "fp32",
             "save_every": 2,
-            "stages": [{"steps": 3, "pictures": 2, "parts": ["connector", "language_model"], **stage}],
+            "stages": [{"steps": 3, "batch_size": 2, "parts": ["connector", "language_model"], **stage}],
         },
     }
 
@@ -141,7 +143,7 @@ def test_every_checkpoint_before_that_stage_loads(tmp_path: Path, monkeypatch: p
         {"steps": 3, "parts": ["connector"], "lora": {"connector": {"rank": 3, "keep": True}}},
     ]
     values = recipe()
-    values["train"]["stages"] = [{"pictures": 2, **stage} for stage in stages]
+    values["train"]["stages"] = [{"batch_size": 2, **stage} for stage in stages]
     save, seen = Run.save, []
 
     def saved(run: Run, folder: Path, model: Any = None) -> None:

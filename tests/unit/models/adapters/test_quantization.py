@@ -112,7 +112,7 @@ def test_adapters_train_beside_few_bits_and_the_run_is_an_ordinary_one(
     start = sightweave.build(recipe())
     nudge(start.model)  # DoRA has no use for rows of zeros
     start.save(tmp_path / "start")
-    values = recipe(lora={"language_model": {"rank": 2, "dora": dora, "keep": keep}})
+    values = recipe(lora={"language_model": {"rank": 2, "use_dora": dora, "keep": keep}})
     values |= {"init_from": str(tmp_path / "start")}
     values["train"]["quantize"] = {"encoder": form, "language_model": form}
     run = sightweave.train(values, out=tmp_path / "run", evaluate=False)

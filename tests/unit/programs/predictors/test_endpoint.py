@@ -140,7 +140,7 @@ def test_answers_keep_their_order_while_several_are_asked_at_once() -> None:
     told: list[int] = []
     with serving(slow_first) as server:
         samples = [asking(str(n)) for n in range(12)]
-        found = made(server, at_once=3).predict(samples, progress=told.append)
+        found = made(server, num_concurrent=3).predict(samples, progress=told.append)
     assert [one.text for one in found] == [f"question {n}?" for n in range(12)]
     assert sum(told) == 12
     assert 2 <= server.most_at_once <= 3
@@ -169,7 +169,7 @@ def test_the_fingerprint_tells_what_is_asked_and_never_the_key(monkeypatch: pyte
             made(server, model="a", max_side=9),
             made(server, model="a", jpeg_quality=9),
         ]
-        same = made(server, model="a", at_once=1, timeout=3.0, retries=0)
+        same = made(server, model="a", num_concurrent=1, timeout=3.0, retries=0)
     assert same.fingerprint == one.fingerprint
     assert len({one.fingerprint, *(other.fingerprint for other in others)}) == 4
     assert KEY not in one.fingerprint + one.name
@@ -188,7 +188,7 @@ def test_what_a_server_refuses_is_left_out_once_for_all(
     refuses: tuple[str, ...], kept: str, dropped: str
 ) -> None:
     with serving(echo, refuses=refuses) as server:
-        found = made(server, at_once=1).predict([asking("1"), asking("2")], max_tokens=5)
+        found = made(server, num_concurrent=1).predict([asking("1"), asking("2")], max_tokens=5)
     assert [one.tokens for one in found] == [5, 5]
     assert len(server.asked) == 2 + len(refuses)
     assert kept in server.asked[-1]
@@ -472,7 +472,7 @@ def test_odd_answers_are_counted() -> None:
     ]
     faults = [lambda handler, body=body: handler.send(200, body) for body in bodies]
     with serving(echo, faults=faults) as server:
-        said = notes(made(server, at_once=1), [asking(f"q{n}") for n in range(3)], 3)
+        said = notes(made(server, num_concurrent=1), [asking(f"q{n}") for n in range(3)], 3)
     assert "1 of 3 answers had no text; each counts as an empty answer: 'q0'." in said
     assert "2 of 3 answers had no log-probabilities" in said
     assert "1 of 3 answers were ended by the server for another reason, such as a filter: 'q1'." in said
@@ -537,7 +537,7 @@ def test_the_first_error_ends_it_without_waiting_for_the_others() -> None:
     with serving(one_bad, faults=[status(404)]) as server:
         start = time.monotonic()
         with pytest.raises(BackendError, match="status 404"):
-            made(server, at_once=4).predict([asking(str(n)) for n in range(8)])
+            made(server, num_concurrent=4).predict([asking(str(n)) for n in range(8)])
         assert time.monotonic() - start < 10
         free.set()
     assert len(server.asked) <= 4
@@ -603,7 +603,7 @@ WORDINGS: dict[str, Any] = {
 @pytest.mark.parametrize("field", ["temperature", "seed", "logprobs", "top_logprobs"])
 def test_every_wording_of_a_refused_field_is_understood(field: str, wording: str) -> None:
     with serving(echo, refuses=(field,), refusal=WORDINGS[wording]) as server:
-        found = made(server, at_once=1)
+        found = made(server, num_concurrent=1)
         assert [one.text for one in found.predict([asking("1"), asking("2")])] == [
             "question 1?",
             "question 2?",
@@ -637,7 +637,7 @@ def test_a_refusal_that_quotes_the_prompt_leaves_no_field_out() -> None:
         return (400, {"error": {"message": f"Stopped by a filter: {asked}"}}) if "seed" in asked else None
 
     with serving(echo, judge=judge) as server:
-        found = made(server, at_once=1)
+        found = made(server, num_concurrent=1)
         said = found.predict([asking("1", "At which temperature does this seed grow?"), asking("2")])
     assert "Stopped by a filter" in said[0].extra["unanswered"]
     assert said[1].text == "question 2?"
@@ -653,7 +653,7 @@ def test_a_limit_that_a_prompt_exceeds_is_no_refused_field() -> None:
         return (400, {"error": {"message": message}}) if "long" in body["messages"][0]["content"] else None
 
     with serving(echo, judge=judge) as server:
-        found = made(server, at_once=1)
+        found = made(server, num_concurrent=1)
         said = notes(found, [asking("a", "short"), asking("b", "long"), asking("c", "short")])
     assert (
         "the server refused 1 of 3 prompts; each counts as an empty answer and is asked again only with "
@@ -687,7 +687,7 @@ def test_a_model_without_a_system_turn_reads_it_before_the_question(words: str) 
 
     plain = Sample(id="p", task="conversation", parts=(Part("system", "Be kind."), Part("user", "Who?")))
     with serving(echo, judge=judge) as server:
-        said = made(server, at_once=1).predict([SYSTEM, plain])
+        said = made(server, num_concurrent=1).predict([SYSTEM, plain])
     assert said[0].text == "Be short.\n | What? | (10, 6) (255, 0, 17)"
     assert said[1].text == "Be kind.\nWho?"
     assert len(server.asked) == 3
@@ -780,13 +780,13 @@ def test_a_server_that_fails_on_prompt_after_prompt_is_down() -> None:
         serving(echo, faults=[status(500)] * 99) as server,
         pytest.raises(BackendError, match="17 prompts in a row"),
     ):
-        made(server, retries=0, at_once=1).predict([asking(str(n)) for n in range(40)])
+        made(server, retries=0, num_concurrent=1).predict([asking(str(n)) for n in range(40)])
     assert len(server.asked) == 17
 
 
 def test_a_lost_connection_costs_one_prompt_and_a_server_that_went_away_all() -> None:
     with serving(echo, faults=[hang_up] * 2) as server:
-        found = made(server, retries=1, at_once=1)
+        found = made(server, retries=1, num_concurrent=1)
         said = found.predict([asking("1"), asking("2")])
         assert "no connection" in said[0].extra["unanswered"]
         assert said[0].extra["may_pass"]
@@ -852,7 +852,7 @@ def test_a_template_that_opens_the_block_leaves_cut_answers_without_any_tag() ->
     ]
     faults = [lambda handler, body=body: handler.send(200, body) for body in bodies]
     with serving(echo, faults=faults) as server:
-        said = made(server, at_once=1).predict([asking("1"), asking("2")])
+        said = made(server, num_concurrent=1).predict([asking("1"), asking("2")])
     assert [(one.text, one.extra["thought"]) for one in said] == [("cat", "A dog? No."), ("", "Perhaps a")]
 
 
@@ -862,7 +862,7 @@ def test_an_answer_may_speak_of_the_tag() -> None:
         lambda handler, text=text: handler.send(200, choice(message={"content": text})) for text in texts
     ]
     with serving(echo, faults=faults) as server:
-        said = made(server, at_once=1).predict([asking(str(n)) for n in range(4)])
+        said = made(server, num_concurrent=1).predict([asking(str(n)) for n in range(4)])
     assert [one.text for one in said] == texts
     assert not any(one.extra for one in said)
 
@@ -911,7 +911,7 @@ def test_whatever_is_slow_in_a_response_ends_in_time(first: bytes, drop: bytes) 
 
 def test_after_a_slow_response_the_same_thread_asks_again() -> None:
     with serving(echo, faults=[dripping(b"HTTP/1.1 200 OK\r\n", b"x: 1\r\n")]) as server:
-        found = made(server, timeout=1.5, retries=1, at_once=1)
+        found = made(server, timeout=1.5, retries=1, num_concurrent=1)
         assert [one.text for one in found.predict([asking("1"), asking("2")])] == [
             "question 1?",
             "question 2?",
@@ -947,7 +947,7 @@ def test_a_log_probability_above_0_is_rounding_or_is_not_used(
 
 def test_impossible_log_probabilities_are_noted() -> None:
     with serving(echo, faults=[lambda handler: handler.send(200, told(0.5))]) as server:
-        said = notes(made(server, at_once=1), [asking("a"), asking("b")])
+        said = notes(made(server, num_concurrent=1), [asking("a"), asking("b")])
     assert "1 of 2 answers had invalid log-probabilities above 0" in said
     assert "'a'" in said
     assert "had no log-probabilities, so the model's confidence is" not in said
@@ -1015,7 +1015,7 @@ def test_a_placeholder_for_a_key_may_be_an_answer(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("OPENAI_API_KEY", "EMPTY")
     faults = [echoing(200, choice(message={"content": "EMPTY"})), echoing(400, {"error": "bad key EMPTY"})]
     with serving(echo, faults=faults) as server:
-        said = made(server, at_once=1).predict([asking("1"), asking("2")])
+        said = made(server, num_concurrent=1).predict([asking("1"), asking("2")])
     assert said[0].text == "EMPTY"
     assert "bad key ***" in said[1].extra["unanswered"]
 

@@ -45,38 +45,38 @@ def steps(stage: Stage, *sizes: int, mix: tuple[Mixing, ...] = ()) -> int | None
 
 
 def test_steps_follow_from_passes_over_the_pictures() -> None:
-    assert steps(Stage(epochs=3, pictures=4, microsteps=2), 80) == 30
-    assert steps(Stage(epochs=0.5, pictures=4), 80) == 10
-    assert steps(Stage(epochs=3, pictures=4), 30, 50) == 60
-    assert steps(Stage(epochs=0.001, pictures=4), 80) == 1
+    assert steps(Stage(epochs=3, batch_size=4, gradient_accumulation_steps=2), 80) == 30
+    assert steps(Stage(epochs=0.5, batch_size=4), 80) == 10
+    assert steps(Stage(epochs=3, batch_size=4), 30, 50) == 60
+    assert steps(Stage(epochs=0.001, batch_size=4), 80) == 1
     assert steps(Stage(steps=7), 80) == 7
 
 
 def test_a_source_that_comes_more_often_makes_the_epoch_longer() -> None:
-    assert steps(Stage(epochs=1, pictures=10), 50, 50, mix=(Mixing(), Mixing(epochs=3))) == 20
+    assert steps(Stage(epochs=1, batch_size=10), 50, 50, mix=(Mixing(), Mixing(epochs=3))) == 20
 
 
 def test_bounds_hold_on_both_sides() -> None:
     bounds = {"min_steps": 20, "max_steps": 50}
-    assert steps(Stage(epochs=1, pictures=10, **bounds), 80) == 20
-    assert steps(Stage(epochs=3, pictures=10, **bounds), 80) == 24
-    assert steps(Stage(epochs=30, pictures=10, **bounds), 80) == 50
+    assert steps(Stage(epochs=1, batch_size=10, **bounds), 80) == 20
+    assert steps(Stage(epochs=3, batch_size=10, **bounds), 80) == 24
+    assert steps(Stage(epochs=30, batch_size=10, **bounds), 80) == 50
 
 
 def test_only_pictures_with_a_sample_of_the_stages_tasks_count() -> None:
-    found = epochs([Stage(epochs=2, pictures=1, tasks=("captioning",))], [Pictures(80)], {})
+    found = epochs([Stage(epochs=2, batch_size=1, tasks=("captioning",))], [Pictures(80)], {})
     assert (found[0].pictures, found[0].samples) == (40, 40)
-    assert steps(Stage(epochs=2, pictures=1, tasks=("captioning",)), 80) == 80
+    assert steps(Stage(epochs=2, batch_size=1, tasks=("captioning",)), 80) == 80
 
 
 def test_an_epoch_shows_each_sample_about_once() -> None:
-    stage = Stage(epochs=1, pictures=1, samples_per_picture=1)
+    stage = Stage(epochs=1, batch_size=1, samples_per_image=1)
     assert epochs([stage], [Pictures(80)], {})[0].samples == 200
     assert steps(stage, 80) == 200
-    assert steps(Stage(epochs=1, pictures=1, samples_per_picture=5), 80) == 80
+    assert steps(Stage(epochs=1, batch_size=1, samples_per_image=5), 80) == 80
     # A stage that learns words looks at the pictures alone.
     assert (
-        steps(Stage(epochs=1, pictures=1, samples_per_picture=1, learn="words", words="captions"), 80) == 80
+        steps(Stage(epochs=1, batch_size=1, samples_per_image=1, learn="words", words="captions"), 80) == 80
     )
 
 
@@ -125,7 +125,7 @@ class Clock:
 
 def test_the_schedule_of_a_stage_of_minutes_follows_the_clock() -> None:
     clock = Clock()
-    stage = Stage(minutes=10, schedule=ScheduleConfig(form="wsd", warmup_steps=4, cooldown=0.5))
+    stage = Stage(minutes=10, schedule=ScheduleConfig(name="wsd", warmup_steps=4, cooldown=0.5))
     pace = Pace(stage, clock)
     assert [pace.factor(step) for step in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     clock.seconds += 240
@@ -171,7 +171,7 @@ def test_a_setting_of_another_duration_replaces_the_recipes(tmp_path: Any) -> No
         (9, None, None, None),
         (None, None, 1.5, None),
     ]
-    kept = read(path, ["train.stages.0.max_steps=8", "train.stages.0.pictures=2"]).train.stages[0]
+    kept = read(path, ["train.stages.0.max_steps=8", "train.stages.0.batch_size=2"]).train.stages[0]
     assert (kept.epochs, kept.min_steps, kept.max_steps) == (2, 3, 8)
     with pytest.raises(RecipeError, match=r"train.stages.0: .*exactly one .*got steps=2, minutes=3"):
         read(path, ["train.stages.0.steps=2", "train.stages.0.minutes=3"])

@@ -74,7 +74,7 @@ def recipe(**stage: Any) -> dict[str, Any]:
             "device": "cpu",
             "precision": "fp32",
             "log_every": 1,
-            "stages": [{"steps": 8, "pictures": 2, "parts": parts, **stage}],
+            "stages": [{"steps": 8, "batch_size": 2, "parts": parts, **stage}],
         },
     }
 

@@ -72,7 +72,7 @@ def feed(
         data,
         TASKS,
         processor,
-        Stage(steps=1, **{"pictures": 3, **stage}),
+        Stage(steps=1, **{"batch_size": 3, **stage}),
         seed=5,
         quarantine=quarantine or Quarantine(),
         workers=workers,
@@ -104,7 +104,7 @@ def test_a_restart_in_the_middle_goes_on_as_before(bad: frozenset[int]) -> None:
         transform=transforms.Config(size=32, augment="shift"),
         layout=PROCESSOR.layout,
     )
-    settings = {"processor": varied, "augment": True, "samples_per_picture": 2}
+    settings = {"processor": varied, "augment": True, "samples_per_image": 2}
     whole = take(feed(data, **settings), 8)
     again = take(feed(data, **settings), 8)
     assert all(same(one, other) for one, other in zip(whole, again, strict=True))
@@ -116,11 +116,11 @@ def test_a_restart_in_the_middle_goes_on_as_before(bad: frozenset[int]) -> None:
 
 
 def test_a_microstep_says_which_pictures_it_holds_and_where_they_end() -> None:
-    source = feed(Pictures(8), Pictures(4, first=8), pictures=2, tasks=("captioning",))
+    source = feed(Pictures(8), Pictures(4, first=8), batch_size=2, tasks=("captioning",))
     for step in take(source, 6):
         assert sorted(step.pictures) == numbers(step)
         assert step.end == step.position
-    packed = feed(Pictures(12), Pictures(4, first=12), pictures=2, pack_window=4, pack_to=150)
+    packed = feed(Pictures(12), Pictures(4, first=12), batch_size=2, pack_window=4, pack_to=150)
     steps = take(packed, 4)
     order = [packed.mix.at(at) for at in range(8)]
     for step in steps:
@@ -153,7 +153,9 @@ def test_a_bad_picture_is_written_down_once_and_costs_no_other(tmp_path: Path) -
 
 def test_one_bad_picture_in_a_small_set_never_stops_a_long_run(monkeypatch: pytest.MonkeyPatch) -> None:
     quarantine = Quarantine()
-    source = feed(Pictures(3, bad=frozenset({1})), quarantine=quarantine, pictures=20, tasks=("captioning",))
+    source = feed(
+        Pictures(3, bad=frozenset({1})), quarantine=quarantine, batch_size=20, tasks=("captioning",)
+    )
     take(source, 60)
     assert sum(quarantine.reasons.values()) == 1
 
@@ -213,7 +215,7 @@ def test_a_sample_over_the_longest_and_one_that_is_no_text_are_left_out() -> Non
 
 
 def test_a_picture_brings_only_so_many_samples_drawn_anew() -> None:
-    steps = take(feed(Pictures(3), samples_per_picture=1), 9)
+    steps = take(feed(Pictures(3), samples_per_image=1), 9)
     assert all(len(step.ids) == 3 for step in steps)
     assert len({name for step in steps for name in step.ids}) == 9
 
@@ -262,14 +264,14 @@ def test_a_sample_that_is_too_long_stops_the_run_where_that_is_asked() -> None:
     short = Processor(
         tokenizer=PROCESSOR.tokenizer, transform=PROCESSOR.transform, layout=PROCESSOR.layout, max_length=8
     )
-    stage = Stage(steps=1, pictures=3)
+    stage = Stage(steps=1, batch_size=3)
     source = Feed([Pictures(3)], TASKS, short, stage, seed=5, quarantine=Quarantine(), too_long="error")
     with pytest.raises(DataError, match=r"has \d+ tokens, more than max_length 8; raise inputs.max_length"):
         take(source, 1)
 
 
 # Two windows of 2 x 3 pictures an epoch.
-WINDOW = {"pictures": 2, "pack_window": 3, "pack_to": 150}
+WINDOW = {"batch_size": 2, "pack_window": 3, "pack_to": 150}
 
 
 def rows_of(step: Step) -> int:
@@ -278,15 +280,15 @@ def rows_of(step: Step) -> int:
 
 def test_a_window_is_packed_as_one_and_dealt_evenly() -> None:
     """Two pictures fill a row: three leave one half empty, and six fill three."""
-    alone = take(feed(Pictures(12), pictures=6, pack_to=100), 2)
-    windows = take(feed(Pictures(12), pictures=3, pack_window=2, pack_to=100), 4)
+    alone = take(feed(Pictures(12), batch_size=6, pack_to=100), 2)
+    windows = take(feed(Pictures(12), batch_size=3, pack_window=2, pack_to=100), 4)
     for one, parts in zip(alone, (windows[:2], windows[2:]), strict=True):
         assert sorted(one.ids) == sorted(name for part in parts for name in part.ids)
         assert [rows_of(part) for part in parts] == [2, 1]
         assert rows_of(one) == 3
         filled = [int(part.batch.target.valid.sum()) for part in parts]
         assert sum(filled) == int(one.batch.target.valid.sum())
-    apart = take(feed(Pictures(12), pictures=3, pack_to=100), 4)
+    apart = take(feed(Pictures(12), batch_size=3, pack_to=100), 4)
     assert [rows_of(step) for step in apart] == [2] * 4
 
 
@@ -307,7 +309,7 @@ def test_a_restart_inside_a_window_goes_on_as_before(done: int, bad: frozenset[i
         transform=transforms.Config(size=32, augment="shift"),
         layout=PROCESSOR.layout,
     )
-    fields = {"processor": varied, "augment": True, "samples_per_picture": 2, **WINDOW}
+    fields = {"processor": varied, "augment": True, "samples_per_image": 2, **WINDOW}
     whole = take(feed(data, **fields), 12)
     before = whole[done - 1]
     later = take(feed(data, **fields), 12 - done, before.position, before.within)
@@ -315,7 +317,7 @@ def test_a_restart_inside_a_window_goes_on_as_before(done: int, bad: frozenset[i
 
 
 def test_a_window_of_one_is_what_the_processor_packs() -> None:
-    (step,) = take(feed(Pictures(6), pictures=4, pack_to=150, pack_window=1), 1)
+    (step,) = take(feed(Pictures(6), batch_size=4, pack_to=150, pack_window=1), 1)
     source = feed(Pictures(6))
     samples = {one.id: one for place in range(6) for one in source._samples(place)}
     batch = PROCESSOR.batch([samples[name] for name in step.ids], pack_to=150)
@@ -325,7 +327,7 @@ def test_a_window_of_one_is_what_the_processor_packs() -> None:
 
 
 def test_fewer_rows_than_microsteps_still_give_each_something() -> None:
-    steps = take(feed(Pictures(4), pictures=1, pack_window=4, pack_to=5000, tasks=("captioning",)), 8)
+    steps = take(feed(Pictures(4), batch_size=1, pack_window=4, pack_to=5000, tasks=("captioning",)), 8)
     assert all(len(step.ids) == 1 for step in steps)
     assert sorted(name for step in steps[:4] for name in step.ids) == ["0.3", "1.3", "2.3", "3.3"]
 
@@ -339,7 +341,7 @@ def test_a_bad_picture_in_a_window_leaves_its_place_and_costs_no_other() -> None
 
 
 def test_a_microstep_without_a_readable_picture_repeats_another() -> None:
-    fields = {"pictures": 1, "pack_window": 2, "pack_to": 150}
+    fields = {"batch_size": 1, "pack_window": 2, "pack_to": 150}
     steps = take(feed(Pictures(2, bad=frozenset({0})), **fields), 4)
     assert [numbers(step) for step in steps] == [[1]] * 4
     with pytest.raises(DataError, match="none of the images at positions 0 to 1 can be read"):
@@ -361,7 +363,7 @@ def test_a_window_without_rows_is_refused(fields: dict[str, Any], words: str) ->
         Stage(steps=1, **fields)
 
 
-@pytest.mark.parametrize("fields", [{"pictures": 3}, WINDOW])
+@pytest.mark.parametrize("fields", [{"batch_size": 3}, WINDOW])
 def test_any_number_of_decoding_threads_gives_the_same_bits(tmp_path: Path, fields: dict[str, Any]) -> None:
     class Files(Pictures):
         def __getitem__(self, index: int) -> list[Any]:
@@ -405,7 +407,7 @@ def test_the_number_of_decoding_threads_is_chosen_from_the_cores() -> None:
 
 def test_a_share_of_the_pictures_is_hidden_the_same_in_every_run() -> None:
     """A model that met prompts without a picture does not collapse there, so that control can be believed."""
-    source = feed(Pictures(200), pictures=4, hide_images=0.25)
+    source = feed(Pictures(200), batch_size=4, hide_images=0.25)
     steps = take(source, 50)
     hidden = [step for step in steps if not step.batch.media or len(step.batch.media["image"].pixels) < 4]
     shown = sum(len(step.batch.media["image"].pixels) if step.batch.media else 0 for step in steps)
@@ -413,10 +415,10 @@ def test_a_share_of_the_pictures_is_hidden_the_same_in_every_run() -> None:
     assert hidden
     # Nothing is lost: every picture's three samples are still there, each answered from its text alone.
     assert all(len(step.ids) == 12 for step in steps)
-    again = take(feed(Pictures(200), pictures=4, hide_images=0.25), 20, start=120)
+    again = take(feed(Pictures(200), batch_size=4, hide_images=0.25), 20, start=120)
     assert all(same(one, other) for one, other in zip(again, steps[30:], strict=True))
 
 
 def test_no_picture_is_hidden_where_only_words_for_pictures_are_learnt() -> None:
-    steps = take(feed(Pictures(40), pictures=4, learn="words", words="captions", hide_images=0.5), 10)
+    steps = take(feed(Pictures(40), batch_size=4, learn="words", words="captions", hide_images=0.5), 10)
     assert all(len(step.batch.media["image"].pixels) == 4 for step in steps)

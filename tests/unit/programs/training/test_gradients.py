@@ -45,7 +45,7 @@ def computed(
     model: VLM, batches: Sequence[Batch], *, num_threads: int = 1, length_power: float = 0.0
 ) -> tuple[float, dict[str, torch.Tensor]]:
     parameters = dict(model.named_parameters())
-    stage = Stage(steps=1, microsteps=len(batches), length_power=length_power)
+    stage = Stage(steps=1, gradient_accumulation_steps=len(batches), length_power=length_power)
     model.zero_grad(set_to_none=True)
     with threads(num_threads):
         loss = Gradients(model, list(parameters.values()), stage, PRECISION).add(batches)
@@ -84,7 +84,7 @@ def test_gradients_add_to_those_that_are_there() -> None:
     model, processor = compose(CASES[0])
     parts = [processor.batch([one]) for one in SAMPLES]
     _, once = computed(model, parts)
-    stage = Stage(steps=1, microsteps=len(parts))
+    stage = Stage(steps=1, gradient_accumulation_steps=len(parts))
     with threads(2):
         Gradients(model, list(model.parameters()), stage, PRECISION).add(parts)
     for name, value in model.named_parameters():
@@ -112,7 +112,7 @@ def test_what_depends_on_the_order_of_batches_is_computed_in_order(fault: str) -
     model, _ = compose(CASES[0], language_model={"dropout": 0.1} if fault == "dropout" else None)
     if fault == "batch norm":
         model.encoder.norm_of_a_kind = torch.nn.BatchNorm2d(3)
-    stage = Stage(steps=1, microsteps=2)
+    stage = Stage(steps=1, gradient_accumulation_steps=2)
     for is_training in (True, False):
         model.train(is_training)
         gradients = Gradients(model, list(model.parameters()), stage, PRECISION)
@@ -123,6 +123,8 @@ def test_a_failing_batch_raises_its_own_error() -> None:
     model, processor = compose(CASES[0])
     good, bad = processor.batch(SAMPLES[:1]), processor.batch(SAMPLES[1:])
     bad.media = {}
-    gradients = Gradients(model, list(model.parameters()), Stage(steps=1, microsteps=2), PRECISION)
+    gradients = Gradients(
+        model, list(model.parameters()), Stage(steps=1, gradient_accumulation_steps=2), PRECISION
+    )
     with threads(2), pytest.raises(ValueError, match="image tokens"):
         gradients.add([good, bad])

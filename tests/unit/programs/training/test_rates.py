@@ -42,9 +42,9 @@ def test_rates_are_multiplied_and_follow_the_schedule(name: str) -> None:
     model, _ = compose(Case("concat", (), "decoder_only"))
     choose_parts(model, ["connector", "language_model"])
     settings = OptimizerConfig(
-        name=name, lr=1e-2, muon_lr=3e-2, part_lr={"connector": 0.5}, layer_decay=0.5, weight_decay=0.0
+        name=name, lr=1e-2, muon_lr=3e-2, lr_multipliers={"connector": 0.5}, layer_decay=0.5, weight_decay=0.0
     )
-    factors = rate_factors(model, named_parts(model), settings.part_lr, settings.layer_decay)
+    factors = rate_factors(model, named_parts(model), settings.lr_multipliers, settings.layer_decay)
     optimizer = settings.build(model, factors)
     optimizer.set_factor(0.1)
     rates = {
@@ -65,8 +65,10 @@ def test_a_smaller_rate_takes_a_smaller_step() -> None:
         torch.manual_seed(0)
         model, _ = compose(Case("concat", (), "decoder_only"))
         choose_parts(model, ["connector"])
-        settings = OptimizerConfig(lr=1e-2, part_lr={"connector": factor}, weight_decay=0.0)
-        optimizer = settings.build(model, rate_factors(model, named_parts(model), settings.part_lr, 1.0))
+        settings = OptimizerConfig(lr=1e-2, lr_multipliers={"connector": factor}, weight_decay=0.0)
+        optimizer = settings.build(
+            model, rate_factors(model, named_parts(model), settings.lr_multipliers, 1.0)
+        )
         before = {key: value.detach().clone() for key, value in optimizer.parameters.items()}
         for parameter in optimizer.parameters.values():
             parameter.grad = torch.ones_like(parameter)

@@ -35,7 +35,7 @@ needs_bitsandbytes = pytest.mark.skipif(
 TIMES = ("seconds", "stage_seconds", "feed_seconds")
 NUMBERS = ("step", "stage", "loss", "grad_norm", "lr")
 LORA = {"language_model": Lora(rank=2, dropout=0.2)}
-PACKED = {"pictures": 2, "microsteps": 2, "pack_to": 150, "pack_window": 3}
+PACKED = {"batch_size": 2, "gradient_accumulation_steps": 2, "pack_to": 150, "pack_window": 3}
 
 
 def composed() -> tuple[VLM, Any]:
@@ -111,8 +111,8 @@ RUNS: dict[str, tuple[tuple[Stage, ...], dict[str, Any], tuple[int, ...]]] = {
         (
             stage(5, name="one", **PACKED),
             Stage(
-                **vars(stage(5, name="two", microsteps=2, optimizer={"name": "muon"}))
-                | {"schedule": ScheduleConfig(form="cosine", warmup_steps=2)}
+                **vars(stage(5, name="two", gradient_accumulation_steps=2, optimizer={"name": "muon"}))
+                | {"schedule": ScheduleConfig(name="cosine", warmup_steps=2)}
             ),
         ),
         {},
@@ -126,8 +126,8 @@ RUNS: dict[str, tuple[tuple[Stage, ...], dict[str, Any], tuple[int, ...]]] = {
                 name="two",
                 parts=("connector", "language_model"),
                 hide_images=0.3,
-                samples_per_picture=1,
-                optimizer={"part_lr": {"connector": 0.5}, "layer_decay": 0.9, "weight_decay": 0.1},
+                samples_per_image=1,
+                optimizer={"lr_multipliers": {"connector": 0.5}, "layer_decay": 0.9, "weight_decay": 0.1},
             ),
         ),
         {},
@@ -208,7 +208,7 @@ def test_a_run_that_was_asked_to_stop_leaves_a_state(
 
 def test_a_stage_with_minutes_counts_those_before_the_resume() -> None:
     now = [100.0]
-    one = Stage(minutes=1, schedule=ScheduleConfig(form="constant"))
+    one = Stage(minutes=1, schedule=ScheduleConfig(name="constant"))
     pace = Pace(one, now=lambda: now[0], spent=50.0)
     assert not pace.is_over(3)
     now[0] += 10

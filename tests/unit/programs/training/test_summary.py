@@ -12,7 +12,7 @@ from sightweave.programs.training.settings import Settings, Stage
 from sightweave.programs.training.summary import advice, duration, start, still_falling
 from sightweave.programs.training.trial import Trials
 
-WORDS, ANSWERS = Stage(name="words", steps=100, pictures=14), Stage(name="answers", steps=500, pictures=7)
+WORDS, ANSWERS = Stage(name="words", steps=100, batch_size=14), Stage(name="answers", steps=500, batch_size=7)
 EPOCHS = [Epoch(280, 280, 280), Epoch(280, 1400, 280)]
 
 

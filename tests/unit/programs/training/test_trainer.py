@@ -88,9 +88,9 @@ def run(model: VLM, processor: Any, out: Path, *stages: Stage, **settings: Any) 
 def stage(steps: int, **fields: Any) -> Stage:
     return Stage(
         steps=steps,
-        pictures=fields.pop("pictures", 2),
+        batch_size=fields.pop("batch_size", 2),
         optimizer=OptimizerConfig(**{"lr": 1e-2, "weight_decay": 0.0} | fields.pop("optimizer", {})),
-        schedule=ScheduleConfig(form="constant", warmup_steps=0),
+        schedule=ScheduleConfig(name="constant", warmup_steps=0),
         **fields,
     )
 
@@ -152,7 +152,7 @@ def test_a_loss_that_is_no_number_stops_before_the_update(tmp_path: Path, clip: 
         model.connector.projection.weight[0, 0] = torch.nan
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(NonFiniteLoss, match=r"stage 'main', step 0: loss nan.*no update was made .*Samples"):
-        run(model, processor, tmp_path, stage(3, clip=clip))
+        run(model, processor, tmp_path, stage(3, max_grad_norm=clip))
     after = model.state_dict()
     assert all(torch.equal(after[name].nan_to_num(7), before[name].nan_to_num(7)) for name in before)
 
@@ -161,8 +161,8 @@ def test_microsteps_sum_to_the_same_update_as_one_large_step(tmp_path: Path) -> 
     made = []
     for pictures, microsteps in ((2, 1), (1, 2)):
         model, processor = compose(Case("concat", (), "decoder_only"))
-        one = stage(1, microsteps=microsteps, optimizer={"eps": 1e-3})
-        one = Stage(**{**vars(one), "pictures": pictures})
+        one = stage(1, gradient_accumulation_steps=microsteps, optimizer={"eps": 1e-3})
+        one = Stage(**{**vars(one), "batch_size": pictures})
         run(model, processor, tmp_path / str(pictures), one)
         made.append(model.state_dict())
     for name, value in made[0].items():
@@ -172,8 +172,8 @@ def test_microsteps_sum_to_the_same_update_as_one_large_step(tmp_path: Path) -> 
 def test_a_window_of_packed_pictures_sums_to_the_update_of_one_large_step(tmp_path: Path) -> None:
     made = []
     for name, fields in (
-        ("large", {"pictures": 2}),
-        ("window", {"pictures": 1, "microsteps": 2, "pack_window": 2}),
+        ("large", {"batch_size": 2}),
+        ("window", {"batch_size": 1, "gradient_accumulation_steps": 2, "pack_window": 2}),
     ):
         model, processor = compose(Case("concat", (), "decoder_only"))
         one = Stage(**{**vars(stage(1, optimizer={"eps": 1e-3})), "pack_to": 500, **fields})
@@ -209,9 +209,9 @@ class Some:
     [
         ([Some(64)], {"tasks": ("captioning",)}),
         ([Some(64, bad=frozenset(range(1, 64, 2)))], {}),
-        ([Some(40), Some(24, first=40)], {"tasks": ("captioning",), "microsteps": 2}),
+        ([Some(40), Some(24, first=40)], {"tasks": ("captioning",), "gradient_accumulation_steps": 2}),
         ([Some(64)], {"pack_to": 150, "pack_window": 4}),
-        ([Some(64)], {"pack_to": 150, "pack_window": 4, "tasks": ("captioning",), "pictures": 1}),
+        ([Some(64)], {"pack_to": 150, "pack_window": 4, "tasks": ("captioning",), "batch_size": 1}),
     ],
     ids=["tasks", "unreadable", "mix", "window", "window and tasks"],
 )
@@ -221,7 +221,7 @@ def test_a_stage_begins_after_the_last_picture_that_the_one_before_trained_on(
     model, processor = compose(Case("concat", (), "decoder_only"))
     stages = (stage(2, name="one", **first), stage(4, name="two"))
     trained, _ = run(model, processor, tmp_path, *stages, data=data)
-    shown = sum(one.steps * one.pictures * one.microsteps for one in stages)
+    shown = sum(one.steps * one.batch_size * one.gradient_accumulation_steps for one in stages)
     assert trained.distinct_pictures == trained.pictures
     assert trained.pictures <= trained.end
     assert trained.pictures == shown or "pack_window" in first  # rows of a window are dealt, not pictures
@@ -230,7 +230,7 @@ def test_a_stage_begins_after_the_last_picture_that_the_one_before_trained_on(
 
 def test_pictures_made_ahead_are_left_to_the_next_stage(tmp_path: Path) -> None:
     model, processor = compose(Case("concat", (), "decoder_only"))
-    stages = [stage(1, name=str(number), microsteps=2) for number in range(4)]
+    stages = [stage(1, name=str(number), gradient_accumulation_steps=2) for number in range(4)]
     trained, _ = run(model, processor, tmp_path, *stages, data=[Some(16)])
     assert (trained.end, trained.pictures, trained.distinct_pictures) == (16, 16, 16)
 

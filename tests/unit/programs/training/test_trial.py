@@ -85,7 +85,7 @@ def test_a_trial_leaves_weights_statistics_and_random_numbers_alone() -> None:
     model.encoders["image"].encoder = eyes
     model.train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    stage = Stage(steps=1, pictures=2, microsteps=2)
+    stage = Stage(steps=1, batch_size=2, gradient_accumulation_steps=2)
     feed = Feed(
         [Pictures(4)],
         {"vqa": vqa.Config().build()} | _captions(),
@@ -112,8 +112,8 @@ def _captions() -> dict[str, object]:
 def test_training_is_the_same_with_a_trial_and_without(tmp_path: Path) -> None:
     tasks = {"vqa": vqa.Config().build()} | _captions()
     stages = (
-        Stage(steps=2, pictures=2, learn="words", words="captions", parts=("encoder", "connector")),
-        Stage(steps=2, pictures=2, microsteps=2),
+        Stage(steps=2, batch_size=2, learn="words", words="captions", parts=("encoder", "connector")),
+        Stage(steps=2, batch_size=2, gradient_accumulation_steps=2),
     )
     made = []
     told: list[Trials] = []

@@ -235,7 +235,7 @@ class Line:
             except httpx2.TimeoutException as error:
                 is_there = not isinstance(error, httpx2.ConnectTimeout)
                 seconds = f"{self.server.timeout:g} seconds"
-                wrong = f"no answer within {seconds}; raise `timeout`, or lower `at_once`"
+                wrong = f"no answer within {seconds}; raise `timeout`, or lower `num_concurrent`"
             except httpx2.RequestError as error:
                 is_there = isinstance(
                     error, httpx2.ReadError | httpx2.WriteError | httpx2.RemoteProtocolError
@@ -264,7 +264,7 @@ class Line:
         if 300 <= status < 400:
             raise BackendError(f"{at}: {redirect(status, headers.get('location', ''), self.server.secret)}")
         if status in _TRY_AGAIN or (status >= 500 and status != 501 and not _MISSING.search(said)):
-            return f"{shown}; try again later, or lower `at_once`"
+            return f"{shown}; try again later, or lower `num_concurrent`"
         what_to_do = _WHAT_TO_DO.get(status, "see the server's own documentation")
         if status == 401 and self.server.no_key:
             what_to_do = self.server.no_key

@@ -22,7 +22,7 @@ class _Job:
 def side_by_side(
     ask: Callable[[Sample], Prediction],
     samples: Sequence[Sample],
-    at_once: int,
+    num_concurrent: int,
     line: Line,
     tell: Each,
 ) -> list[Prediction]:
@@ -47,7 +47,7 @@ def side_by_side(
                 done.put(_Job(number, error=error))
                 return
 
-    workers = [threading.Thread(target=work, daemon=True) for _ in range(min(at_once, len(samples)))]
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(min(num_concurrent, len(samples)))]
 
     def close() -> None:
         for worker in workers:

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from data_sets import pictures as written
+from data_sets import images as written
 from data_sets._colours import COLOURS
 from PIL import Image
 
 from sightweave import api
 from sightweave.core.errors import DataError
-from sightweave.data.datasets import pictures
+from sightweave.data.datasets import images
 from sightweave.data.reading.detect import detect
 
 
 def build(path: Path, **options: Any) -> Any:
-    return pictures.Config(path=str(path), **options).build(split="train")
+    return images.Config(path=str(path), **options).build(split="train")
 
 
 def test_every_picture_is_a_record_to_ask_about(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_every_picture_is_a_record_to_ask_about(tmp_path: Path) -> None:
 
 def test_it_is_recognised(tmp_path: Path) -> None:
     written.write(tmp_path)
-    assert detect(tmp_path) == {"pictures": "images only, such as black.jpg"}
+    assert detect(tmp_path) == {"images": "images only, such as black.jpg"}
     assert detect(tmp_path / "red.jpg") == {}
 
 
@@ -61,7 +61,7 @@ def test_it_is_recognised(tmp_path: Path) -> None:
 def test_beside_anything_written_it_is_not(tmp_path: Path, name: str) -> None:
     written.write(tmp_path)
     (tmp_path / name).write_bytes(b"{}")
-    assert "pictures" not in detect(tmp_path)
+    assert "images" not in detect(tmp_path)
 
 
 def test_nothing_can_be_learnt_from_it(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_other_formats_and_a_readme_say_nothing(tmp_path: Path) -> None:
     written.write(tmp_path)
     for name in ("README.md", "LICENSE", "clip.mp4", "photo.heic", ".DS_Store", "more/Thumbs.db"):
         (tmp_path / name).write_bytes(b"x")
-    assert list(detect(tmp_path)) == ["pictures"]
+    assert list(detect(tmp_path)) == ["images"]
     dataset = build(tmp_path, labelled=False)
     assert len(dataset) == 8
     assert [fault.message for fault in dataset.faults] == [
@@ -118,7 +118,7 @@ def test_odd_neighbours_do_not_hide_that_these_are_pictures(tmp_path: Path) -> N
     for name in ("favicon.ico", "copying.txt", "a.dds", "b.unknown", "README"):
         (tmp_path / name).write_bytes(b"\0\1")
     os.mkfifo(tmp_path / "pipe")
-    assert list(detect(tmp_path)) == ["pictures"]
+    assert list(detect(tmp_path)) == ["images"]
     dataset = build(tmp_path, labelled=False)
     assert {group[0].id for group in dataset} >= {"red.jfif", "two.mpo"}
     assert {fault.value for fault in dataset.faults} == {"'favicon.ico'", "'a.dds'"}
@@ -128,7 +128,7 @@ def test_why_folders_are_no_classes_is_said(tmp_path: Path) -> None:
     written.write(tmp_path)
     (tmp_path / "other").mkdir()
     (tmp_path / "red.jpg").rename(tmp_path / "other" / "red.jpg")
-    assert list(detect(tmp_path)) == ["pictures"]
+    assert list(detect(tmp_path)) == ["images"]
     with pytest.raises(DataError, match="5 of them are not in a subfolder"):
         build(tmp_path)
 
