@@ -38,7 +38,7 @@ import sightweave
 from sightweave import api
 from sightweave.cli import app
 from sightweave.comparison.grid import grid
-from sightweave.core import foreign_words
+from sightweave.core import foreign_words, old_names
 from sightweave.core.recipe_files import find
 
 ROOT = Path(__file__).parents[1]
@@ -323,6 +323,14 @@ def test_a_page_runs_the_recipes_that_it_speaks_of(name: str) -> None:
     said = set(RECIPE.findall(prose(name)))
     run = {found for block in fences(page(name)) for found in RECIPE.findall(block.text)}
     assert not said or run <= said, f"{name} runs {sorted(run - said)} and speaks of {sorted(said)}"
+
+
+def test_each_old_name_is_in_the_table_of_old_names() -> None:
+    section = page("docs/how-to/recipes.md").partition("## Old names\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(?:kind: )?([^`]*)`.*\| `(?:kind: )?([^`]*)` \|$", section, flags=re.MULTILINE)
+    shown = sorted((old.rpartition(".")[2], new) for old, new in rows)
+    tables = [*old_names.NAMES.values(), *old_names.KINDS.values(), old_names.OPTIONS]
+    assert shown == sorted(pair for names in tables for pair in names.items())
 
 
 def other_trainers() -> list[tuple[str, set[str]]]:

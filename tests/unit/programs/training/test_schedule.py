@@ -54,7 +54,7 @@ def test_warm_up_and_fall_that_overlap_never_pass_the_peak() -> None:
     ("arguments", "words"),
     [
         ({"steps": 0}, r"at least 1 step \(got 0\)"),
-        ({"steps": 5, "form": "linear"}, "cosine, wsd or constant \\(got 'linear'\\)"),
+        ({"steps": 5, "name": "linear"}, "cosine, wsd or constant \\(got 'linear'\\)"),
         ({"steps": 5, "warmup_steps": -1}, r"warmup_steps must be 0 or more \(got -1\)"),
         ({"steps": 5, "cooldown": 1.5}, r"cooldown must be from 0 to 1 \(got 1.5\)"),
         ({"steps": 5, "min_lr_ratio": -0.1}, r"min_lr_ratio must be from 0 to 1 \(got -0.1\)"),
@@ -66,7 +66,7 @@ def test_wrong_arguments(arguments: dict[str, object], words: str) -> None:
 
 
 def test_the_config_builds_it() -> None:
-    made = build(ScheduleConfig, {"form": "cosine", "warmup_steps": 2}).build(steps=10)
-    assert [made.form, made.steps, made.warmup_steps] == ["cosine", 10, 2]
+    made = build(ScheduleConfig, {"name": "cosine", "warmup_steps": 2}).build(steps=10)
+    assert [made.name, made.steps, made.warmup_steps] == ["cosine", 10, 2]
     with pytest.raises(RecipeError, match="warmup: unknown key"):
         build(ScheduleConfig, {"warmup": 2})

@@ -135,7 +135,7 @@ RUNS: dict[str, tuple[tuple[Stage, ...], dict[str, Any], tuple[int, ...]]] = {
     ),
     "words, then decoded in two threads": (
         (stage(3, name="one", learn="words", words="captions"), stage(3, name="two", **PACKED)),
-        {"workers": 2},
+        {"num_workers": 2},
         (2, 4),
     ),
 }

@@ -177,7 +177,7 @@ def test_a_window_of_packed_pictures_sums_to_the_update_of_one_large_step(tmp_pa
     ):
         model, processor = compose(Case("concat", (), "decoder_only"))
         one = Stage(**{**vars(stage(1, optimizer={"eps": 1e-3})), "pack_to": 500, **fields})
-        trained, _ = run(model, processor, tmp_path / name, one, workers=2)
+        trained, _ = run(model, processor, tmp_path / name, one, num_workers=2)
         assert trained.pictures == 2
         made.append(model.state_dict())
     for name, value in made[0].items():
