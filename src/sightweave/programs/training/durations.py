@@ -1,4 +1,4 @@
-"""How long each stage trains: steps as asked, steps that follow from the data, or the clock."""
+"""How long each stage trains: for steps, for epochs, which are converted to steps, or by the clock."""
 
 from __future__ import annotations
 
@@ -17,29 +17,28 @@ from sightweave.programs.training.schedule import Schedule, ScheduleConfig
 from sightweave.programs.training.settings import Settings, Stage
 
 _MOST_COUNTED, _FEW_COUNTED = 2_000, 100
-"""Images whose samples are counted, drawn over the whole data; few where images are made when asked and resemble one
-another."""
+"""Maximum images whose samples are counted, sampled from all data; fewer for generated images, which are all alike."""
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What one pass of a stage over the data consists of."""
+    """One pass of a stage over the data."""
 
     pictures: float
-    """Images with a sample of the stage's tasks, each as often as the mix of the sources shows it."""
+    """Number of images with a sample of the stage's tasks, each counted as often as the mix of the sources shows it."""
     samples: float
-    """Samples of the stage's tasks on them."""
+    """Number of samples of the stage's tasks on these images."""
     shown: float
-    """Images to show until each sample was shown about once; more than `pictures` where `samples_per_image` leaves out
-    some of an image's samples each time."""
+    """Number of images to show until each sample was shown about once; more than `pictures` if `samples_per_image` leaves
+    out some of an image's samples each time."""
 
     def passes(self, stage: Stage) -> float | None:
-        """Epochs that a stage's steps come to; None where the clock ends it."""
+        """Number of epochs that the steps of a stage amount to; None for a stage with minutes."""
         return stage.steps * per_step(stage) / self.shown if stage.steps is not None else None
 
 
 def steps_of(stage: Stage, images: float) -> int:
-    """Steps of a stage that counts epochs, within its bounds; one epoch shows this number of images."""
+    """Number of steps of a stage with epochs, within its bounds; one epoch shows this number of images."""
     assert stage.epochs is not None
     steps = max(1, round(stage.epochs * images / per_step(stage)))
     steps = max(steps, stage.min_steps or 1)
@@ -47,19 +46,19 @@ def steps_of(stage: Stage, images: float) -> int:
 
 
 def per_step(stage: Stage) -> int:
-    """Images of one update."""
+    """Number of images per update."""
     return stage.batch_size * stage.gradient_accumulation_steps
 
 
 def epochs(
     stages: Sequence[Stage], datasets: Sequence[Dataset], tasks: Mapping[str, Any], mix: Sequence[Mixing] = ()
 ) -> list[Epoch]:
-    """The epoch of each stage; samples are counted on at most 2,000 images, the same ones on every machine.
+    """The epoch of each stage. Samples are counted on at most 2,000 images, the same ones on every machine.
 
     Args:
-        stages: Which tasks they learn, and how many samples of an image at once.
+        stages: The stages, with their tasks and samples per image.
         datasets: Sources of the training split.
-        tasks: Task by name.
+        tasks: Tasks by name.
         mix: How often each source is shown.
 
     Raises:
@@ -72,7 +71,7 @@ def epochs(
 
 
 def _counts(dataset: Dataset, index: int) -> dict[str, int]:
-    """Samples of one image by task."""
+    """Number of samples of one image, by task."""
     found: dict[str, int] = {}
     for record in dataset[index]:
         name = task_of(record)
@@ -81,24 +80,31 @@ def _counts(dataset: Dataset, index: int) -> dict[str, int]:
 
 
 def _epoch(stage: Stage, counts: Sequence[Mapping[str, int]], total: int) -> Epoch:
-    wanted = [sum(n for task, n in one.items() if not stage.tasks or task in stage.tasks) for one in counts]
-    samples = [n for n in wanted if n]
-    share = len(samples) / max(1, len(wanted))
-    # A stage that learns words looks at images, whatever is asked about them.
-    at_once = None if stage.learn == "words" else stage.samples_per_image
-    shows = [max(1.0, n / at_once) if at_once else 1.0 for n in samples]
-    # Data without one usable sample is refused where it is read; until then an epoch is the whole.
+    """The epoch of a stage, from the samples by task of some of the `total` images."""
+    samples = []
+    for one in counts:
+        wanted = sum(n for task, n in one.items() if not stage.tasks or task in stage.tasks)
+        if wanted:
+            samples.append(wanted)
+    share = len(samples) / max(1, len(counts))
+
+    # How often an image must be shown until each of its samples was. The words stage shows whole images.
+    limit = None if stage.learn == "words" else stage.samples_per_image
+    shows = [max(1.0, n / limit) if limit else 1.0 for n in samples]
+
+    # Data without any usable sample is refused when it is read; until then an epoch is all of it.
     pictures = total * share or total
     mean, passes = (fmean(samples), fmean(shows)) if samples else (1.0, 1.0)
     return Epoch(pictures, pictures * mean, pictures * passes)
 
 
 def resolved(settings: Settings, found: Sequence[Epoch]) -> Settings:
-    """The settings with steps in place of epochs; stages that the clock ends stay as they are."""
-    stages = [
-        stage if stage.epochs is None else in_steps(stage, steps_of(stage, epoch.shown))
-        for stage, epoch in zip(settings.stages, found, strict=True)
-    ]
+    """The settings with steps in place of epochs; stages with minutes are unchanged."""
+    stages = []
+    for stage, epoch in zip(settings.stages, found, strict=True):
+        has_epochs = stage.epochs is not None
+        stages.append(in_steps(stage, steps_of(stage, epoch.shown)) if has_epochs else stage)
+
     return dataclasses.replace(settings, stages=tuple(stages))
 
 
@@ -108,16 +114,16 @@ def in_steps(stage: Stage, steps: int) -> Stage:
 
 
 class Pace:
-    """When a stage ends and which share of the peak learning rate each of its steps gets.
+    """When a stage ends, and the fraction of the peak learning rate at each of its steps.
 
-    A stage of steps has its `Schedule`. Where the clock ends it, that schedule is stretched over the time: at half of the
-    time the rate is that of half of the steps, whatever the speed. Only the warm-up counts steps, and is over at half of
-    the time at the latest.
+    A stage with steps follows its `Schedule`. For a stage with minutes the schedule is stretched over the time: after half
+    of the time the rate is that after half of the steps, whatever the speed. Only the warm-up counts steps; it ends after
+    half of the time at the latest.
 
     Args:
-        stage: With steps or minutes.
-        now: Seconds of a clock that never goes back.
-        spent: Seconds that the stage has trained already, before it was resumed.
+        stage: A stage with steps or minutes.
+        now: A monotonic clock in seconds.
+        spent: Seconds that the stage had trained before it was resumed.
     """
 
     def __init__(
@@ -131,26 +137,27 @@ class Pace:
 
     @property
     def spent(self) -> float:
-        """Seconds of the stage so far."""
+        """Training time of the stage so far, in seconds."""
         return self._now() - self._began
 
     def is_over(self, done: int) -> bool:
-        """Whether the stage ends after this number of steps. It makes at least one."""
+        """Whether the stage ends after this number of steps; it has at least one."""
         if self._seconds is None:
             assert self._steps is not None
             return done >= self._steps
         return done > 0 and self.spent >= self._seconds
 
     def factor(self, step: int) -> float:
-        """The share of the peak rate at `step`, counted from 0."""
+        """The fraction of the peak rate at `step`, counted from 0."""
         if self._seconds is None:
             return self._schedule.factor(step)
+
         share = min(1.0, self.spent / self._seconds)
         rise = max((step + 1) / (self._warmup + 1), 2 * share)
         return min(1.0, rise, self._schedule.factor(int(share * self._schedule.steps)))
 
     def expected(self, done: int) -> int:
-        """Steps that the stage will have had at its end, by its speed so far."""
+        """Expected number of steps of the whole stage, by its speed so far."""
         if self._seconds is None:
             assert self._steps is not None
             return self._steps
@@ -158,7 +165,7 @@ class Pace:
 
 
 _FINE = 1_000_000
-"""Steps of a schedule that is stretched over time: so many that none is seen."""
+"""Number of steps of a schedule that is stretched over time, large enough to be smooth."""
 
 
 def _schedule(config: ScheduleConfig, steps: int | None) -> Schedule:

@@ -1,4 +1,4 @@
-"""Features of a frozen encoder, computed once for each picture: for stages in which nothing varies the pictures."""
+"""Cache for the features of a frozen encoder, for stages without augmentation."""
 
 from __future__ import annotations
 
@@ -13,26 +13,25 @@ from sightweave.models.encoders._base import Encoder
 
 
 class FeatureCache:
-    """Keeps features in memory by the picture's key, up to a size.
+    """Keeps features in memory by the key of the image, up to a size.
 
-    What is full stays full: training goes round and round, and a cache that throws out what was used longest ago would
-    throw out just what comes next.
+    Nothing is evicted: training repeats the images in epochs, and the least recently used image is the one needed next.
 
     Args:
-        encoder: Frozen, in evaluation mode.
-        precision: As the rest of the model computes.
-        most: Bytes that are kept at most.
+        encoder: The encoder, frozen and in evaluation mode.
+        precision: Device and number format.
+        most: Maximum size in bytes.
     """
 
     def __init__(self, encoder: Encoder, precision: Precision, most: int) -> None:
         self.encoder, self.precision, self.most = encoder, precision, most
         self.bytes = 0
-        """Bytes that are kept."""
+        """Size in bytes."""
         self._values: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def fill(self, batch: Batch) -> Batch:
-        """The batch with the features of its pictures, on the device that computes."""
+        """The batch with the features of its images, on the device."""
         media = batch.media.get("image")
         if media is None or not media.keys:
             return batch

@@ -1,6 +1,6 @@
-"""Batches in order: which pictures a step sees is a function of (seed, position), made one step ahead in a thread.
+"""Batches in order, made one step ahead in a thread. The images of a step are a function of (seed, position).
 
-A picture that cannot be read, or a sample that cannot be laid out, is quarantined with its reason and counted.
+Images that cannot be read and samples that cannot be used are quarantined with the reason, and counted.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from sightweave.programs.training.settings import Stage
 from sightweave.programs.training.world import World
 
 _DRAWS = 1 << 30
-"""Numbers that a draw is one of."""
+"""Number of values that a random draw has."""
 _LOOKED_AT = 200
-"""Pictures that are looked at for regions, at most."""
+"""Maximum images that are searched for regions."""
 _ALONE = World()
 
 
 @dataclass(frozen=True)
 class Step:
-    """One microstep's input."""
+    """The input of one microstep."""
 
     batch: Batch
     ids: tuple[str, ...]
-    """Of its samples, for messages."""
+    """Ids of its samples, for messages."""
     position: int = 0
     """Where the next microstep begins, or the window that it belongs to."""
     within: int = 0
-    """Number of the next microstep in its window. Going on from here takes these two numbers and no more."""
+    """Number of the next microstep in its window. `position` and `within` are all that resuming needs."""
     pictures: tuple[int, ...] = ()
-    """Numbers of its pictures, counted through all sources."""
+    """Numbers of its images, counted through all sources."""
     end: int = 0
-    """Position after the last of its pictures: where another stage begins that repeats none of them."""
+    """Position after the last of its images, where the next stage begins so that it repeats none of them."""
 
 
 _TRANSLATION = "translation"
@@ -57,12 +57,12 @@ _TRANSLATION = "translation"
 
 @dataclass(frozen=True)
 class _Window:
-    """The rows of several microsteps, packed as one and dealt out."""
+    """The rows of several microsteps, packed together and then split evenly."""
 
     start: int
-    """Position of its first picture."""
+    """Position of its first image."""
     end: int
-    """Position after its last one."""
+    """Position after its last image."""
     hands: list[list[list[Bundle]]]
     """Rows of each microstep."""
     positions: dict[int, int]
@@ -70,7 +70,7 @@ class _Window:
 
 
 def decoding_threads(asked: int) -> int:
-    """Threads that decode pictures: as asked, or for 0 one for each core but one, from 1 to 8."""
+    """Number of threads that decode images; 0 means one fewer than the CPU cores, from 1 to 8."""
     return asked or min(8, max(1, num_cores() - 1))
 
 
@@ -78,24 +78,24 @@ class Feed:
     """An endless, repeatable stream of microsteps for one stage.
 
     Args:
-        datasets: Sources, each a sequence of pictures; together they are one long sequence, shuffled anew each epoch.
-        mix: How often each source comes; empty means once an epoch each.
-        too_long: What becomes of a sample with more tokens than the processor's ``max_length``.
-        world: The processes that train together; their number must divide the stage's pictures. All walk through the same
-            positions, and each takes its share of every microstep's pictures, or of every window's, which it then packs
-            for itself. With more than one, a picture that cannot be read leaves its place empty, since the others do not
-            know of it. So it does in a window, whose rows must not depend on what was tried before.
-        workers: Threads that decode pictures; 0 means one for each core but one, from 1 to 8.
-        tasks: Task by name.
-        processor: Makes batches.
-        stage: Says how many pictures, which tasks, which words.
-        seed: The run's.
-        quarantine: Takes what cannot be read.
+        datasets: Sources, each a sequence of images. Together they are one sequence, shuffled again each epoch.
+        mix: How often each source is shown; empty means once per epoch each.
+        too_long: Handling of samples with more tokens than the processor's ``max_length``.
+        world: The processes that train together; their number must divide the batch size. All of them step through the same
+            positions, and each takes its share of the images of every microstep, or of every window, which it then packs.
+            With several processes, an unreadable image leaves its place empty, since the other processes do not know about
+            it. So it does in a window, whose rows must not depend on earlier attempts.
+        workers: Number of threads that decode images; 0 means one fewer than the CPU cores, from 1 to 8.
+        tasks: Tasks by name.
+        processor: Makes the batches.
+        stage: Sets the batch size, the tasks and the words.
+        seed: Random seed of the run.
+        quarantine: Records what cannot be read.
 
     Raises:
-        DataError: no pictures at all, none with a sample of the stage's tasks, or no regions where they are needed.
-        RecipeError: `mix` or `world` does not fit the data or the stage.
-        RecipeError: the stage learns words and says not which, or asks for regions of a model that keeps no places.
+        DataError: no images, none with a sample of the stage's tasks, or no regions where they are needed.
+        RecipeError: `mix` or `world` does not fit the data or the stage; the stage learns words but does not say which, or
+            asks for regions of a model that does not keep the grid.
     """
 
     def __init__(
@@ -117,41 +117,48 @@ class Feed:
         self.world, self.too_long = world, too_long
         self.workers = decoding_threads(workers)
         self._fills_gaps = world.size == 1 and stage.pack_window == 1
+
         if stage.batch_size % world.size:
             raise RecipeError(
                 f"train.stages, stage {stage.name!r}: {stage.batch_size} images cannot be shared by {world.size} processes; "
-                f"set pictures to a multiple of {world.size}."
+                f"set batch_size to a multiple of {world.size}."
             )
+
         self.mix = Mix([len(dataset) for dataset in datasets], mix, seed=seed)
         self._starts = list(accumulate(self.mix.lengths, initial=0))
         self.size = self.mix.total
-        """Places of one epoch."""
+        """Number of positions in one epoch."""
         self.words: Words = self._words()
         self.languages: set[str] = set()
-        """Pairs of languages, such as ``en-de``, between which its samples translate."""
+        """Pairs of languages, such as ``en-de``, that its samples translate between."""
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of all sources: of each one's own ``fingerprint`` where it has one, else of its length."""
+        """SHA-256 over all sources: the ``fingerprint`` of each, or its length if it has none."""
         return fingerprint(getattr(dataset, "fingerprint", len(dataset)) for dataset in self.datasets)
 
     def _words(self) -> Words:
+        """Source of the words for image embeddings, with auto resolved by a look at the data."""
         asked, where = self.stage.words, f"train.stages, stage {self.stage.name!r}"
         has_places = self.processor.layout.grid is not None
+
         if asked == "none" and self.stage.learn == "words":
             raise RecipeError(
                 f"{where}: learn is words, but words is none; set words to auto, regions or captions."
             )
         if asked == "regions" and not has_places:
             raise RecipeError(
-                f"{where}: words is regions, but this connector's embeddings stand for no places in the picture; "
-                "set words to captions, or take a connector that keeps the grid."
+                f"{where}: words is regions, but this connector's embeddings belong to no positions in the image; "
+                "set words to captions, or use a connector that keeps the grid."
             )
         if asked in ("none", "captions"):
             return asked
-        # The first places of the order are a draw over all of the data.
+
+        # The first positions of the order are a random sample of all data.
         looked_at = min(_LOOKED_AT, self.size)
-        has_regions = any(sample.regions for place in range(looked_at) for sample in self._samples(place))
+        drawn = (sample for position in range(looked_at) for sample in self._samples(position))
+        has_regions = any(sample.regions for sample in drawn)
+
         if asked == "auto":
             return "regions" if has_regions and has_places else "captions"
         if self.stage.learn == "words" and not has_regions:
@@ -165,13 +172,18 @@ class Feed:
         source, index = self.mix.at(position)
         records = self.datasets[source][index]
         allowed = self.stage.tasks
-        return [self.tasks[task].sample(r) for r in records if (task := task_of(r)) in allowed or not allowed]
+        found = []
+        for record in records:
+            task = task_of(record)
+            if not allowed or task in allowed:
+                found.append(self.tasks[task].sample(record))
+        return found
 
     def microsteps(self, start: int = 0, within: int = 0) -> Generator[Step, None, None]:
-        """Microsteps from a place on; those of one update are made while the last one computes.
+        """Microsteps from a position on; those of the next update are made while the current one computes.
 
         Args:
-            start: Position in pictures, as `Step.position` gives it.
+            start: Position, as `Step.position` gives it.
             within: Number of the microstep in the window that begins there, as `Step.within` gives it.
         """
         position, number = start, within
@@ -203,7 +215,7 @@ class Feed:
                 yield step
 
     def trial(self) -> Iterator[Batch]:
-        """Batches like those of `microsteps`, made when asked for: a trial of speed sees them, and no training does."""
+        """Batches like those of `microsteps`, made on demand, to time a step before training."""
         window = None if self.stage.pack_window == 1 else self._plan(0)
         position = number = 0
         while True:
@@ -249,10 +261,10 @@ class Feed:
         return _Window(start, end, deal(rows, self.stage.pack_window), positions)
 
     def _dealt(self, window: _Window, number: int, pool: Executor | None) -> Step:
-        """One microstep of a window, less what cannot be read; never none."""
+        """One microstep of a window, without unreadable images. It always has at least one."""
         count = self.stage.pack_window
         place = (window.start, number + 1) if number + 1 < count else (window.end, 0)
-        # Where none of its pictures can be read, it repeats the next microstep that has some.
+        # If none of its images can be read, it repeats the next microstep that has some.
         for offset in range(count):
             rows = self._known_rows(window.hands[(number + offset) % count])
             while rows:
@@ -278,30 +290,37 @@ class Feed:
         )
 
     def _numbers(self, positions: Iterable[int]) -> tuple[int, ...]:
-        """Numbers of the pictures at these positions, counted through all sources."""
+        """Numbers of the images at these positions, counted through all sources."""
         places = [self.mix.at(position) for position in positions]
         return tuple(self._starts[source] + index for source, index in places)
 
     def _known_rows(self, rows: Sequence[Sequence[Bundle]]) -> list[list[Bundle]]:
-        """Rows less the samples whose pictures are known to be unreadable."""
-        kept = [[Bundle(left) for part in row if (left := self._known(part.encoded))] for row in rows]
-        return [row for row in kept if row]
+        """Rows without the samples whose images are known to be unreadable."""
+        kept = []
+        for row in rows:
+            parts = [Bundle(self._known(part.encoded)) for part in row]
+            parts = [part for part in parts if part.encoded]
+            if parts:
+                kept.append(parts)
+        return kept
 
     def _fill(self, samples: dict[int, list[Encoded]], position: int) -> int:
-        """Adds pictures from `position` on until a microstep or window has enough; returns the place after the last one."""
+        """Adds images from `position` on until a microstep or window is full; returns the position after the last one."""
         empty = 0
         while len(samples) < self.stage.batch_size * self.stage.pack_window:
             chosen = self._chosen(self._samples(position), position)
             if self._hides(position):
                 chosen = [sample.without_media() for sample in chosen]
-            self.languages.update(
-                sample.tags.get("languages", "") for sample in chosen if sample.task == _TRANSLATION
-            )
-            usable = [encoded for sample in chosen if (encoded := self._encoded(sample)) is not None]
+            translated = [sample for sample in chosen if sample.task == _TRANSLATION]
+            self.languages.update(sample.tags.get("languages", "") for sample in translated)
+
+            tried = [self._encoded(sample) for sample in chosen]
+            usable = [encoded for encoded in tried if encoded is not None]
             if usable:
                 samples[position] = usable
             empty = 0 if usable else empty + 1
             position += 1
+
             self.quarantine.seen = max(self.quarantine.seen, min(position, self.size))
             if empty > self.size:
                 raise DataError(
@@ -311,14 +330,13 @@ class Feed:
         return position
 
     def _share(self, samples: dict[int, list[Encoded]]) -> dict[int, list[Encoded]]:
-        """This process's share of the pictures, less what it knows to be unreadable; never none."""
+        """This process's share of the images, without those known to be unreadable. It always has at least one."""
         if self.world.size == 1:
             return samples
         groups = list(samples.items())
-        for first in (self.world.rank, *range(self.world.size)):  # another one's pictures rather than none
-            share = {
-                at: left for at, group in groups[first :: self.world.size] if (left := self._known(group))
-            }
+        for first in (self.world.rank, *range(self.world.size)):  # another process's images rather than none
+            known = {at: self._known(group) for at, group in groups[first :: self.world.size]}
+            share = {at: group for at, group in known.items() if group}
             if share:
                 return share
         raise DataError(
@@ -340,7 +358,7 @@ class Feed:
         )
 
     def _seed(self, number: int) -> int | None:
-        """Processes draw different variations; one alone draws by the number of its microstep."""
+        """Seed of the augmentation, different in each process; None without augmentation."""
         return number * self.world.size + self.world.rank if self.stage.augment else None
 
     def _chosen(self, samples: list[Sample], position: int) -> list[Sample]:
@@ -351,13 +369,13 @@ class Feed:
         return [samples[i] for i in sorted(order[:limit])]
 
     def _hides(self, position: int) -> bool:
-        """Whether the picture at a position is hidden: a function of seed and position, as all order is."""
+        """Whether the image at a position is hidden: a function of seed and position, like the order."""
         if not self.stage.hide_images or self.stage.learn == "words":
             return False
         return shuffled(self.seed + 2, position, 0, _DRAWS) < self.stage.hide_images * _DRAWS
 
     def _encoded(self, sample: Sample) -> Encoded | None:
-        """The sample as tokens; None, and a line in quarantine, where there is nothing to learn or too much."""
+        """The sample as tokens; None, and a line in the quarantine, if its answer is empty or it is too long."""
         unreadable = self.quarantine.unreadable if self._fills_gaps else ()
         if any(medium.key in unreadable for medium in sample.media):
             return None
@@ -376,7 +394,7 @@ class Feed:
         return encoded
 
     def _readable(self, encoded: Sequence[Encoded]) -> list[Encoded]:
-        """Those whose pictures can all be read; the other pictures go into quarantine."""
+        """The samples whose images can all be read; the other images go into the quarantine."""
         for medium in {medium.key: medium for one in encoded for medium in one.sample.media}.values():
             try:
                 self.processor.pixels([medium])

@@ -1,6 +1,6 @@
-"""The gradient of one update, from one batch or from several; on a CPU, those are computed side by side.
+"""The gradient of one update, from one batch or several; on a CPU, several are computed in parallel.
 
-The bits are those of one thread and one batch after another: sums keep the order of the batches.
+The result is the same bit for bit as in one thread, batch by batch, since sums keep the order of the batches.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class Gradients:
     """Computes the loss of an update and leaves its gradient in the parameters.
 
     Args:
-        model: The model, in the mode that the stage wants.
-        parameters: What trains.
-        stage: Says how the loss is made.
-        precision: In which format to multiply.
+        model: The model, in the mode of the stage.
+        parameters: The parameters to train.
+        stage: The stage, with the settings of the loss.
+        precision: Device and number format.
     """
 
     def __init__(
@@ -34,17 +34,20 @@ class Gradients:
         self.may_go_side_by_side = precision.device.type == "cpu" and not _has_state(model)
 
     def add(self, batches: Sequence[Batch]) -> float:
-        """Adds the gradient of all these batches together to what the parameters hold, and returns their loss."""
+        """Adds the gradient of the loss over all batches to the parameters, and returns the loss."""
         batches = [batch.to(self.precision.device) for batch in batches]
-        of = sum((amounts(batch, length_power=self.stage.length_power) for batch in batches), Amounts())
+        each = [amounts(batch, length_power=self.stage.length_power) for batch in batches]
+        of = sum(each, Amounts())
+
         if len(batches) < 2 or not self.may_go_side_by_side:
             return sum([self._backward(batch, of) for batch in batches])
+
         total = 0.0
         for loss, gradients in side_by_side(lambda one: self._alone(one, of), batches, self.precision.device):
             total += loss
             for parameter, gradient in zip(self.parameters, gradients, strict=True):
                 if gradient is not None:
-                    gradient = _as_it_lies(gradient, parameter)
+                    gradient = _in_memory_order_of(parameter, gradient)
                     parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
         return total
 
@@ -55,7 +58,7 @@ class Gradients:
 
     def _alone(self, batch: Batch, of: Amounts) -> tuple[float, tuple[Tensor | None, ...]]:
         loss = self._forward(batch, of)
-        # Not `backward`: threads that write into one place do so in any order.
+        # Not `backward`: threads would add to the same gradient in any order.
         return float(loss.detach()), torch.autograd.grad(loss, self.parameters, allow_unused=True)
 
     def _forward(self, batch: Batch, of: Amounts) -> Tensor:
@@ -73,21 +76,20 @@ class Gradients:
             )
 
 
-def _as_it_lies(gradient: Tensor, parameter: Tensor) -> Tensor:
-    """A gradient in its parameter's order of memory, as `backward` would leave it.
+def _in_memory_order_of(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient with the strides of its parameter, as `backward` would leave it.
 
-    On some processors the gradient of a kernel comes with its channels last, and fused optimizers walk through the memory
-    of both side by side.
+    On some processors the gradient of a convolution kernel has its channels last, and fused optimizers expect the same
+    memory order in both.
     """
     same = gradient.stride() == parameter.stride()
     return gradient if same else torch.empty_like(parameter).copy_(gradient)
 
 
 def _has_state(model: nn.Module) -> bool:
-    """Whether a forward pass draws random numbers or moves statistics, so that the order of batches matters."""
-    norms = nn.modules.batchnorm._BatchNorm  # the one name for all of them
-    return any(
-        isinstance(module, norms | nn.Dropout) or bool(getattr(module, "dropout", 0.0))
-        for module in model.modules()
-        if module.training
-    )
+    """Whether a forward pass draws random numbers or updates statistics, so that the order of batches matters."""
+    stateful = (
+        nn.modules.batchnorm._BatchNorm | nn.Dropout
+    )  # the private class is the base of all batch norms
+    training = [module for module in model.modules() if module.training]
+    return any(isinstance(one, stateful) or getattr(one, "dropout", 0.0) for one in training)

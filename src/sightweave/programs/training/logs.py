@@ -1,4 +1,4 @@
-"""What a run leaves while it goes: metrics.jsonl, TensorBoard events, and a line of progress."""
+"""The logs of a training run: metrics.jsonl, TensorBoard events and a progress line."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from sightweave.core.progress import LiveLine, Rate, clock
 
 METRICS = "metrics.jsonl"
 _MOST_STEPS, _LARGEST = 1 << 53, 1e100
-"""Beyond these no curve can be drawn."""
+"""Limits of step numbers and values in metrics.jsonl; larger ones are dropped."""
 
 
 class RunLog:
-    """Writes one row of numbers a step to everywhere at once; a context manager.
+    """Writes rows of numbers to metrics.jsonl, TensorBoard and the progress line; a context manager.
 
     Args:
-        folder: The run's folder; made if it is missing. Rows are appended to those that are there.
-        steps: Steps of the run, for the time left.
-        first_step: Step that comes first (after a resumed checkpoint); rows of it and later ones are dropped.
+        folder: Run folder, created if it is missing. Rows are appended to existing ones.
+        steps: Number of steps of the run, for the time left.
+        first_step: First step to train, when resumed; existing rows of this step and later ones are dropped.
         console: Where progress is shown; None shows none.
-        title: What stands before the bar.
+        title: Text before the progress bar.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class RunLog:
         self.progress = ProgressLine(steps=steps, first_step=first_step, console=console, title=title)
 
     def write(self, step: int, values: Mapping[str, float | str], *, progress: bool = True) -> None:
-        """Adds one row: numbers by name (and words, such as the stage, which TensorBoard is not given)."""
+        """Writes one row: numbers by name, and texts such as the stage, which TensorBoard does not get."""
         self._metrics.write(step, values)
         self._events.write(step, values)
         if progress:
             self.progress.update(step, values)
 
     def close(self) -> None:
-        """Ends the files and the line of progress."""
+        """Closes the files and the progress line."""
         self.progress.close()
         self._events.close()
         self._metrics.close()
@@ -75,7 +75,7 @@ class Averages:
     """Sums over the updates since the last row of the log."""
 
     since: float = 0.0
-    """Seconds that the run had trained when they began."""
+    """Training time of the run in seconds when the sums began."""
     steps: int = 0
     loss: float = 0.0
     norm: float = 0.0
@@ -91,7 +91,7 @@ class Averages:
         self.pictures += pictures
 
     def row(self, now: float) -> dict[str, float | str]:
-        """Means and rates; `now` is in the seconds that `since` is in."""
+        """Means and rates; `now` is the training time of the run in seconds, like `since`."""
         seconds = max(1e-9, now - self.since)
         return {
             "loss": self.loss / self.steps,
@@ -104,36 +104,32 @@ class Averages:
 
 
 class MetricsFile:
-    """One JSON object a line: ``{"step": 3, "time": 1764000000.0, "loss": 2.1}``.
+    """JSON lines such as ``{"step": 3, "time": 1764000000.0, "loss": 2.1}``.
 
-    Values that are not finite are written as words (``"nan"``, ``"inf"``), since JSON has no such numbers.
+    Values that are not finite are written as texts (``"nan"``, ``"inf"``), since JSON has no such numbers.
 
     Args:
         path: The file.
-        first_step: Rows of this step and later ones are dropped: the run that wrote them went on past its checkpoint.
+        first_step: Existing rows of this step and later ones, which were written after the last checkpoint, are dropped.
     """
 
     def __init__(self, path: Path, *, first_step: int = 0) -> None:
-        kept = [row for row in read_metrics(path) if row["step"] < first_step] if path.exists() else []
+        rows = read_metrics(path) if path.exists() else []
+        kept = [row for row in rows if row["step"] < first_step]
         files.write_text(path, "".join(_line(row) for row in kept))
         self._stream = path.open("a", encoding="utf-8")
 
     def write(self, step: int, values: Mapping[str, float | str]) -> None:
-        """Adds one row; it is in the file when this returns."""
-        self._write(
-            {
-                "step": step,
-                "time": round(time.time(), 3),
-                **{key: _plain(value) for key, value in values.items()},
-            }
-        )
+        """Appends one row and flushes it."""
+        plain = {key: _plain(value) for key, value in values.items()}
+        self._write({"step": step, "time": round(time.time(), 3), **plain})
 
     def _write(self, row: Mapping[str, Any]) -> None:
         self._stream.write(_line(row))
         self._stream.flush()
 
     def close(self) -> None:
-        """Ends the file."""
+        """Closes the file."""
         self._stream.close()
 
 
@@ -142,27 +138,27 @@ def _line(row: Mapping[str, Any]) -> str:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a ``metrics.jsonl``: a step, numbers and words by name.
+    """The rows of a ``metrics.jsonl``: a step, and numbers and texts by name.
 
-    A line that a crash cut is left out, and so is whatever else no training writes: rows without a step, and values that are
-    neither numbers nor words.
+    Truncated lines, rows without a step, and values that are neither numbers nor texts are skipped.
 
     Raises:
         OSError, DataError: the file cannot be read.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for _, line in json_lines.read(path):
         try:
             row = bounded.parse(line)
         except UnreadableError:
             continue
+
         if isinstance(row, dict) and type(row.get("step")) is int and 0 <= row["step"] < _MOST_STEPS:
             rows.append({name: value for name, value in row.items() if _is_written(value)})
     return rows
 
 
 def _is_written(value: Any) -> bool:
-    """Whether a value is one that `MetricsFile` writes."""
+    """Whether `MetricsFile` could have written a value."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return isinstance(value, str) or (is_number and -_LARGEST < value < _LARGEST)
 
@@ -177,11 +173,12 @@ def _plain(value: float | str) -> float | str:
 class EventsFile:
     """A TensorBoard event file, written with TensorBoard's own messages and record writer.
 
-    torch's SummaryWriter would load TensorFlow where it is installed; this never does.
+    Unlike torch's SummaryWriter, it never loads TensorFlow.
 
     Args:
-        folder: Where the file is made; each run of the program makes a new one.
-        first_step: TensorBoard drops older files' values of this step and later ones.
+        folder: Folder of the new file.
+        first_step: First step to train, when resumed; TensorBoard drops the values of this step and later ones in older
+            files.
     """
 
     def __init__(self, folder: Path, *, first_step: int = 0) -> None:
@@ -193,13 +190,14 @@ class EventsFile:
         number = len(list(folder.glob(f"{stem}.*")))
         self._stream: IO[bytes] = (folder / f"{stem}.{number}").open("xb")
         self._records = RecordWriter(self._stream)
+
         self._add(self._event(wall_time=time.time(), step=first_step, file_version="brain.Event:2"))
         if first_step:
             start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
             self._add(self._event(wall_time=time.time(), step=first_step, session_log=start))
 
     def write(self, step: int, values: Mapping[str, float | str]) -> None:
-        """Adds the numbers of one row; words are left out."""
+        """Adds the numbers of one row; texts are left out."""
         numbers = {key: value for key, value in values.items() if not isinstance(value, str)}
         scalars = [self._summary.Value(tag=key, simple_value=float(value)) for key, value in numbers.items()]
         self._add(self._event(wall_time=time.time(), step=step, summary=self._summary(value=scalars)))
@@ -208,11 +206,11 @@ class EventsFile:
         """Adds an image.
 
         Args:
-            step: Step that it belongs to.
-            tag: Its name; what is before a slash groups it with others.
-            png: The bytes of a PNG file.
+            step: Training step.
+            tag: Name of the image; the text before a slash is its group.
+            png: Bytes of a PNG file.
             size: Width and height in pixels.
-            about: Markdown that TensorBoard shows with it.
+            about: Description in Markdown.
         """
         width, height = size
         image = self._summary.Image(width=width, height=height, colorspace=3, encoded_image_string=png)
@@ -225,7 +223,7 @@ class EventsFile:
         self._stream.flush()
 
     def close(self) -> None:
-        """Ends the file."""
+        """Closes the file."""
         self._stream.close()
 
     def __enter__(self) -> Self:
@@ -238,16 +236,16 @@ class EventsFile:
 
 
 class ProgressLine:
-    """Step, stage, loss, rate and time left: a live line where somebody looks, a line now and then in a log, or nothing.
+    """Step, stage, loss, rate and time left: a live line in a terminal, a line now and then in a log, or nothing.
 
-    The loss is that of the newest row, which is a mean over the steps since the row before. Nothing is carried from one
-    stage to the next, where it may be of another kind.
+    The loss is that of the latest row, a mean over the steps since the row before. It starts again with each stage, whose
+    loss may be of another kind.
 
     Args:
-        steps: Steps in all; may be set anew as more is known.
-        first_step: Step that comes first.
+        steps: Number of steps of the run; may be changed later.
+        first_step: First step to train, when resumed.
         console: Where it is shown; None shows nothing.
-        title: What stands before the bar.
+        title: Text before the progress bar.
     """
 
     def __init__(
@@ -255,9 +253,9 @@ class ProgressLine:
     ) -> None:
         self.steps = steps
         self.stage = ""
-        """Name of the stage of the newest row."""
+        """Stage of the latest row."""
         self.loss: float | None = None
-        """Loss of the newest row."""
+        """Loss of the latest row."""
         self._done = first_step
         self._rate = Rate(first_step)
         self._line = LiveLine(console)
@@ -267,7 +265,7 @@ class ProgressLine:
         """Shows that `step` (counted from 0) is done; reads ``stage`` and ``loss`` from the row."""
         stage = str(values.get("stage", self.stage))
         if stage != self.stage:
-            # The last line of a stage is left to be read, with the loss that it ended with.
+            # Keep the last line of the stage, with its final loss.
             self._line.leave()
             self.stage, self.loss, self._rate.value = stage, None, None
 
@@ -281,12 +279,12 @@ class ProgressLine:
 
     @property
     def rate(self) -> float | None:
-        """Steps per second, of the newest steps."""
+        """Steps per second over the latest steps."""
         return self._rate.value
 
     @property
     def seconds_left(self) -> float | None:
-        """At the present rate."""
+        """Seconds left at the current rate; None while it is unknown."""
         return None if not self.rate else (self.steps - self._done) / self.rate
 
     def note(self) -> str:
@@ -298,5 +296,5 @@ class ProgressLine:
         return ", ".join(parts)
 
     def close(self) -> None:
-        """Ends the live line."""
+        """Closes the live line."""
         self._line.close()

@@ -2,7 +2,7 @@
 
 Decoupled Weight Decay Regularization (Loshchilov and Hutter 2017, arXiv:1711.05101). Muon (Jordan et al. 2024,
 https://kellerjordan.github.io/posts/muon/): momentum, then the nearest orthogonal matrix by five Newton-Schulz steps.
-Differs from torch's own Muon: fp32 on a CPU, where bf16 may be a hundred times slower, and matrices of one shape are
+Differs from torch's own Muon: fp32 on a CPU, where bf16 may be a hundred times slower, and matrices of the same shape are
 orthogonalised together.
 """
 
@@ -25,7 +25,7 @@ from sightweave.models.parts import PartName
 
 Name = Literal["adamw", "muon"]
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic whose slope at 0 is as large as possible; it brings singular values to about 0.7 to 1.2."""
+"""Coefficients of the quintic with the largest slope at 0; it brings singular values to about 0.7 to 1.2."""
 _STEPS = 5
 _TINY = 1e-7
 
@@ -44,9 +44,9 @@ class OptimizerConfig:
     momentum: NonNegativeFloat = 0.95
     """Nesterov momentum of Muon."""
     betas: tuple[float, float] = (0.9, 0.98)
-    """Of AdamW."""
+    """Decay rates of the moments of AdamW."""
     eps: PositiveFloat = 1e-8
-    """Of AdamW."""
+    """Term added to the denominator of AdamW."""
     weight_decay: NonNegativeFloat = 0.05
     """Decoupled weight decay of matrices, multiplied by the learning rate; vectors are not decayed."""
     lr_multipliers: Mapping[PartName, NonNegativeFloat] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class OptimizerConfig:
     """Learning rate multiplier from each block to the one below it, in the encoder and the language model."""
 
     def build(self, model: nn.Module, factors: Mapping[str, float] | None = None) -> Optimizer:
-        """The optimizer of what is trainable in a model; `factors` multiply the rates of parameters by name."""
+        """The optimizer of the trainable parameters of a model; `factors` multiply the rates of parameters by name."""
         return Optimizer(
             model,
             name=self.name,
@@ -70,21 +70,21 @@ class OptimizerConfig:
 
 
 class Optimizer:
-    """One or two torch optimizers over the trainable parameters of a model, as one.
+    """One or two torch optimizers over the trainable parameters of a model, used as one.
 
     Args:
-        model: The model; what does not require gradients is left alone.
+        model: The model; parameters that do not require gradients are left alone.
         name: ``adamw`` or ``muon``.
-        lr: Peak rate of AdamW.
-        muon_lr: Peak rate of Muon.
-        momentum: Of Muon.
-        betas: Of AdamW.
-        eps: Of AdamW.
-        weight_decay: Decoupled decay of matrices (also tables and kernels), not of vectors.
-        factors: What the rates of parameters are multiplied with, by name; 1 for those not named.
+        lr: Peak learning rate of AdamW.
+        muon_lr: Peak learning rate of Muon.
+        momentum: Nesterov momentum of Muon.
+        betas: Decay rates of the moments of AdamW.
+        eps: Term added to the denominator of AdamW.
+        weight_decay: Decoupled weight decay of matrices, including embedding tables and kernels, but not of vectors.
+        factors: Learning rate multipliers of parameters, by name; 1 for all others.
 
     Raises:
-        ValueError: unknown `name`, or nothing to train.
+        ValueError: unknown `name`, or no trainable parameters.
     """
 
     def __init__(
@@ -107,6 +107,8 @@ class Optimizer:
             raise ValueError(
                 "nothing to train: no parameter of the model requires gradients; unfreeze a part."
             )
+
+        # Matrices of blocks go to Muon; everything else to AdamW, where vectors are not decayed.
         matrices = hidden_matrices(model) if name == "muon" else {}
         rest = {key: value for key, value in self.parameters.items() if key not in matrices}
         tables = {key: value for key, value in rest.items() if value.ndim >= 2}
@@ -116,6 +118,7 @@ class Optimizer:
             *_groups(tables, factors, lr=lr, weight_decay=weight_decay),
             *_groups(vectors, factors, lr=lr, weight_decay=0.0),
         ]
+
         self.optimizers: list[torch.optim.Optimizer] = []
         if groups:
             self.optimizers.append(torch.optim.AdamW(groups, lr=lr, betas=betas, eps=eps, fused=True))
@@ -131,17 +134,17 @@ class Optimizer:
                 group["lr"] = peak * factor
 
     def step(self) -> None:
-        """One update from the gradients that are there."""
+        """Updates the parameters from their gradients."""
         for optimizer in self.optimizers:
             optimizer.step()
 
     def zero_grad(self) -> None:
-        """Drops all gradients."""
+        """Clears all gradients."""
         for parameter in self.parameters.values():
             parameter.grad = None
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """What it remembers, by ``<parameter>/<quantity>``: for safetensors."""
+        """The state of the optimizer by ``<parameter>/<quantity>``, for safetensors."""
         tensors = {}
         for key, parameter in self.parameters.items():
             for quantity, value in self._state(parameter).items():
@@ -149,10 +152,11 @@ class Optimizer:
         return tensors
 
     def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Continues from what `state_tensors` gave.
+        """Restores a state from `state_tensors`.
 
         Raises:
-            CheckpointError: a parameter that this optimizer does not train, or another shape; nothing was changed.
+            CheckpointError: the state has a parameter that this optimizer does not train, or another shape. Nothing is
+                changed then.
         """
         loaded: dict[str, dict[str, Tensor]] = defaultdict(dict)
         for name, value in tensors.items():
@@ -160,46 +164,52 @@ class Optimizer:
             parameter = self.parameters.get(key)
             if parameter is None:
                 raise CheckpointError(
-                    f"optimizer state {name!r} is of no trained parameter; the recipe has changed."
+                    f"optimizer state {name!r} belongs to no trained parameter; resume with the recipe that wrote it."
                 )
             if value.ndim and value.shape != parameter.shape:
                 raise CheckpointError(
-                    f"optimizer state {name!r} has shape {tuple(value.shape)}, its parameter {tuple(parameter.shape)}."
+                    f"optimizer state {name!r} has shape {tuple(value.shape)}, but its parameter has "
+                    f"{tuple(parameter.shape)}."
                 )
-            # AdamW's fused kernel wants its counter on the device of the parameter, too.
+            # The fused kernel of AdamW needs its counter on the device of the parameter, too.
             loaded[key][quantity] = value.detach().clone().to(parameter.device)
+
         for key, state in loaded.items():
             self._owner(self.parameters[key]).state[self.parameters[key]] = state
 
     def _owner(self, parameter: Tensor) -> torch.optim.Optimizer:
         for optimizer in self.optimizers:
-            if any(parameter is own for group in optimizer.param_groups for own in group["params"]):
-                return optimizer
+            for group in optimizer.param_groups:
+                if any(parameter is own for own in group["params"]):
+                    return optimizer
         raise AssertionError("every trained parameter has an optimizer")
 
     def _state(self, parameter: Tensor) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = next(
-            (o.state[parameter] for o in self.optimizers if parameter in o.state), {}
-        )
-        return found
+        """What is remembered for a parameter; empty before its first update."""
+        for optimizer in self.optimizers:
+            if parameter in optimizer.state:
+                found: dict[str, Tensor] = optimizer.state[parameter]
+                return found
+        return {}
 
 
 def _groups(
     parameters: Mapping[str, Tensor], factors: Mapping[str, float], *, lr: float, weight_decay: float
 ) -> list[dict[str, Any]]:
-    """Parameters with the same rate together, in their order."""
+    """Parameter groups by learning rate, in order of first appearance."""
     found: dict[float, list[Tensor]] = defaultdict(list)
     for name, parameter in parameters.items():
         found[factors.get(name, 1.0)].append(parameter)
+
     return [
         {"params": group, "lr": lr * factor, "weight_decay": weight_decay} for factor, group in found.items()
     ]
 
 
 def hidden_matrices(model: nn.Module) -> dict[str, Tensor]:
-    """What Muon is for: trainable linear weights inside Transformer blocks, and kernels of convolutions.
+    """The parameters that Muon updates: trainable linear weights inside Transformer blocks, and convolution kernels.
 
-    Tables, heads, connectors and vectors stay with AdamW.
+    Embedding tables, heads, connectors and vectors are left to AdamW.
     """
     found: dict[str, Tensor] = {}
     for prefix, block in model.named_modules():
@@ -215,19 +225,19 @@ def hidden_matrices(model: nn.Module) -> dict[str, Tensor]:
 class Muon(torch.optim.Optimizer):
     """``w -= lr * sqrt(max(1, rows / columns)) * orthogonal(nesterov(gradient))``, after ``w -= lr * decay * w``.
 
-    Matrices of one shape go through Newton-Schulz together. With `parts`, each matrix is a stack of that many equal
-    matrices (queries, keys and values joined into one, for example), and each is orthogonalised by itself. A kernel
-    counts as a matrix with one row for each output channel.
+    Newton-Schulz runs on all matrices of the same shape together. With `parts`, each matrix is a stack of that many equal
+    matrices (such as queries, keys and values joined into one), and each of them is orthogonalised separately. A kernel
+    counts as a matrix with one row per output channel.
 
     Args:
         params: Matrices.
         lr: Learning rate.
-        momentum: Of Nesterov's form.
-        weight_decay: Share of a matrix that goes with each unit of learning rate.
-        parts: Equal matrices stacked along the rows of each.
+        momentum: Nesterov momentum.
+        weight_decay: Decoupled weight decay, multiplied by the learning rate.
+        parts: Number of equal matrices stacked along the rows of each.
 
     Raises:
-        ValueError: a parameter that is no matrix, or whose rows `parts` does not divide.
+        ValueError: a parameter is not a matrix, or `parts` does not divide its rows.
     """
 
     def __init__(
@@ -261,11 +271,12 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One update of every matrix that has a gradient."""
+        """Updates every matrix that has a gradient."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+
         for group in self.param_groups:
             alike: dict[tuple[Any, ...], list[Tensor]] = defaultdict(list)
             for p in group["params"]:
@@ -276,6 +287,8 @@ class Muon(torch.optim.Optimizer):
         return loss
 
     def _update(self, matrices: list[Tensor], group: dict[str, Any]) -> None:
+        """Updates matrices of the same shape."""
+        # Nesterov momentum.
         gradients = [m.grad for m in matrices if m.grad is not None]
         for m in matrices:
             if "momentum" not in self.state[m]:
@@ -283,28 +296,35 @@ class Muon(torch.optim.Optimizer):
         buffers = [self.state[m]["momentum"] for m in matrices]
         torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
         ahead = torch._foreach_lerp(gradients, buffers, group["momentum"])
+
+        # Orthogonalise all of them at once.
         rows = matrices[0].shape[0]
         columns = matrices[0].numel() // rows
         rows //= group["parts"]
         stacked = torch.stack(list(ahead)).reshape(-1, rows, columns)
         directions = orthogonalise(stacked).to(matrices[0].dtype).view(len(matrices), *matrices[0].shape)
+
+        # Decay, then step.
         torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
         scale = max(1.0, rows / columns) ** 0.5
         torch._foreach_add_(matrices, list(directions.unbind(0)), alpha=-group["lr"] * scale)
 
 
 def orthogonalise(matrices: Float[Tensor, "n r c"]) -> Float[Tensor, "n r c"]:
-    """About the nearest matrix with orthonormal rows (or columns), of each; zero stays zero.
+    """Approximately the nearest matrix with orthonormal rows (or columns) to each matrix; zero stays zero.
 
-    In fp32 on a CPU, in bf16 on a GPU.
+    Computes in fp32 on a CPU, in bf16 on a GPU.
     """
     x = matrices.float() if matrices.device.type == "cpu" else matrices.bfloat16()
     is_tall = x.shape[1] > x.shape[2]
     x = x.mT if is_tall else x
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + _TINY)
+
+    # Newton-Schulz.
     a, b, c = _COEFFICIENTS
     for _ in range(_STEPS):
         gram = x @ x.mT
         inner = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
         x = torch.baddbmm(x, inner, x, beta=a)
+
     return x.mT if is_tall else x

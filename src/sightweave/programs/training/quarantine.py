@@ -1,4 +1,4 @@
-"""What is left out of training: each picture or sample once, with its reason, and an end where there are too many."""
+"""Images and samples left out of training: each is recorded once, with its reason; too many of them stop the run."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from sightweave.core.errors import DataError
 
 logger = logging.getLogger(__name__)
 FILE_NAME = "quarantine.jsonl"
-"""Of the file in a run's folder."""
+"""Name of the file in a run folder."""
 _PATIENCE = 1000
-"""Pictures after which a share of bad ones stops the run."""
+"""Number of images after which too many bad ones stop the run."""
 _TOLERATED = 0.01
+"""Maximum fraction of bad images and samples."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What a resumed training must know of a quarantine."""
+    """The part of a quarantine that is saved for resuming."""
 
     seen: int
     reasons: dict[str, int]
@@ -31,25 +32,26 @@ class Kept:
 
 @dataclass
 class Quarantine:
-    """Pictures that were left out, with their reasons."""
+    """Images and samples that were left out, with their reasons."""
 
     path: Path | None = None
-    """A JSONL file that gets one line for each."""
+    """JSON lines file with one line for each."""
     seen: int = 0
-    """Different pictures that were asked for."""
+    """Number of distinct images used so far."""
     reasons: Counter[str] = field(default_factory=Counter)
     unreadable: set[str] = field(default_factory=set)
-    """Keys of pictures that are not tried again."""
+    """Keys of images that are not tried again."""
     _known: set[str] = field(default_factory=set)
 
     def add(self, key: str, error: DataError) -> None:
-        """Counts and writes one, the first time that it is met.
+        """Counts and records an image or a sample, unless it is already known.
 
         Raises:
-            DataError: over 1 % of more than a thousand pictures are bad.
+            DataError: over 1 % of a thousand or more images are bad.
         """
         if key in self._known:
             return
+
         self._known.add(key)
         reason = str(getattr(error, "code", type(error).__name__))
         self.reasons[reason] += 1
@@ -57,6 +59,7 @@ class Quarantine:
         if self.path is not None:
             with self.path.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps({"picture": key, "reason": reason, "message": str(error)}) + "\n")
+
         bad = sum(self.reasons.values())
         if self.seen >= _PATIENCE and bad > _TOLERATED * self.seen:
             raise DataError(
@@ -65,12 +68,12 @@ class Quarantine:
             )
 
     def kept(self) -> Kept:
-        """What `of` takes; the path is not in it."""
+        """The value that `of` restores from; it does not include the path."""
         return Kept(self.seen, dict(self.reasons), sorted(self.unreadable), sorted(self._known))
 
     @classmethod
     def of(cls, kept: Kept) -> Self:
-        """Continues from what `kept` gave: what was counted and written once is not counted or written again."""
+        """Restores a quarantine from `kept`, so that nothing is counted or written twice."""
         return cls(
             seen=kept.seen,
             reasons=Counter(kept.reasons),

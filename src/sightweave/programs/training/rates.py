@@ -1,7 +1,7 @@
-"""What each weight's learning rate is multiplied with: a factor for its part, and less from block to block downwards.
+"""Learning rate multipliers of parameters: a factor per part, and a decay from block to block downwards.
 
-Layer-wise decay as in BEiT (Bao et al. 2021, arXiv:2106.08254): decay^(L + 1 - l) for block l of L, where l = 0 for what
-comes before the blocks and L + 1 for what comes after them.
+Layer-wise decay as in BEiT (Bao et al. 2021, arXiv:2106.08254): decay^(L + 1 - l) for block l of L, where l = 0 before
+the blocks and L + 1 after them.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from sightweave.models.parts import PartName
 
 _BLOCK = re.compile(r"(?:encoder_)?blocks\.(\d+)\.")
 _AFTER = ("norm.", "output.", "classifier.", "encoder_norm.")
-"""Beginnings of names in a part with blocks that come after them."""
+"""Prefixes of the parameters that come after the blocks of a part."""
 
 
 def rate_factors(
     model: nn.Module, parts: Mapping[PartName, nn.Module], factors: Mapping[PartName, float], decay: float
 ) -> dict[str, float]:
-    """The factor of each parameter, by its name in the model.
+    """The learning rate multiplier of each parameter, by its name in the model.
 
     Args:
-        model: Everything.
-        parts: Parts of it by name; one may lie inside an earlier one: its own factor, if there is one, holds there.
-        factors: Of parts; 1 for those not named.
-        decay: Of the rate from block to block downwards, in parts that have blocks; 1 for none.
+        model: The whole model.
+        parts: Its parts by name. A part may be inside an earlier one; its own factor, if it has one, takes precedence.
+        factors: Multipliers by part; 1 for all others.
+        decay: Multiplier from each block to the one below it, in parts with blocks; 1 for none.
     """
     names = {parameter: name for name, parameter in model.named_parameters()}
     found: dict[str, float] = {}

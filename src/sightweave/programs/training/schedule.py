@@ -1,4 +1,4 @@
-"""How the learning rate goes over a run: warm-up, then cosine, or constant and a straight line down."""
+"""Learning rate schedules: warm-up, then cosine decay, a constant rate with linear decay at the end, or a constant rate."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ScheduleConfig:
     """Final learning rate, as a fraction of the peak."""
 
     def build(self, *, steps: int) -> Schedule:
-        """The schedule of a run of so many steps."""
+        """The schedule of a stage with this number of steps."""
         return Schedule(
             steps=steps,
             name=self.name,
@@ -38,24 +38,24 @@ class ScheduleConfig:
 
 
 class Schedule:
-    r"""The share of the peak learning rate at each step.
+    r"""The fraction of the peak learning rate at each step.
 
     ::
 
         cosine   /^^-._            wsd   /^^^^^^\           constant   /^^^^^^^^
                 /      `-.              /        \                   /
 
-    wsd: MiniCPM (Hu et al. 2024, arXiv:2404.06395), section 4.2, with a straight decay.
+    wsd: MiniCPM (Hu et al. 2024, arXiv:2404.06395), section 4.2, with linear decay.
 
     Args:
-        steps: Steps of the run.
+        steps: Number of steps.
         name: ``cosine``, ``wsd`` or ``constant``.
-        warmup_steps: Steps in which the rate rises in a straight line.
-        cooldown: Share of the steps in which ``wsd`` falls.
-        min_lr_ratio: Share of the peak at which the fall ends, one step after the last.
+        warmup_steps: Number of steps of linear warm-up.
+        cooldown: Fraction of the steps, at the end, over which ``wsd`` decays.
+        min_lr_ratio: Fraction of the peak that the decay ends at, one step after the last.
 
     Raises:
-        ValueError: unknown `name`, no steps, a negative warm-up, or shares outside 0 to 1.
+        ValueError: unknown `name`, no steps, a negative warm-up, or fractions outside 0 to 1.
     """
 
     def __init__(
@@ -76,22 +76,22 @@ class Schedule:
         for field, share in (("cooldown", cooldown), ("min_lr_ratio", min_lr_ratio)):
             if not 0 <= share <= 1:
                 raise ValueError(f"{field} must be from 0 to 1 (got {share}).")
+
         self.steps, self.name, self.min_lr_ratio = steps, name, min_lr_ratio
         # A run shorter than its warm-up still reaches the peak.
         self.warmup_steps = min(warmup_steps, steps // 2)
-        fall_steps = {"cosine": steps - self.warmup_steps, "wsd": round(steps * cooldown), "constant": 0}[
-            name
-        ]
-        self.fall_from = max(self.warmup_steps, steps - fall_steps)
+        decay_steps = {"cosine": steps - self.warmup_steps, "wsd": round(steps * cooldown), "constant": 0}
+        self.fall_from = max(self.warmup_steps, steps - decay_steps[name])
 
     def factor(self, step: int) -> float:
-        """The share of the peak rate at `step`, counted from 0."""
+        """The fraction of the peak rate at `step`, counted from 0."""
         if step < self.warmup_steps:
             return (step + 1) / (self.warmup_steps + 1)
         if step < self.fall_from or self.name == "constant":
             return 1.0
         if step >= self.steps:
             return self.min_lr_ratio
+
         done = (step - self.fall_from) / (self.steps - self.fall_from)
         left = (1 + math.cos(math.pi * done)) / 2 if self.name == "cosine" else 1 - done
         return self.min_lr_ratio + (1 - self.min_lr_ratio) * left

@@ -1,4 +1,4 @@
-"""How many different pictures a run has trained on, in little memory."""
+"""Counts the distinct images that a run has trained on, in little memory."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import torch
 from torch import Tensor
 
 _MOST_BITS = 1 << 28
-"""Pictures of the data up to which each has a bit of its own (32 MiB); of larger data only those seen are stored."""
+"""Maximum dataset size for one bit per image (32 MiB); for larger data only the images seen are stored."""
 
 
 class Seen:
-    """Counts different numbers below `size`, each as often as it is added.
+    """Counts distinct numbers below `size`.
 
     Args:
-        size: Pictures in the data.
+        size: Number of images in the data.
     """
 
     def __init__(self, size: int) -> None:
         self.count = 0
-        """Different numbers so far."""
+        """Number of distinct numbers so far."""
         self._bits = bytearray((size + 7) // 8 if size <= _MOST_BITS else 0)
         self._numbers: set[int] = set()
 
     def add(self, number: int) -> None:
-        """Notes a number from 0 to `size` - 1."""
+        """Adds a number from 0 to `size` - 1."""
         if not self._bits:
             self._numbers.add(number)
             self.count = len(self._numbers)
@@ -37,14 +37,14 @@ class Seen:
             self.count += 1
 
     def to_tensor(self) -> Tensor:
-        """What `of` takes: uint8 with one bit for each picture, or int64 with the numbers, in ascending order."""
+        """The tensor that `of` restores from: uint8 with one bit per image, or int64 with the numbers in ascending order."""
         if self._bits:
             return torch.frombuffer(bytearray(self._bits), dtype=torch.uint8)
         return torch.tensor(sorted(self._numbers), dtype=torch.int64)
 
     @classmethod
     def of(cls, tensor: Tensor) -> Self:
-        """Counts on from what `to_tensor` gave."""
+        """Restores the counter from the tensor of `to_tensor`."""
         found = cls(0)
         if tensor.dtype == torch.uint8:
             found._bits = bytearray(tensor.cpu().numpy().tobytes())

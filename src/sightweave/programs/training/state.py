@@ -1,7 +1,7 @@
-"""All that changes while a run trains: together with the recipe, the data and the code, a training resumes from it.
+"""The state of a training run: with the recipe, the data and the code, training resumes from it.
 
-What is not here is a function of what is: the order of the images of the seed and a position (see `Feed`), the learning rate
-of the step and the stage's settings. A state is numbers, which are written as JSON, and tensors.
+Everything else follows from it: the order of the images from the seed and a position (see `Feed`), the learning rate from
+the step and the settings of the stage. A state consists of numbers, saved as JSON, and of tensors.
 """
 
 from __future__ import annotations
@@ -26,90 +26,90 @@ FORMAT_VERSION = 1
 
 @dataclass
 class Progress:
-    """How far a run has come, in numbers."""
+    """The progress of a run, in numbers."""
 
     __pydantic_config__: ClassVar[pydantic.ConfigDict] = pydantic.ConfigDict(
         extra="forbid", allow_inf_nan=False
     )
 
-    # The place in the recipe.
+    # The position in the recipe.
     stage: NonNegativeInt = 0
-    """Index of the stage that trains; the number of stages where all have ended."""
+    """Index of the current stage; the number of stages once all have ended."""
     step: NonNegativeInt = 0
-    """Updates that this stage has made."""
+    """Number of updates of this stage."""
     stage_seconds: NonNegativeFloat = 0.0
-    """Wall time of this stage, which ends a stage with minutes and sets its rates."""
+    """Wall time of this stage in seconds; it ends a stage with minutes and sets its learning rates."""
 
-    # The place in the order of the images.
+    # The position in the order of the images.
     position: NonNegativeInt = 0
     """Where the next microstep begins, or the window that it belongs to."""
     within: NonNegativeInt = 0
     """Number of the next microstep in its window."""
     end: NonNegativeInt = 0
-    """Position after the last image that was trained on: where the next stage begins."""
+    """Position after the last image trained on, where the next stage begins."""
 
     # Totals.
     steps: NonNegativeInt = 0
-    """Updates that were made."""
+    """Number of updates over all stages."""
     planned_steps: NonNegativeInt = 0
-    """Updates that the settings ask for, over all stages; where the clock ends a stage, by the speed so far."""
+    """Expected number of updates over all stages; for a stage with minutes, by the speed so far."""
     stage_steps: list[NonNegativeInt] = field(default_factory=list)
-    """Updates of each stage that has ended."""
+    """Number of updates of each stage that has ended."""
     pictures: NonNegativeInt = 0
-    """Pictures that were trained on, each as often as it was shown."""
+    """Number of images trained on; repeated ones count each time."""
     samples: NonNegativeInt = 0
-    """Samples that were trained on, each as often as it was shown."""
+    """Number of samples trained on; repeated ones count each time."""
     tokens: NonNegativeInt = 0
-    """Tokens of their rows, those that stand for pictures included."""
+    """Number of tokens trained on, image tokens included."""
     seconds: NonNegativeFloat = 0.0
-    """Wall time of the loop."""
+    """Wall time of the loop in seconds."""
     feed_seconds: NonNegativeFloat = 0.0
-    """Time that the loop waited for its input."""
+    """Time that the loop waited for its input, in seconds."""
     languages: set[str] | None = field(default_factory=set)
-    """Pairs of languages, such as ``en-de``, that it was shown translations between; None where a part may know others."""
+    """Language pairs, such as ``en-de``, of the translations trained on; None if a pretrained part may know others."""
     threads: NonNegativeInt = 0
-    """Number of torch threads that it trains with; 0 before that is known."""
+    """Number of torch threads that it trains with; 0 until it is known."""
 
     # The curve.
     losses: list[list[float]] = field(default_factory=list)
-    """Of each stage that has begun, the mean loss of every row of the log."""
+    """Mean loss of every row of the log, by stage."""
     averages: Averages = field(default_factory=Averages)
-    """Of the updates that no row has yet."""
+    """Sums over the updates that are not in the log yet."""
 
 
 @dataclass
 class State(Progress):
-    """Everything that a resumed training needs.
+    """Everything that resuming needs.
 
-    While a run trains, its `Trainer` counts in this object, and the three mappings of tensors are empty: the model, the
-    optimizer and torch hold these. `Trainer.snapshot` gives a state that has them.
+    During training, the `Trainer` counts in this object, and its three mappings of tensors are empty: the model, the
+    optimizer and torch hold the tensors. `snapshot` returns a state that has them.
     """
 
     data: str = ""
-    """Fingerprint of the data; empty where there is no snapshot."""
+    """Fingerprint of the data; empty if this is not a snapshot."""
     seen: Seen = field(default_factory=lambda: Seen(0))
-    """Which pictures were trained on."""
+    """Images trained on."""
     quarantine: Quarantine = field(default_factory=Quarantine)
-    """What was left out."""
+    """Images and samples left out."""
     model: Mapping[str, Tensor] = field(default_factory=dict)
-    """Weights and statistics as they train: with adapters apart from the layers beside them, and with quantized layers."""
+    """Weights and statistics during training: with separate adapters and quantized layers."""
     optimizer: Mapping[str, Tensor] = field(default_factory=dict)
-    """Moments and counters, as `Optimizer.state_tensors` gives them."""
+    """Moments and counters from `Optimizer.state_tensors`."""
     random: Mapping[str, Tensor] = field(default_factory=dict)
-    """States of torch's random number generators by type of device, which dropout draws from."""
+    """States of torch's random number generators, which dropout uses, by type of device."""
 
     @property
     def distinct_pictures(self) -> int:
-        """Different pictures among those that were trained on."""
+        """Number of distinct images trained on."""
         return self.seen.count
 
     @property
     def left_out(self) -> dict[str, int]:
-        """Pictures and samples left out, by reason."""
+        """Number of images and samples left out, by reason."""
         return dict(self.quarantine.reasons)
 
     def to_json(self) -> dict[str, Any]:
-        """All that is no tensor."""
+        """Everything but the tensors, as JSON."""
         progress = Progress(**{one.name: getattr(self, one.name) for one in fields(Progress)})
         document = _Document(FORMAT_VERSION, self.data, progress, self.quarantine.kept())
         found: dict[str, Any] = _DOCUMENT.dump_python(document, mode="json")
@@ -118,7 +118,7 @@ class State(Progress):
     def to_tensors(self) -> dict[str, Tensor]:
         """All tensors by ``model/<name>``, ``optimizer/<parameter>/<quantity>``, ``random/<device>`` and ``seen``.
 
-        They share memory with what trains, and are to be written or copied before the next step.
+        They share memory with the model and the optimizer, so write or copy them before the next step.
         """
         found = {"seen": self.seen.to_tensor()}
         for group in _GROUPS:
@@ -126,12 +126,12 @@ class State(Progress):
         return found
 
     def snapshot(self, model: nn.Module, optimizer: Optimizer, device: torch.device, *, data: str) -> Self:
-        """This state with all its tensors, which share memory with what trains.
+        """This state with all its tensors, which share memory with the model and the optimizer.
 
         Args:
-            model: As it trains.
-            optimizer: Of the stage.
-            device: On which it trains.
+            model: The model in training.
+            optimizer: The optimizer of the stage.
+            device: The device of the training.
             data: Fingerprint of the data.
         """
         return replace(
@@ -143,32 +143,33 @@ class State(Progress):
         )
 
     def restore(self, model: nn.Module, optimizer: Optimizer, device: torch.device) -> None:
-        """Copies the tensors to where they belong, and forgets them.
+        """Loads the tensors into the model, the optimizer and torch, and drops them from this state.
 
         Args:
-            model: Prepared for the stage: with its adapters, and with quantized layers.
-            optimizer: Of the stage.
-            device: On which it trains.
+            model: The model, prepared for the stage with its adapters and quantized layers.
+            optimizer: The optimizer of the stage.
+            device: The device of the training.
 
         Raises:
-            CheckpointError: they are of another model or another optimizer.
+            CheckpointError: they belong to another model or another optimizer.
         """
         try:
             model.load_state_dict(self.model)
         except RuntimeError as error:
             raise CheckpointError(
-                f"training state: its weights are of another model than the recipe's. {error}"
+                f"training state: its weights do not fit the recipe's model. {error}"
             ) from error
         optimizer.load_state_tensors(self.optimizer)
-        # Last, since making adapters draws numbers, too.
+
+        # Last, since creating adapters uses random numbers too.
         set_random_states(self.random, device)
         self.model, self.optimizer, self.random = {}, {}, {}
 
     def check_fits(self, stages: Sequence[str], *, data: str) -> None:
-        """Refuses what cannot be resumed with these stages, by name, and data with this fingerprint.
+        """Checks that training can resume with these stages, given by name, and data with this fingerprint.
 
         Raises:
-            CheckpointError: it is of other data or other stages, or nothing is left to train.
+            CheckpointError: the state belongs to other data or other stages, or nothing is left to train.
         """
         if not self.model:
             raise CheckpointError(
@@ -176,8 +177,8 @@ class State(Progress):
             )
         if self.data != data:
             raise CheckpointError(
-                f"training state: its data has the fingerprint {self.data}, and this data has {data}; resume with the data "
-                "that the run began with, or train anew."
+                f"training state: its data has the fingerprint {self.data}, but this data has {data}; resume with the data "
+                "that the run began with, or start a new run."
             )
         if len(stages) <= self.stage or len(self.stage_steps) != self.stage:
             raise CheckpointError(
@@ -186,31 +187,31 @@ class State(Progress):
             )
 
     def on_cpu(self) -> Self:
-        """The same with its tensors in the memory of the CPU, so that the device's is free."""
+        """A copy with its tensors on the CPU, to free the memory of the device."""
         return replace(
             self, model=_on_cpu(self.model), optimizer=_on_cpu(self.optimizer), random=_on_cpu(self.random)
         )
 
     @classmethod
     def of(cls, document: Any, tensors: Mapping[str, Tensor]) -> Self:
-        """The state that `to_json` and `to_tensors` gave.
+        """The state from the results of `to_json` and `to_tensors`.
 
         Raises:
-            CheckpointError: a document of another version or with missing, unknown or impossible values, or tensors of
-                another kind.
+            CheckpointError: a document of another version, or with missing, unknown or invalid values, or unknown tensors.
         """
         found = _checked(document)
+
         groups: dict[str, dict[str, Tensor]] = {group: {} for group in _GROUPS}
         for name, value in tensors.items():
             group, _, inner = name.partition("/")
             if group in groups and inner:
                 groups[group][inner] = value
             elif name != "seen":
-                raise CheckpointError(
-                    f"training state: unknown tensor {name!r}; expected seen, {', '.join(f'{one}/...' for one in _GROUPS)}."
-                )
+                known = ", ".join(f"{one}/..." for one in _GROUPS)
+                raise CheckpointError(f"training state: unknown tensor {name!r}; expected seen, {known}.")
         if "seen" not in tensors:
             raise CheckpointError("training state: the tensor 'seen' is missing.")
+
         return cls(
             **vars(found.progress),
             data=found.data,
@@ -226,7 +227,7 @@ _GROUPS = ("model", "optimizer", "random")
 
 @dataclass
 class _Document:
-    """What `State.to_json` gives."""
+    """The JSON document of a state."""
 
     __pydantic_config__: ClassVar[pydantic.ConfigDict] = pydantic.ConfigDict(extra="forbid")
 
@@ -240,18 +241,21 @@ _DOCUMENT = pydantic.TypeAdapter(_Document)
 
 
 def _checked(document: Any) -> _Document:
+    """The document, validated; `CheckpointError` if it is not valid."""
     version = document.get("format_version") if isinstance(document, Mapping) else None
     if version != FORMAT_VERSION:
         raise CheckpointError(
             f"training state: format_version is {version!r}, and this release reads {FORMAT_VERSION}; resume with the "
             "release that wrote it."
         )
+
     numbers = document.get("progress")
     if isinstance(numbers, Mapping):
-        # A number that is missing must not count as the beginning of a run.
+        # A missing number must not be read as 0.
         missing = [one.name for one in fields(Progress) if one.name not in numbers]
         if missing:
             raise CheckpointError(f"training state: progress.{missing[0]} is missing.")
+
     try:
         return _DOCUMENT.validate_python(document)
     except pydantic.ValidationError as error:
@@ -265,7 +269,7 @@ def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def random_states(device: torch.device) -> dict[str, Tensor]:
-    """The states of the generators that training on a device draws from, by type of device; copies."""
+    """Copies of the states of the random number generators that training on a device uses, by type of device."""
     found = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         found["cuda"] = torch.cuda.get_rng_state(device)
@@ -275,7 +279,7 @@ def random_states(device: torch.device) -> dict[str, Tensor]:
 
 
 def set_random_states(states: Mapping[str, Tensor], device: torch.device) -> None:
-    """Puts generators into these states; one of a device that is not trained on stays as it is."""
+    """Restores the states of the CPU's generator and of the device's; other devices are left alone."""
     if "cpu" in states:
         torch.set_rng_state(states["cpu"].cpu())
     if "cuda" in states and device.type == "cuda":

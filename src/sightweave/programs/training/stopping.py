@@ -1,4 +1,4 @@
-"""Requests to stop a training: the step at hand is finished and saved, and only a second request ends it at once."""
+"""Stop requests: the first one finishes the current step and saves, the second one ends the process immediately."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ logger = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """A list that gets the number of the signal on Ctrl-C or a request to end; a second signal ends the process.
+    """Yields a list that gets the number of the first stop signal; a second signal ends the process.
 
-    Besides SIGTERM these are SIGHUP (a closed terminal, a lost connection) and SIGUSR1 (which Slurm can send some time
-    before it ends a job). Where ``nohup`` had SIGHUP ignored, it stays so.
+    The signals are SIGINT (Ctrl-C), SIGTERM, SIGHUP (a closed terminal or a lost connection) and SIGUSR1 (which Slurm can
+    send before it ends a job). SIGHUP stays ignored under ``nohup``.
     """
     asked: list[int] = []
 
@@ -34,7 +34,7 @@ def stop_signals() -> Iterator[list[int]]:
 
     try:
         before = {number: signal.signal(number, note) for number in numbers}
-    except ValueError:  # not in the main thread: signals are somebody else's
+    except ValueError:  # not in the main thread, which alone can handle signals
         yield asked
         return
 

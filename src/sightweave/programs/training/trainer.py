@@ -1,4 +1,4 @@
-"""The training loop: stages of steps, each a forward pass, a loss on targets only, a backward pass and an update."""
+"""The training loop: stages of steps; each step is a forward pass, a loss on the targets, a backward pass and an update."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ from sightweave.programs.training.work import Work
 from sightweave.programs.training.world import World
 
 Save = Callable[[State, VLM], None]
-"""Writes a checkpoint: gets the state to resume from, and the model as whoever loads it should find it.
+"""Writes a checkpoint from the state to resume from and the model to save.
 
-The state has tensors as long as there is something left to train; they share memory with what trains, so they are to be
-written or copied before the function returns.
+The state has tensors until training has finished. They share memory with the model and the optimizer, so write or copy them
+before returning.
 """
 
 
 class NonFiniteLoss(SightweaveError):
-    """The loss or the gradient is no finite number; nothing was updated with it."""
+    """The loss or the gradient is not finite; no update was made with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """What a run trains on."""
+    """The data of a training run."""
 
     datasets: Sequence[Dataset]
     """Sources of the training split."""
     tasks: Mapping[str, Any]
-    """Task by name, for the records of the sources."""
+    """Tasks by name, for the records of the sources."""
     mix: Sequence[Mixing] = ()
-    """How often each source comes; empty means once an epoch each."""
+    """How often each source is shown; empty means once per epoch each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,32 +65,32 @@ class Ending:
     """How a training ended."""
 
     is_interrupted: bool
-    """Whether it was asked to stop before its end."""
+    """Whether it was stopped before its last step."""
     stop_signal: int
-    """Number of the signal that asked; 0 where none did."""
+    """Number of the signal that stopped it; 0 if none did."""
 
 
 class Trainer:
     """Trains a model through all stages, from the beginning or from a state.
 
     Args:
-        model: Trained in place, and moved to the precision's device. With a state, it has the architecture that the run had
-            before its first stage; its weights are those of the state from `run` on.
-        processor: The model's own.
-        data: What to train on.
-        settings: Stages and how often to log and save.
-        precision: In which format to multiply.
-        out: The run's folder: gets metrics, events and what was quarantined.
-        seed: Of order, choice and dropout.
-        save: Called every so often, at the end, and when interrupted.
-        state: Where to begin, and the object that `run` counts in; by default the beginning.
-        world: The processes that train together; a single one so far.
+        model: Trained in place, and moved to the precision's device. With a state, it must have the architecture that the
+            run had before its first stage; `run` loads the weights of the state.
+        processor: The model's processor.
+        data: The training data.
+        settings: Stages, and how often to log and save.
+        precision: Device and number format.
+        out: Run folder, for metrics, events and the quarantine.
+        seed: Random seed of the order, the choice of samples and dropout.
+        save: Called every `save_every` steps, at the end, and when interrupted.
+        state: State to resume from, in which `run` counts; by default a new one.
+        world: The processes that train together; only one is supported so far.
 
     Raises:
-        RecipeError: a stage names no known part, or `data` and `settings` do not fit.
-        DataError: nothing usable to train on.
-        CheckpointError: the state is of other data or other stages.
-        BackendError: something that the settings ask for is not installed, or there are several processes.
+        RecipeError: a stage names an unknown part, or `data` and `settings` do not fit.
+        DataError: no usable training data.
+        CheckpointError: the state belongs to other data or other stages.
+        BackendError: a library that the settings need is not installed, or there are several processes.
     """
 
     def __init__(
@@ -112,11 +112,13 @@ class Trainer:
         self.world.check_alone()
         torch.manual_seed(seed)
 
+        # Quantize before moving: the full-precision model may not fit on the device.
         for part, form in settings.quantize.items():
             quantization.quantize(named_parts(model)[part], form, where=part)
         model.to(precision.device)
 
-        if any(stage.epochs is not None for stage in settings.stages):
+        has_epochs = any(stage.epochs is not None for stage in settings.stages)
+        if has_epochs:
             epochs = durations.epochs(settings.stages, data.datasets, data.tasks, data.mix)
             settings = durations.resolved(settings, epochs)
         self.settings = settings
@@ -138,6 +140,7 @@ class Trainer:
             )
             for stage in settings.stages
         ]
+
         if self.state.steps:
             self.state.check_fits([stage.name for stage in settings.stages], data=self._data)
         else:
@@ -147,16 +150,16 @@ class Trainer:
     def run(
         self, *, console: Console | None = None, begins: Callable[[Trials], None] | None = None
     ) -> Ending:
-        """Trains all stages that are left, and saves.
+        """Trains all remaining stages, and saves.
 
         Args:
             console: Where progress is shown; None shows none.
-            begins: Told what trials of the stages found, before the first step. With None there are no trials, and the
-                number of threads stays as it is.
+            begins: Called with the results of the trials before the first step. None skips the trials and keeps the number
+                of threads.
 
         Raises:
             RecipeError: a stage trains nothing.
-            DataError: too many bad pictures.
+            DataError: too many bad images.
             NonFiniteLoss: the loss or the gradient is not finite.
             CheckpointError: the state's tensors do not fit the model.
         """
@@ -168,16 +171,17 @@ class Trainer:
         with log, stop_signals() as stop:
             resumable = self._train(log, stop)
             state.seconds = self._seconds()
-            # Of a stage with minutes, nobody knows beforehand which step would have been its last.
+
+            # The last step of a stage with minutes is not known in advance.
             is_timed = any(stage.steps is None for stage in self.settings.stages)
             is_interrupted = bool(stop) and (is_timed or state.steps < state.planned_steps)
 
-            # Saved before signals mean again what they meant outside: one that comes now must not lose the last steps.
+            # Save before the outer signal handlers are restored: a signal must not lose the last steps now.
             self._save_last(resumable if is_interrupted else state)
             return Ending(is_interrupted, stop[0] if stop else 0)
 
     def _train(self, log: RunLog, stop: Sequence[int]) -> State:
-        """The loop. Returns the state to resume from where it was asked to stop, else the last one, without tensors."""
+        """The loop. Returns the state to resume from if it was stopped, and the final state, without tensors, if not."""
         state, world = self.state, self.world
 
         while state.stage < len(self.settings.stages):
@@ -186,7 +190,7 @@ class Trainer:
 
             with contextlib.closing(work.feed.microsteps(state.position, state.within)) as feed:
                 while not is_over:
-                    # The gradient of one update.
+                    # Compute the gradient and update.
                     factor = work.pace.factor(state.step)
                     microsteps = self._next(feed, work.stage.gradient_accumulation_steps)
                     loss = world.mean(work.loss(microsteps))
@@ -194,7 +198,7 @@ class Trainer:
                     self._check_finite(loss, norm, work, microsteps)
                     work.update(factor)
 
-                    # What it did, and whether it was the last one.
+                    # Count the update, and find out whether it was the last one.
                     self._count(work, microsteps, loss, norm)
                     is_over = world.agree(work.pace.is_over(state.step) or bool(stop))
                     state.planned_steps = self._planned(work.pace.expected(state.step))
@@ -210,10 +214,10 @@ class Trainer:
 
         return state
 
-    # A stage, from its beginning to its end.
+    # The phases of a stage.
 
     def _begin_stage(self) -> Work:
-        """Prepares the model for the stage that the state names, and goes on with it where a state was given."""
+        """Prepares the model for the stage that the state names, and restores the state if it has tensors."""
         state = self.state
         stage, feed = self.settings.stages[state.stage], self.feeds[state.stage]
         work = Work.begin(self.model, feed, stage, self.precision, spent=state.stage_seconds)
@@ -226,23 +230,24 @@ class Trainer:
         return work
 
     def _next(self, feed: Iterator[Step], count: int) -> list[Step]:
-        """The input of an update."""
-        waited = time.perf_counter()
+        """The microsteps of one update; adds the time spent waiting for them to the state."""
+        began = time.perf_counter()
         microsteps = list(islice(feed, count))
-        self.state.feed_seconds += time.perf_counter() - waited
+        self.state.feed_seconds += time.perf_counter() - began
         return microsteps
 
     def _check_finite(self, loss: float, norm: float, work: Work, microsteps: Sequence[Step]) -> None:
-        """Raises `NonFiniteLoss` where an update would spoil the weights."""
+        """Raises `NonFiniteLoss` if an update would make the weights useless."""
         if math.isfinite(loss) and math.isfinite(norm):
             return
+        samples = ", ".join(microsteps[-1].ids[:5])
         raise NonFiniteLoss(
             f"stage {work.stage.name!r}, step {self.state.step}: loss {loss}, gradient norm {norm}; no update was made with "
-            f"it. Samples of its last batch: {', '.join(microsteps[-1].ids[:5])}. Lower the learning rate, or look at them."
+            f"it. Samples of its last batch: {samples}. Lower the learning rate, or check the samples."
         )
 
     def _count(self, work: Work, microsteps: Sequence[Step], loss: float, norm: float) -> None:
-        """Adds what an update was made with. Microsteps that were prepared ahead and never used are not counted."""
+        """Counts one update. Microsteps that were prepared in advance and not used are not counted."""
         state = self.state
         state.step += 1
         state.steps += 1
@@ -252,7 +257,7 @@ class Trainer:
         state.position, state.within = microsteps[-1].position, microsteps[-1].within
         tokens = pictures = 0
         for one in microsteps:
-            # Microsteps of one window share it out, so a later one may end before an earlier one does.
+            # Microsteps of one window may hold its images in any order, so a later one may end earlier.
             state.end = max(state.end, one.end)
             state.samples += len(one.ids)
             pictures += len(one.pictures)
@@ -262,37 +267,40 @@ class Trainer:
                 tokens += int(one.batch.target.valid.sum())
         state.pictures += pictures
         state.tokens += tokens
+
         if state.languages is not None:
             state.languages |= work.feed.languages
-
         state.averages.add(loss=loss, norm=norm, tokens=tokens, pictures=pictures)
 
     def _planned(self, expected: int) -> int:
-        """Updates over all stages: those of stages that ended, of this one, and of later ones as far as they are known."""
+        """Expected updates over all stages; later stages with minutes count as none."""
         later = self.settings.stages[self.state.stage + 1 :]
         return sum(self.state.stage_steps) + expected + sum(one.steps or 0 for one in later)
 
     def _log(self, log: RunLog, work: Work, factor: float) -> None:
-        """Writes a row of the means since the last one."""
+        """Writes a row of the means since the last row."""
         state = self.state
         row = state.averages.row(self._seconds())
         row |= {"stage": work.stage.name, "lr": factor * work.stage.optimizer.lr}
+
         log.progress.steps = state.planned_steps
         log.write(state.steps - 1, row)  # logs count from 0
+
         state.losses[-1].append(float(row["loss"]))
         state.averages = Averages(since=self._seconds())
 
     def _end_stage(self) -> None:
-        """Leaves a model with ordinary weights to the next stage, which begins after the last image trained on."""
+        """Merges adapters for the next stage, which begins after the last image trained on."""
         state = self.state
         if state.stage < len(self.settings.stages) - 1:
             lora.merge(self.model)
+
         state.stage_steps.append(state.step)
         state.stage += 1
         state.step, state.stage_seconds = 0, 0.0
         state.position, state.within = state.end, 0
 
-    # What is saved, and what a state is resumed with.
+    # Saving.
 
     def _snapshot(self, work: Work) -> State:
         """The state to resume from, with all its tensors."""
@@ -300,23 +308,23 @@ class Trainer:
 
     @cached_property
     def _data(self) -> str:
-        """The fingerprint of the data, which all stages share."""
+        """Fingerprint of the data; it is the same for all stages."""
         return self.feeds[0].fingerprint
 
     @property
     def _keeps_adapters(self) -> bool:
-        """Whether adapters are saved apart: those of the last stage alone, since a loader expects these or none."""
+        """Whether adapters are saved separately. Only those of the last stage are, since loading expects these or none."""
         return bool(self.settings.kept) and self.state.stage >= len(self.settings.stages) - 1
 
     def _save(self, state: State) -> None:
-        """Saves inside of a stage, with ordinary weights."""
+        """Saves during a stage, with ordinary weights."""
         if self.world.is_first:
             self.save(state, whole(self.model, keeps=self._keeps_adapters))
 
     def _save_last(self, state: State) -> None:
         """Saves at the end, and leaves the model with ordinary weights."""
         if quantization.is_quantized(self.model):
-            # The whole may have no room on the device: first it is safe on the disk.
+            # Save first: the full-precision model may not fit on the device.
             self._save(state)
         quantization.restore(self.model)
         if not self._keeps_adapters:
@@ -324,14 +332,14 @@ class Trainer:
         if self.world.is_first:
             self.save(state, self.model)
 
-    # Clock and threads.
+    # Time and threads.
 
     def _seconds(self) -> float:
-        """Wall time of the loop, also before it was resumed."""
+        """Wall time of the loop, including the time before it was resumed."""
         return time.perf_counter() - self._began
 
     def _choose_threads(self, begins: Callable[[Trials], None] | None) -> None:
-        """Sets the number of torch threads: that of the state, or what a trial finds where there may be one."""
+        """Sets the number of torch threads: that of the state, or what a trial finds if the settings leave it open."""
         may_choose = self.settings.num_threads is None and self.precision.device.type == "cpu"
         if may_choose and self.state.threads:
             torch.set_num_threads(self.state.threads)  # another number may round sums differently
@@ -347,7 +355,7 @@ class Trainer:
 
 
 def whole(model: VLM, *, keeps: bool) -> VLM:
-    """What a checkpoint holds: the model, or a copy with ordinary weights, into which adapters that go are merged."""
+    """The model to save: itself, or a copy with ordinary weights, with adapters merged unless `keeps`."""
     is_whole = not quantization.is_quantized(model) and (keeps or not lora.is_adapted(model))
     if is_whole:
         return model

@@ -1,8 +1,8 @@
-"""A trial before the first step: how long a step takes under the present load, and with how many threads.
+"""A trial before the first step: how long a step takes under the current load, and which number of threads is fastest.
 
-Two threads that share small matrices gain a sixth on an idle machine and may be nine times slower than one on a busy one,
-where each waits for the other to get a core. Only a trial tells. It computes gradients and throws them away, so weights,
-statistics and random numbers are as before.
+Two threads that share small matrices gain a sixth on an idle machine, but may be nine times slower than one on a busy one,
+where each waits for the other to get a core. Only a trial can tell. It computes gradients and discards them; weights,
+statistics and random numbers stay the same.
 """
 
 from __future__ import annotations
@@ -27,53 +27,54 @@ from sightweave.programs.training.work import prepare
 
 _ROUNDS = 3
 _SECONDS = 3.0
-"""After this time no further round starts."""
+"""Time in seconds after which no further round starts."""
 _WORTH = 0.9
-"""More threads must bring the time of a step below this share of what fewer ones need."""
+"""More threads are used only if they bring the time of a step below this fraction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """What the trials of all stages found."""
+    """Results of the trials of all stages."""
 
     seconds: tuple[Mapping[int, float] | None, ...]
-    """Of each stage, the time of one step's gradients in seconds by number of threads; None where none was tried."""
+    """For each stage, the time of the gradients of one step in seconds by number of threads; None without a trial."""
     threads: int
     """Number of torch threads to train with."""
     totals: Mapping[int, float]
-    """Time of all steps that were tried, in seconds by number of threads."""
+    """Total time of the steps of all stages with a trial, in seconds by number of threads."""
 
     @classmethod
     def of(
         cls, stages: Sequence[Stage], seconds: Sequence[Mapping[int, float] | None], *, otherwise: int
     ) -> Self:
-        """Chooses the threads by the time of all steps together; `otherwise` where nothing was tried."""
+        """Chooses the number of threads by the total time of all steps; `otherwise` without any trial."""
         totals: dict[int, float] = {}
         for stage, times in zip(stages, seconds, strict=True):
             for count, time_of_one in (times or {}).items():
                 totals[count] = totals.get(count, 0.0) + (stage.steps or 1) * time_of_one
+
         return cls(tuple(seconds), choose(totals) if totals else otherwise, totals)
 
     def seconds_of(self, number: int) -> float | None:
-        """Time of one step of a stage with the threads that were chosen, in seconds; None where none was tried."""
+        """Time of one step of a stage with the chosen threads, in seconds; None without a trial."""
         times = self.seconds[number]
         return None if times is None else times[self.threads]
 
     def to_text(self) -> str:
-        """Why this number of threads was chosen; empty where there was nothing to choose."""
+        """Why this number of threads was chosen; empty if there was no choice."""
         if len(self.totals) < 2:
             return ""
+
         least = min(self.totals.values())
         each = ", ".join(f"{count}: {total / least:.2f} x" for count, total in sorted(self.totals.items()))
         return (
-            f"threads: {self.threads} of {max(self.totals)}, chosen by a trial under the current load (step time "
-            "by threads: "
-            f"{each}); set train.num_threads=N to change it"
+            f"threads: {self.threads} of {max(self.totals)}, chosen by a trial under the current load (step time by "
+            f"threads: {each}); set train.num_threads=N to change it"
         )
 
 
 def counts(most: int) -> list[int]:
-    """Numbers of threads to try: all, a half, a quarter ... and one."""
+    """Numbers of threads to try: all, half, a quarter ... and one."""
     found = [most]
     while found[-1] > 1:
         found.append(found[-1] // 2)
@@ -81,7 +82,7 @@ def counts(most: int) -> list[int]:
 
 
 def choose(seconds: Mapping[int, float]) -> int:
-    """The number of threads for these times: more of them only where they are clearly faster."""
+    """The best number of threads for these times; more threads must be clearly faster."""
     best = min(seconds)
     for count in sorted(seconds):
         if seconds[count] < _WORTH * seconds[best]:
@@ -96,19 +97,21 @@ def measure(
     set_threads: Callable[[int], object] = torch.set_num_threads,
     now: Callable[[], float] = time.perf_counter,
 ) -> dict[int, float]:
-    """Seconds of the work by number of threads: the median of rounds in which all take turns, so that load hits all alike.
+    """Median seconds of the work by number of threads, which take turns in rounds, so that load affects all of them alike.
 
     Args:
-        work: What to time; called once before, since the first call allocates memory.
+        work: What to time. It is called once before, since the first call allocates memory.
         threads: Numbers of threads to try.
         set_threads: Sets the number of threads.
         now: Clock in seconds.
     """
+    # Warm up; a slow step without a choice is not repeated.
     began = now()
     set_threads(threads[-1])
     work()
     if len(threads) == 1 and now() - began > _SECONDS:
         return {threads[0]: now() - began}
+
     found: dict[int, list[float]] = {count: [] for count in threads}
     for _ in range(_ROUNDS):
         for count in threads:
@@ -118,6 +121,7 @@ def measure(
             found[count].append(now() - start)
         if now() - began > _SECONDS:
             break
+
     return {count: sorted(times)[len(times) // 2] for count, times in found.items()}
 
 
@@ -127,11 +131,11 @@ def run(
     """Seconds of the gradients of one step, by number of threads.
 
     Args:
-        model: In the mode that the stage wants, with gradients into the parts that it trains.
-        batches: At least those of one step.
-        stage: Whose loss is computed.
-        precision: In which format to multiply.
-        threads: Numbers of torch threads to try. Which one is set afterwards is the caller's to choose.
+        model: The model, in the mode of the stage and with its parts trainable.
+        batches: Batches, at least those of one step.
+        stage: The stage to time.
+        precision: Device and number format.
+        threads: Numbers of torch threads to try. The caller sets the chosen one afterwards.
     """
     step = list(islice(batches, stage.gradient_accumulation_steps))
     parameters = [one for one in model.parameters() if one.requires_grad]
@@ -153,14 +157,14 @@ def of_stages(
 ) -> Trials:
     """Times one step of each stage with each number of threads.
 
-    Stages whose parts get adapters, or weights in few bits, are left out: what they train is not there yet.
+    Stages with adapters or quantized weights are skipped, since their trainable weights do not exist yet.
 
     Args:
-        model: On the device; which of its parts train afterwards is left to the caller.
-        feeds: Of each stage.
-        settings: With the stages.
-        precision: In which format to multiply.
-        threads: Numbers of torch threads to try, the present one first. The caller sets the one that is chosen.
+        model: The model on its device. The caller sets its trainable parts afterwards.
+        feeds: Feed of each stage.
+        settings: Settings with the stages.
+        precision: Device and number format.
+        threads: Numbers of torch threads to try, the current one first. The caller sets the chosen one afterwards.
     """
     found: list[Mapping[int, float] | None] = []
     for stage, feed in zip(settings.stages, feeds, strict=True):
@@ -175,7 +179,7 @@ def of_stages(
 
 @contextlib.contextmanager
 def _unchanged(model: VLM, device: torch.device) -> Iterator[None]:
-    """Puts buffers and random numbers back afterwards."""
+    """Restores buffers and random states afterwards."""
     buffers = {name: value.clone() for name, value in model.named_buffers()}
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):

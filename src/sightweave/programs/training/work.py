@@ -1,4 +1,4 @@
-"""What one stage trains with: its input, gradients, optimizer and pace."""
+"""Everything that one stage trains with: its input, gradients, optimizer and pace."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sightweave.programs.training.settings import Stage
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one stage trains with."""
+    """Everything that one stage trains with."""
 
     stage: Stage
     feed: Feed
@@ -43,6 +43,7 @@ class Work:
             RecipeError: it trains nothing, or its schedule does not fit its steps.
         """
         prepare(model, stage, stage.lora)
+
         chosen = stage.optimizer
         try:
             factors = rate_factors(model, named_parts(model), chosen.lr_multipliers, chosen.layer_decay)
@@ -59,26 +60,26 @@ class Work:
         return cls(stage, feed, gradients, optimizer, pace, features)
 
     def loss(self, microsteps: Sequence[Step]) -> float:
-        """The loss of an update, whose gradient is then in the parameters."""
+        """The loss of one update; adds its gradient to the parameters."""
         batches = [one.batch for one in microsteps]
         if self.features is not None:
             batches = [self.features.fill(one) for one in batches]
         return self.gradients.add(batches)
 
     def clip(self) -> float:
-        """The norm of all gradients together, which is brought down to the stage's largest where it is above."""
+        """Clips the gradient to the stage's maximum norm, and returns the norm that it had."""
         parameters = list(self.optimizer.parameters.values())
         return float(nn.utils.clip_grad_norm_(parameters, self.stage.max_grad_norm or math.inf))
 
     def update(self, factor: float) -> None:
-        """Moves the parameters along their gradients, at this share of the peak rates, and drops the gradients."""
+        """Updates the parameters at this fraction of the peak learning rates, and clears the gradients."""
         self.optimizer.set_factor(factor)
         self.optimizer.step()
         self.optimizer.zero_grad()
 
 
 def prepare(model: VLM, stage: Stage, adapters: Mapping[PartName, Lora] | None) -> None:
-    """Lets gradients into the stage's parts, and saves memory where it says so."""
+    """Makes the stage's parts, or their adapters, trainable, and sets gradient checkpointing."""
     choose_parts(model, stage.parts, adapters)
     for block in model.modules():
         if isinstance(block, Block):

@@ -1,7 +1,7 @@
-"""The processes that train one model together: the only place that may talk to ``torch.distributed``.
+"""The processes that train one model together; only this module may use ``torch.distributed``.
 
-So far a run has one process. The order of the data is already the same on any number of them (see `Feed`), and the training
-loop asks here wherever processes would have to agree.
+So far a run has one process. The order of the data is already the same for any number of processes (see `Feed`), and the
+training loop calls this module wherever processes have to agree.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from sightweave.core.errors import BackendError
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Which process this is, and of how many.
+    """The rank of this process, and the number of processes.
 
     Raises:
-        ValueError: no process, or a rank that none of them has.
+        ValueError: no process, or a rank outside of 0 to `size` - 1.
     """
 
     rank: int = 0
@@ -30,7 +30,7 @@ class World:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes what the others need not write again."""
+        """Whether this process writes the files."""
         return self.rank == 0
 
     def mean(self, value: float) -> float:
@@ -39,12 +39,12 @@ class World:
         return value
 
     def agree(self, flag: bool) -> bool:
-        """Whether any process says so, which is then what all of them do."""
+        """Whether the flag is set in any process; the same in all of them."""
         self.check_alone()
         return flag
 
     def check_alone(self) -> None:
-        """Refuses more processes than one, which nothing here connects yet.
+        """Checks that there is only one process, since several are not supported yet.
 
         Raises:
             BackendError: there are several processes.

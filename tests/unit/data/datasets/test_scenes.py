@@ -136,7 +136,7 @@ def test_records_without_regions_are_the_same_but_for_them():
 
 def test_a_scene_in_two_styles_is_two_pictures() -> None:
     """In one batch, one cache and one file of answers, equal keys mean equal pictures."""
-    drawn, emoji = (Scenes(seed=3, split="scenes", size=2, pictures=style) for style in ("drawn", "emoji"))
+    drawn, emoji = (Scenes(seed=3, split="scenes", size=2, style=style) for style in ("drawn", "emoji"))
     keys = [record.images[0].key for source in (drawn, emoji) for record in (source[0][0], source[1][0])]
     assert len(set(keys)) == 4
     assert keys[0] == drawn.scene(0).key

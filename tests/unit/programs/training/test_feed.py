@@ -238,7 +238,7 @@ def test_words_that_cannot_be_are_refused_at_once() -> None:
     with pytest.raises(DataError, match="none of 3 images drawn over the data has any"):
         feed(Pictures(3), learn="words", words="regions")
     placeless = compose(Case("concat", (), "decoder_only"), connector="resampler")[1]
-    with pytest.raises(RecipeError, match="stand for no places"):
+    with pytest.raises(RecipeError, match="belong to no positions"):
         feed(Pictures(3), words="regions", processor=placeless)
 
 

@@ -98,7 +98,7 @@ def test_a_gradient_lies_in_memory_as_its_parameter_does(memory_format: torch.me
     values = torch.arange(2.0 * 3 * 4 * 5).view(2, 3, 4, 5)
     parameter = values.clone(memory_format=memory_format)
     for lies in (torch.contiguous_format, torch.channels_last):
-        found = gradients._as_it_lies(values.clone(memory_format=lies), parameter)
+        found = gradients._in_memory_order_of(parameter, values.clone(memory_format=lies))
         assert found.stride() == parameter.stride()
         assert torch.equal(found, values)
     model, processor = compose(CASES[0])

@@ -222,9 +222,11 @@ def test_a_resumed_optimizer_goes_on_as_if_nothing_had_happened(tmp_path: Path, 
 
 def test_state_of_another_model_is_refused() -> None:
     optimizer = Optimizer(model())
-    with pytest.raises(CheckpointError, match="'other/exp_avg' is of no trained parameter"):
+    with pytest.raises(CheckpointError, match="'other/exp_avg' belongs to no trained parameter"):
         optimizer.load_state_tensors({"other/exp_avg": torch.ones(2)})
-    with pytest.raises(CheckpointError, match=r"'head.bias/exp_avg' has shape \(2,\), its parameter \(11,\)"):
+    with pytest.raises(
+        CheckpointError, match=r"'head.bias/exp_avg' has shape \(2,\), but its parameter has \(11,\)"
+    ):
         optimizer.load_state_tensors({"head.bias/exp_avg": torch.ones(2)})
     assert optimizer.state_tensors() == {}
 
