@@ -315,7 +315,7 @@ def override(values: Mapping[str, Any], settings: Sequence[str], *, where: str =
         *steps, last = path.split(".")
         place: Any = result
         for step, following in pairwise((*steps, last)):
-            place = _step(place, step, path, is_list=following.isdigit())
+            place = _step(place, step, path, is_list=following.isdecimal())
 
         try:
             value = _load_yaml(text)
@@ -350,7 +350,7 @@ def _step(place: Any, step: str, path: str, *, is_list: bool) -> Any:
 
 
 def _index(place: list[Any], step: str, path: str) -> int:
-    if not step.isdigit() or int(step) >= len(place):
+    if not step.isdecimal() or int(step) >= len(place):
         raise RecipeError(f"{path}: {step!r} is not an index of a list of length {len(place)}.")
     return int(step)
 

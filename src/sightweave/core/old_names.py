@@ -146,7 +146,7 @@ def _new_steps(steps: Sequence[str], values: Mapping[str, Any]) -> Iterator[str]
     place: tuple[str, ...] = ()
     inner: Any = values
     for step in steps:
-        if step.isdigit():  # ``data: scenes`` is short for a list with one item
+        if step.isdecimal():  # ``data: scenes`` is short for a list with one item
             has_item = isinstance(inner, list) and int(step) < len(inner)
             inner = inner[int(step)] if has_item else inner
             yield step
@@ -266,10 +266,13 @@ def new_options(args: Sequence[str], known: Sequence[str]) -> list[str]:
     return [*found, *args[end:]]
 
 
-def settings_of(word: str) -> Iterator[str]:
-    """Paths of the settings that once had a name, such as ``train.stages.0.batch_size``; for hints about unknown keys."""
-    for place, names in NAMES.items():
-        if word in names and not set(place) & {"*"}:
-            path = place.replace("train.stages", "train.stages.0")
-            if path.startswith(("train", "evaluate")):
-                yield f"{path}.{names[word]}"
+def settings_of(word: str) -> list[str]:
+    """The setting of a stage or of ``train`` that once had a name, for hints about a key in the wrong place.
+
+    Empty for a word that several settings had, since there is no telling which one is meant.
+    """
+    places = [place for place, names in NAMES.items() if word in names]
+    if places not in (["train"], ["train.stages"]):
+        return []
+    path = places[0].replace("train.stages", "train.stages.0")
+    return [f"{path}.{NAMES[places[0]][word]}"]

@@ -113,6 +113,7 @@ def test_what_is_no_yaml_is_text(setting: str) -> None:
         ("name.deeper.yet=3", "'deeper' holds|has no fields"),
         ("many.5.steps=1", "'5' is not an index of a list of length 1"),
         ("many.first.steps=1", "'first' is not an index of a list of length 1"),
+        ("many.\u00b2.steps=1", "'\u00b2' is not an index of a list of length 1"),
         ("count.x=1", "'count' is 3, which has no fields"),
     ],
 )

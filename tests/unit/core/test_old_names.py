@@ -257,6 +257,11 @@ def test_an_old_name_in_the_wrong_place_leads_to_the_new_one(word: str) -> None:
         recipe.read(SMALL, [f"{word}=3"])
 
 
+@pytest.mark.parametrize("word", ["pictures", "form", "targets"])
+def test_a_word_of_several_settings_leads_nowhere(word: str) -> None:
+    assert old_names.settings_of(word) == []
+
+
 def test_kinds_outside_of_recipes(caplog: pytest.LogCaptureFixture) -> None:
     asked = api.predictor({"kind": "endpoint", "url": "http://localhost:9/v1", "model": "m", "at_once": 2})
     assert asked._num_concurrent == 2

@@ -1,4 +1,4 @@
-"""Cache for the features of a frozen encoder, for stages without augmentation."""
+"""Features of a frozen encoder, computed once for each picture: for stages in which nothing varies the pictures."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from sightweave.models.encoders._base import Encoder
 
 
 class FeatureCache:
-    """Keeps features in memory by the key of the image, up to a size.
+    """Keeps features in memory by the picture's key, up to a size.
 
-    Nothing is evicted: training repeats the images in epochs, and the least recently used image is the one needed next.
+    What is full stays full: training goes round and round, and a cache that throws out what was used longest ago would
+    throw out just what comes next.
 
     Args:
-        encoder: The encoder, frozen and in evaluation mode.
-        precision: Device and number format.
-        most: Maximum size in bytes.
+        encoder: Frozen, in evaluation mode.
+        precision: As the rest of the model computes.
+        most: Bytes that are kept at most.
     """
 
     def __init__(self, encoder: Encoder, precision: Precision, most: int) -> None:
         self.encoder, self.precision, self.most = encoder, precision, most
         self.bytes = 0
-        """Size in bytes."""
+        """Bytes that are kept."""
         self._values: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def fill(self, batch: Batch) -> Batch:
-        """The batch with the features of its images, on the device."""
+        """The batch with the features of its pictures, on the device that computes."""
         media = batch.media.get("image")
         if media is None or not media.keys:
             return batch

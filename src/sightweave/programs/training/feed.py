@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any
 
 from sightweave.core.batch import Batch
@@ -67,6 +67,15 @@ class _Window:
     """Rows of each microstep."""
     positions: dict[int, int]
     """Position of each encoded sample, by its ``id()``; the rows keep the samples alive."""
+
+
+def _samples_of(rows: Sequence[Sequence[Bundle]]) -> list[Encoded]:
+    """All samples of packed rows, in order."""
+    found: list[Encoded] = []
+    for bundles in rows:
+        for one in bundles:
+            found += one.encoded
+    return found
 
 
 def decoding_threads(asked: int) -> int:
@@ -233,8 +242,8 @@ class Feed:
         while True:
             position = self._fill(samples, position)
             share = self._share(samples)
+            flat = list(chain.from_iterable(share.values()))
             try:
-                flat = [encoded for group in share.values() for encoded in group]
                 return Step(
                     self._batch(flat, position, pool),
                     tuple(one.sample.id for one in flat),
@@ -256,8 +265,11 @@ class Feed:
         end = self._fill(samples, start)
         share = list(samples.values())[self.world.rank :: self.world.size]
         assert self.stage.pack_to is not None
-        rows = pack(bundle(encoded for group in share for encoded in group), self.stage.pack_to)
-        positions = {id(encoded): at for at, group in samples.items() for encoded in group}
+        rows = pack(bundle(chain.from_iterable(share)), self.stage.pack_to)
+
+        positions = {}
+        for at, group in samples.items():
+            positions.update({id(encoded): at for encoded in group})
         return _Window(start, end, deal(rows, self.stage.pack_window), positions)
 
     def _dealt(self, window: _Window, number: int, pool: Executor | None) -> Step:
@@ -271,7 +283,7 @@ class Feed:
                 try:
                     seed = self._seed(window.end * count + number)
                     batch = self.processor.batch_rows(rows, words=self.words, seed=seed, pool=pool)
-                    encoded = [one for row in rows for part in row for one in part.encoded]
+                    encoded = _samples_of(rows)
                     at = sorted({window.positions[id(one)] for one in encoded})
                     return Step(
                         batch,
@@ -282,7 +294,7 @@ class Feed:
                         end=at[-1] + 1 if self.world.size == 1 else window.end,
                     )
                 except MediaError:
-                    self._readable([one for row in rows for part in row for one in part.encoded])
+                    self._readable(_samples_of(rows))
                     rows = self._known_rows(rows)
         raise DataError(
             f"stage {self.stage.name!r}: none of the images at positions {window.start} to {window.end - 1} can be read; "

@@ -41,6 +41,8 @@ def rate_factors(
 
 
 def _layer(name: str, count: int) -> int:
-    if match := _BLOCK.match(name):
+    """Number of the block of a parameter, from 1; 0 before the blocks, `count` + 1 after them."""
+    match = _BLOCK.match(name)
+    if match is not None:
         return int(match[1]) + 1
     return count + 1 if name.startswith(_AFTER) else 0

@@ -1,4 +1,4 @@
-"""What a training run is told: stages, each with its steps, its parts, its optimizer and its data."""
+"""The settings of a training run: its stages, each with its duration, parts, optimizer and data, and how it computes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from sightweave.programs.training.schedule import ScheduleConfig, Share
 T = TypeVar("T")
 
 DURATIONS = ("steps", "epochs", "minutes")
-"""Ways to say how long a stage trains; a stage has exactly one of them."""
+"""The settings for the duration of a stage, which has exactly one of them."""
 BOUNDS = ("min_steps", "max_steps")
-"""Bounds on the steps that epochs come to."""
+"""The settings that limit the steps of a stage with epochs."""
 
 
 def _some(values: tuple[T, ...]) -> tuple[T, ...]:
@@ -49,11 +49,11 @@ class Stage:
     epochs: PositiveFloat | None = None
     """Number of passes over the stage's samples. The steps that follow from it are saved with the run."""
     min_steps: PositiveInt | None = None
-    """Fewest steps that epochs may come to, so that a small dataset is trained on long enough."""
+    """Minimum number of steps of a stage with epochs, for small datasets."""
     max_steps: PositiveInt | None = None
-    """Most steps that epochs may come to."""
+    """Maximum number of steps of a stage with epochs."""
     minutes: PositiveFloat | None = None
-    """Wall time of the stage in minutes; the schedule follows the clock, so such a stage does not repeat exactly."""
+    """Wall time of the stage in minutes. The schedule follows the clock, so such a stage is not exactly repeatable."""
     name: str = "main"
     """Name shown in curves and progress."""
     batch_size: PositiveInt = 8
@@ -102,14 +102,22 @@ class Stage:
 
     def __post_init__(self) -> None:
         self._check_duration()
-        if idle := [part for part in self.lora if part not in self.parts]:
-            raise ValueError(
-                f"lora has {idle[0]}, which is not trained: add it to parts (got {list(self.parts)})"
-            )
+        self._check_adapters()
+        self._check_feature_cache()
+        self._check_packing()
+
+    def _check_adapters(self) -> None:
+        for part in self.lora:
+            if part not in self.parts:
+                raise ValueError(
+                    f"lora has {part}, which is not trained: add it to parts (got {list(self.parts)})"
+                )
         if "token_embedding" in self.lora:
             raise ValueError(
                 "lora has token_embedding, which is a table; only parts with linear layers can have adapters"
             )
+
+    def _check_feature_cache(self) -> None:
         if self.cache_features and "encoder" in self.parts:
             raise ValueError(
                 f"cache_features is {self.cache_features}, but the encoder is trained; set it to 0 or remove "
@@ -119,23 +127,30 @@ class Stage:
             raise ValueError(
                 f"cache_features is {self.cache_features}, but augment changes the images; disable one of them"
             )
+
+    def _check_packing(self) -> None:
         if self.pack_window > 1 and self.pack_to is None:
             raise ValueError(
                 f"pack_window is {self.pack_window}, but pack_to is none, so nothing is packed; set pack_to to "
-                "the row length in tokens, "
-                "or pack_window to 1."
+                "the row length in tokens, or pack_window to 1."
             )
         if self.pack_window > 1 and self.learn == "words":
             raise ValueError(
                 f"pack_window is {self.pack_window}, but learn is words, which does not pack rows; set pack_window to 1."
             )
 
+    def _given(self, names: tuple[str, ...]) -> dict[str, float]:
+        """Those of these settings that are not None."""
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
     def _check_duration(self) -> None:
-        given = {name: getattr(self, name) for name in DURATIONS if getattr(self, name) is not None}
+        given = self._given(DURATIONS)
         if len(given) != 1:
             shown = ", ".join(f"{name}={value:g}" for name, value in given.items()) or "none of them"
             raise ValueError(f"stage {self.name!r} needs exactly one of {', '.join(DURATIONS)} (got {shown})")
-        bounds = {name: getattr(self, name) for name in BOUNDS if getattr(self, name) is not None}
+
+        bounds = self._given(BOUNDS)
         if bounds and self.epochs is None:
             (name, value), *_ = bounds.items()
             raise ValueError(
@@ -150,7 +165,7 @@ class Stage:
 
 @config
 class Settings:
-    """How a run computes, and what it saves."""
+    """The stages of a run, how it computes, and how often it saves."""
 
     stages: Annotated[tuple[Stage, ...], AfterValidator(_some)]
     """Training stages, run in order."""
@@ -176,29 +191,34 @@ class Settings:
 
     def __post_init__(self) -> None:
         for stage in self.stages[:-1]:
-            if kept := [part for part, one in stage.lora.items() if one.keep]:
-                raise ValueError(
-                    f"stage {stage.name!r} keeps the adapters of {kept[0]}, but is not the last stage; set keep "
-                    "in the last stage only"
-                )
-            if merged := [part for part in stage.lora if part in self.quantize]:
-                raise ValueError(
-                    f"stage {stage.name!r} trains adapters of {merged[0]} and is not the last, but quantized weights "
-                    f"({self.quantize[merged[0]]}) cannot merge adapters: use adapters of {merged[0]} in the last stage only"
-                )
+            self._check_merging(stage)
         for part, form in self.quantize.items():
             if part == "token_embedding":
                 raise ValueError(
                     "quantize has token_embedding, which is a table; only linear layers can be quantized"
                 )
-            if trains := [one.name for one in self.stages if part in one.parts and part not in one.lora]:
+            for stage in self.stages:
+                if part in stage.parts and part not in stage.lora:
+                    raise ValueError(
+                        f"quantize stores {part} as {form}, but it is trained in stage {stage.name!r}: remove it from "
+                        "parts there, or train adapters instead (lora)"
+                    )
+
+    def _check_merging(self, stage: Stage) -> None:
+        """Refuses adapters that a stage before the last one cannot merge."""
+        for part, adapters in stage.lora.items():
+            if adapters.keep:
                 raise ValueError(
-                    f"quantize stores {part} as {form}, but it is trained in stage {trains[0]!r}: remove it from "
-                    "parts there, or "
-                    "train adapters instead (lora)"
+                    f"stage {stage.name!r} keeps the adapters of {part}, but is not the last stage; set keep "
+                    "in the last stage only"
+                )
+            if part in self.quantize:
+                raise ValueError(
+                    f"stage {stage.name!r} trains adapters of {part} and is not the last, but quantized weights "
+                    f"({self.quantize[part]}) cannot merge adapters: use adapters of {part} in the last stage only"
                 )
 
     @property
     def kept(self) -> Mapping[PartName, Lora]:
-        """The adapters that a run keeps, by part."""
+        """The adapters that are not merged after the last stage, by part."""
         return {part: one for part, one in self.stages[-1].lora.items() if one.keep}
