@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -35,14 +35,15 @@ class Choice:
 class Draws:
     """One stream of random numbers for each row, which depends on nothing but that row's key.
 
-    So a row draws the same whatever the batch size, its neighbours, their order and the rows that have left. Number t of
-    a stream is output t of SplitMix64 seeded with the key (Steele, Lea and Flood 2014, Fast Splittable Pseudorandom
-    Number Generators, doi:10.1145/2714064.2660195), so any step is computed without those before it.
+    So a row draws the same numbers whatever the batch size, its neighbours, their order, when it joined and which rows
+    have left. Number t of a stream is output t of SplitMix64 seeded with the key (Steele, Lea and Flood 2014, Fast
+    Splittable Pseudorandom Number Generators, doi:10.1145/2714064.2660195), so any step is computed without those before.
     """
 
     keys: UInt64[np.ndarray, " B"]
-    step: int = 0
-    """Which number of each stream is next."""
+    step: int | UInt64[np.ndarray, " B"] = 0
+    """Which number of its stream each row draws next: one for all rows, or one for each where they joined at different
+    times."""
 
     @classmethod
     def of(cls, seed: int, names: Iterable[Sequence[str]], *, width: int = 1) -> Draws:
@@ -64,17 +65,35 @@ class Draws:
             seen[digest] += 1
         return cls(np.array(keys, dtype=np.uint64))
 
-    def at(self, step: int, rows: Int[Tensor, " b"] | None = None) -> Draws:
-        """The same streams at another step, of some rows or of all."""
-        return Draws(self.keys if rows is None else self.keys[rows.cpu().numpy()], step)
+    def at(self, step: int) -> Draws:
+        """The same streams with every row at this step."""
+        return replace(self, step=step)
+
+    def next(self) -> Draws:
+        """The same streams one step later."""
+        return replace(self, step=self.step + 1)
+
+    def select(self, rows: Int[Tensor, " b"]) -> Draws:
+        """The streams of some rows."""
+        chosen = rows.cpu().numpy()
+        step = self.step if isinstance(self.step, int) else self.step[chosen]
+        return replace(self, keys=self.keys[chosen], step=step)
+
+    def joined(self, other: Draws) -> Draws:
+        """The streams of these rows and then of the other's; each row stays at its own step."""
+        parts = (self, other)
+        steps = [np.full(len(part.keys), part.step, dtype=np.uint64) for part in parts]
+        return Draws(np.concatenate([part.keys for part in parts]), np.concatenate(steps))
 
     def uniform(self) -> Float64[Tensor, " B"]:
         """A number from [0, 1) for each row, with 53 random bits; on the CPU, the same on every machine."""
-        # Arithmetic on arrays of uint64 wraps around, as SplitMix64 wants it.
-        mixed = self.keys + np.array([self.step + 1], dtype=np.uint64) * _GOLDEN
+        # Arithmetic on arrays of uint64 wraps around, as SplitMix64 needs it to.
+        step = np.array(self.step, dtype=np.uint64, ndmin=1)
+        mixed = self.keys + (step + np.uint64(1)) * _GOLDEN
         mixed = (mixed ^ (mixed >> np.uint64(30))) * _FACTORS[0]
         mixed = (mixed ^ (mixed >> np.uint64(27))) * _FACTORS[1]
         mixed ^= mixed >> np.uint64(31)
+
         return torch.from_numpy((mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53)
 
 

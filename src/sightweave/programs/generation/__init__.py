@@ -9,7 +9,18 @@ from sightweave.programs.generation.draws import distinct
 from sightweave.programs.generation.options import Options
 from sightweave.programs.generation.pictures import MediaMemory
 from sightweave.programs.generation.session import Session
+from sightweave.programs.generation.stopping import Limits
 from sightweave.programs.generation.streaming import stream
-from sightweave.programs.generation.writing import write
+from sightweave.programs.generation.writing import Writing, write
 
-__all__ = ["MediaMemory", "Options", "Session", "distinct", "generate", "stream", "write"]
+__all__ = [
+    "Limits",
+    "MediaMemory",
+    "Options",
+    "Session",
+    "Writing",
+    "distinct",
+    "generate",
+    "stream",
+    "write",
+]

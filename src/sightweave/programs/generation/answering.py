@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +26,8 @@ from sightweave.programs.generation.options import Options
 from sightweave.programs.generation.pictures import MediaMemory, with_pictures
 from sightweave.programs.generation.rooms import Room, rooms_of
 from sightweave.programs.generation.session import Session, Trunks
-from sightweave.programs.generation.writing import written
+from sightweave.programs.generation.stopping import Limits, before_stop
+from sightweave.programs.generation.writing import Written, written
 
 _NOTHING = Prediction("", finish="none")
 
@@ -38,6 +40,7 @@ def generate(
     options: Options | None = None,
     texts: Sequence[Sequence[str]] = (),
     *,
+    limits: Sequence[Limits] = (),
     progress: Callable[[int], None] | None = None,
     memory: MediaMemory | None = None,
 ) -> list[Prediction]:
@@ -49,11 +52,12 @@ def generate(
         samples: Prompts; their targets are not looked at.
         options: Length and method.
         texts: For each sample those whose likelihood is wanted; empty means none for any.
+        limits: Of each sample, in the place of those in `options`; empty means those for all.
         progress: Told the number of answers that are new, perhaps from another thread, but never from two at once.
         memory: Keeps the embeddings of images for later calls with the same model; None keeps none.
 
     Raises:
-        DataError: not one list of texts per sample.
+        DataError: not one list of texts or not one limit per sample.
         BackendError: a single prompt needs more memory than there is.
     """
     options = options or Options()
@@ -61,11 +65,16 @@ def generate(
         raise DataError(
             f"generate: {len(texts)} list(s) of texts for {len(samples)} sample(s); give one for each, in order."
         )
+    if limits and len(limits) != len(samples):
+        raise DataError(
+            f"generate: {len(limits)} limit(s) for {len(samples)} sample(s); give one for each, in order."
+        )
+    limits = limits or [options.limits] * len(samples)
     was_training = model.training
     model.eval()
     try:
         # Where nothing is written and nothing judged, nothing is read.
-        asked = [n for n in range(len(samples)) if options.max_tokens or (texts and texts[n])]
+        asked = [n for n in range(len(samples)) if limits[n].max_tokens or (texts and texts[n])]
         if progress is not None and len(asked) < len(samples):
             progress(len(samples) - len(asked))
 
@@ -75,6 +84,7 @@ def generate(
             reader=Reader(model, processor, options, memory),
             encoded={n: processor.encode(samples[n], with_target=False) for n in asked},
             texts=texts,
+            limits=limits,
             width=decoder.width,
             draws=draws_of(decoder, options.seed, samples),
             budget=_budget(model, options, batches=torch.get_num_threads() if device.type == "cpu" else 1),
@@ -108,6 +118,8 @@ class _Answering:
     encoded: Mapping[int, Encoded]
     """The prompts, by the number of their sample."""
     texts: Sequence[Sequence[str]]
+    limits: Sequence[Limits]
+    """Of each sample."""
     width: int
     """Rows of a prompt."""
     draws: Draws
@@ -128,28 +140,39 @@ class _Answering:
                     self.room(half)
                 return
 
-        # Texts are judged by the whole model, so prompts that have none are not read and answered that slower way.
-        order = room.order(self.encoded)
-        judged = [n for n in order if self.texts and self.texts[n]]
-        others = [n for n in order if not (self.texts and self.texts[n])]
-        for some in (judged, others):
-            for chunk in self.budget.batches(some, lambda n: self._lengths(n, room.shares), self.width):
+        for alike in self._alike(room.order(self.encoded)):
+            for chunk in self.budget.batches(alike, lambda n: self._lengths(n, room.shares), self.width):
                 self.chunk(chunk, prefix)
+
+    def _alike(self, order: Sequence[int]) -> list[list[int]]:
+        """Prompts that may be answered together, in their order.
+
+        Texts are judged by the whole model, so prompts that have none are not read and answered that slower way. Beam search
+        needs prompts with one maximum of tokens.
+        """
+        groups: dict[tuple[Any, ...], list[int]] = {}
+        for number in order:
+            is_judged = bool(self.texts and self.texts[number])
+            most = self.limits[number].max_tokens
+            kind = (not is_judged, most == 0, most if self.width > 1 else 0)
+            groups.setdefault(kind, []).append(number)
+        return [groups[kind] for kind in sorted(groups)]
 
     def _lengths(self, number: int, shares: bool) -> tuple[int, int]:
         """Tokens of a prompt with its answer, and those of them that are read at once."""
         trunk, prompt = len(self.encoded[number].trunk), len(self.encoded[number].prompt)
-        return trunk + prompt + self.reader.options.max_tokens, prompt if shares else trunk + prompt
+        return trunk + prompt + self.limits[number].max_tokens, prompt if shares else trunk + prompt
 
     def chunk(self, numbers: list[int], prefix: Prefix | None) -> None:
         """Answers some prompts of a room together."""
         texts = [tuple(self.texts[n]) if self.texts else () for n in numbers]
         those = [self.encoded[n] for n in numbers]
-        draws = self.draws.at(0, _rows_of(numbers, self.width))
-        made = or_none(lambda: self.reader.answer(those, draws, texts, prefix, self.budget))
+        limits = [self.limits[n] for n in numbers]
+        draws = self.draws.select(_rows_of(numbers, self.width))
+        made = or_none(lambda: self.reader.answer(those, draws, texts, limits, prefix, self.budget))
         if made is None:
             if not self.budget.halve() and len(numbers) == 1:
-                raise _too_large(those[0], self.reader.options)
+                raise _too_large(those[0], limits[0])
             for half in halves(numbers):
                 self.chunk(half, prefix)
             return
@@ -165,10 +188,10 @@ def _rows_of(numbers: Sequence[int], width: int) -> Tensor:
     return (torch.tensor(numbers, dtype=torch.int64)[:, None] * width + torch.arange(width)).flatten()
 
 
-def _too_large(one: Encoded, options: Options) -> BackendError:
+def _too_large(one: Encoded, limits: Limits) -> BackendError:
     length = len(one.trunk) + len(one.prompt)
     return BackendError(
-        f"out of memory on sample {one.sample.id!r} alone ({length} tokens, max_tokens {options.max_tokens}); "
+        f"out of memory on sample {one.sample.id!r} alone ({length} tokens, max_tokens {limits.max_tokens}); "
         "free some memory, shorten the prompt, or lower max_tokens."
     )
 
@@ -225,28 +248,53 @@ class Reader:
         encoded: Sequence[Encoded],
         draws: Draws,
         texts: Sequence[Sequence[str]],
+        limits: Sequence[Limits],
         prefix: Prefix | None,
         budget: Budget,
     ) -> list[Prediction]:
-        """Predictions of one batch; `draws` are those of its rows."""
-        options, tokenizer = self.options, self.processor.tokenizer
+        """Predictions of one batch.
+
+        Args:
+            encoded: Prompts.
+            draws: Random numbers of each row.
+            texts: Those to judge, of each prompt.
+            limits: Of each prompt; either all of them allow tokens or none does.
+            prefix: Pictures that were read before.
+            budget: What may be read at once.
+        """
+        end_id, writes = self.processor.tokenizer.end_id, limits[0].max_tokens > 0
         if self.model.language_model.form == "classify":
             batch = with_pictures(self.model, self.processor, self.processor.prompts(encoded), self.memory)
-            return classified(self.model, batch, self.processor.answers, texts, write=options.max_tokens > 0)
+            found = classified(self.model, batch, self.processor.answers, texts, write=writes)
+            return [_stopped(one, each) for one, each in zip(found, limits, strict=True)]
 
         # What is judged is read behind the prompts, and cannot be behind packed ones.
-        decoder: Decoder = options.decoding.build(end_id=tokenizer.end_id)
+        decoder: Decoder = self.options.decoding.build(end_id=end_id)
         rows = [one for one in encoded for _ in range(decoder.width)]
         session = Session(self.model)
         self.join(session, rows, prefix, packed=not any(texts))
         likelihoods = judged(self.processor, session, texts, decoder.width, budget)
-        if not options.max_tokens:
+        if not writes:
             return [replace(_NOTHING, likelihoods=each) for each in likelihoods]
 
-        made = written(session, decoder, draws, end_id=tokenizer.end_id, max_tokens=options.max_tokens)
-        writer: Writer = options.writer.build(tokenizer=tokenizer)
-        best = decoder.best(made.totals, made.lengths).tolist()
-        said = [writer.write(made.row(row), float(made.totals[row])) for row in best]
+        tokenizer = self.processor.tokenizer
+        made = written(session, decoder, draws, limits, end_id=end_id, tokenizer=tokenizer)
+        writer: Writer = self.options.writer.build(tokenizer=tokenizer)
+        said = [_prediction(writer, one, each) for one, each in zip(made, limits, strict=True)]
         if not any(texts):
             return said
         return [replace(one, likelihoods=each) for one, each in zip(said, likelihoods, strict=True)]
+
+
+def _prediction(writer: Writer, text: Written, limits: Limits) -> Prediction:
+    """What the writer makes of a text, up to the first stop text."""
+    made = _stopped(writer.write(text.ids, text.total), limits)
+    return replace(made, finish="stop") if limits.stop and text.has_ended else made
+
+
+def _stopped(prediction: Prediction, limits: Limits) -> Prediction:
+    """A prediction whose text ends in front of the first stop text."""
+    if not limits.stop or prediction.finish == "none":
+        return prediction
+    text = before_stop(prediction.text, limits.stop)
+    return prediction if text == prediction.text else replace(prediction, text=text, finish="stop")

@@ -204,7 +204,10 @@ class Session:
             The numbers that the rows which stay had before, in their new order.
         """
         kept = _closed_up(~is_done)
-        self.cache.keep(kept)
+        if len(kept):
+            self.cache.keep(kept)
+        else:
+            self.cache, self._largest = Cache(0), 0
         self.logits, self.positions = self.logits[kept], self.positions[kept]
         return kept
 

@@ -21,6 +21,7 @@ from sightweave.models.language_models.decoder_only import Config, DecoderOnly
 from sightweave.models.nn import fast_decoding as module
 from sightweave.models.vlm import VLM
 from sightweave.programs.generation.session import Session, Trunks, fast_decoding
+from sightweave.programs.generation.stopping import Limits
 from sightweave.programs.generation.writing import written as write_texts
 
 BASE = Config(dim=16, depth=2, num_heads=4, hidden_dim=24)
@@ -203,7 +204,8 @@ def test_weights_changed_between_two_calls_are_used(
             session = Session(model)
             session.join(Batch(target=prompts(rows, False)), packed=False)
         decoder, draws = greedy.Config().build(end_id=-1), Draws.of(0, [["row"]] * rows)
-        return write_texts(session, decoder, draws, end_id=-1, max_tokens=20).ids
+        texts = write_texts(session, decoder, draws, [Limits(20)] * rows, end_id=-1)
+        return torch.tensor([text.ids for text in texts])
 
     before = written()
     assert torch.equal(written(), before)
