@@ -1,6 +1,7 @@
 """What every language model offers, so that fusions and the VLM need not know which one it is."""
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, Self
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -54,8 +55,27 @@ class LanguageModel(nn.Module):
         raise NotImplementedError(type(self).__name__)
 
     def fast_decoding(self) -> FastDecoding | None:
-        """What feeds single tokens faster than `run` and `head` do, made anew for each text; None where nothing does."""
+        """What reads single tokens faster than `run` and `head` do, for one call of generation; None where nothing does."""
         return None
+
+    def weights_changed(self) -> None:
+        """Drops copies of weights that `fast_decoding` keeps between texts.
+
+        Needed only after a change that PyTorch does not count: one through ``weight.data``, or through an array that shares
+        the memory of a weight. Optimizers, `load_state_dict`, ``.to()`` and all other changes in place need no call, and
+        neither does anything between `train` and `eval`.
+        """
+
+    def train(self, mode: bool = True) -> Self:
+        """As for every module; a training may change weights in any way."""
+        if mode:
+            self.weights_changed()
+        return super().train(mode)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # Moves and conversions replace the memory of weights, perhaps by some at the same address.
+        self.weights_changed()
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     def words(self, embeddings: Float[Tensor, "E D"]) -> Float[Tensor, "E V"]:
         """How well each embedding fits each token of the vocabulary, by the token embeddings themselves."""

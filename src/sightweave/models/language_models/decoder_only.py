@@ -168,3 +168,7 @@ class DecoderOnly(LanguageModel):
         """For the Llama block without biases, on a CPU in fp32."""
         head = self.token_embedding.table.weight if self.output is None else self.output.weight
         return prepare(self.blocks, self.rotary, self.norm, head, self._layouts)
+
+    def weights_changed(self) -> None:
+        """Drops copies of weights that are kept between texts."""
+        self._layouts.forget()
