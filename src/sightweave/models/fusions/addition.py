@@ -27,6 +27,11 @@ class Config:
     gate: float = 1.0
     """Initial factor of the image vector; 0 leaves a pretrained language model unchanged."""
 
+    @staticmethod
+    def part() -> type[Addition]:
+        """The class that `build` makes; its declarations are known without building one."""
+        return Addition
+
     def build(self, *, dim: int, num_heads: int, depth: int) -> Addition:
         """The fusion for a language width."""
         return Addition(dim=dim, gate=self.gate)

@@ -30,6 +30,11 @@ class Config:
     hidden_dim: int | None = None
     """Width of the products; None means the language width."""
 
+    @staticmethod
+    def part() -> type[Bilinear]:
+        """The class that `build` makes; its declarations are known without building one."""
+        return Bilinear
+
     def build(self, *, dim: int, num_heads: int, depth: int) -> Bilinear:
         """The fusion for a language width."""
         return Bilinear(dim=dim, num_heads=num_heads, rank=self.rank, hidden_dim=self.hidden_dim or dim)

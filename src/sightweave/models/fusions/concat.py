@@ -29,6 +29,11 @@ class Config:
     """Whether all tokens of an image share one position. No image token is then nearer to a question than another, and
     a model trained from scratch finds objects by their content. Pretrained models number image tokens like words."""
 
+    @staticmethod
+    def part() -> type[Concat]:
+        """The class that `build` makes; its declarations are known without building one."""
+        return Concat
+
     def build(self, *, dim: int, num_heads: int, depth: int) -> Concat:
         """The fusion; it has no weights."""
         return Concat(bidirectional=self.bidirectional, one_position=self.one_position)

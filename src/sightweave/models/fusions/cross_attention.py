@@ -37,6 +37,11 @@ class Config:
     feed_forward: bool = True
     """Whether each gated layer has a feed-forward part, as in the paper."""
 
+    @staticmethod
+    def part() -> type[CrossAttention]:
+        """The class that `build` makes; its declarations are known without building one."""
+        return CrossAttention
+
     def build(self, *, dim: int, num_heads: int, depth: int) -> CrossAttention:
         """The fusion for a language model."""
         return CrossAttention(

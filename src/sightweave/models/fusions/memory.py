@@ -32,6 +32,11 @@ class Config:
     """Combination: concatenate (one sequence), add (the mean of the media is added to the text's memory) or attend (the
     text's memory attends to the media)."""
 
+    @staticmethod
+    def part() -> type[MemoryFusion]:
+        """The class that `build` makes; its declarations are known without building one."""
+        return MemoryFusion
+
     def build(self, *, dim: int, num_heads: int, depth: int) -> MemoryFusion:
         """The fusion for a language model."""
         return MemoryFusion(dim=dim, num_heads=num_heads, join=self.join)

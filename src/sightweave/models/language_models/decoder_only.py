@@ -65,6 +65,11 @@ class Config:
     dropout: float = 0.0
     """Dropout probability in the feed-forward layers."""
 
+    @staticmethod
+    def part() -> type[DecoderOnly]:
+        """The class that `build` makes; its declarations are known without building one."""
+        return DecoderOnly
+
     def build(self, *, vocab_size: int, num_answers: int = 0) -> DecoderOnly:
         """The language model for a vocabulary."""
         shape = BlockShape(

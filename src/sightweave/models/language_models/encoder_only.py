@@ -50,6 +50,11 @@ class Config:
     dropout: float = 0.0
     """Dropout probability in the feed-forward layers."""
 
+    @staticmethod
+    def part() -> type[EncoderOnly]:
+        """The class that `build` makes; its declarations are known without building one."""
+        return EncoderOnly
+
     def build(self, *, vocab_size: int, num_answers: int = 0) -> EncoderOnly:
         """The language model for a vocabulary and a list of answers."""
         shape = BlockShape(

@@ -59,6 +59,11 @@ class Config:
         """What it can do: ``causal``, ``encoder_decoder`` or ``classify``."""
         return _kind(from_transformers.parsed(self.resolved().config)).form
 
+    @staticmethod
+    def part() -> type[FromTransformers]:
+        """The class that `build` makes; its declarations are known without building one."""
+        return FromTransformers
+
     def build(self, *, vocab_size: int, num_answers: int = 0) -> FromTransformers:
         """The language model with random weights; `FromTransformers.load_folder` reads the folder's."""
         config = self.resolved().config
