@@ -1,4 +1,4 @@
-"""What every decoding method is: logits to next ids, and for beams the row that each came from."""
+"""The interface of decoding methods: logits to next ids, and for beams the row that each one continues."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jaxtyping import Float, Float64, Int, UInt64
 from torch import Tensor
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-"""Added to SplitMix64's counter for each number of a stream."""
+"""SplitMix64's increment: what each number of a stream adds to its counter."""
 _FACTORS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
@@ -28,7 +28,7 @@ class Choice:
     logprobs: Float[Tensor, " B"]
     """Natural-log probability of each under the model's own distribution (before temperature or cuts)."""
     rows: Int[Tensor, " B"] | None = None
-    """Which row each one continues; None where every row continues itself."""
+    """Row that each one continues; None if every row continues itself."""
 
 
 @dataclass(frozen=True)
@@ -50,19 +50,21 @@ class Draws:
         """Streams for rows that answer prompts.
 
         Args:
-            seed: Of the call.
+            seed: Random seed.
             names: What identifies each prompt, such as its id, texts and images. Equal names get different streams, by
-                how often the name came before.
-            width: Rows for each prompt.
+                how often the name occurred before.
+            width: Rows per prompt.
         """
         seen: Counter[bytes] = Counter()
         keys = []
+
         for name in names:
             digest = hashlib.sha256(json.dumps([seed, *name]).encode("ascii")).digest()
             for row in range(width):
                 place = json.dumps([seen[digest], row]).encode("ascii")
                 keys.append(int.from_bytes(hashlib.sha256(digest + place).digest()[:8], "little"))
             seen[digest] += 1
+
         return cls(np.array(keys, dtype=np.uint64))
 
     def at(self, step: int) -> Draws:
@@ -98,22 +100,23 @@ class Draws:
 
 
 class Decoder(Protocol):
-    """One decoding of a batch, built for each call of generation."""
+    """A decoding method for one batch, built for each call of generation."""
 
     width: int
-    """Rows for each prompt: 1, or the number of beams (the caller repeats prompts that many times)."""
-    # A method that never draws may say ``is_random = False``; then no image is read to tell its prompts apart.
+    """Rows per prompt: 1, or the number of beams (the caller repeats prompts that many times). With more than one, no row
+    joins or leaves while the method decodes."""
+    # A method that draws no random numbers may set ``is_random = False``; then no image is read to name its prompts.
 
     def choose(self, logits: Float[Tensor, "B V"], is_done: Tensor, draws: Draws) -> Choice:
         """Chooses the next token of each row.
 
         Args:
-            logits: Of the next token.
-            is_done: bool B: rows that have ended; what is chosen for them is ignored.
-            draws: Random numbers of each row at this step, for methods that sample.
+            logits: Logits of the next token.
+            is_done: bool B: rows that are finished; what is chosen for them is ignored.
+            draws: Random numbers of each row at its step, for methods that sample.
         """
         ...
 
     def best(self, totals: Float[Tensor, " B"], lengths: Int[Tensor, " B"]) -> Int[Tensor, " P"]:
-        """The row to return for each prompt, given summed log-probabilities and lengths."""
+        """The row to return for each prompt, given the summed log-probabilities and the lengths of all rows."""
         ...

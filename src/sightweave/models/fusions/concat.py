@@ -43,7 +43,7 @@ class Concat(Fusion):
     """Puts the k-th embedding of a medium in the place of its k-th token.
 
     Args:
-        bidirectional: Who may look ahead: ``none``, ``image`` or ``prompt``.
+        bidirectional: Bidirectional attention: ``none``, ``image`` or ``prompt``.
         one_position: Whether all tokens of an image share one position.
 
     Raises:
@@ -86,7 +86,7 @@ class Concat(Fusion):
         return hidden.flatten(0, 1).index_copy(0, places, media.embeddings.to(hidden.dtype)).view_as(hidden)
 
     def forward(self, text: Float[Tensor, "B S D"], image: Float[Tensor, "B N D"]) -> Float[Tensor, "B T D"]:
-        """On plain tensors: the image, then the text."""
+        """Joins plain tensors: the image, then the text."""
         return torch.cat([image, text], 1)
 
 

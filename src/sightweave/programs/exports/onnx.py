@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -34,9 +33,9 @@ from sightweave.models.nn.mask import Mask, allowed
 from sightweave.models.vlm import VLM
 from sightweave.programs import generation
 from sightweave.programs.exports import _transformers_js
-from sightweave.programs.exports._base import ANSWER_TOKENS, Exported, compared, up_to_end, with_longer
+from sightweave.programs.exports._base import ANSWER_TOKENS, Exported, compared, with_longer
 from sightweave.programs.exports._layout import Source
-from sightweave.programs.exports._onnx import PROVIDERS, Encoder, Past, require, trace
+from sightweave.programs.exports._onnx import PROVIDERS, Encoder, GraphSession, Past, require, trace
 
 TOLERANCE = 1e-4
 """Largest difference of two logits in fp32 that onnxruntime's kernels may make, as a share of the largest logit."""
@@ -304,11 +303,11 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
         text = (batch.target.item[0] < 0).nonzero()[:, 0]
         own = model(batch, at=text).logits
         largest = float((own - theirs.read(batch)[0, text]).abs().max())
-        ((said, logits),) = theirs.answers(prompts(processor, [sample]), end)
+        ((said, logits),) = theirs.answers_to(prompts(processor, [sample]), end)
         alone.append(compared(model, processor, sample, largest=largest, ours=ours, said=said, theirs=logits))
 
     rows = with_longer(processor, samples)
-    together = theirs.answers(prompts(processor, rows), end)[: len(samples)] if rows else []
+    together = theirs.answers_to(prompts(processor, rows), end)[: len(samples)] if rows else []
     batched = [
         compared(model, processor, sample, largest=0.0, ours=ours, said=said, theirs=logits)
         for sample, ours, (said, logits) in zip(samples, answers, together, strict=True)
@@ -324,22 +323,26 @@ def prompts(processor: Processor, samples: Sequence[Sample]) -> Batch:
     return processor.batch(samples, share=False, with_target=False)
 
 
-class _Session:
+class _Session(GraphSession):
     """Both graphs in onnxruntime, on the CPU."""
 
     def __init__(self, folder: Path, model: VLM) -> None:
         import onnxruntime
 
-        self._encoder, self._decoder = (
+        encoder, decoder = (
             onnxruntime.InferenceSession(str(folder / name), providers=list(PROVIDERS))
             for name in (ENCODER, DECODER)
         )
+        super().__init__(decoder)
+        self._encoder = encoder
+        # A graph that never reads an input does not have it.
+        self._wanted = {one.name for one in decoder.get_inputs()}
         self._names = _names(model)
         self._empty = _example(model)[0][-1][0][:1, :, :0]
         self._none = torch.zeros(1, model.layout.tokens_per_image, model.language_model.dim).numpy()
-        self._past: list[np.ndarray] = []
-        self._seen = torch.zeros(0, 0, dtype=torch.bool)
         self._embeddings = self._none
+        self._seen = torch.zeros(0, 0, dtype=torch.bool)
+        self._positions = torch.zeros(0, dtype=torch.int64)
 
     def read(self, batch: Batch) -> Tensor:
         """Logits B S V of all tokens, from an empty start."""
@@ -348,37 +351,37 @@ class _Session:
         self._embeddings = self._none  # a text without pictures looks nothing up
         if image is not None:
             (self._embeddings,) = self._encoder.run(None, {"pixels": image.pixels.numpy()})
+
         rows = len(tokens.ids)
         self._past = [self._empty.expand(rows, -1, -1, -1).numpy()] * len(self._names)
         self._seen = torch.zeros(rows, 0, dtype=torch.bool)
-        return self._step(tokens.ids, tokens.positions, tokens.ar, tokens.valid)
+        return self._run(tokens.ids, tokens.positions, tokens.ar, tokens.valid)
 
-    def answers(self, batch: Batch, end: int) -> list[tuple[list[int], Tensor]]:
-        """Greedy ids behind each prompt, with the end where it came to one, and the logits T V that they were taken from."""
+    def answers_to(self, batch: Batch, end: int) -> list[tuple[list[int], Tensor]]:
+        """As `answers`, to a batch of prompts."""
         assert batch.target is not None  # a batch of samples has targets
-        last = batch.target.valid.sum(1, keepdim=True) - 1  # B 1
-        positions = batch.target.positions.gather(1, last)
-        read = self.read(batch)
-        logits = read.gather(1, last[..., None].expand(-1, -1, read.shape[2]))  # B 1 V
-        found = [logits]
-        said = [logits.argmax(-1)]
-        is_over = said[0] == end
-        while len(said) < ANSWER_TOKENS and not is_over.all():
-            positions = positions + 1
-            logits = self._step(said[-1], positions, torch.ones_like(positions), ~is_over)
-            found.append(logits)
-            said.append(logits.argmax(-1))
-            is_over = is_over | (said[-1] == end)
-        ids = [up_to_end(row, end) for row in torch.cat(said, 1).tolist()]
-        every = torch.cat(found, 1)  # B T V
-        return [(one, each[: len(one)]) for one, each in zip(ids, every, strict=True)]
+        last = batch.target.valid.sum(1) - 1
+        row = torch.arange(len(last))
+        self._positions = batch.target.positions[row, last]
+        self.begin(self.read(batch)[row, last])
+        return self.answers(end)
 
-    def _step(self, ids: Tensor, positions: Tensor, ar: Tensor, valid: Tensor) -> Tensor:
+    def _read(self, ids: Tensor) -> Tensor:
+        self._positions = self._positions + 1
+        ones = torch.ones_like(ids)[:, None]
+        return self._run(ids[:, None], self._positions[:, None], ones, ones > 0)[:, 0]
+
+    def _select(self, rows: Tensor) -> None:
+        self._positions, self._seen = self._positions[rows], self._seen[rows]
+
+    def _run(self, ids: Tensor, positions: Tensor, ar: Tensor, valid: Tensor) -> Tensor:
         tokens = {"ids": ids, "positions": positions, "ar": ar, "valid": valid, "past_valid": self._seen}
-        given = {name: value.numpy() for name, value in tokens.items()} | {"embeddings": self._embeddings}
-        given |= {f"past_{name}": value for name, value in zip(self._names, self._past, strict=True)}
-        # A graph that never reads an input does not have it.
-        wanted = {one.name for one in self._decoder.get_inputs()}
-        logits, *self._past = self._decoder.run(None, {k: v for k, v in given.items() if k in wanted})
+        given = {name: value.numpy() for name, value in tokens.items()}
+        given["embeddings"] = self._embeddings
+        for name, value in zip(self._names, self._past, strict=True):
+            given[f"past_{name}"] = value
+
+        wanted = {name: value for name, value in given.items() if name in self._wanted}
+        logits, *self._past = self._graph.run(None, wanted)
         self._seen = torch.cat([self._seen, valid], 1)
         return torch.from_numpy(logits)

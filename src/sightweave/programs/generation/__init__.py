@@ -1,7 +1,8 @@
-"""Prompts to answers: each picture is encoded once, its questions share it, and rows that are done leave the batch.
+"""Prompts to answers: each image is encoded once and shared by its questions, and finished rows leave the batch.
 
-``generate`` answers many samples, and says how likely given texts are as their answers; ``stream`` gives one answer piece by
-piece; ``write`` continues a batch of prompts. All of them let a ``Session`` read and go on.
+``generate`` answers many samples, and says how likely given texts are as their answers; ``stream`` gives one answer in
+pieces; ``write`` continues a batch of prompts. All of them decode in a ``Session``. A server uses ``Writing`` itself: its
+rows may join and leave at any time.
 """
 
 from sightweave.programs.generation.answering import generate

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -16,6 +15,7 @@ from sightweave.data.inputs.tokenizer import Tokenizer
 from sightweave.models.vlm import VLM
 from sightweave.programs.generation.draws import names_of_rows
 from sightweave.programs.generation.options import Options
+from sightweave.programs.generation.rows import Rows, Written
 from sightweave.programs.generation.session import Session
 from sightweave.programs.generation.stopping import Limits, Watch
 
@@ -44,107 +44,6 @@ class Continuing(Protocol):
     def fork(self, rows: Int[Tensor, " b"]) -> Continuing:
         """Another session, whose row i continues row ``rows[i]``."""
         ...
-
-
-@dataclass(frozen=True)
-class Written:
-    """The text that was written behind one prompt."""
-
-    ids: list[int]
-    """Its tokens, the end token and those of a stop text included."""
-    total: float
-    """Sum of the log-probabilities of the tokens."""
-    has_ended: bool
-    """Whether its end token or a stop text ended it, and not its maximum of tokens."""
-
-
-@dataclass
-class _Rows:
-    """What was written so far in each row of a session."""
-
-    ids: Int[Tensor, "B T"]
-    """One column for each step of the session; a row's own tokens begin at its column `starts`."""
-    totals: Tensor
-    """float B: sum of the log-probabilities of a row's tokens."""
-    lengths: Int[Tensor, " B"]
-    """Tokens of each row."""
-    has_ended: Bool[Tensor, " B"]
-    """Whether its end token or a stop text ended a row."""
-    is_done: Bool[Tensor, " B"]
-    """Whether a row is finished, for whatever reason."""
-    starts: list[int]
-    last: list[int]
-    """Column of the last token that each row may have, plus 1."""
-    numbers: list[int]
-    """Number of each row's prompt."""
-    watches: list[Watch | None]
-
-    @classmethod
-    def new(
-        cls, limits: Sequence[Limits], width: int, first: int, column: int, device: torch.device
-    ) -> _Rows:
-        """Rows of new prompts, with nothing written yet.
-
-        Args:
-            limits: Of each prompt.
-            width: Rows of a prompt.
-            first: Number of the first prompt.
-            column: The next column.
-            device: Of the session.
-        """
-        each = [one for one in limits for _ in range(width)]
-        rows = len(each)
-        return cls(
-            ids=torch.zeros(rows, 0, dtype=torch.int64, device=device),
-            totals=torch.zeros(rows, device=device),
-            lengths=torch.zeros(rows, dtype=torch.int64, device=device),
-            has_ended=torch.zeros(rows, dtype=torch.bool, device=device),
-            is_done=torch.zeros(rows, dtype=torch.bool, device=device),
-            starts=[column] * rows,
-            last=[column + one.max_tokens for one in each],
-            numbers=[first + row // width for row in range(rows)],
-            watches=[None] * rows,
-        )
-
-    def select(self, rows: Int[Tensor, " b"]) -> _Rows:
-        """Rows whose row i is row ``rows[i]`` of these."""
-        chosen = rows.tolist()
-        return _Rows(
-            ids=self.ids[rows],
-            totals=self.totals[rows],
-            lengths=self.lengths[rows],
-            has_ended=self.has_ended[rows],
-            is_done=self.is_done[rows],
-            starts=[self.starts[row] for row in chosen],
-            last=[self.last[row] for row in chosen],
-            numbers=[self.numbers[row] for row in chosen],
-            watches=[self.watches[row] for row in chosen],
-        )
-
-    def joined(self, other: _Rows) -> _Rows:
-        """These rows and then the other's, which have nothing written yet."""
-        return _Rows(
-            ids=torch.cat([self.ids, self.ids.new_zeros(len(other.ids), self.ids.shape[1])]),
-            totals=torch.cat([self.totals, other.totals]),
-            lengths=torch.cat([self.lengths, other.lengths]),
-            has_ended=torch.cat([self.has_ended, other.has_ended]),
-            is_done=torch.cat([self.is_done, other.is_done]),
-            starts=self.starts + other.starts,
-            last=self.last + other.last,
-            numbers=self.numbers + other.numbers,
-            watches=self.watches + other.watches,
-        )
-
-    def written(self, rows: Int[Tensor, " b"]) -> dict[int, Written]:
-        """The texts of some rows, by the number of their prompt."""
-        parts = (self.ids[rows], self.lengths[rows], self.totals[rows], self.has_ended[rows])
-        found = {}
-        for row, ids, length, total, ended in zip(
-            rows.tolist(), *(part.tolist() for part in parts), strict=True
-        ):
-            start = self.starts[row]
-            found[self.numbers[row]] = Written(ids[start : start + length], total, ended)
-        return found
 
 
 class Writing:
@@ -176,7 +75,7 @@ class Writing:
         self._is_fixed = decoder.width > 1
         """Whether the decoder keeps state of its rows, so that none may join or leave."""
         self._draws: Draws | None = None
-        self._rows: _Rows | None = None
+        self._rows: Rows | None = None
         self._column = self._count = 0
         self._some_done = self._some_watched = False
         self._next_last = 0
@@ -201,7 +100,7 @@ class Writing:
         """
         self._check(limits)
         device = self._session.logits.device
-        new = _Rows.new(limits, self._decoder.width, self._count, self._column, device)
+        new = Rows.new(limits, self._decoder.width, self._count, self._column, device)
         for row, number in enumerate(new.numbers):
             stop = limits[number - self._count].stop
             if stop:

@@ -12,7 +12,7 @@ from sightweave.core.types import Sample
 from sightweave.programs.generation import Limits, Options, Session, Writing, generate, write
 from sightweave.programs.generation.answering import Reader
 from sightweave.programs.generation.draws import draws_of
-from sightweave.programs.generation.writing import Written
+from sightweave.programs.generation.rows import Written
 
 CASES = [
     Case("concat", (), "decoder_only"),
