@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
 from sightweave.programs.generation.stopping import Limits, Watch
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -33,28 +36,30 @@ class Rows:
     totals: Tensor
     """float B: sum of the log-probabilities of a row's tokens."""
     lengths: Int[Tensor, " B"]
-    """Tokens of each row."""
+    """Number of tokens of each row."""
     has_ended: Bool[Tensor, " B"]
     """Whether its end token or a stop text ended a row."""
     is_done: Bool[Tensor, " B"]
-    """Whether a row is finished, for whatever reason."""
+    """Whether a row is finished, also by its maximum of tokens."""
     starts: list[int]
+    """Column of each row's first token."""
     last: list[int]
-    """Column of the last token that each row may have, plus 1."""
+    """Column behind the last token that each row may have."""
     numbers: list[int]
     """Number of each row's prompt."""
     watches: list[Watch | None]
+    """What looks for each row's stop texts; None for a row without any."""
 
     @classmethod
     def new(cls, limits: Sequence[Limits], width: int, first: int, column: int, device: torch.device) -> Rows:
         """Rows of new prompts, with nothing written yet.
 
         Args:
-            limits: Of each prompt.
-            width: Rows of a prompt.
+            limits: Limits of each prompt.
+            width: Rows per prompt.
             first: Number of the first prompt.
-            column: The next column.
-            device: Of the session.
+            column: Column of the first token.
+            device: Device of the session.
         """
         each = [one for one in limits for _ in range(width)]
         rows = len(each)
@@ -73,16 +78,20 @@ class Rows:
     def select(self, rows: Int[Tensor, " b"]) -> Rows:
         """Rows whose row i is row ``rows[i]`` of these."""
         chosen = rows.tolist()
+
+        def of(values: list[T]) -> list[T]:
+            return [values[row] for row in chosen]
+
         return Rows(
             ids=self.ids[rows],
             totals=self.totals[rows],
             lengths=self.lengths[rows],
             has_ended=self.has_ended[rows],
             is_done=self.is_done[rows],
-            starts=[self.starts[row] for row in chosen],
-            last=[self.last[row] for row in chosen],
-            numbers=[self.numbers[row] for row in chosen],
-            watches=[self.watches[row] for row in chosen],
+            starts=of(self.starts),
+            last=of(self.last),
+            numbers=of(self.numbers),
+            watches=of(self.watches),
         )
 
     def joined(self, other: Rows) -> Rows:
@@ -103,9 +112,8 @@ class Rows:
         """The texts of some rows, by the number of their prompt."""
         parts = (self.ids[rows], self.lengths[rows], self.totals[rows], self.has_ended[rows])
         found = {}
-        for row, ids, length, total, ended in zip(
-            rows.tolist(), *(part.tolist() for part in parts), strict=True
-        ):
+        # One copy to Python of each part for all rows: asking row by row takes longer.
+        for row, ids, length, total, ended in zip(rows.tolist(), *map(Tensor.tolist, parts), strict=True):
             start = self.starts[row]
             found[self.numbers[row]] = Written(ids[start : start + length], total, ended)
         return found
