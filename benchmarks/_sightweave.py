@@ -22,6 +22,7 @@ from sightweave.models.language_models import decoder_only
 from sightweave.models.loss import training_loss
 from sightweave.models.vlm import VLM
 from sightweave.programs.generation.session import Session, Trunks
+from sightweave.programs.generation.stopping import Limits
 from sightweave.programs.generation.writing import written
 from sightweave.programs.training.optimizers import Optimizer
 
@@ -99,7 +100,8 @@ class Contestant:
     def _write(self, session: Session, new: int) -> np.ndarray:
         decoder = greedy.Config().build(end_id=-1)
         draws = Draws.of(0, [["row"]] * len(session))
-        return written(session, decoder, draws, end_id=-1, max_tokens=new).ids.numpy()
+        texts = written(session, decoder, draws, [Limits(new)] * len(session), end_id=-1)
+        return np.array([text.ids for text in texts])
 
     def _tokens(self, ids: torch.Tensor, *, start: int = 0, targets: int = 0) -> TokenSequence:
         rows, length = ids.shape

@@ -100,7 +100,7 @@ def test_each_command_has_a_function_of_its_name() -> None:
 def test_a_command_and_its_function_take_the_same_arguments(name: str) -> None:
     of_function = set(inspect.signature(getattr(api, name)).parameters)
     # Options of generation travel through `**options`; `split` may be given again and again and becomes `splits`.
-    options = {"decoding", "max_tokens", "seed"} if "options" in of_function else set()
+    options = {"decoding", "max_tokens", "stop", "seed"} if "options" in of_function else set()
     renamed = {"split": "splits", "control": "controls"} if name == "evaluate" else {}
     of_command = {renamed.get(word, word) for word in inspect.signature(commands()[name]).parameters}
     assert of_command <= of_function | options

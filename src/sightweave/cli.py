@@ -82,6 +82,12 @@ DataArgument = Annotated[
 ]
 Decoding = Annotated[str, typer.Option(help="Decoding method: greedy, sampling or beam.")]
 Tokens = Annotated[int, typer.Option(help="Maximum number of tokens per answer.")]
+Stop = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Stop text: the answer ends in front of it. Can be repeated; the first one in the answer counts."
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Random seed for sampling.")]
 Temperature = Annotated[
     float | None, typer.Option(help="Sampling temperature; below 1 makes answers more predictable.")
@@ -374,6 +380,7 @@ def generate(
     top_p: TopP = None,
     num_beams: NumBeams = None,
     max_tokens: Tokens = 96,
+    stop: Stop = None,
     seed: Seed = 0,
     trust_run: TrustRun = False,
 ) -> Result:
@@ -381,7 +388,12 @@ def generate(
     from sightweave import api
 
     method = _decoding(decoding, temperature, top_k, top_p, num_beams)
-    options: dict[str, Any] = {"decoding": method, "max_tokens": max_tokens, "seed": seed}
+    options: dict[str, Any] = {
+        "decoding": method,
+        "max_tokens": max_tokens,
+        "stop": tuple(stop or ()),
+        "seed": seed,
+    }
     if data is not None:
         if out is None:  # the answers printed in the terminal show the progress
             options["progress"] = False

@@ -173,6 +173,7 @@ class Run:
         decoding: str | dict[str, Any] = "greedy",
         writer: str | dict[str, Any] = "text",
         max_tokens: int = 96,
+        stop: str | Sequence[str] = (),
         seed: int = 0,
         max_batch_tokens: int | None = None,
     ) -> Any:
@@ -184,7 +185,8 @@ class Run:
             prompt: One text, or several.
             decoding: A kind in ``answers/decoding``, or a mapping with its fields.
             writer: A kind in ``answers/writers``, or a mapping with its fields.
-            max_tokens: Tokens of an answer at most.
+            max_tokens: Maximum tokens per answer.
+            stop: Stop text, or several: an answer ends in front of the first one that its text contains.
             seed: Random seed for sampling.
             max_batch_tokens: Maximum tokens in a batch, padding and answers included; None derives it from free memory.
 
@@ -202,6 +204,7 @@ class Run:
             decoding=decoding,
             writer=writer,
             max_tokens=max_tokens,
+            stop=stop,
             seed=seed,
             max_batch_tokens=max_batch_tokens,
         )
@@ -248,6 +251,7 @@ class Run:
         decoding: str | dict[str, Any] = "greedy",
         writer: str | dict[str, Any] = "text",
         max_tokens: int = 96,
+        stop: str | Sequence[str] = (),
         seed: int = 0,
         max_batch_tokens: int | None = None,
         progress: Any = None,
@@ -259,7 +263,8 @@ class Run:
             texts: For each sample those to judge; empty means none for any.
             decoding: As for `generate`.
             writer: As for `generate`.
-            max_tokens: Tokens of an answer at most; 0 writes nothing.
+            max_tokens: Maximum tokens per answer; 0 writes nothing.
+            stop: As for `generate`.
             seed: Random seed for sampling.
             max_batch_tokens: Maximum tokens in a batch, padding and answers included; None derives it from free memory.
             progress: Told the number of answers that are new.
@@ -269,6 +274,7 @@ class Run:
             decoding=decoding,
             writer=writer,
             max_tokens=max_tokens,
+            stop=stop,
             seed=seed,
             max_batch_tokens=max_batch_tokens,
         )
@@ -357,6 +363,7 @@ def _options(
     decoding: str | dict[str, Any] = "greedy",
     writer: str | dict[str, Any] = "text",
     max_tokens: int = 96,
+    stop: str | Sequence[str] = (),
     seed: int = 0,
     max_batch_tokens: int | None = None,
 ) -> generation.Options:
@@ -364,6 +371,7 @@ def _options(
         "decoding": decoding,
         "writer": writer,
         "max_tokens": max_tokens,
+        "stop": stop if isinstance(stop, str) else tuple(stop),
         "seed": seed,
         "max_batch_tokens": max_batch_tokens,
     }

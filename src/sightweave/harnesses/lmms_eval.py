@@ -135,13 +135,15 @@ def generate(
     for wanted, indices in asked.items():
         length = min(wanted.max_tokens or max_tokens, max_tokens)
         answers = run.predict(
-            [samples[i] for i in indices], decoding=dict(wanted.decoding), max_tokens=length, seed=seed
+            [samples[i] for i in indices],
+            decoding=dict(wanted.decoding),
+            max_tokens=length,
+            stop=wanted.stops,
+            seed=seed,
         )
         for index, answer in zip(indices, answers, strict=True):
-            texts[index] = _until(answer.text, wanted.stops)
-            # Shorter than the task allows, and no stop would have ended it.
-            is_short = length != wanted.max_tokens and texts[index] == answer.text
-            cut += is_short and answer.finish == "length"
+            texts[index] = answer.text
+            cut += length != wanted.max_tokens and answer.finish == "length"
     if cut:
         logger.warning(
             "lmms-eval: %d of %d answers were cut after %d tokens, a limit that their tasks do not set; "
@@ -149,11 +151,6 @@ def generate(
             *(cut, len(samples), max_tokens),
         )
     return texts
-
-
-def _until(text: str, stops: Sequence[str]) -> str:
-    """What stands before the first stop."""
-    return text[: min((at for stop in stops if (at := text.find(stop)) >= 0), default=len(text))]
 
 
 def losses(run: Run, samples: Sequence[Sample], texts: Sequence[str]) -> list[tuple[float, bool]]:

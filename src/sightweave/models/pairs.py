@@ -1,16 +1,20 @@
-"""Which fusion goes with which language model: each fusion says where it acts, each model where it may be acted on."""
+"""Which fusion works with which language model: each fusion declares where it acts, each model where one may act on it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from sightweave.core import catalog
+from sightweave.core.errors import RecipeError
 
 _FUSIONS, _MODELS = "models.fusions", "models.language_models"
 
 
 def legal_pairs() -> dict[tuple[str, str], bool]:
-    """Whether a fusion (first) goes with a language model (second), for all kinds; or with one of a kind with many forms."""
+    """Whether a fusion (first) works with a language model (second), for all kinds.
+
+    For a language model kind with several forms: with at least one of them.
+    """
     return {
         (fusion, model): declared(_FUSIONS, fusion).places <= declared(_MODELS, model).offers
         for fusion in catalog.kinds(_FUSIONS)
@@ -19,14 +23,26 @@ def legal_pairs() -> dict[tuple[str, str], bool]:
 
 
 def declared(family: str, kind: str) -> Any:
-    """The class of a kind: what its Config's `build` returns."""
-    module = catalog.module(family, kind)
-    name = module.Config.build.__annotations__["return"]
-    return getattr(module, name) if isinstance(name, str) else name
+    """The class of a kind, with what it declares: its places, or its form and what it offers.
+
+    Args:
+        family: ``models.fusions`` or ``models.language_models``.
+        kind: A name in the family, or the dotted path of a user's own module.
+
+    Raises:
+        RecipeError: no such kind, or its Config does not name the class.
+    """
+    config = catalog.config_class(family, kind)
+    if not hasattr(config, "part"):
+        raise RecipeError(
+            f"kind {kind!r}: its Config has no method part(), which returns the class that build() makes; add "
+            "`@staticmethod def part() -> type: return ...`."
+        )
+    return config.part()
 
 
 def refusal(fusion: Any, language_model: Any) -> str:
-    """Why these two do not go together, and which partners each of them has."""
+    """Why this fusion and this language model do not work together, and which partners each of them has."""
     name, partner = type(fusion).__name__, type(language_model).__name__
     fusions = [k for k in catalog.kinds(_FUSIONS) if declared(_FUSIONS, k).places <= language_model.offers]
     models = [k for k in catalog.kinds(_MODELS) if fusion.places <= declared(_MODELS, k).offers]

@@ -50,6 +50,7 @@ def answer_all(
     data: Any,
     *,
     max_tokens: int = 96,
+    stop: str | Sequence[str] = (),
     decoding: str | dict[str, Any] = "greedy",
     seed: int = 0,
     batch_size: int = 256,
@@ -63,7 +64,8 @@ def answer_all(
     Args:
         run: A run or its folder.
         data: A path to any format, a source as in a recipe, a list of these, or rows; rows need no answers.
-        max_tokens: Tokens of an answer at most.
+        max_tokens: Maximum tokens per answer.
+        stop: As for `Run.generate`.
         decoding: A kind in ``answers/decoding``, or a mapping with its fields.
         seed: Random seed for sampling.
         batch_size: Prompts at once.
@@ -91,7 +93,7 @@ def answer_all(
         samples,
         given_ids,
         batch_size,
-        {"max_tokens": max_tokens, "decoding": decoding, "seed": seed},
+        {"max_tokens": max_tokens, "stop": stop, "decoding": decoding, "seed": seed},
         wanted(None, progress),
     )
 

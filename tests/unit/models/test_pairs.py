@@ -1,5 +1,12 @@
-"""Which fusion goes with which language model."""
+"""Which fusion works with which language model."""
 
+import sys
+import types
+
+import pytest
+
+from sightweave.core import catalog
+from sightweave.core.errors import RecipeError
 from sightweave.models.fusions import memory
 from sightweave.models.language_models import decoder_only
 from sightweave.models.pairs import declared, legal_pairs, refusal
@@ -22,3 +29,19 @@ def test_a_refusal_names_the_partners_of_both() -> None:
         "Fusions for DecoderOnly: addition, concat, cross_attention. Language models for "
         "MemoryFusion: encoder_decoder, from_transformers."
     )
+
+
+@pytest.mark.parametrize("family", ["models.fusions", "models.language_models"])
+def test_every_config_names_the_class_that_it_builds(family: str) -> None:
+    for kind in catalog.kinds(family):
+        part = declared(family, kind)
+        assert part.__module__ == f"sightweave.{family}.{kind}"
+        assert part.places if family == "models.fusions" else part.offers
+
+
+def test_a_kind_that_does_not_name_its_class_is_told_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("lab_without_a_part")
+    module.Config = type("Config", (), {})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "lab_without.a_part", module)
+    with pytest.raises(RecipeError, match=r"'lab_without.a_part': its Config has no method part\(\)"):
+        declared("models.language_models", "lab_without.a_part")

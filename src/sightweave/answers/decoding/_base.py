@@ -1,4 +1,4 @@
-"""What every decoding method is: logits to next ids, and for beams the row that each came from."""
+"""The interface of decoding methods: logits to next ids, and for beams the row that each one continues."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ from jaxtyping import Float, Float64, Int, UInt64
 from torch import Tensor
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-"""Added to SplitMix64's counter for each number of a stream."""
+"""SplitMix64's increment: what each number of a stream adds to its counter."""
 _FACTORS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
@@ -28,73 +28,95 @@ class Choice:
     logprobs: Float[Tensor, " B"]
     """Natural-log probability of each under the model's own distribution (before temperature or cuts)."""
     rows: Int[Tensor, " B"] | None = None
-    """Which row each one continues; None where every row continues itself."""
+    """Row that each one continues; None if every row continues itself."""
 
 
 @dataclass(frozen=True)
 class Draws:
     """One stream of random numbers for each row, which depends on nothing but that row's key.
 
-    So a row draws the same whatever the batch size, its neighbours, their order and the rows that have left. Number t of
-    a stream is output t of SplitMix64 seeded with the key (Steele, Lea and Flood 2014, Fast Splittable Pseudorandom
-    Number Generators, doi:10.1145/2714064.2660195), so any step is computed without those before it.
+    So a row draws the same numbers whatever the batch size, its neighbours, their order, when it joined and which rows
+    have left. Number t of a stream is output t of SplitMix64 seeded with the key (Steele, Lea and Flood 2014, Fast
+    Splittable Pseudorandom Number Generators, doi:10.1145/2714064.2660195), so any step is computed without those before.
     """
 
     keys: UInt64[np.ndarray, " B"]
-    step: int = 0
-    """Which number of each stream is next."""
+    step: int | UInt64[np.ndarray, " B"] = 0
+    """Which number of its stream each row draws next: one for all rows, or one for each where they joined at different
+    times."""
 
     @classmethod
     def of(cls, seed: int, names: Iterable[Sequence[str]], *, width: int = 1) -> Draws:
         """Streams for rows that answer prompts.
 
         Args:
-            seed: Of the call.
+            seed: Random seed.
             names: What identifies each prompt, such as its id, texts and images. Equal names get different streams, by
-                how often the name came before.
-            width: Rows for each prompt.
+                how often the name occurred before.
+            width: Rows per prompt.
         """
         seen: Counter[bytes] = Counter()
         keys = []
+
         for name in names:
             digest = hashlib.sha256(json.dumps([seed, *name]).encode("ascii")).digest()
             for row in range(width):
                 place = json.dumps([seen[digest], row]).encode("ascii")
                 keys.append(int.from_bytes(hashlib.sha256(digest + place).digest()[:8], "little"))
             seen[digest] += 1
+
         return cls(np.array(keys, dtype=np.uint64))
 
-    def at(self, step: int, rows: Int[Tensor, " b"] | None = None) -> Draws:
-        """The same streams at another step, of some rows or of all."""
-        return Draws(self.keys if rows is None else self.keys[rows.cpu().numpy()], step)
+    def at(self, step: int) -> Draws:
+        """The same streams with every row at this step."""
+        return replace(self, step=step)
+
+    def next(self) -> Draws:
+        """The same streams one step later."""
+        return replace(self, step=self.step + 1)
+
+    def select(self, rows: Int[Tensor, " b"]) -> Draws:
+        """The streams of some rows."""
+        chosen = rows.cpu().numpy()
+        step = self.step if isinstance(self.step, int) else self.step[chosen]
+        return replace(self, keys=self.keys[chosen], step=step)
+
+    def joined(self, other: Draws) -> Draws:
+        """The streams of these rows and then of the other's; each row stays at its own step."""
+        parts = (self, other)
+        steps = [np.full(len(part.keys), part.step, dtype=np.uint64) for part in parts]
+        return Draws(np.concatenate([part.keys for part in parts]), np.concatenate(steps))
 
     def uniform(self) -> Float64[Tensor, " B"]:
         """A number from [0, 1) for each row, with 53 random bits; on the CPU, the same on every machine."""
-        # Arithmetic on arrays of uint64 wraps around, as SplitMix64 wants it.
-        mixed = self.keys + np.array([self.step + 1], dtype=np.uint64) * _GOLDEN
+        # Arithmetic on arrays of uint64 wraps around, as SplitMix64 needs it to.
+        step = np.array(self.step, dtype=np.uint64, ndmin=1)
+        mixed = self.keys + (step + np.uint64(1)) * _GOLDEN
         mixed = (mixed ^ (mixed >> np.uint64(30))) * _FACTORS[0]
         mixed = (mixed ^ (mixed >> np.uint64(27))) * _FACTORS[1]
         mixed ^= mixed >> np.uint64(31)
+
         return torch.from_numpy((mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53)
 
 
 class Decoder(Protocol):
-    """One decoding of a batch, built for each call of generation."""
+    """A decoding method for one batch, built for each call of generation."""
 
     width: int
-    """Rows for each prompt: 1, or the number of beams (the caller repeats prompts that many times)."""
-    # A method that never draws may say ``is_random = False``; then no image is read to tell its prompts apart.
+    """Rows per prompt: 1, or the number of beams (the caller repeats prompts that many times). With more than one, no row
+    joins or leaves while the method decodes."""
+    # A method that draws no random numbers may set ``is_random = False``; then no image is read to name its prompts.
 
     def choose(self, logits: Float[Tensor, "B V"], is_done: Tensor, draws: Draws) -> Choice:
         """Chooses the next token of each row.
 
         Args:
-            logits: Of the next token.
-            is_done: bool B: rows that have ended; what is chosen for them is ignored.
-            draws: Random numbers of each row at this step, for methods that sample.
+            logits: Logits of the next token.
+            is_done: bool B: rows that are finished; what is chosen for them is ignored.
+            draws: Random numbers of each row at its step, for methods that sample.
         """
         ...
 
     def best(self, totals: Float[Tensor, " B"], lengths: Int[Tensor, " B"]) -> Int[Tensor, " P"]:
-        """The row to return for each prompt, given summed log-probabilities and lengths."""
+        """The row to return for each prompt, given the summed log-probabilities and the lengths of all rows."""
         ...

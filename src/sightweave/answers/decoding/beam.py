@@ -1,4 +1,4 @@
-"""Beam search: several texts for each prompt are kept, the best one is returned.
+"""Beam search: keeps several texts for each prompt and returns the best one.
 
 Length normalisation as in Google's Neural Machine Translation System (Wu et al. 2016, arXiv:1609.08144), in its simple
 form: the summed log-probability divided by ``length ** length_penalty``.
@@ -28,11 +28,13 @@ class Config:
 
 
 class Beam:
-    """Keeps the `num_beams` likeliest texts of each prompt; a finished one keeps its place and its score.
+    """Keeps the `num_beams` most likely texts of each prompt; a finished text keeps its row and its score.
+
+    A text is finished by its end token or, outside of this class, by a stop text.
 
     Args:
-        num_beams: Texts kept for each prompt; rows of one prompt stand together.
-        length_penalty: Power of the length that divides the final score.
+        num_beams: Number of texts kept for each prompt; the rows of a prompt are neighbours.
+        length_penalty: Exponent of the length that divides the final score.
         end_id: Token that finishes a text.
 
     Raises:
@@ -48,22 +50,26 @@ class Beam:
         self._totals: Tensor | None = None
 
     def choose(self, logits: Tensor, is_done: Tensor, draws: Draws) -> Choice:
-        """The best continuations of each prompt's texts together."""
+        """Chooses the best continuations among all texts of each prompt."""
         logprobs = logits.float().log_softmax(-1)
         count, vocabulary = logprobs.shape
-        if self._totals is None:  # all beams are alike: only the first may continue, or all would stay alike
+        if self._totals is None:  # all beams are equal: only the first may continue, or all would stay equal
             self._totals = logprobs.new_full((count // self.width, self.width), -torch.inf)
             self._totals[:, 0] = 0.0
-        # A finished text goes on with the end token only, at no cost.
+
+        # A finished text continues with the end token only, which changes no score.
         finished = torch.full_like(logprobs[:1], -torch.inf)
         finished[:, self.end_id] = 0.0
         steps = torch.where(is_done[:, None], finished, logprobs)
         totals = self._totals.unsqueeze(-1) + steps.view(-1, self.width, vocabulary)
         best, index = totals.flatten(1).topk(self.width, -1)  # P width
+
+        # The row and the token of each.
         first_row = torch.arange(0, count, self.width, device=logits.device)[:, None]
         rows = (first_row + index // vocabulary).flatten()
         ids = (index % vocabulary).flatten()
         self._totals = best
+
         return Choice(ids, steps[rows, ids], rows)
 
     def best(self, totals: Tensor, lengths: Tensor) -> Tensor:

@@ -36,12 +36,12 @@ class Sampling:
     """Samples each token by inverting the cumulative distribution at the row's own random number.
 
     Args:
-        temperature: Divides the logits; over 0.
-        top_k: Tokens kept; 0 keeps all.
-        top_p: Probability kept, over 0 and at most 1.
+        temperature: Divides the logits; above 0.
+        top_k: Number of most likely tokens to sample from; 0 means all.
+        top_p: Cumulative probability of the tokens to sample from, above 0 and at most 1.
 
     Raises:
-        ValueError: a value out of its range.
+        ValueError: a value outside its range.
     """
 
     width = 1
@@ -56,11 +56,12 @@ class Sampling:
         self.temperature, self.top_k, self.top_p = temperature, top_k, top_p
 
     def choose(self, logits: Tensor, is_done: Tensor, draws: Draws) -> Choice:
-        """Samples for every row."""
+        """Samples a token for every row."""
         logprobs = logits.float().log_softmax(-1)
-        # The largest becomes 0, so that no temperature, however low, makes an infinity.
+        # The largest becomes 0, so that even a very low temperature gives no infinity.
         shifted = logits.float() - logits.float().amax(-1, keepdim=True)
         kept = self.cut(shifted / max(self.temperature, _TINY))
+
         # Summed on the CPU and in double precision, so that one seed gives one text on every device.
         reached = kept.softmax(-1).cpu().double().cumsum(-1)
         total = reached[:, -1:]
@@ -68,19 +69,22 @@ class Sampling:
         # token that was cut, which reaches no further than the one before it.
         point = (draws.uniform()[:, None] * total).minimum(total.nextafter(torch.zeros_like(total)))
         ids = torch.searchsorted(reached, point, right=True).to(logits.device)
+
         return Choice(ids[:, 0], logprobs.gather(1, ids)[:, 0])
 
     def cut(self, logits: Tensor) -> Tensor:
-        """Logits with everything outside top-k and top-p at minus infinity; the likeliest token always stays."""
+        """Logits with all tokens outside top-k and top-p at minus infinity; the most likely token always stays."""
         if self.top_k and self.top_k < logits.shape[-1]:
             least = logits.topk(self.top_k, -1).values[:, -1:]
             logits = logits.masked_fill(logits < least, -torch.inf)
+
         if self.top_p < 1:
             ordered, index = logits.sort(-1, descending=True)
             probabilities = ordered.softmax(-1)
             before = probabilities.cumsum(-1) - probabilities
             cut = (before >= self.top_p).scatter(1, index, before >= self.top_p)
             logits = logits.masked_fill(cut, -torch.inf)
+
         return logits
 
     def best(self, totals: Tensor, lengths: Tensor) -> Tensor:

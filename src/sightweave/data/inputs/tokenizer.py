@@ -476,6 +476,13 @@ class StreamDecoder:
             return rest
         return self._tokenizer.without_space(self._start + rest)
 
+    def fork(self) -> StreamDecoder:
+        """Another one that continues from here."""
+        forked = StreamDecoder(self._tokenizer)
+        forked._decoder.setstate(self._decoder.getstate())
+        forked._start = self._start
+        return forked
+
     def _strip(self, text: str) -> str:
         if self._start is None:
             return text

@@ -1,4 +1,4 @@
-"""What every fusion is: where the image enters the text."""
+"""The interface of fusions: where the image enters the text."""
 
 from typing import ClassVar
 
@@ -11,19 +11,20 @@ from sightweave.core.cache import Cache
 
 
 class Fusion(nn.Module):
-    """The face of a fusion; each kind overrides the places that it declares and leaves the others as they are.
+    """A fusion; each kind overrides the methods of the places that it declares.
 
-    A kind's ``Config.build(dim=, num_heads=, depth=)`` makes it for a language model's width, heads and blocks.
+    A kind's ``Config.build(dim=, num_heads=, depth=)`` makes it for a language model's width, heads and blocks, and
+    ``Config.part()`` is its class.
     """
 
     places: ClassVar[frozenset[str]]
-    """Where it acts: ``input``, ``layer``, ``memory``, ``pool``."""
+    """Where the fusion acts: ``input``, ``layer``, ``memory``, ``pool``."""
     in_sequence: ClassVar[bool] = False
-    """Whether image marks stand in the text."""
+    """Whether the text contains image tokens."""
     bidirectional: str = "none"
-    """What may look ahead in the text: ``none``, ``image`` or ``prompt`` (see `InputLayout`)."""
+    """Bidirectional attention in the text: ``none``, ``image`` or ``prompt`` (see `InputLayout`)."""
     one_position: bool = False
-    """Whether all marks of a picture share one position."""
+    """Whether all tokens of an image share one position."""
 
     def input(
         self,
@@ -32,21 +33,21 @@ class Fusion(nn.Module):
         media: MediaEmbeddings | None,
         cache: Cache | None,
     ) -> Float[Tensor, "B S D"]:
-        """After the token embedding."""
+        """Acts on the embedded tokens (place ``input``)."""
         return hidden
 
     def before_block(
         self, tokens: TokenSequence, media: MediaEmbeddings | None, cache: Cache | None
     ) -> BeforeBlock | None:
-        """What acts before each block of one forward pass (place ``layer``); None where nothing does.
+        """Returns what acts before each block of one forward pass (place ``layer``); None if nothing does.
 
-        Called once a pass, so whatever is the same for all blocks, such as where the media are and who may look at them,
-        is worked out here and not in the function that it returns.
+        This is called once per pass. Whatever is the same for all blocks, such as the layout of the media and the mask, is
+        computed here and not in the returned function.
         """
         return None
 
     def memory(self, memory: Memory, media: MediaEmbeddings | None, cache: Cache | None) -> Memory:
-        """Between encoder and decoder."""
+        """Acts between encoder and decoder (place ``memory``)."""
         return memory
 
     def pool(
@@ -56,12 +57,12 @@ class Fusion(nn.Module):
         tokens: TokenSequence,
         media: MediaEmbeddings | None,
     ) -> Float[Tensor, "R D"]:
-        """On the vectors that a classifier reads, which stand at the flat positions `at`."""
+        """Acts on the vectors that a classifier reads, at the flat positions `at` (place ``pool``)."""
         return pooled
 
 
 def plain_tokens(hidden: Float[Tensor, "B S D"]) -> TokenSequence:
-    """Tokens of one segment, all valid and causal, for a fusion called on plain tensors."""
+    """Tokens of one segment, all valid and causal, for a fusion that is called on plain tensors."""
     ones = hidden.new_ones(hidden.shape[:2]).long()
     zeros = ones * 0
     return TokenSequence(
@@ -70,7 +71,7 @@ def plain_tokens(hidden: Float[Tensor, "B S D"]) -> TokenSequence:
 
 
 def plain_media(image: Float[Tensor, "B N D"]) -> MediaEmbeddings:
-    """One picture for each row, for a fusion called on plain tensors."""
+    """One image per row, for a fusion that is called on plain tensors."""
     row = torch.arange(len(image), device=image.device).repeat_interleave(image.shape[1])
     zeros = torch.zeros_like(row)
     return MediaEmbeddings(image.flatten(0, 1), item=row, row=row, segment=zeros, branch=zeros)

@@ -1,4 +1,4 @@
-"""Addition: a pooled image vector is added to every text embedding. The baseline to beat: only global facts survive.
+"""Addition: a pooled image vector is added to every text embedding. A baseline, since only global facts survive.
 
 Show and Tell (Vinyals et al. 2015, arXiv:1411.4555) gives the decoder one image vector in the same spirit.
 """
@@ -27,17 +27,22 @@ class Config:
     gate: float = 1.0
     """Initial factor of the image vector; 0 leaves a pretrained language model unchanged."""
 
+    @staticmethod
+    def part() -> type[Addition]:
+        """The class that `build` makes; its declarations are known without building one."""
+        return Addition
+
     def build(self, *, dim: int, num_heads: int, depth: int) -> Addition:
         """The fusion for a language width."""
         return Addition(dim=dim, gate=self.gate)
 
 
 class Addition(Fusion):
-    """``h = h + gate * W norm(mean of the media that the token may see)``.
+    """``h = h + gate * W norm(mean of the media that the token may attend to)``.
 
     Args:
         dim: Language width D.
-        gate: Start of the factor.
+        gate: Initial value of the factor.
     """
 
     places: ClassVar[frozenset[str]] = frozenset({"input"})
@@ -56,7 +61,7 @@ class Addition(Fusion):
         media: MediaEmbeddings | None,
         cache: Cache | None,
     ) -> Float[Tensor, "B S D"]:
-        """Adds the vector."""
+        """Adds the pooled vector of the media to each token."""
         if media is not None:
             memory = media.per_row(len(hidden))
             if cache is not None:
@@ -65,14 +70,16 @@ class Addition(Fusion):
             memory = Memory(*cache.slots["addition"])
         else:
             return hidden
+
         mask = memory_mask(tokens, memory)
         assert mask.dense is not None
         assert mask.blind_rows is not None
         weights = mask.dense[:, 0].to(hidden.dtype)  # B S M
         pooled = weights @ memory.hidden.to(hidden.dtype) / weights.sum(2, keepdim=True).clamp(min=1)
+
         added = self.gate * self.projection(self.norm(pooled))
         return hidden + added.masked_fill(mask.blind_rows[:, 0], 0.0)  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
     def forward(self, text: Float[Tensor, "B S D"], image: Float[Tensor, "B N D"]) -> Float[Tensor, "B S D"]:
-        """On plain tensors: one picture for each row."""
+        """Fuses plain tensors, with one image per row."""
         return self.input(text, plain_tokens(text), plain_media(image), None)

@@ -1,7 +1,7 @@
-"""Bilinear pooling: question vector and image vector meet in products, for answer classification.
+"""Bilinear pooling: products of the question vector and the image vector, for answer classification.
 
 MUTAN (Ben-younes et al. 2017, arXiv:1705.06676); with rank 1 it is MLB (Kim et al. 2016, arXiv:1610.04325). Differs: the
-image vector is an attention-pooled one, asked by the question, as in MLB's second form.
+image vector comes from attention with the question as query, as in MLB's second form.
 """
 
 from __future__ import annotations
@@ -30,17 +30,22 @@ class Config:
     hidden_dim: int | None = None
     """Width of the products; None means the language width."""
 
+    @staticmethod
+    def part() -> type[Bilinear]:
+        """The class that `build` makes; its declarations are known without building one."""
+        return Bilinear
+
     def build(self, *, dim: int, num_heads: int, depth: int) -> Bilinear:
         """The fusion for a language width."""
         return Bilinear(dim=dim, num_heads=num_heads, rank=self.rank, hidden_dim=self.hidden_dim or dim)
 
 
 class Bilinear(Fusion):
-    """``z = q + W sum_r tanh(Wq_r q) * tanh(Wv_r v)`` with v the media that q attends to.
+    """``z = q + W sum_r tanh(Wq_r q) * tanh(Wv_r v)``, where v is the result of q's attention to the media.
 
     Args:
         dim: Language width D.
-        num_heads: Heads of the attention that pools the media.
+        num_heads: Number of heads of the attention that pools the media.
         rank: Number R of products.
         hidden_dim: Width of each product.
 
@@ -55,6 +60,7 @@ class Bilinear(Fusion):
         if rank < 1:
             raise ValueError(f"bilinear rank must be 1 or more (got {rank}).")
         self.rank = rank
+
         self.media_norm = RMSNorm(dim)
         self.attention = Attention(dim, num_heads)
         self.question = nn.Linear(dim, rank * hidden_dim)
@@ -70,9 +76,11 @@ class Bilinear(Fusion):
         tokens: TokenSequence,
         media: MediaEmbeddings | None,
     ) -> Float[Tensor, "R D"]:
-        """Multiplies each question with what it attends to in its own media."""
+        """Multiplies each question vector with what it attends to in its own media."""
         if media is None:
             return pooled
+
+        # Each question attends to the media of its row.
         seen = media.per_row(len(tokens.ids))
         mask = memory_mask(tokens, seen)
         assert mask.dense is not None
@@ -81,12 +89,13 @@ class Bilinear(Fusion):
         mine = Mask(dense=mask.dense[:, 0].flatten(0, 1)[at][:, None, None])  # R 1 1 M
         keys, values = self.attention.keys_values(self.media_norm(seen.hidden))
         image = self.attention(pooled[:, None], mine, memory=(keys[row], values[row]))[:, 0]  # R D
+
         products = torch.tanh(self.question(pooled)) * torch.tanh(self.image(image))
         joined = self.product(torch.unflatten(products, -1, (self.rank, -1)).sum(1))
         blind = mask.blind_rows[:, 0].flatten(0, 1)[at]
         return pooled + joined.masked_fill(blind, 0.0)  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
     def forward(self, text: Float[Tensor, "B D"], image: Float[Tensor, "B N D"]) -> Float[Tensor, "B D"]:
-        """On plain tensors: one question vector and one picture for each row."""
+        """Fuses plain tensors, with one question vector and one image per row."""
         tokens = plain_tokens(text[:, None])
         return self.pool(text, torch.arange(len(text), device=text.device), tokens, plain_media(image))

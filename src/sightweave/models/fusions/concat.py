@@ -1,4 +1,4 @@
-"""Concatenation: image embeddings stand in the sequence like words, in the places of their marks.
+"""Concatenation: image embeddings take the places of the image tokens in the text.
 
 Visual Instruction Tuning (LLaVA, Liu et al. 2023, arXiv:2304.08485) with a causal sequence; PaliGemma (Beyer et al. 2024,
 arXiv:2407.07726) with a prefix that is read both ways.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sightweave.core.batch import MediaEmbeddings, TokenSequence
@@ -29,20 +29,25 @@ class Config:
     """Whether all tokens of an image share one position. No image token is then nearer to a question than another, and
     a model trained from scratch finds objects by their content. Pretrained models number image tokens like words."""
 
+    @staticmethod
+    def part() -> type[Concat]:
+        """The class that `build` makes; its declarations are known without building one."""
+        return Concat
+
     def build(self, *, dim: int, num_heads: int, depth: int) -> Concat:
         """The fusion; it has no weights."""
         return Concat(bidirectional=self.bidirectional, one_position=self.one_position)
 
 
 class Concat(Fusion):
-    """Puts the k-th embedding of a medium in the place of its k-th mark.
+    """Puts the k-th embedding of a medium in the place of its k-th token.
 
     Args:
-        bidirectional: Who may look ahead: ``none``, ``image`` or ``prompt``.
-        one_position: Whether all marks of a picture share one position.
+        bidirectional: Bidirectional attention: ``none``, ``image`` or ``prompt``.
+        one_position: Whether all tokens of an image share one position.
 
     Raises:
-        ValueError: as many marks as embeddings are needed; anything else would silently corrupt the input.
+        ValueError: on a CPU, if there are not as many image tokens as embeddings, which would silently corrupt the input.
     """
 
     places: ClassVar[frozenset[str]] = frozenset({"input"})
@@ -59,20 +64,44 @@ class Concat(Fusion):
         media: MediaEmbeddings | None,
         cache: Cache | None,
     ) -> Float[Tensor, "B S D"]:
-        """Replaces the marks."""
+        """Puts the embeddings in the places of the image tokens.
+
+        Values are looked at on a CPU only: on an accelerator that would make every step wait for it. There, wrong counts end
+        in a failed assertion of the device; `sightweave check` and a forward pass on the CPU say what is wrong.
+        """
         if media is None:
-            if cache is None and bool((tokens.item >= 0).any()):
+            if cache is None and tokens.item.is_cpu and bool((tokens.item >= 0).any()):
                 raise ValueError("concat: the text has image tokens, but the batch has no media.")
             return hidden
+
         item = tokens.item.flatten()
-        marks = (item >= 0).nonzero().squeeze(1)
-        if not torch.equal(item[marks], media.item):
-            raise ValueError(_mismatch(item[marks], media.item))
-        return hidden.flatten(0, 1).index_copy(0, marks, media.embeddings.to(hidden.dtype)).view_as(hidden)
+        if item.is_cpu:
+            places = (item >= 0).nonzero().squeeze(1)
+            if not torch.equal(item[places], media.item):
+                raise ValueError(_mismatch(item[places], media.item))
+        else:
+            places = places_of_images(item, len(media.item))
+            is_same = ((item >= 0).sum() == len(media.item)) & (item[places] == media.item).all()
+            torch._assert_async(is_same, "concat: the image tokens do not fit the media")
+        return hidden.flatten(0, 1).index_copy(0, places, media.embeddings.to(hidden.dtype)).view_as(hidden)
 
     def forward(self, text: Float[Tensor, "B S D"], image: Float[Tensor, "B N D"]) -> Float[Tensor, "B T D"]:
-        """On plain tensors: the image, then the text."""
+        """Joins plain tensors: the image, then the text."""
         return torch.cat([image, text], 1)
+
+
+def places_of_images(item: Int[Tensor, " T"], count: int) -> Int[Tensor, " E"]:
+    """Places of the image tokens, as ``(item >= 0).nonzero()`` gives them, without waiting for an accelerator.
+
+    Args:
+        item: Of each token, -1 for text.
+        count: Number E of image tokens.
+    """
+    is_image = item >= 0
+    # Each image token writes its place into its slot, and all text into one slot behind them.
+    slot = torch.where(is_image, is_image.cumsum(0) - 1, count).clamp(max=count)
+    places = torch.zeros(count + 1, dtype=torch.int64, device=item.device)
+    return places.scatter_(0, slot, torch.arange(len(item), device=item.device))[:count]
 
 
 def _mismatch(marks: Tensor, items: Tensor) -> str:

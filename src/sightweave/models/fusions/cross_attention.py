@@ -1,7 +1,7 @@
 """Gated cross-attention: the image enters through new layers inside the language model.
 
 Flamingo: a Visual Language Model for Few-Shot Learning (Alayrac et al. 2022, arXiv:2204.14198), section 3.1.2. Differs: a
-token sees every medium of its segment and of its own branch or trunk, not only the latest one.
+token attends to every medium of its segment and of its own branch or trunk, not only to the latest one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sightweave.models.nn.mask import Mask, memory_mask
 from sightweave.models.nn.norm import RMSNorm
 
 _PLACE = "cross_attention"
-"""The cache's slot for where the media are."""
+"""Name of the cache slot with the layout of the media."""
 
 
 @config
@@ -36,6 +36,11 @@ class Config:
     """Initial value of both gates before tanh; 0 leaves the language model's logits bit-identical."""
     feed_forward: bool = True
     """Whether each gated layer has a feed-forward part, as in the paper."""
+
+    @staticmethod
+    def part() -> type[CrossAttention]:
+        """The class that `build` makes; its declarations are known without building one."""
+        return CrossAttention
 
     def build(self, *, dim: int, num_heads: int, depth: int) -> CrossAttention:
         """The fusion for a language model."""
@@ -54,10 +59,10 @@ class CrossAttention(Fusion):
 
     Args:
         dim: Language width D.
-        num_heads: Heads H; must divide D.
-        depth: Blocks of the language model.
+        num_heads: Number of heads H; must divide D.
+        depth: Number of blocks of the language model.
         every: Distance between gated layers, in blocks.
-        gate: Start of a and b.
+        gate: Initial value of a and b.
         feed_forward: Whether there is the second part.
 
     Raises:
@@ -87,7 +92,7 @@ class CrossAttention(Fusion):
     def before_block(
         self, tokens: TokenSequence, media: MediaEmbeddings | None, cache: Cache | None
     ) -> BeforeBlock | None:
-        """Lays the media out and finds who may look at them, once for all blocks; the gated layers do the rest."""
+        """Lays the media out and computes the mask once for all blocks; returns what applies the gated layers."""
         if media is not None:
             memory = media.per_row(len(tokens.ids))
         elif cache is not None and _PLACE in cache.slots:
@@ -96,7 +101,7 @@ class CrossAttention(Fusion):
             return None
 
         if cache is not None:
-            # What was laid out stays with the rows; a later pass needs the keys and values, and no embeddings.
+            # The layout stays with the rows. A later pass needs keys and values, but not the embeddings themselves.
             cache.slots[_PLACE] = (memory.hidden[:, :, :0], memory.segment, memory.branch, memory.valid)
         mask = memory_mask(tokens, memory)
 
@@ -118,23 +123,27 @@ class CrossAttention(Fusion):
         return look
 
     def forward(self, text: Float[Tensor, "B S D"], image: Float[Tensor, "B N D"]) -> Float[Tensor, "B S D"]:
-        """On plain tensors: the first gated layer alone, one picture for each row."""
+        """Applies the first gated layer to plain tensors, with one image per row."""
         look = self.before_block(plain_tokens(text), plain_media(image), None)
         assert look is not None
         return look(0, text)
 
 
 class _GatedLayer(nn.Module):
+    """One gated layer: attention to the media, and perhaps a feed-forward part."""
+
     def __init__(self, dim: int, num_heads: int, *, gate: float, feed_forward: bool) -> None:
         super().__init__()
         self.norm, self.media_norm = RMSNorm(dim), RMSNorm(dim)
         self.attention = Attention(dim, num_heads)
         self.gate = nn.Parameter(torch.tensor(gate))
+
         self.feed_forward_norm = RMSNorm(dim) if feed_forward else None
         self.feed_forward = FeedForward(dim, 4 * dim, form="gelu") if feed_forward else None
         self.feed_forward_gate = nn.Parameter(torch.tensor(gate)) if feed_forward else None
+
         initialise(self)
-        # The gates alone hold the layer back at the start; zero outputs behind zero gates would never move.
+        # Only the gates close the layer at the start: zero outputs behind zero gates would never get a gradient.
         draw(self.attention.out.weight, std=dim**-0.5)
         if self.feed_forward is not None:
             draw(self.feed_forward.down.weight, std=(4 * dim) ** -0.5)
@@ -145,6 +154,7 @@ class _GatedLayer(nn.Module):
         hidden = hidden + self.gate.tanh() * attended
         if self.feed_forward is None or self.feed_forward_norm is None or self.feed_forward_gate is None:
             return hidden
-        # A token without media skips this part too, so that text-only rows stay those of the language model.
+
+        # A token without media skips this part too, so that rows of text alone stay those of the language model.
         changed = self.feed_forward_gate.tanh() * self.feed_forward(self.feed_forward_norm(hidden))
         return hidden + changed.masked_fill(mask.blind_rows[:, 0], 0.0)  # type: ignore[no-any-return]  # nn.Module calls are untyped

@@ -1,4 +1,4 @@
-"""Memory: image embeddings join the encoder's memory of the text, and the decoder looks at both.
+"""Memory: image embeddings join the encoder's memory of the text, and the decoder attends to both.
 
 Unifying Vision-and-Language Tasks via Text Generation (VL-T5, Cho et al. 2021, arXiv:2102.02779) joins by concatenation;
 addition and attention are the two older ways of multimodal translation (Calixto et al. 2017, arXiv:1701.06521).
@@ -32,6 +32,11 @@ class Config:
     """Combination: concatenate (one sequence), add (the mean of the media is added to the text's memory) or attend (the
     text's memory attends to the media)."""
 
+    @staticmethod
+    def part() -> type[MemoryFusion]:
+        """The class that `build` makes; its declarations are known without building one."""
+        return MemoryFusion
+
     def build(self, *, dim: int, num_heads: int, depth: int) -> MemoryFusion:
         """The fusion for a language model."""
         return MemoryFusion(dim=dim, num_heads=num_heads, join=self.join)
@@ -42,11 +47,11 @@ class MemoryFusion(Fusion):
 
     Args:
         dim: Language width D.
-        num_heads: Heads, for ``attend``.
+        num_heads: Number of heads, for ``attend``.
         join: ``concatenate``, ``add`` or ``attend``.
 
     Raises:
-        ValueError: unknown `join`.
+        ValueError: an unknown `join`.
     """
 
     places: ClassVar[frozenset[str]] = frozenset({"memory"})
@@ -63,9 +68,10 @@ class MemoryFusion(Fusion):
         initialise(self)
 
     def memory(self, memory: Memory, media: MediaEmbeddings | None, cache: Cache | None) -> Memory:
-        """Joins the two."""
+        """Joins the memory of the text with the media."""
         if media is None:
             return memory
+
         seen = media.per_row(len(memory.hidden))
         images = self.media_norm(seen.hidden).to(memory.hidden.dtype)
         if self.join == "concatenate":
@@ -75,6 +81,8 @@ class MemoryFusion(Fusion):
                 torch.cat([memory.branch, seen.branch], 1),
                 torch.cat([memory.valid, seen.valid], 1),
             )
+
+        # The other joins keep the text's length, and add what each token attends to.
         mask = memory_mask(_as_tokens(memory), seen)
         assert mask.dense is not None
         assert mask.blind_rows is not None
@@ -86,17 +94,18 @@ class MemoryFusion(Fusion):
             weights = mask.dense[:, 0].to(images.dtype)  # B M_text M_media
             mean = weights @ images / weights.sum(2, keepdim=True).clamp(min=1)
             joined = self.projection(mean).masked_fill(mask.blind_rows[:, 0], 0.0)
+
         return Memory(memory.hidden + joined, memory.segment, memory.branch, memory.valid)
 
     def forward(self, text: Float[Tensor, "B S D"], image: Float[Tensor, "B N D"]) -> Float[Tensor, "B T D"]:
-        """On plain tensors: `text` is an encoder's memory, and the joined memory comes back."""
+        """Joins plain tensors: `text` is an encoder's memory."""
         tokens = plain_tokens(text)
-        return self.memory(
-            Memory(text, tokens.segment, tokens.branch, tokens.valid), plain_media(image), None
-        ).hidden
+        memory = Memory(text, tokens.segment, tokens.branch, tokens.valid)
+        return self.memory(memory, plain_media(image), None).hidden
 
 
 def _as_tokens(memory: Memory) -> TokenSequence:
+    """A memory as tokens, for the mask of its attention to the media."""
     tokens = plain_tokens(memory.hidden)
     tokens.segment, tokens.branch, tokens.valid = memory.segment, memory.branch, memory.valid
     return tokens

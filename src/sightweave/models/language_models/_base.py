@@ -1,6 +1,7 @@
-"""What every language model offers, so that fusions and the VLM need not know which one it is."""
+"""The interface of language models: fusions and the VLM need not know which kind they work with."""
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, Self
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from sightweave.models.nn.fast_decoding import FastDecoding
 
 
 class LanguageModel(nn.Module):
-    """The face of a language model. ``embed -> run -> head``; an encoder-decoder adds ``encode``."""
+    """A language model: ``embed -> run -> head``; an encoder-decoder adds ``encode``."""
 
     form: ClassVar[str]
     """``causal``, ``encoder_decoder`` or ``classify``."""
@@ -21,11 +22,11 @@ class LanguageModel(nn.Module):
     dim: int
     """Width D."""
     depth: int
-    """Blocks before which a fusion may act."""
+    """Number of blocks before which a fusion may act."""
     num_heads: int
-    """Query heads, handed to fusions that attend."""
+    """Number of query heads, which fusions with attention use too."""
     vocab_size: int
-    """V."""
+    """Vocabulary size V."""
     token_embedding: TokenEmbedding
     """The table of token embeddings."""
 
@@ -34,7 +35,7 @@ class LanguageModel(nn.Module):
         raise NotImplementedError(type(self).__name__)
 
     def encode(self, hidden: Float[Tensor, "B M D"], tokens: TokenSequence) -> Memory:
-        """The memory of an encoder-decoder."""
+        """Encodes the source of an encoder-decoder into a memory."""
         raise NotImplementedError(f"{type(self).__name__} has no encoder")
 
     def run(
@@ -46,7 +47,15 @@ class LanguageModel(nn.Module):
         memory: Memory | None = None,
         before_block: BeforeBlock | None = None,
     ) -> Float[Tensor, "B S D"]:
-        """All blocks and the last norm."""
+        """Runs all blocks and the last norm.
+
+        Args:
+            hidden: Embedded tokens, after the fusion.
+            tokens: The tokens, with their positions and who may look at whom.
+            cache: Keys and values of earlier tokens; those of these tokens are added.
+            memory: Memory of an encoder-decoder; None takes the one in the cache.
+            before_block: Fusion that acts before each block.
+        """
         raise NotImplementedError(type(self).__name__)
 
     def head(self, hidden: Float[Tensor, "R D"]) -> Float[Tensor, "R V"]:
@@ -54,9 +63,28 @@ class LanguageModel(nn.Module):
         raise NotImplementedError(type(self).__name__)
 
     def fast_decoding(self) -> FastDecoding | None:
-        """What feeds single tokens faster than `run` and `head` do, made anew for each text; None where nothing does."""
+        """What reads single tokens faster than `run` and `head` do, for one call of generation; None where nothing does."""
         return None
 
+    def weights_changed(self) -> None:
+        """Drops copies of weights that `fast_decoding` keeps between texts.
+
+        Needed only after a change that PyTorch does not count: one through ``weight.data``, or through an array that shares
+        the memory of a weight. Optimizers, `load_state_dict`, ``.to()`` and all other changes in place need no call, and
+        neither does anything between `train` and `eval`.
+        """
+
+    def train(self, mode: bool = True) -> Self:
+        """As for every module; a training may change weights in any way."""
+        if mode:
+            self.weights_changed()
+        return super().train(mode)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # Moves and conversions replace the memory of weights, perhaps by some at the same address.
+        self.weights_changed()
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
     def words(self, embeddings: Float[Tensor, "E D"]) -> Float[Tensor, "E V"]:
-        """How well each embedding fits each token of the vocabulary, by the token embeddings themselves."""
+        """Scores of each embedding for each token of the vocabulary: products with the token embeddings."""
         return nn.functional.linear(embeddings, self.token_embedding.table.weight)

@@ -1,7 +1,7 @@
 """Causal decoder: next-token prediction with one stack; the Llama block by default.
 
 Llama 2: Open Foundation and Fine-Tuned Chat Models (Touvron et al. 2023, arXiv:2307.09288). Every choice is an argument,
-so the original Transformer decoder (arXiv:1706.03762) is the same class with other words.
+so the original Transformer decoder (arXiv:1706.03762) is the same class with other settings.
 """
 
 from __future__ import annotations
@@ -65,6 +65,11 @@ class Config:
     dropout: float = 0.0
     """Dropout probability in the feed-forward layers."""
 
+    @staticmethod
+    def part() -> type[DecoderOnly]:
+        """The class that `build` makes; its declarations are known without building one."""
+        return DecoderOnly
+
     def build(self, *, vocab_size: int, num_answers: int = 0) -> DecoderOnly:
         """The language model for a vocabulary."""
         shape = BlockShape(
@@ -94,15 +99,15 @@ class Config:
 
 
 class DecoderOnly(LanguageModel):
-    """A stack of causal blocks over one sequence; the mask itself comes with the tokens.
+    """A stack of causal blocks over one sequence; the mask follows from the tokens.
 
     Args:
-        shape: Of every block.
-        vocab_size: V.
-        depth: Blocks L.
+        shape: Shape of every block.
+        vocab_size: Vocabulary size V.
+        depth: Number of blocks L.
         position: ``rotary``, ``learned`` or ``sinusoidal``.
-        rope_base: Wavelength base of rotary positions.
-        max_length: Longest sequence, for learned positions.
+        rope_base: Base of the wavelengths of rotary positions.
+        max_length: Maximum sequence length, for learned positions.
         normalise_embeddings: Whether to normalise token embeddings to unit mean square.
         tie_embeddings: Whether to use the embedding table as the output head.
     """
@@ -124,17 +129,19 @@ class DecoderOnly(LanguageModel):
     ) -> None:
         super().__init__()
         self.vocab_size, self.dim, self.depth, self.num_heads = vocab_size, shape.dim, depth, shape.num_heads
+
         self.token_embedding = TokenEmbedding(vocab_size, shape.dim, normalise=normalise_embeddings)
         self.positions = AddedPositions(position, shape.dim, max_length=max_length)
-        self.blocks = shape.blocks(depth)
         self.rotary = Rotary(shape.width_of_head, base=rope_base) if self.positions.rotary else None
+
+        self.blocks = shape.blocks(depth)
         self.norm = shape.make_norm()
         self.output = None if tie_embeddings else nn.Linear(shape.dim, vocab_size, bias=False)
         self._layouts = Layouts()
         initialise(self)
 
     def embed(self, ids: Int[Tensor, "B S"]) -> Float[Tensor, "B S D"]:
-        """Token embeddings; added positions come in `run`, after images have taken their places."""
+        """Token embeddings; positions are added in `run`, after images have taken their places."""
         return self.token_embedding(ids)  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
     def run(
@@ -146,14 +153,16 @@ class DecoderOnly(LanguageModel):
         memory: Memory | None = None,
         before_block: BeforeBlock | None = None,
     ) -> Float[Tensor, "B S D"]:
-        """All blocks and the last norm."""
+        """Runs all blocks and the last norm; there is no memory here."""
         hidden = self.positions(hidden, tokens.positions)
         mask = self_mask(tokens, cache)
         rotation = None if self.rotary is None else self.rotary(tokens.positions)
+
         for layer, block in enumerate(self.blocks):
             if before_block is not None:
                 hidden = before_block(layer, hidden)
             hidden = block(hidden, mask, rotation=rotation, cache=cache, layer=layer)
+
         if cache is not None:
             cache.advance(tokens.valid)
         return self.norm(hidden)  # type: ignore[no-any-return]  # nn.Module calls are untyped
@@ -165,6 +174,10 @@ class DecoderOnly(LanguageModel):
         return head_logits(hidden, self.token_embedding.table.weight)
 
     def fast_decoding(self) -> FastDecoding | None:
-        """For the Llama block without biases, on a CPU in fp32."""
+        """Fast decoding for the Llama block without biases, on a CPU in fp32; None for other blocks."""
         head = self.token_embedding.table.weight if self.output is None else self.output.weight
         return prepare(self.blocks, self.rotary, self.norm, head, self._layouts)
+
+    def weights_changed(self) -> None:
+        """Drops copies of weights that are kept between texts."""
+        self._layouts.forget()

@@ -1,7 +1,7 @@
-"""Encoder-decoder: the source is read both ways, the target is written causally while looking at it.
+"""Encoder-decoder: a bidirectional encoder reads the source, a causal decoder writes the target and attends to it.
 
 Attention Is All You Need (Vaswani et al. 2017, arXiv:1706.03762), pre-norm, with T5's (arXiv:1910.10683) shared embeddings.
-Every choice is an argument, so T5 itself is the same class with other words.
+Every choice is an argument, so T5 itself is the same class with other settings.
 """
 
 from __future__ import annotations
@@ -65,6 +65,11 @@ class Config:
     dropout: float = 0.0
     """Dropout probability in the feed-forward layers."""
 
+    @staticmethod
+    def part() -> type[EncoderDecoder]:
+        """The class that `build` makes; its declarations are known without building one."""
+        return EncoderDecoder
+
     def build(self, *, vocab_size: int, num_answers: int = 0) -> EncoderDecoder:
         """The language model for a vocabulary."""
         shape = BlockShape(
@@ -97,16 +102,16 @@ class EncoderDecoder(LanguageModel):
     """Two stacks joined by attention to the memory; both share the embeddings, and by default the head does too.
 
     Args:
-        shape: Of every block of both stacks.
-        vocab_size: V.
-        encoder_depth: Blocks that read the source.
-        decoder_depth: Blocks that write the target.
+        shape: Shape of every block of both stacks.
+        vocab_size: Vocabulary size V.
+        encoder_depth: Number of encoder blocks.
+        decoder_depth: Number of decoder blocks.
         position: ``rotary``, ``learned``, ``sinusoidal`` or ``relative``.
-        rope_base: Wavelength base of rotary positions.
-        max_length: Longest sequence, for learned positions.
+        rope_base: Base of the wavelengths of rotary positions.
+        max_length: Maximum sequence length, for learned positions.
         normalise_embeddings: Whether to normalise token embeddings to unit mean square.
         tie_embeddings: Whether to use the embedding table as the output head.
-        scale_head: Divide what the head reads by sqrt(D).
+        scale_head: Whether to divide the input of the head by sqrt(D).
     """
 
     form = "encoder_decoder"
@@ -150,16 +155,17 @@ class EncoderDecoder(LanguageModel):
         initialise(self)
 
     def embed(self, ids: Int[Tensor, "B S"]) -> Float[Tensor, "B S D"]:
-        """Token embeddings, of source and target alike."""
+        """Token embeddings of source or target."""
         return self.token_embedding(ids)  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
     def encode(self, hidden: Float[Tensor, "B M D"], tokens: TokenSequence) -> Memory:
-        """Reads the source; who sees whom is in its tokens."""
+        """Encodes the source into a memory; the mask follows from the tokens."""
         hidden = hidden if self.positions is None else self.positions(hidden, tokens.positions)
         mask = self_mask(tokens)
         if self.encoder_relative is not None:
             mask = mask.plus(self.encoder_relative(tokens.positions, tokens.positions))
         rotation = None if self.rotary is None else self.rotary(tokens.positions)
+
         for block in self.encoder_blocks:
             hidden = block(hidden, mask, rotation=rotation)
         return Memory(self.encoder_norm(hidden), tokens.segment, tokens.branch, tokens.valid)
@@ -173,13 +179,14 @@ class EncoderDecoder(LanguageModel):
         memory: Memory | None = None,
         before_block: BeforeBlock | None = None,
     ) -> Float[Tensor, "B S D"]:
-        """Writes the target. The memory is given on the first call; a cache keeps it for the next ones."""
+        """Runs the decoder. The memory is given on the first call; a cache keeps it for the next ones."""
         hidden = hidden if self.positions is None else self.positions(hidden, tokens.positions)
         keys_values, memory = self._memory(memory, cache)
         mask, to_memory = self_mask(tokens, cache), memory_mask(tokens, memory)
         if self.relative is not None:
-            mask = mask.plus(self.relative(tokens.positions, self._looked_at(tokens, cache)))
+            mask = mask.plus(self.relative(tokens.positions, self._positions_of_keys(tokens, cache)))
         rotation = None if self.rotary is None else self.rotary(tokens.positions)
+
         for layer, block in enumerate(self.blocks):
             if before_block is not None:
                 hidden = before_block(layer, hidden)
@@ -192,12 +199,13 @@ class EncoderDecoder(LanguageModel):
                 memory=keys_values[layer],
                 memory_mask=to_memory,
             )
+
         if cache is not None:
             cache.advance(tokens.valid)
         return self.norm(hidden)  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
-    def _looked_at(self, tokens: TokenSequence, cache: Cache | None) -> Tensor:
-        """B K: positions of what the cache holds, where they are kept like keys of one more block, and of the new tokens."""
+    def _positions_of_keys(self, tokens: TokenSequence, cache: Cache | None) -> Tensor:
+        """int64 B K: positions of the cached and the new tokens. The cache holds them like the keys of one more block."""
         if cache is None:
             return tokens.positions
         new = tokens.positions[:, None, :, None]
@@ -206,6 +214,7 @@ class EncoderDecoder(LanguageModel):
     def _memory(
         self, memory: Memory | None, cache: Cache | None
     ) -> tuple[list[tuple[Tensor, Tensor]], Memory]:
+        """Keys and values of the memory for each block, and the memory: new ones, or those in the cache."""
         if memory is None:
             if cache is None or "memory" not in cache.slots:
                 raise ValueError(
@@ -216,6 +225,7 @@ class EncoderDecoder(LanguageModel):
                 (cache.slots[f"memory.{i}"][0], cache.slots[f"memory.{i}"][1]) for i in range(self.depth)
             ]
             return keys_values, Memory(kept, segment, branch, valid)
+
         keys_values = [block.memory_attention.keys_values(memory.hidden) for block in self.blocks]  # type: ignore[union-attr,operator]  # ModuleList forgets the type
         if cache is not None:
             cache.slots["memory"] = (memory.hidden, memory.segment, memory.branch, memory.valid)

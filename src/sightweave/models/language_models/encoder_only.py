@@ -50,6 +50,11 @@ class Config:
     dropout: float = 0.0
     """Dropout probability in the feed-forward layers."""
 
+    @staticmethod
+    def part() -> type[EncoderOnly]:
+        """The class that `build` makes; its declarations are known without building one."""
+        return EncoderOnly
+
     def build(self, *, vocab_size: int, num_answers: int = 0) -> EncoderOnly:
         """The language model for a vocabulary and a list of answers."""
         shape = BlockShape(
@@ -73,20 +78,20 @@ class Config:
 
 
 class EncoderOnly(LanguageModel):
-    """A stack that looks both ways; it answers by choosing, it cannot generate.
+    """A bidirectional stack with a classifier: it chooses from a list of answers and cannot generate text.
 
     Args:
-        shape: Of every block.
-        vocab_size: V.
+        shape: Shape of every block.
+        vocab_size: Vocabulary size V.
         num_answers: Length A of the list of answers; at least 1.
-        depth: Blocks L.
+        depth: Number of blocks L.
         position: ``rotary``, ``learned`` or ``sinusoidal``.
-        rope_base: Wavelength base of rotary positions.
-        max_length: Longest sequence, for learned positions.
+        rope_base: Base of the wavelengths of rotary positions.
+        max_length: Maximum sequence length, for learned positions.
         normalise_embeddings: Whether to normalise token embeddings to unit mean square.
 
     Raises:
-        ValueError: no answers.
+        ValueError: the list of answers is empty.
     """
 
     form = "classify"
@@ -111,10 +116,12 @@ class EncoderOnly(LanguageModel):
             )
         self.vocab_size, self.dim, self.depth, self.num_heads = vocab_size, shape.dim, depth, shape.num_heads
         self.num_answers = num_answers
+
         self.token_embedding = TokenEmbedding(vocab_size, shape.dim, normalise=normalise_embeddings)
         self.positions = AddedPositions(position, shape.dim, max_length=max_length)
-        self.blocks = shape.blocks(depth)
         self.rotary = Rotary(shape.width_of_head, base=rope_base) if self.positions.rotary else None
+
+        self.blocks = shape.blocks(depth)
         self.norm = shape.make_norm()
         self.classifier = nn.Linear(shape.dim, num_answers)
         initialise(self)
@@ -132,14 +139,16 @@ class EncoderOnly(LanguageModel):
         memory: Memory | None = None,
         before_block: BeforeBlock | None = None,
     ) -> Float[Tensor, "B S D"]:
-        """All blocks and the last norm; a cache has no use here."""
+        """Runs all blocks and the last norm; there is no cache here."""
         hidden = self.positions(hidden, tokens.positions)
         mask = self_mask(tokens)
         rotation = None if self.rotary is None else self.rotary(tokens.positions)
+
         for layer, block in enumerate(self.blocks):
             if before_block is not None:
                 hidden = before_block(layer, hidden)
             hidden = block(hidden, mask, rotation=rotation)
+
         return self.norm(hidden)  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
     def head(self, hidden: Float[Tensor, "R D"]) -> Float[Tensor, "R A"]:

@@ -1,7 +1,7 @@
 """Any causal, sequence-to-sequence or bidirectional language model of Transformers, such as GPT-2, Gemma, mBART or BERT.
 
-Transformers: State-of-the-Art Natural Language Processing (Wolf et al. 2020, arXiv:1910.03771). Its own forward pass runs;
-our masks, positions and cache are handed to it, and hooks before its layers let a fusion act there.
+Transformers: State-of-the-Art Natural Language Processing (Wolf et al. 2020, arXiv:1910.03771). The library's own forward
+pass runs with our masks, positions and cache; hooks before its layers let a fusion act there.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Config:
         return part_settings.filled(given, info, from_transformers.settings)
 
     def resolved(self) -> Config:
-        """With the config.json of a name on the hub, fetched where it is not here.
+        """The same with the config.json of a name on the Hub, which is downloaded if it is not cached.
 
         Raises:
             CheckpointError: as `from_transformers.settings`.
@@ -56,21 +56,27 @@ class Config:
 
     @property
     def form(self) -> str:
-        """What it can do: ``causal``, ``encoder_decoder`` or ``classify``."""
+        """The form: ``causal``, ``encoder_decoder`` or ``classify``."""
         return _kind(from_transformers.parsed(self.resolved().config)).form
 
+    @staticmethod
+    def part() -> type[FromTransformers]:
+        """The class that `build` makes; its declarations are known without building one."""
+        return FromTransformers
+
     def build(self, *, vocab_size: int, num_answers: int = 0) -> FromTransformers:
-        """The language model with random weights; `FromTransformers.load_folder` reads the folder's."""
+        """The language model with random weights; `FromTransformers.load_folder` loads those of the folder."""
         config = self.resolved().config
         kind = _kind(from_transformers.parsed(config))
         return kind(config=config, vocab_size=vocab_size, num_answers=num_answers)
 
 
 def _kind(theirs: Any) -> type[FromTransformers]:
-    """By what the family is made for."""
+    """The class for a model family, by the tasks that Transformers lists it for."""
     library = imported()
     if theirs.is_encoder_decoder:
         return EncoderDecoder
+
     architecture = (theirs.architectures or [""])[0]
     if type(theirs) in library.MODEL_FOR_MASKED_LM_MAPPING and not architecture.endswith(
         ("CausalLM", "LMHeadModel")
@@ -86,37 +92,40 @@ def _kind(theirs: Any) -> type[FromTransformers]:
 
 
 class FromTransformers(LanguageModel):
-    """What the three forms share: embeddings, stacks with hooks, the head, and the weights of a folder.
+    """What the three forms share: embeddings, stacks with hooks, the head, and loading the weights of a folder.
 
     Args:
-        config: A config.json of Transformers.
-        vocab_size: V; tables of tokens are made that long.
-        num_answers: Length A of the list of answers, for a bidirectional one.
+        config: Contents of a config.json of Transformers.
+        vocab_size: Vocabulary size V; the embedding tables get this length.
+        num_answers: Length A of the list of answers, for a bidirectional model.
 
     Raises:
         CheckpointError: a family that Transformers does not know, or one whose positions or masks cannot be set, so that
-            packing and padding could not be exact.
-        ValueError: no answers for a bidirectional one.
+            packing and padding would not be exact.
+        ValueError: no answers for a bidirectional model.
         BackendError: Transformers is not installed.
     """
 
     form = "causal"
     offers: ClassVar[frozenset[str]] = frozenset({"input", "layer", "memory", "pool"})
-    """Of all forms together; each offers a part of it."""
+    """What all forms together offer; each offers a part of it."""
 
     def __init__(self, *, config: Mapping[str, Any], vocab_size: int, num_answers: int = 0) -> None:
         super().__init__()
+        # The library's config, with our vocabulary size and without special tokens outside it.
         self._config = from_transformers.parsed(config)
         sized = from_transformers.parsed({**config, "vocab_size": vocab_size})
         for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
             token = getattr(sized, name, None)
             if isinstance(token, int) and token >= vocab_size:
                 setattr(sized, name, None)
-        # The fused kernels know no cap on the scores.
+
+        # The fused kernels do not support a cap on the scores.
         is_capped = getattr(sized, "attn_logit_softcapping", None) is not None
         self._settings: dict[str, Any] = {"attn_implementation": "eager"} if is_capped else {}
         self.model = from_transformers.made(partial(self._make, sized))
         self.vocab_size, self.dim = vocab_size, sized.hidden_size
+
         modules = self._stack_modules()
         hands_on = from_transformers.version() > 4
         self._stacks = [
@@ -124,8 +133,9 @@ class FromTransformers(LanguageModel):
             for module in modules
         ]
         self.depth = len(self._stacks[-1].blocks)
-        # Heads of fusions are as wide as D over their number; those of the model may be of another width.
+        # A fusion's heads divide D evenly; those of the model may have another width.
         self.num_heads = math.gcd(sized.num_attention_heads, self.dim)
+
         self._is_output_scaled = getattr(
             sized,
             "scale_decoder_outputs",
@@ -138,7 +148,7 @@ class FromTransformers(LanguageModel):
         raise NotImplementedError(type(self).__name__)
 
     def _stack_modules(self) -> list[nn.Module]:
-        """The stacks of the model; the last is what `run` runs."""
+        """The stacks of the model; `run` runs the last one."""
         base = self.model.base_model
         return [self.model.get_decoder() if base is self.model else base]
 
@@ -148,7 +158,7 @@ class FromTransformers(LanguageModel):
         return self.model.get_input_embeddings()  # type: ignore[no-any-return]  # their own type
 
     def embed(self, ids: Int[Tensor, "B S"]) -> Float[Tensor, "B S D"]:
-        """Token embeddings as the blocks read them: scaled where the model scales them."""
+        """Token embeddings as the blocks read them: scaled if the model scales them."""
         return self.token_embedding(ids) * self._scale  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
     def run(
@@ -173,7 +183,7 @@ class FromTransformers(LanguageModel):
         before_block: BeforeBlock | None,
         **more: Any,
     ) -> Tensor:
-        if self._scale != 1:  # what it is given is scaled there
+        if self._scale != 1:  # the stack scales its input itself
             hidden = hidden / self._scale
         hidden = self._stacks[-1].run(
             hidden, tokens, cache=cache, past=past, before_block=before_block, **more
@@ -187,6 +197,7 @@ class FromTransformers(LanguageModel):
         theirs = self.model.config
         if self._is_output_scaled:
             hidden = hidden * self.dim**-0.5
+
         logits = self.model.get_output_embeddings()(hidden)
         if (bias := getattr(self.model, "final_logits_bias", None)) is not None:
             logits = logits + bias
@@ -196,24 +207,25 @@ class FromTransformers(LanguageModel):
         return logits / (getattr(theirs, "logits_scaling", None) or 1)  # type: ignore[no-any-return]  # their own type
 
     def words(self, embeddings: Float[Tensor, "E D"]) -> Float[Tensor, "E V"]:
-        """How well each embedding fits each token of the vocabulary, by the token embeddings themselves."""
+        """Scores of each embedding for each token of the vocabulary: products with the token embeddings."""
         table = self.token_embedding.weight
         assert isinstance(table, Tensor)
         return nn.functional.linear(embeddings, table)
 
     def load_folder(self, folder: str | Path) -> None:
-        """Puts the weights of the folder into the model; rows of new tokens are drawn near the others.
+        """Loads the weights of a folder; embeddings of new tokens are initialised near the others.
 
         Raises:
-            CheckpointError: no safetensors, damaged or foreign ones, weights of other shapes, or a family that would compute
-                something else here than in Transformers; a few tokens are asked about to know.
+            CheckpointError: no safetensors, damaged or foreign ones, weights of other shapes, or a family that gives other
+                results here than in Transformers, which is tried with a few tokens.
         """
         found = from_transformers.weights(folder, type(self.model), self._config, **self._settings)
         foreign.fill(self.model, found, where=folder)
         self._prove(folder)
 
     def _prove(self, folder: str | Path) -> None:
-        """Refuses a family that would compute something else here than in its own library."""
+        """Refuses a family that gives other results here than in its own library."""
+        # A few ordinary tokens are enough.
         theirs = self.model.config
         named = [value for name, value in theirs.to_dict().items() if name.endswith("token_id")]
         special = {token for one in named for token in (one if isinstance(one, list) else [one])}
@@ -222,6 +234,7 @@ class FromTransformers(LanguageModel):
             raise CheckpointError(
                 f"{folder}: a vocabulary of {self.vocab_size} is too small to verify the model."
             )
+
         ids = torch.tensor(ordinary, device=next(self.parameters()).device)
         was_training = self.training
         self.eval()
@@ -236,12 +249,12 @@ class FromTransformers(LanguageModel):
             self.train(was_training)
 
     def _theirs(self, ids: Tensor) -> Tensor:
-        """What the library itself makes of ids."""
+        """Logits of the library's own forward pass."""
         return self.model(input_ids=ids, use_cache=False).logits  # type: ignore[no-any-return]  # their own type
 
 
 class Causal(FromTransformers):
-    """A decoder that writes from left to right, such as GPT-2 and Gemma."""
+    """A causal decoder, such as GPT-2 and Gemma."""
 
     form = "causal"
     offers: ClassVar[frozenset[str]] = frozenset({"input", "layer"})
@@ -251,7 +264,7 @@ class Causal(FromTransformers):
 
 
 class EncoderDecoder(FromTransformers):
-    """A source that is read both ways and a target that is written while looking at it, such as mBART, NLLB and T5."""
+    """An encoder-decoder, such as mBART, NLLB and T5."""
 
     form = "encoder_decoder"
     offers: ClassVar[frozenset[str]] = frozenset({"input", "layer", "memory"})
@@ -266,7 +279,7 @@ class EncoderDecoder(FromTransformers):
         return self.model(input_ids=ids, decoder_input_ids=ids, use_cache=False).logits  # type: ignore[no-any-return]  # their own type
 
     def encode(self, hidden: Float[Tensor, "B M D"], tokens: TokenSequence) -> Memory:
-        """Reads the source; who sees whom is in its tokens."""
+        """Encodes the source into a memory; the mask follows from the tokens."""
         return Memory(self._stacks[0].run(hidden, tokens), tokens.segment, tokens.branch, tokens.valid)
 
     def run(
@@ -278,17 +291,18 @@ class EncoderDecoder(FromTransformers):
         memory: Memory | None = None,
         before_block: BeforeBlock | None = None,
     ) -> Float[Tensor, "B S D"]:
-        """Writes the target. The memory is given on the first call; a cache keeps it for the next ones.
+        """Runs the decoder. The memory is given on the first call; a cache keeps it for the next ones.
 
         Raises:
-            ValueError: no memory, or a token that may look at nothing in it.
+            ValueError: no memory, or a token that may attend to nothing in it.
         """
-        memory = _kept(cache) if memory is None else memory
+        memory = _cached_memory(cache) if memory is None else memory
         mask = memory_mask(tokens, memory)
         assert mask.dense is not None
         assert mask.blind_rows is not None
         if bool((mask.blind_rows[:, 0, :, 0] & tokens.valid).any()):
             raise ValueError("a target token has no source to attend to; give each sample a prompt.")
+
         past, crossed = self._past(cache)
         hidden = self._run(
             hidden,
@@ -306,20 +320,22 @@ class EncoderDecoder(FromTransformers):
         return hidden
 
     def _past(self, cache: Cache | None) -> tuple[Any, Any]:
-        """What the library calls a cache of both attentions, and the part of it that looks at the memory."""
+        """The library's own cache of both attentions, and the part of it for the memory."""
         if cache is None:
             return None, None
+
         library = imported()
         crossed = library.DynamicCache()
         for layer in range(self.depth if "memory" in cache.slots else 0):
             crossed.update(*cache.slots[f"memory.{layer}"], layer)
+
         past = library.EncoderDecoderCache(library.DynamicCache(), crossed)
         past.self_attention_cache = Bridge(cache)
         return past, crossed
 
 
 class Bidirectional(FromTransformers):
-    """An encoder that looks both ways, such as BERT, with a new classifier over the answers."""
+    """A bidirectional encoder, such as BERT, with a new classifier over the answers."""
 
     form = "classify"
     offers: ClassVar[frozenset[str]] = frozenset({"input", "layer", "pool"})
@@ -348,7 +364,8 @@ class Bidirectional(FromTransformers):
         return self.classifier(hidden)  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
 
-def _kept(cache: Cache | None) -> Memory:
+def _cached_memory(cache: Cache | None) -> Memory:
+    """The memory that a cache holds."""
     if cache is None or "memory" not in cache.slots:
         raise ValueError(
             "an encoder-decoder needs a memory: give the batch a source, or pass a cache that contains one."
@@ -357,7 +374,7 @@ def _kept(cache: Cache | None) -> Memory:
 
 
 def _scale(model: Any, stack: nn.Module) -> float:
-    """What the stack multiplies all embeddings by, those of images too, where the table of tokens does not do it."""
+    """Factor by which the stack scales all embeddings, those of images too; 1 if the embedding table scales its own."""
     if hasattr(model.get_input_embeddings(), "embed_scale"):
         return 1.0
     if model.config.model_type in ("gemma", "gemma2"):  # in Transformers 4
@@ -366,5 +383,5 @@ def _scale(model: Any, stack: nn.Module) -> float:
 
 
 def _tie(module: FromTransformers, faults: Any) -> None:
-    """Weights that were taken over one by one are tied again."""
+    """Ties weights again that were loaded one by one."""
     module.model.tie_weights()

@@ -13,14 +13,15 @@ begin with (the tokens of an image that is asked many questions) is therefore he
 are read without padding.
 
 Copies of large weights cost as much time as a dozen steps, and most answers are short: they are made when a text has got
-that far, and only where they win that much. They are kept for the next text together with the state that they were
-made from: where the weights lie, torch's counters of changes, and the sum of their bits, which costs as much as one step.
-A change that no counter sees is missed only where it leaves that sum as it was.
+that far, and only where they win that much. They are kept for the next text, and made again where a weight was replaced,
+moved, or changed in a way that PyTorch counts (`Layouts`).
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -100,40 +101,58 @@ def _is_plain(weight: Tensor) -> bool:
 
 
 class Layouts:
-    """Copies of weights in another order of memory, each with the state of the weights that it was made from."""
+    """Copies of weights in another order of memory, each with the versions of the weights that it was made from.
+
+    PyTorch counts every change of a tensor in place, such as an optimizer's or `load_state_dict`'s, but not one through
+    ``tensor.data`` or through an array that shares its memory. Whoever changes weights so calls `forget`. Weights that were
+    made under ``torch.inference_mode()`` have no such counter, and copies of them are not kept.
+    """
 
     def __init__(self) -> None:
-        self._held: dict[str, tuple[Any, Any]] = {}
+        self._held: dict[str, tuple[list[_Version], Any]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Layouts, ()  # what was laid out is made again for the copy's own weights
+        return Layouts, ()  # a copy of the model has weights of its own
 
     def fresh(self, name: str, weights: Sequence[Tensor]) -> Any:
-        """The copy of that name, or None where there is none or the weights are no longer what they were."""
-        held = self._held.get(name)
-        return held[1] if held is not None and held[0] == _state(weights) else None
+        """The copy of that name, or None where there is none or the weights have changed since."""
+        if name not in self._held:
+            return None
+        versions, copy = self._held[name]
+        is_same = len(versions) == len(weights) and all(map(_Version.is_of, versions, weights))
+        return copy if is_same else None
 
     def keep(self, name: str, weights: Sequence[Tensor], copy: Any) -> Any:
         """Keeps a copy in the place of an older one, and returns it."""
-        self._held[name] = _state(weights), copy
+        if any(weight.is_inference() for weight in weights):
+            self._held.pop(name, None)
+        else:
+            self._held[name] = [_Version.now(weight) for weight in weights], copy
         return copy
 
-
-def _state(weights: Sequence[Tensor]) -> tuple[Any, ...]:
-    """What tells whether weights are still the same: places, counters of changes, and the sum of their bits."""
-    counters = [(w.data_ptr(), 0 if w.is_inference() else w._version) for w in weights]
-    return (*counters, _sum_of_bits(weights))
+    def forget(self) -> None:
+        """Drops all copies, since weights may have changed in a way that PyTorch does not count."""
+        self._held.clear()
 
 
-def _sum_of_bits(weights: Sequence[Tensor]) -> int:
-    """A number that changes with any single value, but not where two values of one weight change places."""
-    total = 0
-    for weight in weights:
-        flat = weight.detach().reshape(-1)
-        is_even = not (flat.numel() % 2 or flat.storage_offset() % 2)
-        words = flat.view(torch.int64 if is_even else torch.int32)
-        total = 31 * total + int(words.sum())  # so that two weights that change places are told, too
-    return total
+@dataclass(frozen=True)
+class _Version:
+    """A weight at one moment."""
+
+    weight: weakref.ref[Tensor]
+    address: int
+    changes: int
+    """PyTorch's counter of changes in place."""
+
+    @classmethod
+    def now(cls, weight: Tensor) -> _Version:
+        return cls(weakref.ref(weight), weight.data_ptr(), weight._version)
+
+    def is_of(self, weight: Tensor) -> bool:
+        """Whether this is the weight as it is now."""
+        return (
+            self.weight() is weight and self.address == weight.data_ptr() and self.changes == weight._version
+        )
 
 
 class FastDecoding:

@@ -1,4 +1,4 @@
-"""All checks, in the order of what they need, and what they found as a table."""
+"""Runs the checks, and shows their findings as a table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sightweave.programs.checks._base import Finding, Subject
 
 FAMILY = "programs.checks"
 QUICK = ("counts", "gradients", "images", "labels", "leaks", "neighbours")
-"""Those that run before every training."""
+"""Checks that run before every training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +42,11 @@ class Checked:
 
 
 def run(subject: Subject, names: Iterable[str] = ()) -> list[Checked]:
-    """Runs checks; an error inside one is a failure of it. Draws no random number of anybody else's.
+    """Runs checks. An error inside a check counts as its failure. The state of the global random numbers is kept.
 
     Args:
-        subject: What is checked.
-        names: Which; empty means all.
+        subject: The model to check.
+        names: Names of the checks; empty means all.
     """
     found = []
     for name in names or catalog.kinds(FAMILY):
@@ -59,13 +59,14 @@ def run(subject: Subject, names: Iterable[str] = ()) -> list[Checked]:
                 finding = Finding(
                     state="fail", measured=f"{type(error).__name__}: {first}", needed="no error"
                 )
+
         title = catalog.summary(FAMILY, name)
         found.append(Checked(name=name, title=title, finding=finding, seconds=time.perf_counter() - began))
     return found
 
 
 def table(found: Sequence[Checked]) -> Table:
-    """For a terminal."""
+    """Findings as a table for the terminal."""
     made = Table("", "check", "measured", "needed")
     marks = {"pass": "[green]pass[/]", "fail": "[red]FAIL[/]", "skip": "[dim]skip[/]"}
     for one in found:

@@ -1,4 +1,4 @@
-"""What is written with a cache, several prompts at once, is what is written without one, each alone."""
+"""Decoding with a cache, several prompts at once, gives what each prompt gives alone without a cache."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ NEEDED = "equal answers, and likelihoods within 0.001"
 
 
 def check(subject: Subject) -> Finding:
-    """Writes a few tokens greedily in both ways, and judges the samples' own answers."""
+    """Generates a few tokens greedily in both ways, and compares likelihoods of the samples' own answers."""
     if subject.is_classifier:
         return Finding(state="skip", measured="the model is a classifier")
+
     asked = samples(subject.processor)
     options = generation.Options(max_tokens=_TOKENS)
     targets = [[sample.target] for sample in asked]
     with_cache = generation.generate(subject.model, subject.processor, asked, options, targets)
-    alone = [_greedy(subject, sample) for sample in asked]
-    equal = sum(one.text == other for one, other in zip(with_cache, alone, strict=True))
-    off = max(
-        abs(one.likelihoods[0].logprob - _likelihood(subject, sample))
-        for one, sample in zip(with_cache, asked, strict=True)
-    )
+
+    equal, off = 0, 0.0
+    for one, sample in zip(with_cache, asked, strict=True):
+        equal += one.text == _greedy(subject, sample)
+        off = max(off, abs(one.likelihoods[0].logprob - _likelihood(subject, sample)))
+
     is_fine = equal == len(asked) and off <= 1e-3
     return Finding(
         state="pass" if is_fine else "fail",
@@ -34,9 +35,10 @@ def check(subject: Subject) -> Finding:
 
 
 def _greedy(subject: Subject, sample: Sample) -> str:
-    """The greedy answer, each token from a whole forward pass."""
+    """The greedy answer, with a full forward pass for each token."""
     tokenizer = subject.processor.tokenizer
     said: list[int] = []
+
     while len(said) < _TOKENS:
         encoded = subject.processor.encode(sample)
         encoded.target = Stretch()
@@ -45,10 +47,12 @@ def _greedy(subject: Subject, sample: Sample) -> str:
         if token == tokenizer.end_id:
             break
         said.append(token)
+
     return tokenizer.decode(said)
 
 
 def _likelihood(subject: Subject, sample: Sample) -> float:
+    """Log-probability of the sample's own answer, from one full forward pass."""
     encoded = subject.processor.encode(sample)
     logprobs = subject.logits(subject.batch([encoded])).log_softmax(-1)
     chosen = zip(logprobs[-len(encoded.target) :], encoded.target.ids, strict=True)

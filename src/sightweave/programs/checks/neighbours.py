@@ -1,4 +1,4 @@
-"""Padding, packing and prompts on the same picture change no logit of a sample."""
+"""Padding, packing and other prompts on the same image change no logit of a sample."""
 
 from __future__ import annotations
 
@@ -12,23 +12,28 @@ NEEDED = f"at most {_MOST:g} of the largest logit"
 
 
 def check(subject: Subject) -> Finding:
-    """Compares each sample alone with itself beside others: on rows of their own, as branches, and packed into one row."""
+    """Compares each sample alone with the same in a batch: on rows of their own, as branches, and packed into one row."""
     asked = samples(subject.processor)
     encoded = [subject.processor.encode(sample) for sample in asked]
     alone = [subject.logits(subject.batch([one], share=False)) for one in encoded]
+
     apart, shared = bundle(encoded, share=False), bundle(encoded)
     ways = {
         "padding": [[one] for one in apart],
         "sharing": [[one] for one in shared],
         "packing": [apart],
     }
+    lengths = [len(one) for one in alone]
     found = {}
     for name, rows in ways.items():
         batch = subject.processor.batch_rows(rows).to(subject.device)
         logits = subject.logits(batch)
-        cut = torch.split(logits, [len(one) for one in alone]) if len(logits) == sum(map(len, alone)) else ()
-        pairs = zip(cut, alone, strict=False)
-        found[name] = max((largest(one, other) for one, other in pairs), default=float("inf"))
+        if len(logits) != sum(lengths):
+            found[name] = float("inf")
+            continue
+        pairs = zip(torch.split(logits, lengths), alone, strict=True)
+        found[name] = max(largest(one, other) for one, other in pairs)
+
     is_fine = max(found.values()) <= _MOST
     told = ", ".join(f"{name} {value:.2g}" for name, value in found.items())
     return Finding(state="pass" if is_fine else "fail", measured=told, needed=NEEDED)

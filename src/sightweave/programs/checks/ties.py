@@ -1,4 +1,4 @@
-"""A head that is to be the table of token embeddings is that table, and stays it."""
+"""A tied output head is the table of token embeddings, and stays so."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ NEEDED = f"logits follow the table within {_MOST:g}"
 
 
 def check(subject: Subject) -> Finding:
-    """Changes the table, and asks the head."""
+    """Changes the table, and compares the head's logits with products with the table."""
     if not getattr(subject.parts.language_model, "tie_embeddings", False) or subject.is_classifier:
         return Finding(state="skip", measured="the head has its own weights")
+
     language_model = subject.model.language_model
     table = language_model.token_embedding.table.weight
     before = table.detach().clone()
-    hidden = torch.randn(3, language_model.dim, generator=torch.Generator().manual_seed(0)).to(subject.device)
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(3, language_model.dim, generator=generator).to(subject.device)
+    change = torch.randn(table.shape, generator=generator).to(table) * before.std()
+
     try:
         with torch.no_grad():
-            table.add_(
-                torch.randn(table.shape, generator=torch.Generator().manual_seed(1)).to(table) * table.std()
-            )
+            table.add_(change)
             logits, expected = language_model.head(hidden), F.linear(hidden, table)
             # A head may divide all its logits by one number.
             scale = float((logits * expected).sum() / (expected * expected).sum())
@@ -31,6 +33,7 @@ def check(subject: Subject) -> Finding:
     finally:
         with torch.no_grad():
             table.copy_(before)
+
     return Finding(
         state="pass" if difference <= _MOST else "fail",
         measured=f"difference {difference:.2g}",

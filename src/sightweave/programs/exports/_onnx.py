@@ -1,7 +1,9 @@
-"""What all graphs of onnx share: how a module becomes one, a cache of plain tensors, and the image encoder."""
+"""What the ONNX layouts share: tracing, a cache of plain tensors, the image encoder, and decoding in onnxruntime."""
 
 from __future__ import annotations
 
+import abc
+import copy
 import importlib.util
 import logging
 import warnings
@@ -10,13 +12,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sightweave.answers.decoding import greedy
+from sightweave.answers.decoding._base import Decoder, Draws
 from sightweave.core.cache import Cache
 from sightweave.core.errors import BackendError
 from sightweave.models.vlm import MediaPath
+from sightweave.programs.exports._base import ANSWER_TOKENS
+from sightweave.programs.generation.stopping import Limits
+from sightweave.programs.generation.writing import written
 
 PROVIDERS = ("CPUExecutionProvider",)
 """Where onnxruntime computes what is compared."""
@@ -112,3 +120,79 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         logging.disable(before)
+
+
+class GraphSession(abc.ABC):
+    """Rows that a graph of onnxruntime continues with its cache, as `generation.Writing` needs them.
+
+    A subclass reads prompts in its own way, hands the logits of their last tokens to `begin`, and reads one further token
+    of each row in `_read`.
+
+    Args:
+        graph: The decoder, with a ``past`` for each ``present``.
+    """
+
+    logits: Tensor
+    """float B V: of the next token of each row."""
+
+    def __init__(self, graph: Any) -> None:
+        self._graph = graph
+        self._past: list[np.ndarray] = []
+        self.logits = torch.zeros(0, 0)
+        self._numbers = torch.zeros(0, dtype=torch.int64)
+        self._found: list[list[Tensor]] = []
+
+    @abc.abstractmethod
+    def _read(self, ids: Tensor) -> Tensor:
+        """Reads one token of each row (int64 B); the logits B V behind it."""
+
+    @abc.abstractmethod
+    def _select(self, rows: Tensor) -> None:
+        """Keeps some rows of what `_read` needs besides the cache; ``rows[i]`` becomes row i."""
+
+    def begin(self, logits: Tensor) -> None:
+        """Starts with the logits B V behind prompts that were just read."""
+        self._numbers = torch.arange(len(logits))
+        self._found = [[] for _ in logits]
+        self._take(logits)
+
+    def answers(self, end: int) -> list[tuple[list[int], Tensor]]:
+        """Greedy ids behind each prompt, the end token included, and the logits T V that they were chosen by."""
+        rows = len(self)
+        decoder: Decoder = greedy.Config().build(end_id=end)
+        draws = Draws(np.zeros(rows, dtype=np.uint64))  # greedy decoding draws nothing
+        texts = written(self, decoder, draws, [Limits(ANSWER_TOKENS)] * rows, end_id=end)
+        return [
+            (text.ids, torch.stack(logits[: len(text.ids)]))
+            for text, logits in zip(texts, self._found, strict=True)
+        ]
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self._numbers)
+
+    def step(self, ids: Tensor) -> None:
+        """Reads one token of each row."""
+        self._take(self._read(ids))
+
+    def leave(self, is_done: Tensor) -> Tensor:
+        """Removes rows; returns the old numbers of the others, in their order."""
+        kept = (~is_done).nonzero()[:, 0]
+        self._keep(kept)
+        return kept
+
+    def fork(self, rows: Tensor) -> GraphSession:
+        """Another session, whose row i continues row ``rows[i]``."""
+        forked = copy.copy(self)
+        forked._keep(rows)
+        return forked
+
+    def _take(self, logits: Tensor) -> None:
+        self.logits = logits
+        for number, row in zip(self._numbers.tolist(), logits, strict=True):
+            self._found[number].append(row)
+
+    def _keep(self, rows: Tensor) -> None:
+        self._past = [one[rows.numpy()] for one in self._past]
+        self.logits, self._numbers = self.logits[rows], self._numbers[rows]
+        self._select(rows)

@@ -30,9 +30,9 @@ from sightweave.models.nn.mask import Mask
 from sightweave.models.vlm import VLM
 from sightweave.programs import generation
 from sightweave.programs.exports import transformers
-from sightweave.programs.exports._base import ANSWER_TOKENS, Exported, compared, up_to_end, with_longer
+from sightweave.programs.exports._base import ANSWER_TOKENS, Exported, compared, with_longer
 from sightweave.programs.exports._layout import Layout, Source
-from sightweave.programs.exports._onnx import PROVIDERS, Encoder, Past, require, trace
+from sightweave.programs.exports._onnx import PROVIDERS, Encoder, GraphSession, Past, require, trace
 
 NAME = "transformers.js"
 GRAPHS = "onnx"
@@ -224,10 +224,10 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample], layout: Lay
         own = model(batch, at=text).logits
         read = theirs.read([batch.target.ids[0].tolist()], [batch])[0, text]
         largest = float((own - read).abs().max())
-        ((said, logits),) = theirs.answers([sample])
+        ((said, logits),) = theirs.answers_to([sample])
         alone.append(compared(model, processor, sample, largest=largest, ours=ours, said=said, theirs=logits))
 
-    together = theirs.answers(with_longer(processor, samples))[: len(samples)] if samples else []
+    together = theirs.answers_to(with_longer(processor, samples))[: len(samples)] if samples else []
     batched = [
         compared(model, processor, sample, largest=0.0, ours=ours, said=said, theirs=logits)
         for sample, ours, (said, logits) in zip(samples, answers, together, strict=True)
@@ -242,20 +242,20 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample], layout: Lay
     )
 
 
-class _Session:
+class _Session(GraphSession):
     """The three graphs in onnxruntime, on the CPU, put together as transformers.js puts them together."""
 
     def __init__(self, folder: Path, model: VLM, processor: Processor, layout: Layout) -> None:
         import onnxruntime
 
-        self._tokens, self._vision, self._decoder = (
+        self._tokens, self._vision, decoder = (
             onnxruntime.InferenceSession(str(folder / GRAPHS / name), providers=list(PROVIDERS))
             for name in (TOKENS, VISION, DECODER)
         )
+        super().__init__(decoder)
         self._names = _cache_names(model, "past_key_values")
         self._kept = _kept(model, 0)
         self._processor, self._in_rows = processor, layout.frames_by_processor
-        self._past: list[np.ndarray] = []
         self._mask = np.zeros((0, 0), np.int64)
 
     def read(self, rows: Sequence[Sequence[int]], batches: Sequence[Batch]) -> Tensor:
@@ -264,14 +264,16 @@ class _Session:
         width = max(map(len, rows))
         ids = np.array([[tokenizer.pad_id] * (width - len(row)) + list(row) for row in rows])
         self._mask = np.array([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+
         (embeddings,) = self._tokens.run(None, {"input_ids": ids})
         pixels = [one.media["image"].pixels.numpy() for one in batches if "image" in one.media]
         if pixels:
             features = self._features(np.concatenate(pixels))
             marks = (ids == tokenizer.image_id) & (self._mask > 0)
             embeddings[marks] = features.reshape(-1, features.shape[-1])
+
         self._past = [np.zeros((len(rows), *self._kept), np.float32)] * len(self._names)
-        return self._step(embeddings, (self._mask.cumsum(1) - 1).clip(min=0))
+        return self._run(embeddings, (self._mask.cumsum(1) - 1).clip(min=0))
 
     def _features(self, pixels: np.ndarray) -> np.ndarray:
         given = {"pixel_values": pixels}
@@ -281,27 +283,24 @@ class _Session:
         (features,) = self._vision.run(None, given)
         return np.asarray(features)
 
-    def answers(self, samples: Sequence[Sample]) -> list[tuple[list[int], Tensor]]:
-        """Greedy ids behind each prompt, with the end where it came to one, and the logits T V that they were taken from."""
-        processor, end = self._processor, self._processor.tokenizer.end_id
+    def answers_to(self, samples: Sequence[Sample]) -> list[tuple[list[int], Tensor]]:
+        """As `answers`, to samples."""
+        processor = self._processor
         encoded = [processor.encode(sample) for sample in samples]
         rows = [one.trunk.ids + one.prompt.ids for one in encoded]
-        logits = self.read(rows, [processor.batch([one]) for one in encoded])[:, -1:]
-        found, said = [logits], [logits.argmax(-1)]
-        is_over = said[0] == end
-        while len(said) < ANSWER_TOKENS and not is_over.all():
-            (embeddings,) = self._tokens.run(None, {"input_ids": said[-1].numpy()})
-            self._mask = np.concatenate([self._mask, np.ones_like(self._mask[:, :1])], 1)
-            logits = self._step(embeddings, self._mask.sum(1, keepdims=True) - 1)
-            found.append(logits)
-            said.append(logits.argmax(-1))
-            is_over = is_over | (said[-1] == end)
-        ids = [up_to_end(row, end) for row in torch.cat(said, 1).tolist()]
-        every = torch.cat(found, 1)  # B T V
-        return [(one, each[: len(one)]) for one, each in zip(ids, every, strict=True)]
+        self.begin(self.read(rows, [processor.batch([one]) for one in encoded])[:, -1])
+        return self.answers(processor.tokenizer.end_id)
 
-    def _step(self, embeddings: np.ndarray, positions: np.ndarray) -> Tensor:
+    def _read(self, ids: Tensor) -> Tensor:
+        (embeddings,) = self._tokens.run(None, {"input_ids": ids[:, None].numpy()})
+        self._mask = np.concatenate([self._mask, np.ones_like(self._mask[:, :1])], 1)
+        return self._run(embeddings, self._mask.sum(1, keepdims=True) - 1)[:, 0]
+
+    def _select(self, rows: Tensor) -> None:
+        self._mask = self._mask[rows.numpy()]
+
+    def _run(self, embeddings: np.ndarray, positions: np.ndarray) -> Tensor:
         given = {"inputs_embeds": embeddings, "attention_mask": self._mask, "position_ids": positions}
         given |= dict(zip(self._names, self._past, strict=True))
-        logits, *self._past = self._decoder.run(None, given)
+        logits, *self._past = self._graph.run(None, given)
         return torch.from_numpy(logits)

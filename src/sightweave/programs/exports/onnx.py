@@ -1,9 +1,9 @@
-"""Two graphs that onnxruntime runs anywhere: pictures to embeddings, and text with embeddings to logits, with a cache.
+"""Two graphs for onnxruntime: images to embeddings, and text with embeddings to logits, with a cache.
 
 The folder holds ``encoder.onnx``, ``decoder.onnx``, ``onnx.json`` (names, shapes and ids: all that a program in another
-language needs), ``tokenizer.json``, and ``processor.json`` (how pictures are resized and prompts written). A prompt and each
-later token go through the same decoder: what it gives as ``present_...`` is the next call's ``past_...``, which is empty (a
-length of 0) in the first.
+language needs), ``tokenizer.json``, and ``processor.json`` (how images are resized and prompts written). A prompt and each
+later token go through the same decoder: its outputs ``present_...`` are the inputs ``past_...`` of the next call, which are
+empty (length 0) in the first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -34,12 +33,12 @@ from sightweave.models.nn.mask import Mask, allowed
 from sightweave.models.vlm import VLM
 from sightweave.programs import generation
 from sightweave.programs.exports import _transformers_js
-from sightweave.programs.exports._base import ANSWER_TOKENS, Exported, compared, up_to_end, with_longer
+from sightweave.programs.exports._base import ANSWER_TOKENS, Exported, compared, with_longer
 from sightweave.programs.exports._layout import Source
-from sightweave.programs.exports._onnx import PROVIDERS, Encoder, Past, require, trace
+from sightweave.programs.exports._onnx import PROVIDERS, Encoder, GraphSession, Past, require, trace
 
 TOLERANCE = 1e-4
-"""Largest difference of two logits in fp32 that onnxruntime's kernels may make, as a share of the largest logit."""
+"""Largest difference between two fp32 logits that is put down to onnxruntime's kernels, as a share of the largest logit."""
 LAYOUTS = ("sightweave", _transformers_js.NAME)
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 USE = f"""Greedy decoding, one token at a time. Sightweave's processor makes the prompt's ids, positions and pixels; it reads
@@ -88,14 +87,14 @@ print(processor.tokenizer.decode(answer))
 ```"""
 """For the model card."""
 USES = {_transformers_js.NAME: _transformers_js.USE}
-"""For the model card of another layout than the first."""
+"""For the model card, by layout, for those other than the first."""
 LIMITS = """Programs that load this folder, and what they get wrong:
 
 - transformers.js 4.3.2 does not widen its filter when it shrinks a picture, so its own pixels differ from those of training
   by up to 0.76 (Idefics3) and 1.5 (LLaVA) of a range of 2, which can change an answer. Resize pictures to the encoder's size
   before they are given to it.
 - onnxruntime-genai 0.18 opens neither layout."""
-"""For the model card: faults that lie with others."""
+"""For the model card: faults of other programs."""
 
 
 @config
@@ -117,34 +116,36 @@ def export(
     """Writes the folder, runs it with onnxruntime, and compares logits and greedy answers.
 
     Args:
-        source: The model with its processor and its parts' Configs.
-        folder: Where to; what stands there is replaced.
-        samples: Prompts to compare by.
+        source: The model with its processor and the Configs of its parts.
+        folder: Output folder; an existing one is replaced.
+        samples: Prompts to compare.
         card: The model card, in Markdown.
         layout: ``sightweave``: two graphs, for any composition of concat and decoder_only; or ``transformers.js``: the files
-            that it opens by itself, where the composition has a place in one of Transformers' layouts.
+            that it opens by itself, for compositions that fit one of Transformers' layouts.
 
     Raises:
-        BackendError: the packages that write such files are not installed.
-        ExportError: no such layout, the composition has no such graphs, or onnxruntime does not say what we say.
+        BackendError: the packages that write ONNX files are not installed.
+        ExportError: an unknown layout, a composition that has no such graphs, or onnxruntime gives other results.
         CheckpointError: the folder cannot be written.
     """
     if layout not in LAYOUTS:
         raise ExportError(f"onnx: no layout {layout!r}. {did_you_mean(layout, LAYOUTS)}")
     if layout == _transformers_js.NAME:
         return _transformers_js.export(source, folder, samples, card=card, tolerance=TOLERANCE)
+
     refuse(source)
     write(source, folder, card)
     if importlib.util.find_spec("onnxruntime") is None:
         note = "not compared: pip install onnxruntime, then export again"
         return Exported(folder=folder, layout="onnx", program="", note=note)
+
     made = compare(source, folder, samples)
     made.check(TOLERANCE)
     return made
 
 
 def refuse(source: Source) -> None:
-    """Raises what hinders: only pictures that stand in a causal decoder's sequence have these two graphs.
+    """Refuses compositions that these two graphs cannot express: all but image tokens in a causal decoder.
 
     Raises:
         ExportError: another fusion, or another language model.
@@ -162,8 +163,8 @@ class Decoder(nn.Module):
     """The second graph: concatenation, all blocks, the head.
 
     Args:
-        language_model: Its blocks.
-        image_id: The id of a picture's marks.
+        language_model: The language model.
+        image_id: Id of the image token.
     """
 
     def __init__(self, language_model: DecoderOnly, image_id: int) -> None:
@@ -180,26 +181,28 @@ class Decoder(nn.Module):
         embeddings: Float[Tensor, "I Q D"],
         past: Sequence[Float[Tensor, "B Hkv P Dh"]],
     ) -> tuple[Tensor, ...]:
-        """Logits of all S new tokens, then keys and values of all K = P + S, layer by layer."""
+        """Logits of the S new tokens, then keys and values of all P + S tokens, layer by layer."""
         model, cache = self.language_model, Past(past)
         hidden = model.positions.add(self._fused(model.embed(ids), ids, embeddings), positions)
         mask = self._mask(ids, positions, ar, valid, past_valid)
         rotation = None if model.rotary is None else model.rotary(positions)
+
         for layer, block in enumerate(model.blocks):
             hidden = block(hidden, mask, rotation=rotation, cache=cache, layer=layer)
+
         logits = model.head(model.norm(hidden).flatten(0, 1))
         return logits.view(*ids.shape, -1), *cache.present
 
     def _fused(self, hidden: Tensor, ids: Tensor, embeddings: Tensor) -> Tensor:
-        """As `Concat`, without a step whose size depends on values: each mark looks its own embedding up."""
+        """As `Concat`, without operations whose size depends on values: each image token looks up its own embedding."""
         marks = ids == self.image_id
-        # One row more, so that a text without pictures has something to look at.
+        # One more row, so that the look-up of a text without images has a target.
         rows = nn.functional.pad(embeddings.flatten(0, 1), (0, 0, 0, 1))
         number = (marks.flatten().cumsum(0) - 1).clamp(min=0).view_as(ids)
         return torch.where(marks[..., None], rows[number], hidden)
 
     def _mask(self, ids: Tensor, positions: Tensor, ar: Tensor, valid: Tensor, past_valid: Tensor) -> Mask:
-        """All that was read before, and of the new tokens those that `core/batch.py` allows."""
+        """New tokens attend to all earlier tokens, and to each other as `TokenSequence` says."""
         tokens = text_tokens(ids, positions, ar=ar, valid=valid)
         before = past_valid[:, None, :].expand(-1, ids.shape[1], -1)
         return Mask(dense=torch.cat([before, allowed(tokens)], 2)[:, None])
@@ -209,7 +212,7 @@ def write(source: Source, folder: Path, card: str = "") -> None:
     """Writes the folder, whole or not at all.
 
     Raises:
-        BackendError: the packages that write such files are not installed.
+        BackendError: the packages that write ONNX files are not installed.
         CheckpointError: the folder cannot be written.
     """
     require()
@@ -222,10 +225,12 @@ def write(source: Source, folder: Path, card: str = "") -> None:
 
 
 def _write_graphs(model: VLM, processor: Processor, folder: Path) -> None:
+    """Writes both graphs."""
     side = model.encoder.image_size
     encoder = Encoder(model.encoders["image"])  # type: ignore[arg-type]  # ModuleDict forgets the type
     pictures = ({0: Dim("pictures")},)
     trace(encoder, (torch.zeros(2, 3, side, side),), pictures, folder / ENCODER, ["pixels"], ["embeddings"])
+
     decoder = Decoder(model.language_model, processor.tokenizer.image_id)  # type: ignore[arg-type]  # `refuse` saw to it
     names = _names(model)
     example, shapes = _example(model)
@@ -243,22 +248,27 @@ def _write_graphs(model: VLM, processor: Processor, folder: Path) -> None:
 
 
 def _names(model: VLM) -> list[str]:
-    """Of the keys and values, in the order in which the decoder takes and gives them."""
-    return [f"{kind}_{layer}" for layer in range(model.language_model.depth) for kind in ("keys", "values")]
+    """Names of the keys and values, in the order of the decoder's inputs and outputs."""
+    names = []
+    for layer in range(model.language_model.depth):
+        names += [f"keys_{layer}", f"values_{layer}"]
+    return names
 
 
 def _example(model: VLM) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Inputs of the decoder, and which of their axes may have any length."""
+    """Example inputs of the decoder, and their axes that may have any length."""
     rows, new, old, pictures = 2, 5, 3, 2
     attention: Any = model.language_model.blocks[0].attention  # type: ignore[union-attr,index]  # a decoder has blocks
-    ids = torch.zeros(rows, new, dtype=torch.long)
     kept = (rows, attention.num_kv_heads, old, attention.head_dim)
+
+    ids = torch.zeros(rows, new, dtype=torch.long)
     embeddings = torch.zeros(pictures, model.layout.tokens_per_image, model.language_model.dim)
     count = 2 * model.language_model.depth
-    # Each a tensor of its own: where two inputs are one tensor, the tracer takes them for one input.
+    # The tracer takes inputs that are the same tensor for one input, so each has a tensor of its own.
     past = [torch.zeros(kept) for _ in range(count)]
     seen = torch.ones(rows, old, dtype=torch.bool)
     tensors = (ids, ids.clone(), ids + 1, ids == 0, seen, embeddings, past)
+
     sizes = {name: Dim(name) for name in ("rows", "new", "old", "pictures")}
     token = {0: sizes["rows"], 1: sizes["new"]}
     before = {0: sizes["rows"], 1: sizes["old"]}
@@ -268,7 +278,7 @@ def _example(model: VLM) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
 
 
 def _description(source: Source) -> dict[str, Any]:
-    """What a program in another language needs to know."""
+    """Contents of ``onnx.json``: what a program in another language needs to know."""
     model, tokenizer = source.model, source.processor.tokenizer
     attention: Any = model.language_model.blocks[0].attention  # type: ignore[union-attr,index]  # a decoder has blocks
     return {
@@ -289,14 +299,15 @@ def _description(source: Source) -> dict[str, Any]:
 
 @torch.inference_mode()
 def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported:
-    """Runs both graphs: logits along prompt and target, and greedy answers, token by token with what was kept.
+    """Runs both graphs and compares logits along prompt and target, and greedy answers that are decoded with the cache.
 
-    Each sample alone, then all in one batch of unequal prompts.
+    Each sample is run alone, and then all samples in one batch of prompts of different lengths.
     """
     model, processor = copy.deepcopy(source.model).to("cpu").float().eval(), source.processor
     theirs = _Session(folder, model)
     answers = generation.generate(model, processor, samples, generation.Options(max_tokens=ANSWER_TOKENS))
     end = processor.tokenizer.end_id
+
     alone = []
     for sample, ours in zip(samples, answers, strict=True):
         batch = processor.batch([sample])
@@ -304,11 +315,11 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
         text = (batch.target.item[0] < 0).nonzero()[:, 0]
         own = model(batch, at=text).logits
         largest = float((own - theirs.read(batch)[0, text]).abs().max())
-        ((said, logits),) = theirs.answers(prompts(processor, [sample]), end)
+        ((said, logits),) = theirs.answers_to(prompts(processor, [sample]), end)
         alone.append(compared(model, processor, sample, largest=largest, ours=ours, said=said, theirs=logits))
 
     rows = with_longer(processor, samples)
-    together = theirs.answers(prompts(processor, rows), end)[: len(samples)] if rows else []
+    together = theirs.answers_to(prompts(processor, rows), end)[: len(samples)] if rows else []
     batched = [
         compared(model, processor, sample, largest=0.0, ours=ours, said=said, theirs=logits)
         for sample, ours, (said, logits) in zip(samples, answers, together, strict=True)
@@ -320,65 +331,69 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
 
 
 def prompts(processor: Processor, samples: Sequence[Sample]) -> Batch:
-    """Prompts without their targets, a row each, filled up on the right."""
+    """A batch of prompts without their targets, one per row, padded on the right."""
     return processor.batch(samples, share=False, with_target=False)
 
 
-class _Session:
+class _Session(GraphSession):
     """Both graphs in onnxruntime, on the CPU."""
 
     def __init__(self, folder: Path, model: VLM) -> None:
         import onnxruntime
 
-        self._encoder, self._decoder = (
+        encoder, decoder = (
             onnxruntime.InferenceSession(str(folder / name), providers=list(PROVIDERS))
             for name in (ENCODER, DECODER)
         )
+        super().__init__(decoder)
+        self._encoder = encoder
+        # A graph that never reads an input does not have it.
+        self._wanted = {one.name for one in decoder.get_inputs()}
         self._names = _names(model)
         self._empty = _example(model)[0][-1][0][:1, :, :0]
         self._none = torch.zeros(1, model.layout.tokens_per_image, model.language_model.dim).numpy()
-        self._past: list[np.ndarray] = []
-        self._seen = torch.zeros(0, 0, dtype=torch.bool)
         self._embeddings = self._none
+        self._seen = torch.zeros(0, 0, dtype=torch.bool)
+        self._positions = torch.zeros(0, dtype=torch.int64)
 
     def read(self, batch: Batch) -> Tensor:
-        """Logits B S V of all tokens, from an empty start."""
+        """Logits B S V of all tokens of a batch; forgets what was read before."""
         tokens, image = batch.target, batch.media.get("image")
         assert tokens is not None  # a batch of samples has targets
-        self._embeddings = self._none  # a text without pictures looks nothing up
+        self._embeddings = self._none  # a text without images looks nothing up
         if image is not None:
             (self._embeddings,) = self._encoder.run(None, {"pixels": image.pixels.numpy()})
+
         rows = len(tokens.ids)
         self._past = [self._empty.expand(rows, -1, -1, -1).numpy()] * len(self._names)
         self._seen = torch.zeros(rows, 0, dtype=torch.bool)
-        return self._step(tokens.ids, tokens.positions, tokens.ar, tokens.valid)
+        return self._run(tokens.ids, tokens.positions, tokens.ar, tokens.valid)
 
-    def answers(self, batch: Batch, end: int) -> list[tuple[list[int], Tensor]]:
-        """Greedy ids behind each prompt, with the end where it came to one, and the logits T V that they were taken from."""
+    def answers_to(self, batch: Batch, end: int) -> list[tuple[list[int], Tensor]]:
+        """As `answers`, to a batch of prompts."""
         assert batch.target is not None  # a batch of samples has targets
-        last = batch.target.valid.sum(1, keepdim=True) - 1  # B 1
-        positions = batch.target.positions.gather(1, last)
-        read = self.read(batch)
-        logits = read.gather(1, last[..., None].expand(-1, -1, read.shape[2]))  # B 1 V
-        found = [logits]
-        said = [logits.argmax(-1)]
-        is_over = said[0] == end
-        while len(said) < ANSWER_TOKENS and not is_over.all():
-            positions = positions + 1
-            logits = self._step(said[-1], positions, torch.ones_like(positions), ~is_over)
-            found.append(logits)
-            said.append(logits.argmax(-1))
-            is_over = is_over | (said[-1] == end)
-        ids = [up_to_end(row, end) for row in torch.cat(said, 1).tolist()]
-        every = torch.cat(found, 1)  # B T V
-        return [(one, each[: len(one)]) for one, each in zip(ids, every, strict=True)]
+        last = batch.target.valid.sum(1) - 1
+        row = torch.arange(len(last))
+        self._positions = batch.target.positions[row, last]
+        self.begin(self.read(batch)[row, last])
+        return self.answers(end)
 
-    def _step(self, ids: Tensor, positions: Tensor, ar: Tensor, valid: Tensor) -> Tensor:
+    def _read(self, ids: Tensor) -> Tensor:
+        self._positions = self._positions + 1
+        ones = torch.ones_like(ids)[:, None]
+        return self._run(ids[:, None], self._positions[:, None], ones, ones > 0)[:, 0]
+
+    def _select(self, rows: Tensor) -> None:
+        self._positions, self._seen = self._positions[rows], self._seen[rows]
+
+    def _run(self, ids: Tensor, positions: Tensor, ar: Tensor, valid: Tensor) -> Tensor:
         tokens = {"ids": ids, "positions": positions, "ar": ar, "valid": valid, "past_valid": self._seen}
-        given = {name: value.numpy() for name, value in tokens.items()} | {"embeddings": self._embeddings}
-        given |= {f"past_{name}": value for name, value in zip(self._names, self._past, strict=True)}
-        # A graph that never reads an input does not have it.
-        wanted = {one.name for one in self._decoder.get_inputs()}
-        logits, *self._past = self._decoder.run(None, {k: v for k, v in given.items() if k in wanted})
+        given = {name: value.numpy() for name, value in tokens.items()}
+        given["embeddings"] = self._embeddings
+        for name, value in zip(self._names, self._past, strict=True):
+            given[f"past_{name}"] = value
+
+        wanted = {name: value for name, value in given.items() if name in self._wanted}
+        logits, *self._past = self._graph.run(None, wanted)
         self._seen = torch.cat([self._seen, valid], 1)
         return torch.from_numpy(logits)

@@ -1,10 +1,11 @@
-"""Many samples -> predictions: in rooms that share pictures, in batches that fit into memory."""
+"""Many samples -> predictions: in rooms that share images, in batches that fit into memory."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +25,9 @@ from sightweave.programs.generation.likelihood import judged
 from sightweave.programs.generation.options import Options
 from sightweave.programs.generation.pictures import MediaMemory, with_pictures
 from sightweave.programs.generation.rooms import Room, rooms_of
+from sightweave.programs.generation.rows import Written
 from sightweave.programs.generation.session import Session, Trunks
+from sightweave.programs.generation.stopping import Limits, before_stop
 from sightweave.programs.generation.writing import written
 
 _NOTHING = Prediction("", finish="none")
@@ -38,34 +41,36 @@ def generate(
     options: Options | None = None,
     texts: Sequence[Sequence[str]] = (),
     *,
+    limits: Sequence[Limits] = (),
     progress: Callable[[int], None] | None = None,
     memory: MediaMemory | None = None,
 ) -> list[Prediction]:
-    """Answers all samples, in their order, and judges texts as their answers: pictures and prompts are read once for both.
+    """Answers all samples, in their order, and judges given texts as their answers; a prompt is read once for both.
 
     Args:
-        model: In evaluation mode is best; it is put there and back.
-        processor: The model's own.
-        samples: Prompts; their targets are not looked at.
+        model: The model. It is put into evaluation mode and back.
+        processor: The model's own processor.
+        samples: Prompts; their targets are ignored.
         options: Length and method.
-        texts: For each sample those whose likelihood is wanted; empty means none for any.
-        progress: Told the number of answers that are new, perhaps from another thread, but never from two at once.
-        memory: Keeps the embeddings of images for later calls with the same model; None keeps none.
+        texts: For each sample the texts whose likelihood is wanted; empty means none for any.
+        limits: Limits of each sample, in the place of those in `options`; empty means those for all.
+        progress: Called with the number of new answers, perhaps from another thread, but never from two at once.
+        memory: Caches the embeddings of images for later calls with the same model; None caches nothing.
 
     Raises:
-        DataError: not one list of texts per sample.
+        DataError: not one list of texts or not one limit per sample.
         BackendError: a single prompt needs more memory than there is.
     """
     options = options or Options()
-    if texts and len(texts) != len(samples):
-        raise DataError(
-            f"generate: {len(texts)} list(s) of texts for {len(samples)} sample(s); give one for each, in order."
-        )
+    _check_length("list(s) of texts", texts, samples)
+    _check_length("limit(s)", limits, samples)
+    limits = limits or [options.limits] * len(samples)
+
     was_training = model.training
     model.eval()
     try:
-        # Where nothing is written and nothing judged, nothing is read.
-        asked = [n for n in range(len(samples)) if options.max_tokens or (texts and texts[n])]
+        # A sample for which nothing is written and nothing judged is not read.
+        asked = [n for n in range(len(samples)) if limits[n].max_tokens or (texts and texts[n])]
         if progress is not None and len(asked) < len(samples):
             progress(len(samples) - len(asked))
 
@@ -75,6 +80,7 @@ def generate(
             reader=Reader(model, processor, options, memory),
             encoded={n: processor.encode(samples[n], with_target=False) for n in asked},
             texts=texts,
+            limits=limits,
             width=decoder.width,
             draws=draws_of(decoder, options.seed, samples),
             budget=_budget(model, options, batches=torch.get_num_threads() if device.type == "cpu" else 1),
@@ -88,8 +94,16 @@ def generate(
         model.train(was_training)
 
 
+def _check_length(what: str, given: Sequence[object], samples: Sequence[Sample]) -> None:
+    """Refuses a list that is neither empty nor as long as that of the samples."""
+    if given and len(given) != len(samples):
+        raise DataError(
+            f"generate: {len(given)} {what} for {len(samples)} sample(s); give one for each, in order."
+        )
+
+
 def _budget(model: VLM, options: Options, *, batches: int) -> Budget:
-    """What a batch may hold; `batches` of them are worked on at the same time."""
+    """The largest size of a batch, where `batches` of them are decoded at the same time."""
     device = next(model.parameters()).device
     return Budget(
         Shape.of(model.language_model),
@@ -102,54 +116,69 @@ def _budget(model: VLM, options: Options, *, batches: int) -> Budget:
 
 @dataclass
 class _Answering:
-    """One call of `generate`: what is asked, and what was answered so far. Where memory runs out, halves follow."""
+    """One call of `generate`: its prompts, and the answers so far. A batch for which memory runs out is halved."""
 
     reader: Reader
     encoded: Mapping[int, Encoded]
-    """The prompts, by the number of their sample."""
+    """Prompts, by the number of their sample."""
     texts: Sequence[Sequence[str]]
+    limits: Sequence[Limits]
+    """Limits of each sample."""
     width: int
-    """Rows of a prompt."""
+    """Rows per prompt."""
     draws: Draws
+    """Random numbers of the rows of all samples."""
     budget: Budget
     progress: Callable[[int], None] | None
     answers: dict[int, Prediction] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def room(self, room: Room) -> None:
-        """Answers the prompts of a room, whose pictures are read first where they share them."""
+        """Answers the prompts of a room; images that they share are read first."""
         prefix = None
         if room.shares:
-            those = [self.encoded[n] for n in room.numbers]
-            prefix = or_none(lambda: self.reader.prefix(those))
-            if prefix is None:  # there was no memory for it
+            prompts = [self.encoded[n] for n in room.numbers]
+            prefix = or_none(lambda: self.reader.prefix(prompts))
+            if prefix is None:  # out of memory
                 self.budget.halve()
                 for half in room.halves(self.encoded):
                     self.room(half)
                 return
 
-        # Texts are judged by the whole model, so prompts that have none are not read and answered that slower way.
-        order = room.order(self.encoded)
-        judged = [n for n in order if self.texts and self.texts[n]]
-        others = [n for n in order if not (self.texts and self.texts[n])]
-        for some in (judged, others):
-            for chunk in self.budget.batches(some, lambda n: self._lengths(n, room.shares), self.width):
+        for alike in self._alike(room.order(self.encoded)):
+            for chunk in self.budget.batches(alike, lambda n: self._lengths(n, room.shares), self.width):
                 self.chunk(chunk, prefix)
 
+    def _alike(self, order: Sequence[int]) -> list[list[int]]:
+        """Groups of prompts that may be answered together, each in the given order.
+
+        Prompts with texts to judge are read more slowly than others, and beam search needs one maximum of tokens.
+        """
+        groups: dict[tuple[Any, ...], list[int]] = {}
+        for number in order:
+            is_judged = bool(self.texts and self.texts[number])
+            most = self.limits[number].max_tokens
+            kind = (not is_judged, most == 0, most if self.width > 1 else 0)
+            groups.setdefault(kind, []).append(number)
+        return [groups[kind] for kind in sorted(groups)]
+
     def _lengths(self, number: int, shares: bool) -> tuple[int, int]:
-        """Tokens of a prompt with its answer, and those of them that are read at once."""
+        """Number of tokens of a prompt with its answer, and how many of them are read at once."""
         trunk, prompt = len(self.encoded[number].trunk), len(self.encoded[number].prompt)
-        return trunk + prompt + self.reader.options.max_tokens, prompt if shares else trunk + prompt
+        return trunk + prompt + self.limits[number].max_tokens, prompt if shares else trunk + prompt
 
     def chunk(self, numbers: list[int], prefix: Prefix | None) -> None:
         """Answers some prompts of a room together."""
-        texts = [tuple(self.texts[n]) if self.texts else () for n in numbers]
-        those = [self.encoded[n] for n in numbers]
-        draws = self.draws.at(0, _rows_of(numbers, self.width))
-        made = or_none(lambda: self.reader.answer(those, draws, texts, prefix, self.budget))
-        if made is None:
+        prompts = [self.encoded[n] for n in numbers]
+        wanted = _Wanted(
+            texts=[tuple(self.texts[n]) if self.texts else () for n in numbers],
+            limits=[self.limits[n] for n in numbers],
+            draws=self.draws.select(_rows_of(numbers, self.width)),
+        )
+        made = or_none(lambda: self.reader.answer(prompts, wanted, prefix, self.budget))
+        if made is None:  # out of memory
             if not self.budget.halve() and len(numbers) == 1:
-                raise _too_large(those[0], self.reader.options)
+                raise _too_large(prompts[0], wanted.limits[0])
             for half in halves(numbers):
                 self.chunk(half, prefix)
             return
@@ -160,35 +189,47 @@ class _Answering:
                 self.progress(len(numbers))
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What is asked about the prompts of one batch."""
+
+    texts: Sequence[Sequence[str]]
+    """Texts to judge, of each prompt."""
+    limits: Sequence[Limits]
+    """Limits of each prompt; either all of them allow tokens or none does."""
+    draws: Draws
+    """Random numbers of each row."""
+
+
 def _rows_of(numbers: Sequence[int], width: int) -> Tensor:
-    """Rows of prompts, where each prompt has `width` rows."""
+    """Numbers of the rows of some prompts, where each prompt has `width` rows."""
     return (torch.tensor(numbers, dtype=torch.int64)[:, None] * width + torch.arange(width)).flatten()
 
 
-def _too_large(one: Encoded, options: Options) -> BackendError:
+def _too_large(one: Encoded, limits: Limits) -> BackendError:
     length = len(one.trunk) + len(one.prompt)
     return BackendError(
-        f"out of memory on sample {one.sample.id!r} alone ({length} tokens, max_tokens {options.max_tokens}); "
+        f"out of memory on sample {one.sample.id!r} alone ({length} tokens, max_tokens {limits.max_tokens}); "
         "free some memory, shorten the prompt, or lower max_tokens."
     )
 
 
 @dataclass(frozen=True)
 class Prefix:
-    """Pictures that were read once, for all of their prompts to continue."""
+    """Images that were read once, which all of their prompts continue."""
 
     trunks: Trunks
     number: Mapping[TrunkKey, int]
-    """Which trunk holds each text's pictures."""
+    """Number of the trunk that holds the images of a prompt."""
 
     def rows_of(self, encoded: Sequence[Encoded]) -> Tensor:
-        """int64: the trunk that each row of a batch continues."""
+        """int64: number of the trunk that each row of a batch continues."""
         return torch.tensor([self.number[one.trunk_key] for one in encoded])
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Encoded prompts -> a session that has read them -> predictions."""
+    """Reads encoded prompts into a session and makes predictions of them."""
 
     model: VLM
     processor: Processor
@@ -196,13 +237,15 @@ class Reader:
     memory: MediaMemory | None = None
 
     def prefix(self, encoded: Sequence[Encoded]) -> Prefix:
-        """Reads the pictures in front of prompts, those with the same key once."""
+        """Reads the images in front of prompts; the same images are read once."""
         firsts: dict[TrunkKey, Encoded] = {}
         for one in encoded:
             firsts.setdefault(one.trunk_key, one)
+
         prompts = self.processor.prompts(list(firsts.values()), section="trunk")
         batch = with_pictures(self.model, self.processor, prompts, self.memory)
-        return Prefix(Trunks.read(self.model, batch), {key: row for row, key in enumerate(firsts)})
+        numbers = {key: row for row, key in enumerate(firsts)}
+        return Prefix(Trunks.read(self.model, batch), numbers)
 
     def join(
         self,
@@ -212,7 +255,7 @@ class Reader:
         *,
         packed: bool = True,
     ) -> None:
-        """Has a session read one prompt a row, and its pictures where no prefix holds them."""
+        """Adds prompts to a session, one per row, with their images unless a prefix holds them."""
         prompts = self.processor.prompts(encoded, section="whole" if prefix is None else "rest")
         batch = with_pictures(self.model, self.processor, prompts, self.memory)
         if prefix is None:
@@ -221,32 +264,52 @@ class Reader:
             session.join(batch, trunks=prefix.trunks, rows=prefix.rows_of(encoded), packed=packed)
 
     def answer(
-        self,
-        encoded: Sequence[Encoded],
-        draws: Draws,
-        texts: Sequence[Sequence[str]],
-        prefix: Prefix | None,
-        budget: Budget,
+        self, encoded: Sequence[Encoded], wanted: _Wanted, prefix: Prefix | None, budget: Budget
     ) -> list[Prediction]:
-        """Predictions of one batch; `draws` are those of its rows."""
-        options, tokenizer = self.options, self.processor.tokenizer
+        """Predictions of one batch.
+
+        Args:
+            encoded: Prompts.
+            wanted: What is asked about them.
+            prefix: Images that were read before.
+            budget: How much may be read at once.
+        """
+        texts, limits = wanted.texts, wanted.limits
+        is_writing = limits[0].max_tokens > 0
         if self.model.language_model.form == "classify":
             batch = with_pictures(self.model, self.processor, self.processor.prompts(encoded), self.memory)
-            return classified(self.model, batch, self.processor.answers, texts, write=options.max_tokens > 0)
+            found = classified(self.model, batch, self.processor.answers, texts, write=is_writing)
+            return [_stopped(one, limit) for one, limit in zip(found, limits, strict=True)]
 
-        # What is judged is read behind the prompts, and cannot be behind packed ones.
-        decoder: Decoder = options.decoding.build(end_id=tokenizer.end_id)
+        # Read the prompts. Texts are judged behind them, which packed prompts do not allow.
+        tokenizer = self.processor.tokenizer
+        decoder: Decoder = self.options.decoding.build(end_id=tokenizer.end_id)
         rows = [one for one in encoded for _ in range(decoder.width)]
         session = Session(self.model)
         self.join(session, rows, prefix, packed=not any(texts))
+
+        # Judge texts before writing, which uses the session up.
         likelihoods = judged(self.processor, session, texts, decoder.width, budget)
-        if not options.max_tokens:
+        if not is_writing:
             return [replace(_NOTHING, likelihoods=each) for each in likelihoods]
 
-        made = written(session, decoder, draws, end_id=tokenizer.end_id, max_tokens=options.max_tokens)
-        writer: Writer = options.writer.build(tokenizer=tokenizer)
-        best = decoder.best(made.totals, made.lengths).tolist()
-        said = [writer.write(made.row(row), float(made.totals[row])) for row in best]
+        made = written(session, decoder, wanted.draws, limits, end_id=tokenizer.end_id, tokenizer=tokenizer)
+        writer: Writer = self.options.writer.build(tokenizer=tokenizer)
+        said = [_prediction(writer, text, limit) for text, limit in zip(made, limits, strict=True)]
         if not any(texts):
             return said
         return [replace(one, likelihoods=each) for one, each in zip(said, likelihoods, strict=True)]
+
+
+def _prediction(writer: Writer, text: Written, limits: Limits) -> Prediction:
+    """The writer's prediction for a text, up to the first stop text."""
+    made = _stopped(writer.write(text.ids, text.total), limits)
+    return replace(made, finish="stop") if limits.stop and text.has_ended else made
+
+
+def _stopped(prediction: Prediction, limits: Limits) -> Prediction:
+    """A prediction whose text ends in front of the first stop text."""
+    if not limits.stop or prediction.finish == "none":
+        return prediction
+    text = before_stop(prediction.text, limits.stop)
+    return prediction if text == prediction.text else replace(prediction, text=text, finish="stop")

@@ -1,4 +1,4 @@
-"""Prompts -> the likeliest answer of a list, by a model that classifies."""
+"""Prompts -> the most likely answer of a list, by a model that classifies."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ def classified(
     *,
     write: bool = True,
 ) -> list[Prediction]:
-    """The likeliest answer of the list; its log-probability is that of the answer among all.
+    """The most likely answer of the list for each prompt; its log-probability is the answer's among all of the list.
 
     Args:
-        model: One that classifies.
+        model: A model that classifies.
         batch: Prompts.
-        answers: The list.
-        texts: Of each prompt those to judge, or empty for all. A text that is not in the list has no probability.
-        write: Whether the likeliest is wanted, or only what is judged.
+        answers: The list of answers.
+        texts: For each prompt the texts to judge; empty means none for any. A text outside the list has probability 0.
+        write: Whether answers are wanted, or only the likelihoods of texts.
     """
+    # The classifier reads the last token of each prompt.
     assert batch.target is not None  # prompts are tokens
     rows, width = batch.target.ids.shape
     at = torch.arange(rows, device=batch.target.ids.device) * width + batch.target.valid.sum(1) - 1
@@ -45,9 +46,11 @@ def classified(
         return said
 
     column = {answer: number for number, answer in enumerate(answers)}
-
-    def likelihood(row: int, text: str) -> Likelihood:
-        return Likelihood(float(logprobs[row, column[text]]) if text in column else -math.inf, 1)
-
-    judged = [tuple(likelihood(row, text) for text in each) for row, each in enumerate(texts)]
-    return [replace(one, likelihoods=each) for one, each in zip(said, judged, strict=True)]
+    found = []
+    for row, (one, wanted) in enumerate(zip(said, texts, strict=True)):
+        likelihoods = []
+        for text in wanted:
+            logprob = float(logprobs[row, column[text]]) if text in column else -math.inf
+            likelihoods.append(Likelihood(logprob, 1))
+        found.append(replace(one, likelihoods=tuple(likelihoods)))
+    return found

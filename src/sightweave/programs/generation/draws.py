@@ -1,4 +1,4 @@
-"""What tells prompts apart, so that each row draws its own random numbers."""
+"""Names of prompts, from which the random numbers of each row follow."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from sightweave.data.inputs import media as media_loader
 
 
 def distinct(samples: Iterable[Sample], seen: Counter[str] | None = None) -> Iterator[Sample]:
-    """The samples, with a number added to ids that came before.
+    """The samples, with a number appended to ids that occurred before.
 
-    `generate` tells equal samples of one call apart, so that each is answered by draws of its own. A caller that spreads
-    samples over several calls uses this to have them told apart across the calls.
+    `generate` gives equal samples of one call different random numbers. A caller that spreads samples over several calls
+    uses this function to do the same across the calls.
 
     Args:
-        samples: In the order of the calls.
-        seen: How often each id came in earlier samples; it is updated.
+        samples: Samples in the order of the calls.
+        seen: How often each id occurred in earlier samples; it is updated.
     """
     seen = Counter() if seen is None else seen
+
     for sample in samples:
         seen[sample.id] += 1
         number = seen[sample.id]
@@ -33,21 +34,28 @@ def distinct(samples: Iterable[Sample], seen: Counter[str] | None = None) -> Ite
 
 
 def draws_of(decoder: Decoder, seed: int, samples: Sequence[Sample]) -> Draws:
-    """A stream of random numbers for each row that answers these prompts."""
-    if not getattr(decoder, "is_random", True):  # nothing is drawn, so nothing is read for a name
+    """A stream of random numbers for each row that answers these samples."""
+    if not getattr(decoder, "is_random", True):  # nothing is drawn, so no image needs to be read for its name
         return Draws(np.zeros(len(samples) * decoder.width, dtype=np.uint64))
+
     contents: dict[Medium, str] = {}
-    return Draws.of(seed, [_name(sample, contents) for sample in samples], width=decoder.width)
+    names = [_name(sample, contents) for sample in samples]
+    return Draws.of(seed, names, width=decoder.width)
 
 
 def _name(sample: Sample, contents: dict[Medium, str]) -> list[str]:
-    """What identifies a prompt: its id, its texts and the contents of its pictures, but not its answer.
+    """What identifies a prompt: its id, its texts and the contents of its images, but not its answer.
 
-    Not the names of the pictures: the same file is drawn for alike from any folder. `contents` holds those known already.
+    The names of the images do not count, so a file gives the same answers from any folder.
+
+    Args:
+        sample: The prompt.
+        contents: Digests of images that are known already; it is updated.
     """
     parts = list(sample.parts)
     while parts and parts[-1].role == "assistant":
         parts.pop()
+
     name = [sample.id]
     for part in parts:
         if not isinstance(part.content, Medium):
@@ -60,10 +68,11 @@ def _name(sample: Sample, contents: dict[Medium, str]) -> list[str]:
 
 
 def names_of_rows(batch: Batch) -> list[list[str]]:
-    """What identifies each row of a batch of prompts: its tokens and pixels."""
+    """What identifies each row of a batch of prompts: its tokens and the pixels of its images."""
     read = batch.source or batch.target
-    assert read is not None
+    assert read is not None  # prompts are tokens
     names = [[str(ids[valid].tolist())] for ids, valid in zip(read.ids, read.valid, strict=True)]
+
     for media in batch.media.values():
         for row, values in zip(media.row.tolist(), media.pixels, strict=True):
             pixels = values.detach().float().cpu().contiguous().numpy()

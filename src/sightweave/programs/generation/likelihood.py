@@ -1,4 +1,4 @@
-"""How likely given texts are as the answers to prompts that were just read."""
+"""How likely given texts are as answers to the prompts of a session."""
 
 from __future__ import annotations
 
@@ -13,30 +13,35 @@ from sightweave.programs.budget import Budget
 from sightweave.programs.generation.session import Session
 
 _LOGITS = 1 << 26
-"""Logits that are held at once while texts are judged: 256 MB in fp32."""
+"""Most logits in memory at once while texts are judged: 256 MB in fp32."""
 
 
 @torch.inference_mode()
 def judged(
     processor: Processor, session: Session, texts: Sequence[Sequence[str]], width: int, budget: Budget
 ) -> list[tuple[Likelihood, ...]]:
-    """How likely each prompt's texts are, read behind the prompts of a session, which stays as it is.
+    """How likely each prompt's texts are. The session stays as it is.
 
-    The first token's probability is known already; of the others each is predicted by the one before it.
+    The session's logits predict the first token of each text; each further token is predicted by the one before it.
 
     Args:
-        processor: The model's own.
-        session: Prompts that joined without being packed, `width` rows for each.
-        texts: Of each prompt.
-        width: Rows of a prompt.
-        budget: What may be read at once.
+        processor: The model's own processor.
+        session: Prompts that joined with ``packed=False``, `width` rows for each.
+        texts: Texts to judge, of each prompt.
+        width: Rows per prompt.
+        budget: How much may be read at once.
     """
     if not any(texts):
         return [()] * (len(session) // width)
-    rows = [number * width for number, each in enumerate(texts) for _ in each]
-    targets = [processor.tokenizer.answer_ids(one) for each in texts for one in each]
 
-    # Those of about the same length are read together.
+    # All texts in one list, with the row that each continues.
+    rows, targets = [], []
+    for number, each in enumerate(texts):
+        for text in each:
+            rows.append(number * width)
+            targets.append(processor.tokenizer.answer_ids(text))
+
+    # Texts of about the same length are read together.
     totals = [0.0] * len(targets)
     order = sorted(range(len(targets)), key=lambda i: len(targets[i]))
     while order:
@@ -49,28 +54,37 @@ def judged(
         for index, value in zip(chunk, found.tolist(), strict=True):
             totals[index] = value
 
-    each = iter([Likelihood(total, len(ids)) for total, ids in zip(totals, targets, strict=True)])
-    return [tuple(next(each) for _ in some) for some in texts]
+    # Back to one tuple for each prompt.
+    each_text = [Likelihood(total, len(ids)) for total, ids in zip(totals, targets, strict=True)]
+    likelihoods, start = [], 0
+    for each in texts:
+        likelihoods.append(tuple(each_text[start : start + len(each)]))
+        start += len(each)
+    return likelihoods
 
 
 def _totals(
     processor: Processor, session: Session, rows: Sequence[int], targets: Sequence[Sequence[int]]
 ) -> Tensor:
-    """float64 T: summed log-probabilities of some texts, each behind its row of the session."""
+    """float64 T: summed log-probabilities of texts, each behind its row of the session."""
     device = session.logits.device
     chosen = torch.tensor(rows, device=device)
     first = torch.tensor([ids[0] for ids in targets], device=device)
     sums = session.logits[chosen].float().log_softmax(-1).gather(1, first[:, None])[:, 0].double()
 
     longer = [number for number, ids in enumerate(targets) if len(ids) > 1]
-    if longer:
-        going = torch.tensor(longer, device=device)
-        forked = session.fork(chosen[going])
-        fed = [list(targets[number][:-1]) for number in longer]
-        tokens = processor.continuations(fed, forked.positions.tolist()).to(device)
-        logits = forked.read(tokens)
-        after = torch.tensor([id_ for number in longer for id_ in targets[number][1:]], device=device)
-        each = logits.float().log_softmax(-1).gather(1, after[:, None])[:, 0]
-        text = going.repeat_interleave(tokens.valid.sum(1))
-        sums.index_add_(0, text, each.double())
+    if not longer:
+        return sums
+
+    # All but the last token of each text are read; the logits behind each predict the next one.
+    going = torch.tensor(longer, device=device)
+    forked = session.fork(chosen[going])
+    fed = [list(targets[number][:-1]) for number in longer]
+    tokens = processor.continuations(fed, forked.positions.tolist()).to(device)
+    logits = forked.read(tokens)
+
+    after = torch.tensor([id_ for number in longer for id_ in targets[number][1:]], device=device)
+    each = logits.float().log_softmax(-1).gather(1, after[:, None])[:, 0]
+    text = going.repeat_interleave(tokens.valid.sum(1))
+    sums.index_add_(0, text, each.double())
     return sums

@@ -1,4 +1,4 @@
-"""Pictures of prompts -> embeddings: each is encoded once, some at a time, and kept for later calls where that is wanted."""
+"""Images of prompts -> embeddings: each image is encoded once and, if the caller wants that, cached for later calls."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class MediaMemory:
         return MediaMemory, (self.max_bytes,)  # a copy starts empty
 
     def get(self, medium: Medium) -> Tensor | None:
-        """Its embeddings Q D, or None where they are not cached."""
+        """The embeddings Q D of an image; None if they are not cached."""
         return self._held.get(medium)
 
     def keep(self, media: Sequence[Medium], embeddings: Tensor) -> None:
-        """Caches embeddings I Q D, those of one image after another."""
+        """Caches the embeddings I Q D of images."""
         with self._lock:
             for medium, made in zip(media, embeddings, strict=True):
                 size = made.numel() * made.element_size()
@@ -56,7 +56,7 @@ class MediaMemory:
 
 @torch.inference_mode()
 def with_pictures(model: VLM, processor: Processor, prompts: Prompts, memory: MediaMemory | None) -> Batch:
-    """Prompts on the model's device with the embeddings of their pictures."""
+    """Prompts as a batch on the model's device, with the embeddings of their images."""
     device = next(model.parameters()).device
     prompts = prompts.to(device)
     if not prompts.media:
@@ -71,29 +71,30 @@ def _embedded(
     device: torch.device,
     memory: MediaMemory | None,
 ) -> Tensor:
-    """I Q D: embeddings of pictures, those that the memory does not hold encoded now, some at a time."""
+    """I Q D: embeddings of images; those that the memory does not hold are encoded, a few at a time."""
     known = [None if memory is None else memory.get(medium) for medium in media]
     new = [medium for medium, held in zip(media, known, strict=True) if held is None]
+
     made: Iterator[Tensor] = iter(())
     if new:
         pixels = processor.pixels(new)
-        per_picture = pixels[0].numel()
-        some = torch.split(pixels, max(1, _PIXELS // per_picture))
-        parts = [_encoded(model, part.to(device)) for part in some]
+        at_once = max(1, _PIXELS // pixels[0].numel())
+        parts = [_encoded(model, part.to(device)) for part in torch.split(pixels, at_once)]
         embeddings = parts[0] if len(parts) == 1 else torch.cat(parts)
         if memory is not None:
             memory.keep(new, embeddings)
         if len(new) == len(media):
             return embeddings
         made = iter(embeddings)
+
     return torch.stack([next(made) if held is None else held for held in known])
 
 
 _PIXELS = 1 << 23
-"""Pixel values that are encoded at once, 32 MB in fp32; an encoder's activations are some dozen times as large."""
+"""Most pixel values that are encoded at once, 32 MB in fp32; an encoder's activations are some dozen times as large."""
 
 
 def _encoded(model: VLM, pixels: Tensor) -> Tensor:
-    """I Q D: embeddings of pictures (I C H W)."""
+    """I Q D: embeddings of images (I C H W)."""
     found = model(Batch(target=None, media=pictures(pixels))).media
     return found.embeddings.reshape(len(pixels), -1, found.embeddings.shape[-1])  # type: ignore[no-any-return]  # nn.Module calls are untyped

@@ -1,4 +1,4 @@
-"""Rooms: prompts whose pictures are read together, before one batch of them after another is answered."""
+"""Rooms: groups of prompts whose images are read together before the prompts are answered in batches."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from sightweave.models.vlm import VLM
 from sightweave.programs.budget import Budget
 
 _BATCHES = 4
-"""Batches of a room: enough for prompts of a batch to be about as long as one another."""
+"""Batches per room: enough that the prompts of a batch have about the same length."""
 
 
 @dataclass(frozen=True)
 class Room:
-    """Prompts whose pictures are read together, before one batch of them after another is answered."""
+    """Prompts whose images are read together before they are answered in batches."""
 
     numbers: list[int]
-    """Of samples; those with the same pictures are neighbours."""
+    """Numbers of the samples; those with the same images are neighbours."""
     shares: bool
-    """Whether the pictures stand in front of the prompts and are read on their own, once for all of them."""
+    """Whether the images come in front of the prompts and are read on their own, once for all of them."""
 
     def order(self, encoded: Mapping[int, Encoded]) -> list[int]:
-        """The numbers; where their pictures were read before, those of prompts of about the same length are neighbours."""
+        """The numbers in the order of answering: by length of the prompt if the images are read before."""
         if not self.shares:
             return self.numbers
-        # Python's sort is stable: prompts on one picture stay neighbours.
+        # Python's sort is stable: prompts on one image stay neighbours.
         return sorted(self.numbers, key=lambda n: len(encoded[n].prompt))
 
     def halves(self, encoded: Mapping[int, Encoded]) -> list[Room]:
-        """Two rooms of half of the pictures each; where there is one picture, a room that does not read it beforehand."""
+        """Two rooms with half of the images each; with a single image, one room that does not read it before."""
         keys = list(dict.fromkeys(encoded[n].trunk_key for n in self.numbers))
         if len(keys) == 1:
             return [Room(self.numbers, shares=False)]
+
         first = set(keys[: len(keys) // 2])
         one = [n for n in self.numbers if encoded[n].trunk_key in first]
         other = [n for n in self.numbers if encoded[n].trunk_key not in first]
@@ -41,42 +42,56 @@ class Room:
 
 
 def rooms_of(model: VLM, encoded: Mapping[int, Encoded], batch_size: int, budget: Budget) -> list[Room]:
-    """All prompts in rooms; a room has at most `batch_size` pictures that fit into memory, each of which is encoded once."""
+    """Puts all prompts into rooms.
+
+    A room has at most `batch_size` images, which fit into memory together; each is encoded once.
+    """
     groups: dict[TrunkKey, list[int]] = {}
     for number, one in encoded.items():
         groups.setdefault(one.trunk_key, []).append(number)
+
+    # Only a causal model with image tokens in the text can continue images that were read alone.
     can_share = model.layout.form == "causal" and model.layout.in_sequence
-    rooms: list[Room] = []
-    for shares in (True, False):
-        chosen = [
-            groups[key]
-            for key in sorted(groups)
-            if shares == (can_share and _shareable([encoded[n] for n in groups[key]]))
-        ]
-        longest = max((len(encoded[n].trunk) for group in chosen for n in group[:1]), default=0)
-        most = min(batch_size, budget.rows(longest, longest)) if shares and chosen else batch_size
-        rooms += _packed(chosen, shares, batch_size, most)
-    return rooms
+    sharing: list[list[int]] = []
+    others: list[list[int]] = []
+    for key in sorted(groups):
+        is_shareable = can_share and all(_is_shareable(encoded[n]) for n in groups[key])
+        (sharing if is_shareable else others).append(groups[key])
+
+    rooms = []
+    if sharing:
+        longest = max(len(encoded[group[0]].trunk) for group in sharing)
+        most_images = min(batch_size, budget.rows(longest, longest))
+        rooms = _sharing_rooms(sharing, batch_size, most_images)
+    return rooms + _plain_rooms(others, batch_size)
 
 
-def _packed(groups: Sequence[Sequence[int]], shares: bool, batch_size: int, most_pictures: int) -> list[Room]:
-    """Groups one after another into rooms; a large group is cut."""
-    if not shares:
-        every = [number for group in groups for number in group]
-        return [Room(every[i : i + batch_size], False) for i in range(0, len(every), batch_size)]
+def _plain_rooms(groups: Sequence[Sequence[int]], batch_size: int) -> list[Room]:
+    """Rooms of one batch each, in which nothing is read before."""
+    numbers = [number for group in groups for number in group]
+    return [Room(numbers[i : i + batch_size], False) for i in range(0, len(numbers), batch_size)]
+
+
+def _sharing_rooms(groups: Sequence[Sequence[int]], batch_size: int, most_images: int) -> list[Room]:
+    """Fills rooms with one group after another; a group that is too large is split."""
+    most_prompts = _BATCHES * batch_size
     rooms: list[Room] = []
     numbers: list[int] = []
-    pictures = 0
+    images = 0
     for group in groups:
         rest = list(group)
         while rest:
-            space = _BATCHES * batch_size - len(numbers)
-            numbers, rest, pictures = numbers + rest[:space], rest[space:], pictures + 1
-            if pictures == most_pictures or len(numbers) == _BATCHES * batch_size:
-                rooms.append(Room(numbers, pictures < len(numbers)))
-                numbers, pictures = [], 0
-    return [*rooms, Room(numbers, pictures < len(numbers))] if numbers else rooms
+            space = most_prompts - len(numbers)
+            numbers, rest, images = numbers + rest[:space], rest[space:], images + 1
+            if images == most_images or len(numbers) == most_prompts:
+                rooms.append(Room(numbers, images < len(numbers)))
+                numbers, images = [], 0
+
+    if numbers:
+        rooms.append(Room(numbers, images < len(numbers)))
+    return rooms
 
 
-def _shareable(encoded: Sequence[Encoded]) -> bool:
-    return all(one.trunk_media and not one.branch_media for one in encoded)
+def _is_shareable(one: Encoded) -> bool:
+    """Whether all images of a prompt come in front of its text."""
+    return bool(one.trunk_media) and not one.branch_media

@@ -15,10 +15,14 @@ from sightweave.programs.generation.answering import Reader, generate
 from sightweave.programs.generation.draws import draws_of
 from sightweave.programs.generation.options import Options
 from sightweave.programs.generation.session import Session
+from sightweave.programs.generation.stopping import StopTexts, Watch
 
 
 def stream(model: VLM, processor: Processor, sample: Sample, options: Options | None = None) -> Iterator[str]:
-    """One answer in pieces of whole characters; joined they are what `generate` gives."""
+    """One answer in pieces of whole characters; joined they are what `generate` gives.
+
+    What may be the beginning of a stop text is held back until it is known not to be one.
+    """
     options = options or Options()
     end_id = processor.tokenizer.end_id
     decoder: Decoder = options.decoding.build(end_id=end_id)
@@ -35,16 +39,20 @@ def stream(model: VLM, processor: Processor, sample: Sample, options: Options | 
         session = Session(model)
         Reader(model, processor, options).join(session, [processor.encode(sample, with_target=False)])
         pieces: Pieces = writer.pieces()
+        watch, shown = Watch(processor.tokenizer, options.stop), StopTexts(options.stop)
+
         is_done = torch.zeros(1, dtype=torch.bool, device=session.logits.device)
         for step in range(options.max_tokens):
             ids = decoder.choose(session.logits, is_done, draws.at(step)).ids
             token = int(ids)
             if token == end_id:
                 break
-            if piece := pieces.push(token):
+            if piece := shown.push(pieces.push(token)):
                 yield piece
+            if watch.push(token):
+                break
             session.step(ids)
-        if rest := pieces.close():
+        if rest := shown.push(pieces.close()) + shown.close():
             yield rest
     finally:
         model.train(was_training)

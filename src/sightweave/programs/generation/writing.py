@@ -1,132 +1,320 @@
-"""The loop that writes: choose a token for each row, let finished rows go, read the chosen tokens."""
+"""The loop that writes: choose a token for each row, let finished rows leave, read the chosen tokens."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from sightweave.answers.decoding._base import Choice, Decoder, Draws
 from sightweave.core.batch import Batch
+from sightweave.data.inputs.tokenizer import Tokenizer
 from sightweave.models.vlm import VLM
 from sightweave.programs.generation.draws import names_of_rows
 from sightweave.programs.generation.options import Options
+from sightweave.programs.generation.rows import Rows, Written
 from sightweave.programs.generation.session import Session
+from sightweave.programs.generation.stopping import Limits, Watch
 
 _ENOUGH = 0.85
-"""Rows that are done leave the session when no more than this share of it goes on."""
+"""Finished rows leave the session when no more than this share of its rows is still being written."""
+
+
+class Continuing(Protocol):
+    """What `Writing` needs of a session: a `Session` of a PyTorch model, or another program's."""
+
+    logits: Tensor
+    """float B V: of the next token of each row."""
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        ...
+
+    def step(self, ids: Int[Tensor, " B"]) -> None:
+        """Reads one token of each row."""
+        ...
+
+    def leave(self, is_done: Bool[Tensor, " B"]) -> Int[Tensor, " b"]:
+        """Removes rows; returns the old numbers of the others in their new order."""
+        ...
+
+    def fork(self, rows: Int[Tensor, " b"]) -> Continuing:
+        """Another session, whose row i continues row ``rows[i]``."""
+        ...
+
+
+class Writing:
+    """Texts that are being written behind the prompts of a session, each up to its own limits.
+
+    ::
+
+        writing = Writing(session, decoder, end_id=tokenizer.end_id, tokenizer=tokenizer)
+        session.join(batch)
+        numbers = writing.add(draws, limits)      # for the rows that joined
+        while len(writing):
+            for number, text in writing.step().items():
+                ...                               # a text is finished
+
+    Rows may join between any two steps. What a row writes does not depend on when it joined or on the other rows.
+
+    Args:
+        session: It is used up: rows leave it some time after their text is finished.
+        decoder: Chooses tokens.
+        end_id: Token that ends a text.
+        tokenizer: Decodes texts to look for stop texts; not needed without them.
+    """
+
+    def __init__(
+        self, session: Continuing, decoder: Decoder, *, end_id: int, tokenizer: Tokenizer | None = None
+    ) -> None:
+        self._session, self._decoder = session, decoder
+        self._end_id, self._tokenizer = end_id, tokenizer
+        self._is_fixed = decoder.width > 1
+        """Whether the decoder keeps state of its rows, so that none may join or leave."""
+        self._draws: Draws | None = None
+        self._rows: Rows | None = None
+        self._column = self._count = 0
+        self._some_done = self._some_watched = False
+        self._next_last = 0
+
+    def __len__(self) -> int:
+        """Number of rows, finished ones that have not left yet included; 0 where every text is finished."""
+        return 0 if self._rows is None else len(self._rows.starts)
+
+    @torch.inference_mode()
+    def add(self, draws: Draws, limits: Sequence[Limits]) -> list[int]:
+        """Starts to write behind the prompts that joined the session last.
+
+        Args:
+            draws: Random numbers of each row that joined, at their first step.
+            limits: Limits of each prompt, which has ``decoder.width`` rows.
+
+        Returns:
+            The number of each prompt, counted from 0 over all calls.
+
+        Raises:
+            ValueError: limits do not fit the rows that joined, or the decoder keeps state of its rows and cannot take more.
+        """
+        self._check(limits)
+        device = self._session.logits.device
+        new = Rows.new(limits, self._decoder.width, self._count, self._column, device)
+        for row, number in enumerate(new.numbers):
+            stop = limits[number - self._count].stop
+            if stop:
+                assert self._tokenizer is not None  # `_check` saw to it
+                new.watches[row] = Watch(self._tokenizer, stop)
+                self._some_watched = True
+
+        if self._rows is None or self._draws is None:
+            self._rows, self._draws, self._some_done = new, draws, False
+        else:
+            self._rows, self._draws = self._rows.joined(new), self._draws.joined(draws)
+        self._make_room()
+
+        self._count += len(limits)
+        return list(range(self._count - len(limits), self._count))
+
+    def _check(self, limits: Sequence[Limits]) -> None:
+        width, joined = self._decoder.width, len(self._session) - len(self)
+        if not limits or len(limits) * width != joined:
+            raise ValueError(
+                f"{joined} row(s) joined the session, but {len(limits)} limit(s) were given for prompts of {width} row(s)."
+            )
+        if min(one.max_tokens for one in limits) < 1:
+            raise ValueError(
+                "max_tokens must be 1 or more to write a text (got 0); do not add such a prompt."
+            )
+        if any(one.stop for one in limits) and self._tokenizer is None:
+            raise ValueError("stop texts are looked for in decoded texts; give Writing a tokenizer.")
+        if not self._is_fixed:
+            return
+        if len(self):
+            raise ValueError(
+                "beam search scores its prompts together, so none can join later; write them in turn."
+            )
+        if len({one.max_tokens for one in limits}) > 1:
+            raise ValueError(
+                "beam search needs one max_tokens for all prompts of a batch (got "
+                f"{sorted({one.max_tokens for one in limits})}); write them one max_tokens after another."
+            )
+
+    def _make_room(self) -> None:
+        """Columns for the tokens that the rows may still write; those in front of all rows are dropped."""
+        rows = self._rows
+        assert rows is not None
+        unused = min(rows.starts)
+        self._column -= unused
+        rows.starts = [start - unused for start in rows.starts]
+        rows.last = [last - unused for last in rows.last]
+
+        full = rows.ids.new_zeros(len(rows.ids), max(rows.last))
+        held = rows.ids[:, unused : unused + self._column]
+        full[:, : held.shape[1]] = held
+        rows.ids = full
+        self._next_last = min(rows.last)
+
+    @torch.inference_mode()
+    def step(self) -> dict[int, Written]:
+        """Chooses one token for each row and reads it.
+
+        Returns:
+            The texts that this token finished, by the number of their prompt.
+        """
+        assert self._rows is not None
+        assert self._draws is not None
+        choice = self._decoder.choose(self._session.logits, self._rows.is_done, self._draws)
+        self._draws = self._draws.next()
+        if choice.rows is not None:
+            self._move(choice.rows)
+        finished = self._record(choice)
+
+        # Most steps finish no text, and end here with the model's own step.
+        ids = choice.ids
+        if self._some_done:
+            is_done = self._rows.is_done
+            going = len(is_done) - int(is_done.sum())
+            if not going:
+                self._session.leave(is_done)
+                self._rows = self._draws = None
+                self._column, self._some_watched = 0, False
+                return finished
+            if not self._is_fixed and self._is_worth_leaving(going):
+                ids = ids[self._leave()]
+        self._session.step(ids)
+        return finished
+
+    def _move(self, sources: Int[Tensor, " B"]) -> None:
+        """Texts move between rows, as beams do."""
+        assert self._rows is not None
+        self._is_fixed = True
+        self._session = self._session.fork(sources)
+        self._rows = self._rows.select(sources)
+        if self._some_watched:  # two rows may continue the same text
+            self._rows.watches = [None if one is None else one.fork() for one in self._rows.watches]
+
+    def _record(self, choice: Choice) -> dict[int, Written]:
+        """Writes the chosen tokens down; returns the texts that they finish."""
+        rows = self._rows
+        assert rows is not None
+        rows.ids[:, self._column] = choice.ids
+        self._column += 1
+        ends = choice.ids == self._end_id
+        if self._some_watched:
+            self._watch(choice.ids, ends)
+
+        # No row is finished in most steps, which are kept short.
+        is_last = self._column >= self._next_last
+        self._some_done = self._some_done or is_last or bool(ends.any())
+        if not self._some_done:
+            rows.totals += choice.logprobs
+            rows.lengths += 1
+            return {}
+
+        is_going = ~rows.is_done
+        rows.totals += torch.where(is_going, choice.logprobs, 0.0)
+        rows.lengths += is_going
+        rows.has_ended |= ends & is_going
+        rows.is_done |= ends
+        if is_last:
+            is_full = [last <= self._column for last in rows.last]
+            rows.is_done |= torch.tensor(is_full, device=ends.device)
+        return self._finished(is_going)
+
+    def _watch(self, ids: Int[Tensor, " B"], ends: Bool[Tensor, " B"]) -> None:
+        """Adds the rows whose text now contains a stop text to those that end."""
+        assert self._rows is not None
+        pushed = zip(
+            self._rows.watches, ids.tolist(), ends.tolist(), self._rows.is_done.tolist(), strict=True
+        )
+        for row, (watch, token, is_end, is_done) in enumerate(pushed):
+            if watch is None or is_end or is_done:
+                continue
+            if watch.push(token):
+                ends[row] = True
+
+    def _finished(self, was_going: Bool[Tensor, " B"]) -> dict[int, Written]:
+        """The texts that are finished now, and were not one step before."""
+        rows = self._rows
+        assert rows is not None
+        if self._decoder.width == 1:
+            return rows.written((was_going & rows.is_done).nonzero()[:, 0])
+        # The best beam is known when no beam can change any more.
+        if not bool(rows.is_done.all()):
+            return {}
+        return rows.written(self._decoder.best(rows.totals, rows.lengths))
+
+    def _is_worth_leaving(self, going: int) -> bool:
+        """Whether finished rows should leave now: moving rows of the cache costs about as much as a step of them does.
+
+        A row that has written all that it may leaves at once, since there may be no further positions for it.
+        """
+        assert self._rows is not None
+        return going <= _ENOUGH * len(self) or self._column >= self._next_last
+
+    def _leave(self) -> Int[Tensor, " b"]:
+        """Finished rows leave; returns the old numbers of the others in their new order."""
+        assert self._rows is not None
+        assert self._draws is not None
+        kept = self._session.leave(self._rows.is_done)
+        self._rows, self._draws = self._rows.select(kept), self._draws.select(kept)
+        self._some_done = False
+        self._next_last = min(self._rows.last)
+        return kept
 
 
 @torch.inference_mode()
-def write(model: VLM, batch: Batch, options: Options, *, end_id: int) -> list[list[int]]:
-    """Ids of an answer behind each row of a batch of prompts, with the end where it came to one.
+def written(
+    session: Continuing,
+    decoder: Decoder,
+    draws: Draws,
+    limits: Sequence[Limits],
+    *,
+    end_id: int,
+    tokenizer: Tokenizer | None = None,
+) -> list[Written]:
+    """Writes behind every prompt of a session until each text ends. The session is used up.
+
+    Args:
+        session: Prompts that were just read, ``decoder.width`` rows for each.
+        decoder: Chooses tokens.
+        draws: Random numbers of each row.
+        limits: Limits of each prompt.
+        end_id: Token that ends a text.
+        tokenizer: Needed for stop texts only.
+    """
+    writing = Writing(session, decoder, end_id=end_id, tokenizer=tokenizer)
+    numbers = writing.add(draws, limits)
+    found: dict[int, Written] = {}
+    while len(writing):
+        found |= writing.step()
+    return [found[number] for number in numbers]
+
+
+@torch.inference_mode()
+def write(
+    model: VLM, batch: Batch, options: Options, *, end_id: int, tokenizer: Tokenizer | None = None
+) -> list[list[int]]:
+    """Ids of an answer behind each row of a batch of prompts, with the end token where it came to one.
 
     Args:
         model: In evaluation mode; it writes texts.
         batch: Whole prompts, padded on the right.
         options: Length and method.
-        end_id: What ends an answer.
+        end_id: Token that ends an answer.
+        tokenizer: Needed for stop texts only.
     """
     decoder: Decoder = options.decoding.build(end_id=end_id)
     draws = Draws.of(options.seed, names_of_rows(batch), width=decoder.width)
     session = Session(model, room=options.max_tokens)
     session.join(batch, packed=False)
+    prompts = len(session)
     if decoder.width > 1:
-        rows = torch.arange(len(session), device=session.logits.device)
+        rows = torch.arange(prompts, device=session.logits.device)
         session = session.fork(rows.repeat_interleave(decoder.width))
 
-    texts = written(session, decoder, draws, end_id=end_id, max_tokens=options.max_tokens)
-    return [texts.row(row) for row in decoder.best(texts.totals, texts.lengths).tolist()]
-
-
-@dataclass
-class Texts:
-    """What was written behind the prompts of a session."""
-
-    ids: Int[Tensor, "B T"]
-    """Filled up with the end token."""
-    totals: Float[Tensor, " B"]
-    """Sum of the log-probabilities of a row's tokens."""
-    lengths: Int[Tensor, " B"]
-    """Tokens of each row, its end included."""
-    is_done: Tensor
-    """bool B: whether a row has come to its end token."""
-
-    @classmethod
-    def none(cls, rows: int, max_tokens: int, end_id: int, device: torch.device) -> Texts:
-        """Nothing written yet."""
-        return cls(
-            ids=torch.full((rows, max_tokens), end_id, dtype=torch.int64, device=device),
-            totals=torch.zeros(rows, device=device),
-            lengths=torch.zeros(rows, dtype=torch.int64, device=device),
-            is_done=torch.zeros(rows, dtype=torch.bool, device=device),
-        )
-
-    def fork(self, rows: Tensor) -> None:
-        """Row i becomes what row ``rows[i]`` was."""
-        self.ids, self.totals, self.lengths, self.is_done = (
-            part[rows] for part in (self.ids, self.totals, self.lengths, self.is_done)
-        )
-
-    def add_to_all(self, step: int, choice: Choice) -> None:
-        """Each row gets its token; none of them is an end, and no row has ended before."""
-        self.ids[:, step] = choice.ids
-        self.totals += choice.logprobs
-        self.lengths += 1
-
-    def add(self, step: int, choice: Choice, rows: Tensor, end_id: int) -> None:
-        """Each of some rows gets its token, where it has not ended before."""
-        is_fresh = ~self.is_done[rows]
-        self.ids[rows, step] = torch.where(is_fresh, choice.ids, end_id)
-        self.totals[rows] += torch.where(is_fresh, choice.logprobs, 0.0)
-        self.lengths[rows] += is_fresh
-        self.is_done[rows] |= choice.ids == end_id
-
-    def row(self, number: int) -> list[int]:
-        """Ids of one row, with its end where it came to one."""
-        ids: list[int] = self.ids[number, : int(self.lengths[number])].tolist()
-        return ids
-
-
-@torch.inference_mode()
-def written(session: Session, decoder: Decoder, draws: Draws, *, end_id: int, max_tokens: int) -> Texts:
-    """Lets each row of a session write until it ends, or to `max_tokens`. The session is used up.
-
-    Args:
-        session: Prompts that were just read, `decoder.width` rows for each.
-        decoder: Chooses tokens.
-        draws: Random numbers of each row.
-        end_id: What ends a text.
-        max_tokens: Tokens of a text at most, its end included.
-    """
-    device = session.logits.device
-    texts = Texts.none(len(session), max_tokens, end_id, device)
-    alive = torch.arange(len(session), device=device)  # the row of `texts` of each row of the session
-    some_done = False
-    for step in range(max_tokens):
-        is_done = texts.is_done[alive] if some_done else texts.is_done
-        choice = decoder.choose(session.logits, is_done, draws.at(step))
-        if choice.rows is not None:  # beams: texts move between rows
-            texts.fork(choice.rows)
-            session = session.fork(choice.rows)
-
-        # All go on in most steps, which are kept short.
-        some_done = some_done or bool((choice.ids == end_id).any())
-        if some_done:
-            texts.add(step, choice, alive, end_id)
-        else:
-            texts.add_to_all(step, choice)
-        if step + 1 == max_tokens or (some_done and bool(texts.is_done.all())):
-            break
-
-        ids = choice.ids
-        if some_done and choice.rows is None:
-            is_done = texts.is_done[alive]
-            # Moving rows of the cache costs about what a step of as many does.
-            if int((~is_done).sum()) <= _ENOUGH * len(alive):
-                kept = session.leave(is_done)
-                alive, ids, draws = alive[kept], ids[kept], draws.at(step, kept)
-        session.step(ids)
-    return texts
+    limits = [options.limits] * prompts
+    texts = written(session, decoder, draws, limits, end_id=end_id, tokenizer=tokenizer)
+    return [text.ids for text in texts]

@@ -33,7 +33,21 @@ def test_a_row_draws_the_same_alone_among_others_and_in_any_order() -> None:
     assert Draws.of(7, names(50)[20:30]).at(3).uniform().tolist() == every[20:30].tolist()
     assert Draws.of(7, names(50)[::-1]).at(3).uniform().tolist() == every.flip(0).tolist()
     chosen = torch.tensor([4, 0, 9])
-    assert Draws.of(7, names(50)).at(3, chosen).uniform().tolist() == every[chosen].tolist()
+    assert Draws.of(7, names(50)).at(3).select(chosen).uniform().tolist() == every[chosen].tolist()
+
+
+def test_rows_that_join_later_begin_with_their_first_number_and_keep_their_step() -> None:
+    early, late = Draws.of(7, names(50)[:20]), Draws.of(7, names(50)[20:])
+    alone = [[float(x) for x in Draws.of(7, names(50)).at(step).uniform()] for step in range(8)]
+    draws = early.at(3).joined(late)
+    for step in range(3):
+        found = draws.uniform().tolist()
+        assert found[:20] == alone[3 + step][:20]
+        assert found[20:] == alone[step][20:]
+        draws = draws.next()
+    chosen = torch.tensor([40, 3])
+    assert draws.select(chosen).uniform().tolist() == [alone[3][40], alone[6][3]]
+    assert draws.select(chosen).next().uniform().tolist() == [alone[4][40], alone[7][3]]
 
 
 def test_equal_names_other_seeds_steps_and_rows_of_one_prompt_draw_differently() -> None:

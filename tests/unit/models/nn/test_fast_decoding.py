@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -21,6 +22,7 @@ from sightweave.models.language_models.decoder_only import Config, DecoderOnly
 from sightweave.models.nn import fast_decoding as module
 from sightweave.models.vlm import VLM
 from sightweave.programs.generation.session import Session, Trunks, fast_decoding
+from sightweave.programs.generation.stopping import Limits
 from sightweave.programs.generation.writing import written as write_texts
 
 BASE = Config(dim=16, depth=2, num_heads=4, hidden_dim=24)
@@ -203,13 +205,14 @@ def test_weights_changed_between_two_calls_are_used(
             session = Session(model)
             session.join(Batch(target=prompts(rows, False)), packed=False)
         decoder, draws = greedy.Config().build(end_id=-1), Draws.of(0, [["row"]] * rows)
-        return write_texts(session, decoder, draws, end_id=-1, max_tokens=20).ids
+        texts = write_texts(session, decoder, draws, [Limits(20)] * rows, end_id=-1)
+        return torch.tensor([text.ids for text in texts])
 
     before = written()
     assert torch.equal(written(), before)
     with torch.no_grad():
         for weight in (model.language_model.token_embedding.table.weight, model.language_model.norm.weight):
-            weight.data.copy_(torch.randn_like(weight))  # which no version counter sees
+            weight.copy_(torch.randn_like(weight))
     after = written()
     assert not torch.equal(before, after)
     assert torch.equal(after, torch.cat([after[:, :1], logits_after(model, after)], 1))
@@ -235,29 +238,86 @@ def test_copies_are_made_once_and_again_for_any_single_value_that_changes(
     assert counts[0] > 0
     assert counts[1:] == counts[:1] * 2
     for name, weight in model.language_model.named_parameters():
-        weight.data.view(-1)[-1] += 0.25
+        with torch.no_grad():
+            weight.view(-1)[-1] += 0.25
         plain = logits_of(model, rows=rows, is_fast=False)
         torch.testing.assert_close(
             logits_of(model, rows=rows, is_fast=True), plain, atol=1e-4, rtol=1e-4, msg=name
         )
 
 
-def test_a_sum_of_bits_tells_any_change() -> None:
-    one, two = torch.randn(3, 5), torch.randn(4, 4)
-    known = module._sum_of_bits([one, two])
-    assert module._sum_of_bits([one.clone(), two.clone()]) == known
-    assert module._sum_of_bits([two, one]) != known
-    changed = two.clone()
-    changed[3, 3] = torch.nextafter(changed[3, 3], torch.tensor(9.0))
-    assert module._sum_of_bits([one, changed]) != known
-    changed[3, 3] = -two[3, 3]
-    assert module._sum_of_bits([one, changed]) != known
-    state = module._state([two])
-    swapped = two.flip(0)
-    assert module._sum_of_bits([swapped]) == module._sum_of_bits([two])  # what a sum cannot tell,
-    two.copy_(swapped)
-    assert module._state([two]) != state  # the counter does
-    assert module._sum_of_bits([one.flatten()[1:]]) != module._sum_of_bits([one.flatten()[:-1]])
+def _step(weight: nn.Parameter) -> None:
+    weight.grad = torch.ones_like(weight)
+    torch.optim.SGD([weight], lr=0.1).step()
+
+
+CHANGES: dict[str, Callable[[nn.Linear], object]] = {
+    "an optimizer": lambda layer: _step(layer.weight),
+    "one value": lambda layer: layer.weight.detach()[0].fill_(3.0),
+    "a state that is loaded": lambda layer: layer.load_state_dict({"weight": layer.weight * 2}),
+    "a state that is assigned": lambda layer: layer.load_state_dict(
+        {"weight": layer.weight * 2}, assign=True
+    ),
+    "another parameter": lambda layer: setattr(layer, "weight", nn.Parameter(layer.weight * 2)),
+    "other data": lambda layer: setattr(layer.weight, "data", layer.weight.data * 2),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_copy_is_fresh_until_its_weights_change(change: str) -> None:
+    first, second = nn.Linear(3, 5, bias=False), nn.Linear(4, 4, bias=False)
+    layouts, copy = module.Layouts(), object()
+
+    def weights() -> list[Tensor]:
+        return [first.weight, second.weight]
+
+    assert layouts.fresh("blocks", weights()) is None
+    assert layouts.keep("blocks", weights(), copy) is copy
+    assert layouts.fresh("blocks", weights()) is copy
+    assert layouts.fresh("head", weights()) is None
+    assert layouts.fresh("blocks", weights()[::-1]) is None
+    assert layouts.fresh("blocks", weights()[:1]) is None
+    CHANGES[change](second)
+    assert layouts.fresh("blocks", weights()) is None
+
+
+def test_a_weight_of_another_model_at_the_same_address_is_another_weight() -> None:
+    layouts, values = module.Layouts(), torch.randn(3, 3)
+    first = nn.Parameter(values)
+    layouts.keep("head", [first], "copy")
+    second = nn.Parameter(values)
+    assert second.data_ptr() == first.data_ptr()
+    assert layouts.fresh("head", [second]) is None
+    del first
+    assert layouts.fresh("head", [second]) is None
+
+
+def test_copies_of_weights_without_a_counter_are_not_kept() -> None:
+    layouts = module.Layouts()
+    with torch.inference_mode():
+        weight = torch.randn(3, 3)
+        assert layouts.keep("head", [weight], "copy") == "copy"
+        assert layouts.fresh("head", [weight]) is None
+
+
+@pytest.mark.parametrize("way", ["weights_changed", "train", "half"])
+def test_copies_are_forgotten_where_changes_may_not_be_counted(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SMALL_BYTES", 0)
+    model = model_of(BASE)
+    logits_of(model, rows=1, is_fast=True)
+    for weight in model.language_model.parameters():
+        weight.data.mul_(1.5)  # which PyTorch does not count
+    if way == "train":
+        model.train()
+        model.eval()
+    elif way == "half":
+        model.half().float()
+    else:
+        model.language_model.weights_changed()
+    plain = logits_of(model, rows=1, is_fast=False)
+    torch.testing.assert_close(logits_of(model, rows=1, is_fast=True), plain, atol=1e-4, rtol=1e-4)
 
 
 def logits_after(model: VLM, written: Tensor) -> Tensor:

@@ -1,0 +1,119 @@
+"""What the rows of a session have written so far, and the texts that come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from sightweave.programs.generation.stopping import Limits, Watch
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Written:
+    """The text that was written behind one prompt."""
+
+    ids: list[int]
+    """Its tokens, the end token and those of a stop text included."""
+    total: float
+    """Sum of the log-probabilities of the tokens."""
+    has_ended: bool
+    """Whether its end token or a stop text ended it, and not its maximum of tokens."""
+
+
+@dataclass
+class Rows:
+    """What was written so far in each row of a session."""
+
+    ids: Int[Tensor, "B T"]
+    """One column for each step of the session; a row's own tokens begin at its column `starts`."""
+    totals: Tensor
+    """float B: sum of the log-probabilities of a row's tokens."""
+    lengths: Int[Tensor, " B"]
+    """Number of tokens of each row."""
+    has_ended: Bool[Tensor, " B"]
+    """Whether its end token or a stop text ended a row."""
+    is_done: Bool[Tensor, " B"]
+    """Whether a row is finished, also by its maximum of tokens."""
+    starts: list[int]
+    """Column of each row's first token."""
+    last: list[int]
+    """Column behind the last token that each row may have."""
+    numbers: list[int]
+    """Number of each row's prompt."""
+    watches: list[Watch | None]
+    """What looks for each row's stop texts; None for a row without any."""
+
+    @classmethod
+    def new(cls, limits: Sequence[Limits], width: int, first: int, column: int, device: torch.device) -> Rows:
+        """Rows of new prompts, with nothing written yet.
+
+        Args:
+            limits: Limits of each prompt.
+            width: Rows per prompt.
+            first: Number of the first prompt.
+            column: Column of the first token.
+            device: Device of the session.
+        """
+        each = [one for one in limits for _ in range(width)]
+        rows = len(each)
+        return cls(
+            ids=torch.zeros(rows, 0, dtype=torch.int64, device=device),
+            totals=torch.zeros(rows, device=device),
+            lengths=torch.zeros(rows, dtype=torch.int64, device=device),
+            has_ended=torch.zeros(rows, dtype=torch.bool, device=device),
+            is_done=torch.zeros(rows, dtype=torch.bool, device=device),
+            starts=[column] * rows,
+            last=[column + one.max_tokens for one in each],
+            numbers=[first + row // width for row in range(rows)],
+            watches=[None] * rows,
+        )
+
+    def select(self, rows: Int[Tensor, " b"]) -> Rows:
+        """Rows whose row i is row ``rows[i]`` of these."""
+        chosen = rows.tolist()
+
+        def of(values: list[T]) -> list[T]:
+            return [values[row] for row in chosen]
+
+        return Rows(
+            ids=self.ids[rows],
+            totals=self.totals[rows],
+            lengths=self.lengths[rows],
+            has_ended=self.has_ended[rows],
+            is_done=self.is_done[rows],
+            starts=of(self.starts),
+            last=of(self.last),
+            numbers=of(self.numbers),
+            watches=of(self.watches),
+        )
+
+    def joined(self, other: Rows) -> Rows:
+        """These rows and then the other's, which have nothing written yet."""
+        return Rows(
+            ids=torch.cat([self.ids, self.ids.new_zeros(len(other.ids), self.ids.shape[1])]),
+            totals=torch.cat([self.totals, other.totals]),
+            lengths=torch.cat([self.lengths, other.lengths]),
+            has_ended=torch.cat([self.has_ended, other.has_ended]),
+            is_done=torch.cat([self.is_done, other.is_done]),
+            starts=self.starts + other.starts,
+            last=self.last + other.last,
+            numbers=self.numbers + other.numbers,
+            watches=self.watches + other.watches,
+        )
+
+    def written(self, rows: Int[Tensor, " b"]) -> dict[int, Written]:
+        """The texts of some rows, by the number of their prompt."""
+        parts = (self.ids[rows], self.lengths[rows], self.totals[rows], self.has_ended[rows])
+        found = {}
+        # One copy to Python of each part for all rows: asking row by row takes longer.
+        for row, ids, length, total, ended in zip(rows.tolist(), *map(Tensor.tolist, parts), strict=True):
+            start = self.starts[row]
+            found[self.numbers[row]] = Written(ids[start : start + length], total, ended)
+        return found

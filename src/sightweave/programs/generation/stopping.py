@@ -1,0 +1,131 @@
+"""Where an answer stops before its end token: its own maximum of tokens, and stop texts.
+
+A text stops at the stop text that is complete first; of several that are complete at the same letter, at the longest. The
+stop text is not part of the answer. What counts is the decoded text, so a stop text may span several tokens or begin in the
+middle of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sightweave.data.inputs.tokenizer import StreamDecoder, Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where one answer stops before its end token.
+
+    Raises:
+        ValueError: a negative maximum, or an empty stop text.
+    """
+
+    max_tokens: int
+    """Maximum tokens, including the end token; 0 generates nothing."""
+    stop: tuple[str, ...] = ()
+    """Stop texts."""
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 0:
+            raise ValueError(f"max_tokens must be 0 or more (got {self.max_tokens}).")
+        checked(self.stop)
+
+
+def checked(stop: tuple[str, ...]) -> tuple[str, ...]:
+    """The stop texts.
+
+    Raises:
+        ValueError: one is empty, and would stop every answer before its first letter.
+    """
+    if "" in stop:
+        raise ValueError(f"stop: every stop text needs at least one character (got {list(stop)!r}).")
+    return stop
+
+
+class StopTexts:
+    """Finds stop texts in a text that comes in pieces, and holds back what may be the beginning of one.
+
+    Args:
+        stop: Stop texts.
+    """
+
+    is_found: bool
+    """Whether a stop text was complete."""
+
+    def __init__(self, stop: Sequence[str]) -> None:
+        self._stop = tuple(stop)
+        self._held = ""
+        self.is_found = False
+
+    def push(self, piece: str) -> str:
+        """The text that this piece makes certain to be in front of any stop text, perhaps empty."""
+        if self.is_found:
+            return ""
+        text = self._held + piece
+        place = _first(text, self._stop)
+        if place is not None:
+            self.is_found, self._held = True, ""
+            return text[:place]
+
+        certain = len(text) - self._beginning(text)
+        self._held = text[certain:]
+        return text[:certain]
+
+    def close(self) -> str:
+        """What was held back, at the end of the text."""
+        rest, self._held = self._held, ""
+        return rest
+
+    def _beginning(self, text: str) -> int:
+        """Length of the longest end of a text that a stop text begins with."""
+        longest = max((len(one) for one in self._stop), default=0)
+        for length in range(min(longest - 1, len(text)), 0, -1):
+            end = text[-length:]
+            if any(one.startswith(end) for one in self._stop):
+                return length
+        return 0
+
+    def fork(self) -> StopTexts:
+        """Another one that continues from here."""
+        forked = StopTexts(self._stop)
+        forked._held, forked.is_found = self._held, self.is_found
+        return forked
+
+
+def _first(text: str, stop: Sequence[str]) -> int | None:
+    """Where the stop text begins that is complete first, the longest of those; None where there is none."""
+    found = []
+    for one in stop:
+        start = text.find(one)
+        if start >= 0:
+            found.append((start + len(one), start))
+    return min(found)[1] if found else None
+
+
+def before_stop(text: str, stop: Sequence[str]) -> str:
+    """A whole text up to its first stop text."""
+    return text[: _first(text, stop)]
+
+
+class Watch:
+    """Reads the ids of one answer and tells when its text contains a stop text.
+
+    Args:
+        tokenizer: Decodes the ids.
+        stop: Stop texts.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
+        self._decoder, self._texts = StreamDecoder(tokenizer), StopTexts(stop)
+
+    def push(self, token_id: int) -> bool:
+        """Whether the text contains a stop text with one more id."""
+        self._texts.push(self._decoder.push(token_id))
+        return self._texts.is_found
+
+    def fork(self) -> Watch:
+        """Another one that continues from here, for a beam."""
+        forked = object.__new__(Watch)
+        forked._decoder, forked._texts = self._decoder.fork(), self._texts.fork()
+        return forked
