@@ -1,10 +1,11 @@
 """The vision-language model: the only place where the parts meet."""
 
-import torch
+from collections.abc import Mapping
+
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from sightweave.core.batch import Batch, Media, MediaEmbeddings, Output
+from sightweave.core.batch import Batch, MediaEmbeddings, Output
 from sightweave.core.cache import Cache
 from sightweave.core.errors import RecipeError
 from sightweave.core.types import InputLayout
@@ -13,45 +14,47 @@ from sightweave.models.encoders._base import Encoder
 from sightweave.models.fusions._base import Fusion
 from sightweave.models.language_models._base import LanguageModel
 from sightweave.models.pairs import refusal
-
-
-class MediaPath(nn.Module):
-    """An encoder and its connector: from decoded media of one modality to embeddings as wide as the language model."""
-
-    def __init__(self, encoder: Encoder, connector: Connector) -> None:
-        super().__init__()
-        self.encoder, self.connector = encoder, connector
-
-    def forward(self, media: Media) -> MediaEmbeddings:
-        """Encodes each medium; item i is the i-th of the batch."""
-        features = self.encoder(media.pixels) if media.features is None else media.features
-        embeddings = self.connector(features)  # I Q D
-        count = embeddings.shape[1]
-        item = torch.arange(len(embeddings), device=embeddings.device)
-        spread = [x.repeat_interleave(count) for x in (item, media.row, media.segment, media.branch)]
-        return MediaEmbeddings(embeddings.flatten(0, 1), *spread)
+from sightweave.models.paths import MediaPath, MediaPaths
 
 
 class VLM(nn.Module):
-    """Image encoder -> connector -> fusion with the text inside a language model -> logits.
+    """Encoders -> connectors -> fusion with the text inside a language model -> logits.
 
     Args:
-        encoder: Pixels to features.
-        connector: Features to embeddings.
-        fusion: Where they enter the text.
+        encoder: Pixels of images to features; None for a model that reads no images.
+        connector: Features of images to embeddings; None like the encoder.
+        fusion: Where the embeddings of all media enter the text.
         language_model: Text to logits.
+        media: Encoder and connector of each further modality, by its name.
 
     Raises:
-        RecipeError: the fusion acts where the language model offers no place; the legal partners are named.
+        RecipeError: the fusion acts where the language model offers no place; the legal partners are named. No encoder at
+            all, an encoder without a connector, or a pair of them that does not fit.
     """
 
     def __init__(
-        self, encoder: Encoder, connector: Connector, fusion: Fusion, language_model: LanguageModel
+        self,
+        encoder: Encoder | None,
+        connector: Connector | None,
+        fusion: Fusion,
+        language_model: LanguageModel,
+        media: Mapping[str, tuple[Encoder, Connector]] | None = None,
     ) -> None:
         super().__init__()
         if not fusion.places <= language_model.offers:
             raise RecipeError(refusal(fusion, language_model))
-        self.encoders = nn.ModuleDict({"image": MediaPath(encoder, connector)})
+        paths = {modality: MediaPath(*pair) for modality, pair in (media or {}).items()}
+        if encoder is not None and connector is not None:
+            paths = {"image": MediaPath(encoder, connector), **paths}
+        elif encoder is not None or connector is not None:
+            missing, given = ("connector", "encoder") if connector is None else ("encoder", "connector")
+            raise RecipeError(f"the {given} of images has no {missing}; give both, or neither.")
+        if not paths:
+            raise RecipeError(
+                "the model has no encoder; give one for images, or for another modality in media."
+            )
+
+        self.encoders = MediaPaths(paths)
         self.fusion, self.language_model = fusion, language_model
 
     def forward(
@@ -68,7 +71,7 @@ class VLM(nn.Module):
         itself needs far less memory (`loss.chunked_cross_entropy`).
         """
         language_model, fusion = self.language_model, self.fusion
-        media = self.encoders["image"](batch.media["image"]) if "image" in batch.media else batch.embeddings
+        media = self.encoders.embed(batch.media) if batch.media else batch.embeddings
         words = self._words(batch, media)
         if batch.target is None:
             return Output(logits=None, at=None, media=media, region_logits=words)
@@ -94,25 +97,35 @@ class VLM(nn.Module):
         return self.language_model.words(embeddings)
 
     @property
+    def modalities(self) -> tuple[str, ...]:
+        """What the model reads besides text, such as ``image``."""
+        return self.encoders.modalities
+
+    @property
     def encoder(self) -> Encoder:
-        """The image encoder."""
-        return self.encoders["image"].encoder  # type: ignore[return-value]  # ModuleDict forgets the type
+        """The image encoder.
+
+        Raises:
+            KeyError: the model reads no images.
+        """
+        return self.encoders.path("image").encoder
 
     @property
     def connector(self) -> Connector:
-        """The image connector."""
-        return self.encoders["image"].connector  # type: ignore[return-value]  # ModuleDict forgets the type
+        """The image connector.
+
+        Raises:
+            KeyError: the model reads no images.
+        """
+        return self.encoders.path("image").connector
 
     @property
     def layout(self) -> InputLayout:
         """How the processor must lay tokens out for this composition."""
-        grid = self.encoder.grid()
-        places = self.connector.out_grid(grid)
         return InputLayout(
             form=self.language_model.form,
             in_sequence=self.fusion.in_sequence,
             bidirectional="all" if self.language_model.form == "classify" else self.fusion.bidirectional,
             one_position=self.fusion.one_position,
-            tokens_per_image=self.connector.num_tokens(grid),
-            grid=places and (places[1], places[2]),
+            media={modality: self.encoders.path(modality).layout for modality in self.modalities},
         )

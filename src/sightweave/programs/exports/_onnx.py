@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sightweave.core.cache import Cache
 from sightweave.core.errors import BackendError
-from sightweave.models.vlm import MediaPath
+from sightweave.models.paths import MediaPath
 
 PROVIDERS = ("CPUExecutionProvider",)
 """Where onnxruntime computes what is compared."""

@@ -12,7 +12,7 @@ import numpy as np
 from sightweave.answers.decoding._base import Decoder, Draws
 from sightweave.core.batch import Batch
 from sightweave.core.types import Medium, Sample
-from sightweave.data.inputs import media as media_loader
+from sightweave.data.inputs import modalities
 
 
 def distinct(samples: Iterable[Sample], seen: Counter[str] | None = None) -> Iterator[Sample]:
@@ -41,9 +41,9 @@ def draws_of(decoder: Decoder, seed: int, samples: Sequence[Sample]) -> Draws:
 
 
 def _name(sample: Sample, contents: dict[Medium, str]) -> list[str]:
-    """What identifies a prompt: its id, its texts and the contents of its pictures, but not its answer.
+    """What identifies a prompt: its id, its texts and the contents of its media, but not its answer.
 
-    Not the names of the pictures: the same file is drawn for alike from any folder. `contents` holds those known already.
+    Not the names of the media: the same file is drawn for alike from any folder. `contents` holds those known already.
     """
     parts = list(sample.parts)
     while parts and parts[-1].role == "assistant":
@@ -54,18 +54,18 @@ def _name(sample: Sample, contents: dict[Medium, str]) -> list[str]:
             name += [part.role, part.content]
             continue
         if part.content not in contents:
-            contents[part.content] = media_loader.digest(part.content)
+            contents[part.content] = modalities.digest(part.content)
         name += ["medium", contents[part.content]]
     return name
 
 
 def names_of_rows(batch: Batch) -> list[list[str]]:
-    """What identifies each row of a batch of prompts: its tokens and pixels."""
+    """What identifies each row of a batch of prompts: its tokens and the values of its media."""
     read = batch.source or batch.target
     assert read is not None
     names = [[str(ids[valid].tolist())] for ids, valid in zip(read.ids, read.valid, strict=True)]
     for media in batch.media.values():
-        for row, values in zip(media.row.tolist(), media.pixels, strict=True):
-            pixels = values.detach().float().cpu().contiguous().numpy()
-            names[row].append(hashlib.sha256(pixels.tobytes()).hexdigest())
+        for row, values in zip(media.row.tolist(), media.values, strict=True):
+            numbers = values.detach().float().cpu().contiguous().numpy()
+            names[row].append(hashlib.sha256(numbers.tobytes()).hexdigest())
     return names

@@ -377,7 +377,7 @@ class Feed:
         """Those whose pictures can all be read; the other pictures go into quarantine."""
         for medium in {medium.key: medium for one in encoded for medium in one.sample.media}.values():
             try:
-                self.processor.pixels([medium])
+                self.processor.load_media([medium])
             except MediaError as error:
                 self.quarantine.unreadable.add(medium.key)
                 self.quarantine.add(medium.key, error)
