@@ -213,8 +213,7 @@ def test_controls_keep_the_modality() -> None:
 
 def test_it_is_exported_as_custom_code(trained: Any, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
-    samples = [replace(asked(series(n)[0], "which way ?"), id=f"s{n}") for n in range(3)]
-    exported = sightweave.export(trained, to="custom_code", out=tmp_path / "out", samples=samples)
+    exported = sightweave.export(trained, to="custom_code", out=tmp_path / "out", data=records(), samples=3)
     assert len(exported.compared) == 3
     assert max(one.share for one in exported.compared) < 1e-4
     assert all(one.ours == one.theirs for one in exported.compared)
