@@ -218,3 +218,7 @@ class Output(_OnDevice):
     """float R V: ``head(embedding)`` for each region's embedding, or for all E of them where regions are whole."""
     hidden: Tensor | None = None
     """float R D: what the head reads at ``at``, where the logits are left to the loss."""
+    named: dict[str, Tensor] = dataclasses.field(default_factory=dict)
+    """What was computed on the way, where that was asked for: ``words`` (B S D, the embedded text), ``fused`` (B S D, with
+    what the fusion put into the sequence), ``block_0`` and so on (B S D, what each block of the decoder reads), ``states``
+    (B S D, what the last one gives) and ``pooled`` (R D, what the head reads). The embeddings of media are in ``media``."""

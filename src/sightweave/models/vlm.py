@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from sightweave.core.batch import Batch, MediaEmbeddings, Output
+from sightweave.core.batch import Batch, BeforeBlock, MediaEmbeddings, Output
 from sightweave.core.cache import Cache
 from sightweave.core.errors import RecipeError
 from sightweave.core.types import InputLayout
@@ -64,31 +64,49 @@ class VLM(nn.Module):
         at: Int[Tensor, " R"] | None = None,
         *,
         with_logits: bool = True,
+        with_named: bool = False,
     ) -> Output:
         """Logits at the flat positions `at`, by default those that predict a label (or that are classified).
 
-        Without logits, what the head would read is given instead: with a large vocabulary, a loss that applies the head
-        itself needs far less memory (`loss.chunked_cross_entropy`).
+        Args:
+            batch: On the model's device.
+            cache: What was read before.
+            at: int64 R.
+            with_logits: False gives what the head would read instead: with a large vocabulary, a loss that applies the
+                head itself needs far less memory (`loss.chunked_cross_entropy`).
+            with_named: Whether the output has all intermediates in `Output.named`, for explanations. They keep their
+                place in the graph, so gradients can be taken with respect to them.
         """
+        named: dict[str, Tensor] = {}
         language_model, fusion = self.language_model, self.fusion
         media = self.encoders.embed(batch.media) if batch.media else batch.embeddings
         words = self._words(batch, media)
         if batch.target is None:
             return Output(logits=None, at=None, media=media, region_logits=words)
         memory, target = None, batch.target
-        hidden = language_model.embed(target.ids)
+        hidden = named["words"] = language_model.embed(target.ids)
         if batch.source is not None:
             source = fusion.input(language_model.embed(batch.source.ids), batch.source, media, None)
             memory = fusion.memory(language_model.encode(source, batch.source), media, cache)
         elif language_model.form != "encoder_decoder":
             hidden = fusion.input(hidden, target, media, cache)
+        named["fused"] = hidden
         before_block = fusion.before_block(target, media, cache)
+        if with_named:
+            before_block = _recording(named, before_block)
         hidden = language_model.run(hidden, target, cache=cache, memory=memory, before_block=before_block)
+        named["states"] = hidden
+
         at = at if at is not None else batch.class_at if batch.class_at is not None else target.predicting()
-        chosen = fusion.pool(hidden.flatten(0, 1)[at], at, target, media)
-        if not with_logits:
-            return Output(logits=None, at=at, media=media, region_logits=words, hidden=chosen)
-        return Output(logits=language_model.head(chosen), at=at, media=media, region_logits=words)
+        chosen = named["pooled"] = fusion.pool(hidden.flatten(0, 1)[at], at, target, media)
+        return Output(
+            logits=language_model.head(chosen) if with_logits else None,
+            at=at,
+            media=media,
+            region_logits=words,
+            hidden=None if with_logits else chosen,
+            named=named if with_named else {},
+        )
 
     def _words(self, batch: Batch, media: MediaEmbeddings | None) -> Tensor | None:
         if batch.regions is None or media is None:
@@ -129,3 +147,15 @@ class VLM(nn.Module):
             one_position=self.fusion.one_position,
             media={modality: self.encoders.path(modality).layout for modality in self.modalities},
         )
+
+
+def _recording(named: dict[str, Tensor], before_block: BeforeBlock | None) -> BeforeBlock:
+    """Notes what each block reads, after what a fusion adds to it."""
+
+    def before(block: int, hidden: Tensor) -> Tensor:
+        if before_block is not None:
+            hidden = before_block(block, hidden)
+        named[f"block_{block}"] = hidden
+        return hidden
+
+    return before

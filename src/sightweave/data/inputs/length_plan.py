@@ -292,8 +292,8 @@ class _Tally:
     def _read_headers(self, sample: Sample, readable: set[str]) -> None:
         """Raises where training could not open a picture that is not yet `readable`; with tiles, encoding does so."""
         for medium in sample.media:
-            if medium.key in readable:
-                continue
+            if medium.key in readable or medium.modality not in self.processor.loaders:
+                continue  # encoding says what the model reads
             if medium.modality != "image":
                 self.processor.loaders[medium.modality].size(medium)
             elif self.processor.tiles.max_tiles <= 1:
