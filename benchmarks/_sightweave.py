@@ -143,7 +143,8 @@ class Contestant:
 
 def _media(pixels: torch.Tensor) -> Media:
     zeros = torch.zeros(len(pixels), dtype=torch.int64)
-    return Media(pixels, row=torch.arange(len(pixels)), segment=zeros, branch=zeros)
+    item = torch.arange(len(pixels))
+    return Media(pixels, item=item, row=item, segment=zeros, branch=zeros)
 
 
 _PLACES = (

@@ -61,13 +61,13 @@ def transformers_loader() -> Callable[[bytes], Any]:
 def our_loader(*, with_turbo: bool = True) -> Callable[[bytes], Any]:
     from benchmarks.check_data import decoder
     from sightweave.core.types import Medium
-    from sightweave.data.inputs import media, transforms
+    from sightweave.data.inputs import image_files, transforms
 
     transform = transforms.Config(size=SIDE, fit="squash").build()
 
     def load(file: bytes) -> np.ndarray:
         with decoder(with_turbo):
-            return transform(media.load(Medium(file, key="x"), size_hint=(SIDE, SIDE))).numpy()
+            return transform(image_files.load(Medium(file, key="x"), size_hint=(SIDE, SIDE))).numpy()
 
     return load
 

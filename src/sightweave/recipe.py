@@ -30,9 +30,9 @@ from sightweave.core import config as configs
 from sightweave.core.config import config, downloaded, one_of
 from sightweave.core.errors import BackendError, CheckpointError, RecipeError, did_you_mean
 from sightweave.core.recipe_files import find
-from sightweave.data.inputs import preprocessor, pretrained_tokenizer, transforms
+from sightweave.data.inputs import modalities, preprocessor, pretrained_tokenizer, transforms
 from sightweave.data.inputs.cache import PixelCache
-from sightweave.data.inputs.processor import Processor
+from sightweave.data.inputs.processor import Processor, settings_of
 from sightweave.data.inputs.tiles import Tiles
 from sightweave.data.inputs.tokenizer import FRAMED, Tokenizer
 from sightweave.data.reading.dataset import Dataset
@@ -67,22 +67,49 @@ def _part(family: str) -> BeforeValidator:
         source = downloaded(info)
         if source is None and (name := _hub_name(value)):
             return {"kind": name} if isinstance(value, str) else dict(value)
-        is_left_out = value is None and family == "models.connectors"
+        is_left_out = value is None and family in ("models.encoders", "models.connectors")
         return None if is_left_out else configs.resolve(family, value, source)
 
     return BeforeValidator(check)
 
 
 @config
+class MediaParts:
+    """Encoder and connector of one further modality."""
+
+    encoder: Annotated[Any, one_of("models.encoders")]
+    """Encoder: media of this modality to features."""
+    connector: Annotated[Any, one_of("models.connectors")] = field(default_factory=dict)
+    """Connector: features to embeddings of the language width; linear if omitted."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, given: Any) -> Any:
+        """A connector where none is named."""
+        values = given.kwargs if isinstance(given, ArgsKwargs) else given
+        return {"connector": "linear", **values} if isinstance(values, Mapping) else given
+
+
+def _known_modalities(media: Mapping[str, MediaParts], info: ValidationInfo) -> Mapping[str, MediaParts]:
+    """Refuses a modality that there is not, or that is a module which a folder names."""
+    source = downloaded(info)
+    for modality in media:
+        if modality == "image":
+            raise ValueError("image is not a further modality; set encoder and connector of the model itself")
+        catalog.config_class(modalities.FAMILY, modality, allowed=None if source is None else source.modules)
+    return media
+
+
+@config
 class Model:
-    """The four parts.
+    """The parts: encoders and connectors, fusion, language model.
 
     A local folder in place of a kind is read immediately. A name on the Hub stays a mapping, ``{kind: OWNER/NAME,
     ...}``, until `Recipe.resolved` reads its files: creating a `Model` needs no network.
     """
 
     encoder: Annotated[Any, _part("models.encoders")]
-    """Encoder: image to features."""
+    """Encoder: image to features. None for a model that reads other media only."""
     connector: Annotated[Any, _part("models.connectors")]
     """Connector: features to embeddings of the language width; None until an encoder on the Hub, which chooses it, is
     read."""
@@ -92,6 +119,11 @@ class Model:
     """Language model: text to logits."""
     pretrained: Mapping[Literal["encoder", "connector", "language_model"], str] = field(default_factory=dict)
     """Transformers folders with the initial weights by part; ``encoder: FOLDER`` fills this in, along with the sizes."""
+    media: Annotated[Mapping[str, MediaParts], AfterValidator(_known_modalities)] = field(
+        default_factory=dict
+    )
+    """Encoder and connector of each further modality, by its name: a file in ``data/inputs/media``, or the dotted path of
+    your own module."""
 
     @model_validator(mode="before")
     @classmethod
@@ -104,15 +136,23 @@ class Model:
             values = dict.fromkeys(_PRETRAINED, values)
         if not isinstance(values, Mapping):
             return given
+        if values.get("media") and "encoder" not in values:
+            values = given = {"encoder": None, "connector": None, **values}
         return _read_folders(values, with_hub=False) or given
 
     def __post_init__(self) -> None:
-        if self.connector is None and not _hub_name(self.encoder):
+        if self.encoder is None and not self.media:
+            raise ValueError("encoder: needs a kind, such as {kind: vit} (got None)")
+        if self.connector is None and self.encoder is not None and not _hub_name(self.encoder):
             raise ValueError(
                 "connector: needs a kind, such as {kind: linear} (got None); only a pretrained encoder has a default"
             )
         names = ("encoder", "connector", "fusion", "language_model")
-        if faults := [fault for name in names for fault in _bad_sizes(name, getattr(self, name))]:
+        faults = [fault for name in names for fault in _bad_sizes(name, getattr(self, name))]
+        for modality, parts in self.media.items():
+            faults += _bad_sizes(f"media.{modality}.encoder", parts.encoder)
+            faults += _bad_sizes(f"media.{modality}.connector", parts.connector)
+        if faults:
             raise ValueError("; ".join(faults))
 
     @property
@@ -136,14 +176,14 @@ class Model:
             raise RecipeError(
                 f"model: {', '.join(self.hub_names)}: not read from the Hub yet; build recipe.resolved() instead."
             )
-        encoder = _built("model.encoder", self.encoder.build)
+        # In this order, which decides the random numbers that each part's weights are drawn from.
+        encoder = None if self.encoder is None else _built("model.encoder", self.encoder.build)
         language_model = _built(
             "model.language_model", self.language_model.build, vocab_size=vocab_size, num_answers=num_answers
         )
-        grid = encoder.grid()
-        connector = _built(
-            "model.connector", self.connector.build, in_dim=encoder.dim, out_dim=language_model.dim, grid=grid
-        )
+        connector = None
+        if encoder is not None:
+            connector = _connected("model.connector", self.connector, encoder, language_model.dim)
         fusion = _built(
             "model.fusion",
             self.fusion.build,
@@ -151,7 +191,13 @@ class Model:
             num_heads=language_model.num_heads,
             depth=language_model.depth,
         )
-        return _built("model", VLM, encoder, connector, fusion, language_model)  # type: ignore[no-any-return]  # any part
+        media = {}
+        for modality, parts in self.media.items():
+            where = f"model.media.{modality}"
+            reader = _built(f"{where}.encoder", parts.encoder.build)
+            joint = _connected(f"{where}.connector", parts.connector, reader, language_model.dim)
+            media[modality] = (reader, joint)
+        return _built("model", VLM, encoder, connector, fusion, language_model, media)  # type: ignore[no-any-return]  # any part
 
     def load_pretrained(self, model: VLM) -> None:
         """Puts the weights of the folders into the parts that begin with them.
@@ -256,6 +302,24 @@ def _built(path: str, make: Any, *args: Any, **kwargs: Any) -> Any:
         raise RecipeError(f"{path}: {error}") from error
 
 
+def _connected(path: str, connector: Any, encoder: Any, out_dim: int) -> Any:
+    """The connector of an encoder."""
+    return _built(path, connector.build, in_dim=encoder.dim, out_dim=out_dim, grid=encoder.grid())
+
+
+def _read_settings(
+    media: Mapping[str, Mapping[str, Any]], info: ValidationInfo
+) -> Mapping[str, Mapping[str, Any]]:
+    """The settings of modalities in full, each checked by its own Config."""
+    source = downloaded(info)
+    allowed = None if source is None else source.modules
+    found = {}
+    for modality, values in media.items():
+        settings = configs.to_plain(settings_of(modality, values, allowed))
+        found[modality] = {name: value for name, value in settings.items() if name != "kind"}
+    return found
+
+
 @config
 class Inputs:
     """How text and images become tensors."""
@@ -281,6 +345,10 @@ class Inputs:
     """Maximum tiles per large image, plus a thumbnail of the whole; 0 disables tiling."""
     cache: str = ""
     """Folder written by ``sightweave data cache``; resized images are read from it in stages without augmentation."""
+    media: Annotated[Mapping[str, Mapping[str, Any]], AfterValidator(_read_settings)] = field(
+        default_factory=dict
+    )
+    """Settings of further modalities, by their names in ``model.media``."""
     max_length: PositiveInt = 2048
     """Maximum tokens per sample."""
     num_answers: PositiveInt = 1000
@@ -438,6 +506,13 @@ class Recipe(Measured):
     title: str = ""
     """Title of the report."""
 
+    def __post_init__(self) -> None:
+        if idle := [modality for modality in self.inputs.media if modality not in self.model.media]:
+            raise ValueError(
+                f"inputs.media has settings of {idle[0]}, which is not in model.media (it has "
+                f"{', '.join(self.model.media) or 'none'}); add an encoder there, or remove the settings"
+            )
+
     def resolved(self) -> Recipe:
         """With kinds and sizes in the place of names on the hub, whose files are fetched where they are not here.
 
@@ -521,6 +596,20 @@ class Recipe(Measured):
             RecipeError: the encoder asks for a field that there is not, or for a wrong value.
             CheckpointError: the folder of a pretrained encoder does not say how pictures are prepared.
         """
+        settings = {modality: self.inputs.media.get(modality, {}) for modality in self.model.media}
+        return Processor(
+            tokenizer=tokenizer,
+            transform=self._transform(model) if "image" in model.modalities else None,
+            media={modality: settings_of(modality, values) for modality, values in settings.items()},
+            layout=model.layout,
+            answers=answers,
+            max_length=self.inputs.max_length,
+            tiles=Tiles(max_tiles=self.inputs.max_tiles),
+            cache=PixelCache.open(Path(self.inputs.cache)) if self.inputs.cache else None,
+        )
+
+    def _transform(self, model: VLM) -> transforms.Config:
+        """How images become what the model's image encoder reads."""
         seen = preprocessor.seen(model.encoder, self.model.pretrained.get("encoder"))
         fields = {
             "size": model.encoder.image_size,
@@ -530,16 +619,7 @@ class Recipe(Measured):
             "flip": self.inputs.flip,
             "gray": self.inputs.gray,
         } | seen
-        transform = configs.build(transforms.Config, fields, where="model.encoder.preprocessing")
-        return Processor(
-            tokenizer=tokenizer,
-            transform=transform,
-            layout=model.layout,
-            answers=answers,
-            max_length=self.inputs.max_length,
-            tiles=Tiles(max_tiles=self.inputs.max_tiles),
-            cache=PixelCache.open(Path(self.inputs.cache)) if self.inputs.cache else None,
-        )
+        return configs.build(transforms.Config, fields, where="model.encoder.preprocessing")
 
     def build_picture_processor(self) -> Processor:
         """A processor that is right about pictures and knows no texts.
@@ -650,8 +730,10 @@ def _without_quarantine(source: Any) -> Any:
 def modules_of(recipe: Measured) -> frozenset[str]:
     """The Python modules of their own that users name in a recipe, by their dotted paths."""
     plain = recipe.to_plain()
-    named = [value for value in _kinds_in(plain) if "." in value]
-    return frozenset([*named, *(name for name in recipe.tasks if "." in name)])
+    named = [*_kinds_in(plain), *recipe.tasks]
+    if isinstance(recipe, Recipe):
+        named += recipe.model.media
+    return frozenset(name for name in named if "." in name)
 
 
 def _kinds_in(value: Any) -> Iterator[str]:

@@ -130,10 +130,11 @@ class Run:
         """What a reader wants to know of it first."""
         model = self.recipe.model
         count = sum(parameter.numel() for parameter in self.model.parameters())
-        parts = (model.encoder, model.connector, model.fusion, model.language_model)
+        media = [part for one in model.media.values() for part in (one.encoder, one.connector)]
+        parts = (model.encoder, model.connector, *media, model.fusion, model.language_model)
         facts = {
             "folder": str(self.folder or "in memory"),
-            "parts": " > ".join(config.kind_of(part) for part in parts),
+            "parts": " > ".join(config.kind_of(part) for part in parts if part is not None),
             "size": f"{count / 1e6:.2f} M parameters",
         }
         return facts | ({"state": self.unfinished} if self.unfinished else {})
@@ -208,7 +209,7 @@ class Run:
             seed=seed,
             max_batch_tokens=max_batch_tokens,
         )
-        small = [thumbnails.kept(medium) for medium in media]
+        small = [thumbnails.kept(medium) for medium in media if medium.modality == "image"]
         shown = [
             replace(answer, asked=Asked(text, functools.partial(_html_of, text, small)))
             for text, answer in zip(prompts, answers, strict=True)
@@ -441,12 +442,12 @@ def load(
     said = documents["recipe"] | ({"data": [], "tasks": {}} if only_model else {})
     source = None if trust_run else config.Downloaded(modules)
     recipe = recipes.of_run(said, where=str(inner / "recipe.json"), source=source)
-    processor = Processor.load(inner)
+    processor = Processor.load(inner, allowed=None if trust_run else modules)
     model = _empty_model(inner, recipe, processor, shapes)
-    for name, own, theirs in (
-        ("layout", model.layout, processor.layout),
-        ("image_size", model.encoder.image_size, processor.transform.size),
-    ):
+    compared: list[tuple[str, object, object]] = [("layout", model.layout, processor.layout)]
+    if "image" in model.modalities and "image" in processor.loaders:
+        compared.append(("image_size", model.encoder.image_size, processor.images.transform.size))
+    for name, own, theirs in compared:
         if own != theirs:
             raise CheckpointError(f"{inner}: the processor's {name} is {theirs}, but the model's is {own}.")
 

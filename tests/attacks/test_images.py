@@ -20,7 +20,7 @@ from PIL import Image, ImageFile
 
 from sightweave.core.errors import MediaError
 from sightweave.core.types import Medium
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 
@@ -38,14 +38,14 @@ def encoded(form: str, image: Image.Image | None = None, **options: object) -> b
 def refused(source: object) -> MediaError:
     """The error of loading; its text holds no address, no path of a library and no traceback."""
     with pytest.raises(MediaError) as caught:
-        media.load(Medium(source=source, key="test"))
+        image_files.load(Medium(source=source, key="test"))
     assert not re.search(r"0x[0-9a-f]{6,}|/usr/|Traceback|site-packages|BytesIO", str(caught.value))
     return caught.value
 
 
 def outcome(data: bytes) -> tuple[np.ndarray | None, MediaError | None]:
     try:
-        return media.load(Medium(source=data, key="k")), None
+        return image_files.load(Medium(source=data, key="k")), None
     except MediaError as error:
         return None, error
 
@@ -64,7 +64,7 @@ def test_no_bytes_at_all(tmp_path: Path) -> None:
     path.touch()
     assert refused(path).code == refused(b"").code == "image_empty"
     with pytest.raises(MediaError, match=r"empty\.jpg.: the file is empty"):
-        media.probe(Medium(source=path, key="k"))
+        image_files.probe(Medium(source=path, key="k"))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_truncated(form: str, percent: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_cut_anywhere_is_an_error_or_the_whole_picture(form: str) -> None:
     data = encoded(form, noise(24))
-    whole = media.load(Medium(source=data, key="k"))
+    whole = image_files.load(Medium(source=data, key="k"))
     for length in range(1, len(data), 7):
         pixels, error = outcome(data[:length])
         if error is None:
@@ -132,7 +132,7 @@ def test_a_bomb_is_refused_from_its_header(side: int, tmp_path: Path) -> None:
         warnings.simplefilter("always")
         error = refused(path)
         with pytest.raises(MediaError, match="pixels; the maximum is 40000000"):
-            media.probe(Medium(source=path, key="k"))
+            image_files.probe(Medium(source=path, key="k"))
     assert error.code == "image_too_large"
     assert str(side * side) in str(error)
     assert not said
@@ -208,33 +208,33 @@ def test_only_four_parsers_are_ever_entered(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(Image, "open", watched)  # Pillow's, to see how it is asked
     refused(encoded("BMP"))
-    media.load(Medium(source=encoded("PNG"), key="k"))
+    image_files.load(Medium(source=encoded("PNG"), key="k"))
     assert seen == [FORMATS, FORMATS]
 
 
 def test_content_decides_and_not_the_name(tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(encoded("PNG"))
-    np.testing.assert_array_equal(media.load(Medium(source=path, key="k")), np.asarray(noise()))
-    assert media.probe(Medium(source=path, key="k")).format == "PNG"
+    np.testing.assert_array_equal(image_files.load(Medium(source=path, key="k")), np.asarray(noise()))
+    assert image_files.probe(Medium(source=path, key="k")).format == "PNG"
 
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_what_follows_the_end_is_ignored(form: str) -> None:
     data = encoded(form)
-    whole = media.load(Medium(source=data, key="k"))
+    whole = image_files.load(Medium(source=data, key="k"))
     for tail in (b"garbage" * 100, b"PK\x03\x04", data):
-        np.testing.assert_array_equal(media.load(Medium(source=data + tail, key="k")), whole)
+        np.testing.assert_array_equal(image_files.load(Medium(source=data + tail, key="k")), whole)
 
 
 def test_a_jpeg_of_very_many_scans() -> None:
     data = encoded("JPEG", progressive=True)
-    assert media.load(Medium(source=data, key="k")).shape == (64, 64, 3)
+    assert image_files.load(Medium(source=data, key="k")).shape == (64, 64, 3)
     start = data.index(b"\xff\xda")
     bomb = data[:start] + data[start:-2] * 200 + b"\xff\xd9"
     began = time.perf_counter()
     with pytest.raises(MediaError, match="scans in a JPEG; the maximum is 100") as caught:
-        media.load(Medium(source=bomb, key="k"))
+        image_files.load(Medium(source=bomb, key="k"))
     assert caught.value.code == "image_corrupt"
     assert time.perf_counter() - began < 1
 
@@ -245,8 +245,8 @@ def test_a_gif_of_very_many_frames_costs_only_the_first() -> None:
     frame = data[data.rindex(b"\x21\xf9") : -1]
     began = time.perf_counter()
     long = data[:-1] + frame * 100_000 + b";"
-    assert media.probe(Medium(source=long, key="k")).frames == 2
-    assert media.load(Medium(source=long, key="k")).shape == (2, 2, 3)
+    assert image_files.probe(Medium(source=long, key="k")).frames == 2
+    assert image_files.load(Medium(source=long, key="k")).shape == (2, 2, 3)
     assert time.perf_counter() - began < 1
 
 
@@ -258,7 +258,7 @@ def test_only_regular_files(tmp_path: Path) -> None:
         assert error.code == "image_not_a_file"
         assert repr(str(path)) in str(error)
         with pytest.raises(MediaError):
-            media.probe(Medium(source=path, key="k"))
+            image_files.probe(Medium(source=path, key="k"))
     assert time.perf_counter() - start < 1
 
 
@@ -278,7 +278,7 @@ def test_missing_and_impossible_names(tmp_path: Path) -> None:
 )
 def test_any_file_name_works(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(encoded("PNG"))
-    assert media.load(Medium(source=tmp_path / name, key="k")).shape == (64, 64, 3)
+    assert image_files.load(Medium(source=tmp_path / name, key="k")).shape == (64, 64, 3)
 
 
 def test_pillow_is_new_enough() -> None:

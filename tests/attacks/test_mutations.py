@@ -14,7 +14,7 @@ import pytest
 
 from sightweave.core import catalog
 from sightweave.core.errors import DataError
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.data.reading.detect import detect
 
 KINDS = [kind for kind in catalog.kinds("data.datasets") if kind not in ("own", "scenes")]
@@ -60,7 +60,7 @@ def read(kind: str, path: Path) -> None:
                 for record in group:
                     for image in record.images:
                         with contextlib.suppress(DataError):
-                            media.load(image)
+                            image_files.load(image)
 
 
 @pytest.mark.slow

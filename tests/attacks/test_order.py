@@ -81,7 +81,7 @@ def test_a_run_that_goes_on_equals_one_that_never_stopped(worlds: tuple[int, int
         for one, other in zip(whole[rank][done:], later, strict=True):
             assert one.ids == other.ids
             assert torch.equal(one.batch.target.ids, other.batch.target.ids)
-            assert torch.equal(one.batch.media["image"].pixels, other.batch.media["image"].pixels)
+            assert torch.equal(one.batch.media["image"].dense, other.batch.media["image"].dense)
 
 
 @pytest.mark.parametrize("world", [1, 2])
@@ -149,4 +149,4 @@ def test_a_run_that_goes_on_inside_a_window_equals_one_that_never_stopped(
         for one, other in zip(whole[done:], later, strict=True):
             assert one.ids == other.ids
             assert torch.equal(one.batch.target.ids, other.batch.target.ids)
-            assert torch.equal(one.batch.media["image"].pixels, other.batch.media["image"].pixels)
+            assert torch.equal(one.batch.media["image"].dense, other.batch.media["image"].dense)

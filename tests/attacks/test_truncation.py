@@ -67,7 +67,7 @@ def test_marks_equal_features_and_no_answer_is_cut(
     assert ends == len(answers)
     batch = processor.batch([encoded])
     marks = int((batch.target.item >= 0).sum())
-    assert marks == sum(len(media.pixels) for media in batch.media.values()) * EACH
+    assert marks == sum(len(media.values) for media in batch.media.values()) * EACH
     if sample.media:
         assert encoded.sample.media
 

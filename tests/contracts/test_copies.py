@@ -23,7 +23,7 @@ from sightweave import api
 from sightweave import run as runs
 from sightweave.core import catalog
 from sightweave.core.errors import DataError
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.data.inputs.cache import PixelCache
 from sightweave.data.inputs.tokenizer import FRAMED, Template, Tokenizer
 from sightweave.data.reading.dataset import texts_of
@@ -111,7 +111,7 @@ def test_a_copy_of_a_processor_makes_equal_batches_with_and_without_a_cache(
         assert ours.target is not None
         assert theirs.target is not None
         assert torch.equal(ours.target.ids, theirs.target.ids)
-        assert torch.equal(ours.media["image"].pixels, theirs.media["image"].pixels)
+        assert torch.equal(ours.media["image"].dense, theirs.media["image"].dense)
     assert copied(cached).cache is not None
 
 
@@ -138,7 +138,7 @@ def contents(dataset: Any) -> list[Any]:
     """All that a data set says, with what its pictures hold."""
     return [
         [
-            (record.id, list(texts_of(record)), [media.digest(one) for one in record.images])
+            (record.id, list(texts_of(record)), [image_files.digest(one) for one in record.images])
             for record in group
         ]
         for group in dataset
@@ -183,7 +183,7 @@ def test_a_picture_that_came_inside_a_row_is_copied_alone(copied: Copy, tmp_path
     path = importlib.import_module("data_sets.parquet").write(tmp_path / "data")
     dataset = api.source(path).build(split="train")
     record = dataset[0][0]
-    assert media.digest(copied(record).images[0]) == media.digest(record.images[0])
+    assert image_files.digest(copied(record).images[0]) == image_files.digest(record.images[0])
     assert len(pickle.dumps(record)) < len(record.images[0].source()) + 4096
     assert len(pickle.dumps(dataset)) > 2 * len(pickle.dumps(record))
 

@@ -18,6 +18,7 @@ FAMILIES = (
     "models.connectors",
     "models.fusions",
     "models.language_models",
+    "data.inputs.media",
     "data.tasks",
     "data.datasets",
     "answers.decoding",
@@ -31,6 +32,7 @@ _NEEDED: dict[str, Any] = {
     "path": "a-folder",
     "url": "http://localhost:1/v1",
     "folder": "a-folder-that-is-gone",
+    "transform": {"size": 16},
 }
 """Values for fields that have no default."""
 _KNOWN: dict[str, Any] = {"config": {"model_type": "gpt2", "architecture": "resnet10t"}}

@@ -54,7 +54,7 @@ def test_branched_equals_separate(case: Case) -> None:
     batch = check_equal(model, processor, samples(), share=True)
     reader = batch.source if batch.source is not None else batch.target
     assert int(reader.branch.max()) == 3
-    assert len(batch.media["image"].pixels) == 7
+    assert len(batch.media["image"].dense) == 7
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -76,7 +76,7 @@ def test_branches_without_a_picture_equal_separate(case: Case) -> None:
     batch = check_equal(model, processor, [*samples(), *hidden], share=True)
     reader = batch.source if batch.source is not None else batch.target
     assert int(reader.branch.max()) == len(hidden)
-    assert len(batch.media["image"].pixels) == 7
+    assert len(batch.media["image"].dense) == 7
 
 
 def large(number: int, width: int, height: int) -> Medium:
@@ -103,7 +103,7 @@ def test_packed_tiles_equal_separate(case: Case, share: bool) -> None:
     reader = batch.source if batch.source is not None else batch.target
     assert len(reader.ids) == 1
     # A thumbnail each, and grids of 1 x 2 and 2 x 2.
-    assert len(batch.media["image"].pixels) == (9 if share else 12)
+    assert len(batch.media["image"].dense) == (9 if share else 12)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -28,7 +28,7 @@ def test_it_opens_a_tied_head_and_says_the_same(layout: str, tmp_path: Path) -> 
     request, expected = [], []
     for seed in range(3):
         ids, ours = logits(run, seed)
-        pixels = run.processor.batch([sample(seed)]).media["image"].pixels
+        pixels = run.processor.batch([sample(seed)]).media["image"].dense
         given = {"pixels": pixels.flatten().tolist(), "shape": list(pixels.shape), "ids": ids}
         request.append(given | {"in_rows": layout == "idefics3"})
         expected.append(ours)

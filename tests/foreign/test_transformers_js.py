@@ -33,7 +33,7 @@ def test_it_says_the_same_of_the_same_pixels(layout: str, tmp_path: Path) -> Non
     request = []
     for seed in range(3):
         Image.fromarray(exports.picture(seed)).save(tmp_path / f"{seed}.png")
-        pixels = run.processor.batch([sample(seed)]).media["image"].pixels
+        pixels = run.processor.batch([sample(seed)]).media["image"].dense
         one = {"image": str(tmp_path / f"{seed}.png"), "text": TEXT, "shape": list(pixels.shape)}
         request.append(one | {"pixels": pixels.flatten().tolist()})
     (tmp_path / "request.json").write_text(json.dumps(request), encoding="utf-8")

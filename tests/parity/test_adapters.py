@@ -165,7 +165,7 @@ def test_images_stand_where_they_would_as_given_embeddings(tmp_path: Path, famil
     batch = processor.batch(
         [sample("one", picture(1), "what colour is the ball ?", answer="the ball is red")]
     )
-    images = model.encoders["image"](batch.media["image"]).embeddings
+    images = model.encoders.path("image")(batch.media["image"]).embeddings
     given = theirs.get_input_embeddings()(batch.target.ids)
     given[batch.target.item >= 0] = images
     expected = theirs(inputs_embeds=given, attention_mask=torch.ones_like(batch.target.ids)).logits

@@ -15,7 +15,7 @@ import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
 from sightweave.core.errors import CheckpointError, DataError
-from sightweave.core.types import InputLayout, Medium, Part, Sample
+from sightweave.core.types import InputLayout, MediaLayout, Medium, Part, Sample
 from sightweave.data.inputs import chat as chats
 from sightweave.data.inputs import pretrained_tokenizer
 from sightweave.data.inputs.template import Encoded, encode
@@ -27,7 +27,7 @@ from parity import _checkpoints
 
 from sightweave.programs.exports import transformers as exporter
 
-LAYOUT = InputLayout(tokens_per_image=1)
+LAYOUT = InputLayout(media={"image": MediaLayout(tokens=1)})
 PICTURES = [Medium(np.full((4, 4, 3), n, np.uint8), key=f"picture {n}") for n in range(3)]
 SPECIAL = (
     *("<|pad|>", "<s>", "</s>", "<image>", "<|im_start|>", "<|im_end|>", "<|begin_of_text|>"),
@@ -389,7 +389,7 @@ def test_pictures_outside_the_text_leave_no_words_there(
     dialect: str, pairs: dict[str, tuple[Tokenizer, Any]]
 ) -> None:
     ours, _ = pairs[dialect]
-    outside = InputLayout(in_sequence=False, tokens_per_image=1)
+    outside = InputLayout(in_sequence=False, media={"image": MediaLayout(tokens=1)})
     shown, told = (
         encode(Sample(id="s", task="vqa", parts=parts), ours, outside)
         for parts in ((SHOWN[0], ASKED, SAID, SHOWN[1], MORE), (ASKED, SAID, MORE))

@@ -306,7 +306,7 @@ def test_a_whole_model_gives_the_same_logits(tmp_path: Path, family: str) -> Non
     positions = torch.arange(ids.shape[1])[None]
     tokens = TokenSequence(ids, zeros - 100, positions, item, zeros + 1, zeros, zeros, zeros == 0)
     row = torch.zeros(1, dtype=torch.long)
-    batch = Batch(target=tokens, media={"image": Media(pixels, row, row, row)})
+    batch = Batch(target=tokens, media={"image": Media(pixels, row, row, row, row)})
     found = model(batch, at=torch.arange(ids.shape[1])).logits
     torch.testing.assert_close(found, expected[0], atol=1e-5, rtol=1e-5)
 

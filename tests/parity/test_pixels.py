@@ -13,7 +13,7 @@ from contracts._compose import Case, compose
 
 from sightweave.core.config import build
 from sightweave.core.types import Medium
-from sightweave.data.inputs import media, preprocessor
+from sightweave.data.inputs import image_files, preprocessor
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.transforms import Config
 
@@ -105,7 +105,7 @@ CUTS = {
 
 
 def photograph(name: str) -> np.ndarray:
-    return np.ascontiguousarray(media.load(Medium(PHOTOGRAPHS / name, key=name))[CUTS[name]])
+    return np.ascontiguousarray(image_files.load(Medium(PHOTOGRAPHS / name, key=name))[CUTS[name]])
 
 
 @pytest.mark.parametrize("kind", PROCESSORS)
@@ -125,7 +125,7 @@ def test_a_processor_decodes_a_jpeg_file_whole(kind: str) -> None:
     _, composed = compose(Case("concat", (), "decoder_only"))
     medium = Medium(PHOTOGRAPHS / "rocket.jpg", key="rocket")
     found = Processor(tokenizer=composed.tokenizer, transform=config, layout=composed.layout).pixels([medium])
-    expected = theirs(media.load(medium), return_tensors="np")["pixel_values"]
+    expected = theirs(image_files.load(medium), return_tensors="np")["pixel_values"]
     torch.testing.assert_close(found, torch.from_numpy(np.asarray(expected)), rtol=0, atol=1e-6)
 
 

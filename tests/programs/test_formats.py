@@ -14,7 +14,7 @@ import sightweave
 from sightweave import api
 from sightweave.core import catalog
 from sightweave.core.errors import DataError
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.data.reading.dataset import task_of, texts_of
 from sightweave.programs.doctor.fix import fix
 from sightweave.programs.doctor.proof import prove
@@ -101,7 +101,7 @@ def said(source: Any) -> list[tuple[Any, ...]]:
         for group in dataset:
             for record in group:
                 texts = (*texts_of(record), *sorted(record.tags.values()))
-                pixels = tuple(media.load(image).tobytes()[:64] for image in record.images)
+                pixels = tuple(image_files.load(image).tobytes()[:64] for image in record.images)
                 found.append((split, texts, pixels))
     return found
 

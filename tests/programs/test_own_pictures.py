@@ -13,7 +13,7 @@ from programs import photographs
 import sightweave
 from sightweave.core.types import Medium
 from sightweave.data.datasets import own
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.data.reading.dataset import task_of
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "own.yaml"
@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_photograph_reads_as_it_looks(folder: Path) -> None:
     for photograph in photographs.PHOTOGRAPHS:
-        pixels = media.load(Medium(folder / photograph.name, key=photograph.name))
+        pixels = image_files.load(Medium(folder / photograph.name, key=photograph.name))
         width, height = photograph.size
         assert pixels.shape == (height, width, 3), photograph.name
         with Image.open(photographs.SOURCES / photograph.source) as opened:

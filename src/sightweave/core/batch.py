@@ -18,6 +18,10 @@ BeforeBlock = Callable[[int, Tensor], Tensor]
 """Called with a block's number and its input B S D; returns what the block reads instead."""
 
 
+Values = Tensor | tuple[Tensor, ...]
+"""Decoded media: one tensor I ... where all have the same shape, else one tensor for each."""
+
+
 class _OnDevice:
     """Gives a dataclass of tensors ``to(device)``, through lists, dicts and nested dataclasses."""
 
@@ -32,6 +36,8 @@ def _move(value: Any, device: torch.device | str) -> Any:
         return value.to(device)
     if isinstance(value, dict):
         return {key: _move(item, device) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_move(item, device) for item in value)
     return value
 
 
@@ -60,7 +66,7 @@ class TokenSequence(_OnDevice):
     positions: Tensor
     """int64 B S: restart in each segment; a branch goes on from its trunk."""
     item: Tensor
-    """int64 B S: which medium's embedding stands here, -1 for text."""
+    """int64 B S: number of the medium whose embedding belongs here, among those of all modalities; -1 for text."""
     ar: Tensor
     """int64 B S: 1 where a token hides from those before it."""
     segment: Tensor
@@ -81,8 +87,10 @@ class TokenSequence(_OnDevice):
 class Media(_OnDevice):
     """Decoded media of one modality, all rows together."""
 
-    pixels: Tensor
-    """float I C H W."""
+    values: Values
+    """What the encoder reads: of images, float I C H W."""
+    item: Tensor
+    """int64 I: number of each among the media of all modalities in the batch, ascending."""
     row: Tensor
     """int64 I: the row of the batch that each belongs to, not decreasing."""
     segment: Tensor
@@ -91,8 +99,20 @@ class Media(_OnDevice):
     """int64 I."""
     keys: tuple[str, ...] = ()
     """The medium's key of each, where they are known."""
-    features: Features | None = None
-    """Of all of them, where they were encoded before; then nobody looks at the pixels."""
+    features: Features | tuple[Features, ...] | None = None
+    """Of all of them, or of each one, where they were encoded before; the values are then not read."""
+
+    @property
+    def dense(self) -> Tensor:
+        """The values as one tensor, of media that all have the same shape, as images do.
+
+        Raises:
+            ValueError: their shapes differ.
+        """
+        if not isinstance(self.values, Tensor):
+            shapes = sorted({tuple(one.shape) for one in self.values})
+            raise ValueError(f"these media have different shapes ({shapes}), so they are no single tensor.")
+        return self.values
 
 
 @dataclass
@@ -114,6 +134,7 @@ class Batch(_OnDevice):
     target: TokenSequence | None
     """What the decoder (or the only stack) reads. None stops the forward pass after the media."""
     media: dict[str, Media] = dataclasses.field(default_factory=dict)
+    """By modality."""
     source: TokenSequence | None = None
     """What the encoder of an encoder-decoder reads."""
     class_at: Tensor | None = None
@@ -142,7 +163,7 @@ class MediaEmbeddings(_OnDevice):
     embeddings: Tensor
     """float E D."""
     item: Tensor
-    """int64 E: which medium each belongs to, not decreasing."""
+    """int64 E: number of the medium that each belongs to, among those of all modalities; not decreasing."""
     row: Tensor
     """int64 E."""
     segment: Tensor
@@ -197,3 +218,7 @@ class Output(_OnDevice):
     """float R V: ``head(embedding)`` for each region's embedding, or for all E of them where regions are whole."""
     hidden: Tensor | None = None
     """float R D: what the head reads at ``at``, where the logits are left to the loss."""
+    named: dict[str, Tensor] = dataclasses.field(default_factory=dict)
+    """What was computed on the way, where that was asked for: ``words`` (B S D, the embedded text), ``fused`` (B S D, with
+    what the fusion put into the sequence), ``block_0`` and so on (B S D, what each block of the decoder reads), ``states``
+    (B S D, what the last one gives) and ``pooled`` (R D, what the head reads). The embeddings of media are in ``media``."""

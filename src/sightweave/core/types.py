@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sightweave.core.errors import DataError
+
 if TYPE_CHECKING:
     import numpy as np
     import PIL.Image
@@ -21,23 +23,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Medium:
-    """One picture before decoding.
+    """One image, video, sound or the like, before it is decoded.
 
-    A drawn picture is a function that draws it: nothing is drawn before somebody asks for the pixels.
+    A generated image is a function that draws it: nothing is drawn before somebody asks for the pixels.
     """
 
     source: Source
-    """A path, the bytes of a file, an array (H W or H W C), an open Pillow image, or a function that gives such bytes or
-    draws uint8 H W 3."""
+    """A path, the bytes of a file, an array, or a function that returns such bytes or an array. Of an image, the array is
+    H W or H W C; it may be an open Pillow image too, and a function draws uint8 H W 3."""
     key: str
-    """A stable name, equal for equal pictures: used to share one encoding, to shuffle, and in messages."""
+    """A stable name, equal for equal media: used to share one encoding, to shuffle, and in messages."""
     modality: str = "image"
-    """Which encoder reads it."""
+    """Name of a file in ``data/inputs/media``, or the dotted path of a user's own module of that kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class MediumInfo:
-    """What a header says, before anything is decoded."""
+    """What the header of an image says, before anything is decoded."""
 
     width: int
     """Pixels, after any EXIF rotation."""
@@ -187,18 +189,57 @@ _LETTERS = 100
 
 
 @dataclass(frozen=True, slots=True)
+class MediaLayout:
+    """How many embeddings a medium of one modality becomes, known before it is decoded."""
+
+    tokens: int = 0
+    """Embeddings of each medium, where all media have the same number."""
+    grid: tuple[int, int] | None = None
+    """Their rows and columns, where they stand for places in an image."""
+    stride: tuple[int, ...] = ()
+    """Where the number follows the size of the medium: how many values along each axis become one embedding. The last
+    embedding along an axis may cover fewer. Empty means `tokens` for all media."""
+
+    def num_tokens(self, size: Sequence[int]) -> int:
+        """Embeddings of one medium.
+
+        Args:
+            size: Length of its values along each axis but the channels.
+
+        Raises:
+            DataError: the medium has another number of axes than the layout.
+        """
+        if not self.stride:
+            return self.tokens
+        if len(size) != len(self.stride):
+            raise DataError(
+                f"the medium has {len(size)} axes {tuple(size)}, but the encoder reads {len(self.stride)} "
+                f"(stride {self.stride})."
+            )
+        return math.prod(-(-length // stride) for length, stride in zip(size, self.stride, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
 class InputLayout:
     """How a composed model wants its tokens laid out; the model says it, the processor follows it."""
 
     form: str = "causal"
     """``causal``, ``encoder_decoder`` or ``classify``."""
     in_sequence: bool = True
-    """Whether image marks stand in the text (only a fusion such as ``concat`` asks for them)."""
+    """Whether media tokens stand in the text (only a fusion such as ``concat`` asks for them)."""
     bidirectional: str = "none"
-    """What may look ahead: ``none``, ``image`` (each picture's marks), ``prompt`` (marks and prompt) or ``all``."""
+    """What may look ahead: ``none``, ``image`` (the tokens of each medium), ``prompt`` (media and prompt) or ``all``."""
     one_position: bool = False
-    """Whether all marks of a picture share one position (their places are in their embeddings) or count like words."""
-    tokens_per_image: int = 0
-    """Embeddings of one picture after the connector."""
-    grid: tuple[int, int] | None = None
-    """Their rows and columns, where they stand for places in the picture."""
+    """Whether all tokens of a medium share one position (their places are in their embeddings) or count like words."""
+    media: Mapping[str, MediaLayout] = field(default_factory=dict)
+    """Number of embeddings by modality."""
+
+    @property
+    def tokens_per_image(self) -> int:
+        """Embeddings of one image; 0 for a model without an image encoder."""
+        return self.media["image"].tokens if "image" in self.media else 0
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """Rows and columns of an image's embeddings, where they stand for places in the image."""
+        return self.media["image"].grid if "image" in self.media else None

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sightweave.core.errors import DataError
 from sightweave.core.types import Medium, Part, Sample, group_of
-from sightweave.data.inputs.media import digest
+from sightweave.data.inputs.image_files import digest
 
 _ROLES = ("user", "assistant", "system")
 

@@ -21,11 +21,11 @@ from transformers.modeling_outputs import CausalLMOutput
 
 from sightweave import run as runs
 from sightweave.core import checkpoint, config
-from sightweave.core.batch import Batch, TokenSequence
+from sightweave.core.batch import Batch, Media, TokenSequence, Values
 from sightweave.core.transformers_folder import place
 from sightweave.core.types import Part, Sample
 from sightweave.data.inputs.processor import Processor
-from sightweave.data.inputs.prompts import pictures, text_tokens
+from sightweave.data.inputs.prompts import placed, text_tokens
 from sightweave.data.inputs.tokenizer import from_plain
 from sightweave.harnesses._messages import Piece, as_sample
 from sightweave.models.loss import training_loss
@@ -183,25 +183,25 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
         ahead: Tensor | None = None,
         pixel_values: Tensor | None = None,
         pixel_rows: Tensor | None = None,
+        pixel_items: Tensor | None = None,
         decoder_input_ids: Tensor | None = None,
         decoder_attention_mask: Tensor | None = None,
-        **unknown: Any,
+        **others: Any,
     ) -> Batch:
-        if unknown:
-            raise ValueError(
-                f"Sightweave's model has no argument {next(iter(unknown))!r}; pass the outputs of its processor; "
-                "generate accepts max_new_tokens, do_sample, temperature, top_k, top_p, num_beams and length_penalty."
-            )
         rows = len(input_ids)
         media = {}
         if pixel_values is not None:
-            if pixel_rows is None and rows > 1:
-                raise ValueError(
-                    f"pixel_rows: {rows} prompts share {len(pixel_values)} images; give the prompt of each image."
-                )
-            row = torch.zeros(len(pixel_values), dtype=torch.int64) if pixel_rows is None else pixel_rows
-            pixels = pixel_values.to(self.device, next(self.vlm.parameters()).dtype)
-            media = pictures(pixels, row.to(self.device))
+            media["image"] = self._media("pixel", pixel_values, pixel_rows, pixel_items, rows)
+        for modality in self.vlm.modalities:
+            values = others.pop(f"{modality}_values", None)
+            given_rows, items = others.pop(f"{modality}_rows", None), others.pop(f"{modality}_items", None)
+            if values is not None:
+                media[modality] = self._media(modality, values, given_rows, items, rows)
+        if others:
+            raise ValueError(
+                f"Sightweave's model has no argument {next(iter(others))!r}; pass the outputs of its processor; "
+                "generate accepts max_new_tokens, do_sample, temperature, top_k, top_p, num_beams and length_penalty."
+            )
         given = (position_ids, picture_ids, ahead)
         tokens = _tokens(input_ids, None, attention_mask, *given)
         form = self.vlm.layout.form
@@ -213,6 +213,26 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
         last = torch.arange(rows, device=self.device) * tokens.ids.shape[1] + tokens.valid.sum(1) - 1
         tokens = dataclasses.replace(tokens, labels=tokens.labels if labels is None else labels)
         return Batch(target=tokens, media=media, class_at=last if form == "classify" else None)
+
+    def _media(
+        self, name: str, values: Values, row: Tensor | None, item: Tensor | None, prompts: int
+    ) -> Media:
+        """Media of one modality on the model's device, in its precision."""
+        if row is None and prompts > 1:
+            raise ValueError(
+                f"{name}_rows: {prompts} prompts share {len(values)} images; give the prompt of each image."
+            )
+        dtype = next(self.vlm.parameters()).dtype
+        moved: Values
+        if isinstance(values, Tensor):
+            moved = values.to(self.device, dtype)
+        else:
+            moved = tuple(one.to(self.device, dtype) for one in values)
+        return placed(
+            moved,
+            row=None if row is None else row.to(self.device),
+            item=None if item is None else item.to(self.device),
+        )
 
 
 def _tokens(
@@ -255,13 +275,20 @@ class SightweaveProcessor(_library.ProcessorMixin):  # type: ignore[misc]  # no 
         )
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, *_: Any, **__: Any) -> SightweaveProcessor:
+    def from_pretrained(cls, name: str | Path, *_: Any, **options: Any) -> SightweaveProcessor:
         """Reads a folder, or a name on the hub.
+
+        Args:
+            name: Folder or name.
+            options: ``trust_run`` where the model reads media of the user's own, whose Python modules are then imported;
+                the rest is meant for others.
 
         Raises:
             CheckpointError: no such folder, or files of something else in it.
+            RecipeError: it names a Python module, and `trust_run` is not given.
         """
-        return cls(Processor.load(place(name)))
+        allowed = None if options.get("trust_run") is True else frozenset[str]()
+        return cls(Processor.load(place(name), allowed=allowed))
 
     def save_pretrained(self, folder: str | Path, *_: Any, **__: Any) -> None:
         """Writes the processor and its code; other files of the folder stay."""
@@ -339,9 +366,11 @@ class SightweaveProcessor(_library.ProcessorMixin):  # type: ignore[misc]  # no 
             }
         if targets and batch.target is not None:
             found |= {"labels": batch.target.labels}
-        if "image" in batch.media:
-            media = batch.media["image"]
-            found |= {"pixel_values": media.pixels, "pixel_rows": media.row}
+        for modality, media in batch.media.items():
+            name = "pixel" if modality == "image" else modality
+            found |= {f"{name}_values": media.values, f"{name}_rows": media.row}
+            if len(batch.media) > 1:  # which of all media each is
+                found |= {f"{name}_items": media.item}
         return _library.BatchFeature(found)
 
     def decode(self, token_ids: Any, **_: Any) -> str:

@@ -10,6 +10,7 @@ from torch import nn
 from sightweave.core.errors import RecipeError, did_you_mean
 from sightweave.models.adapters import lora
 from sightweave.models.adapters.lora import Lora
+from sightweave.models.paths import MediaPath
 from sightweave.models.vlm import VLM
 
 PartName = Literal["encoder", "connector", "fusion", "language_model", "token_embedding"]
@@ -18,10 +19,16 @@ PART_NAMES: tuple[PartName, ...] = get_args(PartName)
 
 
 def named_parts(model: VLM) -> dict[PartName, nn.Module]:
-    """The module that each name stands for."""
+    """The module that each name stands for; with several modalities, all encoders are one part, and all connectors."""
+    paths = {name: path for name, path in model.encoders.items() if isinstance(path, MediaPath)}
+    encoder: nn.Module = nn.ModuleDict({name: path.encoder for name, path in paths.items()})
+    connector: nn.Module = nn.ModuleDict({name: path.connector for name, path in paths.items()})
+    if len(paths) == 1:
+        (path,) = paths.values()
+        encoder, connector = path.encoder, path.connector
     return {
-        "encoder": model.encoder,
-        "connector": model.connector,
+        "encoder": encoder,
+        "connector": connector,
         "fusion": model.fusion,
         "language_model": model.language_model,
         "token_embedding": model.language_model.token_embedding,

@@ -1,10 +1,11 @@
 """The vision-language model: the only place where the parts meet."""
 
-import torch
+from collections.abc import Mapping
+
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from sightweave.core.batch import Batch, Media, MediaEmbeddings, Output
+from sightweave.core.batch import Batch, BeforeBlock, MediaEmbeddings, Output
 from sightweave.core.cache import Cache
 from sightweave.core.errors import RecipeError
 from sightweave.core.types import InputLayout
@@ -13,45 +14,47 @@ from sightweave.models.encoders._base import Encoder
 from sightweave.models.fusions._base import Fusion
 from sightweave.models.language_models._base import LanguageModel
 from sightweave.models.pairs import refusal
-
-
-class MediaPath(nn.Module):
-    """An encoder and its connector: from decoded media of one modality to embeddings as wide as the language model."""
-
-    def __init__(self, encoder: Encoder, connector: Connector) -> None:
-        super().__init__()
-        self.encoder, self.connector = encoder, connector
-
-    def forward(self, media: Media) -> MediaEmbeddings:
-        """Encodes each medium; item i is the i-th of the batch."""
-        features = self.encoder(media.pixels) if media.features is None else media.features
-        embeddings = self.connector(features)  # I Q D
-        count = embeddings.shape[1]
-        item = torch.arange(len(embeddings), device=embeddings.device)
-        spread = [x.repeat_interleave(count) for x in (item, media.row, media.segment, media.branch)]
-        return MediaEmbeddings(embeddings.flatten(0, 1), *spread)
+from sightweave.models.paths import MediaPath, MediaPaths
 
 
 class VLM(nn.Module):
-    """Image encoder -> connector -> fusion with the text inside a language model -> logits.
+    """Encoders -> connectors -> fusion with the text inside a language model -> logits.
 
     Args:
-        encoder: Pixels to features.
-        connector: Features to embeddings.
-        fusion: Where they enter the text.
+        encoder: Pixels of images to features; None for a model that reads no images.
+        connector: Features of images to embeddings; None like the encoder.
+        fusion: Where the embeddings of all media enter the text.
         language_model: Text to logits.
+        media: Encoder and connector of each further modality, by its name.
 
     Raises:
-        RecipeError: the fusion acts where the language model offers no place; the legal partners are named.
+        RecipeError: the fusion acts where the language model offers no place; the legal partners are named. No encoder at
+            all, an encoder without a connector, or a pair of them that does not fit.
     """
 
     def __init__(
-        self, encoder: Encoder, connector: Connector, fusion: Fusion, language_model: LanguageModel
+        self,
+        encoder: Encoder | None,
+        connector: Connector | None,
+        fusion: Fusion,
+        language_model: LanguageModel,
+        media: Mapping[str, tuple[Encoder, Connector]] | None = None,
     ) -> None:
         super().__init__()
         if not fusion.places <= language_model.offers:
             raise RecipeError(refusal(fusion, language_model))
-        self.encoders = nn.ModuleDict({"image": MediaPath(encoder, connector)})
+        paths = {modality: MediaPath(*pair) for modality, pair in (media or {}).items()}
+        if encoder is not None and connector is not None:
+            paths = {"image": MediaPath(encoder, connector), **paths}
+        elif encoder is not None or connector is not None:
+            missing, given = ("connector", "encoder") if connector is None else ("encoder", "connector")
+            raise RecipeError(f"the {given} of images has no {missing}; give both, or neither.")
+        if not paths:
+            raise RecipeError(
+                "the model has no encoder; give one for images, or for another modality in media."
+            )
+
+        self.encoders = MediaPaths(paths)
         self.fusion, self.language_model = fusion, language_model
 
     def forward(
@@ -61,31 +64,49 @@ class VLM(nn.Module):
         at: Int[Tensor, " R"] | None = None,
         *,
         with_logits: bool = True,
+        with_named: bool = False,
     ) -> Output:
         """Logits at the flat positions `at`, by default those that predict a label (or that are classified).
 
-        Without logits, what the head would read is given instead: with a large vocabulary, a loss that applies the head
-        itself needs far less memory (`loss.chunked_cross_entropy`).
+        Args:
+            batch: On the model's device.
+            cache: What was read before.
+            at: int64 R.
+            with_logits: False gives what the head would read instead: with a large vocabulary, a loss that applies the
+                head itself needs far less memory (`loss.chunked_cross_entropy`).
+            with_named: Whether the output has all intermediates in `Output.named`, for explanations. They keep their
+                place in the graph, so gradients can be taken with respect to them.
         """
+        named: dict[str, Tensor] = {}
         language_model, fusion = self.language_model, self.fusion
-        media = self.encoders["image"](batch.media["image"]) if "image" in batch.media else batch.embeddings
+        media = self.encoders.embed(batch.media) if batch.media else batch.embeddings
         words = self._words(batch, media)
         if batch.target is None:
             return Output(logits=None, at=None, media=media, region_logits=words)
         memory, target = None, batch.target
-        hidden = language_model.embed(target.ids)
+        hidden = named["words"] = language_model.embed(target.ids)
         if batch.source is not None:
             source = fusion.input(language_model.embed(batch.source.ids), batch.source, media, None)
             memory = fusion.memory(language_model.encode(source, batch.source), media, cache)
         elif language_model.form != "encoder_decoder":
             hidden = fusion.input(hidden, target, media, cache)
+        named["fused"] = hidden
         before_block = fusion.before_block(target, media, cache)
+        if with_named:
+            before_block = _recording(named, before_block)
         hidden = language_model.run(hidden, target, cache=cache, memory=memory, before_block=before_block)
+        named["states"] = hidden
+
         at = at if at is not None else batch.class_at if batch.class_at is not None else target.predicting()
-        chosen = fusion.pool(hidden.flatten(0, 1)[at], at, target, media)
-        if not with_logits:
-            return Output(logits=None, at=at, media=media, region_logits=words, hidden=chosen)
-        return Output(logits=language_model.head(chosen), at=at, media=media, region_logits=words)
+        chosen = named["pooled"] = fusion.pool(hidden.flatten(0, 1)[at], at, target, media)
+        return Output(
+            logits=language_model.head(chosen) if with_logits else None,
+            at=at,
+            media=media,
+            region_logits=words,
+            hidden=None if with_logits else chosen,
+            named=named if with_named else {},
+        )
 
     def _words(self, batch: Batch, media: MediaEmbeddings | None) -> Tensor | None:
         if batch.regions is None or media is None:
@@ -94,25 +115,47 @@ class VLM(nn.Module):
         return self.language_model.words(embeddings)
 
     @property
+    def modalities(self) -> tuple[str, ...]:
+        """What the model reads besides text, such as ``image``."""
+        return self.encoders.modalities
+
+    @property
     def encoder(self) -> Encoder:
-        """The image encoder."""
-        return self.encoders["image"].encoder  # type: ignore[return-value]  # ModuleDict forgets the type
+        """The image encoder.
+
+        Raises:
+            KeyError: the model reads no images.
+        """
+        return self.encoders.path("image").encoder
 
     @property
     def connector(self) -> Connector:
-        """The image connector."""
-        return self.encoders["image"].connector  # type: ignore[return-value]  # ModuleDict forgets the type
+        """The image connector.
+
+        Raises:
+            KeyError: the model reads no images.
+        """
+        return self.encoders.path("image").connector
 
     @property
     def layout(self) -> InputLayout:
         """How the processor must lay tokens out for this composition."""
-        grid = self.encoder.grid()
-        places = self.connector.out_grid(grid)
         return InputLayout(
             form=self.language_model.form,
             in_sequence=self.fusion.in_sequence,
             bidirectional="all" if self.language_model.form == "classify" else self.fusion.bidirectional,
             one_position=self.fusion.one_position,
-            tokens_per_image=self.connector.num_tokens(grid),
-            grid=places and (places[1], places[2]),
+            media={modality: self.encoders.path(modality).layout for modality in self.modalities},
         )
+
+
+def _recording(named: dict[str, Tensor], before_block: BeforeBlock | None) -> BeforeBlock:
+    """Notes what each block reads, after what a fusion adds to it."""
+
+    def before(block: int, hidden: Tensor) -> Tensor:
+        if before_block is not None:
+            hidden = before_block(block, hidden)
+        named[f"block_{block}"] = hidden
+        return hidden
+
+    return before

@@ -22,7 +22,7 @@ from sightweave.core.errors import DataError, RecipeError, did_you_mean
 from sightweave.core.progress import LiveLine, wanted
 from sightweave.core.types import Sample
 from sightweave.data.datasets import own
-from sightweave.data.inputs import media, order
+from sightweave.data.inputs import image_files, order
 from sightweave.data.inputs.cache import Written
 from sightweave.data.reading.dataset import task_of
 from sightweave.data.reading.source import FilesConfig
@@ -81,8 +81,9 @@ def sample_data(
         index = place - (ends[number] - len(dataset))
         samples = [tasks[task_of(record)].sample(record) for record in dataset[index]]
         shown = [one for one in samples if one.media]
-        if shown:
-            pictures.append(media.load(shown[0].media[0]))
+        images = [medium for one in shown for medium in one.media if medium.modality == "image"]
+        if images:
+            pictures.append(image_files.load(images[0]))
             texts.append("\n".join(f"{one.prompt} > {one.target}" for one in shown))
     said = PngInfo()
     said.add_text(*outputs.SHEET)

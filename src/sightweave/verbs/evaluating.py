@@ -28,7 +28,7 @@ from sightweave.core.device import keep_freed_memory, limit_threads
 from sightweave.core.errors import CheckpointError, DataError, MediaError, RecipeError
 from sightweave.core.progress import wanted
 from sightweave.core.types import Medium, Sample
-from sightweave.data.inputs import media, order, thumbnails
+from sightweave.data.inputs import image_files, order, thumbnails
 from sightweave.data.phrasing.lettered_options import hides_options
 from sightweave.data.reading.dataset import Dataset, task_of
 from sightweave.data.reading.splits import is_for_choosing
@@ -363,7 +363,8 @@ def evaluate_into(
     kept = Kept(who, path, max_tokens=asked.max_tokens, progress=bar.advance)
     for split, sources in held_out.items():
         samples, total, pictures = _drawn_samples(sources, tasks, asked)
-        images |= {medium.key: medium for sample in samples for medium in sample.media}
+        media = [medium for sample in samples for medium in sample.media]
+        images |= {medium.key: medium for medium in media if medium.modality == "image"}
         say(console, f"evaluating {split}: {pictures}, {len(samples):,} prompts, {len(controls)} controls")
         for subset, some in _by_subset(samples).items():
             with bar:
@@ -513,7 +514,7 @@ def _write_evaluation(
     for key in pages.image_keys(shown):
         if key in images:
             names[key] = f"{len(names):04d}.png"
-            media.save_png(media.load(images[key]), kept / names[key])
+            image_files.save_png(image_files.load(images[key]), kept / names[key])
     files.write_text(kept / INDEX, json_lines.dumps(names, indent=1))
     # Last, since it says that the evaluation is whole.
     files.write_text(folder / EVALUATION, json_lines.dumps(document, indent=1))
@@ -734,7 +735,7 @@ def _gallery(folder: Path) -> dict[str, Any]:
     found = {}
     for key, path in stored.read_gallery(folder).items():
         try:
-            found[key] = media.load(Medium(path, key))
+            found[key] = image_files.load(Medium(path, key))
         except MediaError as error:
             logger.warning("%s: not shown on the page: %s", path, error)
     return found

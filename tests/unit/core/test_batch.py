@@ -42,12 +42,12 @@ def test_a_batch_moves_whole() -> None:
     zeros = torch.zeros(1, dtype=torch.int64)
     batch = Batch(
         target=None,
-        media={"image": Media(torch.zeros(1, 3, 4, 4), zeros, zeros, zeros)},
+        media={"image": Media(torch.zeros(1, 3, 4, 4), zeros, zeros, zeros, zeros)},
         regions=Regions(zeros, zeros[:, None], whole=True),
     )
     moved = batch.to("meta")
-    assert moved.media["image"].pixels.device.type == "meta"
+    assert moved.media["image"].dense.device.type == "meta"
     assert moved.regions.words.device.type == "meta"
     assert moved.regions.whole is True
     assert moved.target is None
-    assert batch.media["image"].pixels.device.type == "cpu"
+    assert batch.media["image"].dense.device.type == "cpu"

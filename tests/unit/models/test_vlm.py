@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from contracts._compose import Case, compose, picture, sample, samples
+from contracts._compose import CASES, Case, compose, picture, sample, samples
 from torch import Tensor, nn
 
 from sightweave.models.encoders import cnn
@@ -137,3 +137,25 @@ def test_the_sketch_of_twelve_lines_written_by_a_user_trains() -> None:
         loss.backward()
         optimizer.step()
     assert loss < 0.1
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_intermediates_are_named_where_they_are_asked_for(case: Case) -> None:
+    model, processor = compose(case)
+    batch = processor.batch(samples())
+    plain, named = model(batch), model(batch, with_named=True)
+    assert plain.named == {}
+    torch.testing.assert_close(named.logits, plain.logits, atol=0, rtol=0)
+
+    found = named.named
+    blocks = [name for name in found if name.startswith("block_")]
+    assert blocks == [f"block_{number}" for number in range(len(blocks))]
+    assert blocks
+    rows, width = batch.target.ids.shape
+    for name in ("words", "fused", "states", *blocks):
+        assert found[name].shape == (rows, width, model.language_model.dim), name
+    torch.testing.assert_close(model.language_model.head(found["pooled"]), plain.logits)
+
+    # An explanation asks how an answer depends on them.
+    (gradient,) = torch.autograd.grad(named.logits.sum(), found["block_0"])
+    assert gradient.abs().sum() > 0

@@ -11,7 +11,7 @@ from PIL import Image
 from sightweave import recipe as recipes
 from sightweave.core import config as configs
 from sightweave.core.errors import DataError, RecipeError
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.verbs.sources import build_sources, read_data, read_recipe, with_data
 
 COLOURS = {"red": (250, 0, 0), "blue": (0, 0, 250)}
@@ -58,7 +58,7 @@ def test_equal_names_in_two_folders_are_two_pictures(folders: list[Path]) -> Non
         ("2:data:3", "data:3"),
     ]
     sources = build_sources(recipes.measured({"data": given}), None, "train")
-    shown = [media.load(source[0][0].images[0])[0, 0].tolist() for source in sources]
+    shown = [image_files.load(source[0][0].images[0])[0, 0].tolist() for source in sources]
     assert shown == [list(colour) for colour in COLOURS.values()]
 
 

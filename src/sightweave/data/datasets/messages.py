@@ -16,7 +16,7 @@ from typing import Any
 from sightweave.core.config import config
 from sightweave.core.errors import MediaError, did_you_mean
 from sightweave.core.types import Medium
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.data.reading import chat_turns
 from sightweave.data.reading.embedded_images import picture
 from sightweave.data.reading.file_names import among
@@ -149,7 +149,7 @@ def _size(images: list[Inside | str], folder: Folder, number: Any) -> tuple[int,
         path = folder.find(image)
         medium = Medium(folder.root / path, path)
     try:
-        info = media.probe(medium)
+        info = image_files.probe(medium)
     except MediaError as error:
         raise RowError(error.code, "images", medium.key, str(error)) from None
     return info.width, info.height

@@ -15,7 +15,7 @@ from typing import Any
 from sightweave.core.config import config
 from sightweave.core.errors import DataError, MediaError
 from sightweave.core.types import Medium
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.data.reading.aligned_lines import lines
 from sightweave.data.reading.file_names import among, files
 from sightweave.data.reading.image_paths import Folder
@@ -125,7 +125,7 @@ class _Sizes:
         if image not in self._known:
             try:
                 path = self._folder.find(image)
-                info = media.probe(Medium(self._folder.root / path, path))
+                info = image_files.probe(Medium(self._folder.root / path, path))
                 self._known[image] = (info.width, info.height)
             except (RowError, MediaError):
                 self._known[image] = None

@@ -35,7 +35,7 @@ from torch import Tensor
 from sightweave.core import files
 from sightweave.core.errors import DataError, MediaError
 from sightweave.core.types import Medium
-from sightweave.data.inputs import media as media_loader
+from sightweave.data.inputs import image_files
 from sightweave.data.inputs.tiles import Tile, whole
 from sightweave.data.inputs.transforms import ImageTransform, Resized
 
@@ -169,8 +169,8 @@ class _Writer:
         if self._decoded is None or self._decoded[0] != medium.key:
             hint = None if self.fields["is_whole"] else (self.transform.size, self.transform.size)
             stamp = _stamp(medium)  # before the pixels: a change in between shows as a change later
-            pixels = media_loader.load(medium, size_hint=hint)
-            self._decoded = (medium.key, pixels, {**stamp, "digest": media_loader.digest(medium)})
+            pixels = image_files.load(medium, size_hint=hint)
+            self._decoded = (medium.key, pixels, {**stamp, "digest": image_files.digest(medium)})
         return self._decoded[1], self._decoded[2]
 
     def _flush(self) -> None:
@@ -271,7 +271,7 @@ class PixelCache:
         stamp = _stamp(source)
         if stamp and all(item.get(name) == value for name, value in stamp.items()):
             return True
-        if _key(media_loader.digest(source), medium, self.fields) != item["key"]:
+        if _key(image_files.digest(source), medium, self.fields) != item["key"]:
             return False
         with self._lock:
             item.update(stamp)  # the same bytes, copied or touched: not read again

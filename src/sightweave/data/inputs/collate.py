@@ -9,7 +9,7 @@ A bundle is a trunk (the pictures) with one branch for each of its samples; a ro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sightweave.core.batch import Batch, Media, Regions, TokenSequence
 from sightweave.core.types import InputLayout, Medium, Region, Sample
+from sightweave.data.inputs.media._base import Loaded
 from sightweave.data.inputs.packing import fewest_rows
 from sightweave.data.inputs.template import Encoded, Stretch, TrunkKey
 
@@ -142,23 +143,27 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Collated:
-    """A batch before any pixel is loaded."""
+    """A batch before any medium is loaded."""
 
     batch: Batch
     """Without its media."""
     shown: list[Shown]
     """Its media, in the order that the numbers in its tokens name."""
 
-    def with_pixels(self, pixels: Tensor) -> Batch:
+    def with_media(self, loaded: Mapping[str, tuple[Sequence[int], Loaded]]) -> Batch:
         """The whole batch.
 
         Args:
-            pixels: float I C H W: of the media, in their order.
+            loaded: For each modality the numbers of its media in `shown`, ascending, and their values.
         """
-        places = [(one.row, one.segment, one.branch) for one in self.shown]
-        row, segment, branch = torch.tensor(places).T.contiguous()
-        keys = tuple(one.medium.key for one in self.shown)
-        return replace(self.batch, media={"image": Media(pixels, row, segment, branch, keys=keys)})
+        places = torch.tensor([(one.row, one.segment, one.branch) for one in self.shown])
+        media = {}
+        for modality, (numbers, read) in loaded.items():
+            item = torch.tensor(numbers)
+            row, segment, branch = places[item].T.contiguous()
+            keys = tuple(self.shown[number].medium.key for number in numbers)
+            media[modality] = Media(read.values, item, row, segment, branch, keys=keys)
+        return replace(self.batch, media=media)
 
 
 def _show(shown: list[Shown], media: Iterable[Medium], *, row: int, segment: int, branch: int) -> list[int]:
@@ -270,6 +275,7 @@ def stretch_rows(
 def region_targets(
     regions: Sequence[tuple[int, Region]],
     *,
+    starts: Sequence[int],
     layout: InputLayout,
     place: Callable[[int, Region], tuple[float, float]],
     word_ids: Callable[[str], Sequence[int]],
@@ -278,6 +284,7 @@ def region_targets(
 
     Args:
         regions: (number of the medium, region).
+        starts: Where the embeddings of each medium begin among those of the batch.
         layout: Says the grid of embeddings.
         place: Middle of a region as fractions x, y of the transformed picture.
         word_ids: Ids of a word.
@@ -290,7 +297,7 @@ def region_targets(
         x, y = place(item, region)
         if not (0 <= x < 1 and 0 <= y < 1):
             continue  # cropped away
-        at.append(item * layout.tokens_per_image + int(y * height) * width + int(x * width))
+        at.append(starts[item] + int(y * height) * width + int(x * width))
         words.append(sorted({i for word in region.words for i in word_ids(word)}))
     return Regions(torch.tensor(at, dtype=torch.int64), _ragged(words)) if at else None
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
-from sightweave.data.inputs import media as media_loader
+from sightweave.data.inputs import image_files
 from sightweave.data.inputs.collate import Bundle, bundle, pack
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.template import Encoded
@@ -291,12 +291,14 @@ class _Tally:
 
     def _read_headers(self, sample: Sample, readable: set[str]) -> None:
         """Raises where training could not open a picture that is not yet `readable`; with tiles, encoding does so."""
-        if self.processor.tiles.max_tiles > 1:
-            return
         for medium in sample.media:
-            if medium.modality == "image" and medium.key not in readable:
-                media_loader.probe(medium)
-                readable.add(medium.key)
+            if medium.key in readable or medium.modality not in self.processor.loaders:
+                continue  # encoding says what the model reads
+            if medium.modality != "image":
+                self.processor.loaders[medium.modality].size(medium)
+            elif self.processor.tiles.max_tiles <= 1:
+                image_files.probe(medium)
+            readable.add(medium.key)
 
     def _drop(self, reason: str, sample: Sample, tokens: int | None) -> None:
         self.counts[reason] += 1

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sightweave.core.types import Medium
-from sightweave.data.inputs import media as media_loader
+from sightweave.data.inputs import image_files
 from sightweave.data.inputs import tiles as tiling
 from sightweave.data.inputs.cache import PixelCache
 from sightweave.data.inputs.tiles import Tile
@@ -107,7 +107,7 @@ class PixelLoader:
         pixels = self._kept.get(key)
         if pixels is None:
             side = self.transform.size
-            pixels = media_loader.load(medium, size_hint=None if is_whole else (side, side))
+            pixels = image_files.load(medium, size_hint=None if is_whole else (side, side))
             if isinstance(medium.source, Path):
                 self._kept.add(key, pixels)
         return pixels

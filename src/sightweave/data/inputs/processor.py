@@ -1,30 +1,31 @@
-"""Samples -> Batch, with everything that it takes: tokenizer, transform, layout, answers. Saved beside the weights."""
+"""Samples -> Batch, with everything that it takes: tokenizer, media, layout, answers. Saved next to the weights."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BeforeValidator, Field
 
-from sightweave.core import bounded, config
+from sightweave.core import bounded, catalog, config
 from sightweave.core.batch import Batch, Regions, TokenSequence
 from sightweave.core.errors import CheckpointError, MediaError, RecipeError
-from sightweave.core.types import InputLayout, Medium, MediumInfo, Region, Sample
+from sightweave.core.types import InputLayout, Medium, Region, Sample
 from sightweave.data.inputs import cache as pixel_cache
-from sightweave.data.inputs import media as media_loader
+from sightweave.data.inputs import modalities, transforms
 from sightweave.data.inputs import prompts as prompting
 from sightweave.data.inputs import tiles as tiling
-from sightweave.data.inputs import transforms
 from sightweave.data.inputs.cache import PixelCache
 from sightweave.data.inputs.collate import (
     Bundle,
+    Collated,
     Shown,
     bundle,
     caption_targets,
@@ -32,7 +33,8 @@ from sightweave.data.inputs.collate import (
     pack,
     region_targets,
 )
-from sightweave.data.inputs.pixels import PixelLoader
+from sightweave.data.inputs.media import image
+from sightweave.data.inputs.media._base import Loaded, Loader
 from sightweave.data.inputs.prompts import Prompts, Section
 from sightweave.data.inputs.template import Encoded, encode
 from sightweave.data.inputs.tiles import Tile, Tiles
@@ -42,8 +44,6 @@ logger = logging.getLogger(__name__)
 FILE_NAME = "processor.json"
 _MOST_BYTES = 64 << 20
 """Of a processor.json; its list of answers is the only long part."""
-_KNOWN_SIZES = 100_000
-"""Sizes of drawn pictures that a processor remembers at most."""
 Words = Literal["none", "regions", "captions"]
 """Where the words for media embeddings come from, if any are asked for."""
 
@@ -53,12 +53,24 @@ def _without_kind(value: Any) -> Any:
     return {key: item for key, item in value.items() if key != "kind"} if is_mapping else value
 
 
+def _with_media(value: Any) -> Any:
+    """A layout that was written when images were the only medium, in its present form."""
+    if not isinstance(value, Mapping) or "tokens_per_image" not in value:
+        return value
+    plain = dict(value)
+    plain["media"] = {"image": {"tokens": plain.pop("tokens_per_image"), "grid": plain.pop("grid", None)}}
+    return plain
+
+
 @config.config
 class _Saved:
     """What ``processor.json`` holds, in bounds that every real model is far inside of."""
 
-    transform: Annotated[transforms.Config, BeforeValidator(_without_kind)]
-    layout: InputLayout
+    layout: Annotated[InputLayout, BeforeValidator(_with_media)]
+    transform: Annotated[transforms.Config | None, BeforeValidator(_without_kind)] = None
+    """None for a model that reads no images."""
+    media: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Settings of the further modalities."""
     answers: tuple[str, ...]
     max_length: Annotated[int, Field(ge=1, le=1 << 24)]
     vocab_size: Annotated[int, Field(ge=1, le=1 << 22)] | None = None
@@ -74,126 +86,166 @@ class Processor:
     """All that stands between samples and a model."""
 
     tokenizer: Tokenizer
-    transform: transforms.Config
-    """How pictures become tensors."""
+    transform: transforms.Config | None
+    """How images become tensors; None for a model that reads none."""
     layout: InputLayout
     """How the model wants its tokens."""
     answers: tuple[str, ...] = ()
     """The answers to choose from, for a model that classifies."""
     max_length: int = 2048
-    """Tokens of the longest bundle that a model takes."""
+    """Maximum tokens of a bundle that a model takes."""
     tiles: Tiles = field(default_factory=Tiles)
-    """When and how far large pictures are cut."""
+    """How large images are split into tiles."""
     cache: PixelCache | None = field(default=None, compare=False)
-    """Resized pixels of this transform, used where nothing varies; it changes no bit. Not saved."""
+    """Resized images of this transform, used where nothing varies; it changes no bit. Not saved."""
+    media: Mapping[str, Any] = field(default_factory=dict)
+    """The ``Config`` of each further modality, by its name."""
 
     def __post_init__(self) -> None:
-        transform = self.transform.build()
-        object.__setattr__(self, "_image_transform", transform)
+        loaders: dict[str, Loader] = {}
+        if self.transform is not None:
+            images = image.Config(transform=self.transform, tiles=self.tiles)
+            loaders["image"] = images.build(self._fitting_cache(images.build()))
+        for modality, settings in self.media.items():
+            loaders[modality] = settings.build()
+        object.__setattr__(self, "loaders", loaders)
         object.__setattr__(self, "_word_ids", {})
-        object.__setattr__(self, "_sizes", {})
-        if self.cache is not None:
-            mine = pixel_cache.fields_of(transform, is_whole=self._is_whole)
-            if self.cache.fields != mine:
-                logger.warning(
-                    "%s: the cache was made with a different transform (%s) than this processor's (%s) and is "
-                    "not used; write it again",
-                    *(self.cache.folder, self.cache.fields, mine),
-                )
-                object.__setattr__(self, "cache", None)
-        loader = PixelLoader(transform, is_whole=self._is_whole, cache=self.cache)
-        object.__setattr__(self, "_loader", loader)
+
+    loaders: Mapping[str, Loader] = field(init=False, repr=False, compare=False)
+    """What reads the media of each modality."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Loaders hold locks and kept pixels, which a copy makes anew.
-        return Processor, tuple(getattr(self, one.name) for one in dataclasses.fields(self))
+        # Loaders hold locks and kept pixels, which a copy makes again.
+        return Processor, tuple(getattr(self, one.name) for one in dataclasses.fields(self) if one.init)
+
+    def _fitting_cache(self, loader: image.Loader) -> PixelCache | None:
+        """The cache, unless it was written with another transform."""
+        if self.cache is None:
+            return None
+        mine = pixel_cache.fields_of(loader.transform, is_whole=loader.is_whole)
+        if self.cache.fields == mine:
+            return self.cache
+        logger.warning(
+            "%s: the cache was made with a different transform (%s) than this processor's (%s) and is not used; write it "
+            "again",
+            *(self.cache.folder, self.cache.fields, mine),
+        )
+        object.__setattr__(self, "cache", None)
+        return None
 
     @property
-    def _is_whole(self) -> bool:
-        """Whether pictures are decoded at full scale: for exact pixels, and since tiles are cut from them."""
-        return self.transform.exact or self.tiles.max_tiles > 1
+    def images(self) -> image.Loader:
+        """What reads images.
+
+        Raises:
+            RecipeError: the model reads none.
+        """
+        found = self.loaders.get("image")
+        if not isinstance(found, image.Loader):
+            raise RecipeError(f"the model reads {', '.join(self.loaders)}, and no images.")
+        return found
 
     def encode(self, sample: Sample, *, max_tiles: int | None = None, with_target: bool = True) -> Encoded:
-        """One sample as tokens; of large pictures the header is read, and no pixel is decoded.
+        """One sample as tokens; of large images the header is read, and nothing is decoded.
 
         Args:
             sample: Any.
-            max_tiles: Tiles of a picture at most; None takes the processor's own number.
+            max_tiles: Maximum tiles of an image; None takes the processor's own number.
             with_target: Whether the answer becomes tokens too; a model that is asked needs the prompt alone.
 
         Raises:
-            DataError: a medium in an answer, or a picture whose header cannot be read.
+            DataError: a medium in an answer, of a modality that the model does not read, or with a header that cannot be
+                read.
         """
-        tiles = self.tiles if max_tiles is None else dataclasses.replace(self.tiles, max_tiles=max_tiles)
-        expanded = tiling.expand(sample, side=self.transform.size, tiles=tiles, probe=self._probe)
-        encoded = encode(expanded, self.tokenizer, self.layout, with_target=with_target)
+        modalities.refuse_unknown(sample.media, self.loaders, f"sample {sample.id!r}")
+        has_images = "image" in self.loaders
+        expanded = self.images.expand(sample, max_tiles=max_tiles) if has_images else sample
+        encoded = encode(
+            expanded, self.tokenizer, self.layout, with_target=with_target, num_tokens=self.num_tokens
+        )
         encoded.sample = sample  # as it was asked: tiles are our own affair
         return encoded
 
     def length(self, sample: Sample, *, max_tiles: int | None = None) -> int:
-        """Tokens of a sample: its pictures, prompt and target. As `encode`, without decoding a pixel."""
+        """Tokens of a sample: its media, prompt and target. As `encode`, without decoding anything."""
         encoded = self.encode(sample, max_tiles=max_tiles)
         return len(encoded.trunk) + len(encoded.prompt) + len(encoded.target)
 
-    def _probe(self, medium: Medium) -> MediumInfo:
-        """A picture's size; that of a drawn one is remembered, since asking draws it."""
-        if not callable(medium.source):
-            return media_loader.probe(medium)
-        known: dict[str, MediumInfo] = self._sizes  # type: ignore[attr-defined]  # set in __post_init__
-        if medium.key not in known:
-            if len(known) >= _KNOWN_SIZES:
-                known.clear()
-            known[medium.key] = media_loader.probe(medium)
-        return known[medium.key]
+    def num_tokens(self, medium: Medium) -> int:
+        """Tokens that a medium takes in a text, from its header.
+
+        Raises:
+            MediaError: the header cannot be read.
+        """
+        layout = self.layout.media[medium.modality]
+        if not layout.stride:
+            return layout.tokens
+        return layout.num_tokens(self.loaders[medium.modality].size(medium))
+
+    def load_media(
+        self,
+        media: Sequence[Medium],
+        seeds: Sequence[int] | None = None,
+        *,
+        fixed: frozenset[str] = frozenset(),
+        pool: Executor | None = None,
+    ) -> dict[str, tuple[list[int], Loaded]]:
+        """Media as their encoders read them: for each modality the numbers of its media, and their values.
+
+        Args:
+            media: Of any modalities; equal keys, and all tiles of an image, are decoded once.
+            seeds: Vary each medium; None leaves all as they are.
+            fixed: Keys of media that are not mirrored.
+            pool: Threads that read and decode files; they change no bit. None does it here.
+
+        Raises:
+            MediaError: a medium cannot be read.
+        """
+        found = {}
+        for modality, numbers in modalities.by_modality(media).items():
+            those = [media[number] for number in numbers]
+            own_seeds = None if seeds is None else [seeds[number] for number in numbers]
+            loaded = self.loaders[modality].load(those, own_seeds, fixed=fixed, pool=pool)
+            found[modality] = (numbers, loaded)
+        return found
 
     def pixels(
         self, media: Sequence[Medium], seeds: Sequence[int] | None = None, *, pool: Executor | None = None
     ) -> torch.Tensor:
-        """Media as float I 3 size size; equal keys, and all tiles of a picture, are decoded once.
-
-        Args:
-            media: Any.
-            seeds: Vary each picture; None leaves all as they are.
-            pool: Threads that read and decode files; they change no bit. None does it here.
-        """
-        return self._load(media, seeds, pool=pool)[0]
-
-    def _load(
-        self,
-        media: Sequence[Medium],
-        seeds: Sequence[int] | None,
-        fixed: frozenset[str] = frozenset(),
-        pool: Executor | None = None,
-    ) -> tuple[torch.Tensor, list[tuple[int, int]]]:
-        loader: PixelLoader = self._loader  # type: ignore[attr-defined]  # set in __post_init__
-        return loader(media, seeds, fixed=fixed, pool=pool)
+        """Images as float I 3 size size; arguments as in `load_media`."""
+        values = self.images.load(media, seeds, pool=pool).values
+        assert isinstance(values, torch.Tensor)  # images have one size
+        return values
 
     def write_cache(
         self, samples: Iterable[Sample], folder: Path, progress: Callable[[int], None] | None = None
     ) -> pixel_cache.Written:
-        """Writes the resized pictures and tiles of samples; ``PixelCache.open(folder)`` is then this processor's cache.
+        """Writes the resized images and tiles of samples; ``PixelCache.open(folder)`` is then this processor's cache.
+
+        Media of other modalities are left as they are.
 
         Raises:
             DataError: as `cache.write`.
+            RecipeError: the model reads no images.
         """
-        transform: transforms.ImageTransform = self._image_transform  # type: ignore[attr-defined]  # set in __post_init__
+        images = self.images
         left_out: dict[str, str] = {}
 
         def media() -> Iterable[Medium]:
             seen: set[str] = set()
             for one in samples:
                 for medium in one.media:
-                    if medium.key in seen:
+                    if medium.key in seen or medium.modality != "image":
                         continue
                     seen.add(medium.key)
                     try:
-                        yield from tiling.pieces(
-                            medium, side=self.transform.size, tiles=self.tiles, probe=self._probe
-                        )
+                        yield from images.pieces(medium)
                     except MediaError as error:
                         left_out[medium.key] = str(error)
 
-        done = pixel_cache.write(transform, media(), folder, is_whole=self._is_whole, progress=progress)
+        done = pixel_cache.write(
+            images.transform, media(), folder, is_whole=images.is_whole, progress=progress
+        )
         return dataclasses.replace(done, left_out={**left_out, **done.left_out})
 
     def batch(
@@ -238,16 +290,17 @@ class Processor:
         if not shown:
             return collated.batch
 
-        # A picture that is cut into tiles is not mirrored either.
         media = [one.medium for one in shown]
         seeds = None if seed is None else _seeds(seed, media)
         samples = [encoded.sample for row in rows for one in row for encoded in one.encoded]
         fixed = self._fixed(samples, seed)
+
+        # An image that is cut into tiles is not mirrored either.
         fixed |= {tiling.whole(medium).key for medium in media if isinstance(medium.source, Tile)}
-        pixels, sizes = self._load(media, seeds, fixed, pool)
-        batch = collated.with_pixels(pixels)
+        loaded = self.load_media(media, seeds, fixed=fixed, pool=pool)
+        batch = collated.with_media(loaded)
         if words != "none":
-            batch.regions = self._words(shown, sizes, seeds, words, fixed)
+            batch.regions = self._words(shown, loaded, seeds, words, fixed)
         return batch
 
     def media_batch(
@@ -258,26 +311,25 @@ class Processor:
         seed: int | None = None,
         pool: Executor | None = None,
     ) -> Batch:
-        """Only the pictures of samples and the words for them: the first stage of training from nothing.
+        """Only the media of samples and the words for them: the first stage of training from nothing.
 
         Arguments as in `batch`.
         """
         known: dict[str, Shown] = {}
         for sample in samples:
             for number, medium in enumerate(sample.media):
-                one = known.setdefault(medium.key, Shown(medium))
+                one = known.setdefault(medium.key, Shown(medium, row=len(known)))
                 one.samples.append(sample)
                 one.leads.append(number == 0)
+
         shown = list(known.values())
-        shown_media = [one.medium for one in shown]
-        seeds = None if seed is None else _seeds(seed, shown_media)
+        media = [one.medium for one in shown]
+        seeds = None if seed is None else _seeds(seed, media)
         fixed = self._fixed(samples, seed)
-        pixels, sizes = self._load(shown_media, seeds, fixed, pool)
-        row = torch.arange(len(shown))
-        keys = tuple(medium.key for medium in shown_media)
-        media = prompting.pictures(pixels, row, keys)
-        regions = self._words(shown, sizes, seeds, words, fixed)
-        return Batch(target=None, media=media, regions=regions)
+        loaded = self.load_media(media, seeds, fixed=fixed, pool=pool)
+        batch = Collated(Batch(target=None), shown).with_media(loaded)
+        batch.regions = self._words(shown, loaded, seeds, words, fixed)
+        return batch
 
     def prompts(self, samples: Sequence[Sample | Encoded], *, section: Section = "whole") -> Prompts:
         """Prompts, one a row, as a model reads them before it writes; their pictures are named and not yet decoded.
@@ -308,8 +360,8 @@ class Processor:
         ]
 
     def _fixed(self, samples: Sequence[Sample], seed: int | None) -> frozenset[str]:
-        """Keys of the pictures that may not be mirrored, since a text says what is on their left or right."""
-        if seed is None or not self.transform.flip:
+        """Keys of the media that may not be mirrored, since a text says what is on their left or right."""
+        if seed is None or (self.transform is not None and not self.transform.flip):
             return frozenset()
         told = (one for one in samples if any(transforms.names_side(text) for text in _texts(one)))
         return frozenset(medium.key for one in told for medium in one.media)
@@ -317,23 +369,32 @@ class Processor:
     def _words(
         self,
         shown: Sequence[Shown],
-        sizes: Sequence[tuple[int, int]],
+        loaded: Mapping[str, tuple[list[int], Loaded]],
         seeds: Sequence[int] | None,
         words: Words,
         fixed: frozenset[str],
     ) -> Regions | None:
         if words == "captions":
             return caption_targets([_words_of(one, self.tokenizer) for one in shown])
-        transform: transforms.ImageTransform = self._image_transform  # type: ignore[attr-defined]  # set in __post_init__
+        if "image" not in loaded:  # nothing else has places
+            return None
+        images, (numbers, read) = self.images, loaded["image"]
+        sizes = dict(zip(numbers, read.sizes, strict=True))
 
         def middle(item: int, region: Region) -> tuple[float, float]:
             seed = None if seeds is None else seeds[item]
             may_flip = shown[item].medium.key not in fixed
-            left, top, right, bottom = transform.place(region.box, *sizes[item], seed=seed, may_flip=may_flip)
+            left, top, right, bottom = images.transform.place(
+                region.box, *sizes[item], seed=seed, may_flip=may_flip
+            )
             return (left + right) / 2, (top + bottom) / 2
 
-        regions = [(item, region) for item, one in enumerate(shown) for region in _regions_of(one)]
-        return region_targets(regions, layout=self.layout, place=middle, word_ids=self._ids_of_word)
+        counts = [self.num_tokens(one.medium) for one in shown]
+        starts = list(accumulate(counts, initial=0))
+        regions = [(item, region) for item in numbers for region in _regions_of(shown[item])]
+        return region_targets(
+            regions, starts=starts, layout=self.layout, place=middle, word_ids=self._ids_of_word
+        )
 
     def _ids_of_word(self, word: str) -> list[int]:
         known: dict[str, list[int]] = self._word_ids  # type: ignore[attr-defined]  # set in __post_init__
@@ -348,7 +409,8 @@ class Processor:
     def to_plain(self) -> dict[str, Any]:
         """Everything but the tokenizer, as plain data."""
         return {
-            "transform": config.to_plain(self.transform),
+            "transform": None if self.transform is None else config.to_plain(self.transform),
+            "media": {modality: config.to_plain(one) for modality, one in self.media.items()},
             "layout": dataclasses.asdict(self.layout),
             "answers": list(self.answers),
             "max_length": self.max_length,
@@ -358,11 +420,16 @@ class Processor:
         }
 
     @classmethod
-    def load(cls, folder: Path) -> Processor:
+    def load(cls, folder: Path, *, allowed: Container[str] | None = frozenset()) -> Processor:
         """Reads the files of `documents` from a folder.
+
+        Args:
+            folder: It may have been written by anybody.
+            allowed: Dotted paths of the modalities that may be imported as Python modules; None allows any.
 
         Raises:
             CheckpointError: a file is missing or is not one of them.
+            RecipeError: the folder names a module that is not allowed.
         """
         path = folder / FILE_NAME
         if not path.exists():
@@ -386,7 +453,24 @@ class Processor:
             answers=saved.answers,
             max_length=saved.max_length,
             tiles=saved.tiles,
+            media={name: settings_of(name, values, allowed) for name, values in saved.media.items()},
         )
+
+
+def settings_of(modality: str, values: Mapping[str, Any], allowed: Container[str] | None = None) -> Any:
+    """The ``Config`` of a further modality.
+
+    Args:
+        modality: A kind of ``data/inputs/media``, or the dotted path of a user's own module.
+        values: Its fields; a ``kind`` among them is the modality's own name.
+        allowed: Dotted paths that may be imported; None allows any.
+
+    Raises:
+        RecipeError: no such modality, one that is not allowed, or a mistake in its fields.
+    """
+    kind = catalog.config_class(modalities.FAMILY, modality, allowed=allowed)
+    fields = {name: value for name, value in values.items() if name != "kind"}
+    return config.build(kind, fields, where=f"inputs.media.{modality}")
 
 
 def _seeds(seed: int, media: Sequence[Medium]) -> list[int]:

@@ -1,8 +1,8 @@
 """Prompts -> tensors: what a model reads before it writes, and what it reads while it writes.
 
-Training and scoring read whole samples in rows (`collate`). A prompt has a row of its own, its pictures may have been read
-before, and each picture is encoded once however many rows show it; so tokens and pictures stay apart here until the pictures
-are encoded.
+Training and scoring read whole samples in rows (`collate`). A prompt has a row of its own, its media may have been read
+before, and each medium is encoded once however many rows show it; so tokens and media stay apart here until the media are
+encoded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sightweave.core.batch import Batch, Media, MediaEmbeddings, TokenSequence
+from sightweave.core.batch import Batch, Media, MediaEmbeddings, TokenSequence, Values
 from sightweave.core.types import Medium
 from sightweave.data.inputs.collate import IGNORE, stretch_rows, token_sequence
 from sightweave.data.inputs.template import Encoded, Stretch
@@ -32,17 +32,17 @@ class Prompts:
     begin: TokenSequence | None
     """What the decoder of an encoder-decoder reads first; None for other models."""
     media: tuple[Medium, ...]
-    """Each picture once, in order of appearance. Empty for a ``rest``, whose pictures were read before."""
+    """Each medium once, in order of appearance. Empty for a ``rest``, whose media were read before."""
     shown: Tensor
-    """int64 P: for each place where a picture is shown, its number in `media`."""
+    """int64 P: for each place where a medium is shown, its number in `media`."""
     row: Tensor
     """int64 P: the row of each place, not decreasing."""
 
-    def batch(self, embeddings: Tensor | None = None) -> Batch:
+    def batch(self, embeddings: Sequence[Tensor] | None = None) -> Batch:
         """What the model reads.
 
         Args:
-            embeddings: I Q D: those of `media`, on any device; the batch is on the device of the tokens.
+            embeddings: Q D each: those of `media`, on any device; the batch is on the device of the tokens.
         """
         media = None if embeddings is None else self._placed(embeddings)
         if self.begin is None:
@@ -54,15 +54,15 @@ class Prompts:
         begin = None if self.begin is None else self.begin.to(device)
         return replace(self, tokens=self.tokens.to(device), begin=begin)
 
-    def _placed(self, embeddings: Tensor) -> MediaEmbeddings:
-        """Embeddings of pictures (I Q D), laid out again at each place that shows one."""
-        device = embeddings.device
-        each = embeddings.shape[1]
-        item = torch.arange(len(self.shown), device=device).repeat_interleave(each)
-        row = self.row.to(device).repeat_interleave(each)
+    def _placed(self, embeddings: Sequence[Tensor]) -> MediaEmbeddings:
+        """Embeddings of media, laid out again at each place that shows one."""
+        device = embeddings[0].device
+        shown = [embeddings[number] for number in self.shown.tolist()]
+        counts = torch.tensor([len(one) for one in shown])
+        item = torch.arange(len(shown)).repeat_interleave(counts).to(device)
+        row = self.row.cpu().repeat_interleave(counts).to(device)
         zeros = torch.zeros_like(item)
-        placed = embeddings[self.shown.to(device)].flatten(0, 1)
-        return MediaEmbeddings(placed, item=item, row=row, segment=zeros, branch=zeros)
+        return MediaEmbeddings(torch.cat(shown), item=item, row=row, segment=zeros, branch=zeros)
 
 
 def prompts(
@@ -178,14 +178,28 @@ def text_tokens(
     )
 
 
-def pictures(pixels: Tensor, row: Tensor | None = None, keys: tuple[str, ...] = ()) -> dict[str, Media]:
-    """The pictures of a batch whose rows have one segment each.
+def placed(
+    values: Values,
+    *,
+    row: Tensor | None = None,
+    item: Tensor | None = None,
+    keys: tuple[str, ...] = (),
+) -> Media:
+    """The media of one modality in a batch whose rows have one segment each.
 
     Args:
-        pixels: float I C H W.
+        values: I ... or one tensor for each.
         row: int64 I: the row of each, not decreasing; None puts all into the first.
+        item: int64 I: number of each among the media of all modalities; None means that there are no others.
         keys: The medium's key of each, where they are known.
     """
-    zeros = torch.zeros(len(pixels), dtype=torch.int64, device=pixels.device)
-    row = zeros if row is None else row
-    return {"image": Media(pixels, row, zeros, zeros, keys=keys)}
+    device = values[0].device
+    zeros = torch.zeros(len(values), dtype=torch.int64, device=device)
+    return Media(
+        values,
+        item=torch.arange(len(values), device=device) if item is None else item,
+        row=zeros if row is None else row,
+        segment=zeros,
+        branch=zeros,
+        keys=keys,
+    )

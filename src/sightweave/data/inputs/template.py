@@ -7,7 +7,7 @@ turns written by that (`chat.Chat`). Special tokens are put in as ids, so nothin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -85,8 +85,26 @@ class Encoded:
         return tuple(medium.key for medium in self.trunk_media), tuple(self.trunk.ids)
 
 
-def encode(sample: Sample, tokenizer: Tokenizer, layout: InputLayout, *, with_target: bool = True) -> Encoded:
+NumTokens = Callable[[Medium], int]
+"""Tokens that a medium takes in a text."""
+
+
+def encode(
+    sample: Sample,
+    tokenizer: Tokenizer,
+    layout: InputLayout,
+    *,
+    with_target: bool = True,
+    num_tokens: NumTokens | None = None,
+) -> Encoded:
     """Lays one sample out, with or without its target.
+
+    Args:
+        sample: Any.
+        tokenizer: Makes ids of texts.
+        layout: How the model wants its tokens.
+        with_target: Whether the answer becomes tokens too.
+        num_tokens: Tokens of each medium; None means that those of a modality all have the same number.
 
     Raises:
         DataError: a medium in an answer, or a conversation that the chat template does not take.
@@ -94,21 +112,31 @@ def encode(sample: Sample, tokenizer: Tokenizer, layout: InputLayout, *, with_ta
     parts = list(sample.parts)
     last = _last_answer(parts)
     answer = "".join(_answer(part, sample) for part in parts[last:])
+    counts = _counts(sample.media, layout, num_tokens)
     try:
         if tokenizer.chat is None:
-            encoded = _in_own_words(sample, parts[:last], tokenizer, layout)
+            encoded = _in_own_words(sample, parts[:last], counts, tokenizer, layout)
             if with_target:
                 encoded.target.add(_own_answer_ids(parts[last:], tokenizer), learn=True)
         else:
             # Where pictures stand outside the text, the words around them would stand around nothing.
             told = [part for part in parts[:last] if layout.in_sequence or isinstance(part.content, str)]
-            encoded = _in_words_of_chat(sample, told, tokenizer, tokenizer.chat, layout)
+            encoded = _in_words_of_chat(sample, told, counts, tokenizer, tokenizer.chat, layout)
             if with_target:
                 encoded.target.add(_chat_answer_ids(told, answer, tokenizer, tokenizer.chat), learn=True)
     except DataError as error:
         raise DataError(f"sample {sample.id!r}: {error}") from None
     _let_look_ahead(encoded, layout)
     return encoded
+
+
+def _counts(media: Sequence[Medium], layout: InputLayout, num_tokens: NumTokens | None) -> list[int]:
+    """Tokens of each medium in the text; none where media stay outside the text."""
+    if not layout.in_sequence:
+        return []
+    if num_tokens is None:
+        return [layout.media[medium.modality].tokens for medium in media]
+    return [num_tokens(medium) for medium in media]
 
 
 def _answer(part: Part, sample: Sample) -> str:
@@ -127,14 +155,16 @@ def _let_look_ahead(encoded: Encoded, layout: InputLayout) -> None:
         encoded.prompt.ar = [1, *[0] * (len(encoded.prompt) - 1)]
 
 
-def _in_own_words(sample: Sample, parts: list[Part], tokenizer: Tokenizer, layout: InputLayout) -> Encoded:
+def _in_own_words(
+    sample: Sample, parts: list[Part], counts: Sequence[int], tokenizer: Tokenizer, layout: InputLayout
+) -> Encoded:
     """Trunk and prompt, with the words of the template around each text."""
     lead = _leading(parts)
     encoded = _empty(sample, parts, lead, tokenizer)
     encoded.trunk.add(tokenizer.start_ids)
     for item in range(lead):
-        _add_medium(encoded.trunk, item, tokenizer, layout)
-    _add_prompt(encoded, parts, lead, tokenizer, layout)
+        _add_medium(encoded.trunk, item, counts, tokenizer, layout)
+    _add_prompt(encoded, parts, lead, counts, tokenizer, layout)
     return encoded
 
 
@@ -163,7 +193,12 @@ def _empty(sample: Sample, parts: Sequence[Part], lead: int, tokenizer: Tokenize
 
 
 def _in_words_of_chat(
-    sample: Sample, parts: Sequence[Part], tokenizer: Tokenizer, chat: Chat, layout: InputLayout
+    sample: Sample,
+    parts: Sequence[Part],
+    counts: Sequence[int],
+    tokenizer: Tokenizer,
+    chat: Chat,
+    layout: InputLayout,
 ) -> Encoded:
     """Trunk and prompt as the chat template writes them.
 
@@ -183,7 +218,7 @@ def _in_words_of_chat(
     for number, section in enumerate(sections):
         stretch = encoded.trunk if number < cut else encoded.prompt
         if section.special == tokenizer.image_id:
-            _add_medium(stretch, item, tokenizer, layout)
+            _add_medium(stretch, item, counts, tokenizer, layout)
             item += 1
         elif section.special is not None:
             # The end token of an answer is learnt with it.
@@ -253,7 +288,12 @@ def _last_answer(parts: list[Part]) -> int:
 
 
 def _add_prompt(
-    encoded: Encoded, parts: list[Part], lead: int, tokenizer: Tokenizer, layout: InputLayout
+    encoded: Encoded,
+    parts: list[Part],
+    lead: int,
+    counts: Sequence[int],
+    tokenizer: Tokenizer,
+    layout: InputLayout,
 ) -> None:
     """Everything behind the leading pictures, up to what asks the model to speak."""
     prompt = encoded.prompt
@@ -269,7 +309,7 @@ def _add_prompt(
             prompt.add(tokenizer.marked_ids("\n"))
 
         if isinstance(part.content, Medium):
-            _add_medium(prompt, item, tokenizer, layout)
+            _add_medium(prompt, item, counts, tokenizer, layout)
             item += 1
         else:
             prompt.add(tokenizer.encode(part.content), learn=part.learn and part.role == "assistant")
@@ -278,9 +318,12 @@ def _add_prompt(
     prompt.add(tokenizer.speak_ids)
 
 
-def _add_medium(stretch: Stretch, item: int, tokenizer: Tokenizer, layout: InputLayout) -> None:
+def _add_medium(
+    stretch: Stretch, item: int, counts: Sequence[int], tokenizer: Tokenizer, layout: InputLayout
+) -> None:
+    """The tokens of the sample's medium `item`, which has `counts[item]` of them."""
     if layout.in_sequence:
         stretch.add(tokenizer.before_image_ids)
-        marks = [tokenizer.image_id] * layout.tokens_per_image
+        marks = [tokenizer.image_id] * counts[item]
         stretch.add(marks, item=item, ahead=layout.bidirectional != "none", one_position=layout.one_position)
         stretch.add(tokenizer.after_image_ids)

@@ -10,7 +10,7 @@ import PIL.Image
 
 from sightweave.core.errors import MediaError
 from sightweave.core.types import Medium
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.pages import pictures
 from sightweave.pages.notebook import SIDE
 
@@ -28,7 +28,7 @@ def kept(medium: Medium) -> Medium:
     is_small = isinstance(medium.source, bytes) and len(medium.source) <= _MOST_BYTES
     if is_small or isinstance(medium.source, Path):  # decoding it again would take as long as a short answer
         return medium
-    pixels = media.load(medium, size_hint=(SIDE, SIDE))
+    pixels = image_files.load(medium, size_hint=(SIDE, SIDE))
     picture = PIL.Image.fromarray(pixels)
     # Shrunk by whole factors first, which takes a fraction of the time.
     picture.thumbnail((SIDE, SIDE), PIL.Image.Resampling.BILINEAR, reducing_gap=2.0)
@@ -38,11 +38,13 @@ def kept(medium: Medium) -> Medium:
 
 
 def addresses(given: Sequence[Medium]) -> list[str]:
-    """A ``data:`` address of each picture, made small; those that cannot be read by now are left out."""
+    """A ``data:`` address of each image, made small; those that cannot be read by now are left out."""
     found = []
     for medium in given:
+        if medium.modality != "image":
+            continue
         try:
-            pixels = media.load(medium, size_hint=(SIDE, SIDE))
+            pixels = image_files.load(medium, size_hint=(SIDE, SIDE))
         except MediaError:
             continue
         found.append(pictures.data_uri(pixels, max_side=SIDE))

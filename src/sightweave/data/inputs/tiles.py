@@ -25,7 +25,7 @@ from pydantic import Field
 
 from sightweave.core.config import config
 from sightweave.core.types import Medium, MediumInfo, Part, Sample
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 
 _ENLARGED = 2.0
 """A grid has at most this many times the pixels of the picture: more would only show them larger."""
@@ -86,7 +86,7 @@ class Tile:
         Raises:
             MediaError: the picture cannot be read.
         """
-        return np.ascontiguousarray(self.cut(media.load(self.parent)))
+        return np.ascontiguousarray(self.cut(image_files.load(self.parent)))
 
 
 def grid(width: int, height: int, side: int, max_tiles: int) -> tuple[int, int]:
@@ -118,10 +118,10 @@ def grid(width: int, height: int, side: int, max_tiles: int) -> tuple[int, int]:
 
 
 Probe = Callable[[Medium], MediumInfo]
-"""Gives a picture's size; `media.probe` reads its header."""
+"""Gives a picture's size; `image_files.probe` reads its header."""
 
 
-def expand(sample: Sample, *, side: int, tiles: Tiles, probe: Probe = media.probe) -> Sample:
+def expand(sample: Sample, *, side: int, tiles: Tiles, probe: Probe = image_files.probe) -> Sample:
     """The sample with every large picture of it followed by its tiles; regions stay with the thumbnail.
 
     Args:
@@ -142,7 +142,7 @@ def expand(sample: Sample, *, side: int, tiles: Tiles, probe: Probe = media.prob
     return sample if len(parts) == len(sample.parts) else dataclasses.replace(sample, parts=tuple(parts))
 
 
-def pieces(medium: Medium, *, side: int, tiles: Tiles, probe: Probe = media.probe) -> list[Medium]:
+def pieces(medium: Medium, *, side: int, tiles: Tiles, probe: Probe = image_files.probe) -> list[Medium]:
     """A picture, and behind it its tiles where it is large; arguments as in `expand`."""
     if tiles.max_tiles < 2 or medium.modality != "image" or isinstance(medium.source, Tile):
         return [medium]

@@ -16,7 +16,7 @@ import PIL.Image
 from sightweave.core import bounded
 from sightweave.core.errors import MediaError
 from sightweave.core.types import Medium
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.data.inputs.text_pictures import picture_of
 from sightweave.data.reading.row_files import RowError, shown
 
@@ -211,7 +211,7 @@ def given(root: Path | None, value: Any) -> Medium:
     if isinstance(value, bytes | bytearray | memoryview | np.ndarray | PIL.Image.Image):
         source = bytes(value) if isinstance(value, bytearray | memoryview) else value
         try:
-            return Medium(source=source, key=media.digest(Medium(source=source, key="image"))[:32])
+            return Medium(source=source, key=image_files.digest(Medium(source=source, key="image"))[:32])
         except MediaError as error:
             raise RowError(error.code, "image", value, str(error)) from None
     raise RowError(

@@ -16,7 +16,7 @@ import numpy as np
 from sightweave.core import files
 from sightweave.core.errors import DataError
 from sightweave.core.types import Medium
-from sightweave.data.inputs import media
+from sightweave.data.inputs import modalities
 from sightweave.data.reading import image_marks, splits
 from sightweave.data.reading.dataset import Record, is_record
 from sightweave.data.reading.image_paths import Folder
@@ -322,7 +322,9 @@ class Reader:
             if number not in first:
                 continue
             images = self._kept.make(first[number], "train")[0].images if has_few else ()
-            digests[number] = media.digest(images[0]) if images else hashlib.sha256(_bytes(key)).hexdigest()
+            digests[number] = (
+                modalities.digest(images[0]) if images else hashlib.sha256(_bytes(key)).hexdigest()
+            )
         return digests, "bytes" if has_few else "names"
 
     def _table(self, chosen: np.ndarray, split: str, notes: list[str]) -> Table:

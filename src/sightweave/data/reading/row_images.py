@@ -9,7 +9,7 @@ from typing import Any
 
 from sightweave.core.errors import MediaError
 from sightweave.core.types import Medium
-from sightweave.data.inputs import media
+from sightweave.data.inputs import modalities
 from sightweave.data.reading import image_marks
 from sightweave.data.reading.image_paths import Folder, Inside, Slice, given
 from sightweave.data.reading.row_files import RowError, shown
@@ -123,7 +123,7 @@ class ImageFinder:
             try:
                 is_drawn = callable(medium.source) and not isinstance(medium.source, partial)
                 if not is_drawn:  # what is drawn has no header
-                    media.probe(medium)
+                    modalities.check(medium)
                 self._faults[medium.key] = None
             except MediaError as error:
                 self._faults[medium.key] = error

@@ -1,24 +1,36 @@
-"""What every image encoder offers."""
+"""What every encoder offers."""
+
+from collections.abc import Sequence
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from sightweave.core.batch import Features
-from sightweave.core.types import MediumInfo
 
 
 class Encoder(nn.Module):
-    """The face of an image encoder: pixels in, a grid of features out."""
+    """The face of an encoder: the values of media in, a grid of features out.
+
+    Most media have one size: images are resized to a square. An encoder of media of any size sets `stride`; it is then
+    called with media of one size at a time, so it needs neither padding nor a mask.
+    """
 
     dim: int
     """Width Dv of its features."""
     image_size: int
-    """Side of the square picture that it reads, in pixels."""
+    """Side of the square image that it reads, in pixels; other media have none."""
+    stride: tuple[int, ...] = ()
+    """Where the number of features follows the size of the medium: how many values along each axis become one feature. The
+    last feature along an axis may cover fewer. Empty means that all media have the same grid."""
 
-    def grid(self, info: MediumInfo | None = None) -> tuple[int, int, int]:
-        """Times, rows and columns of the features, known before any pixel is decoded."""
+    def grid(self, size: Sequence[int] | None = None) -> tuple[int, int, int]:
+        """Times, rows and columns of the features, known before anything is decoded.
+
+        Args:
+            size: Length of a medium's values along each axis but the channels; None means the largest medium.
+        """
         raise NotImplementedError(type(self).__name__)
 
-    def forward(self, pixels: Float[Tensor, "I 3 Hp Wp"]) -> Features:
-        """Encodes pictures."""
+    def forward(self, values: Float[Tensor, "I C *size"]) -> Features:
+        """Encodes media of one size."""
         raise NotImplementedError(type(self).__name__)

@@ -6,13 +6,14 @@ pictures, and positions at the end, since convolutions alone hardly say where a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from sightweave.core.batch import Features
 from sightweave.core.config import config
-from sightweave.core.types import MediumInfo
 from sightweave.models.encoders._base import Encoder
 from sightweave.models.nn.convolution import ChannelNorm, Downsample, Residual, to_channels_last
 from sightweave.models.nn.init import initialise
@@ -82,7 +83,7 @@ class Cnn(Encoder):
         self.place_table = nn.Parameter(torch.zeros(side * side, self.dim))
         initialise(self)
 
-    def grid(self, info: MediumInfo | None = None) -> tuple[int, int, int]:
+    def grid(self, size: Sequence[int] | None = None) -> tuple[int, int, int]:
         """One time, `side` rows and columns."""
         return (1, self.side, self.side)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,6 @@ from sightweave.core import box_operators, part_settings, transformers_folder
 from sightweave.core.batch import Features
 from sightweave.core.config import config
 from sightweave.core.errors import BackendError, CheckpointError
-from sightweave.core.types import MediumInfo
 from sightweave.models.encoders._base import Encoder
 from sightweave.models.nn import foreign, picture
 
@@ -154,7 +153,7 @@ class FromTimm(Encoder):
         picture.keep_statistics(self)
         return self
 
-    def grid(self, info: MediumInfo | None = None) -> tuple[int, int, int]:
+    def grid(self, size: Sequence[int] | None = None) -> tuple[int, int, int]:
         """Of what comes before the pooling."""
         return self.shape.grid
 

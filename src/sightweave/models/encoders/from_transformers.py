@@ -6,7 +6,7 @@ Transformers: State-of-the-Art Natural Language Processing (Wolf et al. 2020, ar
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,6 @@ from sightweave.core import part_settings
 from sightweave.core.batch import Features
 from sightweave.core.config import config
 from sightweave.core.from_transformers import imported
-from sightweave.core.types import MediumInfo
 from sightweave.models.encoders._base import Encoder
 from sightweave.models.nn import foreign, from_transformers, picture
 
@@ -132,7 +131,7 @@ class FromTransformers(Encoder):
         picture.keep_statistics(self)
         return self
 
-    def grid(self, info: MediumInfo | None = None) -> tuple[int, int, int]:
+    def grid(self, size: Sequence[int] | None = None) -> tuple[int, int, int]:
         """Of the last hidden state."""
         return self.shape.grid
 

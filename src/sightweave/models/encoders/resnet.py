@@ -7,6 +7,7 @@ from scratch each layer starts as its shortcut (Goyal et al. 2017, arXiv:1706.02
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Self
 
 from jaxtyping import Float
@@ -15,7 +16,6 @@ from torch.nn import functional as F
 
 from sightweave.core.batch import Features
 from sightweave.core.config import config
-from sightweave.core.types import MediumInfo
 from sightweave.models.encoders._base import Encoder
 from sightweave.models.nn.convolution import to_channels_last
 from sightweave.models.nn.init import initialise
@@ -103,7 +103,7 @@ class ResNet(Encoder):
             self.side = -(-self.side // stride)
         initialise(self)
 
-    def grid(self, info: MediumInfo | None = None) -> tuple[int, int, int]:
+    def grid(self, size: Sequence[int] | None = None) -> tuple[int, int, int]:
         """One time, `side` rows and columns."""
         return (1, self.side, self.side)
 

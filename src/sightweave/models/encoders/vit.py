@@ -7,6 +7,7 @@ Transformers See Better (Xiao et al. 2021, arXiv:2106.14881); it learns far fast
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -15,7 +16,6 @@ from torch import Tensor, nn
 
 from sightweave.core.batch import Features
 from sightweave.core.config import config
-from sightweave.core.types import MediumInfo
 from sightweave.models.encoders._base import Encoder
 from sightweave.models.nn.block import BlockShape
 from sightweave.models.nn.convolution import Downsample, to_channels_last
@@ -129,7 +129,7 @@ class Vit(Encoder):
         initialise(self)
         draw(self.place_table, std=0.02)
 
-    def grid(self, info: MediumInfo | None = None) -> tuple[int, int, int]:
+    def grid(self, size: Sequence[int] | None = None) -> tuple[int, int, int]:
         """One time, `side` rows and columns."""
         return (1, self.side, self.side)
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -98,30 +97,29 @@ def nudge(model: nn.Module) -> None:
                 parameter.copy_(drawn)
 
 
-def picture(number: int, width: int = 35, height: int = 30) -> Medium:
-    """Coloured noise in large dots, another one for each number."""
-    rng = np.random.default_rng(number)
-    small = rng.integers(0, 256, (-(-height // 6), -(-width // 5), 3), dtype=np.uint8)
-    return Medium(small.repeat(6, 0).repeat(5, 1)[:height, :width], key=f"check-{number}-{width}x{height}")
-
-
 def ask(name: str, *content: str | Medium, answer: str) -> Sample:
-    """A prompt of texts and pictures in this order, with its answer."""
+    """A prompt of texts and media in this order, with its answer."""
     prompt = tuple(Part("user", one) for one in content)
     parts = (*prompt, Part("assistant", answer, learn=True))
     return Sample(id=name, task="vqa", parts=parts, references=(answer,))
 
 
 def samples(processor: Processor) -> list[Sample]:
-    """No picture, one, one that two prompts share, and two of which one stands in the middle."""
+    """No medium, one, one that two prompts share, two of which one stands in the middle, and some of each modality."""
     chooses = processor.layout.form == "classify"
     first, other = (processor.answers[0], processor.answers[-1]) if chooses else ("a red ball", "two")
-    return [
+    (_, main), *further = processor.loaders.items()
+    found = [
         ask("text", "how many are there ?", answer=other),
-        ask("one", picture(1), "what is in the picture ?", answer=first),
-        ask("shared", picture(1), "how many ?", answer=other),
-        ask("middle", picture(2), "compare it with this one", picture(3), "please", answer=first),
+        ask("one", main.example(1), "what is in the picture ?", answer=first),
+        ask("shared", main.example(1), "how many ?", answer=other),
+        ask("middle", main.example(2), "compare it with this one", main.example(3), "please", answer=first),
     ]
+    for modality, loader in further:
+        found.append(ask(modality, loader.example(1), "what is it ?", answer=first))
+        mixed = (main.example(4), "and", loader.example(2), "with", main.example(5))
+        found.append(ask(f"mixed with {modality}", *mixed, answer=other))
+    return found
 
 
 def largest(one: Tensor, other: Tensor) -> float:

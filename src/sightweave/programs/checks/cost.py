@@ -31,7 +31,8 @@ def check(subject: Subject) -> Finding:
             loss = training_loss(model(batch), batch, region_weight=stage.word_weight)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             seconds = time.perf_counter() - began
-        seconds *= stage.batch_size * stage.gradient_accumulation_steps / len(batch.media["image"].row)
+        shown = sum(len(media.row) for media in batch.media.values())
+        seconds *= stage.batch_size * stage.gradient_accumulation_steps / shown
         state = weights + training * (1 + _ADAM)
         told.append(
             f"{stage.name}: about {seconds:.2g} s per step, {state / 2**20:.0f} MiB for weights and optimizer"

@@ -17,6 +17,8 @@ NEEDED = f"equal to the folder's table within {_MOST:g}"
 
 def check(subject: Subject) -> Finding:
     """Compares the table with the folder's, brought to the encoder's grid."""
+    if "image" not in subject.model.modalities:
+        return Finding(state="skip", measured="the model reads no images")
     folder, table = subject.pretrained.get("encoder"), getattr(subject.model.encoder, "place_table", None)
     if folder is None or table is None:
         return Finding(state="skip", measured="no position table from a folder")

@@ -29,7 +29,7 @@ def check(subject: Subject) -> Finding:
             for parameter in other.parameters():
                 parameter.add_(1.0)
         checkpoint.load_into(other, place)
-        processor = Processor.load(place)
+        processor = Processor.load(place, allowed=None)
     with torch.inference_mode():
         after = other(batch).logits
     same_ids = all(

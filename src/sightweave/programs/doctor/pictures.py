@@ -9,7 +9,7 @@ import numpy as np
 
 from sightweave.core.errors import MediaError
 from sightweave.core.types import Medium
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files, modalities
 from sightweave.programs.doctor.hashing import fingerprint
 
 _SIDE = 32  # what the fingerprint shrinks to
@@ -51,32 +51,43 @@ class PictureFacts(NamedTuple):
     """What is wrong, errors first."""
 
 
-def inspect(medium: Medium, limits: media.Limits = media.DEFAULT_LIMITS) -> PictureFacts:
+def inspect(medium: Medium, limits: image_files.Limits = image_files.DEFAULT_LIMITS) -> PictureFacts:
     """Looks a picture over; its file is read once. A bad picture is a finding and never an exception."""
     return inspect_all([medium], limits)[0]
 
 
 def inspect_all(
-    pictures: Sequence[Medium], limits: media.Limits = media.DEFAULT_LIMITS
+    pictures: Sequence[Medium], limits: image_files.Limits = image_files.DEFAULT_LIMITS
 ) -> list[PictureFacts]:
     """Looks pictures over as `inspect` does, in their order, and takes less time than one after the other.
 
     Fingerprints are made after the decoding of all, since by turns the two push each other out of the processor's caches.
     """
     seen = [_examined(medium, limits) for medium in pictures]
-    return [_facts(one) if isinstance(one, media.Examined) else one for one in seen]
+    return [_facts(one) if isinstance(one, image_files.Examined) else one for one in seen]
 
 
-def _examined(medium: Medium, limits: media.Limits) -> media.Examined | PictureFacts:
+def _examined(medium: Medium, limits: image_files.Limits) -> image_files.Examined | PictureFacts:
     """A picture still to be fingerprinted; or all its facts, if it is bad or if its pixels are too many to keep."""
+    if medium.modality != "image":
+        return _of_another_modality(medium)
     try:
-        seen = media.examine(medium, limits, size_hint=(_SIDE, _SIDE))
+        seen = image_files.examine(medium, limits, size_hint=(_SIDE, _SIDE))
     except MediaError as error:
         return PictureFacts(0, 0, "", "", 0, 0, "", "", (Finding(error.code, "error", str(error)),))
     return seen if seen.pixels.nbytes <= _KEPT_BYTES else _facts(seen)
 
 
-def _facts(seen: media.Examined) -> PictureFacts:
+def _of_another_modality(medium: Medium) -> PictureFacts:
+    """What its modality says: whether it can be read, and its digest."""
+    try:
+        modalities.check(medium)
+        return PictureFacts(0, 0, "", "", 0, 0, modalities.digest(medium), "", ())
+    except MediaError as error:
+        return PictureFacts(0, 0, "", "", 0, 0, "", "", (Finding(error.code, "error", str(error)),))
+
+
+def _facts(seen: image_files.Examined) -> PictureFacts:
     info = seen.info
     return PictureFacts(
         info.width,
@@ -91,7 +102,7 @@ def _facts(seen: media.Examined) -> PictureFacts:
     )
 
 
-def _warnings(seen: media.Examined) -> list[tuple[str, str]]:
+def _warnings(seen: image_files.Examined) -> list[tuple[str, str]]:
     info, found = seen.info, []
     if info.frames > 1:
         found.append(("image_animated", "an animation or several images; only the first is read."))

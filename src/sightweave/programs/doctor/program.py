@@ -16,7 +16,7 @@ from sightweave.core.errors import DataError
 from sightweave.core.outputs import CHECK_FILES, CHECK_MARKERS
 from sightweave.core.progress import LiveLine
 from sightweave.core.terminal import visible
-from sightweave.data.inputs import media, thumbnails
+from sightweave.data.inputs import image_files, thumbnails
 from sightweave.data.reading.source import FilesConfig
 from sightweave.pages import check as page
 from sightweave.programs.doctor.check import Lengths, Progress, Rows, check
@@ -129,7 +129,7 @@ def _thumbnails(found: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
         medium = rows.medium(key)
         try:
             if medium is not None:
-                pictures[key] = media.load(medium, size_hint=_THUMBNAIL)
+                pictures[key] = image_files.load(medium, size_hint=_THUMBNAIL)
         except DataError:
             continue  # the report says what is wrong with it
     return pictures

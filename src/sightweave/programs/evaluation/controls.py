@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import cycle
 
 import numpy as np
 
 from sightweave.core.errors import DataError
 from sightweave.core.types import Medium, Part, Sample
-from sightweave.data.inputs.contents import contents
-from sightweave.data.inputs.media import load
+from sightweave.data.inputs.image_files import load
+from sightweave.data.inputs.modalities import contents, loader_class
 from sightweave.programs.evaluation.copies import merged
 from sightweave.programs.evaluation.prompts import reworded, rotated_options
 from sightweave.programs.evaluation.worse import WORSE
@@ -55,8 +56,14 @@ def shuffled_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample
 
     donor: dict[str, tuple[Medium, ...]] = {}
     for place, name in enumerate(circle):
-        later = (circle[(place + step) % len(circle)] for step in range(1, len(circle)))
-        found = next((other for other in later if shows[name].isdisjoint(shows[other])), None)
+        kinds = {medium.modality for medium in media[name]}
+        found = None
+        for step in range(1, len(circle)):
+            other = circle[(place + step) % len(circle)]
+            has_all = kinds <= {medium.modality for medium in media[other]}
+            if has_all and shows[name].isdisjoint(shows[other]):
+                found = other
+                break
         if found is None:
             raise DataError(
                 f"shuffled_image: no other image for group {name!r} among {len(names)} group(s); "
@@ -72,13 +79,21 @@ def shuffled_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample
 
 
 def blank_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
-    """The samples that have media, each picture grey all over: something is there, and says nothing."""
-    blank = Medium(_blank, "blank")
-    return {n: _with_media(sample, (blank,)) for n, sample in enumerate(samples) if sample.media}
+    """The samples that have media, each image grey all over: something is there, and says nothing.
 
+    Of other modalities, each medium is what that modality calls blank, such as silence.
+    """
+    made: dict[tuple[str, str], Medium] = {}
+    changed = {}
+    for number, sample in enumerate(samples):
+        if not sample.media:
+            continue
 
-def _blank() -> np.ndarray:
-    return np.full((64, 64, 3), 127, np.uint8)
+        blanks = [loader_class(medium.modality).blank(medium) for medium in sample.media]
+        # Equal blanks are one object, so that a grey image is encoded once.
+        same = [made.setdefault((blank.modality, blank.key), blank) for blank in blanks]
+        changed[number] = _with_media(sample, tuple(same))
+    return changed
 
 
 def other_sense(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
@@ -127,16 +142,16 @@ def worse(change: str) -> Control:
 
     def control(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
         made: dict[str, Medium] = {}
-        for sample in samples:
-            for medium in sample.media:
-                made.setdefault(
-                    medium.key, Medium(partial(_changed, medium, change), f"{medium.key}#{change}")
-                )
-        return {
-            number: _with_media(sample, tuple(made[medium.key] for medium in sample.media))
-            for number, sample in enumerate(samples)
-            if sample.media
-        }
+        changed = {}
+        for number, sample in enumerate(samples):
+            images = [medium for medium in sample.media if medium.modality == "image"]
+            for medium in images:
+                worse_one = Medium(partial(_changed, medium, change), f"{medium.key}#{change}")
+                made.setdefault(medium.key, worse_one)
+            if images:
+                shown = tuple(made.get(medium.key, medium) for medium in sample.media)
+                changed[number] = _with_media(sample, shown)
+        return changed
 
     control.__doc__ = WORSE[change].__doc__
     return control
@@ -147,15 +162,16 @@ def _changed(medium: Medium, change: str) -> np.ndarray:
 
 
 def _with_media(sample: Sample, media: tuple[Medium, ...]) -> Sample:
-    """The sample with other media in the places of its own; a shorter list starts again."""
+    """The sample with other media of the same modalities in the places of its own; a shorter list starts again."""
+    endless = {}
+    for modality in {medium.modality for medium in media}:
+        endless[modality] = cycle([medium for medium in media if medium.modality == modality])
+
     parts: list[Part] = []
-    count = 0
     for part in sample.parts:
         if isinstance(part.content, Medium):
-            parts.append(replace(part, content=media[count % len(media)]))
-            count += 1
-        else:
-            parts.append(part)
+            part = replace(part, content=next(endless[part.content.modality]))
+        parts.append(part)
     return replace(sample, parts=tuple(parts), regions=())
 
 

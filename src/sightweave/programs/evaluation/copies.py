@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sightweave.core.types import Sample
-from sightweave.data.inputs.contents import contents
+from sightweave.data.inputs.modalities import contents
 
 
 def merged(samples: Sequence[Sample]) -> list[Sample]:

@@ -22,7 +22,7 @@ from sightweave.core import bounded
 from sightweave.core.bounded import UnreadableError
 from sightweave.core.errors import DataError, SightweaveError, UnansweredError
 from sightweave.core.types import Likelihood, Medium, Prediction, Sample
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.programs.predictors import _notes
 from sightweave.programs.predictors._base import Predictor, Progress, log_probability
 
@@ -306,7 +306,7 @@ def _content(source: Any) -> str:
         if callable(source):  # what is drawn, or lies inside another file
             return f"given {_content(source())}"
         if isinstance(source, Path):
-            return f"bytes {media.digest(Medium(source, 'picture'))}"
+            return f"bytes {image_files.digest(Medium(source, 'picture'))}"
     except SightweaveError:  # whoever reads the picture says what is wrong
         return "unreadable"
     if isinstance(source, bytes | bytearray | memoryview):

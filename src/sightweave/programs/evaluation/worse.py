@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageFilter
 
 from sightweave.core.types import Medium
-from sightweave.data.inputs.media import load
+from sightweave.data.inputs.image_files import load
 
 Pixels = UInt8[np.ndarray, "Hp Wp 3"]
 _QUALITY = 30

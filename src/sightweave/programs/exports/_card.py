@@ -50,7 +50,7 @@ def card(
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
         f"# {title}",
         f"A vision-language model composed {'and trained ' if facts.get('steps') else ''}with Sightweave: "
-        + ", ".join(f"{part} `{recipe['model'][part]['kind']}`" for part in _PARTS)
+        + ", ".join(_parts(recipe["model"]))
         + ".",
         *([use] if use else []),
         "## Data\n\n" + "\n".join(_data(recipe["data"], facts)),
@@ -60,6 +60,14 @@ def card(
         f"## Recipe\n\n```yaml\n{yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True)}```",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _parts(model: Mapping[str, Any]) -> list[str]:
+    """The kind of each part, those of further modalities included."""
+    named = [f"{part} `{model[part]['kind']}`" for part in _PARTS if model[part] is not None]
+    for modality, parts in model.get("media", {}).items():
+        named += [f"{part} of {modality} `{parts[part]['kind']}`" for part in ("encoder", "connector")]
+    return named
 
 
 _PARTS = ("encoder", "connector", "fusion", "language_model")

@@ -24,7 +24,7 @@ from sightweave.programs.exports._layout import (
 
 def _refusals(source: Source) -> list[str]:
     found = common_refusals(source) + framed_refusals(source)
-    connector, transform = source.parts.connector, source.processor.transform
+    connector, transform = source.parts.connector, source.transform
     if config.kind_of(connector) != "pixel_shuffle":
         found.append(
             f"model.connector is {config.kind_of(connector)}, but the format supports pixel_shuffle only"
@@ -74,7 +74,7 @@ def _config(source: Source) -> dict[str, Any]:
 
 
 def _processor(source: Source) -> dict[str, Any]:
-    size, first = source.processor.transform.size, source.processor.transform.resize_to
+    size, first = source.transform.size, source.transform.resize_to
     return {
         "processor_class": "Idefics3Processor",
         "image_seq_len": source.processor.layout.tokens_per_image,

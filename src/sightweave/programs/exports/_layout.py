@@ -9,6 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from sightweave.core import config
+from sightweave.core.errors import ExportError
+from sightweave.data.inputs import transforms
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.tokenizer import FRAMED
 from sightweave.models.keymaps import _base as keymaps
@@ -25,6 +27,21 @@ class Source:
     """The Configs of encoder, connector, fusion and language_model, under these names."""
     recipe: Mapping[str, Any]
     """The run's, resolved, as plain data."""
+
+    @property
+    def transform(self) -> transforms.Config:
+        """How images become tensors.
+
+        Raises:
+            ExportError: the model reads other media than images.
+        """
+        found = self.processor.transform
+        if found is None or self.model.modalities != ("image",):
+            raise ExportError(
+                f"the model reads {', '.join(self.model.modalities)}, but this format has a place for images only; "
+                "sightweave export RUN --to custom_code supports any model, for Transformers with Sightweave installed."
+            )
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +63,7 @@ class Layout:
 
 def common_refusals(source: Source) -> list[str]:
     """What no layout has: another fusion than causal concatenation, tiles, pixels that no image processor makes."""
-    fusion, transform = source.parts.fusion, source.processor.transform
+    fusion, transform = source.parts.fusion, source.transform
     found = []
     if config.kind_of(fusion) != "concat":
         found.append(f"model.fusion is {config.kind_of(fusion)}, but the format supports concat only")

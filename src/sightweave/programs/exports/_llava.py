@@ -26,7 +26,7 @@ _IMAGE_PROCESSORS = {"squash": "SiglipImageProcessor", "crop": "CLIPImageProcess
 
 def _refusals(source: Source) -> list[str]:
     found = common_refusals(source)
-    encoder, connector, transform = source.parts.encoder, source.parts.connector, source.processor.transform
+    encoder, connector, transform = source.parts.encoder, source.parts.connector, source.transform
     if config.kind_of(connector) != "mlp":
         found.append(f"model.connector is {config.kind_of(connector)}, but the format supports mlp only")
     elif connector.hidden_dim not in (None, source.model.language_model.dim):
@@ -95,7 +95,7 @@ def _strategy(source: Source) -> str:
 
 
 def _processor(source: Source) -> dict[str, Any]:
-    size, transform = source.processor.transform.size, source.processor.transform
+    size, transform = source.transform.size, source.transform
     square = {"height": size, "width": size}
     fits: dict[str, dict[str, Any]] = {
         "squash": {"size": square},

@@ -21,7 +21,7 @@ from sightweave.answers.decoding import greedy
 from sightweave.answers.decoding._base import Decoder, Draws
 from sightweave.core.cache import Cache
 from sightweave.core.errors import BackendError
-from sightweave.models.vlm import MediaPath
+from sightweave.models.paths import MediaPath
 from sightweave.programs.exports._base import ANSWER_TOKENS
 from sightweave.programs.generation.stopping import Limits
 from sightweave.programs.generation.writing import written

@@ -163,7 +163,7 @@ def _write_tokens(model: VLM, file: Path) -> None:
 
 def _write_vision(model: VLM, file: Path, layout: Layout) -> None:
     side = model.encoder.image_size
-    graph: nn.Module = Encoder(model.encoders["image"])  # type: ignore[arg-type]  # ModuleDict forgets the type
+    graph: nn.Module = Encoder(model.encoders.path("image"))
     example: tuple[Tensor, ...] = (torch.zeros(2, 3, side, side),)
     names = ["pixel_values"]
     axes: dict[int, Any] = {0: Dim("batch_size")}
@@ -266,7 +266,7 @@ class _Session(GraphSession):
         self._mask = np.array([[0] * (width - len(row)) + [1] * len(row) for row in rows])
 
         (embeddings,) = self._tokens.run(None, {"input_ids": ids})
-        pixels = [one.media["image"].pixels.numpy() for one in batches if "image" in one.media]
+        pixels = [one.media["image"].dense.numpy() for one in batches if "image" in one.media]
         if pixels:
             features = self._features(np.concatenate(pixels))
             marks = (ids == tokenizer.image_id) & (self._mask > 0)

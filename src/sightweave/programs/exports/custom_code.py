@@ -136,7 +136,7 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
         str(folder), trust_remote_code=True, trust_run=True
     )
     opens: Any = transformers.AutoProcessor  # untyped
-    processor: Any = opens.from_pretrained(str(folder), trust_remote_code=True)
+    processor: Any = opens.from_pretrained(str(folder), trust_remote_code=True, trust_run=True)
     model = copy.deepcopy(source.model).to("cpu").float().eval()
     theirs.eval()
     options = generation.Options(max_tokens=ANSWER_TOKENS)

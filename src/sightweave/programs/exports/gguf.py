@@ -26,7 +26,7 @@ from sightweave.core import checkpoint, gguf
 from sightweave.core.config import config
 from sightweave.core.errors import BackendError, ExportError
 from sightweave.core.types import Medium, Sample
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.data.inputs.processor import Processor
 from sightweave.programs import generation
 from sightweave.programs.exports import transformers
@@ -218,7 +218,7 @@ def _stretches(processor: Processor, sample: Sample) -> list[list[int] | np.ndar
 
 def _square(processor: Processor, medium: Medium) -> np.ndarray:
     """The pixels that our transform makes, before they are normalised: llama.cpp resizes in a way of its own."""
-    return processor.transform.build().resize(media.load(medium)).values.permute(1, 2, 0).numpy()
+    return processor.images.transform.resize(image_files.load(medium)).values.permute(1, 2, 0).numpy()
 
 
 def _check_ids(processor: Processor, theirs: LlamaCpp, samples: Sequence[Sample]) -> None:

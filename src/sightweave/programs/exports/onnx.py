@@ -63,7 +63,7 @@ decoder = onnxruntime.InferenceSession(folder / "{DECODER}")  # tokens and embed
 picture = np.asarray(Image.new("RGB", (224, 224), "white"))  # yours: Image.open("picture.jpg").convert("RGB")
 parts = (Part("user", Medium(picture, "picture")), Part("user", "Describe the image."))
 batch = processor.batch([Sample(id="prompt", task="", parts=parts)])
-(embeddings,) = encoder.run(None, {{"pixels": batch.media["image"].pixels.numpy()}})
+(embeddings,) = encoder.run(None, {{"pixels": batch.media["image"].dense.numpy()}})
 # All but the last token, which ends an answer.
 tokens = {{name: getattr(batch.target, name).numpy()[:, :-1] for name in ("ids", "positions", "ar", "valid")}}
 position = int(tokens["positions"][0, -1])
@@ -148,9 +148,10 @@ def refuse(source: Source) -> None:
     """Refuses compositions that these two graphs cannot express: all but image tokens in a causal decoder.
 
     Raises:
-        ExportError: another fusion, or another language model.
+        ExportError: another fusion, another language model, or other media than images.
     """
     model = source.model
+    _ = source.transform  # raises where the model reads anything but images
     if not isinstance(model.fusion, Concat) or not isinstance(model.language_model, DecoderOnly):
         raise ExportError(
             "the onnx export supports image tokens in a causal decoder only: fusion concat with language model "
@@ -227,7 +228,7 @@ def write(source: Source, folder: Path, card: str = "") -> None:
 def _write_graphs(model: VLM, processor: Processor, folder: Path) -> None:
     """Writes both graphs."""
     side = model.encoder.image_size
-    encoder = Encoder(model.encoders["image"])  # type: ignore[arg-type]  # ModuleDict forgets the type
+    encoder = Encoder(model.encoders.path("image"))
     pictures = ({0: Dim("pictures")},)
     trace(encoder, (torch.zeros(2, 3, side, side),), pictures, folder / ENCODER, ["pixels"], ["embeddings"])
 
@@ -362,7 +363,7 @@ class _Session(GraphSession):
         assert tokens is not None  # a batch of samples has targets
         self._embeddings = self._none  # a text without images looks nothing up
         if image is not None:
-            (self._embeddings,) = self._encoder.run(None, {"pixels": image.pixels.numpy()})
+            (self._embeddings,) = self._encoder.run(None, {"pixels": image.dense.numpy()})
 
         rows = len(tokens.ids)
         self._past = [self._empty.expand(rows, -1, -1, -1).numpy()] * len(self._names)

@@ -21,7 +21,7 @@ from sightweave.core.config import config
 from sightweave.core.errors import ExportError, did_you_mean
 from sightweave.core.from_transformers import imported
 from sightweave.core.types import Sample
-from sightweave.data.inputs import media, preprocessor
+from sightweave.data.inputs import image_files, preprocessor
 from sightweave.data.inputs.chat import in_words, quoted, showing
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.tokenizer import FILE_NAME, Template
@@ -148,7 +148,7 @@ def documents(source: Source, layout: Layout) -> tuple[dict[str, Any], dict[str,
     ids = {name: config[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     chat = chat_template(tokenizer.template, writes_frame=not layout.frames_by_processor)
     processor = layout.processor(source)
-    images = processor["image_processor"] | preprocessor.settings(source.processor.transform)
+    images = processor["image_processor"] | preprocessor.settings(source.transform)
     special = {
         "eos_token": tokenizer.template.end,
         "pad_token": tokenizer.template.pad,
@@ -269,7 +269,9 @@ class _Theirs:
 
     def inputs(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """What its processor gives for prompts of as many pictures each."""
-        images = [[Image.fromarray(media.load(medium)) for medium in sample.media] for sample in samples]
+        images = [
+            [Image.fromarray(image_files.load(medium)) for medium in sample.media] for sample in samples
+        ]
         made = self.processor(
             text=[self.prompt(sample) for sample in samples],
             images=images if any(images) else None,

@@ -12,7 +12,7 @@ import numpy as np
 from sightweave.answers.decoding._base import Decoder, Draws
 from sightweave.core.batch import Batch
 from sightweave.core.types import Medium, Sample
-from sightweave.data.inputs import media as media_loader
+from sightweave.data.inputs import modalities
 
 
 def distinct(samples: Iterable[Sample], seen: Counter[str] | None = None) -> Iterator[Sample]:
@@ -44,13 +44,13 @@ def draws_of(decoder: Decoder, seed: int, samples: Sequence[Sample]) -> Draws:
 
 
 def _name(sample: Sample, contents: dict[Medium, str]) -> list[str]:
-    """What identifies a prompt: its id, its texts and the contents of its images, but not its answer.
+    """What identifies a prompt: its id, its texts and the contents of its media, but not its answer.
 
-    The names of the images do not count, so a file gives the same answers from any folder.
+    The names of the media do not count, so a file gives the same answers from any folder.
 
     Args:
         sample: The prompt.
-        contents: Digests of images that are known already; it is updated.
+        contents: Digests of media that are known already; it is updated.
     """
     parts = list(sample.parts)
     while parts and parts[-1].role == "assistant":
@@ -62,19 +62,19 @@ def _name(sample: Sample, contents: dict[Medium, str]) -> list[str]:
             name += [part.role, part.content]
             continue
         if part.content not in contents:
-            contents[part.content] = media_loader.digest(part.content)
+            contents[part.content] = modalities.digest(part.content)
         name += ["medium", contents[part.content]]
     return name
 
 
 def names_of_rows(batch: Batch) -> list[list[str]]:
-    """What identifies each row of a batch of prompts: its tokens and the pixels of its images."""
+    """What identifies each row of a batch of prompts: its tokens and the values of its media."""
     read = batch.source or batch.target
     assert read is not None  # prompts are tokens
     names = [[str(ids[valid].tolist())] for ids, valid in zip(read.ids, read.valid, strict=True)]
 
     for media in batch.media.values():
-        for row, values in zip(media.row.tolist(), media.pixels, strict=True):
-            pixels = values.detach().float().cpu().contiguous().numpy()
-            names[row].append(hashlib.sha256(pixels.tobytes()).hexdigest())
+        for row, values in zip(media.row.tolist(), media.values, strict=True):
+            numbers = values.detach().float().cpu().contiguous().numpy()
+            names[row].append(hashlib.sha256(numbers.tobytes()).hexdigest())
     return names

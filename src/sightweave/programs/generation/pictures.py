@@ -1,9 +1,9 @@
-"""Images of prompts -> embeddings: each image is encoded once and, if the caller wants that, cached for later calls."""
+"""Media of prompts -> embeddings: each is encoded once, some at a time, and kept for later calls where that is wanted."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,13 +12,13 @@ from torch import Tensor
 from sightweave.core.batch import Batch
 from sightweave.core.types import Medium
 from sightweave.data.inputs.processor import Processor
-from sightweave.data.inputs.prompts import Prompts, pictures
+from sightweave.data.inputs.prompts import Prompts, placed
 from sightweave.data.inputs.tiles import Tile
 from sightweave.models.vlm import VLM
 
 
 class MediaMemory:
-    """A cache of image embeddings, for callers that show the same images to the same model again.
+    """A cache of media embeddings, for callers that show the same media to the same model again.
 
     Entries are keyed by the `Medium` object and not by its key, which may name another image in another call. The oldest
     entries are dropped when the cache is full. Tiles are not cached: each call cuts them into new objects.
@@ -40,8 +40,8 @@ class MediaMemory:
         """The embeddings Q D of an image; None if they are not cached."""
         return self._held.get(medium)
 
-    def keep(self, media: Sequence[Medium], embeddings: Tensor) -> None:
-        """Caches the embeddings I Q D of images."""
+    def keep(self, media: Sequence[Medium], embeddings: Sequence[Tensor]) -> None:
+        """Caches embeddings (Q D of each medium)."""
         with self._lock:
             for medium, made in zip(media, embeddings, strict=True):
                 size = made.numel() * made.element_size()
@@ -56,7 +56,7 @@ class MediaMemory:
 
 @torch.inference_mode()
 def with_pictures(model: VLM, processor: Processor, prompts: Prompts, memory: MediaMemory | None) -> Batch:
-    """Prompts as a batch on the model's device, with the embeddings of their images."""
+    """Prompts on the model's device with the embeddings of their media."""
     device = next(model.parameters()).device
     prompts = prompts.to(device)
     if not prompts.media:
@@ -70,31 +70,45 @@ def _embedded(
     media: Sequence[Medium],
     device: torch.device,
     memory: MediaMemory | None,
-) -> Tensor:
-    """I Q D: embeddings of images; those that the memory does not hold are encoded, a few at a time."""
-    known = [None if memory is None else memory.get(medium) for medium in media]
-    new = [medium for medium, held in zip(media, known, strict=True) if held is None]
+) -> list[Tensor]:
+    """Q D each: embeddings of media, those that the memory does not hold encoded now, some at a time."""
+    found: dict[int, Tensor] = {}
+    if memory is not None:
+        for number, medium in enumerate(media):
+            held = memory.get(medium)
+            if held is not None:
+                found[number] = held
 
-    made: Iterator[Tensor] = iter(())
+    new = [number for number in range(len(media)) if number not in found]
     if new:
-        pixels = processor.pixels(new)
-        at_once = max(1, _PIXELS // pixels[0].numel())
-        parts = [_encoded(model, part.to(device)) for part in torch.split(pixels, at_once)]
-        embeddings = parts[0] if len(parts) == 1 else torch.cat(parts)
+        unread = [media[number] for number in new]
+        made = _encoded(model, processor, unread, device)
+        found.update(zip(new, made, strict=True))
         if memory is not None:
-            memory.keep(new, embeddings)
-        if len(new) == len(media):
-            return embeddings
-        made = iter(embeddings)
-
-    return torch.stack([next(made) if held is None else held for held in known])
+            memory.keep(unread, made)
+    return [found[number] for number in range(len(media))]
 
 
-_PIXELS = 1 << 23
-"""Most pixel values that are encoded at once, 32 MB in fp32; an encoder's activations are some dozen times as large."""
+_VALUES = 1 << 23
+"""Values (of images: pixels times channels) that are encoded at once, 32 MB in fp32; an encoder's activations are some dozen
+times as large."""
 
 
-def _encoded(model: VLM, pixels: Tensor) -> Tensor:
-    """I Q D: embeddings of images (I C H W)."""
-    found = model(Batch(target=None, media=pictures(pixels))).media
-    return found.embeddings.reshape(len(pixels), -1, found.embeddings.shape[-1])  # type: ignore[no-any-return]  # nn.Module calls are untyped
+def _encoded(model: VLM, processor: Processor, media: Sequence[Medium], device: torch.device) -> list[Tensor]:
+    """Q D each: embeddings of media that are read and encoded now."""
+    embedded: dict[int, Tensor] = {}
+    for modality, (numbers, loaded) in processor.load_media(media).items():
+        path = model.encoders.path(modality)
+        values = loaded.values
+        largest = max(one.numel() for one in values)
+        at_once = max(1, _VALUES // largest)
+
+        for start in range(0, len(numbers), at_once):
+            some = values[start : start + at_once]
+            some = some.to(device) if isinstance(some, Tensor) else tuple(one.to(device) for one in some)
+            made = path(placed(some))
+            counts = [len(made.embeddings) // len(some)] * len(some)
+            if not isinstance(some, Tensor):
+                counts = made.item.bincount(minlength=len(some)).tolist()
+            embedded.update(zip(numbers[start : start + at_once], made.embeddings.split(counts), strict=True))
+    return [embedded[number] for number in range(len(media))]

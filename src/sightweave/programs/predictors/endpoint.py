@@ -27,7 +27,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from sightweave.core.config import config
 from sightweave.core.errors import BackendError, DataError, MediaError
 from sightweave.core.types import Medium, Prediction, Sample
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.programs.predictors import _notes, _thinking
 from sightweave.programs.predictors._base import Each, Progress
 from sightweave.programs.predictors._endpoint.answer import prediction
@@ -251,7 +251,7 @@ class Endpoint:
             raise DataError(
                 f"{medium.modality} {medium.key!r}: only images can be sent; remove such samples."
             )
-        image = Image.fromarray(media.load(medium))
+        image = Image.fromarray(image_files.load(medium))
         if self._max_side is not None and max(image.size) > self._max_side:
             image.thumbnail((self._max_side, self._max_side), Image.Resampling.LANCZOS)
         file = io.BytesIO()

@@ -30,7 +30,7 @@ from sightweave.core.from_transformers import imported
 from sightweave.core.memory import is_out_of_memory
 from sightweave.core.types import Likelihood, Medium, Part, Prediction, Sample
 from sightweave.data.inputs import sandbox
-from sightweave.data.inputs.media import load
+from sightweave.data.inputs.image_files import load
 from sightweave.programs.budget import Budget, Shape, halves, or_none
 from sightweave.programs.predictors import _thinking
 from sightweave.programs.predictors._base import Progress
@@ -317,6 +317,11 @@ class FromTransformers:
         Raises:
             DataError: a picture that cannot be read, or a prompt that the processor refuses.
         """
+        for medium in (medium for each in media for medium in each):
+            if medium.modality != "image":
+                raise DataError(
+                    f"{medium.modality} {medium.key!r}: only images can be shown to {self.name}; remove such samples."
+                )
         images = [[Image.fromarray(load(medium)) for medium in each] for each in media]
         begins = self.processor.tokenizer.bos_token
         # A chat template may have written the first token already; put there twice, it would be read twice.

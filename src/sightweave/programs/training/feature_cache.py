@@ -1,52 +1,77 @@
-"""Features of a frozen encoder, computed once for each picture: for stages in which nothing varies the pictures."""
+"""Features of frozen encoders, computed once for each medium: for stages in which nothing varies the media."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
-from sightweave.core.batch import Batch, Features
+from sightweave.core.batch import Batch, Features, Media
 from sightweave.core.device import Precision
-from sightweave.models.encoders._base import Encoder
+from sightweave.models.paths import MediaPaths
 
 
 class FeatureCache:
-    """Keeps features in memory by the picture's key, up to a size.
+    """Keeps features in memory by the medium's key, up to a size.
 
     What is full stays full: training goes round and round, and a cache that throws out what was used longest ago would
     throw out just what comes next.
 
     Args:
-        encoder: Frozen, in evaluation mode.
+        encoders: Frozen, in evaluation mode.
         precision: As the rest of the model computes.
         most: Bytes that are kept at most.
     """
 
-    def __init__(self, encoder: Encoder, precision: Precision, most: int) -> None:
-        self.encoder, self.precision, self.most = encoder, precision, most
+    def __init__(self, encoders: MediaPaths, precision: Precision, most: int) -> None:
+        self.encoders, self.precision, self.most = encoders, precision, most
         self.bytes = 0
         """Bytes that are kept."""
-        self._values: dict[str, Tensor] = {}
+        self._kept: dict[tuple[str, str], Features] = {}
+
+    def fill(self, batch: Batch) -> Batch:
+        """The batch with the features of its media, on the device that computes."""
+        filled = {modality: self._filled(modality, media) for modality, media in batch.media.items()}
+        return replace(batch, media=filled)
 
     @torch.no_grad()
-    def fill(self, batch: Batch) -> Batch:
-        """The batch with the features of its pictures, on the device that computes."""
-        media = batch.media.get("image")
-        if media is None or not media.keys:
-            return batch
+    def _filled(self, modality: str, media: Media) -> Media:
+        if not media.keys:
+            return media
         media = media.to(self.precision.device)
-        place = {key: index for index, key in enumerate(media.keys) if key not in self._values}
-        new: dict[str, Tensor] = {}
-        if place:
+
+        # A medium that the batch shows twice is encoded once.
+        new: dict[str, int] = {}
+        for number, key in enumerate(media.keys):
+            if (modality, key) not in self._kept:
+                new.setdefault(key, number)
+        made = self._encoded(modality, media, new)
+        for key, features in made.items():
+            size = features.values.nbytes
+            if self.bytes + size <= self.most:
+                own = Features(features.values.clone(), features.grid)
+                self._kept[modality, key] = own
+                self.bytes += size
+
+        found = [made[key] if key in made else self._kept[modality, key] for key in media.keys]
+        grids = {one.grid for one in found}
+        if len(grids) > 1:
+            return replace(media, features=tuple(found))
+        return replace(media, features=Features(torch.cat([one.values for one in found]), *grids))
+
+    def _encoded(self, modality: str, media: Media, numbers: Mapping[str, int]) -> dict[str, Features]:
+        """Features of some media by their keys; those of one size are encoded together."""
+        alike: dict[tuple[int, ...], list[str]] = {}
+        for key, number in numbers.items():
+            alike.setdefault(tuple(media.values[number].shape), []).append(key)
+
+        encoder = self.encoders.path(modality).encoder
+        made = {}
+        for keys in alike.values():
+            values = torch.stack([media.values[numbers[key]] for key in keys])
             with self.precision.autocast():
-                values = self.encoder(media.pixels[list(place.values())]).values
-            new = dict(zip(place, values, strict=True))
-            for key, value in new.items():
-                if self.bytes + value.nbytes <= self.most:
-                    self._values[key] = value.clone()
-                    self.bytes += value.nbytes
-        features = torch.stack([new[key] if key in new else self._values[key] for key in media.keys])
-        filled = replace(media, features=Features(features, self.encoder.grid()))
-        return replace(batch, media={**batch.media, "image": filled})
+                features = encoder(values)
+            for key, one in zip(keys, features.values, strict=True):
+                made[key] = Features(one[None], features.grid)
+        return made

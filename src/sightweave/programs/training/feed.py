@@ -409,7 +409,7 @@ class Feed:
         """The samples whose images can all be read; the other images go into the quarantine."""
         for medium in {medium.key: medium for one in encoded for medium in one.sample.media}.values():
             try:
-                self.processor.pixels([medium])
+                self.processor.load_media([medium])
             except MediaError as error:
                 self.quarantine.unreadable.add(medium.key)
                 self.quarantine.add(medium.key, error)

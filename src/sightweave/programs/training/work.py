@@ -56,7 +56,7 @@ class Work:
         gradients = Gradients(model, list(optimizer.parameters.values()), stage, precision)
         features = None
         if stage.cache_features:
-            features = FeatureCache(model.encoder, precision, stage.cache_features << 20)
+            features = FeatureCache(model.encoders, precision, stage.cache_features << 20)
         return cls(stage, feed, gradients, optimizer, pace, features)
 
     def loss(self, microsteps: Sequence[Step]) -> float:

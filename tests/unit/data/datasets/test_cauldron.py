@@ -13,7 +13,7 @@ from data_sets._colours import COLOURS, picture
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import cauldron
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.data.reading.detect import detect
 
 
@@ -40,7 +40,7 @@ def test_every_row_is_a_conversation_with_its_pictures_first(tmp_path: Path) -> 
         assert record.tags == {"type": "colours"}
         assert record.split == "train"
         assert record.images[0].key == f"{file}#{number % 3}.0"
-        assert np.abs(media.load(record.images[0])[0, 0].astype(int) - COLOURS[colour]).max() < 4
+        assert np.abs(image_files.load(record.images[0])[0, 0].astype(int) - COLOURS[colour]).max() < 4
     two, texts = dataset[6][0], dataset[7][0]
     assert [image.key for image in two.images] == [
         f"pairs/train-00000-of-00001.parquet#0.{n}" for n in (0, 1)

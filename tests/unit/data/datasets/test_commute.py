@@ -9,7 +9,7 @@ from data_sets import commute as written
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import commute
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.data.reading.dataset import Record, task_of
 from sightweave.data.reading.detect import detect
 
@@ -32,7 +32,7 @@ def test_each_picture_asks_for_its_own_translation(tmp_path: Path) -> None:
     assert rive.tags["contrast"] == bank.targets[0]
     assert (bank.source_language, bank.target_language) == ("en", "fr")
     assert (bank.images[0].key, rive.images[0].key) == ("images/gray.jpeg", "images/green.jpeg")
-    assert media.load(rive.images[0])[2, 2, 1] > 100
+    assert image_files.load(rive.images[0])[2, 2, 1] > 100
 
 
 def test_the_dev_folder_is_for_validation_and_nothing_is_for_training(tmp_path: Path) -> None:

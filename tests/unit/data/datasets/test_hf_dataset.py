@@ -14,7 +14,7 @@ from data_sets._colours import COLOURS, picture
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import hf_dataset
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.data.reading.detect import detect
 
 
@@ -28,7 +28,7 @@ def test_pictures_and_names_of_classes_by_split(tmp_path: Path) -> None:
     for number, (colour, (record,)) in enumerate(zip(list(COLOURS)[:6], dataset, strict=True)):
         name = f"train/data-0000{number // 3}-of-00002.arrow#{number % 3}"
         assert (record.id, record.captions, record.images[0].key) == (name, (colour,), name)
-        assert np.array_equal(media.load(record.images[0])[0, 0], COLOURS[colour])
+        assert np.array_equal(image_files.load(record.images[0])[0, 0], COLOURS[colour])
     assert [r.captions for (r,) in build(tmp_path, "val")] == [("purple",)]
     assert [r.captions for (r,) in build(tmp_path, "test")] == [("orange",)]
 

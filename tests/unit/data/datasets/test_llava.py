@@ -13,7 +13,7 @@ from data_sets import llava as written
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import llava
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.data.reading.dataset import task_of
 from sightweave.data.reading.detect import detect
 from sightweave.data.reading.table import Table
@@ -64,7 +64,7 @@ def test_a_picture_stands_where_its_mark_does(tmp_path: Path) -> None:
     assert found["row-0"].images[0].key == "part-000001/red.jpg"
     assert found["both"].turns[0].content == ("First ", 0, ", then", 1, "which is red?")
     assert [image.key for image in found["both"].images] == ["part-000001/blue.jpg", "part-000001/red.jpg"]
-    blue, red = (media.load(image)[2, 2] for image in found["both"].images)
+    blue, red = (image_files.load(image)[2, 2] for image in found["both"].images)
     assert blue[2] > 240 > 20 > blue[0]
     assert red[0] > 240 > 20 > red[2]
 

@@ -13,7 +13,7 @@ from data_sets import messages as written
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import messages
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.data.reading.detect import detect
 from sightweave.data.reading.table import Table
 from sightweave.data.tasks.conversation import Record, Turn
@@ -62,7 +62,7 @@ def test_typed_parts_and_marks_give_the_same_turns(tmp_path: Path) -> None:
     )  # fmt: skip
     assert val[0][0].turns == (Turn("user", (0, "Which colour?")), Turn("assistant", ("It is yellow.",)))
     assert [group[0].images[0].key for group in val] == ["pictures/yellow.png", "pictures/purple.png"]
-    assert media.load(train[2][0].images[0])[4, 4].tolist() == [0, 0, 255]
+    assert image_files.load(train[2][0].images[0])[4, 4].tolist() == [0, 0, 255]
 
 
 def test_it_is_recognised_in_all_its_forms(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_pictures_come_as_bytes_in_four_ways(tmp_path: Path) -> None:
     assert [record.turns[0].content for record in group] == [(0, "?")] * 4
     assert {record.images[0].key for record in group} == {group[0].images[0].key}
     for record in group:
-        assert media.load(record.images[0])[3, 3].tolist() == [0, 128, 0]
+        assert image_files.load(record.images[0])[3, 3].tolist() == [0, 128, 0]
 
 
 def test_a_part_may_bring_its_path(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from data_sets import multi30k as written
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import multi30k
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.data.reading.dataset import Record, task_of
 from sightweave.data.reading.detect import detect
 
@@ -40,7 +40,7 @@ def test_a_sentence_becomes_one_translation_for_each_language(tmp_path: Path) ->
         ("en", "cs"), ("en", "de"), ("en", "fr")
     }  # fmt: skip
     assert first[0].images[0].key == "flickr30k-images/1000.jpg"
-    red, green, blue = media.load(first[0].images[0])[3, 3].tolist()
+    red, green, blue = image_files.load(first[0].images[0])[3, 3].tolist()
     assert red > 240
     assert max(green, blue) < 20
 

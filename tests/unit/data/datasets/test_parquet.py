@@ -15,7 +15,7 @@ from data_sets._colours import COLOURS, picture
 from sightweave import api
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import parquet
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.data.reading.dataset import task_of
 from sightweave.data.reading.detect import detect
 
@@ -48,7 +48,7 @@ def test_questions_with_all_answers(tmp_path: Path) -> None:
         assert record.references == (colour,) * 7 + ("dark",) * 3
         assert (record.tags, record.split) == ({"type": "other"}, "train")
         assert record.images[0].key == f"data/train-0000{number // 3}-of-00002.parquet#{number % 3}"
-        assert np.array_equal(media.load(record.images[0])[3, 4], COLOURS[colour])
+        assert np.array_equal(image_files.load(record.images[0])[3, 4], COLOURS[colour])
     ((held,),) = build(tmp_path, "val")
     assert (held.id, held.answers) == ("1006", ("purple",))
 
@@ -97,7 +97,7 @@ def test_a_picture_is_bytes_a_struct_or_a_path(tmp_path: Path, value: Any) -> No
     record = one(tmp_path, {"image": value, "caption": "Red."})
     is_file = isinstance(value, str) or (isinstance(value, dict) and value["bytes"] is None)
     assert record.images[0].key == ("a.png" if is_file else "rows.parquet#0")
-    assert np.array_equal(media.load(record.images[0])[0, 0], COLOURS["red"])
+    assert np.array_equal(image_files.load(record.images[0])[0, 0], COLOURS["red"])
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_several_columns_of_pictures(tmp_path: Path) -> None:
     file = written.write_table(tmp_path / "rows.parquet", [row], None)
     ((record,),) = build(file, split="train")
     assert [image.key for image in record.images] == ["rows.parquet#0.0", "rows.parquet#0.1"]
-    assert np.array_equal(media.load(record.images[1])[0, 0], COLOURS["blue"])
+    assert np.array_equal(image_files.load(record.images[1])[0, 0], COLOURS["blue"])
 
 
 def test_names_of_classes_come_from_the_schema(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from data_sets import visual_genome as written
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import visual_genome
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.data.reading.dataset import Record, task_of
 from sightweave.data.reading.detect import detect
 
@@ -30,7 +30,7 @@ def test_a_line_becomes_a_translation_with_its_region(tmp_path: Path) -> None:
     assert second.targets == (written.hindi("green"),)
     assert (second.source_language, second.target_language) == ("en", "hi")
     assert second.images[0].key == "hindi-visual-genome-train.images/2370002.jpg"
-    assert media.load(second.images[0])[2, 2, 1] > 100
+    assert image_files.load(second.images[0])[2, 2, 1] > 100
     (region,) = second.regions
     assert region.box == pytest.approx((2 / 40, 5 / 20, 22 / 40, 15 / 20))
     assert region.words == ("A green square", written.hindi("green"))

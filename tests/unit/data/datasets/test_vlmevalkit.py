@@ -11,7 +11,7 @@ from data_sets._colours import COLOURS, picture
 
 from sightweave.core.errors import DataError
 from sightweave.data.datasets import vlmevalkit
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.data.reading.detect import detect
 
 
@@ -37,7 +37,7 @@ def test_questions_with_options(tmp_path: Path) -> None:
     first, again = dataset[0]
     assert first.question == 'Say "none"\nwhere it has none.\nWhich colour is it?'
     assert (again.id, again.question) == ("8", "And which is it now?")
-    assert media.digest(again.images[0]) == media.digest(first.images[0])
+    assert image_files.digest(again.images[0]) == image_files.digest(first.images[0])
     assert [r.id for (r,) in build(tmp_path, "test")] == ["6", "7"]
 
 

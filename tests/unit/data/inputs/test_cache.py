@@ -84,7 +84,7 @@ def test_cached_pixels_have_the_bits_of_those_made_anew(
     assert all(opened.get(medium) is not None for medium in shown)
     cached = processor(config, tiles=tiles, cache=opened)
     assert cached.cache is opened
-    found, expected = (one.batch(encoded).media["image"].pixels for one in (cached, plain))
+    found, expected = (one.batch(encoded).media["image"].dense for one in (cached, plain))
     assert torch.equal(found, expected)
     assert len(expected) == len(shown)
 
@@ -167,8 +167,8 @@ def test_tiles_decode_at_full_scale_so_their_cache_is_another(media: list[Medium
     plain = processor(Config(size=32), cache=opened)
     one = plain.encode(asked(media)[0], max_tiles=4)  # asked for this sample alone
     assert len(one.trunk_media) > 1
-    expected = processor(Config(size=32)).batch([one]).media["image"].pixels
-    assert torch.equal(plain.batch([one]).media["image"].pixels, expected)
+    expected = processor(Config(size=32)).batch([one]).media["image"].dense
+    assert torch.equal(plain.batch([one]).media["image"].dense, expected)
 
 
 def test_normalisation_and_variation_do_not_matter_to_it(media: list[Medium], tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_normalisation_and_variation_do_not_matter_to_it(media: list[Medium], tm
     assert cached.cache is not None
     for seed in (None, 3):
         found, expected = (
-            one.batch(asked(media), seed=seed).media["image"].pixels for one in (cached, processor(config))
+            one.batch(asked(media), seed=seed).media["image"].dense for one in (cached, processor(config))
         )
         assert torch.equal(found, expected)
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sightweave.core.batch import Batch
-from sightweave.core.types import InputLayout, Medium, Part, Region, Sample
+from sightweave.core.types import InputLayout, MediaLayout, Medium, Part, Region, Sample
 from sightweave.data.inputs.collate import (
     Bundle,
     bundle,
@@ -22,11 +22,12 @@ from sightweave.data.inputs.collate import (
     pack,
     region_targets,
 )
+from sightweave.data.inputs.media._base import Loaded
 from sightweave.data.inputs.template import Encoded, Stretch, encode
 from sightweave.data.inputs.tokenizer import Tokenizer
 
 TOKENIZER = Tokenizer.train(["what is it ? a cat"] * 3, vocab_size=280)
-LAYOUT = InputLayout(tokens_per_image=2, bidirectional="image")
+LAYOUT = InputLayout(media={"image": MediaLayout(tokens=2)}, bidirectional="image")
 
 
 def picture(name: str) -> Medium:
@@ -38,16 +39,17 @@ def encoded(*content: str | Medium, answer: str = "a cat", layout: InputLayout =
     return encode(Sample(id="s", task="vqa", parts=parts, references=(answer,)), TOKENIZER, layout)
 
 
-def pixels(media: Sequence[Medium]) -> torch.Tensor:
-    """A picture for each, filled with the length of its key, so that order shows."""
-    return torch.stack([torch.full((3, 2, 2), float(ord(medium.key))) for medium in media])
+def loaded(media: Sequence[Medium]) -> dict[str, tuple[list[int], Loaded]]:
+    """An image for each, filled with the code of its key, so that order shows."""
+    pixels = torch.stack([torch.full((3, 2, 2), float(ord(medium.key))) for medium in media])
+    return {"image": (list(range(len(media))), Loaded(pixels))}
 
 
 def together(
     rows: Sequence[Sequence[Bundle]], layout: InputLayout = LAYOUT, answers: Sequence[str] = ()
 ) -> Batch:
     found = collate(rows, layout=layout, pad_id=TOKENIZER.pad_id, answers=answers)
-    return found.with_pixels(pixels([one.medium for one in found.shown])) if found.shown else found.batch
+    return found.with_media(loaded([one.medium for one in found.shown])) if found.shown else found.batch
 
 
 def test_samples_of_one_picture_share_a_trunk_as_branches() -> None:
@@ -82,14 +84,14 @@ def test_packed_bundles_are_segments_with_positions_of_their_own() -> None:
     # Numbers of media run on over the row, trunk first.
     assert [item for item in batch.target.item[0].tolist() if item >= 0] == [0, 0, 1, 1, 2, 2]
     media = batch.media["image"]
-    assert media.pixels[:, 0, 0, 0].tolist() == [ord("a"), ord("b"), ord("c")]
+    assert media.dense[:, 0, 0, 0].tolist() == [ord("a"), ord("b"), ord("c")]
     assert (media.segment.tolist(), media.branch.tolist()) == ([0, 1, 1], [0, 0, 0])
 
 
 def test_media_of_a_branch_belong_to_it() -> None:
     shared = [encoded(picture("a"), "it", picture("b")), encoded(picture("a"), "is", picture("c"))]
     media = together([bundle(shared)]).media["image"]
-    assert media.pixels[:, 0, 0, 0].tolist() == [ord("a"), ord("b"), ord("c")]
+    assert media.dense[:, 0, 0, 0].tolist() == [ord("a"), ord("b"), ord("c")]
     assert media.branch.tolist() == [0, 1, 2]
 
 
@@ -100,7 +102,7 @@ def test_rows_of_plain_text_need_no_mask() -> None:
 
 
 def test_an_encoder_decoder_reads_the_prompt_and_writes_the_answer() -> None:
-    layout = InputLayout(form="encoder_decoder", tokens_per_image=2)
+    layout = InputLayout(form="encoder_decoder", media={"image": MediaLayout(tokens=2)})
     one = [encoded(picture("a"), "what ?", layout=layout), encoded(picture("a"), "it", layout=layout)]
     batch = together([bundle(one)], layout)
     # source: IMAGE IMAGE | what ? ASSISTANT | it ASSISTANT; target: ASSISTANT a cat END | ASSISTANT a cat END
@@ -114,7 +116,7 @@ def test_an_encoder_decoder_reads_the_prompt_and_writes_the_answer() -> None:
 
 
 def test_a_classifier_reads_the_last_token_of_each_prompt() -> None:
-    layout = InputLayout(form="classify", bidirectional="all", tokens_per_image=2)
+    layout = InputLayout(form="classify", bidirectional="all", media={"image": MediaLayout(tokens=2)})
     one = [
         encoded(picture("a"), "what ?", answer="cat", layout=layout),
         encoded(picture("a"), "it", answer="dog", layout=layout),
@@ -156,7 +158,7 @@ def test_packing_takes_the_fullest_row_that_has_room() -> None:
 
 
 def test_a_region_names_the_embedding_under_its_middle() -> None:
-    layout = InputLayout(tokens_per_image=6, grid=(2, 3))
+    layout = InputLayout(media={"image": MediaLayout(tokens=6, grid=(2, 3))})
     places = {"a": (0.0, 0.0), "b": (0.99, 0.99), "c": (0.5, 0.2), "cropped": (1.2, 0.5)}
     regions = [
         (0, Region((0, 0, 1, 1), ("a",))),
@@ -166,16 +168,16 @@ def test_a_region_names_the_embedding_under_its_middle() -> None:
     ]
     found = region_targets(
         regions,
+        starts=[0, 6, 12],
         layout=layout,
         place=lambda _, region: places[region.words[0]],
         word_ids=lambda word: [ord(word[0])],
     )
     assert found.embedding.tolist() == [0, 5, 2 * 6 + 1]
     assert found.words.tolist() == [[97, -1], [97, 98], [99, -1]]
-    assert region_targets(regions[3:], layout=layout, place=lambda *_: (2, 2), word_ids=lambda _: [1]) is None
-    assert (
-        region_targets(regions, layout=InputLayout(), place=lambda *_: (0, 0), word_ids=lambda _: [1]) is None
-    )
+    settings = {"starts": [0, 6, 12], "word_ids": lambda _: [1]}
+    assert region_targets(regions[3:], layout=layout, place=lambda *_: (2, 2), **settings) is None
+    assert region_targets(regions, layout=InputLayout(), place=lambda *_: (0, 0), **settings) is None
 
 
 @pytest.mark.parametrize(("words", "ids"), [([[3, 1, 3], [2]], [[1, 3], [2, -1]]), ([[], []], [[-1], [-1]])])

@@ -17,7 +17,7 @@ from PIL import Image
 
 from sightweave.core.errors import MediaError
 from sightweave.core.types import Medium, Part, Sample
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.data.inputs.collate import bundle, pack
 from sightweave.data.inputs.length_plan import Dropped, Example, Plan, plan
 from sightweave.data.inputs.processor import Processor
@@ -106,9 +106,9 @@ def test_damaged_pixels_are_counted_and_damaged_headers_dropped(processor: Proce
     broken, headless = file(tmp_path / "a.png", broken=True), file(tmp_path / "b.png", cut=12)
     missing = Medium(tmp_path / "c.png", "c.png")
     with pytest.raises(MediaError):
-        media.load(broken)
+        image_files.load(broken)
     with pytest.raises(MediaError) as fault:
-        media.probe(headless)
+        image_files.probe(headless)
     groups = [
         [said("a1", 1, broken), said("a2", 2, broken)],
         [said("b", 1, headless)],
@@ -129,7 +129,7 @@ def test_a_jpeg_that_ends_early_is_counted(tmp_path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(MediaError):
-        media.load(Medium(path, "a.jpg"))
+        image_files.load(Medium(path, "a.jpg"))
     found = counted([[said("a", 1, Medium(path, "a.jpg"))]], TILED)
     assert (found.kept, found.image_tokens) == (1, 7 * EACH)
 

@@ -38,7 +38,7 @@ def test_what_is_saved_makes_the_same_batches(processor: Processor, tmp_path: Pa
     assert loaded.tiles == processor.tiles
     one, other = (p.batch(samples()) for p in (processor, loaded))
     assert torch.equal(one.target.ids, other.target.ids)
-    assert torch.equal(one.media["image"].pixels, other.media["image"].pixels)
+    assert torch.equal(one.media["image"].dense, other.media["image"].dense)
 
 
 def test_tiles_are_saved_and_files_from_before_there_were_any_load(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_regions_name_words_for_places() -> None:
     chosen = [with_regions("none", 1), with_regions("two", 2, top_left, bottom_right)]
     for batch in (PROCESSOR.batch(chosen, words="regions"), PROCESSOR.media_batch(chosen, words="regions")):
         found = batch.regions
-        assert len(batch.media["image"].pixels) == 2
+        assert len(batch.media["image"].dense) == 2
         assert [at // 16 for at in found.embedding.tolist()] == [1, 1]
         column = [at % 16 % 4 for at in found.embedding.tolist()]
         row = [at % 16 // 4 for at in found.embedding.tolist()]
@@ -217,7 +217,7 @@ def test_a_seed_varies_pictures_and_the_same_seed_does_not() -> None:
         layout=PROCESSOR.layout,
     )
     one, again, other, plain = (
-        varied.batch(samples()[1:2], seed=seed).media["image"].pixels for seed in (1, 1, 2, None)
+        varied.batch(samples()[1:2], seed=seed).media["image"].dense for seed in (1, 1, 2, None)
     )
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
@@ -227,10 +227,10 @@ def test_a_seed_varies_pictures_and_the_same_seed_does_not() -> None:
 def mirrored(chosen: list[Sample], *, seeds: int = 30, **settings: Any) -> list[int]:
     """For each picture of a batch, how often a seed mirrored it."""
     flips = dataclasses.replace(PROCESSOR, transform=type(PROCESSOR.transform)(size=32, flip=True))
-    plain = flips.batch(chosen, **settings).media["image"].pixels
+    plain = flips.batch(chosen, **settings).media["image"].dense
     counts = [0] * len(plain)
     for seed in range(seeds):
-        found = flips.batch(chosen, seed=seed, **settings).media["image"].pixels
+        found = flips.batch(chosen, seed=seed, **settings).media["image"].dense
         for index, (one, other) in enumerate(zip(found, plain, strict=True)):
             assert torch.equal(one, other) or torch.equal(one, other.flip(2))
             counts[index] += not torch.equal(one, other)
@@ -257,8 +257,8 @@ def test_one_sample_that_names_a_side_keeps_the_picture_for_all(share: bool) -> 
 def test_pictures_of_words_keep_their_sides_too() -> None:
     flips = dataclasses.replace(PROCESSOR, transform=type(PROCESSOR.transform)(size=32, flip=True))
     chosen = [with_regions("a", 1, answer="blue"), with_regions("b", 2, answer="the left one")]
-    plain = flips.media_batch(chosen, words="captions").media["image"].pixels
-    found = [flips.media_batch(chosen, words="captions", seed=s).media["image"].pixels for s in range(20)]
+    plain = flips.media_batch(chosen, words="captions").media["image"].dense
+    found = [flips.media_batch(chosen, words="captions", seed=s).media["image"].dense for s in range(20)]
     assert any(not torch.equal(one[0], plain[0]) for one in found)
     assert all(torch.equal(one[1], plain[1]) for one in found)
 
@@ -276,6 +276,6 @@ def test_a_region_stays_on_its_thing_whether_mirrored_or_not() -> None:
         for seed in range(20):
             batch = flips.batch([one], words="regions", seed=seed)
             at = int(batch.regions.embedding[0]) % 4
-            assert float(batch.media["image"].pixels[0, 0, 4, 8 * at + 4]) == 1
+            assert float(batch.media["image"].dense[0, 0, 4, 8 * at + 4]) == 1
             met.add(at)
         assert met == columns

@@ -8,7 +8,7 @@ from contracts._compose import Case, compose, picture, sample, samples
 
 from sightweave.core.batch import TokenSequence
 from sightweave.core.types import Sample
-from sightweave.data.inputs.prompts import pictures, text_tokens
+from sightweave.data.inputs.prompts import placed, text_tokens
 
 MODEL, PROCESSOR = compose(Case("concat", (), "decoder_only"))
 VECTORS = ("ids", "positions", "item", "ar", "segment", "branch", "valid")
@@ -70,13 +70,13 @@ def test_each_picture_is_named_once_and_laid_out_wherever_it_is_shown() -> None:
 
     # One vector a picture: its number.
     numbers = torch.arange(float(len(keys))).view(-1, 1, 1).expand(-1, PROCESSOR.layout.tokens_per_image, 4)
-    placed = prompts.batch(numbers).embeddings
-    assert placed is not None
-    assert placed.item.unique(return_counts=True)[1].tolist() == [PROCESSOR.layout.tokens_per_image] * len(
+    laid_out = prompts.batch(list(numbers)).embeddings
+    assert laid_out is not None
+    assert laid_out.item.unique(return_counts=True)[1].tolist() == [PROCESSOR.layout.tokens_per_image] * len(
         shown
     )
     for item, key in enumerate(shown):
-        assert keys[int(placed.embeddings[placed.item == item].mean())] == key
+        assert keys[int(laid_out.embeddings[laid_out.item == item].mean())] == key
 
 
 def test_the_trunk_and_the_rest_behind_it_are_the_whole_prompt() -> None:
@@ -110,8 +110,9 @@ def test_tensors_become_the_text_that_the_processor_makes_of_them() -> None:
 
 def test_pictures_belong_to_the_rows_that_are_given() -> None:
     pixels = torch.rand(3, 3, 8, 8)
-    assert pictures(pixels)["image"].row.tolist() == [0, 0, 0]
-    media = pictures(pixels, torch.tensor([0, 0, 1]), keys=("a", "b", "c"))["image"]
+    alone = placed(pixels)
+    assert (alone.row.tolist(), alone.item.tolist()) == ([0, 0, 0], [0, 1, 2])
+    media = placed(pixels, row=torch.tensor([0, 0, 1]), keys=("a", "b", "c"))
     assert media.row.tolist() == [0, 0, 1]
     assert media.keys == ("a", "b", "c")
-    assert torch.equal(media.pixels, pixels)
+    assert torch.equal(media.dense, pixels)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sightweave.core.errors import DataError
-from sightweave.core.types import InputLayout, Medium, Part, Sample
+from sightweave.core.types import InputLayout, MediaLayout, Medium, Part, Sample
 from sightweave.data.inputs.collate import stretch_rows
 from sightweave.data.inputs.template import Encoded, Stretch, encode
 from sightweave.data.inputs.tokenizer import Template, Tokenizer, names
@@ -14,7 +14,7 @@ from sightweave.data.inputs.tokenizer import Template, Tokenizer, names
 SPECIAL = tuple(names(Template()))
 
 TOKENIZER = Tokenizer.train(["what is it ? a cat"] * 3, vocab_size=280)
-LAYOUT = InputLayout(tokens_per_image=2, bidirectional="image")
+LAYOUT = InputLayout(media={"image": MediaLayout(tokens=2)}, bidirectional="image")
 NAMES = {
     TOKENIZER.end_id: "END",
     TOKENIZER.speak_ids[0]: "ASSISTANT",
@@ -135,7 +135,7 @@ def test_pictures_in_the_middle_belong_to_the_prompt() -> None:
 
 def test_without_marks_in_the_text_media_leave_no_token() -> None:
     one = sample(("user", picture("a")), ("user", "what ?"), ("assistant", "a cat", True))
-    encoded = encode(one, TOKENIZER, InputLayout(in_sequence=False, tokens_per_image=2))
+    encoded = encode(one, TOKENIZER, InputLayout(in_sequence=False, media={"image": MediaLayout(tokens=2)}))
     assert layout_of(encoded) == ("", "what ? ASSISTANT", "[a cat] [END]")
     assert len(encoded.trunk_media) == 1
 
@@ -148,11 +148,15 @@ def test_a_prompt_alone_waits_for_its_answer() -> None:
 @pytest.mark.parametrize(
     ("layout", "trunk", "prompt"),
     [
-        (InputLayout(tokens_per_image=2, bidirectional="none"), [1, 1], [1, 1, 1]),
-        (InputLayout(tokens_per_image=2, bidirectional="image"), [1, 0], [1, 1, 1]),
-        (InputLayout(tokens_per_image=2, bidirectional="prompt"), [1, 0], [1, 0, 0]),
-        (InputLayout(tokens_per_image=2, bidirectional="all", form="classify"), [0, 0], [1, 0, 0]),
-        (InputLayout(tokens_per_image=2, form="encoder_decoder"), [0, 0], [1, 0, 0]),
+        (InputLayout(media={"image": MediaLayout(tokens=2)}, bidirectional="none"), [1, 1], [1, 1, 1]),
+        (InputLayout(media={"image": MediaLayout(tokens=2)}, bidirectional="image"), [1, 0], [1, 1, 1]),
+        (InputLayout(media={"image": MediaLayout(tokens=2)}, bidirectional="prompt"), [1, 0], [1, 0, 0]),
+        (
+            InputLayout(media={"image": MediaLayout(tokens=2)}, bidirectional="all", form="classify"),
+            [0, 0],
+            [1, 0, 0],
+        ),
+        (InputLayout(media={"image": MediaLayout(tokens=2)}, form="encoder_decoder"), [0, 0], [1, 0, 0]),
     ],
 )
 def test_who_looks_ahead(layout: InputLayout, trunk: list[int], prompt: list[int]) -> None:

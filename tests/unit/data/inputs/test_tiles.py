@@ -15,7 +15,7 @@ from PIL import Image
 
 from sightweave.core.batch import Batch
 from sightweave.core.types import Medium, Region, Sample
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.tiles import Tile, Tiles, cut, expand, grid, pieces, whole
 from sightweave.programs.generation import Options, generate
@@ -115,8 +115,8 @@ def test_what_stays_whole() -> None:
 def test_a_tile_alone_is_a_picture_like_any_other() -> None:
     parent = large(1)
     tile = cut(parent, 2, 3)[4]
-    np.testing.assert_array_equal(media.load(tile), np.asarray(parent.source)[32:, 32:64])
-    info = media.probe(tile)
+    np.testing.assert_array_equal(image_files.load(tile), np.asarray(parent.source)[32:, 32:64])
+    info = image_files.probe(tile)
     assert (info.width, info.height) == (32, 32)
     assert whole(tile) is parent
     assert whole(parent) is parent
@@ -167,7 +167,7 @@ def test_every_tile_holds_its_own_pixels() -> None:
     pixels[50, 70:72] = 255
     processor = with_tiles(compose(CASE)[1])
     batch = processor.batch([sample("s", Medium(pixels, key="p"), "what ?")])
-    found = batch.media["image"].pixels
+    found = batch.media["image"].dense
     assert found.shape == (7, 3, 32, 32)
     assert int((batch.target.item >= 0).sum()) == 7 * processor.layout.tokens_per_image
     tile = found[6]  # row 1, column 2
@@ -180,7 +180,7 @@ def test_every_tile_holds_its_own_pixels() -> None:
 def test_tiles_fill_the_square_whatever_their_aspect() -> None:
     processor = with_tiles(compose(CASE)[1], max_tiles=2)
     one = sample("s", Medium(np.full((40, 100, 3), 255, np.uint8), key="p"), "what ?")
-    found = processor.batch([one]).media["image"].pixels
+    found = processor.batch([one]).media["image"].dense
     assert len(found) == 3  # 1 x 2 tiles of 50 x 40 pixels
     assert (found[1:] == 1).all()
     assert (found[0][:, 0] == 0).all()  # the thumbnail is padded
@@ -197,7 +197,7 @@ def test_tiled_samples_train_shared_and_packed_as_alone(case: Case) -> None:
         sample("middle", "compare this picture", large(2), "with that one", picture(3), answer="blue"),
     ]
     batch = check_equal(model, tiled, chosen, share=True, pack_to=400)
-    assert len(batch.media["image"].pixels) == 7 + 1 + 7 + 1
+    assert len(batch.media["image"].dense) == 7 + 1 + 7 + 1
     assert float(total_loss(model, batch).detach()) > 0
 
 
@@ -238,7 +238,7 @@ def test_variations_light_all_tiles_alike_and_never_mirror_or_move_them() -> Non
     one = sample("s", Medium(pixels, key="p"), "what ?")
     grays = set()
     for seed in range(20):
-        found = varied.batch([one], seed=seed).media["image"].pixels
+        found = varied.batch([one], seed=seed).media["image"].dense
         for tile in found[1:]:
             torch.testing.assert_close(tile, found[1], rtol=0, atol=0)
             assert (tile[:, :, 0].mean(1) < tile[:, :, 1].mean(1)).all()

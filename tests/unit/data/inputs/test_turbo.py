@@ -15,8 +15,8 @@ from PIL import Image
 
 from sightweave.core.errors import MediaError
 from sightweave.core.types import Medium
-from sightweave.data.inputs import media, turbo
-from sightweave.data.inputs.media import Limits
+from sightweave.data.inputs import image_files, turbo
+from sightweave.data.inputs.image_files import Limits
 
 HINTS = [(1, 1), (20, 20), (40, 25), (70, 70), (1000, 1000)]
 """An eighth, a quarter, a half and all of the pictures below."""
@@ -60,7 +60,7 @@ def oriented(value: int) -> bytes:
 def outcome(data: bytes, hint: tuple[int, int] | None) -> object:
     """Pixels as bytes, or what the refusal says."""
     try:
-        pixels = media.load(Medium(data, "x"), size_hint=hint)
+        pixels = image_files.load(Medium(data, "x"), size_hint=hint)
     except MediaError as error:
         return error.code, str(error)
     return pixels.shape, pixels.tobytes()
@@ -162,10 +162,10 @@ def test_limits_come_before_any_decoder(monkeypatch: pytest.MonkeyPatch) -> None
     data = jpeg()
     for limits in (Limits(max_pixels=203 * 149 - 1), Limits(max_bytes=len(data) - 1), Limits(max_aspect=1.2)):
         with pytest.raises(MediaError):
-            media.load(Medium(data, "x"), limits, size_hint=(20, 20))
+            image_files.load(Medium(data, "x"), limits, size_hint=(20, 20))
     bomb = data + b"\xff\xda" * 101
     with pytest.raises(MediaError, match="scans"):
-        media.load(Medium(bomb, "x"), size_hint=(20, 20))
+        image_files.load(Medium(bomb, "x"), size_hint=(20, 20))
 
 
 def test_whole_pictures_are_pillows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +176,9 @@ def test_whole_pictures_are_pillows(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(turbo, "decode", decode)
     data = jpeg()
-    np.testing.assert_array_equal(media.load(Medium(data, "x")), np.asarray(Image.open(io.BytesIO(data))))
+    np.testing.assert_array_equal(
+        image_files.load(Medium(data, "x")), np.asarray(Image.open(io.BytesIO(data)))
+    )
 
 
 def test_without_simplejpeg_pillow_decodes(monkeypatch: pytest.MonkeyPatch) -> None:

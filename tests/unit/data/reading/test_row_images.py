@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.data.reading.image_paths import Folder, Inside
 from sightweave.data.reading.row_files import RowError
 from sightweave.data.reading.row_images import ImageFinder, RowImages, given_images
@@ -45,7 +45,7 @@ def test_a_picture_inside_a_row_is_kept_and_read_back(folder: Path) -> None:
     images = RowImages(Folder(folder, search=False), Store())
     finder = ImageFinder(images, root=None, probe=True)
     reference = finder.reference(Inside((folder / "a.png").read_bytes(), "row 1"))
-    assert media.load(images.medium(reference)).shape == (4, 5, 3)
+    assert image_files.load(images.medium(reference)).shape == (4, 5, 3)
     assert images.medium(finder.reference("a.png")).source == folder.resolve() / "a.png"
 
 

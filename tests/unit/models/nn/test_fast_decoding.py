@@ -163,7 +163,7 @@ def test_prompts_with_too_many_scores_are_left_to_the_whole_model(monkeypatch: p
 def test_a_fusion_at_the_input_acts_in_every_step() -> None:
     model = model_of(BASE, Addition(dim=16))
     zeros = torch.zeros(2, dtype=torch.int64)
-    media = {"image": Media(torch.randn(2, 3, 8, 8), torch.arange(2), zeros, zeros)}
+    media = {"image": Media(torch.randn(2, 3, 8, 8), torch.arange(2), torch.arange(2), zeros, zeros)}
     check(model, rows=2, media=media)
     blind = logits_of(model, rows=2, is_fast=True)
     assert not torch.allclose(blind, logits_of(model, rows=2, is_fast=True, media=media), atol=1e-2)

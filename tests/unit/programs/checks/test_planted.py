@@ -103,9 +103,9 @@ def table_not_interpolated(patch: Patch) -> None:
 def image_tokens_off_by_one(patch: Patch) -> None:
     add = template._add_medium
 
-    def shifted(stretch: Any, item: int, tokenizer: Any, layout: Any) -> None:
+    def shifted(stretch: Any, item: int, counts: Any, tokenizer: Any, layout: Any) -> None:
         first = len(stretch)
-        add(stretch, item, tokenizer, layout)
+        add(stretch, item, counts, tokenizer, layout)
         stretch.item[first:] = [-1, *stretch.item[first:-1]]
 
     patch.setattr(template, "_add_medium", shifted)
@@ -115,13 +115,8 @@ def too_few_image_tokens(patch: Patch) -> None:
     patch.setattr(decoder_only.DecoderOnly, "embed", decoder_only.DecoderOnly.embed)
     add = template._add_medium
 
-    def fewer(stretch: Any, item: int, tokenizer: Any, layout: Any) -> None:
-        add(
-            stretch,
-            item,
-            tokenizer,
-            dataclasses.replace(layout, tokens_per_image=layout.tokens_per_image - 1),
-        )
+    def fewer(stretch: Any, item: int, counts: Any, tokenizer: Any, layout: Any) -> None:
+        add(stretch, item, [count - 1 for count in counts], tokenizer, layout)
 
     patch.setattr(template, "_add_medium", fewer)
 

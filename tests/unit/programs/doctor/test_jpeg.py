@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from sightweave.core.types import Medium
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.programs.doctor.jpeg import without_tags
 
 
@@ -37,7 +37,7 @@ def test_place_and_maker_go_and_pixels_and_turning_stay(orientation: int, order:
     assert b"camera" in data
     assert b"camera" not in clean
     assert b"xmpmeta" not in clean
-    before, after = media.examine(Medium(data, "x")), media.examine(Medium(clean, "x"))
+    before, after = image_files.examine(Medium(data, "x")), image_files.examine(Medium(clean, "x"))
     assert (before.has_location, after.has_location) == (True, False)
     assert after.has_orientation == (orientation != 1)
     np.testing.assert_array_equal(before.pixels, after.pixels)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from sightweave.core.types import Medium
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.programs.doctor.pictures import PictureFacts, inspect, inspect_all
 
 
@@ -42,7 +42,7 @@ def test_facts_of_a_sound_picture(tmp_path: Path) -> None:
     facts = look(path)
     assert facts[:5] == (640, 480, "RGB", "JPEG", 1)
     assert facts.bytes == path.stat().st_size
-    assert facts.digest == media.digest(Medium(path, "x"))
+    assert facts.digest == image_files.digest(Medium(path, "x"))
     assert len(bytes.fromhex(facts.fingerprint)) == 72
     assert facts.findings == ()
 

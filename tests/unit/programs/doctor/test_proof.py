@@ -13,7 +13,7 @@ import pytest
 
 from sightweave import api
 from sightweave.core.errors import DataError
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 from sightweave.programs.doctor.proof import prove
 
 ROWS = [{"image": f"{name}.png", "caption": f"A {name}."} for name in ("cat", "cup", "dog", "cat")]
@@ -64,7 +64,7 @@ def test_a_copy_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_pictures_in_a_shard_are_compared_by_their_bytes(tmp_path: Path) -> None:
     for number, shade in enumerate((0, 90, 180)):
-        media.save_png(np.full((4, 4, 3), shade, np.uint8), tmp_path / f"{number}.png")
+        image_files.save_png(np.full((4, 4, 3), shade, np.uint8), tmp_path / f"{number}.png")
 
     def shard(name: str, pictures: Sequence[int]) -> Any:
         (tmp_path / name).mkdir()

@@ -8,7 +8,7 @@ import pytest
 
 from sightweave.core.errors import DataError
 from sightweave.core.types import Medium, Part, Region, Sample
-from sightweave.data.inputs.media import load
+from sightweave.data.inputs.image_files import load
 from sightweave.programs.evaluation import controls
 from sightweave.programs.evaluation.worse import WORSE
 

@@ -14,7 +14,9 @@ import sightweave
 from sightweave.core.batch import Batch, Media
 from sightweave.core.device import Precision
 from sightweave.core.errors import RecipeError
+from sightweave.models.connectors import linear
 from sightweave.models.encoders import vit
+from sightweave.models.paths import MediaPath, MediaPaths
 from sightweave.programs.training.feature_cache import FeatureCache
 
 FP32 = Precision("fp32", torch.device("cpu"), "")
@@ -28,19 +30,24 @@ def encoder() -> Any:
     return made
 
 
+def paths(encoder: Any) -> MediaPaths:
+    connector = linear.Config().build(in_dim=encoder.dim, out_dim=8, grid=encoder.grid())
+    return MediaPaths({"image": MediaPath(encoder, connector)})
+
+
 def batch(*keys: str) -> Batch:
     pixels = torch.stack([torch.full((3, 16, 16), float(ord(key))) for key in keys]) / 100
     places = torch.arange(len(keys))
-    return Batch(target=None, media={"image": Media(pixels, places, places, places, keys=keys)})
+    return Batch(target=None, media={"image": Media(pixels, places, places, places, places, keys=keys)})
 
 
 def test_each_picture_is_encoded_once() -> None:
     made = encoder()
-    known = FeatureCache(made, FP32, 1 << 20)
+    known = FeatureCache(paths(made), FP32, 1 << 20)
     first = known.fill(batch("a", "b")).media["image"].features
     second = known.fill(batch("b", "c", "b")).media["image"].features
     assert made.seen == [2, 1]
-    torch.testing.assert_close(second.values, made(batch("b", "c", "b").media["image"].pixels).values)
+    torch.testing.assert_close(second.values, made(batch("b", "c", "b").media["image"].dense).values)
     assert second.values[0].equal(first.values[1])
     assert second.values[2].equal(first.values[1])
     assert known.bytes == 3 * first.values[0].nbytes
@@ -48,11 +55,11 @@ def test_each_picture_is_encoded_once() -> None:
 
 def test_what_is_full_stays_full() -> None:
     made = encoder()
-    one = made(batch("a").media["image"].pixels).values.nbytes
-    known = FeatureCache(made, FP32, 2 * one)
+    one = made(batch("a").media["image"].dense).values.nbytes
+    known = FeatureCache(paths(made), FP32, 2 * one)
     made.seen.clear()
     for keys in (("a", "b"), ("c",), ("a", "b"), ("c",)):
-        expected = made(batch(*keys).media["image"].pixels).values
+        expected = made(batch(*keys).media["image"].dense).values
         torch.testing.assert_close(known.fill(batch(*keys)).media["image"].features.values, expected)
     assert known.bytes == 2 * one
     assert made.seen == [2, 2, 1, 1, 2, 1, 1]  # every second one is the test's own

@@ -92,7 +92,7 @@ def same(one: Step, other: Step) -> bool:
     return (
         one.ids == other.ids
         and torch.equal(one.batch.target.ids, other.batch.target.ids)
-        and torch.equal(one.batch.media["image"].pixels, other.batch.media["image"].pixels)
+        and torch.equal(one.batch.media["image"].dense, other.batch.media["image"].dense)
     )
 
 
@@ -322,7 +322,7 @@ def test_a_window_of_one_is_what_the_processor_packs() -> None:
     samples = {one.id: one for place in range(6) for one in source._samples(place)}
     batch = PROCESSOR.batch([samples[name] for name in step.ids], pack_to=150)
     assert torch.equal(batch.target.ids, step.batch.target.ids)
-    assert torch.equal(batch.media["image"].pixels, step.batch.media["image"].pixels)
+    assert torch.equal(batch.media["image"].dense, step.batch.media["image"].dense)
     assert (step.position, step.within) == (4, 0)
 
 
@@ -409,8 +409,8 @@ def test_a_share_of_the_pictures_is_hidden_the_same_in_every_run() -> None:
     """A model that met prompts without a picture does not collapse there, so that control can be believed."""
     source = feed(Pictures(200), batch_size=4, hide_images=0.25)
     steps = take(source, 50)
-    hidden = [step for step in steps if not step.batch.media or len(step.batch.media["image"].pixels) < 4]
-    shown = sum(len(step.batch.media["image"].pixels) if step.batch.media else 0 for step in steps)
+    hidden = [step for step in steps if not step.batch.media or len(step.batch.media["image"].dense) < 4]
+    shown = sum(len(step.batch.media["image"].dense) if step.batch.media else 0 for step in steps)
     assert 0.15 < 1 - shown / 200 < 0.35
     assert hidden
     # Nothing is lost: every picture's three samples are still there, each answered from its text alone.
@@ -421,4 +421,4 @@ def test_a_share_of_the_pictures_is_hidden_the_same_in_every_run() -> None:
 
 def test_no_picture_is_hidden_where_only_words_for_pictures_are_learnt() -> None:
     steps = take(feed(Pictures(40), batch_size=4, learn="words", words="captions", hide_images=0.5), 10)
-    assert all(len(step.batch.media["image"].pixels) == 4 for step in steps)
+    assert all(len(step.batch.media["image"].dense) == 4 for step in steps)

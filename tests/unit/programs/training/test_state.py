@@ -45,7 +45,7 @@ def composed() -> tuple[VLM, Any]:
     torch.manual_seed(1)
     for parameter in eyes.parameters():
         nn.init.normal_(parameter, std=0.1)
-    model.encoders["image"].encoder = eyes
+    model.encoders.path("image").encoder = eyes
     return model, processor
 
 

@@ -135,7 +135,7 @@ def test_the_running_statistics_of_a_frozen_encoder_stay(tmp_path: Path) -> None
 
     model, processor = compose(Case("concat", (), "decoder_only"))
     eyes = cnn.Config(image_size=32, channels=(16, 32, 32), blocks=(0, 0, 1), norm="batch").build()
-    model.encoders["image"].encoder = eyes
+    model.encoders.path("image").encoder = eyes
     before = {name: value.clone() for name, value in eyes.state_dict().items()}
     run(model, processor, tmp_path / "frozen", stage(2, parts=("connector", "language_model")))
     assert all(torch.equal(value, before[name]) for name, value in eyes.state_dict().items())

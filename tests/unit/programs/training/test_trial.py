@@ -82,7 +82,7 @@ def test_a_trial_leaves_weights_statistics_and_random_numbers_alone() -> None:
 
     model, processor = compose(Case("concat", (), "decoder_only"), language_model={"dropout": 0.2})
     eyes = cnn.Config(image_size=32, channels=(16, 32, 32), blocks=(0, 0, 1), norm="batch").build()
-    model.encoders["image"].encoder = eyes
+    model.encoders.path("image").encoder = eyes
     model.train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     stage = Stage(steps=1, batch_size=2, gradient_accumulation_steps=2)

@@ -14,8 +14,8 @@ from PIL import Image, ImageOps
 
 from sightweave.core.errors import MediaError
 from sightweave.core.types import Medium
-from sightweave.data.inputs import media
-from sightweave.data.inputs.media import Limits
+from sightweave.data.inputs import image_files
+from sightweave.data.inputs.image_files import Limits
 
 
 def photo(width: int = 60, height: int = 40) -> Image.Image:
@@ -36,11 +36,11 @@ def encoded(image: Image.Image, form: str, **options: object) -> bytes:
 
 
 def load(source: object, **options: object) -> np.ndarray:
-    return media.load(Medium(source=source, key="test"), **options)
+    return image_files.load(Medium(source=source, key="test"), **options)
 
 
 def probe(source: object, **options: object) -> object:
-    return media.probe(Medium(source=source, key="test"), **options)
+    return image_files.probe(Medium(source=source, key="test"), **options)
 
 
 @pytest.mark.parametrize("form", ["PNG", "WEBP", "GIF", "JPEG"])
@@ -292,11 +292,12 @@ def test_aspect_over_200_is_refused(size: tuple[int, int]) -> None:
 def test_digest_is_of_the_file_or_of_the_pixels(tmp_path: Path) -> None:
     data = encoded(photo(), "PNG")
     (tmp_path / "a.png").write_bytes(data)
-    by_bytes = media.digest(Medium(source=data, key="b"))
-    assert media.digest(Medium(source=tmp_path / "a.png", key="a")) == by_bytes
+    by_bytes = image_files.digest(Medium(source=data, key="b"))
+    assert image_files.digest(Medium(source=tmp_path / "a.png", key="a")) == by_bytes
     assert len(by_bytes) == 64
     tall, wide = (
-        media.digest(Medium(source=np.zeros(shape, np.uint8), key="x")) for shape in ((30, 10), (10, 30))
+        image_files.digest(Medium(source=np.zeros(shape, np.uint8), key="x"))
+        for shape in ((30, 10), (10, 30))
     )
     assert tall != wide
 
@@ -318,8 +319,8 @@ def test_threads_do_not_disturb_one_another() -> None:
     assert not wrong
 
 
-def examine(source: object, **options: object) -> media.Examined:
-    return media.examine(Medium(source=source, key="test"), **options)
+def examine(source: object, **options: object) -> image_files.Examined:
+    return image_files.examine(Medium(source=source, key="test"), **options)
 
 
 @pytest.mark.parametrize("form", ["PNG", "WEBP", "GIF", "JPEG"])
@@ -327,10 +328,10 @@ def test_examine_is_probe_and_digest_and_load_in_one(form: str, tmp_path: Path) 
     path = tmp_path / "a.bin"
     path.write_bytes(encoded(photo(), form))
     seen, medium = examine(path), Medium(path, "test")
-    assert seen.info == media.probe(medium)
-    assert seen.digest == media.digest(medium)
+    assert seen.info == image_files.probe(medium)
+    assert seen.digest == image_files.digest(medium)
     assert seen.bytes == path.stat().st_size
-    np.testing.assert_array_equal(seen.pixels, media.load(medium))
+    np.testing.assert_array_equal(seen.pixels, image_files.load(medium))
     flags = [seen.has_location, seen.has_orientation, seen.extension_lies, seen.is_sixteen_bit]
     assert flags == [False] * 4
 
@@ -377,7 +378,7 @@ def test_examine_of_arrays_and_functions() -> None:
     for source in (pixels, lambda: pixels, photo()):
         seen = examine(source)
         assert (seen.info.width, seen.info.height, seen.info.format) == (60, 40, "ARRAY")
-        assert seen.digest == media.digest(Medium(source, "test"))
+        assert seen.digest == image_files.digest(Medium(source, "test"))
         assert seen.bytes == pixels.nbytes
     assert examine(lambda: encoded(photo(), "PNG")).info.format == "PNG"
 

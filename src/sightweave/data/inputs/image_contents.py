@@ -14,7 +14,7 @@ import numpy as np
 
 from sightweave.core.errors import MediaError
 from sightweave.core.types import Medium
-from sightweave.data.inputs import media
+from sightweave.data.inputs import image_files
 
 _GLANCE = (64, 64)
 """Pixels that are enough to tell most pictures apart; a JPEG file is then decoded at an eighth of its size."""
@@ -51,14 +51,14 @@ def _file_of(medium: Medium) -> str:
     if not isinstance(medium.source, Path | bytes):
         return f"object {id(medium)}"
     try:
-        return media.digest(medium)
+        return image_files.digest(medium)
     except MediaError:
         return f"unreadable {medium.key}"
 
 
 def _digest(medium: Medium, size_hint: tuple[int, int] | None) -> str:
     try:
-        pixels = media.load(medium, size_hint=size_hint)
+        pixels = image_files.load(medium, size_hint=size_hint)
     except MediaError:
         return f"unreadable {medium.key}"
     shape = f"{pixels.shape} ".encode()

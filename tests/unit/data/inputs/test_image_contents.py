@@ -7,7 +7,7 @@ import PIL.Image
 from skimage import data
 
 from sightweave.core.types import Medium
-from sightweave.data.inputs.contents import contents
+from sightweave.data.inputs.image_contents import contents
 
 
 def encoded(pixels, kind, **options):

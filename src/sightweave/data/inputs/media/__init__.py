@@ -1,0 +1,1 @@
+"""Medium -> values for an encoder: one file a modality."""

@@ -1,0 +1,157 @@
+"""Images: decoded, resized to the encoder's square, and large ones cut into tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import field
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from sightweave.core.config import config
+from sightweave.core.types import Medium, MediumInfo, Sample
+from sightweave.data.inputs import image_contents, image_files, tiles, transforms
+from sightweave.data.inputs.cache import PixelCache
+from sightweave.data.inputs.media import _base
+from sightweave.data.inputs.media._base import Loaded
+from sightweave.data.inputs.pixels import PixelLoader
+
+_KNOWN_SIZES = 100_000
+"""Sizes of generated images that a loader remembers at most."""
+
+
+@config
+class Config:
+    """How images become tensors."""
+
+    transform: transforms.Config
+    """How images are resized, normalised and varied."""
+    tiles: tiles.Tiles = field(default_factory=tiles.Tiles)
+    """How large images are split into tiles."""
+
+    def build(self, cache: PixelCache | None = None) -> Loader:
+        """The loader.
+
+        Args:
+            cache: Resized images of this transform, used where nothing varies; it changes no bit.
+        """
+        return Loader(self.transform.build(), self.tiles, cache)
+
+
+class Loader(_base.Loader):
+    """Reads images.
+
+    Args:
+        transform: Makes a tensor of an image's pixels.
+        tiles: How large images are split into tiles.
+        cache: Resized images of this transform.
+    """
+
+    def __init__(
+        self, transform: transforms.ImageTransform, tiles: tiles.Tiles, cache: PixelCache | None = None
+    ) -> None:
+        self.transform, self.tiles = transform, tiles
+        self._pixels = PixelLoader(transform, is_whole=self.is_whole, cache=cache)
+        self._sizes: dict[str, MediumInfo] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Loader, (
+            self.transform,
+            self.tiles,
+            self._pixels.cache,
+        )  # a copy has locks and memory of its own
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether images are decoded at full scale: for exact pixels, and since tiles are cut from them."""
+        return self.transform.exact or self.tiles.max_tiles > 1
+
+    def size(self, medium: Medium) -> tuple[int, ...]:
+        """Height and width in pixels: those of the encoder's square, whatever the image."""
+        return (self.transform.size, self.transform.size)
+
+    def info(self, medium: Medium) -> MediumInfo:
+        """What the header of an image says; that of a generated one is remembered, since asking draws it.
+
+        Raises:
+            MediaError: it cannot be read.
+        """
+        if not callable(medium.source):
+            return image_files.probe(medium)
+        if medium.key not in self._sizes:
+            if len(self._sizes) >= _KNOWN_SIZES:
+                self._sizes.clear()
+            self._sizes[medium.key] = image_files.probe(medium)
+        return self._sizes[medium.key]
+
+    def value(self, medium: Medium, seed: int | None = None) -> Tensor:
+        """Float 3 size size."""
+        values = self.load([medium], None if seed is None else [seed]).values
+        return values[0]
+
+    def load(
+        self,
+        media: Sequence[Medium],
+        seeds: Sequence[int] | None = None,
+        *,
+        fixed: frozenset[str] = frozenset(),
+        pool: Executor | None = None,
+    ) -> Loaded:
+        """Images as float I 3 size size; equal keys, and all tiles of an image, are decoded once."""
+        pixels, sizes = self._pixels(media, seeds, fixed=fixed, pool=pool)
+        return Loaded(pixels, sizes)
+
+    def expand(self, sample: Sample, *, max_tiles: int | None = None) -> Sample:
+        """The sample with every large image of it followed by its tiles.
+
+        Args:
+            sample: Any; one without large images comes back itself.
+            max_tiles: Tiles of an image at most; None takes the loader's own number.
+
+        Raises:
+            MediaError: a header cannot be read.
+        """
+        rules = (
+            self.tiles
+            if max_tiles is None
+            else tiles.Tiles(max_tiles=max_tiles, min_side=self.tiles.min_side)
+        )
+        return tiles.expand(sample, side=self.transform.size, tiles=rules, probe=self.info)
+
+    def pieces(self, medium: Medium) -> list[Medium]:
+        """An image, and its tiles where it is large."""
+        return tiles.pieces(medium, side=self.transform.size, tiles=self.tiles, probe=self.info)
+
+    @staticmethod
+    def digest(medium: Medium) -> str:
+        """SHA-256 of the file of an image, or of its pixels where it has none."""
+        return image_files.digest(medium)
+
+    @classmethod
+    def contents(cls, media: Sequence[Medium]) -> dict[Medium, str]:
+        """Names that are equal exactly where the decoded pixels are equal."""
+        return image_contents.contents(media)
+
+    @staticmethod
+    def blank(medium: Medium) -> Medium:
+        """An image that is grey all over."""
+        return Medium(_grey, "blank")
+
+    @staticmethod
+    def example(number: int) -> Medium:
+        """Coloured noise in large dots, 35 x 30 pixels."""
+        return noise(number, 35, 30)
+
+
+def _grey() -> np.ndarray:
+    return np.full((64, 64, 3), 127, np.uint8)
+
+
+def noise(number: int, width: int, height: int) -> Medium:
+    """An image of coloured noise in dots of 5 x 6 pixels, a different one for each number."""
+    rng = np.random.default_rng(number)
+    dots = rng.integers(0, 256, (-(-height // 6), -(-width // 5), 3), dtype=np.uint8)
+    pixels = dots.repeat(6, 0).repeat(5, 1)[:height, :width]
+    return Medium(pixels, key=f"check-{number}-{width}x{height}")

@@ -1,0 +1,129 @@
+"""From media to embeddings: an encoder and its connector for each modality, and all of them joined in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from sightweave.core.batch import Features, Media, MediaEmbeddings
+from sightweave.core.errors import RecipeError
+from sightweave.core.types import MediaLayout
+from sightweave.models.connectors._base import Connector
+from sightweave.models.encoders._base import Encoder
+
+
+class MediaPath(nn.Module):
+    """An encoder and its connector: from decoded media of one modality to embeddings as wide as the language model.
+
+    Raises:
+        RecipeError: the encoder reads media of any size, and the number of the connector's embeddings follows from that
+            size in a way that no layout can state.
+    """
+
+    def __init__(self, encoder: Encoder, connector: Connector) -> None:
+        super().__init__()
+        self.encoder, self.connector = encoder, connector
+        self.layout = _layout(encoder, connector)
+
+    def forward(self, media: Media) -> MediaEmbeddings:
+        """Encodes each medium."""
+        given = media.values if media.features is None else media.features
+        if isinstance(given, tuple):
+            embeddings, counts = self._of_many_sizes(given)
+        else:
+            features = given if isinstance(given, Features) else self.encoder(given)
+            dense = self.connector(features)  # I Q D
+            embeddings, counts = dense.flatten(0, 1), dense.shape[1]
+
+        spread = [x.repeat_interleave(counts) for x in (media.item, media.row, media.segment, media.branch)]
+        return MediaEmbeddings(embeddings, *spread)
+
+    def _of_many_sizes(self, media: Sequence[Tensor | Features]) -> tuple[Tensor, Tensor]:
+        """Embeddings (E D) of media of different sizes, in order, and how many each has (int64 I).
+
+        Media of one size are encoded together, so none is padded and its neighbours do not change it.
+        """
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for number, one in enumerate(media):
+            shape = one.grid if isinstance(one, Features) else tuple(one.shape)
+            alike.setdefault(shape, []).append(number)
+
+        embedded: dict[int, Tensor] = {}
+        for numbers in alike.values():
+            dense = self.connector(self._features([media[number] for number in numbers]))
+            embedded.update(zip(numbers, dense, strict=True))
+
+        ordered = [embedded[number] for number in range(len(media))]
+        counts = torch.tensor([len(one) for one in ordered], device=ordered[0].device)
+        return torch.cat(ordered), counts
+
+    def _features(self, alike: Sequence[Tensor | Features]) -> Features:
+        """Features of media of one size, encoded here where that was not done before."""
+        known = [one for one in alike if isinstance(one, Features)]
+        if known:
+            return Features(torch.cat([one.values for one in known]), known[0].grid)
+        values = torch.stack([one for one in alike if isinstance(one, Tensor)])
+        return self.encoder(values)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+
+
+def _layout(encoder: Encoder, connector: Connector) -> MediaLayout:
+    grid = encoder.grid()
+    places = connector.out_grid(grid)
+    if not encoder.stride:
+        return MediaLayout(tokens=connector.num_tokens(grid), grid=places and (places[1], places[2]))
+    if places is None:  # a fixed number of queries
+        return MediaLayout(tokens=connector.num_tokens(grid))
+
+    # Twice the grid tells a connector that keeps any grid from one that happens to give this one.
+    twice = (2 * grid[0], 2 * grid[1], 2 * grid[2])
+    if (connector.out_grid(grid), connector.out_grid(twice)) != (grid, twice):
+        raise RecipeError(
+            f"connector {type(connector).__name__} makes {places} of the grid {grid}, but {type(encoder).__name__} reads "
+            "media of any size, whose grids differ; use linear, mlp or resampler for it."
+        )
+    return MediaLayout(stride=encoder.stride)
+
+
+class MediaPaths(nn.ModuleDict):
+    """One path for each modality, by name; a dot in the name of a user's own module becomes ``:`` inside."""
+
+    # Torch joins the names of modules with dots, so a name may not have one.
+
+    def __init__(self, paths: Mapping[str, MediaPath]) -> None:
+        super().__init__({_inner(modality): path for modality, path in paths.items()})
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities, in the order of the recipe."""
+        return tuple(name.replace(":", ".") for name in self)
+
+    def path(self, modality: str) -> MediaPath:
+        """The path of one modality.
+
+        Raises:
+            KeyError: the model does not read it.
+        """
+        return self[_inner(modality)]  # type: ignore[return-value]  # ModuleDict forgets the type
+
+    def embed(self, media: Mapping[str, Media]) -> MediaEmbeddings | None:
+        """Embeddings of all media of a batch, in the order of their numbers; None where there are none."""
+        made = [self.path(modality)(one) for modality, one in media.items()]
+        if len(made) <= 1:
+            return made[0] if made else None
+
+        # Rows of text show media of several modalities in turn.
+        item = torch.cat([one.item for one in made])
+        order = item.argsort(stable=True)
+        return MediaEmbeddings(
+            embeddings=torch.cat([one.embeddings for one in made])[order],
+            item=item[order],
+            row=torch.cat([one.row for one in made])[order],
+            segment=torch.cat([one.segment for one in made])[order],
+            branch=torch.cat([one.branch for one in made])[order],
+        )
+
+
+def _inner(modality: str) -> str:
+    return modality.replace(".", ":")
