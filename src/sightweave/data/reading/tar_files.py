@@ -135,7 +135,7 @@ def _check_rest(path: Path, file: BinaryIO, at: int) -> None:
 def _check_sum(path: Path, header: bytes, at: int) -> None:
     expected = _number(path, header[148:156], at)
     if expected != sum(header[:148]) + sum(header[156:]) + 8 * ord(" "):
-        what = "no tar archive" if not at else "the header is damaged"
+        what = "not a tar archive" if not at else "the header is damaged"
         raise DataError(f"{path}: byte {at}: {what} (its checksum is wrong).")
 
 
@@ -146,7 +146,7 @@ def _number(path: Path, field: bytes, at: int) -> int:
 
     digits = field.split(b"\0")[0].strip()
     if digits.strip(b"01234567"):
-        what = "no tar archive" if not at else "the header is damaged"
+        what = "not a tar archive" if not at else "the header is damaged"
         raise DataError(
             f"{path}: byte {at}: {what} ({shown(digits.decode('latin-1'))} is not an octal number)."
         )
