@@ -76,6 +76,7 @@ def rotate(sample: Sample, by: int) -> Sample | None:
     if not 2 <= count <= len(ascii_uppercase):
         return None
 
+    # The list before and after, and the letter of each option.
     rotated = (*options[by % count :], *options[: by % count])
     before, after = listing(options), listing(rotated)
     old_options = dict(zip(ascii_uppercase, options, strict=False))
@@ -88,6 +89,7 @@ def rotate(sample: Sample, by: int) -> Sample | None:
             return text
         return f"{steps}{space}{new_letters[old_options[last]]}"
 
+    # Replace the list in the prompt, and the letters in the target and the references.
     parts, is_listed = [], False
     for part in sample.parts:
         content = part.content

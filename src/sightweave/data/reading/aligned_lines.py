@@ -48,7 +48,7 @@ def aligned(paths: Sequence[Path]) -> list[list[str]]:
     """The lines of several files; line n of each belongs to line n of all others.
 
     Raises:
-        DataError: the files differ in their number of lines, or as `lines`.
+        DataError: the files differ in their number of lines, or one cannot be read.
     """
     found = [lines(path) for path in paths]
     for path, one in zip(paths, found, strict=True):

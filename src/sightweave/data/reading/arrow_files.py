@@ -144,7 +144,7 @@ def _of_group(path: Path, file: Any, group: int, wanted: list[str]) -> Iterator[
         raise DataError(f"{path}: row group {group}{column}: {_short(error)}.") from None
 
     if count != about.num_rows:
-        raise DataError(f"{path}: row group {group}: {count} rows, but the footer says {about.num_rows}.")
+        raise DataError(f"{path}: row group {group}: {count} rows, but {about.num_rows} in the footer.")
 
 
 def _bad_column(file: Any, group: int, wanted: list[str]) -> str:
@@ -182,6 +182,7 @@ def _opened(path: Path) -> tuple[Any, Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    # Open it in its own format.
     form = form_of(path)
     if form == "parquet":
         # Without pre-buffering, a row group of gigabytes is read page by page.
@@ -197,6 +198,7 @@ def _opened(path: Path) -> tuple[Any, Any]:
     else:
         raise DataError(f"{path}: neither a parquet nor an Arrow file (judging by its first bytes).")
 
+    # Check the columns before any of them is read.
     names = list(found.names)
     duplicate = next((name for name in names if names.count(name) > 1), None)
     if duplicate is not None:

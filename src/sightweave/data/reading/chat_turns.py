@@ -129,6 +129,7 @@ def part(one: Any, field: str, role: str, marks: Marks, filled: Callable[[str], 
         message = f"a part must be a JSON object with a type (got {shown(one)})."
         raise RowError("wrong_type", field, one, message)
 
+    # Text parts; a part without a type is of the kind that its key names.
     names = ("text", "image", "image_url", *_OTHER_PARTS)
     kind = one.get("type") or next((name for name in names if one.get(name) is not None), None)
     if kind == "text":
@@ -136,8 +137,10 @@ def part(one: Any, field: str, role: str, marks: Marks, filled: Callable[[str], 
         if not isinstance(text, str):
             raise RowError("wrong_type", field, one, f"a part of type text needs a text (got {shown(one)}).")
         return filled(text)
+
+    # Of other parts, only images in user turns are supported.
     if kind in _OTHER_PARTS:
-        message = "video and sound are not read yet; leave such rows out."
+        message = "video and audio are not supported yet; leave such rows out."
         raise RowError("unsupported_media", field, kind, message)
     if kind not in ("image", "image_url"):
         message = f"unknown part type {shown(kind)}. {did_you_mean(str(kind), names[:3])}"
@@ -146,6 +149,7 @@ def part(one: Any, field: str, role: str, marks: Marks, filled: Callable[[str], 
         message = f"an image in a {role} turn; images are supported in user turns only."
         raise RowError("unsupported_media", field, role, message)
 
+    # The image that the part contains, or else the next one of the row.
     given = [one[name] for name in _IMAGE_KEYS if one.get(name) is not None]
     if not given and kind == "image":
         return marks.next()
@@ -158,16 +162,18 @@ def column(values: dict[str, Any]) -> list[Any]:
     """The images that a row names in ``images`` or ``image``, either of which is one image or a list.
 
     Raises:
-        RowError: both fields are there, or the row has video or sound, which are not read.
+        RowError: both fields are there, or the row has video or audio, which are not supported.
     """
     for name in _UNREAD:
         if values.get(name):
-            message = "video and sound are not read yet; leave such rows out."
+            message = "video and audio are not supported yet; leave such rows out."
             raise RowError("unsupported_media", name, values[name], message)
 
     many, one = values.get("images"), values.get("image")
     if many is not None and one is not None:
-        raise RowError("duplicate_field", "images", many, "image and images are both given.")
+        raise RowError(
+            "duplicate_field", "images", many, "image and images are both given; keep only one of them."
+        )
     given = one if many is None else many
     if given is None:
         return []
@@ -262,7 +268,7 @@ def rows(
 
     Args:
         found: The files: JSON arrays, whose rows are numbered from 0, or JSON lines, numbered from 1.
-        split: Split to read; files whose name says another split are skipped. Empty means all.
+        split: Split to read; files named after another split are skipped. Empty means all.
         make: Maps the fields of one row to the common fields, or raises a `RowError`.
 
     Raises:

@@ -126,7 +126,8 @@ def _of_mapping(value: Mapping[str, Any], name: str) -> tuple[list[Any], list[st
 
     filled = {str(key): one for key, one in value.items() if not _is_missing(one)}
     if max(map(len, filled), default=0) > 2:
-        raise RowError("bad_options", name, value, f"options with unknown names ({', '.join(filled)}).")
+        message = f"options with unknown names ({', '.join(filled)}); use letters such as A and B."
+        raise RowError("bad_options", name, value, message)
     return list(filled.values()), list(filled)
 
 
@@ -342,7 +343,7 @@ class Convention:
         order = ("text", "label", *_NUMBERS)
         best = max(readings, key=lambda way: (self.counts[way], -order.index(way)))
 
-        # A tie between counting from 0 and from 1 is an error, unless the column's name says that it holds an index.
+        # A tie between counting from 0 and from 1 is an error, unless the column is named as an index.
         is_tied = best in _NUMBERS and self.counts[_NUMBERS[0]] == self.counts[_NUMBERS[1]]
         if is_tied and not column.endswith(("idx", "index")):
             message = (

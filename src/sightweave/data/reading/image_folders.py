@@ -100,12 +100,12 @@ def _may_describe_images(file: Path) -> bool:
 
 
 def split_name_of(folder: str) -> str:
-    """The split that a folder's name says; empty where it says none."""
+    """The split that a folder is named after; empty if it is not named after one."""
     return SPLIT_NAMES.get(folder.lower(), "") or split_of(Path(folder))
 
 
 def split_folders(folder: Path) -> list[str]:
-    """Names of the folders in a folder whose name says a split."""
+    """Names of the folders in a folder that are named after a split."""
     try:
         with os.scandir(folder) as inside:
             return sorted(one.name for one in inside if split_name_of(one.name) and one.is_dir())

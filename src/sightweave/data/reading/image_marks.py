@@ -51,7 +51,7 @@ def mark_in(text: str) -> str:
 
 
 def is_picture_name(column: str) -> bool:
-    """Whether a column's name says that it holds images."""
+    """Whether a column is named like a column of images."""
     return _NAMED.fullmatch(column) is not None
 
 
@@ -89,7 +89,7 @@ def unread_in_turns(turns: Any, known: Container[str], column: str) -> list[str]
 
 
 def _is_image(value: Any, *, is_named: bool) -> bool:
-    """Whether a value looks like an image; a URL only where `is_named`, that is if its column's name says so too."""
+    """Whether a value looks like an image; a URL only if its column is named like a column of images, too."""
     if isinstance(value, bytes):
         return bool(value) and is_named
     if isinstance(value, dict):
@@ -118,7 +118,7 @@ def check(values: Mapping[str, Any], texts: Iterator[tuple[str, str]]) -> None:
 
     Args:
         values: The row in the common fields; ``unread`` names columns that look like images.
-        texts: Field and text of everything that the user says.
+        texts: Field and text of each user text.
 
     Raises:
         RowError: a text has a placeholder, or a column that looks like images is not read.

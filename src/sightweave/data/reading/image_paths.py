@@ -89,7 +89,7 @@ class Folder:
             nearer = [path for path in found if not wanted.isdisjoint(path.split("/")[:-1])]
             found = nearer or found
         if len(found) > 1:
-            message = f"{len(found)} images have this name: {', '.join(found[:3])}."
+            message = f"{len(found)} images have this name: {', '.join(found[:3])}; write the path relative to the folder."
             raise RowError("image_ambiguous", "image", value, message)
 
         return found[0] if found else relative

@@ -44,7 +44,7 @@ _BY_COLUMNS = (
     *(captioning.Record, vqa.Record, reasoning.Record),
     *(translation.Record, conversation.Record),
 )
-"""Records that are recognised by the columns of a row, whatever its column ``task`` says."""
+"""Records that are recognised by the columns of a row, whatever is in its column ``task``."""
 ROLES = ("system", "user", "assistant")
 _NOT_A_LIST = "must be a list of texts (got {})."
 _CommonFields = Mapping[str, Any]
@@ -138,7 +138,7 @@ def _row_id(values: Mapping[str, Any], default: str) -> str:
 
 
 def _user_texts(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Field and text of everything that the user says; there a placeholder means an image, in an answer it is a word."""
+    """Yields field and text of each user text; there a placeholder refers to an image, in an answer it is a word."""
     for field in ("prompt", "question"):
         if isinstance(values.get(field), str):
             yield field, values[field]
@@ -248,6 +248,7 @@ def _question(
     references = _references(values)
     rationale = " ".join(_texts(values, "rationale", "steps"))
 
+    # Check that question and answer are both there.
     if not question:
         for field in ("answer", "answers", "options", "rationale", "steps"):
             if values.get(field) is not None:
@@ -258,6 +259,7 @@ def _question(
         message = f"missing, although there is a question. {_columns_present(values)}"
         raise RowError("missing_field", "answer", None, message)
 
+    # A question with a rationale is a reasoning task.
     if rationale:
         return reasoning.Record(
             **common,
@@ -296,6 +298,7 @@ def _translation(
     if not present:
         return None
 
+    # With one of the fields, the others are required.
     for field, value in found.items():
         is_required = labelled or field != "target"
         if not value and is_required:
@@ -320,14 +323,15 @@ def _conversation(
     if not isinstance(given, list | tuple) or not given:
         raise RowError("wrong_type", "turns", given, f"must be a list of turns (got {shown(given)}).")
 
+    # Read the turns, and collect what is checked below.
     turns = []
     image_numbers: list[int] = []
-    is_learnt = False
+    has_target = False
     for number, values_of_turn in enumerate(given):
         turn = _turn(values_of_turn, number)
         turns.append(turn)
         image_numbers += [piece for piece in turn.content if isinstance(piece, int)]
-        is_learnt = is_learnt or (turn.role == "assistant" and turn.learn)
+        has_target = has_target or (turn.role == "assistant" and turn.learn)
 
     # Each image must be used exactly once.
     count = len(common["images"])
@@ -338,7 +342,8 @@ def _conversation(
         )
         raise RowError("image_marks", "turns", both, message)
 
-    if labelled and not is_learnt:
+    # Training needs an assistant turn at the end.
+    if labelled and not has_target:
         raise RowError("missing_field", "turns", None, "no assistant turn, so nothing to train on.")
     if labelled and turns[-1].role != "assistant":
         raise RowError("turn_order", "turns", turns[-1].role, "the last turn is not an assistant turn.")

@@ -103,6 +103,7 @@ def find(path: Path) -> Path:
             raise DataError(places.no_data(path))
         raise DataError(f"{path}: neither a file nor a folder.")
 
+    # A folder has a file called data, or a single file of rows.
     for name in ("data.jsonl", "data.csv"):
         if (path / name).is_file():
             return path / name
@@ -116,7 +117,7 @@ def find(path: Path) -> Path:
             f"{path}: {len(found)} data files ({names}) and none is data.jsonl; give the path of the one to read."
         )
 
-    # JSON lines in a file that is called .json are accepted if they are the only ones.
+    # Otherwise, a single .json file is accepted if it holds JSON lines.
     json_files = sorted(path.glob("*.json"))
     json_lines = [one for one in json_files if _is_json_lines(one)]
     if len(json_lines) == 1:
@@ -280,6 +281,7 @@ def without_nan(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_csv(path: Path, file: BinaryIO, max_line_bytes: int) -> Iterator[Row]:
+    # The first line shows the delimiter.
     first_line = file.readline(max_line_bytes).removeprefix(BOM)
     file.seek(0)
     delimiter = delimited.delimiter_of(first_line)
@@ -297,6 +299,7 @@ def _read_csv(path: Path, file: BinaryIO, max_line_bytes: int) -> Iterator[Row]:
             if found.is_blank:
                 continue
 
+            # A malformed row is an error of that row, a malformed header one of the file.
             if not isinstance(values, list):
                 if not header:
                     raise DataError(f"{path}:{found.line}: {values}")

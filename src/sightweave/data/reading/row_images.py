@@ -31,7 +31,9 @@ def given_images(values: Mapping[str, Any]) -> list[Any]:
     if values.get("images") is not None:
         found = values["images"]
         if values.get("image") is not None:
-            raise RowError("duplicate_field", "images", found, "image and images are both given.")
+            raise RowError(
+                "duplicate_field", "images", found, "image and images are both given; keep only one of them."
+            )
         if not isinstance(found, list | tuple):
             raise RowError("wrong_type", "images", found, f"must be a list (got {shown(found)}).")
         return list(found)

@@ -64,7 +64,7 @@ def is_turns(names: Mapping[str, str]) -> bool:
 
 
 def split_below(file: Path, root: Path) -> str:
-    """The split that the file's name says, or else that of the nearest folder below `root`; empty if there is none."""
+    """The split in the name of the file, or else in that of the nearest folder below `root`; empty if there is none."""
     folders = file.relative_to(root).parents if file.is_relative_to(root) and file != root else ()
     for part in (file, *folders):
         split = split_of(Path(part.name)) if part.name else ""

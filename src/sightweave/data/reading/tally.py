@@ -40,6 +40,8 @@ class Tally:
             quarantine: File that they were written to, if any.
         """
         notes = []
+
+        # Rows: bad ones, those without an image or answer, and those that were filtered out.
         if faults:
             counts = Counter(fault.code for fault in faults).most_common()
             reasons = ", ".join(f"{code}: {count}" for code, count in counts)
@@ -50,7 +52,6 @@ class Tally:
                 f"none of {self.good} rows has an image, so they train a language model on text only. If there should be "
                 "images, put their paths in 'image' or 'images'."
             )
-
         if self.unlabelled:
             notes.append(f"{self.unlabelled} rows have no answer and were not read.")
         if self.filtered:
@@ -58,6 +59,7 @@ class Tally:
                 f"{self.filtered} of {self.rows} rows were filtered out by tasks, languages or min_quality."
             )
 
+        # Columns and ids.
         if self.ignored:
             names = ", ".join(name for name, _ in self.ignored.most_common(10))
             notes.append(f"columns not read: {names}.")

@@ -82,7 +82,7 @@ def _members(path: Path, file: BinaryIO, end: int) -> Iterator[Member]:
         kind, size = header[156:157], _number(path, header[124:136], at)
         start = at + BLOCK
         name = attributes.get("path", _name(header))
-        if kind in (b"1", b"2", b"5"):  # links and folders have no content, whatever their size says
+        if kind in (b"1", b"2", b"5"):  # links and folders have no content, whatever size they have
             at = start
         else:
             size = _size(path, attributes.get("size"), size, at)

@@ -50,18 +50,20 @@ def records(
     Raises:
         DataError: the header is missing or has a duplicate column, a quote is never closed, or the file cannot be opened.
     """
+    # The header must name each column once.
     columns = head(path, delimiter)
     if not columns:
         raise DataError(f"{path}:1: the first line must contain the column names.")
     duplicate = next((name for name in columns if columns.count(name) > 1), None)
     if duplicate is not None:
-        raise DataError(f"{path}:1: column {duplicate!r} appears twice.")
+        raise DataError(f"{path}:1: column {duplicate!r} appears twice; column names must be unique.")
 
     try:
         file = path.open("rb")
     except OSError as error:
         raise DataError(f"{path}: cannot be opened ({error.strerror}).") from None
 
+    # Read the rows from the offset on, without the header.
     with file:
         file.seek(offset)
         lines = row_files.lines(file, max_line_bytes)

@@ -47,7 +47,7 @@ class Config:
     marker: str = "Answer:"
     """Text between the steps and the answer. The answer is what follows its last occurrence.
 
-    An answer without it is read where it is stated in another usual form, such as ``the answer is``."""
+    Without it, an answer in another usual form is recognised, such as one after ``the answer is``."""
     list_options: bool = False
     """Whether to list a record's options below the question, each with a letter."""
     answer_with: Literal["text", "letter"] = "text"
