@@ -251,9 +251,8 @@ class Reader:
             for fault in self.faults[:_LOGGED]:
                 logger.warning("skipped: %s", fault)
 
-        if (
-            self.tally.rows == 0 and not is_training
-        ):  # a held-out split without a file is empty, which is no error
+        # A held-out split without a file is empty, which is not an error.
+        if self.tally.rows == 0 and not is_training:
             return self._table(np.zeros(0, np.int64), split, [])
         self._check_rows()
 
