@@ -1,1 +1,1 @@
-"""How options are written in a prompt, and how a final answer is stated in a text."""
+"""Writes options into prompts, and finds the final answer in a text."""

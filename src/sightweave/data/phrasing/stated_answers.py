@@ -1,6 +1,6 @@
-"""How a final answer is stated: in a box or a tag, or after words such as "the answer is" in several languages.
+"""Finds the final answer in a text: in a box or tag, or after words such as "the answer is" in several languages.
 
-Models that reason discuss what is possible before they say what they choose, so what is stated last counts.
+Models that reason discuss several options before they choose one, so the answer that is stated last counts.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _CALLS = (
     r"(?:\u7b54\u3048|\u7b54|\u89e3\u7b54|\u56de\u7b54|\u6b63\u89e3|\u6b63\u7b54)(?:\u306f|\u304c|\s*:)[\s*_]*:?",
     r"(?:\uc815\ub2f5|\ub2f5)(?:\uc740|\s*:)",
 )
-"""What stands before an answer."""
+"""Patterns of the words before an answer."""
 _CALL = re.compile("|".join(_CALLS), re.IGNORECASE)
 _DENIED_BEFORE = re.compile(
     r"(?:\b(?:not|never|cannot|neither|nicht|kein|keine|keinesfalls)|n['\u2019]t|\bne)\s+(?:\w+\s+)?$",
@@ -52,16 +52,16 @@ _STYLED = re.compile(
     r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathsf|mathit|mathbb|operatorname)\s*\{([^{}]*)\}"
 )
 _MATHS = re.compile(r"\\[()\[\]]")
-"""LaTeX's brackets around a formula."""
+"""LaTeX brackets around a formula."""
 _QUOTED = re.compile(r'"([^"\n]+)"[\s}]*$')
 _MAX_NESTED = 4
-"""Commands for fonts within one another."""
-_MAX_SAID = 2000
-"""Characters of an answer that is not enclosed."""
+"""Maximum nesting of font commands."""
+_MAX_ANSWER = 2000
+"""Maximum characters of an answer that is not in a box or tag."""
 _MAX_STATEMENTS = 64
-"""Of a text; the last ones decide, so that a text that repeats itself a thousand times costs no more."""
+"""Maximum statements of a text that are read, from its end, so that a text with a thousand repetitions costs no more."""
 _NARROW = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
-"""Full-width forms of ASCII, and the full-width space."""
+"""Translation of full-width characters and the full-width space to ASCII."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +69,17 @@ class Statement:
     """One place where a text states an answer."""
 
     start: int
-    """Where the words before the answer, or its box or tag, begin."""
+    """Position of the words before the answer, or of its box or tag."""
     at: int
-    """Where the answer itself begins."""
+    """Position of the answer itself."""
     text: str
-    """What is in the box or the tag, or the first characters of what follows the words."""
+    """Content of the box or tag, or the first characters after the words."""
     is_enclosed: bool
-    """Whether it is in a box or a tag, so that it is the answer and nothing else."""
+    """Whether the answer is in a box or tag, so that `text` is nothing but the answer."""
 
 
 def plain(text: str) -> str:
-    """The text with ASCII letters and marks for full-width ones, and without LaTeX's commands for fonts."""
+    """The text with ASCII instead of full-width characters, and without the font commands of LaTeX."""
     text = text.translate(_NARROW)
     text = _MATHS.sub(" ", text)
     for _ in range(_MAX_NESTED):
@@ -88,44 +88,50 @@ def plain(text: str) -> str:
 
 
 def statements(text: str) -> list[Statement]:
-    """All places where a plain text states an answer, in their order; those that are denied are left out."""
+    """All places where a plain text states an answer, in order, without negated ones such as "the answer is not"."""
     found = [*_boxes(text)]
     for tag in _TAGGED.finditer(text):
         group = 2 if tag[2] is not None else 3
         found.append(Statement(tag.start(), tag.start(group), tag[group].strip(), is_enclosed=True))
+
     for call in _CALL.finditer(text):
         if not _DENIED_BEFORE.search(text, max(0, call.start() - 40), call.start()):
-            said = text[call.end() : call.end() + _MAX_SAID]
-            found.append(Statement(call.start(), call.end(), said, is_enclosed=False))
+            answer = text[call.end() : call.end() + _MAX_ANSWER]
+            found.append(Statement(call.start(), call.end(), answer, is_enclosed=False))
+
     return sorted(found, key=lambda one: one.at)[-_MAX_STATEMENTS:]
 
 
 def last_stated(text: str) -> str | None:
-    """The answer that a text states last, as it is written there; None where it states none.
+    """The last answer that a text states, as it is written there; None if it states none.
 
-    After words it is the rest of the line, or the next line where that is empty.
+    After words, the answer is the rest of the line, or the next line if the rest is empty.
     """
     for one in reversed(statements(plain(text))):
-        said = enclosed(one.text) or one.text.strip()
-        line = said if one.is_enclosed else said.split("\n", 1)[0].strip(" \t*_$")
-        if quoted := _QUOTED.match(line):  # as in {"answer": "red"}
-            line = quoted[1]
-        if line:
-            return line
+        answer = enclosed(one.text) or one.text.strip()
+        if not one.is_enclosed:
+            answer = answer.split("\n", 1)[0].strip(" \t*_$")
+        quoted = _QUOTED.match(answer)
+        if quoted is not None:  # as in {"answer": "red"}
+            answer = quoted[1]
+        if answer:
+            return answer
     return None
 
 
 def enclosed(text: str) -> str | None:
-    """What is in the last box or tag of a text; None where there is none, or nothing in it."""
+    """The content of the last box or tag of a text; None if there is none, or if all are empty."""
     inner = [one.text for one in statements(plain(text)) if one.is_enclosed and one.text]
     return inner[-1].strip(" $") if inner else None
 
 
 def _boxes(text: str) -> Iterator[Statement]:
+    """Yields the answers in LaTeX boxes, with braces balanced."""
     for box in list(_BOX.finditer(text))[-_MAX_STATEMENTS:]:
         depth, end = 1, box.end()
         while end < len(text) and depth:
             depth += {"{": 1, "}": -1}.get(text[end], 0)
             end += 1
+
         inside = text[box.end() : end - 1 if depth == 0 else end]
         yield Statement(box.start(), box.end(), inside.strip(), is_enclosed=True)

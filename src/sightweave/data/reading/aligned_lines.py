@@ -1,4 +1,4 @@
-"""Lines of text files that belong together by their number."""
+"""Reads text files whose lines correspond by number, such as parallel corpora."""
 
 from __future__ import annotations
 
@@ -10,27 +10,31 @@ from sightweave.core.errors import DataError
 from sightweave.data.reading import json_stream
 
 _MAX_BYTES = 256 << 20
-"""Of one file, unpacked."""
+"""Maximum size of one file, decompressed."""
 
 
 def lines(path: Path) -> list[str]:
-    """All lines of a text, gzip or plain, without their ends.
+    """All lines of a text file, gzip or plain, without their line ends.
 
-    Only a line feed ends a line: Unicode knows others, and those stand inside of sentences.
+    Only a line feed ends a line: Unicode has other line separators, which occur inside sentences.
 
     Raises:
-        DataError: it cannot be read, is cut, is not UTF-8 or larger than 256 MiB.
+        DataError: the file cannot be read, is truncated, is not UTF-8 or larger than 256 MiB.
     """
     with json_stream.opened(path) as file:
         try:
             data = file.read(_MAX_BYTES + 1)
         except (OSError, EOFError, zlib.error) as error:  # a gzip file that is cut or damaged
-            raise DataError(f"{path}: cannot read it ({error}); copy it again.") from None
+            raise DataError(f"{path}: cannot be read ({error}); copy it again.") from None
     if len(data) > _MAX_BYTES:
         raise DataError(f"{path}: more than {_MAX_BYTES} bytes of text; not a file of aligned sentences.")
+
     data = data.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n")
+    if not data:
+        return []
+
     found = []
-    for number, line in enumerate(data.split(b"\n") if data else [], start=1):
+    for number, line in enumerate(data.split(b"\n"), start=1):
         try:
             found.append(line.removesuffix(b"\r").decode("utf-8"))
         except UnicodeDecodeError as error:
@@ -44,7 +48,7 @@ def aligned(paths: Sequence[Path]) -> list[list[str]]:
     """The lines of several files; line n of each belongs to line n of all others.
 
     Raises:
-        DataError: they differ in their number of lines, or as `lines`.
+        DataError: the files differ in their number of lines, or one cannot be read.
     """
     found = [lines(path) for path in paths]
     for path, one in zip(paths, found, strict=True):

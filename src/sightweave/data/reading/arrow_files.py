@@ -1,7 +1,7 @@
-"""Rows of parquet files, Arrow files and Arrow streams, a bounded number of bytes at a time.
+"""Reads the rows of parquet files, Arrow files and Arrow streams, a bounded number of bytes at a time.
 
-What the file says is checked before anything is read: extension types may name code (pyarrow's own keeps a pickle), so
-they are refused, and columns of a file of record batches are validated before a cell is looked at.
+Files are not trusted. Extension types may run code (pyarrow's own contains a pickle), so they are refused, and record
+batches are validated before any cell is read.
 """
 
 from __future__ import annotations
@@ -14,26 +14,28 @@ from sightweave.core.errors import DataError
 from sightweave.data.reading.row_files import RowError
 
 SUFFIXES = (".parquet", ".pq", ".arrow", ".feather")
-"""Names of files that hold such rows."""
+"""Suffixes of such files."""
 _BATCH_BYTES = 32 << 20
 _MAX_ROWS = 64
-"""Of a batch: a dictionary may make a large picture of a few bytes in every row, which no size in the footer tells."""
+"""Maximum rows per batch: with a dictionary, a few bytes per row may become a large image, and no size in the footer
+shows it."""
 _HARMLESS = ("arrow.json", "arrow.uuid", "arrow.bool8")
-"""Extension types that are plain values under a name; their columns are not read."""
+"""Extension types that only name plain values; their columns are not read."""
 _END = b"\xff\xff\xff\xff\0\0\0\0"
 
 
 def form_of(path: Path) -> str:
-    """``parquet``, ``file`` (Arrow with a footer) or ``stream``, as the first bytes say; empty for anything else.
+    """``parquet``, ``file`` (Arrow with a footer) or ``stream``, judging by the first bytes; empty for any other file.
 
     Raises:
-        DataError: it cannot be opened.
+        DataError: the file cannot be opened.
     """
     try:
         with path.open("rb") as file:
             head = file.read(6)
     except OSError as error:
         raise DataError(f"{path}: cannot be opened ({error.strerror}).") from None
+
     if head == b"ARROW1":
         return "file"
     forms = {b"PAR1": "parquet", b"PARE": "parquet", b"\xff\xff\xff\xff": "stream"}
@@ -44,7 +46,7 @@ def schema(path: Path) -> Any:
     """The Arrow schema of a file.
 
     Raises:
-        DataError: another format, cut, damaged, or with a column of an extension type.
+        DataError: the file has another format, is truncated or damaged, or has a column of an extension type.
     """
     import pyarrow as pa
 
@@ -55,7 +57,7 @@ def schema(path: Path) -> Any:
 
 
 def columns(path: Path) -> dict[str, str]:
-    """Names and types of the columns that can be read; empty where the file cannot be."""
+    """Names and types of the columns that can be read; empty if the file cannot be read."""
     try:
         found = schema(path)
     except DataError:
@@ -64,14 +66,16 @@ def columns(path: Path) -> dict[str, str]:
 
 
 def rows(path: Path, only: Container[str] | None = None) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
-    """All rows by number, from 0; of every column that holds texts, bytes, numbers, lists or structs of such.
+    """Yields the number, from 0, and the cells of each row, or the error in it.
+
+    Columns are read if they hold texts, bytes, numbers, or lists or structs of these.
 
     Args:
-        path: A file of any of the forms.
+        path: A parquet file, Arrow file or Arrow stream.
         only: Names of the columns to read; None means all.
 
     Raises:
-        DataError: as `schema`, or a part of the file is damaged; said with row group or batch, and column.
+        DataError: as `schema`, or a part of the file is damaged; with the row group or batch, and the column.
     """
     number = 0
     for batch in _batches(path, only):
@@ -102,26 +106,34 @@ def _batches(path: Path, only: Container[str] | None) -> Iterator[Any]:
         file, found = _opened(path)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _broken(path, error) from None
-    wanted = [field.name for field in found if _is_plain(field.type) and (only is None or field.name in only)]
-    if hasattr(file, "iter_batches"):
+
+    wanted = []
+    for field in found:
+        if _is_plain(field.type) and (only is None or field.name in only):
+            wanted.append(field.name)
+
+    if hasattr(file, "iter_batches"):  # a parquet file
         for group in range(file.num_row_groups):
             yield from _of_group(path, file, group, wanted)
         return
+
     for number, batch in enumerate(_of_messages(path, file)):
         try:
             batch = batch.select(wanted)
-            batch.validate(full=True)  # offsets of a damaged file may lead anywhere
+            batch.validate(full=True)  # offsets in a damaged file may point anywhere
         except (pa.ArrowException, ValueError) as error:
             raise DataError(f"{path}: batch {number}: {_short(error)}.") from None
         yield batch
 
 
 def _of_group(path: Path, file: Any, group: int, wanted: list[str]) -> Iterator[Any]:
+    """Yields the batches of one row group of a parquet file."""
     import pyarrow as pa
 
     about = file.metadata.row_group(group)
-    each = max(1, about.total_byte_size // max(1, about.num_rows))
-    size = min(_MAX_ROWS, max(1, _BATCH_BYTES // each))
+    bytes_per_row = max(1, about.total_byte_size // max(1, about.num_rows))
+    size = min(_MAX_ROWS, max(1, _BATCH_BYTES // bytes_per_row))
+
     count = 0
     try:
         for batch in file.iter_batches(size, row_groups=[group], columns=wanted, use_threads=False):
@@ -130,12 +142,13 @@ def _of_group(path: Path, file: Any, group: int, wanted: list[str]) -> Iterator[
     except (pa.ArrowException, OSError, ValueError) as error:
         column = _bad_column(file, group, wanted)
         raise DataError(f"{path}: row group {group}{column}: {_short(error)}.") from None
+
     if count != about.num_rows:
-        raise DataError(f"{path}: row group {group}: {count} rows, but the footer says {about.num_rows}.")
+        raise DataError(f"{path}: row group {group}: {count} rows, but {about.num_rows} in the footer.")
 
 
 def _bad_column(file: Any, group: int, wanted: list[str]) -> str:
-    """Which column it is that cannot be read."""
+    """The first column that cannot be read, as a part of a message; empty if each can be read alone."""
     import pyarrow as pa
 
     for name in wanted:
@@ -148,6 +161,7 @@ def _bad_column(file: Any, group: int, wanted: list[str]) -> str:
 
 
 def _of_messages(path: Path, file: Any) -> Iterator[Any]:
+    """Yields the record batches of an Arrow file or stream."""
     import pyarrow as pa
 
     number = 0
@@ -168,9 +182,10 @@ def _opened(path: Path) -> tuple[Any, Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    # Open it in its own format.
     form = form_of(path)
     if form == "parquet":
-        # Without buffering ahead, a row group of gigabytes is read page by page.
+        # Without pre-buffering, a row group of gigabytes is read page by page.
         file = pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True)
         found = file.schema_arrow
     elif form == "file":
@@ -182,17 +197,21 @@ def _opened(path: Path) -> tuple[Any, Any]:
         found = file.schema
     else:
         raise DataError(f"{path}: neither a parquet nor an Arrow file (judging by its first bytes).")
+
+    # Check the columns before any of them is read.
     names = list(found.names)
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(f"{path}: column {twice!r} appears twice in the schema; column names must be unique.")
+    duplicate = next((name for name in names if names.count(name) > 1), None)
+    if duplicate is not None:
+        raise DataError(
+            f"{path}: column {duplicate!r} appears twice in the schema; column names must be unique."
+        )
     for field in found:
         _check_field(path, field, field.name)
     return file, found
 
 
 def _check_end(path: Path) -> None:
-    """A stream that is cut between two batches would read as a shorter one."""
+    """Refuses a stream that is truncated between two batches, which would read as a shorter one."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 8))
         tail = file.read(8)
@@ -201,6 +220,7 @@ def _check_end(path: Path) -> None:
 
 
 def _check_field(path: Path, field: Any, place: str) -> None:
+    """Refuses extension types in a column and in its inner fields; `place` is the dotted name of the field."""
     import pyarrow as pa
 
     name = (field.metadata or {}).get(b"ARROW:extension:name", b"").decode("utf-8", "replace")
@@ -208,14 +228,12 @@ def _check_field(path: Path, field: Any, place: str) -> None:
     if isinstance(kind, pa.BaseExtensionType):
         name = kind.extension_name
     if name and name not in _HARMLESS:
-        why = (
-            "it contains a pickle, which runs code"
-            if "py_extension" in name or "pickle" in name
-            else "unknown"
-        )
+        has_pickle = "py_extension" in name or "pickle" in name
+        why = "it contains a pickle, which runs code" if has_pickle else "unknown"
         raise DataError(
             f"{path}: column {place!r}: extension type {name!r} is refused ({why}); store the column as plain values."
         )
+
     if pa.types.is_dictionary(kind) or name:
         return
     for index in range(kind.num_fields):
@@ -224,6 +242,7 @@ def _check_field(path: Path, field: Any, place: str) -> None:
 
 
 def _is_plain(kind: Any) -> bool:
+    """Whether a type is texts, bytes or numbers, or lists or structs of these."""
     from pyarrow import types
 
     if types.is_dictionary(kind):
@@ -232,6 +251,7 @@ def _is_plain(kind: Any) -> bool:
         return all(_is_plain(kind.field(index).type) for index in range(kind.num_fields))
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         return _is_plain(kind.value_type)
+
     texts = (types.is_string, types.is_large_string, types.is_string_view)
     data = (types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary)
     numbers = (types.is_integer, types.is_floating, types.is_boolean, types.is_null)

@@ -1,9 +1,9 @@
-"""Multiple choice in tables: options in whatever columns they are, and answers by text, letter or number.
+"""Reads multiple-choice tables: options in any of the usual columns, and answers given as text, letter or number.
 
-Benchmarks on the Hub agree on no layout. Options are a list (ScienceQA, A-OKVQA), a text that holds a list (MMMU), a
+Benchmarks on the Hub use many layouts. Options are a list (ScienceQA, A-OKVQA), a text that contains a list (MMMU), a
 struct of texts and labels (ARC), a mapping of letters (MedXpertQA), or a column for each (MMBench's ``A`` to ``D``,
-SEED-Bench's ``choice_a``). An answer is a letter, the option's text, or a number from 0 or from 1, which only the whole
-table tells apart: a single 1 could be either.
+SEED-Bench's ``choice_a``). An answer is a letter, the option's text, or a number from 0 or from 1. Only the whole table
+shows which of the two it counts from: a single 1 could be either.
 """
 
 from __future__ import annotations
@@ -24,29 +24,13 @@ from typing import Any
 from sightweave.data.reading.row_files import RowError, shown
 
 _LISTS = ("options", "choices", "multiple_choices", "candidates", "answer_choices", "mc_options")
-"""Columns that hold all options of a row; the first that is filled is taken."""
+"""Columns that hold all options of a row; the first non-empty one is used."""
 ANSWERS = (
-    *(
-        "multiple_choice_answer",
-        "answer",
-        "response",
-        "answerKey",
-        "answer_key",
-        "correct_answer",
-        "correct_option",
-    ),
-    *(
-        "correct_choice",
-        "correct_choice_idx",
-        "correct_idx",
-        "correct_index",
-        "answer_idx",
-        "answer_index",
-        "gt_idx",
-    ),
-    "label",
+    *("multiple_choice_answer", "answer", "response", "answerKey", "answer_key"),
+    *("correct_answer", "correct_option", "correct_choice", "correct_choice_idx"),
+    *("correct_idx", "correct_index", "answer_idx", "answer_index", "gt_idx", "label"),
 )
-"""Columns that hold the one right answer; the first that is filled is taken."""
+"""Columns that hold the one right answer; the first non-empty one is used."""
 _COLUMN = re.compile(
     r"(?:(?P<word>options?|choices?|opt|op|candidate|alternative)[ _-]?)?(?P<label>[A-Za-z]|\d{1,2})"
     r"|(?P<answer>answer|ans)[ _-]?(?P<letter>[A-Za-z])|a(?P<number>\d{1,2})"  # answer1 is one person's answer
@@ -56,9 +40,11 @@ _LETTER = re.compile(r"(?:(?:option|answer|choice)\s*:?\s*)?[(\[]?([A-Za-z]|\d{1
 _LETTER_AND_TEXT = re.compile(r"[(\[]?([A-Za-z])[)\].:]\s+(\S.*)", re.DOTALL)
 _MARKER = re.compile(r"(?:(?<=\s)|^|(?<=[;,|]))[(\[]?([A-Z])[)\].:]\s*(?=\S)")
 _MAX_TEXT = 1 << 16
-"""Characters of a text that holds options."""
+"""Maximum characters of a text that contains options."""
 _ALPHABET = tuple(string.ascii_uppercase)
 _NUMBERS = ("from zero", "from one")
+_BRACKETS = frozenset({"", "[", "]", "(", ")", ","})
+"""Tokens between the values of a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +53,22 @@ class Options:
 
     texts: tuple[Any, ...]
     labels: tuple[str, ...]
-    """What each is called: its letter, or the number in its column's name."""
+    """Label of each option: its letter, or the number in its column's name."""
     columns: tuple[str, ...]
-    """Where they were found."""
+    """Columns that the options were read from."""
 
 
 def columns(names: Iterable[str]) -> list[str]:
-    """Those of a table's columns that say something about options and the right one."""
-    return [name for name in names if name in (*_LISTS, *ANSWERS, "answers") or _COLUMN.fullmatch(name)]
+    """The columns of a table that hold options or the right answer."""
+    known = {*_LISTS, *ANSWERS, "answers"}
+    return [name for name in names if name in known or _COLUMN.fullmatch(name)]
 
 
 def options_of(cells: Mapping[str, Any]) -> Options | None:
     """The options of a row; None where it has none.
 
     Raises:
-        RowError: a text in which no list of options is found, or something else that holds none.
+        RowError: the column of options does not hold a list of options, in any of the known forms.
     """
     for name in _LISTS:
         value = cells.get(name)
@@ -91,10 +78,10 @@ def options_of(cells: Mapping[str, Any]) -> Options | None:
 
 
 def _of_value(value: Any, name: str) -> Options | None:
-    """Options that stand together: in a list, a text or a mapping."""
+    """Options from a single column: a list, a text or a mapping."""
     labels: list[str] = []
     if isinstance(value, str):
-        value = _listed(value, name)
+        value = _parse_options(value, name)
     if isinstance(value, dict):
         value, labels = _of_mapping(value, name)
     if not isinstance(value, list | tuple):
@@ -104,26 +91,43 @@ def _of_value(value: Any, name: str) -> Options | None:
     if texts and all(isinstance(one, dict) for one in texts):
         texts, labels = _of_mappings(texts, name)
     labels = labels or _letters(len(texts))
-    kept = [number for number, text in enumerate(texts) if not _is_missing(text)]
-    texts, labels = [texts[number] for number in kept], [labels[number] for number in kept]
-    if not texts:
+
+    # Empty options are dropped; the others keep their labels.
+    kept_texts, kept_labels = [], []
+    for number, text in enumerate(texts):
+        if not _is_missing(text):
+            kept_texts.append(_number_as_text(text))
+            kept_labels.append(labels[number])
+    if not kept_texts:
         return None
-    texts = [int(one) if isinstance(one, float) and one.is_integer() else one for one in texts]
-    texts = [str(one) if isinstance(one, int | float) and not isinstance(one, bool) else one for one in texts]
-    return Options(tuple(_without_letters(texts)), tuple(labels), (name,))
+    return Options(tuple(_without_letters(kept_texts)), tuple(kept_labels), (name,))
+
+
+def _number_as_text(value: Any) -> Any:
+    """A number as text, without ``.0``; any other value as it is."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+def _first_present(values: Mapping[str, Any], keys: Iterable[str]) -> Any:
+    """The value of the first of these keys that the mapping has; None if it has none."""
+    return next((values[key] for key in keys if key in values), None)
 
 
 def _of_mapping(value: Mapping[str, Any], name: str) -> tuple[list[Any], list[str]]:
     """Options of ``{"text": [...], "label": [...]}`` or of ``{"A": ..., "B": ...}``, with their labels."""
-    texts = next((value[key] for key in ("text", "texts", "options", "choices") if key in value), None)
+    texts = _first_present(value, ("text", "texts", "options", "choices"))
     if isinstance(texts, list):
-        labels = next((value[key] for key in ("label", "labels", "key") if key in value), None)
+        labels = _first_present(value, ("label", "labels", "key"))
         if not isinstance(labels, list) or len(labels) != len(texts):
             return texts, []
         return texts, [str(one) for one in labels]
+
     filled = {str(key): one for key, one in value.items() if not _is_missing(one)}
-    if not all(len(key) <= 2 for key in filled):
-        raise RowError("bad_options", name, value, f"options with unknown names ({', '.join(filled)}).")
+    if max(map(len, filled), default=0) > 2:
+        message = f"options with unknown names ({', '.join(filled)}); use letters such as A and B."
+        raise RowError("bad_options", name, value, message)
     return list(filled.values()), list(filled)
 
 
@@ -131,41 +135,53 @@ def _of_mappings(values: Sequence[Mapping[str, Any]], name: str) -> tuple[list[A
     """Options of ``[{"label": "A", "text": ...}, ...]``, with their labels."""
     texts, labels = [], []
     for one in values:
-        text = next(
-            (one[key] for key in ("text", "value", "content", "option", "answer") if key in one), None
-        )
+        text = _first_present(one, ("text", "value", "content", "option", "answer"))
         if text is None:
             raise RowError("bad_options", name, one, f"an option without a text (got {shown(dict(one))}).")
-        label = next((one[key] for key in ("label", "key", "id", "letter") if key in one), None)
         texts.append(text)
-        labels += [] if label is None else [str(label)]
+
+        label = _first_present(one, ("label", "key", "id", "letter"))
+        if label is not None:
+            labels.append(str(label))
+
     return texts, labels if len(labels) == len(texts) else []
 
 
 def _of_columns(cells: Mapping[str, Any]) -> Options | None:
-    """Options of a row with a column for each of them; a column between may be empty."""
-    found: dict[str, dict[str, str]] = {}
-    for name in cells:
-        match = _COLUMN.fullmatch(name)
-        if match is not None:
-            word = match["word"] or match["answer"] or ""
-            label = match["label"] or match["letter"] or match["number"]
-            # A lone digit is no option's name, and neither is a lone small letter.
-            if word or match["number"] or label.isupper():
-                found.setdefault(f"{word}{'0' if label.isdigit() else 'a'}", {})[label.upper()] = name
-    for named in found.values():
-        labels = sorted(named, key=lambda label: (len(label), label))
-        if len(labels) < 2 or labels[0] not in ("A", "0", "1") or not _is_row(labels):
+    """Options of a row with a column for each of them; a column in between may be empty."""
+    for columns_by_label in _option_columns(cells):
+        labels = sorted(columns_by_label, key=lambda label: (len(label), label))
+        if len(labels) < 2 or labels[0] not in ("A", "0", "1") or not _is_sequence(labels):
             continue
-        filled = [label for label in labels if not _is_missing(cells[named[label]])]
+
+        texts, filled = [], []
+        for label in labels:
+            value = cells[columns_by_label[label]]
+            if not _is_missing(value):
+                texts.append(str(value) if isinstance(value, int | float) else value)
+                filled.append(label)
         if filled:
-            texts = [cells[named[label]] for label in filled]
-            texts = [str(one) if isinstance(one, int | float) else one for one in texts]
-            return Options(tuple(texts), tuple(filled), tuple(named.values()))
+            return Options(tuple(texts), tuple(filled), tuple(columns_by_label.values()))
     return None
 
 
-def _is_row(labels: Sequence[str]) -> bool:
+def _option_columns(names: Iterable[str]) -> Iterable[dict[str, str]]:
+    """Columns that are named like options, by label: one mapping for each style of names."""
+    found: dict[tuple[str, bool], dict[str, str]] = {}
+    for name in names:
+        match = _COLUMN.fullmatch(name)
+        if match is None:
+            continue
+
+        word = match["word"] or match["answer"] or ""
+        label = match["label"] or match["letter"] or match["number"]
+        # A lone digit or lower-case letter is not the name of an option.
+        if word or match["number"] or label.isupper():
+            found.setdefault((word, label.isdigit()), {})[label.upper()] = name
+    return found.values()
+
+
+def _is_sequence(labels: Sequence[str]) -> bool:
     """Whether letters or numbers follow one another; a few may be missing, since CSV files drop empty cells."""
     numbers = [int(label) if label.isdigit() else ord(label) for label in labels]
     missing = numbers[-1] - numbers[0] + 1 - len(numbers)
@@ -173,13 +189,13 @@ def _is_row(labels: Sequence[str]) -> bool:
 
 
 def _is_missing(value: Any) -> bool:
-    """Whether a cell is empty; tables that went through pandas say so by ``nan``."""
+    """Whether a cell is empty; tables written by pandas use ``nan`` for that."""
     if isinstance(value, float):
         return math.isnan(value)
-    return value is None or (isinstance(value, str) and (not value.strip() or value.strip() == "nan"))
+    return value is None or (isinstance(value, str) and value.strip() in ("", "nan"))
 
 
-def _listed(text: str, name: str) -> Any:
+def _parse_options(text: str, name: str) -> Any:
     """The options in a text: a list as JSON, Python or numpy writes it, lines, or ``A. cat B. dog``.
 
     Raises:
@@ -189,31 +205,54 @@ def _listed(text: str, name: str) -> Any:
     if len(text) > _MAX_TEXT:
         message = f"{len(text)} characters of options; the maximum is {_MAX_TEXT}."
         raise RowError("bad_options", name, text, message)
-    if text[:1] in "[{(":
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError):
-            found = _python_mapping(text) if text[0] == "{" else _python_list(text)
-        if isinstance(found, list | dict):
-            return found
 
+    found = _parse_brackets(text)
+    if found is None:
+        found = _split_at_letters(text)
+    if found is None:
+        found = _split_at(text, "\n") or _split_at(text, "|")
+    if found is None:
+        message = f"a string without a list of options (got {shown(text)}); write a JSON list."
+        raise RowError("bad_options", name, text, message)
+    return found
+
+
+def _parse_brackets(text: str) -> list[Any] | dict[str, Any] | None:
+    """A list or mapping as JSON, Python or numpy writes it; None for any other text."""
+    if text[:1] not in ("[", "{", "("):
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = _python_mapping(text) if text[0] == "{" else _python_list(text)
+    return found if isinstance(found, list | dict) else None
+
+
+def _split_at_letters(text: str) -> list[str] | None:
+    """The options of ``A. cat B. dog``; None where the text does not list letters in order."""
     marks = list(_MARKER.finditer(text))
     letters = [mark[1] for mark in marks]
-    if len(marks) > 1 and marks[0].start() == 0 and letters == _letters(len(marks)):
-        ends = [mark.start() for mark in marks[1:]] + [len(text)]
-        pieces = [text[mark.end() : end] for mark, end in zip(marks, ends, strict=True)]
-        return [piece.strip().rstrip(";|,").rstrip() for piece in pieces]
-    for mark in ("\n", "|"):
-        pieces = [piece.strip() for piece in text.split(mark) if piece.strip()]
-        if len(pieces) > 1:
-            return pieces
-    message = f"a string without a list of options (got {shown(text)}); write a JSON list."
-    raise RowError("bad_options", name, text, message)
+    if len(marks) < 2 or marks[0].start() != 0 or letters != _letters(len(marks)):
+        return None
+
+    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    found = []
+    for mark, end in zip(marks, ends, strict=True):
+        piece = text[mark.end() : end].strip()
+        found.append(piece.rstrip(";|,").rstrip())
+    return found
+
+
+def _split_at(text: str, separator: str) -> list[str] | None:
+    """The non-empty pieces between separators; None where there are fewer than two."""
+    pieces = [piece.strip() for piece in text.split(separator) if piece.strip()]
+    return pieces if len(pieces) > 1 else None
 
 
 def listed(text: str) -> Any:
     """The texts of a list that is written as one text, or the text as it is."""
-    found = _python_list(text.strip()) if text.lstrip().startswith("[") and len(text) <= _MAX_TEXT else None
+    is_list = text.lstrip().startswith("[") and len(text) <= _MAX_TEXT
+    found = _python_list(text.strip()) if is_list else None
     return [str(one) for one in found] if found else text
 
 
@@ -226,10 +265,9 @@ def _python_list(text: str) -> list[Any] | None:
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
             is_value = token.type in (tokenize.STRING, tokenize.NUMBER)
             value = ast.literal_eval(token.string) if is_value else None
-            is_bracket = token.string in ("", "[", "]", "(", ")", ",") or token.string.isspace()
             if is_value and isinstance(value, str | int | float):
                 found.append(value)
-            elif not is_bracket:  # a name, an operator, bytes
+            elif token.string not in _BRACKETS and not token.string.isspace():  # a name, an operator, bytes
                 return None
     except (tokenize.TokenError, SyntaxError, ValueError):
         return None
@@ -245,23 +283,27 @@ def _python_mapping(text: str) -> Any:
 
 
 def _letters(count: int) -> list[str]:
+    """Labels of this many options: letters, and numbers after ``Z``."""
     return [_ALPHABET[number] if number < len(_ALPHABET) else str(number) for number in range(count)]
 
 
 def _without_letters(texts: list[Any]) -> list[Any]:
-    """Texts without the letter that stands before each: ``(A) cat`` is the cat."""
-    found = [_LETTER_AND_TEXT.fullmatch(one) if isinstance(one, str) else None for one in texts]
-    matches = [match for match in found if match is not None]
-    is_lettered = len(matches) == len(texts) > 1 and [match[1] for match in matches] == _letters(len(texts))
-    return [match[2] for match in matches] if is_lettered else texts
+    """Texts without the letter before each: ``(A) cat`` becomes ``cat``; unchanged unless all have their letter."""
+    letters, bare = [], []
+    for text in texts:
+        match = _LETTER_AND_TEXT.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            return texts
+        letters.append(match[1])
+        bare.append(match[2])
+    return bare if len(texts) > 1 and letters == _letters(len(texts)) else texts
 
 
 class Convention:
-    """How the answers of a table name their options, learnt from all of its rows.
+    """How the answers of a table name their options, determined from all of its rows.
 
     Args:
-        rows: Gives the rows once more, with at least their options and answers; called when a row can be read in two
-            ways, and never otherwise.
+        rows: Returns the rows again, with at least their options and answers. Called only when an answer is ambiguous.
     """
 
     def __init__(self, rows: Callable[[], Iterable[Mapping[str, Any]]]) -> None:
@@ -269,7 +311,7 @@ class Convention:
 
     @cached_property
     def counts(self) -> Counter[str]:
-        """How many rows each way of reading an answer explains."""
+        """Number of rows that each way of reading an answer explains."""
         found: Counter[str] = Counter()
         for cells in self._rows():
             try:
@@ -285,7 +327,7 @@ class Convention:
         """The text of the option that an answer names.
 
         Raises:
-            RowError: it names none, or one of two and no row of the table says which.
+            RowError: the answer names no option, or could name two and no row of the table shows which is meant.
         """
         readings = _readings(answer, options)
         if not readings:
@@ -297,46 +339,60 @@ class Convention:
         if len(set(readings.values())) == 1:
             return options.texts[next(iter(readings.values()))]
 
-        # Of several readings, that counts which explains most of the table; a text is worth more than its number.
+        # The reading that explains most rows of the table wins; at a tie, text wins over label and number.
         order = ("text", "label", *_NUMBERS)
         best = max(readings, key=lambda way: (self.counts[way], -order.index(way)))
-        is_open = best in _NUMBERS and self.counts[_NUMBERS[0]] == self.counts[_NUMBERS[1]]
-        if is_open and not column.endswith(("idx", "index")):
+
+        # A tie between counting from 0 and from 1 is an error, unless the column is named as an index.
+        is_tied = best in _NUMBERS and self.counts[_NUMBERS[0]] == self.counts[_NUMBERS[1]]
+        if is_tied and not column.endswith(("idx", "index")):
             message = (
                 f"{shown(answer)} may count from 0 or from 1, and no row of the table settles it (with 0, or with "
-                "the number of "
-                "options); write the option's text or its letter."
+                "the number of options); write the option's text or its letter."
             )
             raise RowError("bad_answer", column, answer, message)
-        return options.texts[readings[_NUMBERS[0] if is_open else best]]
+        return options.texts[readings[_NUMBERS[0] if is_tied else best]]
 
 
 def _readings(answer: Any, options: Options) -> dict[str, int]:
-    """What an answer may mean, each with the number of its option."""
+    """The ways in which an answer can be read, each with the index of the option that it then names."""
     if isinstance(answer, float) and answer.is_integer():
         answer = int(answer)
-    said = str(answer).strip()
+    given = str(answer).strip()
     found: dict[str, int] = {}
-    same = [number for number, text in enumerate(options.texts) if _fold(text) == _fold(said)]
-    exact = [number for number in same if str(options.texts[number]).strip() == said]
-    if len(exact or same) == 1:
-        found["text"] = (exact or same)[0]
 
-    call = _LETTER.fullmatch(said) if not isinstance(answer, bool) else None
-    both = _LETTER_AND_TEXT.fullmatch(said)
-    label = call[1].upper() if call else both[1].upper() if both else ""
+    # As the text of an option: exactly, or else without regard to case, white space and a full stop.
+    number = _index_of_text(given, options.texts)
+    if number is not None:
+        found["text"] = number
+
+    # As a label, alone or followed by the option's text.
+    label_alone = _LETTER.fullmatch(given) if not isinstance(answer, bool) else None
+    label_and_text = _LETTER_AND_TEXT.fullmatch(given)
+    match = label_alone or label_and_text
+    label = match[1].upper() if match else ""
     labels = [one.upper() for one in options.labels]
     if label in labels:
         number = labels.index(label)
-        if both is None or _fold(options.texts[number]) == _fold(both[2]):
+        if label_and_text is None or _fold(options.texts[number]) == _fold(label_and_text[2]):
             found["label"] = number
+
+    # As a number, counted from 0 or from 1. Where an option in between is empty, the others keep their numbers.
     if label.isdigit():
-        # Where an option between is empty, the others keep their numbers.
-        places = [ord(one) - ord("A") if one in _ALPHABET else number for number, one in enumerate(labels)]
-        for way, number in zip(_NUMBERS, (int(label), int(label) - 1), strict=True):
-            if number in places:
-                found[way] = places.index(number)
+        numbers = [ord(one) - ord("A") if one in _ALPHABET else index for index, one in enumerate(labels)]
+        for way, wanted in zip(_NUMBERS, (int(label), int(label) - 1), strict=True):
+            if wanted in numbers:
+                found[way] = numbers.index(wanted)
     return found
+
+
+def _index_of_text(given: str, texts: Sequence[Any]) -> int | None:
+    """Index of the option with this text; None where none or several have it."""
+    folded = _fold(given)
+    same = [number for number, text in enumerate(texts) if _fold(text) == folded]
+    exact = [number for number in same if str(texts[number]).strip() == given]
+    found = exact or same
+    return found[0] if len(found) == 1 else None
 
 
 def _fold(text: Any) -> str:
@@ -350,23 +406,30 @@ def resolved(cells: Mapping[str, Any], convention: Convention) -> dict[str, Any]
         RowError: as `options_of` and `Convention.chosen`.
     """
     options = options_of(cells) if cells.get("question") is not None else None
+    found = dict(cells)
     if options is None:
-        is_empty = "options" in cells and isinstance(cells["options"], str)
-        return {name: value for name, value in cells.items() if name != "options" or not is_empty}
-    found = {name: value for name, value in cells.items() if name not in options.columns}
+        if isinstance(found.get("options"), str):  # an empty text
+            del found["options"]
+        return found
+
+    for name in options.columns:
+        found.pop(name, None)
     found["options"] = list(options.texts)
+
     for name in ("answer", "answers"):
         value = found.get(name)
         if isinstance(value, list) and value:
-            found[name] = [convention.chosen(value[0], options, name)]
-            found[name] += [_chosen_or_kept(one, options, convention, name) for one in value[1:]]
+            first, *others = value
+            chosen = [convention.chosen(first, options, name)]
+            chosen += [_chosen_or_unchanged(one, options, convention, name) for one in others]
+            found[name] = chosen
         elif not _is_missing(value):
             found[name] = convention.chosen(value, options, name)
     return found
 
 
-def _chosen_or_kept(answer: Any, options: Options, convention: Convention, column: str) -> Any:
-    """The option that an answer names, or the answer as it is: beside the first one, other words may be right too."""
+def _chosen_or_unchanged(answer: Any, options: Options, convention: Convention, column: str) -> Any:
+    """The option that an answer names, or the answer itself: after the first one, other words may be right too."""
     try:
         return convention.chosen(answer, options, column)
     except RowError:

@@ -1,9 +1,10 @@
-"""What every data set gives: records by number, grouped by picture."""
+"""The interface of every dataset: records by index, grouped by image."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from functools import cache
 from typing import Any, Protocol, TypeGuard
 
 from pydantic import PositiveFloat
@@ -14,36 +15,29 @@ from sightweave.data.tasks._base import COMMON, Record, task_of_class
 
 __all__ = ["Dataset", "Record", "SourceConfig", "SplitConfig", "is_record", "task_of", "texts_of"]
 _TEXTS = (
-    "prompt",
-    "question",
-    "rationale",
-    "source",
-    "captions",
-    "answers",
-    "options",
-    "targets",
-    "references",
+    *("prompt", "question", "rationale", "source", "captions", "answers"),
+    *("options", "targets", "references"),
 )
-"""Fields that come first among a record's texts, in this order."""
+"""Fields that come first among the texts of a record, in this order."""
 _NO_TEXTS = (*COMMON, "source_language", "target_language")
 
 
 class Dataset(Protocol):
-    """A sequence of pictures, each with everything that is asked about it.
+    """A sequence of images, each with all of its records.
 
     A kind's ``Config`` has ``splits`` (names, training first) and ``build(split=...) -> Dataset``.
     """
 
     def __len__(self) -> int:
-        """Number of pictures (a drawn world may say any large number)."""
+        """Number of images; any large number if images are generated."""
         ...
 
     def __getitem__(self, index: int) -> Sequence[Record]:
-        """All records about picture ``index``; the same on every call and every machine."""
+        """All records of image ``index``; the same on every call and every machine."""
         ...
 
     def texts(self) -> Iterator[str]:
-        """Texts that hold every word of the data set: the tokenizer learns from them."""
+        """Yields texts that contain every word of the dataset, to train a tokenizer on."""
         ...
 
 
@@ -58,15 +52,15 @@ class SourceConfig:
 
 
 class SplitConfig(Protocol):
-    """The face of every data set's ``Config``."""
+    """The interface of every dataset's ``Config``."""
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Names of its splits: the one to train on first, the held-out ones after it."""
+        """Names of its splits: training first, then those held out."""
         ...
 
     def build(self, *, split: str) -> Any:
-        """The data set of one split."""
+        """Makes the dataset of one split."""
         ...
 
 
@@ -76,10 +70,10 @@ def is_record(value: Any) -> TypeGuard[Record]:
 
 
 def task_of(record: Record) -> str:
-    """The task's name: that of the file in ``data/tasks`` whose ``Record`` this is, or a user's module by its dotted path.
+    """The name of a record's task: its file in ``data/tasks``, or the dotted path of a user's own module.
 
     Raises:
-        DataError: no task's file defines such a record.
+        DataError: the record's class is not defined in a task's module.
     """
     name = task_of_class(type(record))
     if not name:
@@ -91,18 +85,26 @@ def task_of(record: Record) -> str:
 
 
 def texts_of(record: Record) -> Iterator[str]:
-    """All texts of a record of any task, the words of its regions included."""
-    names = [field.name for field in fields(record) if field.name not in _NO_TEXTS]
-    for name in sorted(names, key=lambda one: _TEXTS.index(one) if one in _TEXTS else len(_TEXTS)):
+    """Yields all texts of a record of any task, including the words of its regions."""
+    for name in _text_fields(type(record)):
         value = getattr(record, name)
         if value != "":
             yield from _texts_in(value)
+
     for region in record.regions:
         yield from region.words
 
 
+@cache
+def _text_fields(record_type: type) -> tuple[str, ...]:
+    """Names of the fields that may hold texts, the usual ones first."""
+    names = [field.name for field in fields(record_type) if field.name not in _NO_TEXTS]
+    usual = [name for name in _TEXTS if name in names]
+    return (*usual, *(name for name in names if name not in usual))
+
+
 def _texts_in(value: Any) -> Iterator[str]:
-    """A text, or the texts of a list, of turns, or of lists of them."""
+    """Yields a text, or the texts in nested lists and turns."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list | tuple):

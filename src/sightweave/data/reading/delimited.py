@@ -1,9 +1,9 @@
-"""Delimited text, such as CSV and TSV: its rows, with the lines and bytes that each takes up (RFC 4180).
+"""Splits delimited text, such as CSV and TSV, into rows with their positions in the file (RFC 4180).
 
-Every reader of such files goes through this module, and so does whoever takes rows out of them: what a row is, is decided
-in one place. A quote opens a cell only at the cell's start; elsewhere it is an ordinary character, as in ``a 15" screen``.
-Only a line feed ends a line, with or without a carriage return before it. Reading takes time linear in the file's size,
-and no cell is too large: Python's own reader stops at 128 KiB, a limit of the whole process that a library must not change.
+All code that reads such files or removes rows from them uses this module, so that it agrees on what a row is. A quote
+opens a cell only at the cell's start; elsewhere it is an ordinary character, as in ``a 15" screen``. Only a line feed
+ends a line, with or without a carriage return before it. Reading takes time linear in the size of the file, and cells may
+have any size: Python's own reader stops at 128 KiB, a limit of the whole process that a library must not change.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ _QUOTE = b'"'
 
 
 class MalformedRow(ValueError):
-    """Something stands between a closing quote and the next cell."""
+    """There is text between a closing quote and the next cell."""
 
 
 class UnclosedQuote(ValueError):
     """A quote is opened in a row and never closed, so nothing after it can be trusted.
 
     Args:
-        line: First line of that row.
+        line: Number of the row's first line.
     """
 
     def __init__(self, line: int) -> None:
@@ -32,39 +32,39 @@ class UnclosedQuote(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """One row and where it stands."""
+    """One row and its position in the file."""
 
     line: int
-    """Its first line, counted from 1."""
+    """Number of its first line, from 1."""
     start: int
-    """Its first byte."""
+    """Position of its first byte."""
     end: int
-    """The byte after its last one, which is that of the line's end."""
+    """Position after its last byte, the line feed included."""
     cells: list[bytes] | ValueError
-    """Its cells, or why it has none."""
+    """Its cells, or the error in it."""
 
     @property
     def is_blank(self) -> bool:
-        """Whether there is nothing in it."""
+        """Whether all of its cells are empty."""
         return isinstance(self.cells, list) and not any(map(bytes.strip, self.cells))
 
 
 def delimiter_of(head: bytes) -> str:
-    """The separator of a file by its first line: what gives the most columns with a name, of a tab, a comma and a semicolon.
+    """The delimiter of a file by its first line: the tab, comma or semicolon that gives the most columns with a name.
 
-    Spreadsheets write semicolons where a comma stands in numbers, as in most of Europe.
+    Spreadsheets write semicolons in countries with a decimal comma, such as most of Europe.
     """
 
-    def named(separator: bytes) -> int:
+    def num_names(separator: bytes) -> int:
         cells = cells_of(head, separator)
         return sum(bool(cell.strip()) for cell in cells)
 
-    found = "\t" if b"\t" in head and named(b"\t") >= named(b",") else ","
-    return ";" if named(b";") > named(found.encode()) else found
+    found = "\t" if b"\t" in head and num_names(b"\t") >= num_names(b",") else ","
+    return ";" if num_names(b";") > num_names(found.encode()) else found
 
 
 def cells_of(line: bytes, delimiter: bytes) -> list[bytes]:
-    """The cells of one line; none where they are not well formed or go on in the next one."""
+    """The cells of one line; an empty list if they are malformed or continue in the next line."""
     open_row = _OpenRow(delimiter)
     try:
         return open_row.cells if open_row.add(line) else []
@@ -75,15 +75,15 @@ def cells_of(line: bytes, delimiter: bytes) -> list[bytes]:
 def extents(
     lines: Iterable[tuple[int, int, bytes | ValueError]], delimiter: str, *, max_bytes: int
 ) -> Iterator[Extent]:
-    """The rows of a file; a quoted cell may span lines.
+    """Yields the rows of a file; a quoted cell may span lines.
 
     Args:
-        lines: Number, first byte and content of each line, its end included; or why a line was not read.
-        delimiter: One character between cells.
-        max_bytes: Size of a row; in a longer one, a quote was surely never closed.
+        lines: Number, position in bytes, and content of each line with its line end, or the reason it was not read.
+        delimiter: The character between cells.
+        max_bytes: Maximum size of a row; in a longer one, a quote was surely never closed.
 
     Raises:
-        UnclosedQuote: as its name says.
+        UnclosedQuote: a quote is never closed.
     """
     separator = delimiter.encode()
     open_row: _OpenRow | None = None
@@ -91,13 +91,15 @@ def extents(
     for number, offset, line in lines:
         if open_row is None:
             first, start = number, offset
+
         if isinstance(line, ValueError):
             if open_row is not None:
                 break
-            # Its size is not known here; who takes rows out reads whole files, which have no such lines.
+            # Its size is not known here. Code that removes rows reads whole files, which have no such lines.
             yield Extent(number, offset, offset, line)
             continue
 
+        # Add the line to the row that is open, and yield the row once it is complete.
         open_row = open_row or _OpenRow(separator)
         end = offset + len(line)
         cells: list[bytes] | ValueError = open_row.cells
@@ -110,28 +112,30 @@ def extents(
             yield Extent(first, start, end, cells)
         elif end - start > max_bytes:
             break
+
     if open_row is not None:
         raise UnclosedQuote(first)
 
 
 class _OpenRow:
-    """A row that is read line by line."""
+    """A row that is being read line by line."""
 
     def __init__(self, delimiter: bytes) -> None:
         self.cells: list[bytes] = []
         self._delimiter = delimiter
         self._quoted: list[bytes] | None = None
-        """Pieces of the quoted cell that is open, if one is."""
+        """Pieces of the quoted cell that is open; None if there is none."""
 
     def add(self, line: bytes) -> bool:
-        """Takes the next line, and says whether the row ends with it.
+        """Adds the next line; returns whether the row ends with it.
 
         Raises:
-            MalformedRow: as its name says.
+            MalformedRow: there is text between a closing quote and the next cell.
         """
         body = line.removesuffix(b"\n").removesuffix(b"\r")
         at = 0
         while True:
+            # An unquoted cell ends at the next delimiter.
             if self._quoted is None and body[at : at + 1] != _QUOTE:
                 end = body.find(self._delimiter, at)
                 if end < 0:
@@ -141,6 +145,7 @@ class _OpenRow:
                 at = end + 1
                 continue
 
+            # A quoted cell ends at its closing quote, perhaps in a later line.
             after = self._read_quoted(body, at)
             if after is None:
                 assert self._quoted is not None
@@ -153,10 +158,11 @@ class _OpenRow:
             at = after + 1
 
     def _read_quoted(self, body: bytes, at: int) -> int | None:
-        """The place after the closing quote of a quoted cell; None where this line does not close it."""
+        """Position after the closing quote of a quoted cell; None where this line does not close it."""
         if self._quoted is None:
             self._quoted = []
             at += 1
+
         while True:
             end = body.find(_QUOTE, at)
             if end < 0:
@@ -164,9 +170,10 @@ class _OpenRow:
                 return None
             self._quoted.append(body[at:end])
             at = end + 1
-            if body[at : at + 1] != _QUOTE:  # two quotes stand for one
+
+            if body[at : at + 1] != _QUOTE:
                 self.cells.append(b"".join(self._quoted))
                 self._quoted = None
                 return at
-            self._quoted.append(_QUOTE)
+            self._quoted.append(_QUOTE)  # two quotes in a quoted cell are one character
             at += 1

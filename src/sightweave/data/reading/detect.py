@@ -1,4 +1,4 @@
-"""What a path holds: every format is asked whether it knows it."""
+"""Detects the dataset format of a path."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ _OWN = "own"
 
 
 def detect(path: str | Path) -> dict[str, str]:
-    """Formats of what lies there, each with what was found; empty where none is known.
+    """The formats that recognise a path, each with what it found; empty if none does.
 
     Raises:
-        DataError: nothing is there.
+        DataError: there is no such file or folder.
     """
     place = Path(path).expanduser()
     if not place.exists():
         raise DataError(f"{place}: file or folder not found.")
-    # Pictures without words may belong to what is written beside them, so they count where nothing else is found.
-    return _asked(place, "recognise") or _asked(place, "recognise_pictures")
+
+    # Images alone may belong to a dataset of another format, so they count only if no other format is found.
+    return _recognised(place, "recognise") or _recognised(place, "recognise_pictures")
 
 
-def _asked(place: Path, function: str) -> dict[str, str]:
-    """What the kinds that have this function say of a path."""
+def _recognised(place: Path, function: str) -> dict[str, str]:
+    """The formats whose function of this name recognises a path, each with what it found."""
     found = {}
     for kind in catalog.kinds(_FAMILY):
         recognise = getattr(catalog.module(_FAMILY, kind), function, None)
@@ -36,15 +37,16 @@ def _asked(place: Path, function: str) -> dict[str, str]:
 
 
 def kind_of_path(path: str | Path) -> str:
-    """The one format of a path; ``own`` where none is recognised, since its messages say what was expected.
+    """The format of a path; ``own`` if none recognises it, since the messages of that format say what it expects.
 
     Raises:
-        DataError: several formats lie there.
+        DataError: several formats recognise the path.
     """
     if places.SHARDS.search(str(path)):
         return "webdataset"
     if not Path(path).expanduser().exists():
         return _OWN
+
     found = detect(path)
     if len(found) > 1:
         named = "; ".join(f"{kind} ({reason})" for kind, reason in found.items())
@@ -52,4 +54,5 @@ def kind_of_path(path: str | Path) -> str:
         raise DataError(
             f"{path}: several formats found: {named}. Choose one, such as {{kind: {first}, path: {path}}}, or give one file."
         )
+
     return next(iter(found), _OWN)

@@ -1,4 +1,4 @@
-"""Which files a data set consists of, and what their names say."""
+"""Finds the files of a dataset, and reads the split from their names."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from pathlib import Path
 from sightweave.data.reading.splits import SPLIT_NAMES
 
 _SPLIT = re.compile(
-    # test-dev, the part of VQA's test that may be tried out, is no dev set.
+    # test-dev, the public part of VQA's test set, is not a development set.
     r"(?<![a-z])(train|trainval|val|valid|validation|dev|minival|test[-_]?dev|test)(?![a-z])"
 )
 _NAMES = SPLIT_NAMES | {"trainval": "train"}
 _DEPTH = 3
-"""Folders below the one that was named in which annotation files are looked for."""
+"""Levels of folders below the given one that are searched for annotation files."""
 
 
 def split_of(path: Path) -> str:
-    """``train``, ``validation`` or ``test`` as a file's name says; empty where it says none."""
+    """``train``, ``validation`` or ``test``, from the name of a file; empty if it names no split."""
     found = _SPLIT.findall(path.name.lower().replace("minival", "val"))
     return _NAMES.get(found[-1], "test") if found else ""
 
 
 def files(path: Path, *suffixes: str) -> list[Path]:
-    """The path itself, or all files below a folder whose name ends in one of `suffixes` (lower case), by name.
+    """The path itself, or all files below a folder whose name ends in one of `suffixes` (lower case), sorted.
 
-    Folders with very many files, such as those of pictures, cost one look at each name.
+    In folders with very many files, such as image folders, only the names are looked at.
     """
     if path.is_file():
         return [path] if path.name.lower().endswith(suffixes) else []
+
     found: list[str] = []
     folders = [(str(path), 0)]
     while folders:
@@ -47,21 +48,22 @@ def files(path: Path, *suffixes: str) -> list[Path]:
                         folders.append((one.path, depth + 1))
         except OSError:
             continue
+
     return sorted(map(Path, found))
 
 
 def _may_be_folder(name: str) -> bool:
-    """Whether a name is worth a look: not that of a picture, but that of ``CLEVR_v1.0``."""
+    """Whether a name may be that of a folder: it has no suffix, or one of digits as in ``CLEVR_v1.0``."""
     suffix = os.path.splitext(name)[1]
     return not suffix or suffix[1:].isdigit()
 
 
 def json_files(path: Path) -> list[Path]:
-    """JSON files, gzip included."""
+    """JSON files, including those compressed with gzip."""
     return files(path, ".json", ".json.gz")
 
 
 def among(names: Sequence[str]) -> str:
-    """A few names and how many more."""
+    """The first three names and the number of the others, for a message."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more

@@ -1,8 +1,8 @@
-"""Objects of ms-swift's grounding rows: names and boxes that stand for marks in texts, and regions of the picture.
+"""Reads the objects of ms-swift's grounding rows: names and boxes that replace placeholders in texts, and image regions.
 
 ``{"ref": ["dog"], "bbox": [[x1, y1, x2, y2]], "bbox_type": "real" | "norm1", "image_id": [0]}``; ``real`` (the default)
-is in pixels of that picture, ``norm1`` in fractions of it. The ``<ref-object>`` and ``<bbox>`` marks of all turns take
-the names and boxes one after the other; a box is said in thousandths, as ms-swift does: ``[(x1,y1),(x2,y2)]``.
+is in pixels of that image, ``norm1`` in fractions of it. The ``<ref-object>`` and ``<bbox>`` placeholders of all turns
+are replaced by the names and boxes in order; a box is written in thousandths, as in ms-swift: ``[(x1,y1),(x2,y2)]``.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Objects:
 
     Args:
         given: The row's ``objects``; None means none.
-        size: Width and height in pixels of picture number i of the row.
+        size: Returns width and height in pixels of image number i of the row.
 
     Raises:
-        RowError: not of that form, or a picture that is not there.
+        RowError: `given` has another form, or refers to an image that is not there.
     """
 
     def __init__(self, given: Any, size: Callable[[int], tuple[int, int]]) -> None:
@@ -33,50 +33,59 @@ class Objects:
             raise RowError("wrong_type", "objects", given, f"must be a JSON object (got {shown(given)}).")
         self._is_given = bool(given)
         given = given or {}
+
         self.refs = _list(given, "ref")
         if not all(isinstance(ref, str) for ref in self.refs):
             raise RowError("wrong_type", "objects.ref", self.refs, f"must be texts (got {shown(self.refs)}).")
+
         kind = given.get("bbox_type") or "real"
         if kind not in ("real", "norm1"):
             message = f"must be 'real' (pixels) or 'norm1' (fractions) (got {shown(kind)})."
             raise RowError("wrong_type", "objects.bbox_type", kind, message)
-        numbers = _list(given, "image_id")
+        image_numbers = _list(given, "image_id")
         self.boxes: list[list[float]] = []
-        """Each x, y, x, y (or one x, y) in fractions of its picture."""
+        """Each box as x, y, x, y (or a point as x, y) in fractions of its image."""
         for index, box in enumerate(_list(given, "bbox")):
-            image = numbers[index] if index < len(numbers) else 0
+            image = image_numbers[index] if index < len(image_numbers) else 0
             self.boxes.append(_fractions(box, (1, 1) if kind == "norm1" else size(image)))
+
         self._num_refs = self._num_boxes = 0
 
     def filled(self, text: str) -> str:
-        """A text with its next marks replaced; without objects, marks are ordinary text.
+        """Replaces the placeholders of the next text; without objects, placeholders are ordinary text.
 
         Raises:
-            RowError: more marks than names or boxes.
+            RowError: there are more placeholders than names or boxes.
         """
         return _MARKS.sub(lambda match: self._next(match.group()), text) if self._is_given else text
 
     def _next(self, mark: str) -> str:
         is_box = mark == "<bbox>"
-        have = len(self.boxes) if is_box else len(self.refs)
+        count = len(self.boxes) if is_box else len(self.refs)
         number = self._num_boxes if is_box else self._num_refs
-        if number >= have:
-            message = f"at least {number + 1} {mark} placeholders in the turns but {have} in objects."
-            raise RowError("object_marks", "objects", have, message)
+        if number >= count:
+            message = f"at least {number + 1} {mark} placeholders in the turns but {count} in objects."
+            raise RowError("object_marks", "objects", count, message)
+
         if not is_box:
             self._num_refs += 1
             return str(self.refs[number])
         self._num_boxes += 1
         box = [round(1000 * x) for x in self.boxes[number]]
-        return "[" + ",".join(f"({x},{y})" for x, y in zip(box[::2], box[1::2], strict=True)) + "]"
+        points = zip(box[::2], box[1::2], strict=True)
+        return f"[{','.join(f'({x},{y})' for x, y in points)}]"
 
     def regions(self) -> list[dict[str, Any]]:
-        """Boxes with their names, where it is clear which belongs to which."""
+        """The boxes with their names; empty where it is unclear which name belongs to which box."""
         refs = self.refs * len(self.boxes) if len(self.refs) == 1 else self.refs
         if len(refs) != len(self.boxes):
             return []
-        pairs = zip(self.boxes, refs, strict=True)
-        return [{"box": box, "words": [ref]} for box, ref in pairs if len(box) == 4 and ref.strip()]
+
+        found = []
+        for box, ref in zip(self.boxes, refs, strict=True):
+            if len(box) == 4 and ref.strip():
+                found.append({"box": box, "words": [ref]})
+        return found
 
 
 def _list(given: dict[str, Any], name: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Pictures in a folder, and whether anything is written about them."""
+"""Finds the images in a folder, their classes and splits, and files that may say something about them."""
 
 from __future__ import annotations
 
@@ -16,72 +16,50 @@ OTHER_FORMATS = (
     *(".cur", ".tga", ".psd", ".xcf", ".pcx", ".ppm", ".pgm", ".pbm", ".pnm", ".dds", ".eps"),
     *(".cr2", ".nef", ".arw", ".dng"),
 )
-"""Ends of names of pictures that are not read."""
-_SILENT = (*SUFFIXES, *OTHER_FORMATS, ".mp4", ".mov", ".avi", ".mkv", ".webm", ".wav", ".mp3", ".ogg")
-"""Ends of names of files that say nothing about pictures."""
-_SILENT_STEMS = {
+"""Suffixes of images in formats that are not supported."""
+_IMAGES = (*SUFFIXES, *OTHER_FORMATS)
+_MEDIA = (*_IMAGES, ".mp4", ".mov", ".avi", ".mkv", ".webm", ".wav", ".mp3", ".ogg")
+"""Suffixes of files that say nothing about images."""
+_GENERAL_STEMS = {
     *("readme", "license", "licence", "copying", "copyright", "notice", "authors", "credits", "attribution"),
     *("changelog", "thumbs", "desktop", "picasa"),
 }
-"""Names, up to their first dot, of files that say nothing about single pictures."""
-_HOLDS_DATA = (
-    *(
-        ".csv",
-        ".tsv",
-        ".txt",
-        ".json",
-        ".jsonl",
-        ".ndjson",
-        ".xml",
-        ".yaml",
-        ".yml",
-        ".caption",
-        ".html",
-        ".pdf",
-    ),
-    *(".parquet", ".pq", ".arrow", ".feather", ".tar", ".tgz", ".zip", ".gz", ".bz2", ".xz", ".zst", ".7z"),
-    *(
-        ".npy",
-        ".npz",
-        ".pkl",
-        ".pt",
-        ".pth",
-        ".h5",
-        ".hdf5",
-        ".mat",
-        ".db",
-        ".sqlite",
-        ".xlsx",
-        ".xls",
-        ".ods",
-    ),
-    *(".safetensors", ".bin", ".tfrecord", ".rec", ".lmdb", ".mdb"),
+"""Names, up to the first dot, of files that say nothing about single images."""
+_DATA = (
+    *(".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".xml", ".yaml", ".yml", ".caption"),
+    *(".html", ".pdf", ".parquet", ".pq", ".arrow", ".feather", ".tar", ".tgz", ".zip", ".gz", ".bz2"),
+    *(".xz", ".zst", ".7z", ".npy", ".npz", ".pkl", ".pt", ".pth", ".h5", ".hdf5", ".mat", ".db"),
+    *(".sqlite", ".xlsx", ".xls", ".ods", ".safetensors", ".bin", ".tfrecord", ".rec", ".lmdb", ".mdb"),
 )
-"""Ends of names of files that may say something, or hold a dataset of another format."""
+"""Suffixes of files that may say something about images, or hold a dataset of another format."""
 _SNIFFED = 512
-"""Bytes of a file of an unknown kind that tell a text from anything else."""
+"""Bytes at the start of a file of an unknown kind that are read to see whether it is text."""
 
 
 def pictures_below(root: Path) -> Iterator[str]:
-    """Paths of all pictures from `root`, folder by folder, by name; hidden ones and links to folders are left out."""
+    """Yields the paths of all images below `root`, relative to it and sorted, without hidden ones or linked folders."""
     return (file for file in all_below(root) if file.lower().endswith(SUFFIXES))
 
 
 def all_below(root: Path) -> Iterator[str]:
-    """The same with pictures of formats that are not read."""
+    """Yields the same paths as `pictures_below`, and those of images in unsupported formats."""
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         below = Path(folder).relative_to(root).as_posix()
         for name in sorted(names):
-            if name.lower().endswith((*SUFFIXES, *OTHER_FORMATS)) and not name.startswith("."):
+            if _is_image(name) and not name.startswith("."):
                 yield name if below == "." else f"{below}/{name}"
 
 
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(_IMAGES)
+
+
 def check_format(file: str) -> None:
-    """Refuses a picture whose name says a format that is not read.
+    """Checks by its name that an image is in a supported format.
 
     Raises:
-        RowError: it does.
+        RowError: the format is not supported.
     """
     suffix = Path(file).suffix.lower()
     if suffix in OTHER_FORMATS:
@@ -90,42 +68,44 @@ def check_format(file: str) -> None:
 
 
 def is_bare(root: Path) -> bool:
-    """Whether a folder holds pictures, and no file that could say something about them."""
-    found = False
+    """Whether a folder holds images, and no file that could say something about them."""
+    has_images = False
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        if any(_says_something(Path(folder, name)) for name in names):
-            return False
-        found = found or any(name.lower().endswith((*SUFFIXES, *OTHER_FORMATS)) for name in names)
-    return found
+        for name in names:
+            if _may_describe_images(Path(folder, name)):
+                return False
+            has_images = has_images or _is_image(name)
+    return has_images
 
 
-def _says_something(file: Path) -> bool:
-    """Whether a file may be about pictures: one that holds data, or a text of an unknown kind."""
+def _may_describe_images(file: Path) -> bool:
+    """Whether a file may say something about images: it holds data, or is text of an unknown kind."""
     name = file.name.lower()
-    if name.startswith(".") or name.endswith(_SILENT) or name.partition(".")[0] in _SILENT_STEMS:
+    if name.startswith(".") or name.endswith(_MEDIA) or name.partition(".")[0] in _GENERAL_STEMS:
         return False
-    if name.endswith(_HOLDS_DATA):
+    if name.endswith(_DATA):
         return True
+
     try:
-        if not file.is_file():  # opening a pipe would wait for its other end
+        if not file.is_file():  # opening a named pipe would wait for its writer
             return False
         with file.open("rb") as opened:
             head = opened.read(_SNIFFED)
         return bool(head) and b"\0" not in head and bool(head.decode("utf-8", "strict"))
     except UnicodeDecodeError as error:
-        return error.start > _SNIFFED - 4  # a character that the end of what was read cuts
+        return error.start > _SNIFFED - 4  # a character that is cut off at the end of `head`
     except OSError:
         return False
 
 
 def split_name_of(folder: str) -> str:
-    """The split that the name of a folder says; empty where it says none."""
+    """The split that a folder is named after; empty if it is not named after one."""
     return SPLIT_NAMES.get(folder.lower(), "") or split_of(Path(folder))
 
 
 def split_folders(folder: Path) -> list[str]:
-    """Names of the folders in a folder that say a split."""
+    """Names of the folders in a folder that are named after a split."""
     try:
         with os.scandir(folder) as inside:
             return sorted(one.name for one in inside if split_name_of(one.name) and one.is_dir())
@@ -140,7 +120,12 @@ def has_folders(folder: Path) -> bool:
 
 
 def not_a_split(folder: str, splits: Sequence[str]) -> RowError:
-    """What is wrong with a folder that lies beside folders of splits, and whose name says none."""
+    """The error for a folder that is next to folders of splits but has another name.
+
+    Args:
+        folder: Name of the folder.
+        splits: Names of the folders of splits next to it.
+    """
     message = (
         f"the folder {folder!r} is not a known split (train, validation or test), unlike its sibling folders "
         f"({', '.join(splits)}); rename or move it."
@@ -149,7 +134,7 @@ def not_a_split(folder: str, splits: Sequence[str]) -> RowError:
 
 
 def class_of(file: str) -> str:
-    """The class of ``train/cat/1.jpg`` or ``cat/1.jpg``; empty where the path has none."""
+    """The class of an image, as in ``train/cat/1.jpg`` or ``cat/1.jpg``; empty where the path has none."""
     folders = file.split("/")[:-1]
     if folders and split_name_of(folders[0]):
         folders = folders[1:]
@@ -157,14 +142,19 @@ def class_of(file: str) -> str:
 
 
 def classes_below(root: Path) -> tuple[set[str], int]:
-    """All classes, and how many pictures lie in none; no classes where that is half of the pictures, or more."""
-    found: set[str] = set()
-    inside = outside = 0
+    """The classes of the images below a folder, and the number of images without a class.
+
+    There are no classes if there is only one, or if no more than half of the images have one.
+    """
+    classes: set[str] = set()
+    num_inside = num_outside = 0
     for file in pictures_below(root):
         name = class_of(file)
         if name:
-            found.add(name)
-            inside += 1
+            classes.add(name)
+            num_inside += 1
         else:
-            outside += 1
-    return (found if len(found) > 1 and inside > outside else set()), outside
+            num_outside += 1
+
+    is_classified = len(classes) > 1 and num_inside > num_outside
+    return (classes if is_classified else set()), num_outside

@@ -1,6 +1,6 @@
-"""Pictures that a row promises and does not bring: marks in its texts, and columns that nobody reads.
+"""Refuses rows that refer to images but have none: placeholders in their texts, and image columns that are not read.
 
-Either would train a vision dataset as text alone, with nothing to show for it but a model that never looks.
+Such rows would silently train the model on text alone.
 """
 
 from __future__ import annotations
@@ -19,86 +19,93 @@ _MARK = re.compile(
     r"|<fake_token_around_image>|<im_patch>|<pic>",
     re.IGNORECASE,
 )
-_CAPITALS = re.compile(
-    r"\[IMG(?:_BREAK|_END)?\]|\[IMAGE(?: ?\d{1,3})?\]"
-)  # in small letters these are anybody's words
+# In lower case these are ordinary words.
+_CAPITALS = re.compile(r"\[IMG(?:_BREAK|_END)?\]|\[IMAGE(?: ?\d{1,3})?\]")
 _ELEMENT = re.compile(r"<image>(?!\./</image>)(?=[^<]{0,2000}<)", re.IGNORECASE)
 _NAMED = re.compile(
     r"(?:image|img|picture|pic|photo|photograph|visual|media)s?"
     r"(?:_?(?:path|file|file_?name|name|url|uri|list|byte|base64|b64|data)s?)?",
     re.IGNORECASE,
 )
-"""Columns whose name says that they hold pictures, whatever their value looks like."""
+"""Names of columns that hold images, whatever their values look like."""
 _PICTURE = re.compile(
     r"data:image/|[^\n]{1,400}\.(?:jpe?g|jpe|jfif|png|webp|gif|bmp|tiff?|avif|hei[cf]|ico|mpo|p[bgp]m)$",
     re.IGNORECASE,
 )
-_LOOKED_AT = 3
-"""Elements of a list that are looked at."""
+_MAX_CHECKED = 3
+"""Number of elements of a list that are checked."""
 
 
 def mark_in(text: str) -> str:
-    """The first word in a text by which some model's template marks a picture; empty where there is none.
+    """The first image placeholder of any model's template in a text; empty where there is none.
 
-    An element of XML such as ``<image>...</image>`` is none, and neither is anything in small square brackets.
+    An XML element such as ``<image>...</image>`` is not a placeholder, and neither is ``[image]`` in lower case.
     """
     for found in (_MARK.search(text), _CAPITALS.search(text)):
         if found is None:
             continue
-        is_element = (
-            found[0].lower() == "<image>" and "</image>" in text and _ELEMENT.match(text, found.start())
-        )
-        if not is_element:
+        may_be_element = found[0].lower() == "<image>" and "</image>" in text
+        if not may_be_element or _ELEMENT.match(text, found.start()) is None:
             return found[0]
     return ""
 
 
 def is_picture_name(column: str) -> bool:
-    """Whether a column's name says that it holds pictures."""
+    """Whether a column is named like a column of images."""
     return _NAMED.fullmatch(column) is not None
 
 
 def unread(row: Mapping[str, Any], known: Container[str], *, within: str = "") -> list[str]:
-    """Columns that look like pictures and are not among those that are read.
+    """The columns that look like images and are not read.
 
     Args:
         row: All columns, or all fields of a turn.
         known: Names that are read.
-        within: Stands before the names, such as ``messages[0].``.
+        within: Prefix of the names, such as ``messages[0].``.
     """
-    return [
-        f"{within}{name}"
-        for name, value in row.items()
-        if name not in known and _is_picture(value, is_named=is_picture_name(str(name)))
-    ]
+    found = []
+    for name, value in row.items():
+        if name not in known and _is_image(value, is_named=is_picture_name(str(name))):
+            found.append(f"{within}{name}")
+    return found
 
 
 def unread_in_turns(turns: Any, known: Container[str], column: str) -> list[str]:
-    """The same for fields that stand beside a turn's words."""
+    """The fields of turns that look like images and are not read.
+
+    Args:
+        turns: A list of turns; any other value has no such fields.
+        known: Names of the fields that are read.
+        column: Name of the column that holds the turns.
+    """
+    if not isinstance(turns, list):
+        return []
+
     found: list[str] = []
-    for number, turn in enumerate(turns if isinstance(turns, list) else ()):
+    for number, turn in enumerate(turns):
         if isinstance(turn, dict):
             found += unread(turn, known, within=f"{column}[{number}].")
     return found
 
 
-def _is_picture(value: Any, *, is_named: bool) -> bool:
-    """Whether a value looks like a picture; a web address only where its column's name says so too."""
+def _is_image(value: Any, *, is_named: bool) -> bool:
+    """Whether a value looks like an image; a URL only if its column is named like a column of images, too."""
     if isinstance(value, bytes):
         return bool(value) and is_named
     if isinstance(value, dict):
-        inner = (value.get(key) for key in ("path", "bytes", "url", "image", "image_url"))
-        return any(_is_picture(one, is_named=True) for one in inner)
+        inner = [value.get(key) for key in ("path", "bytes", "url", "image", "image_url")]
+        return any(_is_image(one, is_named=True) for one in inner)
     if isinstance(value, list | tuple):
-        return any(_is_picture(one, is_named=is_named) for one in islice(value, _LOOKED_AT))
+        return any(_is_image(one, is_named=is_named) for one in islice(value, _MAX_CHECKED))
+
     if not isinstance(value, str) or not value.strip():
         return False
-    is_address = value.lower().startswith(("http:", "https:"))
-    return is_named or (_PICTURE.match(value.strip()) is not None and not is_address)
+    is_url = value.lower().startswith(("http:", "https:"))
+    return is_named or (_PICTURE.match(value.strip()) is not None and not is_url)
 
 
 def hint(columns: Sequence[str]) -> str:
-    """What to do about such columns, as the end of a message; empty where there are none."""
+    """What to do about columns that are not read, as the end of a message; empty where there are none."""
     if not columns:
         return ""
     names = ", ".join(map(repr, columns[:3]))
@@ -107,26 +114,30 @@ def hint(columns: Sequence[str]) -> str:
 
 
 def check(values: Mapping[str, Any], texts: Iterator[tuple[str, str]]) -> None:
-    """Refuses a row without any picture whose words or columns promise one.
+    """Refuses a row without images whose texts or columns refer to one.
 
     Args:
-        values: The row in the common fields; ``unread`` names columns that look like pictures.
-        texts: What is asked, with the field of each.
+        values: The row in the common fields; ``unread`` names columns that look like images.
+        texts: Field and text of each user text.
 
     Raises:
-        RowError: a mark stands for no picture, or a column that looks like pictures is not read.
+        RowError: a text has a placeholder, or a column that looks like images is not read.
     """
     columns = list(values.get("unread") or ())
     for field, text in texts:
-        found = mark_in(text)
-        if found:
+        mark = mark_in(text)
+        if not mark:
+            continue
+
+        if columns:
+            message = f"{mark} is an image placeholder, but the row has no image.{hint(columns)}"
+        else:
             message = (
-                f"{found} is an image placeholder, but the row has no image.{hint(columns)}"
-                if columns
-                else f"{found} is an image placeholder, but the row has none; list images in 'images' and mark them with "
-                "<image>, or remove the placeholder."
+                f"{mark} is an image placeholder, but the row has no image; list images in 'images' and mark them "
+                "with <image>, or remove the placeholder."
             )
-            raise RowError("image_marks", field, f"1 placeholder, 0 images: {shown(text)}", message)
+        raise RowError("image_marks", field, f"1 placeholder, 0 images: {shown(text)}", message)
+
     if columns:
         message = f"the row would be text only.{hint(columns)}"
         raise RowError("unread_image", columns[0], values.get(columns[0]), message)

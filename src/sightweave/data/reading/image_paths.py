@@ -1,4 +1,4 @@
-"""Where the pictures of a data set lie: below a folder that they may not leave, or inside other files."""
+"""Finds the images of a dataset: below a folder that their paths may not leave, or inside other files."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ from sightweave.data.inputs import image_files
 from sightweave.data.inputs.text_pictures import picture_of
 from sightweave.data.reading.row_files import RowError, shown
 
+_SHOWN = 200
+"""Maximum characters of a refused text in the error."""
+
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The bytes of a picture inside an uncompressed file, such as a shard of a tar archive."""
+    """The bytes of an image inside an uncompressed file, such as a tar archive."""
 
     path: Path
     offset: int
@@ -31,10 +34,10 @@ class Slice:
     key: str
 
     def __call__(self) -> bytes:
-        """Reads them.
+        """Reads the bytes.
 
         Raises:
-            MediaError: the file is gone or shorter than it was.
+            MediaError: the file is gone, or shorter than before.
         """
         try:
             with self.path.open("rb") as file:
@@ -42,6 +45,7 @@ class Slice:
                 data = file.read(self.size)
         except OSError as error:
             raise MediaError("image_unreadable", f"{self.path}: cannot be read ({error.strerror}).") from None
+
         if len(data) != self.size:
             raise MediaError("image_truncated", f"{self.path}: truncated inside the image {self.key!r}.")
         return data
@@ -49,18 +53,18 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """The bytes of a picture that a row brought with it."""
+    """The bytes of an image that a row contains."""
 
     data: bytes
     key: str
 
 
 class Folder:
-    """Finds pictures below a folder; where a path does not lead to one, by the file's name alone.
+    """Finds images below a folder, by their path or, where it does not exist, by their file name.
 
     Args:
-        root: The folder, which no path may leave, be it by a link.
-        search: Whether to look for the name in all folders below where the path leads nowhere.
+        root: The folder; no path may leave it, not even by a symbolic link.
+        search: Whether to search all folders below for the file name of a path that does not exist.
     """
 
     def __init__(self, root: Path, *, search: bool) -> None:
@@ -68,83 +72,90 @@ class Folder:
         self._index: dict[str, list[str]] | None = None
 
     def find(self, value: Any) -> str:
-        """The picture's path from the root; where there is none, the one that was asked for.
+        """The path of an image relative to the root; if there is no such image, the path that was asked for.
 
         Raises:
-            RowError: as `path_in`, or several pictures of that name.
+            RowError: as `path_in`, or several images have that name.
         """
         relative = path_in(self.root, value)
         if not self.search or (self.root / relative).exists():
             return relative
+
         folder, _, name = relative.rpartition("/")
-        found = self._paths().get(name, [])
-        if len(found) > 1:  # train2014 and val2014 hold different names, other sets may not
-            wanted = set(folder.split("/")) - {""}
-            found = [p for p in found if wanted & set(p.split("/")[:-1])] or found
+        found = self._paths_by_name().get(name, [])
         if len(found) > 1:
-            raise RowError(
-                "image_ambiguous",
-                "image",
-                value,
-                f"{len(found)} images have this name: {', '.join(found[:3])}.",
-            )
+            # Prefer paths that share a folder with the given one: not every dataset has unique file names.
+            wanted = set(folder.split("/")) - {""}
+            nearer = [path for path in found if not wanted.isdisjoint(path.split("/")[:-1])]
+            found = nearer or found
+        if len(found) > 1:
+            message = f"{len(found)} images have this name: {', '.join(found[:3])}; write the path relative to the folder."
+            raise RowError("image_ambiguous", "image", value, message)
+
         return found[0] if found else relative
 
-    def _paths(self) -> dict[str, list[str]]:
-        if self._index is None:
-            self._index = {}
-            for folder, folders, names in os.walk(self.root):
-                folders.sort()
-                below = Path(folder).relative_to(self.root).as_posix()
-                for name in names:
-                    path = name if below == "." else f"{below}/{name}"
-                    self._index.setdefault(name, []).append(path)
-        return self._index
+    def _paths_by_name(self) -> dict[str, list[str]]:
+        """Paths of all files below the root by file name; the folders are walked only once."""
+        if self._index is not None:
+            return self._index
+
+        index: dict[str, list[str]] = {}
+        for folder, folders, names in os.walk(self.root):
+            folders.sort()
+            below = Path(folder).relative_to(self.root).as_posix()
+            for name in names:
+                path = name if below == "." else f"{below}/{name}"
+                index.setdefault(name, []).append(path)
+
+        self._index = index
+        return index
 
 
 def path_in(root: Path, value: Any) -> str:
-    """The relative path of a picture under a folder, as it is spelt there.
+    """The path of an image relative to a folder, as it is spelled on the disk.
 
-    An absolute path and a ``file:`` URL are fine where they lead inside.
+    Absolute paths and ``file:`` URLs are allowed if they lead into the folder.
 
     Raises:
-        RowError: the path names a home or another URL, or leaves the folder, be it by a link.
+        RowError: the path is in a home folder, is any other URL, or leaves the folder, possibly by a symbolic link.
     """
     if not isinstance(value, str) or not value.strip():
         raise RowError("wrong_type", "image", value, f"must be text (got {shown(value)}).")
     name = value
 
     def refused(problem: str) -> RowError:
-        return RowError(
-            "image_path",
-            "image",
-            name,
-            f"{shown(name)} {problem}; image paths are relative to {str(root)!r} and must stay inside it.",
+        message = (
+            f"{shown(name)} {problem}; image paths are relative to {str(root)!r} and must stay inside it."
         )
+        return RowError("image_path", "image", name, message)
 
+    # What the text alone shows.
     if "\0" in name:
         raise refused("contains a NUL character")
     try:
-        name.encode("utf-8")  # what a disk gives for a name that is no UTF-8 cannot be written down
+        name.encode("utf-8")  # file names on disk that are not UTF-8 cannot be stored
     except UnicodeEncodeError:
         raise refused("contains an invalid character; rename the file in UTF-8") from None
-    place = _local(name)
+    place = _local_path(name)
     if place is None:
         raise refused("is a URL, and URLs are not fetched")
     if place.startswith("~"):
         raise refused("refers to a home folder")
-    windows = PureWindowsPath(place)
-    if ".." in windows.parts:  # splits at both kinds of slash
+    windows = PureWindowsPath(place)  # splits at both kinds of slash
+    if ".." in windows.parts:
         raise refused("leaves the folder")
+
     if place.startswith(("/", "\\")) or windows.drive:
         below = _below(root, place)
         if below is None:
             raise refused("is absolute and outside the folder")
         place = below
+
+    # What the disk shows.
     path = _existing(root, place)
     try:
         is_inside = bounded.is_inside(root, path)
-        is_loop = _is_loop(path)  # from Python 3.13 on, resolving does not say so
+        is_loop = _is_loop(path)  # from Python 3.13 on, resolving a loop does not raise an error
     except (OSError, RuntimeError):
         is_inside, is_loop = False, True
     if is_loop:
@@ -154,35 +165,39 @@ def path_in(root: Path, value: Any) -> str:
     return path.relative_to(root).as_posix()
 
 
-def _local(name: str) -> str | None:
-    """A path, or the one that a ``file:`` URL of this machine names; None for any other URL."""
+def _local_path(name: str) -> str | None:
+    """The path itself, or that of a ``file:`` URL of this machine; None for any other URL."""
     lower = name.lower()
-    if lower.startswith("file:"):
-        host, slash, path = name[5:].removeprefix("//").partition("/")
-        place = urllib.parse.unquote(slash + path)
-        return place if slash and host.lower() in ("", "localhost") and "\0" not in place else None
-    return None if "://" in name or lower.startswith(("data:", "http:", "https:")) else name
+    if not lower.startswith("file:"):
+        is_url = "://" in name or lower.startswith(("data:", "http:", "https:"))
+        return None if is_url else name
+
+    host, slash, path = name[5:].removeprefix("//").partition("/")
+    place = urllib.parse.unquote(slash + path)
+    is_local = bool(slash) and host.lower() in ("", "localhost") and "\0" not in place
+    return place if is_local else None
 
 
 def _below(root: Path, name: str) -> str | None:
-    """An absolute path as one from `root`; None where it leads elsewhere, be it by a link."""
+    """An absolute path made relative to `root`; None where it leads elsewhere, possibly by a symbolic link."""
     path = Path(name)
     if path.is_relative_to(root):
         return path.relative_to(root).as_posix()
+
     try:
-        found = path.resolve()  # the folder may be called otherwise, through a link above it
+        found = path.resolve()  # the folder may have another name, through a link above it
     except (OSError, RuntimeError, ValueError):
         return None
     return found.relative_to(root).as_posix() if found.is_relative_to(root) else None
 
 
 def _existing(root: Path, name: str) -> Path:
-    """The path as written, or as another system spells the same letters (composed or decomposed)."""
+    """The path as written or, if only that exists, with composed or decomposed letters, as other systems write them."""
     for form in (name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)):
         try:
             if (root / form).exists():
                 return root / form
-        except (OSError, RuntimeError):  # too long, or a loop of links: opening it will say so
+        except (OSError, RuntimeError):  # too long, or a loop of links; opening it reports that
             break
     return root / name
 
@@ -197,39 +212,42 @@ def _is_loop(path: Path) -> bool:
 
 
 def given(root: Path | None, value: Any) -> Medium:
-    """A picture from a Python object."""
+    """Makes an image of a Python object.
+
+    Args:
+        root: Folder that text paths are relative to and may not leave; None for paths as they are.
+        value: An image, a path, a data URL, base64, bytes, an array or a Pillow image.
+
+    Raises:
+        RowError: a value of another type, a path that `path_in` refuses, or an image that cannot be read.
+    """
     if isinstance(value, Medium):
         return value
+
     if isinstance(value, str | Path):
-        value = _of_text(value)
+        value = _bytes_or_path(value)
     if isinstance(value, str) and root is not None:
         relative = path_in(root, value)
         return Medium(source=root / relative, key=relative)
     if isinstance(value, str | Path):
         path = Path(str(value)).expanduser()
         return Medium(source=path, key=path.as_posix())
+
     if isinstance(value, bytes | bytearray | memoryview | np.ndarray | PIL.Image.Image):
         source = bytes(value) if isinstance(value, bytearray | memoryview) else value
         try:
             return Medium(source=source, key=image_files.digest(Medium(source=source, key="image"))[:32])
         except MediaError as error:
             raise RowError(error.code, "image", value, str(error)) from None
-    raise RowError(
-        "wrong_type",
-        "image",
-        value,
-        f"must be a path, a data URL, base64, bytes, an array or a Pillow image (got {shown(value)}).",
-    )
+
+    message = f"must be a path, a data URL, base64, bytes, an array or a Pillow image (got {shown(value)})."
+    raise RowError("wrong_type", "image", value, message)
 
 
-def _of_text(value: str | Path) -> str | Path | bytes:
-    """The bytes that a text holds; a path as it was given."""
+def _bytes_or_path(value: str | Path) -> str | Path | bytes:
+    """The bytes that a text contains; a path as it is."""
     try:
         source = picture_of(value)
     except MediaError as error:
         raise RowError(error.code, "image", str(value)[:_SHOWN], str(error)) from None
     return source if isinstance(source, bytes) else value
-
-
-_SHOWN = 200
-"""Letters of a refused text that are written down."""

@@ -1,6 +1,6 @@
-"""Large JSON files, read one element at a time: memory stays that of the largest element.
+"""Reads large JSON files one element at a time, so that memory is bounded by the largest element.
 
-Official files hold one array of a million rows, at the top or under a key. A plain parser would hold all of it as objects.
+Official datasets are one array of a million rows, at the top level or under a key. ``json.load`` would hold all of them.
 """
 
 from __future__ import annotations
@@ -20,27 +20,39 @@ from sightweave.data.reading.row_files import RowError, is_too_deep, no_constant
 
 _CHUNK = 1 << 20
 MAX_VALUE = 256 << 20
-"""Characters of one element; more is no row, and would be held in memory."""
+"""Maximum characters of one element, which is held in memory."""
 _SPACE = re.compile(r"[ \t\n\r]*")
 _EDGE = 16
-"""The longest word of JSON or escape in it that the end of a window may cut, and some more."""
+"""Characters at the end of a window where a JSON literal or escape may be cut; the longest one and some more."""
 _GLANCE = 1 << 17
 _KEY = re.compile(rb'"([A-Za-z_][\w-]{0,60})"\s*:')
 
 
 class _Text:
-    """A window of a file's text that moves forward."""
+    """A window of a file's text that moves forward.
+
+    Args:
+        path: Path of the file, for messages.
+        file: The file, opened for reading bytes.
+        chunk: Bytes to read at a time.
+    """
 
     def __init__(self, path: Path, file: IO[bytes], chunk: int) -> None:
         self.path, self.file, self.chunk = path, file, chunk
-        self.text, self.at, self.before, self.is_end = "", 0, 0, False
+        self.text = ""
+        self.at = 0
+        """Position in `text`."""
+        self.before = 0
+        """Number of characters of the file before `text`."""
+        self.is_end = False
         self._decode = codecs.getincrementaldecoder("utf-8-sig")()
         self._json = json.JSONDecoder(object_pairs_hook=no_duplicates, parse_constant=no_constant)
 
     def more(self) -> bool:
-        """Reads on; False at the end."""
+        """Reads another chunk; returns False at the end of the file."""
         if self.is_end:
             return False
+
         try:
             data = self.file.read(self.chunk)
             text = self._decode.decode(data, final=not data)
@@ -48,13 +60,14 @@ class _Text:
             raise self.wrong(f"not UTF-8 ({error.reason})") from None
         except (OSError, EOFError, zlib.error) as error:  # a gzip file that is cut or damaged
             raise self.wrong(f"cannot be read ({error})") from None
+
         self.is_end = not data
         self.before += self.at
         self.text, self.at = self.text[self.at :] + text, 0
         return not self.is_end
 
     def wrong(self, problem: str, at: int | None = None) -> DataError:
-        """An error with its place: where it reads, or at a character of the window."""
+        """Makes an error with its position in the file: the current one, or that of a character of the window."""
         place = self.at if at is None else at
         near = shown(self.text[place : place + 40])
         return DataError(
@@ -62,7 +75,7 @@ class _Text:
         )
 
     def peek(self) -> str:
-        """The next character that is no space; empty at the end."""
+        """Returns the next character that is not white space, without reading past it; empty at the end."""
         while True:
             match = _SPACE.match(self.text, self.at)
             self.at = match.end() if match else self.at
@@ -70,10 +83,10 @@ class _Text:
                 return self.text[self.at : self.at + 1]
 
     def take(self, expected: str) -> None:
-        """Steps over one character.
+        """Reads one character.
 
         Raises:
-            DataError: another one stands there.
+            DataError: the next character is another one.
         """
         found = self.peek()
         if found != expected:
@@ -81,38 +94,48 @@ class _Text:
         self.at += 1
 
     def value(self) -> Any:
-        """The next value, whole."""
+        """Reads the next value, whole."""
         self.peek()
         while True:
             try:
                 value, end = self._json.raw_decode(self.text, self.at)
             except json.JSONDecodeError as error:
-                is_open = error.msg.startswith("Unterminated")
-                ahead = error.pos - self.at  # reading on moves the window
-                # Well before the window's edge it is an error whatever follows, and the file need not be read on.
-                if (is_open or error.pos >= len(self.text) - _EDGE) and self._grow():
-                    continue
-                if is_open or self.at + ahead >= len(self.text):
-                    raise self.wrong("the file ends inside this value") from None
-                raise self.wrong(error.msg, self.at + ahead) from None
+                self._grow_or_raise(error)
+                continue
             except RecursionError:
                 raise self.wrong("nested too deeply") from None
-            except RowError as error:  # a key given twice
+            except RowError as error:  # a duplicate key
                 raise self.wrong(f"{error.field}: {error}" if error.field else str(error)) from None
             except ValueError as error:
                 raise self.wrong(str(error).split(";")[0]) from None
-            # A number at the window's edge may go on: 1 of 1e+5 is a number too.
+
             size = end - self.at
             if isinstance(value, list | dict) and is_too_deep(self.text[self.at : end], value):
-                raise self.wrong("nested too deep")
-            if isinstance(value, str | list | dict) or end < len(self.text) - 2 or not self._grow():
+                raise self.wrong("nested too deeply")
+            # A number at the edge of the window may continue: the 1 of 1e+5 is a number too.
+            is_complete = isinstance(value, str | list | dict) or end < len(self.text) - 2
+            if is_complete or not self._grow():
                 self.at += size
                 return value
 
+    def _grow_or_raise(self, error: json.JSONDecodeError) -> None:
+        """Reads more text if that may complete the value, and raises the error otherwise."""
+        is_open = error.msg.startswith("Unterminated")
+        ahead = error.pos - self.at  # reading more moves the window
+
+        # Well before the edge of the window it is an error whatever follows, so no more is read.
+        may_continue = is_open or error.pos >= len(self.text) - _EDGE
+        if may_continue and self._grow():
+            return
+        if is_open or self.at + ahead >= len(self.text):
+            raise self.wrong("the file ends inside this value") from None
+        raise self.wrong(error.msg, self.at + ahead) from None
+
     def _grow(self) -> bool:
+        """Doubles the window, so that a long value is not parsed again for every chunk; False at the end of the file."""
         if len(self.text) - self.at > MAX_VALUE:
             raise self.wrong(f"a value of more than {MAX_VALUE} characters")
-        # Doubling, so that a long value is not parsed again for every chunk.
+
         wanted = 2 * max(len(self.text) - self.at, self.chunk)
         grew = self.more()
         while grew and len(self.text) < wanted and self.more():
@@ -121,10 +144,10 @@ class _Text:
 
 
 def opened(path: Path) -> IO[bytes]:
-    """A file for reading, unpacked where it is gzip (by its first bytes, whatever it is called).
+    """Opens a file for reading, and decompresses it if its first bytes are those of gzip, whatever its name.
 
     Raises:
-        DataError: it cannot be opened.
+        DataError: the file cannot be opened.
     """
     try:
         file = path.open("rb")
@@ -132,33 +155,41 @@ def opened(path: Path) -> IO[bytes]:
         file.seek(0)
     except OSError as error:
         raise DataError(f"{path}: cannot be opened ({error.strerror}).") from None
+
     if head != b"\x1f\x8b":
         return file
-    file.close()  # one that it did not open itself, GzipFile would leave open
+    file.close()  # GzipFile closes only a file that it opened itself
     return gzip.GzipFile(path, "rb")  # type: ignore[return-value]  # reads bytes
 
 
 def elements(path: Path, key: str | None = None, *, chunk: int = _CHUNK) -> Iterator[Any]:
-    """Elements of the array at the top, or of the one under a key of the outermost object.
+    """Yields the elements of the top-level array, or of the array under a key of the top-level object.
+
+    Args:
+        path: A JSON file, plain or gzip.
+        key: Key of the array; None if the array is at the top level.
+        chunk: Bytes to read at a time.
 
     Raises:
-        DataError: not that shape, not JSON, or the file ends early; said with its place.
+        DataError: there is no such array, the file is not JSON or ends early; with the position in the file.
     """
     with opened(path) as file:
         text = _Text(path, file, chunk)
         if key is None:
             yield from _array(text)
             return
+
         for name in _members(text):
             if name == key:
                 yield from _array(text)
-                return  # what follows is not needed, and may be large
+                return  # the rest is not needed and may be large
             _skip(text)
+
     raise DataError(f"{path}: no key {key!r} in the top-level object.")
 
 
 def members(path: Path, *, chunk: int = _CHUNK) -> Iterator[tuple[str, Any]]:
-    """Keys and values of the outermost object, one after the other.
+    """Yields the keys and values of the top-level object.
 
     Raises:
         DataError: as `elements`.
@@ -170,7 +201,7 @@ def members(path: Path, *, chunk: int = _CHUNK) -> Iterator[tuple[str, Any]]:
 
 
 def check(path: Path, *, chunk: int = _CHUNK) -> None:
-    """Reads an object to its end, one element at a time.
+    """Reads an object to its end, one element at a time, to see whether the file is whole.
 
     Raises:
         DataError: as `elements`.
@@ -186,6 +217,7 @@ def _array(text: _Text) -> Iterator[Any]:
     if text.peek() == "]":
         text.take("]")
         return
+
     while True:
         yield text.value()
         if text.peek() == "]":
@@ -195,7 +227,7 @@ def _array(text: _Text) -> Iterator[Any]:
 
 
 def _skip(text: _Text) -> None:
-    """Reads over a value. An array goes by one element at a time: COCO's boxes stand before their categories."""
+    """Reads past a value; an array one element at a time, since COCO's boxes come before their categories."""
     if text.peek() != "[":
         text.value()
         return
@@ -204,17 +236,19 @@ def _skip(text: _Text) -> None:
 
 
 def _members(text: _Text) -> Iterator[str]:
-    """Keys; whoever asks for the next one has read the value."""
+    """Yields the keys of an object; the caller must read each value before it asks for the next key."""
     text.take("{")
     if text.peek() == "}":
         text.take("}")
         return
+
     while True:
         name = text.value() if text.peek() == '"' else None
         if name is None:
             raise text.wrong("expected a key in double quotes")
         text.take(":")
         yield name
+
         if text.peek() == "}":
             text.take("}")
             return
@@ -222,19 +256,23 @@ def _members(text: _Text) -> Iterator[str]:
 
 
 def glance(path: Path) -> tuple[str, frozenset[str]]:
-    """``object`` or ``array``, and names of keys at any depth, from the beginning and the end of a file alone.
+    """``object`` or ``array``, and the keys at any depth that the beginning and the end of a file contain.
 
-    Official files are large, and their first and last elements tell what they are. ``""`` where it is no JSON.
+    Official files are large, and their first and last elements show what they are. For a file that is not JSON, the
+    first value is empty.
     """
     head, tail = _ends(path)
     first = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     kind = {b"{": "object", b"[": "array"}.get(first, "")
-    names = {match.decode() for match in _KEY.findall(head) + _KEY.findall(tail)} if kind else set()
-    return kind, frozenset(names)
+    if not kind:
+        return "", frozenset()
+
+    keys = _KEY.findall(head) + _KEY.findall(tail)
+    return kind, frozenset(key.decode() for key in keys)
 
 
 def text_of(path: Path, key: str) -> str:
-    """The text that first stands under a key, looked for where `glance` looks; empty where there is none."""
+    """The first text under a key in the parts of the file that `glance` reads; empty where there is none."""
     for part in _ends(path):
         found = re.search(rb'"' + re.escape(key.encode()) + rb'"\s*:\s*"([^"\\]*)"', part)
         if found:
@@ -243,28 +281,37 @@ def text_of(path: Path, key: str) -> str:
 
 
 def missing(path: Path, wanted: str) -> DataError:
-    """The error for a path where a format has no files; of one file that is no whole JSON, what is wrong with it."""
+    """The error for a path without files of a format; for a file that is not valid JSON, with the reason.
+
+    Args:
+        path: A file or folder.
+        wanted: Name of what the format needs.
+    """
     if not path.exists():
         return DataError(f"{path}: file or folder not found.")
+
     if path.is_file():
+        read: Iterator[Any] = members(path) if glance(path)[0] == "object" else elements(path)
         try:
-            for _ in members(path) if glance(path)[0] == "object" else elements(path):
+            for _ in read:
                 pass
         except DataError as error:
             return DataError(f"{str(error).rstrip('.')}. Expected: {wanted}.")
         return DataError(f"{path}: does not have the fields of {wanted}.")
+
     names = [file.name for file in json_files(path)]
     return DataError(f"{path}: expected {wanted}; found {among(names) if names else 'no JSON file'}.")
 
 
 def _ends(path: Path) -> tuple[bytes, bytes]:
-    """The first bytes of a file and, where it is not packed, its last ones; nothing where it cannot be read."""
+    """The first bytes of a file and, unless it is compressed, its last ones; both empty if it cannot be read."""
     try:
         with opened(path) as file:
-            is_packed = isinstance(file, gzip.GzipFile)
+            is_compressed = isinstance(file, gzip.GzipFile)
             head = file.read(_GLANCE)
-            if is_packed or len(head) < _GLANCE:
+            if is_compressed or len(head) < _GLANCE:
                 return head, b""
+
             file.seek(max(_GLANCE, path.stat().st_size - _GLANCE))
             return head, file.read(_GLANCE)
     except (DataError, OSError, EOFError, zlib.error):

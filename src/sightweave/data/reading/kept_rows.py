@@ -1,4 +1,4 @@
-"""The good rows of a source, kept in few bytes; their records are made again whenever they are asked for."""
+"""Stores the good rows of a source compactly, and makes their records again on every access."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sightweave.data.reading.row_images import Reference, RowImages
 from sightweave.data.reading.rules import Rules
 
 _NOT_KEPT = ("image", "images", "quality", "unread")
-"""Fields of a row that its records are not made from again."""
+"""Fields of a row that are not needed to make its records again."""
 
 
 class KeptRows:
-    """Rows by number. Rows of files go to the disk; records that were made in Python stay as they are.
+    """Stores rows by number. Rows of files go to disk; records that were made in Python stay in memory.
 
     Args:
-        images: Where pictures are; with its store, rows are kept there.
+        images: Turns references into images; rows are written to its store if it has one.
         rules: Which records of a row are wanted.
     """
 
@@ -38,23 +38,24 @@ class KeptRows:
         *,
         name: str,
     ) -> None:
-        """Keeps one row.
+        """Stores one row.
 
         Args:
-            values: Its fields.
-            references: Its pictures.
+            values: Fields of the row.
+            references: References to its images.
             made: Its wanted records.
-            name: The id of its records where it brings none.
+            name: Id of its records if it has none of its own.
         """
         store = self._images.store
         if store is None:
             self._in_memory.append(made)
             return
+
         fields = {key: value for key, value in values.items() if key not in _NOT_KEPT}
         store.append({**fields, "images": list(references), "name": name})
 
     def make(self, number: int, split: str) -> list[Record]:
-        """The records of one row, as those of a split."""
+        """The wanted records of one row, with their split set to this one."""
         if self._images.store is None:
             found = self._in_memory[number]
             return [one if one.split == split else replace(one, split=split) for one in found]
@@ -65,7 +66,7 @@ class KeptRows:
         return [record for record in made if self._rules.is_wanted(record)]
 
     def fingerprint(self, rows: np.ndarray) -> str:
-        """Changes when one of these rows does, or which rows they are: SHA-256, hexadecimal."""
+        """SHA-256 (hexadecimal) that changes when one of these rows changes, or the choice of rows does."""
         chosen = hashlib.sha256(rows.astype(np.int64).tobytes())
         if self._images.store is not None:
             chosen.update(self._images.store.digest().encode())
@@ -73,5 +74,6 @@ class KeptRows:
 
         for number in rows:
             for record in self._in_memory[int(number)]:
-                chosen.update("\0".join((record.id, *texts_of(record))).encode("utf-8", "surrogatepass"))
+                text = "\0".join((record.id, *texts_of(record)))
+                chosen.update(text.encode("utf-8", "surrogatepass"))
         return chosen.hexdigest()

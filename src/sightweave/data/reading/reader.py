@@ -1,4 +1,4 @@
-"""Rows of any format -> a dataset: checked, filtered, split, grouped by picture, and counted where they are bad."""
+"""Turns the rows of any format into a dataset: checks, filters, splits and groups them by image, and counts bad rows."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from sightweave.data.reading.table import Table
 from sightweave.data.reading.tally import Tally
 
 logger = logging.getLogger(__name__)
-_SAID = 5
-"""Faults that are logged one by one."""
-_FEW = 20_000
-"""Up to this many pictures are held out by the hash of their bytes; of more, by the hash of their names."""
+_LOGGED = 5
+"""Number of faults that are logged one by one."""
+_HASHED_BYTES = 20_000
+"""Maximum number of images whose bytes are hashed to hold some out; of more, the names are hashed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +48,15 @@ class Taken:
 
 
 class Reader:
-    """Collects rows and faults; one use only.
+    """Reads the rows of one source and makes a dataset of them; for a single use.
 
     Args:
-        rules: Which rows are wanted.
-        name: Of the source, for messages.
-        folder: Where image paths lead; None for rows whose pictures are Python objects.
-        root: For such rows, the folder that text paths start from, if any.
-        check: Whether misspelt columns are faults, since the rows are the user's own.
-        probe: Whether headers of pictures are read; whoever decodes them all has no need of it.
+        rules: Which rows are wanted, and how many may be bad.
+        name: Name of the source, for messages.
+        folder: Folder that image paths are relative to; None for rows whose images are Python objects.
+        root: For such rows, the folder that text paths are relative to; None for paths as they are.
+        check: Whether misspelled columns are faults, since the rows are the user's own.
+        probe: Whether to check image headers; not needed where every image is decoded anyway.
     """
 
     def __init__(
@@ -76,17 +76,24 @@ class Reader:
         self._finder = ImageFinder(self._images, root=root, probe=probe)
         self._kept = KeptRows(self._images, rules)
 
-        self._pictures: dict[str, int] = {}
-        """Number of each picture (or set of pictures) by its key."""
-        self._of_picture = array("q")
-        self._of_split = array("b")
+        self._images_by_key: dict[str, int] = {}
+        """Number of each image (or set of images) by its key."""
+        self._image_numbers = array("q")
+        """Number of each good row's image."""
+        self._split_codes = array("b")
+        """Code of each good row's split."""
         self._has_id = array("b")
-        self._ids: set[int] = set()
-        self._rated: set[str] = set()
-        """Columns of ratings that some row has."""
+        """Whether each good row has an id of its own."""
+        self._id_hashes: set[int] = set()
+        self._rating_columns: set[str] = set()
+        """Rating columns that at least one row has."""
 
     def read(self, rows: Iterator[Row]) -> None:
-        """Takes every row; bad ones are written down, or raised where strict."""
+        """Reads all rows; bad ones are recorded.
+
+        Raises:
+            DataError: too many rows are bad, or in strict mode any row is bad.
+        """
         try:
             for row in rows:
                 self.tally.rows += 1
@@ -99,13 +106,13 @@ class Reader:
                     self._fault(Fault(file, row.line, error.code, error.field, error.value, str(error)))
         finally:
             if isinstance(rows, Generator):
-                rows.close()  # and with it the files that it reads, where an error stopped it
+                rows.close()  # closes the files that it reads, in case of an error
 
     def take(self, row: Row) -> Taken | None:
-        """Checks one row; None where it is good and not wanted.
+        """Checks one row; returns None if it is good but not wanted.
 
         Raises:
-            RowError: what is wrong with it.
+            RowError: the row is bad.
         """
         values: Any = row.values
         if isinstance(values, RowError):
@@ -113,6 +120,7 @@ class Reader:
         if is_record(values):
             return self._take_record(values)
 
+        # Check the columns, and filter by labels and ratings.
         values = without_nan(values)
         if values.get("unlabelled") and self.rules.labelled:
             self.tally.unlabelled += 1
@@ -123,19 +131,22 @@ class Reader:
             values = {**values, "unread": image_marks.unread(values, set(values) - set(unknown))}
 
         wanted, rated = of_quality(values, self.rules.min_quality)
-        self._rated.update(rated)
+        self._rating_columns.update(rated)
         if wanted is None:
             self.tally.filtered += 1
             return None
 
+        # Make the records and check the images.
         references = [self._finder.reference(one) for one in given_images(wanted)]
         images = tuple(self._images.medium(one) for one in references)
         made = records(wanted, images, self._row_name(row), labelled=self.rules.labelled)
         for medium, reference in zip(images, references, strict=True):
-            # Four numbers are a place in a shard, which would have to be read whole.
-            if not (isinstance(reference, list) and len(reference) == 4):
+            # Four values refer to an image in a shard, which would have to be read whole.
+            is_in_shard = isinstance(reference, list) and len(reference) == 4
+            if not is_in_shard:
                 self._finder.look(medium)
 
+        # Keep the records of the wanted tasks and languages.
         kept = [record for record in made if self.rules.is_wanted(record)]
         if not kept:
             self.tally.filtered += 1
@@ -146,7 +157,7 @@ class Reader:
         return Taken(wanted, references, images, kept)
 
     def _take_record(self, record: Record) -> Taken:
-        """A record that was made in Python."""
+        """Checks a record that was made in Python."""
         check_record(record)
         for medium in record.images:
             self._finder.look(medium)
@@ -157,7 +168,7 @@ class Reader:
         return f"{Path(row.file or self.name).stem}:{row.line}"
 
     def read_kept(self, start: int, size: int) -> bytes:
-        """Bytes of a picture that came inside a row."""
+        """Bytes of an image that was inside a row."""
         assert self._images.store is not None
         return self._images.store.read(start, size)
 
@@ -168,33 +179,33 @@ class Reader:
 
         split = self._split_of(row, taken)
         key = "+".join(image.key for image in taken.images) or taken.records[0].id
-        self._of_picture.append(self._pictures.setdefault(key, len(self._pictures)))
-        self._of_split.append(split)
+        self._image_numbers.append(self._images_by_key.setdefault(key, len(self._images_by_key)))
+        self._split_codes.append(split)
         self._has_id.append(identity is not None)
         self._kept.append(taken.values, taken.references, taken.records, name=self._row_name(row))
         self.tally.good += 1
 
     def _note_id(self, identity: Any) -> None:
-        """Counts ids that were given before, or refuses them where strict."""
-        mark = hash(str(identity))
-        if mark in self._ids:
+        """Counts duplicate ids, or refuses them in strict mode."""
+        id_hash = hash(str(identity))
+        if id_hash in self._id_hashes:
             if self.rules.strict:
-                raise RowError(
-                    "duplicate_id", "id", identity, f"duplicate id {identity!r}; ids must be unique."
-                )
+                message = f"duplicate id {identity!r}; ids must be unique."
+                raise RowError("duplicate_id", "id", identity, message)
             self.tally.repeated += 1
             self.tally.first_repeated = self.tally.first_repeated or str(identity)
-        self._ids.add(mark)
+        self._id_hashes.add(id_hash)
 
     def _split_of(self, row: Row, taken: Taken) -> int:
         """The code of the split that a row belongs to, or `UNNAMED`."""
-        if not self.rules.labelled:  # whoever only asks wants every row answered, whatever its split
+        if not self.rules.labelled:  # for inference every row gets an answer, whatever its split
             return SPLITS.index("train")
         if self.rules.split:
             return SPLITS.index(split_name(self.rules.split))
         if is_record(row.values):
             given = split_name(row.values.split)
             return UNNAMED if given == "train" else SPLITS.index(given)  # train is a record's default
+
         name = taken.values.get("split")
         return UNNAMED if name is None else SPLITS.index(split_name(name))
 
@@ -211,14 +222,15 @@ class Reader:
             self._stop(reason)
 
     def _stop(self, reason: str) -> None:
-        self._write_down()
-        first = "\n".join(f"  {fault}" for fault in self.faults[:_SAID])
+        self._write_quarantine()
+        first = "\n".join(f"  {fault}" for fault in self.faults[:_LOGGED])
         raise DataError(f"{self.name}: {reason}. The first ones:\n{first}")
 
-    def _write_down(self) -> None:
-        """Writes the bad rows to the file that the source names."""
+    def _write_quarantine(self) -> None:
+        """Writes the bad rows to the quarantine file, if the source names one."""
         if self.rules.quarantine_path is None:
             return
+
         lines = "".join(f"{fault.to_json()}\n" for fault in self.faults)
         try:
             files.write_text(self.rules.quarantine_path, lines)
@@ -227,124 +239,149 @@ class Reader:
             raise DataError(f"quarantine_path {path!r}: {error.strerror}.") from None
 
     def finish(self, split: str) -> Table:
-        """Splits, counts, writes the bad rows down, and says what was done.
+        """Returns the dataset of one split, and reports how it was read.
 
         Raises:
-            DataError: no rows, all or too many of them bad, or none of the training split.
+            DataError: there are no rows, all or too many are bad, or none is in the training split.
         """
-        self._write_down()
-        if split == SPLITS[0]:  # the other splits are often the same rows, read again
-            for fault in self.faults[:_SAID]:
+        # Report the bad rows, once: the other splits are often the same rows, read again.
+        is_training = split == SPLITS[0]
+        self._write_quarantine()
+        if is_training:
+            for fault in self.faults[:_LOGGED]:
                 logger.warning("skipped: %s", fault)
-        if self.tally.rows == 0 and split != SPLITS[0]:  # a split without a file is empty, and no fault
+
+        # A held-out split without a file is empty, which is not an error.
+        if self.tally.rows == 0 and not is_training:
             return self._table(np.zeros(0, np.int64), split, [])
         self._check_rows()
 
         notes = self.tally.notes(self.name, self.faults, self.rules.quarantine_path)
-        if split == SPLITS[0] and self.tally.good and not self.tally.pictured:
+        if is_training and self.tally.good and not self.tally.pictured:
             logger.warning("%s: no row has an image.", self.name)
 
-        of_split = self._divided(np.asarray(self._of_split), notes)
-        chosen = np.flatnonzero(of_split == SPLITS.index(split))
+        # Divide the rows into splits, and choose those of this one.
+        split_codes = self._divided(np.asarray(self._split_codes), notes)
+        chosen = np.flatnonzero(split_codes == SPLITS.index(split))
         if not len(chosen):
-            notes.append(self._none_of(split, of_split))
+            notes.append(self._empty_split(split, split_codes))
+
         for note in notes:
             logger.info("%s", note)
         return self._table(chosen, split, notes)
 
     def _check_rows(self) -> None:
-        """Whether there are rows, and not too many bad ones."""
+        """Checks that there are rows, that not too many are bad, and that rating columns exist."""
         if self.tally.rows == 0:
             raise DataError(f"{self.name}: no rows found.")
         if len(self.faults) == self.tally.rows:
             self._stop(f"all {self.tally.rows} rows are bad")
         self._stop_if_too_many()
 
-        missing = [column for column in self.rules.min_quality if column not in self._rated]
+        missing = [column for column in self.rules.min_quality if column not in self._rating_columns]
         if missing and not self.tally.good:
             raise DataError(f"{self.name}: min_quality refers to {missing[0]!r}, but no row has this column.")
 
-    def _none_of(self, split: str, of_split: np.ndarray) -> str:
-        """A note that no row is of a split; of the training split, an error."""
-        counts = [(name, int((of_split == code).sum())) for code, name in enumerate(SPLITS)]
-        there = ", ".join(f"{name} ({count})" for name, count in counts if count) or "none"
-        text = f"{self.name}: no records in split {split!r}; found {there}"
+    def _empty_split(self, split: str, split_codes: np.ndarray) -> str:
+        """The note on a split without rows.
+
+        Raises:
+            DataError: it is the training split.
+        """
+        found = []
+        for code, name in enumerate(SPLITS):
+            count = int((split_codes == code).sum())
+            if count:
+                found.append(f"{name} ({count})")
+
+        text = f"{self.name}: no records in split {split!r}; found {', '.join(found) or 'none'}"
         if split == SPLITS[0]:
             raise DataError(f"{text}. Set split={split!r} to use all of them for training.")
         return f"{text}."
 
-    def _divided(self, of_split: np.ndarray, notes: list[str]) -> np.ndarray:
-        """The split of each row, where some or all of them name none; adds what was done to `notes`."""
-        unnamed = of_split == UNNAMED
+    def _divided(self, split_codes: np.ndarray, notes: list[str]) -> np.ndarray:
+        """Assigns a split to each row without one, and adds a note on that to `notes`.
+
+        Args:
+            split_codes: int8 R: code of each row's split, or `UNNAMED`.
+            notes: Notes on how the data was read.
+
+        Returns:
+            int8 R: code of each row's split.
+        """
+        unnamed = split_codes == UNNAMED
         shares = self.rules.shares()
 
-        if len(of_split) and unnamed.all():
+        # If no row names a split, some images are held out.
+        if len(split_codes) and unnamed.all():
             if not any(shares.values()):
-                return np.full_like(of_split, SPLITS.index("train"))
-            return self._hold_out(of_split, shares, "no row has a split", notes)
+                return np.full_like(split_codes, SPLITS.index("train"))
+            return self._hold_out(split_codes, shares, "no row has a split", notes)
 
         if unnamed.any():
             if self.rules.labelled:
                 notes.append(f"{self.name}: {int(unnamed.sum())} rows without a split are used for training.")
-            of_split = np.where(unnamed, SPLITS.index("train"), of_split)
+            split_codes = np.where(unnamed, SPLITS.index("train"), split_codes)
 
-        # Only if it is asked for: a dataset with splits of its own trains on all of its training split.
-        is_asked = bool(self.rules.validation) and self.rules.labelled and not self.rules.split
-        has_training = (of_split == SPLITS.index("train")).any()
-        has_validation = (of_split == SPLITS.index(VALIDATION)).any()
-        if is_asked and has_training and not has_validation:
+        # If rows name splits, images are held out for validation only on request.
+        is_requested = bool(self.rules.validation) and self.rules.labelled and not self.rules.split
+        has_training = (split_codes == SPLITS.index("train")).any()
+        has_validation = (split_codes == SPLITS.index(VALIDATION)).any()
+        if is_requested and has_training and not has_validation:
             share = {VALIDATION: shares[VALIDATION]}
-            return self._hold_out(of_split, share, "no row is in a validation split", notes)
-        return of_split
+            return self._hold_out(split_codes, share, "no row is in a validation split", notes)
+        return split_codes
 
     def _hold_out(
-        self, of_split: np.ndarray, shares: dict[str, float], why: str, notes: list[str]
+        self, split_codes: np.ndarray, shares: dict[str, float], why: str, notes: list[str]
     ) -> np.ndarray:
-        """Moves whole pictures of the training rows to other splits; adds a note on it."""
-        training = np.flatnonzero(splits.is_training(of_split))
-        digests, how = self._digests(training)
+        """Moves images of the training split, with all their rows, to other splits, and adds a note on it."""
+        training = np.flatnonzero(splits.is_training(split_codes))
+        digests, hashed = self._digests(training)
         taken = splits.held_out(digests, shares)
         notes.append(
             f"{self.name}: {why}, so {len(taken)} of {len(digests)} images are held out "
-            f"({splits.counted(taken, shares)}), chosen by the hash of their {how}."
+            f"({splits.counted(taken, shares)}), chosen by the hash of their {hashed}."
         )
-        return splits.moved(of_split, np.asarray(self._of_picture), taken)
+        return splits.moved(split_codes, np.asarray(self._image_numbers), taken)
 
     def _digests(self, rows: np.ndarray) -> tuple[dict[int, str], str]:
-        """A hash of each picture that these rows are about, and of what: its bytes, or its name where there are many."""
-        first: dict[int, int] = {}
+        """A hash of each image of these rows, and what was hashed: the bytes, or the names if there are many images."""
+        first_rows: dict[int, int] = {}
         for row in rows.tolist():
-            first.setdefault(self._of_picture[row], row)
+            first_rows.setdefault(self._image_numbers[row], row)
 
-        has_few = len(first) <= _FEW
+        uses_bytes = len(first_rows) <= _HASHED_BYTES
         digests: dict[int, str] = {}
-        for key, number in self._pictures.items():
-            if number not in first:
+        for key, number in self._images_by_key.items():
+            if number not in first_rows:
                 continue
-            images = self._kept.make(first[number], "train")[0].images if has_few else ()
-            digests[number] = (
-                modalities.digest(images[0]) if images else hashlib.sha256(_bytes(key)).hexdigest()
-            )
-        return digests, "bytes" if has_few else "names"
+            images = self._kept.make(first_rows[number], "train")[0].images if uses_bytes else ()
+            digests[number] = modalities.digest(images[0]) if images else hashlib.sha256(_bytes(key)).hexdigest()
+        return digests, "bytes" if uses_bytes else "names"
 
     def _table(self, chosen: np.ndarray, split: str, notes: list[str]) -> Table:
-        """The chosen rows, picture by picture. It holds the kept rows, and nothing else of the reader."""
-        of_picture = np.asarray(self._of_picture)[chosen]
+        """The dataset of the chosen rows. It keeps the stored rows alive, and nothing else of the reader."""
+        image_numbers = np.asarray(self._image_numbers)[chosen]
+
+        # Sample images up to the limit.
         if self.rules.limit is not None and len(chosen):
-            everything = np.unique(of_picture)
-            wanted = self._drawn(everything, self.rules.limit)
+            everything = np.unique(image_numbers)
+            wanted = self._sampled(everything, self.rules.limit)
             if len(wanted) < len(everything):
                 notes = [
                     *notes,
                     f"{self.name}: {len(wanted):,} of {len(everything):,} images of split {split!r} (limit), sampled by "
                     "the hash of their names.",
                 ]
-            is_wanted = np.isin(of_picture, wanted)
-            chosen, of_picture = chosen[is_wanted], of_picture[is_wanted]
+            is_wanted = np.isin(image_numbers, wanted)
+            chosen, image_numbers = chosen[is_wanted], image_numbers[is_wanted]
 
-        order = np.argsort(of_picture, kind="stable")
-        _, starts = np.unique(of_picture[order], return_index=True)
+        # Sort the rows by image; the rows of an image keep their order.
+        order = np.argsort(image_numbers, kind="stable")
+        _, starts = np.unique(image_numbers[order], return_index=True)
         rows = chosen[order]
+
         return Table(
             make=partial(self._kept.make, split=split),
             rows=rows,
@@ -356,13 +393,17 @@ class Reader:
             home=self._images.home,
         )
 
-    def _drawn(self, pictures: np.ndarray, limit: int) -> np.ndarray:
-        """`limit` of the pictures: those with the lowest hashes of their names, whatever the order of the rows."""
-        if len(pictures) <= limit:
-            return pictures
-        wanted = set(pictures.tolist())
-        hashes = sorted((_hash(key), number) for key, number in self._pictures.items() if number in wanted)
-        return np.array([number for _, number in hashes[:limit]])
+    def _sampled(self, image_numbers: np.ndarray, limit: int) -> np.ndarray:
+        """`limit` of the images: those with the lowest hashes of their names, whatever the order of the rows."""
+        if len(image_numbers) <= limit:
+            return image_numbers
+
+        wanted = set(image_numbers.tolist())
+        hashes = []
+        for key, number in self._images_by_key.items():
+            if number in wanted:
+                hashes.append((_hash(key), number))
+        return np.array([number for _, number in sorted(hashes)[:limit]])
 
 
 def _bytes(key: str) -> bytes:

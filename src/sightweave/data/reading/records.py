@@ -1,4 +1,4 @@
-"""A row's values -> records: every format translates its rows into these fields, and here they are checked once.
+"""Builds and checks records from the values of rows; every format translates its rows into these fields.
 
 A row may hold several of::
 
@@ -38,65 +38,64 @@ FIELDS = (
     *("source", "target", "targets", "source_language", "target_language"),
     *("turns", "regions", "quality"),
 )
-"""What a row may hold."""
+"""Names of the fields that a row may hold."""
+_FIELD_PREFIXES = tuple(f"{field}_" for field in FIELDS)
 _BY_COLUMNS = (
     *(captioning.Record, vqa.Record, reasoning.Record),
     *(translation.Record, conversation.Record),
 )
-"""Records that are known by a row's columns, whatever its column ``task`` says."""
+"""Records that are recognised by the columns of a row, whatever is in its column ``task``."""
 ROLES = ("system", "user", "assistant")
-_NO_LIST = "must be a list of texts (got {})."
-_Settings = Mapping[str, Any]
+_NOT_A_LIST = "must be a list of texts (got {})."
+_CommonFields = Mapping[str, Any]
 
 
-def _near(values: Mapping[str, Any]) -> str:
+def _columns_present(values: Mapping[str, Any]) -> str:
     names = [str(name) for name in values if name != "unread"]
     return f"The row has: {', '.join(names) or 'nothing'}."
 
 
 def check_fields(values: Mapping[str, Any]) -> list[str]:
-    """Names of columns that are not read.
+    """Returns the names of columns that are not read.
 
     Raises:
-        RowError: a name that is a slip of the finger for one that is.
+        RowError: a name looks like a typing error of a known field.
     """
     ignored = []
-    known = {*FIELDS, *_own_fields(values)}
+    known = {*FIELDS, *_task_columns(values)}
+
     for key in values:
         if key in known:
             continue
-        # ``question_id`` or ``image_width`` is another column, ``captoin`` a slip of the finger.
-        is_other = any(str(key).startswith(f"{field}_") for field in FIELDS)
-        if not is_other and difflib.get_close_matches(str(key), FIELDS, n=1, cutoff=0.8):
-            raise RowError(
-                "unknown_field", str(key), values[key], f"unknown field. {did_you_mean(str(key), FIELDS)}"
-            )
-        ignored.append(str(key))
+
+        # ``question_id`` or ``image_width`` is another column, ``captoin`` a typing error.
+        name = str(key)
+        is_other = name.startswith(_FIELD_PREFIXES)
+        if not is_other and difflib.get_close_matches(name, FIELDS, n=1, cutoff=0.8):
+            message = f"unknown field. {did_you_mean(name, FIELDS)}"
+            raise RowError("unknown_field", name, values[key], message)
+        ignored.append(name)
+
     return ignored
 
 
 def records(
     values: Mapping[str, Any], images: Sequence[Medium], name: str, *, labelled: bool
 ) -> list[Record]:
-    """All records of one row.
+    """Returns all records of one row.
 
     Args:
-        values: As `FIELDS` says.
-        images: The row's pictures.
-        name: The row's id where it has none of its own.
-        labelled: Whether there must be something to learn.
+        values: The row; its fields are those in `FIELDS`.
+        images: Images of the row.
+        name: Id to use if the row has none of its own.
+        labelled: Whether the row must have a training target.
 
     Raises:
-        RowError: a field is missing, empty, of the wrong type, or without its partner.
+        RowError: a field is missing, empty, of the wrong type, or without the field that belongs to it.
     """
-    identity = values.get("id")
-    if identity is not None:
-        if isinstance(identity, bool) or not isinstance(identity, str | int) or identity == "":
-            raise RowError(
-                "wrong_type", "id", identity, f"must be text or a whole number (got {shown(identity)})."
-            )
-        name = str(identity)
+    name = _row_id(values, name)
     common: dict[str, Any] = {
+        "id": name,
         "images": tuple(images),
         "group": group_of(tuple(images), name),
         "split": split_name(values["split"]) if values.get("split") is not None else "train",
@@ -104,32 +103,46 @@ def records(
         "regions": _regions(values),
     }
     if not images:
-        image_marks.check(values, _asked(values))
-    if own := _own_class(values):
-        return [_of_task(own, values, {**common, "id": name})]
-    made: list[Record] = [
-        record
-        for make in (_captioning, _question, _translation, _conversation)
-        if (record := make(values, {**common, "id": name}, labelled)) is not None
-    ]
+        image_marks.check(values, _user_texts(values))
+
+    # A row that names a task of its own has that task's record and no other.
+    task_class = _named_task_class(values)
+    if task_class is not None:
+        return [_record_of_task(task_class, values, common)]
+
+    # Any other row has a record for each task whose fields are there.
+    made: list[Record] = []
+    for make in (_captioning, _question, _translation, _conversation):
+        record = make(values, common, labelled)
+        if record is not None:
+            made.append(record)
     if not made:
-        raise RowError(
-            "missing_field",
-            "",
-            list(values),
-            f"nothing to train on; add caption, question and answer, or source and target. {_near(values)}",
+        message = (
+            "nothing to train on; add caption, question and answer, or source and target. "
+            f"{_columns_present(values)}"
         )
+        raise RowError("missing_field", "", list(values), message)
+
     if len(made) == 1:
         return made
-    kinds = [task_of(record) for record in made]
-    return [replace(record, id=f"{name}#{kind}") for record, kind in zip(made, kinds, strict=True)]
+    return [replace(record, id=f"{name}#{task_of(record)}") for record in made]
 
 
-def _asked(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Texts of whoever asks, with their fields: there a mark means a picture, and in an answer it is a word."""
+def _row_id(values: Mapping[str, Any], default: str) -> str:
+    given = values.get("id")
+    if given is None:
+        return default
+    if isinstance(given, bool) or not isinstance(given, str | int) or given == "":
+        raise RowError("wrong_type", "id", given, f"must be text or a whole number (got {shown(given)}).")
+    return str(given)
+
+
+def _user_texts(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yields field and text of each user text; there a placeholder refers to an image, in an answer it is a word."""
     for field in ("prompt", "question"):
         if isinstance(values.get(field), str):
             yield field, values[field]
+
     turns = values.get("turns")
     for number, turn in enumerate(turns if isinstance(turns, list | tuple) else ()):
         if not isinstance(turn, Mapping) or turn.get("role") != "user":
@@ -140,104 +153,113 @@ def _asked(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield f"turns[{number}]", piece
 
 
-def _own_class(values: Mapping[str, Any]) -> type | None:
-    """The records of the task that a row names, where its columns alone would not say which they are."""
+def _named_task_class(values: Mapping[str, Any]) -> type | None:
+    """Record class of the task that a row names; None for the tasks that are recognised by their columns."""
     task = values.get("task")
     found = record_class(task) if isinstance(task, str) else None
     return None if found in _BY_COLUMNS else found
 
 
-def _own_fields(values: Mapping[str, Any]) -> tuple[str, ...]:
-    own = _own_class(values)
-    return () if own is None else ("task", *_types_of(own))
+def _task_columns(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of further columns that are read because the row names a task."""
+    task_class = _named_task_class(values)
+    return () if task_class is None else ("task", *_task_fields(task_class))
 
 
 @cache
-def _types_of(kind: type) -> dict[str, tuple[Field[Any], TypeAdapter[Any]]]:
-    """The fields that only this task's records have, each with what checks a value for it."""
-    hints = get_type_hints(kind)
-    own = [one for one in fields(kind) if one.name not in COMMON]
-    return {one.name: (one, TypeAdapter(hints[one.name])) for one in own}
+def _task_fields(record_type: type) -> dict[str, tuple[Field[Any], TypeAdapter[Any]]]:
+    """The fields that only this task's records have, each with a validator of its values."""
+    hints = get_type_hints(record_type)
+    found = {}
+    for field in fields(record_type):
+        if field.name not in COMMON:
+            found[field.name] = (field, TypeAdapter(hints[field.name]))
+    return found
 
 
-def _of_task(kind: type, values: Mapping[str, Any], common: _Settings) -> Record:
+def _record_of_task(record_type: type, values: Mapping[str, Any], common: _CommonFields) -> Record:
     """The record of a row that names its task."""
     found = {}
-    for name, (field, checks) in _types_of(kind).items():
+    for name, (field, validator) in _task_fields(record_type).items():
         value = values.get(name)
-        if value is None and field.default is MISSING and field.default_factory is MISSING:
-            raise RowError(
-                "missing_field", name, None, f"missing; task {values['task']!r} needs it. {_near(values)}"
-            )
         if value is None:
+            if field.default is MISSING and field.default_factory is MISSING:
+                message = f"missing; task {values['task']!r} needs it. {_columns_present(values)}"
+                raise RowError("missing_field", name, None, message)
             continue
+
         try:
-            found[name] = checks.validate_python(value)
+            found[name] = validator.validate_python(value)
         except ValidationError as error:
             message = error.errors()[0]["msg"]
             raise RowError("wrong_type", name, value, f"{message} (got {shown(value)}).") from None
-    made: Record = kind(**common, **found)
+
+    made: Record = record_type(**common, **found)
     return made
 
 
 def check_record(record: Record) -> None:
-    """Looks over a record that was made in Python, where nothing keeps a text from standing in for a list of letters.
+    """Checks a record that was made in Python, where nothing stops a text from being passed as a list of letters.
 
     Raises:
-        RowError: a field that is no text, or no list of texts, where its task wants one.
+        RowError: a field is not a text, or not a list of texts, where its task needs one.
     """
-    for name, hint in _hints_of(type(record)).items():
+    for name, hint in _field_types(type(record)).items():
         value = getattr(record, name)
         if hint is str and not isinstance(value, str):
             raise RowError("wrong_type", name, value, f"must be text (got {shown(value)}).")
         if get_origin(hint) is not tuple:
             continue
+
         if not isinstance(value, list | tuple):
             raise RowError("wrong_type", name, value, f"must be a list (got {shown(value)}).")
         if get_args(hint)[0] is str and not all(isinstance(one, str) for one in value):
-            raise RowError("wrong_type", name, value, _NO_LIST.format(shown(value)))
+            raise RowError("wrong_type", name, value, _NOT_A_LIST.format(shown(value)))
+
     _regions({"regions": record.regions})
 
 
 @cache
-def _hints_of(kind: type) -> dict[str, Any]:
-    hints = get_type_hints(kind)
-    return {one.name: hints[one.name] for one in fields(kind)}
+def _field_types(record_type: type) -> dict[str, Any]:
+    hints = get_type_hints(record_type)
+    return {field.name: hints[field.name] for field in fields(record_type)}
 
 
-def _captioning(values: Mapping[str, Any], common: _Settings, labelled: bool) -> captioning.Record | None:
-    captions = _several(values, "caption", "captions")
+def _captioning(values: Mapping[str, Any], common: _CommonFields, labelled: bool) -> captioning.Record | None:
+    captions = _texts(values, "caption", "captions")
     prompt = _text(values, "prompt")
-    others = ("question", "source", "turns")
-    if not captions and (labelled or any(values.get(key) is not None for key in others)):
-        return None
+    if not captions:
+        is_of_another_task = any(values.get(key) is not None for key in ("question", "source", "turns"))
+        if labelled or is_of_another_task:
+            return None
+
     if not common["images"]:
-        raise RowError("missing_field", "image", None, f"a caption needs an image. {_near(values)}")
+        message = f"a caption needs an image. {_columns_present(values)}"
+        raise RowError("missing_field", "image", None, message)
     return captioning.Record(**common, captions=captions, prompt=prompt)
 
 
 def _question(
-    values: Mapping[str, Any], common: _Settings, labelled: bool
+    values: Mapping[str, Any], common: _CommonFields, labelled: bool
 ) -> vqa.Record | reasoning.Record | None:
     question = _text(values, "question")
-    answers = _several(values, "answer", "answers")
-    options = _several(values, None, "options")
+    answers = _texts(values, "answer", "answers")
+    options = _texts(values, None, "options")
     references = _references(values)
-    rationale = " ".join(_several(values, "rationale", "steps"))
+    rationale = " ".join(_texts(values, "rationale", "steps"))
+
+    # Check that question and answer are both there.
     if not question:
         for field in ("answer", "answers", "options", "rationale", "steps"):
             if values.get(field) is not None:
-                raise RowError(
-                    "missing_field",
-                    "question",
-                    None,
-                    f"missing, although there is {field!r}. {_near(values)}",
-                )
+                message = f"missing, although there is {field!r}. {_columns_present(values)}"
+                raise RowError("missing_field", "question", None, message)
         return None
     if not answers and labelled:
-        raise RowError(
-            "missing_field", "answer", None, f"missing, although there is a question. {_near(values)}"
-        )
+        message = f"missing, although there is a question. {_columns_present(values)}"
+        raise RowError("missing_field", "answer", None, message)
+
+    # A question with a rationale is a reasoning task.
     if rationale:
         return reasoning.Record(
             **common,
@@ -251,58 +273,81 @@ def _question(
 
 
 def _references(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """All right answers, equal ones included, since metrics count people; those who gave none are left out."""
+    """All reference answers; duplicates are kept, since metrics count annotators, and empty ones are left out."""
     given = values.get("references")
     if given is None:
         return ()
     found = given if isinstance(given, list | tuple) else [given]
-    return tuple(_said(one, "references") for one in found if one != "")
+    return tuple(_text_or_scalar(one, "references") for one in found if one != "")
 
 
-def _translation(values: Mapping[str, Any], common: _Settings, labelled: bool) -> translation.Record | None:
+def _translation(
+    values: Mapping[str, Any], common: _CommonFields, labelled: bool
+) -> translation.Record | None:
     source = _text(values, "source")
-    targets = _several(values, "target", "targets")
-    languages = {key: _text(values, key) for key in ("source_language", "target_language")}
-    found: dict[str, object] = {"source": source, "target": targets, **languages}
-    if not any(found.values()):
+    targets = _texts(values, "target", "targets")
+    source_language = _text(values, "source_language")
+    target_language = _text(values, "target_language")
+    found: dict[str, object] = {
+        "source": source,
+        "target": targets,
+        "source_language": source_language,
+        "target_language": target_language,
+    }
+    present = [key for key, value in found.items() if value]
+    if not present:
         return None
+
+    # With one of the fields, the others are required.
     for field, value in found.items():
-        if not value and (labelled or field != "target"):
-            have = next(key for key, value in found.items() if value)
-            raise RowError(
-                "missing_field", field, None, f"missing, although there is {have!r}. {_near(values)}"
-            )
+        is_required = labelled or field != "target"
+        if not value and is_required:
+            message = f"missing, although there is {present[0]!r}. {_columns_present(values)}"
+            raise RowError("missing_field", field, None, message)
+
     return translation.Record(
         **common,
         source=source,
         targets=targets,
-        source_language=languages["source_language"],
-        target_language=languages["target_language"],
+        source_language=source_language,
+        target_language=target_language,
     )
 
 
-def _conversation(values: Mapping[str, Any], common: _Settings, labelled: bool) -> conversation.Record | None:
+def _conversation(
+    values: Mapping[str, Any], common: _CommonFields, labelled: bool
+) -> conversation.Record | None:
     given = values.get("turns")
     if given is None:
         return None
     if not isinstance(given, list | tuple) or not given:
         raise RowError("wrong_type", "turns", given, f"must be a list of turns (got {shown(given)}).")
-    turns = tuple(_turn(turn, number) for number, turn in enumerate(given))
-    named = [one for turn in turns for one in turn.content if isinstance(one, int)]
+
+    # Read the turns, and collect what is checked below.
+    turns = []
+    image_numbers: list[int] = []
+    has_target = False
+    for number, values_of_turn in enumerate(given):
+        turn = _turn(values_of_turn, number)
+        turns.append(turn)
+        image_numbers += [piece for piece in turn.content if isinstance(piece, int)]
+        has_target = has_target or (turn.role == "assistant" and turn.learn)
+
+    # Each image must be used exactly once.
     count = len(common["images"])
-    if sorted(named) != list(range(count)):
-        raise RowError(
-            "image_marks",
-            "turns",
-            f"{len(named)} placeholders, {count} images",
-            f"{len(named)} image placeholders in the turns but {count} images; each image needs one.",
+    if sorted(image_numbers) != list(range(count)):
+        both = f"{len(image_numbers)} placeholders, {count} images"
+        message = (
+            f"{len(image_numbers)} image placeholders in the turns but {count} images; each image needs one."
         )
-    answers = [turn for turn in turns if turn.role == "assistant"]
-    if labelled and not any(turn.learn for turn in answers):
+        raise RowError("image_marks", "turns", both, message)
+
+    # Training needs an assistant turn at the end.
+    if labelled and not has_target:
         raise RowError("missing_field", "turns", None, "no assistant turn, so nothing to train on.")
     if labelled and turns[-1].role != "assistant":
         raise RowError("turn_order", "turns", turns[-1].role, "the last turn is not an assistant turn.")
-    return conversation.Record(**common, turns=turns)
+    return conversation.Record(**common, turns=tuple(turns))
 
 
 def _turn(values: Any, number: int) -> conversation.Turn:
@@ -311,62 +356,70 @@ def _turn(values: Any, number: int) -> conversation.Turn:
         raise RowError("wrong_type", field, values, f"must have role and content (got {shown(values)}).")
     role = values["role"]
     if role not in ROLES:
-        raise RowError(
-            "bad_role", field, role, f"unknown role {shown(role)}. {did_you_mean(str(role), ROLES)}"
-        )
+        message = f"unknown role {shown(role)}. {did_you_mean(str(role), ROLES)}"
+        raise RowError("bad_role", field, role, message)
+
     given = values["content"]
     pieces: list[str | int] = []
     for piece in given if isinstance(given, list | tuple) else [given]:
         if isinstance(piece, int) and not isinstance(piece, bool):
             pieces.append(piece)
         elif isinstance(piece, str) and not piece.strip() and role != "assistant":
-            continue  # what stands between two image marks
+            continue  # white space between two image placeholders
         else:
-            pieces.append(_string(piece, field))
+            pieces.append(_nonempty_text(piece, field))
     if not pieces:
         raise RowError("empty_field", field, given, f"the {role} turn is empty.")
+
     return conversation.Turn(role, tuple(pieces), values.get("learn", True) is not False)
 
 
 def _regions(values: Mapping[str, Any]) -> tuple[Region, ...]:
-    """Boxes with words; boxes are fractions of the picture, cut at its edges. A box without area is left out."""
+    """Boxes with words, in fractions of the image and clipped to it; boxes without area or words are left out."""
     given = values.get("regions")
     if given is not None and not isinstance(given, list | tuple):
         raise RowError("wrong_type", "regions", given, f"must be a list of regions (got {shown(given)}).")
 
     regions = []
     for number, one in enumerate(given or ()):
-        field = f"regions[{number}]"
-        if isinstance(one, Region):
-            words: Any = one.words  # made in Python, where nothing checks it
-            if isinstance(words, str):
-                raise RowError("wrong_type", f"{field}.words", words, _NO_LIST.format(shown(words)))
-            regions.append(one)
-            continue
-        if (
-            not isinstance(one, Mapping)
-            or not isinstance(one.get("box"), list | tuple)
-            or len(one["box"]) != 4
-        ):
-            raise RowError("wrong_type", field, one, f"must have a box of four numbers (got {shown(one)}).")
-        box = one["box"]
-        if not all(isinstance(x, int | float) and abs(x) < math.inf for x in box):
-            raise RowError(
-                "wrong_type", field, box, f"a box must be left, top, right, bottom (got {shown(box)})."
-            )
-        left, top, right, bottom = (float(min(max(x, 0), 1)) for x in box)
-        words = one.get("words")
-        words = words if isinstance(words, list | tuple) else [] if words is None else [words]
-        if left < right and top < bottom and words:
-            regions.append(Region((left, top, right, bottom), tuple(_said(w, field) for w in words)))
+        region = _region(one, f"regions[{number}]")
+        if region is not None:
+            regions.append(region)
     return tuple(regions)
 
 
-def _string(value: Any, field: str) -> str:
+def _region(given: Any, field: str) -> Region | None:
+    """One region; None where its box has no area, or there are no words."""
+    if isinstance(given, Region):
+        words: Any = given.words  # made in Python, where nothing checks the type
+        if isinstance(words, str):
+            raise RowError("wrong_type", f"{field}.words", words, _NOT_A_LIST.format(shown(words)))
+        return given
+
+    box = given.get("box") if isinstance(given, Mapping) else None
+    if not isinstance(box, list | tuple) or len(box) != 4:
+        raise RowError("wrong_type", field, given, f"must have a box of four numbers (got {shown(given)}).")
+    if not all(isinstance(x, int | float) and abs(x) < math.inf for x in box):
+        message = f"a box must be left, top, right, bottom (got {shown(box)})."
+        raise RowError("wrong_type", field, box, message)
+
+    left, top, right, bottom = (float(min(max(x, 0), 1)) for x in box)
+    words = given.get("words")
+    if words is None:
+        words = []
+    elif not isinstance(words, list | tuple):
+        words = [words]
+    if left >= right or top >= bottom or not words:
+        return None
+    return Region((left, top, right, bottom), tuple(_text_or_scalar(word, field) for word in words))
+
+
+def _nonempty_text(value: Any, field: str) -> str:
     if not isinstance(value, str):
         raise RowError("wrong_type", field, value, f"must be text (got {shown(value)}).")
     if not value.strip():
         raise RowError("empty_field", field, value, f"is empty (got {shown(value)}).")
+
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -375,65 +428,77 @@ def _string(value: Any, field: str) -> str:
     return value
 
 
-def _said(value: Any, field: str) -> str:
-    """The same where a number or a truth value may stand for the text that says it, as among answers."""
-    return _string(text_of_scalar(value), field)
+def _text_or_scalar(value: Any, field: str) -> str:
+    """A non-empty text; a number or truth value is written as text, as answers often are numbers."""
+    return _nonempty_text(text_of_scalar(value), field)
 
 
 def text_of_scalar(value: Any) -> Any:
-    """``5`` for 5 and for 5.0 (as tables have whole numbers where some are missing), ``True`` for True; else the value."""
+    """Writes a finite number or truth value as text and returns any other value as it is.
+
+    5 and 5.0 are both ``5``, since tables store whole numbers as floats where some are missing.
+    """
     if isinstance(value, bool):
         return str(value)
     if isinstance(value, float):
-        return value if not math.isfinite(value) else str(int(value)) if value.is_integer() else repr(value)
+        if not math.isfinite(value):
+            return value
+        return str(int(value)) if value.is_integer() else repr(value)
     if isinstance(value, int):
         try:
             return str(value)
-        except ValueError:  # more digits than Python writes
+        except ValueError:  # more digits than Python converts
             return value
     return value
 
 
 def most_given(answers: Sequence[Any]) -> list[str]:
-    """The answer to learn where many people answered: the first of those given most often; none where nobody did."""
-    texts = [text for text in map(text_of_scalar, answers) if isinstance(text, str) and text.strip()]
+    """The answer that most annotators gave, to train on; the first of several, and an empty list without answers."""
+    texts = []
+    for answer in answers:
+        text = text_of_scalar(answer)
+        if isinstance(text, str) and text.strip():
+            texts.append(text)
     return [Counter(texts).most_common(1)[0][0]] if texts else []
 
 
 def _text(values: Mapping[str, Any], field: str) -> str:
+    """The text of an optional field; empty where it is missing."""
     value = values.get(field)
-    return "" if value is None else _string(value, field)
+    return "" if value is None else _nonempty_text(value, field)
 
 
-def _several(values: Mapping[str, Any], one: str | None, many: str) -> tuple[str, ...]:
-    """The texts of a field and of its plural; either may be one text or a list."""
+def _texts(values: Mapping[str, Any], one: str | None, many: str) -> tuple[str, ...]:
+    """The texts of a field and of its plural, without duplicates except for steps; each is one text or a list."""
     found: list[str] = []
     for field in (one, many):
         value = text_of_scalar(values.get(field)) if field else None
         if field is None or value is None:
             continue
+
         if isinstance(value, list | tuple):
             if not value:
                 raise RowError("empty_field", field, value, "is an empty list.")
-            found += [_said(item, field) for item in value]
+            found += [_text_or_scalar(item, field) for item in value]
         elif isinstance(value, str):
-            found.append(_string(value, field))
+            found.append(_nonempty_text(value, field))
         else:
-            raise RowError(
-                "wrong_type", field, value, f"must be text or a list of texts (got {shown(value)})."
-            )
-    return tuple(dict.fromkeys(found)) if many != "steps" else tuple(found)
+            message = f"must be text or a list of texts (got {shown(value)})."
+            raise RowError("wrong_type", field, value, message)
+
+    return tuple(found) if many == "steps" else tuple(dict.fromkeys(found))
 
 
 def _tags(values: Mapping[str, Any]) -> dict[str, str]:
     tags = values.get("tags")
-    result: dict[str, str] = {}
+    found: dict[str, str] = {}
     if tags is not None:
         if not isinstance(tags, Mapping):
-            raise RowError(
-                "wrong_type", "tags", tags, f"must be a mapping of names to texts (got {shown(tags)})."
-            )
-        result = {_string(key, "tags"): _said(value, f"tags.{key}") for key, value in tags.items()}
+            message = f"must be a mapping of names to texts (got {shown(tags)})."
+            raise RowError("wrong_type", "tags", tags, message)
+        for key, value in tags.items():
+            found[_nonempty_text(key, "tags")] = _text_or_scalar(value, f"tags.{key}")
+
     if values.get("type") is not None:
-        result["type"] = _said(values["type"], "type")
-    return result
+        found["type"] = _text_or_scalar(values["type"], "type")
+    return found

@@ -1,9 +1,10 @@
-"""Rows of JSON lines or CSV, each with its line, and whatever is wrong with them said in full."""
+"""Reads rows of JSON lines or CSV, each with its line number or with the reason why it cannot be read."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,12 +15,12 @@ from sightweave.core.errors import DataError
 from sightweave.data.reading import delimited
 
 MAX_LINE_BYTES = 100_000_000
-"""A longer line is no row: it is skipped without being held in memory."""
+"""Maximum size of a line; a longer one is skipped without being held in memory."""
 _FIRST_LINE = 4 << 20
-"""Bytes of a line by which a file is recognised."""
+"""Maximum bytes of a line that are read to recognise a file."""
 BOM = b"\xef\xbb\xbf"
 MAX_DEPTH = 64
-"""Lists and mappings inside one another; Python's own limit is met somewhere behind the parser, and ends everything."""
+"""Maximum nesting of lists and mappings. Python's own limit is reached only after parsing, and there it stops everything."""
 _SHOWN = 80
 
 
@@ -29,13 +30,13 @@ class Fault:
 
     file: str
     line: int
-    """Counted from 1; for records given as Python objects the index, from 0."""
+    """Line number, from 1; for records given as Python objects the index, from 0."""
     code: str
     """A short fixed name, such as ``missing_field`` or ``image_truncated``."""
     field: str
-    """Empty where the whole row is wrong."""
+    """Name of the field; empty where the whole row is wrong."""
     value: str
-    """What stood there, shortened."""
+    """The value found there, shortened."""
     message: str
 
     def __str__(self) -> str:
@@ -48,7 +49,7 @@ class Fault:
 
 
 class RowError(DataError):
-    """One row is wrong; who knows its file and line makes a `Fault` of it."""
+    """One row is wrong; the caller, which knows its file and line, makes a `Fault` of it."""
 
     def __init__(self, code: str, field: str, value: object, message: str) -> None:
         super().__init__(message)
@@ -62,22 +63,22 @@ class Row:
     """One row as it was read, or why it could not be."""
 
     line: int
-    """In a file of lines counted from 1, in other files the number of the row there, from 0."""
+    """Line number from 1 in a file of lines; index of the row from 0 in other files."""
     values: Any
     """A mapping of fields, a task's record, or a `RowError`."""
     file: str = ""
-    """Which file; empty where the source has only one."""
+    """Path of the file; empty where the source has only one."""
     places: tuple[tuple[str, int], ...] = ()
-    """All (file, line) that it was made of, where that is not one line of `file`; a picture as a row is (picture, 0)."""
+    """All (file, line) that the row was made from, if not one line of `file`; (image, 0) for an image as a row."""
 
     def __post_init__(self) -> None:
         if isinstance(self.values, RowError):
-            # Else it would hold the frames that it came through, and these the files that they read.
+            # The traceback would keep the frames alive, and with them the files that they read.
             self.values.__traceback__ = None
 
 
 def shown(value: object) -> str:
-    """A value as messages show it: short, on one line, and never with an object's address."""
+    """Formats a value for a message: short, on one line, and never with an object's address."""
     if not isinstance(value, str | int | float | bool | list | tuple | dict | type(None)):
         return type(value).__name__
     try:
@@ -91,39 +92,50 @@ def find(path: Path) -> Path:
     """The file of rows: the path itself, or the one in a folder.
 
     Raises:
-        DataError: none, or more than one and none of them called ``data``.
+        DataError: there is no such file, or there are several and none of them is called ``data``.
     """
     if path.is_file():
-        if path.suffix.lower() not in (".jsonl", ".csv") and not _is_lines(path):
+        if not _has_rows_suffix(path) and not _is_json_lines(path):
             raise DataError(f"{path}: a file of rows ends in .jsonl or .csv (got {path.suffix!r}).")
         return path
     if not path.is_dir():
         if not path.exists():
             raise DataError(places.no_data(path))
         raise DataError(f"{path}: neither a file nor a folder.")
+
+    # A folder has a file called data, or a single file of rows.
     for name in ("data.jsonl", "data.csv"):
         if (path / name).is_file():
             return path / name
-    found = sorted(p for p in path.iterdir() if p.suffix.lower() in (".jsonl", ".csv") and p.is_file())
+
+    found = sorted(one for one in path.iterdir() if _has_rows_suffix(one) and one.is_file())
     if len(found) == 1:
         return found[0]
     if found:
-        names = ", ".join(p.name for p in found[:10])
+        names = ", ".join(one.name for one in found[:10])
         raise DataError(
             f"{path}: {len(found)} data files ({names}) and none is data.jsonl; give the path of the one to read."
         )
-    lines = [one for one in sorted(path.glob("*.json")) if _is_lines(one)]
-    if len(lines) == 1:
-        return lines[0]
-    near = ", ".join(p.name for p in sorted(path.glob("*.json"))[:3] if p not in lines)
-    hint = f" ({near} is JSON, not JSON lines)" if near else ""
+
+    # Otherwise, a single .json file is accepted if it holds JSON lines.
+    json_files = sorted(path.glob("*.json"))
+    json_lines = [one for one in json_files if _is_json_lines(one)]
+    if len(json_lines) == 1:
+        return json_lines[0]
+
+    others = ", ".join(one.name for one in json_files[:3] if one not in json_lines)
+    hint = f" ({others} is JSON, not JSON lines)" if others else ""
     raise DataError(
         f"{path}: no data.jsonl or data.csv found{hint}. Write one row per line, "
         'such as {"image": "1.jpg", "caption": "A dog."}.'
     )
 
 
-def _is_lines(path: Path) -> bool:
+def _has_rows_suffix(path: Path) -> bool:
+    return path.suffix.lower() in (".jsonl", ".csv")
+
+
+def _is_json_lines(path: Path) -> bool:
     """Whether a file named ``.json`` holds JSON lines: its first line is a whole object, and another one follows."""
     if path.suffix.lower() != ".json" or not path.is_file():
         return False
@@ -137,22 +149,24 @@ def _is_lines(path: Path) -> bool:
 
 
 def read(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Row]:
-    """All rows of a file, in order; blank lines are none.
+    """Yields all rows of a file, in order, without blank lines.
 
     Raises:
-        DataError: the file cannot be read as a whole: a JSON array, or a CSV without a usable head.
+        DataError: the whole file cannot be read: it is a JSON array, or a CSV file without a usable header.
     """
     try:
         file = path.open("rb")
     except OSError as error:
         raise DataError(f"{path}: cannot be opened ({error.strerror}).") from None
+
+    read_rows = _read_csv if path.suffix.lower() == ".csv" else _read_jsonl
     with file:
-        for row in (_read_csv if path.suffix.lower() == ".csv" else _read_jsonl)(path, file, max_line_bytes):
+        for row in read_rows(path, file, max_line_bytes):
             yield replace(row, file=str(path))
 
 
 def lines(file: BinaryIO, max_line_bytes: int) -> Iterator[tuple[int, int, bytes | RowError]]:
-    """Number, byte offset and content of each line; only a line feed ends one."""
+    """Yields number, byte offset and content of each line; only a line feed ends one."""
     number = offset = 0
     while line := file.readline(max_line_bytes + 1):
         number += 1
@@ -161,27 +175,24 @@ def lines(file: BinaryIO, max_line_bytes: int) -> Iterator[tuple[int, int, bytes
             skip = len(BOM) if number == 1 and line.startswith(BOM) else 0
             yield number, start + skip, line[skip:]
             continue
-        while not line.endswith(b"\n") and (line := file.readline(max_line_bytes)):
+
+        # Skip the rest of a line that is too long, a bounded number of bytes at a time.
+        while line and not line.endswith(b"\n"):
+            line = file.readline(max_line_bytes)
             offset += len(line)
-        size = offset - start
-        yield (
-            number,
-            start,
-            RowError("line_too_long", "", "", f"{size} bytes in one line; the maximum is {max_line_bytes}."),
-        )
+        message = f"{offset - start} bytes in one line; the maximum is {max_line_bytes}."
+        yield number, start, RowError("line_too_long", "", "", message)
 
 
 def _text(line: bytes, offset: int) -> str:
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
-        byte = line[error.start]
-        raise RowError(
-            "bad_encoding",
-            "",
-            f"0x{byte:02x}",
-            f"not UTF-8: byte 0x{byte:02x} at byte {offset + error.start} of the file; save the file as UTF-8.",
-        ) from None
+        byte = f"0x{line[error.start]:02x}"
+        message = (
+            f"not UTF-8: byte {byte} at byte {offset + error.start} of the file; save the file as UTF-8."
+        )
+        raise RowError("bad_encoding", "", byte, message) from None
 
 
 def _read_jsonl(path: Path, file: BinaryIO, max_line_bytes: int) -> Iterator[Row]:
@@ -192,6 +203,7 @@ def _read_jsonl(path: Path, file: BinaryIO, max_line_bytes: int) -> Iterator[Row
             continue
         if not line.strip():
             continue
+
         if is_first and line.lstrip().startswith(b"["):
             raise DataError(
                 f"{path}:{number}: a JSON array; write one object per line, without brackets and commas around them."
@@ -207,41 +219,43 @@ def _parse(text: str) -> dict[str, Any]:
     try:
         values = json.loads(text, object_pairs_hook=no_duplicates, parse_constant=no_constant)
     except json.JSONDecodeError as error:
-        raise RowError(
-            "bad_json",
-            "",
-            text.strip(),
-            f"not JSON: {error.msg} at column {error.colno} (got {shown(text.strip())}).",
-        ) from None
+        message = f"not JSON: {error.msg} at column {error.colno} (got {shown(text.strip())})."
+        raise RowError("bad_json", "", text.strip(), message) from None
     except RowError:
         raise
-    except (RecursionError, ValueError) as error:  # nested too deep, or a number of thousands of digits
-        what = "nested too deeply" if isinstance(error, RecursionError) else "a number with too many digits"
-        raise RowError("bad_json", "", text.strip(), f"invalid JSON: {what}.") from None
-    if isinstance(values, dict) and is_too_deep(text, values):
-        raise RowError("bad_json", "", text.strip(), "invalid JSON: nested too deeply.")
+    except RecursionError:
+        raise RowError("bad_json", "", text.strip(), "invalid JSON: nested too deeply.") from None
+    except ValueError:  # Python's limit for the digits of a number
+        message = "invalid JSON: a number with too many digits."
+        raise RowError("bad_json", "", text.strip(), message) from None
+
     if not isinstance(values, dict):
-        raise RowError(
-            "wrong_type", "", values, f"a row must be a JSON object such as {{...}} (got {shown(values)})."
-        )
+        message = f"a row must be a JSON object such as {{...}} (got {shown(values)})."
+        raise RowError("wrong_type", "", values, message)
+    if is_too_deep(text, values):
+        raise RowError("bad_json", "", text.strip(), "invalid JSON: nested too deeply.")
     return values
 
 
 def is_too_deep(text: str, value: Any) -> bool:
-    """Whether a parsed value holds lists and mappings more than `MAX_DEPTH` deep; `text` is what it was parsed from."""
+    """Whether lists and mappings of a parsed value are nested deeper than `MAX_DEPTH`; `text` is its JSON."""
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return False
+
     level = [value]
     for _ in range(MAX_DEPTH):
-        inner = (one.values() if isinstance(one, dict) else one for one in level)
-        level = [one for values in inner for one in values if isinstance(one, list | dict) and one]
+        next_level = []
+        for outer in level:
+            values = outer.values() if isinstance(outer, dict) else outer
+            next_level += [one for one in values if isinstance(one, list | dict) and one]
+        level = next_level
         if not level:
             return False
     return True
 
 
 def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A mapping from the pairs of a JSON object; for ``object_pairs_hook``.
+    """Makes a mapping of the pairs of a JSON object; for ``object_pairs_hook``.
 
     Raises:
         RowError: a key is given twice, so that one of its two values would be lost.
@@ -250,85 +264,99 @@ def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for key, value in pairs:
         if key in values:
             both = f"{shown(values[key])} and {shown(value)}"
-            raise RowError(
-                "duplicate_field", key, value, f"given twice ({both}); for several values, use a list."
-            )
+            message = f"given twice ({both}); for several values, use a list."
+            raise RowError("duplicate_field", key, value, message)
         values[key] = value
     return values
 
 
 def no_constant(name: str) -> Any:
-    """None for ``NaN`` and ``Infinity``, which are not JSON and which pandas writes where there is no value."""
+    """Returns None for ``NaN`` and ``Infinity``, which are not JSON and which pandas writes for missing values."""
     return None
 
 
 def without_nan(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that have a value: tables that went through pandas say by NaN that there is none."""
+    """The fields that have a value, without those that are NaN, as pandas writes missing values."""
     return {name: one for name, one in values.items() if not isinstance(one, float) or not math.isnan(one)}
 
 
 def _read_csv(path: Path, file: BinaryIO, max_line_bytes: int) -> Iterator[Row]:
-    wrong: list[RowError] = []
-    """What is wrong with the lines of the row that is being read."""
-
-    def checked() -> Iterator[tuple[int, int, bytes | ValueError]]:
-        for number, offset, line in lines(file, max_line_bytes):
-            if not isinstance(line, RowError):
-                try:
-                    _text(line, offset)
-                except RowError as error:
-                    wrong.append(error)
-            yield number, offset, line
-
-    first = file.readline(max_line_bytes).removeprefix(BOM)
+    # The first line shows the delimiter.
+    first_line = file.readline(max_line_bytes).removeprefix(BOM)
     file.seek(0)
-    head: list[str] = []
+    delimiter = delimited.delimiter_of(first_line)
+
+    undecodable: list[RowError] = []
+    checked = _checked_lines(file, max_line_bytes, undecodable)
+    header: list[str] = []
     try:
-        for found in delimited.extents(checked(), delimited.delimiter_of(first), max_bytes=max_line_bytes):
+        for found in delimited.extents(checked, delimiter, max_bytes=max_line_bytes):
+            # A row is bad as a whole if one of its lines is not UTF-8.
             values = found.cells
-            if wrong:
-                values = wrong.pop(0)
-                wrong.clear()
+            if undecodable:
+                values = undecodable[0]
+                undecodable.clear()
             if found.is_blank:
                 continue
-            if not head and not isinstance(values, list):
-                raise DataError(f"{path}:{found.line}: {values}")
+
+            # A malformed row is an error of that row, a malformed header one of the file.
             if not isinstance(values, list):
+                if not header:
+                    raise DataError(f"{path}:{found.line}: {values}")
                 yield Row(found.line, of_malformed(values))
                 continue
+
             cells = [cell.decode("utf-8") for cell in values]
-            if not head:
-                head = _head(path, found.line, cells)
-            elif len(cells) != len(head):
-                message = f"{len(cells)} values for {len(head)} columns; quote values that contain a comma."
-                yield Row(found.line, RowError("bad_csv", "", cells, message))
+            if header:
+                yield Row(found.line, _csv_fields(header, cells))
             else:
-                yield Row(found.line, {k: _cell(v) for k, v in zip(head, cells, strict=True) if v.strip()})
+                header = _csv_header(path, found.line, cells)
     except delimited.UnclosedQuote as error:
         raise DataError(f"{path}:{error.line}: not CSV: {error}") from None
 
 
+def _checked_lines(
+    file: BinaryIO, max_line_bytes: int, undecodable: list[RowError]
+) -> Iterator[tuple[int, int, bytes | ValueError]]:
+    """Yields the lines of a file, and adds an error to `undecodable` for each that is not UTF-8."""
+    for number, offset, line in lines(file, max_line_bytes):
+        if not isinstance(line, RowError):
+            try:
+                _text(line, offset)
+            except RowError as error:
+                undecodable.append(error)
+        yield number, offset, line
+
+
 def of_malformed(error: ValueError) -> RowError:
-    """Why a row of delimited text has no cells, as a fault of that row."""
+    """The error of a row of delimited text that has no cells."""
     return error if isinstance(error, RowError) else RowError("bad_csv", "", "", str(error))
 
 
-def _head(path: Path, number: int, cells: list[str]) -> list[str]:
-    head = [cell.strip() for cell in cells]
-    twice = sorted({name for name in head if head.count(name) > 1})
-    if twice:
+def _csv_header(path: Path, number: int, cells: list[str]) -> list[str]:
+    header = [cell.strip() for cell in cells]
+    duplicates = sorted(name for name, count in Counter(header).items() if count > 1)
+    if duplicates:
         raise DataError(
-            f"{path}:{number}: column {twice[0]!r} appears twice in the first row; column names must be unique."
+            f"{path}:{number}: column {duplicates[0]!r} appears twice in the first row; column names must be unique."
         )
-    return head
+    return header
 
 
-def _cell(text: str) -> Any:
-    """A list or a mapping where the cell holds one in JSON, else the text as it is."""
-    if text.strip()[:1] in ("[", "{"):
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):  # brackets of another meaning, or nested too deep
-            return text
-        return text if is_too_deep(text, value) else value
-    return text
+def _csv_fields(header: list[str], cells: list[str]) -> dict[str, Any] | RowError:
+    """The non-empty cells of a row by column, or what is wrong with it."""
+    if len(cells) != len(header):
+        message = f"{len(cells)} values for {len(header)} columns; quote values that contain a comma."
+        return RowError("bad_csv", "", cells, message)
+    return {name: _parse_cell(cell) for name, cell in zip(header, cells, strict=True) if cell.strip()}
+
+
+def _parse_cell(text: str) -> Any:
+    """The list or mapping of a cell that holds one in JSON; any other text as it is."""
+    if text.strip()[:1] not in ("[", "{"):
+        return text
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):  # brackets with another meaning, or nested too deeply
+        return text
+    return text if is_too_deep(text, value) else value

@@ -1,4 +1,4 @@
-"""The pictures of rows: found below a folder or inside the row, remembered in a few bytes, and looked at once."""
+"""Finds the images of rows, below a folder or inside the row, and checks the header of each image once."""
 
 from __future__ import annotations
 
@@ -16,43 +16,44 @@ from sightweave.data.reading.row_files import RowError, shown
 from sightweave.data.reading.row_store import Kept, Store
 
 Reference = str | list[Any] | Medium
-"""Where a row's picture is: below the root, in a shard (path, offset, size, key), in the store (offset, size, key)."""
+"""Location of a row's image: a path below the root, [path, offset, size, key] in a shard, [offset, size, key] in the store;
+or the image itself."""
 _REMEMBERED = 50_000
-"""Paths of pictures that are not looked up again."""
+"""Number of image paths that are cached."""
 
 
 def given_images(values: Mapping[str, Any]) -> list[Any]:
-    """What a row says of its pictures, as a list.
+    """The values that name the images of a row.
 
     Raises:
-        RowError: no picture is named, or both fields are there, or ``images`` is no list.
+        RowError: the row names no image, has both fields, or its ``images`` is not a list.
     """
     if values.get("images") is not None:
         found = values["images"]
         if values.get("image") is not None:
-            raise RowError("duplicate_field", "images", found, "image and images are both given.")
+            raise RowError(
+                "duplicate_field", "images", found, "image and images are both given; keep only one of them."
+            )
         if not isinstance(found, list | tuple):
             raise RowError("wrong_type", "images", found, f"must be a list (got {shown(found)}).")
         return list(found)
 
     if values.get("image") is None:
-        have = ", ".join(str(name) for name in values if name != "unread") or "nothing"
-        raise RowError(
-            "missing_field",
-            "image",
-            None,
-            f"missing; each row needs an image (for text only, images: []). The row has: {have}."
-            f"{image_marks.hint(values.get('unread') or ())}",
+        present = ", ".join(str(name) for name in values if name != "unread") or "nothing"
+        message = (
+            f"missing; each row needs an image (for text only, images: []). The row has: {present}."
+            f"{image_marks.hint(values.get('unread') or ())}"
         )
+        raise RowError("missing_field", "image", None, message)
     return [values["image"]]
 
 
 class RowImages:
-    """Turns references into pictures. It is kept as long as the rows are, so it holds nothing for each of them.
+    """Turns references into images. It is kept as long as the rows are, so it stores nothing per row.
 
     Args:
-        folder: Where image paths lead; None for rows whose pictures are Python objects.
-        store: Holds pictures that came inside rows; None for rows whose pictures are Python objects.
+        folder: Folder that image paths are relative to; None for rows whose images are Python objects.
+        store: Holds images that were inside rows; None for rows whose images are Python objects.
     """
 
     def __init__(self, folder: Folder | None, store: Store | None) -> None:
@@ -60,11 +61,11 @@ class RowImages:
 
     @property
     def home(self) -> str:
-        """The folder that paths start from; empty where there is none."""
+        """The folder that image paths are relative to; empty where there is none."""
         return str(self.folder.root) if self.folder is not None else ""
 
     def medium(self, reference: Reference) -> Medium:
-        """The picture at a reference."""
+        """The image at a reference."""
         if isinstance(reference, Medium):
             return reference
         if isinstance(reference, str):
@@ -78,12 +79,12 @@ class RowImages:
 
 
 class ImageFinder:
-    """Finds the pictures that rows name, and reads each one's header once; not needed any more once all rows were read.
+    """Finds the images that rows name, and checks the header of each once. Needed only while rows are being read.
 
     Args:
-        images: Where they are.
-        root: For rows whose pictures are Python objects, the folder that text paths start from, if any.
-        probe: Whether headers are read; whoever decodes every picture anyway has no need of it.
+        images: Turns references into images, and stores the images that are inside rows.
+        root: Folder that text paths are relative to, for rows whose images are Python objects; None for paths as they are.
+        probe: Whether to check image headers; not needed where every image is decoded anyway.
     """
 
     def __init__(self, images: RowImages, *, root: Path | None, probe: bool) -> None:
@@ -92,10 +93,10 @@ class ImageFinder:
         self._faults: dict[str, MediaError | None] = {}
 
     def reference(self, value: Any) -> Reference:
-        """Where a picture is that a row names.
+        """The reference to an image that a row names.
 
         Raises:
-            RowError: no path, or one that leads out of the folder.
+            RowError: the value is not a path, or leads out of the folder.
         """
         folder, store = self.images.folder, self.images.store
         if isinstance(value, Slice):
@@ -107,22 +108,22 @@ class ImageFinder:
         if not isinstance(value, str):
             return folder.find(value)
 
-        if value not in self._found:  # many rows name one picture, and following links takes time
+        if value not in self._found:  # many rows name the same image, and following links takes time
             if len(self._found) >= _REMEMBERED:
                 self._found.clear()
             self._found[value] = folder.find(value)
         return self._found[value]
 
     def look(self, medium: Medium) -> None:
-        """Reads a picture's header, unless that was done.
+        """Checks the header of an image, unless that was done before.
 
         Raises:
-            RowError: it cannot be read, or is no picture.
+            RowError: the file cannot be read, or is not an image.
         """
         if self.probe and medium.key not in self._faults:
             try:
-                is_drawn = callable(medium.source) and not isinstance(medium.source, partial)
-                if not is_drawn:  # what is drawn has no header
+                is_generated = callable(medium.source) and not isinstance(medium.source, partial)
+                if not is_generated:  # generated images have no header
                     modalities.check(medium)
                 self._faults[medium.key] = None
             except MediaError as error:
@@ -134,5 +135,5 @@ class ImageFinder:
 
 
 def _writable(key: str) -> str:
-    """A key that can be written down, made of names in whatever encoding."""
+    """A key that can be encoded as UTF-8, from a name in any encoding."""
     return key.encode("utf-8", "backslashreplace").decode("utf-8")

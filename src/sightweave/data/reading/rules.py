@@ -1,4 +1,4 @@
-"""Which rows of a source are wanted, and how many may be bad."""
+"""Filters the rows of a source, and limits how many of them may be bad."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 from sightweave.data.reading.dataset import Record, task_of
 
 _ENOUGH_ROWS = 1000
-"""From here on the share of bad rows alone is judged."""
+"""Number of rows from which only the share of bad rows counts."""
 _FEW_BAD = 10
-"""Bad rows that fewer rows than that may have, up to half of them, whatever their share."""
+"""Number of bad rows that are allowed below that, up to half of the rows, whatever their share."""
 _VALIDATION_SHARE = 0.1
-"""Largest share of the pictures held out for validation unless the source names another one."""
+"""Maximum share of the images held out for validation unless the source names a share."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What a source was told about its rows; the fields are those of ``FilesConfig``, which documents them."""
+    """The options of a source that concern its rows; the fields are documented in ``FilesConfig``."""
 
     split: str = ""
     tasks: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ class Rules:
     labelled: bool = True
 
     def is_wanted(self, record: Record) -> bool:
-        """Whether a record is of a wanted task and language; a record that names no language is."""
+        """Whether a record has a wanted task and language; a record without a language has any language."""
         if self.tasks and task_of(record) not in self.tasks:
             return False
         if not self.languages:
@@ -47,43 +47,45 @@ class Rules:
         return record.tags.get("language", self.languages[0]) in self.languages
 
     def shares(self) -> dict[str, float]:
-        """Share of the pictures that each other split gets where no row names one."""
+        """Share of the images, 0 to 1, held out for each split where no row names a split."""
         default = min(self.held_out, _VALIDATION_SHARE, (1 - self.held_out) / 2)
         return {"test": self.held_out, "validation": default if self.validation is None else self.validation}
 
 
 def too_many_bad(bad: int, rows: int, max_bad: float) -> str:
-    """Why data with this many bad rows should not be trained on; empty where it may be.
+    """Why data with this many bad rows should not be trained on; empty if it may be.
 
     Args:
-        bad: Rows that are left out.
-        rows: All rows.
-        max_bad: The share that may be bad. Of fewer than a thousand rows ten may be bad as well, but not more than half.
+        bad: Number of bad rows.
+        rows: Number of all rows.
+        max_bad: Maximum share of bad rows, 0 to 1. Below 1000 rows, ten bad rows are allowed, up to half of them.
     """
     few = min(_FEW_BAD, rows // 2) if rows < _ENOUGH_ROWS else 0
     if bad <= max(max_bad * rows, few):
         return ""
+
     if few > max_bad * rows:
         return f"{bad} of {rows} rows are bad, more than the {few} allowed; fix them, or raise max_bad"
     return f"{bad} of {rows} rows are bad, more than max_bad {max_bad:.1%}"
 
 
 def is_judged_at_once(rows: int) -> bool:
-    """Whether a share of bad rows ends the reading now. Few rows are judged at the end: bad ones often come together."""
+    """Whether too many bad rows stop the reading at once; the first rows are judged later, as bad rows come in clusters."""
     return rows >= _ENOUGH_ROWS
 
 
 def of_quality(
     values: dict[str, Any], min_quality: Mapping[str, float]
 ) -> tuple[dict[str, Any] | None, list[str]]:
-    """A row with those of its turns whose ratings are high enough, and which columns of ratings it has.
+    """Filters a row, or its turns, by ratings.
 
     Args:
         values: The row.
-        min_quality: Columns of ratings, each with the least value that a row or a turn must have.
+        min_quality: Minimum value per rating column, which the row or a pair of turns must reach.
 
     Returns:
-        The row, or None where it is not good enough or has no such rating; and the columns that were found.
+        The row with the turns whose ratings are high enough, or None if its own rating is too low or missing; and the
+        rating columns that it has.
     """
     turns = values.get("turns")
     ratings = values.get("quality") or {}
@@ -95,7 +97,7 @@ def of_quality(
             return None, seen
         seen.append(column)
 
-        if isinstance(found, list) and isinstance(turns, list):  # a rating for each pair of turns
+        if isinstance(found, list) and isinstance(turns, list):  # one rating per pair of turns
             good = [isinstance(x, int | float) and x >= least for x in found]
             turns = _good_turns(turns, good)
             if not turns:
@@ -109,7 +111,7 @@ def of_quality(
 
 
 def _good_turns(turns: Sequence[Any], good: Sequence[bool]) -> list[Any]:
-    """Turns of the pairs that are good; pictures of a pair that is left out go to the next one that is kept."""
+    """The turns of the good pairs; images of a pair that is left out move to the next pair that is kept."""
     kept: list[Any] = []
     images: list[Any] = []
     pair = -1

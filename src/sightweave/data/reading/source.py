@@ -1,4 +1,4 @@
-"""What every source that is read from files can be told."""
+"""The options of every source that is read from files, and how it is read."""
 
 from __future__ import annotations
 
@@ -64,28 +64,33 @@ class FilesConfig(SourceConfig):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The one to train on, and the held-out ones; any of them may be empty."""
+        """Names of the splits: training first, then those held out; any of them may be empty."""
         return SPLITS
 
     def rows(self, split: str) -> Iterator[Row]:
-        """All rows of the format, or at least those of one split; empty means all splits."""
+        """Yields all rows of the format, or at least those of one split; empty means all splits."""
         raise NotImplementedError(type(self).__name__)
 
     def to_check(self) -> FilesConfig:
-        """The source as the doctor reads it: where nothing is to be learnt, its pictures are looked at all the same."""
+        """The source as the doctor reads it, which checks images even if there is nothing to train on."""
         return self
 
     def pictures(self) -> Folder:
-        """Where image paths lead."""
+        """The folder that image paths are relative to.
+
+        Raises:
+            DataError: the folder does not exist.
+        """
         path = Path(self.path).expanduser()
         root = Path(self.image_root).expanduser() if self.image_root is not None else _root(path)
         if not root.is_dir():
             where = "image_root" if self.image_root is not None else "path"
             raise DataError(f"{where} {str(root)!r}: folder not found.")
+
         return Folder(root, search=True)
 
     def rules(self) -> Rules:
-        """Which of its rows are wanted, for whoever reads them."""
+        """The options that concern its rows."""
         return Rules(
             split=self.split,
             tasks=self.tasks,
@@ -101,26 +106,28 @@ class FilesConfig(SourceConfig):
         )
 
     def reader(self, *, probe: bool = True) -> Reader:
-        """What checks its rows."""
+        """The reader that checks its rows; `probe` is whether it checks image headers."""
         return Reader(self.rules(), self.path, folder=self.pictures(), probe=probe)
 
     def build(self, *, split: str) -> Table:
-        """The pictures of one split.
+        """Reads the images of one split.
 
         Raises:
-            DataError: nothing there, all or too many rows bad, or with `strict` the first bad one.
+            DataError: there are no rows, all or too many rows are bad, or with `strict` any row is bad.
         """
         reader = self.reader()
         wanted = split_name(split)
-        # All rows may have to be seen to know where one belongs: where one split takes them all, where they are only
-        # asked, and where a validation split is cut out of the training split.
-        takes_all = bool(self.split) or not self.labelled or self.validation is not None
-        reader.read(self.rows("" if takes_all else wanted))
+
+        # All rows are needed where all belong to one split, where there are only questions, and where a validation
+        # split is taken out of the training split.
+        needs_all = bool(self.split) or not self.labelled or self.validation is not None
+        reader.read(self.rows("" if needs_all else wanted))
+
         return reader.finish(wanted)
 
 
 def _root(path: Path) -> Path:
-    """The folder of a data set: annotations lie in one of its own."""
+    """The folder of a dataset; that of an annotation file is often one level below it."""
     root = path if path.is_dir() else path.parent
     inner = ("annotations", "questions", "raw", "annotation")
     return root.parent if not path.is_dir() and root.name.lower() in inner else root

@@ -1,4 +1,4 @@
-"""The splits of a dataset: their names, the split of each row, and pictures held out where rows name none."""
+"""The splits of a dataset: their names, the split of each row, and images held out where rows name no split."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sightweave.core.errors import did_you_mean
 from sightweave.data.reading.row_files import RowError, shown
 
 VALIDATION = "validation"
-"""The split that choices are made on: which recipe, which checkpoint, which threshold. No test split is used for them."""
+"""The split for choosing a recipe, a checkpoint or a threshold; test splits are never used for that."""
 SPLIT_NAMES = {
     "train": "train",
     "training": "train",
@@ -23,66 +23,71 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
-"""What rows, files and users call a split, and its one name here."""
+"""Names that rows, files and users have for a split, each with the name that is used here."""
 SPLITS = ("train", VALIDATION, "test")
 UNNAMED = len(SPLITS)
-"""Code of a row that names no split; the codes of the others are their places in `SPLITS`."""
+"""Code of a row that names no split; the code of any other row is the index of its split in `SPLITS`."""
 _TRAIN = SPLITS.index("train")
 
 
 def common_split(name: str) -> str:
-    """The one name of a split: ``val``, ``valid`` and ``dev`` are ``validation``; any other name stays as it is."""
+    """The common name of a split: ``validation`` for ``val``, ``valid`` and ``dev``; unknown names stay as they are."""
     return SPLIT_NAMES.get(name.strip().lower(), name)
 
 
 def split_among(name: str, splits: Sequence[str]) -> str | None:
-    """What a source calls the split that a user names: the same name, or another word for it; None where it has none."""
+    """A source's name for the split that a user names; None where the source has no such split."""
     if name in splits:
         return name
-    return next((one for one in splits if common_split(one) == common_split(name)), None)
+
+    wanted = common_split(name)
+    return next((one for one in splits if common_split(one) == wanted), None)
 
 
 def is_for_choosing(split: str) -> bool:
-    """Whether a split is there to choose recipes by, and so is no test."""
+    """Whether a split is for validation and may be used to choose recipes, unlike a test split."""
     return common_split(split).partition("_")[0] == VALIDATION
 
 
 def split_name(value: Any) -> str:
-    """``train``, ``validation`` or ``test`` from what a row calls it.
+    """``train``, ``validation`` or ``test``, for any name that a row uses for it.
 
     Raises:
-        RowError: no text, or no name of a split.
+        RowError: the value is not a text, or not the name of a split.
     """
     if not isinstance(value, str):
         raise RowError("wrong_type", "split", value, f"must be text (got {shown(value)}).")
+
     name = SPLIT_NAMES.get(value.strip().lower())
     if name is None:
-        raise RowError(
-            "bad_split", "split", value, f"unknown split {shown(value)}. {did_you_mean(value, SPLIT_NAMES)}"
-        )
+        message = f"unknown split {shown(value)}. {did_you_mean(value, SPLIT_NAMES)}"
+        raise RowError("bad_split", "split", value, message)
     return name
 
 
 def held_out(digests: Mapping[int, str], shares: Mapping[str, float]) -> dict[int, str]:
-    """Which pictures go to which other split, by their hashes: alike on every machine and in any order of the rows.
+    """Chooses the images to hold out by their hashes: the same ones on every machine and in any order of the rows.
 
     Args:
-        digests: Hexadecimal SHA-256 of each training picture, by its number.
-        shares: Share of the pictures that each other split gets, 0 to 1; their sum is below 1.
+        digests: Hexadecimal SHA-256 of each training image, by its number.
+        shares: Share of the images that each other split gets, 0 to 1; their sum is below 1.
 
     Returns:
-        The split of each picture that leaves the training split. At least one picture stays.
+        The split of each image that leaves the training split. At least one image stays.
     """
     taken: dict[int, str] = {}
     start = 0.0
     for name, share in shares.items():
-        # Each split takes its own stretch of the hashes, so that the share of one leaves the splits before it alone.
+        # Each split takes its own range of hashes, so that its share does not change the splits before it.
         end = start + share
         free = {number: digest for number, digest in digests.items() if number not in taken}
-        found = [n for n, digest in free.items() if start * 2**32 <= int(digest[:8], 16) < end * 2**32]
+        found = []
+        for number, digest in free.items():
+            if start * 2**32 <= int(digest[:8], 16) < end * 2**32:
+                found.append(number)
 
-        # A split that is due a picture gets one even where chance left it none. A validation split beside a test split
-        # is due one only if its share amounts to a picture.
+        # A split gets at least one image, even if no hash is in its range. A validation split next to a test split does
+        # so only if its share amounts to an image.
         is_due = name == "test" or "test" not in shares or share * len(digests) >= 1
         if share and not found and is_due and len(set(free.values())) > 1:
             lowest = min(free.values())
@@ -91,19 +96,19 @@ def held_out(digests: Mapping[int, str], shares: Mapping[str, float]) -> dict[in
         taken |= dict.fromkeys(found, name)
         start = end
 
-    if taken and len(taken) == len(digests):  # training keeps one
+    if taken and len(taken) == len(digests):  # training keeps one image
         highest = max(digests.values())
         taken = {number: name for number, name in taken.items() if digests[number] != highest}
     return taken
 
 
 def moved(splits: np.ndarray, of_picture: np.ndarray, taken: Mapping[int, str]) -> np.ndarray:
-    """The splits of all rows after whole pictures were held out.
+    """The splits of all rows after images were held out.
 
     Args:
-        splits: int8 R: codes of the rows' splits; rows that name none belong to training.
-        of_picture: int R: the number of each row's picture.
-        taken: The split of each picture that leaves the training split.
+        splits: int8 R: code of each row's split; rows without a split belong to training.
+        of_picture: int R: number of each row's image.
+        taken: Split of each image that leaves the training split.
     """
     codes = np.full(int(of_picture.max(initial=-1)) + 1, _TRAIN)
     for number, name in taken.items():
@@ -112,12 +117,12 @@ def moved(splits: np.ndarray, of_picture: np.ndarray, taken: Mapping[int, str]) 
 
 
 def is_training(splits: np.ndarray) -> np.ndarray:
-    """Whether each row is of the training split, or of none: bool R."""
+    """Whether each row is in the training split or names no split: bool R."""
     found: np.ndarray = (splits == _TRAIN) | (splits == UNNAMED)
     return found
 
 
 def counted(taken: Mapping[int, str], shares: Mapping[str, float]) -> str:
-    """How many pictures each split got, for a note: ``12 for test and 11 for validation``."""
+    """The number of images in each split, for a note: ``12 for test and 11 for validation``."""
     counts = Counter(taken.values())
     return " and ".join(f"{counts[name]} for {name}" for name, share in shares.items() if share)

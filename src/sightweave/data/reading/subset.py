@@ -1,4 +1,4 @@
-"""Which pictures stand for all of several data sets: drawn over the whole by seed, never the first ones."""
+"""Samples images from datasets as a whole by seed, instead of taking the first ones."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from sightweave.data.reading.table import Table
 
 
 def draw(datasets: Sequence[Dataset], count: int, *, seed: int = 0) -> list[tuple[int, int]]:
-    """`count` pictures of all data sets together, each equally likely, as (number of the data set, number in it).
+    """Samples `count` images of all datasets together, each equally likely, as (number of the dataset, index in it).
 
-    They come in the order of the data. All of them come where there are no more than `count`.
+    They are in the order of the data. If there are no more than `count`, all of them are returned.
     """
     ends = list(accumulate(len(one) for one in datasets))
+    total = ends[-1] if ends else 0
+
     found = []
-    for number in order.drawn(seed, ends[-1] if ends else 0, count):
+    for number in order.drawn(seed, total, count):
         dataset = bisect_right(ends, number)
-        found.append((dataset, number - (ends[dataset] - len(datasets[dataset]))))
+        start = ends[dataset] - len(datasets[dataset])
+        found.append((dataset, number - start))
     return found
 
 
 def all_or_drawn(dataset: Dataset, most: int, *, seed: int = 0) -> Sequence[int]:
-    """All pictures of a data set whose rows were read; of one that makes each picture when asked, `most` drawn ones."""
+    """All images of a dataset that was read from rows; `most` sampled ones if each image is generated on access."""
     return range(len(dataset)) if isinstance(dataset, Table) else order.drawn(seed, len(dataset), most)

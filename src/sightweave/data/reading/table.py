@@ -1,4 +1,4 @@
-"""The pictures of one split, each with all that is asked about it: what every dataset that is read from files becomes."""
+"""The dataset that rows of any format become: the images of one split, each with all of its records."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from sightweave.data.reading.row_files import Fault
 
 
 class Table:
-    """Pictures of one split, in the order in which they first occur, each with all that is asked about it.
+    """The images of one split, in the order in which they first occur, each with all of its records.
 
     Args:
-        make: The records of row i.
-        rows: Row numbers of all pictures, one picture after the other.
-        starts: Where each picture's rows start in `rows`, and the end.
-        notes: What a user should know about how the data was read; each was logged too.
+        make: Returns the records of row i.
+        rows: int R: numbers of the rows, sorted by image.
+        starts: int I+1: start of each image's rows in `rows`, and the end of the last.
+        notes: Notes for the user on how the data was read; they were logged too.
         faults: The rows that were left out.
-        named: bool R: whether each of `rows` brought an id.
-        fingerprint: Changes when a row does: its texts, or the path or place of its pictures (not their bytes).
-        home: Where its pictures lie: in tables of one home, equal names mean equal pictures.
+        named: bool R: whether each of `rows` has an id of its own.
+        fingerprint: Hash that changes when a row changes: its texts, or the paths of its images (not their bytes).
+        home: Folder of the images; in tables with the same folder, equal keys mean equal images.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Table:
         self.notes = tuple(notes)
         self.faults = tuple(faults)
         self.quarantined = Counter(fault.code for fault in faults)
-        """How many rows were left out, by reason."""
+        """Number of rows that were left out, by reason."""
 
     def __len__(self) -> int:
         return len(self._starts) - 1
@@ -55,26 +55,32 @@ class Table:
     def __getitem__(self, index: int) -> tuple[Record, ...]:
         if not -len(self) <= index < len(self):
             raise IndexError(f"image index {index} is out of range; there are {len(self)} images.")
+
         index %= len(self)
-        rows = self._rows[self._starts[index] : self._starts[index + 1]]
-        return tuple(record for row in rows for record in self._make(int(row)))
+        found: list[Record] = []
+        for row in self._rows[self._starts[index] : self._starts[index + 1]]:
+            found += self._make(int(row))
+        return tuple(found)
 
     def __iter__(self) -> Iterator[tuple[Record, ...]]:
         return (self[index] for index in range(len(self)))
 
     def renamed(self, prefix: str) -> Table:
-        """The same with this before the names of all pictures and groups, to tell them from those of another home."""
+        """A copy with this prefix before all image keys and groups, to tell them from those in another folder."""
         found = copy.copy(self)
         found._make = partial(_renamed, self._make, prefix)
         return found
 
     @property
     def given_ids(self) -> frozenset[str]:
-        """Ids that the rows brought with them; the others were named after their line."""
-        return frozenset(record.id for row in self._rows[self._named] for record in self._make(int(row)))
+        """Ids that the rows contain; the other records were named after their line."""
+        found: set[str] = set()
+        for row in self._rows[self._named]:
+            found.update(record.id for record in self._make(int(row)))
+        return frozenset(found)
 
     def texts(self) -> Iterator[str]:
-        """All texts of all records."""
+        """Yields all texts of all records."""
         for group in self:
             for record in group:
                 yield from texts_of(record)
@@ -84,7 +90,9 @@ def _renamed(make: Callable[[int], list[Record]], prefix: str, number: int) -> l
     found = []
     for record in make(number):
         images = tuple(Medium(one.source, prefix + one.key, one.modality) for one in record.images)
-        is_own = record.group == group_of(record.images, record.id)
-        group = group_of(images, prefix + record.id) if is_own else record.group and prefix + record.group
+        if record.group == group_of(record.images, record.id):  # the default
+            group = group_of(images, prefix + record.id)
+        else:
+            group = prefix + record.group if record.group else ""
         found.append(replace(record, images=images, group=group))
     return found

@@ -1,7 +1,7 @@
-"""Columns of tables, however their writers called them -> the common fields.
+"""Maps the columns of tables, under any of their usual names, to the common fields.
 
-Tables on the Hub have no fixed names: pictures are structs of bytes and path, bytes or paths, in one column or in
-several; answers are a text, a list of texts or of structs, or the number of a choice.
+Tables on the Hub have no fixed names. Images are structs of bytes and path, bytes or paths, in one column or in several;
+answers are a text, a list of texts or of structs, or the number of a choice.
 """
 
 from __future__ import annotations
@@ -27,24 +27,26 @@ _MARK = "<image>"
 
 
 def images(cells: Mapping[str, Any], key: str) -> list[Inside | str]:
-    """The pictures of a row, in order.
+    """The images of a row, in order.
 
     Args:
-        cells: Its columns.
-        key: The row's name; several pictures are called ``key.0``, ``key.1`` and so on.
+        cells: Columns of the row.
+        key: Key of the row; several images get the keys ``key.0``, ``key.1`` and so on.
 
     Raises:
-        RowError: a picture that is neither bytes nor a path.
+        RowError: an image is neither bytes nor a path.
     """
     names = image_columns(list(cells))
     if not names:
         raise RowError("missing_field", "image", list(cells), f"no image column ({', '.join(cells)}).")
+
     if len(names) > 1:
-        return [
-            _image(cells[name], f"{key}.{index}", name)
-            for index, name in enumerate(names)
-            if cells[name] is not None
-        ]
+        found = []
+        for index, name in enumerate(names):
+            if cells[name] is not None:
+                found.append(_image(cells[name], f"{key}.{index}", name))
+        return found
+
     (name,) = names
     value = cells[name]
     if isinstance(value, list):
@@ -60,11 +62,12 @@ def _image(value: Any, key: str, field: str) -> Inside | str:
         path, value = value.get("path"), value.get("bytes")
         if value is None and isinstance(path, str) and path:
             return path
+
     if isinstance(value, bytes) and value:
         return Inside(value, key)
     if isinstance(value, str) and value:
         return value
-    if value is None or value in (b"", "") or value != value:  # NaN, which pandas writes for none
+    if value is None or value in (b"", "") or value != value:  # NaN, which pandas writes for a missing value
         raise RowError("missing_field", field, value, "no image: neither bytes nor a path.")
     raise RowError("wrong_type", field, value, f"must be bytes, a path, or both (got {shown(value)}).")
 
@@ -76,39 +79,46 @@ def fields(
     names: Mapping[str, list[str]] | None = None,
     convention: Convention | None = None,
 ) -> Any:
-    """Everything but the pictures, in the common fields.
+    """Everything in a row except its images, in the common fields.
 
     Args:
         cells: Columns of the row.
-        num_images: Pictures of the row, for the marks in its turns.
-        names: Names of the classes of columns that hold their numbers.
-        convention: How the table's answers name their options; by default as this row alone tells.
+        num_images: Number of images in the row, for the placeholders in its turns.
+        names: Class names, for each column that holds class numbers.
+        convention: How the table's answers name their options; by default determined from this row alone.
 
     Raises:
-        RowError: a value that cannot be what its column's name says.
+        RowError: a value does not fit the name of its column.
     """
     cells = without_nan(cells)
-    known = {key: _named(key, value, names or {}) for key, value in cells.items()}
+    known = {key: _class_name(key, value, names or {}) for key, value in cells.items()}
+
+    # Fields that any row may have, whatever its task.
     found: dict[str, Any] = {}
     identity = next((known[key] for key in _IDS if _is_id(known.get(key))), None)
     if identity is not None:
         found["id"] = identity
     if isinstance(known.get("split"), str) and known["split"]:
         found["split"] = known["split"]
-    kind = next(
-        (known[key] for key in _TYPES if isinstance(known.get(key), str) and known[key].strip()), None
-    )
-    found["tags"] = {"type": kind} if kind is not None else {}
+    question_type = next((known[key] for key in _TYPES if _is_filled_text(known.get(key))), None)
+    tags = {"type": question_type} if question_type is not None else {}
+    found["tags"] = tags
     found["quality"] = {key: value for key, value in cells.items() if _is_rating(value)}
-    column = next((key for key in TURNS if known.get(key) is not None), None)
-    if column is not None:
-        made = _conversation(known[column], column, num_images)
-        return found | made | {"tags": found["tags"] | made.get("tags", {})}
-    return found | _learnt(known, convention)
+
+    # Fields of the task: a conversation, or questions, captions and translations.
+    turns = next((key for key in TURNS if known.get(key) is not None), None)
+    if turns is None:
+        return found | _task_fields(known, convention)
+    conversation = _conversation(known[turns], turns, num_images)
+    return found | conversation | {"tags": tags | conversation.get("tags", {})}
 
 
 def _is_id(value: Any) -> bool:
     return isinstance(value, str | int) and not isinstance(value, bool) and value != ""
+
+
+def _is_filled_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _is_rating(value: Any) -> bool:
@@ -117,17 +127,14 @@ def _is_rating(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _named(key: str, value: Any, names: Mapping[str, list[str]]) -> Any:
+def _class_name(key: str, value: Any, names: Mapping[str, list[str]]) -> Any:
+    """The name of a class for its number, in columns of classes; any other value as it is."""
     known = names.get(key)
     if known is None or value is None or not isinstance(value, int):
         return value
     if not 0 <= value < len(known):
-        raise RowError(
-            "bad_class",
-            key,
-            value,
-            f"class {value} is out of range; there are {len(known)} classes, numbered from 0.",
-        )
+        message = f"class {value} is out of range; there are {len(known)} classes, numbered from 0."
+        raise RowError("bad_class", key, value, message)
     return known[value]
 
 
@@ -135,11 +142,13 @@ def _first(cells: Mapping[str, Any], names: Sequence[str]) -> Any:
     return next((cells[name] for name in names if cells.get(name) is not None), None)
 
 
-def _learnt(cells: Mapping[str, Any], convention: Convention | None) -> dict[str, Any]:
+def _task_fields(cells: Mapping[str, Any], convention: Convention | None) -> dict[str, Any]:
+    """The question, captions or translation of a row; a row may have several of them."""
     found: dict[str, Any] = {}
     question = _first(cells, QUESTIONS)
     if question is not None:
         found |= {"question": question, **answers(cells, convention)}
+
     captions = _first(cells, CAPTIONS[:2] if question is not None else CAPTIONS)
     if captions is None and question is None and isinstance(cells.get("label"), str):
         captions = cells["label"]
@@ -147,8 +156,9 @@ def _learnt(cells: Mapping[str, Any], convention: Convention | None) -> dict[str
         found["captions"] = captions
         if isinstance(cells.get("prompt"), str) and cells["prompt"]:
             found["prompt"] = cells["prompt"]
+
     # A column called source alone says where a row is from.
-    if cells.get("source") is not None and _first(cells, _TRANSLATION[1:3]) is not None:
+    if cells.get("source") is not None and _first(cells, ("target", "targets")) is not None:
         found |= {key: cells[key] for key in _TRANSLATION if cells.get(key) is not None}
     if question is not None and found.get("answers"):
         found |= {key: cells[key] for key in ("rationale", "steps") if cells.get(key)}
@@ -156,23 +166,23 @@ def _learnt(cells: Mapping[str, Any], convention: Convention | None) -> dict[str
 
 
 def answers(cells: Mapping[str, Any], convention: Convention | None = None) -> dict[str, Any]:
-    """``answers``, and where there are any ``references`` and ``options``; empty where a row has no answer.
+    """Returns ``answers``, and where there are any ``references`` and ``options``; empty for a row without answers.
 
-    Of many people's answers the commonest is learnt, and all are kept as references.
+    Of several people's answers the most frequent one is the training target, and all are kept as references.
 
     Args:
         cells: Columns of the row.
-        convention: How the table's answers name their options; by default as this row alone tells.
+        convention: How the table's answers name their options; by default determined from this row alone.
 
     Raises:
-        RowError: options that cannot be read, or an answer that is none of them.
+        RowError: the options cannot be read, or an answer is none of them.
     """
     convention = convention or Convention(lambda: [cells])
     options = choice_columns.options_of(cells)
-    name, one, many = _answered(cells, is_open=options is None)
+    name, one, many = _given_answers(cells, is_open=options is None)
     found: dict[str, Any] = {}
 
-    # With options, what is learnt is the text of the right one, however the table names it.
+    # With options, the training target is the text of the right one, however the table names it.
     if options is not None:
         found["options"] = list(options.texts)
         if one is None:
@@ -181,28 +191,30 @@ def answers(cells: Mapping[str, Any], convention: Convention | None = None) -> d
             one = convention.chosen(one, options, name)
 
     if one is not None:
-        found["answers"] = [_plain(one)]
+        found["answers"] = [_number_as_text(one)]
         if many:
             found["references"] = many
     elif many:
-        commonest = Counter(map(str, many)).most_common(1)[0]
-        found["answers"] = many if commonest[1] == 1 or None in many else [commonest[0]]
-        if commonest[1] > 1:
+        commonest, count = Counter(map(str, many)).most_common(1)[0]
+        found["answers"] = many if count == 1 or None in many else [commonest]
+        if count > 1:
             found["references"] = many
     return found
 
 
-def _answered(cells: Mapping[str, Any], *, is_open: bool) -> tuple[str, Any, list[Any]]:
-    """The column of the right answer, that answer (None where there is no single one), and many people's answers."""
+def _given_answers(cells: Mapping[str, Any], *, is_open: bool) -> tuple[str, Any, list[Any]]:
+    """The column of the right answer, that answer (None where there is no single one), and all annotators' answers."""
     given = cells.get("answers")
     many = given if isinstance(given, list) else []
     many = [one.get("answer") if isinstance(one, dict) else one for one in many]
+
     name = next((name for name in choice_columns.ANSWERS if not _is_empty(cells.get(name))), "answers")
     one = None if name == "answers" and isinstance(given, list) else cells.get(name)
+
+    # Where the options are one text, the answers to an open question are one text too.
     if is_open and isinstance(one, str) and any(isinstance(cells.get(key), str) for key in _CHOICES):
-        one = choice_columns.listed(
-            one
-        )  # where the options are one text, the answers of an open question are too
+        one = choice_columns.listed(one)
+
     if isinstance(one, list):
         many, one = many or one, None
     return name, None if _is_empty(one) else one, many
@@ -212,65 +224,85 @@ def _is_empty(value: Any) -> bool:
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
-def _plain(answer: Any) -> Any:
-    """A number as a text."""
+def _number_as_text(answer: Any) -> Any:
+    """A number as text, without ``.0``; any other value as it is."""
     if isinstance(answer, float) and answer.is_integer():
         answer = int(answer)
     return str(answer) if isinstance(answer, int | float) and not isinstance(answer, bool) else answer
 
 
 def _conversation(given: Any, column: str, num_images: int) -> dict[str, Any]:
+    """The turns of a conversation, with its images in them, and tags if it has any."""
     if not isinstance(given, list) or not given:
         raise RowError("wrong_type", column, given, f"must be a list of turns (got {shown(given)}).")
-    turns: list[dict[str, Any]] = []
-    tags: dict[str, str] = {}
     for index, one in enumerate(given):
         if not isinstance(one, dict):
             raise RowError("wrong_type", f"{column}[{index}]", one, f"must be a turn (got {shown(one)}).")
-        if column == "texts":
-            turns += [{"role": role, "content": one.get(role)} for role in ("user", "assistant")]
-            if isinstance(one.get("source"), str) and one["source"]:
-                tags.setdefault("source", one["source"])
-        else:
-            role = one.get("role") or one.get("from")
-            content = one.get("content") if one.get("content") is not None else one.get("value")
-            turns.append(
-                {"role": _ROLES.get(role, role) if isinstance(role, str) else role, "content": content}
-            )
+
     marks = 0
-    if column != "texts":
+    tags: dict[str, str] = {}
+    if column == "texts":
+        turns, tags = _cauldron_turns(given)
+    else:
+        turns = [_turn(one) for one in given]
         for turn in turns:
-            # Without pictures, and in what the assistant says, a mark is ordinary text.
+            # Without images, and in the assistant's words, a placeholder is ordinary text.
             is_marked = bool(num_images) and turn["role"] == "user"
             turn["content"], marks = _pieces(turn["content"], marks, is_marked)
+
+    # Without placeholders, all images come first in the first user turn.
     if not marks and num_images:
         first = next((turn for turn in turns if turn["role"] == "user"), turns[0])
         content = first["content"] if isinstance(first["content"], list) else [first["content"]]
         first["content"] = [*range(num_images), *content]
-    return {"turns": turns, **({"tags": tags} if tags else {})}
+
+    return {"turns": turns, "tags": tags} if tags else {"turns": turns}
+
+
+def _cauldron_turns(given: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Turns of The Cauldron, whose every entry is a question with its answer, and the tag of their source."""
+    turns: list[dict[str, Any]] = []
+    tags: dict[str, str] = {}
+    for one in given:
+        turns += [{"role": role, "content": one.get(role)} for role in ("user", "assistant")]
+        if isinstance(one.get("source"), str) and one["source"]:
+            tags.setdefault("source", one["source"])
+    return turns, tags
+
+
+def _turn(given: dict[str, Any]) -> dict[str, Any]:
+    """A turn with role and content, from one in the style of OpenAI or of ShareGPT."""
+    role = given.get("role") or given.get("from")
+    content = given.get("content") if given.get("content") is not None else given.get("value")
+    return {"role": _ROLES.get(role, role) if isinstance(role, str) else role, "content": content}
 
 
 def _pieces(content: Any, marks: int, is_marked: bool) -> tuple[list[Any], int]:
-    """Texts and numbers of pictures, and how many marks there were so far."""
+    """The texts and image numbers of a turn, and the number of placeholders so far."""
     pieces: list[Any] = []
     for one in content if isinstance(content, list) else [content]:
         if isinstance(one, dict) and one.get("type") in ("image", "image_url"):
             pieces.append(marks)
             marks += 1
             continue
+
         text = one.get("text") if isinstance(one, dict) else one
         if not isinstance(text, str) or not is_marked:
             pieces.append(text)
             continue
+
+        # Line breaks next to a placeholder belong to it.
         parts = text.split(_MARK)
         for index, part in enumerate(parts):
             if index:
                 pieces.append(marks)
                 marks += 1
-                part = part.lstrip("\n")  # line breaks that touch a mark belong to it
-            part = part.rstrip("\n") if index + 1 < len(parts) else part
+                part = part.lstrip("\n")
+            if index + 1 < len(parts):
+                part = part.rstrip("\n")
             if part.strip():
                 pieces.append(part)
+
     return pieces, marks
 
 
@@ -280,24 +312,24 @@ def convention(
     """How the answers of all these tables together name their options.
 
     Args:
-        files: Gives the paths of parquet or Arrow files.
-        classes: Names of the classes of a file's columns.
+        files: Returns the paths of parquet or Arrow files.
+        classes: Returns the class names of a file's columns.
     """
 
-    def again() -> Iterator[Mapping[str, Any]]:
+    def rows_again() -> Iterator[Mapping[str, Any]]:
         for file in files():
             names = classes(file)
             wanted = choice_columns.columns(arrow_files.columns(file))
             for _, cells in arrow_files.rows(file, wanted):
                 if not isinstance(cells, RowError):
-                    yield {key: _named_or_none(key, value, names) for key, value in cells.items()}
+                    yield {key: _class_name_or_none(key, value, names) for key, value in cells.items()}
 
-    return Convention(again)
+    return Convention(rows_again)
 
 
-def _named_or_none(key: str, value: Any, names: Mapping[str, list[str]]) -> Any:
+def _class_name_or_none(key: str, value: Any, names: Mapping[str, list[str]]) -> Any:
     try:
-        return _named(key, value, names)
+        return _class_name(key, value, names)
     except RowError:
         return None
 
@@ -309,22 +341,22 @@ def rows(
     classes: Mapping[str, list[str]],
     convention: Convention | None = None,
 ) -> Iterator[Row]:
-    """One row for each of a table's.
+    """Yields one row in the common fields for each row of a table.
 
     Args:
-        file: Parquet or Arrow.
-        label: How ids and keys name the file.
-        split: Of its rows where they name none themselves; may be empty.
-        classes: Names of classes by column, for columns that hold their numbers.
+        file: A parquet or Arrow file.
+        label: Name of the file in ids and keys.
+        split: Split of the rows that do not name one; may be empty.
+        classes: Class names, for each column that holds class numbers.
         convention: How the answers of the dataset's tables name their options.
     """
     for number, cells in arrow_files.rows(file):
         values: Any = cells
         if not isinstance(cells, RowError):
             try:
-                pictures = images(cells, f"{label}#{number}")
-                values = fields(cells, num_images=len(pictures), names=classes, convention=convention)
-                values["images"] = pictures
+                found = images(cells, f"{label}#{number}")
+                values = fields(cells, num_images=len(found), names=classes, convention=convention)
+                values["images"] = found
                 values.setdefault("id", f"{label}#{number}")
                 if split:
                     values.setdefault("split", split)

@@ -1,4 +1,4 @@
-"""How tables are laid out: which columns hold what, names of classes, splits, and files that differ."""
+"""Recognises the layout of tables: which columns hold what, class names, splits, and files with other columns."""
 
 from __future__ import annotations
 
@@ -13,29 +13,17 @@ from sightweave.data.reading.file_names import split_of
 from sightweave.data.reading.image_marks import is_picture_name
 
 IMAGES = (
-    *(
-        "images",
-        "decoded_image",
-        "image",
-        "img",
-        "jpg",
-        "jpeg",
-        "png",
-        "webp",
-        "picture",
-        "pictures",
-        "photo",
-    ),
-    *("image_list", "image_bytes", "image_path"),
+    *("images", "decoded_image", "image", "img", "jpg", "jpeg", "png", "webp", "picture", "pictures"),
+    *("photo", "image_list", "image_bytes", "image_path"),
 )
-"""What a column of pictures may be called; the first that is there is taken."""
+"""Names of image columns; the first one that a table has is used."""
 TURNS = ("texts", "conversations", "messages")
 CAPTIONS = ("captions", "caption", "title", "text")
 QUESTIONS = ("question", "query")
 
 
 def image_columns(names: Sequence[str]) -> list[str]:
-    """Columns that hold the pictures of a row: one, or ``image_1``, ``image_2`` and so on."""
+    """The columns that hold the images of a row: one, or ``image_1``, ``image_2`` and so on."""
     for name in IMAGES:
         if name in names:
             return [name]
@@ -44,16 +32,17 @@ def image_columns(names: Sequence[str]) -> list[str]:
 
 
 def picture_like(names: Mapping[str, str]) -> list[str]:
-    """Columns that look like pictures by their name, or by their type: bytes, perhaps beside a path."""
-    return [
-        name
-        for name, kind in names.items()
-        if is_picture_name(name) or ("bytes: " in kind and "binary" in kind and "path: " in kind)
-    ]
+    """The columns that look like images by their name or their type, a struct of bytes and path."""
+    found = []
+    for name, kind in names.items():
+        is_image_struct = "bytes: " in kind and "binary" in kind and "path: " in kind
+        if is_image_struct or is_picture_name(name):
+            found.append(name)
+    return found
 
 
 def no_pictures(file: Path, names: Mapping[str, str]) -> str:
-    """The message for a table without a known column of pictures."""
+    """The error message for a table without a known image column."""
     found = picture_like(names)
     hint = f" {', '.join(map(repr, found))} looks like images: rename it to image." if found else ""
     return (
@@ -63,36 +52,44 @@ def no_pictures(file: Path, names: Mapping[str, str]) -> str:
 
 
 def text_columns(names: Sequence[str]) -> list[str]:
-    """Columns that hold something to learn."""
+    """The columns that hold texts to train on."""
     known = (*TURNS, *CAPTIONS, *QUESTIONS, "source", "label")
     return [name for name in known if name in names]
 
 
 def is_turns(names: Mapping[str, str]) -> bool:
-    """Whether a table is laid out as that of The Cauldron: ``images`` and ``texts`` of user and assistant."""
+    """Whether a table has the layout of The Cauldron: ``images``, and ``texts`` of user and assistant."""
     kind = names.get("texts", "")
     return "images" in names and "user:" in kind and "assistant:" in kind
 
 
 def split_below(file: Path, root: Path) -> str:
-    """The split that a file's name says, or else the nearest folder below `root`; empty where none does."""
-    parts = file.relative_to(root).parents if file.is_relative_to(root) and file != root else ()
-    names = [file.name, *(part.name for part in parts)]
-    return next((name for one in names if one and (name := split_of(Path(one)))), "")
+    """The split in the name of the file, or else in that of the nearest folder below `root`; empty if there is none."""
+    folders = file.relative_to(root).parents if file.is_relative_to(root) and file != root else ()
+    for part in (file, *folders):
+        split = split_of(Path(part.name)) if part.name else ""
+        if split:
+            return split
+    return ""
 
 
 def class_names(features: Any) -> dict[str, list[str]]:
-    """Columns that hold the number of a class, with the names of the classes, from ``features`` of `datasets`."""
+    """Class names for each column that holds class numbers, from the ``features`` of `datasets`."""
+    if not isinstance(features, dict):
+        return {}
+
     found = {}
-    for name, about in features.items() if isinstance(features, dict) else ():
-        names = about.get("names") if isinstance(about, dict) and about.get("_type") == "ClassLabel" else None
+    for name, about in features.items():
+        if not isinstance(about, dict) or about.get("_type") != "ClassLabel":
+            continue
+        names = about.get("names")
         if isinstance(names, list) and all(isinstance(one, str) for one in names):
             found[name] = names
     return found
 
 
 def class_names_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:
-    """The same from what `datasets` writes into the schema of a file."""
+    """Class names as in `class_names`, from the metadata that `datasets` writes into the schema of a file."""
     try:
         about = json.loads((metadata or {}).get(b"huggingface", b"{}"))
     except (ValueError, RecursionError):
@@ -102,16 +99,21 @@ def class_names_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str
 
 
 class Layouts:
-    """Keeps the columns of the first file of each folder and split, and says where a later one differs."""
+    """Compares the columns of each file with those of the first file of the same folder and split."""
 
     def __init__(self) -> None:
         self._first: dict[tuple[Path, str], tuple[Path, dict[str, str]]] = {}
 
     def check(self, file: Path, split: str, names: Mapping[str, str]) -> None:
-        """Compares a file with the first one.
+        """Compares the columns of a file with those of the first one.
+
+        Args:
+            file: Path of the file.
+            split: Split of the file.
+            names: Type of each column by its name.
 
         Raises:
-            DataError: a column is missing, or of another type.
+            DataError: a column is missing or has another type.
         """
         plain = {name: kind.replace("large_", "") for name, kind in names.items()}
         first, known = self._first.setdefault((file.parent, split), (file, plain))
@@ -125,8 +127,10 @@ class Layouts:
 
 
 def _are_alike(one: str, other: str) -> bool:
-    """Whether two types are one; a file in which a column or a part of it is never filled knows none of it: null."""
+    """Whether two types agree; a column or inner field that is empty in a whole file has the type null there."""
     if "null" in one and "null" in other:
         return True
+
     known, unknown = (one, other) if "null" in other else (other, one)
-    return re.fullmatch(re.escape(unknown).replace("null", ".+"), known) is not None
+    pattern = re.escape(unknown).replace("null", ".+")
+    return re.fullmatch(pattern, known) is not None

@@ -1,4 +1,4 @@
-"""What a reading of rows came to, counted, and told in sentences."""
+"""Counts rows while they are read, and reports the counts as notes for the user."""
 
 from __future__ import annotations
 
@@ -15,31 +15,33 @@ class Tally:
     """Counts over the rows of a source."""
 
     rows: int = 0
-    """All rows, bad ones included."""
+    """Number of all rows, including bad ones."""
     good: int = 0
-    """Rows that are kept."""
+    """Number of rows that are kept."""
     pictured: int = 0
-    """Good rows with a picture."""
+    """Number of good rows with an image."""
     unlabelled: int = 0
-    """Rows without an answer, which were not read."""
+    """Number of rows without an answer, which were not read."""
     filtered: int = 0
-    """Rows that the source's rules do not want."""
+    """Number of rows that were filtered out by the source's options."""
     repeated: int = 0
-    """Rows with an id that an earlier row has."""
+    """Number of rows with the id of an earlier row."""
     first_repeated: str = ""
-    """The first such id."""
+    """The first duplicate id."""
     ignored: Counter[str] = field(default_factory=Counter)
     """Columns that were not read, with the number of rows that have them."""
 
     def notes(self, source: str, faults: Sequence[Fault], quarantine: Path | None) -> list[str]:
-        """What a user should know of the reading.
+        """Notes for the user on how the rows were read.
 
         Args:
-            source: Its name.
+            source: Name of the source.
             faults: The bad rows.
-            quarantine: The file that they were written to, if any.
+            quarantine: File that they were written to, if any.
         """
         notes = []
+
+        # Rows: bad ones, those without an image or answer, and those that were filtered out.
         if faults:
             counts = Counter(fault.code for fault in faults).most_common()
             reasons = ", ".join(f"{code}: {count}" for code, count in counts)
@@ -56,9 +58,12 @@ class Tally:
             notes.append(
                 f"{self.filtered} of {self.rows} rows were filtered out by tasks, languages or min_quality."
             )
+
+        # Columns and ids.
         if self.ignored:
             names = ", ".join(name for name, _ in self.ignored.most_common(10))
             notes.append(f"columns not read: {names}.")
         if self.repeated:
             notes.append(f"{self.repeated} rows have a duplicate id, such as {self.first_repeated!r}.")
+
         return [f"{source}: {note}" for note in notes]

@@ -1,7 +1,7 @@
-"""Members of tar archives by their headers alone: names, places and sizes; nothing is unpacked.
+"""Lists the members of tar archives from their headers: names, positions and sizes; nothing is extracted.
 
-POSIX ustar and pax, and the forms of GNU tar. An archive ends with two blocks of zeros; one without them is cut, even
-where the cut falls between two members, and would otherwise look like a smaller data set.
+Supports POSIX ustar and pax, and the variants of GNU tar. An archive ends with two blocks of zeros. One without them is
+truncated, possibly between two members, where it would look like a smaller dataset if this were not checked.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from sightweave.data.reading.row_files import RowError, shown
 
 BLOCK = 512
 _MAX_EXTRA = 1 << 20
-"""Bytes of a long name or of pax records."""
-_PACKED = (
+"""Maximum bytes of a long name or of pax records."""
+_COMPRESSED = (
     (b"\x1f\x8b", "gunzip -k"),
     (b"\x28\xb5\x2f\xfd", "unzstd"),
     (b"BZh", "bunzip2 -k"),
     (b"\xfd7zXZ\x00", "unxz -k"),
     (b"\x04\x22\x4d\x18", "unlz4"),
 )
+"""Magic numbers of compressed files, with the command that decompresses each."""
 _KINDS = {b"1": "hard link", b"2": "link", b"3": "device", b"4": "device", b"6": "pipe"}
 
 
@@ -33,32 +34,33 @@ class Member:
 
     name: str
     offset: int
-    """Bytes from the start of the archive to its content."""
+    """Position of its content in the archive, in bytes."""
     size: int
-    """Bytes of its content."""
+    """Size of its content in bytes."""
     problem: RowError | None = None
-    """Why it is not read."""
+    """Reason why it is not read."""
 
 
 def members(path: Path) -> Iterator[Member]:
-    """All members but folders, in order.
+    """Yields all members except folders, in order.
 
     Raises:
-        DataError: no tar archive, compressed, damaged, or cut; said with the byte.
+        DataError: the file is not a tar archive, or is compressed, damaged or truncated; with the byte position.
     """
     try:
         file = path.open("rb")
     except OSError as error:
         raise DataError(f"{path}: cannot be opened ({error.strerror}).") from None
+
     with file:
         end = file.seek(0, 2)
         file.seek(0)
-        _check_packed(path, file.read(6))
+        _check_compression(path, file.read(6))
         yield from _members(path, file, end)
 
 
-def _check_packed(path: Path, head: bytes) -> None:
-    for magic, command in _PACKED:
+def _check_compression(path: Path, head: bytes) -> None:
+    for magic, command in _COMPRESSED:
         if head.startswith(magic):
             raise DataError(
                 f"{path}: a compressed archive; images are read in place, so decompress it first: {command} {path.name}"
@@ -67,39 +69,45 @@ def _check_packed(path: Path, head: bytes) -> None:
 
 def _members(path: Path, file: BinaryIO, end: int) -> Iterator[Member]:
     at = 0
-    extra: dict[str, str] = {}
+    attributes: dict[str, str] = {}  # of the next member, from entries before it
     while True:
         header = _block(path, file, at, end)
         if header == bytes(BLOCK):
             if _block(path, file, at + BLOCK, end) != bytes(BLOCK):
                 raise DataError(f"{path}: byte {at}: a block of zeros inside the archive; it is damaged.")
             return _check_rest(path, file, at + 2 * BLOCK)
+
+        # The header of this entry, and where the next one is.
         _check_sum(path, header, at)
         kind, size = header[156:157], _number(path, header[124:136], at)
         start = at + BLOCK
-        name = extra.get("path", _name(header))
-        if kind not in (b"1", b"2", b"5"):  # which have no content, whatever their size says
-            size = _size(path, extra.get("size"), size, at)
+        name = attributes.get("path", _name(header))
+        if kind in (b"1", b"2", b"5"):  # links and folders have no content, whatever size they have
+            at = start
+        else:
+            size = _size(path, attributes.get("size"), size, at)
             if start + size > end:
                 raise DataError(
                     f"{path}: byte {at}: {shown(name)} has {size} bytes, but only {end - start} follow; the archive is "
                     "truncated; copy it again."
                 )
             at = start + -(-size // BLOCK) * BLOCK
-        else:
-            at = start
+
+        # An entry that only describes the next one.
         if kind in (b"x", b"L", b"K", b"g"):
             file.seek(start)
-            found = _extra(path, kind, file.read(_bounded(path, size, start)), start)
-            extra = extra | (found if kind != b"g" else {})
+            found = _attributes(path, kind, file.read(_bounded(path, size, start)), start)
+            if kind != b"g":
+                attributes = attributes | found
             continue
+
         if kind == b"S":
             raise DataError(
                 f"{path}: byte {start - BLOCK}: {shown(name)} is a sparse file; pack it again as a regular file."
             )
         if kind != b"5":
-            yield Member(name, start, size, _problem(name, kind, extra))
-        extra = {}
+            yield Member(name, start, size, _problem(name, kind, attributes))
+        attributes = {}
 
 
 def _block(path: Path, file: BinaryIO, at: int, end: int) -> bytes:
@@ -108,14 +116,13 @@ def _block(path: Path, file: BinaryIO, at: int, end: int) -> bytes:
     if len(data) < BLOCK:
         raise DataError(
             f"{path}: byte {min(at, end)}: the archive has no end marker (two blocks of zeros), so it is "
-            "truncated, and members may "
-            "be missing; copy it again."
+            "truncated, and members may be missing; copy it again."
         )
     return data
 
 
 def _check_rest(path: Path, file: BinaryIO, at: int) -> None:
-    """Only zeros may follow the end; two archives that were joined would lose the second."""
+    """Checks that only zeros follow the end; of two concatenated archives, the second would be lost."""
     file.seek(at)
     while data := file.read(1 << 20):
         if data.strip(b"\0"):
@@ -126,31 +133,33 @@ def _check_rest(path: Path, file: BinaryIO, at: int) -> None:
 
 
 def _check_sum(path: Path, header: bytes, at: int) -> None:
-    told = _number(path, header[148:156], at)
-    if told != sum(header[:148]) + sum(header[156:]) + 8 * ord(" "):
-        what = "no tar archive" if not at else "the header is damaged"
+    expected = _number(path, header[148:156], at)
+    if expected != sum(header[:148]) + sum(header[156:]) + 8 * ord(" "):
+        what = "not a tar archive" if not at else "the header is damaged"
         raise DataError(f"{path}: byte {at}: {what} (its checksum is wrong).")
 
 
 def _number(path: Path, field: bytes, at: int) -> int:
-    """Octal digits, or with the first bit set a number of bytes."""
+    """The number in a header field: octal digits or, if the first bit is set, big-endian bytes."""
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
+
     digits = field.split(b"\0")[0].strip()
-    if not all(48 <= byte <= 55 for byte in digits):
-        what = "no tar archive" if not at else "the header is damaged"
+    if digits.strip(b"01234567"):
+        what = "not a tar archive" if not at else "the header is damaged"
         raise DataError(
             f"{path}: byte {at}: {what} ({shown(digits.decode('latin-1'))} is not an octal number)."
         )
     return int(digits or b"0", 8)
 
 
-def _size(path: Path, told: str | None, size: int, at: int) -> int:
-    if told is None:
+def _size(path: Path, attribute: str | None, size: int, at: int) -> int:
+    """The size of a member: that of its pax records if they have one, and else that of its header."""
+    if attribute is None:
         return size
-    if not (told.isascii() and told.isdigit() and len(told) < 20):
-        raise DataError(f"{path}: byte {at}: size {shown(told)} is not a number.")
-    return int(told)
+    if not (attribute.isascii() and attribute.isdigit() and len(attribute) < 20):
+        raise DataError(f"{path}: byte {at}: size {shown(attribute)} is not a number.")
+    return int(attribute)
 
 
 def _name(header: bytes) -> str:
@@ -168,10 +177,11 @@ def _bounded(path: Path, size: int, at: int) -> int:
     return size
 
 
-def _extra(path: Path, kind: bytes, data: bytes, at: int) -> dict[str, str]:
-    """What stands before a member and is about it: its long name, or pax records ``12 path=a.jpg``."""
+def _attributes(path: Path, kind: bytes, data: bytes, at: int) -> dict[str, str]:
+    """Attributes of the next member: its long name, or those of pax records such as ``12 path=a.jpg``."""
     if kind == b"L":
         return {"path": data.split(b"\0")[0].decode("utf-8", "surrogateescape")}
+
     found: dict[str, str] = {}
     while kind != b"K" and data.strip(b"\0"):
         digits, _, _ = data.partition(b" ")
@@ -179,22 +189,25 @@ def _extra(path: Path, kind: bytes, data: bytes, at: int) -> dict[str, str]:
         key, equals, value = data[len(digits) + 1 : size - 1].partition(b"=")
         if not equals or size > len(data) or data[size - 1 : size] != b"\n":
             raise DataError(f"{path}: byte {at}: unreadable pax records; the archive is damaged.")
+
         found[key.decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")
         data = data[size:]
     return found
 
 
-def _problem(name: str, kind: bytes, extra: dict[str, str]) -> RowError | None:
-    windows = PureWindowsPath(name)
-    if any(key.startswith("GNU.sparse") for key in extra):
-        return RowError(
-            "tar_sparse", "", name, f"{shown(name)} is a sparse file; pack it again as a regular file."
-        )
+def _problem(name: str, kind: bytes, attributes: dict[str, str]) -> RowError | None:
+    """Why a member is not read; None where it can be."""
+    if any(key.startswith("GNU.sparse") for key in attributes):
+        message = f"{shown(name)} is a sparse file; pack it again as a regular file."
+        return RowError("tar_sparse", "", name, message)
     if kind not in (b"0", b"\0", b"7"):
         what = _KINDS.get(kind, f"member of type {kind!r}")
         return RowError("tar_link", "", name, f"{shown(name)} is a {what}, not a file.")
+
+    windows = PureWindowsPath(name)
     if name.startswith(("/", "\\")) or windows.drive or ".." in windows.parts:
         return RowError("tar_name", "", name, f"{shown(name)} is absolute or leaves the archive.")
+
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:

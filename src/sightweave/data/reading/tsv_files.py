@@ -1,4 +1,4 @@
-"""Rows of tab- or comma-separated files with a head, whatever the size of their cells, such as pictures in base64."""
+"""Reads tab- or comma-separated files with a header and cells of any size, such as images in base64."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class Record:
     """One row."""
 
     line: int
-    """Its first line, from 1."""
+    """Number of its first line, from 1."""
     offset: int
-    """Its first byte."""
+    """Position of its first byte."""
     cells: dict[str, str] | RowError
-    """Values by column; empty ones are left out."""
+    """Non-empty cells by column, or the error in the row."""
 
 
 def head(path: Path, delimiter: str) -> list[str]:
-    """Names of the columns; empty where the first line is no head of a text file. Never reads further."""
+    """Names of the columns, from the first line alone; empty if it is not the header of a text file."""
     try:
         with path.open("rb") as file:
             line = file.readline(_HEAD_BYTES)
@@ -39,22 +39,31 @@ def head(path: Path, delimiter: str) -> list[str]:
 def records(
     path: Path, delimiter: str, *, offset: int = 0, max_line_bytes: int = MAX_LINE_BYTES
 ) -> Iterator[Record]:
-    """All rows; or, with the `offset` of one, that row and those after it, with lines counted from there.
+    """Yields the rows of a file.
+
+    Args:
+        path: Path of the file.
+        delimiter: The character between cells.
+        offset: Position of the row to start from; lines are then counted from there. 0 means the first row.
+        max_line_bytes: Maximum size of a line or row.
 
     Raises:
-        DataError: no head, a column twice, a quote that is never closed, or the file cannot be opened.
+        DataError: the header is missing or has a duplicate column, a quote is never closed, or the file cannot be opened.
     """
+    # The header must name each column once.
     columns = head(path, delimiter)
-    twice = next((name for name in columns if columns.count(name) > 1), None)
-    if not columns or twice is not None:
-        problem = (
-            f"column {twice!r} appears twice" if columns else "the first line must contain the column names"
-        )
-        raise DataError(f"{path}:1: {problem}.")
+    if not columns:
+        raise DataError(f"{path}:1: the first line must contain the column names.")
+    duplicate = next((name for name in columns if columns.count(name) > 1), None)
+    if duplicate is not None:
+        raise DataError(f"{path}:1: column {duplicate!r} appears twice; column names must be unique.")
+
     try:
         file = path.open("rb")
     except OSError as error:
         raise DataError(f"{path}: cannot be opened ({error.strerror}).") from None
+
+    # Read the rows from the offset on, without the header.
     with file:
         file.seek(offset)
         lines = row_files.lines(file, max_line_bytes)
@@ -62,19 +71,22 @@ def records(
             for found in delimited.extents(lines, delimiter, max_bytes=max_line_bytes):
                 if found.is_blank or (found.line == 1 and not offset):
                     continue
-                data = found.cells
-                values = _named(columns, data) if isinstance(data, list) else row_files.of_malformed(data)
+                cells = found.cells
+                values = (
+                    _by_column(columns, cells) if isinstance(cells, list) else row_files.of_malformed(cells)
+                )
                 yield Record(found.line, found.start + offset, values)
         except delimited.UnclosedQuote as error:
             raise DataError(f"{path}:{error.line}: {error}") from None
 
 
-def _named(columns: list[str], data: list[bytes]) -> dict[str, str] | RowError:
-    if len(data) != len(columns):
-        message = f"{len(data)} values for {len(columns)} columns; quote values that contain a separator."
-        return RowError("bad_csv", "", len(data), message)
+def _by_column(columns: list[str], cells: list[bytes]) -> dict[str, str] | RowError:
+    if len(cells) != len(columns):
+        message = f"{len(cells)} values for {len(columns)} columns; quote values that contain a separator."
+        return RowError("bad_csv", "", len(cells), message)
+
     found = {}
-    for name, cell in zip(columns, data, strict=True):
+    for name, cell in zip(columns, cells, strict=True):
         try:
             text = cell.decode("utf-8")
         except UnicodeDecodeError as error:

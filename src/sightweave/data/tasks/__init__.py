@@ -1,1 +1,1 @@
-"""Record -> Sample, and what an answer's text means: one file a task."""
+"""Tasks, one file each: they turn records into samples, and the text of a reply into an answer."""

@@ -1,4 +1,4 @@
-"""Image captioning: say what the picture shows.
+"""Image captioning: describe what the image shows.
 
 Show and Tell: A Neural Image Caption Generator (Vinyals et al. 2015, arXiv:1411.4555).
 """
@@ -15,15 +15,15 @@ from sightweave.data.tasks._base import Metrics, scored_by, task_name, trimmed
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
-    """A picture and its captions."""
+    """An image and its captions."""
 
     id: str
     images: tuple[Medium, ...]
-    """What is asked about: one picture, several, or none."""
+    """Images to describe: one, several, or none."""
     captions: tuple[str, ...]
-    """All of them; the first is learnt (data sets may give one record per caption)."""
+    """All captions; the first is the training target (datasets may have one record per caption)."""
     prompt: str = ""
-    """The user's own wording; empty means the task's instruction."""
+    """Prompt of this record; empty means the task's instruction."""
     group: str = ""
     split: str = "train"
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Config:
     """Kinds in ``answers/metrics``, or mappings with their fields; the first one is the score."""
 
     def build(self) -> Captioning:
-        """The task."""
+        """Makes the task."""
         return Captioning(instruction=self.instruction)
 
 
@@ -51,7 +51,7 @@ class Captioning:
         self.instruction = instruction
 
     def sample(self, record: Record) -> Sample:
-        """The prompt and target of one record."""
+        """Makes a sample of one record, with prompt and target."""
         return Sample(
             id=record.id,
             task=task_name(__name__),
@@ -68,5 +68,5 @@ class Captioning:
         )
 
     def parse(self, text: str) -> str | None:
-        """The caption in an answer; None where the answer is empty."""
+        """The caption without white space at its ends; None if it is empty."""
         return text.strip() or None

@@ -1,6 +1,6 @@
-"""Conversation: turns of a user and an assistant, with pictures anywhere in them.
+"""Conversation: turns of a user and an assistant, with images anywhere in them.
 
-Visual Instruction Tuning (Liu et al. 2023, arXiv:2304.08485). Every answer is learnt; the last one is asked for.
+Visual Instruction Tuning (Liu et al. 2023, arXiv:2304.08485). Every answer is a training target; the last one is scored.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from sightweave.data.tasks._base import Metrics, scored_by, task_name, trimmed
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one side says."""
+    """One turn of a conversation."""
 
     role: str
     """``system``, ``user`` or ``assistant``."""
     content: tuple[str | int, ...]
-    """Texts, and numbers of the record's pictures where they stand, from 0."""
+    """Texts and, in their place among these, the numbers of the record's images, from 0."""
     learn: bool = True
-    """Whether an assistant's words are learnt."""
+    """Whether an assistant turn is a training target."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
-    """Turns, with the pictures that they speak of."""
+    """A conversation with its images."""
 
     id: str
     images: tuple[Medium, ...]
-    """All pictures, each of which one turn names."""
+    """All images, each used in exactly one turn."""
     turns: tuple[Turn, ...]
-    """The last one may be the assistant's (to learn from) or the user's (to be answered)."""
+    """All turns; the last one is the assistant's (for training) or the user's (to be answered)."""
     references: tuple[str, ...] = ()
-    """Other right answers to the last question; empty means the last turn alone."""
+    """Reference answers to the last question; empty means the last assistant turn."""
     group: str = ""
     split: str = "train"
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Config:
     """Kinds in ``answers/metrics``, or mappings with their fields; the first one is the score."""
 
     def build(self) -> Conversation:
-        """The task."""
+        """Makes the task."""
         return Conversation(instruction=self.instruction)
 
 
@@ -63,30 +63,34 @@ class Conversation:
         self.instruction = instruction
 
     def sample(self, record: Record) -> Sample:
-        """The prompt and target of one record."""
+        """Makes a sample of one record, with prompt and target."""
         parts: list[Part] = []
         if self.instruction and all(turn.role != "system" for turn in record.turns):
             parts.append(Part("system", self.instruction))
         for turn in record.turns:
             learn = turn.role == "assistant" and turn.learn
-            parts += [
-                Part(turn.role, record.images[one] if isinstance(one, int) else one, learn=learn)
-                for one in turn.content
-            ]
-        if not record.turns or record.turns[-1].role != "assistant":
+            for piece in turn.content:
+                content = record.images[piece] if isinstance(piece, int) else piece
+                parts.append(Part(turn.role, content, learn=learn))
+
+        # The answer to score is the last assistant turn, which is empty if the last turn is the user's.
+        last_turn = record.turns[-1] if record.turns else None
+        answer = ""
+        if last_turn is not None and last_turn.role == "assistant":
+            answer = "".join(piece for piece in last_turn.content if isinstance(piece, str))
+        else:
             parts.append(Part("assistant", "", learn=True))
-        last = "".join(p for p in record.turns[-1].content if isinstance(p, str)) if record.turns else ""
-        said = (last,) if last and record.turns[-1].role == "assistant" else ()
+
         return Sample(
             id=record.id,
             task=task_name(__name__),
             parts=tuple(parts),
-            references=trimmed(record.references or said),
+            references=trimmed(record.references or ((answer,) if answer else ())),
             group=record.group or group_of(record.images, record.id),
             tags={"type": "conversation", **record.tags},
             regions=record.regions,
         )
 
     def parse(self, text: str) -> str | None:
-        """What was said; None where it is empty."""
+        """The answer without white space at its ends; None if it is empty."""
         return text.strip() or None

@@ -1,4 +1,4 @@
-"""Visual reasoning: a question whose answer needs steps; the steps are said before the answer.
+"""Visual reasoning: a question whose answer needs several steps, which are written before the answer.
 
 Chain-of-Thought Prompting Elicits Reasoning in Large Language Models (Wei et al. 2022, arXiv:2201.11903).
 """
@@ -18,21 +18,23 @@ from sightweave.data.tasks._base import Metrics, scored_by, task_name, trimmed
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
-    """A picture, a question, the steps to its answer, and the answer."""
+    """An image, a question, the steps to its answer, and the answer."""
 
     id: str
     images: tuple[Medium, ...]
-    """What is asked about: one picture, several, or none."""
+    """Images that the question is about: one, several, or none."""
     question: str
     answers: tuple[str, ...]
+    """All answers; the first is the training target."""
     rationale: str = ""
-    """The steps, as a person would say them; empty means that the answer is learnt alone."""
+    """Steps to the answer in natural language; empty means that the target is the answer alone."""
     options: tuple[str, ...] = ()
+    """Options of a multiple-choice question."""
     group: str = ""
     split: str = "train"
     tags: Mapping[str, str] = field(default_factory=dict)
     references: tuple[str, ...] = ()
-    """All answers that people gave, as often as they gave them; empty means `answers`."""
+    """Answers of all annotators, including duplicates; empty means `answers`."""
     regions: tuple[Region, ...] = ()
 
 
@@ -45,7 +47,7 @@ class Config:
     marker: str = "Answer:"
     """Text between the steps and the answer. The answer is what follows its last occurrence.
 
-    An answer without it is read where it is stated in another usual form, such as ``the answer is``."""
+    Without it, an answer in another usual form is recognised, such as one after ``the answer is``."""
     list_options: bool = False
     """Whether to list a record's options below the question, each with a letter."""
     answer_with: Literal["text", "letter"] = "text"
@@ -54,7 +56,7 @@ class Config:
     """Kinds in ``answers/metrics``, or mappings with their fields; the first one is the score."""
 
     def build(self) -> Reasoning:
-        """The task."""
+        """Makes the task."""
         return Reasoning(
             instruction=self.instruction,
             marker=self.marker,
@@ -79,20 +81,21 @@ class Reasoning:
         self.list_options, self.answer_with = list_options, answer_with
 
     def sample(self, record: Record) -> Sample:
-        """The prompt and target of one record."""
-        asked = self.instruction.replace("{question}", record.question)
+        """Makes a sample of one record, with prompt and target."""
+        prompt = self.instruction.replace("{question}", record.question)
         answer = record.answers[0] if record.answers else ""
         references = record.references or record.answers
         if self.list_options:
-            asked = with_listing(asked, record.options)
+            prompt = with_listing(prompt, record.options)
             answer, references = answered(answer, references, record.options, self.answer_with)
         target = f"{record.rationale} {self.marker} {answer}".strip() if answer else ""
+
         return Sample(
             id=record.id,
             task=task_name(__name__),
             parts=(
                 *(Part("user", image) for image in record.images),
-                Part("user", asked),
+                Part("user", prompt),
                 Part("assistant", target, learn=True),
             ),
             references=trimmed(references),
@@ -103,14 +106,15 @@ class Reasoning:
         )
 
     def parse(self, text: str) -> str | None:
-        r"""What follows the last marker, or what is in a box or a tag there.
+        r"""The answer after the last marker, without a box or tag around it.
 
-        Without the marker, what is stated last in another usual form, such as ``The answer is 3`` or ``\boxed{3}``; None
-        where nothing is stated, or nothing follows.
+        Without the marker, the last answer in another usual form, such as ``The answer is 3`` or ``\boxed{3}``. None if
+        there is no answer.
         """
         steps, found, answer = text.rpartition(self.marker)
         if not found:
             return last_stated(text)
-        if steps.endswith("**"):  # the marker is bold, and the end of that is no part of the answer
+
+        if steps.endswith("**"):  # the marker is bold, and the closing asterisks are not part of the answer
             answer = answer.strip().removeprefix("**")
         return enclosed(answer) or answer.strip() or None

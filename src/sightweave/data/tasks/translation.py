@@ -1,7 +1,7 @@
-"""Multimodal machine translation: a sentence in one language, with a picture, to another language.
+"""Multimodal machine translation: a sentence with an image, from one language to another.
 
 Tackling Ambiguity with Images: Improved Multimodal Machine Translation and Contrastive Evaluation
-(Futeral et al. 2023, arXiv:2212.10140). The picture decides what the words leave open.
+(Futeral et al. 2023, arXiv:2212.10140). The image resolves what the words leave ambiguous.
 """
 
 from __future__ import annotations
@@ -30,21 +30,24 @@ LANGUAGES = {
     "ko": "Korean",
     "tr": "Turkish",
 }
-"""Names of language codes in instructions; another code stands for itself."""
+"""Names of languages in instructions, by code; any other code is used as it is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
-    """A sentence with its picture, and its translations."""
+    """A sentence with its image, and its translations."""
 
     id: str
     images: tuple[Medium, ...]
-    """What the sentence is about: one picture, several, or none."""
+    """Images that the sentence is about: one, several, or none."""
     source: str
+    """Sentence to translate."""
     targets: tuple[str, ...]
+    """All translations; the first is the training target."""
     source_language: str
+    """Code of the source language, such as ``en``."""
     target_language: str
-    """Language codes such as ``en``."""
+    """Code of the target language, such as ``de``."""
     group: str = ""
     split: str = "train"
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -61,24 +64,25 @@ class Config:
     """Kinds in ``answers/metrics``, or mappings with their fields; the first one is the score."""
 
     def build(self) -> Translation:
-        """The task."""
+        """Makes the task."""
         return Translation(instruction=self.instruction)
 
 
 class Translation:
-    """Turns sentences with pictures into samples."""
+    """Turns sentences with images into samples."""
 
     def __init__(self, *, instruction: str) -> None:
         self.instruction = instruction
 
     def prompt(self, source: str, target_language: str) -> str:
-        """The instruction for one sentence."""
+        """The prompt for one sentence."""
         language = LANGUAGES.get(target_language, target_language)
         return self.instruction.replace("{language}", language).replace("{source}", source)
 
     def sample(self, record: Record) -> Sample:
-        """The prompt and target of one record."""
+        """Makes a sample of one record, with prompt and target."""
         pair = f"{record.source_language}-{record.target_language}"
+
         return Sample(
             id=record.id,
             task=task_name(__name__),
@@ -89,11 +93,11 @@ class Translation:
             ),
             references=trimmed(record.targets),
             group=record.group or group_of(record.images, record.id),
-            # Metrics read the sentence there, so no tag of the data may stand in its place.
+            # Metrics read the sentence from the tag source, so a tag of the data must not replace it.
             tags={"type": "translation", "languages": pair, **record.tags, "source": record.source},
             regions=record.regions,
         )
 
     def parse(self, text: str) -> str | None:
-        """The translation in an answer; None where it is empty."""
+        """The translation without white space at its ends; None if it is empty."""
         return text.strip() or None

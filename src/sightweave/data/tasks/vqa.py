@@ -1,4 +1,4 @@
-"""Visual question answering: a question about the picture, a short answer.
+"""Visual question answering: a question about the image, with a short answer.
 
 VQA: Visual Question Answering (Agrawal et al. 2015, arXiv:1505.00468).
 """
@@ -17,21 +17,21 @@ from sightweave.data.tasks._base import Metrics, scored_by, task_name, trimmed
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
-    """A picture, a question and its answers."""
+    """An image, a question and its answers."""
 
     id: str
     images: tuple[Medium, ...]
-    """What is asked about: one picture, several, or none."""
+    """Images that the question is about: one, several, or none."""
     question: str
     answers: tuple[str, ...]
-    """All of them; the first is learnt."""
+    """All answers; the first is the training target."""
     options: tuple[str, ...] = ()
-    """The answers that are possible at all, where they are few."""
+    """Options of a multiple-choice question, or all possible answers where they are few."""
     group: str = ""
     split: str = "train"
     tags: Mapping[str, str] = field(default_factory=dict)
     references: tuple[str, ...] = ()
-    """All answers that people gave, as often as they gave them; empty means `answers`."""
+    """Answers of all annotators, including duplicates; empty means `answers`."""
     regions: tuple[Region, ...] = ()
 
 
@@ -49,7 +49,7 @@ class Config:
     """Kinds in ``answers/metrics``, or mappings with their fields; the first one is the score."""
 
     def build(self) -> Vqa:
-        """The task."""
+        """Makes the task."""
         return Vqa(
             instruction=self.instruction,
             list_options=self.list_options,
@@ -67,19 +67,20 @@ class Vqa:
         self.list_options, self.answer_with = list_options, answer_with
 
     def sample(self, record: Record) -> Sample:
-        """The prompt and target of one record."""
-        asked = self.instruction.replace("{question}", record.question)
+        """Makes a sample of one record, with prompt and target."""
+        prompt = self.instruction.replace("{question}", record.question)
         answer = record.answers[0] if record.answers else ""
         references = record.references or record.answers
         if self.list_options:
-            asked = with_listing(asked, record.options)
+            prompt = with_listing(prompt, record.options)
             answer, references = answered(answer, references, record.options, self.answer_with)
+
         return Sample(
             id=record.id,
             task=task_name(__name__),
             parts=(
                 *(Part("user", image) for image in record.images),
-                Part("user", asked),
+                Part("user", prompt),
                 Part("assistant", answer, learn=True),
             ),
             references=trimmed(references),
@@ -90,8 +91,8 @@ class Vqa:
         )
 
     def parse(self, text: str) -> str | None:
-        """The answer as it was given, without white space at its ends; None where it is empty.
+        """The answer without white space at its ends; None if it is empty.
 
-        A full stop stays: references are not cut either, and each metric decides what an ending counts.
+        A full stop is kept, as in references; each metric decides whether it matters.
         """
         return text.strip() or None

@@ -154,7 +154,7 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
     raw = path / "data/task1/raw"
     whole = (raw / "train.fr.gz").read_bytes()
     (raw / "train.fr.gz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=r"train\.fr\.gz: cannot read it"):
+    with pytest.raises(DataError, match=r"train\.fr\.gz: cannot be read"):
         read(path)
     (raw / "train.fr.gz").write_bytes(gzip.compress(b"un\nd\xe9ux\n"))
     with pytest.raises(DataError, match=r"train\.fr\.gz:2: not UTF-8: byte 0xe9 at byte 1"):

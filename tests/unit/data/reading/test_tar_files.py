@@ -65,7 +65,7 @@ def test_a_flipped_bit_in_a_header_is_an_error(tmp_path: Path) -> None:
 def test_another_format_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     path.write_bytes(b"<html>" * 1000)
-    with pytest.raises(DataError, match="no tar archive"):
+    with pytest.raises(DataError, match="not a tar archive"):
         list(tar_files.members(path))
     path.write_bytes(gzip.compress(b"x"))
     with pytest.raises(DataError, match=r"decompress it first: gunzip -k a.tar"):
