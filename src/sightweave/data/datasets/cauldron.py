@@ -19,7 +19,7 @@ from sightweave.data.reading.source import FilesConfig
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = _files(path)
     if not found or not table_layouts.is_turns(arrow_files.columns(found[0])):
         return ""

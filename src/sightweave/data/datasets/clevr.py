@@ -21,7 +21,7 @@ from sightweave.data.reading.splits import common_split
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = [file.name for file in json_files(path) if _is_questions(file)]
     return f"questions in {among(found)}" if found else ""
 
@@ -36,7 +36,7 @@ class Config(FilesConfig):
     """A folder with ``questions`` and ``images``, or one question file."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row a question.
+        """One row per question.
 
         Raises:
             DataError: a file is damaged.

@@ -26,7 +26,7 @@ _ORDER = "img.order"
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = [folder.name for folder in _folders(path)]
     return f"right and wrong translations in {among(found)}" if found else ""
 

@@ -25,7 +25,7 @@ _TYPES = {"type": "structural", "semantic": "semantic", "detailed": "detailed"}
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = [file.name for file in json_files(path) if _is_questions(file)]
     return f"questions in {among(found)}" if found else ""
 
@@ -45,7 +45,7 @@ class Config(FilesConfig):
     """Whether to read the objects of the scene graphs as regions; they are stored with each question."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row a question.
+        """One row per question.
 
         Raises:
             DataError: a file is damaged.

@@ -21,7 +21,7 @@ from sightweave.data.reading.source import FilesConfig
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     if path.is_file():
         is_part = path.name in ("dataset_dict.json", "state.json") or path.suffix == ".arrow"
         path = path.parent
@@ -51,7 +51,7 @@ class Config(FilesConfig):
     """The folder that was saved, that of one split, or one of its Arrow files."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row for each of the tables."""
+        """One row per table row."""
         path = Path(self.path).expanduser()
         layouts = table_layouts.Layouts()
         root = path if path.is_dir() else path.parent

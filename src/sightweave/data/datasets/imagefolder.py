@@ -40,7 +40,7 @@ _OTHER_MEDIA = ("audio", "video", "text", "caption", "pdf")
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = _metadata(path)
     if found:
         return f"file names in {among([file.name for file in found])}" if _names_files(found[0]) else ""

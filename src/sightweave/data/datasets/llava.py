@@ -28,7 +28,7 @@ _ROLES = {
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = [file.name for file in chat_turns.candidates(path, _is_ours)]
     return f"conversations in {among(found)}" if found else ""
 
@@ -43,7 +43,7 @@ class Config(FilesConfig):
     """A folder with conversations and pictures, or one file of conversations."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row a conversation."""
+        """One row per conversation."""
         found = chat_turns.conversation_files(Path(self.path).expanduser(), _is_ours, "conversations")
         return chat_turns.rows(found, split, partial(_values, ratings=tuple(self.min_quality)))
 

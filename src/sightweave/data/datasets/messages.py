@@ -30,7 +30,7 @@ _TOOLS = ("tool", "function", "tool_call", "tool_response", "ipython")
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = [file.name for file in chat_turns.candidates(path, _is_ours)]
     return f"messages in {among(found)}" if found else ""
 
@@ -47,7 +47,7 @@ class Config(FilesConfig):
     """A folder with messages and pictures, or one file of messages."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row a conversation."""
+        """One row per conversation."""
         found = chat_turns.conversation_files(Path(self.path).expanduser(), _is_ours, "messages")
         make = partial(_values, folder=self.pictures(), ratings=tuple(self.min_quality))
         return chat_turns.rows(found, split, make)

@@ -52,7 +52,7 @@ class _Set:
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = [one for one in _sets(path) if sum(map(len, one.texts.values())) > 1 and one.list_path()]
     if not found:
         return ""

@@ -24,7 +24,7 @@ _INNER = ("data", "balanced", "unbalanced")
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = [file.name for file in files(path, ".json", ".jsonl") if _is_sentences(file)]
     return f"sentences in {among(found)}" if found else ""
 

@@ -35,7 +35,7 @@ _SAID = {"caption", "captions", "question", "source", "turns"}
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     try:
         file = row_files.find(path)
         first = next(iter(row_files.read(file)), None)

@@ -20,7 +20,7 @@ from sightweave.data.reading.source import FilesConfig
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = _files(path)
     if not found:
         return ""
@@ -69,7 +69,7 @@ class Config(FilesConfig):
     """A folder with parquet or Arrow files, or one of them."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row for each of the table."""
+        """One row per table row."""
         root = Path(self.path).expanduser()
         layouts = table_layouts.Layouts()
         found = _files(root)

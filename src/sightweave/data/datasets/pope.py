@@ -24,7 +24,7 @@ _DRAWN = re.compile("random|popular|adversarial")
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = [file.name for file in _files(path)]
     return f"yes or no questions in {among(found)}" if found else ""
 
@@ -44,7 +44,7 @@ class Config(FilesConfig):
     """A folder with ``coco_pope_random.json`` and its like and the pictures, or one such file."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row a question.
+        """One row per question.
 
         Raises:
             DataError: there is no such file, or one cannot be read.

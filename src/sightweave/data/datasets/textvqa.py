@@ -19,7 +19,7 @@ from sightweave.data.reading.source import FilesConfig
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = [file.name for file in json_files(path) if _is_questions(file)]
     return f"questions in {among(found)}" if found else ""
 
@@ -34,7 +34,7 @@ class Config(FilesConfig):
     """A folder with the question files and the folders of pictures, or one question file."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row a question.
+        """One row per question.
 
         Raises:
             DataError: a file is damaged.

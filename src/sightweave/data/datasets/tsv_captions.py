@@ -21,7 +21,7 @@ _DELIMITERS = ("\t", ",")
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = [file.name for file in files(path, ".tsv", ".csv") if _delimiter(file)]
     return f"filepath and title in {among(found)}" if found else ""
 
@@ -35,7 +35,7 @@ class Config(FilesConfig):
     """A folder with such a table and the pictures, or the table."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row for each of the table."""
+        """One row per table row."""
         root = Path(self.path).expanduser()
         found = [(file, one) for file in files(root, ".tsv", ".csv") if (one := _delimiter(file))]
         if not found:

@@ -31,7 +31,7 @@ _LARGEST = 1e6
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = [file.name for file in _files(path)]
     return f"texts with boxes in {among(found)}" if found else ""
 
@@ -51,7 +51,7 @@ class Config(FilesConfig):
     """A folder with files such as hindi-visual-genome-train.txt and the pictures, or one such file."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row a line."""
+        """One row per line."""
         path = Path(self.path).expanduser()
         found = _files(path)
         if not found:

@@ -31,7 +31,7 @@ _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = [file.name for file in files(path, ".tsv") if _is_ours(file)]
     return f"index, question and images in {among(found)}" if found else ""
 
@@ -46,7 +46,7 @@ class Config(FilesConfig):
     """A folder with such tables, or one of them."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row a question."""
+        """One row per question."""
         root = Path(self.path).expanduser()
         found = [file for file in files(root, ".tsv") if _is_ours(file)]
         if not found:

@@ -22,7 +22,7 @@ from sightweave.data.reading.splits import VALIDATION
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = [file.name for file in json_files(path) if _is_questions(file) or _is_vizwiz(file)]
     return f"questions in {among(found)}" if found else ""
 
@@ -52,7 +52,7 @@ class Config(FilesConfig):
     """A folder with question files, annotation files and pictures, or one question file with annotations beside it."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row a question.
+        """One row per question.
 
         Raises:
             DataError: a file is damaged, or questions to learn from have no annotations.
