@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
@@ -294,7 +294,7 @@ def _box(value: Any) -> tuple[float, float, float, float]:
     return left, top, width, height
 
 
-def _is_pixels(value: Any) -> bool:
+def _is_pixels(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MAX_PIXELS
 
 

@@ -1,7 +1,7 @@
-"""Captions in a table with the columns ``filepath`` and ``title``, as OpenCLIP trains from.
+"""Captions in a table with the columns ``filepath`` and ``title``, the format that OpenCLIP trains on.
 
-OpenCLIP (Cherti et al. 2022, arXiv:2212.07143). Tabs or commas; further columns are not read. A path that starts with
-the root's own is taken as one below it; others that are absolute are refused.
+OpenCLIP (Cherti et al. 2022, arXiv:2212.07143). Separated by tabs or commas; further columns are not read. An absolute
+path must be below the image root.
 """
 
 from __future__ import annotations
@@ -27,23 +27,31 @@ def recognise(path: Path) -> str:
 
 
 def _delimiter(file: Path) -> str:
-    return next((one for one in _DELIMITERS if {"filepath", "title"} <= set(tsv_files.head(file, one))), "")
+    """The delimiter of such a table; empty for other files."""
+    for delimiter in _DELIMITERS:
+        if {"filepath", "title"} <= set(tsv_files.head(file, delimiter)):
+            return delimiter
+    return ""
 
 
 @config
 class Config(FilesConfig):
-    """A folder with such a table and the pictures, or the table."""
+    """A folder with such a table and the images, or the table itself."""
 
     def rows(self, split: str) -> Iterator[Row]:
         """One row per table row."""
         root = Path(self.path).expanduser()
-        found = [(file, one) for file in files(root, ".tsv", ".csv") if (one := _delimiter(file))]
-        if not found:
+        delimiters: dict[Path, str] = {}
+        for file in files(root, ".tsv", ".csv"):
+            if delimiter := _delimiter(file):
+                delimiters[file] = delimiter
+        if not delimiters:
             raise DataError(
                 f"{root}: no .tsv or .csv found with the columns filepath and title in its first line."
             )
+
         folder = str(self.pictures().root) + "/"
-        for file, delimiter in found:
+        for file, delimiter in delimiters.items():
             name = split_below(file, root)
             if split and name and name != split:
                 continue
@@ -52,6 +60,7 @@ class Config(FilesConfig):
                 if isinstance(cells, RowError):
                     yield Row(record.line, cells, str(file))
                     continue
+
                 image = cells.get("filepath")
                 values = {
                     "image": image.removeprefix(folder) if image is not None else None,
