@@ -33,13 +33,16 @@ def recognise(path: Path) -> str:
 
 def _folders(path: Path) -> list[Path]:
     """The folders of language pairs, or the folder of one of their files."""
-    known = (_ORDER, "src.", "correct.", "incorrect.")
-    if path.is_file():
-        found = [path.parent] if path.name.startswith(known) and (path.parent / _ORDER).is_file() else []
-    else:
-        found = [file.parent for file in files(path, _ORDER)]
+    if not path.is_file():
+        return [file.parent for file in files(path, _ORDER) if _is_pair(file.parent)]
 
-    return [folder for folder in found if _PAIR.fullmatch(folder.name) and any(folder.glob("correct.*"))]
+    is_text = path.name.startswith((_ORDER, "src.", "correct.", "incorrect."))
+    has_order = (path.parent / _ORDER).is_file()
+    return [path.parent] if is_text and has_order and _is_pair(path.parent) else []
+
+
+def _is_pair(folder: Path) -> bool:
+    return _PAIR.fullmatch(folder.name) is not None and any(folder.glob("correct.*"))
 
 
 @config

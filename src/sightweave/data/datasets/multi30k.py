@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from sightweave.data.tasks.translation import LANGUAGES
 
 _TEXT = re.compile(r"(train|val|test[a-z0-9_]*)(?:\.([1-9]))?\.([a-z]{2})(?:\.gz)?")
 """Name of a part, number of the text (in task 2 only) and language of a file."""
-_SUFFIXES = (*(f".{code}" for code in LANGUAGES), *(f".{code}.gz" for code in LANGUAGES))
+_SUFFIXES = tuple(f".{code}{end}" for code, end in product(LANGUAGES, ("", ".gz")))
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ def _sets(path: Path) -> list[_Set]:
         name, is_task2, language = part
         one = found.setdefault((file.parent, name, is_task2), _Set(file.parent, name, is_task2))
         texts = one.texts.setdefault(language, [])
-        is_unpacked = any(file.name == f"{other.name}.gz" for other in texts)
-        if not is_unpacked:
+        has_unpacked_copy = any(file.name == f"{other.name}.gz" for other in texts)
+        if not has_unpacked_copy:
             texts.append(file)
     return list(found.values())
 
@@ -127,8 +128,8 @@ class Config(FilesConfig):
         """One row per sentence and target language in task 1, or per image and language in task 2."""
         path = Path(self.path).expanduser()
         found = _sets(path)
-        has_task2 = [one.is_task2 for one in found]
-        is_task2 = (self.task2 and any(has_task2)) or all(has_task2)
+        tasks = {one.is_task2 for one in found}
+        is_task2 = True in tasks if self.task2 else False not in tasks
 
         chosen: dict[str, _Set] = {}
         for one in found:

@@ -46,16 +46,20 @@ def recognise(path: Path) -> str:
     """Describes the files of this format at or below `path`; empty if there are none."""
     if path.is_file() and path.name.lower().endswith((".tar.gz", ".tgz")):
         return "a compressed shard"
-    found = files(path, ".tar")
-    is_ours = bool(found) and _contents(found[0]) == _SAMPLES
-    return f"{_SAMPLES} in {among([file.name for file in found])}" if is_ours else ""
+    return _described(path, _SAMPLES)
 
 
 def recognise_pictures(path: Path) -> str:
     """Describes shards that contain images and nothing else."""
+    return _described(path, _IMAGES_ONLY)
+
+
+def _described(path: Path, contents: str) -> str:
+    """The shards at or below `path` in words, if the first one has these contents; else empty."""
     found = files(path, ".tar")
-    is_ours = bool(found) and _contents(found[0]) == _IMAGES_ONLY
-    return f"{_IMAGES_ONLY} in {among([file.name for file in found])}" if is_ours else ""
+    if not found or _contents(found[0]) != contents:
+        return ""
+    return f"{contents} in {among([file.name for file in found])}"
 
 
 def _contents(shard: Path) -> str:
@@ -67,15 +71,21 @@ def _contents(shard: Path) -> str:
     except DataError:
         return ""
 
-    image_keys = {key for key, suffix in names if _last(suffix) in _IMAGE_SUFFIXES}
+    image_keys, text_keys = set(), set()
+    has_others = False
     for key, suffix in names:
-        if key in image_keys and _last(suffix) in _TEXT_SUFFIXES:
-            return _SAMPLES
+        if _last(suffix) in _IMAGE_SUFFIXES:
+            image_keys.add(key)
+            continue
+        if _last(suffix) in _TEXT_SUFFIXES:
+            text_keys.add(key)
+        # Hidden files, such as those that macOS adds, have a key without a name.
+        if key.rpartition("/")[2]:
+            has_others = True
 
-    # Hidden files, such as those that macOS adds, have an empty key.
-    suffixes = [_last(suffix) for key, suffix in names if key.rpartition("/")[2]]
-    is_images_only = bool(image_keys) and set(suffixes) <= set(_IMAGE_SUFFIXES)
-    return _IMAGES_ONLY if is_images_only else ""
+    if image_keys & text_keys:
+        return _SAMPLES
+    return _IMAGES_ONLY if image_keys and not has_others else ""
 
 
 def _key_and_suffix(name: str) -> tuple[str, str]:

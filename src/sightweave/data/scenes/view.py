@@ -168,7 +168,7 @@ class View:
         return [number for number in range(len(self.things)) if mask >> number & 1]
 
     def rows_are_clear(self) -> bool:
-        """Whether neighbours from top to bottom differ in y by the minimum difference in x of all scenes."""
+        """Whether neighbours from top to bottom differ in y by at least `MIN_GAP`, as all things do in x."""
         heights = [self.things[number].y for number in self.rows]
         return all(low - high >= MIN_GAP for high, low in pairwise(heights))
 
