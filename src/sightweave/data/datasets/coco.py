@@ -98,6 +98,7 @@ class Config(FilesConfig):
             return
         _check_one_release(kinds)
 
+        # Instance files are only looked for if there are official captions, which have no boxes themselves.
         instances = None
         for file, kind in kinds.items():
             if kind == "karpathy":

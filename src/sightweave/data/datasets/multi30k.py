@@ -63,6 +63,7 @@ def recognise(path: Path) -> str:
         if num_texts > 1 and one.list_path():
             languages |= one.texts.keys()
             names.append(one.name)
+
     if not names:
         return ""
     return f"sentences in {', '.join(sorted(languages))} of {', '.join(dict.fromkeys(names))}"

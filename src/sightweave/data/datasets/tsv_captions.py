@@ -50,22 +50,25 @@ class Config(FilesConfig):
                 f"{root}: no .tsv or .csv found with the columns filepath and title in its first line."
             )
 
-        folder = str(self.pictures().root) + "/"
+        image_root = f"{self.pictures().root}/"
         for file, delimiter in delimiters.items():
             name = split_below(file, root)
-            if split and name and name != split:
-                continue
-            for record in tsv_files.records(file, delimiter):
-                cells = record.cells
-                if isinstance(cells, RowError):
-                    yield Row(record.line, cells, str(file))
-                    continue
+            if not split or not name or name == split:
+                yield from _read_table(file, delimiter, name, image_root)
 
-                image = cells.get("filepath")
-                values = {
-                    "image": image.removeprefix(folder) if image is not None else None,
-                    "caption": cells.get("title"),
-                }
-                if name:
-                    values["split"] = name
-                yield Row(record.line, values, str(file))
+
+def _read_table(file: Path, delimiter: str, split: str, image_root: str) -> Iterator[Row]:
+    for record in tsv_files.records(file, delimiter):
+        cells = record.cells
+        if isinstance(cells, RowError):
+            yield Row(record.line, cells, str(file))
+            continue
+
+        image = cells.get("filepath")
+        values = {
+            "image": image.removeprefix(image_root) if image is not None else None,
+            "caption": cells.get("title"),
+        }
+        if split:
+            values["split"] = split
+        yield Row(record.line, values, str(file))

@@ -53,10 +53,12 @@ class Config(FilesConfig):
             raise DataError(
                 f"{root}: no .tsv found with the columns index, question, and image or image_path."
             )
+
         for file in found:
             name = split_below(file, root)
             if split and name and name != split:
                 continue
+
             shared = _SharedImages(file)
             for record in tsv_files.records(file, "\t"):
                 try:
@@ -127,10 +129,11 @@ def _values(cells: Mapping[str, str], shared: _SharedImages, split: str) -> dict
     else:
         values["unlabelled"] = True
 
+    # The row's own split counts more than the file's, but the column may hold names of other things.
     own_split = cells.get("split", "").strip().lower()
     if own_split in SPLIT_NAMES:
         values["split"] = own_split
-    elif split:  # the column may hold names of other things
+    elif split:
         values["split"] = split
     return values
 

@@ -65,15 +65,14 @@ def _described(path: Path, contents: str) -> str:
 def _contents(shard: Path) -> str:
     """What the first members of a shard are: samples (an image and a text share a name), images only, or empty."""
     try:
-        names = [
-            _key_and_suffix(member.name) for member in islice(tar_files.members(shard), _GLANCED_MEMBERS)
-        ]
+        members = list(islice(tar_files.members(shard), _GLANCED_MEMBERS))
     except DataError:
         return ""
 
     image_keys, text_keys = set(), set()
     has_others = False
-    for key, suffix in names:
+    for member in members:
+        key, suffix = _key_and_suffix(member.name)
         if _last(suffix) in _IMAGE_SUFFIXES:
             image_keys.add(key)
             continue

@@ -25,7 +25,7 @@ _KEPT_PERCENT = {"color": ((95, 100), (36, 100)), "shape": ((84, 100), (100, 66)
 
 
 def count(view: View, random: Random) -> Question | None:
-    """How many red shapes are there?"""
+    """Asks for the number of things of a kind: "How many red shapes are there?"."""
     # Phrases by the number of things that they fit.
     by_number: dict[int, list[Phrase]] = {}
     for phrase, mask in view.masks.items():
@@ -53,7 +53,7 @@ def _numbered(view: View, things: Sequence[int]) -> str:
 
 
 def cmp(view: View, random: Random) -> Question | None:
-    """Are there more dogs than red circles?"""
+    """Asks to compare two numbers of things: "Are there more dogs than red circles?"."""
     present = [phrase for phrase in view.masks if not _is_any_thing(phrase)]
     for _ in range(4):
         first = random.choice(present)
@@ -96,7 +96,7 @@ def _in_order(view: View, order: Sequence[int], *, down: bool, counted: Sequence
 
 
 def rel(view: View, random: Random) -> Question | None:
-    """Is the dog to the left of the red circle?"""
+    """Asks about the relation of two things: "Is the dog to the left of the red circle?"."""
     if len(view.unique) < 2:
         return None
 
@@ -129,7 +129,7 @@ def _is_clear(view: View, first: int, second: int) -> bool:
 
 
 def same(view: View, random: Random) -> Question | None:
-    """Are the dog and the star the same size?"""
+    """Asks whether two things share an attribute: "Are the dog and the star the same size?"."""
     for asked in random.drawn(("size", "color", "shape")):
         made = _same(view, random, asked)
         if made is not None:
@@ -182,7 +182,7 @@ def _keeps_secret(phrase: Phrase, asked: str) -> bool:
 
 
 def next_to(view: View, random: Random) -> Question | None:
-    """What is just to the left of the dog?"""
+    """Asks for the neighbour of a thing: "What is just to the left of the dog?"."""
     relation = random.choice(("left", "right"))
     step = -1 if relation == "left" else 1
     asked = [number for number in view.unique if 0 <= number + step < len(view.things)]
@@ -196,7 +196,7 @@ def next_to(view: View, random: Random) -> Question | None:
 
 
 def nrel(view: View, random: Random) -> Question | None:
-    """How many things are to the left of the dog?"""
+    """Asks for the number of things in one direction: "How many things are to the left of the dog?"."""
     down = random.below(3) == 0 and view.rows_are_clear()
     order = view.rows if down else list(range(len(view.things)))
     relation = random.choice(("above", "below") if down else ("left", "right"))

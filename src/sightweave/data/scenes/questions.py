@@ -1,7 +1,7 @@
 """Short questions with short answers: is it there, what colour, what is it, how big, on which side.
 
-To balance the answers, the answer is drawn first, among those that are possible in the scene. If no question is possible,
-a function returns None, and the caller tries another type.
+To balance the answers, the answer is drawn first, among those that are possible in the scene. If the scene allows no
+question of a type, its function returns None, and the caller tries another type.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def pick(random: Random, phrases: Sequence[Phrase]) -> Phrase:
 
 
 def exist(view: View, random: Random) -> Question | None:
-    """Is there a red circle?"""
+    """Asks whether something is in the image: "Is there a red circle?"."""
     for _ in range(3):
         present = pick(random, random.choice(view.facts).phrases)
         if present.text == "thing":
@@ -53,7 +53,7 @@ def exist(view: View, random: Random) -> Question | None:
 
 
 def color(view: View, random: Random) -> Question | None:
-    """What color is the big star?"""
+    """Asks for the colour of a shape: "What color is the big star?"."""
     shapes = [number for number, thing in enumerate(view.things) if thing.is_shape]
     for number in random.drawn(shapes):
         phrases = [phrase for phrase in view.unique_phrases(number) if not phrase.color]
@@ -64,7 +64,7 @@ def color(view: View, random: Random) -> Question | None:
 
 
 def name(view: View, random: Random) -> Question | None:
-    """What is the small thing on the left? What animal is this?"""
+    """Asks what a thing is: "What is the small thing on the left?", "What animal is this?"."""
     for way in random.drawn((_name_by_attributes, _name_by_side, _name_by_end, _name_of_kind)):
         made = way(view, random)
         if made is not None:
@@ -130,7 +130,7 @@ def _name_of_kind(view: View, random: Random) -> Question | None:
 
 
 def size(view: View, random: Random) -> Question | None:
-    """Is the dog big or small?"""
+    """Asks for the size of a thing: "Is the dog big or small?"."""
     by_answer: dict[str, list[Phrase]] = {}
     for number, thing in enumerate(view.things):
         phrases = [p for p in view.unique_phrases(number) if not p.size and p.text != "thing"]
@@ -150,13 +150,13 @@ def is_on(side: str, x: int) -> bool:
 
 
 def side(view: View, random: Random) -> Question | None:
-    """Is the dog on the left or on the right?"""
+    """Asks which side a thing is on: "Is the dog on the left or on the right?"."""
     offsets = [thing.x - MIDDLE for thing in view.things]
     return _which_end(view, random, "side", offsets, "Is the {} on the left or on the right?", SIDE_WORDS)
 
 
 def height(view: View, random: Random) -> Question | None:
-    """Is the dog at the top or at the bottom?"""
+    """Asks whether a thing is in the upper or lower half: "Is the dog at the top or at the bottom?"."""
     offsets = [thing.y - MIDDLE for thing in view.things]
     return _which_end(view, random, "height", offsets, "Is the {} at the top or at the bottom?", HEIGHT_WORDS)
 

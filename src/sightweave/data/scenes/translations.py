@@ -45,7 +45,7 @@ def is_held_out(word: str, template: str) -> bool:
 
 
 def ambiguous(view: View, random: Random) -> Pair | None:
-    """This is a bat."""
+    """A sentence with a homonym whose sense only the image shows: "This is a bat."."""
     subjects = [number for number, fact in enumerate(view.facts) if fact.noun.word in SENSES]
     if not subjects:
         return None
@@ -60,6 +60,7 @@ def ambiguous(view: View, random: Random) -> Pair | None:
         if things is None:
             continue
 
+        # The contrast is the same sentence with the other sense of the homonym.
         language = random.choice(_TARGETS[word])
         side = _side(view, number)
         other = (Described(other_sense(fact.noun.name), things[0].size), *things[1:])
@@ -78,7 +79,7 @@ def ambiguous(view: View, random: Random) -> Pair | None:
 
 
 def plain(view: View, random: Random, *, into_english: bool) -> Pair | None:
-    """This is a dog: no homonym, so that the words alone determine the translation."""
+    """A sentence without a homonym, so that its words alone determine the translation: "This is a dog."."""
     subjects = [number for number, fact in enumerate(view.facts) if fact.noun.word not in SENSES]
     if not subjects:
         return None
