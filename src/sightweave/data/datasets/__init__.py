@@ -1,1 +1,1 @@
-"""Files (or the embedded world) -> records: one file a kind."""
+"""Readers of dataset formats and of the embedded world; one file per kind."""

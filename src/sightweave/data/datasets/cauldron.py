@@ -1,8 +1,8 @@
-"""The Cauldron and FineVision: parquet files with the pictures and the turns of each row.
+"""The Cauldron and FineVision: parquet files with the images and the turns of each row.
 
 What matters when building vision-language models? (Laurencon et al. 2024, arXiv:2405.02246); FineVision: Open Data Is
-All You Need (Wiedmann et al. 2025, arXiv:2510.17269). The pictures stand before the first turn. Columns of ratings hold
-one number a turn (or a row); ``min_quality`` leaves out the turns below.
+All You Need (Wiedmann et al. 2025, arXiv:2510.17269). The images come before the first turn. Rating columns hold one
+number per turn (or per row); ``min_quality`` leaves out the turns below it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sightweave.data.reading.source import FilesConfig
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = _files(path)
     if not found or not table_layouts.is_turns(arrow_files.columns(found[0])):
         return ""
@@ -32,29 +32,32 @@ def _files(path: Path) -> list[Path]:
 
 @config
 class Config(FilesConfig):
-    """A folder with parquet files, one with such folders (each a part of the collection), or one file."""
+    """A folder with parquet files, a folder of such folders (each a part of the collection), or one file."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One conversation for each row of the table."""
+        """One conversation per table row."""
         root = Path(self.path).expanduser()
         layouts = table_layouts.Layouts()
         found = _files(root)
         if not found:
             raise DataError(f"{root}: no parquet files found.")
+
         for file in found:
             name = table_layouts.split_below(file, root)
             if split and name and name != split:
                 continue
-            names = {field.name: str(field.type) for field in arrow_files.schema(file)}
-            missing = [one for one in ("images", "texts") if one not in names]
-            if missing:
-                raise DataError(f"{file}: no column {missing[0]!r}; the columns are {', '.join(names)}.")
-            layouts.check(file, name, names)
+
+            types = {field.name: str(field.type) for field in arrow_files.schema(file)}
+            for column in ("images", "texts"):
+                if column not in types:
+                    raise DataError(f"{file}: no column {column!r}; the columns are {', '.join(types)}.")
+            layouts.check(file, name, types)
+
             label = file.name if file == root else file.relative_to(root).as_posix()
-            yield from _of_file(file, label, name)
+            yield from _read_file(file, label, name)
 
 
-def _of_file(file: Path, label: str, split: str) -> Iterator[Row]:
+def _read_file(file: Path, label: str, split: str) -> Iterator[Row]:
     part = label.rpartition("/")[0]
     for number, cells in arrow_files.rows(file):
         try:
@@ -62,12 +65,13 @@ def _of_file(file: Path, label: str, split: str) -> Iterator[Row]:
                 raise cells
             if cells["texts"] is None:
                 raise RowError("missing_field", "texts", None, "is null; a row needs at least one turn.")
-            pictures = table_columns.images({"images": cells["images"]}, f"{label}#{number}")
-            values = table_columns.fields(cells, num_images=len(pictures))
+            images = table_columns.images({"images": cells["images"]}, f"{label}#{number}")
+            values = table_columns.fields(cells, num_images=len(images))
         except RowError as error:
             yield Row(number, error, str(file))
             continue
-        values["images"] = pictures
+
+        values["images"] = images
         values.setdefault("id", f"{label}#{number}")
         kind = part or values["tags"].get("source")
         if kind:

@@ -1,8 +1,8 @@
 """COCO captions: the official annotation files, Karpathy's split files, LAVIS' copies, and the boxes of instance files.
 
 Microsoft COCO Captions (Chen et al. 2015, arXiv:1504.00325); splits of Karpathy and Fei-Fei 2015 (arXiv:1412.2306) for
-COCO, Flickr30k and Flickr8k; the same as LAVIS (Li et al. 2022, arXiv:2209.09019) hands them out. With an
-``instances_*.json`` beside the captions, its boxes become regions.
+COCO, Flickr30k and Flickr8k; LAVIS' copies of the same captions (Li et al. 2022, arXiv:2209.09019). The boxes of an
+``instances_*.json`` next to the captions become regions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from sightweave.core.config import config
 from sightweave.core.errors import DataError
@@ -22,42 +22,47 @@ from sightweave.data.reading.row_files import Row, RowError, shown
 from sightweave.data.reading.source import FilesConfig
 from sightweave.data.reading.splits import VALIDATION
 
-_KARPATHY = {"train": "train", "restval": "train", "val": VALIDATION, "test": "test"}
-_LARGEST = 1e9
-"""Pixels of a side; a larger number is a slip, and integers may be too large to divide by."""
+_KARPATHY_SPLITS = {"train": "train", "restval": "train", "val": VALIDATION, "test": "test"}
+_MAX_PIXELS = 1e9
+"""Maximum size of a side; a larger number is a mistake, and an integer may be too large to divide by."""
+_NUMBERS_PER_BOX = 5
 _Boxes = tuple[dict[Any, "array[float]"], list[str]]
-"""Of each picture, five numbers a box (left, top, width, height, which name), and the names: official files hold 860 000."""
+"""Five numbers per box (left, top, width, height, index of the name) for each image, and the list of names. Flat arrays,
+since the official files have 860,000 boxes."""
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = [file.name for file in json_files(path) if _kind(file)]
     return f"captions in {among(found)}" if found else ""
 
 
 def recognise_pictures(path: Path) -> str:
-    """The same for files that hold no captions."""
-    found = [file.name for file in json_files(path) if _is_pictures(file)]
-    return f"pictures without captions in {among(found)}" if found else ""
+    """Describes files that list images but hold no captions."""
+    found = [file.name for file in json_files(path) if _lists_only_images(file)]
+    return f"images without captions in {among(found)}" if found else ""
 
 
 def _kind(file: Path) -> str:
     """``official``, ``karpathy`` or ``lavis``; empty for other files."""
     kind, keys = json_stream.glance(file)
-    # The key annotations itself stands in the middle of a large file, where a glance does not reach.
+
+    # The key annotations itself is in the middle of a large file, beyond the part that glance reads.
     if kind == "object" and {"file_name", "image_id", "caption"} <= keys:
         return "official"
     if kind == "object" and {"images", "filename", "sentences", "raw", "split"} <= keys:
         return "karpathy"
-    # Without image_id (in LAVIS' files of val and test) only the name tells them from anybody's list of captions.
-    is_named = "karpathy" in file.name.lower() or "flickr30k" in file.name.lower()
+
+    # LAVIS' val and test files have no image_id; only the file name tells them from any other list of captions.
     if kind == "array" and {"image", "caption"} <= keys <= {"image", "caption", "image_id"}:
-        return "lavis" if is_named or "image_id" in keys else ""
+        name = file.name.lower()
+        is_lavis = "image_id" in keys or "karpathy" in name or "flickr30k" in name
+        return "lavis" if is_lavis else ""
     return ""
 
 
-def _is_pictures(file: Path) -> bool:
-    """Whether a file names pictures and says nothing of them in words: boxes, key points, or a test's pictures alone."""
+def _lists_only_images(file: Path) -> bool:
+    """Whether a file lists images without any text: with boxes or keypoints, or the images of a test set."""
     kind, keys = json_stream.glance(file)
     if kind != "object" or not {"images", "file_name", "id"} <= keys or {"caption", "question"} & keys:
         return False
@@ -65,7 +70,7 @@ def _is_pictures(file: Path) -> bool:
 
 
 def _is_instances(file: Path) -> bool:
-    # Files of keypoints and of panoptic segments have boxes too, of the same things.
+    # Keypoint and panoptic files also have boxes of the same objects, so the name must say instances.
     if "instances" not in file.name.lower():
         return False
     kind, keys = json_stream.glance(file)
@@ -74,66 +79,76 @@ def _is_instances(file: Path) -> bool:
 
 @config
 class Config(FilesConfig):
-    """A folder with annotation files and pictures, or one annotation file."""
+    """A folder with annotation files and images, or one annotation file."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row a picture, with all its captions; of LAVIS' training files one row a caption.
+        """One row per image with all its captions; one row per caption for LAVIS' training files.
 
         Raises:
-            DataError: a file is damaged, or two of them hold the same pictures.
+            DataError: a file is damaged, or two of them contain the same images.
         """
         path = Path(self.path).expanduser()
-        kinds = {file: kind for file in json_files(path) if (kind := _kind(file))}
+        kinds: dict[Path, str] = {}
+        for file in json_files(path):
+            if kind := _kind(file):
+                kinds[file] = kind
+
         if not kinds:
             yield from self._without_captions(split)
             return
-        _check(kinds)
+        _check_one_release(kinds)
+
+        # Instance files are only looked for if there are official captions, which have no boxes themselves.
         instances = None
         for file, kind in kinds.items():
             if kind == "karpathy":
-                yield from _of_karpathy(file)
+                yield from _read_karpathy(file)
                 continue
+
             name = split_of(file)
             if split and name and name != split and not self.split:
                 continue
             if kind == "lavis":
-                yield from _of_lavis(file, name)
+                yield from _read_lavis(file, name)
                 continue
+
             if instances is None:
-                beside = json_files(path.parent if path.is_file() else path)
-                instances = [one for one in beside if _is_instances(one)]
+                near = json_files(path.parent if path.is_file() else path)
+                instances = [one for one in near if _is_instances(one)]
             boxes = [one for one in instances if split_of(one) == name and _same_year(one, file)]
-            yield from _of_captions(file, name, boxes)
+            yield from _read_captions(file, name, boxes)
 
     def to_check(self) -> FilesConfig:
-        """Files without captions are looked at for their pictures and boxes."""
+        """Without captions, the doctor checks the images and boxes only."""
         files = json_files(Path(self.path).expanduser())
-        is_silent = not any(map(_kind, files)) and any(map(_is_pictures, files))
-        return replace(self, labelled=False) if is_silent else self
+        is_without_captions = not any(map(_kind, files)) and any(map(_lists_only_images, files))
+        return replace(self, labelled=False) if is_without_captions else self
 
     def _without_captions(self, split: str) -> Iterator[Row]:
-        """One row a picture of files that hold no captions, with its boxes as regions.
+        """One row per image of files without captions, with its boxes as regions.
 
         Raises:
-            DataError: there is no such file either, or answers are asked for.
+            DataError: there is no such file either, or the rows must have answers.
         """
         path = Path(self.path).expanduser()
-        files = [file for file in json_files(path) if _is_pictures(file)]
+        files = [file for file in json_files(path) if _lists_only_images(file)]
         if not files:
             raise json_stream.missing(path, "captions_*.json or Karpathy's dataset_*.json")
+
         if self.labelled:
             for file in files:
-                json_stream.check(file)  # of one that is cut, its captions may be missing
+                json_stream.check(file)  # a truncated file may have lost its captions
+            names = among([file.name for file in files])
             raise DataError(
-                f"{path}: {among([file.name for file in files])} lists images and possibly boxes, but no "
-                "captions or questions, so there is nothing to train on or evaluate. Put captions_*.json in the "
-                "same folder, "
-                "or set labelled: false to ask about the images."
+                f"{path}: {names} lists images and possibly boxes, but no captions or questions, so there is "
+                "nothing to train on or evaluate. Put captions_*.json in the same folder, or set labelled: false "
+                "to ask about the images."
             )
+
         for file in files:
             name = split_of(file)
             if not split or not name or name == split:
-                yield from _of_pictures(file, name)
+                yield from _read_images(file, name)
 
 
 def _year(file: Path) -> str:
@@ -142,14 +157,18 @@ def _year(file: Path) -> str:
 
 
 def _same_year(one: Path, other: Path) -> bool:
-    return _year(one) == _year(other) or not _year(one) or not _year(other)
+    """Whether two file names have the same year, or one of them has none."""
+    years = _year(one), _year(other)
+    return years[0] == years[1] or not all(years)
 
 
-def _check(kinds: dict[Path, str]) -> None:
-    """Pictures that two files put into different splits would be learnt and tested."""
+def _check_one_release(kinds: dict[Path, str]) -> None:
+    """Refuses files that may put one image into different splits: it would be both trained on and tested."""
     years = {_year(file) for file, kind in kinds.items() if kind == "official"}
-    if len(set(kinds.values())) < 2 and len(years) < 2 and list(kinds.values()).count("karpathy") < 2:
+    all_kinds = list(kinds.values())
+    if len(set(all_kinds)) < 2 and len(years) < 2 and all_kinds.count("karpathy") < 2:
         return
+
     names = ", ".join(file.name for file in kinds)
     folder = next(iter(kinds)).parent
     raise DataError(
@@ -173,38 +192,58 @@ def _key(values: dict[str, Any], field: str) -> int | str:
     return value
 
 
-def _of_captions(file: Path, split: str, instances: list[Path]) -> Iterator[Row]:
+def _read_captions(file: Path, split: str, instances: list[Path]) -> Iterator[Row]:
+    # The captions come first: they refer to the images by id.
     captions: dict[int | str, list[Any]] = {}
-    first: dict[int | str, int] = {}
+    first_number: dict[int | str, int] = {}
     for number, one in enumerate(json_stream.elements(file, "annotations")):
         try:
             key = _key(_mapping(one), "image_id")
             captions.setdefault(key, []).append(one.get("caption"))
-            first.setdefault(key, number)
+            first_number.setdefault(key, number)
         except RowError as error:
             yield Row(number, error, str(file))
+
     boxes = yield from _read_boxes(instances)
+
     for number, image in enumerate(json_stream.elements(file, "images")):
         values: Any
         try:
-            values = {"id": _key(_mapping(image), "id")}
-            first.pop(values["id"], None)
-            values |= _picture(image, captions.get(values["id"]), boxes)
+            key = _key(_mapping(image), "id")
+            first_number.pop(key, None)
+            values = _image_values(image, key, captions.get(key), boxes)
             if split:
                 values["split"] = split
         except RowError as error:
             values = error
         yield Row(number, values, str(file))
-    for key, number in first.items():
+
+    # What is left are captions of images that are not listed.
+    for key, number in first_number.items():
         message = f"no image has the id {shown(key)} of this caption."
         yield Row(number, RowError("unknown_image", "image_id", key, message), str(file))
 
 
-def _of_pictures(file: Path, split: str) -> Iterator[Row]:
-    has_boxes = "bbox" in json_stream.glance(file)[1]
+def _image_values(
+    image: dict[str, Any], key: int | str, captions: list[Any] | None, boxes: _Boxes
+) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "id": key,
+        "image": image.get("file_name"),
+        "regions": _regions(image, key, boxes),
+    }
+    if captions is None:
+        values["unlabelled"] = True
+    else:
+        values["captions"] = captions
+    return values
+
+
+def _read_images(file: Path, split: str) -> Iterator[Row]:
     boxes: _Boxes = ({}, [])
-    if has_boxes:
+    if "bbox" in json_stream.glance(file)[1]:
         boxes = yield from _read_boxes([file])
+
     for number, image in enumerate(json_stream.elements(file, "images")):
         values: Any
         try:
@@ -217,91 +256,97 @@ def _of_pictures(file: Path, split: str) -> Iterator[Row]:
         yield Row(number, values, str(file))
 
 
-def _picture(image: dict[str, Any], captions: list[Any] | None, boxes: _Boxes) -> dict[str, Any]:
-    values = {"image": image.get("file_name"), "regions": _regions(image, image["id"], boxes)}
-    return {**values, "unlabelled": True} if captions is None else {**values, "captions": captions}
-
-
 def _read_boxes(files: list[Path]) -> Generator[Row, None, _Boxes]:
-    """All boxes; each that is broken is a row of its own, since its picture's captions are none the worse."""
+    """Returns all boxes. A bad box becomes a row of its own: its image's captions are still good."""
     found: dict[Any, array[float]] = {}
     names: list[str] = []
+
     for file in files:
-        numbers: dict[Any, int] = {}
+        # Category ids are those of one file; names are numbered over all files.
+        index_of: dict[Any, int] = {}
         for number, one in enumerate(json_stream.elements(file, "categories")):
             try:
                 key, name = _key(_mapping(one), "id"), _key(one, "name")
-                numbers[key] = len(names)
+                index_of[key] = len(names)
                 names.append(str(name))
             except RowError as error:
                 yield Row(number, error, str(file))
+
         for number, one in enumerate(json_stream.elements(file, "annotations")):
             try:
                 key, category = _key(_mapping(one), "image_id"), _key(one, "category_id")
-                if category not in numbers:
+                if category not in index_of:
                     message = f"no category has the id {shown(category)}."
                     raise RowError("unknown_category", "category_id", category, message)
-                found.setdefault(key, array("d")).extend((*_box(one.get("bbox")), numbers[category]))
+                found.setdefault(key, array("d")).extend((*_box(one.get("bbox")), index_of[category]))
             except RowError as error:
                 yield Row(number, error, str(file))
+
     return found, names
 
 
 def _box(value: Any) -> tuple[float, float, float, float]:
-    is_numbers = isinstance(value, list) and all(
-        isinstance(x, int | float) and not isinstance(x, bool) and abs(x) < _LARGEST for x in value
-    )
-    if not is_numbers or len(value) != 4:
+    is_box = isinstance(value, list) and len(value) == 4 and all(map(_is_pixels, value))
+    if not is_box:
         message = f"must be four numbers: left, top, width, height in pixels (got {shown(value)})."
         raise RowError("wrong_type", "bbox", value, message)
+
     left, top, width, height = map(float, value)
     return left, top, width, height
 
 
+def _is_pixels(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MAX_PIXELS
+
+
 def _regions(image: dict[str, Any], key: int | str, boxes: _Boxes) -> list[dict[str, Any]]:
-    numbers, names = boxes
-    mine = numbers.get(key)
-    if mine is None:
+    """The boxes of one image as regions, with coordinates as fractions of its width and height."""
+    numbers_of, names = boxes
+    numbers = numbers_of.get(key)
+    if numbers is None:
         return []
+
     for field in ("width", "height"):
         size = image.get(field)
-        if isinstance(size, bool) or not isinstance(size, int | float) or not 0 < size < _LARGEST:
+        if not _is_pixels(size) or not size > 0:
             message = f"must be more than 0 pixels, since the image has boxes (got {shown(size)})."
             raise RowError("wrong_type", field, size, message)
-    across, down = image["width"], image["height"]
-    return [
-        {
-            "box": [left / across, top / down, (left + width) / across, (top + height) / down],
-            "words": [names[int(name)]],
-        }
-        for left, top, width, height, name in zip(*[iter(mine)] * 5, strict=True)
-    ]
+    image_width, image_height = image["width"], image["height"]
+
+    regions = []
+    for start in range(0, len(numbers), _NUMBERS_PER_BOX):
+        left, top, width, height, name = numbers[start : start + _NUMBERS_PER_BOX]
+        right, bottom = left + width, top + height
+        box = [left / image_width, top / image_height, right / image_width, bottom / image_height]
+        regions.append({"box": box, "words": [names[int(name)]]})
+    return regions
 
 
-def _of_karpathy(file: Path) -> Iterator[Row]:
+def _read_karpathy(file: Path) -> Iterator[Row]:
     for number, image in enumerate(json_stream.elements(file, "images")):
         values: Any
         try:
-            values = _karpathy(_mapping(image))
+            values = _karpathy_values(_mapping(image))
         except RowError as error:
             values = error
         yield Row(number, values, str(file))
 
 
-def _karpathy(image: dict[str, Any]) -> dict[str, Any]:
+def _karpathy_values(image: dict[str, Any]) -> dict[str, Any]:
     folder, name, split = image.get("filepath"), image.get("filename"), image.get("split")
     sentences = image.get("sentences")
     if not isinstance(sentences, list):
         raise RowError("wrong_type", "sentences", sentences, f"must be a list (got {shown(sentences)}).")
+
     return {
         "id": image.get("cocoid", image.get("imgid")),
         "image": f"{folder}/{name}" if folder and isinstance(name, str) else name,
         "captions": [_mapping(one, "sentences").get("raw") for one in sentences],
-        "split": _KARPATHY.get(split, split) if isinstance(split, str) else split,
+        "split": _KARPATHY_SPLITS.get(split, split) if isinstance(split, str) else split,
     }
 
 
-def _of_lavis(file: Path, split: str) -> Iterator[Row]:
+def _read_lavis(file: Path, split: str) -> Iterator[Row]:
     for number, one in enumerate(json_stream.elements(file)):
         values: Any
         try:

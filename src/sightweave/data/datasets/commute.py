@@ -1,8 +1,8 @@
-"""CoMMuTE: ambiguous sentences, each with a picture, the translation that fits it and one that fits another picture.
+"""CoMMuTE: ambiguous sentences, each with an image, the translation that fits it and one that fits another image.
 
 Tackling Ambiguity with Images: Improved Multimodal Machine Translation and Contrastive Evaluation (Futeral et al. 2023,
-arXiv:2212.10140). Folders such as ``en-fr`` (a test) and ``en-fr_dev``, with lines that belong together. The other
-translation becomes ``tags["contrast"]``, as in the embedded world; the data names neither the word nor its sense.
+arXiv:2212.10140). Folders such as ``en-fr`` (a test set) and ``en-fr_dev``, with files that are aligned line by line. The
+wrong translation becomes ``tags["contrast"]``, as in the embedded world; the data names neither the word nor its sense.
 """
 
 from __future__ import annotations
@@ -26,53 +26,60 @@ _ORDER = "img.order"
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = [folder.name for folder in _folders(path)]
     return f"right and wrong translations in {among(found)}" if found else ""
 
 
 def _folders(path: Path) -> list[Path]:
-    """Folders with a pair of languages, or the one that a file lies in."""
-    known = (_ORDER, "src.", "correct.", "incorrect.")
-    if path.is_file():
-        found = [path.parent] if path.name.startswith(known) and (path.parent / _ORDER).is_file() else []
-    else:
-        found = [file.parent for file in files(path, _ORDER)]
-    return [folder for folder in found if _PAIR.fullmatch(folder.name) and any(folder.glob("correct.*"))]
+    """The folders of language pairs, or the folder of one of their files."""
+    if not path.is_file():
+        return [file.parent for file in files(path, _ORDER) if _is_pair(file.parent)]
+
+    is_text = path.name.startswith((_ORDER, "src.", "correct.", "incorrect."))
+    has_order = (path.parent / _ORDER).is_file()
+    return [path.parent] if is_text and has_order and _is_pair(path.parent) else []
+
+
+def _is_pair(folder: Path) -> bool:
+    return _PAIR.fullmatch(folder.name) is not None and any(folder.glob("correct.*"))
 
 
 @config
 class Config(FilesConfig):
-    """A folder with folders such as en-fr and the pictures, one such folder, or a file in it."""
+    """A folder with folders such as en-fr and the images, one such folder, or a file in it."""
 
     def pictures(self) -> Folder:
-        """Beside the folder of a pair, if the path leads into it and the pictures are not there."""
+        """The folder above a language pair, if the path leads into the pair and the images are not inside it."""
         path = Path(self.path).expanduser()
         pair = path.parent if path.is_file() else path
-        is_beside = _PAIR.fullmatch(pair.name) is not None and (pair / _ORDER).is_file()
-        if self.image_root is not None or not is_beside or any(one.is_dir() for one in pair.iterdir()):
+        is_pair = _PAIR.fullmatch(pair.name) is not None and (pair / _ORDER).is_file()
+        if self.image_root is not None or not is_pair or any(one.is_dir() for one in pair.iterdir()):
             return super().pictures()
         return Folder(pair.parent, search=True)
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row a sentence and picture."""
+        """One row per sentence and image."""
         path = Path(self.path).expanduser()
         found = _folders(path)
         if not found:
             raise DataError(
                 f"{path}: no folder such as en-fr with src.en, correct.fr, incorrect.fr and {_ORDER} found."
             )
+
         for folder in found:
             name = VALIDATION if folder.name.endswith("_dev") else "test"
             if not split or name == split:
-                yield from _of_folder(folder, name)
+                yield from _read_folder(folder, name)
 
 
-def _of_folder(folder: Path, split: str) -> Iterator[Row]:
+def _read_folder(folder: Path, split: str) -> Iterator[Row]:
     match = _PAIR.fullmatch(folder.name)
     assert match is not None
     source, target = match[1], match[2]
-    paths = [folder / name for name in (f"src.{source}", f"correct.{target}", f"incorrect.{target}", _ORDER)]
+    names = (f"src.{source}", f"correct.{target}", f"incorrect.{target}", _ORDER)
+    paths = [folder / name for name in names]
+
     for index, (text, right, wrong, image) in enumerate(zip(*aligned(paths), strict=True)):
         values: dict[str, Any] = {
             "id": f"{folder.name}/{index + 1}",
@@ -84,4 +91,5 @@ def _of_folder(folder: Path, split: str) -> Iterator[Row]:
             "split": split,
             "tags": {"type": "ambiguous", "contrast": wrong},
         }
-        yield Row(index + 1, values, str(paths[1]), tuple((str(path), index + 1) for path in paths))
+        places = tuple((str(path), index + 1) for path in paths)
+        yield Row(index + 1, values, str(paths[1]), places)

@@ -1,7 +1,7 @@
-"""GQA: questions composed from scene graphs, and the graphs' objects as regions.
+"""GQA: questions composed from scene graphs, with the graphs' objects as regions.
 
-Hudson and Manning 2019 (arXiv:1902.09506). A file of questions is one object, keyed by question id. The balanced questions
-are a part of all questions; published results train on them.
+Hudson and Manning 2019 (arXiv:1902.09506). A question file is one JSON object, keyed by question id. The balanced
+questions are a subset of all questions; published results train on them.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from sightweave.data.reading.row_files import Row, RowError, shown
 from sightweave.data.reading.row_store import Store
 from sightweave.data.reading.source import FilesConfig
 
-_INNER = re.compile(r"questions[\d.]*|(train|val|test|testdev|challenge|submission)_all_questions")
-"""Official folders of questions; pictures and graphs lie beside the outermost of them."""
+_QUESTION_FOLDER = re.compile(r"questions[\d.]*|(train|val|test|testdev|challenge|submission)_all_questions")
+"""Official folders of questions; images and scene graphs are next to the outermost of them."""
 _TYPES = {"type": "structural", "semantic": "semantic", "detailed": "detailed"}
+"""The field of GQA's ``types`` for each tag."""
+_MAX_PIXELS = 1e9
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = [file.name for file in json_files(path) if _is_questions(file)]
     return f"questions in {among(found)}" if found else ""
 
@@ -37,15 +39,15 @@ def _is_questions(file: Path) -> bool:
 
 @config
 class Config(FilesConfig):
-    """A folder with question files, scene graphs and pictures, or one question file with the others near it."""
+    """A folder with question files, scene graphs and images, or one question file with the others near it."""
 
     balanced: bool = True
-    """Whether to read the balanced questions rather than all of them, where both files of a split exist."""
+    """Whether to read the balanced questions rather than all of them, if both files of a split exist."""
     regions: bool = True
     """Whether to read the objects of the scene graphs as regions; they are stored with each question."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row a question.
+        """One row per question.
 
         Raises:
             DataError: a file is damaged.
@@ -54,35 +56,38 @@ class Config(FilesConfig):
         files = [file for file in json_files(path) if _is_questions(file)]
         if not files:
             raise json_stream.missing(path, "*_questions.json of GQA")
-        chosen: dict[str, list[Path]] = {}
+
+        by_subset: dict[str, list[Path]] = {}
         for file in files:
-            chosen.setdefault(_subset(file), []).append(file)
-        graphs = [file for file in json_files(_home(path)) if "scenegraph" in file.name.lower()]
-        for subset, those in chosen.items():
-            name = _split(those[0])
+            by_subset.setdefault(_subset(file), []).append(file)
+        graphs = [file for file in json_files(_dataset_folder(path)) if "scenegraph" in file.name.lower()]
+        unwanted, wanted = ("_all", "_balanced") if self.balanced else ("_balanced", "_all")
+
+        for subset, subset_files in by_subset.items():
+            name = _split(subset_files[0])
             if split and name and name != split and not self.split:
                 continue
-            other = ("_all", "_balanced") if self.balanced else ("_balanced", "_all")
-            if other[0] in subset and subset.replace(*other) in chosen:
+            if unwanted in subset and subset.replace(unwanted, wanted) in by_subset:
                 continue
-            near = [one for one in graphs if split_of(one) == name] if self.regions else []
-            regions = yield from _read_graphs(near)
-            for file in those:
-                yield from _of_questions(file, name, regions)
+
+            split_graphs = [one for one in graphs if split_of(one) == name] if self.regions else []
+            regions = yield from _read_graphs(split_graphs)
+            for file in subset_files:
+                yield from _read_questions(file, name, regions)
 
     def pictures(self) -> Folder:
-        """Pictures lie in ``images``, which a question file may be two folders away from."""
+        """The dataset's folder with ``images``, which may be two folders above a question file."""
         path = Path(self.path).expanduser()
-        home = _home(path)
+        home = _dataset_folder(path)
         if self.image_root is None and home != (path if path.is_dir() else path.parent):
             return Folder(home, search=True)
         return super().pictures()
 
 
-def _home(path: Path) -> Path:
-    """The folder of the data set: questions lie in ``questions1.2`` there, the ten files in a folder inside."""
+def _dataset_folder(path: Path) -> Path:
+    """The dataset's folder. Its questions are in ``questions1.2``, and the ten files of a split in a folder below that."""
     folder = path if path.is_dir() else path.parent
-    while _INNER.fullmatch(folder.resolve().name.lower()) and not (folder / "images").is_dir():
+    while _QUESTION_FOLDER.fullmatch(folder.resolve().name.lower()) and not (folder / "images").is_dir():
         folder = folder.resolve().parent
     return folder
 
@@ -93,39 +98,41 @@ def _subset(file: Path) -> str:
 
 
 def _split(file: Path) -> str:
-    """The challenge's questions are those of a test too, and the submission file holds all of them."""
-    return split_of(file) or ("test" if file.name.lower().startswith(("challenge", "submission")) else "")
+    # The challenge questions are test questions too, and the submission file has all of them.
+    is_test = file.name.lower().startswith(("challenge", "submission"))
+    return split_of(file) or ("test" if is_test else "")
 
 
 class _Regions:
-    """Regions by picture, on disk: the graphs of the training split have over a million objects."""
+    """Regions by image, kept on disk: the graphs of the training split have over a million objects."""
 
     def __init__(self) -> None:
         self._store = Store()
         self._numbers: dict[str, int] = {}
 
     def add(self, image: str, regions: list[dict[str, Any]]) -> None:
-        """Keeps those of one picture."""
+        """Stores the regions of one image."""
         self._numbers[image] = len(self._store)
         self._store.append({"regions": regions})
 
     def of(self, image: str) -> list[dict[str, Any]]:
-        """Those of one picture; none where it has no graph."""
+        """The regions of one image; none if it has no graph."""
         number = self._numbers.get(image)
         return [] if number is None else self._store[number]["regions"]
 
 
 def _read_graphs(files: list[Path]) -> Generator[Row, None, _Regions]:
-    """All regions; a graph or an object that is broken is a row of its own, since the questions are none the worse."""
+    """Returns all regions. A bad graph or object becomes a row of its own: the questions are still good."""
     found = _Regions()
     for file in files:
         for number, (image, graph) in enumerate(json_stream.members(file)):
-            regions = []
             try:
                 width, height, objects = _graph(graph)
             except RowError as error:
                 yield Row(number, error, str(file))
                 continue
+
+            regions = []
             for key, one in objects.items():
                 try:
                     regions.append(_region(one, width, height))
@@ -134,6 +141,7 @@ def _read_graphs(files: list[Path]) -> Generator[Row, None, _Regions]:
                     fault.value = error.value
                     yield Row(number, fault, str(file))
             found.add(image, regions)
+
     return found
 
 
@@ -145,7 +153,7 @@ def _mapping(value: Any, field: str = "") -> dict[str, Any]:
 
 def _pixels(values: dict[str, Any], field: str) -> float:
     value = values.get(field)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e9:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _MAX_PIXELS:
         raise RowError("wrong_type", field, value, f"must be a number of pixels (got {shown(value)}).")
     return float(value)
 
@@ -158,27 +166,36 @@ def _graph(graph: Any) -> tuple[float, float, dict[str, Any]]:
     return width, height, _mapping(graph.get("objects"), "objects")
 
 
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
 def _region(one: Any, width: float, height: float) -> dict[str, Any]:
-    left, top, across, down = (_pixels(_mapping(one), field) for field in ("x", "y", "w", "h"))
-    name, attributes = one.get("name"), one.get("attributes") or []
+    """An object as a region; its box in fractions of the image's `width` and `height`."""
+    values = _mapping(one)
+    left, top = _pixels(values, "x"), _pixels(values, "y")
+    right, bottom = left + _pixels(values, "w"), top + _pixels(values, "h")
+
+    name, attributes = values.get("name"), values.get("attributes") or []
     if not isinstance(name, str) or not name.strip():
         raise RowError("wrong_type", "name", name, f"must be text (got {shown(name)}).")
-    if not isinstance(attributes, list) or not all(isinstance(word, str) for word in attributes):
+    if not _is_texts(attributes):
         message = f"must be a list of texts (got {shown(attributes)})."
         raise RowError("wrong_type", "attributes", attributes, message)
-    box = [left / width, top / height, (left + across) / width, (top + down) / height]
-    # Five digits are a hundredth of a pixel, in half the space.
+
+    box = [left / width, top / height, right / width, bottom / height]
     words = [name, " ".join([*attributes, name])] if attributes else [name]
+    # Five digits are precise to a hundredth of a pixel, and take half the space.
     return {"box": [round(x, 5) for x in box], "words": words}
 
 
-def _of_questions(file: Path, split: str, regions: _Regions) -> Iterator[Row]:
+def _read_questions(file: Path, split: str, regions: _Regions) -> Iterator[Row]:
     for number, (key, one) in enumerate(json_stream.members(file)):
         values: Any
         try:
             values = _question(key, _mapping(one), split)
-            image = one.get("imageId")
-            if isinstance(image, str) and (found := regions.of(image)):
+            found = regions.of(one["imageId"])
+            if found:
                 values["regions"] = found
         except RowError as error:
             values = error
@@ -191,6 +208,7 @@ def _question(key: str, one: dict[str, Any], split: str) -> dict[str, Any]:
         raise RowError("missing_field", "imageId", None, f"missing. The question has: {', '.join(one)}.")
     if not isinstance(image, str):
         raise RowError("wrong_type", "imageId", image, f"must be text (got {shown(image)}).")
+
     values: dict[str, Any] = {
         "id": key,
         "image": f"images/{image}.jpg",
@@ -207,18 +225,22 @@ def _question(key: str, one: dict[str, Any], split: str) -> dict[str, Any]:
 
 
 def _tags(one: dict[str, Any]) -> dict[str, str]:
-    """Types and group of the question, and the questions that its answer answers too: what GQA's scores need."""
-    types = one.get("types") or {}
-    tags = {tag: _mapping(types, "types").get(name) for tag, name in _TYPES.items()}
+    """The tags that GQA's scores need: the question's types and group, and the ids of related questions."""
+    types = _mapping(one.get("types") or {}, "types")
+    tags = {tag: types.get(name) for tag, name in _TYPES.items()}
+
+    # The answers to these questions follow from the answer to this one, which GQA's consistency measures.
     for field in ("entailed", "equivalent"):
         ids = one.get(field) or []
-        if not isinstance(ids, list) or not all(isinstance(number, str) for number in ids):
+        if not _is_texts(ids):
             raise RowError("wrong_type", field, ids, f"must be a list of question ids (got {shown(ids)}).")
         tags[field] = " ".join(ids)
+
     group = _mapping(one.get("groups") or {}, "groups").get("global")
     if not isinstance(group, str | None):
         raise RowError("wrong_type", "groups.global", group, f"must be text or null (got {shown(group)}).")
-    tags["group_global"] = group  # the distribution of answers is compared in each of these groups
-    if one.get("isBalanced") is False:  # scores are counted from balanced questions alone
+    tags["group_global"] = group  # the distribution of answers is compared within each group
+
+    if one.get("isBalanced") is False:  # only balanced questions are scored
         tags["balanced"] = "false"
     return {name: text for name, text in tags.items() if isinstance(text, str) and text}

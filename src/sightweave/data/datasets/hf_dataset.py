@@ -1,8 +1,8 @@
-"""A data set of the Hugging Face library `datasets`, saved to disk: folders of splits with Arrow streams.
+"""A dataset of the Hugging Face library `datasets`, saved to disk: one folder per split, with Arrow streams.
 
 Datasets: A Community Library for Natural Language Processing (Lhoest et al. 2021, arXiv:2109.02846). The layout is that
-of ``save_to_disk``: ``dataset_dict.json`` names the splits, and in each ``state.json`` names the files and
-``dataset_info.json`` the features; numbers of classes become the classes' names.
+of ``save_to_disk``: ``dataset_dict.json`` lists the splits; in each split, ``state.json`` lists the files and
+``dataset_info.json`` the features. Class numbers become class names.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ from sightweave.data.reading.source import FilesConfig
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     if path.is_file():
         is_part = path.name in ("dataset_dict.json", "state.json") or path.suffix == ".arrow"
         path = path.parent
         if not is_part:
             return ""
     if (path / "dataset_dict.json").is_file():
-        return f"dataset_dict.json with {among([one.name for one in _folders(path)]) or 'no split'}"
+        names = [folder.name for folder in _split_folders(path)]
+        return f"dataset_dict.json with {among(names) or 'no split'}"
     return "a saved dataset with state.json" if (path / "state.json").is_file() else ""
 
 
-def _folders(path: Path) -> list[Path]:
-    """Folders of splits that are there."""
+def _split_folders(path: Path) -> list[Path]:
+    """The folders of splits that exist."""
     try:
         return sorted(one for one in path.iterdir() if (one / "state.json").is_file())
     except OSError:
@@ -48,29 +49,32 @@ def _object(file: Path) -> dict[str, Any]:
 
 @config
 class Config(FilesConfig):
-    """The folder that was saved, that of one split, or one of its Arrow files."""
+    """The saved folder, the folder of one split, or one of its Arrow files."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row for each of the tables."""
+        """One row per table row."""
         path = Path(self.path).expanduser()
         layouts = table_layouts.Layouts()
         root = path if path.is_dir() else path.parent
-        convention = table_columns.convention(lambda: _every(root), _classes)
+        convention = table_columns.convention(lambda: _all_files(root), _classes)
+
         for folder, name in _splits(root):
             if split and name and name != split:
                 continue
-            for file in _listed(folder):
+            for file in _listed_files(folder):
                 if path.suffix == ".arrow" and file != path:
                     continue
+
                 names = {field.name: str(field.type) for field in arrow_files.schema(file)}
                 if not table_layouts.image_columns(list(names)):
                     raise DataError(table_layouts.no_pictures(file, names))
                 layouts.check(file, name, names)
+
                 label = file.name if folder == root else f"{folder.name}/{file.name}"
                 yield from table_columns.rows(file, label, name, _classes(file), convention)
 
     def pictures(self) -> Folder:
-        """Where image paths lead: the folder that was saved."""
+        """The folder that image paths are relative to: by default, the saved folder."""
         path = Path(self.path).expanduser()
         root = Path(self.image_root).expanduser() if self.image_root is not None else path
         root = root if root.is_dir() else root.parent
@@ -79,50 +83,56 @@ class Config(FilesConfig):
         return Folder(root, search=True)
 
 
-def _every(root: Path) -> Iterator[Path]:
+def _all_files(root: Path) -> Iterator[Path]:
     """The files of all splits."""
     for folder, _ in _splits(root):
-        yield from _listed(folder)
+        yield from _listed_files(folder)
 
 
 def _classes(file: Path) -> dict[str, list[str]]:
-    """Names of the classes of a file's columns, as the folder's features and its own schema say."""
+    """The class names of a file's columns, from the folder's features and the file's schema."""
     features = _object(file.parent / "dataset_info.json").get("features")
-    return table_layouts.class_names(features) | table_layouts.class_names_of(
-        arrow_files.schema(file).metadata
-    )
+    metadata = arrow_files.schema(file).metadata
+    return table_layouts.class_names(features) | table_layouts.class_names_of(metadata)
 
 
 def _splits(root: Path) -> list[tuple[Path, str]]:
-    """Folders with the split that each is of; empty where its name says none."""
-    if not (root / "dataset_dict.json").is_file():
-        state = _object(root / "state.json")
-        said = state.get("_split")
-        return [(root, split_of(Path(said if isinstance(said, str) else root.name)))]
-    named = _object(root / "dataset_dict.json").get("splits")
-    if not isinstance(named, list) or not all(isinstance(one, str) for one in named):
-        raise DataError(f"{root / 'dataset_dict.json'}: 'splits' must be a list of names.")
-    for name in named:
+    """The folders of all splits, each with its split; empty if the name is not that of a split."""
+    listing = root / "dataset_dict.json"
+    if not listing.is_file():
+        name = _object(root / "state.json").get("_split")
+        return [(root, split_of(Path(name if isinstance(name, str) else root.name)))]
+
+    names = _object(listing).get("splits")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError(f"{listing}: 'splits' must be a list of names.")
+    for name in names:
         if not (root / name / "state.json").is_file() or "/" in name or name == "..":
             raise DataError(
                 f"{root}: split {name!r} is listed in dataset_dict.json, but has no folder with state.json."
             )
-    return [(root / name, split_of(Path(name))) for name in named]
+    return [(root / name, split_of(Path(name))) for name in names]
 
 
-def _listed(folder: Path) -> list[Path]:
-    """The files that a split consists of."""
-    place = folder / "state.json"
-    state = _object(place)
+def _listed_files(folder: Path) -> list[Path]:
+    """The Arrow files of a split."""
+    state_file = folder / "state.json"
+    state = _object(state_file)
     if state.get("_indices_data_files"):
         raise DataError(
-            f"{place}: rows are selected by an index; call flatten_indices() and save the dataset again."
+            f"{state_file}: rows are selected by an index; call flatten_indices() and save the dataset again."
         )
-    listed = state.get("_data_files")
-    given = [one.get("filename") if isinstance(one, dict) else None for one in listed or ()]
-    names = [name for name in given if isinstance(name, str) and Path(name).name == name]
-    if not names or len(names) < len(given):
-        raise DataError(f"{place}: '_data_files' must list the Arrow files in this folder.")
+
+    names: list[str] = []
+    for entry in state.get("_data_files") or ():
+        name = entry.get("filename") if isinstance(entry, dict) else None
+        if not isinstance(name, str) or Path(name).name != name:
+            names = []
+            break
+        names.append(name)
+    if not names:
+        raise DataError(f"{state_file}: '_data_files' must list the Arrow files in this folder.")
+
     for name in names:
         if not (folder / name).is_file():
             raise DataError(f"{folder / name}: listed in state.json but missing; copy the folder again.")

@@ -1,9 +1,9 @@
-"""Folders of pictures with a ``metadata.csv``, ``.jsonl`` or ``.parquet`` beside them, or with one folder for each class.
+"""Folders of images with a ``metadata.csv``, ``.jsonl`` or ``.parquet`` next to them, or with one folder per class.
 
 The layout of `datasets` (Lhoest et al. 2021, arXiv:2109.02846): ``file_name`` (or ``file_names``, ``image_file_name``,
-``images_file_names``) starts from the folder of the metadata. Metadata above the folders of splits gives each row the
-split of its picture's first folder. Without any metadata, the folder's name is the class, and is learnt as the caption:
-nobody asked a question, and the table of captions compares the class exactly.
+``images_file_names``) is relative to the folder of the metadata. If the metadata is above the split folders, each row has
+the split of its image's first folder. Without metadata, the folder's name is the class and becomes the caption: there is
+no question, and the caption scores include exact match with the class.
 """
 
 from __future__ import annotations
@@ -32,30 +32,32 @@ from sightweave.data.reading.image_folders import (
 from sightweave.data.reading.row_files import Row, RowError, shown
 from sightweave.data.reading.source import FilesConfig
 
-_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
-_OF_IMAGES = ("image_file_name", "image_file_names", "images_file_name", "images_file_names")
-_ENDS = ("_file_name", "_file_names")
+_METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+_IMAGE_COLUMNS = ("image_file_name", "image_file_names", "images_file_name", "images_file_names")
+_COLUMN_SUFFIXES = ("_file_name", "_file_names")
 _OTHER_MEDIA = ("audio", "video", "text", "caption", "pdf")
-"""Columns of file names that begin so name no pictures."""
+"""Prefixes of file name columns that do not name images."""
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
-    found = _metadata(path)
+    """Describes the files of this format at or below `path`; empty if there are none."""
+    found = _metadata_files(path)
     if found:
-        return f"file names in {among([file.name for file in found])}" if _names_files(found[0]) else ""
+        return f"file names in {among([file.name for file in found])}" if _names_images(found[0]) else ""
     if not path.is_dir() or not is_bare(path):
         return ""
+
     classes, outside = classes_below(path)
     more = f", and {outside} images outside them" if outside else ""
     return f"images in class folders ({among(sorted(classes))}){more}" if classes else ""
 
 
-def _metadata(path: Path) -> list[Path]:
-    return [file for file in files(path, *_NAMES) if file.name.lower() in _NAMES]
+def _metadata_files(path: Path) -> list[Path]:
+    return [file for file in files(path, *_METADATA_NAMES) if file.name.lower() in _METADATA_NAMES]
 
 
-def _names_files(file: Path) -> bool:
+def _names_images(file: Path) -> bool:
+    """Whether the metadata has a column of image file names."""
     if file.suffix.lower() == ".parquet":
         names = list(arrow_files.columns(file))
     else:
@@ -64,38 +66,42 @@ def _names_files(file: Path) -> bool:
         except DataError:
             return False
         names = list(first.values) if first is not None and isinstance(first.values, dict) else []
+
     # Rows with image and caption are the user's own format.
     return bool(_name_columns(names)) and not {"image", "images"} & set(names)
 
 
 def _name_columns(names: Sequence[str]) -> list[str]:
-    """Columns that name pictures: ``file_name`` or ``file_names``, those of an image, or all that `datasets` would take."""
-    for chosen in ({"file_names"}, {"file_name"}, set(_OF_IMAGES)):
+    """The columns that name images: ``file_names``, ``file_name``, those of an image, or all that `datasets` accepts."""
+    for chosen in ({"file_names"}, {"file_name"}, set(_IMAGE_COLUMNS)):
         found = [name for name in names if name in chosen]
         if found:
             return found
-    return [name for name in names if name.endswith(_ENDS) and not name.startswith(_OTHER_MEDIA)]
+    return [name for name in names if name.endswith(_COLUMN_SUFFIXES) and not name.startswith(_OTHER_MEDIA)]
 
 
 @config
 class Config(FilesConfig):
-    """A folder with metadata and pictures, one with a folder for each class, or a file of metadata."""
+    """A folder with metadata and images, a folder with one folder per class, or a metadata file."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row for each of the metadata, or for each picture."""
+        """One row per metadata row, or per image if there is no metadata."""
         path = Path(self.path).expanduser()
-        found = _metadata(path)
+        found = _metadata_files(path)
         root = path if path.is_dir() else path.parent
         if not found:
-            yield from _of_classes(root, split)
-        convention = Convention(lambda: _every(found))
+            yield from _read_class_folders(root, split)
+
+        convention = Convention(lambda: _readable_rows(found))
         for file in found:
             splits = _Splits(file, root)
             if split and splits.named and splits.named != split:
                 continue
+
             folder = file.parent.relative_to(root).as_posix()
+            prefix = "" if folder == "." else f"{folder}/"
             for number, cells in _cells(file):
-                values = _translated(cells, "" if folder == "." else f"{folder}/", splits, convention)
+                values = _values(cells, prefix, splits, convention)
                 if isinstance(values, dict):
                     values.setdefault("id", f"{file.relative_to(root).as_posix()}#{number}")
                 yield Row(number, values, str(file))
@@ -104,18 +110,21 @@ class Config(FilesConfig):
 def _cells(file: Path) -> Iterator[tuple[int, Any]]:
     if file.suffix.lower() == ".parquet":
         yield from arrow_files.rows(file)
-    else:
-        yield from ((row.line, row.values) for row in row_files.read(file))
+        return
+    for row in row_files.read(file):
+        yield row.line, row.values
 
 
-def _every(found: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    """All rows that can be read, whatever their split."""
-    for file in found:
-        yield from (cells for _, cells in _cells(file) if isinstance(cells, dict))
+def _readable_rows(metadata: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """All rows of all splits that can be read."""
+    for file in metadata:
+        for _, cells in _cells(file):
+            if isinstance(cells, dict):
+                yield cells
 
 
 class _Splits:
-    """The split of each row of one file of metadata: as the file's folder says, or the first folder of its picture.
+    """The split of each row of one metadata file, given by the file's folder or by the first folder of the row's image.
 
     Args:
         file: The metadata.
@@ -124,63 +133,68 @@ class _Splits:
 
     def __init__(self, file: Path, root: Path) -> None:
         self.named = table_layouts.split_below(file, root)
-        """Of all rows; empty where the file's place says none."""
+        """The split of all rows; empty if the file's path names none."""
         self.unknown = ""
-        """The file's folder, where it lies beside folders of splits and is none."""
+        """The file's folder, if it is next to split folders but is not a split itself."""
         self.below: list[str] = []
-        """Folders of splits that the metadata lies above."""
+        """The split folders below the metadata."""
+
         if not self.named:
             self.below = split_folders(file.parent)
         if not self.named and file.parent != root:
-            self.beside = split_folders(file.parent.parent)
-            self.unknown = file.parent.name if self.beside else ""
+            self.siblings = split_folders(file.parent.parent)
+            self.unknown = file.parent.name if self.siblings else ""
 
     def of(self, names: Sequence[str]) -> str:
-        """The split of a row with these pictures; empty where nothing says one.
+        """The split of a row with these images; empty if no folder names one.
 
         Raises:
-            RowError: a folder that is no split lies beside some that are, or the pictures lie in several splits.
+            RowError: a folder next to split folders is not a split, or the images are in several splits.
         """
         if self.unknown:
-            raise not_a_split(self.unknown, self.beside)
+            raise not_a_split(self.unknown, self.siblings)
         if self.named or not self.below:
             return self.named
+
         folders = {name.removeprefix("./").partition("/")[0] for name in names if "/" in name}
         found = {folder: split_name_of(folder) for folder in sorted(folders)}
         for folder, split in found.items():
             if not split:
                 raise not_a_split(folder, self.below)
+
         if len(set(found.values())) > 1:
             message = f"one row has images from several splits ({', '.join(found)})."
             raise RowError("bad_split", "file_name", list(names), message)
         return next(iter(found.values()), "")
 
 
-def _translated(cells: Any, folder: str, splits: _Splits, convention: Convention) -> Any:
+def _values(cells: Any, prefix: str, splits: _Splits, convention: Convention) -> Any:
     if isinstance(cells, RowError):
         return cells
     try:
-        names = _names(cells)
+        names = _image_names(cells)
         values = table_columns.fields(cells, num_images=len(names), convention=convention)
-        is_placed = [os.path.isabs(name) or name.lower().startswith("file:") for name in names]
-        has_split = "split" in values or any(is_placed)
+        has_split = "split" in values or any(map(_is_absolute, names))
         split = splits.named if has_split else splits.of(names)
     except RowError as error:
         return error
-    # Joined as text: a path that leaves the folder is refused where pictures are looked up.
-    values["images"] = [
-        name if placed else f"{folder}{name}" for name, placed in zip(names, is_placed, strict=True)
-    ]
+
+    # Joined as text: a path that leaves the folder is refused when the image is looked up.
+    values["images"] = [name if _is_absolute(name) else f"{prefix}{name}" for name in names]
     if split:
         values.setdefault("split", split)
     return values
 
 
-def _names(cells: dict[str, Any]) -> list[str]:
-    """The pictures that a row names, in the order of its columns.
+def _is_absolute(name: str) -> bool:
+    return os.path.isabs(name) or name.lower().startswith("file:")
+
+
+def _image_names(cells: dict[str, Any]) -> list[str]:
+    """The images that a row names, in the order of its columns.
 
     Raises:
-        RowError: it names none, or something else than texts.
+        RowError: it names none, or a name is not text.
     """
     columns = _name_columns(list(cells))
     names: list[Any] = []
@@ -190,8 +204,9 @@ def _names(cells: dict[str, Any]) -> list[str]:
             if not isinstance(value, list):
                 raise RowError("wrong_type", column, value, f"must be a list (got {shown(value)}).")
             names += value
-        elif value is not None or len(columns) < 2:  # of several columns, a row may fill a few
+        elif value is not None or len(columns) < 2:  # if there are several columns, some may be empty
             names.append(value)
+
     for name in names:
         if not isinstance(name, str) or not name:
             message = f"must be the name of an image (got {shown(name)})."
@@ -199,28 +214,31 @@ def _names(cells: dict[str, Any]) -> list[str]:
     return names
 
 
-def _of_classes(root: Path, split: str) -> Iterator[Row]:
+def _read_class_folders(root: Path, split: str) -> Iterator[Row]:
     splits = [name for name in split_folders(root) if has_folders(root / name)]
+
     for number, file in enumerate(all_below(root)):
         first = file.partition("/")[0] if "/" in file else ""
         name = split_name_of(first)
         if split and name and name != split:
             continue
+
         values: Any
         try:
             if first and not name and splits and has_folders(root / first):
                 raise not_a_split(first, splits)
-            values = _classed(file, name)
+            values = _class_values(file, name)
         except RowError as error:
             values = error
         yield Row(number, values, str(root), ((str(root / file), 0),))
 
 
-def _classed(file: str, split: str) -> dict[str, Any]:
+def _class_values(file: str, split: str) -> dict[str, Any]:
     check_format(file)
     caption = class_of(file)
     if not caption:
         message = "is not in a class folder, so it has no caption."
         raise RowError("missing_field", "caption", file, message)
+
     values = {"id": file, "image": file, "caption": caption}
     return {**values, "split": split} if split else values

@@ -1,6 +1,6 @@
-"""A folder with pictures and nothing else: to ask a trained model about, or to have the doctor look at.
+"""A folder with images and nothing else, for asking a trained model about them or for checking them with the doctor.
 
-There is nothing to learn from it; with ``labelled: false`` each picture is a record without captions.
+There is nothing to train on; with ``labelled: false`` each image is a record without captions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sightweave.data.reading.source import FilesConfig
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing, or anything else beside pictures."""
+    """Describes the images at or below `path`; empty if there are none, or anything else."""
     if not path.is_dir() or not is_bare(path) or classes_below(path)[0]:
         return ""
     return f"images only, such as {next(all_below(path))}"
@@ -33,13 +33,13 @@ def recognise(path: Path) -> str:
 
 @config
 class Config(FilesConfig):
-    """A folder with pictures, at any depth."""
+    """A folder with images, at any depth."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row a picture, by name.
+        """One row per image, sorted by name.
 
         Raises:
-            DataError: answers are asked for, or there is no folder.
+            DataError: the rows must have answers, or there is no folder.
         """
         root = Path(self.path).expanduser()
         if not root.is_dir():
@@ -50,6 +50,7 @@ class Config(FilesConfig):
                 f"evaluate{_why_no_classes(root)}. Add a data.jsonl to the folder, with rows such as "
                 '{"image": "1.jpg", "caption": "A dog."}, or set labelled: false to ask about them.'
             )
+
         for number, file in enumerate(all_below(root)):
             values: Any = {"id": file, "image": file}
             try:
@@ -59,12 +60,12 @@ class Config(FilesConfig):
             yield Row(number, values, str(root), ((str(root / file), 0),))
 
     def to_check(self) -> FilesConfig:
-        """Its pictures are looked at, though nothing is written about them."""
+        """Without texts, the doctor checks the images only."""
         return replace(self, labelled=False)
 
 
 def _why_no_classes(root: Path) -> str:
-    """Why folders below are not taken for classes; empty where there are none."""
+    """Why the folders below are not used as classes; empty if there are none."""
     folders = {class_of(file) for file in pictures_below(root)} - {""}
     if not folders:
         return ""

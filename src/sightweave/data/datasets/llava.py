@@ -1,8 +1,8 @@
 """LLaVA's conversations, and the multimodal ShareGPT format of LLaMA-Factory, which differs in a few columns.
 
 Visual Instruction Tuning (Liu et al. 2023, arXiv:2304.08485); LlamaFactory (Zheng et al. 2024, arXiv:2403.13372). A JSON
-array or JSON lines. ``<image>`` in a user's turn stands for the next picture. What a tool answers (``observation``) is
-read as the user's, what calls it (``function_call``) as the assistant's; the list of tools follows the system's words.
+array or JSON lines. ``<image>`` in a user's turn stands for the next image. A tool's output (``observation``) is read as a
+user turn, a tool call (``function_call``) as an assistant turn; the list of tools is appended to the system prompt.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ROLES = {
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = [file.name for file in chat_turns.candidates(path, _is_ours)]
     return f"conversations in {among(found)}" if found else ""
 
@@ -40,10 +40,10 @@ def _is_ours(file: Path) -> bool:
 
 @config
 class Config(FilesConfig):
-    """A folder with conversations and pictures, or one file of conversations."""
+    """A folder with conversations and images, or one file of conversations."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row a conversation."""
+        """One row per conversation."""
         found = chat_turns.conversation_files(Path(self.path).expanduser(), _is_ours, "conversations")
         return chat_turns.rows(found, split, partial(_values, ratings=tuple(self.min_quality)))
 
@@ -51,11 +51,13 @@ class Config(FilesConfig):
 def _values(row: dict[str, Any], ratings: tuple[str, ...]) -> dict[str, Any]:
     unread = chat_turns.unread(row)
     marks = chat_turns.Marks(chat_turns.column(row), unread)
+
     given = row.get("conversations")
     if given is None:
         raise RowError("missing_field", "conversations", None, f"missing. The row has: {', '.join(row)}.")
     if not isinstance(given, list) or not given:
         raise RowError("wrong_type", "conversations", given, f"must be a list of turns (got {shown(given)}).")
+
     turns = [_turn(one, f"conversations[{number}]", marks) for number, one in enumerate(given)]
     return {
         "id": row.get("id"),
@@ -69,25 +71,28 @@ def _values(row: dict[str, Any], ratings: tuple[str, ...]) -> dict[str, Any]:
 def _turn(one: Any, field: str, marks: chat_turns.Marks) -> dict[str, Any]:
     if not isinstance(one, dict) or "from" not in one or "value" not in one:
         raise RowError("wrong_type", field, one, f"a turn needs from and value (got {shown(one)}).")
-    speaker, text = one["from"], one["value"]
+    speaker, value = one["from"], one["value"]
+
     role = _ROLES.get(speaker) if isinstance(speaker, str) else None
     if role is None:
         message = f"unknown speaker {shown(speaker)}. {did_you_mean(str(speaker), _ROLES)}"
         raise RowError("bad_role", field, speaker, message)
-    if isinstance(text, list) and text:
-        parts = [chat_turns.part(part, f"{field}.value[{n}]", role, marks) for n, part in enumerate(text)]
+
+    if isinstance(value, list) and value:
+        parts = [chat_turns.part(part, f"{field}.value[{n}]", role, marks) for n, part in enumerate(value)]
         return {"role": role, "content": parts}
-    if not isinstance(text, str):
-        raise RowError(
-            "wrong_type", field, text, f"value must be text or a list of parts (got {shown(text)})."
-        )
-    return {"role": role, "content": marks.text(text) if role == "user" else [text]}
+    if not isinstance(value, str):
+        message = f"value must be text or a list of parts (got {shown(value)})."
+        raise RowError("wrong_type", field, value, message)
+    # Only marks in the user's texts stand for images.
+    return {"role": role, "content": marks.text(value) if role == "user" else [value]}
 
 
 def _system(row: dict[str, Any]) -> Any:
-    """The column, followed by the tools that the assistant may call."""
+    """The system prompt, followed by the tools that the assistant may call."""
     system, tools = row.get("system"), row.get("tools")
     if not tools or not isinstance(system, str | None):
         return system
-    said = tools if isinstance(tools, str) else json.dumps(tools, ensure_ascii=False)
-    return f"{system}\n{said}" if system else said
+
+    listing = tools if isinstance(tools, str) else json.dumps(tools, ensure_ascii=False)
+    return f"{system}\n{listing}" if system else listing

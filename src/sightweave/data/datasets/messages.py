@@ -1,9 +1,9 @@
-"""Messages of roles and contents, as Transformers, TRL, the OpenAI interface, LLaMA-Factory and ms-swift write them.
+"""Messages with roles and contents, as used by Transformers, TRL, the OpenAI API, LLaMA-Factory and ms-swift.
 
-SWIFT (Zhao et al. 2024, arXiv:2408.05517); TRL and Transformers by their documentation. A JSON array or JSON lines, each
-row one of ``messages``; ``prompt`` and ``completion``; ``query``, ``response`` and ``history``. A content is a text, in
-which ``<image>`` marks of the user stand for the row's ``images``, or a list of parts of type text, image or image_url.
-A query may hold ``<img>a.jpg</img>`` instead.
+SWIFT (Zhao et al. 2024, arXiv:2408.05517); TRL and Transformers by their documentation. A JSON array or JSON lines. A row
+has ``messages``, or ``prompt`` and ``completion``, or ``query``, ``response`` and ``history``. A content is a text, in
+which the user's ``<image>`` marks stand for the row's ``images``, or a list of parts of type text, image or image_url.
+A query may contain ``<img>a.jpg</img>`` instead.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TOOLS = ("tool", "function", "tool_call", "tool_response", "ipython")
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = [file.name for file in chat_turns.candidates(path, _is_ours)]
     return f"messages in {among(found)}" if found else ""
 
@@ -44,43 +44,47 @@ def _is_ours(file: Path) -> bool:
 
 @config
 class Config(FilesConfig):
-    """A folder with messages and pictures, or one file of messages."""
+    """A folder with messages and images, or one file of messages."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row a conversation."""
+        """One row per conversation."""
         found = chat_turns.conversation_files(Path(self.path).expanduser(), _is_ours, "messages")
         make = partial(_values, folder=self.pictures(), ratings=tuple(self.min_quality))
         return chat_turns.rows(found, split, make)
 
 
 def _values(row: dict[str, Any], folder: Folder, ratings: tuple[str, ...]) -> dict[str, Any]:
+    # The images that the row lists; a SWIFT query may name them inside its text, as Qwen-VL's do.
     images = [picture(one, "images") for one in chat_turns.column(row)]
     unread = chat_turns.unread(row)
-    # SWIFT's queries may name a picture where it stands, as Qwen-VL does.
     is_named_inside = row.get("query") is not None and not images
     marks = chat_turns.Marks(images, unread, is_named_inside=is_named_inside)
     objects = Objects(row.get("objects"), partial(_size, images, folder))
+
     turns = [_turn(one, field, marks, objects) for field, one in _messages(row)]
     found = marks.place(turns)
+
     return {
         "id": row.get("id"),
         "images": found,
         "unread": unread,
         "turns": chat_turns.with_system(turns, row.get("system")),
-        # A box belongs to one picture, and a region does not say to which.
+        # A box belongs to one image, but a region does not say to which.
         "regions": objects.regions() if len(found) == 1 else [],
         "quality": {name: row[name] for name in ratings if name in row},
     }
 
 
 def _messages(row: dict[str, Any]) -> list[tuple[str, Any]]:
-    """All messages of a row with the fields where they stand."""
+    """All messages of a row, each with the name of its field, such as ``messages[0]``."""
     if row.get("messages") is not None:
-        return _said(row, "messages", "")
+        return _field_messages(row, "messages", "")
     if row.get("prompt") is not None:
-        return _said(row, "prompt", "user") + _said(row, "completion", "assistant")
+        return _field_messages(row, "prompt", "user") + _field_messages(row, "completion", "assistant")
     if row.get("query") is not None:
-        return _history(row) + _said(row, "query", "user") + _said(row, "response", "assistant")
+        asked = _history(row) + _field_messages(row, "query", "user")
+        return asked + _field_messages(row, "response", "assistant")
+
     have = ", ".join(row) or "nothing"
     message = (
         f"missing; a row needs messages, prompt and completion, or query and response. The row has: {have}."
@@ -88,8 +92,8 @@ def _messages(row: dict[str, Any]) -> list[tuple[str, Any]]:
     raise RowError("missing_field", "messages", None, message)
 
 
-def _said(row: dict[str, Any], name: str, role: str) -> list[tuple[str, Any]]:
-    """One text of a role, or a list of messages; nothing where it is not there, as in rows to be answered."""
+def _field_messages(row: dict[str, Any], name: str, role: str) -> list[tuple[str, Any]]:
+    """The messages of one field: a text of `role`, or a list of messages. Empty if the field is missing."""
     given = row.get(name)
     if given is None:
         return []
@@ -105,49 +109,59 @@ def _history(row: dict[str, Any]) -> list[tuple[str, Any]]:
     if not isinstance(given, list) or not all(isinstance(one, list) and len(one) == 2 for one in given):
         message = f"must be a list of query and response pairs (got {shown(given)})."
         raise RowError("wrong_type", "history", given, message)
-    return [
-        (f"history[{number}]", {"role": role, "content": text})
-        for number, pair in enumerate(given)
-        for role, text in zip(("user", "assistant"), pair, strict=True)
-    ]
+
+    messages: list[tuple[str, Any]] = []
+    for number, (query, response) in enumerate(given):
+        field = f"history[{number}]"
+        messages.append((field, {"role": "user", "content": query}))
+        messages.append((field, {"role": "assistant", "content": response}))
+    return messages
 
 
 def _turn(one: Any, field: str, marks: chat_turns.Marks, objects: Objects) -> dict[str, Any]:
     if not isinstance(one, dict) or "role" not in one or "content" not in one:
         raise RowError("wrong_type", field, one, f"a message needs role and content (got {shown(one)}).")
     speaker, content = one["role"], one["content"]
+
+    # The role, under any of its names.
     if speaker in _TOOLS or one.get("tool_calls"):
         raise RowError("bad_role", field, speaker, "tool calls are not supported; remove such rows.")
     role = _ROLES.get(speaker) if isinstance(speaker, str) else None
     if role is None:
         message = f"unknown role {shown(speaker)}. {did_you_mean(str(speaker), _ROLES)}"
         raise RowError("bad_role", field, speaker, message)
+
+    # The content: only marks in the user's texts stand for images.
+    pieces: list[str | int]
     if isinstance(content, str):
         text = objects.filled(content)
         pieces = marks.text(text) if role == "user" else [text]
     elif isinstance(content, list):
-        pieces = [
-            chat_turns.part(one, f"{field}.content[{n}]", role, marks, objects.filled)
-            for n, one in enumerate(content)
-        ]
+        pieces = []
+        for number, part in enumerate(content):
+            place = f"{field}.content[{number}]"
+            pieces.append(chat_turns.part(part, place, role, marks, objects.filled))
     else:
         message = f"content must be text or a list of parts (got {shown(content)})."
         raise RowError("wrong_type", field, content, message)
+
     loss = one.get("loss")
     return {"role": role, "content": pieces, "learn": loss is None or bool(loss)}
 
 
 def _size(images: list[Inside | str], folder: Folder, number: Any) -> tuple[int, int]:
-    """Width and height in pixels, as the header of a picture gives them."""
+    """Width and height in pixels of image `number`, read from its header."""
     if not isinstance(number, int) or not 0 <= number < len(images):
         message = f"image {shown(number)} of {len(images)}; images are numbered from 0."
         raise RowError("wrong_type", "objects.image_id", number, message)
+
     image = images[number]
     if isinstance(image, Inside):
         medium = Medium(image.data, image.key)
     else:
         path = folder.find(image)
         medium = Medium(folder.root / path, path)
+
     try:
         info = image_files.probe(medium)
     except MediaError as error:

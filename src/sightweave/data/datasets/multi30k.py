@@ -1,8 +1,8 @@
-"""Multi30k: sentences about pictures in several languages (task 1), and five captions per language (task 2).
+"""Multi30k: sentences about images in several languages (task 1), and five captions per language (task 2).
 
 Multi30K: Multilingual English-German Image Descriptions (Elliott et al. 2016, arXiv:1605.00459); French and the tests of
-2017: Elliott et al. 2017 (arXiv:1710.07177). Line n of each file is about the picture in line n of a list. Task 1 are
-translations; the captions of task 2 were written by different people about the picture alone.
+2017: Elliott et al. 2017 (arXiv:1710.07177). Line n of each file is about the image in line n of a list. Task 1 has
+translations; the captions of task 2 were written independently by people who saw only the image.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from sightweave.data.reading.splits import common_split
 from sightweave.data.tasks.translation import LANGUAGES
 
 _TEXT = re.compile(r"(train|val|test[a-z0-9_]*)(?:\.([1-9]))?\.([a-z]{2})(?:\.gz)?")
-_SUFFIXES = tuple(f".{code}{end}" for code in LANGUAGES for end in ("", ".gz"))
+"""Name of a part, number of the text (in task 2 only) and language of a file."""
+_SUFFIXES = tuple(f".{code}{end}" for code, end in product(LANGUAGES, ("", ".gz")))
 
 
 @dataclass(frozen=True)
@@ -35,52 +37,68 @@ class _Set:
     name: str
     is_task2: bool
     texts: dict[str, list[Path]] = field(default_factory=dict)
-    """By language; in task 2 several files each."""
+    """Files by language; one per language in task 1, several in task 2."""
 
     @property
     def split(self) -> str:
         return common_split(self.name) if self.name in ("train", "val") else "test"
 
     def list_path(self) -> Path | None:
-        """The names of its pictures, line by line."""
+        """The file that lists its images line by line; None if there is none."""
         names = [f"{self.name}.txt", f"{self.name}_images.txt", f"{self.split}_images.txt"]
-        near = (self.folder, self.folder.parent)
-        places = [
-            one / name for folder in near for one in (folder / "image_splits", folder) for name in names
-        ]
-        return next((place for place in places if place.is_file()), None)
+        outer = self.folder.parent
+        for folder in (self.folder / "image_splits", self.folder, outer / "image_splits", outer):
+            for name in names:
+                if (folder / name).is_file():
+                    return folder / name
+        return None
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
-    found = [one for one in _sets(path) if sum(map(len, one.texts.values())) > 1 and one.list_path()]
-    if not found:
+    """Describes the files of this format at or below `path`; empty if there are none."""
+    languages: set[str] = set()
+    names: list[str] = []
+    for one in _sets(path):
+        num_texts = sum(map(len, one.texts.values()))
+        if num_texts > 1 and one.list_path():
+            languages |= one.texts.keys()
+            names.append(one.name)
+
+    if not names:
         return ""
-    languages = sorted({language for one in found for language in one.texts})
-    return f"sentences in {', '.join(languages)} of {', '.join(dict.fromkeys(one.name for one in found))}"
+    return f"sentences in {', '.join(sorted(languages))} of {', '.join(dict.fromkeys(names))}"
 
 
 def _sets(path: Path) -> list[_Set]:
-    """All parts below a folder, or the one that a file belongs to."""
-    named = _TEXT.fullmatch(path.name) if path.is_file() else None
-    if path.is_file() and named is None:
+    """All parts below a folder, or the part that a file belongs to."""
+    wanted = _part(path) if path.is_file() else None
+    if path.is_file() and wanted is None:
         return []
+
     found: dict[tuple[Path, str, bool], _Set] = {}
     for file in sorted(path.parent.iterdir()) if path.is_file() else files(path, *_SUFFIXES):
-        match = _TEXT.fullmatch(file.name)
-        if match is None or (named and (named[1], bool(named[2])) != (match[1], bool(match[2]))):
+        part = _part(file)
+        if part is None or (wanted is not None and part[:2] != wanted[:2]):
             continue
-        is_task2 = match[2] is not None
-        one = found.setdefault((file.parent, match[1], is_task2), _Set(file.parent, match[1], is_task2))
-        texts = one.texts.setdefault(match[3], [])
-        if not any(file.name == f"{other.name}.gz" for other in texts):  # unpacked beside itself
+
+        name, is_task2, language = part
+        one = found.setdefault((file.parent, name, is_task2), _Set(file.parent, name, is_task2))
+        texts = one.texts.setdefault(language, [])
+        has_unpacked_copy = any(file.name == f"{other.name}.gz" for other in texts)
+        if not has_unpacked_copy:
             texts.append(file)
     return list(found.values())
 
 
+def _part(file: Path) -> tuple[str, bool, str] | None:
+    """Name of the part, whether it is of task 2, and language; None for other files."""
+    match = _TEXT.fullmatch(file.name)
+    return (match[1], match[2] is not None, match[3]) if match else None
+
+
 @config
 class Config(FilesConfig):
-    """A folder of the repository (or that with data and pictures), or one text of it with the others beside it."""
+    """A folder of the repository (or one with data and images), or one of its text files with the others next to it."""
 
     source_language: str = "en"
     """Code of the source language, such as en."""
@@ -90,95 +108,115 @@ class Config(FilesConfig):
     """Whether to read the captions of task 2 if both tasks are in the folder; a single task is always read."""
 
     def pictures(self) -> Folder:
-        """Beside ``data`` of the repository, if the path leads into it."""
+        """The folder next to ``data`` of the repository, if the path is inside ``data``."""
         path = Path(self.path).expanduser().resolve()
         if self.image_root is not None or not path.exists():
             return super().pictures()
+
+        # The texts of the repository are in data/task1/raw and data/task2/raw.
         top = path.parent if path.is_file() else path
         found = _sets(path)
-        inner = found[0].folder if found else top
-        inner = inner.parent if inner.name == "raw" else inner
-        if inner.name in ("task1", "task2"):
-            inner = inner.parent.parent if inner.parent.name == "data" else inner.parent
-        return Folder(inner if top.is_relative_to(inner) else top, search=True)
+        folder = found[0].folder if found else top
+        if folder.name == "raw":
+            folder = folder.parent
+        if folder.name in ("task1", "task2"):
+            folder = folder.parent
+            if folder.name == "data":
+                folder = folder.parent
+        return Folder(folder if top.is_relative_to(folder) else top, search=True)
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row for each sentence and target language, or for each picture and language of captions."""
+        """One row per sentence and target language in task 1, or per image and language in task 2."""
         path = Path(self.path).expanduser()
         found = _sets(path)
-        is_task2 = (self.task2 and any(one.is_task2 for one in found)) or all(one.is_task2 for one in found)
+        tasks = {one.is_task2 for one in found}
+        is_task2 = True in tasks if self.task2 else False not in tasks
+
         chosen: dict[str, _Set] = {}
-        for one in (one for one in found if one.is_task2 == is_task2):
+        for one in found:
+            if one.is_task2 != is_task2:
+                continue
             if one.name in chosen:
                 both = f"{chosen[one.name].folder} and {one.folder}"
                 raise DataError(f"{path}: {one.name} is in both {both}; give the path of one of them.")
             chosen[one.name] = one
         if not chosen:
             raise DataError(f"{path}: no files such as train.en.gz and train.de.gz found.")
-        self._check_languages(chosen)
+        self._check_target_languages(chosen)
+
         for one in chosen.values():
             if not split or one.split == split:
-                yield from self._captions(one) if is_task2 else self._pairs(one)
+                yield from self._captions(one) if is_task2 else self._translations(one)
 
-    def _check_languages(self, sets: dict[str, _Set]) -> None:
-        have = sorted({language for one in sets.values() for language in one.texts})
-        missing = [one for one in self.target_languages if one not in have]
+    def _check_target_languages(self, sets: dict[str, _Set]) -> None:
+        available: set[str] = set()
+        for one in sets.values():
+            available |= one.texts.keys()
+
+        missing = [language for language in self.target_languages if language not in available]
         if missing and self.labelled:
-            raise DataError(
-                f"{self.path}: target_languages has {missing[0]!r}; available are {', '.join(have)}."
-            )
+            names = ", ".join(sorted(available))
+            raise DataError(f"{self.path}: target_languages has {missing[0]!r}; available are {names}.")
 
-    def _pairs(self, one: _Set) -> Iterator[Row]:
-        source = one.texts.get(self.source_language)
-        if source is None:
-            have = ", ".join(sorted(one.texts))
-            raise DataError(
-                f"{one.folder}: {one.name} is not available in {self.source_language!r}, only in {have}."
-            )
-        wanted = [x for x in self.target_languages or sorted(one.texts) if x != self.source_language]
-        targets = {x: one.texts[x][0] for x in wanted if x in one.texts}
-        files = [source[0], _list_of(one), *targets.values()]
-        sources, names, *translations = aligned(files)
-        # Lines belong together in every language: who takes one out takes it out of all.
-        aligned_files = [str(file) for file in (*files[:2], *(texts[0] for texts in one.texts.values()))]
+    def _translations(self, one: _Set) -> Iterator[Row]:
+        source = self.source_language
+        if source not in one.texts:
+            available = ", ".join(sorted(one.texts))
+            raise DataError(f"{one.folder}: {one.name} is not available in {source!r}, only in {available}.")
+
+        # The lines of the source, the images and each target language that exists.
+        source_file, list_file = one.texts[source][0], _image_list(one)
+        targets = [language for language in self.target_languages or sorted(one.texts) if language != source]
+        target_files = {language: one.texts[language][0] for language in targets if language in one.texts}
+        sources, names, *translations = aligned([source_file, list_file, *target_files.values()])
+        lines_of = dict(zip(target_files, translations, strict=True))
+
+        # Lines belong together in all languages, so removing one row removes its line from every file.
+        first_texts = [texts[0] for texts in one.texts.values()]
+        aligned_files = dict.fromkeys(map(str, (source_file, list_file, *first_texts)))
+
         for index, (text, name) in enumerate(zip(sources, names, strict=True)):
-            places = tuple((file, index + 1) for file in dict.fromkeys(aligned_files))
+            places = tuple((file, index + 1) for file in aligned_files)
             common = {
-                "image": _picture(name),
+                "image": _image_name(name),
                 "source": text,
-                "source_language": self.source_language,
+                "source_language": source,
                 "split": one.split,
                 "tags": {"set": one.name},
             }
-            for language in wanted:
+            for language in targets:
                 values = common | {
-                    "id": f"{one.name}/{index + 1}/{self.source_language}-{language}",
+                    "id": f"{one.name}/{index + 1}/{source}-{language}",
                     "target_language": language,
                 }
-                if language in targets:
-                    values["target"] = translations[list(targets).index(language)][index]
+                if language in lines_of:
+                    values["target"] = lines_of[language][index]
                 elif self.labelled:
                     continue
-                yield Row(index + 1, values, str(targets.get(language, files[0])), places)
+                yield Row(index + 1, values, str(target_files.get(language, source_file)), places)
 
     def _captions(self, one: _Set) -> Iterator[Row]:
-        files = [_list_of(one), *(file for texts in one.texts.values() for file in texts)]
+        caption_files: list[Path] = []
+        for texts in one.texts.values():
+            caption_files += texts
+        files = [_image_list(one), *caption_files]
         names, *captions = aligned(files)
-        texts = dict(zip(files[1:], captions, strict=True))
+        lines_of = dict(zip(caption_files, captions, strict=True))
+
         for index, name in enumerate(names):
+            places = tuple((str(file), index + 1) for file in files)
             for language in sorted(one.texts):
                 values: dict[str, Any] = {
                     "id": f"{one.name}/{index + 1}/{language}",
-                    "image": _picture(name),
-                    "captions": [texts[file][index] for file in one.texts[language]],
+                    "image": _image_name(name),
+                    "captions": [lines_of[file][index] for file in one.texts[language]],
                     "split": one.split,
                     "tags": {"set": one.name, "language": language},
                 }
-                places = tuple((str(file), index + 1) for file in files)
                 yield Row(index + 1, values, str(one.texts[language][0]), places)
 
 
-def _list_of(one: _Set) -> Path:
+def _image_list(one: _Set) -> Path:
     found = one.list_path()
     if found is None:
         expected = one.folder.parent / "image_splits" / f"{one.name}.txt"
@@ -186,6 +224,6 @@ def _list_of(one: _Set) -> Path:
     return found
 
 
-def _picture(name: str) -> str:
-    """The list of COCO's pictures names a caption as well: ``COCO_train2014_000000117071.jpg#367178``."""
-    return name.partition("#")[0].strip()
+def _image_name(line: str) -> str:
+    """The image of a line; COCO's list names a caption as well: ``COCO_train2014_000000117071.jpg#367178``."""
+    return line.partition("#")[0].strip()

@@ -1,7 +1,7 @@
-"""NLVR2: a sentence about two photographs that is true of them or not.
+"""NLVR2: a sentence about two photographs that is either true or false.
 
-Suhr et al. 2019 (arXiv:1811.00491). Files named ``.json`` hold JSON lines. A sentence is asked
-about up to four pairs of pictures; consistency is the share of sentences that are judged right about all their pairs.
+Suhr et al. 2019 (arXiv:1811.00491). The ``.json`` files hold JSON lines. A sentence is asked about up to four pairs of
+images; consistency is the share of sentences that are judged correctly for all their pairs.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from sightweave.data.reading.row_files import Row, RowError, shown
 from sightweave.data.reading.source import FilesConfig
 
 _OPTIONS = ("True", "False")
-_PARTS = ("balanced_", "unbalanced_")
-_INNER = ("data", "balanced", "unbalanced")
-"""Folders of the official repository that hold files of sentences; the pictures lie beside them."""
+_SUBSET_PREFIXES = ("balanced_", "unbalanced_")
+_SENTENCE_FOLDERS = ("data", "balanced", "unbalanced")
+"""Folders of the official repository that hold sentence files; the images are next to them."""
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = [file.name for file in files(path, ".json", ".jsonl") if _is_sentences(file)]
     return f"sentences in {among(found)}" if found else ""
 
@@ -36,10 +36,10 @@ def _is_sentences(file: Path) -> bool:
 
 @config
 class Config(FilesConfig):
-    """A folder with ``train.json``, ``dev.json`` and pictures, or one such file with the pictures near it."""
+    """A folder with ``train.json``, ``dev.json`` and images, or one such file with the images near it."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row a sentence, with two pictures.
+        """One row per sentence, with two images.
 
         Raises:
             DataError: a file cannot be read.
@@ -48,14 +48,15 @@ class Config(FilesConfig):
         found = [file for file in files(path, ".json", ".jsonl") if _is_sentences(file)]
         if not found:
             raise json_stream.missing(path, "JSON lines with sentence, identifier, left_url and right_url")
+
         names = {file.name for file in found}
         for file in found:
             name = split_of(file)
             if split and name and name != split and not self.split:
                 continue
-            # The balanced and the unbalanced part of dev and test are files beside those of all sentences.
-            if any(file.name.startswith(part) and file.name.removeprefix(part) in names for part in _PARTS):
+            if _is_subset(file, names):
                 continue
+
             for row in row_files.read(file):
                 values = row.values
                 if not isinstance(values, RowError):
@@ -66,14 +67,21 @@ class Config(FilesConfig):
                 yield Row(row.line, values, str(file))
 
     def pictures(self) -> Folder:
-        """Pictures lie in ``images``, beside the folder ``data`` that holds the files."""
+        """The folder with ``images``, next to the folder ``data`` of the sentence files."""
         path = Path(self.path).expanduser()
         home = start = path if path.is_dir() else path.parent
-        while home.resolve().name.lower() in _INNER and not (home / "images").is_dir():
+        while home.resolve().name.lower() in _SENTENCE_FOLDERS and not (home / "images").is_dir():
             home = home.resolve().parent
+
         if self.image_root is None and home != start:
             return Folder(home, search=True)
         return super().pictures()
+
+
+def _is_subset(file: Path, names: set[str]) -> bool:
+    """Whether a file has the balanced or unbalanced part of another file's sentences, as there are of dev and test."""
+    prefixes = [prefix for prefix in _SUBSET_PREFIXES if file.name.startswith(prefix)]
+    return any(file.name.removeprefix(prefix) in names for prefix in prefixes)
 
 
 def _sentence(one: dict[str, Any], split: str) -> dict[str, Any]:
@@ -84,21 +92,24 @@ def _sentence(one: dict[str, Any], split: str) -> dict[str, Any]:
     if len(numbers) != 4 or not all(numbers):
         message = f"must be split-set-pair-sentence, such as train-10171-0-0 (got {shown(name)})."
         raise RowError("wrong_type", "identifier", name, message)
+
     part, group, _, sentence = numbers
     pair = "-".join(numbers[:3])
     directory = one.get("directory")
-    # Only the pictures of the training set lie in folders of their own, numbered.
+    # Only the training images are in numbered folders.
     folder = f"images/{part}/{directory}" if isinstance(directory, int) else f"images/{part}"
+
     values: dict[str, Any] = {
         "id": name,
         "images": [f"{folder}/{pair}-img0.png", f"{folder}/{pair}-img1.png"],
         "question": one.get("sentence"),
         "options": list(_OPTIONS),
-        # As the official evaluation groups them: the same sentence about another pair differs in the pair's number.
+        # As in the official evaluation: identifiers of the same sentence differ only in the number of the pair.
         "tags": {"consistency": f"{part}-{group}-{sentence}", "pair": pair},
     }
     if split:
         values["split"] = split
+
     if "label" not in one and split == "test":
         return {**values, "unlabelled": True}
     return {**values, "answer": _label(one.get("label"))}

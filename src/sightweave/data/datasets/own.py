@@ -1,13 +1,13 @@
-"""The user's own pictures: a folder with images and a ``data.jsonl`` (or CSV), or records given as Python objects.
+"""The user's own images: a folder with images and a ``data.jsonl`` (or CSV), or records given as Python objects.
 
-Each row names ``image`` (or ``images``, a list, which may be empty) and any of these; a row may hold several::
+Each row has ``image`` (or ``images``, a list, which may be empty) and one or more of these::
 
     caption | captions                                             (optional: prompt)
     question, answer | answers                                     (optional: options, rationale | steps, type)
     source, target | targets, source_language, target_language
     turns: [{role, content}]                                       (content: text, or a list of texts and image numbers)
 
-and optionally ``id``, ``split`` (train, validation, test), ``tags`` and ``regions``. In CSV a cell holds a list as JSON.
+and optionally ``id``, ``split`` (train, validation, test), ``tags`` and ``regions``. In a CSV, a list is written as JSON.
 """
 
 from __future__ import annotations
@@ -30,20 +30,21 @@ from sightweave.data.reading.source import FilesConfig
 from sightweave.data.reading.splits import split_name
 from sightweave.data.reading.table import Table
 
-_SAID = {"caption", "captions", "question", "source", "turns"}
-"""Columns of which every row has one."""
+_TEXT_COLUMNS = {"caption", "captions", "question", "source", "turns"}
+"""Every row has at least one of these columns."""
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     try:
         file = row_files.find(path)
         first = next(iter(row_files.read(file)), None)
     except DataError:
         return ""
+
     values = first.values if first is not None else None
     keys = set(values) & set(FIELDS) if isinstance(values, dict) else set()
-    is_ours = bool({"image", "images"} & keys) and bool(keys & _SAID)
+    is_ours = bool({"image", "images"} & keys) and bool(keys & _TEXT_COLUMNS)
     return f"rows with {', '.join(sorted(keys))} in {file.name}" if is_ours else ""
 
 
@@ -52,12 +53,12 @@ class Config(FilesConfig):
     """A folder with images and a data.jsonl or data.csv (or any single .jsonl or .csv), or that file itself."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """All rows; each says its split itself."""
+        """All rows; a row's split is in its ``split`` column."""
         file = row_files.find(Path(self.path).expanduser())
         return _resolved(lambda: row_files.read(file))
 
     def reader(self, *, probe: bool = True) -> Reader:
-        """What checks its rows: a misspelt column is a fault, and pictures are where the rows say."""
+        """The reader of the rows. A misspelt column is an error, and images are only looked up where the rows say."""
         file = row_files.find(Path(self.path).expanduser())
         root = Path(self.image_root).expanduser() if self.image_root is not None else file.parent
         if not root.is_dir():
@@ -66,7 +67,7 @@ class Config(FilesConfig):
 
 
 def from_folder(path: str | Path, *, split: str = "train", **options: Any) -> Table:
-    """Reads a folder or a file of rows; `options` are `Config`'s.
+    """Reads a folder or a file of rows; `options` are the fields of `Config`.
 
     Raises:
         DataError: as `Config.build`.
@@ -77,21 +78,22 @@ def from_folder(path: str | Path, *, split: str = "train", **options: Any) -> Ta
 def from_records(
     records: Iterable[Mapping[str, Any] | Record], *, split: str = "train", **options: Any
 ) -> Table:
-    """The same from Python objects: rows as dicts, or records of the tasks; `options` are `Config`'s.
+    """Reads Python objects: rows as dicts, or records of the tasks; `options` are the fields of `Config`.
 
-    A dict's ``image`` may be a path, a data URL, base64, the bytes of a file, an array or a Pillow image. Text paths start
-    from `image_root` and may not leave it; without one, any path is taken.
+    A dict's ``image`` may be a path, a data URL, base64, the bytes of a file, an array or a Pillow image. Text paths are
+    relative to `image_root` and may not leave it; without `image_root`, any path is accepted.
 
     Raises:
         DataError: as `Config.build`.
     """
     if isinstance(records, str | bytes | Mapping) or not isinstance(records, Iterable):
         raise DataError(f"records: expected a list of dicts or records (got {type(records).__name__}).")
-    chosen = _config("records", options)
-    root = Path(chosen.image_root).expanduser().resolve() if chosen.image_root is not None else None
-    reader = Reader(chosen.rules(), "records", root=root, check=True)
-    every = list(records)
-    reader.read(_resolved(lambda: _of_objects(every)))
+
+    settings = _config("records", options)
+    root = Path(settings.image_root).expanduser().resolve() if settings.image_root is not None else None
+    reader = Reader(settings.rules(), "records", root=root, check=True)
+    all_records = list(records)
+    reader.read(_resolved(lambda: _object_rows(all_records)))
     return reader.finish(split_name(split))
 
 
@@ -100,13 +102,17 @@ def _config(path: str | Path, options: Mapping[str, Any]) -> Config:
     return build(Config, {**values, "path": str(path)}, where="own")
 
 
-def _resolved(again: Callable[[], Iterator[Row]]) -> Generator[Row]:
-    """Rows with their options as a list and with the text of the right one, in whatever columns these were."""
-    convention = Convention(lambda: (row.values for row in again() if isinstance(row.values, Mapping)))
-    for row in again():
+def _resolved(read: Callable[[], Iterator[Row]]) -> Generator[Row]:
+    """Rows with their options as one list and the correct option's text as the answer, from whatever columns they use.
+
+    `read` is called again if an answer can be read in two ways, since only all rows together show which is meant.
+    """
+    convention = Convention(lambda: (row.values for row in read() if isinstance(row.values, Mapping)))
+    for row in read():
         if not isinstance(row.values, Mapping):
             yield row
             continue
+
         try:
             values: Any = resolved(row.values, convention)
         except RowError as error:
@@ -114,7 +120,7 @@ def _resolved(again: Callable[[], Iterator[Row]]) -> Generator[Row]:
         yield replace(row, values=values)
 
 
-def _of_objects(records: Iterable[Any]) -> Iterator[Row]:
+def _object_rows(records: Iterable[Any]) -> Iterator[Row]:
     for index, values in enumerate(records):
         if isinstance(values, Mapping) or is_record(values):
             yield Row(index, values)

@@ -1,9 +1,9 @@
 """The embedded world: drawn scenes with captions, questions, reasoning and translations; nothing is stored.
 
-The same seed gives the same pictures and texts on every machine. Scenes of ``scenes`` are new; those of ``combinations``
-hold pairs of colour and shape, and of homonym and sentence, that training never shows; items there that are about none
-of these carry the tag ``subset``, and are scored in a table of their own. ``validation`` has further new scenes, drawn
-like those of ``scenes``, to choose a recipe by without looking at either test.
+The same seed gives the same images and texts on every machine. The split ``scenes`` has new scenes. ``combinations`` has
+pairs of colour and shape, and of homonym and sentence, that training never shows; its items about other pairs carry the
+tag ``subset`` and are scored in a separate table. ``validation`` has further new scenes, drawn like those of ``scenes``,
+for choosing a recipe without looking at either test.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from sightweave.core.config import config
 from sightweave.core.types import Medium
@@ -24,6 +24,7 @@ from sightweave.data.scenes.questions import Question
 from sightweave.data.scenes.random import Random
 from sightweave.data.scenes.regions import regions
 from sightweave.data.scenes.scene import Scene
+from sightweave.data.scenes.translations import Pair
 from sightweave.data.scenes.view import View
 from sightweave.data.scenes.words import texts
 from sightweave.data.tasks import captioning, reasoning, translation, vqa
@@ -64,19 +65,19 @@ class Config(SourceConfig):
 
 
 class Scenes:
-    """A sequence of drawn pictures, each with its records.
+    """A sequence of drawn images, each with its records.
 
     Args:
-        seed: Of the whole world.
+        seed: Random seed of the scenes.
         split: ``train``, ``scenes``, ``combinations`` or ``validation``; ``val``, ``valid`` and ``dev`` mean the last.
-        size: Number of pictures.
-        items_per_image: Records of one picture, unless `one_of_each`.
-        one_of_each: One record of every type that the scene allows.
-        tasks: Whose records to make.
-        style: ``drawn`` or ``emoji``.
+        size: Number of images.
+        items_per_image: Number of records per image, unless `one_of_each`.
+        one_of_each: Whether to make one record of every type that the scene allows.
+        tasks: Tasks to include.
+        style: Drawing style, ``drawn`` or ``emoji``.
 
     Raises:
-        ValueError: no such split or task, or a number below 1.
+        ValueError: unknown split or task, or a number below 1.
     """
 
     def __init__(
@@ -100,25 +101,26 @@ class Scenes:
         unknown = [task for task in tasks if task not in TASKS]
         if unknown:
             raise ValueError(f"scenes: no task {unknown[0]!r}; available are {', '.join(TASKS)}.")
+
         self.seed, self.split, self.size = seed, split, size
         self.items_per_image, self.one_of_each = items_per_image, one_of_each
         self.tasks, self.style = tuple(tasks), style
         self.has_regions = True
-        """Whether records say where each thing is."""
+        """Whether records have the boxes and masks of the things in the image."""
 
     def without_regions(self) -> Scenes:
-        """The same records without boxes and masks: quicker, for whoever wants the texts alone."""
+        """The same records without boxes and masks: faster if only the texts are needed."""
         found = copy.copy(self)
         found.has_regions = False
         return found
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return self.size
 
     @property
     def fingerprint(self) -> str:
-        """Names the world: everything that the pictures and texts depend on."""
+        """Everything that the images and texts depend on, as text."""
         values = (
             self.seed,
             self.split,
@@ -131,12 +133,14 @@ class Scenes:
         return "scenes " + " ".join(map(str, values))
 
     def __getitem__(self, index: int) -> list[Record]:
-        """All records about one picture; negative numbers count from the end."""
+        """All records about one image; negative indices count from the end."""
         if not -self.size <= index < self.size:
             raise IndexError(f"scenes: image index {index} is out of range; there are {self.size} images.")
         index %= self.size
+
         scene = self.scene(index)
         view, random = View(scene), Random(self.seed, ALL_SPLITS.index(self.split), index, 1)
+
         has_caption = "captioning" in self.tasks
         if self.one_of_each:
             items = each(view, random, self.tasks)
@@ -145,90 +149,88 @@ class Scenes:
         return self._records(view, items, has_caption=has_caption)
 
     def scene(self, index: int) -> Scene:
-        """What a picture shows."""
+        """The scene that an image shows."""
         return make_scene(self.seed, self.split, index)
 
     def texts(self) -> Iterator[str]:
-        """Texts with every word form of the world; of training scenes, whatever the split."""
+        """Texts with every word form of the world, from training scenes for every split."""
         return texts(self.seed)
 
     def _records(self, view: View, items: Sequence[Item], *, has_caption: bool) -> list[Record]:
-        scene = view.scene
-        # The same scene in two styles is two pictures: a name that both had would make them one in batches and caches.
-        name = scene.key if self.style == "drawn" else f"{scene.key}/{self.style}"
-        image = Medium(partial(drawing.draw, scene, self.style), name)
-        boxes = regions(view, self.style) if self.has_regions else ()
-        key, split = scene.key, scene.split
-
-        def subset(is_unmet: bool) -> dict[str, str]:
-            """The tag that sets items on met pairs apart, where the split is about unmet ones."""
-            return {} if is_unmet or not view.allows_held_out else {"subset": combinations.MET}
-
+        shared = self._shared_fields(view)
         records: list[Record] = []
         if has_caption:
-            said = caption(view)
-            tags = {"type": "caption", "template": "caption"}
-            records.append(
-                captioning.Record(
-                    id=f"{key}/caption/0",
-                    images=(image,),
-                    captions=(said,),
-                    group=image.key,
-                    split=split,
-                    tags=tags | subset(combinations.caption_is_unmet(said)),
-                    regions=boxes,
-                )
-            )
+            records.append(_caption_record(view, shared))
+
+        # The number in an id counts the items of one type.
         numbers: dict[str, int] = {}
         for item in items:
-            number = numbers[item.type] = numbers.get(item.type, -1) + 1
-            name = f"{key}/{item.type}/{number}"
-            tags = {"type": item.type, "template": item.template} | subset(combinations.is_unmet(item))
+            number = numbers.get(item.type, 0)
+            numbers[item.type] = number + 1
+            record_id = f"{view.scene.key}/{item.type}/{number}"
             if isinstance(item, Question):
-                if item.steps:
-                    records.append(
-                        reasoning.Record(
-                            id=name,
-                            images=(image,),
-                            question=item.text,
-                            answers=(item.answer,),
-                            rationale=item.steps,
-                            options=item.options,
-                            group=image.key,
-                            split=split,
-                            tags=tags,
-                            regions=boxes,
-                        )
-                    )
-                else:
-                    records.append(
-                        vqa.Record(
-                            id=name,
-                            images=(image,),
-                            question=item.text,
-                            answers=(item.answer,),
-                            options=item.options,
-                            group=image.key,
-                            split=split,
-                            tags=tags,
-                            regions=boxes,
-                        )
-                    )
-                continue
-            if item.word:
-                tags.update(word=item.word, sense=item.sense, contrast=item.contrast)
-            records.append(
-                translation.Record(
-                    id=name,
-                    images=(image,),
-                    source=item.source,
-                    targets=(item.target,),
-                    source_language=item.source_language,
-                    target_language=item.target_language,
-                    group=image.key,
-                    split=split,
-                    tags=tags,
-                    regions=boxes,
-                )
-            )
+                records.append(_question_record(view, item, record_id, shared))
+            else:
+                records.append(_translation_record(view, item, record_id, shared))
         return records
+
+    def _shared_fields(self, view: View) -> dict[str, Any]:
+        """The fields that are the same in all records about one image."""
+        scene = view.scene
+        # The same scene in two styles is two images: with one name, batches and caches would take them for the same.
+        name = scene.key if self.style == "drawn" else f"{scene.key}/{self.style}"
+        image = Medium(partial(drawing.draw, scene, self.style), name)
+        return {
+            "images": (image,),
+            "group": image.key,
+            "split": scene.split,
+            "regions": regions(view, self.style) if self.has_regions else (),
+        }
+
+
+def _caption_record(view: View, shared: dict[str, Any]) -> Record:
+    text = caption(view)
+    tags = {"type": "caption", "template": "caption"}
+    return captioning.Record(
+        id=f"{view.scene.key}/caption/0",
+        captions=(text,),
+        tags=tags | _subset_tag(view, combinations.caption_is_unmet(text)),
+        **shared,
+    )
+
+
+def _question_record(view: View, item: Question, record_id: str, shared: dict[str, Any]) -> Record:
+    fields: dict[str, Any] = {
+        "id": record_id,
+        "question": item.text,
+        "answers": (item.answer,),
+        "options": item.options,
+        "tags": _item_tags(view, item),
+        **shared,
+    }
+    return reasoning.Record(rationale=item.steps, **fields) if item.steps else vqa.Record(**fields)
+
+
+def _translation_record(view: View, item: Pair, record_id: str, shared: dict[str, Any]) -> Record:
+    tags = _item_tags(view, item)
+    if item.word:
+        tags.update(word=item.word, sense=item.sense, contrast=item.contrast)
+    return translation.Record(
+        id=record_id,
+        source=item.source,
+        targets=(item.target,),
+        source_language=item.source_language,
+        target_language=item.target_language,
+        tags=tags,
+        **shared,
+    )
+
+
+def _item_tags(view: View, item: Item) -> dict[str, str]:
+    tags = {"type": item.type, "template": item.template}
+    return tags | _subset_tag(view, combinations.is_unmet(item))
+
+
+def _subset_tag(view: View, is_unmet: bool) -> dict[str, str]:
+    """The tag of items about pairs that training shows, in the split that is about the other pairs."""
+    return {} if is_unmet or not view.allows_held_out else {"subset": combinations.MET}

@@ -1,7 +1,7 @@
-"""TextVQA: questions about text in the picture, with ten answers each.
+"""TextVQA: questions about text in the image, with ten answers each.
 
-Singh et al. 2019 (arXiv:1904.08920). All ten answers are kept; the commonest is learnt. The separate files of recognised
-text (``TextVQA_Rosetta_OCR_*``) are not read.
+Singh et al. 2019 (arXiv:1904.08920). All ten answers are kept; the most common is trained on. The separate OCR files
+(``TextVQA_Rosetta_OCR_*``) are not read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sightweave.data.reading.source import FilesConfig
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = [file.name for file in json_files(path) if _is_questions(file)]
     return f"questions in {among(found)}" if found else ""
 
@@ -31,10 +31,10 @@ def _is_questions(file: Path) -> bool:
 
 @config
 class Config(FilesConfig):
-    """A folder with the question files and the folders of pictures, or one question file."""
+    """A folder with the question files and the image folders, or one question file."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row a question.
+        """One row per question.
 
         Raises:
             DataError: a file is damaged.
@@ -43,13 +43,14 @@ class Config(FilesConfig):
         found = [file for file in json_files(path) if _is_questions(file)]
         if not found:
             raise json_stream.missing(path, "TextVQA_*.json")
+
         for file in found:
             name = split_of(file)
             if not split or not name or name == split or self.split:
-                yield from _of_questions(file, name)
+                yield from _read_questions(file, name)
 
 
-def _of_questions(file: Path, split: str) -> Iterator[Row]:
+def _read_questions(file: Path, split: str) -> Iterator[Row]:
     for number, one in enumerate(json_stream.elements(file, "data")):
         values: Any
         try:
@@ -67,15 +68,17 @@ def _question(one: Any, split: str) -> dict[str, Any]:
         raise RowError("missing_field", "image_id", None, f"missing. It has: {', '.join(one)}.")
     if not isinstance(image, str):
         raise RowError("wrong_type", "image_id", image, f"must be text (got {shown(image)}).")
+
     split = split or one.get("set_name") or ""
     values: dict[str, Any] = {
         "id": one.get("question_id"),
-        # The pictures of val lie among those of train.
+        # The validation images are in the folder of the training images.
         "image": f"{'test' if split == 'test' else 'train'}_images/{image}.jpg",
         "question": one.get("question"),
     }
     if split:
         values["split"] = split
+
     answers = one.get("answers")
     if split == "test" and not answers:
         return {**values, "unlabelled": True}

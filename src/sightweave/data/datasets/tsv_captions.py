@@ -1,7 +1,7 @@
-"""Captions in a table with the columns ``filepath`` and ``title``, as OpenCLIP trains from.
+"""Captions in a table with the columns ``filepath`` and ``title``, the format that OpenCLIP trains on.
 
-OpenCLIP (Cherti et al. 2022, arXiv:2212.07143). Tabs or commas; further columns are not read. A path that starts with
-the root's own is taken as one below it; others that are absolute are refused.
+OpenCLIP (Cherti et al. 2022, arXiv:2212.07143). Separated by tabs or commas; further columns are not read. An absolute
+path must be below the image root.
 """
 
 from __future__ import annotations
@@ -21,42 +21,54 @@ _DELIMITERS = ("\t", ",")
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = [file.name for file in files(path, ".tsv", ".csv") if _delimiter(file)]
     return f"filepath and title in {among(found)}" if found else ""
 
 
 def _delimiter(file: Path) -> str:
-    return next((one for one in _DELIMITERS if {"filepath", "title"} <= set(tsv_files.head(file, one))), "")
+    """The delimiter of such a table; empty for other files."""
+    for delimiter in _DELIMITERS:
+        if {"filepath", "title"} <= set(tsv_files.head(file, delimiter)):
+            return delimiter
+    return ""
 
 
 @config
 class Config(FilesConfig):
-    """A folder with such a table and the pictures, or the table."""
+    """A folder with such a table and the images, or the table itself."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row for each of the table."""
+        """One row per table row."""
         root = Path(self.path).expanduser()
-        found = [(file, one) for file in files(root, ".tsv", ".csv") if (one := _delimiter(file))]
-        if not found:
+        delimiters: dict[Path, str] = {}
+        for file in files(root, ".tsv", ".csv"):
+            if delimiter := _delimiter(file):
+                delimiters[file] = delimiter
+        if not delimiters:
             raise DataError(
                 f"{root}: no .tsv or .csv found with the columns filepath and title in its first line."
             )
-        folder = str(self.pictures().root) + "/"
-        for file, delimiter in found:
+
+        image_root = f"{self.pictures().root}/"
+        for file, delimiter in delimiters.items():
             name = split_below(file, root)
-            if split and name and name != split:
-                continue
-            for record in tsv_files.records(file, delimiter):
-                cells = record.cells
-                if isinstance(cells, RowError):
-                    yield Row(record.line, cells, str(file))
-                    continue
-                image = cells.get("filepath")
-                values = {
-                    "image": image.removeprefix(folder) if image is not None else None,
-                    "caption": cells.get("title"),
-                }
-                if name:
-                    values["split"] = name
-                yield Row(record.line, values, str(file))
+            if not split or not name or name == split:
+                yield from _read_table(file, delimiter, name, image_root)
+
+
+def _read_table(file: Path, delimiter: str, split: str, image_root: str) -> Iterator[Row]:
+    for record in tsv_files.records(file, delimiter):
+        cells = record.cells
+        if isinstance(cells, RowError):
+            yield Row(record.line, cells, str(file))
+            continue
+
+        image = cells.get("filepath")
+        values = {
+            "image": image.removeprefix(image_root) if image is not None else None,
+            "caption": cells.get("title"),
+        }
+        if split:
+            values["split"] = split
+        yield Row(record.line, values, str(file))

@@ -1,8 +1,8 @@
-"""Hindi, Bengali, Malayalam and Hausa Visual Genome: short texts about a part of a picture, translated from English.
+"""Hindi, Bengali, Malayalam and Hausa Visual Genome: short texts about a part of an image, translated from English.
 
-Hindi Visual Genome (Parida et al. 2019, arXiv:1907.08948), and the sets for the other languages that follow its layout.
-Seven columns between tabs, no head: picture, X, Y, width, height in pixels, English, translation. The box is what the
-texts describe, so it becomes a region with both as its words.
+Hindi Visual Genome (Parida et al. 2019, arXiv:1907.08948), and the datasets for the other languages, which have the same
+layout. Seven tab-separated columns without a header: image, X, Y, width and height in pixels, English, translation. The
+texts describe the box, so it becomes a region with both texts as its words.
 """
 
 from __future__ import annotations
@@ -27,57 +27,61 @@ _FILE = re.compile(r"((\w+)-visual-genome-(train|dev|test|challenge-test-set))\.
 _LANGUAGES = {"hindi": "hi", "bengali": "bn", "malayalam": "ml", "hausa": "ha"}
 _SPLITS = {"train": "train", "dev": VALIDATION}
 _COLUMNS = ("image_id", "X", "Y", "Width", "Height", "English", "translation")
-_LARGEST = 1e6
+_MAX_PIXELS = 1e6
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = [file.name for file in _files(path)]
     return f"texts with boxes in {among(found)}" if found else ""
 
 
 def _files(path: Path) -> list[Path]:
-    return [file for file in files(path, ".txt", ".txt.gz") if _of_name(file) is not None]
+    return [file for file in files(path, ".txt", ".txt.gz") if _name_parts(file) is not None]
 
 
-def _of_name(file: Path) -> tuple[str, str, str] | None:
-    """Stem, language and part, as the file's name says."""
+def _name_parts(file: Path) -> tuple[str, str, str] | None:
+    """Stem, language and part from the file's name; None for other files."""
     match = _FILE.fullmatch(file.name)
     return (match[1], _LANGUAGES[match[2]], match[3]) if match and match[2] in _LANGUAGES else None
 
 
 @config
 class Config(FilesConfig):
-    """A folder with files such as hindi-visual-genome-train.txt and the pictures, or one such file."""
+    """A folder with files such as hindi-visual-genome-train.txt and the images, or one such file."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row a line."""
+        """One row per line."""
         path = Path(self.path).expanduser()
         found = _files(path)
         if not found:
             raise DataError(f"{path}: no file such as hindi-visual-genome-train.txt found.")
+
         sizes = _Sizes(self.pictures())
         for file in found:
-            name = _of_name(file)
-            assert name is not None
-            stem, language, part = name
-            of_part = _SPLITS.get(part, "test")
-            if split and of_part != split:
-                continue
-            for number, line in enumerate(lines(file), start=1):
-                if not line.strip():
-                    continue
-                common = {
-                    "split": of_part,
-                    "source_language": "en",
-                    "target_language": language,
-                    "tags": {"set": part},
-                }
-                try:
-                    values: Any = common | _values(line, f"{stem}.images", sizes, of_part == "test")
-                except RowError as error:
-                    values = error
-                yield Row(number, values, str(file))
+            parts = _name_parts(file)
+            assert parts is not None
+            part_split = _SPLITS.get(parts[2], "test")
+            if not split or part_split == split:
+                yield from _read_file(file, parts, part_split, sizes)
+
+
+def _read_file(file: Path, parts: tuple[str, str, str], split: str, sizes: _Sizes) -> Iterator[Row]:
+    stem, language, part = parts
+    for number, line in enumerate(lines(file), start=1):
+        if not line.strip():
+            continue
+        common = {
+            "split": split,
+            "source_language": "en",
+            "target_language": language,
+            "tags": {"set": part},
+        }
+        try:
+            values: Any = common | _values(line, f"{stem}.images", sizes, split == "test")
+        except RowError as error:
+            values = error
+        yield Row(number, values, str(file))
 
 
 def _values(line: str, folder: str, sizes: _Sizes, is_test: bool) -> dict[str, Any]:
@@ -85,43 +89,48 @@ def _values(line: str, folder: str, sizes: _Sizes, is_test: bool) -> dict[str, A
     if len(cells) != len(_COLUMNS):
         message = f"{len(cells)} values for {len(_COLUMNS)} tab-separated columns ({', '.join(_COLUMNS)})."
         raise RowError("bad_csv", "", line, message)
-    identity, english, translated = cells[0].strip(), cells[5], cells[6]
-    if not identity.isdigit():
-        message = f"must be an image number (got {shown(identity)})."
-        raise RowError("wrong_type", "image_id", identity, message)
-    box = [_number(name, cell) for name, cell in zip(_COLUMNS[1:5], cells[1:5], strict=True)]
-    image = f"{folder}/{identity}.jpg"
+    number, english, translated = cells[0].strip(), cells[5], cells[6]
+    if not number.isdigit():
+        message = f"must be an image number (got {shown(number)})."
+        raise RowError("wrong_type", "image_id", number, message)
+    left, top, width, height = map(_pixels, _COLUMNS[1:5], cells[1:5])
+
+    image = f"{folder}/{number}.jpg"
     values: dict[str, Any] = {"image": image, "source": english}
-    words = [text for text in (english, translated) if text.strip()]
+
     size = sizes.of(image)
     if size is not None:
-        left, top, width, height = box
-        edges = [left / size[0], top / size[1], (left + width) / size[0], (top + height) / size[1]]
-        values["regions"] = [{"box": edges, "words": words}]
+        image_width, image_height = size
+        right, bottom = left + width, top + height
+        box = [left / image_width, top / image_height, right / image_width, bottom / image_height]
+        words = [text for text in (english, translated) if text.strip()]
+        values["regions"] = [{"box": box, "words": words}]
+
     if is_test and not translated.strip():
         return values | {"unlabelled": True}
     return values | {"target": translated}
 
 
-def _number(name: str, cell: str) -> float:
+def _pixels(name: str, cell: str) -> float:
     try:
         value = float(cell)
     except ValueError:
         value = float("nan")
-    if not abs(value) <= _LARGEST:
+
+    if not abs(value) <= _MAX_PIXELS:
         raise RowError("wrong_type", name, cell, f"must be a number of pixels (got {shown(cell)}).")
     return value
 
 
 class _Sizes:
-    """Width and height of pictures in pixels, each asked for once."""
+    """Width and height of images in pixels, each read once."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._known: dict[str, tuple[int, int] | None] = {}
 
     def of(self, image: str) -> tuple[int, int] | None:
-        """None where there is no such picture: whoever takes the row says so."""
+        """The size of one image; None if it cannot be read, which is reported when its row is checked."""
         if image not in self._known:
             try:
                 path = self._folder.find(image)

@@ -1,8 +1,8 @@
-"""VLMEvalKit's tables: tab-separated, with pictures in base64, a question, options and the answer's letter.
+"""VLMEvalKit's tables: tab-separated, with images in base64, a question, options and the answer's letter.
 
-VLMEvalKit (Duan et al. 2024, arXiv:2407.11691). The picture's cell may instead hold the index of the row that has the
-picture, or a list of several; ``image_path`` names files where there is no such cell. The hint stands before the
-question, and what is learnt is the option's text.
+VLMEvalKit (Duan et al. 2024, arXiv:2407.11691). The image cell may also hold a list of images, or the index of the row
+that has the image; without such a cell, ``image_path`` names files. A hint is put before the question, and the answer is
+the option's text.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from sightweave.data.reading.source import FilesConfig
 from sightweave.data.reading.splits import SPLIT_NAMES
 from sightweave.data.reading.table_layouts import split_below
 
-_REFERENCE = 64
-"""A shorter cell is no picture, but the index of the row that has it."""
+_MAX_REFERENCE_CHARS = 64
+"""A cell up to this length is not an image, but the index of the row that has it."""
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = [file.name for file in files(path, ".tsv") if _is_ours(file)]
     return f"index, question and images in {among(found)}" if found else ""
 
@@ -46,18 +46,20 @@ class Config(FilesConfig):
     """A folder with such tables, or one of them."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row a question."""
+        """One row per question."""
         root = Path(self.path).expanduser()
         found = [file for file in files(root, ".tsv") if _is_ours(file)]
         if not found:
             raise DataError(
                 f"{root}: no .tsv found with the columns index, question, and image or image_path."
             )
+
         for file in found:
             name = split_below(file, root)
             if split and name and name != split:
                 continue
-            shared = _Shared(file)
+
+            shared = _SharedImages(file)
             for record in tsv_files.records(file, "\t"):
                 try:
                     if isinstance(record.cells, RowError):
@@ -68,43 +70,52 @@ class Config(FilesConfig):
                 yield Row(record.line, values, str(file))
 
 
-class _Shared:
-    """Pictures of rows, found again by the row's index; where rows lie is learnt when first asked for."""
+class _SharedImages:
+    """The images of a table, looked up by the row's index. The offsets of the rows are read at the first look-up."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self._offsets: dict[str, int] | None = None
 
     def cell(self, index: str) -> str:
-        """The picture's cell of another row."""
+        """The image cell of the row with this index.
+
+        Raises:
+            RowError: no row has the index, or that row has no image.
+        """
         if self._offsets is None:
-            self._offsets = {
-                record.cells["index"].strip(): record.offset
-                for record in tsv_files.records(self.file, "\t")
-                if not isinstance(record.cells, RowError) and "index" in record.cells
-            }
+            self._offsets = self._read_offsets()
+
         offset = self._offsets.get(index)
         if offset is None:
-            raise RowError(
-                "bad_reference", "image", index, f"refers to row {index!r}, but no row has this index."
-            )
+            message = f"refers to row {index!r}, but no row has this index."
+            raise RowError("bad_reference", "image", index, message)
+
         record = next(tsv_files.records(self.file, "\t", offset=offset))
         found = record.cells.get("image", "") if not isinstance(record.cells, RowError) else ""
-        if len(found) <= _REFERENCE:
-            raise RowError(
-                "bad_reference", "image", index, f"refers to row {index!r}, which has no image itself."
-            )
+        if len(found) <= _MAX_REFERENCE_CHARS:
+            message = f"refers to row {index!r}, which has no image itself."
+            raise RowError("bad_reference", "image", index, message)
         return found
 
+    def _read_offsets(self) -> dict[str, int]:
+        offsets: dict[str, int] = {}
+        for record in tsv_files.records(self.file, "\t"):
+            if not isinstance(record.cells, RowError) and "index" in record.cells:
+                offsets[record.cells["index"].strip()] = record.offset
+        return offsets
 
-def _values(cells: Mapping[str, str], shared: _Shared, split: str) -> dict[str, Any]:
+
+def _values(cells: Mapping[str, str], shared: _SharedImages, split: str) -> dict[str, Any]:
     index = cells.get("index", "").strip()
     if not index:
         raise RowError("missing_field", "index", None, "missing; each row needs one.")
+
     question = cells.get("question")
     if question is not None and cells.get("hint"):
         question = f"{cells['hint']}\n{question}"
     options = [cells[letter] for letter in _LETTERS if letter in cells]
+
     values: dict[str, Any] = {
         "id": index,
         "images": _images(cells, index, shared),
@@ -117,49 +128,66 @@ def _values(cells: Mapping[str, str], shared: _Shared, split: str) -> dict[str, 
         values["answers"] = [_answer(cells, options)]
     else:
         values["unlabelled"] = True
-    told = cells.get("split", "").strip().lower()
-    if told in SPLIT_NAMES or split:  # the column holds names of other things too
-        values["split"] = told if told in SPLIT_NAMES else split
+
+    # The row's own split counts more than the file's, but the column may hold names of other things.
+    own_split = cells.get("split", "").strip().lower()
+    if own_split in SPLIT_NAMES:
+        values["split"] = own_split
+    elif split:
+        values["split"] = split
     return values
 
 
 def _answer(cells: Mapping[str, str], options: list[str]) -> Any:
-    """The text of the option that the letter names, by its column: a letter between may have no option."""
+    """The text of the option that the answer's letter names.
+
+    The letter is looked up among the columns, since a letter in between may have no option.
+    """
     answer = cells["answer"].strip()
-    if options and answer.upper() in _LETTERS and len(answer) == 1 and answer.upper() in cells:
-        return cells[answer.upper()]
-    if options and answer not in options:
+    if not options:
+        return answer
+
+    letter = answer.upper()
+    if len(letter) == 1 and letter in _LETTERS and letter in cells:
+        return cells[letter]
+    if answer not in options:
         letters = ", ".join(letter for letter in _LETTERS if letter in cells)
-        raise RowError(
-            "bad_answer", "answer", answer, f"{answer!r} is neither an option nor one of {letters}."
-        )
+        message = f"{answer!r} is neither an option nor one of {letters}."
+        raise RowError("bad_answer", "answer", answer, message)
     return answer
 
 
 def _tags(cells: Mapping[str, str]) -> dict[str, str]:
-    tags = {"type": cells["category"]} if "category" in cells else {}
-    return tags | {key: cells[key] for key in ("l2-category",) if key in cells}
+    tags = {}
+    if "category" in cells:
+        tags["type"] = cells["category"]
+    if "l2-category" in cells:
+        tags["l2-category"] = cells["l2-category"]
+    return tags
 
 
-def _images(cells: Mapping[str, str], index: str, shared: _Shared) -> list[Inside | str]:
+def _images(cells: Mapping[str, str], index: str, shared: _SharedImages) -> list[Inside | str]:
     given = cells.get("image", "").strip()
     if not given:
-        paths = _several(cells.get("image_path", "").strip())
+        paths = _listed(cells.get("image_path", "").strip())
         if not paths:
             raise RowError("missing_field", "image", None, "missing: neither image nor image_path.")
         return [*paths]
-    if len(given) <= _REFERENCE:
+
+    if len(given) <= _MAX_REFERENCE_CHARS:
         index, given = given, shared.cell(given).strip()
-    found = _several(given)
+
+    found = _listed(given)
     key = f"{shared.file.name}#{index}"
-    return [
-        Inside(_decoded(one), key if len(found) == 1 else f"{key}.{number}")
-        for number, one in enumerate(found)
-    ]
+    images: list[Inside | str] = []
+    for number, text in enumerate(found):
+        name = key if len(found) == 1 else f"{key}.{number}"
+        images.append(Inside(_decoded(text), name))
+    return images
 
 
-def _several(cell: str) -> list[str]:
-    """The values of a cell, which may hold a list as Python writes it."""
+def _listed(cell: str) -> list[str]:
+    """The values of a cell, which may hold one value or a list as Python prints it."""
     if cell.startswith("[") and cell.endswith("]"):
         return [single or double for single, double in _QUOTED.findall(cell)]
     return [cell] if cell else []

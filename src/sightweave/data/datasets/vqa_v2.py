@@ -1,7 +1,7 @@
 """VQA v2, VQA v1 and OK-VQA: official question and annotation files; VizWiz: one file with both.
 
 VQA v2: Goyal et al. 2017 (arXiv:1612.00837); v1: Agrawal et al. 2015 (arXiv:1505.00468); OK-VQA: Marino et al. 2019
-(arXiv:1906.00067); VizWiz: Gurari et al. 2018 (arXiv:1802.08218). All ten answers are kept; the commonest is learnt.
+(arXiv:1906.00067); VizWiz: Gurari et al. 2018 (arXiv:1802.08218). All ten answers are kept; the most common is trained on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sightweave.data.reading.splits import VALIDATION
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     found = [file.name for file in json_files(path) if _is_questions(file) or _is_vizwiz(file)]
     return f"questions in {among(found)}" if found else ""
 
@@ -41,47 +41,50 @@ def _is_vizwiz(file: Path) -> bool:
     kind, keys = json_stream.glance(file)
     if kind != "array" or not {"image", "question"} <= keys:
         return False
-    # The test file has nothing but these two fields.
-    return bool({"answerable", "answer_type"} & keys) or json_stream.text_of(file, "image").startswith(
-        "VizWiz"
-    )
+    if {"answerable", "answer_type"} & keys:
+        return True
+    # The test file has only these two fields.
+    return json_stream.text_of(file, "image").startswith("VizWiz")
 
 
 @config
 class Config(FilesConfig):
-    """A folder with question files, annotation files and pictures, or one question file with annotations beside it."""
+    """A folder with question files, annotation files and images, or one question file with its annotations next to it."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row a question.
+        """One row per question.
 
         Raises:
-            DataError: a file is damaged, or questions to learn from have no annotations.
+            DataError: a file is damaged, or questions of a training or validation split have no annotations.
         """
         path = Path(self.path).expanduser()
         files = [file for file in json_files(path) if _is_vizwiz(file) or _is_questions(file)]
         if not files:
             raise json_stream.missing(path, "*_questions.json of VQA, or a file of VizWiz")
-        beside = json_files(path.parent if path.is_file() else path)
-        annotations = [file for file in beside if _is_annotations(file)]
+
+        near = json_files(path.parent if path.is_file() else path)
+        annotations = [file for file in near if _is_annotations(file)]
+
         for file in files:
             name = split_of(file)
             if split and name and name != split and not self.split:
                 continue
             if _is_vizwiz(file):
-                yield from _of_vizwiz(file, name)
-            else:
-                partner = _partner(file, annotations)
-                if partner is None and self.labelled and name != "test":
-                    raise DataError(
-                        f"{file}: answers are missing; put {f'{_stem(file)}_'.lstrip('_')}annotations.json in the "
-                        "same folder "
-                        "(to read questions only, set labelled=False)."
-                    )
-                yield from _of_questions(file, name, partner)
+                yield from _read_vizwiz(file, name)
+                continue
+
+            partner = _annotations_of(file, annotations)
+            if partner is None and self.labelled and name != "test":
+                expected = f"{_stem(file)}_annotations.json".lstrip("_")
+                raise DataError(
+                    f"{file}: answers are missing; put {expected} in the same folder "
+                    "(to read questions only, set labelled=False)."
+                )
+            yield from _read_questions(file, name, partner)
 
 
-def _partner(file: Path, annotations: list[Path]) -> Path | None:
-    """The annotations of a question file: those whose name is nearest to its own."""
+def _annotations_of(file: Path, annotations: list[Path]) -> Path | None:
+    """The annotation file of a question file, found by its name; None if there is none."""
     wanted = _stem(file)
     found = [one for one in annotations if _stem(one) == wanted]
     if len(found) > 1:
@@ -111,10 +114,10 @@ def _number(values: dict[str, Any], field: str) -> int | str:
     return value
 
 
-class _Answers:
-    """Annotations by question. Official files have the order of the questions, so few are held at a time.
+class _Annotations:
+    """Annotations by question id. Official files have the order of the questions, so few are held at a time.
 
-    More annotations than questions are no fault: whoever takes a few questions need not cut the annotations too.
+    More annotations than questions are fine: the annotations of a subset of the questions need not be cut.
     """
 
     def __init__(self, file: Path) -> None:
@@ -124,47 +127,51 @@ class _Answers:
         self._waiting: dict[int | str, tuple[int, dict[str, Any]]] = {}
 
     def of(self, question: int | str) -> tuple[int, dict[str, Any]] | None:
-        """Place and content of a question's annotation; what cannot be read goes to `faults`."""
+        """Position and content of a question's annotation, or None; unreadable annotations are added to `faults`."""
         while question not in self._waiting:
             number, one = next(self._elements, (-1, None))
             if number < 0:
                 return None
             try:
-                noted = _mapping(one)
-                self._waiting[_number(noted, "question_id")] = number, noted
+                annotation = _mapping(one)
+                self._waiting[_number(annotation, "question_id")] = number, annotation
             except RowError as error:
                 self.faults.append(Row(number, error, str(self.file)))
         return self._waiting.pop(question)
 
 
-def _of_questions(file: Path, split: str, annotations: Path | None) -> Iterator[Row]:
-    answers = _Answers(annotations) if annotations is not None else None
-    form = _picture_names(file)
+def _read_questions(file: Path, split: str, annotations: Path | None) -> Iterator[Row]:
+    answers = _Annotations(annotations) if annotations is not None else None
+    image_path = _image_path_parts(file)
+
     for number, one in enumerate(json_stream.elements(file, "questions")):
         places: tuple[tuple[str, int], ...] = ((str(file), number),)
         values: Any
         try:
-            values = _asked(_mapping(one), form)
+            values = _question_values(_mapping(one), image_path)
             if split:
                 values["split"] = split
             if answers is None:
                 values["unlabelled"] = True
             elif (found := answers.of(values["id"])) is not None:
-                places = (*places, (str(answers.file), found[0]))
-                values |= _answered(found[1])
+                position, annotation = found
+                places = (*places, (str(answers.file), position))
+                values |= _annotation_values(annotation)
         except RowError as error:
             values = error
         yield Row(number, values, str(file), places)
+
     if answers is not None:
         yield from answers.faults
 
 
-def _asked(one: dict[str, Any], form: tuple[str, str]) -> dict[str, Any]:
-    folder, suffix = form
+def _question_values(one: dict[str, Any], image_path: tuple[str, str]) -> dict[str, Any]:
+    before, after = image_path
     image = _number(one, "image_id")
     if isinstance(image, str) and image.isdecimal():
         image = int(image)
-    name = f"{folder}{image:012d}{suffix}" if isinstance(image, int) else image
+    name = f"{before}{image:012d}{after}" if isinstance(image, int) else image
+
     values: dict[str, Any] = {
         "id": _number(one, "question_id"),
         "image": name,
@@ -175,32 +182,32 @@ def _asked(one: dict[str, Any], form: tuple[str, str]) -> dict[str, Any]:
     return values
 
 
-def _picture_names(file: Path) -> tuple[str, str]:
-    """What stands before and after the number of a picture in its path."""
+def _image_path_parts(file: Path) -> tuple[str, str]:
+    """The parts of an image's path before and after its number."""
     subtype = json_stream.text_of(file, "data_subtype")
     if not subtype:
         found = re.search(r"(train|val|test|test-dev)20\d\d", file.name)
         subtype = found[0] if found else split_of(file)
-    subtype = subtype.replace("test-dev", "test")  # its questions are about the pictures of the test
+    subtype = subtype.replace("test-dev", "test")  # its questions are about the test images
+
     source = json_stream.text_of(file, "data_type") or "mscoco"
     if source == "mscoco":
         return f"{subtype}/COCO_{subtype}_", ".jpg"
     return f"{subtype}/{source}_{subtype}_", ".png"  # abstract_v002, the drawn scenes of v1
 
 
-def _answered(one: dict[str, Any]) -> dict[str, Any]:
-    """What an annotation adds; ``type`` splits the tables, and the official one is the type of the answer."""
-    commonest = one.get("multiple_choice_answer")
-    references = _given(one)
-    named = {"type": one.get("answer_type"), "question_type": one.get("question_type")}
+def _annotation_values(one: dict[str, Any]) -> dict[str, Any]:
+    """The fields that an annotation adds. Scores are listed by ``type``: the type of the answer, as in the official code."""
+    most_common = one.get("multiple_choice_answer")
+    references = _answer_texts(one)
     return {
-        "answers": most_given(references) if commonest is None else [commonest],
+        "answers": most_given(references) if most_common is None else [most_common],
         "references": references,
-        "tags": {key: value for key, value in named.items() if isinstance(value, str) and value},
+        "tags": _texts_only({"type": one.get("answer_type"), "question_type": one.get("question_type")}),
     }
 
 
-def _given(one: dict[str, Any]) -> list[Any]:
+def _answer_texts(one: dict[str, Any]) -> list[Any]:
     answers = one.get("answers")
     if answers is None:
         return []
@@ -209,32 +216,37 @@ def _given(one: dict[str, Any]) -> list[Any]:
     return [_mapping(answer, "answers").get("answer") for answer in answers]
 
 
-def _of_vizwiz(file: Path, split: str) -> Iterator[Row]:
+def _texts_only(tags: dict[str, Any]) -> dict[str, str]:
+    return {key: value for key, value in tags.items() if isinstance(value, str) and value}
+
+
+def _read_vizwiz(file: Path, split: str) -> Iterator[Row]:
     for number, one in enumerate(json_stream.elements(file)):
         values: Any
         try:
-            values = _vizwiz(_mapping(one), split)
+            values = _vizwiz_values(_mapping(one), split)
         except RowError as error:
             values = error
         yield Row(number, values, str(file))
 
 
-def _vizwiz(one: dict[str, Any], split: str) -> dict[str, Any]:
+def _vizwiz_values(one: dict[str, Any], split: str) -> dict[str, Any]:
     name = one.get("image")
     values: dict[str, Any] = {"image": name, "question": one.get("question")}
     if isinstance(name, str):
         values["id"] = Path(name).stem
-        folder = "val" if split == VALIDATION else split  # as the authors' archives are called
+        folder = "val" if split == VALIDATION else split  # as in the authors' archives
         values["image"] = f"{folder}/{name}" if folder else name
     if split:
         values["split"] = split
+
     if "answers" not in one and split not in ("train", VALIDATION):
         return {**values, "unlabelled": True}
-    references = _given(one)
-    named = {"type": one.get("answer_type")}
+
+    references = _answer_texts(one)
     return {
         **values,
         "answers": most_given(references),
         "references": references,
-        "tags": {key: value for key, value in named.items() if isinstance(value, str) and value},
+        "tags": _texts_only({"type": one.get("answer_type")}),
     }

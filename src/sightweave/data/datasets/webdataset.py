@@ -1,11 +1,11 @@
-"""WebDataset: tar archives in which members that share the name up to the first dot are one sample.
+"""WebDataset: tar archives in which members with the same name up to the first dot form one sample.
 
-Where names hold dots of their own, so that ``1.5.jpg`` and ``1.5.txt`` lie beside ``1.6.jpg`` and ``1.6.txt``, that rule
-would make one sample of all of them; a picture and a text that share all but the last ending are a sample of their own.
+If the names themselves contain dots, such as ``1.5.jpg``, ``1.5.txt``, ``1.6.jpg`` and ``1.6.txt``, that rule would merge
+them all into one sample. So an image and a text that share everything but the last suffix form their own sample.
 
 High Performance I/O For Large Scale Deep Learning (Aizman et al. 2019, arXiv:2001.01858); shards as img2dataset writes
-them. Pictures are read from their place in the shard, and nothing is unpacked. A shard that is cut anywhere is an error,
-as is one with another number of samples than ``00000_stats.json`` or ``.nv-meta/.info.json`` beside it says.
+them. Images are read directly from the shard; nothing is unpacked. A truncated shard is an error, and so is one whose
+number of samples differs from the number in ``00000_stats.json`` or ``.nv-meta/.info.json`` next to it.
 """
 
 from __future__ import annotations
@@ -28,70 +28,91 @@ from sightweave.data.reading.image_paths import Folder, Slice
 from sightweave.data.reading.row_files import Row, RowError, is_too_deep, no_constant, no_duplicates, shown
 from sightweave.data.reading.source import FilesConfig
 
-_PICTURES = tuple(suffix[1:] for suffix in SUFFIXES)
-_TEXTS = ("txt", "json", "cls")
-_SAMPLES, _ALONE = "samples", "images only"
-_PICKLES = ("pkl", "pickle", "pyd", "pth", "pt", "npy", "npz")
-_MAX_TEXT = 16 << 20
-"""Bytes of one text or JSON member."""
+_IMAGE_SUFFIXES = tuple(suffix[1:] for suffix in SUFFIXES)
+_TEXT_SUFFIXES = ("txt", "json", "cls")
+_PICKLE_SUFFIXES = ("pkl", "pickle", "pyd", "pth", "pt", "npy", "npz")
+_SAMPLES, _IMAGES_ONLY = "samples", "images only"
+_GLANCED_MEMBERS = 64
+"""Number of members that are looked at to tell what a shard contains."""
+_MAX_TEXT_BYTES = 16 << 20
+"""Maximum size of a text or JSON member."""
 _MAX_SHARDS = 1_000_000
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _Sample = list[tuple[str, tar_files.Member]]
+"""The members of a sample, each with its suffix, such as ``seg.png``."""
 
 
 def recognise(path: Path) -> str:
-    """What there is of this format below a path; empty where there is nothing."""
+    """Describes the files of this format at or below `path`; empty if there are none."""
     if path.is_file() and path.name.lower().endswith((".tar.gz", ".tgz")):
         return "a compressed shard"
-    found = files(path, ".tar")
-    is_ours = bool(found) and _holds(found[0]) == _SAMPLES
-    return f"{_SAMPLES} in {among([file.name for file in found])}" if is_ours else ""
+    return _described(path, _SAMPLES)
 
 
 def recognise_pictures(path: Path) -> str:
-    """The same for shards of pictures and nothing else."""
+    """Describes shards that contain images and nothing else."""
+    return _described(path, _IMAGES_ONLY)
+
+
+def _described(path: Path, contents: str) -> str:
+    """The shards at or below `path` in words, if the first one has these contents; else empty."""
     found = files(path, ".tar")
-    is_ours = bool(found) and _holds(found[0]) == _ALONE
-    return f"{_ALONE} in {among([file.name for file in found])}" if is_ours else ""
+    if not found or _contents(found[0]) != contents:
+        return ""
+    return f"{contents} in {among([file.name for file in found])}"
 
 
-def _holds(shard: Path) -> str:
-    """What the first members of a shard are, in words; empty for anything else.
-
-    They are samples where a picture and something about it share a name.
-    """
+def _contents(shard: Path) -> str:
+    """What the first members of a shard are: samples (an image and a text share a name), images only, or empty."""
     try:
-        names = [_parts(member.name) for member in islice(tar_files.members(shard), 64)]
+        members = list(islice(tar_files.members(shard), _GLANCED_MEMBERS))
     except DataError:
         return ""
-    pictures = {key for key, end in names if end.rpartition(".")[2] in _PICTURES}
-    if any(key in pictures and end.rpartition(".")[2] in _TEXTS for key, end in names):
+
+    image_keys, text_keys = set(), set()
+    has_others = False
+    for member in members:
+        key, suffix = _key_and_suffix(member.name)
+        if _last(suffix) in _IMAGE_SUFFIXES:
+            image_keys.add(key)
+            continue
+        if _last(suffix) in _TEXT_SUFFIXES:
+            text_keys.add(key)
+        # Hidden files, such as those that macOS adds, have a key without a name.
+        if key.rpartition("/")[2]:
+            has_others = True
+
+    if image_keys & text_keys:
         return _SAMPLES
-    named = [end for key, end in names if key.rpartition("/")[2]]
-    is_alone = bool(pictures) and all(end.rpartition(".")[2] in _PICTURES for end in named)
-    return _ALONE if is_alone else ""
+    return _IMAGES_ONLY if image_keys and not has_others else ""
 
 
-def _parts(name: str) -> tuple[str, str]:
-    """The sample's key and the ending, in lower case: ``a/1`` and ``seg.png`` of ``a/1.seg.png``."""
+def _key_and_suffix(name: str) -> tuple[str, str]:
+    """The sample's key and the suffix in lower case: ``a/1`` and ``seg.png`` of ``a/1.seg.png``."""
     folder, slash, base = name.rpartition("/")
-    key, _, end = base.partition(".")
-    return folder + slash + key, end.lower()
+    key, _, suffix = base.partition(".")
+    return folder + slash + key, suffix.lower()
+
+
+def _last(suffix: str) -> str:
+    """``png`` of ``seg.png``."""
+    return suffix.rpartition(".")[2]
 
 
 def _shards(pattern: str) -> list[Path]:
-    """Files of ``a/{00000..00123}.tar``, of several such joined by ``::``, or of a folder."""
+    """The files of ``a/{00000..00123}.tar``, of several such patterns joined by ``::``, or of a folder."""
     found: list[Path] = []
-    for one in pattern.split("::"):
-        if one.startswith("pipe:") or "://" in one:
+    for part in pattern.split("::"):
+        if part.startswith("pipe:") or "://" in part:
             raise DataError(
-                f"path {shown(one)}: commands and URLs are not supported; copy the shards to a folder and give its path."
+                f"path {shown(part)}: commands and URLs are not supported; copy the shards to a folder and give its path."
             )
-        place = Path(one).expanduser()
-        if place.is_dir():
-            found += files(place, ".tar")
+        path = Path(part).expanduser()
+        if path.is_dir():
+            found += files(path, ".tar")
         else:
-            found += [Path(name).expanduser() for name in _unfolded(one)]
+            found += [Path(name).expanduser() for name in _expanded(part)]
+
     for file in found:
         if not file.is_file():
             raise DataError(f"{file}: shard not found (from {pattern!r}).")
@@ -100,19 +121,23 @@ def _shards(pattern: str) -> list[Path]:
     return found
 
 
-def _unfolded(pattern: str) -> list[str]:
+def _expanded(pattern: str) -> list[str]:
+    """All names that a pattern with number ranges in braces stands for."""
     match = _BRACES.search(pattern)
     if match is None:
         return [pattern]
+
     first, last = match.groups()
     if len(last) > 12 or not 0 <= int(last) - int(first) < _MAX_SHARDS:
         raise DataError(
             f"{pattern}: {{{first}..{last}}} must count upwards, over at most {_MAX_SHARDS} shards."
         )
-    numbers = (f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1))
-    return [
-        name for one in numbers for name in _unfolded(pattern[: match.start()] + one + pattern[match.end() :])
-    ]
+
+    before, after = pattern[: match.start()], pattern[match.end() :]
+    names: list[str] = []
+    for number in range(int(first), int(last) + 1):
+        names += _expanded(f"{before}{number:0{len(first)}d}{after}")
+    return names
 
 
 @config
@@ -120,34 +145,36 @@ class Config(FilesConfig):
     """A folder with shards, one shard, a pattern such as ``{00000..00123}.tar``, or several of these joined by ``::``."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row a sample."""
+        """One row per sample."""
         root = Path(self.path).expanduser()
         shards = _shards(self.path)
-        if self.labelled and _holds(shards[0]) == _ALONE:
+        if self.labelled and _contents(shards[0]) == _IMAGES_ONLY:
             raise DataError(
                 f"{shards[0]}: contains images, but no captions, questions or answers, so there is nothing to train on or "
                 "evaluate. Pack a 1.txt with each 1.jpg, or set labelled: false to ask about them."
             )
+
         for shard in shards:
             name = table_layouts.split_below(shard, root)
             if split and name and name != split:
                 continue
             label = shard.relative_to(root).as_posix() if root.is_dir() else shard.name
-            yield from _of_shard(shard, label, name)
+            yield from _read_shard(shard, label, name)
 
     def to_check(self) -> FilesConfig:
-        """Pictures alone are looked at, though nothing is written about them."""
-        is_alone = _holds(_shards(self.path)[0]) == _ALONE
-        return replace(self, labelled=False) if is_alone else self
+        """Without texts, the doctor checks the images only."""
+        is_images_only = _contents(_shards(self.path)[0]) == _IMAGES_ONLY
+        return replace(self, labelled=False) if is_images_only else self
 
     def pictures(self) -> Folder:
-        """The folder of the first shard; pictures themselves lie in the shards."""
+        """The folder of the first shard; the images themselves are inside the shards."""
         return Folder(_shards(self.path)[0].parent, search=False)
 
 
-def _of_shard(shard: Path, label: str, split: str) -> Iterator[Row]:
+def _read_shard(shard: Path, label: str, split: str) -> Iterator[Row]:
     seen: set[str] = set()
-    convention = Convention(lambda: _objects_of(shard))
+    convention = Convention(lambda: _json_objects(shard))
+
     for number, (key, sample) in enumerate(samples(shard)):
         try:
             if key in seen:
@@ -160,47 +187,55 @@ def _of_shard(shard: Path, label: str, split: str) -> Iterator[Row]:
             values = error
         seen.add(key)
         yield Row(number, values, str(shard))
-    told = _told(shard)
-    if told is not None and told[0] != len(seen):
-        raise DataError(f"{shard}: {len(seen)} samples, but {told[1]} lists {told[0]}; copy the shard again.")
+
+    listed = _listed_size(shard)
+    if listed is None:
+        return
+    size, source = listed
+    if size != len(seen):
+        raise DataError(f"{shard}: {len(seen)} samples, but {source} lists {size}; copy the shard again.")
 
 
 def samples(shard: Path) -> Iterator[tuple[str, _Sample]]:
-    """The samples of a shard in order: the key of each, and its members by their endings.
+    """The samples of a shard in order: the key of each, and its members with their suffixes.
 
     Raises:
         DataError: as `tar_files.members`.
     """
-    is_alone = _holds(shard) == _ALONE
-    named = ((*_parts(member.name), member) for member in tar_files.members(shard))
-    for key, group in groupby(named, key=lambda one: one[0]):
+    is_images_only = _contents(shard) == _IMAGES_ONLY
+    members = ((*_key_and_suffix(member.name), member) for member in tar_files.members(shard))
+
+    for key, group in groupby(members, key=lambda one: one[0]):
         if key.rpartition("/")[2] == "":  # hidden files, such as those that macOS adds
             continue
-        sample = [(end, member) for _, end, member in group]
-        stems = {kinds: _stems(sample, kinds) for kinds in (_PICTURES, _TEXTS)}
-        apart = stems[_PICTURES] if is_alone else stems[_PICTURES] & stems[_TEXTS]
-        if apart <= {""}:
+        sample = [(suffix, member) for _, suffix, member in group]
+
+        # An image (and its text) with a further dot in the name is a sample of its own.
+        own_stems = _stems(sample, _IMAGE_SUFFIXES)
+        if not is_images_only:
+            own_stems &= _stems(sample, _TEXT_SUFFIXES)
+        if own_stems <= {""}:
             yield key, sample
         else:
-            yield from _by_last_dot(sample)
+            yield from _split_at_last_dot(sample)
 
 
 def _stems(sample: _Sample, kinds: tuple[str, ...]) -> set[str]:
-    """What stands before the last dot of the endings of some kinds of members; empty for a plain ``jpg``."""
-    return {end.rpartition(".")[0] for end, _ in sample if end.rpartition(".")[2] in kinds}
+    """The parts before the last dot of all suffixes of some kinds; empty for a plain ``jpg``."""
+    return {suffix.rpartition(".")[0] for suffix, _ in sample if _last(suffix) in kinds}
 
 
-def _by_last_dot(sample: _Sample) -> Iterator[tuple[str, _Sample]]:
-    """The samples that members make whose names hold dots of their own."""
+def _split_at_last_dot(sample: _Sample) -> Iterator[tuple[str, _Sample]]:
+    """Splits members whose names contain dots themselves into samples."""
     found: dict[str, _Sample] = {}
     for _, member in sample:
-        key, _, end = member.name.rpartition(".")
-        found.setdefault(key, []).append((end.lower(), member))
+        key, _, suffix = member.name.rpartition(".")
+        found.setdefault(key, []).append((suffix.lower(), member))
     yield from found.items()
 
 
-def _objects_of(shard: Path) -> Iterator[dict[str, Any]]:
-    """What the JSON members of a shard hold."""
+def _json_objects(shard: Path) -> Iterator[dict[str, Any]]:
+    """The objects of the JSON members of a shard."""
     for member in tar_files.members(shard):
         if member.problem is None and member.name.lower().endswith(".json"):
             try:
@@ -210,32 +245,25 @@ def _objects_of(shard: Path) -> Iterator[dict[str, Any]]:
 
 
 def _values(shard: Path, label: str, key: str, sample: _Sample, convention: Convention) -> dict[str, Any]:
-    ends = [end for end, _ in sample]
-    for end, member in sample:
-        if member.problem is not None:
-            raise member.problem
-        if end.rpartition(".")[2] in _PICKLES:
-            text = (
-                f"{member.name!r} may be a pickle, which runs code when it is read; such members are refused."
-            )
-            raise RowError("pickle_member", end, member.name, text)
-        if ends.count(end) > 1:
-            raise RowError(
-                "duplicate_member", end, member.name, f"{member.name!r} appears {ends.count(end)} times."
-            )
-    found = [member for end, member in sample if end.rpartition(".")[2] in _PICTURES]
-    slices = [
-        Slice(shard, member.offset, member.size, label if len(found) == 1 else f"{label}.{index}")
-        for index, member in enumerate(found)
-    ]
-    texts = {end: _read(shard, member) for end, member in sample if end in _TEXTS}
+    _check_members(sample)
+
+    # Images stay in the shard until they are needed.
+    found = [member for suffix, member in sample if _last(suffix) in _IMAGE_SUFFIXES]
+    images = []
+    for index, member in enumerate(found):
+        name = label if len(found) == 1 else f"{label}.{index}"
+        images.append(Slice(shard, member.offset, member.size, name))
+
+    # The JSON member holds the fields of a row.
+    texts = {suffix: _read(shard, member) for suffix, member in sample if suffix in _TEXT_SUFFIXES}
     cells = _object(texts["json"]) if "json" in texts else {}
-    made = table_columns.fields(cells, num_images=len(slices), convention=convention)
-    values: dict[str, Any] = {"id": label, **made}
-    values["images"] = slices
-    if not slices and "turns" not in values:
-        have = ", ".join(member.name for _, member in sample)
-        raise RowError("missing_field", "image", None, f"sample {key!r} has no image ({have}).")
+    fields = table_columns.fields(cells, num_images=len(images), convention=convention)
+    values: dict[str, Any] = {"id": label, **fields, "images": images}
+    if not images and "turns" not in values:
+        names = ", ".join(member.name for _, member in sample)
+        raise RowError("missing_field", "image", None, f"sample {key!r} has no image ({names}).")
+
+    # A .txt is a caption; a .cls is one only if nothing else is said about the image.
     if "txt" in texts:
         more = values.get("captions", [])
         values["captions"] = [texts["txt"].strip(), *(more if isinstance(more, list) else [more])]
@@ -244,21 +272,37 @@ def _values(shard: Path, label: str, key: str, sample: _Sample, convention: Conv
     return values
 
 
+def _check_members(sample: _Sample) -> None:
+    """Refuses damaged members, pickles and duplicates.
+
+    Raises:
+        RowError: the first of these.
+    """
+    suffixes = [suffix for suffix, _ in sample]
+    for suffix, member in sample:
+        if member.problem is not None:
+            raise member.problem
+        if _last(suffix) in _PICKLE_SUFFIXES:
+            message = (
+                f"{member.name!r} may be a pickle, which runs code when it is read; such members are refused."
+            )
+            raise RowError("pickle_member", suffix, member.name, message)
+        if suffixes.count(suffix) > 1:
+            message = f"{member.name!r} appears {suffixes.count(suffix)} times."
+            raise RowError("duplicate_member", suffix, member.name, message)
+
+
 def _read(shard: Path, member: tar_files.Member) -> str:
-    if member.size > _MAX_TEXT:
-        raise RowError(
-            "too_long",
-            "",
-            member.name,
-            f"{member.name!r} has {member.size} bytes; the maximum is {_MAX_TEXT}.",
-        )
+    if member.size > _MAX_TEXT_BYTES:
+        message = f"{member.name!r} has {member.size} bytes; the maximum is {_MAX_TEXT_BYTES}."
+        raise RowError("too_long", "", member.name, message)
+
     data = Slice(shard, member.offset, member.size, member.name)()
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise RowError(
-            "bad_encoding", "", member.name, f"{member.name!r} is not UTF-8 ({error.reason})."
-        ) from None
+        message = f"{member.name!r} is not UTF-8 ({error.reason})."
+        raise RowError("bad_encoding", "", member.name, message) from None
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -268,6 +312,7 @@ def _object(text: str) -> dict[str, Any]:
         raise
     except (ValueError, RecursionError) as error:
         raise RowError("bad_json", "json", text, f"invalid JSON: {error}.") from None
+
     if not isinstance(values, dict):
         raise RowError("wrong_type", "json", values, f"must be a JSON object (got {shown(values)}).")
     if is_too_deep(text, values):
@@ -275,12 +320,13 @@ def _object(text: str) -> dict[str, Any]:
     return values
 
 
-def _told(shard: Path) -> tuple[int, str] | None:
-    """How many samples a file beside the shard says that it has, and which file."""
+def _listed_size(shard: Path) -> tuple[int, str] | None:
+    """The number of samples that a file next to the shard gives for it, and the name of that file."""
     stats = shard.with_name(f"{shard.stem}_stats.json")
     if stats.is_file():
         count = dict(json_stream.members(stats)).get("successes")
         return (count, stats.name) if isinstance(count, int) else None
+
     for folder in (shard.parent, *list(shard.parents)[1:3]):
         info = folder / ".nv-meta" / ".info.json"
         if info.is_file():

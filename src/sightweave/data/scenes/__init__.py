@@ -1,1 +1,1 @@
-"""The embedded world: pictures drawn by our own code, with everything that can be said about them."""
+"""The embedded world: images drawn by code, with all texts about them."""

@@ -1,8 +1,8 @@
-"""Which items of ``combinations`` are about a pair that training never shows.
+"""Tells which items of the split ``combinations`` are about a pair that training never shows (an unmet pair).
 
-A scene of that split holds other things too, and most of what is asked about it concerns those. A score over everything
-would be mostly a score on what was met. An item is about an unmet pair if its words, question and answer together, name
-one, or if it translates a homonym in a sentence that the homonym is never met in.
+The scenes of that split contain other things too, and most items are about those, so a score over all items would mostly
+measure pairs that training shows (met pairs). An item is about an unmet pair if its question and answer together name
+one, or if it translates a homonym in a sentence that never has this homonym in training.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sightweave.data.scenes.translations import is_held_out
 from sightweave.data.scenes.view import PLURALS
 
 MET = "met pairs"
-"""The ``subset`` of an item of ``combinations`` that is about pairs which training shows too."""
+"""The ``subset`` tag of items of ``combinations`` that are about pairs that training shows."""
 
 
 def _named(shape: str) -> str:
@@ -36,10 +36,11 @@ def is_unmet(item: Item) -> bool:
     if not isinstance(item, Question):
         is_new_sentence = bool(item.word) and is_held_out(item.word, item.template)
         return is_new_sentence or bool(_PAIRS.search(f"{item.source} {item.target}"))
+
     if _PAIRS.search(f"{item.text} {item.steps} {item.answer}"):
         return True
 
-    # "What color is the triangle?" red; "What shape is the red thing?" triangle: the pair is in both together.
+    # The question may name one half of the pair, and the answer the other: "What color is the triangle?" red.
     for shape, color in HELD_OUT.items():
         asks_color = item.type == "color" and item.answer == color
         asks_name = item.type == "name" and item.answer == shape

@@ -1,12 +1,13 @@
-"""From a scene to pixels, masks and boxes, in integers only: the same bytes on every machine.
+"""Draws scenes: pixels, masks and boxes, in integers only, so that every machine gets the same bytes.
 
-Each name is drawn once as a large texture whose texels are already averaged over one pixel's area; placing a thing
-is then one look-up per pixel. Sides from about 10 pixels up come out smooth.
+Each name is drawn once as a large texture whose texels are averages over the area of one pixel; placing a thing is then
+one look-up per pixel. Things with sides of about 10 pixels or more are smooth.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -37,20 +38,20 @@ STYLES = ("drawn", "emoji")
 FILLS = ("solid", "striped")
 # 160 textures of 81 KiB are 13 MiB, enough for every name in two sizes.
 CACHED_TEXTURES = 160
-# Texel k holds the samples around 4 k - 29 eighths of a unit, so a position is nearest to (position + 31) >> 2.
+# Texel k holds the samples around 4 k - 29 eighths of a unit, so the texel nearest to a position is (position + 31) >> 2.
 TEXEL_OFFSET = UNITS * EIGHTHS // 2 + 31
 
 
 def draw(scene: Scene, pictures: str = "drawn") -> UInt8[np.ndarray, "96 96 3"]:
-    """The picture of a scene, ``96 x 96 x 3``.
+    """The image of a scene, ``96 x 96 x 3``.
 
     Args:
-        scene: What to draw; later things cover earlier ones.
-        pictures: ``drawn`` (our pictograms) or ``emoji`` (the system's colour-emoji font, where it has the thing).
+        scene: The scene; later things cover earlier ones.
+        pictures: ``drawn`` (built-in pictograms) or ``emoji`` (the system's colour-emoji font, if it has the thing).
 
     Raises:
-        DataError: A name, fill or background is unknown, or a number is out of range.
-        RecipeError: `pictures` is neither.
+        DataError: a name, fill or background is unknown, or a number is out of range.
+        RecipeError: `pictures` has another value.
         BackendError: ``emoji`` without a colour-emoji font.
     """
     canvas = _background(scene.background)
@@ -62,21 +63,22 @@ def draw(scene: Scene, pictures: str = "drawn") -> UInt8[np.ndarray, "96 96 3"]:
 def draw_with_masks(
     scene: Scene, pictures: str = "drawn"
 ) -> tuple[UInt8[np.ndarray, "96 96 3"], Bool[np.ndarray, "T 96 96"]]:
-    """The picture and, for each thing, the pixels of which it covers half or more, ``T x 96 x 96``.
+    """The image and, for each thing, the mask of the pixels that it covers by half or more, ``T x 96 x 96``.
 
-    A pixel belongs to the last thing that covers it, so masks never overlap. Errors are those of `draw`.
+    A pixel belongs to the last thing that covers it, so masks never overlap. Raises the errors of `draw`.
     """
     canvas = _background(scene.background)
     masks = np.zeros((len(scene.things), SIDE, SIDE), bool)
     for index, thing in enumerate(scene.things):
         window, coverage = _place(thing, canvas, pictures)
-        mine = coverage > 127
-        masks[(slice(index), *window)] &= ~mine
-        masks[(index, *window)] = mine
+        is_covered = coverage > 127
+        masks[(slice(index), *window)] &= ~is_covered
+        masks[(index, *window)] = is_covered
     return _interleave(canvas), masks
 
 
 def _interleave(canvas: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """``3 x 96 x 96`` to ``96 x 96 x 3``."""
     pixels = np.empty((SIDE, SIDE, 3), np.uint8)
     for channel in range(3):
         pixels[..., channel] = canvas[channel]
@@ -84,19 +86,19 @@ def _interleave(canvas: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def boxes(scene: Scene, pictures: str = "drawn") -> list[Box]:
-    """Left, top, right and bottom of each thing's mask, as fractions of the picture.
+    """Left, top, right and bottom of each thing's mask, as fractions of the image.
 
     Raises:
-        DataError: A thing has no pixel in the picture.
+        DataError: a thing has no pixel in the image.
     """
     return mask_boxes(draw_with_masks(scene, pictures)[1])
 
 
 def mask_boxes(masks: Bool[np.ndarray, "T Hp Wp"]) -> list[Box]:
-    """The boxes of masks, ``T x Hp x Wp``, as fractions of the picture.
+    """The boxes of masks, ``T x Hp x Wp``, as fractions of the image.
 
     Raises:
-        DataError: A mask is empty.
+        DataError: a mask is empty.
     """
     height, width = masks.shape[1:]
     found = []
@@ -106,8 +108,10 @@ def mask_boxes(masks: Bool[np.ndarray, "T Hp Wp"]) -> list[Box]:
             raise DataError(
                 f"thing {index} has no visible pixel: it is outside the image or completely covered."
             )
+
         left, right = int(columns[0]) / width, int(columns[-1] + 1) / width
-        found.append((left, int(rows[0]) / height, right, int(rows[-1] + 1) / height))
+        top, bottom = int(rows[0]) / height, int(rows[-1] + 1) / height
+        found.append((left, top, right, bottom))
     return found
 
 
@@ -115,6 +119,8 @@ def _place(thing: Thing, canvas: NDArray[np.uint8], pictures: str) -> tuple[Wind
     """Draws one thing into `canvas`, ``3 x 96 x 96``; returns the window that it may touch, and its coverage there."""
     window, texels = _look_up(thing, pictures)
     coverage = texels[3]
+
+    # The thing's colours, already multiplied by its coverage.
     if thing.is_shape:
         color = _shape_colors(thing.rgb, texels)
     else:
@@ -123,6 +129,8 @@ def _place(thing: Thing, canvas: NDArray[np.uint8], pictures: str) -> tuple[Wind
             color += coverage * np.array(thing.rgb, np.int32)[:, None, None] // 255
             np.maximum(color, 0, out=color)
             np.minimum(color, coverage, out=color)
+
+    # What is behind it shows through where it covers less; rounded.
     behind = canvas[(slice(None), *window)] * (255 - coverage)
     behind += 127
     behind //= 255
@@ -132,7 +140,7 @@ def _place(thing: Thing, canvas: NDArray[np.uint8], pictures: str) -> tuple[Wind
 
 
 def _shape_colors(rgb: tuple[int, int, int], texels: NDArray[np.int32]) -> NDArray[np.int32]:
-    """A shape's texture holds two coverages: of its colour, and of the paler tint between the stripes."""
+    """The colours of a shape, whose texture has two coverages: of its colour, and of the paler tint between stripes."""
     color = np.array(rgb, np.int32)[:, None, None]
     tint = color + (255 - color) * 3 // 4
     mixed: NDArray[np.int32] = (texels[0] * color + texels[1] * tint) // 255
@@ -143,9 +151,12 @@ def _look_up(thing: Thing, pictures: str) -> tuple[Window, NDArray[np.int32]]:
     """The window of pixels that a thing may touch, and the texels there, ``4 x h x w``."""
     _check(thing, pictures)
     cos, sin = cosine(thing.angle), sine(thing.angle)
+
     # A texture is 9/8 of the thing's side wide; turned, it reaches this far from its centre.
     reach = (thing.side * 9 * (abs(cos) + abs(sin)) >> SINE_BITS + 4) + UNIT
     rows, columns = _span(thing.y, reach), _span(thing.x, reach)
+
+    # The texture coordinates of each pixel's middle: turned, scaled and limited to the texture.
     scale = UNITS * EIGHTHS
     across = (cos * scale + thing.side // 2) // thing.side
     along = (sin * scale + thing.side // 2) // thing.side
@@ -159,6 +170,7 @@ def _look_up(thing: Thing, pictures: str) -> tuple[Window, NDArray[np.int32]]:
     for place in (u, v):
         np.maximum(place, 0, out=place)
         np.minimum(place, TEXELS - 1, out=place)
+
     v *= TEXELS
     v += u
     flat = _texture(thing.name, thing.fill if thing.is_shape else pictures, _averaged_samples(thing.side))
@@ -167,23 +179,27 @@ def _look_up(thing: Thing, pictures: str) -> tuple[Window, NDArray[np.int32]]:
 
 
 def _span(center: int, reach: int) -> slice:
-    return slice(min(max((center - reach) // UNIT, 0), SIDE), min(max((center + reach) // UNIT + 1, 0), SIDE))
+    """The pixels at most `reach` from a centre, both in sixteenths of a pixel, within the image."""
+    start, stop = (center - reach) // UNIT, (center + reach) // UNIT + 1
+    return slice(min(max(start, 0), SIDE), min(max(stop, 0), SIDE))
 
 
 def _averaged_samples(side: int) -> int:
-    """How many samples wide a pixel is, in steps of four, so that few textures serve all sides."""
+    """The width of a pixel in samples, in steps of four, so that few textures are enough for all sides."""
     return 4 * min((4 * UNITS * UNIT // side) // 4, 8) + 1
 
 
 def _check(thing: Thing, pictures: str) -> None:
     if pictures not in STYLES:
         raise RecipeError(f"unknown drawing style {pictures!r}. {did_you_mean(pictures, STYLES)}")
+
     known = SHAPES if thing.is_shape else PICTOGRAMS
     if thing.name not in known:
         what = "shape" if thing.is_shape else "pictogram"
         raise DataError(f"unknown {what} {thing.name!r}. {did_you_mean(thing.name, known)}")
     if thing.is_shape and thing.fill not in FILLS:
         raise DataError(f"unknown fill {thing.fill!r} of a {thing.name}. {did_you_mean(thing.fill, FILLS)}")
+
     if thing.side < UNIT:
         raise DataError(
             f"the side of {thing.name!r} is {thing.side} sixteenths of a pixel; it needs {UNIT} or more."
@@ -195,9 +211,10 @@ def _check(thing: Thing, pictures: str) -> None:
 
 @lru_cache(maxsize=CACHED_TEXTURES)
 def _texture(name: str, style: str, window: int) -> NDArray[np.uint32]:
-    """All texels in one row, the four bytes of each as one number, which is quicker to look up."""
+    """All texels in one row, with the four bytes of each as one number, which is faster to look up."""
     if style == "emoji" and name in CHARACTERS:
         return _flat(texture_of_bitmap(emoji_bitmap(name, SAMPLES - 2 * PAD), window))
+
     if style in FILLS:
         samples = rasterise(SHAPES[name], {"main": (0, 0, 0)}, "main")
         samples = striped(samples) if style == "striped" else samples
@@ -213,7 +230,7 @@ def _flat(texels: NDArray[np.uint8]) -> NDArray[np.uint32]:
 
 
 def _background(background: Background) -> NDArray[np.uint8]:
-    """``3 x 96 x 96``."""
+    """The pixels of a background, ``3 x 96 x 96``: its lattice of colours, interpolated."""
     sides = {"plain": 1, "gradient": 2, "noise": 5}
     if background.kind not in sides:
         raise DataError(f"unknown background {background.kind!r}. {did_you_mean(background.kind, sides)}")
@@ -222,11 +239,13 @@ def _background(background: Background) -> NDArray[np.uint8]:
         raise DataError(
             f"a {background.kind} background needs {side * side} colours (got {len(background.colors)})."
         )
-    if not all(0 <= channel <= 255 for color in background.colors for channel in color):
+    if not all(0 <= channel <= 255 for channel in chain.from_iterable(background.colors)):
         raise DataError(f"background colours must be 0 to 255 (got {background.colors}).")
+
     colors = np.array(background.colors, np.uint16).reshape(side, side, 3).transpose(2, 0, 1)
     if side == 1:
         return np.broadcast_to(colors, (3, SIDE, SIDE)).astype(np.uint8)
+
     weight = _weights(SIDE // (side - 1), side > 2)
     columns = _between(colors[:, :, :-1, None], colors[:, :, 1:, None], weight).reshape(3, side, SIDE)
     rows = _between(columns[:, :-1, None], columns[:, 1:, None], weight[:, None])
@@ -236,7 +255,7 @@ def _background(background: Background) -> NDArray[np.uint8]:
 def _between(
     start: NDArray[np.uint16], end: NDArray[np.uint16], weight: NDArray[np.uint16]
 ) -> NDArray[np.uint16]:
-    """From `start` to `end`, rounded; at most 255 * 256 + 128 on the way, which 16 bits hold."""
+    """Interpolates from `start` to `end`, rounded; intermediate values are at most 255 * 256 + 128 and fit in 16 bits."""
     mixed = start * (256 - weight)
     mixed += end * weight
     mixed += np.uint16(128)
@@ -246,7 +265,7 @@ def _between(
 
 @lru_cache(maxsize=4)
 def _weights(steps: int, smooth: bool) -> NDArray[np.uint16]:
-    """How much of the cell's end is mixed in at each pixel's middle, of 256: a ramp, or ``3 t^2 - 2 t^3``."""
+    """The weight of a cell's end at each pixel's middle, in 256ths: a linear ramp, or ``3 t^2 - 2 t^3`` if `smooth`."""
     t, whole = 2 * np.arange(steps, dtype=np.int64) + 1, 2 * steps
     weight = (3 * whole - 2 * t) * t * t * 256 // whole**3 if smooth else t * 256 // whole
     return weight.astype(np.uint16)

@@ -1,6 +1,6 @@
-"""Another drawing style, from the system's colour-emoji font: a test of a model that was trained on our pictograms.
+"""A second drawing style, from the system's colour-emoji font, for testing models that were trained on the pictograms.
 
-The font's own pictures are used where it has the thing; they differ from system to system, unlike our drawings.
+A thing that has no emoji is drawn as usual. Unlike the pictograms, the emoji differ between systems.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from sightweave.core.errors import BackendError, DataError, did_you_mean
 
 BITMAP_SIZE = 109
-"""The one size in which fonts of this kind hold their bitmaps, in pixels."""
+"""The size of the bitmaps in such fonts, in pixels; they have no other."""
 FONT_PATHS = (
     "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf",
     "/usr/share/fonts/noto/NotoColorEmoji.ttf",
@@ -24,8 +24,8 @@ FONT_PATHS = (
 )
 
 _ADVICE = "Install a colour-emoji font with bitmaps (fonts-noto-color-emoji), or use style: drawn."
-# A code point that no font draws: what stands there is the font's picture of a missing character.
 _MISSING = "\U0010ffff"
+"""A code point that no font has, so it is drawn as the font's glyph for missing characters."""
 
 CHARACTERS = {
     "dog": "\U0001f436",
@@ -90,25 +90,26 @@ CHARACTERS = {
     "cook_man": "\U0001f468\u200d\U0001f373",
     "cook_woman": "\U0001f469\u200d\U0001f373",
 }
-"""Pictograms that have an emoji, with its character (some are joined from several)."""
+"""The emoji of each pictogram that has one; some are sequences of several characters."""
 
 
 def emoji_bitmap(
     name: str, side: int, font_path: str | Path | None = None
 ) -> UInt8[np.ndarray, "side side 4"]:
-    """The emoji of a pictogram: red, green, blue (not multiplied) and coverage.
+    """The emoji of a pictogram: red, green, blue (not multiplied by the coverage) and coverage.
 
     Args:
         name: A pictogram in `CHARACTERS`.
-        side: Pixels of the square; the emoji is stretched to fill its longer side.
-        font_path: The font's file; without one, the usual places of the system are tried.
+        side: Side of the square in pixels; the emoji is scaled so that its longer side fills it, but for a margin.
+        font_path: Path of the font file; by default, the usual paths of the system are tried.
 
     Raises:
-        DataError: The pictogram has no emoji.
-        BackendError: No colour-emoji font, or the font lacks this emoji.
+        DataError: the pictogram has no emoji.
+        BackendError: no colour-emoji font, or the font lacks this emoji.
     """
     if name not in CHARACTERS:
         raise DataError(f"no emoji for the pictogram {name!r}. {did_you_mean(name, CHARACTERS)}")
+
     path = find_font(font_path)
     character = CHARACTERS[name]
     drawn, missing = _drawn(path, character), _drawn(path, _MISSING)
@@ -119,18 +120,18 @@ def emoji_bitmap(
             f"{path}: {name!r} ({character!a}) is drawn as several glyphs; Pillow needs its Raqm layout to join "
             f"them. {_ADVICE}"
         )
-    # Room is left around it, as our own pictograms leave some.
+
+    # The pictograms have a margin, so the emoji gets one too.
     longest = side * 15 // 16
     width, height = (max(1, edge * longest // max(drawn.size)) for edge in drawn.size)
+    scaled = drawn.resize((width, height), Image.Resampling.BILINEAR)
     square = Image.new("RGBA", (side, side))
-    square.paste(
-        drawn.resize((width, height), Image.Resampling.BILINEAR), ((side - width) // 2, (side - height) // 2)
-    )
+    square.paste(scaled, ((side - width) // 2, (side - height) // 2))
     return np.array(square)
 
 
 def _drawn(path: Path, character: str) -> Image.Image | None:
-    """The inked part of a character's picture; nothing if there is none."""
+    """A character, drawn and cropped to what is visible; None if nothing is."""
     canvas = Image.new("RGBA", (5 * BITMAP_SIZE, 2 * BITMAP_SIZE))
     try:
         font = ImageFont.truetype(path, BITMAP_SIZE)
@@ -139,18 +140,19 @@ def _drawn(path: Path, character: str) -> Image.Image | None:
         raise BackendError(
             f"{path}: cannot draw glyphs {BITMAP_SIZE} pixels high ({error}). {_ADVICE}"
         ) from error
-    inked = canvas.getbbox()
-    return canvas.crop(inked) if inked else None
+
+    box = canvas.getbbox()
+    return canvas.crop(box) if box else None
 
 
 def find_font(font_path: str | Path | None = None) -> Path:
-    """The colour-emoji font: the named one, or the first of `FONT_PATHS` that exists.
+    """The colour-emoji font: the given one, or the first of `FONT_PATHS` that exists.
 
     Raises:
-        BackendError: There is none.
+        BackendError: there is none.
     """
-    tried = [Path(path) for path in (FONT_PATHS if font_path is None else (font_path,))]
-    for path in tried:
+    paths = list(map(Path, FONT_PATHS if font_path is None else (font_path,)))
+    for path in paths:
         if path.is_file():
             return path
-    raise BackendError(f"no colour-emoji font at {', '.join(str(path) for path in tried)}. {_ADVICE}")
+    raise BackendError(f"no colour-emoji font at {', '.join(map(str, paths))}. {_ADVICE}")

@@ -1,7 +1,7 @@
 """Noun phrases and sentences in four languages: articles, agreement, word order.
 
-German adjectives take case and gender endings; French ones agree, sizes before the noun and the rest after it; Chinese
-puts a measure word between number and noun and has no articles.
+German adjectives have endings for case and gender. French adjectives agree with the noun; sizes are before it, the others
+after it. Chinese has no articles, and a measure word between number and noun.
 """
 
 # ruff: noqa: RUF001  # Chinese text has Chinese punctuation
@@ -33,12 +33,12 @@ _GERMAN_ENDINGS = {
     ("the", "nominative"): {"m": "e", "f": "e", "n": "e"},
     ("the", "accusative"): {"m": "en", "f": "e", "n": "e"},
 }
-_VOWELS = "aeiouhéèêâîôœ"  # of the French nouns in the table, every h is silent
+_VOWELS = "aeiouhéèêâîôœ"  # every h is silent in the French nouns of the table
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A noun with the attributes that are said of it."""
+    """A noun with the attributes to mention."""
 
     noun: Noun
     size: str = ""
@@ -58,8 +58,8 @@ def noun_phrase(language: str, thing: Described, article: str, case: str = "nomi
     Args:
         language: ``en``, ``de``, ``fr`` or ``zh``.
         thing: The noun and its attributes.
-        article: ``a``, ``the``, ``two``, or empty for none (only singular).
-        case: ``nominative`` or ``accusative``; only German tells them apart.
+        article: ``a``, ``the`` or ``two``; empty for none (only in Chinese and English, singular).
+        case: ``nominative`` or ``accusative``; they differ only in German.
     """
     if language == "en":
         return _english(thing, article)
@@ -69,7 +69,7 @@ def noun_phrase(language: str, thing: Described, article: str, case: str = "nomi
 
 
 def _adjectives(thing: Described) -> list[str]:
-    """In the order in which English and German say them."""
+    """The adjectives in English and German order."""
     return [word for word in (thing.size, "striped" if thing.striped else "", thing.color) if word]
 
 
@@ -86,16 +86,23 @@ def _german(thing: Described, article: str, case: str) -> str:
         first = _GERMAN_ARTICLES[article, case][gender]
         ending = _GERMAN_ENDINGS[article, case][gender]
         noun = thing.noun.german[case == "accusative"]
-    return " ".join([first, *(GERMAN_ADJECTIVES[word] + ending for word in _adjectives(thing)), noun])
+
+    adjectives = [GERMAN_ADJECTIVES[word] + ending for word in _adjectives(thing)]
+    return " ".join([first, *adjectives, noun])
 
 
 def _french(thing: Described, article: str) -> str:
+    # Masculine, feminine, masculine plural, feminine plural.
     form = (thing.noun.french_gender == "f") + 2 * (article == "two")
-    before = [FRENCH_ADJECTIVES[thing.size][form]] if thing.size else []
-    after = [
-        FRENCH_ADJECTIVES[word][form] for word in (thing.color, "striped" if thing.striped else "") if word
-    ]
-    phrase = " ".join([*before, thing.noun.french[article == "two"], *after])
+    words = [thing.noun.french[article == "two"]]
+    if thing.size:
+        words.insert(0, FRENCH_ADJECTIVES[thing.size][form])
+    if thing.color:
+        words.append(FRENCH_ADJECTIVES[thing.color][form])
+    if thing.striped:
+        words.append(FRENCH_ADJECTIVES["striped"][form])
+    phrase = " ".join(words)
+
     if article == "two":
         return f"{NUMBER_WORDS['fr']} {phrase}"
     if article == "a":
@@ -118,12 +125,12 @@ def _chinese(thing: Described, article: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """How a template says one of its things."""
+    """How one of the things of a template is described."""
 
     article: str
     case: str = "nominative"
     size: bool = False
-    """Whether its size is said; a shape's colour always is."""
+    """Whether to mention the size; a shape's colour is always mentioned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +139,7 @@ class Template:
 
     slots: tuple[Slot, ...]
     patterns: dict[str, str]
-    """Language -> ``{0}`` the first thing, ``{1}`` the second, ``{side}``, ``{size}``."""
+    """The sentence in each language, with ``{0}`` for the first thing, ``{1}`` for the second, ``{side}`` and ``{size}``."""
 
 
 TEMPLATES = {
@@ -182,7 +189,7 @@ TEMPLATES = {
         {"en": "There are {0}.", "de": "Da sind {0}.", "fr": "Il y a {0}.", "zh": "这里有{0}。"},
     ),
 }
-"""The sentences that are translated. In ``two``, the picture shows two of them."""
+"""The sentences to translate. ``two`` is used if the image shows two of a thing."""
 SIDES = {
     "left": {"en": "left", "de": "links", "fr": "gauche", "zh": "左边"},
     "right": {"en": "right", "de": "rechts", "fr": "droite", "zh": "右边"},
@@ -192,7 +199,7 @@ NUMBER_TEMPLATES = {
     "number_see": ("我看见{0}。", "I see {0}.", "I see {0}."),
     "number_picture": ("图里有{0}。", "There is {0} in the picture.", "There are {0} in the picture."),
 }
-"""Chinese without a number, and English for one and for two of them."""
+"""A Chinese sentence without a number, and the English ones for one and for two things."""
 
 
 @lru_cache(maxsize=1 << 16)
@@ -202,24 +209,23 @@ def sentence(template: str, language: str, things: tuple[Described, ...], side: 
     Args:
         template: A key of `TEMPLATES`.
         language: ``en``, ``de``, ``fr`` or ``zh``.
-        things: As many as the template has slots; sizes are said where the slot says them.
-        side: ``left`` or ``right``, for ``side``.
+        things: One thing per slot of the template; their sizes are mentioned only if the slot has the size.
+        side: ``left`` or ``right``; only for the template ``side``.
     """
-    made = TEMPLATES[template]
+    slots, pattern = TEMPLATES[template].slots, TEMPLATES[template].patterns[language]
     phrases = []
-    for slot, thing in zip(made.slots, things, strict=True):
-        said = thing if slot.size else Described(thing.noun, "", thing.striped, thing.color)
-        phrases.append(noun_phrase(language, said, slot.article, slot.case))
-    text = made.patterns[language].format(
-        *phrases,
-        side=SIDES[side][language] if side else "",
-        size=predicate(language, things[0].noun, things[0].size) if template == "size" else "",
-    )
+    for slot, thing in zip(slots, things, strict=True):
+        described = thing if slot.size else Described(thing.noun, "", thing.striped, thing.color)
+        phrases.append(noun_phrase(language, described, slot.article, slot.case))
+
+    side_word = SIDES[side][language] if side else ""
+    size_word = predicate(language, things[0].noun, things[0].size) if template == "size" else ""
+    text = pattern.format(*phrases, side=side_word, size=size_word)
     return text[0].upper() + text[1:]
 
 
 def predicate(language: str, noun: Noun, adjective: str) -> str:
-    """The adjective after ``is``."""
+    """The form of an adjective after ``is``."""
     if language == "en":
         return adjective
     if language == "de":
@@ -230,7 +236,7 @@ def predicate(language: str, noun: Noun, adjective: str) -> str:
 
 
 def number_sentences(template: str, thing: Described, number: int) -> tuple[str, str]:
-    """Chinese that drops the number, and the English for one or two."""
+    """The Chinese sentence without the number, and the English one for one or two things."""
     chinese, one, two = NUMBER_TEMPLATES[template]
     english = one if number == 1 else two
     article = "a" if number == 1 else "two"
@@ -238,9 +244,14 @@ def number_sentences(template: str, thing: Described, number: int) -> tuple[str,
 
 
 def adjective_forms(adjective: str) -> Iterator[str]:
-    """Every form of an adjective that singular phrases can hold, in all languages."""
+    """Every form of an adjective in singular phrases, in all languages."""
     yield adjective
+
     stem = GERMAN_ADJECTIVES[adjective]
-    yield from (stem + ending for ending in (*([""] if adjective in SIZES else []), "e", "er", "es", "en"))
+    if adjective in SIZES:  # sizes also occur after "ist", without an ending
+        yield stem
+    for ending in ("e", "er", "es", "en"):
+        yield stem + ending
+
     yield from dict.fromkeys(FRENCH_ADJECTIVES[adjective][:2])
     yield CHINESE_ADJECTIVES[adjective]

@@ -1,4 +1,4 @@
-"""Everything that is said and asked about one picture: which items, and how many."""
+"""Selects the items about one image: captions, questions and translations."""
 
 from __future__ import annotations
 
@@ -13,44 +13,52 @@ from sightweave.data.scenes.view import View
 
 Item = Question | Pair
 TASKS = ("captioning", "vqa", "reasoning", "translation")
-# What follows the caption in a training picture, over and over: 3 short questions, 3 with steps, 2 translations.
 _CYCLE = ("vqa", "reasoning", "translation", "vqa", "reasoning", "vqa", "reasoning", "translation")
+"""The tasks of the items after the caption, repeated as needed: 3 short questions, 3 with steps, 2 translations."""
 _Maker = Callable[[View, Random], Item | None]
 
 
 def caption(view: View) -> str:
     """All things from left to right: "a big striped red circle, a small dog and a big blue star"."""
-    said = [fact.full.a for fact in view.facts]
-    return f"{', '.join(said[:-1])} and {said[-1]}" if len(said) > 1 else said[0]
+    phrases = [fact.full.a for fact in view.facts]
+    return f"{', '.join(phrases[:-1])} and {phrases[-1]}" if len(phrases) > 1 else phrases[0]
 
 
 def mix(view: View, random: Random, tasks: Sequence[str], amount: int) -> list[Item]:
-    """Items for training: the tasks in turn, each with types in random order; one that finds no question is dropped."""
+    """Up to `amount` items for training: the tasks in turn, each with its types in random order.
+
+    A type that finds no question in the scene, or only one that is already there, is skipped.
+    """
     queues: dict[str, list[_Maker]] = {}
     items: list[Item] = []
     seen: set[str] = set()
     turns = [task for task in _CYCLE if task in tasks]
     misses = turn = 0
+
+    # Two rounds of all tasks without a new item end it early.
     while turns and len(items) < amount and misses < len(turns) * 2:
         task = turns[turn % len(turns)]
         turn += 1
         queue = queues.get(task)
         if not queue:
-            queue = queues[task] = _queue(task, random)
+            queue = queues[task] = _makers(task, random)
+
         made = None
         while queue and (made is None or _key(made) in seen):
             made = queue.pop()(view, random)
         if made is None or _key(made) in seen:
             misses += 1
             continue
+
         misses = 0
         seen.add(_key(made))
         items.append(made)
+
     return items
 
 
-def _queue(task: str, random: Random) -> list[_Maker]:
-    """Makers of a task's types, the next one last."""
+def _makers(task: str, random: Random) -> list[_Maker]:
+    """The makers of a task's types in random order; the last one is used first."""
     if task == "vqa":
         return random.shuffled(tuple(VQA.values()))
     if task == "reasoning":
@@ -64,7 +72,7 @@ _into_english = partial(plain, into_english=True)
 
 
 def each(view: View, random: Random, tasks: Sequence[str]) -> list[Item]:
-    """Items for a test: one of every type that the scene allows, and up to two ambiguous translations."""
+    """Items for testing: one of every type that the scene allows, and up to two ambiguous translations."""
     makers: list[_Maker] = []
     if "vqa" in tasks:
         makers += VQA.values()
@@ -72,9 +80,15 @@ def each(view: View, random: Random, tasks: Sequence[str]) -> list[Item]:
         makers += REASONING.values()
     if "translation" in tasks:
         makers += [ambiguous, ambiguous, _from_english, _into_english, number]
-    made = {_key(item): item for maker in makers if (item := maker(view, random)) is not None}
-    return list(made.values())
+
+    items: dict[str, Item] = {}
+    for maker in makers:
+        item = maker(view, random)
+        if item is not None:
+            items[_key(item)] = item
+    return list(items.values())
 
 
 def _key(item: Item) -> str:
+    """The text by which duplicates are found."""
     return item.text if isinstance(item, Question) else f"{item.target_language} {item.source}"

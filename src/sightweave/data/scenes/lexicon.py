@@ -1,8 +1,8 @@
 # ruff: noqa: E501  # one row of the table is one line
-"""The one table of words: what every thing and attribute is called in English, German, French and Chinese.
+"""The table of words: the names of all things and attributes in English, German, French and Chinese.
 
-German nouns carry gender, plural and, where it differs, the accusative; French nouns gender and plural; Chinese nouns
-their measure word. The table is made by hand: change a form here and every sentence follows.
+German nouns have gender, plural and, if it differs, the accusative; French nouns gender and plural; Chinese nouns their
+measure word. The table is written by hand; all sentences are made from it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ star | star, stars | m, Stern, Sterne | f, étoile, étoiles | 颗, 星星
 cross | cross, crosses | n, Kreuz, Kreuze | f, croix, croix | 个, 十字
 heart | heart, hearts | n, Herz, Herzen | m, cœur, cœurs | 颗, 爱心
 """
-# The same, then the category, if any.
+# The same columns, then the category, if any.
 _PLAIN = """
 dog | dog, dogs | m, Hund, Hunde | m, chien, chiens | 只, 狗 | animal
 cat | cat, cats | f, Katze, Katzen | m, chat, chats | 只, 猫 | animal
@@ -54,7 +54,7 @@ umbrella | umbrella, umbrellas | m, Regenschirm, Regenschirme | m, parapluie, pa
 moon | moon, moons | m, Mond, Monde | f, lune, lunes | 个, 月亮
 sun | sun, suns | f, Sonne, Sonnen | m, soleil, soleils | 个, 太阳
 """
-# Two senses of each English word, one after the other. Glasses come in pairs, so that both senses are singular.
+# The two senses of each English word, in consecutive rows. Glasses come in pairs, so that both senses are singular.
 _HOMONYMS = """
 bat_animal | bat, bats | f, Fledermaus, Fledermäuse | f, chauve-souris, chauves-souris | 只, 蝙蝠 | animal
 bat_club | bat, bats | m, Schläger, Schläger | f, batte, battes | 根, 球棒
@@ -138,7 +138,7 @@ class Noun:
     name: str
     """The shape's or the pictogram's name."""
     word: str
-    """What tells homonyms together: the English word, ``glasses`` for a pair of glasses."""
+    """The English word that homonyms share; ``glasses`` for a pair of glasses."""
     is_shape: bool
     category: str
     """``shape``, ``animal``, ``food``, ``vehicle``, or empty."""
@@ -158,22 +158,22 @@ class Noun:
 
     def singular(self, language: str) -> str:
         """The noun in one language, nominative singular."""
-        return {"en": self.english[0], "de": self.german[0], "fr": self.french[0], "zh": self.chinese}[
-            language
-        ]
+        forms = {"en": self.english[0], "de": self.german[0], "fr": self.french[0], "zh": self.chinese}
+        return forms[language]
 
 
 def _read(table: str, *, is_shape: bool) -> dict[str, Noun]:
     nouns = {}
     for row in table.strip().splitlines():
-        cells = [cell.strip() for cell in row.split("|")]
+        cells = _split(row, "|")
         name = cells[0]
-        en, de, fr, zh = ([form.strip() for form in cell.split(",")] for cell in cells[1:5])
+        en, de, fr, zh = (_split(cell, ",") for cell in cells[1:5])
+        category = cells[5] if len(cells) > 5 else ""
         nouns[name] = Noun(
             name=name,
             word=name.partition("_")[0],
             is_shape=is_shape,
-            category="shape" if is_shape else cells[5] if len(cells) > 5 else "",
+            category="shape" if is_shape else category,
             english=(en[0], en[1]),
             german=(de[1], de[3] if len(de) > 3 else de[1], de[2]),
             german_gender=de[0],
@@ -185,17 +185,19 @@ def _read(table: str, *, is_shape: bool) -> dict[str, Noun]:
     return nouns
 
 
-_shapes, _plain, _homonyms = (
-    _read(_SHAPES, is_shape=True),
-    _read(_PLAIN, is_shape=False),
-    _read(_HOMONYMS, is_shape=False),
-)
+def _split(text: str, separator: str) -> list[str]:
+    return [part.strip() for part in text.split(separator)]
+
+
+_shapes = _read(_SHAPES, is_shape=True)
+_plain = _read(_PLAIN, is_shape=False)
+_homonyms = _read(_HOMONYMS, is_shape=False)
 NOUNS: dict[str, Noun] = {**_shapes, **_plain, **_homonyms}
 """Every shape and pictogram by name."""
 SHAPES = tuple(_shapes)
 PLAIN = tuple(_plain)
 SENSES: dict[str, tuple[str, str]] = {}
-"""Homonym word -> the names of its two pictograms."""
+"""The names of the two pictograms of each homonym."""
 for _name in _homonyms:
     _word = NOUNS[_name].word
     SENSES[_word] = (SENSES[_word][0], _name) if _word in SENSES else (_name, "")
@@ -203,12 +205,12 @@ HOMONYMS = tuple(SENSES)
 
 
 def other_sense(name: str) -> Noun:
-    """The homonym's other sense."""
+    """The noun for the other sense of a homonym's pictogram."""
     first, second = SENSES[NOUNS[name].word]
     return NOUNS[second if name == first else first]
 
 
 def differs(word: str, language: str) -> bool:
-    """Whether a language has two words where English has this one."""
+    """Whether a language has different words for the two senses of an English homonym."""
     first, second = (NOUNS[name] for name in SENSES[word])
     return first.singular(language) != second.singular(language)

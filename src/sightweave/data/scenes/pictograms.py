@@ -1,6 +1,6 @@
-"""What shapes and pictograms look like: lines of drawing text (see ``raster.py``), each on a square of 64 units.
+"""The drawings of shapes and pictograms: lines of drawing text (see ``raster.py``) on a square of 64 units.
 
-Bold, simple and saturated, so that each can be named at 20 pixels. The two senses of a homonym share no outline.
+They are bold, simple and saturated, so that they can be recognised at 20 pixels. The senses of a homonym look different.
 """
 
 from __future__ import annotations
@@ -49,18 +49,21 @@ SHAPES = {
 """Shapes in one colour, ``main``, which the scene chooses."""
 
 STRIPE = 88
-"""Samples from one stripe to the next along a row: 11 of the 64 units of colour, then 11 of tint."""
+"""Samples from one stripe to the next along a row: 11 of the 64 units in colour, then 11 in tint."""
 BORDER = 12
-"""Samples at the edge, 3 units, that stay in full colour, so that a pale stripe does not eat the outline."""
+"""Samples at the edge (3 units) that keep the full colour, so that pale stripes do not hide the outline."""
 
 
 def striped(samples: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The same shape in slanting stripes: 1 stays where the colour is, 2 marks the tint."""
+    """The same shape with diagonal stripes: 1 is the colour, 2 the tint."""
     y, x = np.indices(samples.shape)
+
+    # The samples that are further than the border from the edge.
     inner = samples == 1
     for axis in (0, 1):
         shifted = [np.roll(inner, step, axis) for step in range(-BORDER, BORDER + 1)]
         inner = np.logical_and.reduce(shifted)
+
     return np.where(inner & ((x + y) % STRIPE >= STRIPE // 2), 2, samples).astype(np.uint8)
 
 
@@ -613,4 +616,4 @@ PICTOGRAMS = {
         bare poly green 22,54 42,54 32,62
     """,
 }
-"""Pictograms by name; a homonym's two senses end in what tells them apart."""
+"""The pictograms by name; the names of a homonym's two senses differ in their ending."""

@@ -1,14 +1,15 @@
 """Questions that need steps: counting, comparing, relations, sameness, neighbours.
 
-The steps are short and always of the same form, since a model of a million parameters has to learn them: what matches,
-numbered from left to right, or things in the order of an axis, up to the one that decides. So the last words of the steps
-hold the conclusion: steps that leave it to be drawn from a whole list are learnt, but the conclusion is not. As in
+The steps are short and always have the same form, since a model of a million parameters has to learn them: the matching
+things, numbered from left to right, or the things along an axis up to the one that decides. So the steps end with the
+conclusion. If it had to be drawn from a whole list, the model would learn the list but not the conclusion. As in
 ``questions.py``, the answer is drawn first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, combinations
 
 from sightweave.data.scenes.questions import YES_NO, Question, pick
 from sightweave.data.scenes.random import Random
@@ -18,99 +19,117 @@ COUNTS = ("0", "1", "2", "3", "4")
 RELATIONS = {"left": "to the left of", "right": "to the right of", "above": "above", "below": "below"}
 _COUNT_WEIGHTS = {1: 2, 2: 3, 3: 5, 4: 6}
 _NREL_WEIGHTS = (3, 3, 4, 6)
-# Scenes in which the shapes have pairs of one colour and pairs of two are always asked about. Of a hundred others, so
-# many are: first where no two are alike, then where all are; elsewhere, then in ``combinations``. So "yes" and "no"
-# stay level (measured).
-_KEEP = {"color": ((95, 100), (36, 100)), "shape": ((84, 100), (100, 66))}
+_KEPT_PERCENT = {"color": ((95, 100), (36, 100)), "shape": ((84, 100), (100, 66))}
+"""Percentage of scenes to ask about sameness if no two things are alike, and if all are: in the ordinary splits, then in
+``combinations``. Measured, so that "yes" and "no" are equally frequent. Scenes with both kinds of pairs are always used."""
 
 
 def count(view: View, random: Random) -> Question | None:
-    """How many red shapes are there?"""
-    found: dict[int, list[Phrase]] = {}
-    for said, mask in view.masks.items():
-        if said.text != "thing":
-            found.setdefault(mask.bit_count(), []).append(said)
+    """Asks for the number of things of a kind: "How many red shapes are there?"."""
+    # Phrases by the number of things that they fit.
+    by_number: dict[int, list[Phrase]] = {}
+    for phrase, mask in view.masks.items():
+        if phrase.text != "thing":
+            by_number.setdefault(mask.bit_count(), []).append(phrase)
+
+    # In two of nine questions, the answer is 0.
     if random.below(9) < 2:
-        some = random.choice([said for group in found.values() for said in group])
-        asked = view.absent(some, random)
+        present = random.choice(list(chain.from_iterable(by_number.values())))
+        asked = view.absent(present, random)
         if asked is None:
             return None
     else:
-        numbers = sorted(found)
+        numbers = sorted(by_number)
         number = random.weighted(numbers, [_COUNT_WEIGHTS[n] for n in numbers])
-        asked = random.choice(found[number])
+        asked = random.choice(by_number[number])
+
     text, matches = f"How many {asked.plural} are there?", view.fitting(asked)
     return Question("count", "count", text, str(len(matches)), COUNTS, f"{_numbered(view, matches)}.")
 
 
 def _numbered(view: View, things: Sequence[int]) -> str:
-    """What matches, counted one by one: the last number is how many there are."""
+    """The things, counted one by one; the last number is the count."""
     return ", ".join(f"{place} {view.short[number]}" for place, number in enumerate(things, 1)) or "none"
 
 
 def cmp(view: View, random: Random) -> Question | None:
-    """Are there more dogs than red circles?"""
-    present = [
-        said for said in view.masks if said.level != "thing" or said.size or said.color or said.striped
-    ]
+    """Asks to compare two numbers of things: "Are there more dogs than red circles?"."""
+    present = [phrase for phrase in view.masks if not _is_any_thing(phrase)]
     for _ in range(4):
         first = random.choice(present)
         second = view.absent(first, random) if random.below(4) == 0 else random.choice(present)
         if second is None:
             continue
-        one, two = view.masks[first], view.masks.get(second, 0)
-        numbers = one.bit_count(), two.bit_count()
+
         # One group within the other would give the answer away.
-        if one & two or numbers[0] == numbers[1]:
+        first_mask, second_mask = view.masks[first], view.masks.get(second, 0)
+        if first_mask & second_mask or first_mask.bit_count() == second_mask.bit_count():
             continue
+
         is_more = random.below(2)
-        more, less = (first, second) if numbers[0] > numbers[1] else (second, first)
+        if first_mask.bit_count() > second_mask.bit_count():
+            more, less = first, second
+        else:
+            more, less = second, first
         a, b = (more, less) if is_more else (less, more)
+
         text = f"Are there more {a.plural} than {b.plural}?"
-        lists = [view.fitting(said) for said in (a, b)]
-        counts = " and ".join(str(len(things)) for things in lists)
-        steps = f"{'; '.join(_numbered(view, things) for things in lists)}; {counts}."
+        things_a, things_b = view.fitting(a), view.fitting(b)
+        listing = f"{_numbered(view, things_a)}; {_numbered(view, things_b)}"
+        steps = f"{listing}; {len(things_a)} and {len(things_b)}."
         return Question("cmp", "cmp", text, YES_NO[1 - is_more], YES_NO, steps)
     return None
 
 
+def _is_any_thing(phrase: Phrase) -> bool:
+    """Whether a phrase is ``thing`` without any attribute."""
+    return phrase.level == "thing" and not (phrase.size or phrase.color or phrase.striped)
+
+
 def _in_order(view: View, order: Sequence[int], *, down: bool, counted: Sequence[int] = ()) -> str:
-    """The steps of every question about places: things along an axis as far as needed, some of them with a number."""
-    said = [
-        f"{counted.index(number) + 1} {view.short[number]}" if number in counted else view.short[number]
-        for number in order
-    ]
-    return f"{'top to bottom' if down else 'left to right'}: {', '.join(said)}"
+    """The steps of every question about positions: things along an axis, those in `counted` with a number."""
+    names = []
+    for thing in order:
+        name = view.short[thing]
+        names.append(f"{counted.index(thing) + 1} {name}" if thing in counted else name)
+    return f"{'top to bottom' if down else 'left to right'}: {', '.join(names)}"
 
 
 def rel(view: View, random: Random) -> Question | None:
-    """Is the dog to the left of the red circle?"""
+    """Asks about the relation of two things: "Is the dog to the left of the red circle?"."""
     if len(view.unique) < 2:
         return None
+
+    # Two things and a relation; above and below only if the difference is clear.
     relation = random.choice(tuple(RELATIONS))
     first, second = random.shuffled(view.unique)[:2]
     down = relation in ("above", "below")
-    if down and not (view.rows_are_clear() and _differ(view, first, second)):
+    if down and not (view.rows_are_clear() and _is_clear(view, first, second)):
         relation, down = random.choice(("left", "right")), False
     order = view.rows if down else list(range(len(view.things)))
     earlier, later = (first, second) if order.index(first) < order.index(second) else (second, first)
+
+    # The answer is drawn first; which thing is asked about follows from it.
     is_so = random.below(2)
-    if (relation in ("left", "above")) != bool(is_so):
-        earlier, later = later, earlier
-    text = f"Is the {view.short[earlier]} {RELATIONS[relation]} the {view.short[later]}?"
-    is_first = order.index(earlier) < order.index(later)
-    truth = ("above" if is_first else "below") if down else ("to the left" if is_first else "to the right")
-    listed = order[: min(order.index(earlier), order.index(later)) + 1]
-    steps = f"{_in_order(view, listed, down=down)}; {view.short[earlier]} {truth}."
+    is_first = (relation in ("left", "above")) == bool(is_so)
+    subject, other = (earlier, later) if is_first else (later, earlier)
+    text = f"Is the {view.short[subject]} {RELATIONS[relation]} the {view.short[other]}?"
+
+    # The list ends with the first of the two, which decides.
+    places = ("above", "below") if down else ("to the left", "to the right")
+    truth = places[0] if is_first else places[1]
+    listed = order[: order.index(earlier) + 1]
+    steps = f"{_in_order(view, listed, down=down)}; {view.short[subject]} {truth}."
     return Question("rel", f"rel_{relation}", text, YES_NO[1 - is_so], YES_NO, steps)
 
 
-def _differ(view: View, first: int, second: int) -> bool:
+def _is_clear(view: View, first: int, second: int) -> bool:
+    """Whether two things differ enough in y to call one of them the upper one."""
     return abs(view.things[first].y - view.things[second].y) >= CLEAR_Y
 
 
 def same(view: View, random: Random) -> Question | None:
-    """Are the dog and the star the same size?"""
+    """Asks whether two things share an attribute: "Are the dog and the star the same size?"."""
     for asked in random.drawn(("size", "color", "shape")):
         made = _same(view, random, asked)
         if made is not None:
@@ -119,49 +138,57 @@ def same(view: View, random: Random) -> Question | None:
 
 
 def _same(view: View, random: Random, asked: str) -> Question | None:
-    names, values = {}, {}
+    # A name for each thing that can be named without the attribute, and the attribute's value.
+    names: dict[int, str] = {}
+    values: dict[int, str] = {}
     for number, thing in enumerate(view.things):
         if asked != "size" and not thing.is_shape:
             continue
-        said = [p for p in view.unique_phrases(number) if _keeps_secret(p, asked)]
-        if said:
-            names[number] = pick(random, said).text
+        phrases = [phrase for phrase in view.unique_phrases(number) if _keeps_secret(phrase, asked)]
+        if phrases:
+            names[number] = pick(random, phrases).text
             values[number] = {"size": thing.size, "color": thing.color, "shape": thing.name}[asked]
-    pairs = [(a, b) for a in names for b in names if a < b]
-    alike = [(a, b) for a, b in pairs if values[a] == values[b]]
-    unlike = [(a, b) for a, b in pairs if values[a] != values[b]]
+
+    alike: list[tuple[int, int]] = []
+    unlike: list[tuple[int, int]] = []
+    for a, b in combinations(names, 2):
+        (alike if values[a] == values[b] else unlike).append((a, b))
+
+    # The answer is drawn first, if both are possible. If not, some scenes are left out to balance the answers.
     if alike and unlike:
         chosen = (unlike, alike)[random.below(2)]
     elif asked == "size":
-        # Two things are of one size as often as not; of three, those that can be named may be of one size too often.
+        # Two things have the same size half of the time. Of three, those with a name may have it too often.
         chosen = (alike or unlike) if len(view.things) == 2 else []
     else:
-        keep = _KEEP[asked][view.allows_held_out][bool(alike)]
-        chosen = (alike or unlike) if random.chance(keep) else []
+        percent = _KEPT_PERCENT[asked][view.allows_held_out][bool(alike)]
+        chosen = (alike or unlike) if random.chance(percent) else []
     if not chosen:
         return None
+
     first, second = random.choice(chosen)
     text = f"Are the {names[first]} and the {names[second]} the same {asked}?"
     steps = f"{values[first]} and {values[second]}."
     return Question("same", f"same_{asked}", text, "yes" if chosen is alike else "no", YES_NO, steps)
 
 
-def _keeps_secret(said: Phrase, asked: str) -> bool:
-    """Whether a phrase names a thing without saying what is asked about it."""
+def _keeps_secret(phrase: Phrase, asked: str) -> bool:
+    """Whether a phrase names a thing without revealing the attribute that is asked for."""
     if asked == "size":
-        return not said.size and said.level == "noun"
+        return not phrase.size and phrase.level == "noun"
     if asked == "color":
-        return not said.color and said.level != "thing"
-    return said.level == "thing" and said.text != "thing"
+        return not phrase.color and phrase.level != "thing"
+    return phrase.level == "thing" and phrase.text != "thing"
 
 
 def next_to(view: View, random: Random) -> Question | None:
-    """What is just to the left of the dog?"""
+    """Asks for the neighbour of a thing: "What is just to the left of the dog?"."""
     relation = random.choice(("left", "right"))
     step = -1 if relation == "left" else 1
     asked = [number for number in view.unique if 0 <= number + step < len(view.things)]
     if not asked:
         return None
+
     number = random.choice(asked)
     text = f"What is just {RELATIONS[relation]} the {view.short[number]}?"
     steps = f"{_in_order(view, range(number + 1), down=False)}."
@@ -169,28 +196,40 @@ def next_to(view: View, random: Random) -> Question | None:
 
 
 def nrel(view: View, random: Random) -> Question | None:
-    """How many things are to the left of the dog?"""
-    things, last = view.things, len(view.things) - 1
+    """Asks for the number of things in one direction: "How many things are to the left of the dog?"."""
     down = random.below(3) == 0 and view.rows_are_clear()
-    order = view.rows if down else list(range(last + 1))
+    order = view.rows if down else list(range(len(view.things)))
     relation = random.choice(("above", "below") if down else ("left", "right"))
-    found: dict[int, int] = {}
+    counts_before = relation in ("left", "above")
+
+    # The things that can be asked about, by the answer.
+    by_answer: dict[int, int] = {}
     for place, number in enumerate(order):
-        near = (order[i] for i in (place - 1, place + 1) if 0 <= i <= last) if down else ()
-        if number in view.unique and all(abs(things[number].y - things[i].y) >= CLEAR_Y for i in near):
-            found[place if relation in ("left", "above") else last - place] = number
-    if len(found) < 2:
+        if number not in view.unique or (down and not _is_clear_of_neighbors(view, order, place)):
+            continue
+        by_answer[place if counts_before else len(order) - 1 - place] = number
+    if len(by_answer) < 2:
         return None
-    answers = sorted(found)
+
+    # The answer is drawn first.
+    answers = sorted(by_answer)
     answer = random.weighted(answers, [_NREL_WEIGHTS[n] for n in answers])
-    text = f"How many things are {RELATIONS[relation]} the {view.short[found[answer]]}?"
-    place = order.index(found[answer])
-    if relation in ("left", "above"):
+    asked = by_answer[answer]
+    text = f"How many things are {RELATIONS[relation]} the {view.short[asked]}?"
+
+    place = order.index(asked)
+    if counts_before:
         listed, counted = order[: place + 1], order[:place]
     else:
         listed, counted = order, order[place + 1 :]
     steps = f"{_in_order(view, listed, down=down, counted=counted)}."
     return Question("nrel", f"nrel_{relation}", text, str(answer), COUNTS[:4], steps)
+
+
+def _is_clear_of_neighbors(view: View, order: Sequence[int], place: int) -> bool:
+    """Whether the thing at a place from top to bottom differs clearly in y from the ones before and after it."""
+    neighbors = [*order[max(place - 1, 0) : place], *order[place + 1 : place + 2]]
+    return all(_is_clear(view, order[place], other) for other in neighbors)
 
 
 REASONING = {"count": count, "cmp": cmp, "rel": rel, "same": same, "next": next_to, "nrel": nrel}

@@ -1,7 +1,7 @@
 """Short questions with short answers: is it there, what colour, what is it, how big, on which side.
 
-Balance: the answer is drawn first, and only where every answer is possible; a question without one is dropped, and the
-caller asks another type, never the same again.
+To balance the answers, the answer is drawn first, among those that are possible in the scene. If the scene allows no
+question of a type, its function returns None, and the caller tries another type.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HEIGHT_WORDS = ("top", "bottom")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """A question with its answer, and the steps to it where it needs any."""
+    """A question with its answer, and the steps to the answer if it needs any."""
 
     type: str
     template: str
@@ -31,37 +31,40 @@ class Question:
     steps: str = ""
 
 
-def pick(random: Random, said: Sequence[Phrase]) -> Phrase:
-    """One of the phrases, the shorter ones more often."""
-    return said[min(random.below(len(said)), random.below(len(said)))]
+def pick(random: Random, phrases: Sequence[Phrase]) -> Phrase:
+    """One of the phrases; the shorter ones are more likely."""
+    return phrases[min(random.below(len(phrases)), random.below(len(phrases)))]
 
 
 def exist(view: View, random: Random) -> Question | None:
-    """Is there a red circle?"""
+    """Asks whether something is in the image: "Is there a red circle?"."""
     for _ in range(3):
-        said = pick(random, random.choice(view.facts).phrases)
-        if said.text == "thing":
+        present = pick(random, random.choice(view.facts).phrases)
+        if present.text == "thing":
             continue
-        other = view.absent(said, random)
-        if other is not None:
-            is_there = random.below(2)
-            text = f"Is there {(said if is_there else other).a}?"
-            return Question("exist", "exist", text, YES_NO[1 - is_there], YES_NO)
+        absent = view.absent(present, random)
+        if absent is None:
+            continue
+
+        is_present = random.below(2)
+        asked = present if is_present else absent
+        return Question("exist", "exist", f"Is there {asked.a}?", YES_NO[1 - is_present], YES_NO)
     return None
 
 
 def color(view: View, random: Random) -> Question | None:
-    """What color is the big star?"""
-    for number in random.drawn([i for i, thing in enumerate(view.things) if thing.is_shape]):
-        said = [phrase for phrase in view.unique_phrases(number) if not phrase.color]
-        if said:
-            text = f"What color is the {pick(random, said).text}?"
+    """Asks for the colour of a shape: "What color is the big star?"."""
+    shapes = [number for number, thing in enumerate(view.things) if thing.is_shape]
+    for number in random.drawn(shapes):
+        phrases = [phrase for phrase in view.unique_phrases(number) if not phrase.color]
+        if phrases:
+            text = f"What color is the {pick(random, phrases).text}?"
             return Question("color", "color", text, view.things[number].color, COLORS)
     return None
 
 
 def name(view: View, random: Random) -> Question | None:
-    """What is the small thing on the left? What animal is this?"""
+    """Asks what a thing is: "What is the small thing on the left?", "What animal is this?"."""
     for way in random.drawn((_name_by_attributes, _name_by_side, _name_by_end, _name_of_kind)):
         made = way(view, random)
         if made is not None:
@@ -71,31 +74,27 @@ def name(view: View, random: Random) -> Question | None:
 
 def _name_by_attributes(view: View, random: Random) -> Question | None:
     for number in random.drawn(range(len(view.things))):
-        said = [p for p in view.unique_phrases(number) if p.level == "thing" and p.text != "thing"]
-        if said:
-            return Question(
-                "name", "name", f"What is the {pick(random, said).text}?", view.facts[number].english
-            )
+        phrases = [p for p in view.unique_phrases(number) if p.level == "thing" and p.text != "thing"]
+        if phrases:
+            text = f"What is the {pick(random, phrases).text}?"
+            return Question("name", "name", text, view.facts[number].english)
     return None
 
 
 def _name_by_side(view: View, random: Random) -> Question | None:
-    """A thing that is alone of its look on one side; what stands near the middle might be counted on either."""
+    """Asks for a thing that is the only one of its look on one side; things near the middle may be on either side."""
     for side in random.drawn(("left", "right")):
         here = [number for number, thing in enumerate(view.things) if is_on(side, thing.x)]
-        maybe = sum(
-            1 << number
-            for number, thing in enumerate(view.things)
-            if number in here or abs(thing.x - MIDDLE) < OFF_MIDDLE
-        )
+        maybe_here = 0
+        for number, thing in enumerate(view.things):
+            if number in here or abs(thing.x - MIDDLE) < OFF_MIDDLE:
+                maybe_here |= 1 << number
+
         for number in random.drawn(here):
-            said = [
-                p
-                for p in view.facts[number].phrases
-                if p.level == "thing" and view.masks[p] & maybe == 1 << number
-            ]
-            if said:
-                text = f"What is the {pick(random, said).text} on the {side}?"
+            things = [p for p in view.facts[number].phrases if p.level == "thing"]
+            unique = [p for p in things if view.masks[p] & maybe_here == 1 << number]
+            if unique:
+                text = f"What is the {pick(random, unique).text} on the {side}?"
                 return Question("name", "name_side", text, view.facts[number].english)
     return None
 
@@ -103,12 +102,14 @@ def _name_by_side(view: View, random: Random) -> Question | None:
 def _name_by_end(view: View, random: Random) -> Question | None:
     if len(view.things) < 2:
         return None
-    heights = [view.things[number].y for number in view.rows]
+
     ends = {"leftmost": 0, "rightmost": len(view.things) - 1}
+    heights = [view.things[number].y for number in view.rows]
     if heights[1] - heights[0] >= CLEAR_Y:
         ends["topmost"] = view.rows[0]
     if heights[-1] - heights[-2] >= CLEAR_Y:
         ends["bottommost"] = view.rows[-1]
+
     end = random.choice(tuple(ends))
     return Question("name", "name_end", f"What is the {end} thing?", view.facts[ends[end]].english)
 
@@ -118,62 +119,68 @@ def _name_of_kind(view: View, random: Random) -> Question | None:
         kind, english = view.facts[number].noun.category, view.facts[number].english
         if not kind:
             continue
-        said = view.unique_phrases(number)
-        if any(p.level == "category" and p.text == p.head for p in said):
+
+        phrases = view.unique_phrases(number)
+        if any(p.level == "category" and p.text == p.head for p in phrases):
             return Question("name", "name_kind", f"What {kind} is this?", english)
-        things = [p for p in said if p.level == "thing"]
+        things = [p for p in phrases if p.level == "thing"]
         if things:
             return Question("name", "name_kind", f"What {kind} is the {pick(random, things).text}?", english)
     return None
 
 
 def size(view: View, random: Random) -> Question | None:
-    """Is the dog big or small?"""
-    found: dict[str, list[Phrase]] = {}
+    """Asks for the size of a thing: "Is the dog big or small?"."""
+    by_answer: dict[str, list[Phrase]] = {}
     for number, thing in enumerate(view.things):
-        said = [p for p in view.unique_phrases(number) if not p.size and p.text != "thing"]
-        if said:
-            found.setdefault(thing.size, []).append(pick(random, said))
-    if not found:
+        phrases = [p for p in view.unique_phrases(number) if not p.size and p.text != "thing"]
+        if phrases:
+            by_answer.setdefault(thing.size, []).append(pick(random, phrases))
+    if not by_answer:
         return None
-    answer = random.choice(sorted(found))
-    return Question(
-        "size", "size", f"Is the {random.choice(found[answer]).text} big or small?", answer, SIZE_WORDS
-    )
+
+    answer = random.choice(sorted(by_answer))
+    text = f"Is the {random.choice(by_answer[answer]).text} big or small?"
+    return Question("size", "size", text, answer, SIZE_WORDS)
 
 
 def is_on(side: str, x: int) -> bool:
-    """Whether a centre is clearly on the left or on the right."""
+    """Whether a centre is clearly on the left, or clearly on the right."""
     return x <= MIDDLE - OFF_MIDDLE if side == "left" else x >= MIDDLE + OFF_MIDDLE
 
 
 def side(view: View, random: Random) -> Question | None:
-    """Is the dog on the left or on the right?"""
-    middles = [thing.x - MIDDLE for thing in view.things]
-    return _which_end(view, random, "side", middles, "Is the {} on the left or on the right?", SIDE_WORDS)
+    """Asks which side a thing is on: "Is the dog on the left or on the right?"."""
+    offsets = [thing.x - MIDDLE for thing in view.things]
+    return _which_end(view, random, "side", offsets, "Is the {} on the left or on the right?", SIDE_WORDS)
 
 
 def height(view: View, random: Random) -> Question | None:
-    """Is the dog at the top or at the bottom?"""
-    middles = [thing.y - MIDDLE for thing in view.things]
-    return _which_end(view, random, "height", middles, "Is the {} at the top or at the bottom?", HEIGHT_WORDS)
+    """Asks whether a thing is in the upper or lower half: "Is the dog at the top or at the bottom?"."""
+    offsets = [thing.y - MIDDLE for thing in view.things]
+    return _which_end(view, random, "height", offsets, "Is the {} at the top or at the bottom?", HEIGHT_WORDS)
 
 
 def _which_end(
-    view: View, random: Random, kind: str, middles: Sequence[int], text: str, ends: tuple[str, str]
+    view: View, random: Random, kind: str, offsets: Sequence[int], text: str, ends: tuple[str, str]
 ) -> Question | None:
-    """Asks for one of two ends of an axis; what stands near the middle is not asked for."""
-    found: dict[str, list[Phrase]] = {}
-    for number, middle in enumerate(middles):
-        said = (
-            [p for p in view.unique_phrases(number) if p.text != "thing"] if abs(middle) >= OFF_MIDDLE else []
-        )
-        if said:
-            found.setdefault(ends[middle > 0], []).append(pick(random, said))
-    if not found:
+    """Asks which of the two ends of an axis a thing is at; not about things near the middle.
+
+    `offsets` are the distances of the centres from the middle along the axis.
+    """
+    by_answer: dict[str, list[Phrase]] = {}
+    for number, offset in enumerate(offsets):
+        if abs(offset) < OFF_MIDDLE:
+            continue
+        phrases = [p for p in view.unique_phrases(number) if p.text != "thing"]
+        if phrases:
+            by_answer.setdefault(ends[offset > 0], []).append(pick(random, phrases))
+    if not by_answer:
         return None
-    answer = random.choice(sorted(found))
-    return Question(kind, kind, text.format(random.choice(found[answer]).text), answer, ends)
+
+    answer = random.choice(sorted(by_answer))
+    asked = random.choice(by_answer[answer])
+    return Question(kind, kind, text.format(asked.text), answer, ends)
 
 
 VQA = {"exist": exist, "color": color, "name": name, "size": size, "side": side, "height": height}

@@ -1,7 +1,7 @@
 """Random integers that are the same on every machine and with every version of NumPy.
 
-Only the raw bits of the Philox counter-based generator are NumPy's (Parallel Random Numbers: As Easy as 1, 2, 3,
-Salmon et al. 2011); everything drawn from them is integer arithmetic here.
+Only the raw bits of the counter-based generator Philox come from NumPy (Parallel Random Numbers: As Easy as 1, 2, 3,
+Salmon et al. 2011); everything else is integer arithmetic in this file.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _WORD = (1 << 64) - 1
 
 
 class Random:
-    """One stream of random integers, named by four numbers: nothing before it has to be drawn.
+    """A stream of random integers that is identified by four numbers, so that any stream can be drawn on its own.
 
     Args:
-        seed: The data set's seed.
-        split: Number of the split.
-        index: Number of the picture.
-        stream: Which of the picture's streams, so that one does not shift the other.
+        seed: Random seed of the dataset.
+        split: Index of the split.
+        index: Index of the image.
+        stream: Index of the stream for this image; a further draw in one stream does not shift the others.
     """
 
     __slots__ = ("_bits", "_buffer")
@@ -35,7 +35,7 @@ class Random:
         self._buffer: list[int] = []
 
     def below(self, limit: int) -> int:
-        """An integer from 0 to ``limit - 1``, all equally likely (to one part in 2**64 / limit)."""
+        """An integer from 0 to ``limit - 1``, all equally likely (up to one part in 2**64 / limit)."""
         buffer = self._buffer
         if not buffer:
             buffer.extend(self._bits.random_raw(_BLOCK).tolist())
@@ -46,7 +46,7 @@ class Random:
         return low + self.below(high - low + 1)
 
     def chance(self, percent: int) -> bool:
-        """True in ``percent`` of a hundred draws."""
+        """True with a probability of ``percent`` in a hundred."""
         return self.below(100) < percent
 
     def choice(self, items: Sequence[T]) -> T:
@@ -54,7 +54,7 @@ class Random:
         return items[self.below(len(items))]
 
     def weighted(self, items: Sequence[T], weights: Sequence[int]) -> T:
-        """One of the items, each as likely as its weight."""
+        """One of the items, with a probability proportional to its weight."""
         rest = self.below(sum(weights))
         for item, weight in zip(items, weights, strict=True):
             rest -= weight
@@ -71,14 +71,14 @@ class Random:
         return result
 
     def drawn(self, items: Sequence[T]) -> Iterator[T]:
-        """The items in random order, one by one: cheaper than `shuffled` where the first few are enough."""
+        """The items in random order, one by one: cheaper than `shuffled` if the first few are enough."""
         rest = list(items)
         while rest:
-            at = self.below(len(rest))
-            rest[at], rest[-1] = rest[-1], rest[at]
+            index = self.below(len(rest))
+            rest[index], rest[-1] = rest[-1], rest[index]
             yield rest.pop()
 
     def octets(self, number: int) -> bytes:
-        """So many numbers from 0 to 255, eight from one draw of the generator."""
+        """This many random bytes, eight per draw of the generator."""
         raw = self._bits.random_raw((number + 7) // 8)
         return raw.astype("<u8").tobytes()[:number]

@@ -1,12 +1,12 @@
-"""From lines of drawing text to a small colour texture, in integers only, so that every machine agrees on each bit.
+"""Turns lines of drawing text into a small colour texture, in integers only, so that every machine gets the same bits.
 
 A drawing is a few lines of text on a square of 64 x 64 units, painted one over another (y points down)::
 
-    rim 2                              a dark rim this wide around everything (2 when not said)
-    oval red 32,36 20,18 15            centre, radii and, if wanted, degrees clockwise
+    rim 2                              a dark rim of this width around everything (2 by default)
+    oval red 32,36 20,18 15            centre, radii and, optionally, degrees clockwise
     rect blue 8,20 56,50               left,top and right,bottom
     poly white 4,4 60,4 32,50          a closed polygon
-    blob brown 10,10 50,8 52,50 8,48   a closed smooth curve that these points pull
+    blob brown 10,10 50,8 52,50 8,48   a closed smooth curve with these control points
     line ink 3 10,10 50,8              a stroke of this width
     bend ink 3 10,10 30,2 50,8         a smooth stroke
     arc ink 3 32,32 20,20 0,180        centre, radii, from and to in degrees, clockwise from the right
@@ -30,55 +30,28 @@ UNITS = 64
 PAD = 16
 """Samples of empty margin on each side."""
 SAMPLES = 4 * UNITS + 2 * PAD
-"""Samples along one side of a raster: four to a unit, and the margins."""
+"""Samples along one side of a raster: four per unit, and the margins."""
 TEXELS = SAMPLES // 2
 """Side of a texture."""
-# Positions are counted in eighths of a unit: sample i lies at 2 * (i - PAD) + 1, never on a whole unit.
+# Positions are in eighths of a unit: sample i is at 2 * (i - PAD) + 1, never on a whole unit.
 EIGHTHS = 8
 POSITIONS = 2 * (np.arange(SAMPLES, dtype=np.int64) - PAD) + 1
 CURVE_STEPS = 8
 
+# Ten degrees per row.
 SINE = (
-    *(0, 286, 572, 857, 1143, 1428, 1713, 1997, 2280, 2563, 2845, 3126, 3406, 3686, 3964, 4240, 4516, 4790),
-    *(5063, 5334, 5604, 5872, 6138, 6402, 6664, 6924, 7182, 7438, 7692, 7943, 8192, 8438, 8682, 8923, 9162),
-    *(9397, 9630, 9860, 10087, 10311, 10531, 10749, 10963, 11174, 11381, 11585, 11786, 11982, 12176, 12365),
-    *(
-        12551,
-        12733,
-        12911,
-        13085,
-        13255,
-        13421,
-        13583,
-        13741,
-        13894,
-        14044,
-        14189,
-        14330,
-        14466,
-        14598,
-        14726,
-    ),
-    *(
-        14849,
-        14968,
-        15082,
-        15191,
-        15296,
-        15396,
-        15491,
-        15582,
-        15668,
-        15749,
-        15826,
-        15897,
-        15964,
-        16026,
-        16083,
-    ),
-    *(16135, 16182, 16225, 16262, 16294, 16322, 16344, 16362, 16374, 16382, 16384),
+    *(0, 286, 572, 857, 1143, 1428, 1713, 1997, 2280, 2563),
+    *(2845, 3126, 3406, 3686, 3964, 4240, 4516, 4790, 5063, 5334),
+    *(5604, 5872, 6138, 6402, 6664, 6924, 7182, 7438, 7692, 7943),
+    *(8192, 8438, 8682, 8923, 9162, 9397, 9630, 9860, 10087, 10311),
+    *(10531, 10749, 10963, 11174, 11381, 11585, 11786, 11982, 12176, 12365),
+    *(12551, 12733, 12911, 13085, 13255, 13421, 13583, 13741, 13894, 14044),
+    *(14189, 14330, 14466, 14598, 14726, 14849, 14968, 15082, 15191, 15296),
+    *(15396, 15491, 15582, 15668, 15749, 15826, 15897, 15964, 16026, 16083),
+    *(16135, 16182, 16225, 16262, 16294, 16322, 16344, 16362, 16374, 16382),
+    16384,
 )
-"""16,384 times the sine of 0 to 90 degrees; a table, because math libraries differ in the last bit."""
+"""16,384 times the sine of 0 to 90 degrees; a table, since math libraries differ in the last bit."""
 SINE_BITS = 14
 
 Points = list[tuple[int, int]]
@@ -104,7 +77,7 @@ class Stroke:
     color: str
     points: Points
     closed: bool
-    """Closed paths are filled, even-odd; open ones are drawn `width` wide with round ends."""
+    """Whether the path is filled (even-odd rule). Open paths are drawn `width` wide, with round ends."""
     width: int = 0
     bare: bool = False
 
@@ -113,7 +86,7 @@ def parse(drawing: str) -> tuple[int, list[Stroke]]:
     """The rim's width in eighths of a unit, and the primitives from bottom to top.
 
     Raises:
-        DataError: A line does not start with a known primitive.
+        DataError: a line does not start with a known primitive.
     """
     rim, strokes = 2 * EIGHTHS, list[Stroke]()
     for line in drawing.splitlines():
@@ -126,59 +99,80 @@ def parse(drawing: str) -> tuple[int, list[Stroke]]:
 
 
 def _strokes(words: list[str]) -> Iterator[Stroke]:
+    """The primitive of one line, and its mirror image after ``both``."""
     flags = {"both": False, "bare": False}
     while words[0] in flags:
         flags[words[0]] = True
         words = words[1:]
-    kind, color = words[:2]
-    pairs = [tuple(int(number) for number in word.split(",")) for word in words[2:] if "," in word]
-    numbers = [int(word) for word in words[2:] if "," not in word]
-    points = [(EIGHTHS * x, EIGHTHS * y) for x, y in pairs]
-    width = EIGHTHS * numbers[0] if numbers else 0
-    if kind == "oval":
-        points, closed = _ellipse(points, range(0, 360, 6), numbers[0] if numbers else 0), True
-    elif kind == "rect":
-        (left, top), (right, bottom) = points
-        points, closed = [(left, top), (right, top), (right, bottom), (left, bottom)], True
-    elif kind == "arc":
-        start, stop = pairs[2]
-        points, closed = _ellipse(points, [*range(start, stop, 6), stop], 0), False
-    elif kind in ("poly", "blob"):
-        points, closed = points if kind == "poly" else _closed_curve(points), True
-    elif kind in ("line", "bend"):
-        points, closed = points if kind == "line" else _open_curve(points), False
-    else:
-        known = ("oval", "rect", "arc", "poly", "blob", "line", "bend")
-        raise DataError(f"unknown primitive {kind!r} in a drawing. {did_you_mean(kind, known)}")
-    stroke = Stroke(
-        color=color, points=points, closed=closed, width=0 if closed else width, bare=flags["bare"]
-    )
+
+    kind, color, *arguments = words
+    points, closed = _path(kind, arguments)
+    numbers = _numbers(arguments)
+    width = EIGHTHS * numbers[0] if numbers and not closed else 0
+
+    stroke = Stroke(color=color, points=points, closed=closed, width=width, bare=flags["bare"])
     yield stroke
     if flags["both"]:
         yield replace(stroke, points=[(UNITS * EIGHTHS - x, y) for x, y in points])
 
 
+def _path(kind: str, arguments: list[str]) -> tuple[Points, bool]:
+    """The points of a primitive in eighths of a unit, and whether its path is closed."""
+    pairs = []
+    for word in arguments:
+        if "," in word:
+            x, y = word.split(",")
+            pairs.append((int(x), int(y)))
+    points = [(EIGHTHS * x, EIGHTHS * y) for x, y in pairs]
+
+    if kind == "oval":
+        turn = next(iter(_numbers(arguments)), 0)
+        return _ellipse(points, range(0, 360, 6), turn), True
+    if kind == "rect":
+        (left, top), (right, bottom) = points
+        return [(left, top), (right, top), (right, bottom), (left, bottom)], True
+    if kind == "arc":
+        start, stop = pairs[2]
+        return _ellipse(points, [*range(start, stop, 6), stop], 0), False
+    if kind in ("poly", "blob"):
+        return points if kind == "poly" else _closed_curve(points), True
+    if kind in ("line", "bend"):
+        return points if kind == "line" else _open_curve(points), False
+
+    known = ("oval", "rect", "arc", "poly", "blob", "line", "bend")
+    raise DataError(f"unknown primitive {kind!r} in a drawing. {did_you_mean(kind, known)}")
+
+
+def _numbers(arguments: list[str]) -> list[int]:
+    """The arguments that are single numbers."""
+    return [int(word) for word in arguments if "," not in word]
+
+
 def _ellipse(points: Points, degrees: range | list[int], turn: int) -> Points:
+    """Points of an ellipse at these degrees, turned clockwise; `points` are its centre and its radii."""
     (x, y), (radius_x, radius_y) = points[:2]
     half = 1 << SINE_BITS - 1
-    rim = [
-        (radius_x * cosine(d) + half >> SINE_BITS, radius_y * sine(d) + half >> SINE_BITS) for d in degrees
-    ]
     c, s = cosine(turn), sine(turn)
-    return [
-        (x + (u * c - v * s + half >> SINE_BITS), y + (u * s + v * c + half >> SINE_BITS)) for u, v in rim
-    ]
+
+    around: Points = []
+    for angle in degrees:
+        u = radius_x * cosine(angle) + half >> SINE_BITS
+        v = radius_y * sine(angle) + half >> SINE_BITS
+        around.append((x + (u * c - v * s + half >> SINE_BITS), y + (u * s + v * c + half >> SINE_BITS)))
+    return around
 
 
-def _bezier(start: tuple[int, int], pull: tuple[int, int], end: tuple[int, int]) -> Points:
-    """Points of a quadratic curve, its end left out."""
+def _bezier(start: tuple[int, int], control: tuple[int, int], end: tuple[int, int]) -> Points:
+    """Points of a quadratic curve, without its end."""
     n, half = CURVE_STEPS, CURVE_STEPS**2 // 2
-    weights = [((n - t) ** 2, 2 * t * (n - t), t * t) for t in range(n)]
-    (ax, ay), (bx, by), (cx, cy) = start, pull, end
-    return [
-        ((i * ax + j * bx + k * cx + half) // n**2, (i * ay + j * by + k * cy + half) // n**2)
-        for i, j, k in weights
-    ]
+    (ax, ay), (bx, by), (cx, cy) = start, control, end
+
+    curve: Points = []
+    for t in range(n):
+        i, j, k = (n - t) ** 2, 2 * t * (n - t), t * t
+        x, y = i * ax + j * bx + k * cx, i * ay + j * by + k * cy
+        curve.append(((x + half) // n**2, (y + half) // n**2))
+    return curve
 
 
 def _middle(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
@@ -194,10 +188,11 @@ def _closed_curve(points: Points) -> Points:
 
 
 def _open_curve(points: Points) -> Points:
-    curve, start = list[tuple[int, int]](), points[0]
+    curve: Points = []
+    start = points[0]
     for index in range(1, len(points) - 1):
-        last = index == len(points) - 2
-        end = points[-1] if last else _middle(points[index], points[index + 1])
+        is_last = index == len(points) - 2
+        end = points[-1] if is_last else _middle(points[index], points[index + 1])
         curve += _bezier(start, points[index], end)
         start = end
     return [*curve, points[-1]]
@@ -206,31 +201,36 @@ def _open_curve(points: Points) -> Points:
 def rasterise(
     drawing: str, palette: Mapping[str, tuple[int, int, int]], rim_color: str
 ) -> UInt8[np.ndarray, "288 288"]:
-    """The colour of each sample as a place in `palette` plus one (0: nothing).
+    """The colour of each sample, as its index in `palette` plus one; 0 is empty.
 
     Raises:
-        DataError: A line of the drawing has an unknown primitive or colour.
+        DataError: a line of the drawing has an unknown primitive or colour.
     """
-    places = {color: place for place, color in enumerate(palette, start=1)}
+    values = {color: value for value, color in enumerate(palette, start=1)}
     rim, strokes = parse(drawing)
     samples = np.zeros((SAMPLES, SAMPLES), np.uint8)
+
+    # The rim is below all primitives.
     if rim:
         for stroke in strokes:
             if not stroke.bare:
-                _paint(samples, stroke, rim, places[rim_color])
+                _paint(samples, stroke, rim, values[rim_color])
+
     for stroke in strokes:
-        if stroke.color not in places:
+        if stroke.color not in values:
             raise DataError(
-                f"unknown colour {stroke.color!r} in a drawing. {did_you_mean(stroke.color, places)}"
+                f"unknown colour {stroke.color!r} in a drawing. {did_you_mean(stroke.color, values)}"
             )
-        _paint(samples, stroke, 0, places[stroke.color])
+        _paint(samples, stroke, 0, values[stroke.color])
     return samples
 
 
 def _paint(samples: NDArray[np.uint8], stroke: Stroke, grow: int, value: int) -> None:
+    """Sets the samples of a primitive, widened by `grow` eighths of a unit, to `value`."""
     if stroke.closed:
         rows, columns, inside = _inside(stroke.points)
         samples[rows, columns][inside] = value
+
     radius = stroke.width // 2 + grow
     if radius:
         ends = stroke.points[1:] + stroke.points[:1] if stroke.closed else stroke.points[1:]
@@ -244,10 +244,14 @@ def _first_sample(position: int) -> int:
 
 
 def _inside(points: Points) -> tuple[slice, slice, NDArray[np.bool_]]:
-    """Even-odd: each edge flips all samples to its left, in the rows that it crosses."""
-    xs, ys = [x for x, _ in points], [y for _, y in points]
+    """The window around a closed path, and its samples inside the path.
+
+    Even-odd rule: each edge flips all samples to its left, in the rows that it crosses.
+    """
+    xs, ys = zip(*points, strict=True)
     top, left = _first_sample(min(ys)), _first_sample(min(xs))
     rows, columns = slice(top, _first_sample(max(ys))), slice(left, _first_sample(max(xs)))
+
     inside = np.zeros((rows.stop - top, columns.stop - left), bool)
     for (ax, ay), (bx, by) in zip(points, points[1:] + points[:1], strict=True):
         if ay > by:
@@ -261,16 +265,19 @@ def _inside(points: Points) -> tuple[slice, slice, NDArray[np.bool_]]:
 def _paint_capsule(
     samples: NDArray[np.uint8], a: tuple[int, int], b: tuple[int, int], radius: int, value: int
 ) -> None:
-    """All samples at most `radius` from the segment from `a` to `b`."""
+    """Sets all samples at most `radius` from the segment from `a` to `b` to `value`."""
     rows = slice(_first_sample(min(a[1], b[1]) - radius - 2), _first_sample(max(a[1], b[1]) + radius + 2))
     columns = slice(_first_sample(min(a[0], b[0]) - radius - 2), _first_sample(max(a[0], b[0]) + radius + 2))
+
+    # Positions relative to `a`; lengths are squared, which keeps them integers.
     x, y = POSITIONS[columns] - a[0], POSITIONS[rows, None] - a[1]
     dx, dy = b[0] - a[0], b[1] - a[1]
     along, length = x * dx + y * dy, dx * dx + dy * dy
-    near_line = (x * dy - y * dx) ** 2 <= radius * radius * length
-    near_a, near_b = x * x + y * y, (x - dx) ** 2 + (y - dy) ** 2
-    near_ends = np.minimum(near_a, near_b) <= radius * radius
-    samples[rows, columns][near_line & (along > 0) & (along < length) | near_ends] = value
+
+    is_near_line = (x * dy - y * dx) ** 2 <= radius * radius * length
+    to_a, to_b = x * x + y * y, (x - dx) ** 2 + (y - dy) ** 2
+    is_near_end = np.minimum(to_a, to_b) <= radius * radius
+    samples[rows, columns][is_near_line & (along > 0) & (along < length) | is_near_end] = value
 
 
 def texture(
@@ -278,15 +285,15 @@ def texture(
 ) -> UInt8[np.ndarray, "144 144 4"]:
     """Colours averaged over ``window x window`` samples around every other sample.
 
-    One look-up in it stands for a whole pixel's supersampling, since a pixel is about `window` samples wide.
+    A pixel is about `window` samples wide, so that one look-up in the texture replaces supersampling of the pixel.
 
     Args:
-        samples: As `rasterise` gives them.
+        samples: The result of `rasterise`.
         colors: RGB of each value of `samples`; value 0 is empty.
-        window: Odd.
+        window: Width of the average in samples; odd.
 
     Returns:
-        Red, green and blue, each already multiplied by the coverage, then the coverage.
+        Red, green and blue, each multiplied by the coverage, then the coverage.
     """
     values = np.zeros((len(colors), 4), np.uint8)
     values[1:, :3], values[1:, 3] = colors[1:], 255
@@ -294,7 +301,7 @@ def texture(
 
 
 def texture_of_bitmap(bitmap: UInt8[np.ndarray, "256 256 4"], window: int) -> UInt8[np.ndarray, "144 144 4"]:
-    """The same from a picture with red, green, blue and coverage, one of its pixels for each sample."""
+    """The texture of an image with red, green, blue and coverage, which has one pixel per sample."""
     values = np.zeros((SAMPLES, SAMPLES, 4), np.uint8)
     inner = values[PAD:-PAD, PAD:-PAD]
     inner[..., 3] = bitmap[..., 3]
@@ -303,6 +310,7 @@ def texture_of_bitmap(bitmap: UInt8[np.ndarray, "256 256 4"], window: int) -> UI
 
 
 def _averages(values: NDArray[np.uint8], window: int) -> NDArray[np.uint8]:
+    # Sums over all samples above and to the left: the sum of any window is then four look-ups.
     sums = np.zeros((SAMPLES + window, SAMPLES + window, 4), np.int32)
     margin = window // 2
     sums[margin + 1 : margin + 1 + SAMPLES, margin + 1 : margin + 1 + SAMPLES] = values
@@ -311,9 +319,11 @@ def _averages(values: NDArray[np.uint8], window: int) -> NDArray[np.uint8]:
     totals = (
         sums[window:, window:] - sums[:-window, window:] - sums[window:, :-window] + sums[:-window, :-window]
     )
-    # Texel k holds sample 2 k + 1, which lies at 4 k - 29 eighths of a unit.
+
+    # Texel k holds sample 2 k + 1, which is at 4 k - 29 eighths of a unit.
     averages = (totals[1::2, 1::2] // window**2).astype(np.uint8)
-    # Positions beyond the texture are looked up on its border, which therefore must be empty.
+
+    # Positions outside the texture are looked up on its border, so the border must be empty.
     averages[[0, -1]] = 0
     averages[:, [0, -1]] = 0
     return averages

@@ -1,4 +1,4 @@
-"""Each thing's box with every word for it: what the first stage of training learns from."""
+"""The box of each thing with all words for it; the first stage of training uses them."""
 
 from __future__ import annotations
 
@@ -16,29 +16,28 @@ _Box = tuple[float, float, float, float]
 
 
 def regions(view: View, pictures: str = "drawn") -> tuple[Region, ...]:
-    """One region for each thing; its words are its nouns, adjectives and category, and its sides of the picture.
+    """One region per thing; its words are its nouns, adjectives and category, and its side of the image.
 
     Args:
         view: The scene.
-        pictures: ``drawn`` or ``emoji``, since the glyphs differ in their extents.
+        pictures: Drawing style, ``drawn`` or ``emoji``, which differ in the extents of the things.
     """
-    return tuple(
-        Region(
-            box=box(thing, pictures),
-            words=_placed(fact.words, _side(thing.x, "left", "right"), _side(thing.y, "top", "bottom")),
-        )
-        for thing, fact in zip(view.things, view.facts, strict=True)
-    )
+    found = []
+    for thing, fact in zip(view.things, view.facts, strict=True):
+        across, down = _side(thing.x, "left", "right"), _side(thing.y, "top", "bottom")
+        found.append(Region(box=box(thing, pictures), words=_with_sides(fact.words, across, down)))
+    return tuple(found)
 
 
 def box(thing: Thing, pictures: str = "drawn") -> _Box:
-    """A thing's box, within a pixel of its exact mask's.
+    """A thing's box, within a pixel of the box of its exact mask.
 
-    Drawing it would take as long as the picture; so each name, turned by each angle, is drawn once and then scaled.
+    Drawing the mask would take as long as drawing the image, so each name is drawn once per angle and then scaled.
     """
     left, top, right, bottom = _offsets(
         thing.name, thing.is_shape, thing.fill, thing.size, thing.angle, pictures
     )
+
     x, y, side = thing.x / _EXTENT, thing.y / _EXTENT, thing.side / _EXTENT
     return (
         max(x + left * side, 0.0),
@@ -50,21 +49,23 @@ def box(thing: Thing, pictures: str = "drawn") -> _Box:
 
 @lru_cache(maxsize=1 << 13)
 def _offsets(name: str, is_shape: bool, fill: str, size: str, angle: int, pictures: str) -> _Box:
-    """The sides of a thing's box from its centre, as parts of its side."""
+    """Left, top, right and bottom of a thing's box relative to its centre, as fractions of its side."""
     side = (19 if size == "small" else 28) * UNIT
-    thing = Thing(
-        name, is_shape, "red" if is_shape else "", (0, 0, 0), fill, size, MIDDLE, MIDDLE, side, angle
-    )
+    color = "red" if is_shape else ""
+    thing = Thing(name, is_shape, color, (0, 0, 0), fill, size, MIDDLE, MIDDLE, side, angle)
+
     (found,) = drawing.boxes(Scene("", "", _BLANK, (thing,)), pictures)
     left, top, right, bottom = ((edge - 0.5) * SIDE * UNIT / side for edge in found)
     return left, top, right, bottom
 
 
-def _side(at: int, low: str, high: str) -> str:
-    """Nothing is said of a centre within 4 pixels of the middle."""
-    return "" if abs(at - MIDDLE) < _NEAR_MIDDLE else high if at > MIDDLE else low
+def _side(center: int, low: str, high: str) -> str:
+    """The word for the side that a centre is on; empty within 4 pixels of the middle."""
+    if abs(center - MIDDLE) < _NEAR_MIDDLE:
+        return ""
+    return high if center > MIDDLE else low
 
 
 @lru_cache(maxsize=1 << 14)
-def _placed(words: tuple[str, ...], across: str, down: str) -> tuple[str, ...]:
+def _with_sides(words: tuple[str, ...], across: str, down: str) -> tuple[str, ...]:
     return words + tuple(word for word in (across, down) if word)

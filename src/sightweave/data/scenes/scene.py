@@ -1,13 +1,13 @@
-"""What a scene is: things on a background, all in integers, so that every machine draws the same pixels."""
+"""Data classes of a scene: things on a background, all in integers, so that every machine draws the same pixels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 SIDE = 96
-"""Pixels of the square picture."""
+"""Side of the square image in pixels."""
 UNIT = 16
-"""Sub-pixel steps in one pixel: positions and sizes are counted in sixteenths of a pixel."""
+"""Steps per pixel: positions and sizes are in sixteenths of a pixel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +32,22 @@ class Thing:
     side: int
     """Side of its square, in sixteenths of a pixel."""
     angle: int
-    """Degrees, -12 to 12, clockwise."""
+    """Rotation in degrees, -12 to 12, clockwise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """What is behind the things; always pale."""
+    """The background behind the things; always pale."""
 
     kind: str
     """``plain``, ``gradient`` (four corner colours) or ``noise`` (smooth)."""
     colors: tuple[tuple[int, int, int], ...]
-    """One colour for ``plain``, four (corners) for ``gradient``, and the 5 x 5 lattice row by row for ``noise``."""
+    """One colour for ``plain``, the four corners for ``gradient``, and a 5 x 5 lattice row by row for ``noise``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A picture's description: the same scene always gives the same pixels."""
+    """The description of an image: the same scene always gives the same pixels."""
 
     key: str
     """``scenes/<seed>/<split>/<index>``."""

@@ -1,4 +1,4 @@
-"""A sheet of pictures with their texts, to be looked at; unlike the pictures it may differ from machine to machine."""
+"""A contact sheet of images with their texts, for people to look at. Unlike the images, it may differ between machines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from sightweave.core.errors import DataError
 
 PICTURE_WIDTH = 288
-"""Pixels that a picture is enlarged to, at least."""
+"""Minimum width of an enlarged image in pixels."""
 FONT_SIZE = 15
 LINE_HEIGHT = 20
 MARGIN = 12
@@ -30,46 +30,49 @@ CJK_FONT_PATHS = (
     "/System/Library/Fonts/PingFang.ttc",
     "C:/Windows/Fonts/msyh.ttc",
 )
-# A code point that no font draws: what stands there is the font's picture of a missing character.
 _MISSING = "\U0010ffff"
+"""A code point that no font has, so it is drawn as the font's glyph for missing characters."""
 
 
 def contact_sheet(
     pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], texts: Sequence[str], columns: int
 ) -> Image.Image:
-    """Enlarged pictures in rows, each with its text wrapped below it.
+    """Enlarged images in rows, each with its text wrapped below it.
 
-    Latin letters are always drawn, accents too; other scripts by a font of the system where there is one, else as
-    ``?``.
+    Latin letters, with or without accents, are always drawn; other scripts only if a system font has them, else as ``?``.
 
     Args:
-        pictures: Of any sizes, one or more.
-        texts: One for each picture; line breaks are kept.
-        columns: Pictures in a row.
+        pictures: One or more images of any sizes.
+        texts: One text per image; line breaks are kept.
+        columns: Images per row.
 
     Raises:
-        DataError: No pictures, another number of texts, or no columns.
+        DataError: no images, a different number of texts, or no columns.
     """
     if not pictures or len(pictures) != len(texts):
         raise DataError(f"a sheet needs images and one text for each (got {len(pictures)} and {len(texts)}).")
     if columns < 1:
         raise DataError(f"a sheet needs at least 1 column (got {columns}).")
+
     enlarged = [_enlarge(picture) for picture in pictures]
-    width = max(picture.width for picture in enlarged)
+    width = max(image.width for image in enlarged)
     lines = [list(_wrap(text, width)) for text in texts]
-    heights = [
-        picture.height + LINE_HEIGHT * len(each) for picture, each in zip(enlarged, lines, strict=True)
-    ]
-    rows = [max(heights[start : start + columns]) + 2 * MARGIN for start in range(0, len(heights), columns)]
-    tops = list(itertools.accumulate(rows, initial=0))
-    columns = min(columns, len(pictures))
+
+    # A row is as high as its highest image with text.
+    columns = min(columns, len(enlarged))
+    row_heights = [0] * -(-len(enlarged) // columns)
+    for index, image in enumerate(enlarged):
+        height = image.height + LINE_HEIGHT * len(lines[index]) + 2 * MARGIN
+        row_heights[index // columns] = max(row_heights[index // columns], height)
+    tops = list(itertools.accumulate(row_heights, initial=0))
+
     sheet = Image.new("RGB", ((width + MARGIN) * columns + MARGIN, tops[-1]), "white")
     canvas = ImageDraw.Draw(sheet)
-    for index, (picture, each) in enumerate(zip(enlarged, lines, strict=True)):
+    for index, image in enumerate(enlarged):
         x, y = MARGIN + index % columns * (width + MARGIN), MARGIN + tops[index // columns]
-        sheet.paste(picture, (x, y))
-        for number, line in enumerate(each):
-            _write(canvas, x, y + picture.height + 2 + LINE_HEIGHT * number, line)
+        sheet.paste(image, (x, y))
+        for number, line in enumerate(lines[index]):
+            _write(canvas, x, y + image.height + 2 + LINE_HEIGHT * number, line)
     return sheet
 
 
@@ -80,7 +83,7 @@ def _enlarge(picture: UInt8[np.ndarray, "_ _ 3"]) -> Image.Image:
 
 
 def _wrap(text: str, width: int) -> Iterable[str]:
-    """Lines no wider than `width`: broken at spaces, and inside a word only where the word alone is wider."""
+    """Lines no wider than `width` pixels: broken at spaces, and inside a word only if the word alone is wider."""
     for paragraph in text.splitlines():
         line = ""
         for word in paragraph.split(" "):
@@ -89,38 +92,45 @@ def _wrap(text: str, width: int) -> Iterable[str]:
                 yield line
                 joined = word
             while _width(joined) > width:
-                fits = next(
-                    end for end in range(len(joined), 0, -1) if end == 1 or _width(joined[:end]) <= width
-                )
-                yield joined[:fits]
-                joined = joined[fits:]
+                end = _fitting_length(joined, width)
+                yield joined[:end]
+                joined = joined[end:]
             line = joined
         yield line
 
 
+def _fitting_length(text: str, width: int) -> int:
+    """The number of characters from the start that fit into `width` pixels, at least 1."""
+    end = len(text)
+    while end > 1 and _width(text[:end]) > width:
+        end -= 1
+    return end
+
+
 def _width(line: str) -> float:
-    return sum(font.getlength(shown) for shown, font in map(_glyph, line))
+    return sum(font.getlength(character) for character, font in map(_glyph, line))
 
 
 def _write(canvas: ImageDraw.ImageDraw, x: float, y: int, line: str) -> None:
-    for shown, font in map(_glyph, line):
+    for character, font in map(_glyph, line):
         # Fonts agree on the base line, not on the top.
-        canvas.text((x, y + FONT_SIZE), shown, fill="black", font=font, anchor="ls")
-        x += font.getlength(shown)
+        canvas.text((x, y + FONT_SIZE), character, fill="black", font=font, anchor="ls")
+        x += font.getlength(character)
 
 
 @lru_cache(maxsize=4096)
 def _fonts() -> tuple[ImageFont.FreeTypeFont, ...]:
     latin = Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    paths = (latin, *(path for path in map(Path, CJK_FONT_PATHS) if path.is_file()))
-    return tuple(ImageFont.truetype(path, FONT_SIZE) for path in paths)
+    cjk = [path for path in map(Path, CJK_FONT_PATHS) if path.is_file()]
+    return tuple(ImageFont.truetype(path, FONT_SIZE) for path in (latin, *cjk))
 
 
 @lru_cache(maxsize=4096)
 def _glyph(character: str) -> tuple[str, ImageFont.FreeTypeFont]:
-    """What to draw for a character and with which font: itself, else its letter without accents, else ``?``."""
-    for shown in (character, unicodedata.normalize("NFKD", character)[0]):
+    """The glyph to draw for a character, and its font: the character itself, else without accents, else ``?``."""
+    without_accents = unicodedata.normalize("NFKD", character)[0]
+    for glyph in (character, without_accents):
         for font in _fonts():
-            if bytes(font.getmask(shown)) != bytes(font.getmask(_MISSING)):
-                return shown, font
+            if bytes(font.getmask(glyph)) != bytes(font.getmask(_MISSING)):
+                return glyph, font
     return "?", _fonts()[0]

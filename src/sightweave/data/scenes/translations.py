@@ -1,4 +1,4 @@
-"""Sentences to translate, with a picture that says what the words leave open: sense, gender or number."""
+"""Sentences to translate, with an image that shows what the words leave open: sense, gender or number."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ from sightweave.data.scenes.questions import is_on
 from sightweave.data.scenes.random import Random
 from sightweave.data.scenes.view import View
 
-_TARGETS = {word: tuple(lang for lang in LANGUAGES[1:] if differs(word, lang)) for word in HOMONYMS}
-"""Where a homonym has one word for both senses (German "Maus"), there is nothing to choose."""
+
+def _languages_that_differ(word: str) -> tuple[str, ...]:
+    return tuple(language for language in LANGUAGES[1:] if differs(word, language))
+
+
+_TARGETS = {word: _languages_that_differ(word) for word in HOMONYMS}
+"""Target languages of each homonym: those with one word for both senses (German "Maus") leave no choice."""
 _AMBIGUOUS = tuple(template for template in TEMPLATES if template != "two")
 _FOLD = 6
 
@@ -28,30 +33,34 @@ class Pair:
     source_language: str
     target_language: str
     word: str = ""
-    """The homonym, for ``ambiguous``."""
+    """The homonym of an ``ambiguous`` pair."""
     sense: str = ""
     contrast: str = ""
-    """The whole translation of the other sense."""
+    """The translation with the other sense."""
 
 
 def is_held_out(word: str, template: str) -> bool:
-    """Whether a homonym is translated in this sentence only in ``combinations``: one pair in six, whole words."""
+    """Whether a homonym occurs in this sentence only in ``combinations``: one in six pairs of homonym and sentence."""
     return (HOMONYMS.index(word) + _AMBIGUOUS.index(template)) % _FOLD == 0
 
 
 def ambiguous(view: View, random: Random) -> Pair | None:
-    """This is a bat."""
+    """A sentence with a homonym whose sense only the image shows: "This is a bat."."""
     subjects = [number for number, fact in enumerate(view.facts) if fact.noun.word in SENSES]
     if not subjects:
         return None
+
     number = random.choice(subjects)
     fact = view.facts[number]
     word = fact.noun.word
     templates = [template for template in _AMBIGUOUS if is_held_out(word, template) == view.allows_held_out]
+
     for template in random.drawn(templates):
         things = _arguments(view, random, template, number)
         if things is None:
             continue
+
+        # The contrast is the same sentence with the other sense of the homonym.
         language = random.choice(_TARGETS[word])
         side = _side(view, number)
         other = (Described(other_sense(fact.noun.name), things[0].size), *things[1:])
@@ -70,39 +79,45 @@ def ambiguous(view: View, random: Random) -> Pair | None:
 
 
 def plain(view: View, random: Random, *, into_english: bool) -> Pair | None:
-    """This is a dog: no homonym, so that the words alone decide."""
+    """A sentence without a homonym, so that its words alone determine the translation: "This is a dog."."""
     subjects = [number for number, fact in enumerate(view.facts) if fact.noun.word not in SENSES]
     if not subjects:
         return None
+
     language = random.choice(LANGUAGES[1:])
     source, target = (language, "en") if into_english else ("en", language)
     number = random.choice(subjects)
+
     for template in random.drawn(tuple(TEMPLATES)):
         things = _arguments(view, random, template, number)
         if things is not None:
             side = _side(view, number)
-            first, second = (sentence(template, lang, things, side) for lang in (source, target))
-            return Pair("plain", template, first, second, source, target)
+            source_text = sentence(template, source, things, side)
+            target_text = sentence(template, target, things, side)
+            return Pair("plain", template, source_text, target_text, source, target)
     return None
 
 
 def _arguments(view: View, random: Random, template: str, number: int) -> tuple[Described, ...] | None:
-    """The template's things with what is said of them; None where the sentence would not be true here."""
+    """The template's things with the attributes to mention; None if the sentence would not be true in this scene."""
     fact = view.facts[number]
     slots = TEMPLATES[template].slots
-    fitting = view.masks[fact.short].bit_count()
+    num_fitting = view.masks[fact.short].bit_count()
+
+    # What each template says about its first thing must be true.
     if template == "two":
-        return (_without(fact.described, size=True, stripes=True),) if fitting == 2 else None
-    if slots[0].article == "the" and fitting > 1:
+        return (_without(fact.described, size=True, stripes=True),) if num_fitting == 2 else None
+    if slots[0].article == "the" and num_fitting > 1:
         return None
     if template == "side" and not _side(view, number):
         return None
-    first = _without(fact.described, stripes=fitting > 1 or random.below(2) == 0)
+    first = _without(fact.described, stripes=num_fitting > 1 or random.below(2) == 0)
     if len(slots) == 1:
         return (first,)
-    others = [
-        other for other in view.facts if other.noun.word != fact.noun.word and other.noun.word not in SENSES
-    ]
+
+    # The second thing is neither the same nor a homonym.
+    words = {fact.noun.word, *SENSES}
+    others = [other for other in view.facts if other.noun.word not in words]
     if not others:
         return None
     second = _without(random.choice(others).described, size=not slots[1].size, stripes=random.below(2) == 0)
@@ -114,28 +129,37 @@ def _without(thing: Described, *, size: bool = False, stripes: bool = False) -> 
 
 
 def _side(view: View, number: int) -> str:
+    """``left`` or ``right``; empty near the middle."""
     x = view.things[number].x
-    return next((side for side in ("left", "right") if is_on(side, x)), "")
+    if is_on("left", x):
+        return "left"
+    return "right" if is_on("right", x) else ""
 
 
 def number(view: View, random: Random) -> Pair | None:
-    """Chinese says "dog" for one and for two; asked only where the picture has one of something and two of another.
+    """A Chinese sentence that fits one or two of a thing, since the noun has no plural; the image shows how many.
 
-    So the coin, and not what happens to be there, decides between one and two.
+    Asked only if the image has one of a kind and two of another. So the draw decides between one and two, and not the
+    frequency of each in the scenes.
     """
-    found: dict[tuple[bool, bool], dict[int, list[Described]]] = {}
-    for said, mask in view.masks.items():
-        if said.level != "noun" or said.size or said.striped:
+    # Nouns of which there are one or two, by their form and this number.
+    by_form: dict[tuple[bool, bool], dict[int, list[Described]]] = {}
+    for phrase, mask in view.masks.items():
+        if phrase.level != "noun" or phrase.size or phrase.striped:
             continue
-        number, first = mask.bit_count(), view.facts[(mask & -mask).bit_length() - 1].noun
-        if number <= 2 and first.word not in SENSES:
-            form = (first.is_shape, bool(said.color))
-            found.setdefault(form, {}).setdefault(number, []).append(Described(first, color=said.color))
-    forms = [form for form, numbers in found.items() if len(numbers) == 2]
+        first_thing = (mask & -mask).bit_length() - 1
+        noun = view.facts[first_thing].noun
+        if mask.bit_count() > 2 or noun.word in SENSES:
+            continue
+        by_number = by_form.setdefault((noun.is_shape, bool(phrase.color)), {})
+        by_number.setdefault(mask.bit_count(), []).append(Described(noun, color=phrase.color))
+
+    forms = [form for form, by_number in by_form.items() if len(by_number) == 2]
     if not forms:
         return None
-    numbers = found[random.choice(forms)]
+
+    by_number = by_form[random.choice(forms)]
     amount = random.between(1, 2)
     template = random.choice(tuple(NUMBER_TEMPLATES))
-    chinese, english = number_sentences(template, random.choice(numbers[amount]), amount)
+    chinese, english = number_sentences(template, random.choice(by_number[amount]), amount)
     return Pair("number", template, chinese, english, "zh", "en")

@@ -1,8 +1,9 @@
-"""Texts that hold every word form that the world can say: a tokenizer that learns from them meets no new word later."""
+"""Texts with every word form of the world: a tokenizer trained on them knows every word of the dataset."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
 from sightweave.data.scenes.grammar import (
     NUMBER_TEMPLATES,
@@ -21,8 +22,9 @@ from sightweave.data.scenes.view import PLURALS, View
 
 
 def texts(seed: int, sampled: int = 2_000) -> Iterator[str]:
-    """First every word by the table, then what is said of sampled scenes, so that frequent words come often."""
+    """All sentences of the table, then the texts of sampled scenes, so that frequent words occur often."""
     yield from table()
+
     for index in range(sampled):
         view = View(make_scene(seed, "train", index))
         yield caption(view)
@@ -36,28 +38,34 @@ def texts(seed: int, sampled: int = 2_000) -> Iterator[str]:
 
 
 def table() -> Iterator[str]:
-    """Every word form of the table, in every sentence that takes it."""
+    """Every word form of the table, in every sentence that it fits."""
     for noun in NOUNS.values():
-        yield from _of_noun(noun)
+        yield from _noun_texts(noun)
     for singular, plural in PLURALS.items():
         yield f"How many {plural} are there? Is there a {singular}? What is the {singular}?"
+
     yield "What shape is this? What animal is this? What food is this? What vehicle is this?"
     yield "yes no none big small left right top bottom 0 1 2 3 4"
     yield "leftmost rightmost topmost bottommost left to right: top to bottom:"
 
 
-def _of_noun(noun: Noun) -> Iterator[str]:
-    """Every form of a noun, with every form of the adjectives that its gender asks for."""
-    for color in COLORS if noun.is_shape else ("",):
-        for size in SIZES:
-            thing = Described(noun, size, noun.is_shape, color)
-            for language in LANGUAGES:
-                for article in ("a", "the", "two"):
-                    yield noun_phrase(language, thing, article)
-                yield noun_phrase(language, thing, "a", "accusative")
-                for name, template in TEMPLATES.items():
-                    for side in ("left", "right") if name == "side" else ("",):
-                        yield sentence(name, language, (thing,) * len(template.slots), side)
-            for name in NUMBER_TEMPLATES:
-                for number in (1, 2):
-                    yield from number_sentences(name, Described(noun, color=color), number)
+def _noun_texts(noun: Noun) -> Iterator[str]:
+    """Every form of a noun, with every form of its adjectives."""
+    colors = COLORS if noun.is_shape else ("",)
+    for color, size in product(colors, SIZES):
+        thing = Described(noun, size, noun.is_shape, color)
+        for language in LANGUAGES:
+            yield from _thing_texts(thing, language)
+        for name, number in product(NUMBER_TEMPLATES, (1, 2)):
+            yield from number_sentences(name, Described(noun, color=color), number)
+
+
+def _thing_texts(thing: Described, language: str) -> Iterator[str]:
+    """All phrases and sentences about a thing in one language."""
+    for article in ("a", "the", "two"):
+        yield noun_phrase(language, thing, article)
+    yield noun_phrase(language, thing, "a", "accusative")
+
+    for name, template in TEMPLATES.items():
+        for side in ("left", "right") if name == "side" else ("",):
+            yield sentence(name, language, (thing,) * len(template.slots), side)

@@ -318,7 +318,7 @@ def test_files_without_captions_say_so_and_their_pictures_can_be_asked_about(tmp
     for split in ("train", "val"):
         (tmp_path / "annotations" / f"captions_{split}2017.json").unlink()
     assert detect(tmp_path) == {
-        "coco": "pictures without captions in instances_train2017.json, instances_val2017.json"
+        "coco": "images without captions in instances_train2017.json, instances_val2017.json"
     }
     with pytest.raises(
         DataError, match=r"instances_train2017.json.* no captions or questions.*labelled: false"
