@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -158,15 +157,21 @@ def _compared(plan: _Plan, run: _Run, say: Callable[[str], None]) -> Comparison:
         plan = replace(plan, cells=_budgeted(plan, run))
     wanted = {cell.name: plan.recipe_of(cell) for cell in plan.cells}
 
-    # What earlier calls have already done.
-    states = {cell.name: _state(plan.folder(cell), wanted[cell.name]) for cell in plan.cells}
-    counts = Counter(states.values())
-    only = f", {counts['trained']} more trained but not evaluated" if counts["trained"] else ""
-    say(f"{len(plan.cells)} runs, {counts['done']} already done{only}")
+    # What earlier calls have left to do.
+    waiting: list[Cell] = []
+    jobs: list[Job] = []
+    num_trained = 0
+    for cell in plan.cells:
+        state = _state(plan.folder(cell), wanted[cell.name])
+        if state != "done":
+            waiting.append(cell)
+            jobs.append(_job_of(plan, cell, is_trained=state == "trained"))
+            num_trained += state == "trained"
+    only = f", {num_trained} more trained but not evaluated" if num_trained else ""
+    say(f"{len(plan.cells)} runs, {len(plan.cells) - len(waiting)} already done{only}")
 
-    # The rest. A run that was asked to stop ends without an error, but also without scores.
-    waiting = [cell for cell in plan.cells if states[cell.name] != "done"]
-    run([_job_of(plan, cell, is_trained=states[cell.name] == "trained") for cell in waiting])
+    # A run that was asked to stop ends without an error, but also without scores.
+    run(jobs)
     for cell in waiting:
         if _state(plan.folder(cell), wanted[cell.name]) != "done":
             raise ComparisonError(
@@ -199,18 +204,24 @@ def _budgeted(plan: _Plan, run: _Run) -> list[Cell]:
     known: dict[str, list[int]] = _read(file) if file.is_file() else {}
 
     # One trial for each composition whose steps are not known yet.
-    keys = {cell.name: f"{plan.budget.text}, {_fingerprint(plan, cell)}" for cell in plan.cells}
+    keys: dict[str, str] = {}
     tried: dict[str, Cell] = {}
     for cell in plan.cells:
-        if keys[cell.name] not in known:
-            tried.setdefault(keys[cell.name], cell)
+        key = keys[cell.name] = f"{plan.budget.text}, {_fingerprint(plan, cell)}"
+        if key not in known:
+            tried.setdefault(key, cell)
     run([_trial(plan, cell) for cell in tried.values()])
 
     # The steps that fit according to its trial.
     for key, cell in tried.items():
         known[key] = _fitting_steps(plan, cell)
     files.write_text(file, json.dumps(known, indent=1) + "\n")
-    return [replace(cell, settings=(*cell.settings, *_steps(known[keys[cell.name]]))) for cell in plan.cells]
+
+    budgeted = []
+    for cell in plan.cells:
+        steps = _steps(known[keys[cell.name]])
+        budgeted.append(replace(cell, settings=(*cell.settings, *steps)))
+    return budgeted
 
 
 def _fitting_steps(plan: _Plan, cell: Cell) -> list[int]:
@@ -373,19 +384,21 @@ def _training_words(plan: _Plan, settings: Sequence[str], folder: Path) -> tuple
 def _found(plan: _Plan, wanted: Mapping[str, recipes.Recipe]) -> Comparison:
     """The comparison of runs that all have scores."""
     groups: dict[str, list[Cell]] = {}
+    answered: dict[str, list[Answered]] = {}
     for cell in plan.cells:
         groups.setdefault(cell.composition, []).append(cell)
-    facts = {cell.name: _read(plan.folder(cell) / "run.json") for cell in plan.cells}
-
-    # Statistics over the answers of all runs.
-    answered: dict[str, list[Answered]] = {}
-    for name, group in groups.items():
-        answered[name] = [_answered(plan.folder(cell), wanted[cell.name]) for cell in group]
+        one = _answered(plan.folder(cell), wanted[cell.name])
+        answered.setdefault(cell.composition, []).append(one)
     compared = side_by_side(answered, against=plan.against)
 
     # What the runs were and cost.
+    facts: dict[str, Any] = {}
+    cells = []
+    for cell in plan.cells:
+        facts[cell.name] = _read(plan.folder(cell) / "run.json")
+        cells.append(_plain_cell(plan, cell, facts[cell.name], wanted[cell.name]))
     rows = [_row(name, group, facts, wanted, compared) for name, group in groups.items()]
-    cells = [_plain_cell(plan, cell, facts[cell.name], wanted[cell.name]) for cell in plan.cells]
+
     splits = [column.split for column in compared.columns]
     return Comparison(
         recipe=str(plan.recipe),
@@ -440,14 +453,19 @@ def _row(
     compared: Compositions,
 ) -> Row:
     """The runs of one composition, which differ only in their seeds."""
-    each = [facts[cell.name] for cell in group]
+    seeds, steps, minutes = [], [], []
+    for cell in group:
+        seeds.append(wanted[cell.name].seed)
+        steps.append(facts[cell.name]["steps"])
+        minutes.append(facts[cell.name]["training_seconds"] / 60)
+
     return Row(
         name=name,
         labels=group[0].labels,
-        seeds=tuple(wanted[cell.name].seed for cell in group),
-        parameters=each[0]["parameters"],
-        steps=tuple(one["steps"] for one in each),
-        minutes=tuple(one["training_seconds"] / 60 for one in each),
+        seeds=tuple(seeds),
+        parameters=facts[group[0].name]["parameters"],
+        steps=tuple(steps),
+        minutes=tuple(minutes),
         scores=compared.scores[name],
     )
 
