@@ -30,10 +30,10 @@ from sightweave.programs.evaluation.clusters import (
 )
 
 METHOD = (
-    "95 % intervals vary over pictures, not questions: the variance is that of leaving out one picture (group) at a time, "
-    "covariances between types included. Shares, and other scores with a best value, have Wilson's interval with the "
-    "effective number of answers that this variance stands for and Student's t; differences have Student's t after one "
-    "more answer for either side; scores without bounds have Student's t. Where all answers are alike, each picture "
+    "95 % intervals are over images, not questions: the variance comes from leaving out one image (group) at a time, "
+    "including covariances between types. Shares and other scores with a best value have Wilson's interval with the "
+    "effective number of answers that corresponds to this variance, and Student's t; differences have Student's t after "
+    "adding one answer for each side; scores without bounds have Student's t. If all answers are the same, each image "
     "counts as one answer."
 )
 """Description of the intervals for readers of an evaluation."""
