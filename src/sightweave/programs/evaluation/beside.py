@@ -142,9 +142,9 @@ class Beside:
             "names": list(self.names),
             "count": self.count,
             "pictures": self.pictures,
-            "tasks": [dataclasses.asdict(task) for task in self.tasks],
-            "first_alone": [key._asdict() for key in self.first_alone],
-            "second_alone": [key._asdict() for key in self.second_alone],
+            "tasks": list(map(dataclasses.asdict, self.tasks)),
+            "first_alone": list(map(Key._asdict, self.first_alone)),
+            "second_alone": list(map(Key._asdict, self.second_alone)),
             "notes": list(self.notes),
         }
 
@@ -207,7 +207,8 @@ def beside(
     pairs: list[Pair] = []
     for (split, task), keys in _by_task(common).items():
         config = _config(split, task, (metrics or {}).get(task), kinds)
-        ours, theirs = [here[key] for key in keys], [there[key] for key in keys]
+        ours = [here[key] for key in keys]
+        theirs = [there[key] for key in keys]
         both = _Both(config, ours, theirs, seed)
         tasks.append(_of_task(split, task, both))
         pairs += both.pairs(split)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import PIL.Image
@@ -34,6 +34,7 @@ _MAX_LINE_BYTES = 16 << 20
 """Maximum length of a line; a longer one cannot be an answer."""
 _BLOCK = 1 << 16
 """Bytes that are read at a time when searching backwards."""
+_Value = TypeVar("_Value")
 
 
 class Kept:
@@ -141,8 +142,8 @@ class Kept:
 
         # Ask them. A few prompts, long and short ones, show first whether a server refuses everything.
         for chunk in self._with_probe(list(new.values()), samples, given):
-            chunk_keys = [keys[n] for n in chunk]
-            asked = self._ask([samples[n] for n in chunk], [given[n] for n in chunk], max_tokens, chunk_keys)
+            chunk_keys = _at(keys, chunk)
+            asked = self._ask(_at(samples, chunk), _at(given, chunk), max_tokens, chunk_keys)
             self.asked += len(chunk)
             has_answer = has_answer or not all(map(_notes.is_unanswered, asked))
             if not has_answer:
@@ -251,12 +252,17 @@ class Kept:
             self.notes = (f"{path}: {other} line(s) are damaged or not saved answers; they are ignored.",)
 
 
+def _at(values: Sequence[_Value], numbers: Sequence[int]) -> list[_Value]:
+    """The values at some indices."""
+    return [values[n] for n in numbers]
+
+
 def _spread(numbers: Sequence[int], count: int) -> list[int]:
     """At most `count` of the numbers, evenly spaced from the first to the last."""
     if len(numbers) <= count:
         return list(numbers)
     places = np.linspace(0, len(numbers) - 1, count).round().astype(int)
-    return [numbers[place] for place in places]
+    return _at(numbers, places.tolist())
 
 
 def _none_answered(name: str, asked: Sequence[Prediction]) -> UnansweredError:

@@ -98,7 +98,7 @@ def evaluate(
         split=split,
         seed=seed,
         count=len(samples),
-        pictures=len({sample.group for sample in samples}),
+        pictures=_num_groups(samples),
         pictures_total=pictures_total,
         tasks=_with_holm(found),
         uses_image=word,
@@ -111,13 +111,17 @@ def evaluate(
 def _with_groups_merged(samples: Sequence[Sample], notes: list[str]) -> list[Sample]:
     """The samples with duplicate images in one group; adds a note if there are any."""
     found = merged(samples)
-    groups, distinct = len({one.group for one in samples}), len({one.group for one in found})
+    groups, distinct = _num_groups(samples), _num_groups(found)
     if distinct < groups:
         notes.append(
             f"{groups} images include duplicates ({distinct} distinct): duplicates count as one image in intervals "
             "and in shuffling."
         )
     return found
+
+
+def _num_groups(samples: Sequence[Sample]) -> int:
+    return len({sample.group for sample in samples})
 
 
 def _tasks(
@@ -189,12 +193,12 @@ def _task(name: str, config: Any, can_score: bool, notes: list[str]) -> Task:
     metrics = {kind: one.build() for kind, one in zip(kinds, config.metrics, strict=True)}
     _check_score(name, kinds[0], metrics[kinds[0]], can_score)
     if not can_score:
-        left_out = [other for other, one in metrics.items() if is_of_likelihoods(one)]
-        for other in left_out:
-            del metrics[other]
-            notes.append(
-                f"{name}: {other} was not computed: it needs likelihoods, which this predictor does not provide."
-            )
+        for other in list(metrics):
+            if is_of_likelihoods(metrics[other]):
+                del metrics[other]
+                notes.append(
+                    f"{name}: {other} was not computed: it needs likelihoods, which this predictor does not provide."
+                )
     return Task(name, config.build().parse, metrics)
 
 

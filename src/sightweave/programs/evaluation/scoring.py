@@ -235,8 +235,7 @@ class _Scoring:
 
     def num_unread(self, name: str, chosen: Sequence[int]) -> int:
         """How many answers of a pass the task or the metric could not read."""
-        done = self.common.passes[name]
-        return sum(not _is_read(self.metric, done.parsed[n], done.samples[n]) for n in chosen)
+        return _are_read(self.metric, self.common.passes[name], chosen).count(False)
 
     def with_media(self, chosen: Sequence[int]) -> list[int]:
         """Those of some samples that have an image."""
@@ -343,8 +342,8 @@ def _broken(metric: Any, numbers: Sequence[int], common: Asked) -> dict[str, str
     found = {}
     for name, done in common.asked.items():
         here = done.asked(numbers)
-        is_read = [_is_read(metric, done.parsed[n], done.samples[n]) for n in here]
-        why = verdict.broken([done.predictions[n] for n in here], is_read)
+        predictions = [done.predictions[n] for n in here]
+        why = verdict.broken(predictions, _are_read(metric, done, here))
         if why and name in verdict.CONTROLS:
             found[name] = why
     return found
@@ -367,23 +366,23 @@ def _task_scores(task: Task, common: Asked) -> tuple[TaskScores, _Right]:
             common.notes.append(f"{task.name}: {name} was not computed: {why}")
 
     # The types, and the task over all of them.
-    kinds = sorted(set(common.types(numbers)))
-    types = tuple(_type_scores(scoring, kind, rows) for kind in kinds)
+    of_type: dict[str, list[int]] = {}
+    for number, kind in zip(numbers, common.types(numbers), strict=True):
+        of_type.setdefault(kind, []).append(number)
+    types = tuple(_type_scores(scoring, kind, of_type[kind], rows) for kind in sorted(of_type))
     scores = _summary(scoring, types, rows)
 
-    # What else is known of each metric, and of the model's confidence.
-    samples, answers = common.chosen(numbers), common.sighted.answers(numbers)
-    facts = {name: _facts(made, rows.get(name), samples, answers) for name, made in task.metrics.items()}
+    # What else is known about each metric, and about the model's confidence.
+    facts = {name: _facts(made, rows.get(name), numbers, common) for name, made in task.metrics.items()}
     return replace(scores, facts=facts, calibration=_calibration(scoring)), dict(scoring.right)
 
 
-def _type_scores(scoring: _Scoring, kind: str, rows: Mapping[str, _Rows]) -> TypeScores:
-    """The scores of one question type; `rows` are those of each metric that was computed."""
+def _type_scores(
+    scoring: _Scoring, kind: str, chosen: Sequence[int], rows: Mapping[str, _Rows]
+) -> TypeScores:
+    """The scores of one question type: its samples, and the rows of each metric that was computed."""
     common, task = scoring.common, scoring.task
-    types = dict(zip(scoring.numbers, common.types(scoring.numbers), strict=True))
-    chosen = [number for number in scoring.numbers if types[number] == kind]
     near = scoring.baselines.get("neighbour")
-
     controls = scoring.controls(chosen)
     over = _best_of(controls, scoring.usable)
     gain = scoring.gain(over, chosen) if over else None
@@ -437,24 +436,30 @@ def _counted(metric: str, types: Sequence[TypeScores], numbers: Sequence[int], c
     return [number for number, kind in zip(numbers, kinds, strict=True) if kind in known]
 
 
-def _facts(
-    metric: Any, rows: _Rows | None, samples: Sequence[Sample], answers: Sequence[str | None]
-) -> MetricFacts:
-    """The properties and further totals of a metric; without totals if it was not computed (no rows)."""
+def _facts(metric: Any, rows: _Rows | None, numbers: Sequence[int], common: Asked) -> MetricFacts:
+    """The properties of a metric, with its further totals and variant if it was computed (rows)."""
     totals: dict[str, float] = {}
+    signature = ""
     if rows is not None and hasattr(metric, "totals"):
         found = metric.totals(np.stack(list(rows.values())).sum(0))
         totals = {name: float(value) for name, value in found.items() if np.isfinite(value)}
     if rows is not None and hasattr(metric, "reads"):
-        unread = [not _is_read(metric, *both) for both in zip(answers, samples, strict=True)]
-        totals["unread"] = sum(unread) / len(unread)
+        is_read = _are_read(metric, common.sighted, numbers)
+        totals["unread"] = is_read.count(False) / len(is_read)
+    if rows is not None and hasattr(metric, "signature"):
+        signature = str(metric.signature(common.chosen(numbers)))
 
     return MetricFacts(
         less_is_better=bool(getattr(metric, "less_is_better", False)),
         unit=str(getattr(metric, "unit", "%")),
-        signature=str(metric.signature(samples)) if rows is not None and hasattr(metric, "signature") else "",
+        signature=signature,
         totals=totals,
     )
+
+
+def _are_read(metric: Any, done: Pass, numbers: Sequence[int]) -> list[bool]:
+    """Whether each answer of a pass could be read."""
+    return [_is_read(metric, done.parsed[n], done.samples[n]) for n in numbers]
 
 
 def _is_read(metric: Any, answer: str | None, sample: Sample) -> bool:
