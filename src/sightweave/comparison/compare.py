@@ -1,11 +1,11 @@
-"""Many recipes at an equal budget, one table: every combination of the given settings is trained and scored.
+"""Compares many recipes at an equal budget: trains and scores every combination of the given settings.
 
-Each cell of the grid is a run of its own in a process of its own, some at a time. What is done stays done: the same
-command goes on where it was stopped, trains again only what did not end or was made from another recipe, and scores
-again what has no scores that can be read.
+Each cell of the grid is a run in its own process; several run in parallel. Finished work is kept: the same command resumes
+where it stopped, trains again only runs that did not finish or used another recipe, and evaluates again only runs without
+readable scores.
 
-An equal budget is one of steps, which the recipe has, or of minutes or tokens: then a short trial of each composition
-tells how many steps fit. Recipes go on counting steps, so that every run can be repeated.
+The budget is the recipe's own steps, or minutes or tokens: then a short trial of each composition measures how many steps
+fit. Recipes still count steps, so every run can be repeated.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any, Literal
@@ -36,14 +36,52 @@ from sightweave.programs.training.logs import METRICS, read_metrics
 from sightweave.programs.training.settings import Stage
 
 _TRIALS = "trials"
+"""Subfolder for the trials."""
 _TRIAL_STEPS = 24
+"""Steps of each stage of a trial."""
 _WARM_STEPS = 8
-"""Of a trial's stage, not counted in its time: the first ones allocate memory."""
+"""First steps of each stage of a trial, which are not timed because they allocate memory."""
+_FACTS = (
+    "steps",
+    "training_seconds",
+    "tokens_shown",
+    "parameters",
+    "processor",
+    "threads",
+    "versions",
+    "commit",
+)
+"""Fields of ``run.json`` that are copied into ``comparison.json``."""
 _Run = Callable[[Sequence[Job]], None]
+"""Runs jobs to their end."""
 
 
 class ComparisonError(SightweaveError):
     """A run of the comparison failed; its log says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """The runs to compare, and how."""
+
+    recipe: str | Path
+    settings: Sequence[str]
+    cells: Sequence[Cell]
+    budget: Budget
+    against: str
+    out: Path
+
+    def recipe_of(self, cell: Cell) -> recipes.Recipe:
+        """The recipe of one run."""
+        return recipes.read(self.recipe, cell.settings)
+
+    def folder(self, cell: Cell) -> Path:
+        """The folder of one run."""
+        return self.out / cell.name
+
+    def trial_folder(self, cell: Cell) -> Path:
+        """The folder of a composition's trial, which is named after its first run."""
+        return self.out / _TRIALS / cell.name
 
 
 def compare(
@@ -64,34 +102,32 @@ def compare(
     Args:
         recipe: A YAML file.
         settings: ``path=value`` for all runs, ``path=value,value`` for an axis of the grid.
-        out: A folder; each run gets one inside it.
-        minutes: Training of each run takes about so long: all its stages become longer or shorter by one factor, which
-            a trial of each composition finds and ``steps.json`` keeps. None leaves the recipe's steps.
-        tokens: The same by the tokens that a run trains on.
-        against: The composition that the others are compared with: its words joined by ``-``, as in the folders' names;
-            by default the first of the grid.
-        at_once: Runs that go at the same time.
-        threads: Of each run; None leaves what the recipe says.
-        say: Told what starts and what ends.
-        progress: Told how many runs have ended, of how many, and which are going on.
+        out: Output folder; each run gets a subfolder.
+        minutes: Approximate training time of each run: a trial of each composition finds a factor by which all of its
+            stages become longer or shorter, and ``steps.json`` stores the steps. None keeps the recipe's steps.
+        tokens: The same as a number of tokens to train on.
+        against: The composition that the others are compared with: its words joined by ``-`` as in the folder names;
+            by default the first one of the grid.
+        at_once: Number of runs in parallel.
+        threads: Threads of each run; None keeps the recipe's value.
+        say: Called when a run starts or ends.
+        progress: Called with the number of finished runs, the number of all runs, and which ones are running.
 
     Raises:
         RecipeError: a mistake in the recipe, in a setting or in `against`, found before anything is trained.
-        ComparisonError: a run failed; the others are left to end.
-        DataError: what a run left cannot be read, or two runs answered other samples.
-        FolderError: `out` holds files that Sightweave did not write and would overwrite, or another process writes into it.
+        ComparisonError: a run failed; the other runs are finished first.
+        DataError: the files of a run cannot be read, or two runs answered different samples.
+        FolderError: `out` contains files that Sightweave did not write and would overwrite, or another process is writing
+            to it.
     """
     budget = _budget(minutes, tokens)
-    cells = grid([*settings, *([f"train.num_threads={threads}"] if threads else [])])
-    names = list(dict.fromkeys(cell.composition for cell in cells))
-    baseline = names[0] if against is None else against
-    if baseline not in names:
-        raise RecipeError(
-            f"against: no combination {baseline!r} in the grid. {did_you_mean(baseline, names)}"
-        )
+    cells = grid([*settings, f"train.num_threads={threads}"] if threads else settings)
+    baseline = _baseline(cells, against)
+    plan = _Plan(recipe=recipe, settings=settings, cells=cells, budget=budget, against=baseline, out=out)
+
     for cell in cells:
-        read = recipes.read(recipe, cell.settings)
-        if not read.model.hub_names:  # only training reads those, so a mistake in them ends that run
+        read = plan.recipe_of(cell)
+        if not read.model.hub_names:  # those are only read by training, where a mistake ends the run
             read.check()
 
     def run(jobs: Sequence[Job]) -> None:
@@ -102,38 +138,49 @@ def compare(
     with files.claimed(
         out, writes=outputs.COMPARISON_FILES, markers=outputs.COMPARISON_MARKERS, purpose="comparison"
     ):
-        return _compared(recipe, settings, cells, budget, baseline, out, run, say)
+        return _compared(plan, run, say)
 
 
-def _compared(
-    recipe: str | Path,
-    settings: Sequence[str],
-    cells: list[Cell],
-    budget: Budget,
-    baseline: str,
-    out: Path,
-    run: _Run,
-    say: Callable[[str], None],
-) -> Comparison:
+def _baseline(cells: Sequence[Cell], against: str | None) -> str:
+    """The composition that the others are compared with."""
+    names = list(dict.fromkeys(cell.composition for cell in cells))
+    if against is None:
+        return names[0]
+    if against not in names:
+        raise RecipeError(f"against: no combination {against!r} in the grid. {did_you_mean(against, names)}")
+    return against
+
+
+def _compared(plan: _Plan, run: _Run, say: Callable[[str], None]) -> Comparison:
     """Trains and scores what is not done yet, and writes the table."""
-    if budget.amount is not None:
-        cells = _budgeted(recipe, cells, budget, out, run)
-    wanted = {cell.name: recipes.read(recipe, cell.settings) for cell in cells}
-    states = {cell.name: _state(out / cell.name, wanted[cell.name]) for cell in cells}
-    done, trained = (sum(state == name for state in states.values()) for name in ("done", "trained"))
-    only = f", {trained} more trained but not evaluated" if trained else ""
-    say(f"{len(cells)} runs, {done} already done{only}")
-    waiting = [cell for cell in cells if states[cell.name] != "done"]
-    run([_job_of(recipe, cell, out, is_trained=states[cell.name] == "trained") for cell in waiting])
-    for cell in waiting:  # one that was asked to stop ends well, but without scores
-        if _state(out / cell.name, wanted[cell.name]) != "done":
-            log = out / cell.name / LOG
+    if plan.budget.amount is not None:
+        plan = replace(plan, cells=_budgeted(plan, run))
+    wanted = {cell.name: plan.recipe_of(cell) for cell in plan.cells}
+
+    # What earlier calls have left to do.
+    waiting: list[Cell] = []
+    jobs: list[Job] = []
+    num_trained = 0
+    for cell in plan.cells:
+        state = _state(plan.folder(cell), wanted[cell.name])
+        if state != "done":
+            waiting.append(cell)
+            jobs.append(_job_of(plan, cell, is_trained=state == "trained"))
+            num_trained += state == "trained"
+    only = f", {num_trained} more trained but not evaluated" if num_trained else ""
+    say(f"{len(plan.cells)} runs, {len(plan.cells) - len(waiting)} already done{only}")
+
+    # A run that was asked to stop ends without an error, but also without scores.
+    run(jobs)
+    for cell in waiting:
+        if _state(plan.folder(cell), wanted[cell.name]) != "done":
             raise ComparisonError(
-                f"{cell.name} ended without scores; see {log}. Run the same command again to resume."
+                f"{cell.name} ended without scores; see {plan.folder(cell) / LOG}. Run the same command again to resume."
             )
-    found = _found(str(recipe), settings, budget, baseline, cells, wanted, out)
-    files.write_text(out / "comparison.md", as_markdown(found))
-    results.write(out, found)
+
+    found = _found(plan, wanted)
+    files.write_text(plan.out / "comparison.md", as_markdown(found))
+    results.write(plan.out, found)
     return found
 
 
@@ -151,39 +198,56 @@ def _budget(minutes: float | None, tokens: float | None) -> Budget:
     return Budget()
 
 
-def _budgeted(recipe: str | Path, cells: Sequence[Cell], budget: Budget, out: Path, run: _Run) -> list[Cell]:
+def _budgeted(plan: _Plan, run: _Run) -> list[Cell]:
     """The cells with the steps that fit into the budget: the same for all seeds of a composition."""
-    file = out / "steps.json"
+    file = plan.out / "steps.json"
     known: dict[str, list[int]] = _read(file) if file.is_file() else {}
-    keys = {cell.name: f"{budget.text}, {_fingerprint(recipe, cell)}" for cell in cells}
+
+    # One trial for each composition whose steps are not known yet.
+    keys: dict[str, str] = {}
     tried: dict[str, Cell] = {}
-    for cell in cells:
-        if keys[cell.name] not in known:
-            tried.setdefault(keys[cell.name], cell)
-    trials = [replace(cell, settings=_trial(recipe, cell)) for cell in tried.values()]
-    run([_job_of(recipe, cell, out / _TRIALS, score=False) for cell in trials])
+    for cell in plan.cells:
+        key = keys[cell.name] = f"{plan.budget.text}, {_fingerprint(plan, cell)}"
+        if key not in known:
+            tried.setdefault(key, cell)
+    run([_trial(plan, cell) for cell in tried.values()])
+
+    # The steps that fit according to its trial.
     for key, cell in tried.items():
-        stages = recipes.read(recipe, cell.settings).train.stages
-        each = _cost_of_step(out / _TRIALS / cell.name / METRICS, len(stages), budget)
-        images = runs.facts_of(out / _TRIALS / cell.name).get(runs.EPOCH_IMAGES, [])
-        planned = [_planned(number, stage, budget, each, images) for number, stage in enumerate(stages)]
-        whole = sum(steps * cost for steps, cost in zip(planned, each, strict=True))
-        if not whole:
-            raise RecipeError(
-                f"tokens: {cell.name} trains on no tokens in any of its stages, so no number of steps reaches "
-                f"{budget.amount:g}; use a budget in minutes, or none."
-            )
-        amount = budget.amount or 0.0
-        factor = amount * (60 if budget.kind == "minutes" else 1) / whole
-        known[key] = [max(1, round(steps * factor)) for steps in planned]
+        known[key] = _fitting_steps(plan, cell)
     files.write_text(file, json.dumps(known, indent=1) + "\n")
-    return [replace(cell, settings=(*cell.settings, *_steps(known[keys[cell.name]]))) for cell in cells]
+
+    budgeted = []
+    for cell in plan.cells:
+        steps = _steps(known[keys[cell.name]])
+        budgeted.append(replace(cell, settings=(*cell.settings, *steps)))
+    return budgeted
+
+
+def _fitting_steps(plan: _Plan, cell: Cell) -> list[int]:
+    """The steps of each stage that fit into the budget, by the trial of a composition."""
+    stages = plan.recipe_of(cell).train.stages
+    folder = plan.trial_folder(cell)
+    costs = _cost_of_step(folder / METRICS, len(stages), plan.budget)
+    images = runs.facts_of(folder).get(runs.EPOCH_IMAGES, [])
+    planned = [_planned(number, stage, plan.budget, costs, images) for number, stage in enumerate(stages)]
+
+    whole = sum(steps * cost for steps, cost in zip(planned, costs, strict=True))
+    if not whole:
+        raise RecipeError(
+            f"tokens: {cell.name} trains on no tokens in any of its stages, so no number of steps reaches "
+            f"{plan.budget.amount:g}; use a budget in minutes, or none."
+        )
+
+    amount = plan.budget.amount or 0.0
+    factor = amount * (60 if plan.budget.kind == "minutes" else 1) / whole
+    return [max(1, round(steps * factor)) for steps in planned]
 
 
 def _planned(
     number: int, stage: Stage, budget: Budget, costs: Sequence[float], images: Sequence[float]
 ) -> float:
-    """Steps that a stage asks for: as given, by the images of its epochs, or by what fits into its minutes.
+    """The steps of a stage in the recipe: as given, from the images of its epochs, or from its minutes.
 
     Raises:
         RecipeError: a budget of tokens for a stage of minutes.
@@ -207,15 +271,18 @@ def _trained(recipe: recipes.Recipe) -> dict[str, Any]:
     return values
 
 
-def _fingerprint(recipe: str | Path, cell: Cell) -> str:
-    """Of everything that decides what a step costs: all that trains but its seed."""
-    values = _trained(recipes.read(recipe, cell.settings)) | {"seed": 0}
+def _fingerprint(plan: _Plan, cell: Cell) -> str:
+    """A digest of everything that the cost of a step depends on: the training part of the recipe without its seed."""
+    values = _trained(plan.recipe_of(cell)) | {"seed": 0}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _trial(recipe: str | Path, cell: Cell) -> tuple[str, ...]:
-    count = len(recipes.read(recipe, cell.settings).train.stages)
-    return (*cell.settings, *_steps([_TRIAL_STEPS] * count), "train.log_every=1")
+def _trial(plan: _Plan, cell: Cell) -> Job:
+    """A short training run that measures what a step costs."""
+    count = len(plan.recipe_of(cell).train.stages)
+    settings = (*cell.settings, *_steps([_TRIAL_STEPS] * count), "train.log_every=1")
+    folder = plan.trial_folder(cell)
+    return Job(folder, (*_training_words(plan, settings, folder), "--no-evaluate"))
 
 
 def _steps(numbers: Sequence[int]) -> list[str]:
@@ -223,16 +290,20 @@ def _steps(numbers: Sequence[int]) -> list[str]:
 
 
 def _cost_of_step(metrics: Path, stages: int, budget: Budget) -> list[float]:
-    """Of each stage of a trial: seconds of a step in the middle, or tokens of a mean one."""
+    """The cost of a step in each stage of a trial: the median of its seconds, or the mean of its tokens."""
     rows = read_metrics(metrics)
-    each = [rows[start : start + _TRIAL_STEPS] for start in range(0, stages * _TRIAL_STEPS, _TRIAL_STEPS)]
-    if budget.kind == "tokens":
-        return [fmean(row["tokens_per_second"] * row["seconds"] for row in stage) for stage in each]
-    return [median(float(row["seconds"]) for row in stage[_WARM_STEPS:]) for stage in each]
+    costs = []
+    for start in range(0, stages * _TRIAL_STEPS, _TRIAL_STEPS):
+        stage = rows[start : start + _TRIAL_STEPS]
+        if budget.kind == "tokens":
+            costs.append(fmean(row["tokens_per_second"] * row["seconds"] for row in stage))
+        else:
+            costs.append(median(float(row["seconds"]) for row in stage[_WARM_STEPS:]))
+    return costs
 
 
 def _state(folder: Path, wanted: recipes.Recipe) -> Literal["new", "trained", "done"]:
-    """How far a run of the wanted recipe has come."""
+    """The state of a run of the wanted recipe."""
     try:
         facts = _read(folder / "run.json")
         found = _recipe_in(folder, wanted)
@@ -242,10 +313,11 @@ def _state(folder: Path, wanted: recipes.Recipe) -> Literal["new", "trained", "d
             and not facts["interrupted"]
             and _is_of(found, facts, wanted)
         )
-    except (OSError, ValueError, KeyError, TypeError):  # not there, or cut off while it was written
+    except (OSError, ValueError, KeyError, TypeError):  # not there, or only partly written
         return "new"
     if not is_trained:
         return "new"
+
     try:
         measured = stored.read_document(folder).get("measured", wanted.to_plain())
         return "done" if _measured(measured, wanted) == _measured(wanted, wanted) else "trained"
@@ -261,7 +333,7 @@ def _recipe_in(folder: Path, wanted: recipes.Recipe) -> recipes.Recipe:
 
 
 def _trust(folder: Path) -> tuple[str, ...]:
-    """The word that trusts a run, where its checkpoint has the recipe that was found to be the one asked for."""
+    """``--trust-run`` if the run's checkpoint contains the recipe that was compared with the wanted one; else nothing."""
     try:
         loaded = checkpoint.read_document(folder / runs.CHECKPOINT, "recipe")
         return ("--trust-run",) if loaded == configs.read_yaml(folder / "recipe.yaml") else ()
@@ -270,14 +342,14 @@ def _trust(folder: Path) -> tuple[str, ...]:
 
 
 def _is_of(trained: recipes.Recipe, facts: Mapping[str, Any], wanted: recipes.Recipe) -> bool:
-    """Whether a run was trained by the wanted recipe, as far as training goes.
+    """Whether a run was trained with the wanted recipe, as far as training depends on it.
 
-    The run's recipe is resolved: it has sizes where the wanted one may name parts on the hub, and steps for its epochs. What
-    was asked is in ``run.json`` then, so that nothing is looked up.
+    The run's recipe is resolved: it has sizes where the wanted one may name parts on the hub, and steps instead of epochs.
+    The original values are in ``run.json``, so nothing has to be looked up.
     """
     wanted = recipes.of_run(wanted.to_plain(), where="recipe", source=None)
     asked = recipes.without_outputs(runs.asked_of(facts))
-    if wanted.model.hub_names and "model" not in asked:  # runs of earlier versions do not say
+    if wanted.model.hub_names and "model" not in asked:  # runs of earlier versions do not record it
         wanted = wanted.resolved()
     return _trained(trained) | asked == _trained(wanted)
 
@@ -286,84 +358,84 @@ def _measured(recipe: recipes.Recipe | Mapping[str, Any], wanted: recipes.Recipe
     """The part of a recipe that an evaluation depends on; it may name the Python modules that the wanted one names."""
     values = recipe.to_plain() if isinstance(recipe, recipes.Recipe) else recipe
     names = [field.name for field in dataclasses.fields(recipes.Measured)]
-    given = recipes.without_outputs({name: values[name] for name in names if name in values})
-    return recipes.measured(given, source=configs.Downloaded(recipes.modules_of(wanted)))
-
-
-def _job_of(
-    recipe: str | Path, cell: Cell, out: Path, *, is_trained: bool = False, score: bool = True
-) -> Job:
-    folder = out / cell.name
-    if is_trained:
-        asked = recipes.read(recipe, cell.settings).to_plain()["evaluate"]
-        settings = [f"evaluate.{name}={json.dumps(value)}" for name, value in asked.items()]
-        words = ("evaluate", str(folder), *settings, *_trust(folder))
-        return Job(folder, words, is_fresh=False, note="scores only")
-    train = ("train", str(recipe), *cell.settings, "--out", str(folder))
-    return Job(folder, train if score else (*train, "--no-evaluate"))
-
-
-def _found(
-    recipe: str,
-    settings: Sequence[str],
-    budget: Budget,
-    against: str,
-    cells: Sequence[Cell],
-    wanted: Mapping[str, recipes.Recipe],
-    out: Path,
-) -> Comparison:
-    groups: dict[str, list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault(cell.composition, []).append(cell)
-    answered = {
-        name: [
-            Answered(
-                where=str(out / cell.name),
-                evaluations=stored.read_evaluations(out / cell.name),
-                metrics=_metrics_of(wanted[cell.name]),
-            )
-            for cell in group
-        ]
-        for name, group in groups.items()
-    }
-    compared = side_by_side(answered, against=against)
-    facts = {cell.name: _read(out / cell.name / "run.json") for cell in cells}
-    rows = [_row(name, group, facts, wanted, compared) for name, group in groups.items()]
-    told = (
-        "steps",
-        "training_seconds",
-        "tokens_shown",
-        "parameters",
-        "processor",
-        "threads",
-        "versions",
-        "commit",
+    given = {name: values[name] for name in names if name in values}
+    return recipes.measured(
+        recipes.without_outputs(given), source=configs.Downloaded(recipes.modules_of(wanted))
     )
+
+
+def _job_of(plan: _Plan, cell: Cell, *, is_trained: bool) -> Job:
+    """The process that trains and evaluates a run, or only evaluates it."""
+    folder = plan.folder(cell)
+    if not is_trained:
+        return Job(folder, _training_words(plan, cell.settings, folder))
+
+    asked = plan.recipe_of(cell).to_plain()["evaluate"]
+    settings = [f"evaluate.{name}={json.dumps(value)}" for name, value in asked.items()]
+    words = ("evaluate", str(folder), *settings, *_trust(folder))
+    return Job(folder, words, is_fresh=False, note="scores only")
+
+
+def _training_words(plan: _Plan, settings: Sequence[str], folder: Path) -> tuple[str, ...]:
+    """The command line of a training run."""
+    return ("train", str(plan.recipe), *settings, "--out", str(folder))
+
+
+def _found(plan: _Plan, wanted: Mapping[str, recipes.Recipe]) -> Comparison:
+    """The comparison of runs that all have scores."""
+    groups: dict[str, list[Cell]] = {}
+    answered: dict[str, list[Answered]] = {}
+    for cell in plan.cells:
+        groups.setdefault(cell.composition, []).append(cell)
+        one = _answered(plan.folder(cell), wanted[cell.name])
+        answered.setdefault(cell.composition, []).append(one)
+    compared = side_by_side(answered, against=plan.against)
+
+    # What the runs were and cost.
+    facts: dict[str, Any] = {}
+    cells = []
+    for cell in plan.cells:
+        facts[cell.name] = _read(plan.folder(cell) / "run.json")
+        cells.append(_plain_cell(plan, cell, facts[cell.name], wanted[cell.name]))
+    rows = [_row(name, group, facts, wanted, compared) for name, group in groups.items()]
+
+    splits = [column.split for column in compared.columns]
     return Comparison(
-        recipe=recipe,
-        settings=tuple(settings),
-        budget=budget,
-        against=against,
+        recipe=str(plan.recipe),
+        settings=tuple(plan.settings),
+        budget=plan.budget,
+        against=plan.against,
         rows=tuple(rows),
         columns=compared.columns,
         differences=compared.differences,
-        notes=(*compared.notes, *choosing_notes([column.split for column in compared.columns])),
-        cells=tuple(
-            {
-                "name": cell.name,
-                "composition": cell.composition,
-                "seed": wanted[cell.name].seed,
-                **{key: facts[cell.name].get(key) for key in told},
-                "recipe": wanted[cell.name].to_plain()
-                | {"model": _recipe_in(out / cell.name, wanted[cell.name]).to_plain()["model"]},
-            }
-            for cell in cells
-        ),
+        notes=(*compared.notes, *choosing_notes(splits)),
+        cells=tuple(cells),
     )
 
 
+def _answered(folder: Path, recipe: recipes.Recipe) -> Answered:
+    """The answers of one run, with the metrics of its recipe."""
+    return Answered(
+        where=str(folder),
+        evaluations=stored.read_evaluations(folder),
+        metrics=lambda task: recipe.task(task).metrics,
+    )
+
+
+def _plain_cell(plan: _Plan, cell: Cell, facts: Mapping[str, Any], wanted: recipes.Recipe) -> dict[str, Any]:
+    """One run for ``comparison.json``, with its resolved model."""
+    model = _recipe_in(plan.folder(cell), wanted).to_plain()["model"]
+    return {
+        "name": cell.name,
+        "composition": cell.composition,
+        "seed": wanted.seed,
+        **{name: facts.get(name) for name in _FACTS},
+        "recipe": wanted.to_plain() | {"model": model},
+    }
+
+
 def choosing_notes(splits: Sequence[str]) -> list[str]:
-    """A warning where recipes are compared on tests."""
+    """A warning if recipes are compared on test splits."""
     tests = list(dict.fromkeys(split for split in splits if not is_for_choosing(split)))
     if not tests:
         return []
@@ -373,10 +445,6 @@ def choosing_notes(splits: Sequence[str]) -> list[str]:
     ]
 
 
-def _metrics_of(recipe: recipes.Recipe) -> Callable[[str], Sequence[Any]]:
-    return lambda task: recipe.task(task).metrics
-
-
 def _row(
     name: str,
     group: Sequence[Cell],
@@ -384,14 +452,20 @@ def _row(
     wanted: Mapping[str, recipes.Recipe],
     compared: Compositions,
 ) -> Row:
-    each = [facts[cell.name] for cell in group]
+    """The runs of one composition, which differ only in their seeds."""
+    seeds, steps, minutes = [], [], []
+    for cell in group:
+        seeds.append(wanted[cell.name].seed)
+        steps.append(facts[cell.name]["steps"])
+        minutes.append(facts[cell.name]["training_seconds"] / 60)
+
     return Row(
         name=name,
         labels=group[0].labels,
-        seeds=tuple(wanted[cell.name].seed for cell in group),
-        parameters=each[0]["parameters"],
-        steps=tuple(one["steps"] for one in each),
-        minutes=tuple(one["training_seconds"] / 60 for one in each),
+        seeds=tuple(seeds),
+        parameters=facts[group[0].name]["parameters"],
+        steps=tuple(steps),
+        minutes=tuple(minutes),
         scores=compared.scores[name],
     )
 

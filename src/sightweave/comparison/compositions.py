@@ -1,11 +1,12 @@
-"""Compositions beside one another: each was trained with one seed or several, and all answered the same samples.
+"""Compares compositions that were trained with one or more seeds each and answered the same samples.
 
-Each task gets one mean per composition, with an interval over pictures and seeds, and one difference of every
-composition to the baseline, tested over both (`statistics.crossed_difference`), Holm's over all of them.
+For each task, every composition gets a mean with an interval over images and seeds, and its difference from the baseline,
+tested over both (`statistics.crossed_difference`) and Holm-corrected over all differences.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,19 +24,19 @@ from sightweave.programs.evaluation.scores import Evaluation, Item, MetricFacts,
 from sightweave.programs.evaluation.statistics import Estimate
 
 _NEARLY = 1e-6
-"""What the order of adding may change in a score."""
+"""How much the order of additions may change a score."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """One run with what it answered."""
+    """One run with its answers."""
 
     where: str
-    """Its folder, for messages."""
+    """Folder of the run, for messages."""
     evaluations: Sequence[Evaluation]
-    """One per split, with their items."""
+    """Evaluations of all splits, with their items."""
     metrics: Callable[[str], Sequence[Any]]
-    """Configs of the metrics of a task."""
+    """Function from a task's name to the Configs of its metrics."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,16 +44,16 @@ class Column:
     """One score of every composition: a task of one split."""
 
     name: str
-    """The task, and the split where there are several."""
+    """The task, and the split if there are several."""
     split: str
     task: str
     metric: str
     unit: str
-    """``%``: a share, to be shown times 100; else the unit of the plain number."""
+    """``%`` for a share, which is shown times 100; else the unit of the plain number."""
     samples: int
     pictures: int
     pictures_total: int | None = None
-    """Images of the whole split, where those that were asked about were drawn from it."""
+    """Images of the whole split, if the questions are about a random part of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,45 +61,46 @@ class Score:
     """One composition in one column."""
 
     mean: Estimate
-    """Over its runs, with an interval over pictures and, with two runs or more, over seeds."""
+    """Mean over the runs, with an interval over images and, with two runs or more, over seeds."""
     runs: tuple[float, ...]
-    """Of each run."""
+    """Score of each run."""
     others: Mapping[str, float] = field(default_factory=dict)
-    """What other ways to answer the same prompts reach, by the name of the control or baseline; means over the runs."""
+    """Scores of the controls and baselines by name; means over the runs."""
     gain: float | None = None
-    """Score minus that of the best control without the right image; mean over the runs, None where not asked."""
+    """Score minus that of the best control without the right image; mean over the runs, None without controls."""
     uses_image: tuple[str, ...] = ()
-    """What each run is shown to make of the image; see ``core/verdicts.py``."""
+    """How each run uses the image; see ``core/verdicts.py``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One composition less the baseline, in one column."""
+    """One composition minus the baseline, in one column."""
 
     composition: str
     against: str
     column: str
     difference: Estimate
     p: float
-    """Two-sided."""
+    """Two-sided p-value."""
     p_holm: float
-    """Holm's over all differences of the table."""
+    """The p-value, Holm-corrected over all differences of the table."""
     freedom: float | None
-    """Degrees of freedom of Student's t; None with a single picture."""
+    """Degrees of freedom of Student's t; None with a single image."""
     detectable: float | None
-    """The smallest true difference that is found four times in five; None with a single picture."""
+    """The smallest true difference that is found four times in five; None with a single image."""
     covers_seeds: bool
+    """Whether both sides have two runs or more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compositions:
-    """All that the runs of several compositions show beside one another."""
+    """Scores and differences of several compositions."""
 
     against: str
     """The baseline."""
     columns: tuple[Column, ...]
     scores: Mapping[str, Mapping[str, Score]]
-    """By composition and column."""
+    """Scores by composition and column."""
     differences: tuple[Difference, ...]
     notes: tuple[str, ...]
 
@@ -111,11 +113,10 @@ def side_by_side(compositions: Mapping[str, Sequence[Answered]], *, against: str
         against: The composition that the others are compared with.
 
     Raises:
-        DataError: two runs answered other samples or were scored by other metrics, or answers are not those of the
-            scores beside them.
+        DataError: two runs answered different samples or were scored by different metrics, or the answers of a run do not
+            have the score that its evaluation states.
     """
-    runs = [run for each in compositions.values() for run in each]
-    columns = _columns(runs)
+    columns = _columns(list(itertools.chain.from_iterable(compositions.values())))
     notes: list[str] = []
     scores: dict[str, dict[str, Score]] = {name: {} for name in compositions}
     differences = []
@@ -125,6 +126,7 @@ def side_by_side(compositions: Mapping[str, Sequence[Answered]], *, against: str
             scores[name][column.name] = table.score(name)
             if name != against:
                 differences.append(table.difference(name, against))
+
     adjusted = statistics.holm([one.p for one in differences])
     return Compositions(
         against=against,
@@ -136,19 +138,23 @@ def side_by_side(compositions: Mapping[str, Sequence[Answered]], *, against: str
 
 
 class _Rows:
-    """What every answer of every run adds to one column."""
+    """The rows of every run in one column: what each answer adds to the sums of the metric."""
 
     def __init__(
         self, column: Column, compositions: Mapping[str, Sequence[Answered]], notes: list[str]
     ) -> None:
         self.column = column
+        self.rows: dict[str, np.ndarray] = {}
+        self.tasks: dict[str, list[TaskScores]] = {}
+
+        # The samples of the first run, which all others must have answered as well.
         first = next(iter(compositions.values()))[0]
         items = _items(first, column)
         self.groups = [item.group for item in items]
         self.types = [item.type for item in items]
-        self.rows: dict[str, np.ndarray] = {}
-        self.tasks = {name: [_task(run, column) for run in runs] for name, runs in compositions.items()}
+
         for name, runs in compositions.items():
+            self.tasks[name] = [_task(run, column) for run in runs]
             found = []
             for run in runs:
                 _check_samples(column, (first.where, items), (run.where, _items(run, column)))
@@ -158,6 +164,7 @@ class _Rows:
         self.best = float(getattr(self.metric, "best", 1.0))
 
     def score(self, name: str) -> Score:
+        """The score of one composition."""
         runs = self.rows[name]
         mean = statistics.crossed_mean(
             runs,
@@ -168,17 +175,22 @@ class _Rows:
             is_share=self.metric.is_proportion,
         )
         each = statistics.mean_over_strata(runs, self.metric.total, self.types)
+
+        # What the runs' own evaluations found.
         tasks = self.tasks[name]
         gains = [task.gain.value for task in tasks if task.gain is not None]
+        uses = [use_of_image(one.uses_image, needs_image=one.needs_image) for one in tasks]
+
         return Score(
             mean=mean,
-            runs=tuple(float(score) for score in each),
+            runs=tuple(map(float, each)),
             others=_others(tasks),
             gain=float(np.mean(gains)) if len(gains) == len(tasks) else None,
-            uses_image=tuple(use_of_image(one.uses_image, needs_image=one.needs_image) for one in tasks),
+            uses_image=tuple(uses),
         )
 
     def difference(self, name: str, against: str) -> Difference:
+        """The difference between one composition and the baseline, not yet Holm-corrected."""
         found = statistics.crossed_difference(
             self.rows[name],
             self.rows[against],
@@ -207,18 +219,20 @@ def _known(value: float) -> float | None:
 
 def _columns(runs: Sequence[Answered]) -> tuple[Column, ...]:
     """The tasks of all splits, which must be the same in every run."""
-    found = _scored_tasks(runs[0])
+    first = runs[0]
+    found = _scored_tasks(first)
     for run in runs[1:]:
         other = _scored_tasks(run)
         if other != found:
-            here, there = ({*one.items()} for one in (found, other))
+            here, there = set(found.items()), set(other.items())
             raise DataError(
-                f"{runs[0].where} and {run.where} cannot be compared: the first has {_said(here - there)}, the second "
-                f"{_said(there - here)}. Evaluate both on the same data, with the same metric for each task."
+                f"{first.where} and {run.where} cannot be compared: the first has {_listed(here - there)}, the second "
+                f"{_listed(there - here)}. Evaluate both on the same data, with the same metric for each task."
             )
+
     several = len({split for split, _ in found}) > 1
     columns = []
-    for evaluation in runs[0].evaluations:
+    for evaluation in first.evaluations:
         for task in evaluation.tasks:
             columns.append(
                 Column(
@@ -237,87 +251,91 @@ def _columns(runs: Sequence[Answered]) -> tuple[Column, ...]:
 
 def _scored_tasks(run: Answered) -> dict[tuple[str, str], str]:
     """The metric of each task of each split."""
-    return {(one.split, task.task): task.metric for one in run.evaluations for task in one.tasks}
+    found = {}
+    for evaluation in run.evaluations:
+        for task in evaluation.tasks:
+            found[evaluation.split, task.task] = task.metric
+    return found
 
 
-def _said(scored: set[tuple[tuple[str, str], str]]) -> str:
-    said = sorted(f"{task} in {split or 'evaluation'} by {metric}" for (split, task), metric in scored)
-    return ", ".join(said) or "nothing more"
+def _listed(scored: set[tuple[tuple[str, str], str]]) -> str:
+    lines = [f"{task} in {split or 'evaluation'} by {metric}" for (split, task), metric in scored]
+    return ", ".join(sorted(lines)) or "nothing more"
 
 
 def _task(run: Answered, column: Column) -> TaskScores:
-    """What a run's own evaluation found in a column."""
-    return next(
-        task
-        for one in run.evaluations
-        if one.split == column.split
-        for task in one.tasks
-        if task.task == column.task
-    )
+    """The scores of a column in the run's own evaluation."""
+    for evaluation in _of_split(run, column):
+        for task in evaluation.tasks:
+            if task.task == column.task:
+                return task
+    raise AssertionError(f"{column.name} is in every run, as `_columns` has checked")
+
+
+def _of_split(run: Answered, column: Column) -> list[Evaluation]:
+    return [one for one in run.evaluations if one.split == column.split]
 
 
 def _others(tasks: Sequence[TaskScores]) -> dict[str, float]:
-    """Means of the baselines and controls that every run has."""
-    found = []
+    """Means over the runs of the baselines and controls that every run has."""
+    values: dict[str, list[float]] = {}
     for task in tasks:
-        baselines = {"majority": task.majority, "neighbour": task.neighbour}
-        known = {name: value for name, value in baselines.items() if value is not None}
-        found.append(known | {name: one.value for name, one in task.controls.items()})
-    names = [name for name in found[0] if all(name in one for one in found)]
-    return {name: float(np.mean([one[name] for one in found])) for name in names}
+        for name, value in (("majority", task.majority), ("neighbour", task.neighbour)):
+            if value is not None:
+                values.setdefault(name, []).append(value)
+        for name, estimate in task.controls.items():
+            values.setdefault(name, []).append(estimate.value)
+    return {name: float(np.mean(each)) for name, each in values.items() if len(each) == len(tasks)}
 
 
 def _items(run: Answered, column: Column) -> list[Item]:
-    return [
-        item
-        for one in run.evaluations
-        if one.split == column.split
-        for item in one.items
-        if item.task == column.task
-    ]
+    """The samples of a column with the run's answers."""
+    found: list[Item] = []
+    for evaluation in _of_split(run, column):
+        found += [item for item in evaluation.items if item.task == column.task]
+    return found
 
 
 def _check_samples(column: Column, first: tuple[str, list[Item]], other: tuple[str, list[Item]]) -> None:
+    """Raises if two runs, each a folder with its samples, did not answer the same samples in the same order."""
     (here, items), (there, others) = first, other
-    told = f"{here} and {there} cannot be compared in {column.name}: "
+    why = f"{here} and {there} cannot be compared in {column.name}: "
     again = "Evaluate both on the same data (sightweave evaluate FOLDER)."
     if len(items) != len(others):
-        raise DataError(f"{told}{len(items)} samples in the first and {len(others)} in the second. {again}")
+        raise DataError(f"{why}{len(items)} samples in the first and {len(others)} in the second. {again}")
     for number, (one, two) in enumerate(zip(items, others, strict=True), start=1):
         for name in ("id", "group", "type", "references"):
             if getattr(one, name) != getattr(two, name):
                 raise DataError(
-                    f"{told}sample {number} ({one.id!r}) differs: its {name} is {getattr(one, name)!r} in the first and "
+                    f"{why}sample {number} ({one.id!r}) differs: its {name} is {getattr(one, name)!r} in the first and "
                     f"{getattr(two, name)!r} in the second. {again}"
                 )
 
 
 def _scored(run: Answered, column: Column, notes: list[str]) -> tuple[Any, np.ndarray]:
-    """A run's answers scored again by the metric of the column, which must give the score that it has."""
+    """The metric of the column, and its rows for the run's answers; checks that they give the run's score."""
     known = {configs.kind_of(one): one for one in run.metrics(column.task)}
     if column.metric not in known:
         raise DataError(
             f"{run.where}: {column.name} was scored by {column.metric}, which its recipe does not list for "
             f"{column.task} (it lists {', '.join(known) or 'none'}). Run sightweave evaluate {run.where} again."
         )
+
     items = _items(run, column)
     metric, rows = rescored(known[column.metric], items)
-    score = float(statistics.mean_over_strata(rows[None], metric.total, [item.type for item in items])[0])
-    (before,) = (
-        task.score.value
-        for one in run.evaluations
-        if one.split == column.split
-        for task in one.tasks
-        if task.task == column.task
-    )
-    if not math.isclose(score, before, rel_tol=_NEARLY, abs_tol=_NEARLY):
-        if not is_of_likelihoods(known[column.metric].build()):
-            raise DataError(
-                f"{run.where}: its answers score {score:.6g} in {column.name}, but its evaluation has {before:.6g}; the "
-                f"two files are from different evaluations. Run sightweave evaluate {run.where} to write both again."
-            )
-        notes.append(
-            f"{column.name}: {column.metric} needs likelihoods, which are not stored, so the table shows the share of "
-            "correct answers instead."
+    types = [item.type for item in items]
+    score = float(statistics.mean_over_strata(rows[None], metric.total, types)[0])
+    before = _task(run, column).score.value
+    if math.isclose(score, before, rel_tol=_NEARLY, abs_tol=_NEARLY):
+        return metric, rows
+
+    if not is_of_likelihoods(known[column.metric].build()):
+        raise DataError(
+            f"{run.where}: its answers score {score:.6g} in {column.name}, but its evaluation has {before:.6g}; the "
+            f"two files are from different evaluations. Run sightweave evaluate {run.where} to write both again."
         )
+    notes.append(
+        f"{column.name}: {column.metric} needs likelihoods, which are not stored, so the table shows the share of "
+        "correct answers instead."
+    )
     return metric, rows

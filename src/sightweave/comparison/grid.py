@@ -1,4 +1,4 @@
-"""The grid of a comparison: every combination of the settings' values, each with a name for its folder."""
+"""The grid of a comparison: every combination of the settings' values, named for its folder."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ class Cell:
     """One run of the grid."""
 
     name: str
-    """Of its folder."""
+    """Name of its folder."""
     labels: Mapping[str, str]
-    """What sets it apart: a word for each varied path, the seed not included."""
+    """A short word for the value of each varied path except the seed."""
     settings: tuple[str, ...]
-    """All settings of its recipe."""
+    """All settings of its recipe, as ``path=value``."""
 
     @property
     def composition(self) -> str:
-        """What it is called without its seed."""
+        """The name without the seed."""
         return "-".join(self.labels.values()) or "run"
 
 
 def split_values(setting: str) -> tuple[str, list[str]]:
-    """A path and its values: ``model.fusion=concat,addition`` has two; commas inside brackets divide nothing.
+    """Splits ``model.fusion=concat,addition`` into the path and its two values; commas in brackets do not separate.
 
     Raises:
         RecipeError: no ``=``, or an empty value.
@@ -38,6 +38,7 @@ def split_values(setting: str) -> tuple[str, list[str]]:
     path, sign, text = setting.partition("=")
     if not sign or not path.strip():
         raise RecipeError(f"setting {setting!r} needs the form path=value or path=value,value.")
+
     values, depth = [""], 0
     for letter in text:
         depth += (letter in "{[") - (letter in "}]")
@@ -45,6 +46,7 @@ def split_values(setting: str) -> tuple[str, list[str]]:
             values.append("")
         else:
             values[-1] += letter
+
     values = [value.strip() for value in values]
     if not all(values):
         raise RecipeError(f"setting {setting!r} has an empty value; write path=value,value without spaces.")
@@ -52,30 +54,45 @@ def split_values(setting: str) -> tuple[str, list[str]]:
 
 
 def grid(settings: Sequence[str]) -> list[Cell]:
-    """Every combination of the values of the settings that have several, with the others in each.
+    """Every combination of the values of all settings.
 
     Raises:
-        RecipeError: a mistake in a setting, or two cells of one name.
+        RecipeError: a mistake in a setting, or two cells with the same name.
     """
-    axes = [(path, values) for path, values in map(split_values, settings)]
-    varied = [path for path, values in axes if len(values) > 1]
+    axes = [split_values(setting) for setting in settings]
+    paths = [path for path, _ in axes]
+    varied = list(dict.fromkeys(path for path, values in axes if len(values) > 1))
+
     cells: dict[str, Cell] = {}
     for values in itertools.product(*(values for _, values in axes)):
-        chosen = dict(zip((path for path, _ in axes), values, strict=True))
-        words = {path: _word(chosen[path]) for path in varied}
-        name = "-".join(f"seed{word}" if path == _SEED else word for path, word in words.items()) or "run"
-        if name in cells:
+        chosen = dict(zip(paths, values, strict=True))
+        cell = _cell(chosen, varied)
+        if cell.name in cells:
             raise RecipeError(
-                f"two runs would have the same name {name!r}: {cells[name].settings} and "
-                f"{[f'{path}={value}' for path, value in chosen.items()]}. List each value of a setting once."
+                f"two runs would have the same name {cell.name!r}: {cells[cell.name].settings} and "
+                f"{list(cell.settings)}. List each value of a setting once."
             )
-        labels = {path: word for path, word in words.items() if path != _SEED}
-        cells[name] = Cell(name, labels, tuple(f"{path}={value}" for path, value in chosen.items()))
+        cells[cell.name] = cell
     return list(cells.values())
 
 
+def _cell(chosen: Mapping[str, str], varied: Sequence[str]) -> Cell:
+    """The cell with the given value for each path, named by the paths that are varied."""
+    words, labels = [], {}
+    for path in varied:
+        word = _word(chosen[path])
+        if path == _SEED:
+            words.append(f"seed{word}")
+        else:
+            words.append(word)
+            labels[path] = word
+
+    settings = tuple(f"{path}={value}" for path, value in chosen.items())
+    return Cell("-".join(words) or "run", labels, settings)
+
+
 def _word(value: str) -> str:
-    """A short word for a value, fit for a folder's name: the kind, where it is a mapping with one."""
+    """A short word for a value that can be part of a folder's name: the kind, if it is a mapping with one."""
     found = re.search(r"\bkind:\s*([\w.]+)", value)
     word = found.group(1) if found and value.startswith("{") else value
     return re.sub(r"[^\w.]+", "_", word).strip("_") or "_"

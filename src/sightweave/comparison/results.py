@@ -1,7 +1,8 @@
-"""What a grid of recipes gave, for readers: as data, as tables, as a drawing of score against cost, and as a page."""
+"""The results of a comparison for readers: as data, as tables, as a plot of score against cost, and as a page."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,36 +20,36 @@ from sightweave.pages.scores import rival_name
 from sightweave.programs.evaluation.statistics import Estimate
 
 FORMAT_VERSION = 1
-"""Of ``comparison.json``."""
+"""Version of the format of ``comparison.json``."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """Cells that differ in nothing but their seed."""
+    """The cells of one composition, which differ only in their seed."""
 
     name: str
     labels: Mapping[str, str]
     seeds: tuple[int, ...]
     parameters: int
     steps: tuple[int, ...]
-    """Of each run."""
+    """Steps of each run."""
     minutes: tuple[float, ...]
     """Training time of each run."""
     scores: Mapping[str, Score]
-    """By column."""
+    """Scores by column."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What every run gets alike."""
+    """The training budget that every run gets."""
 
     kind: Literal["steps", "minutes", "tokens"] = "steps"
     amount: float | None = None
-    """None for steps, which the recipe has."""
+    """Minutes or tokens; None for the recipe's steps."""
 
     @property
     def text(self) -> str:
-        """For a reader, and as a part of the key of what a trial found."""
+        """The budget in words, for readers and as a part of the keys in ``steps.json``."""
         if self.amount is None:
             return "the recipe's steps"
         return f"{self.amount:g} min" if self.kind == "minutes" else f"{self.amount:g} tokens"
@@ -56,7 +57,7 @@ class Budget:
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """What a grid gave."""
+    """The results of a grid."""
 
     recipe: str
     settings: tuple[str, ...]
@@ -67,26 +68,25 @@ class Comparison:
     columns: tuple[Column, ...]
     differences: tuple[Difference, ...]
     notes: tuple[str, ...]
-    """What a reader must know, but for the budget and the seeds."""
+    """Notes on the runs, without those on the budget and the seeds (`notes`)."""
     cells: tuple[Mapping[str, Any], ...]
     """Each run with its recipe, steps, seconds, versions and processor."""
 
     def __repr__(self) -> str:
-        units = {column.name: column.unit for column in self.columns}
-        lines = [
-            f"  {row.name}: "
-            + ", ".join(
-                f"{name} {_estimate(row.scores[name].mean, unit)} {unit}" for name, unit in units.items()
-            )
-            for row in self.rows
-        ]
-        return "\n".join([f"Comparison({self.recipe!r}, {len(self.cells)} runs)", *map(in_short, lines)])
+        lines = [f"Comparison({self.recipe!r}, {len(self.cells)} runs)"]
+        for row in self.rows:
+            scores = []
+            for column in self.columns:
+                mean = _estimate(row.scores[column.name].mean, column.unit)
+                scores.append(f"{column.name} {mean} {column.unit}")
+            lines.append(in_short(f"  {row.name}: {', '.join(scores)}"))
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         return notebook.tables(f"{self.recipe}: {len(self.cells)} runs", tables(self))
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as plain data."""
+        """The comparison as plain data."""
         return {"format_version": FORMAT_VERSION, **configs.to_plain(self)}
 
 
@@ -96,57 +96,90 @@ def _between(values: Sequence[float]) -> str:
 
 
 def _tokens_used(found: Comparison) -> str:
-    """What the runs used of a budget of tokens; empty where some are of a version that did not count."""
-    used = [cell.get("tokens_shown") for cell in found.cells]
-    known = [one for one in used if one is not None]
-    return f"; they used {_between(known)}" if known and len(known) == len(used) else ""
+    """The tokens that the runs used; empty if some runs are from a version that did not count them."""
+    used = []
+    for cell in found.cells:
+        if cell.get("tokens_shown") is None:
+            return ""
+        used.append(cell["tokens_shown"])
+    return f"; they used {_between(used)}"
 
 
 def notes(found: Comparison) -> list[str]:
-    """What a reader must know."""
-    said = {
-        "steps": "Every run trained for the recipe's own steps, so training times differ.",
-        "minutes": f"Every run was given about {found.budget.text}: the number of steps was measured for each combination. "
-        f"Training took {_between([one for row in found.rows for one in row.minutes])} min.",
-        "tokens": f"Every run was given about {found.budget.text}, by a trial of each combination{_tokens_used(found)}. "
-        "All positions of the training sequence count: a fusion that puts the image into the sequence counts the "
-        "image tokens too.",
-    }
-    told = [said[found.budget.kind]]
-    told.append("Minutes are training time; runs in parallel on one machine slow each other down.")
-    seeds = min(len(row.seeds) for row in found.rows)
-    if seeds > 1:
-        few = " Two seeds say little about the variation between seeds, so intervals are wide: three or more narrow them."
-        told.append(
-            "Intervals are 95 % over images and seeds: other images and seeds would give different numbers."
-            + (few if seeds == 2 else "")
+    """All notes for the reader: on the budget, the seeds, the tests, and the runs."""
+    lines = [_budget_note(found)]
+    lines.append("Minutes are training time; runs in parallel on one machine slow each other down.")
+    lines.append(_seeds_note(min(len(row.seeds) for row in found.rows)))
+    if found.differences:
+        lines.append(
+            f"p-values are Holm-corrected over all {len(found.differences)} differences to {found.against}; "
+            "detectable is the smallest true difference that a single such comparison finds four times in five "
+            "(80 % power)."
         )
-    else:
-        told.append(
+
+    for key in ("processor", "versions", "commit"):
+        distinct = {json.dumps(one.get(key), sort_keys=True) for one in found.cells}
+        if len(distinct) > 1:
+            lines.append(f"The runs differ in their {key}; see comparison.json.")
+    lines.append(
+        "All combinations used the same recipe; none was tuned individually unless the settings did so."
+    )
+    return [*lines, *found.notes]
+
+
+def _budget_note(found: Comparison) -> str:
+    if found.budget.kind == "steps":
+        return "Every run trained for the recipe's own steps, so training times differ."
+    if found.budget.kind == "minutes":
+        minutes = list(itertools.chain.from_iterable(row.minutes for row in found.rows))
+        return (
+            f"Every run was given about {found.budget.text}: the number of steps was measured for each combination. "
+            f"Training took {_between(minutes)} min."
+        )
+    return (
+        f"Every run was given about {found.budget.text}, by a trial of each combination{_tokens_used(found)}. "
+        "All positions of the training sequence count: a fusion that puts the image into the sequence counts the "
+        "image tokens too."
+    )
+
+
+def _seeds_note(seeds: int) -> str:
+    """What the intervals cover, by the smallest number of seeds of a composition."""
+    if seeds < 2:
+        return (
             "There is one seed per combination, so intervals and tests cover images only: the variation between seeds "
             "is unknown and may be larger. Add seed=0,1,2."
         )
-    if found.differences:
-        told.append(
-            f"p-values are Holm-corrected over all {len(found.differences)} differences to {found.against}; "
-            "detectable is the "
-            "smallest true difference that a single such comparison finds four times in five (80 % power)."
-        )
-    for key in ("processor", "versions", "commit"):
-        if len({json.dumps(one.get(key), sort_keys=True) for one in found.cells}) > 1:
-            told.append(f"The runs differ in their {key}; see comparison.json.")
-    told.append(
-        "All combinations used the same recipe; none was tuned individually unless the settings did so."
+    covered = "Intervals are 95 % over images and seeds: other images and seeds would give different numbers."
+    if seeds > 2:
+        return covered
+    return (
+        f"{covered} Two seeds say little about the variation between seeds, so intervals are wide: three or more narrow "
+        "them."
     )
-    return [*told, *found.notes]
 
 
 def write(out: Path, found: Comparison) -> None:
     """Writes ``comparison.json``, ``comparison.svg`` and ``comparison.html``."""
     document = json.dumps(found.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
     files.write_text(out / "comparison.json", document + "\n")
+
     panels = [_panel(found, column) for column in found.columns]
     costs.write_picture(out / "comparison.svg", panels)
+
+    page = ComparedPage(
+        title=f"{len(found.rows)} combinations of {Path(found.recipe).name}",
+        lead=f"Trained equally ({found.budget.text}) and asked the same questions.",
+        tables=tables(found),
+        panels=panels,
+        notes=notes(found),
+        facts=_facts(found),
+    )
+    write_compared(out / "comparison.html", page)
+
+
+def _facts(found: Comparison) -> dict[str, str]:
+    """How the comparison was made; the machine and the versions are those of the first run."""
     first = found.cells[0]
     facts = {
         "recipe": found.recipe,
@@ -155,20 +188,14 @@ def write(out: Path, found: Comparison) -> None:
         "runs": str(len(found.cells)),
         "processor": str(first["processor"]),
         "commit": str(first["commit"]),
-        **{f"version of {name}": version for name, version in (first["versions"] or {}).items()},
     }
-    page = ComparedPage(
-        title=f"{len(found.rows)} combinations of {Path(found.recipe).name}",
-        lead=f"Trained equally ({found.budget.text}) and asked the same questions.",
-        tables=tables(found),
-        panels=panels,
-        notes=notes(found),
-        facts=facts,
-    )
-    write_compared(out / "comparison.html", page)
+    for name, version in (first["versions"] or {}).items():
+        facts[f"version of {name}"] = version
+    return facts
 
 
 def _panel(found: Comparison, column: Column) -> costs.Panel:
+    """The plot of one column: a point for each composition."""
     scale = 100 if column.unit == "%" else 1
     points = []
     for row in found.rows:
@@ -185,6 +212,7 @@ def _panel(found: Comparison, column: Column) -> costs.Panel:
                 is_baseline=row.name == found.against,
             )
         )
+
     return costs.panel(
         f"{column.name}: {column.metric}",
         points,
@@ -200,30 +228,11 @@ def _pictures(column: Column) -> str:
 
 
 def tables(found: Comparison) -> list[Table]:
-    """Means with their intervals, and the differences to the baseline."""
-    labels = list(found.rows[0].labels) or ["composition"]
-    heads = [*labels, "M parameters", "steps", "min", "seeds"]
-    heads += [f"{column.name}, {column.unit}" for column in found.columns]
-    rows = []
-    for row in found.rows:
-        cells = [*(row.labels.values() or [row.name]), f"{row.parameters / 1e6:.2f}", _span(row.steps)]
-        cells += [f"{fmean(row.minutes):.1f}", str(len(row.seeds))]
-        cells += [_estimate(row.scores[column.name].mean, column.unit) for column in found.columns]
-        rows.append(cells)
-    samples = "; ".join(f"{one.name}: {one.samples} on {_pictures(one)}" for one in found.columns)
-    made = [
-        Table(
-            title="Scores",
-            heads=heads,
-            rows=rows,
-            words=len(labels),
-            note=f"Means over seeds, unweighted over question types, with 95 % intervals. Samples: {samples}.",
-        )
-    ]
-    made += _controls(found)
+    """The tables: mean scores with intervals, controls if there are any, and differences from the baseline."""
+    tables = [_scores(found), *_controls(found)]
     if found.differences:
         units = {column.name: column.unit for column in found.columns}
-        made.append(
+        tables.append(
             Table(
                 title=f"Differences from {found.against}",
                 heads=["composition", "task", "difference (95 % interval)", "p", "p, Holm's", "detectable"],
@@ -232,13 +241,42 @@ def tables(found: Comparison) -> list[Table]:
                 note="Differences of percentages are in percentage points.",
             )
         )
-    return made
+    return tables
+
+
+def _scores(found: Comparison) -> Table:
+    """The mean scores of each composition with its size and cost."""
+    labels = list(found.rows[0].labels) or ["composition"]
+    heads = [*labels, "M parameters", "steps", "min", "seeds", *map(_head, found.columns)]
+
+    rows = []
+    for row in found.rows:
+        cells = [*(row.labels.values() or [row.name]), f"{row.parameters / 1e6:.2f}", _span(row.steps)]
+        cells += [f"{fmean(row.minutes):.1f}", str(len(row.seeds))]
+        cells += [_estimate(row.scores[column.name].mean, column.unit) for column in found.columns]
+        rows.append(cells)
+
+    samples = "; ".join(f"{one.name}: {one.samples} on {_pictures(one)}" for one in found.columns)
+    return Table(
+        title="Scores",
+        heads=heads,
+        rows=rows,
+        words=len(labels),
+        note=f"Means over seeds, unweighted over question types, with 95 % intervals. Samples: {samples}.",
+    )
+
+
+def _head(column: Column) -> str:
+    return f"{column.name}, {column.unit}"
 
 
 def _controls(found: Comparison) -> list[Table]:
-    """What is left without the right image: a table of all tasks, or none where nothing was asked."""
-    scores = [row.scores[column.name] for column in found.columns for row in found.rows]
-    names = list(dict.fromkeys(name for score in scores for name in score.others))
+    """A table of the scores without the right image; none if there were no controls and no baselines."""
+    others: dict[str, None] = {}
+    for column in found.columns:
+        for row in found.rows:
+            others.update(dict.fromkeys(row.scores[column.name].others))
+    names = list(others)
     if not names:
         return []
 
@@ -246,11 +284,11 @@ def _controls(found: Comparison) -> list[Table]:
     for column in found.columns:
         for row in found.rows:
             score = row.scores[column.name]
-            numbers = [score.mean.value, *(score.others.get(name) for name in names)]
-            cells = ["-" if one is None else _number(one, column.unit) for one in numbers]
-            gain = "-" if score.gain is None else _number(score.gain, column.unit, sign="+")
-            uses = ", ".join(dict.fromkeys(score.uses_image)) or "-"
-            rows.append([f"{column.name}, {column.unit}", row.name, uses, *cells, gain])
+            cells = [_head(column), row.name, ", ".join(dict.fromkeys(score.uses_image)) or "-"]
+            cells.append(_number(score.mean.value, column.unit))
+            cells += [_optional(score.others.get(name), column.unit) for name in names]
+            rows.append([*cells, _optional(score.gain, column.unit, sign="+")])
+
     return [
         Table(
             title="With other images and without images",
@@ -264,8 +302,9 @@ def _controls(found: Comparison) -> list[Table]:
 
 
 def _difference(one: Difference, unit: str) -> list[str]:
-    detectable = "-" if one.detectable is None else _number(one.detectable, unit)
+    """One row of the table of differences."""
     difference = _estimate(one.difference, unit, sign="+")
+    detectable = _optional(one.detectable, unit)
     return [one.composition, one.column, difference, _p(one.p), _p(one.p_holm), detectable]
 
 
@@ -279,8 +318,12 @@ def _span(numbers: Sequence[int]) -> str:
 
 
 def _estimate(found: Estimate, unit: str, *, sign: str = "") -> str:
-    value, low, high = (_number(x, unit, sign=sign) for x in (found.value, found.low, found.high))
-    return f"{value} ({low} to {high})"
+    low, high = _number(found.low, unit, sign=sign), _number(found.high, unit, sign=sign)
+    return f"{_number(found.value, unit, sign=sign)} ({low} to {high})"
+
+
+def _optional(value: float | None, unit: str, *, sign: str = "") -> str:
+    return "-" if value is None else _number(value, unit, sign=sign)
 
 
 def _number(value: float, unit: str, *, sign: str = "") -> str:
@@ -288,7 +331,7 @@ def _number(value: float, unit: str, *, sign: str = "") -> str:
 
 
 def as_markdown(found: Comparison) -> str:
-    """The tables for a text file, with all that one must know to read them."""
+    """The tables and notes as Markdown."""
     parts = [f"## {table.title}\n\n{table.to_markdown()}" for table in tables(found)]
     parts.append("\n".join(f"- {note}" for note in notes(found)) + "\n")
     return "\n".join(parts)

@@ -1,4 +1,4 @@
-"""Progress of an evaluation: one line for the pass that is going on, with its rate."""
+"""Progress bar of an evaluation: one line for the current pass with its rate."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from sightweave.core.progress import LiveLine
 
 
 class PassesBar:
-    """Shows the pass that is going on; prompts that were answered before, or are equal, are not waited for.
+    """Shows the progress of the current pass; cached and equal prompts are not counted.
 
     Args:
-        console: Where it is shown; None shows nothing.
+        console: Console to print to; None shows nothing.
     """
 
     def __init__(self, console: Console | None) -> None:
@@ -28,7 +28,7 @@ class PassesBar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ends it; the last pass asks only for answers that are new, and is then whole."""
+        """Ends the split, with the last pass shown as complete if there was no error."""
         if self._line is not None:
             if error is None:
                 self._line.finish()
@@ -36,11 +36,11 @@ class PassesBar:
         self._line = None
 
     def start(self, name: str, count: int) -> None:
-        """A pass begins."""
+        """Starts a pass with this many prompts."""
         if self._line is not None:
             self._line.start(name.replace("_", " "), count)
 
     def advance(self, count: int) -> None:
-        """So many answers are new."""
+        """Adds this many new answers."""
         if self._line is not None:
             self._line.advance(count, "prompts")

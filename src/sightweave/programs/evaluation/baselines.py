@@ -1,4 +1,4 @@
-"""What needs no model: saying always the same, and saying what the most similar training prompt was answered by."""
+"""Baselines without a model: the most frequent training answer, and that of the most similar training prompt."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from sightweave.programs.evaluation.frequent import Frequent
 from sightweave.programs.evaluation.neighbour import Neighbour
 
 _MOST_ANSWERS = 20_000
-"""Different answers of one type of question, from twice as many on the rare ones are no longer counted exactly."""
+"""Different answers of one question type; beyond twice as many, rare ones are no longer counted exactly."""
 
 
 class Baselines:
-    """What training data alone would answer; it takes one sample after the other, and any number of them.
+    """What training data alone would answer; learns from any number of samples, one at a time.
 
     Args:
-        train: Samples; those without references teach nothing. `add` takes more.
-        notes: What a reader must know of where they come from.
+        train: Training samples; those without references are ignored. `add` takes more.
+        notes: Sentences for the reader on where the samples come from.
     """
 
     def __init__(self, train: Iterable[Sample] = (), *, notes: Iterable[str] = ()) -> None:
@@ -39,17 +39,19 @@ class Baselines:
         if votes is None:
             votes = self._votes[kind] = Frequent(_MOST_ANSWERS)
         written = self._written.setdefault(kind, {})
+
+        # Reversed, so that of references that are equal when folded the first one is kept.
         folded = {self._fold(reference): reference for reference in reversed(sample.references)}
         for answer, reference in folded.items():
             votes.add(answer)
             written.setdefault(answer, reference)
 
-        if len(written) > 2 * len(votes.counts):  # answers that are no longer counted
+        if len(written) > 2 * len(votes.counts):  # drop answers that are no longer counted
             self._written[kind] = {answer: written[answer] for answer in votes.counts}
         self.neighbour.add(sample)
 
     def to_plain(self) -> dict[str, Any]:
-        """What was learnt, ready for JSON; notes that were given are not in it."""
+        """What was learned as JSON values; the notes are not included."""
         return {
             "votes": {kind: votes.to_plain() for kind, votes in self._votes.items()},
             "written": self._written,
@@ -58,30 +60,34 @@ class Baselines:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any], *, notes: Iterable[str] = ()) -> Baselines:
-        """The baselines whose `to_plain` that is."""
+        """The baselines from the values that `to_plain` returned."""
         made = cls(notes=notes)
         made.neighbour = Neighbour.from_plain(plain["neighbour"])
-        made._votes = {kind: Frequent.of(*votes) for kind, votes in plain["votes"].items()}
-        made._written = {kind: dict(written) for kind, written in plain["written"].items()}
+        for kind, votes in plain["votes"].items():
+            made._votes[kind] = Frequent.of(*votes)
+        for kind, written in plain["written"].items():
+            made._written[kind] = dict(written)
         return made
 
     @property
     def majority(self) -> dict[str, str]:
-        """The answer that is right most often, for each ``task/type``; ties go to the first in the alphabet.
+        """The most frequent right answer for each ``task/type``; ties go to the first in the alphabet.
 
-        Answers that differ in case alone are one, in the form that came first: a metric may look at case.
+        Answers that differ only in case count as one, spelled as in the first occurrence, since metrics may look at case.
         """
-        known = {kind: votes.first for kind, votes in self._votes.items() if votes.counts}
-        return {kind: self._written[kind][answer] for kind, answer in known.items()}
+        found = {}
+        for kind, votes in self._votes.items():
+            if votes.counts:
+                found[kind] = self._written[kind][votes.first]
+        return found
 
     def notes(self) -> Iterator[str]:
-        """Where the answers come from, and what was not counted exactly."""
+        """Sentences on where the answers come from, and on counts that are not exact."""
         yield from self._notes
         for kind, votes in sorted(self._votes.items()):
             if votes.lost:
                 yield (
                     f"{kind}: over {2 * votes.room:,} different training answers; the count of the majority "
-                    "answer is accurate to within "
-                    f"{votes.lost:,} occurrences."
+                    f"answer is accurate to within {votes.lost:,} occurrences."
                 )
         yield from self.neighbour.notes()

@@ -1,8 +1,8 @@
-"""Two evaluations side by side: which one is better on the samples that both were asked, and where they differ.
+"""Compares two evaluations: which one is better on the samples that both were asked, and where they differ.
 
-Two measures of one question. The difference of the scores is tested by draws of whole pictures (`paired_test`), since
-several questions share one. McNemar's exact test (1947) looks at right and wrong only, and takes each question as
-independent: where pictures are shared its p-value is too small, and the other one holds.
+There are two tests. The difference of the scores is tested by resampling whole images (`paired_test`), since several
+questions share one. McNemar's exact test (1947) only looks at right and wrong answers and assumes that questions are
+independent: if they share images, its p-value is too small, and the other one is valid.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from sightweave.programs.evaluation.statistics import Estimate
 from sightweave.programs.evaluation.verdict import FEW_PICTURES
 
 SURE = 0.05
-"""An adjusted p-value under this says that one of the two is better."""
+"""An adjusted p-value below this means that one of the two is better."""
 _NAMES = ("the first", "the second")
 
 
 class Key(NamedTuple):
-    """What names one sample."""
+    """Identifies one sample."""
 
     split: str
     task: str
@@ -41,32 +41,32 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeBeside:
-    """Both scores of one type of question, on the samples that both were asked. Rates are fractions from 0 to 1."""
+    """Both scores of one question type on the samples that both were asked. Rates are fractions from 0 to 1."""
 
     type: str
     count: int
     pictures: int
     first: Estimate | None
-    """The score of the first; None where no answer counts for the metric."""
+    """Score of the first evaluation; None if no answer counts for the metric."""
     second: Estimate | None
     difference: Estimate | None
-    """First minus second, with an interval over whole pictures."""
+    """First minus second, with an interval over whole images."""
     p: float
-    """Two-sided, of the difference, by the same draws."""
+    """Two-sided p-value of the difference, by resampling images."""
     detectable: float | None
-    """The smallest true difference that such a comparison finds four times in five; None where it is not known."""
+    """The smallest true difference that such a comparison finds four times in five; None if it is unknown."""
     both_right: int
     first_only: int
-    """Right answers of the first to questions that the second gets wrong."""
+    """Questions that only the first answered correctly."""
     second_only: int
     both_wrong: int
     mcnemar_p: float
-    """Exact and two-sided, of these two counts; each question is taken as independent."""
+    """Exact two-sided p-value of `first_only` against `second_only`; assumes that questions are independent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskBeside:
-    """Both scores of one task in one split: unweighted means over its types, and the types. Else as `TypeBeside`."""
+    """Both scores of one task in one split: unweighted means over its types, and the types; see `TypeBeside`."""
 
     split: str
     task: str
@@ -78,7 +78,7 @@ class TaskBeside:
     difference: Estimate | None
     p: float
     p_holm: float
-    """`p`, Holm's over all tasks of all splits."""
+    """`p`, Holm-corrected over all tasks of all splits."""
     detectable: float | None
     both_right: int
     first_only: int
@@ -86,21 +86,21 @@ class TaskBeside:
     both_wrong: int
     mcnemar_p: float
     mcnemar_holm: float
-    """`mcnemar_p`, Holm's over all tasks of all splits."""
+    """`mcnemar_p`, Holm-corrected over all tasks of all splits."""
     verdict: str
-    """``first`` or ``second`` is better, ``none`` is shown to be, or ``unknown``."""
+    """Which one is better: ``first``, ``second``, ``none`` if the difference is not significant, or ``unknown``."""
     sentence: str
-    """The same for a reader, with the numbers."""
+    """The verdict in words, with the numbers."""
     types: tuple[TypeBeside, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """One sample to which the two gave different answers, of which one at least is wrong."""
+    """One sample with different answers, of which at least one is wrong."""
 
     split: str
     kind: str
-    """``first_only`` or ``second_only`` is right, or ``both_wrong``."""
+    """``first_only`` or ``second_only`` if only that one is right, or ``both_wrong``."""
     gap: float
     """Score of the first answer minus that of the second."""
     first: Item
@@ -109,7 +109,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
-    """All that two evaluations show beside one another."""
+    """The comparison of two evaluations."""
 
     names: tuple[str, str]
     count: int
@@ -117,15 +117,15 @@ class Beside:
     pictures: int
     tasks: tuple[TaskBeside, ...]
     pairs: tuple[Pair, ...]
-    """Where they differ, in the order in which the first was asked."""
+    """Samples with different answers, in the order of the first evaluation."""
     first_alone: tuple[Key, ...]
-    """Samples that only the first was asked; they count nowhere."""
+    """Samples that only the first was asked; they are ignored."""
     second_alone: tuple[Key, ...]
     notes: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
-        """What was found, a line for each task, for the terminal."""
+        """The result for the terminal: a line for each task, then counts and notes."""
         lines = [task.sentence for task in self.tasks]
         lines.append(f"{self.count} samples on {self.pictures} images were asked in both.")
         for name, alone in zip(self.names, (self.first_alone, self.second_alone), strict=True):
@@ -133,22 +133,23 @@ class Beside:
                 lines.append(
                     f"{len(alone)} more were asked in {name} only, such as {alone[0].id!r}; they are ignored."
                 )
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+        lines += [f"note: {note}" for note in self.notes]
+        return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """The comparison as dicts, lists and scalars; the pairs are apart, in ``rows``."""
+        """The comparison as dicts, lists and scalars, without the pairs (see ``rows``)."""
         return {
             "names": list(self.names),
             "count": self.count,
             "pictures": self.pictures,
-            "tasks": [dataclasses.asdict(task) for task in self.tasks],
-            "first_alone": [key._asdict() for key in self.first_alone],
-            "second_alone": [key._asdict() for key in self.second_alone],
+            "tasks": list(map(dataclasses.asdict, self.tasks)),
+            "first_alone": list(map(Key._asdict, self.first_alone)),
+            "second_alone": list(map(Key._asdict, self.second_alone)),
             "notes": list(self.notes),
         }
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """One flat row for each pair, for the cards of a page."""
+        """One flat row per pair, for the cards of a page."""
         for pair in self.pairs:
             item = pair.first
             yield {
@@ -175,20 +176,21 @@ def beside(
     metrics: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Beside:
-    """Compares two evaluations on the samples that both were asked: those of one split, task and id.
+    """Compares two evaluations on the samples that both were asked, matched by split, task and id.
 
     Args:
         first: One evaluation per split, with its items.
-        second: The same of the other.
-        names: What to call the two, for the reader.
-        metrics: By task, the metric that is compared: its name, a mapping with its ``kind`` and fields, or its Config.
-            Without it, the one that both were scored by, with its defaults.
-        seed: Of the draws.
+        second: The same for the second.
+        names: Names of the two, for the reader.
+        metrics: The metric to compare for each task: its name, a mapping with its ``kind`` and fields, or its Config.
+            By default the one that both were scored by, with its default fields.
+        seed: Random seed for resampling.
 
     Raises:
-        DataError: no sample is in both, one id names different questions, or the two were scored by different metrics.
-        RecipeError: no such metric.
+        DataError: no common samples, an id that stands for different questions, or two different metrics.
+        RecipeError: an unknown metric.
     """
+    # Match the samples.
     here, there = _items(first), _items(second)
     common = [key for key in here if key in there]
     _check(here, there, common)
@@ -198,29 +200,48 @@ def beside(
         notes.append(
             f"{moved} of {len(common)} samples have a different image in {names[1]}; those of {names[0]} are used."
         )
+
+    # Compare task by task.
     kinds = _metrics(first, second)
     tasks: list[TaskBeside] = []
     pairs: list[Pair] = []
-    for split, task in dict.fromkeys((key.split, key.task) for key, _ in common):
-        chosen = [key for key in common if key[0][:2] == (split, task)]
+    for (split, task), keys in _by_task(common).items():
         config = _config(split, task, (metrics or {}).get(task), kinds)
-        both = _Both(config, [here[key] for key in chosen], [there[key] for key in chosen], seed)
-        tasks.append(_of_task(split, task, both, names))
+        ours = [here[key] for key in keys]
+        theirs = [there[key] for key in keys]
+        both = _Both(config, ours, theirs, seed)
+        tasks.append(_of_task(split, task, both))
         pairs += both.pairs(split)
+
     return Beside(
         names=names,
         count=len(common),
         pictures=len({here[key].group for key in common}),
         tasks=_with_holm(tasks, names),
         pairs=tuple(pairs),
-        first_alone=tuple(key for key, count in here if (key, count) not in there),
-        second_alone=tuple(key for key, count in there if (key, count) not in here),
+        first_alone=_alone(here, there),
+        second_alone=_alone(there, here),
         notes=tuple(notes),
     )
 
 
-_Items = dict[tuple[Key, int], Item]
-"""By key, and by how many samples of that key stand before: ids of several sources may be the same."""
+_Place = tuple[Key, int]
+"""A key, and how many samples before have the same one: ids of several sources may be equal."""
+_Items = dict[_Place, Item]
+
+
+def _by_task(places: Sequence[_Place]) -> dict[tuple[str, str], list[_Place]]:
+    """The samples of each split and task."""
+    found: dict[tuple[str, str], list[_Place]] = {}
+    for place in places:
+        key, _ = place
+        found.setdefault((key.split, key.task), []).append(place)
+    return found
+
+
+def _alone(items: _Items, others: _Items) -> tuple[Key, ...]:
+    """The keys of the samples that are not among the others."""
+    return tuple(place[0] for place in items if place not in others)
 
 
 def _items(evaluations: Sequence[Evaluation]) -> _Items:
@@ -234,19 +255,23 @@ def _items(evaluations: Sequence[Evaluation]) -> _Items:
     return found
 
 
-def _check(here: _Items, there: _Items, common: Sequence[tuple[Key, int]]) -> None:
+def _check(here: _Items, there: _Items, common: Sequence[_Place]) -> None:
+    """Raises if there is no common sample, or if a common one is not the same question in both."""
     if not common:
         raise DataError(
             f"beside: the evaluations have no sample in common: the first has {_example(here)}, the second "
-            f"{_example(there)}. "
-            "Evaluate both on the same data, with the same split names."
+            f"{_example(there)}. Evaluate both on the same data, with the same split names."
         )
+
+    # For each sample whose question differs, the first field that does.
     wrong = []
-    for key in common:
-        one, other = _question(here[key]), _question(there[key])
-        name = next((name for name in one if one[name] != other[name]), "")
-        if name:
-            wrong.append((key[0], name, one[name], other[name]))
+    for place in common:
+        one, other = _question(here[place]), _question(there[place])
+        for name in one:
+            if one[name] != other[name]:
+                wrong.append((place[0], name, one[name], other[name]))
+                break
+
     if wrong:
         (split, task, sample), name, one, other = wrong[0]
         raise DataError(
@@ -257,7 +282,7 @@ def _check(here: _Items, there: _Items, common: Sequence[tuple[Key, int]]) -> No
 
 
 def _question(item: Item) -> dict[str, Any]:
-    """What was asked, whether or not the prompt listed the options: a list makes their letters right as well."""
+    """The question without the list of options, which would also make their letters right answers."""
     letters = set(ascii_uppercase[: len(item.options)]).difference(item.options)
     return {
         "prompt": without_listing(item.prompt, item.options),
@@ -274,7 +299,7 @@ def _example(items: _Items) -> str:
 
 
 def _metrics(*sides: Sequence[Evaluation]) -> dict[tuple[str, str], list[str]]:
-    """Names of the metrics that each task of each split was scored by."""
+    """Names of the metrics that scored each task of each split."""
     found: dict[tuple[str, str], list[str]] = {}
     for evaluations in sides:
         for evaluation in evaluations:
@@ -292,7 +317,7 @@ def _config(split: str, task: str, given: Any, known: Mapping[tuple[str, str], l
                 f"beside: {task} in {split or 'evaluation'} was scored by {names[0]} in the first and by {names[1]} in "
                 "the second; choose the metric to compare, or evaluate both with the same primary metric."
             )
-        # What a folder's evaluation.json names is not imported; a metric of the user's own is `given`.
+        # Code named in an evaluation.json is not imported; a user's own metric must be `given`.
         return catalog.config_class("answers.metrics", names[0], allowed=())() if names else _default(task)
     return configs.build(_Given, {"metric": given}, where=f"beside: metrics.{task}").metric
 
@@ -305,6 +330,7 @@ class _Given:
 
 
 def _default(task: str) -> Any:
+    """The Config of a task's first metric by default."""
     return catalog.config_class("data.tasks", task, allowed=())().metrics[0]
 
 
@@ -314,21 +340,19 @@ class _Both:
     def __init__(self, config: Any, first: Sequence[Item], second: Sequence[Item], seed: int) -> None:
         self.name = configs.kind_of(config)
         self.first, self.second, self.seed = first, second, seed
-        # A metric may compare rows across types (consistency does), so each side is asked once.
-        (self.metric, rows), (_, others) = rescored(config, first), rescored(config, second)
-        self.rows = (rows, others)
-        self.right = tuple(
-            np.array([item.answer.right for item in items], dtype=bool) for items in (first, second)
-        )
+        # A metric may compare rows across types (consistency does), so each side is scored as a whole.
+        self.metric, rows = rescored(config, first)
+        self.rows = (rows, rescored(config, second)[1])
+        self.right = (_right(first), _right(second))
         self.groups = np.array([item.group for item in first])
         self.types = np.array([item.type for item in first])
 
     def score(self, side: int, chosen: np.ndarray) -> Estimate | None:
-        """The mean over types."""
+        """The score of one side on the chosen samples: the mean over types."""
         return statistics.score(self.metric, self.rows[side][chosen], self.groups[chosen], self.types[chosen])
 
     def facts(self, chosen: np.ndarray) -> dict[str, Any]:
-        """What a type and a task have in common, but for the scores."""
+        """The fields that types and tasks share, except the scores."""
         test = statistics.paired_test(
             self.rows[0][chosen],
             self.rows[1][chosen],
@@ -339,7 +363,8 @@ class _Both:
             is_share=self.metric.is_proportion,
             seed=self.seed,
         )
-        first, second = (right[chosen] for right in self.right)
+        first, second = self.right[0][chosen], self.right[1][chosen]
+
         return {
             "count": int(chosen.sum()),
             "pictures": len(set(self.groups[chosen])),
@@ -354,6 +379,7 @@ class _Both:
         }
 
     def pairs(self, split: str) -> Iterator[Pair]:
+        """The samples with different answers."""
         gaps = self.metric.total(self.rows[0]) - self.metric.total(self.rows[1])
         for one, other, gap in zip(self.first, self.second, gaps, strict=True):
             kind = _kind(one.answer, other.answer)
@@ -367,8 +393,13 @@ class _Both:
                 )
 
 
+def _right(items: Sequence[Item]) -> np.ndarray:
+    """Whether each answer is right: bool R."""
+    return np.array([item.answer.right for item in items], dtype=bool)
+
+
 def _kind(first: Answer, second: Answer) -> str:
-    """How two answers to one question differ; empty where they do not, or where both are right."""
+    """How two answers to one question differ; empty if they do not, or if both are right."""
     if first.right != second.right:
         return "first_only" if first.right else "second_only"
     return "" if first.right or _folded(first) == _folded(second) else "both_wrong"
@@ -379,7 +410,8 @@ def _folded(answer: Answer) -> str:
     return " ".join(text.split()).casefold()
 
 
-def _of_task(split: str, task: str, both: _Both, names: tuple[str, str]) -> TaskBeside:
+def _of_task(split: str, task: str, both: _Both) -> TaskBeside:
+    """The comparison of one task, still without its verdict."""
     everything = np.ones(len(both.first), dtype=bool)
     types = []
     for name in sorted(set(both.types)):
@@ -392,6 +424,7 @@ def _of_task(split: str, task: str, both: _Both, names: tuple[str, str]) -> Task
                 **both.facts(chosen),
             )
         )
+
     return TaskBeside(
         split=split,
         task=task,
@@ -408,8 +441,10 @@ def _of_task(split: str, task: str, both: _Both, names: tuple[str, str]) -> Task
 
 
 def _with_holm(tasks: Sequence[TaskBeside], names: tuple[str, str]) -> tuple[TaskBeside, ...]:
+    """The tasks with Holm-corrected p-values and their verdicts."""
     adjusted = statistics.holm([task.p for task in tasks])
     exact = statistics.holm([task.mcnemar_p for task in tasks])
+
     found = []
     for task, p, mcnemar in zip(tasks, adjusted, exact, strict=True):
         verdict, sentence = _verdict(task, p, names)
@@ -420,15 +455,14 @@ def _with_holm(tasks: Sequence[TaskBeside], names: tuple[str, str]) -> tuple[Tas
 
 
 def _verdict(task: TaskBeside, p: float, names: tuple[str, str]) -> tuple[str, str]:
-    """A word and a sentence on which of the two is better."""
+    """Which of the two is better, as a word and a sentence."""
     where = f"{task.task} in {task.split}" if task.split else task.task
     if task.difference is None or task.first is None or task.second is None:
         return "unknown", f"{where}: no answer can be scored by {task.metric}."
     if task.pictures < FEW_PICTURES:
-        return (
-            "unknown",
-            f"{where}: {task.pictures} image(s) are too few to tell; {FEW_PICTURES} are needed.",
-        )
+        why = f"{task.pictures} image(s) are too few to tell; {FEW_PICTURES} are needed."
+        return "unknown", f"{where}: {why}"
+
     found = task.difference
     numbers = (
         f"{100 * task.first.value:.1f} against {100 * task.second.value:.1f} %; difference {100 * found.value:+.1f} points "
@@ -437,11 +471,10 @@ def _verdict(task: TaskBeside, p: float, names: tuple[str, str]) -> tuple[str, s
     if p < SURE and found.value:
         better = "first" if found.value > 0 else "second"
         return better, f"{where}: {names[better == 'second']} is better: {numbers}."
-    least = (
-        ""
-        if task.detectable is None
-        else f"; this comparison can detect differences of {100 * task.detectable:.1f} points or more"
-    )
+
+    least = ""
+    if task.detectable is not None:
+        least = f"; this comparison can detect differences of {100 * task.detectable:.1f} points or more"
     return "none", f"{where}: no significant difference: {numbers}{least}."
 
 

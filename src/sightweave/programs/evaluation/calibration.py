@@ -1,10 +1,10 @@
-"""Whether a model knows when it is right: confidence against correctness.
+"""Calibration: whether a model's confidence predicts that its answers are right.
 
 The confidence of an answer is exp(mean log-probability of its tokens), the geometric mean of their probabilities.
 On Calibration of Modern Neural Networks (Guo et al. 2017, arXiv:1706.04599) for reliability and its error;
 Measuring Calibration in Deep Learning (Nixon et al. 2019, arXiv:1904.01685) for bins of equal mass; Selective
-Classification for Deep Neural Networks (Geifman and El-Yaniv 2017, arXiv:1705.08500) for risk and coverage. Nothing
-here depends on the order of the answers: those of equal confidence share what they got right.
+Classification for Deep Neural Networks (Geifman and El-Yaniv 2017, arXiv:1705.08500) for risk and coverage. No result
+depends on the order of the answers: those of equal confidence share the mean of what they got right.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy as np
 from sightweave.programs.evaluation.statistics import Estimate, share
 
 BINS = 15
-"""As in Guo et al. 2017."""
+"""Number of bins, as in Guo et al. 2017."""
 ERROR_RATE = 0.05
-"""What share of the answers that are given may be wrong, unless asked otherwise."""
+"""Default for the share of the given answers that may be wrong."""
 _ROUNDING = 1e-6
-"""How far above 0 a mean log-probability may come out in single precision."""
+"""How far rounding in single precision may push a mean log-probability above 0."""
 
 
 class Said(Protocol):
@@ -30,37 +30,37 @@ class Said(Protocol):
 
     @property
     def logprob(self) -> float | None:
-        """Mean natural-log probability per token; None where it is not known."""
+        """Mean natural-log probability per token; None if unknown."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Answers of similar confidence; all but `count` from 0 to 1."""
+    """Answers of similar confidence; all values but `count` are from 0 to 1."""
 
     low: float
-    """Bins of equal width: the lower end, itself outside but for 0. Of equal mass: the least confidence."""
+    """Lower edge of a bin of equal width, which it excludes unless 0; lowest confidence in a bin of equal mass."""
     high: float
-    """Bins of equal width: the upper end. Of equal mass: the greatest confidence."""
+    """Upper edge of a bin of equal width, or highest confidence in a bin of equal mass."""
     count: int
     confidence: float
-    """Mean; NaN in an empty bin."""
+    """Mean confidence; NaN in an empty bin."""
     accuracy: float
-    """Share that is right; NaN in an empty bin."""
+    """Share of right answers; NaN in an empty bin."""
 
 
 @dataclass(frozen=True, slots=True)
 class RiskCoverage:
-    """What share is wrong if only the most confident answers are given, for every possible threshold."""
+    """The error rate if only the most confident answers are given, for every possible threshold."""
 
     thresholds: tuple[float, ...]
-    """Each confidence that occurs, from the greatest down: answers at or above it are given."""
+    """Each confidence that occurs, in descending order: answers at or above it are given."""
     coverage: tuple[float, ...]
-    """Share of the questions that are then answered."""
+    """Share of the questions that are answered at each threshold."""
     risk: tuple[float, ...]
-    """Share of these answers that is wrong."""
+    """Share of these answers that are wrong."""
     area: float
-    """AURC: mean risk over the 1, 2, ... most confident answers; 0 is perfect, the error rate is no ranking at all."""
+    """AURC: mean risk over the 1, 2, ... most confident answers; 0 is perfect, the error rate means no ranking at all."""
 
     def __post_init__(self) -> None:
         sizes = [len(self.thresholds), len(self.coverage), len(self.risk)]
@@ -70,33 +70,33 @@ class RiskCoverage:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a threshold on the confidence gives."""
+    """Coverage and error at one threshold on the confidence."""
 
     threshold: float | None
-    """Answers at or above it are given; None if none can be."""
+    """Answers at or above it are given; None if no answer is given."""
     count: int
-    """Questions."""
+    """Number of questions."""
     answered: int
     coverage: Estimate
     """Share of the questions that are answered."""
     error: Estimate | None
-    """Share of the given answers that is wrong; None if none is given. Both intervals hold for a threshold that was
-    not chosen on these answers; of one that was, the error is too low a guess."""
+    """Share of the given answers that are wrong; None if no answer is given. Both intervals are only valid for a threshold
+    that was not chosen on these answers; for one that was, the error is estimated too low."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The whole picture; all numbers from 0 to 1, and less is better for each error."""
+    """All measures of this module; values are from 0 to 1, and lower is better for errors."""
 
     count: int
     accuracy: float
     confidence: float
-    """Mean; above the accuracy, the model thinks too well of itself."""
+    """Mean confidence; the model is overconfident if it is above the accuracy."""
     ece_equal_mass: float
     ece_equal_width: float
     brier: float
     bins: tuple[Bin, ...]
-    """Of equal mass."""
+    """Bins of equal mass."""
     curve: RiskCoverage
     selection: Selection
 
@@ -105,7 +105,7 @@ def confidences(said: Sequence[Said]) -> np.ndarray:
     """float64 R, 0 to 1: exp(mean log-probability) of each answer.
 
     Raises:
-        ValueError: a log-probability that is not known, above 0 or not a number.
+        ValueError: a log-probability that is unknown, above 0 or not a number.
     """
     logprobs: np.ndarray = np.array([np.nan if one.logprob is None else one.logprob for one in said])
     bad = np.flatnonzero(~(logprobs <= _ROUNDING))
@@ -126,14 +126,14 @@ def calibration(
     error_rate: float = ERROR_RATE,
     groups: Sequence[str] | None = None,
 ) -> Calibration:
-    """Every measure of this file.
+    """All measures of this module.
 
     Args:
         confidence: R, 0 to 1.
         right: bool R, whether each answer is right.
         bins: Number of bins.
         error_rate: Share of the given answers that may be wrong.
-        groups: R names of what is independent of each other, such as the picture; each answer unless given.
+        groups: R names of independent groups, such as images; by default each answer is its own group.
 
     Raises:
         ValueError: no answers, not one confidence or group per answer, or values outside their ranges.
@@ -156,11 +156,11 @@ def calibration(
 def reliability(
     confidence: np.ndarray, right: np.ndarray, *, bins: int = BINS, equal_mass: bool = True
 ) -> tuple[Bin, ...]:
-    """Confidence against accuracy, in bins of ascending confidence.
+    """Confidence and accuracy in bins of ascending confidence.
 
-    With equal mass, the answers are sorted and cut into `bins` runs whose sizes differ by one at most (fewer runs if
-    there are fewer answers). With equal width, bin b holds confidences in (b / bins, (b + 1) / bins], and the first
-    one 0 too; bins may be empty.
+    With equal mass, the sorted answers are split into `bins` parts whose sizes differ by at most one (fewer parts if
+    there are fewer answers). With equal width, bin b contains confidences in (b / bins, (b + 1) / bins], and the first
+    one also 0; bins may be empty.
 
     Raises:
         ValueError: as `calibration`, or no bins.
@@ -168,27 +168,31 @@ def reliability(
     confidence, right = _checked(confidence, right)
     if bins < 1:
         raise ValueError(f"calibration: bins must be 1 or more (got {bins}).")
+
     order = np.argsort(confidence, kind="stable")
     confidence, right = confidence[order], _shared(confidence[order], right[order])
+    found = []
     if equal_mass:
-        runs = np.array_split(np.arange(len(right)), min(bins, len(right)))
-        return tuple(
-            _bin(confidence[run], right[run], confidence[run[0]], confidence[run[-1]]) for run in runs
-        )
+        for part in np.array_split(np.arange(len(right)), min(bins, len(right))):
+            found.append(_bin(confidence[part], right[part], confidence[part[0]], confidence[part[-1]]))
+        return tuple(found)
+
     edges = np.arange(bins + 1) / bins
     cuts = [0, *np.searchsorted(confidence, edges[1:-1], side="right"), len(right)]
-    return tuple(
-        _bin(confidence[start:stop], right[start:stop], low, high)
-        for start, stop, low, high in zip(cuts[:-1], cuts[1:], edges[:-1], edges[1:], strict=True)
-    )
+    for n in range(bins):
+        inside = slice(cuts[n], cuts[n + 1])
+        found.append(_bin(confidence[inside], right[inside], edges[n], edges[n + 1]))
+    return tuple(found)
 
 
 def expected_error(bins: Sequence[Bin]) -> float:
     """ECE: sum of count / all * |accuracy - confidence| over the bins that are not empty."""
-    full = [one for one in bins if one.count]
-    return sum(one.count * abs(one.accuracy - one.confidence) for one in full) / sum(
-        one.count for one in full
-    )
+    error, count = 0.0, 0
+    for one in bins:
+        if one.count:
+            error += one.count * abs(one.accuracy - one.confidence)
+            count += one.count
+    return error / count
 
 
 def brier(confidence: np.ndarray, right: np.ndarray) -> float:
@@ -211,10 +215,12 @@ def risk_coverage(confidence: np.ndarray, right: np.ndarray) -> RiskCoverage:
     order = np.argsort(-confidence, kind="stable")
     confidence, right = confidence[order], right[order]
     given = np.arange(1, len(right) + 1)
-    # Within answers of equal confidence, the mean over all of their orders.
+
+    # Answers of equal confidence have no order, so the area is the mean over all of their orders.
     shared = np.cumsum(1 - _shared(confidence, right)) / given
     risk = np.cumsum(1 - right) / given
     last = np.flatnonzero(np.append(confidence[1:] != confidence[:-1], True))
+
     return RiskCoverage(
         thresholds=tuple(confidence[last].tolist()),
         coverage=tuple((given[last] / len(right)).tolist()),
@@ -224,21 +230,22 @@ def risk_coverage(confidence: np.ndarray, right: np.ndarray) -> RiskCoverage:
 
 
 def thinned(curve: RiskCoverage, points: int) -> RiskCoverage:
-    """The same curve at so many of its thresholds at most, evenly spread, both ends among them; the area stays.
+    """The curve at no more than `points` of its thresholds, evenly spaced with both ends; the area is unchanged.
 
     Raises:
         ValueError: fewer than two points.
     """
     if points < 2:
         raise ValueError(f"calibration: a curve needs 2 points or more (got {points}).")
+
     count = len(curve.thresholds)
     kept = np.unique(np.linspace(0, count - 1, min(points, count)).round().astype(int)).tolist()
-    return RiskCoverage(
-        thresholds=tuple(curve.thresholds[n] for n in kept),
-        coverage=tuple(curve.coverage[n] for n in kept),
-        risk=tuple(curve.risk[n] for n in kept),
-        area=curve.area,
-    )
+    thresholds, coverage, risk = [], [], []
+    for n in kept:
+        thresholds.append(curve.thresholds[n])
+        coverage.append(curve.coverage[n])
+        risk.append(curve.risk[n])
+    return RiskCoverage(tuple(thresholds), tuple(coverage), tuple(risk), curve.area)
 
 
 def at_error_rate(
@@ -250,14 +257,15 @@ def at_error_rate(
 ) -> Selection:
     """The lowest threshold at which at most this share of the given answers is wrong.
 
-    The threshold fits these answers, so its error is too low a guess for others: choose it on one half of the data
-    and measure it by `at_threshold` on the other.
+    The threshold is fitted to these answers, so its error underestimates that of others: choose it on one half of the
+    data and measure it with `at_threshold` on the other.
 
     Raises:
         ValueError: as `calibration`, or an error rate outside 0 to 1.
     """
     if not 0 <= error_rate <= 1:
         raise ValueError(f"calibration: error_rate must be from 0 to 1 (got {error_rate}).")
+
     curve = risk_coverage(confidence, right)
     fit = [t for t, risk in zip(curve.thresholds, curve.risk, strict=True) if risk <= error_rate]
     return at_threshold(confidence, right, min(fit, default=float("inf")), groups=groups)
@@ -275,6 +283,7 @@ def at_threshold(
     names = np.arange(len(right)) if groups is None else np.asarray(groups)
     if len(names) != len(right):
         raise ValueError(f"calibration: {len(names)} groups for {len(right)} answers; give one for each.")
+
     chosen = confidence >= threshold
     answered = int(chosen.sum())
     return Selection(
@@ -287,7 +296,11 @@ def at_threshold(
 
 
 def _checked(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both as float64 R."""
+    """Both as float64 R.
+
+    Raises:
+        ValueError: other shapes, no answers, or values outside their ranges.
+    """
     confidence, right = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
     if confidence.ndim != 1 or confidence.shape != right.shape or not len(right):
         raise ValueError(
@@ -306,7 +319,7 @@ def _checked(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _shared(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Sorted answers, each with the mean of those that have its confidence."""
+    """For each sorted answer the mean over all answers with its confidence: R."""
     _, index, counts = np.unique(confidence, return_inverse=True, return_counts=True)
     return np.asarray((np.bincount(index, weights=right) / counts)[index])
 

@@ -1,9 +1,9 @@
-"""How far a score would move with other groups: the delete-one-group jackknife, stratum by stratum.
+"""Variance of scores between groups: the delete-one-group jackknife, stratum by stratum.
 
-Several questions share a picture, so the groups are what varies, not the questions. Leaving out one group at a time
-gives the variance of any metric whose rows add up, and the covariance of strata (types of question) that share
-groups (Quenouille 1956; Tukey 1958; for surveys: Wolter, Introduction to Variance Estimation, 2007, chapter 4).
-Nothing is drawn, so the same rows always give the same numbers.
+Several questions share an image, so the variance is over groups, not over questions. Leaving out one group at a time gives
+the variance of any metric whose rows add up, and the covariance of strata (question types) that share groups (Quenouille
+1956; Tukey 1958; for surveys: Wolter, Introduction to Variance Estimation, 2007, chapter 4). Nothing is random, so the same
+rows always give the same numbers.
 """
 
 from __future__ import annotations
@@ -17,53 +17,53 @@ import numpy as np
 Total = Callable[[np.ndarray], np.ndarray]
 """A metric's ``total``: sums ``... K`` -> scores ``...``."""
 NOTHING = 1e-20
-"""A variance at or below this is rounding: nothing differs."""
+"""A variance up to this is rounding: nothing differs."""
 _ROUNDING = 1e-12
-"""Differences between scores that are equal come out as this at most."""
+"""Largest difference that rounding may cause between equal scores."""
 _WEIGHT_OF_ONE = 5
-"""In groups: how much it takes to believe that questions of one group differ more than others do."""
+"""Weight of the variance of independent rows against a smaller observed one, in groups."""
 _FEW_COLUMNS = 8
-"""Up to so many are quicker added one by one than as a sparse matrix."""
+"""Maximum number of columns that are faster to add one by one than as a sparse matrix."""
 _DOUBT = 4.0
-"""How far a variance that rests on k groups is drawn to the worst: this by k^2. Chosen by simulation."""
+"""A variance that rests on k groups is moved towards the worst case by this / k^2. Chosen by simulation."""
 _NUMBERS = 1 << 21
-"""Of sums that are held at a time while groups are left out (float64: 16 MB)."""
+"""Maximum numbers that are held at a time while groups are left out (float64: 16 MB)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clusters:
-    """Scores of runs in strata, and how far each group moves them. S strata, n runs, G groups."""
+    """Scores of n runs in S strata, and how much each of G groups changes them."""
 
     values: np.ndarray
     """S n: the score of each run in each stratum."""
     shifts: np.ndarray
-    """C n, a row for each group in each stratum: scaled so that the sum of their squares over a stratum's groups is
-    the jackknife variance of its score."""
+    """C n, a row for each group in each stratum: the change of the score without the group, scaled so that the sum of
+    squares over a stratum's groups is the jackknife variance of its score."""
     group: np.ndarray
     """C: number of the group."""
     stratum: np.ndarray
     """C: number of the stratum."""
     sizes: np.ndarray
-    """S: rows that count."""
+    """S: number of rows that count."""
     overlap: np.ndarray
-    """S S: sum over groups of the products of their shares of two strata's rows."""
+    """S S: sum over groups of the products of their shares of the rows of two strata."""
     has_spread: np.ndarray
-    """S, bool: whether the stratum has two groups or more and a score without each of them."""
+    """S, bool: whether the stratum has two or more groups and a score without each of them."""
     least: float
-    """The lowest score that a group has by itself."""
+    """Lowest score of a single group."""
     most: float
-    """The highest."""
+    """Highest score of a single group."""
     moments: np.ndarray
-    """S n n: mean over rows of the products of the runs' first numbers; a variance where rows are (value, 1)."""
+    """S n n: mean over rows of the products of the runs' first numbers; a variance if rows are (value, 1)."""
 
     @property
     def effective(self) -> np.ndarray:
-        """S: the number of groups of one size that would be as sure, (sum m)^2 / sum m^2 (Kish 1965)."""
+        """S: the number of equally large groups with the same uncertainty, (sum m)^2 / sum m^2 (Kish 1965)."""
         return 1 / np.diagonal(self.overlap)
 
     @property
     def effective_in_all(self) -> float:
-        """The same for the mean over strata."""
+        """The same number for the mean over strata."""
         return float(len(self.overlap) ** 2 / self.overlap.sum())
 
     @property
@@ -74,13 +74,14 @@ class Clusters:
     def of_groups(self) -> np.ndarray:
         """G n: the shifts of the mean over strata."""
         found = np.zeros((int(self.group.max()) + 1, self.shifts.shape[1]))
+
         for run, column in enumerate(self.shifts.T):
             found[:, run] = np.bincount(self.group, weights=column, minlength=len(found))
         return found / len(self.values)
 
 
 def numbered(names: Sequence[object] | np.ndarray) -> np.ndarray:
-    """The names as numbers from 0 in their order; arrays of integers are quicker than texts."""
+    """The names as numbers from 0 in sorted order; integer arrays are faster than texts."""
     values = np.asarray(names)
     if values.dtype.kind not in "iu":
         values = values.astype(str)
@@ -93,14 +94,15 @@ def clusters(
     total: Total,
     strata: Sequence[object] | np.ndarray | None = None,
 ) -> Clusters | None:
-    """Leaves out each group in turn; None where no row counts.
+    """Leaves out each group in turn; returns None if no row counts.
 
     Args:
-        runs: n R K, rows of a metric for each run on the same samples. Rows of zeros in all runs do not count.
-        groups: R names: what is independent of each other, such as the picture.
+        runs: n R K, rows of a metric for each run on the same samples. Rows that are 0 in all runs do not count.
+        groups: R names of independent groups, such as images.
         total: The metric's total.
-        strata: R names: scores are per stratum. A stratum without a score is left out.
+        strata: R names; scores are per stratum, and strata without a score are left out.
     """
+    # Only rows that count, in strata with a score.
     runs = np.asarray(runs, dtype=np.float64)
     group = numbered(groups)
     stratum = np.zeros(len(group), dtype=np.intp) if strata is None else numbered(strata)
@@ -112,7 +114,7 @@ def clusters(
         return None
     runs, group, stratum = runs[:, counts], numbered(group[counts]), numbered(stratum[counts])
 
-    # One cell for each group in each stratum, since leaving it out moves no other stratum.
+    # One cell for each group in each stratum, since leaving it out only changes that stratum.
     num_strata = int(stratum.max()) + 1
     cells, of_cell, rows_in = np.unique(group * num_strata + stratum, return_inverse=True, return_counts=True)
     cell_group, cell_stratum = np.divmod(cells, num_strata)
@@ -142,8 +144,9 @@ def clusters(
 
 
 def sums_of(runs: np.ndarray, index: np.ndarray, count: int) -> np.ndarray:
-    """Sums of rows ``n R K`` that have the same number: ``count n K``."""
+    """Sums of the rows ``n R K`` with the same number: ``count n K``."""
     num_runs, num_rows, width = runs.shape
+
     if num_runs * width <= _FEW_COLUMNS:
         columns = np.moveaxis(runs, 0, 1).reshape(num_rows, num_runs * width).T
         sums = [np.bincount(index, weights=column, minlength=count) for column in columns]
@@ -156,7 +159,7 @@ def sums_of(runs: np.ndarray, index: np.ndarray, count: int) -> np.ndarray:
 
 
 def products(shifts: np.ndarray, group: np.ndarray, stratum: np.ndarray) -> np.ndarray:
-    """S S: for each two strata the sum over groups of the products of what a group has in both."""
+    """S S: for each pair of strata, the sum over groups of the products of a group's shifts in both."""
     if not stratum.any():
         return np.array([[shifts @ shifts]])
     from scipy.sparse import csr_array
@@ -168,18 +171,20 @@ def products(shifts: np.ndarray, group: np.ndarray, stratum: np.ndarray) -> np.n
 def _left_out(
     sums: np.ndarray, in_strata: np.ndarray, stratum: np.ndarray, total: Total
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of each stratum without each of its groups, and of that group alone: both ``C n``."""
+    """The scores of each stratum without each of its groups, and of that group alone: both ``C n``."""
     left, alone = [], []
     step = max(1, _NUMBERS // max(1, sums[0].size))
+
     for start in range(0, len(sums), step):
         part = slice(start, start + step)
         left.append(total(in_strata[stratum[part]] - sums[part]))
         alone.append(total(sums[part]))
+
     return np.concatenate(left), np.concatenate(alone)
 
 
 def _moments(firsts: np.ndarray, stratum: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """S n n: mean over a stratum's rows of the products of runs' numbers ``n R``."""
+    """S n n: mean over the rows of a stratum of the products of the runs' numbers ``n R``."""
     found = []
     for number, size in enumerate(sizes):
         mine = firsts[:, stratum == number]
@@ -188,41 +193,46 @@ def _moments(firsts: np.ndarray, stratum: np.ndarray, sizes: np.ndarray) -> np.n
 
 
 class Combination:
-    """A weighted sum of runs' scores, as a mean over strata, with variances that few groups do not understate.
+    """A weighted sum of the runs' scores, as a mean over strata, with variances that hold for few groups as well.
 
-    Per stratum, V is the jackknife's variance. Two of its weaknesses are mended, with ``independent`` the variance if
+    V is the jackknife variance of a stratum. Two of its weaknesses are corrected. Let ``independent`` be the variance if
     all rows were independent, ``worst`` that if each group were all right or all wrong, and
-    k = G / max(1, kurtosis - 2) the number of groups that V rests on (those of the shifts, whose kurtosis is 3 or less
-    where many groups carry it):
+    k = G / max(1, kurtosis - 2) the number of groups that V rests on (the kurtosis of the shifts is 3 or less if many
+    groups contribute):
 
         V < independent:  (5 independent + (G - 1) V) / (G + 4)
         then              V + min(1, 4 / k^2) min(1, max(0, kurtosis - 3)) (worst - V), if worst > V
 
-    since V may be small by chance, and since what a few wrong groups show says little of how large such a group can be.
-    How independent rows vary is known where they are (0 or 1, 1); elsewhere V is at least the square of half an
-    answer's weight.
+    V may be too small by chance, and a few wrong groups say little about how large such a group can be. The variance of
+    independent rows is known if they are (0 or 1, 1); for other rows V is at least the square of half an answer's weight.
     """
 
     def __init__(
         self, found: Clusters, weights: np.ndarray, *, best: float, is_share: bool, bounded: bool = True
     ) -> None:
         self.found, self.best = found, best
+
+        # Values that are 0 or the best one but for rounding.
         values = found.values @ weights  # S
         values = np.where(np.abs(values) > _ROUNDING * best, values, 0.0)
         self.values = np.where(np.abs(values - best) > _ROUNDING * best, values, best)
+
+        # The jackknife's variances and covariances.
         shifts = found.shifts @ weights
         covariance = products(shifts, found.group, found.stratum)
         raw = np.maximum(np.diagonal(covariance), 0.0)
         self.is_inside = bounded and found.least >= -_ROUNDING and found.most <= best * (1 + _ROUNDING)
 
-        # Variance of one answer: of shares what it is, of other scores what it is if all answers were 0 or the best.
+        # Variance of one answer: exact for shares; for other scores, as if all answers were 0 or the best.
         size = np.abs(self.values)
         self.square = np.einsum("i,sij,j->s", weights, found.moments, weights) if is_share else best * size
         of_one = self.square - self.values**2
         self.of_one = np.where(of_one > _ROUNDING * best**2, of_one, 0.0)
         self.is_equal = np.maximum(raw, self.of_one if is_share else 0.0) <= NOTHING
+
+        # Variances that are not too small by chance.
         self.is_binomial = is_share and len(weights) == 1 and found.is_single
-        if self.is_binomial:  # nothing is to be estimated beside the share itself
+        if self.is_binomial:  # the share itself determines the variance
             self.variances = self.of_one / found.sizes
         elif is_share:
             self.variances = _believed(found, shifts, raw, self.of_one, self.of_one / found.sizes)
@@ -231,6 +241,7 @@ class Combination:
             least = (best / (2 * found.sizes)) ** 2
             believed = _believed(found, shifts, np.maximum(raw, least), worst, np.zeros_like(raw))
             self.variances = np.where(self.is_equal, raw, believed)
+
         self.correlation = self._correlation(covariance, raw)
 
     @property
@@ -239,10 +250,10 @@ class Combination:
         return float(self.values.mean())
 
     def variance(self, variances: np.ndarray) -> float:
-        """Of the mean over strata, from that of each (S): sum over i, j of r_ij sqrt(V_i V_j) / S^2.
+        """The variance of the mean over strata from those of each (S): sum over i, j of r_ij sqrt(V_i V_j) / S^2.
 
-        The correlations r are those that shared groups make. A variance below that of strata that share nothing is
-        drawn to it, as one below that of independent rows is.
+        The correlations r come from shared groups. A variance below that of independent strata is moved towards it, like
+        one below that of independent rows.
         """
         errors = np.sqrt(variances)
         alone, found = float(variances.sum()), float(errors @ self.correlation @ errors)
@@ -251,10 +262,10 @@ class Combination:
         return max(found, 0.0) / len(variances) ** 2
 
     def of_scores(self) -> np.ndarray:
-        """S: variances of scores from 0 to the best one, also of strata in which nothing differs.
+        """S: variances of scores between 0 and the best one, including strata in which nothing differs.
 
-        Such a stratum is given that of as many all-or-nothing answers as it has groups, with its score drawn to the
-        mean over strata by two of them.
+        Such a stratum gets the variance of all-or-nothing answers, as many as it has groups, with its score moved towards
+        the mean over strata with the weight of two of them.
         """
         groups = self.found.effective
         share: np.ndarray = np.clip(
@@ -264,7 +275,7 @@ class Combination:
         return np.asarray(np.where(unknown, share * (1 - share) / groups * self.best**2, self.variances))
 
     def freedom(self, variances: np.ndarray) -> float:
-        """Degrees of freedom of Student's t: effective groups less one, fewer if small strata decide; at least 1."""
+        """Degrees of freedom of Student's t: effective groups minus one, fewer if small strata dominate; at least 1."""
         groups = self.found.effective - 1
         counted = self.found.has_spread & (groups > 0)
         uncertain = float((variances[counted] ** 2 / groups[counted]).sum())
@@ -272,16 +283,18 @@ class Combination:
         return max(1.0, min(self.found.effective_in_all - 1, by_strata))
 
     def _correlation(self, covariance: np.ndarray, raw: np.ndarray) -> np.ndarray:
-        """S S; where two strata show no variance, that of groups which are all of one kind in both."""
+        """S S: correlations of strata; for two strata without variance, as if groups were all right or all wrong."""
         spread = np.sqrt(raw)
         known = raw > NOTHING
         both = np.outer(known, known)
         found = np.zeros_like(covariance)
         np.divide(covariance, np.outer(spread, spread), out=found, where=both)
+
         overlap = self.found.overlap
         size = np.sqrt(np.diagonal(overlap))
         neither = np.outer(~known & self.found.has_spread, ~known & self.found.has_spread)
         found = np.where(neither, overlap / np.outer(size, size), found)
+
         np.fill_diagonal(found, 1.0)
         return np.asarray(np.clip(found, -1.0, 1.0))
 
@@ -289,11 +302,12 @@ class Combination:
 def _believed(
     found: Clusters, shifts: np.ndarray, raw: np.ndarray, of_one: np.ndarray, independent: np.ndarray
 ) -> np.ndarray:
-    """S: variances, none of them too small by chance."""
+    """S: variances that are not too small by chance; see `Combination`."""
     groups = np.bincount(found.stratum, minlength=len(raw))
     fourth = np.bincount(found.stratum, weights=shifts**4, minlength=len(raw))
     kurtosis = groups * 1.0
     np.divide(groups * fourth, raw**2, out=kurtosis, where=raw > NOTHING)
+
     carried = groups / np.maximum(1.0, kurtosis - 2)
     worst = of_one / found.effective
     variances = np.where(raw < independent, _drawn_up(raw, independent, found.effective), raw)
@@ -302,5 +316,5 @@ def _believed(
 
 
 def _drawn_up(found: Any, expected: Any, groups: Any) -> Any:
-    """A variance that is smaller than expected, drawn to it by the weight of some groups."""
+    """A variance that is smaller than expected, moved towards the expected one by its weight in groups."""
     return (_WEIGHT_OF_ONE * expected + (groups - 1) * found) / (_WEIGHT_OF_ONE + groups - 1)

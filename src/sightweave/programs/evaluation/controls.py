@@ -1,8 +1,7 @@
-"""The controls of an evaluation: other pictures, worse pictures, other words.
+"""The controls of an evaluation: other images, degraded images, other words.
 
-A model that scores as well without the picture does not look; one that scores much worse on a slightly worse picture, or
-when the same is asked in other words, is brittle. Each control is made of samples alone, so whatever answers samples can be
-controlled.
+A model that scores as well without the image does not look at it. One that scores much worse on a slightly degraded image,
+or when the same question is worded differently, is brittle. Controls only change samples, so they work with any predictor.
 """
 
 from __future__ import annotations
@@ -24,23 +23,23 @@ from sightweave.programs.evaluation.prompts import reworded, rotated_options
 from sightweave.programs.evaluation.worse import WORSE
 
 Control = Callable[[Sequence[Sample], int], dict[int, Sample]]
-"""Samples and a seed -> changed samples, by the number of the one that each was made of; others it does not concern."""
+"""Samples and a seed -> changed samples by the number of the original; samples that it does not apply to are missing."""
 
 
 def no_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
-    """The samples that have media, without them: what a blind model gets."""
+    """The samples that have media, without their media: what a blind model gets."""
     return {number: sample.without_media() for number, sample in enumerate(samples) if sample.media}
 
 
 def shuffled_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
     """The samples that have media, each with another group's media.
 
-    All samples of a group get the same other media, and no group keeps its own: the groups are put on a circle in
-    random order, and each takes the media of the next one that shows none of its pictures. Pictures are compared by
-    their pixels, so a copy under another name is not another picture.
+    All samples of a group get the same media, and no group keeps its own: the groups form a circle in random order, and
+    each takes the media of the next one that shows none of its images. Images are compared by their pixels, so a copy
+    under another name is not another image.
 
     Raises:
-        DataError: there are not two groups with different pictures.
+        DataError: there are not two groups with different images.
     """
     content = contents(medium for sample in samples for medium in sample.media)
     media: dict[str, tuple[Medium, ...]] = {}
@@ -57,19 +56,17 @@ def shuffled_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample
     donor: dict[str, tuple[Medium, ...]] = {}
     for place, name in enumerate(circle):
         kinds = {medium.modality for medium in media[name]}
-        found = None
         for step in range(1, len(circle)):
             other = circle[(place + step) % len(circle)]
             has_all = kinds <= {medium.modality for medium in media[other]}
             if has_all and shows[name].isdisjoint(shows[other]):
-                found = other
+                donor[name] = media[other]
                 break
-        if found is None:
+        else:
             raise DataError(
                 f"shuffled_image: no other image for group {name!r} among {len(names)} group(s); "
                 "shuffling needs at least two groups with different images."
             )
-        donor[name] = media[found]
 
     return {
         number: _with_media(sample, donor[sample.group])
@@ -97,16 +94,18 @@ def blank_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
 
 
 def other_sense(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
-    """Ambiguous sentences, each with the picture of its other sense: a model that looks translates that one.
+    """Ambiguous sentences, each with an image of its other sense: a model that looks at it translates that sense.
 
-    Only samples with ``tags["contrast"]`` are concerned. The other picture is that of the same sentence with another
-    translation (CoMMuTE has each sentence twice), or else of a sample of the same word (``tags["word"]``) in another
-    sense (``tags["sense"]``). It is never one that some sample of the own sense is about; whether it shows that sense
-    unasked, tags do not say. Pictures are dealt in random order, so that each is used about equally often. Samples
-    without any donor are left out.
+    Applies to samples with ``tags["contrast"]``. The image comes from the same sentence with another translation (CoMMuTE
+    has each sentence twice), or else from a sample with the same word (``tags["word"]``) in another sense
+    (``tags["sense"]``), but never from the group of a sample with the own sense. Whether it happens to show the own sense
+    as well, tags do not say. Images are dealt in random order, so that each is used about equally often. Samples without
+    a donor are left out.
     """
     rng = np.random.default_rng(seed)
     originals, samples = samples, merged(samples)
+
+    # Index the ambiguous samples by sentence and by word.
     ambiguous = [n for n, sample in enumerate(samples) if sample.media and sample.tags.get("contrast")]
     by_sentence: dict[tuple[str, str], list[int]] = {}
     by_word: dict[str, list[int]] = {}
@@ -114,23 +113,26 @@ def other_sense(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
     for n in ambiguous:
         tags = samples[n].tags
         by_sentence.setdefault((samples[n].prompt, tags.get("languages", "")), []).append(n)
-        if word := tags.get("word", ""):
+        word = tags.get("word", "")
+        if word:
             by_word.setdefault(word, []).append(n)
             pictures.setdefault((word, tags.get("sense", "")), set()).add(samples[n].group)
+
+    # Give each sample the least used image that fits.
     used: Counter[str] = Counter()
-    order = {n: int(place) for n, place in zip(ambiguous, rng.permutation(len(ambiguous)), strict=True)}
+    order = dict(zip(ambiguous, rng.permutation(len(ambiguous)).tolist(), strict=True))
     found: dict[int, Sample] = {}
     for n in ambiguous:
         own, tags = samples[n], samples[n].tags
         same = by_sentence[own.prompt, tags.get("languages", "")]
         word, sense = tags.get("word", ""), tags.get("sense", "")
         showing = {own.group} | pictures.get((word, sense), set())
-        other = (
-            [m for m in same if set(samples[m].references).isdisjoint(own.references)],
-            [m for m in by_word.get(word, []) if samples[m].tags.get("sense", "") != sense],
-        )
-        fitting = ([m for m in some if samples[m].group not in showing] for some in other)
-        if donors := next(filter(None, fitting), None):
+        candidates = [m for m in same if set(samples[m].references).isdisjoint(own.references)]
+        donors = [m for m in candidates if samples[m].group not in showing]
+        if not donors:
+            candidates = [m for m in by_word.get(word, []) if samples[m].tags.get("sense", "") != sense]
+            donors = [m for m in candidates if samples[m].group not in showing]
+        if donors:
             chosen = min(donors, key=lambda m: (used[samples[m].group], order[m]))
             used[samples[chosen].group] += 1
             found[n] = _with_media(originals[n], samples[chosen].media)
@@ -138,7 +140,7 @@ def other_sense(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
 
 
 def worse(change: str) -> Control:
-    """A control that makes every picture worse in the way of `WORSE` that is named."""
+    """A control that degrades every image by the named change of `WORSE`."""
 
     def control(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
         made: dict[str, Medium] = {}
@@ -184,4 +186,4 @@ CONTROLS: Mapping[str, Control] = {
     "reworded": reworded,
     "rotated_options": rotated_options,
 }
-"""By name."""
+"""Controls by name."""

@@ -1,7 +1,7 @@
-"""Copies of one picture under several names count as one picture.
+"""Duplicates of an image under several names count as one image.
 
-Questions about the same picture are not independent of each other, so statistics draw whole pictures. A dataset that
-holds each photograph twenty times holds no more evidence for it.
+Questions about the same image are not independent of each other, so statistics draw whole images. A dataset that contains
+each photograph twenty times contains no more evidence.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ from sightweave.data.inputs.modalities import contents
 
 
 def merged(samples: Sequence[Sample]) -> list[Sample]:
-    """The samples, with one group for all groups that show the same pictures: the first one's name."""
-    media = [medium for sample in samples for medium in sample.media]
-    content = contents(media)
+    """The samples with all groups that show the same images merged into the first of these groups."""
+    content = contents(medium for sample in samples for medium in sample.media)
     shown: dict[str, set[str]] = {}
     for sample in samples:
         shown.setdefault(sample.group, set()).update(content[medium] for medium in sample.media)
 
+    # The first group that shows exactly these images gives its name to all others.
     owner: dict[frozenset[str], str] = {}
     names: dict[str, str] = {}
     for group, pictures in shown.items():
-        # Without a picture there is nothing to compare: such a group stays what it is.
+        # Groups without images cannot be compared and stay as they are.
         names[group] = owner.setdefault(frozenset(pictures), group) if pictures else group
-    return [
-        sample if names[sample.group] == sample.group else replace(sample, group=names[sample.group])
-        for sample in samples
-    ]
+
+    found = []
+    for sample in samples:
+        group = names[sample.group]
+        found.append(sample if group == sample.group else replace(sample, group=group))
+    return found

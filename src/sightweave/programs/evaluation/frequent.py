@@ -1,7 +1,8 @@
-"""Counts of what occurs most often in a stream of any length, in bounded memory.
+"""Counts the most frequent items of a stream of any length in bounded memory.
 
-Finding Repeated Elements (Misra and Gries 1982): whenever there are too many different items, all counts are lowered
-alike. What occurs in more than one of `room` places is never lost, and a count is too low by no more than that share.
+Finding Repeated Elements (Misra and Gries 1982): whenever there are too many distinct items, all counts are lowered by the
+same amount. An item that makes up more than 1 / `room` of the stream is never lost, and its count is too low by at most
+this share.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import Any
 
 
 class Frequent:
-    """Counts of texts; exact while no more than twice `room` differ.
+    """Counts of texts; exact up to twice `room` distinct ones.
 
     Args:
-        room: Different texts that are kept when there are too many.
+        room: Number of distinct texts that are kept when there are too many.
     """
 
     __slots__ = ("counts", "lost", "room")
@@ -22,13 +23,13 @@ class Frequent:
     def __init__(self, room: int) -> None:
         self.room = room
         self.counts: dict[str, int] = {}
-        """How often each text occurred, or `lost` less."""
+        """How often each text occurred; too low by at most `lost`."""
         self.lost = 0
-        """What each count may be too low by; 0 while all are exact."""
+        """The largest error of a count; 0 as long as all are exact."""
 
     @classmethod
     def of(cls, room: int, lost: int, counts: Mapping[str, int]) -> Frequent:
-        """Counts that another one held."""
+        """The counts from the values that `to_plain` returned."""
         made = cls(room)
         made.lost, made.counts = lost, dict(counts)
         return made
@@ -44,10 +45,11 @@ class Frequent:
             self.shrink(self.room)
 
     def shrink(self, room: int) -> None:
-        """Keeps the `room` most frequent texts; of equally frequent ones, the first in the alphabet."""
+        """Keeps the `room` most frequent texts; ties go to the first in the alphabet."""
         self.room = room
         if len(self.counts) <= room:
             return
+
         ordered = _ordered(self.counts)
         cut = self.counts[ordered[room]]
         self.counts = {text: max(1, self.counts[text] - cut) for text in ordered[:room]}
@@ -55,7 +57,7 @@ class Frequent:
 
     @property
     def first(self) -> str:
-        """The most frequent text; of equally frequent ones, the first in the alphabet."""
+        """The most frequent text; ties go to the first in the alphabet."""
         return min(self.counts, key=lambda text: (-self.counts[text], text))
 
 

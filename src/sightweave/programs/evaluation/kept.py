@@ -1,8 +1,8 @@
-"""Answers are kept as they come, so that a stopped evaluation goes on where it was, and nothing is asked twice.
+"""A cache of answers: a stopped evaluation resumes where it was, and nothing is asked twice.
 
-One JSON object a line, with ``key`` and the fields of a `Prediction`. The key is a digest of all that an answer depends
-on: who answers, the version, the length, the prompt with its pictures, and the texts to judge. So one file may hold
-answers of several models about several data sets, and a change of any of them is noticed.
+The file has one JSON object per line, with ``key`` and the fields of a `Prediction`. The key is a digest of everything that
+an answer depends on: the predictor, the version, the maximum length, the prompt with its images, and the texts to judge. One
+file may therefore contain answers of several models about several datasets, and any change in them is noticed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import PIL.Image
@@ -27,34 +27,37 @@ from sightweave.programs.predictors import _notes
 from sightweave.programs.predictors._base import Predictor, Progress, log_probability
 
 _PROMPTS_AT_ONCE = 4096
-"""A chunk ends after the picture that reaches so many prompts, however few its pictures."""
+"""A chunk ends with the image that reaches this many prompts, even if it has few images."""
 _NUM_PROBED = 8
-"""Prompts that a server which may refuse them is asked before all others."""
+"""Prompts that are sent first to a server that may refuse them."""
 _MAX_LINE_BYTES = 16 << 20
-"""A longer line is no answer."""
+"""Maximum length of a line; a longer one cannot be an answer."""
 _BLOCK = 1 << 16
+"""Bytes that are read at a time when searching backwards."""
+_Value = TypeVar("_Value")
 
 
 class Kept:
-    """Asks a predictor only what was not asked before.
+    """Caches the answers of a predictor, so that it is only asked what is new.
 
-    Equal prompts of one call are asked once. What is new is asked in chunks of whole pictures, those with long prompts
-    first, so that prompts of a chunk are about as long as one another; after each chunk its answers are written, and a
-    process that is killed loses the chunk that it was at. A server's answers are written one by one, since they may cost
-    money. A file of answers is only read: it is kept already.
+    Equal prompts of one call are asked once. New prompts are asked in chunks of whole images, long prompts first, so that
+    the prompts of a chunk have similar lengths. Answers are written after each chunk, so a process that is killed loses
+    only the current chunk. A server's answers are written one by one, since they may cost money. Predictors that only
+    look answers up are not cached.
 
-    A server may refuse prompts. A few from all over are asked first, so that one which refuses everything is not asked
-    thousands. A prompt that was refused for good is kept as such; one whose answer may yet come is not kept.
+    A server may refuse prompts. A small sample of them is asked first, so that a server that refuses everything is not
+    asked thousands of times. A prompt that was refused permanently is cached as refused; one that may be answered later
+    is not cached.
 
     Args:
-        predictor: Who answers.
-        path: JSON lines, made if there are none; None keeps answers in memory only.
-        max_tokens: Tokens of an answer at most.
-        pictures_at_once: Pictures in a chunk.
-        progress: Told of new answers as they come.
+        predictor: Answers the prompts.
+        path: JSON lines file, created if missing; None caches in memory only.
+        max_tokens: Maximum tokens of an answer.
+        pictures_at_once: Images in a chunk.
+        progress: Called with new answers as they come.
 
     Raises:
-        DataError: the file is there and cannot be read.
+        DataError: the file exists and cannot be read.
     """
 
     def __init__(
@@ -68,19 +71,21 @@ class Kept:
     ) -> None:
         self.predictor, self.path, self.max_tokens = predictor, path, max_tokens
         self.pictures_at_once, self.progress = pictures_at_once, progress
-        self._version = _version()
         self.reused = 0
-        """Prompts whose answer stood in the file from the start."""
+        """Prompts whose answer was in the file from the start."""
         self.asked = 0
-        """Prompts that the predictor was asked; equal ones count once."""
+        """Prompts that were sent to the predictor; equal ones count once."""
         self.notes: tuple[str, ...] = ()
-        """What in the file is of no use and should not be there; plain sentences."""
+        """Sentences on unusable lines of the file."""
+
+        self._version = _version()
         self._given: list[tuple[str, Prediction]] = []
         """Ids and answers since the last `take_notes`."""
-        self._marks: dict[Medium, str] = {}
-        """Of pictures that were seen, since each pass shows them again."""
+        self._digests: dict[Medium, str] = {}
+        """Digests of images that were seen, since each pass shows them again."""
         self._known: dict[bytes, Prediction] = {}
         self._is_open = False
+
         if path is not None and path.exists():
             self._load(path)
         self._before = frozenset(self._known)
@@ -91,13 +96,13 @@ class Kept:
         """One prediction per sample, in order.
 
         Args:
-            samples: Their targets are not looked at.
-            texts: For each sample those whose likelihood as its answer is wanted; empty means none for any.
-            write: Whether answers are written; otherwise texts are only judged.
+            samples: Samples to ask; their targets are ignored.
+            texts: Texts to judge as answers to each sample; an empty sequence means none for any sample.
+            write: Whether answers are generated; if not, texts are only judged.
 
         Raises:
             DataError: not one list of texts per sample, not one prediction per sample, or the file cannot be written.
-            UnansweredError: a server answers none of the prompts.
+            UnansweredError: a server answered none of the first prompts.
         """
         found = self._found(samples, texts, write=write)
         if write:
@@ -105,9 +110,9 @@ class Kept:
         return found
 
     def take_notes(self) -> list[str]:
-        """Plain sentences on what was odd in the answers since the last call, kept ones included."""
+        """Sentences on oddities in the answers since the last call, including cached answers."""
         given, self._given = self._given, []
-        can_be_cut = self.predictor.can_control  # a file's answers were made elsewhere
+        can_be_cut = self.predictor.can_control  # answers from a file were generated elsewhere
         return _notes.on(self.predictor.name, given, self.max_tokens if can_be_cut else None)
 
     def _found(
@@ -117,30 +122,34 @@ class Kept:
             raise DataError(f"{len(texts)} list(s) of texts for {len(samples)} sample(s); give one for each.")
         given = [tuple(one) for one in texts] or [()] * len(samples)
         max_tokens = self.max_tokens if write else 0
-        if not self.predictor.can_control:  # it looks ids up, which are in no key
+        if not self.predictor.can_control:  # it looks answers up by id, which no key contains
             self.asked += len(samples)
             return self._ask(samples, given, max_tokens)
+
+        # Find the prompts that are new; equal ones are asked once.
         about = [self.predictor.fingerprint, self._version, max_tokens]
-        keys = [_key(about, sample, texts, self._marks) for sample, texts in zip(samples, given, strict=True)]
+        keys: list[bytes] = []
         new: dict[bytes, int] = {}
-        for number, key in enumerate(keys):
+        has_answer = False
+        for number, (sample, wanted) in enumerate(zip(samples, given, strict=True)):
+            key = _key(about, sample, wanted, self._digests)
+            keys.append(key)
+            self.reused += key in self._before
             if key not in self._known:
                 new.setdefault(key, number)
-        self.reused += sum(key in self._before for key in keys)
+            elif not _notes.is_unanswered(self._known[key]):
+                has_answer = True
 
-        # A server that refuses everything is found out by a few prompts, long and short ones.
-        numbers = list(new.values())
-        has_answer = any(key in self._known and not _notes.is_unanswered(self._known[key]) for key in keys)
-        probe = _spread(numbers, _NUM_PROBED) if getattr(self.predictor, "may_refuse", False) else []
-        rest = self._chunks([n for n in numbers if n not in set(probe)], samples, given)
-        for chunk in [probe, *rest] if probe else rest:
-            those = [keys[n] for n in chunk]
-            asked = self._ask([samples[n] for n in chunk], [given[n] for n in chunk], max_tokens, those)
+        # Ask them. A few prompts, long and short ones, show first whether a server refuses everything.
+        for chunk in self._with_probe(list(new.values()), samples, given):
+            chunk_keys = _at(keys, chunk)
+            asked = self._ask(_at(samples, chunk), _at(given, chunk), max_tokens, chunk_keys)
             self.asked += len(chunk)
             has_answer = has_answer or not all(map(_notes.is_unanswered, asked))
             if not has_answer:
                 raise _none_answered(self.predictor.name, asked)
-            self._keep(dict(zip(those, asked, strict=True)))
+            self._keep(dict(zip(chunk_keys, asked, strict=True)))
+
         return [self._known[key] for key in keys]
 
     def _ask(
@@ -150,11 +159,12 @@ class Kept:
         max_tokens: int,
         keys: Sequence[bytes] = (),
     ) -> list[Prediction]:
-        """One prediction for each; with keys, answers are kept as they come where the predictor tells each."""
+        """One prediction per sample; with keys, each is saved as it comes if the predictor reports it."""
         wanted = texts if any(texts) else ()
         options: dict[str, Any] = {"max_tokens": max_tokens, "progress": self.progress}
         if keys and getattr(self.predictor, "tells_each", False):
             options["each"] = lambda number, one: self._keep({keys[number]: one})
+
         found = self.predictor.predict(samples, wanted, **options)
         if len(found) != len(samples):
             raise DataError(
@@ -163,21 +173,31 @@ class Kept:
             )
         return found
 
+    def _with_probe(
+        self, numbers: Sequence[int], samples: Sequence[Sample], texts: Sequence[Sequence[str]]
+    ) -> Iterator[list[int]]:
+        """Chunks of sample numbers; the first one is a probe of a server that may refuse prompts."""
+        probe = _spread(numbers, _NUM_PROBED) if getattr(self.predictor, "may_refuse", False) else []
+        if probe:
+            yield probe
+        yield from self._chunks([n for n in numbers if n not in probe], samples, texts)
+
     def _chunks(
         self, numbers: Sequence[int], samples: Sequence[Sample], texts: Sequence[Sequence[str]]
     ) -> Iterator[list[int]]:
-        """Numbers of samples, picture by picture."""
+        """Chunks of sample numbers, image by image, long prompts first."""
         pictures: dict[tuple[str, ...], list[int]] = {}
+        longest: dict[tuple[str, ...], int] = {}
         for n in numbers:
-            shown = tuple(medium.key for medium in samples[n].media)
-            pictures.setdefault(shown or (samples[n].group, ""), []).append(n)
-        lengths = [
-            len(sample.prompt) + sum(map(len, one)) for sample, one in zip(samples, texts, strict=True)
-        ]
+            shown = tuple(medium.key for medium in samples[n].media) or (samples[n].group, "")
+            pictures.setdefault(shown, []).append(n)
+            length = len(samples[n].prompt) + sum(map(len, texts[n]))
+            longest[shown] = max(longest.get(shown, 0), length)
+
         chunk: list[int] = []
         count = 0
-        for those in sorted(pictures.values(), key=lambda those: -max(lengths[n] for n in those)):
-            chunk += those
+        for shown in sorted(pictures, key=lambda shown: -longest[shown]):
+            chunk += pictures[shown]
             count += 1
             if count == self.pictures_at_once or len(chunk) >= _PROMPTS_AT_ONCE:
                 yield chunk
@@ -186,12 +206,16 @@ class Kept:
             yield chunk
 
     def _keep(self, found: Mapping[bytes, Prediction]) -> None:
+        """Caches answers, and appends those that are new and final to the file."""
         new = {key: one for key, one in found.items() if self._known.get(key) != one}
         self._known.update(new)
         if self.path is None:
             return
-        lasting = {key: one for key, one in new.items() if "may_pass" not in one.extra}
-        lines = "".join(json.dumps(_plain(key, one)) + "\n" for key, one in lasting.items())
+
+        lines = []
+        for key, one in new.items():
+            if "may_pass" not in one.extra:
+                lines.append(json.dumps(_plain(key, one)) + "\n")
         try:
             if not self._is_open:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -199,13 +223,14 @@ class Kept:
                 _drop_torn_line(self.path)
                 self._is_open = True
             with self.path.open("ab") as file:
-                file.write(lines.encode("ascii"))
+                file.write("".join(lines).encode("ascii"))
         except OSError as error:
             raise DataError(
                 f"{self.path}: cannot save answers ({error.strerror}); free some space, or choose another folder."
             ) from None
 
     def _load(self, path: Path) -> None:
+        """Reads the answers of the file; adds a note if there are other lines."""
         other = 0
         try:
             with bounded.opened(path) as file:
@@ -227,15 +252,21 @@ class Kept:
             self.notes = (f"{path}: {other} line(s) are damaged or not saved answers; they are ignored.",)
 
 
+def _at(values: Sequence[_Value], numbers: Sequence[int]) -> list[_Value]:
+    """The values at some indices."""
+    return [values[n] for n in numbers]
+
+
 def _spread(numbers: Sequence[int], count: int) -> list[int]:
-    """A few of some numbers, at equal distances from the first to the last."""
+    """At most `count` of the numbers, evenly spaced from the first to the last."""
     if len(numbers) <= count:
         return list(numbers)
     places = np.linspace(0, len(numbers) - 1, count).round().astype(int)
-    return [numbers[place] for place in places]
+    return _at(numbers, places.tolist())
 
 
 def _none_answered(name: str, asked: Sequence[Prediction]) -> UnansweredError:
+    """The error for a server that refused every prompt, with its first reasons."""
     reasons = list(dict.fromkeys(str(one.extra["unanswered"]) for one in asked))
     return UnansweredError(
         f"{name}: none of the first {len(asked)} prompts was answered: {'; '.join(reasons[:3])}. The server may need other "
@@ -244,8 +275,9 @@ def _none_answered(name: str, asked: Sequence[Prediction]) -> UnansweredError:
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """Whole lines, long ones cut; one that does not end was cut off while it was written, and is none."""
+    """Complete lines, truncated to `_MAX_LINE_BYTES`; a last line without an end was only partly written and is skipped."""
     while line := file.readline(_MAX_LINE_BYTES):
+        # Skip the rest of a long line.
         end = line
         while end and not end.endswith(b"\n"):
             end = file.readline(_MAX_LINE_BYTES)
@@ -254,7 +286,7 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _drop_torn_line(path: Path) -> None:
-    """Cuts what follows the last whole line, or the next answer would be written into it."""
+    """Truncates the file after its last complete line, or the next answer would be appended to a partial one."""
     with path.open("r+b") as file:
         place = file.seek(0, 2)
         while place > 0:
@@ -275,40 +307,43 @@ def _version() -> str:
         return "not installed"
 
 
-def _key(about: list[Any], sample: Sample, texts: Sequence[str], marks: dict[Medium, str]) -> bytes:
-    """A digest of all that an answer depends on; `marks` holds those of pictures already seen."""
+def _key(about: list[Any], sample: Sample, texts: Sequence[str], digests: dict[Medium, str]) -> bytes:
+    """A digest of everything that an answer depends on; `digests` caches those of images."""
     parts = list(sample.parts)
-    while parts and parts[-1].role == "assistant":  # what is to be said; predictors do not look at it
+    while parts and parts[-1].role == "assistant":  # the target, which predictors do not see
         parts.pop()
-    shown = [
-        [part.role, part.learn, "medium", _mark(part.content, marks)]
-        if isinstance(part.content, Medium)
-        else [part.role, part.learn, "text", part.content]
-        for part in parts
-    ]
+
+    shown = []
+    for part in parts:
+        if isinstance(part.content, Medium):
+            shown.append([part.role, part.learn, "medium", _digest(part.content, digests)])
+        else:
+            shown.append([part.role, part.learn, "text", part.content])
     values = [about, shown, list(texts)]
     return hashlib.sha256(json.dumps(values).encode("ascii")).digest()
 
 
-def _mark(medium: Medium, marks: dict[Medium, str]) -> str:
-    if medium not in marks:
-        marks[medium] = f"{medium.modality} {medium.key} {_content(medium.source)}"
-    return marks[medium]
+def _digest(medium: Medium, digests: dict[Medium, str]) -> str:
+    if medium not in digests:
+        digests[medium] = f"{medium.modality} {medium.key} {_content(medium.source)}"
+    return digests[medium]
 
 
 def _content(source: Any) -> str:
-    """What tells a picture from every other one, whatever their names, sizes and times: a digest of what it holds."""
-    if isinstance(source, partial) and any(isinstance(one, Medium) for one in source.args):
-        # A picture made worse, say: the key has the way, and the picture that it is made of is all that may change.
-        made_of = [_content(one.source) for one in source.args if isinstance(one, Medium)]
-        return " ".join(["function", *made_of])
+    """A digest of the contents of an image, independent of its name and time."""
+    made_of = [one for one in source.args if isinstance(one, Medium)] if isinstance(source, partial) else []
+    if made_of:
+        # Such as a degraded image: the medium's key names the change, so only the original image can differ.
+        return " ".join(["function", *(_content(one.source) for one in made_of)])
+
     try:
-        if callable(source):  # what is drawn, or lies inside another file
+        if callable(source):  # a drawn image, or one inside another file
             return f"given {_content(source())}"
         if isinstance(source, Path):
             return f"bytes {image_files.digest(Medium(source, 'picture'))}"
-    except SightweaveError:  # whoever reads the picture says what is wrong
+    except SightweaveError:  # reported when the image is read
         return "unreadable"
+
     if isinstance(source, bytes | bytearray | memoryview):
         return f"bytes {hashlib.sha256(source).hexdigest()}"
     if isinstance(source, np.ndarray):
@@ -321,6 +356,7 @@ def _content(source: Any) -> str:
 
 
 def _plain(key: bytes, prediction: Prediction) -> dict[str, Any]:
+    """One line of the file."""
     return {
         "key": key.hex(),
         "text": prediction.text,
@@ -333,7 +369,7 @@ def _plain(key: bytes, prediction: Prediction) -> dict[str, Any]:
 
 
 def _read(line: bytes) -> tuple[bytes, Prediction] | None:
-    """Key and prediction of a line; None where it is none of ours."""
+    """The key and prediction of a line; None if it is not a valid answer."""
     try:
         row = json.loads(line)
         key = bytes.fromhex(row["key"])
@@ -343,8 +379,9 @@ def _read(line: bytes) -> tuple[bytes, Prediction] | None:
         prediction = Prediction(text, logprob, _count(row["tokens"]), finish, likelihoods, extra)
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    is_ours = len(key) == 32 and isinstance(text, str) and isinstance(extra, dict)
-    return (key, prediction) if is_ours and finish in ("stop", "length", "none") else None
+
+    is_valid = len(key) == 32 and isinstance(text, str) and isinstance(extra, dict)
+    return (key, prediction) if is_valid and finish in ("stop", "length", "none") else None
 
 
 def _number(value: Any) -> float:

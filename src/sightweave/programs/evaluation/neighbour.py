@@ -1,12 +1,12 @@
-"""Text-only nearest neighbour: a question is answered as the most similar question of training was; no picture is seen.
+"""Text-only nearest neighbour: answers a question like the most similar training question, without any image.
 
-What such a lookup gets right, a model may get right without looking too: Making the V in VQA Matter (Goyal et al. 2017,
-arXiv:1612.00837) for priors of language, Exploring Nearest Neighbor Approaches for Image Captioning (Devlin et al. 2015,
-arXiv:1505.04467) for lookups. Similar means the cosine of TF-IDF vectors over words and pairs of words.
+What such a lookup gets right, a model may also get right without looking: see Making the V in VQA Matter (Goyal et al.
+2017, arXiv:1612.00837) on language priors, and Exploring Nearest Neighbor Approaches for Image Captioning (Devlin et al.
+2015, arXiv:1505.04467) on lookups. Similarity is the cosine of TF-IDF vectors over words and pairs of words.
 
-Of training data of any size it keeps a bounded number of different prompts: those with the lowest hashes, a uniform
-sample of them all (bottom-k sampling, Cohen and Kaplan 2007, "Summarizing Data Using Bottom-k Sketches"). A prompt that
-is in it at the end was in it from its first occurrence on, so its answers are counted from the first to the last.
+Only a bounded number of distinct prompts is kept, however large the training data: those with the lowest hashes, which are
+a uniform sample of all prompts (bottom-k sampling, Cohen and Kaplan 2007, "Summarizing Data Using Bottom-k Sketches"). A
+prompt that is kept at the end was kept from its first occurrence, so all of its answers are counted.
 """
 
 from __future__ import annotations
@@ -27,23 +27,24 @@ from sightweave.programs.evaluation.frequent import Frequent
 
 _WORD = re.compile(r"\w+", re.UNICODE)
 _SAME = 1e-9
-"""Cosines that differ by no more are equal."""
+"""Largest difference between cosines that count as equal."""
 MOST_PROMPTS = 50_000
-"""Different prompts of a task that are kept."""
+"""Maximum number of distinct prompts that are kept of a task."""
 _ROOM, _LEAST_ROOM = 1000, 8
-"""Different answers that are kept of one prompt, and that are kept of each where all have many."""
+"""Maximum number of distinct answers that are kept of a prompt, and what it may shrink to."""
 _MOST_ANSWERS = 500_000
-"""Different answers of all prompts of a task, from which on fewer are kept of each."""
+"""Number of distinct answers of all prompts of a task beyond which fewer are kept of each prompt."""
 _HASHES = 1 << 64
+"""Number of possible hashes."""
 
 
 class Neighbour:
-    """Looks prompts up among those of training, task by task.
+    """Answers prompts by the most similar training prompt of their task.
 
     Args:
-        train: Samples with references; those without any teach nothing. `add` takes more.
-        most_prompts: Different prompts of a task that are kept at most.
-        seed: Decides which, where there are more.
+        train: Training samples; those without references are ignored. `add` takes more.
+        most_prompts: Maximum number of distinct prompts that are kept of a task.
+        seed: Random seed for choosing prompts if there are more.
     """
 
     def __init__(
@@ -66,45 +67,46 @@ class Neighbour:
         self._indices.pop(sample.task, None)
 
     def answers(self, samples: Sequence[Sample]) -> list[str | None]:
-        """The first reference of the nearest training prompt; None where training has no sample of that task.
+        """The answer of the nearest training prompt to each sample; None for tasks that training does not have.
 
-        Of equally near prompts those of the sample's own type (tag ``type``) go first; then the answer decides that
-        is commonest among them, then the alphabet.
+        Among equally near prompts, those of the sample's own type (tag ``type``) are preferred. The answer is the most
+        frequent first reference of these prompts; ties go to the first in the alphabet.
         """
         known: dict[tuple[str, str, str], str | None] = {}
         found = []
         for sample in samples:
-            key = (sample.task, sample.prompt, sample.tags.get("type", ""))
+            kind = sample.tags.get("type", "")
+            key = (sample.task, sample.prompt, kind)
             if key not in known:
                 index = self._index(sample.task)
-                known[key] = None if index is None else index.answer(sample.prompt, key[2])
+                known[key] = None if index is None else index.answer(sample.prompt, kind)
             found.append(known[key])
         return found
 
     def _index(self, task: str) -> _Index | None:
+        """The search index of a task, built on first use; None if training does not have the task."""
         if task in self._prompts and task not in self._indices:
             self._indices[task] = _Index(self._prompts[task].answers)
         return self._indices.get(task)
 
     def to_plain(self) -> dict[str, Any]:
-        """What was learnt, ready for JSON."""
+        """What was learned as JSON values."""
         return {task: prompts.to_plain() for task, prompts in self._prompts.items()}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Neighbour:
-        """The neighbour whose `to_plain` that is; it answers the same, and learns more samples alike."""
+        """The neighbour from the values that `to_plain` returned; it answers and learns as before."""
         made = cls()
         made._prompts = {task: _Prompts.from_plain(one) for task, one in plain.items()}
         return made
 
     def notes(self) -> Iterator[str]:
-        """A sentence on each task of which not all prompts were kept."""
+        """A sentence for each task whose prompts were not all kept."""
         for task, prompts in sorted(self._prompts.items()):
             if prompts.is_sample:
                 yield (
                     f"{task}: the text-only baseline searches {len(prompts.answers):,} of about "
-                    f"{prompts.about():,} different "
-                    "training prompts, sampled from all of them."
+                    f"{prompts.about():,} different training prompts, sampled from all of them."
                 )
 
 
@@ -113,7 +115,7 @@ _Key = tuple[str, str]
 
 
 class _Prompts:
-    """Different prompts of one task, each with its answers; those with the lowest hashes where there are many."""
+    """Distinct prompts of one task with their answers; if there are too many, those with the lowest hashes."""
 
     def __init__(self, most: int, seed: int) -> None:
         self.most, self.seed = most, seed
@@ -121,10 +123,11 @@ class _Prompts:
         self.answers: dict[_Key, Frequent] = {}
         self._salt = seed.to_bytes(16, "little", signed=True)
         self._highest: list[tuple[int, _Key]] = []
-        """A heap of the negated hashes of all that are kept."""
+        """A heap of the prompts that are kept, with their negated hashes: the highest hash is first."""
         self._room, self._count = _ROOM, 0
 
     def to_plain(self) -> dict[str, Any]:
+        """The prompts as JSON values."""
         return {
             "most": self.most,
             "seed": self.seed,
@@ -135,18 +138,23 @@ class _Prompts:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> _Prompts:
+        """The prompts from the values that `to_plain` returned."""
         made = cls(plain["most"], plain["seed"])
         made.is_sample, made._room = plain["is_sample"], plain["room"]
-        made.answers = {(prompt, kind): Frequent.of(*votes) for prompt, kind, votes in plain["answers"]}
-        made._highest = [(-made._hash(key), key) for key in made.answers]
+        for prompt, kind, votes in plain["answers"]:
+            key = (prompt, kind)
+            made.answers[key] = Frequent.of(*votes)
+            made._highest.append((-made._hash(key), key))
         heapq.heapify(made._highest)
-        made._count = sum(len(votes.counts) for votes in made.answers.values())
+        made._count = made._count_answers()
         return made
 
     def add(self, key: _Key, answer: str) -> None:
+        """Counts one answer to a prompt."""
         votes = self.answers.get(key) or self._new(key)
         if votes is None:
             return
+
         before = len(votes.counts)
         votes.add(answer)
         self._count += len(votes.counts) - before
@@ -154,10 +162,14 @@ class _Prompts:
             self._room = max(_LEAST_ROOM, self._room // 2)
             for each in self.answers.values():
                 each.shrink(self._room)
-            self._count = sum(len(each.counts) for each in self.answers.values())
+            self._count = self._count_answers()
+
+    def _count_answers(self) -> int:
+        """The number of distinct answers of all prompts."""
+        return sum(len(votes.counts) for votes in self.answers.values())
 
     def _new(self, key: _Key) -> Frequent | None:
-        """A place for a prompt that is not there; None where its hash is too high, now and for good."""
+        """The counts of a new prompt; None if its hash is too high for it to be kept, now or later."""
         hashed = -self._hash(key)
         if len(self.answers) == self.most:
             self.is_sample = True
@@ -167,6 +179,7 @@ class _Prompts:
             self._count -= len(self.answers.pop(gone).counts)
         else:
             heapq.heappush(self._highest, (hashed, key))
+
         made = self.answers[key] = Frequent(self._room)
         return made
 
@@ -175,23 +188,24 @@ class _Prompts:
         return int.from_bytes(hashlib.blake2b(data, digest_size=8, salt=self._salt).digest(), "little")
 
     def about(self) -> int:
-        """How many different prompts there were in all, to two digits: from how small a part of all hashes is kept."""
+        """The number of distinct prompts seen, to two digits, estimated from the share of all hashes that is kept."""
         number = (len(self.answers) - 1) * _HASHES // max(1, -self._highest[0][0])
         scale: int = 10 ** max(0, len(str(number)) - 2)
         return round(number / scale) * scale
 
 
 class _Index:
-    """Training prompts of one task by the words in them; equal prompts are one, with all of their answers."""
+    """Search index of the training prompts of one task by their words."""
 
     def __init__(self, answers: dict[_Key, Frequent]) -> None:
         self._types = [kind for _, kind in answers]
         self._answers = [votes.counts for votes in answers.values()]
-        # Terms are made twice rather than kept, since those of all prompts take more memory than all else here.
         self._same: dict[int, list[int]] = {}
-        """Prompts of the very same terms: no other one can be as near."""
+        """Prompts with exactly the same terms, by a hash of these: no other prompt can be as near."""
         self._term: dict[str, int] = {}
         """A number for each term."""
+
+        # Terms are not kept but made again for each search, since they would take most of the memory.
         terms, counts, row = array("i"), array("i"), array("i")
         for place, (prompt, _) in enumerate(answers):
             words = Counter(_terms(prompt))
@@ -200,13 +214,13 @@ class _Index:
             counts.extend(words.values())
             row.extend([place] * len(words))
 
-        # A term that every prompt has still counts a little, so that no prompt is nothing.
+        # A term that every prompt has still counts a little, so that no prompt has the length 0.
         number = np.bincount(terms, minlength=len(self._term))
         self._weight = np.log(len(answers) / number) + 1
         values = np.array(counts) * self._weight[terms]
         values /= np.sqrt(np.bincount(row, weights=values**2))[row]
 
-        # The prompts of each term, one term after the other: a term's stretch ends where the next one's begins.
+        # An inverted index: the prompts of each term are contiguous, and `_ends` says where each term's range ends.
         order = np.argsort(terms, kind="stable")
         self._ends = number.cumsum()
         self._rows, self._values = np.array(row)[order], values[order]
@@ -216,6 +230,7 @@ class _Index:
         words = Counter(_terms(prompt))
         near = self._same.get(_mark(words)) or self._nearest(words)
         own = [n for n in near if self._types[n] == kind]
+
         votes: Counter[str] = Counter()
         for n in own or near:
             votes.update(self._answers[n])
@@ -223,23 +238,25 @@ class _Index:
 
     def _nearest(self, words: Counter[str]) -> list[int]:
         """The prompts with the highest cosine."""
-        likeness = np.zeros(len(self._answers))
         known = [(self._term[term], count) for term, count in words.items() if term in self._term]
         size = float(np.sqrt(sum((count * self._weight[n]) ** 2 for n, count in known)))
+
+        likeness = np.zeros(len(self._answers))
         for n, count in known:
             stretch = slice(self._ends[n - 1] if n else 0, self._ends[n])
             weight = count * self._weight[n] / size
             likeness[self._rows[stretch]] += self._values[stretch] * weight
+
         nearest: list[int] = np.flatnonzero(likeness >= likeness.max() - _SAME).tolist()
         return nearest
 
 
 def _mark(words: Counter[str]) -> int:
-    """A number for the terms of a prompt, whatever their order."""
+    """A hash of the terms of a prompt, independent of their order."""
     return hash(frozenset(words.items()))
 
 
 def _terms(prompt: str) -> list[str]:
-    """Words and pairs of neighbouring words; a text without any word is its own term."""
+    """Words and pairs of adjacent words; a text without any word is a term itself."""
     words = _WORD.findall(prompt.casefold()) or [prompt.strip()]
-    return [*words, *(f"{first} {second}" for first, second in pairwise(words))]
+    return words + [f"{first} {second}" for first, second in pairwise(words)]

@@ -1,4 +1,4 @@
-"""What an evaluation asked, pass by pass: the samples, what was said to them, and how a task reads and scores it."""
+"""The passes of an evaluation: the samples that were asked, the answers, and how a task reads and scores them."""
 
 from __future__ import annotations
 
@@ -9,29 +9,44 @@ from typing import Any
 from sightweave.core.types import Likelihood, Prediction, Sample
 
 SIGHTED = "image"
-"""The pass that shows each sample as it is."""
+"""Name of the pass that asks each sample as it is, with its image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One pass over the samples: what was said to those that it asked."""
+    """One pass over the samples, or over those that a control applies to; everything is by sample number."""
 
     samples: Mapping[int, Sample]
-    """By the number of the sample that each was made of."""
+    """The samples that were asked; in a control, the changed ones."""
     predictions: Mapping[int, Prediction]
     parsed: Mapping[int, str | None]
+    """The answer that the task read in each prediction; None where it found none."""
     judged: Mapping[int, Mapping[str, Likelihood]]
-    """How likely texts are as answers to a sample."""
+    """Likelihoods of texts as answers to a sample."""
+
+    def asked(self, numbers: Sequence[int]) -> list[int]:
+        """Those of the given samples that this pass asked."""
+        return [number for number in numbers if number in self.samples]
+
+    def answers(self, numbers: Sequence[int]) -> list[str | None]:
+        """The parsed answers to the given samples."""
+        return [self.parsed[number] for number in numbers]
+
+    def likelihoods(self, number: int, texts: Sequence[str]) -> list[Likelihood]:
+        """The likelihoods of texts as answers to one sample; empty if this pass did not ask it."""
+        if number not in self.judged:
+            return []
+        return [self.judged[number][text] for text in texts]
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One task of an evaluation: how answers are read and scored."""
+    """One task of an evaluation: how its answers are read and scored."""
 
     name: str
     parse: Callable[[str], str | None]
     metrics: Mapping[str, Any]
-    """By name; the first one is the score."""
+    """Metrics by name; the first one is the score."""
 
     @property
     def first(self) -> str:
@@ -39,7 +54,7 @@ class Task:
         return next(iter(self.metrics))
 
     def judging(self, name: str) -> list[Any]:
-        """Metrics that need likelihoods in a pass; the score needs its own in every one."""
+        """The metrics that need likelihoods in a pass; the score needs them in every pass."""
         return [
             made
             for other, made in self.metrics.items()
@@ -49,20 +64,36 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What all tasks share."""
+    """Samples, answers and baselines of an evaluation, shared by all of its tasks."""
 
     samples: Sequence[Sample]
     sighted: Pass
     asked: Mapping[str, Pass]
+    """The controls by name."""
     majority: Mapping[str, str]
+    """The most frequent training answer for each ``task/type``."""
     neighbours: Sequence[str | None]
+    """The answer of the nearest training prompt to each sample."""
     seed: int
     notes: list[str]
+    """Notes for the reader; tasks add to it."""
 
     @property
     def passes(self) -> dict[str, Pass]:
         """All passes by name, the one with the images first."""
         return {SIGHTED: self.sighted, **self.asked}
+
+    def chosen(self, numbers: Sequence[int]) -> list[Sample]:
+        """The samples with the given numbers."""
+        return [self.samples[number] for number in numbers]
+
+    def groups(self, numbers: Sequence[int]) -> list[str]:
+        """The group (image) of each given sample."""
+        return [self.samples[number].group for number in numbers]
+
+    def types(self, numbers: Sequence[int]) -> list[str]:
+        """The question type of each given sample."""
+        return [type_of(self.samples[number]) for number in numbers]
 
 
 def is_of_likelihoods(metric: Any) -> bool:
@@ -71,5 +102,5 @@ def is_of_likelihoods(metric: Any) -> bool:
 
 
 def type_of(sample: Sample) -> str:
-    """The type of question that a sample is; empty where it has none."""
+    """The question type of a sample; empty if it has none."""
     return sample.tags.get("type", "")

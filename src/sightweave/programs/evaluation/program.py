@@ -1,4 +1,4 @@
-"""Asks a model every sample of a split, then asks again without the pictures and with other pictures, and counts.
+"""Asks a model every sample of a split, asks again without and with other images, and scores the answers.
 
 samples --predict--> predictions --tasks.parse--> answers --metrics--> rows --statistics--> scores with intervals
 """
@@ -26,12 +26,12 @@ from sightweave.programs.evaluation.scoring import scored
 
 
 class Predict(Protocol):
-    """Answers samples: one prediction for each, in order."""
+    """Answers samples with one prediction each, in order."""
 
     def __call__(
         self, samples: Sequence[Sample], texts: Sequence[Sequence[str]], *, write: bool
     ) -> list[Prediction]:
-        """Writes an answer to each sample if `write`, and judges for each its `texts` as answers."""
+        """Writes an answer to each sample if `write`, and gives the likelihoods of its `texts` as answers."""
         ...
 
 
@@ -52,20 +52,20 @@ def evaluate(
     can_score: bool = True,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Scores with intervals, chance levels and controls, per task and per type of question (tag ``type``).
+    """Scores with intervals, chance levels and controls, per task and per question type (tag ``type``).
 
     Args:
-        samples: What is asked; each needs a reference.
-        predict: Answers samples; it is also given those of the controls.
-        split: Name of what the samples are, for the reader.
-        pictures_total: Images of the whole split, where the samples are of some of them that were drawn.
-        train: What was trained on: for the commonest answer of each type, and for the nearest prompt. Without it, or
-            for a type that it lacks, neither is known. `Baselines` of it can be shared by several evaluations.
+        samples: Samples to ask; each needs a reference.
+        predict: Answers samples, including the changed ones of the controls.
+        split: Name of the split, for the reader.
+        pictures_total: Images of the whole split, if the samples are about a random part of them.
+        train: Training samples, for the most frequent answer of each type and for the nearest prompt. Neither is known
+            without them, nor for types that they lack. `Baselines` of them can be shared by several evaluations.
         controls: Names of controls in ``controls.py``.
         tasks: Config of a task by its name; the others get their defaults.
-        seed: Of the exchange of pictures and of the draws in tests.
-        can_score: Whether `predict` can judge texts; metrics that need it are left out otherwise.
-        progress: Told of each pass.
+        seed: Random seed for exchanging images and for the draws of tests.
+        can_score: Whether `predict` can judge texts; if not, metrics that need it are left out.
+        progress: Called before each pass.
 
     Raises:
         DataError: no samples, a sample without a reference, not one prediction per sample, or metrics of the only task
@@ -75,106 +75,150 @@ def evaluate(
     """
     _check(samples, controls)
     notes: list[str] = []
-    named = samples
-    samples = merged(samples)
-    groups, distinct = ({sample.group for sample in some} for some in (named, samples))
-    if len(distinct) < len(groups):
-        notes.append(
-            f"{len(groups)} images include duplicates ({len(distinct)} distinct): duplicates count as one image "
-            "in intervals "
-            "and in shuffling."
-        )
-    made = {
-        name: _task(name, (tasks or {}).get(name), can_score, notes)
-        for name in sorted({sample.task for sample in samples})
-    }
+    samples = _with_groups_merged(samples, notes)
+    made = _tasks(samples, tasks or {}, can_score, notes)
+
+    # Every sample as it is, then again in each control.
     sighted = _ask(SIGHTED, dict(enumerate(samples)), predict, made, None, progress)
-    asked: dict[str, Pass] = {}
-    with_media = [number for number, sample in enumerate(samples) if sample.media]
-    for name in controls if with_media else ():
-        try:
-            changed = CONTROLS[name](samples, seed)
-            if not changed:
-                raise DataError("it applies to none of the samples.")
-            asked[name] = _ask(name, changed, predict, made, sighted, progress)
-        except (DataError, UnansweredError) as error:
-            # Too few pictures to exchange, or a model that takes no prompt without one: the other numbers still stand.
-            notes.append(f"The control {name} was skipped: {error}")
-    if len(with_media) < len(samples):
-        notes.append(
-            f"{len(samples) - len(with_media)} of {len(samples)} samples have no image; they are excluded from the controls."
-        )
+    asked = _ask_controls(controls, samples, sighted, predict, made, seed, notes, progress)
+
+    # The scores of each task, with what training data alone would answer.
     known = train if isinstance(train, Baselines) else Baselines(train)
     notes += known.notes()
     common = Asked(samples, sighted, asked, known.majority, known.neighbour.answers(samples), seed, notes)
-    each_task = [scored(task, common, is_alone=len(made) == 1) for task in made.values()]
-    found = _with_holm([scores for scores, _ in each_task])
+    found: list[TaskScores] = []
     right: dict[tuple[str, int], bool] = {}
-    for _, each in each_task:
-        right.update(each)
+    for task in made.values():
+        scores, is_right = scored(task, common, is_alone=len(made) == 1)
+        found.append(scores)
+        right.update(is_right)
+
     word, sentence = verdict.overall((task.task, task.uses_image, task.needs_image) for task in found)
     return Evaluation(
         split=split,
         seed=seed,
         count=len(samples),
-        pictures=len({sample.group for sample in samples}),
+        pictures=_num_groups(samples),
         pictures_total=pictures_total,
-        tasks=found,
+        tasks=_with_holm(found),
         uses_image=word,
         sentence=sentence,
         notes=tuple(dict.fromkeys(notes)),
-        items=tuple(_item(number, sample, sighted, asked, right) for number, sample in enumerate(samples)),
+        items=tuple(_item(common, number, right) for number in range(len(samples))),
     )
 
 
+def _with_groups_merged(samples: Sequence[Sample], notes: list[str]) -> list[Sample]:
+    """The samples with duplicate images in one group; adds a note if there are any."""
+    found = merged(samples)
+    groups, distinct = _num_groups(samples), _num_groups(found)
+    if distinct < groups:
+        notes.append(
+            f"{groups} images include duplicates ({distinct} distinct): duplicates count as one image in intervals "
+            "and in shuffling."
+        )
+    return found
+
+
+def _num_groups(samples: Sequence[Sample]) -> int:
+    return len({sample.group for sample in samples})
+
+
+def _tasks(
+    samples: Sequence[Sample], configs_of_tasks: Mapping[str, Any], can_score: bool, notes: list[str]
+) -> dict[str, Task]:
+    """The tasks of the samples by name, in alphabetical order."""
+    names = sorted({sample.task for sample in samples})
+    return {name: _task(name, configs_of_tasks.get(name), can_score, notes) for name in names}
+
+
+def _ask_controls(
+    controls: Sequence[str],
+    samples: Sequence[Sample],
+    sighted: Pass,
+    predict: Predict,
+    tasks: Mapping[str, Task],
+    seed: int,
+    notes: list[str],
+    progress: Progress | None,
+) -> dict[str, Pass]:
+    """The pass of each control that can be run; adds notes on those that cannot, and on samples without an image."""
+    asked: dict[str, Pass] = {}
+    without = sum(not sample.media for sample in samples)
+    for name in controls if without < len(samples) else ():
+        try:
+            changed = CONTROLS[name](samples, seed)
+            if not changed:
+                raise DataError("it applies to none of the samples.")
+            asked[name] = _ask(name, changed, predict, tasks, sighted, progress)
+        except (DataError, UnansweredError) as error:
+            # Too few images to exchange, or a model that takes no prompt without one: other results stay valid.
+            notes.append(f"The control {name} was skipped: {error}")
+
+    if without:
+        notes.append(
+            f"{without} of {len(samples)} samples have no image; they are excluded from the controls."
+        )
+    return asked
+
+
 def majority_answers(samples: Iterable[Sample]) -> dict[str, str]:
-    """The answer that is right most often, for each ``task/type``; ties go to the first in the alphabet."""
+    """The most frequent right answer for each ``task/type``; ties go to the first in the alphabet."""
     return Baselines(samples).majority
 
 
 def rescored(config: Any, items: Sequence[Item]) -> tuple[Any, np.ndarray]:
-    """A metric and what each stored answer adds to it: R K.
+    """A metric and its rows for stored answers: R K.
 
-    Likelihoods are not stored; a metric of those is scored by which answers were right.
+    Likelihoods are not stored, so for a metric that needs them each row says whether the answer was right.
     """
     metric = config.build()
     if is_of_likelihoods(metric):
-        metric = exact_match.ExactMatch()
-        return metric, np.array([(float(item.answer.right), 1.0) for item in items])
-    return metric, metric.rows([item.answer.parsed for item in items], [item.sample for item in items])
+        right = [(float(item.answer.right), 1.0) for item in items]
+        return exact_match.ExactMatch(), np.array(right)
+
+    answers = [item.answer.parsed for item in items]
+    return metric, metric.rows(answers, [item.sample for item in items])
 
 
 def _task(name: str, config: Any, can_score: bool, notes: list[str]) -> Task:
+    """A task with its metrics; adds a note on each metric that is left out."""
     config = config if config is not None else catalog.config_class("data.tasks", name)()
-    metrics = {configs.kind_of(one): one.build() for one in config.metrics}
-    if not metrics:
+    kinds = [configs.kind_of(one) for one in config.metrics]
+    if not kinds:
         raise RecipeError(f"task {name!r} has no metric; set one, such as metrics: [exact_match].")
-    if len(metrics) < len(config.metrics):
-        raise RecipeError(
-            f"task {name!r} lists a metric twice: {', '.join(configs.kind_of(one) for one in config.metrics)}."
-        )
-    first, metric = next(iter(metrics.items()))
+    if len(set(kinds)) < len(kinds):
+        raise RecipeError(f"task {name!r} lists a metric twice: {', '.join(kinds)}.")
+
+    metrics = {kind: one.build() for kind, one in zip(kinds, config.metrics, strict=True)}
+    _check_score(name, kinds[0], metrics[kinds[0]], can_score)
+    if not can_score:
+        for other in list(metrics):
+            if is_of_likelihoods(metrics[other]):
+                del metrics[other]
+                notes.append(
+                    f"{name}: {other} was not computed: it needs likelihoods, which this predictor does not provide."
+                )
+    return Task(name, config.build().parse, metrics)
+
+
+def _check_score(task: str, name: str, metric: Any, can_score: bool) -> None:
+    """Raises if a metric cannot be the score of a task."""
     if getattr(metric, "less_is_better", False):
         raise RecipeError(
-            f"task {name!r}: lower is better for {first}, so it cannot be the score; list another metric first."
+            f"task {task!r}: lower is better for {name}, so it cannot be the score; list another metric first."
         )
-    if is_of_likelihoods(metric) and tuple(metric.passes) != (SIGHTED,):
+    if not is_of_likelihoods(metric):
+        return
+    if tuple(metric.passes) != (SIGHTED,):
         raise RecipeError(
-            f"task {name!r}: {first} compares passes, so it cannot be the score; list another metric first."
+            f"task {task!r}: {name} compares passes, so it cannot be the score; list another metric first."
         )
     if not can_score:
-        left_out = [other for other, one in metrics.items() if is_of_likelihoods(one)]
-        if first in left_out:
-            raise BackendError(
-                f"task {name!r}: {first} needs likelihoods, which this predictor does not provide; list another "
-                "metric first."
-            )
-        notes += [
-            f"{name}: {other} was not computed: it needs likelihoods, which this predictor does not provide."
-            for other in left_out
-        ]
-        metrics = {other: one for other, one in metrics.items() if other not in left_out}
-    return Task(name, config.build().parse, metrics)
+        raise BackendError(
+            f"task {task!r}: {name} needs likelihoods, which this predictor does not provide; list another "
+            "metric first."
+        )
 
 
 def _check(samples: Sequence[Sample], controls: Sequence[str]) -> None:
@@ -199,28 +243,40 @@ def _ask(
     sighted: Pass | None,
     progress: Progress | None,
 ) -> Pass:
-    """One pass; what its metrics judge is asked together with the answers where it is known before them."""
+    """One pass over samples; `sighted` is the pass with the images, None while that one is asked.
+
+    Texts that the metrics judge are sent together with the prompts if they are known before the answers.
+    """
     if progress is not None:
         progress(name, len(samples))
 
     def wanted(number: int, said: str | None) -> tuple[str, ...]:
         sample = samples[number]
-        texts = (text for made in tasks[sample.task].judging(name) for text in made.candidates(said, sample))
-        return tuple(dict.fromkeys(texts))
+        texts: dict[str, None] = {}
+        for metric in tasks[sample.task].judging(name):
+            texts.update(dict.fromkeys(metric.candidates(said, sample)))
+        return tuple(texts)
 
+    # The answers, and the likelihoods of texts that are known before them.
     before = {n: wanted(n, sighted.parsed[n] if sighted else None) for n in samples}
     given = predict(list(samples.values()), list(before.values()), write=True)
     _check_count(name, given, samples)
     predictions = dict(zip(samples, given, strict=True))
     judged = {n: dict(zip(before[n], said.likelihoods, strict=True)) for n, said in predictions.items()}
-    parsed = {number: tasks[samples[number].task].parse(said.text) for number, said in predictions.items()}
-    if sighted is None:  # a metric may judge what was just written
-        after = {n: [text for text in wanted(n, parsed[n]) if text not in judged[n]] for n in samples}
-        late = {n: texts for n, texts in after.items() if texts}
-        more = predict([samples[n] for n in late], list(late.values()), write=False) if late else []
+    parsed = {n: tasks[samples[n].task].parse(said.text) for n, said in predictions.items()}
+
+    # A metric may also judge texts that depend on the answers with the image.
+    late: dict[int, list[str]] = {}
+    for n in samples if sighted is None else ():
+        texts = [text for text in wanted(n, parsed[n]) if text not in judged[n]]
+        if texts:
+            late[n] = texts
+    if late:
+        more = predict([samples[n] for n in late], list(late.values()), write=False)
         _check_count(name, more, late)
         for (n, texts), said in zip(late.items(), more, strict=True):
             judged[n].update(zip(texts, said.likelihoods, strict=True))
+
     return Pass(samples, predictions, parsed, judged)
 
 
@@ -233,31 +289,19 @@ def _check_count(name: str, given: Sequence[Prediction], samples: Mapping[int, A
 
 
 def _with_holm(tasks: Sequence[TaskScores]) -> tuple[TaskScores, ...]:
-    """The p-values of the gains, adjusted over the tasks."""
-    tested = [n for n, task in enumerate(tasks) if task.gain_p is not None]
-    adjusted = statistics.holm([tasks[n].gain_p or 0.0 for n in tested])
-    found = dict(zip(tested, adjusted, strict=True))
-    return tuple(replace(task, gain_p=found.get(n)) for n, task in enumerate(tasks))
+    """The tasks with the p-values of their gains Holm-corrected over all of them."""
+    tested = [task.gain_p for task in tasks if task.gain_p is not None]
+    adjusted = iter(statistics.holm(tested))
+    return tuple(task if task.gain_p is None else replace(task, gain_p=next(adjusted)) for task in tasks)
 
 
-def _item(
-    number: int,
-    sample: Sample,
-    sighted: Pass,
-    asked: Mapping[str, Pass],
-    right: Mapping[tuple[str, int], bool],
-) -> Item:
-    def answer(name: str, done: Pass) -> Answer:
-        said = done.predictions[number]
-        media = done.samples[number].media
-        return Answer(
-            text=said.text,
-            parsed=done.parsed[number],
-            right=right[name, number],
-            logprob=said.logprob,
-            finish=said.finish,
-            image=media[0].key if media else "",
-        )
+def _item(common: Asked, number: int, right: Mapping[tuple[str, int], bool]) -> Item:
+    """A sample with its answers in all passes."""
+    sample = common.samples[number]
+    controls = {}
+    for name, done in common.asked.items():
+        if number in done.predictions:
+            controls[name] = _answer(done, number, right[name, number])
 
     return Item(
         id=sample.id,
@@ -268,6 +312,19 @@ def _item(
         references=sample.references,
         options=sample.options,
         tags=dict(sample.tags),
-        answer=answer(SIGHTED, sighted),
-        controls={name: answer(name, done) for name, done in asked.items() if number in done.predictions},
+        answer=_answer(common.sighted, number, right[SIGHTED, number]),
+        controls=controls,
+    )
+
+
+def _answer(done: Pass, number: int, is_right: bool) -> Answer:
+    """The answer to a sample in one pass."""
+    said, media = done.predictions[number], done.samples[number].media
+    return Answer(
+        text=said.text,
+        parsed=done.parsed[number],
+        right=is_right,
+        logprob=said.logprob,
+        finish=said.finish,
+        image=media[0].key if media else "",
     )

@@ -1,9 +1,9 @@
-"""The same question in other words, and its options in another order: a model that understood it answers alike.
+"""Rewords questions and reorders their options: a model that understood the question gives the same answer.
 
 Quantifying Language Models' Sensitivity to Spurious Features in Prompt Design (Sclar et al. 2023, arXiv:2310.11324); Large
-Language Models Are Not Robust Multiple Choice Selectors (Zheng et al. 2023, arXiv:2309.03882). The frames are rules and
-not a model's paraphrases: what they ask stays the same for sure. A model from nothing that never met other wordings may fail
-on every one, and that is what is measured. Samples without a picture stay out, as of all controls.
+Language Models Are Not Robust Multiple Choice Selectors (Zheng et al. 2023, arXiv:2309.03882). The frames are fixed rules,
+not a model's paraphrases, so they certainly keep the meaning. A model trained from scratch that never saw other wordings may
+fail on all of them; that is what is measured. Samples without an image are excluded, as in all controls.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ FRAMES: tuple[Callable[[str, str], str], ...] = (
     lambda text, gap: f"Please tell me: {text}",
     lambda text, gap: f"{text}{gap}Please answer.",
 )
-"""Words around a prompt, which stays whole; the gap is what stands before words that follow it."""
+"""Functions that put words around an unchanged prompt; the gap separates it from words that follow."""
 _MARKS = "?.!\u3002\uff1f\uff01\u061f\u0964"
-"""Ends of a sentence, also in Chinese, Arabic and Hindi."""
+"""Punctuation at the end of a sentence, including that of Chinese, Arabic and Hindi."""
 
 
 def reworded(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
-    """The same prompt in another frame of words, such as ``Question: ... Answer:``, drawn for each sample."""
+    """The prompts in another frame, such as ``Question: ... Answer:``, chosen at random for each sample."""
     found: dict[int, Sample] = {}
     for number, sample in enumerate(samples):
         place = _last_text(sample)
         if place is None or not sample.media:
             continue
+
         part = sample.parts[place]
         draw = hashlib.sha256(f"{seed} {sample.id}".encode()).digest()[0]
         ways = ways_of(str(part.content), sample.task)
@@ -40,15 +41,16 @@ def reworded(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
 
 
 def ways_of(text: str, task: str) -> list[str]:
-    """All other wordings of a prompt; a sentence to translate stays as it is, and nothing is said in its line."""
+    """All other wordings of a prompt; a sentence to translate is unchanged and stays alone on its line."""
     # Words after the last option would be read as a part of it, and words after a sentence as more to translate.
     gap = "\n" if "\n" in text or task == "translation" else " "
     bare = text if task == "translation" else _bare(text)
-    return [frame(text, gap) for frame in FRAMES] + ([bare] if bare != text else [])
+    framed = [frame(text, gap) for frame in FRAMES]
+    return framed if bare == text else [*framed, bare]
 
 
 def _bare(text: str) -> str:
-    """``What is it?`` as ``what is it``; of several lines only the first changes."""
+    """The text without capital and punctuation: ``what is it`` for ``What is it?``; only changes the first line."""
     first, line_end, rest = text.partition("\n")
     shorter = first.rstrip().rstrip(_MARKS).rstrip() or first
     is_word = shorter[1:2].islower()  # TV and "I see" keep their capitals
@@ -56,7 +58,7 @@ def _bare(text: str) -> str:
 
 
 def rotated_options(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
-    """Questions about a picture that list their options, with the list turned by one place."""
+    """Questions about an image that list options, with the list rotated by one position."""
     found: dict[int, Sample] = {}
     for number, sample in enumerate(samples):
         turned = rotate(sample, 1) if sample.media else None
@@ -66,13 +68,12 @@ def rotated_options(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sampl
 
 
 def _last_text(sample: Sample) -> int | None:
-    """Number of the last text that the user says."""
-    places = [
-        place
-        for place, part in enumerate(sample.parts)
-        if part.role == "user" and isinstance(part.content, str) and part.content
-    ]
-    return places[-1] if places else None
+    """Index of the user's last text part; None if there is none."""
+    last = None
+    for place, part in enumerate(sample.parts):
+        if part.role == "user" and isinstance(part.content, str) and part.content:
+            last = place
+    return last
 
 
 def _with_part(sample: Sample, place: int, part: Part) -> Sample:

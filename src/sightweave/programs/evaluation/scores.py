@@ -1,4 +1,4 @@
-"""What an evaluation finds, as plain frozen values that go to JSON and back."""
+"""The results of an evaluation as plain frozen values, to JSON and back."""
 
 from __future__ import annotations
 
@@ -23,48 +23,48 @@ FORMAT_VERSION = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeScores:
-    """The scores of one type of question in one task. Rates are fractions from 0 to 1."""
+    """The scores of one question type in one task. Rates are fractions from 0 to 1."""
 
     type: str
     count: int
-    """Samples."""
+    """Number of samples."""
     pictures: int
-    """Groups of samples, one per picture."""
+    """Number of images (groups of samples)."""
     correct: int
-    """Right answers."""
+    """Number of right answers."""
     unparsed: int
-    """Answers in which nothing could be read; they count as wrong."""
+    """Number of answers that could not be read; they count as wrong."""
     score: Estimate
-    """Of the task's first metric."""
+    """Score by the task's first metric."""
     chance: float | None
-    """What guessing among the options gives; None unless every sample names its options."""
+    """Score of guessing among the options; None unless every sample has options."""
     majority: float | None
-    """What always giving the most frequent training answer scores; None where training has no answers of this type."""
+    """Score of always giving the most frequent training answer; None if training has no answers of this type."""
     majority_answer: str
-    """That answer; empty where there is none."""
+    """The most frequent training answer; empty if there is none."""
     neighbour: float | None = None
-    """What the answer of the most similar training prompt gives, without any picture; None without training data."""
+    """Score of the answers of the most similar training prompts, without images; None without training data."""
     controls: Mapping[str, Estimate] = field(default_factory=dict)
-    """Scores of the controls, on the samples that have a picture."""
+    """Scores of the controls, on the samples that have an image."""
     gain: Estimate | None = None
-    """Score minus that of the best usable control (`gain_over`), on the samples that have a picture."""
+    """Score minus that of the best usable control (`gain_over`), on the samples that have an image."""
     gain_over: str = ""
-    """Name of that control."""
+    """Name of the control that the gain is taken over."""
     metrics: Mapping[str, Estimate | None] = field(default_factory=dict)
-    """Every metric of the task by its name; None where no answer counts for it, or nothing bounds its interval."""
+    """Every metric of the task by name; None if no answer counts for it, or if its interval has no bounds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricFacts:
-    """What a reader must know of one metric to read its numbers."""
+    """Facts that are needed to read the numbers of one metric."""
 
     less_is_better: bool = False
     unit: str = "%"
-    """``%``: a share, to be shown times 100; else the unit of the plain number."""
+    """``%`` for a share, which is shown times 100; else the unit of the plain number."""
     signature: str = ""
-    """Which variant exactly was computed, where the metric says so."""
+    """Exact variant that was computed, if the metric states it."""
     totals: Mapping[str, float] = field(default_factory=dict)
-    """Further numbers of the metric over the whole task, such as precision and recall; in the same unit."""
+    """Further numbers of the metric over the whole task, such as precision and recall, in the same unit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,63 +80,62 @@ class TaskScores:
     unparsed: int
     score: Estimate
     chance: float | None
-    """Mean of the types' chances; None unless all have one."""
+    """Mean chance over the types; None unless all have one."""
     majority: float | None
-    """Mean of the types' majorities; None unless all have one."""
+    """Mean majority score over the types; None unless all have one."""
     neighbour: float | None = None
-    """Mean of the types' neighbours; None unless all have one."""
+    """Mean neighbour score over the types; None unless all have one."""
     detectable: float | None = None
-    """The smallest true difference to another model's score on these samples that a test of two independent scores
-    finds four times in five; paired tests find smaller ones. None where the interval is not known."""
+    """The smallest true difference from another model's score on these samples that a test of two independent scores
+    finds four times in five; paired tests find smaller ones. None if the interval is unknown."""
     controls: Mapping[str, Estimate] = field(default_factory=dict)
     gain: Estimate | None = None
-    """Multimodal gain: score minus that of the best usable control (`gain_over`), on the samples that have a picture."""
+    """Multimodal gain: score minus that of the best usable control (`gain_over`), on the samples that have an image."""
     gain_over: str = ""
-    """Name of that control: of ``no_image``, ``shuffled_image`` and ``blank_image`` the one that scores highest."""
+    """Name of the control among ``no_image``, ``shuffled_image`` and ``blank_image`` that scores highest."""
     gain_p: float | None = None
-    """Two-sided p-value of the gain, Holm's over the tasks of the evaluation."""
+    """Two-sided p-value of the gain, Holm-corrected over the tasks of the evaluation."""
     gains: Mapping[str, Estimate] = field(default_factory=dict)
     """Score minus that of each usable control, and of the baselines ``majority`` and ``neighbour``, paired by sample."""
     broken: Mapping[str, str] = field(default_factory=dict)
-    """Controls whose answers are mostly unreadable or cut, with the reason: they prove nothing, and no gain is taken
-    over them."""
+    """Controls whose answers are mostly unreadable or truncated, with the reason: they prove nothing, and no gain is
+    taken over them."""
     leakage: Estimate | None = None
-    """What the best usable control scores above always saying the most frequent answer: what is given away without
-    looking."""
+    """Score of the best usable control minus that of the most frequent answer: what the text alone gives away."""
     metrics: Mapping[str, Estimate | None] = field(default_factory=dict)
-    """Means over the types."""
+    """Means over the types, by metric."""
     facts: Mapping[str, MetricFacts] = field(default_factory=dict)
-    """Of each metric."""
+    """Facts on each metric."""
     calibration: Calibration | None = None
-    """Whether the model knows when it is right; None where it does not tell its probabilities."""
+    """Whether the model knows when it is right; None if it does not report probabilities."""
     uses_image: str = "unknown"
     """``yes``, ``hardly``, ``no`` or ``unknown``: see ``verdict.py``."""
     needs_image: bool = True
-    """Whether this task can show a use of the image; where its texts say everything, it does not decide over the model."""
+    """Whether this task can show that the image is used; if its texts say everything, it does not count for the model."""
     sentence: str = ""
-    """The same for a reader, with the numbers."""
+    """The verdict in words, with the numbers."""
     types: tuple[TypeScores, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What was said to one prompt."""
+    """The answer to one prompt."""
 
     text: str
     parsed: str | None
-    """What the task read in it; None where it found no answer."""
+    """The answer that the task read in the text; None if it found none."""
     right: bool
-    """Whether the score of this answer alone is full."""
+    """Whether this answer alone has the full score."""
     logprob: float | None
-    """Mean natural-log probability per token; None where it is not known."""
+    """Mean natural-log probability per token; None if unknown."""
     finish: str
     image: str
-    """Key of the picture that was shown; empty for none."""
+    """Key of the image that was shown; empty for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One sample with what was said to it, with and without its picture."""
+    """One sample with the answers to it, with and without its image."""
 
     id: str
     group: str
@@ -151,7 +150,7 @@ class Item:
 
     @property
     def sample(self) -> Sample:
-        """The sample without its pictures: enough for any metric to score the answer again."""
+        """The sample without its images: enough for any metric to score the answer again."""
         return Sample(
             id=self.id,
             task=self.task,
@@ -165,28 +164,29 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Evaluation:
-    """All that one pass over one split finds."""
+    """The evaluation of one split."""
 
     split: str
     seed: int
     count: int
     pictures: int
-    """Images that the samples are about."""
+    """Number of images that the samples are about."""
     pictures_total: int | None = None
-    """Images of the whole split, where those of the samples were drawn from it; None where all of it was asked."""
+    """Number of images of the whole split if a random part of it was asked; None if all of it was."""
     tasks: tuple[TaskScores, ...]
     uses_image: str = "unknown"
-    """Over the tasks that need the image: ``yes``, ``hardly``, ``partly``, ``no`` or ``unknown``; see ``verdict.py``."""
+    """Verdict over the tasks that need the image: ``yes``, ``hardly``, ``partly``, ``no`` or ``unknown``; see
+    ``verdict.py``."""
     sentence: str = ""
-    """The same for a reader."""
+    """The verdict in words."""
     notes: tuple[str, ...] = ()
-    """Plain sentences on what was left out and why."""
+    """Sentences on what was left out and why."""
     intervals: str = METHOD
-    """How the intervals were made."""
+    """How the intervals were computed."""
     items: tuple[Item, ...] = ()
     format_version: int = FORMAT_VERSION
     media: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    """A few of the images, as `Medium` by their keys, for a notebook; not saved."""
+    """Some of the images, as `Medium` by key, for a notebook; not saved."""
 
     def __repr__(self) -> str:
         what = f"{self.split!r}: {self.count} prompts on {self.pictures} images"
@@ -197,7 +197,7 @@ class Evaluation:
         return notebook.evaluation(self.to_json(), rows, pictures)
 
     def to_json(self) -> dict[str, Any]:
-        """The scores as dicts, lists and scalars; the items are apart, in ``predictions``."""
+        """The scores as dicts, lists and scalars, without the items (see ``predictions``)."""
         names = [f.name for f in dataclasses.fields(self) if f.name not in ("items", "media")]
         return {name: _plain(getattr(self, name)) for name in names}
 
@@ -222,16 +222,17 @@ class Evaluation:
     def from_json(
         cls, values: Mapping[str, Any], predictions: Iterable[Mapping[str, Any]] = ()
     ) -> Evaluation:
-        """The evaluation back from ``to_json`` and, if wanted, from ``predictions``.
+        """The evaluation from the values of ``to_json`` and, optionally, the rows of ``predictions``.
 
         Raises:
-            DataError: another format version, or values that are not an evaluation's.
+            DataError: another format version, or invalid values.
         """
         version = values.get("format_version") if isinstance(values, Mapping) else values
         if version != FORMAT_VERSION:
             raise DataError(
                 f"evaluation: format_version {version!r}, but this version reads {FORMAT_VERSION}; evaluate again."
             )
+
         try:
             items = tuple(item_of(row) for row in predictions)
             return pydantic.TypeAdapter(cls).validate_python({**values, "items": items, "media": {}})
@@ -241,34 +242,37 @@ class Evaluation:
 
 def in_short(found: Evaluation) -> str:
     """The score of each task in one line: ``vqa 88.0 % (83.1..92.0), captioning ...``."""
-    told = ", ".join(f"{task.task} {_shown(task)}" for task in found.tasks)
-    return terminal.in_short(told or "no task was scored")
+    scores = ", ".join(f"{task.task} {_shown(task)}" for task in found.tasks)
+    return terminal.in_short(scores or "no task was scored")
 
 
 def _shown(task: TaskScores) -> str:
-    facts = task.facts.get(task.metric, MetricFacts())
+    """A task's score with its unit and interval."""
+    facts, score = task.facts.get(task.metric, MetricFacts()), task.score
     times, digits = (100, ".1f") if facts.unit == "%" else (1, ".4g")
-    value, low, high = (
-        f"{times * end:{digits}}" for end in (task.score.value, task.score.low, task.score.high)
-    )
-    return f"{value} {facts.unit} ({low}..{high})"
+    interval = f"{times * score.low:{digits}}..{times * score.high:{digits}}"
+    return f"{times * score.value:{digits}} {facts.unit} ({interval})"
 
 
 def few_rows(found: Evaluation) -> list[Mapping[str, Any]]:
-    """A few answers of every kind, for a notebook."""
+    """A small selection of answers of every kind, for a notebook."""
     return gallery.choose(gallery.spread(list(found.predictions())), limit=notebook.ANSWERS)
 
 
 def few(found: Evaluation, media: Mapping[str, Medium]) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
-    """The same with the addresses of their pictures, as far as they are among the media."""
+    """The same selection with the addresses of thumbnails, by image key, for images that are among the media."""
     rows = few_rows(found)
-    known = {row["image"]: media[row["image"]] for row in rows if row["image"] in media}
-    # One whose file is gone by now has no address.
-    pictures = {key: address for key, medium in known.items() for address in thumbnails.addresses([medium])}
+    pictures = {}
+    for row in rows:
+        key = row["image"]
+        if key in media and key not in pictures:
+            for address in thumbnails.addresses([media[key]]):  # none if the file is gone by now
+                pictures[key] = address
     return rows, pictures
 
 
 def _row(answer: Answer) -> dict[str, Any]:
+    """The fields of an answer in a row of ``predictions.jsonl``."""
     return {
         "image": answer.image,
         "answer": answer.text,
@@ -280,18 +284,20 @@ def _row(answer: Answer) -> dict[str, Any]:
 
 
 def _first(error: pydantic.ValidationError) -> str:
-    """The first mistake, with its path; a damaged file may have thousands."""
+    """The first error with its path; a damaged file may have thousands."""
     fault = error.errors(include_url=False)[0]
     path = ".".join(map(str, fault["loc"])) or "the whole"
     return f"{path}: {fault['msg']} (got {str(fault['input'])[:80]!r})"
 
 
 _ANSWER = ("parsed", "right", "logprob", "finish", "image")
+"""Fields of `Answer` with the same name in a row of ``predictions.jsonl``."""
 _ITEM = ("id", "group", "task", "type", "prompt", "references", "options", "tags")
-"""Fields of a row of ``predictions.jsonl`` that are called as in the types."""
+"""Fields of `Item` with the same name in a row of ``predictions.jsonl``."""
 
 
 def _answer(row: Any) -> Any:
+    """The fields of an `Answer` from a row; other values are returned as they are, for validation to reject."""
     if not isinstance(row, Mapping):
         return row
     return {"text": row.get("answer"), **{name: row[name] for name in _ANSWER if name in row}}
@@ -301,16 +307,13 @@ def item_of(row: Mapping[str, Any]) -> Item:
     """The item of one row of ``predictions.jsonl``.
 
     Raises:
-        DataError: a value that is missing or of another type.
+        DataError: a missing value, or one of another type.
     """
     controls = row.get("controls")
-    named = controls.items() if isinstance(controls, Mapping) else ()
-    values = {name: row[name] for name in _ITEM if name in row} | {
-        "answer": _answer(row),
-        "controls": {name: _answer(control) for name, control in named}
-        if isinstance(controls, Mapping)
-        else controls,
-    }
+    if isinstance(controls, Mapping):
+        controls = {name: _answer(control) for name, control in controls.items()}
+    values = {name: row[name] for name in _ITEM if name in row}
+    values |= {"answer": _answer(row), "controls": controls}
     try:
         return _items().validate_python(values)
     except pydantic.ValidationError as error:

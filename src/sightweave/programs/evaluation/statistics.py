@@ -1,12 +1,12 @@
-"""Intervals of scores, differences between scores, and tests of them.
+"""Intervals of scores, differences between scores, and tests of these differences.
 
-Several questions share a picture and are not independent of each other, so whole pictures are what every number here
-varies over. Variances leave out one picture at a time (`clusters`). Shares of right answers, and other scores between
-0 and a best one, get Wilson's interval (Wilson 1927) with an effective number of answers and Student's t; differences
-get Student's t. Means over types of question take their covariance, since types share pictures. A test of a
-difference also draws whole pictures (Efron 1979). Where every picture has one question, McNemar's test (1947) needs no
-draws. Compositions that were trained with several seeds each are compared over pictures and seeds
-(`crossed_difference`). Many tests at once are Holm's (1979).
+Questions about the same image are not independent of each other, so all variances here are over whole images; they come
+from leaving out one image at a time (`clusters`). Shares of right answers, and other scores between 0 and a best value, get
+Wilson's interval (Wilson 1927) with an effective number of answers and Student's t; differences get Student's t. Means over
+question types use the covariance of the types, since these share images. Tests of a difference also resample whole images
+(Efron 1979). If every image has a single question, McNemar's test (1947) needs no resampling. Compositions that were trained
+with several seeds each are compared over images and seeds (`crossed_difference`). Several tests at once are corrected by
+Holm's method (1979).
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ from sightweave.programs.evaluation.clusters import (
 )
 
 METHOD = (
-    "95 % intervals vary over pictures, not questions: the variance is that of leaving out one picture (group) at a time, "
-    "covariances between types included. Shares, and other scores with a best value, have Wilson's interval with the "
-    "effective number of answers that this variance stands for and Student's t; differences have Student's t after one "
-    "more answer for either side; scores without bounds have Student's t. Where all answers are alike, each picture "
+    "95 % intervals are over images, not questions: the variance comes from leaving out one image (group) at a time, "
+    "including covariances between types. Shares and other scores with a best value have Wilson's interval with the "
+    "effective number of answers that corresponds to this variance, and Student's t; differences have Student's t after "
+    "adding one answer for each side; scores without bounds have Student's t. If all answers are the same, each image "
     "counts as one answer."
 )
-"""How intervals are made, for readers of an evaluation."""
+"""Description of the intervals for readers of an evaluation."""
 CONFIDENCE = 0.95
-"""Share of such intervals that hold the true value."""
+"""Share of the intervals that contain the true value."""
 POWER = 0.8
-"""Chance that a test finds a difference of the size that is called detectable."""
+"""Probability that a test finds a difference of the size that is called detectable."""
 RESAMPLES = 10_000
-"""Draws of a bootstrap: the ends of its interval then vary by less than one per cent of its width."""
+"""Number of bootstrap draws: enough for the ends of an interval to vary by less than 1 % of its width."""
 _CELLS = 65_536
-"""Draws x groups that are made at a time: what fits a core's own cache (int64: 512 kB)."""
+"""Maximum draws x groups that are made at a time, to fit into a core's own cache (int64: 512 kB)."""
 _ROUNDING = 1e-12
-"""Differences between means that are equal come out as this at most."""
+"""Largest difference that rounding may cause between equal means."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A measured value with its 95 % interval; scores and their differences are fractions, not per cent."""
+    """A measured value with its 95 % interval; scores and differences are fractions, not percentages."""
 
     value: float
     low: float
@@ -62,43 +62,44 @@ class Estimate:
 class PairedTest:
     """A difference between two scores on the same samples, and whether it may be chance.
 
-    With B draws of whole groups and d* the difference in each. Draws of few groups reject too often, so no p-value is
-    below that of Student's t with the variance that the interval has.
+    There are B draws of whole groups, with the difference d* in each. With few groups such draws reject too often, so no
+    p-value is below that of Student's t with the variance of the interval.
     """
 
     difference: Estimate
     """First minus second."""
     p_greater: float
-    """One-sided: (1 + #{d* <= 0}) / (B + 1), small if the first is better; at least that of t."""
+    """One-sided p-value (1 + #{d* <= 0}) / (B + 1), small if the first is better; at least that of t."""
     p_two_sided: float
-    """min(1, 2 min(that, (1 + #{d* >= 0}) / (B + 1))), small if either is better, at least that of t; 1 where nothing
-    is known."""
+    """Two-sided p-value: twice the smaller of this tail and (1 + #{d* >= 0}) / (B + 1), small if either is better; at most
+    1, at least that of t, and 1 if nothing is known."""
     standard_error: float
-    """The square root of the variance that the interval has; NaN with a single group."""
+    """Square root of the interval's variance; NaN with a single group."""
     detectable: float
     """The smallest true difference that such a comparison finds four times in five: `detectable_difference`."""
 
 
 class Scored(Protocol):
-    """What is needed of a metric."""
+    """The part of a metric that statistics need."""
 
     is_proportion: bool
+    """Whether rows are (1 or 0, 1), so that the score is a share of right answers."""
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The score of sums ``... K``."""
+        """The score from sums of rows: ``... K`` to ``...``."""
         ...
 
 
 def wilson(correct: float, count: float, *, quantile: float | None = None) -> Estimate:
     """Wilson's score interval of a proportion of independent answers.
 
-    With p = correct / count and z the quantile:
+    With p = correct / count and the quantile z:
     (p + z^2/2n +- z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n).
 
     Args:
-        correct: Right answers; with an effective size, not a whole number.
-        count: Answers.
-        quantile: Two-sided; the normal distribution's for 95 % unless given.
+        correct: Number of right answers; not an integer if `count` is an effective number.
+        count: Number of answers.
+        quantile: Two-sided quantile; by default that of the normal distribution for 95 %.
 
     Raises:
         ValueError: no samples, or not 0 <= correct <= count.
@@ -107,6 +108,7 @@ def wilson(correct: float, count: float, *, quantile: float | None = None) -> Es
         raise ValueError(
             f"a proportion needs 0 <= correct <= count and count > 0 (got {correct:g} of {count:g})."
         )
+
     z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2) if quantile is None else quantile
     correct, count = float(correct), float(count)
     share = correct / count
@@ -114,7 +116,8 @@ def wilson(correct: float, count: float, *, quantile: float | None = None) -> Es
     spread = z * float(np.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2))
     scale = 1 + z * z / count
     low, high = (centre - spread) / scale, (centre + spread) / scale
-    # At 0 and at 1 the formula's end is the value itself; rounding must not push it past.
+
+    # At 0 and 1 one end of the formula is the value itself; rounding must not push it past.
     return Estimate(share, max(0.0, min(low, share)), min(1.0, max(high, share)))
 
 
@@ -123,19 +126,19 @@ def share(
     groups: Sequence[object] | np.ndarray,
     strata: Sequence[object] | np.ndarray | None = None,
 ) -> Estimate:
-    """A share of right answers of which several belong to one group; unweighted mean over strata if there are any.
+    """A share of right answers of which several may belong to one group; the unweighted mean over strata if given.
 
-    Wilson's interval with the effective number of answers n = p (1 - p) / V and Student's t in place of the normal
-    quantile, where V is the variance between groups (`clusters.Combination`), covariances of strata included. At 0 and
-    at 1, where V is 0, n is the effective number of groups, since whether answers of one group go together cannot be
-    seen there. On such intervals: Dean and Pagano, Evaluating Confidence Interval Methods for Binomial Proportions in
+    Wilson's interval with the effective number of answers n = p (1 - p) / V and Student's t instead of the normal
+    quantile, where V is the variance between groups (`clusters.Combination`), including covariances of strata. At 0 and 1,
+    where V is 0, n is the effective number of groups, since there the correlation within groups is unknown. On such
+    intervals: Dean and Pagano, Evaluating Confidence Interval Methods for Binomial Proportions in
     Clustered Surveys (2015); Franco et al., Comparative Study of Confidence Intervals for Proportions in Complex Sample
     Surveys (2019). ``python -m benchmarks.coverage`` prints how often they hold the true value.
 
     Args:
-        rows: R 2, (1 or 0, 1) each; or R, right or wrong.
-        groups: R names: what is independent of each other, such as the picture.
-        strata: R names, such as types of question.
+        rows: R 2, each (1 or 0, 1); or R, right or wrong.
+        groups: R names of independent groups, such as images.
+        strata: R names, such as question types.
 
     Raises:
         ValueError: no row counts.
@@ -155,20 +158,20 @@ def score(
     groups: Sequence[object] | np.ndarray,
     strata: Sequence[object] | np.ndarray | None = None,
 ) -> Estimate | None:
-    """A metric's score with its interval; unweighted mean over strata if there are any.
+    """A metric's score with its interval; the unweighted mean over strata if given.
 
-    Proportions are a `share`. Other scores from 0 to the best one get the same interval with p = score / best, so that
-    it ends inside; those without such bounds (in some unit, or beyond them in some group) get Student's t about the
-    value.
+    Proportions are a `share`. Other scores between 0 and the best one get the same interval with p = score / best, which
+    stays within these bounds. Scores without such bounds (with a unit, or beyond them in some group) get Student's t
+    around the value.
 
     Args:
         metric: The metric.
         rows: R K, its rows.
-        groups: R names: what is independent of each other, such as the picture.
-        strata: R names, such as types of question.
+        groups: R names of independent groups, such as images.
+        strata: R names, such as question types.
 
     Returns:
-        None where no row counts, or where nothing bounds the interval.
+        None if no row counts, or if nothing bounds the interval.
     """
     found = _of_metric(metric, rows, groups, strata)
     return None if found is None or math.isnan(found.estimate.low) else found.estimate
@@ -180,10 +183,10 @@ def detectable(
     groups: Sequence[object] | np.ndarray,
     strata: Sequence[object] | np.ndarray | None = None,
 ) -> float | None:
-    """The smallest true difference between two independent scores, each as sure as this one, that is found.
+    """The smallest true difference that is found between two independent scores with the uncertainty of this one.
 
-    From the interval of `score`: its half width is t standard errors. Two models on the same samples are compared more
-    finely by `paired_test`. None where nothing is known of the spread.
+    It follows from the interval of `score`, whose half width is t standard errors. `paired_test` finds smaller differences
+    between two models on the same samples. None if nothing is known about the spread.
     """
     found = _of_metric(metric, rows, groups, strata)
     if found is None or not found.is_known:
@@ -203,18 +206,17 @@ def paired_difference(
 ) -> Estimate:
     """``total(first) - total(second)`` on the same samples, with an interval over whole groups.
 
-    Student's t with the variance between groups. Differences of shares first get two more answers in each stratum, in
-    one of which the first is right and in the other the second (Bonett and Price 2012):
-    where the two never differ in a handful of pictures, that does not show that they never would. Other scores get
-    the two where no group differs. With one group nothing is known of the spread, and the interval is all of -best to
-    best.
+    Student's t with the variance between groups. For shares, two answers are added to each stratum first: one that only
+    the first gets right and one that only the second gets right (Bonett and Price 2012), since two models that never differ
+    on a few images may still differ on others. For other scores these two are added only if no group differs. With a
+    single group nothing is known about the spread, and the interval is -best to best.
 
     Args:
         first: R K, rows of a metric.
         second: R K, rows of the same metric on the same samples.
-        groups: R names: what is independent of each other, such as the picture.
+        groups: R names of independent groups, such as images.
         total: The metric's total.
-        strata: R names: the difference is then the unweighted mean over strata, such as question types.
+        strata: R names, such as question types; the difference is then the unweighted mean over strata.
         best: The score of perfect answers.
         is_share: Whether rows are (1 or 0, 1).
     """
@@ -233,20 +235,22 @@ def paired_test(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> PairedTest:
-    """Whether ``total(first) - total(second)`` may be chance; arguments as in `paired_difference`, and of the draws.
+    """Tests whether ``total(first) - total(second)`` may be chance; arguments as in `paired_difference`.
 
-    With one group all p-values are 1.
+    With a single group all p-values are 1.
     """
     found = _compared([first], [second], groups, total, strata, best, is_share)
     if math.isnan(found.standard_error):
         nothing = float("nan")
         return PairedTest(found.difference, 1.0, 1.0, nothing, nothing)
+
     draws = _paired_draws(first, second, groups, total, strata, resamples, seed)
-    draws = draws[~np.isnan(draws)]  # a draw of pictures without any row that counts says nothing
+    draws = draws[~np.isnan(draws)]  # a draw of images without any row that counts has no score
     greater = (1 + int((draws <= _ROUNDING).sum())) / (len(draws) + 1)
     less = (1 + int((draws >= -_ROUNDING).sum())) / (len(draws) + 1)
     by_t = found.p_two_sided
     one_sided = by_t / 2 if found.difference.value > 0 else 1 - by_t / 2
+
     return PairedTest(
         difference=found.difference,
         p_greater=max(greater, one_sided),
@@ -275,9 +279,9 @@ def detectable_difference(
 def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
     """Exact two-sided p-value of two models' right and wrong answers to the same questions.
 
-    Only the n questions that one of them gets right and the other wrong tell anything: under the null the smaller
-    part k of them is binomial(n, 1/2), and p = min(1, 2 P(X <= k)). The questions must be independent: where
-    several share a picture, use `paired_test`.
+    Only the n questions that exactly one of them gets right matter: with k the smaller number of the two sides and X
+    binomial(n, 1/2), p = min(1, 2 P(X <= k)). The questions must be independent: if several share an image, use
+    `paired_test`.
 
     Args:
         first: bool R, whether the first model's answer is right.
@@ -291,6 +295,7 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
         raise ValueError(
             f"mcnemar: answers of shapes {first.shape} and {second.shape}; give one per question for both models."
         )
+
     n = int((first != second).sum())
     k = min(int((first & ~second).sum()), int((second & ~first).sum()))
     # P(X = k) by logarithms, then the terms below it by their ratios, which never exceed 1.
@@ -300,10 +305,10 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values of many tests, adjusted: the chance of any false alarm among those under 0.05 is 5 % at most.
+    """The adjusted p-values of several tests: the chance of any false positive among those under 0.05 is at most 5 %.
 
-    Step-down (Holm 1979): the i-th smallest of m, counted from 0, becomes the largest of (m - j) p_j over j <= i,
-    at most 1. The tests may depend on each other.
+    Step-down (Holm 1979): the i-th smallest of m, counted from 0, becomes the maximum of (m - j) p_j over j <= i, but at
+    most 1. The tests may depend on each other.
 
     Raises:
         ValueError: a p-value outside 0 to 1.
@@ -311,11 +316,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     values = np.asarray(p_values, dtype=np.float64)
     if not ((values >= 0) & (values <= 1)).all():
         raise ValueError(f"holm: p-values must be from 0 to 1 (got {list(p_values)}).")
+
     order = np.argsort(values, kind="stable")
     steps = (len(values) - np.arange(len(values))) * values[order]
     adjusted = np.empty_like(values)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
-    return [float(value) for value in adjusted]
+    found: list[float] = adjusted.tolist()
+    return found
 
 
 def resampled_sums(
@@ -329,12 +336,13 @@ def resampled_sums(
 
 
 def _drawn(sums: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Sums ``G ...`` of groups, added up in each draw of G of them: ``resamples ...``.
+    """The totals of each draw of G groups with replacement, from their sums ``G ...``: ``resamples ...``.
 
-    No order of adding and no number of threads can change a bit of the result: sums are rounded to steps so coarse that
-    all their sums are exact in float64, or are added as float32 where they are whole and small enough to be exact there.
-    The error is below G / 2^52 of the largest.
+    The result is bitwise independent of the order of additions and the number of threads: sums are rounded to steps that
+    are so coarse that all totals are exact in float64, or are added as float32 if they are integers small enough to be
+    exact there. The error is below G / 2^52 of the largest.
     """
+    # Make the sums exact.
     num_groups = len(sums)
     flat = sums.reshape(num_groups, -1)
     most = np.abs(flat).max(0, initial=0.0) * num_groups
@@ -344,17 +352,19 @@ def _drawn(sums: np.ndarray, resamples: int, seed: int) -> np.ndarray:
         flat = np.rint(flat / step) * step
     flat = flat.astype(np.float32 if is_small else np.float64)
 
+    # Draw groups and add up their sums, several draws at a time.
     rng = np.random.default_rng(seed)
     chunk = max(1, min(resamples, _CELLS // num_groups))
     drawn = np.empty((resamples, flat.shape[1]))
-    # A call for each draw costs more than what it does where there are few groups, so many are made by one.
+    # With few groups, a call per draw would cost more than the draw itself.
     offsets = np.arange(chunk)[:, None] * num_groups
     for start in range(0, resamples, chunk):
         size = min(chunk, resamples - start)
-        # In 32 bits: narrower ones are thrown away at the end of a call, and draws would depend on the chunks.
+        # 32 bits, since each call discards the rest of narrower numbers, and draws would depend on the chunk size.
         members = rng.integers(num_groups, size=(size, num_groups), dtype=np.uint32) + offsets[:size]
         counts = np.bincount(members.ravel(), minlength=size * num_groups)
         drawn[start : start + size] = counts.reshape(size, num_groups).astype(flat.dtype) @ flat
+
     return drawn.reshape(resamples, *sums.shape[1:])
 
 
@@ -367,10 +377,11 @@ def _paired_draws(
     resamples: int,
     seed: int,
 ) -> np.ndarray:
-    """The difference in each draw of whole groups: mean over the strata that the draw has."""
+    """The difference in each draw of whole groups: the mean over the strata that occur in the draw."""
     runs, group = np.stack([first, second]).astype(np.float64), numbered(groups)
     stratum = np.zeros(len(group), dtype=np.intp) if strata is None else numbered(strata)
     num_groups, num_strata = int(group.max()) + 1, int(stratum.max()) + 1
+
     sums = sums_of(runs, group * num_strata + stratum, num_groups * num_strata)
     scores = total(_drawn(sums.reshape(num_groups, num_strata, *sums.shape[1:]), resamples, seed))
     return _mean_of_known(scores[..., 0] - scores[..., 1])
@@ -378,14 +389,15 @@ def _paired_draws(
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A score and how sure it is."""
+    """A score and its uncertainty."""
 
     estimate: Estimate
     error: float
-    """Half the interval, in quantiles of t."""
+    """Standard error: half the width of the interval, divided by the quantile of t."""
     freedom: float
+    """Degrees of freedom of t."""
     is_known: bool
-    """Whether any stratum has two groups or more."""
+    """Whether any stratum has two or more groups."""
 
 
 def _of_metric(
@@ -394,12 +406,13 @@ def _of_metric(
     groups: Sequence[object] | np.ndarray,
     strata: Sequence[object] | np.ndarray | None,
 ) -> _Found | None:
+    """The score of a metric; None if no row counts."""
     best = float(getattr(metric, "best", 1.0))
     bounded = not hasattr(metric, "unit")
     runs = np.asarray(rows)[None]
     found = _scored(runs, groups, metric.total, strata, best, bounded, metric.is_proportion)
     if found is not None and getattr(metric, "less_is_better", False) and found.estimate.low < 0:
-        # Errors are counted, so there are never fewer than none.
+        # Errors are counts, which cannot be negative.
         return replace(found, estimate=replace(found.estimate, low=0.0))
     return found
 
@@ -413,10 +426,15 @@ def _scored(
     bounded: bool,
     is_share: bool,
 ) -> _Found | None:
-    """The mean over runs and strata, over pictures and, with several runs, seeds; None where no row counts."""
+    """The mean over runs and strata, with its variance over images and, with several runs, seeds.
+
+    None if no row counts.
+    """
     found = clusters(runs, groups, total, strata)
     if found is None:
         return None
+
+    # The variance of the mean.
     weights = np.full(len(runs), 1 / len(runs))
     made = Combination(found, weights, best=best, is_share=is_share, bounded=bounded)
     seeds = _of_seeds(found, [slice(0, len(runs))])
@@ -425,9 +443,10 @@ def _scored(
     variance = pictures + seeds.variance
     freedom = seeds.freedom(pictures, made.freedom(variances))
     if made.is_inside and variance <= NOTHING * best**2:
-        freedom = math.inf  # no variance is estimated: the groups are so many answers of one kind
+        freedom = math.inf  # no variance is estimated: all groups have the same answers
     t = _student(0.5 + CONFIDENCE / 2, freedom)
 
+    # The ends of the interval.
     if not found.has_spread.any():
         low, high = (0.0, best) if bounded else (math.nan, math.nan)
     elif made.is_inside:
@@ -440,11 +459,12 @@ def _scored(
             low, high = min(0.0, value), max(best, value)
         elif bounded and found.least >= -NOTHING:
             low = max(0.0, low)
+
     return _Found(Estimate(value, low, high), (high - low) / (2 * t), freedom, bool(found.has_spread.any()))
 
 
 def _bounded_ends(made: Combination, variance: float, t: float) -> tuple[float, float]:
-    """Wilson's, with as many answers as would have this variance, or as there are groups where nothing differs."""
+    """Wilson's ends for the number of answers with this variance, or for the number of groups if nothing differs."""
     share = min(1.0, max(0.0, made.value / made.best))
     count = made.found.effective_in_all
     if variance > NOTHING * made.best**2 and share * (1 - share) > NOTHING:
@@ -454,6 +474,7 @@ def _bounded_ends(made: Combination, variance: float, t: float) -> tuple[float, 
 
 
 def _ratio(sums: np.ndarray) -> np.ndarray:
+    """The total of a share: ``... 2`` to ``...``, NaN without rows."""
     found = np.full(sums.shape[:-1], np.nan)
     np.divide(sums[..., 0], sums[..., 1], out=found, where=sums[..., 1] > 0)
     return found
@@ -461,20 +482,20 @@ def _ratio(sums: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class CrossedTest:
-    """A difference between two means over runs, and whether other pictures and other seeds might have given it."""
+    """A difference between two means over runs, tested over images and seeds."""
 
     difference: Estimate
     """First minus second."""
     p_two_sided: float
-    """By Student's t; 1 where nothing is known."""
+    """Two-sided p-value of Student's t; 1 if nothing is known."""
     standard_error: float
-    """Of the difference; NaN with a single group."""
+    """Standard error of the difference; NaN with a single group."""
     freedom: float
     """Degrees of freedom of t, by Satterthwaite."""
     detectable: float
     """The smallest true difference that such a comparison finds four times in five."""
     covers_seeds: bool
-    """Whether each side has two runs or more; else what another seed would change is not in it."""
+    """Whether each side has two or more runs; if not, the variation between seeds is not included."""
 
 
 def crossed_mean(
@@ -486,10 +507,10 @@ def crossed_mean(
     best: float = 1.0,
     is_share: bool = False,
 ) -> Estimate:
-    """The mean score of runs that differ in their seed only, with an interval over pictures and seeds.
+    """The mean score of runs that differ only in their seed, with an interval over images and seeds.
 
-    Arguments as in `crossed_difference`; with one group the interval is all of 0 to `best`, with one run it covers
-    the pictures alone and is that of `score`.
+    Arguments as in `crossed_difference`. With a single group the interval is 0 to `best`; with a single run it covers only
+    the images and equals that of `score`.
     """
     found = _scored(np.asarray(runs), groups, total, strata, best, True, is_share)
     if found is None:
@@ -507,26 +528,26 @@ def crossed_difference(
     best: float = 1.0,
     is_share: bool = False,
 ) -> CrossedTest:
-    """Mean score of the first runs less that of the second, on the same samples, tested over pictures and seeds.
+    """The mean score of the first runs minus that of the second, on the same samples, tested over images and seeds.
 
-    All runs answer the same samples, so pictures are paired; seeds of the two sides are independent. With n runs on a
-    side, s^2 the variance of their scores, and the variance between P pictures as in `paired_difference`:
+    All runs answer the same samples, so images are paired; the seeds of the two sides are independent. With n runs on a
+    side, the variance s^2 of their scores, and the variance `images` between P images as in `paired_difference`:
 
         seeds = max(0, sum over sides of (s^2 - c) / n)
-        error = sqrt(pictures + seeds)
+        error = sqrt(images + seeds)
 
-    Chance in single answers is in both `pictures` and s^2, so it is taken out of the latter once: c is the mean over
-    runs of the variance, between pictures, of a run's score about its side's mean, times n / (n - 1).
-    Student's t has (pictures + seeds)^2 / (pictures^2 / (P - 1) + sum (s^2 / n)^2 / (n - 1)) degrees of freedom
-    (Satterthwaite 1946), at least 1. Runs are two-way samples, as in Bootstrapping Data Arrays of Arbitrary Order (Owen
-    and Eckles 2012, arXiv:1106.2125).
+    Chance in single answers is part of both `images` and s^2, so it is subtracted from s^2: c is the mean over runs of the
+    variance, between images, of a run's score around the mean of its side, times n / (n - 1). Student's t has
+    (images + seeds)^2 / (images^2 / (P - 1) + sum (s^2 / n)^2 / (n - 1)) degrees of freedom (Satterthwaite 1946), but at
+    least 1. Runs are two-way samples, as in Bootstrapping Data Arrays of Arbitrary Order (Owen and Eckles 2012,
+    arXiv:1106.2125).
 
     Args:
         first: n R K, rows of a metric for each run.
         second: n R K, rows of the same metric on the same samples.
-        groups: R names: what is independent of each other, such as the picture.
+        groups: R names of independent groups, such as images.
         total: The metric's total.
-        strata: R names: a score is then the unweighted mean over strata, such as question types.
+        strata: R names, such as question types; a score is then the unweighted mean over strata.
         best: The score of perfect answers.
         is_share: Whether rows are (1 or 0, 1).
     """
@@ -542,22 +563,26 @@ def _compared(
     best: float,
     is_share: bool,
 ) -> CrossedTest:
+    """The difference between the means of two sides, of one or more runs each."""
     runs = np.concatenate([np.asarray(first), np.asarray(second)])
     one, other = len(first), len(second)
     covers_seeds, nothing = min(one, other) > 1, float("nan")
     found = clusters(runs, groups, total, strata)
     if found is None:
         return CrossedTest(Estimate(nothing, nothing, nothing), 1.0, nothing, nothing, nothing, covers_seeds)
+
     weights = np.array([1 / one] * one + [-1 / other] * other)
     made = Combination(found, weights, best=best, is_share=is_share)
     if not found.has_spread.any():
         return CrossedTest(Estimate(made.value, -best, best), 1.0, nothing, nothing, nothing, covers_seeds)
 
+    # The variance over images, and what seeds add to it.
     centres, variances = _with_two_answers(made, is_share)
     seeds = _of_seeds(found, [slice(0, one), slice(one, one + other)])
     pictures = made.variance(variances)
     error = math.sqrt(pictures + seeds.variance)
     freedom = seeds.freedom(pictures, made.freedom(variances))
+
     half, centre, value = _student(0.5 + CONFIDENCE / 2, freedom) * error, float(centres.mean()), made.value
     low, high = max(-best, centre - half), min(best, centre + half)
     return CrossedTest(
@@ -571,46 +596,48 @@ def _compared(
 
 
 def _with_two_answers(made: Combination, is_share: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Centres and variances of each stratum's difference: S each.
+    """The centre and variance of each stratum's difference with two answers added: S each.
 
-    n answers of mean d and mean square q, and one of each of +-best, have the mean d n / (n + 2) and the mean square
-    (n q + 2 best^2) / (n + 2).
+    n answers with mean d and mean square q, together with one of +best and one of -best, have the mean d n / (n + 2) and
+    the mean square (n q + 2 best^2) / (n + 2).
     """
     known = ~made.is_equal & (made.variances > NOTHING)
     count = made.found.effective.copy()
     if is_share:
         np.divide(made.of_one, made.variances, out=count, where=known)
-    square = made.square if is_share else made.values**2  # other answers count where all groups are equal
+    square = made.square if is_share else made.values**2  # used for other scores if all groups are equal
     square = (count * square + 2 * made.best**2) / (count + 2)
     centres = made.values * count / (count + 2)
     variances = (square - centres**2) / (count + 2)
     if not is_share:
-        centres, variances = (
-            np.where(known, made.values, centres),
-            np.where(known, made.variances, variances),
-        )
-    alone = ~made.found.has_spread  # nothing is known of its spread
+        centres = np.where(known, made.values, centres)
+        variances = np.where(known, made.variances, variances)
+
+    alone = ~made.found.has_spread  # nothing is known about their spread
     return np.where(alone, made.values, centres), np.where(alone, made.best**2, variances)
 
 
 @dataclass(frozen=True, slots=True)
 class _Seeds:
-    """What other seeds would change."""
+    """The variation between seeds."""
 
     variance: float
-    """Beyond what the pictures explain."""
+    """Variance beyond what the images explain."""
     uncertain: float
-    """Sum over sides of the squared variance of their mean by its degrees of freedom."""
+    """Sum over sides of the squared variance of their mean divided by its degrees of freedom."""
 
     def freedom(self, pictures: float, of_pictures: float) -> float:
-        """Degrees of freedom of the sum of the pictures' variance and this."""
-        whole, uncertain = pictures + self.variance, pictures**2 / of_pictures + self.uncertain
+        """Degrees of freedom of the sum of the images' variance, with its own degrees of freedom, and this one."""
+        whole = pictures + self.variance
+        uncertain = pictures**2 / of_pictures + self.uncertain
         return max(1.0, whole**2 / uncertain) if uncertain else of_pictures
 
 
 def _of_seeds(found: Clusters, sides: Sequence[slice]) -> _Seeds:
+    """The variation between the runs of each side."""
     scores, shifts = found.values.mean(0), found.of_groups()
     variance, uncertain = 0.0, 0.0
+
     for side in sides:
         n = side.stop - side.start
         if n > 1:
@@ -618,19 +645,20 @@ def _of_seeds(found: Clusters, sides: Sequence[slice]) -> _Seeds:
             about = shifts[:, side] - shifts[:, side].mean(1, keepdims=True)
             variance += among - float((about**2).sum()) / (n - 1) / n
             uncertain += among**2 / (n - 1)
+
     return _Seeds(max(0.0, variance), uncertain)
 
 
 def mean_over_strata(
     runs: np.ndarray, total: Total, strata: Sequence[object] | np.ndarray | None = None
 ) -> np.ndarray:
-    """The score of each run: rows ``n R K`` to ``n``, each the unweighted mean over strata (R names)."""
+    """The score of each run as the unweighted mean over strata (R names): rows ``n R K`` to ``n``."""
     stratum = np.zeros(runs.shape[1], dtype=np.intp) if strata is None else numbered(strata)
     return _mean_of_known(total(sums_of(runs, stratum, int(stratum.max()) + 1)).T)
 
 
 def _mean_of_known(scores: np.ndarray) -> np.ndarray:
-    """Mean over the last axis of what is no NaN: a draw may miss a small stratum altogether."""
+    """The mean over the last axis without NaN, since a draw may miss a small stratum entirely."""
     counts = (~np.isnan(scores)).sum(-1)
     return np.where(counts > 0, np.nansum(scores, axis=-1) / np.maximum(counts, 1), np.nan)
 

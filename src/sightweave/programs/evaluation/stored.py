@@ -1,4 +1,4 @@
-"""What an evaluation leaves in a folder, read back: ``evaluation.json``, ``predictions.jsonl`` and ``gallery``."""
+"""Reads the files of an evaluation: ``evaluation.json``, ``predictions.jsonl`` and ``gallery``."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from sightweave.core.errors import DataError
 from sightweave.programs.evaluation.scores import FORMAT_VERSION, Evaluation
 
 _MOST_BYTES = 128 << 20
+"""Maximum size of ``evaluation.json``."""
 _MOST_INDEX_BYTES, _MOST_PICTURES = 8 << 20, 10_000
-"""Of the gallery's list of pictures."""
+"""Maximum size of the gallery's index, and number of images that are read from it."""
 EVALUATION, PREDICTIONS = "evaluation.json", "predictions.jsonl"
 GALLERY = "gallery"
 
 
 def read_document(folder: Path) -> Mapping[str, Any]:
-    """``evaluation.json`` of a folder: the scores of each split, and what they depend on.
+    """The contents of ``evaluation.json``: the scores of each split, and the settings that they depend on.
 
     Raises:
-        DataError: no such file, a damaged one, or one of another format.
+        DataError: the file is missing, damaged, or of another format version.
     """
     path = folder / EVALUATION
     again = f"run sightweave evaluate {folder} again."
@@ -32,29 +33,31 @@ def read_document(folder: Path) -> Mapping[str, Any]:
         raise DataError(f"{path}: cannot be read ({error.strerror}); {again}") from None
     except UnreadableError as error:
         raise DataError(f"{path}: damaged: {error} {again}") from None
+
     version = document.get("format_version") if isinstance(document, dict) else None
     if version != FORMAT_VERSION or not isinstance(document.get("splits"), list):
         raise DataError(
             f"{path}: format_version {version!r}, but this version reads {FORMAT_VERSION}; {again}"
         )
-    return document  # type: ignore[no-any-return]  # an object, as was asked above
+    return document  # type: ignore[no-any-return]  # checked above to be an object
 
 
 def read_evaluations(folder: Path) -> list[Evaluation]:
-    """The evaluation of each split with all its answers.
+    """The evaluation of each split with all of its answers.
 
     Raises:
-        DataError: no evaluation there, a damaged one, or one of another format; the message has the file and the line.
+        DataError: the evaluation is missing, damaged, or of another format version; the message has the file and the line.
     """
     rows: dict[str, list[Mapping[str, Any]]] = {}
     for row in read_predictions(folder):
         rows.setdefault(str(row.get("split")), []).append(row)
+
     found = _typed(folder, rows)
     for one in found:
         if len(one.items) != one.count:
             raise DataError(
                 f"{folder / PREDICTIONS}: {len(one.items)} answers of split {one.split!r}, but {EVALUATION} counts "
-                f"{one.count}. run sightweave evaluate {folder} again."
+                f"{one.count}. Run sightweave evaluate {folder} again."
             )
     return found
 
@@ -69,7 +72,7 @@ def read_scores(folder: Path) -> list[Evaluation]:
 
 
 def _typed(folder: Path, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Evaluation]:
-    """The evaluations of a folder, every value of the type that it must have; rows are by split."""
+    """The evaluations of a folder with validated types; `rows` are the predictions by split."""
     found = []
     for one in read_document(folder)["splits"]:
         split = one.get("split") if isinstance(one, Mapping) else None
@@ -84,7 +87,7 @@ def read_predictions(folder: Path) -> list[dict[str, Any]]:
     """The rows of ``predictions.jsonl``: every prompt with its answers.
 
     Raises:
-        DataError: no such file, or a damaged line.
+        DataError: the file is missing or has a damaged line.
     """
     path, found = folder / PREDICTIONS, []
     again = f"run sightweave evaluate {folder} again."
@@ -101,17 +104,18 @@ def read_predictions(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_gallery(folder: Path) -> dict[str, Path]:
-    """Files of the pictures that were kept for the pages, by the pictures' keys; those that are gone are left out.
+    """Files of the images that were saved for the pages, by image key; missing files are left out.
 
-    The folder may be somebody else's, so nothing in it may make a page show what lies elsewhere.
+    The folder may be from somebody else, so its index must not make a page show files from elsewhere.
 
     Raises:
-        DataError: an index that is damaged, or that names anything but files of the gallery itself.
+        DataError: the index is damaged, or names anything but files of the gallery itself.
     """
     gallery = folder / GALLERY
     path, again = gallery / "index.json", f"run sightweave evaluate {folder} again."
     if not path.exists():
         return {}
+
     try:
         names = bounded.parsed(path, most=_MOST_INDEX_BYTES)
     except OSError as error:
@@ -138,5 +142,5 @@ def _is_inside(gallery: Path, name: object) -> bool:
         return False
     try:
         return bounded.is_inside(gallery, gallery / str(name))
-    except (OSError, RuntimeError, ValueError):  # a loop of links, or what is no name of a file
+    except (OSError, RuntimeError, ValueError):  # a loop of links, or an invalid file name
         return False

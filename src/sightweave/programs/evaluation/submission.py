@@ -1,6 +1,6 @@
-"""Answers in the files that evaluation servers take.
+"""Writes answers in the file formats of evaluation servers.
 
-Each layout needs the ids that the data set brought with it; an answer without one cannot be handed in.
+Each format needs the ids of the original dataset; answers without an id cannot be submitted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sightweave.core import json_lines
 from sightweave.core.errors import DataError, did_you_mean
 
 Answers = list[tuple[str, str]]
-"""Id and answer."""
+"""Pairs of id and answer."""
 
 
 def write(kind: str, rows: Iterable[Mapping[str, Any]]) -> str:
@@ -22,13 +22,14 @@ def write(kind: str, rows: Iterable[Mapping[str, Any]]) -> str:
 
     Args:
         kind: ``coco``, ``vqa_v2`` (also OK-VQA), ``vizwiz``, ``gqa``, ``textvqa`` or ``nlvr2``.
-        rows: With ``id`` and ``answer``, as `answer_all` gives them.
+        rows: Rows with ``id`` and ``answer``, as `answer_all` returns them.
 
     Raises:
-        DataError: no such layout, no rows, an id missing, doubled, or not of the kind that the server wants.
+        DataError: an unknown format, no rows, or an id that is missing, duplicate, or not a number as the format needs.
     """
     if kind not in LAYOUTS:
         raise DataError(f"submission: no format {kind!r}. {did_you_mean(kind, LAYOUTS)}")
+
     answers: dict[str, str] = {}
     for number, row in enumerate(rows):
         name = row.get("id")
@@ -37,6 +38,7 @@ def write(kind: str, rows: Iterable[Mapping[str, Any]]) -> str:
         if str(name) in answers:
             raise DataError(f"submission {kind}: duplicate id {name!r}; servers accept one answer per id.")
         answers[str(name)] = str(row["answer"])
+
     if not answers:
         raise DataError(f"submission {kind}: there are no answers.")
     return LAYOUTS[kind](list(answers.items()))
@@ -75,7 +77,7 @@ def _gqa(answers: Answers) -> str:
 
 
 def _nlvr2(answers: Answers) -> str:
-    """Lines of identifier and judgement; whatever is not plainly true is false, since the server takes two words."""
+    """CSV lines of identifier and true or false, the only words that the server accepts; only true and yes are true."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     for name, text in answers:
@@ -91,4 +93,4 @@ LAYOUTS: Mapping[str, Callable[[Answers], str]] = {
     "textvqa": _textvqa,
     "nlvr2": _nlvr2,
 }
-"""By the name of the data set."""
+"""Writers by the name of the dataset."""

@@ -1,9 +1,9 @@
-"""An evaluation for the terminal: a sentence, the scores with their controls, and what else was measured."""
+"""An evaluation for the terminal: the verdict, the scores with their controls, and further metrics."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.console import Console
@@ -16,17 +16,19 @@ from sightweave.programs.evaluation.statistics import Estimate
 
 
 def show(evaluation: Evaluation, console: Console, *, types: bool = True) -> None:
-    """Prints all of it; fits 80 columns."""
+    """Prints the whole evaluation; fits 80 columns."""
     console.print(f"[bold]{markup(evaluation.sentence)}[/bold]")
     for task in evaluation.tasks:
-        # The table alone would not say why: it has the gain over the controls, and the verdict asks for more.
+        # The table only has the gain over the controls, which does not explain the verdict.
         if task.needs_image and task.uses_image in (NO, HARDLY) and task.sentence:
             console.print(markup(task.sentence), highlight=False)
+
     console.print(score_table(evaluation, types=types))
     for table in control_tables(evaluation, types=types):
         console.print(table)
-    if any(_further(task) for task in evaluation.tasks):
+    if any(map(_further, evaluation.tasks)):
         console.print(further_table(evaluation))
+
     for line in (*detectable_lines(evaluation), *calibration_lines(evaluation)):
         console.print(markup(line), highlight=False)
     for note in evaluation.notes:
@@ -34,7 +36,7 @@ def show(evaluation: Evaluation, console: Console, *, types: bool = True) -> Non
 
 
 def score_table(evaluation: Evaluation, *, types: bool = True) -> Table:
-    """One row per task (the mean over its types) and, if wanted, one per type, beside what needs no model."""
+    """The scores next to the baselines: a row per task (the mean over its types) and, optionally, per type."""
     table = _table(
         f"{markup(evaluation.split or 'evaluation')}: {evaluation.count} prompts on {_pictures(evaluation)}",
         "%, with 95 % intervals over images; a task's score is the unweighted mean over its question types. "
@@ -51,44 +53,52 @@ def score_table(evaluation: Evaluation, *, types: bool = True) -> Table:
 
 
 def control_tables(evaluation: Evaluation, *, types: bool = True) -> list[Table]:
-    """What is left without the picture and with other ones; several tables where there are many controls."""
-    names = list(
-        dict.fromkeys(
-            name
-            for task in evaluation.tasks
-            for kind in task.types
-            for name in (*task.controls, *kind.controls)
-        )
-    )
+    """The scores of the controls; several tables if there are many controls."""
+    controls: dict[str, None] = {}
+    for task in evaluation.tasks:
+        for kind in task.types:
+            controls.update(dict.fromkeys((*task.controls, *kind.controls)))
+    names = list(controls)
+
     tables = []
     for start in range(0, len(names), _CONTROLS_IN_A_ROW):
         shown = names[start : start + _CONTROLS_IN_A_ROW]
-        is_first = not start
-        table = _table(
-            "with other images or words",
-            "gain: score minus that of the best control without the right image, in points",
-        )
-        for name in ("score", *(name.replace("_", "\n") for name in shown)):
-            table.add_column(name, justify="right", no_wrap=True)
-        if is_first:
-            table.add_column("gain", justify="right", no_wrap=True)
-            table.add_column("uses\nimage", no_wrap=True)
-        for name, scores, style in _lines(evaluation, types):
-            found = [scores.controls.get(control) for control in shown]
-            if not is_first and not any(found):
-                continue
-            last = [_range(scores.gain, sign="+"), _use(scores)] if is_first else []
-            values = ["-" if one is None else f"{100 * one.value:.1f}" for one in found]
-            table.add_row(name, f"{100 * scores.score.value:.1f}", *values, *last, style=style)
-        tables.append(table)
+        tables.append(_control_table(evaluation, shown, types=types, is_first=not start))
     return tables
 
 
 _CONTROLS_IN_A_ROW = 3
+"""Number of controls in one table."""
+
+
+def _control_table(evaluation: Evaluation, shown: Sequence[str], *, types: bool, is_first: bool) -> Table:
+    """The table of some controls; the first one also has the gain and the verdict."""
+    table = _table(
+        "with other images or words",
+        "gain: score minus that of the best control without the right image, in points",
+    )
+    table.add_column("score", justify="right", no_wrap=True)
+    for name in shown:
+        table.add_column(name.replace("_", "\n"), justify="right", no_wrap=True)
+    if is_first:
+        table.add_column("gain", justify="right", no_wrap=True)
+        table.add_column("uses\nimage", no_wrap=True)
+
+    for name, scores, style in _lines(evaluation, types):
+        if not is_first and scores.controls.keys().isdisjoint(shown):
+            continue
+        cells = [f"{100 * scores.score.value:.1f}"]
+        for control in shown:
+            found = scores.controls.get(control)
+            cells.append("-" if found is None else f"{100 * found.value:.1f}")
+        if is_first:
+            cells += [_range(scores.gain, sign="+"), _use(scores)]
+        table.add_row(name, *cells, style=style)
+    return table
 
 
 def _use(scores: TaskScores | TypeScores) -> str:
-    """Whether a task uses the image; nothing is said about a single type."""
+    """Whether a task uses the image; empty for a single type."""
     if not isinstance(scores, TaskScores):
         return ""
     return use_of_image(scores.uses_image, needs_image=scores.needs_image).replace(" ", "\n")
@@ -101,7 +111,7 @@ def _table(title: str, caption: str) -> Table:
 
 
 def _lines(evaluation: Evaluation, types: bool) -> Iterator[tuple[str, TaskScores | TypeScores, str]]:
-    """Name, scores and style of each row."""
+    """The name, scores and style of each row."""
     for task in evaluation.tasks:
         yield markup(task.task), task, "bold"
         for kind in task.types if types else ():
@@ -109,7 +119,7 @@ def _lines(evaluation: Evaluation, types: bool) -> Iterator[tuple[str, TaskScore
 
 
 def detectable_lines(evaluation: Evaluation) -> list[str]:
-    """How large a difference to an independent score must be to be found, task by task."""
+    """A line with the smallest detectable difference from an independent score for each task; none if unknown."""
     known = [
         f"{task.task} {100 * task.detectable:.1f}" for task in evaluation.tasks if task.detectable is not None
     ]
@@ -119,7 +129,7 @@ def detectable_lines(evaluation: Evaluation) -> list[str]:
 
 
 def further_table(evaluation: Evaluation) -> Table:
-    """The other metrics of each task, with what one must know of them."""
+    """The further metrics of each task with their facts."""
     table = _table("further metrics", "% unless a unit is given; mean over question types")
     table.add_column("metric", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
@@ -127,33 +137,38 @@ def further_table(evaluation: Evaluation) -> Table:
     for task in evaluation.tasks:
         for name, value in _further(task).items():
             facts = task.facts.get(name, MetricFacts())
-            more = [
-                f"{key.replace('_', ' ')} "
-                + (f"{100 * number:.1f}" if facts.unit == "%" else f"{number:.4g}")
-                for key, number in facts.totals.items()
-            ]
-            more += ["lower is better"] * facts.less_is_better + [facts.signature] * bool(facts.signature)
-            table.add_row(
-                markup(task.task),
-                markup(name),
-                markup(_in_unit(value, facts.unit)),
-                markup("; ".join(more)),
-            )
+            cells = (task.task, name, _in_unit(value, facts.unit), _more(facts))
+            table.add_row(*map(markup, cells))
     return table
 
 
+def _more(facts: MetricFacts) -> str:
+    """Further numbers of a metric and how to read it."""
+    parts = []
+    for name, number in facts.totals.items():
+        shown = f"{100 * number:.1f}" if facts.unit == "%" else f"{number:.4g}"
+        parts.append(f"{name.replace('_', ' ')} {shown}")
+    if facts.less_is_better:
+        parts.append("lower is better")
+    if facts.signature:
+        parts.append(facts.signature)
+    return "; ".join(parts)
+
+
 def calibration_lines(evaluation: Evaluation) -> list[str]:
-    """For each task that tells its probabilities, a sentence on whether it knows when it is right."""
+    """A sentence on calibration for each task with known probabilities."""
     lines = []
     for task in evaluation.tasks:
-        if (found := task.calibration) is None:
+        found = task.calibration
+        if found is None:
             continue
         chosen = found.selection
-        kept = (
-            "no threshold keeps errors under 5 %"
-            if chosen.error is None
-            else f"answering the {100 * chosen.coverage.value:.1f} % most confident: errors {100 * chosen.error.value:.1f} %"
-        )
+        kept = "no threshold keeps errors under 5 %"
+        if chosen.error is not None:
+            kept = (
+                f"answering the {100 * chosen.coverage.value:.1f} % most confident: "
+                f"errors {100 * chosen.error.value:.1f} %"
+            )
         lines.append(
             f"{task.task}: calibration error {100 * found.ece_equal_mass:.1f} points, Brier "
             f"{found.brier:.3f}; {kept}."
@@ -162,12 +177,12 @@ def calibration_lines(evaluation: Evaluation) -> list[str]:
 
 
 def _further(task: TaskScores) -> dict[str, Estimate | None]:
-    """Metrics beside the score, and the score's own where it has further numbers."""
-    return {
-        name: value
-        for name, value in task.metrics.items()
-        if name != task.metric or task.facts.get(name, MetricFacts()).totals
-    }
+    """All metrics but the score, which is included only if it has further numbers."""
+    found = {}
+    for name, value in task.metrics.items():
+        if name != task.metric or task.facts.get(name, MetricFacts()).totals:
+            found[name] = value
+    return found
 
 
 def _in_unit(value: Estimate | None, unit: str) -> str:
@@ -183,7 +198,7 @@ def _share(value: float | None) -> str:
 
 
 def _pictures(evaluation: Evaluation) -> str:
-    """How many images, and of how many they were drawn."""
+    """The number of images, and of how many they were drawn."""
     if evaluation.pictures_total is None:
         return f"{evaluation.pictures:,} images"
     return f"{evaluation.pictures:,} of {evaluation.pictures_total:,} images"

@@ -1,4 +1,4 @@
-"""Pictures made worse in ways that a person hardly minds: a model's score on them says how brittle it is.
+"""Images degraded in ways that hardly bother a person: a model's score on them shows how brittle it is.
 
 Benchmarking Neural Network Robustness to Common Corruptions and Perturbations (Hendrycks and Dietterich 2019,
 arXiv:1903.12261). Every change is the same on each call.
@@ -59,7 +59,7 @@ def darker(pixels: Pixels) -> Pixels:
 
 
 def rotated(pixels: Pixels) -> Pixels:
-    """Turned by ten degrees against the clock; corners take the mean colour."""
+    """Rotated counterclockwise by ten degrees; corners get the mean colour."""
     mean = tuple(int(value) for value in pixels.reshape(-1, 3).mean(0))
     turned = Image.fromarray(pixels).rotate(_DEGREES, Image.Resampling.BICUBIC, fillcolor=mean)
     return np.array(turned)
@@ -73,4 +73,4 @@ WORSE: Mapping[str, Callable[[Pixels], Pixels]] = {
     "darker": darker,
     "rotated": rotated,
 }
-"""By the name that users say."""
+"""Changes by the name that users write."""
