@@ -67,6 +67,7 @@ class Chrf:
                 "chrf: word_order must be 0 or more, char_order and beta 1 or more "
                 f"(got {word_order}, {char_order} and {beta})."
             )
+
         self.word_order = word_order
         self.char_order = char_order
         self.beta = beta

@@ -47,7 +47,7 @@ class Config:
     """Options of POPE."""
 
     parser: Parser = "official"
-    """How answers are read. ``official`` (the authors', AoiDragon/POPE): ``no`` if a word before the first full stop is
+    """Parser of the answers. ``official`` (the authors', AoiDragon/POPE): ``no`` if a word before the first full stop is
     No, not or no, and ``yes`` otherwise, so that every answer is read as one of them. ``exact`` (lmms-eval's): the whole
     answer is yes or no. ``stated`` (Sightweave's): what is stated last (``the answer is no``, a box, a tag) or first, in
     several languages; if neither is yes or no, the answer is unread."""

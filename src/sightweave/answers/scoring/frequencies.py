@@ -48,6 +48,7 @@ class Frequencies:
         except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"document frequencies {path}: cannot be read: {error}.") from None
 
+        # The file may come from somebody else, so nothing in it is taken for granted.
         entries = values if isinstance(values, dict) else {}
         pictures, counts = entries.get("pictures"), entries.get("counts")
         if (

@@ -109,8 +109,8 @@ def wanted(metric: str, sample: Sample) -> set[str]:
     Raises:
         DataError: a reference is not one of the options.
     """
-    texts = {ratios.fold(option) for option in sample.options}
-    letters = dict(zip(ascii_uppercase, map(ratios.fold, sample.options), strict=False))
+    texts = list(map(ratios.fold, sample.options))
+    letters = dict(zip(ascii_uppercase, texts, strict=False))
 
     found = set()
     for reference in sample.references:
@@ -266,7 +266,7 @@ def _named(text: str, call: re.Match[str], options: Sequence[str]) -> list[int]:
 
 def _number(letter: str, options: Sequence[str]) -> int | None:
     """The number of the option with this letter; if options are letters themselves, of the one that is this letter."""
-    texts = [_bare(option) for option in options]
+    texts = list(map(_bare, options))
     if ratios.fold(letter) in texts:
         return texts.index(ratios.fold(letter))
 

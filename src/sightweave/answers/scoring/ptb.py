@@ -186,7 +186,7 @@ def tokens(text: str) -> list[str]:
         found += _written(text[at:end], closed=not _ENDING.match(text, end))
         at = end
 
-    return [token for token in found if token]
+    return list(filter(None, found))
 
 
 def _end(text: str, start: int) -> int:

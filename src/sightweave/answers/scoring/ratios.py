@@ -58,7 +58,7 @@ def fold(text: str, *, ignore_case: bool = True) -> str:
 
 def is_right(answer: str | None, sample: Sample) -> bool:
     """Whether an answer equals a reference when both are folded; None never does."""
-    return answer is not None and fold(answer) in {fold(reference) for reference in sample.references}
+    return answer is not None and fold(answer) in map(fold, sample.references)
 
 
 def is_same(answer: str | None, references: Sequence[str], *, ignore_case: bool = True) -> bool:

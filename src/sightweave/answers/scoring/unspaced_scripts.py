@@ -37,16 +37,18 @@ def unspaced(texts: Iterable[str]) -> str:
     More than half of their letters must belong to such scripts, so that one Chinese word does not make an English caption
     Chinese. Texts with any kana are ``Japanese``.
     """
-    letters: list[str] = []
-    for text in texts:
-        letters += [character for character in text if unicodedata.category(character)[0] in "LM"]
+    num_letters = 0
+    scripts = []  # of each letter that belongs to one of these scripts
+    for character in "".join(texts):
+        if unicodedata.category(character)[0] in "LM":
+            num_letters += 1
+            if LETTER.match(character):
+                scripts.append(_script(character))
 
-    unspaced_letters = [letter for letter in letters if LETTER.match(letter)]
-    if 2 * len(unspaced_letters) <= len(letters):
+    if 2 * len(scripts) <= num_letters:
         return ""
 
-    names = {_script(letter) for letter in unspaced_letters}
-    return "Japanese" if "Japanese" in names else _script(unspaced_letters[0])
+    return "Japanese" if "Japanese" in scripts else scripts[0]
 
 
 def cut(text: str) -> str:

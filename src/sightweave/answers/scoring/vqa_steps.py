@@ -74,8 +74,13 @@ def without_punctuation(text: str, *, digits: str = r"\d") -> str:
 
 def plain_words(text: str) -> str:
     """The text in lower case, number words as digits (``none`` is 0), no articles, contractions with apostrophes."""
-    words = (NUMBERS.get(word, word) for word in text.lower().split())
-    return " ".join(CONTRACTIONS.get(word, word) for word in words if word not in ARTICLES)
+    words = []
+    for token in text.lower().split():
+        word = NUMBERS.get(token, token)
+        if word not in ARTICLES:
+            words.append(CONTRACTIONS.get(word, word))
+
+    return " ".join(words)
 
 
 def one_line(text: str) -> str:
@@ -86,7 +91,7 @@ def one_line(text: str) -> str:
 def vote(answer: str, references: Sequence[str]) -> float:
     """Mean over the annotators of min(1, number of *other* annotators with exactly this answer / 3)."""
     people = len(references)
-    same = sum(reference == answer for reference in references)
+    same = references.count(answer)
 
     among_others = same * min(1.0, (same - 1) / 3) + (people - same) * min(1.0, same / 3)
     return among_others / people

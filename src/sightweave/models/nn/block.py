@@ -77,6 +77,7 @@ class Block(nn.Module):
 
     def __init__(self, shape: BlockShape, *, reads_memory: bool = False) -> None:
         super().__init__()
+        # The parts are created in the order in which they run, which is also the order of their random initial weights.
         self.attention_norm = shape.make_norm()
         self.attention = Attention(
             shape.dim,
