@@ -1,1 +1,1 @@
-"""Predictions -> numbers: one file a metric."""
+"""Predictions -> scores: one file per metric."""

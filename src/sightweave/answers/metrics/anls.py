@@ -1,8 +1,8 @@
-"""ANLS: how few letters an answer is off its nearest reference; under half right counts as wrong.
+"""ANLS: average normalized Levenshtein similarity to the nearest reference; less than half right counts as wrong.
 
 Scene Text Visual Question Answering (Biten et al. 2019, arXiv:1905.13648), equation 1; DocVQA (Mathew et al. 2021,
-arXiv:2007.00398). Differs from the paper, as the organisers' scorer does: a similarity of just the threshold counts, and
-lengths are those before spaces are folded.
+arXiv:2007.00398). Differs from the paper, as the organizers' scorer does: a similarity equal to the threshold counts, and
+lengths are measured before spaces are folded.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Config:
 class Anls:
     """The mean over questions of the greatest ``1 - distance / length`` over references, or 0 below the threshold.
 
-    The distance is Levenshtein's, of texts without case, with single spaces and none at the ends; the length is
-    that of the longer text.
+    The distance is the Levenshtein distance of the texts in lower case, with single spaces and none at the ends; the
+    length is that of the longer text.
 
     Args:
         threshold: Similarity (0 to 1) below which an answer scores 0.
@@ -62,12 +62,12 @@ class Anls:
             DataError: not one prediction per sample, or a sample without a reference.
         """
         ratios.check("anls", predictions, samples)
-        return ratios.with_ones(
-            [
-                0.0 if answer is None else self.similarity(answer, sample.references)
-                for answer, sample in zip(predictions, samples, strict=True)
-            ]
-        )
+
+        scores = []
+        for answer, sample in zip(predictions, samples, strict=True):
+            scores.append(0.0 if answer is None else self.similarity(answer, sample.references))
+
+        return ratios.with_ones(scores)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The mean score, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
@@ -75,32 +75,47 @@ class Anls:
 
 
 def _share_wrong(answer: str, reference: str) -> float:
-    # Capitals of some letters are longer than the letters ("ss" for one), and the organisers count capitals.
+    """The distance of two texts as a share of the longer one's length."""
+    # Some letters are longer in upper case ("ss" for one), and the organizers measure the upper-case text.
     length = max(len(answer.upper()), len(reference.upper()))
-    first, second = (" ".join(text.lower().split()) for text in (answer, reference))
-    return distance(first, second) / length if length else 0.0
+    return distance(_folded(answer), _folded(reference)) / length if length else 0.0
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.lower().split())
 
 
 def distance(first: str, second: str) -> int:
-    """Levenshtein's distance: the fewest letters to put in, take out or replace.
+    """Levenshtein distance: the fewest characters to insert, delete or replace.
 
-    A column of the table is held as the bits of whole numbers, where a bit says that a cell is one more (or one less)
-    than the cell above it (Hyyro 2003, "A bit-vector algorithm for computing Levenshtein and Damerau edit distances").
+    A column of the table is stored as the bits of integers: a bit of `more` (`less`) is set where a cell is one more (one
+    less) than the cell above it (Hyyro 2003, "A bit-vector algorithm for computing Levenshtein and Damerau edit
+    distances").
     """
     if not first:
         return len(second)
+
+    # The places of each character of the first text, as bits.
     places: dict[str, int] = {}
     for place, letter in enumerate(first):
         places[letter] = places.get(letter, 0) | 1 << place
+
     every, last = (1 << len(first)) - 1, 1 << (len(first) - 1)
-    more, less, found = every, 0, len(first)
+    more, less = every, 0
+    found = len(first)  # the bottom cell of the column
+
     for letter in second:
         same = places.get(letter, 0)
         diagonal = (((same & more) + more) ^ more) | same | less
+
+        # How the cells differ from those to their left.
         right_more = (less | ~(diagonal | more)) & every
         right_less = diagonal & more
         found += bool(right_more & last) - bool(right_less & last)
+
+        # How the cells of the new column differ from those above them.
         right_more, right_less = right_more << 1 | 1, right_less << 1
         more = (right_less | ~(diagonal | right_more)) & every
         less = right_more & diagonal & every
+
     return found

@@ -1,9 +1,9 @@
-"""BLEU of a corpus of captions: how many of their words and word sequences stand in a reference.
+"""Corpus BLEU of captions: the share of their n-grams that are in a reference.
 
 BLEU: a Method for Automatic Evaluation of Machine Translation (Papineni et al. 2002, doi:10.3115/1073083.1073135),
 as COCO's caption evaluation computes it (github.com/salaniz/pycocoevalcap ad63453): PTB tokens without punctuation,
-the closest reference length, and additions that only keep it from dividing by zero. Differs from the paper: these
-additions, and of two references that are equally close in length the shorter counts.
+the closest reference length, and tiny constants that avoid division by zero. Differs from the paper: these constants,
+and of two references that are equally close in length the shorter counts.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from sightweave.core.errors import RecipeError
 from sightweave.core.types import Sample
 
 _TO_MATCHES = 1e-15
-"""Added to counts above the line, so that no match is a tiny number and not the logarithm of 0."""
+"""Added to numerators, so that a count of 0 does not become the logarithm of 0."""
 _TO_TOTALS = 1e-9
-"""Added to counts below the line, so that no answer at all still scores 0."""
+"""Added to denominators, so that an empty answer scores 0."""
 
 
 @config
@@ -39,10 +39,10 @@ class Bleu:
     """The geometric mean of the n-gram precisions of a corpus, times the brevity penalty; 0 to 1.
 
     BLEU-n = min(1, exp(1 - r / c)) * (p_1 * ... * p_n) ^ (1 / n), where c is the length of all answers, r that of
-    their closest references, and p_k the share of the answers' k-grams that stand in a reference.
+    their closest references, and p_k the share of the answers' k-grams that are in a reference.
 
     Args:
-        n: Longest word sequence.
+        n: Longest n-gram.
 
     Raises:
         RecipeError: n is not 1 to 4.
@@ -58,51 +58,67 @@ class Bleu:
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
         """float64 R K, K = 2 n + 3: matches and totals of 1- to n-grams, answer length, reference length, 1.
 
-        An answer that could not be parsed (None) is an empty one.
+        An answer that could not be parsed (None) counts as empty.
 
         Raises:
             DataError: not one prediction per sample, or a sample without references.
         """
         texts = ngrams.tokenised("bleu", predictions, samples)
-        rows = [self.row(answer.split(), [one.split() for one in references]) for answer, references in texts]
+
+        rows = []
+        for answer, references in texts:
+            rows.append(self.row(answer.split(), [reference.split() for reference in references]))
+
         return np.array(rows, dtype=np.float64).reshape(len(rows), 2 * self.n + 3)
 
     def row(self, answer: Sequence[str], references: Sequence[Sequence[str]]) -> list[int]:
         """The statistics of one answer, from tokens: K numbers as in `rows`."""
+        # The most times that any single reference has each n-gram.
         most = ngrams.count((), self.n)
         for reference in references:
             for seen, counts in zip(most, ngrams.count(reference, self.n), strict=True):
                 seen |= counts  # the larger of the two counts
-        said = ngrams.count(answer, self.n)
-        matches = [(counts & seen).total() for counts, seen in zip(said, most, strict=True)]
-        closest = min((abs(len(one) - len(answer)), len(one)) for one in references)[1]
-        return [*matches, *(counts.total() for counts in said), len(answer), closest, 1]
+
+        grams = ngrams.count(answer, self.n)
+        matches = [(counts & seen).total() for counts, seen in zip(grams, most, strict=True)]
+        totals = [counts.total() for counts in grams]
+
+        _, closest = min((abs(len(reference) - len(answer)), len(reference)) for reference in references)
+        return [*matches, *totals, len(answer), closest, 1]
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """BLEU-n from sums ``... K``: shape ``...``; NaN where there are no rows."""
         sums = np.asarray(sums, dtype=np.float64)
         n = self.n
+
         precisions = (sums[..., :n] + _TO_MATCHES) / (sums[..., n : 2 * n] + _TO_TOTALS)
         score = np.prod(precisions, axis=-1) ** (1 / n)
-        ratio = (sums[..., 2 * n] + _TO_MATCHES) / (sums[..., 2 * n + 1] + _TO_TOTALS)
-        brevity = np.exp(np.minimum(0.0, 1 - 1 / ratio))
-        return np.where(sums[..., -1] > 0, score * brevity, np.nan)
+
+        return np.where(sums[..., -1] > 0, score * self._brevity(sums), np.nan)
 
     def totals(self, sums: np.ndarray) -> dict[str, np.ndarray]:
-        """``effective_order``: BLEU of the orders that occur, where the answers are too short for some; else NaN.
+        """``effective_order``: BLEU over the orders that occur, if the answers are too short for some; else NaN.
 
-        Answers of under n words have no n-gram, so BLEU-n is near 0 even where each equals its reference.
+        Answers of fewer than n words have no n-gram, so BLEU-n is near 0 even if each equals its reference.
         """
         sums = np.asarray(sums, dtype=np.float64)
-        n, grams = self.n, sums[..., self.n : 2 * self.n]
+        matches, grams = sums[..., : self.n], sums[..., self.n : 2 * self.n]
+
         orders = np.maximum((grams > 0).sum(-1), 1)
-        logs = np.log((sums[..., :n] + _TO_MATCHES) / (grams + _TO_TOTALS))
+        logs = np.log((matches + _TO_MATCHES) / (grams + _TO_TOTALS))
         score = np.exp(np.where(grams > 0, logs, 0.0).sum(-1) / orders)
-        ratio = (sums[..., 2 * n] + _TO_MATCHES) / (sums[..., 2 * n + 1] + _TO_TOTALS)
-        score = score * np.exp(np.minimum(0.0, 1 - 1 / ratio))
+        score = score * self._brevity(sums)
+
         is_short = (sums[..., -1] > 0) & (grams[..., 0] > 0) & (grams[..., -1] == 0)
         return {"effective_order": np.where(is_short, score, np.nan)}
 
     def signature(self, samples: Sequence[Sample]) -> str:
-        """Which tokens were compared, where they are not the usual PTB tokens."""
+        """Which tokens were compared, if they are not the usual PTB tokens."""
         return ngrams.signature(samples)
+
+    def _brevity(self, sums: np.ndarray) -> np.ndarray:
+        """The brevity penalty of sums ``... K``: shape ``...``."""
+        answers, references = sums[..., 2 * self.n], sums[..., 2 * self.n + 1]
+        ratio = (answers + _TO_MATCHES) / (references + _TO_TOTALS)
+        penalty: np.ndarray = np.exp(np.minimum(0.0, 1 - 1 / ratio))
+        return penalty

@@ -1,8 +1,8 @@
-"""Both images right: a sentence with two meanings counts only if it is translated right with each of its pictures.
+"""Both images right: an ambiguous sentence counts only if it is translated correctly with each of its images.
 
-Scored beside contrastive accuracy on sentences such as those of CoMMuTE (Futeral et al. 2023, arXiv:2212.10140).
-Whoever always chooses the same meaning gets 0 here, and half of the single translations right. Differs from the
-paper: answers are what the model writes, not which of two given texts it finds likelier.
+A complement to contrastive accuracy on sentences such as those of CoMMuTE (Futeral et al. 2023, arXiv:2212.10140).
+A model that always chooses the same meaning scores 0 here, although half of its translations are right. Differs from the
+paper: it scores generated translations, not which of two given texts is likelier.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ class Config:
 
 
 class BothImagesRight:
-    """The share of ambiguous sentences whose translation is right with every one of their pictures.
+    """The share of ambiguous sentences that are translated correctly with every one of their images.
 
-    A sentence is the samples that have ``tags["contrast"]``, the same prompt and the same ``tags["languages"]``. It
-    counts if they are about two or more pictures (`Sample.group`) and no translation is right for all of them: a
-    model that does not look gives one translation, and so scores exactly 0. Every other sample counts nothing.
+    A sentence is the set of samples that have ``tags["contrast"]``, the same prompt and the same ``tags["languages"]``.
+    It counts if they have two or more images (`Sample.group`) and no translation is right for all of them: a model that
+    ignores the image gives the same translation each time, and so scores exactly 0. All other samples are ignored.
 
-    The result of a sentence stands in the row of its last sample, and the other rows add nothing, so that each
-    sentence is one trial. A draw of whole pictures takes a sentence with the picture of its last sample. Where a data
-    set goes through its pictures in order, the sentences of one pair of pictures therefore stay together.
+    The result of a sentence is in the row of its last sample and its other rows are zeros, so that each sentence is one
+    trial. A bootstrap over images draws a sentence together with the image of its last sample. If a dataset lists its
+    images in order, the sentences of a pair of images therefore stay together.
 
     Args:
-        ignore_case: Whether letters are compared without case.
+        ignore_case: Whether to ignore case.
     """
 
     is_proportion = True
@@ -62,35 +62,38 @@ class BothImagesRight:
                 f"both_images_right: {len(predictions)} prediction(s) for {len(samples)} sample(s); "
                 "give one for each, in order."
             )
-        bare = [sample.id for sample in samples if sample.tags.get("contrast") and not sample.references]
-        if bare:
+
+        empty = [sample.id for sample in samples if sample.tags.get("contrast") and not sample.references]
+        if empty:
             raise DataError(
-                f"both_images_right: {len(bare)} ambiguous sentence(s) have no reference translation, the first "
-                f"being {bare[0]!r}; remove them or add translations."
+                f"both_images_right: {len(empty)} ambiguous sentence(s) have no reference translation, the first "
+                f"being {empty[0]!r}; remove them or add translations."
             )
+
         rows = np.zeros((len(samples), 2))
         for numbers in _sentences(samples):
-            # Compared without endings, so that "Bank." and "Bank" are one translation, as they are where it is judged.
-            references = [{ratios.bare(self._fold(text)) for text in samples[n].references} for n in numbers]
-            pictures = {samples[n].group for n in numbers}
-            if len(pictures) < 2 or set.intersection(*references):
-                continue
-            right = all(
-                ratios.is_same(predictions[n], samples[n].references, ignore_case=self.ignore_case)
-                for n in numbers
-            )
-            rows[numbers[-1]] = right, 1
+            if self._is_ambiguous([samples[n] for n in numbers]):
+                right = [self._is_right(predictions[n], samples[n]) for n in numbers]
+                rows[numbers[-1]] = all(right), 1
+
         return rows
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The share that is right, from sums ``... 2``: shape ``...``; NaN where no sentence counts."""
-        sums = np.asarray(sums, dtype=np.float64)
-        share = np.full(sums.shape[:-1], np.nan)
-        np.divide(sums[..., 0], sums[..., 1], out=share, where=sums[..., 1] > 0)
-        return share
+        """The share of sentences that are right, from sums ``... 2``: shape ``...``; NaN where no sentence counts."""
+        return ratios.mean(sums)
 
-    def _fold(self, text: str) -> str:
-        return ratios.fold(text, ignore_case=self.ignore_case)
+    def _is_ambiguous(self, samples: Sequence[Sample]) -> bool:
+        """Whether the samples of a sentence have several images and no translation that is right for all of them."""
+        images = {sample.group for sample in samples}
+        return len(images) > 1 and not set.intersection(*map(self._references, samples))
+
+    def _references(self, sample: Sample) -> set[str]:
+        """The references as they are compared: without final punctuation, "Bank." and "Bank" are one translation."""
+        folded = [ratios.fold(text, ignore_case=self.ignore_case) for text in sample.references]
+        return set(map(ratios.bare, folded))
+
+    def _is_right(self, answer: str | None, sample: Sample) -> bool:
+        return ratios.is_same(answer, sample.references, ignore_case=self.ignore_case)
 
 
 def _sentences(samples: Sequence[Sample]) -> list[list[int]]:
@@ -98,5 +101,7 @@ def _sentences(samples: Sequence[Sample]) -> list[list[int]]:
     found: dict[tuple[str, str], list[int]] = {}
     for number, sample in enumerate(samples):
         if sample.tags.get("contrast"):
-            found.setdefault((sample.prompt, sample.tags.get("languages", "")), []).append(number)
+            key = sample.prompt, sample.tags.get("languages", "")
+            found.setdefault(key, []).append(number)
+
     return list(found.values())

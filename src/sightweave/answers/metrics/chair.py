@@ -1,20 +1,21 @@
-"""CHAIR: the share of objects that a caption names and that are not in the picture.
+"""CHAIR: the share of the objects named in captions that are not in the image.
 
 Object Hallucination in Image Captioning (Rohrbach et al. 2018, arXiv:1809.02156), section 2.1. Objects are the 80
-classes of COCO; what is in a picture is what its regions or its reference captions name. From its description: every
-word that the authors' script counts is counted here, for the same class, but there are further words, and the singulars
-are our own, so scores differ a little from those of the script.
+classes of COCO; an image contains the objects that its regions or reference captions name. Written from its description:
+every word that the authors' script counts is counted for the same class, but there are further words and a separate
+singular rule, so scores differ slightly from those of the script.
 
-LOWER IS BETTER: 0 is a caption that names nothing wrong.
+LOWER IS BETTER: 0 means that no named object is absent.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 
-from sightweave.answers.scoring import coco_objects, ngrams
+from sightweave.answers.scoring import coco_objects, ngrams, ratios
 from sightweave.core.config import config
 from sightweave.core.errors import DataError, RecipeError, did_you_mean
 from sightweave.core.types import Sample
@@ -27,8 +28,8 @@ class Config:
     """Options of CHAIR."""
 
     count: str = "mentions"
-    """``mentions`` is CHAIRi, the share of named objects that are not there; ``captions`` is CHAIRs, the share of
-    captions that name such an object."""
+    """``mentions`` is CHAIRi, the share of named objects that are not in the image; ``captions`` is CHAIRs, the share
+    of captions that name such an object."""
 
     def build(self) -> Chair:
         """The metric."""
@@ -56,42 +57,48 @@ class Chair:
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
         """float64 R 4: hallucinated mentions, mentions, 1 if any is hallucinated, 1.
 
-        An object that is named twice is two mentions. An answer that could not be parsed (None) names nothing.
+        An object named twice is two mentions. An answer that could not be parsed (None) names nothing.
 
         Raises:
             DataError: not one prediction per sample, references that are not English, or no sample has regions:
-                references alone leave out most objects, and all of these would count as hallucinated.
+                reference captions omit most objects, which would all count as hallucinated.
         """
         if len(predictions) != len(samples):
             raise DataError(
                 f"chair: {len(predictions)} prediction(s) for {len(samples)} sample(s); give one for each, in order."
             )
+
         if samples and not any(sample.regions for sample in samples):
             raise DataError(
                 f"chair: none of {len(samples)} sample(s) has regions, so the objects in the images are unknown; "
                 "provide the objects of each image as regions (COCO's instances)."
             )
+
         ngrams.check_english("chair", samples)
+
         rows = [_row(answer or "", sample) for answer, sample in zip(predictions, samples, strict=True)]
         return np.array(rows, dtype=np.float64).reshape(len(rows), 4)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The share, from sums ``... 4``: shape ``...``; NaN where there are no rows, or no mention to share."""
+        """The share, from sums ``... 4``: shape ``...``; NaN where there are no rows, or no mentions."""
         sums = np.asarray(sums, dtype=np.float64)
         wrong, all_ = (0, 1) if self.count == "mentions" else (2, 3)
-        share = np.full(sums.shape[:-1], np.nan)
-        np.divide(sums[..., wrong], sums[..., all_], out=share, where=sums[..., all_] > 0)
-        return share
+        return ratios.ratio(sums[..., wrong], sums[..., all_])
 
 
 def objects(sample: Sample) -> set[str]:
     """The COCO classes that a sample's regions or references name."""
-    texts = [*sample.references, *(word for region in sample.regions for word in region.words)]
-    return {name for text in texts for name in coco_objects.mentions(text)}
+    texts = list(sample.references)
+    for region in sample.regions:
+        texts += region.words
+
+    return set(itertools.chain.from_iterable(map(coco_objects.mentions, texts)))
 
 
 def _row(answer: str, sample: Sample) -> list[int]:
-    there = objects(sample)
+    """The statistics of one caption, as in `Chair.rows`."""
+    present = objects(sample)
     named = coco_objects.mentions(answer)
-    wrong = sum(name not in there for name in named)
+
+    wrong = sum(name not in present for name in named)
     return [wrong, len(named), int(wrong > 0), 1]

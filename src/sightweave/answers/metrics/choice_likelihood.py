@@ -1,7 +1,7 @@
-"""Multiple choice by likelihood: of a question's options, the one that the model finds likeliest must be right.
+"""Multiple choice by likelihood: the option with the greatest likelihood must be right.
 
 Language Models are Few-Shot Learners (Brown et al. 2020, arXiv:2005.14165), section 2.4, compares options by likelihood
-per token. The sum favours short options; the mean over tokens or characters takes their length out. Written from its
+per token. The sum favors short options; the mean over tokens or characters removes the effect of length. Written from its
 description.
 """
 
@@ -23,10 +23,10 @@ WAYS = ("sum", "token", "character")
 
 @config
 class Config:
-    """How options of different lengths are compared."""
+    """Options of the comparison."""
 
     by: By = "token"
-    """What is compared: the log-likelihood of an option's whole text (``sum``), or its mean per token or character."""
+    """Score to compare: the log-likelihood of an option's whole text (``sum``), or its mean per token or character."""
 
     def build(self) -> ChoiceLikelihood:
         """The metric."""
@@ -36,7 +36,7 @@ class Config:
 class ChoiceLikelihood:
     """The share of questions whose likeliest option is right.
 
-    The texts of the options are judged, not their letters. A tie between a right and a wrong option is wrong.
+    The texts of the options are scored, not their letters. A tie between a right and a wrong option is wrong.
 
     Args:
         by: ``sum``, ``token`` or ``character``.
@@ -61,38 +61,46 @@ class ChoiceLikelihood:
         """float64 R 2: (1 if the likeliest option is right else 0, 1). A reference is an option's text or its letter.
 
         Raises:
-            DataError: not one judgement per sample and option, one that is no number, or a sample without options,
-                without a reference, or with a reference that is none of the options.
+            DataError: not one likelihood per sample and option, one that is NaN, or a sample without options, without a
+                reference, or with a reference that is not one of the options.
         """
         likelihood_checks.check("choice_likelihood", judged, samples, self.passes)
-        bare = [sample.id for sample in samples if not sample.options]
-        if bare:
+
+        empty = [sample.id for sample in samples if not sample.options]
+        if empty:
             raise DataError(
-                f"choice_likelihood: {len(bare)} of {len(samples)} samples have no options, the first being "
-                f"{bare[0]!r}; this metric compares options. For open questions use exact_match."
+                f"choice_likelihood: {len(empty)} of {len(samples)} samples have no options, the first being "
+                f"{empty[0]!r}; this metric compares options. For open questions use exact_match."
             )
         ratios.check("choice_likelihood", [None] * len(samples), samples)
-        return ratios.with_ones(
-            [self._is_right(given, sample) for (given,), sample in zip(judged, samples, strict=True)]
-        )
+
+        right = [self._is_right(given, sample) for (given,), sample in zip(judged, samples, strict=True)]
+        return ratios.with_ones(right)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The share that is right, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
+        """The share of right answers, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
         return ratios.mean(sums)
 
     def signature(self, samples: Sequence[Sample]) -> str:
-        """How options were compared."""
+        """How options were compared, such as ``by:token``."""
         return f"by:{self.by}"
 
     def _is_right(self, given: Sequence[Likelihood], sample: Sample) -> bool:
+        """Whether a right option is likelier than every wrong one."""
         likelihood_checks.check_count("choice_likelihood", sample, given, len(sample.options))
         wanted = named_options.wanted("choice_likelihood", sample)
-        scores: dict[bool, list[float]] = {True: [], False: []}
-        for option, one in zip(sample.options, given, strict=True):
-            scores[ratios.fold(option) in wanted].append(self._score(option, one))
-        return max(scores[True]) > max(scores[False], default=-np.inf) or not scores[False]
+
+        right: list[float] = []
+        wrong: list[float] = []
+        for option, likelihood in zip(sample.options, given, strict=True):
+            scores = right if ratios.fold(option) in wanted else wrong
+            scores.append(self._score(option, likelihood))
+
+        return not wrong or max(right) > max(wrong)
 
     def _score(self, option: str, likelihood: Likelihood) -> float:
         if self.by == "token":
             return likelihood.per_token
-        return likelihood.logprob / (max(1, len(option)) if self.by == "character" else 1)
+        if self.by == "character":
+            return likelihood.logprob / max(1, len(option))
+        return likelihood.logprob

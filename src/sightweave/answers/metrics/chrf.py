@@ -1,8 +1,8 @@
-"""ChrF2++ as sacreBLEU computes it: F-score of character 1- to 6-grams and word 1- and 2-grams of a whole set.
+"""Corpus chrF2++ as sacreBLEU computes it: F-score of character 1- to 6-grams and word 1- and 2-grams.
 
 chrF++: words helping character n-grams (Popovic 2017, doi:10.18653/v1/W17-4770), in the library's version without
-epsilon: orders that answers or references are too short for are left out. The counts are the library's own. Differs
-from the library: 0 to 1, not 0 to 100.
+epsilon smoothing: orders for which the answers or references are too short are left out. The counts are the library's
+own. Differs from the library: 0 to 1, not 0 to 100.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class Chrf:
     """F_beta (0 to 1) of n-gram precision and recall, each averaged over the orders that occur on both sides.
 
     With P and R these averages: (1 + beta^2) P R / (beta^2 P + R). Of several references, a row counts the one
-    that its own score is best with.
+    that gives it the best score.
 
     Args:
         word_order: Longest word n-gram, 0 for none.
         char_order: Longest character n-gram.
-        beta: Weight of recall against precision.
-        lowercase: Whether case is ignored.
+        beta: Weight of recall relative to precision.
+        lowercase: Whether to ignore case.
 
     Raises:
         RecipeError: a number below 1, or below 0 for `word_order`.
@@ -67,13 +67,14 @@ class Chrf:
                 "chrf: word_order must be 0 or more, char_order and beta 1 or more "
                 f"(got {word_order}, {char_order} and {beta})."
             )
+
         self.word_order = word_order
         self.char_order = char_order
         self.beta = beta
         self.lowercase = lowercase
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R K: n-grams of the answer, of the reference and of both, for each order; 1.
+        """float64 R K: number of n-grams of the answer, of the reference and common to both, for each order; 1.
 
         K is 3 (char_order + word_order) + 1. An answer that could not be parsed (None) is an empty translation.
 
@@ -84,20 +85,22 @@ class Chrf:
         return sacre.segment_rows(self._scorer(), predictions, samples)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The score (0 to 1) of sums ``... K``: shape ``...``; NaN where the sums are of no rows."""
+        """The score (0 to 1) from sums ``... K``: shape ``...``; NaN where the sums are of no rows."""
         sums = np.asarray(sums, dtype=np.float64)
         orders = sums[..., :-1].reshape(*sums.shape[:-1], -1, 3)
-        said, wanted, both = orders[..., 0], orders[..., 1], orders[..., 2]
-        number = np.maximum(((said > 0) & (wanted > 0)).sum(-1), 1)  # of orders
-        precision = (both / np.maximum(said, 1)).sum(-1) / number
-        recall = (both / np.maximum(wanted, 1)).sum(-1) / number
+        answers, references, common = orders[..., 0], orders[..., 1], orders[..., 2]
+
+        num_orders = np.maximum(((answers > 0) & (references > 0)).sum(-1), 1)
+        precision = (common / np.maximum(answers, 1)).sum(-1) / num_orders
+        recall = (common / np.maximum(references, 1)).sum(-1) / num_orders
+
         weight = self.beta**2
-        below = weight * precision + recall
-        score = (1 + weight) * precision * recall / np.where(below > 0, below, 1)
+        denominator = weight * precision + recall
+        score = (1 + weight) * precision * recall / np.where(denominator > 0, denominator, 1)
         return np.where(sums[..., -1] > 0, score, np.nan)
 
     def signature(self, samples: Sequence[Sample]) -> str:
-        """The signature by which sacreBLEU names a score on these samples, to be stored with it."""
+        """SacreBLEU's signature of a score on these samples, to be stored with it."""
         return sacre.signature(self._scorer(), samples)
 
     def _scorer(self) -> CHRF:

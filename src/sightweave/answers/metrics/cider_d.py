@@ -1,11 +1,11 @@
-"""CIDEr-D: how alike a caption and its references are in the word sequences that few pictures share.
+"""CIDEr-D: similarity of a caption and its references in n-grams, weighted by how few images share them.
 
 CIDEr: Consensus-based Image Description Evaluation (Vedantam et al. 2015, arXiv:1411.5726), section 6 (CIDEr-D), as
 COCO's caption evaluation computes it (github.com/salaniz/pycocoevalcap ad63453): PTB tokens without punctuation, no
-stemming, times 10. Differs from the paper: the length penalty compares numbers of word pairs, one less than words.
+stemming, times 10. Differs from the paper: the length penalty compares numbers of bigrams, one less than words.
 
-The score depends on the pictures that it is computed over, since word sequences are weighed by how few of them share
-them: compare only scores over the same pictures, or freeze the frequencies in a file (`df_path`).
+The score depends on the set of images, because the weights of n-grams do: compare only scores over the same images, or
+store the document frequencies in a file (`df_path`).
 """
 
 from __future__ import annotations
@@ -13,23 +13,24 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 
-from sightweave.answers.scoring import ngrams
+from sightweave.answers.scoring import ngrams, ratios
 from sightweave.answers.scoring.frequencies import Frequencies
 from sightweave.core.config import config, place
 from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
 
 MAX_N = 4
-"""Longest word sequence."""
+"""Longest n-gram."""
 SIGMA = 6.0
-"""Width of the length penalty, in word pairs."""
+"""Standard deviation of the Gaussian length penalty, in bigrams."""
 FEW_PICTURES = 10
-"""With fewer pictures, nearly all weights are near 0 and the score says nothing; with one it is 0 for any caption."""
+"""Fewest images. With fewer, nearly all weights are near 0 and the score is meaningless; with one it is always 0."""
 
 
 @config
@@ -37,27 +38,27 @@ class Config:
     """Where the document frequencies come from."""
 
     df_path: Annotated[str, place()] = ""
-    """A JSON file of frozen document frequencies, as `Frequencies.save` writes it; empty means those of the
-    references that are evaluated."""
+    """Path of a JSON file of document frequencies, as `Frequencies.save` writes it; empty means those of the references
+    being evaluated."""
 
     def build(self) -> CiderD:
         """The metric.
 
         Raises:
-            DataError: the file cannot be read or is no file of frequencies.
+            DataError: the file cannot be read or is not a file of frequencies.
         """
         return CiderD(frequencies=Frequencies.load(Path(self.df_path)) if self.df_path else None)
 
 
 class CiderD:
-    """The mean over answers of 10 x the mean, over n = 1..4 and over references, of clipped cosines of n-grams.
+    """The mean over answers of 10 x the mean, over n = 1..4 and over references, of clipped cosines of n-gram vectors.
 
     The scale is the published one: 0 to 10, where 10 is an answer equal to each of its references. For vectors g of
     tf x idf, the similarity of answer h and reference r is exp(-(l_h - l_r)^2 / (2 sigma^2)) * sum min(g_h, g_r) g_r /
-    (|g_h| |g_r|), with l the number of word pairs and idf = log D - log max(1, df).
+    (|g_h| |g_r|), with l the number of bigrams and idf = log D - log max(1, df).
 
     Args:
-        frequencies: Frozen document frequencies; None takes those of the references in `rows`.
+        frequencies: Precomputed document frequencies; None uses those of the references in `rows`.
     """
 
     is_proportion = False
@@ -67,33 +68,31 @@ class CiderD:
         self.frequencies = frequencies
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 2: (score, 1). An answer that could not be parsed (None) is an empty one and scores 0.
+        """float64 R 2: (score, 1). An answer that could not be parsed (None) counts as empty and scores 0.
 
-        A document is a picture (`Sample.group`) with the references of all its samples.
+        A document is an image (`Sample.group`) with the references of all its samples.
 
         Raises:
             DataError: not one prediction per sample, a sample without references, or references of fewer than ten
-                pictures and no frozen frequencies.
+                images and no precomputed frequencies.
         """
         texts = ngrams.tokenised("cider_d", predictions, samples)
         frequencies = self.frequencies or _counted(texts, samples)
+
         scores = [_score(answer, references, frequencies) for answer, references in texts]
-        return np.stack([np.array(scores, dtype=np.float64), np.ones(len(scores))], axis=1)
+        return ratios.with_ones(scores)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The mean score (0 to 10), from sums ``... 2``: shape ``...``; NaN where there are no rows."""
-        sums = np.asarray(sums, dtype=np.float64)
-        mean = np.full(sums.shape[:-1], np.nan)
-        np.divide(sums[..., 0], sums[..., 1], out=mean, where=sums[..., 1] > 0)
-        return mean
+        return ratios.mean(sums)
 
     def signature(self, samples: Sequence[Sample]) -> str:
-        """Which tokens were compared, where they are not the usual PTB tokens."""
+        """Which tokens were compared, if they are not the usual PTB tokens."""
         return ngrams.signature(samples)
 
 
 def frequencies_of(samples: Sequence[Sample]) -> Frequencies:
-    """The document frequencies of the samples' references, to be frozen in a file.
+    """The document frequencies of the samples' references, to be stored in a file.
 
     Raises:
         DataError: a sample without references.
@@ -103,55 +102,84 @@ def frequencies_of(samples: Sequence[Sample]) -> Frequencies:
 
 
 def _counted(texts: Sequence[tuple[str, list[str]]], samples: Sequence[Sample]) -> Frequencies:
-    found = _frequencies(texts, samples)
-    if samples and found.pictures < FEW_PICTURES:
+    """The document frequencies of the references being evaluated; too few images are an error."""
+    frequencies = _frequencies(texts, samples)
+    if samples and frequencies.pictures < FEW_PICTURES:
         raise DataError(
-            f"cider_d: references of only {found.pictures} image(s), but it weights words by how few images share them "
-            f"and needs at least {FEW_PICTURES} (a perfect caption of a single image scores 0). Evaluate more "
+            f"cider_d: references of only {frequencies.pictures} image(s), but it weights words by how few images "
+            f"share them and needs at least {FEW_PICTURES} (a perfect caption of a single image scores 0). Evaluate more "
             "images, or set df_path to the document frequencies of a larger dataset."
         )
-    return found
+
+    return frequencies
 
 
 def _frequencies(texts: Sequence[tuple[str, list[str]]], samples: Sequence[Sample]) -> Frequencies:
+    """The number of images whose references contain each n-gram."""
     documents: dict[str, set[ngrams.Ngram]] = {}
     for sample, (_, references) in zip(samples, texts, strict=True):
         document = documents.setdefault(sample.group or sample.id, set())
         for reference in references:
             document.update(*ngrams.count(reference.split(), MAX_N))
+
     counts: Counter[ngrams.Ngram] = Counter()
     for document in documents.values():
         counts.update(document)
+
     return Frequencies(len(documents), counts)
 
 
-_Vector = tuple[list[dict[ngrams.Ngram, float]], list[float], int]
-"""Weights and their norms for each n, and the number of word pairs."""
+_Weights = dict[ngrams.Ngram, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Vector:
+    """A text as tf x idf weights."""
+
+    weights: list[_Weights]
+    """Weights of the n-grams for each n."""
+    norms: list[float]
+    """Norms of the weights for each n."""
+    num_bigrams: int
 
 
 def _vector(text: str, frequencies: Frequencies) -> _Vector:
     counts = ngrams.count(text.split(), MAX_N)
-    weights = [{ngram: times * frequencies.rarity(ngram) for ngram, times in each.items()} for each in counts]
-    norms = [math.sqrt(sum(weight**2 for weight in each.values())) for each in weights]
-    return weights, norms, counts[1].total()
+
+    weights: list[_Weights] = []
+    norms = []
+    for each in counts:
+        tf_idf = {ngram: times * frequencies.rarity(ngram) for ngram, times in each.items()}
+        weights.append(tf_idf)
+        norms.append(math.sqrt(sum(weight**2 for weight in tf_idf.values())))
+
+    return _Vector(weights, norms, num_bigrams=counts[1].total())
 
 
 def _score(answer: str, references: Sequence[str], frequencies: Frequencies) -> float:
-    said = _vector(answer, frequencies)
-    alike = sum(_similarity(said, _vector(reference, frequencies)) for reference in references)
-    return 10.0 * alike / MAX_N / len(references)
+    vector = _vector(answer, frequencies)
+    similarities = sum(_similarity(vector, _vector(reference, frequencies)) for reference in references)
+    return 10.0 * similarities / MAX_N / len(references)
 
 
-def _similarity(said: _Vector, wanted: _Vector) -> float:
+def _similarity(answer: _Vector, reference: _Vector) -> float:
     """The sum over n of the clipped cosines, with the length penalty."""
-    penalty = math.exp(-((said[2] - wanted[2]) ** 2) / (2 * SIGMA**2))
+    penalty = math.exp(-((answer.num_bigrams - reference.num_bigrams) ** 2) / (2 * SIGMA**2))
+
     cosines = 0.0
-    for mine, theirs, my_norm, their_norm in zip(said[0], wanted[0], said[1], wanted[1], strict=True):
-        if my_norm and their_norm:
-            common = sum(
-                min(weight, theirs[ngram]) * theirs[ngram]
-                for ngram, weight in mine.items()
-                if ngram in theirs
-            )
-            cosines += common / (my_norm * their_norm)
+    for n in range(MAX_N):
+        if answer.norms[n] and reference.norms[n]:
+            product = _clipped_product(answer.weights[n], reference.weights[n])
+            cosines += product / (answer.norms[n] * reference.norms[n])
+
     return cosines * penalty
+
+
+def _clipped_product(answer: _Weights, reference: _Weights) -> float:
+    """The dot product in which no weight of the answer counts more than that of the reference."""
+    products = []
+    for ngram, weight in answer.items():
+        if ngram in reference:
+            products.append(min(weight, reference[ngram]) * reference[ngram])
+
+    return sum(products)

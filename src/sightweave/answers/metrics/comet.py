@@ -1,9 +1,9 @@
-"""COMET: a translation beside its source and reference, judged by a model that learnt from human judgements.
+"""COMET: a translation scored against its source and reference by a model trained on human judgments.
 
 COMET: A Neural Framework for MT Evaluation (Rei et al. 2020, arXiv:2009.09025). The scores are those of the authors' own
-package, unbabel-comet, in an environment of its own that you install and name: its pinned libraries do not go with ours,
-and its checkpoints are pickled, which Sightweave itself never reads. Without it COMET is not computed; nothing stands in
-for it.
+package, unbabel-comet, in a separate environment that you install and name: its pinned libraries conflict with ours, and
+its checkpoints are pickled, which Sightweave itself never loads. Without it COMET is not computed, and nothing replaces
+it.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from sightweave.core.errors import BackendError, DataError
 from sightweave.core.types import Sample
 
 TAG = "source"
-"""The sentence to translate."""
+"""Tag with the sentence to translate."""
 INSTALL = (
     "Install COMET in a separate environment (python -m venv comet; comet/bin/pip install unbabel-comet "
     "'setuptools<81') and set `python` to its interpreter."
 )
 MAX_SAID = 500
-"""Characters of an error of the other program that are shown."""
+"""Maximum number of characters to show of the other program's error output."""
 
 
 @config
 class Config:
-    """Where COMET is, and which of its models judges."""
+    """Options of COMET: its environment and model."""
 
     python: Annotated[str, place()] = ""
-    """Path of the interpreter of an environment with unbabel-comet; empty means that COMET is not computed."""
+    """Path of the Python interpreter of an environment with unbabel-comet; if empty, COMET is not computed."""
     model: Annotated[str, place("Unbabel/wmt22-comet-da")] = "Unbabel/wmt22-comet-da"
-    """Name of a COMET model, which COMET downloads, or the path of a checkpoint of one. Trust it: it is unpickled."""
+    """Name of a COMET model, which COMET downloads, or path of a checkpoint. Use only one you trust: it is unpickled."""
     batch_size: PositiveInt = 16
     """Number of translations scored per batch."""
     timeout: PositiveFloat = 3600
-    """Time limit for one set of translations in seconds, loading included."""
+    """Time limit in seconds for one set of translations, including loading the model."""
 
     def build(self) -> Comet:
         """The metric."""
@@ -59,10 +59,10 @@ class Comet:
     """The mean score of the translations, about 0 to 1 with the default model.
 
     Args:
-        python: The interpreter of COMET's environment.
+        python: Path of the Python interpreter of COMET's environment.
         model: Name or path of the model.
-        batch_size: Translations at once.
-        timeout: Seconds.
+        batch_size: Number of translations scored per batch.
+        timeout: Time limit in seconds.
     """
 
     is_proportion = False
@@ -76,78 +76,87 @@ class Comet:
         self._version = ""
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 2: (score, 1). Judged beside the first reference; an answer that could not be parsed is empty.
+        """float64 R 2: (score, 1). The first reference counts; an answer that could not be parsed (None) is empty.
 
         Raises:
             DataError: not one prediction per sample, or a sample without a reference or without the tag ``source``.
-            BackendError: no interpreter is named or found, COMET is not in it, or it failed.
+            BackendError: the interpreter is not set or not found, COMET is not installed in it, or it failed.
         """
         ratios.check("comet", predictions, samples)
-        bare = [sample.id for sample in samples if not sample.tags.get(TAG)]
-        if bare:
+
+        untagged = [sample.id for sample in samples if not sample.tags.get(TAG)]
+        if untagged:
             raise DataError(
-                f"comet: {len(bare)} of {len(samples)} samples have no tag {TAG!r} with the sentence to translate, the "
-                f"first being {bare[0]!r}; this metric scores translations only."
+                f"comet: {len(untagged)} of {len(samples)} samples have no tag {TAG!r} with the sentence to translate, the "
+                f"first being {untagged[0]!r}; this metric scores translations only."
             )
-        asked = [
-            (sample.tags[TAG], answer or "", sample.references[0])
-            for answer, sample in zip(predictions, samples, strict=True)
-        ]
-        new = [one for one in dict.fromkeys(asked) if one not in self._known]
+
+        triples = []
+        for answer, sample in zip(predictions, samples, strict=True):
+            triples.append((sample.tags[TAG], answer or "", sample.references[0]))
+
+        new = [triple for triple in dict.fromkeys(triples) if triple not in self._known]
         if new:
             self._known.update(zip(new, self._judge(new), strict=True))
-        return ratios.with_ones([self._known[one] for one in asked])
+
+        return ratios.with_ones([self._known[triple] for triple in triples])
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The mean score, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
         return ratios.mean(sums)
 
     def signature(self, samples: Sequence[Sample]) -> str:
-        """The model and, once it has judged, the version of COMET."""
+        """The model and, once it has scored, the version of COMET."""
         return f"model:{self.model}" + (f"|unbabel-comet:{self._version}" if self._version else "")
 
-    def _judge(self, asked: Sequence[tuple[str, str, str]]) -> list[float]:
+    def _judge(self, triples: Sequence[tuple[str, str, str]]) -> list[float]:
         """COMET's scores of (source, translation, reference)."""
-        rows = [
-            {"src": source, "mt": translation, "ref": reference} for source, translation, reference in asked
-        ]
         local = Path(self.model).expanduser()
-        model = str(local.resolve()) if local.is_file() else self.model
-        said = _run(
-            self._interpreter(),
-            json.dumps({"model": model, "batch_size": self.batch_size, "rows": rows}),
-            self.timeout,
-        )
-        told = _parsed(said)
-        if "missing" in told:
+        request = {
+            "model": str(local.resolve()) if local.is_file() else self.model,
+            "batch_size": self.batch_size,
+            "rows": [dict(zip(("src", "mt", "ref"), triple, strict=True)) for triple in triples],
+        }
+        reply = _parsed(_run(self._interpreter(), json.dumps(request), self.timeout))
+
+        # The reply comes from another program, so everything in it is checked.
+        if "missing" in reply:
             raise BackendError(
-                f"comet: not computed: {self.python} cannot import COMET ({told['missing']}). {INSTALL}"
+                f"comet: not computed: {self.python} cannot import COMET ({reply['missing']}). {INSTALL}"
             )
-        scores = told.get("scores")
-        if not isinstance(scores, list) or len(scores) != len(asked):
+        scores = reply.get("scores")
+        if not isinstance(scores, list) or len(scores) != len(triples):
             count = len(scores) if isinstance(scores, list) else "no"
             raise BackendError(
-                f"comet: not computed: {self.python} returned {count} score(s) for {len(asked)} translation(s)."
+                f"comet: not computed: {self.python} returned {count} score(s) for {len(triples)} translation(s)."
             )
         for score in scores:
             if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
                 raise BackendError(f"comet: not computed: {self.python} returned {score!r} as a score.")
-        self._version = str(told.get("version", ""))
+
+        self._version = str(reply.get("version", ""))
         return [float(score) for score in scores]
 
     def _interpreter(self) -> str:
+        """The absolute path of the interpreter."""
         if not self.python:
             raise BackendError(f"comet: not computed: `python` is not set. {INSTALL}")
+
         found = shutil.which(os.path.expanduser(self.python))
         if found is None:
             raise BackendError(f"comet: not computed: program {self.python!r} not found. {INSTALL}")
+
         return os.path.abspath(found)
 
 
 def _run(python: str, text: str, timeout: float) -> str:
-    """What COMET's environment says to a text. It runs in an empty folder: a file beside it cannot pose as COMET."""
+    """The reply of COMET's environment to a request.
+
+    It runs in an empty folder, so that no file next to it can be imported in place of COMET.
+    """
     code = Path(__file__).parents[1].joinpath("scoring", "comet_judge.py").read_text(encoding="utf-8")
-    # Its file must not be run by its path: the folder that it lies in, with this module in it, would come first.
+
+    # Passed as code, not as a path: with a path, its folder would come first in the module search path.
     with (
         tempfile.TemporaryDirectory() as folder,
         subprocess.Popen(
@@ -161,37 +170,41 @@ def _run(python: str, text: str, timeout: float) -> str:
     ):
         try:
             out, errors = process.communicate(text.encode(), timeout=timeout)
-        except (
-            BaseException
-        ) as error:  # Ctrl-C too: it goes to us alone, since the other is in a session of its own
-            _end(process)
+        except BaseException as error:
+            # Also for Ctrl-C, which the process does not receive because it is in a session of its own.
+            _kill(process)
             if isinstance(error, subprocess.TimeoutExpired):
                 raise BackendError(
                     f"comet: not computed: {python} took more than {timeout:g} seconds. Raise `timeout`, or use a "
                     "smaller model."
                 ) from None
             raise
+
     if process.returncode:
         last = errors.decode(errors="replace").strip()[-MAX_SAID:]
         raise BackendError(f"comet: not computed: {python} exited with status {process.returncode}: {last}")
+
     return out.decode(errors="replace")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends a program and all that it started: what lives on would hold its pipes open."""
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kills a process and its children, which would otherwise keep its pipes open."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
-    except (AttributeError, ProcessLookupError):  # no process groups on Windows; or it has just ended
+    except (AttributeError, ProcessLookupError):  # no process groups on Windows, or it has just ended
         process.kill()
 
 
-def _parsed(said: str) -> dict[str, Any]:
+def _parsed(output: str) -> dict[str, Any]:
+    """The JSON object that the process printed."""
     try:
-        told = json.loads(said)
+        reply = json.loads(output)
     except (ValueError, RecursionError):
-        told = None
-    if not isinstance(told, dict):
+        reply = None
+
+    if not isinstance(reply, dict):
         raise BackendError(
-            f"comet: not computed: the COMET process printed {said[:80]!r}, which is not a JSON object."
+            f"comet: not computed: the COMET process printed {output[:80]!r}, which is not a JSON object."
         )
-    return told
+
+    return reply

@@ -1,8 +1,8 @@
-"""Contrastive accuracy: the translation that fits the picture must be likelier than the one that fits another.
+"""Contrastive accuracy: the translation that fits the image must be likelier than the one that fits another image.
 
 Tackling Ambiguity with Images: Improved Multimodal Machine Translation and Contrastive Evaluation (Futeral et al. 2023,
-arXiv:2212.10140), the metric of CoMMuTE. Likelier is a lower perplexity: less negative log-likelihood per token. A tie is
-wrong, as in the authors' script; whoever does not look gets half of what has no ties right.
+arXiv:2212.10140), the metric of CoMMuTE. Likelier means a lower perplexity: less negative log-likelihood per token. A tie
+is wrong, as in the authors' script; without ties, a model that ignores the image gets half of them right.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from sightweave.core.errors import DataError
 from sightweave.core.types import Likelihood, Sample
 
 TAG = "contrast"
-"""The translation that fits another picture."""
+"""Tag with the translation that fits another image."""
 
 
 @config
 class Config:
-    """There is nothing to choose."""
+    """No options."""
 
     def build(self) -> Contrastive:
         """The metric."""
@@ -32,7 +32,7 @@ class Config:
 class Contrastive:
     """The share of ambiguous sentences whose right translation is likelier, per token, than the wrong one.
 
-    Samples without ``tags["contrast"]`` count nothing. The first reference is the right translation. Two equal
+    Samples without ``tags["contrast"]`` are ignored. The first reference is the right translation. Two equal
     translations (CoMMuTE's en-ar has two such lines, its en-ru six) are a tie.
     """
 
@@ -48,31 +48,34 @@ class Contrastive:
         """float64 R 2: (1 if the right translation is likelier else 0, 1) with a contrast, (0, 0) without.
 
         Raises:
-            DataError: not one judgement per sample and candidate, one that is no number, no sample with a contrast, or
-                one with it and without a reference.
+            DataError: not one likelihood per sample and candidate, one that is NaN, no sample with a contrast, or one
+                with a contrast but no reference.
         """
         likelihood_checks.check("contrastive", judged, samples, self.passes)
-        asked = [sample for sample in samples if sample.tags.get(TAG)]
-        if samples and not asked:
+
+        ambiguous = [sample for sample in samples if sample.tags.get(TAG)]
+        if samples and not ambiguous:
             raise DataError(
                 f"contrastive: none of {len(samples)} samples has a tag {TAG!r} with the translation for the other "
                 "image; CoMMuTE and scenes have it. Remove this metric for other data."
             )
-        bare = [sample.id for sample in asked if not sample.references]
-        if bare:
+        empty = [sample.id for sample in ambiguous if not sample.references]
+        if empty:
             raise DataError(
-                f"contrastive: {len(bare)} ambiguous sentence(s) have no reference translation, the first being "
-                f"{bare[0]!r}; remove them or add translations."
+                f"contrastive: {len(empty)} ambiguous sentence(s) have no reference translation, the first being "
+                f"{empty[0]!r}; remove them or add translations."
             )
-        found = np.zeros((len(samples), 2))
-        for row, (given,), sample in zip(found, judged, samples, strict=True):
+
+        rows = np.zeros((len(samples), 2))
+        for row, (given,), sample in zip(rows, judged, samples, strict=True):
             if not sample.tags.get(TAG):
                 continue
             likelihood_checks.check_count("contrastive", sample, given, 2)
             right, wrong = given
             row[:] = right.per_token > wrong.per_token, 1
-        return found
+
+        return rows
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The share that is right, from sums ``... 2``: shape ``...``; NaN where no sample has a contrast."""
+        """The share of right choices, from sums ``... 2``: shape ``...``; NaN where no sample has a contrast."""
         return ratios.mean(sums)

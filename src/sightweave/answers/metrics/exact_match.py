@@ -2,8 +2,8 @@
 
 The usual score of closed questions, as in SQuAD (Rajpurkar et al. 2016, arXiv:1606.05250), section 6.1.
 Differs from the paper: articles and punctuation within an answer count. White space, Unicode form and case are folded,
-and a full stop or another ending and quotes around the whole count for nothing: ``Red.`` is ``red``. They are taken off
-both sides, and an answer that is a reference letter by letter is always right, be it ``9 a.m.`` or ``...``.
+and final punctuation and quotes around the whole answer are ignored: ``Red.`` equals ``red``. They are removed from both
+sides, so an answer that equals a reference character by character is always right, such as ``9 a.m.`` or ``...``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class ExactMatch:
     """The share of answers that equal one of their references.
 
     Args:
-        ignore_case: Whether letters are compared without case.
+        ignore_case: Whether to ignore case.
     """
 
     is_proportion = True
@@ -43,7 +43,7 @@ class ExactMatch:
         self.ignore_case = ignore_case
 
     def fold(self, text: str) -> str:
-        """The form in which texts are compared: NFC, single spaces, none at the ends, no case if it is ignored."""
+        """The form in which texts are compared: NFC, single spaces, none at the ends, case-folded if case is ignored."""
         return ratios.fold(text, ignore_case=self.ignore_case)
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
@@ -56,15 +56,13 @@ class ExactMatch:
             raise DataError(
                 f"exact_match: {len(predictions)} prediction(s) for {len(samples)} sample(s); give one for each, in order."
             )
-        right = [
-            ratios.is_same(answer, sample.references, ignore_case=self.ignore_case)
-            for answer, sample in zip(predictions, samples, strict=True)
-        ]
-        return np.stack([np.array(right, dtype=np.float64), np.ones(len(right))], axis=1)
+
+        right = []
+        for answer, sample in zip(predictions, samples, strict=True):
+            right.append(ratios.is_same(answer, sample.references, ignore_case=self.ignore_case))
+
+        return ratios.with_ones(right)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The share that is right, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
-        sums = np.asarray(sums, dtype=np.float64)
-        share = np.full(sums.shape[:-1], np.nan)
-        np.divide(sums[..., 0], sums[..., 1], out=share, where=sums[..., 1] > 0)
-        return share
+        """The share of right answers, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
+        return ratios.mean(sums)

@@ -1,8 +1,7 @@
-"""GQA's accuracy on binary questions: all that are answered by yes, no or one of two things that they name.
+"""GQA's accuracy on binary questions: those answered by yes, no or one of two things that they name.
 
-GQA: A New Dataset for Real-World Visual Reasoning (Hudson and Manning 2019, arXiv:1902.09506), section 4.4. Those are
-the questions whose structural type is not ``query``. Differs from the authors' script: capitals and white space are
-ignored.
+GQA: A New Dataset for Real-World Visual Reasoning (Hudson and Manning 2019, arXiv:1902.09506), section 4.4. A question is
+binary if its structural type is not ``query``. Differs from the authors' script: case and white space are ignored.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from sightweave.core.config import config
 
 @config
 class Config:
-    """There is nothing to choose."""
+    """No options."""
 
     def build(self) -> gqa.AccuracyByStructure:
         """The metric."""

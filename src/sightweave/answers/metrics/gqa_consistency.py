@@ -1,8 +1,8 @@
-"""GQA's consistency: after a right answer, how many of the questions that it answers too are answered right.
+"""GQA's consistency: for each right answer, the share of the questions it entails that are also answered correctly.
 
 GQA: A New Dataset for Real-World Visual Reasoning (Hudson and Manning 2019, arXiv:1902.09506), section 4.4.
-The tag ``entailed`` holds the ids of those questions, with spaces between. Published numbers start from the balanced
-questions only; the tag ``balanced`` says ``false`` on the others. Capitals and white space are ignored.
+The tag ``entailed`` holds the ids of those questions, separated by spaces. Published numbers start from the balanced
+questions only; the tag ``balanced`` is ``false`` on the others. Case and white space are ignored.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
 
 TAG = "entailed"
-"""Ids of the questions whose answers follow from this one's."""
+"""Tag with the ids of the questions whose answers follow from this one's."""
 BALANCED = "balanced"
-"""``false`` on a question outside the balanced ones: it may be entailed, but its own answer starts no mean."""
+"""Tag that is ``false`` on questions outside the balanced set: they may be entailed, but add no mean of their own."""
 
 
 @config
 class Config:
-    """Where the entailed questions are."""
+    """Options of GQA's consistency."""
 
     complete: bool = True
-    """Whether every entailed question must be among the samples, as published numbers need. If not, those that are
-    absent are left out of the means, and so are questions of which all are absent."""
+    """Whether every entailed question must be among the samples, as published numbers require. If not, absent questions
+    are left out of the means, and so are questions whose entailed questions are all absent."""
 
     def build(self) -> GqaConsistency:
         """The metric."""
@@ -36,7 +36,7 @@ class Config:
 
 
 class GqaConsistency:
-    """The mean, over right answers that entail others, of the share of right answers among the entailed.
+    """The mean, over right answers that entail others, of the share of right answers among the entailed questions.
 
     A question does not entail itself. Entailed questions are looked up among the samples of the same call.
 
@@ -56,22 +56,25 @@ class GqaConsistency:
         (None) is wrong.
 
         Raises:
-            DataError: not one prediction per sample, a sample without a reference, two samples of one id, no sample
-                with an entailed question, or an entailed question that is absent although all are wanted.
+            DataError: not one prediction per sample, a sample without a reference, two samples with the same id, no
+                sample with an entailed question, or an entailed question that is absent although `complete` is set.
         """
         ratios.check("gqa_consistency", predictions, samples)
-        right = {
-            sample.id: ratios.is_right(answer, sample)
-            for answer, sample in zip(predictions, samples, strict=True)
-        }
+
+        right = {}
+        for answer, sample in zip(predictions, samples, strict=True):
+            right[sample.id] = ratios.is_right(answer, sample)
+
         entailed = [_entailed(sample) for sample in samples]
         self._check(samples, entailed, right)
-        found = np.zeros((len(samples), 2))
-        for row, sample, ids in zip(found, samples, entailed, strict=True):
+
+        rows = np.zeros((len(samples), 2))
+        for row, sample, ids in zip(rows, samples, entailed, strict=True):
             known = [right[one] for one in ids if one in right]
             if right[sample.id] and known and sample.tags.get(BALANCED) != "false":
                 row[:] = sum(known) / len(known), 1
-        return found
+
+        return rows
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The mean share, from sums ``... 2``: shape ``...``; NaN where no right answer entails another."""
@@ -80,6 +83,7 @@ class GqaConsistency:
     def _check(
         self, samples: Sequence[Sample], entailed: Sequence[Sequence[str]], known: dict[str, bool]
     ) -> None:
+        """Rejects duplicate ids, data without entailed questions, and absent entailed questions."""
         if len(known) < len(samples):
             raise DataError(
                 f"gqa_consistency: {len(samples)} samples have only {len(known)} different ids; entailed questions "
@@ -90,8 +94,10 @@ class GqaConsistency:
                 f"gqa_consistency: none of {len(samples)} samples has a tag {TAG!r} with another question's id; "
                 "GQA's question files for training and validation have it. Remove this metric for other data."
             )
-        absent = {one: sample.id for sample, ids in zip(samples, entailed, strict=True) for one in ids}
-        absent = {one: by for one, by in absent.items() if one not in known}
+
+        absent = {}
+        for sample, ids in zip(samples, entailed, strict=True):
+            absent.update({one: sample.id for one in ids if one not in known})
         if self.complete and absent:
             first, by = next(iter(absent.items()))
             raise DataError(
@@ -102,4 +108,5 @@ class GqaConsistency:
 
 
 def _entailed(sample: Sample) -> list[str]:
+    """The ids of the other questions that a sample entails."""
     return [one for one in sample.tags.get(TAG, "").split() if one != sample.id]

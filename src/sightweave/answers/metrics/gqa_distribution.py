@@ -1,17 +1,20 @@
-"""GQA's distribution: how far the answers are spread otherwise than the right ones, in each group of questions.
+"""GQA's distribution: how far the distribution of answers is from that of the right ones, in each group of questions.
 
 GQA: A New Dataset for Real-World Visual Reasoning (Hudson and Manning 2019, arXiv:1902.09506), section 4.4. A group is
-the tag ``group_global``: questions on colours are one. With e right answers and o given ones of each text a::
+a value of the tag ``group_global``, such as the questions about colors. If text a is the right answer e times and the
+given answer o times::
 
     chi2 of a group = sum over a with e > 0 of (o - e)^2 / e
-    score = mean of chi2 over groups, weighted by their questions, / 100
+    score = mean of chi2 over groups, weighted by their number of questions, / 100
 
-LESS IS BETTER: a model that gives the commonest answers too often scores high. A sum over thousands of questions, so
-sets of different sizes do not compare. Differs from the authors' script: capitals and white space are ignored.
+LESS IS BETTER: a model that gives the most common answers too often scores high. The score grows with the number of
+questions, so sets of different sizes cannot be compared. Differs from the authors' script: case and white space are
+ignored.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,14 +25,14 @@ from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
 
 TAG = "group_global"
-"""The group of a question; a question without one adds nothing."""
+"""Tag with the group of a question; questions without one are ignored."""
 MAX_NUMBERS = 1 << 27
-"""Of all rows: 1 GiB."""
+"""Maximum number of values in all rows: 1 GiB."""
 
 
 @config
 class Config:
-    """There is nothing to choose."""
+    """No options."""
 
     def build(self) -> GqaDistribution:
         """The metric."""
@@ -46,66 +49,78 @@ class GqaDistribution:
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
         """float64 R 3C: three counts for each of the C pairs of a group and a right answer that occur.
 
-        First C columns with 1 where the question has this pair, then C with 1 where its group is the pair's and its
-        prediction the pair's answer, then C with 1 where its group is the pair's. Equal samples give equal columns.
-        An answer that could not be parsed (None) is no answer.
+        The first C columns are 1 where the question has this pair, the next C where its group is the pair's and its
+        prediction is the pair's answer, and the last C where its group is the pair's. Equal samples give equal columns.
+        An answer that could not be parsed (None) counts as no answer.
 
         Raises:
             DataError: not one prediction per sample, a question without exactly one reference, no question with a
-                group, or more numbers than `MAX_NUMBERS`.
+                group, or more values than `MAX_NUMBERS`.
         """
         ratios.check("gqa_distribution", predictions, samples)
-        groups = [
-            sample.tags.get(TAG, "") if sample.tags.get(gqa.BALANCED) != "false" else "" for sample in samples
-        ]
-        if samples and not any(groups):
-            raise DataError(
-                f"gqa_distribution: none of {len(samples)} samples has a tag {TAG!r} and counts; GQA's question files "
-                "have groups, except for the test split. Remove this metric for other data."
-            )
-        several = [
-            one.id for one, group in zip(samples, groups, strict=True) if group and len(one.references) != 1
-        ]
-        if several:
-            raise DataError(
-                f"gqa_distribution: {len(several)} question(s) have several right answers, the first being "
-                f"{several[0]!r}; a distribution needs exactly one per question, as in GQA."
-            )
-        pairs = [
-            (group, ratios.fold(one.references[0]))
-            for one, group in zip(samples, groups, strict=True)
-            if group
-        ]
-        cells = {pair: number for number, pair in enumerate(sorted(set(pairs)))}
-        size = len(samples) * 3 * len(cells)
+        groups = [_group(sample) for sample in samples]
+        pairs = _pairs(samples, groups)
+
+        # A column for each pair, and the columns of each group.
+        columns = {pair: number for number, pair in enumerate(sorted(set(pairs)))}
+        size = len(samples) * 3 * len(columns)
         if size > MAX_NUMBERS:
             raise DataError(
-                f"gqa_distribution: {len(samples)} questions with {len(cells)} right answers by group need {size} "
+                f"gqa_distribution: {len(samples)} questions with {len(columns)} right answers by group need {size} "
                 f"numbers, more than {MAX_NUMBERS}; score the balanced questions alone, or fewer of them."
             )
         of_group: dict[str, list[int]] = {}
-        for (group, _), number in cells.items():
+        for (group, _), number in columns.items():
             of_group.setdefault(group, []).append(number)
-        found = np.zeros((len(samples), 3, len(cells)))
-        for row, answer, sample, group in zip(found, predictions, samples, groups, strict=True):
+
+        rows = np.zeros((len(samples), 3, len(columns)))
+        for row, answer, sample, group in zip(rows, predictions, samples, groups, strict=True):
             if not group:
                 continue
-            row[0, cells[group, ratios.fold(sample.references[0])]] = 1
-            given = None if answer is None else cells.get((group, ratios.fold(answer)))
+            row[0, columns[group, ratios.fold(sample.references[0])]] = 1
+            given = None if answer is None else columns.get((group, ratios.fold(answer)))
             if given is not None:
                 row[1, given] = 1
             row[2, of_group[group]] = 1
-        return found.reshape(len(samples), 3 * len(cells))
+
+        return rows.reshape(len(samples), 3 * len(columns))
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The score, from sums ``... 3C``: shape ``...``; NaN where no question has a group."""
         sums = np.asarray(sums, dtype=np.float64)
         right, given, questions = np.split(sums, 3, axis=-1)  # ... C
-        # An answer that is right nowhere here is no part of the sum: a resample may lack what the set has.
+
+        # Answers that are never right in these sums are left out: a resample may lack answers of the full set.
         parts = np.zeros(right.shape)
         np.divide(questions * (given - right) ** 2, right, out=parts, where=right > 0)
+
         return ratios.ratio(parts.sum(-1), right.sum(-1)) / 100
 
     def totals(self, sums: np.ndarray) -> dict[str, np.ndarray]:
-        """``all_questions``: the score over all of them, as published; tables else show means over their types."""
+        """``all_questions``: the score over all questions, as published; tables otherwise average over their types."""
         return {"all_questions": self.total(sums)}
+
+
+def _group(sample: Sample) -> str:
+    """The group of a balanced question; empty for questions that do not count."""
+    return "" if sample.tags.get(gqa.BALANCED) == "false" else sample.tags.get(TAG, "")
+
+
+def _pairs(samples: Sequence[Sample], groups: Sequence[str]) -> list[tuple[str, str]]:
+    """Group and right answer of each question that has a group."""
+    if samples and not any(groups):
+        raise DataError(
+            f"gqa_distribution: none of {len(samples)} samples has a tag {TAG!r} and counts; GQA's question files "
+            "have groups, except for the test split. Remove this metric for other data."
+        )
+
+    grouped = list(itertools.compress(samples, groups))
+    several = [sample.id for sample in grouped if len(sample.references) != 1]
+    if several:
+        raise DataError(
+            f"gqa_distribution: {len(several)} question(s) have several right answers, the first being "
+            f"{several[0]!r}; a distribution needs exactly one per question, as in GQA."
+        )
+
+    right = [ratios.fold(sample.references[0]) for sample in grouped]
+    return list(zip(filter(None, groups), right, strict=True))

@@ -1,7 +1,7 @@
-"""GQA's accuracy on open questions: those that name no possible answer.
+"""GQA's accuracy on open questions: those that do not name the possible answers.
 
-GQA: A New Dataset for Real-World Visual Reasoning (Hudson and Manning 2019, arXiv:1902.09506), section 4.4. Those are
-the questions of the structural type ``query``. Differs from the authors' script: capitals and white space are ignored.
+GQA: A New Dataset for Real-World Visual Reasoning (Hudson and Manning 2019, arXiv:1902.09506), section 4.4. A question is
+open if its structural type is ``query``. Differs from the authors' script: case and white space are ignored.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from sightweave.core.config import config
 
 @config
 class Config:
-    """There is nothing to choose."""
+    """No options."""
 
     def build(self) -> gqa.AccuracyByStructure:
         """The metric."""

@@ -1,7 +1,7 @@
-"""GQA's validity: whether an answer is of the kind that was asked for, right or wrong (a colour for a colour).
+"""GQA's validity: whether an answer, right or wrong, is of the kind that was asked for (a color for a color).
 
 GQA: A New Dataset for Real-World Visual Reasoning (Hudson and Manning 2019, arXiv:1902.09506), section 4.4. Needs the
-official file of choices. Differs from the authors' script: capitals and white space are ignored.
+official choices file. Differs from the authors' script: case and white space are ignored.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from sightweave.core.config import config, place
 
 @config
 class Config:
-    """Where the possible answers are."""
+    """Options of GQA's validity."""
 
     choices: Annotated[str, place()] = ""
-    """Path of the official file, such as val_choices.json; without it the metric is not computed."""
+    """Path of the official choices file, such as val_choices.json; without it the metric is not computed."""
 
     def build(self) -> gqa.AmongChoices:
         """The metric."""

@@ -1,8 +1,8 @@
-"""Multiple choice: the option that a free answer names, by its letter or by its text, must be the right one.
+"""Multiple choice: the option that a generated answer names, by its letter or text, must be the right one.
 
-The setting of MMBench (Liu et al. 2023, arXiv:2307.06281), section 4, without its helper model: where an answer names no
-option, or several, no guess is made: it is counted as unread, and is not right. Letters are A, B, ... in the order of
-``Sample.options``. Written from its description: tools differ in what they read, and none is a reference.
+The setting of MMBench (Liu et al. 2023, arXiv:2307.06281), section 4, without its helper model: if an answer names no
+option, or several, no guess is made; it is counted as unread and is not right. Letters are A, B, ... in the order of
+``Sample.options``. Written from its description: tools differ in what they accept, and none is a reference.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sightweave.core.types import Sample
 
 @config
 class Config:
-    """There is nothing to choose."""
+    """No options."""
 
     def build(self) -> MultipleChoice:
         """The metric."""
@@ -31,19 +31,20 @@ class MultipleChoice:
     is_proportion = True
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 2: (1 if right else 0, 1). No answer (None) and one that names no single option are wrong.
+        """float64 R 2: (1 if right else 0, 1). None and an answer that does not name a single option are wrong.
 
-        A reference is the text of an option, or else its letter.
+        A reference is either the text of an option or its letter.
 
         Raises:
-            DataError: not one prediction per sample, or a sample without a reference, without options, with over 26, or
-                with a reference that is none of them.
+            DataError: not one prediction per sample, or a sample without a reference, without options, with more than
+                26, or with a reference that is not one of them.
         """
         ratios.check("multiple_choice", predictions, samples)
-        right = [
-            named_options.is_right("multiple_choice", answer, sample)
-            for answer, sample in zip(predictions, samples, strict=True)
-        ]
+
+        right = []
+        for answer, sample in zip(predictions, samples, strict=True):
+            right.append(named_options.is_right("multiple_choice", answer, sample))
+
         return ratios.with_ones(right)
 
     def reads(self, answer: str, sample: Sample) -> bool:
@@ -51,5 +52,5 @@ class MultipleChoice:
         return named_options.choose(answer, sample.options) is not None
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The share that is right, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
+        """The share of right answers, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
         return ratios.mean(sums)

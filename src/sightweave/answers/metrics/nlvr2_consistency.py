@@ -1,7 +1,7 @@
-"""NLVR2's consistency: the share of sentences that are judged right about every pair of pictures they are asked of.
+"""NLVR2's consistency: the share of sentences that are judged correctly for every pair of images they are asked about.
 
 A Corpus for Reasoning about Natural Language Grounded in Photographs (Suhr et al. 2019, arXiv:1811.00491), section 6;
-scorer: lil-lab/nlvr. Samples of one sentence share the tag ``consistency``. Capitals and white space are ignored.
+scorer: lil-lab/nlvr. Samples of one sentence share the tag ``consistency``. Case and white space are ignored.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
 
 TAG = "consistency"
-"""Which samples are judged together."""
+"""Tag of the samples that are scored together."""
 
 
 @config
 class Config:
-    """There is nothing to choose."""
+    """No options."""
 
     def build(self) -> Nlvr2Consistency:
         """The metric."""
@@ -31,9 +31,9 @@ class Config:
 class Nlvr2Consistency:
     """The share of sets of samples in which every answer is right.
 
-    A set is one trial, but rows are of samples: what a set adds lies on the row of its last sample, and its other
-    rows are zeros. So sums of whole sets are exact; give all samples of a set in one call. A draw of a bootstrap that
-    takes samples by picture takes a set wherever it takes the picture of its last sample.
+    A set is one trial, but rows belong to samples: the result of a set is in the row of its last sample, and its other
+    rows are zeros. Sums over whole sets are therefore exact; pass all samples of a set in one call. A bootstrap over
+    images draws a set together with the image of its last sample.
     """
 
     is_proportion = False
@@ -47,22 +47,25 @@ class Nlvr2Consistency:
             DataError: not one prediction per sample, or a sample without a reference or the tag ``consistency``.
         """
         ratios.check("nlvr2_consistency", predictions, samples)
+
         untagged = [sample for sample in samples if not sample.tags.get(TAG)]
         if untagged:
             raise DataError(
                 f"nlvr2_consistency: {len(untagged)} of {len(samples)} samples have no tag {TAG!r}, the first being "
                 f"{untagged[0].id!r} (its tags: {', '.join(untagged[0].tags) or 'none'}); the tag identifies the "
-                "set of samples that "
-                "is scored as a whole. The nlvr2 reader sets it."
+                "set of samples that is scored as a whole. The nlvr2 reader sets it."
             )
+
         last = {sample.tags[TAG]: number for number, sample in enumerate(samples)}
-        whole = dict.fromkeys(last, True)
+        right = dict.fromkeys(last, True)
         for answer, sample in zip(predictions, samples, strict=True):
-            whole[sample.tags[TAG]] &= ratios.is_right(answer, sample)
-        found = np.zeros((len(samples), 2))
+            right[sample.tags[TAG]] &= ratios.is_right(answer, sample)
+
+        rows = np.zeros((len(samples), 2))
         for name, number in last.items():
-            found[number] = whole[name], 1
-        return found
+            rows[number] = right[name], 1
+
+        return rows
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The share of sets that are right, from sums ``... 2``: shape ``...``; NaN where no set ends."""

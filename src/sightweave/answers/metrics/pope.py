@@ -1,7 +1,7 @@
-"""POPE: whether a model says that things are in a picture which are not; yes or no.
+"""POPE: yes-or-no questions on whether an object is in the image, to measure object hallucination.
 
 Evaluating Object Hallucination in Large Vision-Language Models (Li et al. 2023, arXiv:2305.10355), section 5.
-The score is the accuracy; precision, recall, F1 and how often yes is said are in ``Pope.totals``. Yes is the positive.
+The score is the accuracy; precision, recall, F1 and the share of yes are in ``Pope.totals``. Yes is the positive class.
 """
 
 from __future__ import annotations
@@ -21,26 +21,23 @@ from sightweave.data.phrasing import stated_answers
 Parser = Literal["official", "exact", "stated"]
 PARSERS = ("official", "exact", "stated")
 _NO = frozenset({"No", "not", "no"})
-_SAID = {
-    "yes": "yes yeah yep true correct ja jawohl oui s\u00ed si sim \u662f \u662f\u7684 \u6709 \u6709\u7684 "
-    "\u5bf9 \u5c0d \u5b58\u5728 \u306f\u3044 \u3042\u308a\u307e\u3059 \u3044\u307e\u3059 \ub124 \uc608",
-    "no": "no nope false incorrect nein non n\u00e3o nao net \u5426 \u4e0d \u4e0d\u662f \u4e0d\u662f\u7684 "
-    "\u6ca1\u6709 \u6c92\u6709 \u4e0d\u5bf9 \u4e0d\u5b58\u5728 \u3044\u3044\u3048 "
-    "\u3042\u308a\u307e\u305b\u3093 \u3044\u307e\u305b\u3093 \uc544\ub2c8\uc694 \uc544\ub2c8\uc624",
-}
-"""Words for yes and no: English, German, French, Spanish, Portuguese, Chinese, Japanese and Korean."""
-_WORDS = {word: said for said, words in _SAID.items() for word in words.split()}
-_FIRST = re.compile(
-    r"[\W_]*("
-    + "|".join(
-        re.escape(word)
-        for word in sorted(_WORDS, key=len, reverse=True)
-        if unspaced_scripts.LETTER.match(word)
-    )
-    + r"|[^\W\d_]+)"
+_YES_WORDS = (
+    "yes yeah yep true correct ja jawohl oui s\u00ed si sim \u662f \u662f\u7684 \u6709 \u6709\u7684 "
+    "\u5bf9 \u5c0d \u5b58\u5728 \u306f\u3044 \u3042\u308a\u307e\u3059 \u3044\u307e\u3059 \ub124 \uc608"
 )
+_NO_WORDS = (
+    "no nope false incorrect nein non n\u00e3o nao net \u5426 \u4e0d \u4e0d\u662f \u4e0d\u662f\u7684 "
+    "\u6ca1\u6709 \u6c92\u6709 \u4e0d\u5bf9 \u4e0d\u5b58\u5728 \u3044\u3044\u3048 "
+    "\u3042\u308a\u307e\u305b\u3093 \u3044\u307e\u305b\u3093 \uc544\ub2c8\uc694 \uc544\ub2c8\uc624"
+)
+_WORDS = dict.fromkeys(_YES_WORDS.split(), "yes") | dict.fromkeys(_NO_WORDS.split(), "no")
+"""Words for yes and no in English, German, French, Spanish, Portuguese, Chinese, Japanese and Korean."""
+
+_UNSPACED = sorted(filter(unspaced_scripts.LETTER.match, _WORDS), key=len, reverse=True)
+_FIRST = re.compile(rf"[\W_]*({'|'.join(map(re.escape, _UNSPACED))}|[^\W\d_]+)")
+"""The first word of a text; in scripts without spaces, the longest of these words."""
 _CLEAR = re.compile(r"\b(yes|nein)\b|\bthere(?:['\u2019]s|\s+(?:is|are|was|were))\s+(no)\b(?!\s+doubt)")
-"""Words that say the same wherever they stand; a mere "no" may be said of anything ("a dog with no tail")."""
+"""Words that mean the same anywhere in a text; "no" alone may refer to anything ("a dog with no tail")."""
 
 _ANY_NO = re.compile(r"\bno\b", re.IGNORECASE)
 
@@ -50,10 +47,10 @@ class Config:
     """Options of POPE."""
 
     parser: Parser = "official"
-    """``official`` (the authors', AoiDragon/POPE): before the first full stop, ``no`` if a word is No, not or no, and
-    ``yes`` otherwise, so that every answer is read as one of them. ``exact`` (lmms-eval's): the whole answer is yes or
-    no. ``stated`` (ours): what is stated last (``the answer is no``, a box, a tag) or first, in several languages; where
-    neither says yes or no, the answer is unread."""
+    """Parser of the answers. ``official`` (the authors', AoiDragon/POPE): ``no`` if a word before the first full stop is
+    No, not or no, and ``yes`` otherwise, so that every answer is read as one of them. ``exact`` (lmms-eval's): the whole
+    answer is yes or no. ``stated`` (Sightweave's): what is stated last (``the answer is no``, a box, a tag) or first, in
+    several languages; if neither is yes or no, the answer is unread."""
 
     def build(self) -> Pope:
         """The metric."""
@@ -61,10 +58,10 @@ class Config:
 
 
 class Pope:
-    """The share of questions on things in a picture that are answered right.
+    """The share of right answers to questions on objects in an image.
 
     Args:
-        parser: ``official``, ``exact`` or ``stated``, see ``read``.
+        parser: ``official``, ``exact`` or ``stated``; see `Config`.
 
     Raises:
         ValueError: another parser.
@@ -78,16 +75,17 @@ class Pope:
         self.parser = parser
 
     def read(self, answer: str) -> str:
-        """``yes`` or ``no``; ``official`` always gives one of them, the others also any other text, which is unread."""
+        """``yes`` or ``no``; parsers other than ``official`` may return other text, which counts as unread."""
         if self.parser == "exact":
             return answer.lower().strip()
         if self.parser == "stated":
             return _stated_answer(answer) or answer
+
         words = answer.split(".")[0].replace(",", "").split(" ")
         return "no" if _NO.intersection(words) else "yes"
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 5: yes said rightly, yes said wrongly, no said rightly, no said wrongly (1 or 0 each), and 1.
+        """float64 R 5: right yes, wrong yes, right no, wrong no (1 or 0 each), and 1.
 
         An answer that could not be parsed (None) is wrong, and neither yes nor no.
 
@@ -95,17 +93,19 @@ class Pope:
             DataError: not one prediction per sample, or a reference that is neither yes nor no.
         """
         ratios.check("pope", predictions, samples)
-        found = np.zeros((len(samples), 5))
-        found[:, 4] = 1
-        for row, answer, sample in zip(found, predictions, samples, strict=True):
+
+        rows = np.zeros((len(samples), 5))
+        rows[:, 4] = 1
+        for row, answer, sample in zip(rows, predictions, samples, strict=True):
             truth = _truth(sample)
-            said = None if answer is None else self.read(answer)
-            if said in ("yes", "no"):
-                row[2 * (said == "no") + (said != truth)] = 1
-        return found
+            given = None if answer is None else self.read(answer)
+            if given in ("yes", "no"):
+                row[2 * (given == "no") + (given != truth)] = 1
+
+        return rows
 
     def reads(self, answer: str, sample: Sample) -> bool:
-        """Whether an answer says yes or no."""
+        """Whether an answer can be read as yes or no."""
         return self.read(answer) in ("yes", "no")
 
     def total(self, sums: np.ndarray) -> np.ndarray:
@@ -115,12 +115,12 @@ class Pope:
     def totals(self, sums: np.ndarray) -> dict[str, np.ndarray]:
         """``accuracy``, ``precision``, ``recall``, ``f1`` and ``yes_ratio``, each ``...``, from sums ``... 5``.
 
-        ``yes_ratio`` is the share of all answers that say yes. NaN where there is nothing to divide by, such as the
+        ``yes_ratio`` is the share of all answers that are yes. NaN where there is nothing to divide by, such as the
         precision of a model that never says yes.
         """
-        right_yes, wrong_yes, right_no, wrong_no, count = np.moveaxis(
-            np.asarray(sums, dtype=np.float64), -1, 0
-        )
+        sums = np.asarray(sums, dtype=np.float64)
+        right_yes, wrong_yes, right_no, wrong_no, count = np.moveaxis(sums, -1, 0)
+
         return {
             "accuracy": ratios.ratio(right_yes + right_no, count),
             "precision": ratios.ratio(right_yes, right_yes + wrong_yes),
@@ -131,30 +131,34 @@ class Pope:
 
 
 def _stated_answer(answer: str) -> str | None:
-    """Yes or no as it is stated last, or else by the first word, or else by the one word of these that is there."""
+    """``yes`` or ``no`` by the last statement, else by the first word, else by a clear word anywhere; None if unclear."""
     text = stated_answers.plain(answer)
-    for one in reversed(stated_answers.statements(text)):
-        if said := _first(one.text):
-            return said
-    if said := _first(text):
-        return said
+    statements = [statement.text for statement in stated_answers.statements(text)]
+    for candidate in (*reversed(statements), text):
+        first = _first(candidate)
+        if first:
+            return first
+
     clear = {_WORDS[yes or no] for yes, no in _CLEAR.findall(text.casefold())}
     if "yes" in clear and _ANY_NO.search(text):
         return None
+
     return clear.pop() if len(clear) == 1 else None
 
 
 def _first(text: str) -> str | None:
-    """What the first word of a text says."""
+    """``yes`` or ``no`` by the first word of a text; None if it is neither."""
     word = _FIRST.match(text.casefold())
     return _WORDS.get(word[1]) if word else None
 
 
 def _truth(sample: Sample) -> str:
+    """The right answer, ``yes`` or ``no``."""
     truths = {ratios.fold(reference) for reference in sample.references}
     if len(truths) != 1 or not truths <= {"yes", "no"}:
         raise DataError(
             f"pope: the reference of sample {sample.id!r} must be yes or no (got {sample.references!r}); "
             "pope scores questions about whether an object is present. For other questions use exact_match."
         )
+
     return truths.pop()

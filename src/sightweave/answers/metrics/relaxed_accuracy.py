@@ -1,7 +1,7 @@
-"""Relaxed accuracy: a number may be 5 % off its reference; any other answer must be the reference.
+"""Relaxed accuracy: a number may be 5 % off its reference; any other answer must equal the reference.
 
 ChartQA (Masry et al. 2022, arXiv:2203.10244), section 5.1; after PlotQA (Methani et al. 2020, arXiv:1909.00997).
-Differs from the paper, as all its scorers do: ``5%`` is 0.05, and a reference of 0 must be met as text.
+Differs from the paper, as all its scorers do: ``5%`` is 0.05, and a reference of 0 is compared as text.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class RelaxedAccuracy:
     """The share of answers that are within a tolerance of a reference, or equal to one without regard to case.
 
     Args:
-        tolerance: Largest difference that is right, as a share of the reference.
+        tolerance: Largest accepted difference, as a fraction of the reference.
 
     Raises:
-        ValueError: a tolerance below 0.
+        ValueError: a negative tolerance.
     """
 
     is_proportion = True
@@ -47,36 +47,37 @@ class RelaxedAccuracy:
         self.tolerance = tolerance
 
     def is_right(self, answer: str, reference: str) -> bool:
-        """Whether one answer is right by one reference."""
-        said, wanted = number(answer), number(reference)
-        if said is None or not wanted:  # nothing can be a share of 0
+        """Whether one answer matches one reference."""
+        given, wanted = number(answer), number(reference)
+        if given is None or not wanted:  # a difference cannot be a fraction of 0
             return answer.lower() == reference.lower()
-        return abs(said - wanted) / abs(wanted) <= self.tolerance
+
+        return abs(given - wanted) / abs(wanted) <= self.tolerance
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 2: (1 if right by any reference else 0, 1). An answer that could not be parsed (None) is wrong.
+        """float64 R 2: (1 if any reference matches else 0, 1). An answer that could not be parsed (None) is wrong.
 
         Raises:
             DataError: not one prediction per sample, or a sample without a reference.
         """
         ratios.check("relaxed_accuracy", predictions, samples)
-        return ratios.with_ones(
-            [
-                answer is not None
-                and any(self.is_right(answer, reference) for reference in sample.references)
-                for answer, sample in zip(predictions, samples, strict=True)
-            ]
-        )
+
+        right = []
+        for answer, sample in zip(predictions, samples, strict=True):
+            matches = answer is not None and any(self.is_right(answer, one) for one in sample.references)
+            right.append(matches)
+
+        return ratios.with_ones(right)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The share that is right, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
+        """The share of right answers, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
         return ratios.mean(sums)
 
 
 def number(text: str) -> float | None:
-    """What Python reads as a number, a hundredth of it if it ends in ``%``; None for any other text.
+    """The value of a text that Python parses as a number, divided by 100 if it ends in ``%``; None for other text.
 
-    A comma between thousands makes it text, as in the published scorers.
+    A number with thousands separators counts as text, as in the published scorers.
     """
     try:
         return float(text.rstrip("%")) / 100 if text.endswith("%") else float(text)

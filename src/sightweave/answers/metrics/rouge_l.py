@@ -1,9 +1,9 @@
-"""ROUGE-L: how much of the longest common word sequence of a caption and its references each of them is.
+"""ROUGE-L: F-score of the longest common subsequence of the words of a caption and its references.
 
 ROUGE: A Package for Automatic Evaluation of Summaries (Lin 2004, aclanthology.org/W04-1013), section 3, as COCO's
 caption evaluation computes it (github.com/salaniz/pycocoevalcap ad63453): PTB tokens without punctuation, beta 1.2.
-Differs from the paper: with several references, the largest precision and the largest recall are taken separately,
-so they may come from two references; and an answer without words is one empty word, so it equals an empty reference.
+Differs from the paper: with several references, the largest precision and the largest recall are taken separately, so
+they may come from different references; and an answer without words is one empty word, so it equals an empty reference.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sightweave.answers.scoring import ngrams
+from sightweave.answers.scoring import ngrams, ratios
 from sightweave.core.config import config
 from sightweave.core.types import Sample
 
@@ -22,7 +22,7 @@ BETA = 1.2
 
 @config
 class Config:
-    """Nothing to choose: there is one ROUGE-L of captions."""
+    """No options."""
 
     def build(self) -> RougeL:
         """The metric."""
@@ -32,8 +32,8 @@ class Config:
 class RougeL:
     """The mean over answers of F = (1 + beta^2) P R / (R + beta^2 P); 0 to 1.
 
-    P is the share of the answer's words, R that of the reference's words, that are in their longest common
-    subsequence; of each, the largest over the references.
+    P is the share of the answer's words, and R that of the reference's words, that are in their longest common
+    subsequence; each is the largest over the references.
     """
 
     is_proportion = False
@@ -45,48 +45,54 @@ class RougeL:
             DataError: not one prediction per sample, or a sample without references.
         """
         texts = ngrams.tokenised("rouge_l", predictions, samples)
-        scores = [
-            0.0 if given is None else score(answer, references)
-            for given, (answer, references) in zip(predictions, texts, strict=True)
-        ]
-        return np.stack([np.array(scores, dtype=np.float64), np.ones(len(scores))], axis=1)
+
+        scores = []
+        for prediction, (answer, references) in zip(predictions, texts, strict=True):
+            scores.append(0.0 if prediction is None else score(answer, references))
+
+        return ratios.with_ones(scores)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The mean F, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
-        sums = np.asarray(sums, dtype=np.float64)
-        mean = np.full(sums.shape[:-1], np.nan)
-        np.divide(sums[..., 0], sums[..., 1], out=mean, where=sums[..., 1] > 0)
-        return mean
+        return ratios.mean(sums)
 
     def signature(self, samples: Sequence[Sample]) -> str:
-        """Which tokens were compared, where they are not the usual PTB tokens."""
+        """Which tokens were compared, if they are not the usual PTB tokens."""
         return ngrams.signature(samples)
 
 
 def score(answer: str, references: Sequence[str]) -> float:
-    """F of one answer, from texts of tokens with single spaces between them."""
-    said = answer.split(" ")
-    wanted = [reference.split(" ") for reference in references]
-    common = [common_length(said, one) for one in wanted]
-    precision = max(common) / len(said)
-    recall = max(length / len(one) for length, one in zip(common, wanted, strict=True))
-    if max(common) == 0:
+    """F of one answer, from tokens joined by single spaces."""
+    words = answer.split(" ")
+
+    precision = recall = 0.0
+    for reference in references:
+        wanted = reference.split(" ")
+        common = common_length(words, wanted)
+        precision = max(precision, common / len(words))
+        recall = max(recall, common / len(wanted))
+
+    if precision == 0:
         return 0.0
+
     return (1 + BETA**2) * precision * recall / (recall + BETA**2 * precision)
 
 
 def common_length(first: Sequence[str], second: Sequence[str]) -> int:
     """Length of the longest common subsequence.
 
-    Bit-parallel (Hyyro 2004): bit i of `open_` is 0 where one more word of `first` matches by place i, so that a
-    row of the usual table is one integer; thousands of words take milliseconds.
+    Bit-parallel (Hyyro 2004): a row of the usual table is one integer, `open_`, in which bit i is 0 where one more word
+    of `first` matches at place i. Thousands of words take milliseconds.
     """
+    # The places of each word of the first text, as bits.
     places: dict[str, int] = {}
     for place, word in enumerate(first):
         places[word] = places.get(word, 0) | 1 << place
+
     everything = (1 << len(first)) - 1
     open_ = everything
     for word in second:
         matches = open_ & places.get(word, 0)
         open_ = ((open_ + matches) | (open_ - matches)) & everything
+
     return len(first) - open_.bit_count()

@@ -1,8 +1,8 @@
-"""BLEU as sacreBLEU computes it: how many n-grams of a whole set of translations are in their references.
+"""Corpus BLEU as sacreBLEU computes it: the share of the translations' n-grams that are in their references.
 
 BLEU: a Method for Automatic Evaluation of Machine Translation (Papineni et al. 2002, doi:10.3115/1073083.1073135);
-A Call for Clarity in Reporting BLEU Scores (Post 2018, arXiv:1804.08771). The tokens and counts are the library's
-own, the score of their sums is its formula for many sums at once. Differs from the library: 0 to 1, not 0 to 100.
+A Call for Clarity in Reporting BLEU Scores (Post 2018, arXiv:1804.08771). The tokens and counts are the library's own; the
+score is its formula, vectorized over many sums. Differs from the library: 0 to 1, not 0 to 100.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sacrebleu.metrics.bleu import BLEU
 
 TOKENIZERS = ("auto", "13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "none")
-"""Those of sacreBLEU that need no download, and ``auto``."""
+"""The tokenizers of sacreBLEU that need no download, and ``auto``."""
 _BY_LANGUAGE = {**dict.fromkeys(sacre.UNSPACED, "char"), "zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"}
 _ORDERS = 4
 
@@ -31,9 +31,9 @@ class Config:
     """Options of sacreBLEU."""
 
     tokenize: str = "auto"
-    """``auto`` (by the target language in tags["languages"]: zh for Chinese, ja-mecab for Japanese, ko-mecab for
-    Korean, char for Thai and other languages written without spaces, else 13a), 13a, intl, zh, ja-mecab, ko-mecab,
-    char or none."""
+    """Tokenizer: 13a, intl, zh, ja-mecab, ko-mecab, char, none, or ``auto``, which chooses by the target language in
+    tags["languages"]: zh for Chinese, ja-mecab for Japanese, ko-mecab for Korean, char for Thai and other languages
+    written without spaces, otherwise 13a."""
     lowercase: bool = False
     """Whether to ignore case; published scores do not."""
 
@@ -43,15 +43,15 @@ class Config:
 
 
 class SacreBleu:
-    """BLEU-4 of a corpus with exponential smoothing (0 to 1), the closest reference's length for the brevity penalty.
+    """Corpus BLEU-4 with exponential smoothing (0 to 1); the brevity penalty uses the closest reference length.
 
-    With p_n = matching / all n-grams of the answers, for the k-th n without any match p_n = 1 / (2^k all):
+    With p_n = matching / all n-grams of the answers, and p_n = 1 / (2^k all) for the k-th n without any match:
     BLEU = min(1, exp(1 - reference length / answer length)) * (p_1 p_2 p_3 p_4)^(1/4).
     A corpus without a single matching word, or without any 4-gram, scores 0.
 
     Args:
         tokenize: One of `TOKENIZERS`.
-        lowercase: Whether case is ignored.
+        lowercase: Whether to ignore case.
 
     Raises:
         RecipeError: an unknown tokenizer.
@@ -74,70 +74,90 @@ class SacreBleu:
 
         Raises:
             DataError: not one prediction per sample, or a sample without a reference.
-            BackendError: a tokenizer's own library is missing.
+            BackendError: the library that a tokenizer needs is not installed.
         """
         sacre.check("sacre_bleu", predictions, samples)
-        names = [self._tokenizer(sample) for sample in samples]
+
+        by_tokenizer: dict[str, list[int]] = {}
+        for number, sample in enumerate(samples):
+            by_tokenizer.setdefault(self._tokenizer(sample), []).append(number)
+
         rows = np.zeros((len(samples), 3 + 2 * _ORDERS))
-        for name in dict.fromkeys(names):
-            here = [number for number, other in enumerate(names) if other == name]
-            rows[here] = sacre.segment_rows(
-                self._scorer(name), [predictions[n] for n in here], [samples[n] for n in here]
-            )
+        for name, numbers in by_tokenizer.items():
+            answers = [predictions[number] for number in numbers]
+            answered = [samples[number] for number in numbers]
+            rows[numbers] = sacre.segment_rows(self._scorer(name), answers, answered)
+
         return rows
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """BLEU (0 to 1) of sums ``... 11``: shape ``...``; NaN where the sums are of no rows."""
+        """BLEU (0 to 1) from sums ``... 11``: shape ``...``; NaN where the sums are of no rows."""
         sums = np.asarray(sums, dtype=np.float64)
-        said, wanted, count = sums[..., 0], sums[..., 1], sums[..., -1]
+        answer_length, reference_length, count = sums[..., 0], sums[..., 1], sums[..., -1]
         matches, grams = sums[..., 2 : 2 + _ORDERS], sums[..., 2 + _ORDERS : -1]
+
         misses = np.cumsum(matches == 0, axis=-1)
         precision = np.where(matches > 0, matches, 0.5**misses) / np.maximum(grams, 1)
-        brevity = np.minimum(1.0, np.exp(1 - wanted / np.maximum(said, 1)))
-        score = brevity * np.exp(np.log(precision).mean(-1))
-        # No matching word is 0 whatever the smoothing; so is a corpus too short for any 4-gram.
+        score = _brevity(answer_length, reference_length) * np.exp(np.log(precision).mean(-1))
+
+        # Without a matching word the score is 0 despite the smoothing; so it is for a corpus without any 4-gram.
         score = np.where((matches.sum(-1) > 0) & (grams > 0).all(-1), score, 0.0)
         return np.where(count > 0, score, np.nan)
 
     def totals(self, sums: np.ndarray) -> dict[str, np.ndarray]:
-        """``effective_order``: BLEU of the orders that occur, where the answers are too short for some; else NaN.
+        """``effective_order``: BLEU over the orders that occur, if the answers are too short for some; else NaN.
 
-        The library's option of that name. Answers of under four tokens have no 4-gram, so their BLEU is 0 even where
+        The library's option of that name. Answers of fewer than four tokens have no 4-gram, so their BLEU is 0 even if
         each equals its reference.
         """
         sums = np.asarray(sums, dtype=np.float64)
-        said, wanted = sums[..., 0], sums[..., 1]
+        answer_length, reference_length = sums[..., 0], sums[..., 1]
         matches, grams = sums[..., 2 : 2 + _ORDERS], sums[..., 2 + _ORDERS : -1]
+
         misses = np.cumsum((matches == 0) & (grams > 0), axis=-1)
         precision = np.where(matches > 0, matches, 0.5**misses) / np.maximum(grams, 1)
-        logs = np.where(grams > 0, np.log(precision), 0.0).sum(-1) / np.maximum((grams > 0).sum(-1), 1)
-        score = np.minimum(1.0, np.exp(1 - wanted / np.maximum(said, 1))) * np.exp(logs)
+        num_orders = np.maximum((grams > 0).sum(-1), 1)
+        logs = np.where(grams > 0, np.log(precision), 0.0).sum(-1) / num_orders
+
+        score = _brevity(answer_length, reference_length) * np.exp(logs)
         score = np.where(matches.sum(-1) > 0, score, 0.0)
-        return {"effective_order": np.where((said > 0) & (grams[..., -1] == 0), score, np.nan)}
+        return {"effective_order": np.where((answer_length > 0) & (grams[..., -1] == 0), score, np.nan)}
 
     def signature(self, samples: Sequence[Sample]) -> str:
-        """The signature by which sacreBLEU names a score on these samples, to be stored with it.
+        """SacreBLEU's signature of a score on these samples, to be stored with it.
 
-        Where several target languages need several tokenizers, one signature for each, joined by `` + ``.
+        If several target languages need different tokenizers, one signature for each, joined by `` + ``.
         """
-        parts: dict[str, list[Sample]] = {}
+        by_tokenizer: dict[str, list[Sample]] = {}
         for sample in samples:
-            parts.setdefault(self._tokenizer(sample), []).append(sample)
-        return " + ".join(sacre.signature(self._scorer(name), parts[name]) for name in sorted(parts))
+            by_tokenizer.setdefault(self._tokenizer(sample), []).append(sample)
+
+        signatures = [
+            sacre.signature(self._scorer(name), by_tokenizer[name]) for name in sorted(by_tokenizer)
+        ]
+        return " + ".join(signatures)
 
     def _tokenizer(self, sample: Sample) -> str:
+        """Name of the tokenizer for a sample."""
         if self.tokenize != "auto":
             return self.tokenize
+
         return _BY_LANGUAGE.get(sacre.target_language(sample), "13a")
 
     def _scorer(self, name: str) -> BLEU:
         from sacrebleu.metrics.bleu import BLEU
 
         try:
-            # `force` only silences advice on tokenized texts that names an option which is not ours.
+            # `force` only silences a warning about tokenized text that recommends an option which we do not have.
             return BLEU(tokenize=name, lowercase=self.lowercase, force=True)
-        except RuntimeError:  # the library's way of saying that MeCab is not installed
+        except RuntimeError:  # raised by the library if MeCab is not installed
             raise BackendError(
                 f"sacre_bleu: not computed: the tokenizer {name!r} needs MeCab, which is not installed; "
                 f'run `pip install "sacrebleu[{name[:2]}]"`, or set tokenize: char.'
             ) from None
+
+
+def _brevity(answer_length: np.ndarray, reference_length: np.ndarray) -> np.ndarray:
+    """The brevity penalty, elementwise."""
+    penalty: np.ndarray = np.minimum(1.0, np.exp(1 - reference_length / np.maximum(answer_length, 1)))
+    return penalty

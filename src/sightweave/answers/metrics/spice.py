@@ -1,9 +1,9 @@
-"""SPICE: whether a caption names the things, attributes and relations that its references name.
+"""SPICE: F-score of the objects, attributes and relations that a caption and its references name.
 
 SPICE: Semantic Propositional Image Caption Evaluation (Anderson et al. 2016, arXiv:1607.08822). The scores are those of
 the authors' program, spice-1.0.jar, which needs Java 8 to 15 (its cache fails on later ones) and Stanford CoreNLP 3.6.0
-in its folder ``lib``; neither is shipped: install pycocoevalcap and let it fetch the models, or name the folder. Without
-them, SPICE is not computed; nothing stands in for it. From its description: the program itself was not run here.
+in its folder ``lib``; neither is shipped: install pycocoevalcap and let it download the models, or set the folder. Without
+them, SPICE is not computed, and nothing replaces it. Written from its description: the program was not run here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Annotated
 
 import numpy as np
 
-from sightweave.answers.scoring import java_programs, ngrams
+from sightweave.answers.scoring import java_programs, ngrams, ratios
 from sightweave.core.config import config, place
 from sightweave.core.errors import BackendError, DataError
 from sightweave.core.types import Sample
@@ -28,12 +28,12 @@ NEWEST_JAVA = 15
 
 @config
 class Config:
-    """Where the reference program is."""
+    """Options of SPICE: the reference program."""
 
     folder: Annotated[str, place()] = ""
     """Folder with spice-1.0.jar and ``lib``; empty means that of an installed pycocoevalcap."""
     java: Annotated[str, place("java")] = "java"
-    """Name or path of the program of Java 8 to 15."""
+    """Name or path of the Java program, version 8 to 15."""
     memory_gigabytes: int = 8
     """Memory limit of the Java program, in gigabytes."""
 
@@ -46,9 +46,9 @@ class Spice:
     """The mean over answers of the F-score over propositions, from the authors' program; 0 to 1.
 
     Args:
-        folder: Where the jar is; empty for an installed pycocoevalcap.
-        java: The Java program.
-        memory_gigabytes: Most memory of the program.
+        folder: Folder of the jar; empty for that of an installed pycocoevalcap.
+        java: Name or path of the Java program.
+        memory_gigabytes: Memory limit of the program, in gigabytes.
     """
 
     is_proportion = False
@@ -59,44 +59,45 @@ class Spice:
         self.memory_gigabytes = memory_gigabytes
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 2: (F, 1). An answer that could not be parsed (None) is an empty one.
+        """float64 R 2: (F, 1). An answer that could not be parsed (None) counts as empty.
 
         Raises:
             DataError: not one prediction per sample, a sample without references, one that has no score, or references
                 that are not English.
-            BackendError: Java, a fitting version of it, the jar or its models are missing, or the program failed.
+            BackendError: Java, a supported version of it, the jar or its models are missing, or the program failed.
         """
         texts = ngrams.tokenised("spice", predictions, samples)
         ngrams.check_english("spice", samples)
         folder = java_programs.folder_of("spice", self.folder, JAR)
         java = java_programs.find("spice", self.java, JAR)
         self._check(folder, java)
-        asked = [
-            {"image_id": number, "test": answer, "refs": references}
-            for number, (answer, references) in enumerate(texts)
-        ]
+
+        entries = []
+        for number, (answer, references) in enumerate(texts):
+            entries.append({"image_id": number, "test": answer, "refs": references})
+
         with tempfile.TemporaryDirectory() as place:
-            asked_path, told_path = Path(place) / "asked.json", Path(place) / "told.json"
-            asked_path.write_text(json.dumps(asked), encoding="utf-8")
-            command = [java, f"-Xmx{self.memory_gigabytes}G", "-jar", JAR, str(asked_path)]
-            java_programs.run("spice", [*command, "-out", str(told_path), "-subset", "-silent"], folder)
-            scores = read_scores(told_path, [sample.id for sample in samples])
+            input_path, output_path = Path(place) / "input.json", Path(place) / "output.json"
+            input_path.write_text(json.dumps(entries), encoding="utf-8")
+            command = [java, f"-Xmx{self.memory_gigabytes}G", "-jar", JAR, str(input_path)]
+            java_programs.run("spice", [*command, "-out", str(output_path), "-subset", "-silent"], folder)
+            scores = read_scores(output_path, [sample.id for sample in samples])
+
         return np.stack([scores, np.ones(len(scores))], axis=1)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The mean F, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
-        sums = np.asarray(sums, dtype=np.float64)
-        mean = np.full(sums.shape[:-1], np.nan)
-        np.divide(sums[..., 0], sums[..., 1], out=mean, where=sums[..., 1] > 0)
-        return mean
+        return ratios.mean(sums)
 
     def _check(self, folder: Path, java: str) -> None:
+        """Rejects a folder without the models and a version of Java that is too new."""
         missing = [name for name in LIBRARIES if not (folder / "lib" / name).is_file()]
         if missing:
             raise BackendError(
                 f"spice: not computed: needs Java and {JAR} with its models, but {folder / 'lib'} has no "
                 f"{' and no '.join(missing)}. Add them (pycocoevalcap's spice/get_stanford_models.py downloads them)."
             )
+
         version = java_programs.major_version("spice", java)
         if version > NEWEST_JAVA:
             raise BackendError(
@@ -109,21 +110,22 @@ def read_scores(path: Path, ids: Sequence[str]) -> np.ndarray:
     """float64 R: the F-scores in the program's output, in the order of the samples.
 
     Raises:
-        BackendError: the file is not what the program writes.
-        DataError: a sample without a score: nothing was found in its references.
+        BackendError: the file does not have the format that the program writes.
+        DataError: a sample has no score, because no propositions were found in its references.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         scores = {int(one["image_id"]): one["scores"]["All"]["f"] for one in found}
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise BackendError(f"spice: not computed: no scores in the program's output: {error!r}.") from None
+
     if sorted(scores) != list(range(len(ids))):
         raise BackendError(f"spice: the program returned {len(scores)} score(s) for {len(ids)} answer(s).")
-    bare = [ids[number] for number, score in scores.items() if not isinstance(score, int | float)]
-    if bare:
+    unscored = [ids[number] for number, score in scores.items() if not isinstance(score, int | float)]
+    if unscored:
         raise DataError(
-            f"spice: {len(bare)} of {len(ids)} samples have no score, the first being {bare[0]!r}: no "
-            "propositions were found "
-            "in their references; remove them."
+            f"spice: {len(unscored)} of {len(ids)} samples have no score, the first being {unscored[0]!r}: no "
+            "propositions were found in their references; remove them."
         )
+
     return np.array([scores[number] for number in range(len(ids))], dtype=np.float64)

@@ -1,8 +1,8 @@
 """Translation edit rate as sacreBLEU computes it: edits that turn the answers into their references, per word.
 
 A Study of Translation Edit Rate with Targeted Human Annotation (Snover et al. 2006, AMTA). The edits are the
-library's own. An error rate: less is better, 0 is perfect, and more edits than words give more than 1. Differs from
-the library: a share, not per cent; and languages written without spaces may be cut into characters first.
+library's own. An error rate: lower is better, 0 is perfect, and more edits than words give more than 1. Differs from
+the library: a fraction, not per cent; and languages written without spaces may be split into characters first.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ class Config:
     case_sensitive: bool = False
     """Whether to compare case; published scores do not."""
     normalized: bool = False
-    """Whether punctuation is split from words, and marks of XML are read."""
+    """Whether to split punctuation from words and to decode XML entities."""
     no_punct: bool = False
     """Whether to remove punctuation."""
     asian_support: bool = False
-    """Whether `normalized` and `no_punct` reach Chinese, Japanese and Korean characters, each then a word."""
+    """Whether `normalized` and `no_punct` also apply to Chinese, Japanese and Korean text, each character as a word."""
     cut: Cut = "auto"
-    """``auto`` counts each character as a word where the target language in tags["languages"] is written without spaces
-    (Chinese, Japanese, Thai and others), unless `asian_support` is on; ``never`` always takes what stands between
-    spaces as a word, as the library does, so that such a sentence is a single word."""
+    """Whether to count characters as words: ``auto`` does so if the target language in tags["languages"] is written
+    without spaces (Chinese, Japanese, Thai and others), unless `asian_support` is on; ``never`` always splits at spaces,
+    as the library does, so that such a sentence is a single word."""
 
     def build(self) -> Ter:
         """The metric."""
@@ -54,14 +54,14 @@ class Config:
 class Ter:
     """Insertions, deletions, substitutions and shifts of phrases, divided by the words of the references.
 
-    Of several references, a row counts the fewest edits and the mean length.
+    With several references, a row has the fewest edits and the mean length.
 
     Args:
-        case_sensitive: Whether case counts.
-        normalized: Whether punctuation is split from words.
+        case_sensitive: Whether to compare case.
+        normalized: Whether to split punctuation from words.
         no_punct: Whether to remove punctuation.
-        asian_support: Whether the two above reach characters of East Asia.
-        cut: ``auto`` or ``never``; the library's own way is ``never``.
+        asian_support: Whether the two above also apply to East Asian characters.
+        cut: ``auto`` or ``never``; the library's own behavior is ``never``.
 
     Raises:
         ValueError: another word for `cut`.
@@ -96,40 +96,50 @@ class Ter:
             DataError: not one prediction per sample, or a sample without a reference.
         """
         sacre.check("ter", predictions, samples)
-        is_cut = [self._is_cut(sample) for sample in samples]
-        answers = [
-            unspaced_scripts.cut(answer) if answer and cut else answer
-            for answer, cut in zip(predictions, is_cut, strict=True)
-        ]
-        wanted = [
-            replace(sample, references=tuple(map(unspaced_scripts.cut, sample.references))) if cut else sample
-            for sample, cut in zip(samples, is_cut, strict=True)
-        ]
-        return sacre.segment_rows(self._scorer(), answers, wanted)
+
+        answers = []
+        split_samples = []
+        for answer, sample in zip(predictions, samples, strict=True):
+            if self._is_cut(sample):
+                references = tuple(map(unspaced_scripts.cut, sample.references))
+                answers.append(unspaced_scripts.cut(answer or ""))
+                split_samples.append(replace(sample, references=references))
+            else:
+                answers.append(answer or "")
+                split_samples.append(sample)
+
+        return sacre.segment_rows(self._scorer(), answers, split_samples)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """Edits per word (0 or more) of sums ``... 3``: shape ``...``; NaN where the sums are of no rows.
+        """Edits per word (0 or more) from sums ``... 3``: shape ``...``; NaN where the sums are of no rows.
 
-        Against references without a word, any edit at all is 1.
+        If the references have no words, any edit at all gives 1.
         """
         sums = np.asarray(sums, dtype=np.float64)
         edits, words = sums[..., 0], sums[..., 1]
+
         rate = np.where(words > 0, edits / np.where(words > 0, words, 1), np.minimum(edits, 1))
         return np.where(sums[..., -1] > 0, rate, np.nan)
 
     def signature(self, samples: Sequence[Sample]) -> str:
-        """The signature by which sacreBLEU names a score on these samples, to be stored with it.
+        """SacreBLEU's signature of a score on these samples, to be stored with it.
 
-        Where sentences were cut into characters first, ``cut:char`` is added, with how many if not all were.
+        If sentences were split into characters first, ``cut:char`` is added, with their number if not all were.
         """
-        is_cut = [self._is_cut(sample) for sample in samples]
-        of_all = "" if all(is_cut) else f" for {sum(is_cut)} of {len(samples)}"
-        return sacre.signature(self._scorer(), samples) + (f"|cut:char{of_all}" if any(is_cut) else "")
+        signature = sacre.signature(self._scorer(), samples)
+        num_cut = sum(self._is_cut(sample) for sample in samples)
+        if not num_cut:
+            return signature
+
+        how_many = "" if num_cut == len(samples) else f" for {num_cut} of {len(samples)}"
+        return f"{signature}|cut:char{how_many}"
 
     def _is_cut(self, sample: Sample) -> bool:
-        return (
-            self.cut == "auto" and not self.asian_support and sacre.target_language(sample) in sacre.UNSPACED
-        )
+        """Whether to split the texts of a sample into characters."""
+        if self.cut == "never" or self.asian_support:
+            return False
+
+        return sacre.target_language(sample) in sacre.UNSPACED
 
     def _scorer(self) -> TER:
         from sacrebleu.metrics.ter import TER

@@ -1,7 +1,7 @@
-"""VQA accuracy as the challenge's server and most later tools count it: answers are always made comparable first.
+"""VQA accuracy as the challenge's server and most later tools compute it: answers are always normalized first.
 
-VQA: Visual Question Answering (Agrawal et al. 2015, arXiv:1505.00468), section 4; answers as facebookresearch/mmf
-(EvalAIAnswerProcessor) makes them comparable. Used for VQA v2, TextVQA, OK-VQA and VizWiz.
+VQA: Visual Question Answering (Agrawal et al. 2015, arXiv:1505.00468), section 4; answers are normalized as in
+facebookresearch/mmf (EvalAIAnswerProcessor). Used for VQA v2, TextVQA, OK-VQA and VizWiz.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sightweave.core.types import Sample
 
 @config
 class Config:
-    """There is nothing to choose."""
+    """No options."""
 
     def build(self) -> VqaEvalai:
         """The metric."""
@@ -26,21 +26,20 @@ class Config:
 
 
 class VqaEvalai:
-    """The mean over questions of min(1, other people with this answer / 3), averaged over who is left out."""
+    """The mean over questions of min(1, other annotators with this answer / 3), averaged over who is left out."""
 
     is_proportion = False
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
         """float64 R 2: (score from 0 to 1, 1). An answer that could not be parsed (None) scores 0.
 
-        References are the answers of all people, as often as given.
+        References are the answers of all annotators, repeated as given.
 
         Raises:
-            DataError: not one prediction per sample, or a sample with under four references.
+            DataError: not one prediction per sample, or a sample with fewer than four references.
         """
-        fold = lru_cache(maxsize=100_000)(
-            normalise
-        )  # people repeat themselves: ten answers, few different ones
+        # Annotators repeat each other: of ten answers, few are different.
+        fold = lru_cache(maxsize=100_000)(normalise)
 
         def score(answer: str, references: Sequence[str]) -> float:
             return vqa_steps.vote(fold(answer), [fold(reference) for reference in references])
@@ -53,6 +52,6 @@ class VqaEvalai:
 
 
 def normalise(text: str) -> str:
-    """The form in which answers are compared: commas and question marks go first, and ``'s`` is a word of its own."""
+    """The form in which answers are compared: commas and question marks are removed first, and ``'s`` is a word."""
     words = text.lower().replace(",", "").replace("?", "").replace("'s", " 's").strip()
     return vqa_steps.plain_words(vqa_steps.without_punctuation(vqa_steps.one_line(words)))

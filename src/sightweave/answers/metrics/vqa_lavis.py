@@ -1,8 +1,8 @@
-"""VQA accuracy as salesforce/LAVIS counts it: the model's answer is always made comparable, people's only in part.
+"""VQA accuracy as salesforce/LAVIS computes it: the model's answer is always normalized, the annotators' only in part.
 
 VQA: Visual Question Answering (Agrawal et al. 2015, arXiv:1505.00468), section 4; scorer: salesforce/LAVIS (vqa_tools).
-People's answers lose their punctuation where they differ, and keep capitals, number words and articles, which then
-never match: ``two`` against ten ``two`` scores 0. For comparing with BLIP's and InstructBLIP's numbers only.
+The annotators' answers lose their punctuation if they differ, and keep capitals, number words and articles, which then
+never match: ``two`` against ten ``two`` scores 0. Only for comparison with the numbers of BLIP and InstructBLIP.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sightweave.core.types import Sample
 
 @config
 class Config:
-    """There is nothing to choose."""
+    """No options."""
 
     def build(self) -> VqaLavis:
         """The metric."""
@@ -27,23 +27,26 @@ class Config:
 
 
 class VqaLavis:
-    """The mean over questions of min(1, other people with this answer / 3), averaged over who is left out."""
+    """The mean over questions of min(1, other annotators with this answer / 3), averaged over who is left out."""
 
     is_proportion = False
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
         """float64 R 2: (score from 0 to 1, 1). An answer that could not be parsed (None) scores 0.
 
-        References are the answers of all people, as often as given.
+        References are the answers of all annotators, repeated as given.
 
         Raises:
-            DataError: not one prediction per sample, or a sample with under four references.
+            DataError: not one prediction per sample, or a sample with fewer than four references.
         """
-        strip = lru_cache(maxsize=100_000)(vqa_steps.without_punctuation)  # people repeat themselves
+        strip = lru_cache(maxsize=100_000)(vqa_steps.without_punctuation)  # annotators repeat each other
 
         def score(answer: str, references: Sequence[str]) -> float:
-            people = [strip(one) for one in references] if len(set(references)) > 1 else references
-            return vqa_steps.vote(vqa_steps.plain_words(strip(vqa_steps.one_line(answer))), people)
+            folded = vqa_steps.plain_words(strip(vqa_steps.one_line(answer)))
+            people = (
+                [strip(reference) for reference in references] if len(set(references)) > 1 else references
+            )
+            return vqa_steps.vote(folded, people)
 
         return vqa_steps.rows("vqa_lavis", predictions, samples, score)
 

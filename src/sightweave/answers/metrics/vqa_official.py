@@ -1,8 +1,8 @@
-"""VQA accuracy as its authors' own scorer counts it: an answer that three other people gave is fully right.
+"""VQA accuracy as its authors' own scorer computes it: an answer that three other annotators gave is fully right.
 
 VQA: Visual Question Answering (Agrawal et al. 2015, arXiv:1505.00468), section 4; scorer: GT-Vision-Lab/VQA.
-Its quirks are kept: answers are made comparable only where the people differ, so ``Yes`` against ten ``yes`` scores 0.
-Differs from the scorer: people are told apart by their place, so ten equal answers need no ``answer_id``.
+Its quirks are kept: answers are normalized only if the annotators differ, so ``Yes`` against ten ``yes`` scores 0.
+Differs from the scorer: annotators are distinguished by position, so ten equal answers need no ``answer_id``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sightweave.core.types import Sample
 
 @config
 class Config:
-    """There is nothing to choose."""
+    """No options."""
 
     def build(self) -> VqaOfficial:
         """The metric."""
@@ -27,30 +27,28 @@ class Config:
 
 
 class VqaOfficial:
-    """The mean over questions of min(1, other people with this answer / 3), averaged over who is left out."""
+    """The mean over questions of min(1, other annotators with this answer / 3), averaged over who is left out."""
 
     is_proportion = False
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
         """float64 R 2: (score from 0 to 1, 1). An answer that could not be parsed (None) scores 0.
 
-        References are the answers of all people, as often as given.
+        References are the answers of all annotators, repeated as given.
 
         Raises:
-            DataError: not one prediction per sample, or a sample with under four references.
+            DataError: not one prediction per sample, or a sample with fewer than four references.
         """
-        fold = lru_cache(maxsize=100_000)(
-            normalise
-        )  # people repeat themselves: ten answers, few different ones
+        # Annotators repeat each other: of ten answers, few are different.
+        fold = lru_cache(maxsize=100_000)(normalise)
 
         def score(answer: str, references: Sequence[str]) -> float:
-            answer, people = (
-                vqa_steps.one_line(answer),
-                [vqa_steps.one_line(reference) for reference in references],
-            )
-            if len(set(people)) > 1:
-                answer, people = fold(answer), [fold(reference) for reference in people]
-            return vqa_steps.vote(answer, people)
+            line = vqa_steps.one_line(answer)
+            people = list(map(vqa_steps.one_line, references))
+            if len(set(people)) == 1:
+                return vqa_steps.vote(line, people)
+
+            return vqa_steps.vote(fold(line), list(map(fold, people)))
 
         return vqa_steps.rows("vqa_official", predictions, samples, score)
 
@@ -60,5 +58,5 @@ class VqaOfficial:
 
 
 def normalise(text: str) -> str:
-    """The form in which answers are compared where people differ; only 0 to 9 are digits, as in Python 2."""
+    """The form in which answers are compared if annotators differ; only 0 to 9 are digits, as in Python 2."""
     return vqa_steps.plain_words(vqa_steps.without_punctuation(text, digits="[0-9]"))

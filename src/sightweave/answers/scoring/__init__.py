@@ -1,1 +1,1 @@
-"""What the metrics share: tokens, n-grams, folded texts, named options, and reference programs."""
+"""Shared by the metrics: tokens, n-grams, text comparison, named options, and reference programs."""

@@ -1,9 +1,9 @@
-"""The 80 object classes of COCO, what else they are called in captions, and how plurals become singulars.
+"""The 80 object classes of COCO, their other names in captions, and a function that makes plurals singular.
 
-Microsoft COCO: Common Objects in Context (Lin et al. 2014, arXiv:1405.0312) names the classes. The other words are
-everyday English names of the class or of its kinds: all that the authors of CHAIR count (two of theirs, ``knive`` and
-``phon``, are no words but what their singulars come to), and others. A word with two meanings counts as the class
-(``orange`` is the fruit, ``mouse`` the device, ``bow`` the tie): a list cannot tell them apart.
+Microsoft COCO: Common Objects in Context (Lin et al. 2014, arXiv:1405.0312) defines the classes. The other words are
+everyday English names of the class or of its kinds: all that the authors of CHAIR count (except ``knive`` and ``phon``,
+which are not words but results of their singular rules), and others. A word with two meanings counts as the class
+(``orange`` is the fruit, ``mouse`` the device, ``bow`` the tie): a word list cannot tell them apart.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ _OTHER_THINGS = (
     "ski resort:, ski pole:, ski run:, home plate:, license plate:, number plate:, plant pot:, power plant:, "
     "table tennis:, chair lift:, dog sled:, cat food:, dog food:, bowl cut:, apple pie:, banana split:, carrot cake:cake"
 )
-"""Pairs of words that mean something else than their words, and the class that they name, if any."""
+"""Word pairs that mean something different from their words, and the class that they name, if any."""
 
 _IRREGULAR_PAIRS = (
     "people:people men:man women:woman children:child feet:foot teeth:tooth geese:goose mice:mouse oxen:ox "
@@ -138,17 +138,16 @@ _IRREGULAR_PAIRS = (
     "kitties:kitty puppies:puppy ponies:pony babies:baby ladies:lady teddies:teddy tvs:tv"
 )
 _IRREGULAR = dict(pair.split(":") for pair in _IRREGULAR_PAIRS.split())
-"""Singulars that no rule gives."""
+"""Irregular plurals and their singulars."""
 _SINGULAR_ENDINGS = ("ss", "us", "is")
-"""Ends of singular words that look like plurals."""
-
+"""Endings of singular words that look like plurals."""
 
 _ANIMALS = ("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe")
 _VEHICLES = ("car", "airplane", "plane", "jet", "bus", "train", "truck", "boat", "ship")
 
 
 def singular(word: str) -> str:
-    """The singular of an English noun in small letters; other words mostly stay as they are.
+    """The singular of a lower-case English noun; other words mostly stay as they are.
 
     Examples: ``dogs`` -> ``dog``, ``benches`` -> ``bench``, ``puppies`` -> ``puppy``, ``bus`` -> ``bus``.
     """
@@ -156,6 +155,7 @@ def singular(word: str) -> str:
         return _IRREGULAR[word]
     if len(word) < 4 or not word.endswith("s") or word.endswith(_SINGULAR_ENDINGS):
         return word
+
     if word.endswith("ies"):
         return word[:-3] + "y"
     if word.endswith(("ches", "shes", "xes", "zzes", "oes")):
@@ -164,30 +164,41 @@ def singular(word: str) -> str:
 
 
 def _classes() -> dict[str, str]:
-    """The class of every name in singular words; empty for names of other things."""
+    """The class of every name, with its words in the singular; empty for names of other things."""
     table = {name: name for name in _NAMES}
     for name, others in _NAMES.items():
-        table.update(dict.fromkeys((other for other in others.split(", ") if other), name))
+        table.update(dict.fromkeys(filter(None, others.split(", ")), name))
+
     for pair in _OTHER_THINGS.split(", "):
         name, _, found = pair.partition(":")
         table[name] = found
-    table.update({f"{age} {name}": name for age in ("baby", "adult") for name in _ANIMALS})  # no person
+
+    # In "baby elephant" and "passenger train" the first word is not a person.
+    for age in ("baby", "adult"):
+        table.update({f"{age} {name}": name for name in _ANIMALS})
     table.update({f"passenger {name}": table[name] for name in _VEHICLES})
-    return {" ".join(singular(word) for word in name.split()): found for name, found in table.items()}
+
+    classes = {}
+    for name, found in table.items():
+        classes[" ".join(map(singular, name.split()))] = found
+
+    return classes
 
 
 _CLASSES = _classes()
 
 
 def mentions(text: str) -> list[str]:
-    """The classes that a text names, in order and as often as it names them; the longest name counts.
+    """The classes that a text names, in order and with repetitions; of overlapping names the longest counts.
 
     Example: ``Two hot dogs on a table`` -> ``["hot dog", "dining table"]``.
     """
     words = [singular(word) for word in re.findall(r"[^\W_]+", text.casefold()) if word != "s"]
+
     found = []
     at = 0
     while at < len(words):
+        # The longest name that starts at this word.
         for length in (3, 2, 1):
             name = " ".join(words[at : at + length])
             if name in _CLASSES:
@@ -196,4 +207,5 @@ def mentions(text: str) -> list[str]:
                 break
         else:
             at += 1
-    return [name for name in found if name]
+
+    return list(filter(None, found))

@@ -1,8 +1,8 @@
-"""Runs inside the user's own COMET environment, and nowhere else: judges translations from standard input.
+"""Scores translations from standard input; runs only inside the user's own COMET environment.
 
 Reads one JSON object ``{"model": str, "batch_size": int, "rows": [{"src": str, "mt": str, "ref": str}, ...]}`` and writes
-one, ``{"scores": [float, ...], "version": str}``, or ``{"missing": str}`` where COMET cannot be imported. Needs no
-Sightweave, and any Python that COMET needs.
+one, ``{"scores": [float, ...], "version": str}``, or ``{"missing": str}`` if COMET cannot be imported. Does not need
+Sightweave, only a Python version that COMET supports.
 """
 
 import importlib.metadata
@@ -12,29 +12,32 @@ import sys
 
 
 def main() -> None:
-    """Reads, judges and writes."""
-    # COMET and its libraries write to standard output as they like: what we say goes where it stood, theirs to the errors.
-    told = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    """Reads the request, scores its rows and writes the scores."""
+    # COMET and its libraries print to standard output. Our reply goes there, and all that they print to standard error.
+    output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    asked = json.loads(sys.stdin.buffer.read().decode("utf-8"))
+    request = json.loads(sys.stdin.buffer.read().decode("utf-8"))
+
     try:
         from comet import download_model, load_from_checkpoint  # type: ignore[import-not-found]  # of the other environment
         from torch.cuda import is_available
     except ImportError as error:
-        json.dump({"missing": str(error)}, told)
-        told.close()
+        json.dump({"missing": str(error)}, output)
+        output.close()
         return
-    model = asked["model"]
-    judge = load_from_checkpoint(model if os.path.isfile(model) else download_model(model))
-    found = judge.predict(
-        asked["rows"],
-        batch_size=asked["batch_size"],
+
+    model = request["model"]
+    scorer = load_from_checkpoint(model if os.path.isfile(model) else download_model(model))
+    prediction = scorer.predict(
+        request["rows"],
+        batch_size=request["batch_size"],
         gpus=1 if is_available() else 0,
         progress_bar=False,
     )
-    scores = [float(score) for score in found.scores]
-    json.dump({"scores": scores, "version": importlib.metadata.version("unbabel-comet")}, told)
-    told.close()
+
+    scores = [float(score) for score in prediction.scores]
+    json.dump({"scores": scores, "version": importlib.metadata.version("unbabel-comet")}, output)
+    output.close()
 
 
 if __name__ == "__main__":

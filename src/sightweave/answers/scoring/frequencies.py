@@ -1,4 +1,4 @@
-"""In how many pictures each word sequence occurs, counted once and frozen in a JSON file."""
+"""Document frequencies of n-grams, counted once and stored in a JSON file."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Frequencies:
-    """Document frequencies of n-grams; a document is all references of one picture."""
+    """Document frequencies of n-grams; a document is all references of one image."""
 
     pictures: int
     """Number of documents."""
     counts: Mapping[tuple[str, ...], int]
-    """Documents that hold an n-gram of tokens, by the n-gram."""
+    """Number of documents that contain each n-gram of tokens."""
 
     def rarity(self, ngram: tuple[str, ...]) -> float:
-        """The idf, log D - log max(1, df): 0 for what every picture has, largest for what none or one has."""
+        """The idf, log D - log max(1, df): 0 for n-grams of every image, largest for those of at most one image."""
         return math.log(self.pictures) - math.log(max(1, self.counts.get(ngram, 0)))
 
     def save(self, path: Path) -> None:
@@ -38,32 +38,35 @@ class Frequencies:
 
     @classmethod
     def load(cls, path: Path) -> Frequencies:
-        """What `save` wrote.
+        """Reads a file that `save` wrote.
 
         Raises:
-            DataError: no such file, or one that holds something else.
+            DataError: the file cannot be read, or it is not a file of frequencies.
         """
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"document frequencies {path}: cannot be read: {error}.") from None
-        pictures, counts = (
-            (values.get("pictures"), values.get("counts")) if isinstance(values, dict) else (0, 0)
-        )
+
+        # The file may come from somebody else, so nothing in it is taken for granted.
+        entries = values if isinstance(values, dict) else {}
+        pictures, counts = entries.get("pictures"), entries.get("counts")
         if (
             not isinstance(counts, dict)
             or type(pictures) is not int
             or pictures < 1
-            or values.get("format_version") != FORMAT_VERSION
+            or entries.get("format_version") != FORMAT_VERSION
         ):
             raise DataError(
                 f'document frequencies {path}: needs {{"format_version": {FORMAT_VERSION}, "pictures": number, '
                 '"counts": {"words": number}}; write it with `cider_d.frequencies_of(samples).save(path)`.'
             )
+
         for words, count in counts.items():
             if type(count) is not int or not 1 <= count <= pictures:
                 raise DataError(
                     f"document frequencies {path}: {words!r} occurs in {count!r} of {pictures} images; "
                     "each count must be from 1 to the number of images. Compute the frequencies again."
                 )
+
         return cls(pictures, {tuple(words.split(" ")): count for words, count in counts.items()})

@@ -1,12 +1,13 @@
-"""What GQA's metrics share: which questions count, what kind they are, and the file of possible answers.
+"""Shared by GQA's metrics: which questions count, their types, and the file of possible answers.
 
 GQA: A New Dataset for Real-World Visual Reasoning (Hudson and Manning 2019, arXiv:1902.09506), section 4.4. Published
-numbers count the balanced questions alone, so a sample with the tag ``balanced: false`` adds nothing anywhere. Answers
-are compared without regard to case and white space; the authors' script compares them letter by letter.
+numbers count only the balanced questions, so samples tagged ``balanced: false`` are ignored. Answers are compared without
+regard to case and white space; the authors' script compares them exactly.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,46 +20,48 @@ from sightweave.core.types import Sample
 from sightweave.data.reading import json_stream
 
 BALANCED = "balanced"
-"""``false`` on a question outside the balanced ones."""
+"""Tag that is ``false`` on questions outside the balanced set."""
 STRUCTURE = "type"
-"""What an answer is like: ``query`` is open, all others are answered by yes, no or one of two named things."""
+"""Tag with the structural type: ``query`` is open; all others are answered by yes, no or one of two named things."""
 STRUCTURES = ("choose", "compare", "logical", "query", "verify")
 DETAIL = "detailed"
-"""The finest type of a question, such as ``twoCommon``."""
+"""Tag with the detailed type of a question, such as ``twoCommon``."""
 OPEN = "query"
 _COMMON = frozenset({"color", "material", "shape"})
-"""What two things may have in common: the answers to a question whose finest type says ``Common``."""
+"""What two things may have in common: the answers to questions whose detailed type contains ``Common``."""
 
 
 def counted(
     metric: str, predictions: Sequence[str | None], samples: Sequence[Sample], tag: str
 ) -> list[bool]:
-    """For each sample, whether it counts.
+    """For each sample, whether it counts: whether it belongs to the balanced questions.
 
     Raises:
         DataError: not one prediction per sample, a sample without a reference, or one that counts without the tag.
     """
     ratios.check(metric, predictions, samples)
+
     counts = [sample.tags.get(BALANCED) != "false" for sample in samples]
-    bare = [
-        one.id
-        for one, is_counted in zip(samples, counts, strict=True)
-        if is_counted and not one.tags.get(tag)
-    ]
-    if bare:
+    untagged = []
+    for sample, is_counted in zip(samples, counts, strict=True):
+        if is_counted and not sample.tags.get(tag):
+            untagged.append(sample.id)
+
+    if untagged:
         raise DataError(
-            f"{metric}: {len(bare)} of {len(samples)} samples have no tag {tag!r}, the first being {bare[0]!r}; GQA's "
-            "question files have it, except for the test split. Remove this metric for other data."
+            f"{metric}: {len(untagged)} of {len(samples)} samples have no tag {tag!r}, the first being {untagged[0]!r}; "
+            "GQA's question files have it, except for the test split. Remove this metric for other data."
         )
+
     return counts
 
 
 class AccuracyByStructure:
-    """The share of right answers among the open questions, or among those with two answers to choose from.
+    """The share of right answers among the open questions, or among the binary ones.
 
     Args:
-        metric: Its name, for messages.
-        is_open: Whether the open questions count, or the others.
+        metric: Name of the metric, for error messages.
+        is_open: Whether to score the open questions; otherwise the binary ones.
     """
 
     is_proportion = True
@@ -71,37 +74,40 @@ class AccuracyByStructure:
         """float64 R 2: (1 if right else 0, 1) for a question of this kind, (0, 0) for others. None is wrong.
 
         Raises:
-            DataError: as `counted`, by the tag ``type``, or a type that is none of GQA's.
+            DataError: as `counted`, for the tag ``type``; or a type that is not one of GQA's.
         """
         counts = counted(self.metric, predictions, samples, STRUCTURE)
+
         for sample, is_counted in zip(samples, counts, strict=True):
             if is_counted and sample.tags[STRUCTURE] not in STRUCTURES:
                 raise DataError(
                     f"{self.metric}: sample {sample.id!r} is of type {sample.tags[STRUCTURE]!r}; GQA's questions are of "
                     f"one of {', '.join(STRUCTURES)}. Remove this metric for other data."
                 )
-        found = np.zeros((len(samples), 2))
-        for row, answer, sample, is_counted in zip(found, predictions, samples, counts, strict=True):
+
+        rows = np.zeros((len(samples), 2))
+        for row, answer, sample, is_counted in zip(rows, predictions, samples, counts, strict=True):
             if is_counted and (sample.tags[STRUCTURE] == OPEN) is self.is_open:
                 row[:] = ratios.is_right(answer, sample), 1
-        return found
+
+        return rows
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The share that is right, from sums ``... 2``: shape ``...``; NaN where no question is of this kind."""
+        """The share of right answers, from sums ``... 2``: shape ``...``; NaN where no question is of this kind."""
         return ratios.mean(sums)
 
     def totals(self, sums: np.ndarray) -> dict[str, np.ndarray]:
-        """``all_questions``: the share over all of them, as published; tables else show means over their types."""
+        """``all_questions``: the share over all questions, as published; tables otherwise average over their types."""
         return {"all_questions": self.total(sums)}
 
 
 class AmongChoices:
-    """The share of answers that stand in a question's list in the official file of choices.
+    """The share of answers that are in the question's list in the official choices file.
 
     Args:
-        metric: Its name, for messages.
+        metric: Name of the metric, for error messages.
         field: Which list: ``valid`` or ``plausible``.
-        path: The file, such as ``val_choices.json``; empty where none was named.
+        path: The choices file, such as ``val_choices.json``; empty if none was given.
     """
 
     is_proportion = True
@@ -115,28 +121,30 @@ class AmongChoices:
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
         """float64 R 2: (1 if the answer is in the list else 0, 1), (0, 0) for a question that does not count.
 
-        An answer that could not be parsed (None) is in no list. What two things have in common may be a colour,
-        a material or a shape, whatever the file says, as in the authors' script.
+        An answer that could not be parsed (None) is in no list. Whatever the file says, the accepted answers to what two
+        things have in common are color, material and shape, as in the authors' script.
 
         Raises:
-            DataError: as `counted`, by the tag ``detailed``; no file of choices, a damaged one, or one that lacks
-                questions.
+            DataError: as `counted`, for the tag ``detailed``; or the choices file is missing, damaged or lacks questions.
         """
         counts = counted(self.metric, predictions, samples, DETAIL)
-        lists = self._lists({one.id for one, is_counted in zip(samples, counts, strict=True) if is_counted})
-        found = np.zeros((len(samples), 2))
-        for row, answer, sample, is_counted in zip(found, predictions, samples, counts, strict=True):
+        counted_samples = itertools.compress(samples, counts)
+        lists = self._lists({sample.id for sample in counted_samples})
+
+        rows = np.zeros((len(samples), 2))
+        for row, answer, sample, is_counted in zip(rows, predictions, samples, counts, strict=True):
             if is_counted:
                 allowed = _COMMON if "Common" in sample.tags[DETAIL] else lists[sample.id]
                 row[:] = answer is not None and ratios.fold(answer) in allowed, 1
-        return found
+
+        return rows
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The share, from sums ``... 2``: shape ``...``; NaN where no question counts."""
+        """The share of answers in the list, from sums ``... 2``: shape ``...``; NaN where no question counts."""
         return ratios.mean(sums)
 
     def totals(self, sums: np.ndarray) -> dict[str, np.ndarray]:
-        """``all_questions``: the share over all of them, as published; tables else show means over their types."""
+        """``all_questions``: the share over all questions, as published; tables otherwise average over their types."""
         return {"all_questions": self.total(sums)}
 
     def _lists(self, ids: set[str]) -> dict[str, frozenset[str]]:
@@ -148,12 +156,15 @@ class AmongChoices:
                     "such as eval/val_choices.json."
                 )
             self._known = self._read(Path(self.path).expanduser(), ids)
+
         return self._known
 
     def _read(self, path: Path, ids: set[str]) -> dict[str, frozenset[str]]:
+        """The folded answers of these questions, from the choices file."""
         found: dict[str, frozenset[str]] = {}
-        # Few lists are different ones, and a split has a hundred thousand questions: equal lists are held once.
+        # A split has a hundred thousand questions but few distinct lists, so equal lists share one object.
         same: dict[frozenset[str], frozenset[str]] = {}
+
         try:
             for key, value in json_stream.members(path):
                 if key not in ids:
@@ -164,19 +175,23 @@ class AmongChoices:
                 found[key] = same.setdefault(answers, answers)
         except DataError as error:
             raise DataError(f"{self.metric}: {error}") from None
+
         absent = sorted(ids - found.keys())
         if absent:
             raise DataError(
                 f"{self.metric}: {path} lacks {len(absent)} of {len(ids)} questions, the first being {absent[0]!r}; "
                 "use the file of the same split as the questions."
             )
+
         return found
 
     def _answers(self, path: Path, key: str, value: Any) -> frozenset[str]:
+        """The folded answers in one entry of the file."""
         answers = value.get(self.field) if isinstance(value, dict) else None
         if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
             raise DataError(
                 f"{path}: question {key!r} has no list of texts under {self.field!r}; expected a file of GQA's choices, "
                 f'{{"question id": {{"valid": [...], "plausible": [...]}}}}.'
             )
+
         return frozenset(map(ratios.fold, answers))

@@ -1,7 +1,8 @@
-"""What metrics of likelihoods share: a judgement for each sample, pass and candidate, none of which is no number."""
+"""Shared by the likelihood metrics: checks that each sample, pass and candidate has a likelihood and none is NaN."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -13,26 +14,29 @@ Judged = Sequence[Sequence[Sequence[Likelihood]]]
 
 
 def check(metric: str, judged: Judged, samples: Sequence[Sample], passes: Sequence[str]) -> None:
-    """Refuses judgements that are not one list for each sample and pass, or that hold NaN.
+    """Rejects likelihoods that are not one list for each sample and pass, or that contain NaN.
 
     Raises:
-        DataError: that.
+        DataError: in either case.
     """
     if len(judged) != len(samples):
         raise DataError(
             f"{metric}: {len(judged)} likelihood list(s) for {len(samples)} sample(s); give one for each, in order."
         )
+
     for sample, given in zip(samples, judged, strict=True):
         if len(given) != len(passes):
             raise DataError(
                 f"{metric}: sample {sample.id!r} was scored in {len(given)} pass(es), but {len(passes)} are compared "
                 f"({', '.join(passes)}); give one list for each, empty if the sample was not asked."
             )
-    bad = [
-        sample.id
-        for sample, given in zip(samples, judged, strict=True)
-        if any(math.isnan(one.logprob) for texts in given for one in texts)
-    ]
+
+    bad = []
+    for sample, given in zip(samples, judged, strict=True):
+        likelihoods = itertools.chain.from_iterable(given)
+        if any(math.isnan(one.logprob) for one in likelihoods):
+            bad.append(sample.id)
+
     if bad:
         raise DataError(
             f"{metric}: the likelihoods of {len(bad)} sample(s) are NaN, the first being {bad[0]!r}; "
@@ -41,10 +45,10 @@ def check(metric: str, judged: Judged, samples: Sequence[Sample], passes: Sequen
 
 
 def check_count(metric: str, sample: Sample, given: Sequence[Likelihood], wanted: int) -> None:
-    """Refuses judgements of more or fewer texts than were candidates.
+    """Rejects likelihoods of more or fewer texts than there were candidates.
 
     Raises:
-        DataError: that.
+        DataError: the numbers differ.
     """
     if len(given) != wanted:
         raise DataError(

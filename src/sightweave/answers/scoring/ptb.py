@@ -1,14 +1,14 @@
-"""PTB tokens of a caption, as COCO's caption evaluation sees it: lower case, most punctuation gone.
+"""PTB tokens of a caption, as in COCO's caption evaluation: lower case, without most punctuation.
 
-Written from the conventions of the Penn Treebank (Marcus et al. 1993, aclanthology.org/J93-2004) and from what
-Stanford CoreNLP 3.4.1's PTBTokenizer gives to probes (options -preserveLines -lowerCase, as called by
-github.com/salaniz/pycocoevalcap ad63453); it is no translation of that program. Where CoreNLP looks past the end of a
-line (after a single letter it looks at how the next caption begins), here a caption stands alone. All 5,000 captions,
-all 1,858 probes and every character of the Basic Multilingual Plane come out the same; of 4,000 heaps of odd words,
-marks and scripts that were drawn afterwards 11 differ: web and e-mail addresses with marks glued to them, a curly quote
-before a word in d, a Greek sigma before a hyphen, and two symbols (U+09FB and U+3014).
+Written from the conventions of the Penn Treebank (Marcus et al. 1993, aclanthology.org/J93-2004) and from the output of
+Stanford CoreNLP 3.4.1's PTBTokenizer on test inputs (options -preserveLines -lowerCase, as called by
+github.com/salaniz/pycocoevalcap ad63453); it is not a translation of that program. CoreNLP looks past the end of a line
+(after a single letter it checks how the next caption begins); here each caption is tokenized alone. The output is the
+same for all 5,000 captions, all 1,858 test inputs and every character of the Basic Multilingual Plane. Of 4,000 random
+mixtures of odd words, punctuation and scripts that were drawn afterwards, 11 differ: web and e-mail addresses with
+punctuation attached, a curly quote before a word in d, a Greek sigma before a hyphen, and two symbols (U+09FB and U+3014).
 
-At each place the longest match of some patterns is the next token, and the first of those that are equally long:
+At each position the longest match of any pattern is the next token; of equally long matches, that of the first pattern:
 
     "A man isn't riding (two) bikes."  ->  a man is n't riding -lrb- two -rrb- bikes
 """
@@ -23,7 +23,7 @@ from sightweave.answers.scoring.ptb_characters import ATTACHED, LETTERS, SYMBOLS
 REMOVED = frozenset(
     ["''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", ".", "?", "!", ",", ":", "-", "--", "...", ";"]
 )
-"""Tokens that the evaluation drops. Round and curly brackets stay: they come out as ``-lrb-``, in small letters."""
+"""Tokens that the evaluation removes. Round and curly brackets stay, because they become ``-lrb-`` in lower case."""
 
 _ALNUM = f"(?-i:[0-9A-Za-z{LETTERS}])"
 _LETTER = rf"(?:(?!\d){_ALNUM})"
@@ -37,10 +37,10 @@ _PLAIN = re.compile(rf"{_ALNUM}+(?:[.!?-]{_ALNUM}+)*")
 _NOT = re.compile("[`'\u2019]t", re.IGNORECASE)
 """What follows the n of ``don't``: that n belongs to the next token."""
 _NEGATED = re.compile("[A-Za-z]*[A-MO-Za-mo-z]")
-"""What may stand before that n."""
+"""What may precede that n."""
 _ENDING = re.compile(rf"{_APOSTROPHE}(?:[smd]|ll|re|ve)(?![a-z])", re.IGNORECASE)
 _PATH = r"(?:/[^\s\"<>|()]+[^\s\"<>|.!?(){},-])?(?![a-z])"
-"""Of an address on the web."""
+"""The path of a web address."""
 
 _PATTERNS = [
     re.compile(pattern, re.IGNORECASE)
@@ -118,7 +118,7 @@ _WRITTEN = {
     "\u2154": "2/3",
     **dict.fromkeys('\u201b"\u201c\u201d\u00ab\u00bb\u2018\u2019\u2039\u203a', "''"),
 }
-"""How single tokens come out."""
+"""Replacements of whole tokens."""
 _WITHIN = str.maketrans(
     {
         **{one: _WRITTEN[one] for one in "()"},
@@ -128,7 +128,7 @@ _WITHIN = str.maketrans(
         "\u00ad": None,
     }
 )
-"""The same within longer tokens, such as ``:)``."""
+"""Replacements within longer tokens, such as ``:)``."""
 
 _QUOTES = {
     **dict.fromkeys("\u00ab\u201c", "``"),
@@ -136,7 +136,7 @@ _QUOTES = {
     **dict.fromkeys("\u2018\u2039\u201b`", "`"),
     **dict.fromkeys("\u2019\u203a", "'"),
 }
-"""What each of two quotes side by side becomes."""
+"""Replacement of each of two adjacent quotes."""
 
 _SENTENCE_START = re.compile(
     r"\s+(?=(?-i:[A-Z]))(?:a|about|according|additionally|after|an|as|at|but|earlier|he|her|here|however|if|in|it|last|"
@@ -144,7 +144,7 @@ _SENTENCE_START = re.compile(
     r"what|when|while|yet|you)(?:\s|$)",
     re.IGNORECASE,
 )
-"""Words with a capital before which the full stop of a single letter ends a sentence."""
+"""Capitalized words before which the full stop of a single letter ends a sentence."""
 _ABBREVIATION = re.compile(
     r"(?:adj|adm|adv|al|ala|alex|apr|ariz|assn|assoc|aug|ave|bldg|blvd|bros|calif|capt|cf|cie|cmdr|co|col|"
     r"colo|conn|corp|cos|cpl|ct|dec|dept|det|dr|drs|elec|ens|esq|est|etc|ext|feb|fla|fri|ft|ga|gen|gov|"
@@ -155,46 +155,51 @@ _ABBREVIATION = re.compile(
     r"(?-i:(?=[A-Z]))(?:ark|az|del|ill|la|mass|miss|ore|pa|tex))\.",  # states; in small letters, words
     re.IGNORECASE,
 )
-"""Words that keep their full stop."""
+"""Abbreviations, which keep their full stop."""
 _BEFORE_NUMBER = re.compile(r"(?:nos?|figs?|pp|ca|op|art)\.(?=\s*\d)", re.IGNORECASE)
-"""Words that keep their full stop before a number."""
+"""Abbreviations that keep their full stop before a number."""
 _MARKS = (
     r"\x80\u00a2-\u00a4\u00ab\u00bb-\u00be\u058a\u066b\u066c\u2010-\u2015\u2018-\u201f\u2026\u2039\u203a\u20a0\u20ac"
     r"\u2153\u2154"
 )
-"""Other characters beyond ASCII for which there are patterns."""
+"""Other non-ASCII characters for which there are patterns."""
 _DELETED = re.compile(rf"[^\x20-\x7e\s{LETTERS}{SYMBOLS}{_MARKS}]")
-"""What CoreNLP does not know and deletes: emoji and all else that takes two units in UTF-16, and newer characters."""
+"""Characters unknown to CoreNLP, which it deletes: emoji, all others with two UTF-16 units, and newer characters."""
 
 
 @lru_cache(maxsize=65536)
 def tokenise(text: str) -> str:
-    """The tokens of one caption, with a single space between them; empty where nothing but punctuation is in it."""
+    """The tokens of one caption, joined by single spaces; empty for a caption of nothing but punctuation."""
     return " ".join(token for token in tokens(text) if token not in REMOVED)
 
 
 def tokens(text: str) -> list[str]:
-    """All tokens of one caption, the punctuation included, in small letters."""
+    """All tokens of one caption in lower case, including punctuation."""
     found: list[str] = []
     at = 0
     while at < len(text):
         if text[at].isspace() or _DELETED.match(text, at):
             at += 1
             continue
+
         end = _end(text, at)
         found += _written(text[at:end], closed=not _ENDING.match(text, end))
         at = end
-    return [token for token in found if token]
+
+    return list(filter(None, found))
 
 
 def _end(text: str, start: int) -> int:
-    """Where the token that starts here ends."""
-    end = max(match.end() for pattern in _PATTERNS if (match := pattern.match(text, start)))
+    """The end of the token that starts here."""
+    matches = [pattern.match(text, start) for pattern in _PATTERNS]
+    end = max(match.end() for match in matches if match)
     if text[end - 1] in "nN" and _NOT.match(text, end) and _NEGATED.fullmatch(text, start, end - 1):
         return end - 1
+
     end += _keeps_stop(text, start, end)
     if end == start + 2 and text[start + 1] == "." and _SENTENCE_START.match(text, end):
         end -= 1  # a single letter ends the sentence
+
     return end
 
 
@@ -202,19 +207,17 @@ def _keeps_stop(text: str, start: int, end: int) -> bool:
     """Whether a full stop follows the word and is part of it."""
     if text[end : end + 1] != ".":
         return False
+
+    is_before_comma = text[end + 1 : end + 2] in (",", ";", ":", "\u3001")
+    if is_before_comma and _PLAIN.fullmatch(text, start, end):
+        return True
+
     with_stop = text[start : end + 1]
-    return (
-        (
-            text[end + 1 : end + 2] in (",", ";", ":", "\u3001")
-            and _PLAIN.fullmatch(text, start, end) is not None
-        )
-        or _ABBREVIATION.fullmatch(with_stop) is not None
-        or _BEFORE_NUMBER.match(text, start) is not None
-    )
+    return _ABBREVIATION.fullmatch(with_stop) is not None or _BEFORE_NUMBER.match(text, start) is not None
 
 
 def _written(token: str, *, closed: bool) -> list[str]:
-    """How a token comes out: mostly one in small letters; `closed` where no ``'s`` or the like follows."""
+    """The output tokens of a matched one, mostly itself in lower case; `closed` if no ``'s`` or the like follows."""
     if closed and token.lower() in _PARTS:
         return list(_PARTS[token.lower()])
     if token in _WRITTEN:
@@ -226,5 +229,6 @@ def _written(token: str, *, closed: bool) -> list[str]:
     if len(token) == 2 and set(token) <= _QUOTES.keys():
         return [_QUOTES[token[0]] + _QUOTES[token[1]]]
     if " " not in token and ("@" in token or "/" in token):
-        return [token.lower()]  # an address stays as it is
+        return [token.lower()]  # an address is kept
+
     return [token.translate(_WITHIN).lower()]

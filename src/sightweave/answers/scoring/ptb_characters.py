@@ -1,7 +1,7 @@
-"""Which characters beyond ASCII Stanford CoreNLP 3.4.1 takes as letters, which as symbols, and which it deletes.
+"""The non-ASCII characters that Stanford CoreNLP 3.4.1 treats as letters and as symbols; it deletes all others.
 
-Found by asking the program: each code point of the Basic Multilingual Plane was tokenized between two letters, alone and
-twice. They are those of its Unicode tables of 2011, so newer letters are deleted, and so is everything beyond the plane.
+Found by experiment: each code point of the Basic Multilingual Plane was tokenized between two letters, alone and doubled.
+The sets are those of its Unicode tables of 2011, so newer letters are deleted, as is everything outside that plane.
 """
 
 from __future__ import annotations
@@ -45,8 +45,7 @@ a1 a5-a9 ac ae-b4 b6-b9 bf d7 f7 37e 387 589 5be 5c0 5c3 5c6 5f3-5f4 600-603 606
 20a4 2100-2101 2103-2106 2108-2109 2114 2116-2118 211e-2123 2125 2127 2129 212e 213a-213b 2140-2144 214a-214d 214f
 2155-215e 2190-2bff 3001-3002 3012 30fb ff01-ff0f ff1a-ff20 ff3b-ff40 ff5b-ff65 ffe0-ffe1 ffe5-ffe6
 """
-"""Code points that are tokens of their own."""
-
+"""Code points that are tokens by themselves."""
 
 _ATTACHED = """
 ad 2c2-2c5 2d2-2df 2e5-2eb 2ed 2ef-36f 375 378-379 384-385 3f6 483-487 55a-55f 591-5bd 5bf 5c1-5c2 5c4-5c5 5c7 615-61a
@@ -54,13 +53,17 @@ ad 2c2-2c5 2d2-2df 2e5-2eb 2ed 2ef-36f 375 378-379 384-385 3f6 483-487 55a-55f 5
 9be-9c4 9c7-9c8 9cb-9cd 9d7 9e2-9e3 a01-a03 a3c a3e-a4f a81-a83 abc abe-acf b82 bbe-bc2 bc6-bc8 bca-bcd c01-c03
 c3e-c56 d3e-d44 d46-d48 e31 e34-e3a e47-e4e eb1 eb4-ebc ec8-ecd 1885-1886
 """
-"""Those of the letters that are marks, and so continue a word with letters alone, but none with digits or hyphens."""
+"""Letters that are combining marks, and so continue a word of letters only, but not one with digits or hyphens."""
 
 
 def _ranges(points: str) -> str:
-    """The inside of a regular expression's character class."""
-    pairs = [run.partition("-")[::2] for run in points.split()]
-    return "".join(rf"\u{int(first, 16):04x}-\u{int(last or first, 16):04x}" for first, last in pairs)
+    """The contents of a regular expression's character class, from hexadecimal code points and ranges."""
+    found = []
+    for run in points.split():
+        first, _, last = run.partition("-")
+        found.append(rf"\u{int(first, 16):04x}-\u{int(last or first, 16):04x}")
+
+    return "".join(found)
 
 
 LETTERS = _ranges(_LETTERS)

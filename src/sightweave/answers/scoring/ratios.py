@@ -1,4 +1,4 @@
-"""What metrics share that are means or ratios: one prediction for each sample, sums divided, texts folded."""
+"""Shared by metrics that are means or ratios: input checks, division of sums, and comparison of texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sightweave.core.types import Sample
 
 
 def check(name: str, predictions: Sequence[str | None], samples: Sequence[Sample]) -> None:
-    """Refuses what no metric of references can use.
+    """Rejects inputs that no metric with references can use.
 
     Raises:
         DataError: not one prediction per sample, or a sample without a reference.
@@ -21,6 +21,7 @@ def check(name: str, predictions: Sequence[str | None], samples: Sequence[Sample
         raise DataError(
             f"{name}: {len(predictions)} prediction(s) for {len(samples)} sample(s); give one for each, in order."
         )
+
     empty = [sample for sample in samples if not sample.references]
     if empty:
         raise DataError(
@@ -32,62 +33,65 @@ def check(name: str, predictions: Sequence[str | None], samples: Sequence[Sample
 def ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
     """``top / bottom``, both of any one shape; NaN where there is nothing to divide by."""
     top, bottom = np.asarray(top, dtype=np.float64), np.asarray(bottom, dtype=np.float64)
+
     share = np.full(top.shape, np.nan)
     np.divide(top, bottom, out=share, where=bottom > 0)
     return share
 
 
 def mean(sums: np.ndarray) -> np.ndarray:
-    """The first of two sums over the second, ``... 2`` -> ``...``; NaN where there are no rows."""
+    """The first of two sums divided by the second, ``... 2`` -> ``...``; NaN where there are no rows."""
     sums = np.asarray(sums, dtype=np.float64)
     return ratio(sums[..., 0], sums[..., 1])
 
 
 def with_ones(scores: Sequence[float]) -> np.ndarray:
-    """float64 R 2: each score, and 1 for having been asked."""
+    """float64 R 2: each score, and a 1 that counts the row."""
     return np.stack([np.array(scores, dtype=np.float64), np.ones(len(scores))], axis=1)
 
 
 def fold(text: str, *, ignore_case: bool = True) -> str:
-    """The form in which closed answers are compared: NFC, single spaces, none at the ends, no case if it is ignored."""
+    """The form in which closed answers are compared: NFC, single spaces, none at the ends, and case-folded if wanted."""
     text = " ".join(unicodedata.normalize("NFC", text).split())
     return text.casefold() if ignore_case else text
 
 
 def is_right(answer: str | None, sample: Sample) -> bool:
-    """Whether an answer equals a reference once both are folded; None never does."""
-    return answer is not None and fold(answer) in {fold(reference) for reference in sample.references}
+    """Whether an answer equals a reference when both are folded; None never does."""
+    return answer is not None and fold(answer) in map(fold, sample.references)
 
 
 def is_same(answer: str | None, references: Sequence[str], *, ignore_case: bool = True) -> bool:
-    """Whether an answer equals a reference, as it is or once endings and quotes are taken off both; None never does.
+    """Whether an answer equals a reference, exactly or after removing final punctuation and quotes from both.
 
-    ``Red.`` equals ``red`` and ``U.S`` equals ``U.S.``: nothing is taken off one side alone, so an answer that is a
-    reference letter by letter is always right.
+    ``Red.`` equals ``red`` and ``U.S`` equals ``U.S.``. Nothing is removed from one side alone, so an answer that equals
+    a reference character by character is always right. None is never right.
     """
     if answer is None:
         return False
-    said = fold(answer, ignore_case=ignore_case)
+
+    folded = fold(answer, ignore_case=ignore_case)
     wanted = [fold(reference, ignore_case=ignore_case) for reference in references]
-    return said in wanted or bare(said) in map(bare, wanted)
+    return folded in wanted or bare(folded) in map(bare, wanted)
 
 
 def bare(text: str) -> str:
-    """A text without the marks that end a sentence and without quotes around it; what is nothing but these stays."""
+    """A text without final punctuation and without quotes around it; text of nothing else is kept."""
     before, found = "", text.strip()
     while found != before:
         before, found = found, found.rstrip(_ENDINGS)
         if len(found) > 1 and (found[0], found[-1]) in _QUOTES:
             found = found[1:-1].strip()
+
     return found or text
 
 
 _ENDINGS = " \t\n.\u2026!?\u3002\uff0e\uff61\uff01\uff1f\u0964"
-"""Marks that end a sentence: also those of Chinese, Japanese and Hindi."""
+"""Punctuation that ends a sentence, including that of Chinese, Japanese and Hindi."""
 _QUOTES = frozenset(
     [
         *zip("\"'`*\u00ab\u2039", "\"'`*\u00bb\u203a", strict=True),
         *zip("\u201c\u2018\u201e\u201a\u300c\u300e", "\u201d\u2019\u201c\u2018\u300d\u300f", strict=True),
     ]
 )
-"""Pairs of quotes, and the stars of Markdown."""
+"""Pairs of quotes, and Markdown's asterisks."""

@@ -1,6 +1,6 @@
-"""What the three metrics of sacreBLEU share: texts in, the library's own numbers per row out.
+"""Shared by the three sacreBLEU metrics: the library's own statistics for each row.
 
-A Call for Clarity in Reporting BLEU Scores (Post 2018, arXiv:1804.08771). The library is loaded when it is first used.
+A Call for Clarity in Reporting BLEU Scores (Post 2018, arXiv:1804.08771). The library is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def check(name: str, predictions: Sequence[str | None], samples: Sequence[Sample]) -> None:
-    """Whether these can be scored at all.
+    """Rejects inputs that a translation metric cannot use.
 
     Raises:
         DataError: not one prediction per sample, or a sample without a reference.
@@ -28,62 +28,67 @@ def check(name: str, predictions: Sequence[str | None], samples: Sequence[Sample
         raise DataError(
             f"{name}: {len(predictions)} prediction(s) for {len(samples)} sample(s); give one for each, in order."
         )
-    bare = [sample.id for sample in samples if not sample.references]
-    if bare:
+
+    empty = [sample.id for sample in samples if not sample.references]
+    if empty:
         raise DataError(
-            f"{name}: {len(bare)} of {len(samples)} sample(s) have no reference translation, the first being "
-            f"{bare[0]!r}; remove them or add translations."
+            f"{name}: {len(empty)} of {len(samples)} sample(s) have no reference translation, the first being "
+            f"{empty[0]!r}; remove them or add translations."
         )
 
 
 def segment_rows(scorer: Scorer, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
     """float64 R K: the library's statistics of each row, and a 1 that counts the row.
 
-    The last column tells sums of no rows from sums of empty texts. An answer that could not be parsed (None) is
-    an empty translation.
+    The last column distinguishes sums over no rows from sums over empty texts. An answer that could not be parsed (None)
+    is an empty translation.
     """
     if not samples:
         return np.zeros((0, num_statistics(scorer)))
-    most = max(len(sample.references) for sample in samples)
-    # The library takes one stream per reference; None, which its annotations leave out, fills up shorter rows.
-    streams = [
-        [sample.references[n] if n < len(sample.references) else None for sample in samples]
-        for n in range(most)
-    ]
+
     answers = [answer or "" for answer in predictions]
+
+    # The library takes one stream per reference. None, which its annotations do not mention, pads the shorter rows.
+    most = max(len(sample.references) for sample in samples)
+    streams: list[list[str | None]] = [[] for _ in range(most)]
+    for sample in samples:
+        for n, stream in enumerate(streams):
+            stream.append(sample.references[n] if n < len(sample.references) else None)
+
     # This step of `corpus_score` has no public name; the library's own significance tests call it too.
-    found = scorer._extract_corpus_statistics(answers, cast("list[list[str]]", streams))
-    return np.column_stack([np.array(found, dtype=np.float64), np.ones(len(found))])
+    statistics = scorer._extract_corpus_statistics(answers, cast("list[list[str]]", streams))
+    return np.column_stack([np.array(statistics, dtype=np.float64), np.ones(len(statistics))])
 
 
 def num_statistics(scorer: Scorer) -> int:
-    """Columns of its rows, the count of rows included."""
+    """Number of columns of `segment_rows`, including the count of rows."""
     return len(scorer._extract_corpus_statistics([""], [[""]])[0]) + 1
 
 
 def signature(scorer: Scorer, samples: Sequence[Sample]) -> str:
-    """The text by which sacreBLEU says what exactly was computed, such as ``nrefs:1|case:mixed|...|version:2.6.0``."""
+    """SacreBLEU's description of exactly what was computed, such as ``nrefs:1|case:mixed|...|version:2.6.0``."""
     counts = {len(sample.references) for sample in samples}
-    scorer.num_refs = counts.pop() if len(counts) == 1 else -1  # the library sets it where it scores
+    scorer.num_refs = counts.pop() if len(counts) == 1 else -1  # the library sets it when it scores
     return str(scorer.get_signature())
 
 
 def target_language(sample: Sample) -> str:
-    """The two-letter code of the language translated into, from ``tags["languages"]`` such as ``en-zh``.
+    """The two-letter code of the target language, from ``tags["languages"]`` such as ``en-zh``.
 
-    Scripts and regions are passed over: ``en-zh-Hant`` and ``en-zh_CN`` are Chinese, and so is ``en-zho``. Where no
-    languages are tagged, the script of the references tells languages that are written without spaces; else empty.
+    Scripts and regions are ignored: ``en-zh-Hant`` and ``en-zh_CN`` are Chinese, and so is ``en-zho``. If no languages
+    are tagged, languages written without spaces are recognized by the script of the references; otherwise empty.
     """
     pieces = sample.tags.get("languages", "").replace("_", "-").split("-")
     codes = [piece for piece in pieces if piece.isalpha() and piece.islower() and len(piece) in (2, 3)]
     if len(codes) > 1:
-        return _SAME.get(codes[-1], codes[-1])
-    return _OF_SCRIPT.get(unspaced_scripts.unspaced(sample.references), "")
+        return _TWO_LETTERS.get(codes[-1], codes[-1])
+
+    return _BY_SCRIPT.get(unspaced_scripts.unspaced(sample.references), "")
 
 
 UNSPACED = frozenset({"zh", "ja", "th", "lo", "km", "my", "bo", "dz"})
-"""Languages that are written without spaces between words (Tibetan and Dzongkha part syllables by a mark)."""
-_SAME = {
+"""Languages that are written without spaces between words (Tibetan and Dzongkha separate syllables by a mark)."""
+_TWO_LETTERS = {
     **dict.fromkeys(("zho", "chi", "cmn", "yue", "wuu", "nan", "hak", "lzh"), "zh"),
     "jpn": "ja",
     "kor": "ko",
@@ -96,8 +101,8 @@ _SAME = {
     "tib": "bo",
     "dzo": "dz",
 }
-"""Three-letter codes, and Chinese languages with codes of their own, to those by which tokens are chosen."""
-_OF_SCRIPT = {
+"""Three-letter codes, and Chinese languages with their own codes -> the codes that select a tokenizer."""
+_BY_SCRIPT = {
     "Han": "zh",
     "Japanese": "ja",
     "Thai": "th",

@@ -1,8 +1,8 @@
-"""Scripts written without spaces between words: recognizing them, and cutting their texts into characters.
+"""Scripts written without spaces between words: recognizing them, and splitting their texts into characters.
 
-Where words have no spaces between them, a sentence is one token to any tokenizer that splits at spaces, and every score
-of word sequences is 0 unless the whole sentence is right. Characters are the usual tokens for these scripts (sacreBLEU's
-``zh`` and ``char`` use them too).
+Without spaces, a sentence is a single token to any tokenizer that splits at spaces, and every score based on n-grams is 0
+unless the whole sentence is right. Characters are the usual tokens for these scripts (sacreBLEU's ``zh`` and ``char`` use
+them too).
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ _RANGES = (
     ("Khmer", "\u1780-\u17d3\u17d7\u17dc\u17dd"),
     ("other", "\u1950-\u19df\u1a20-\u1aad\u1b05-\u1b4b\ua980-\ua9c0\uaa80-\uaadf"),  # Tai, Balinese, Javanese
 )
-"""Names and characters; Korean is absent because it is written with spaces."""
+"""Name of each script and its characters; Korean is absent because it is written with spaces."""
 
-LETTER = re.compile("[{}]".format("".join(span for _, span in _RANGES)))
+_ALL_CHARACTERS = "".join(span for _, span in _RANGES)
+LETTER = re.compile(f"[{_ALL_CHARACTERS}]")
 """One character of any of these scripts."""
 _BY_SCRIPT = tuple((name, re.compile(f"[{span}]")) for name, span in _RANGES)
 
@@ -33,26 +34,32 @@ _BY_SCRIPT = tuple((name, re.compile(f"[{span}]")) for name, span in _RANGES)
 def unspaced(texts: Iterable[str]) -> str:
     """The script of texts that are written without spaces, such as ``Thai``; empty for all other texts.
 
-    Most of their letters must be of such scripts, so that one Chinese word makes no English caption Chinese. Texts with
-    any kana among them are ``Japanese``.
+    More than half of their letters must belong to such scripts, so that one Chinese word does not make an English caption
+    Chinese. Texts with any kana are ``Japanese``.
     """
-    letters = [letter for text in texts for letter in text if unicodedata.category(letter)[0] in "LM"]
-    found = [letter for letter in letters if LETTER.match(letter)]
-    if 2 * len(found) <= len(letters):
+    num_letters = 0
+    scripts = []  # of each letter that belongs to one of these scripts
+    for character in "".join(texts):
+        if unicodedata.category(character)[0] in "LM":
+            num_letters += 1
+            if LETTER.match(character):
+                scripts.append(_script(character))
+
+    if 2 * len(scripts) <= num_letters:
         return ""
 
-    names = {_script(letter) for letter in found}
-    return "Japanese" if "Japanese" in names else _script(found[0])
+    return "Japanese" if "Japanese" in scripts else scripts[0]
 
 
 def cut(text: str) -> str:
-    """The text with spaces around each character of these scripts; all other words stay whole.
+    """The text with spaces around each character of these scripts; all other words are left whole.
 
     A vowel sign or tone mark stays with its consonant. Example: two Han characters and ``dog`` become three words.
     """
     pieces = []
     for letter in text:
         is_mark = unicodedata.category(letter)[0] == "M"
+
         if LETTER.match(letter) and not is_mark:
             pieces.append(f" {letter}")
         elif pieces and is_mark:
@@ -61,13 +68,15 @@ def cut(text: str) -> str:
             pieces.append(f" {letter}")
         else:
             pieces.append(letter)
+
     return " ".join("".join(pieces).split())
 
 
 def is_punctuation(token: str) -> bool:
-    """Whether a token holds nothing but punctuation, of whichever script."""
+    """Whether a token consists only of punctuation, of any script."""
     return all(unicodedata.category(letter)[0] == "P" for letter in token)
 
 
 def _script(letter: str) -> str:
+    """The name of the script of a letter that matches `LETTER`."""
     return next(name for name, pattern in _BY_SCRIPT if pattern.match(letter))

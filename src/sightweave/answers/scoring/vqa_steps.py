@@ -1,6 +1,6 @@
-"""What the three VQA accuracies share: the steps that make answers comparable, and the vote that leaves one person out.
+"""Shared by the three VQA accuracies: the steps that normalize answers, and leave-one-out voting.
 
-The steps keep the faults of the published scorers, since published numbers were made with them.
+The steps keep the bugs of the published scorers, because published numbers were computed with them.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
 
 PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
-"""What is taken out or replaced by a space; apostrophes, colons and periods are not among them."""
+"""Characters that are removed or replaced by a space; apostrophes, colons and periods are not among them."""
 ARTICLES = frozenset({"a", "an", "the"})
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 NUMBERS = {word: str(number) for number, word in enumerate(_DIGITS)} | {"none": "0"}
 FEWEST = 4
-"""With fewer people, the answer that all of them gave would score under 1."""
+"""Fewest annotators. With fewer, even the answer that all of them gave would score under 1."""
 _PERIODS = 32
-"""Only so many periods are dropped: the scorers pass a flag of that value where a count is expected."""
+"""At most this many periods are removed: the scorers pass a flag of that value where a count is expected."""
 _WHOLE = """
 ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've he's
 how'd how'll how's isn't it'd it'd've it'll ma'am mightn't mightn't've might've mustn't must've needn't not've o'clock
@@ -34,51 +34,65 @@ y'all'd've you'd you'd've you'll you're you've
 """
 
 
-def _without_one_apostrophe(whole: str) -> list[str]:
-    places = [place for place, letter in enumerate(whole) if letter == "'"]
-    return [whole[:place] + whole[place + 1 :] for place in places]
+def _contractions() -> dict[str, str]:
+    """Every contraction with one of its apostrophes missing, and the correct form."""
+    table = {}
+    for whole in _WHOLE.split():
+        for place, letter in enumerate(whole):
+            if letter == "'":
+                table[whole[:place] + whole[place + 1 :]] = whole
+
+    # The published table has this entry the wrong way round. Its entries with capitals (Im, Ive) are left out:
+    # words are lower-case when it is applied, so they never match.
+    table["somebody'd"] = "somebodyd"
+    return table
 
 
-# The one entry that is the wrong way round is the published one. Those with capitals (Im, Ive) are left out:
-# words are in small letters by then, so they never apply.
-CONTRACTIONS = {broken: whole for whole in _WHOLE.split() for broken in _without_one_apostrophe(whole)} | {
-    "somebody'd": "somebodyd"
-}
-"""Contractions that lack an apostrophe -> the whole ones: ``dont`` -> ``don't``."""
+CONTRACTIONS = _contractions()
+"""Contractions that lack an apostrophe -> the correct ones: ``dont`` -> ``don't``."""
 
 
 def without_punctuation(text: str, *, digits: str = r"\d") -> str:
-    r"""Drops or spaces out punctuation, and drops periods that no digit follows.
+    r"""Removes punctuation or replaces it by spaces, and removes periods that are not followed by a digit.
 
-    A mark is dropped if it stands beside a space anywhere in the text, or if the text has a comma between digits;
-    otherwise all of it becomes spaces. Of the periods only the first 32 are looked at.
+    A punctuation character is removed if it is next to a space anywhere in the text, or if the text has a comma between
+    digits; otherwise each of its occurrences becomes a space. At most 32 periods are removed.
 
     Args:
         text: An answer.
-        digits: What a digit is: ``\d`` for any script's, ``[0-9]`` for ours.
+        digits: Pattern of a digit: ``\d`` for the digits of any script, ``[0-9]`` for ASCII digits.
     """
-    grouped = re.search(f"{digits},{digits}", text) is not None
+    has_grouped_digits = re.search(f"{digits},{digits}", text) is not None
+
     kept = text
     for mark in PUNCTUATION:
-        beside = f"{mark} " in text or f" {mark}" in text
-        kept = kept.replace(mark, "" if beside or grouped else " ")
+        is_next_to_space = f"{mark} " in text or f" {mark}" in text
+        kept = kept.replace(mark, "" if is_next_to_space or has_grouped_digits else " ")
+
     return re.sub(rf"\.(?!{digits})", "", kept, count=_PERIODS)
 
 
 def plain_words(text: str) -> str:
-    """Small letters, number words as digits (``none`` is 0), no articles, and contractions with their apostrophe."""
-    words = (NUMBERS.get(word, word) for word in text.lower().split())
-    return " ".join(CONTRACTIONS.get(word, word) for word in words if word not in ARTICLES)
+    """The text in lower case, number words as digits (``none`` is 0), no articles, contractions with apostrophes."""
+    words = []
+    for token in text.lower().split():
+        word = NUMBERS.get(token, token)
+        if word not in ARTICLES:
+            words.append(CONTRACTIONS.get(word, word))
+
+    return " ".join(words)
 
 
 def one_line(text: str) -> str:
-    """Line ends and tabs as spaces, and none at the ends."""
+    """The text with line ends and tabs as spaces, without spaces at the ends."""
     return text.replace("\n", " ").replace("\t", " ").strip()
 
 
 def vote(answer: str, references: Sequence[str]) -> float:
-    """Mean over the people of min(1, those of the *others* who gave this answer / 3); compared as they are."""
-    people, same = len(references), sum(reference == answer for reference in references)
+    """Mean over the annotators of min(1, number of *other* annotators with exactly this answer / 3)."""
+    people = len(references)
+    same = references.count(answer)
+
     among_others = same * min(1.0, (same - 1) / 3) + (people - same) * min(1.0, same / 3)
     return among_others / people
 
@@ -92,9 +106,10 @@ def rows(
     """float64 R 2: (score, 1); an answer that could not be parsed (None) scores 0.
 
     Raises:
-        DataError: not one prediction per sample, or a sample with under four references.
+        DataError: not one prediction per sample, or a sample with fewer than four references.
     """
     ratios.check(name, predictions, samples)
+
     few = [sample for sample in samples if len(sample.references) < FEWEST]
     if few:
         raise DataError(
@@ -102,9 +117,9 @@ def rows(
             f"{few[0].id!r} with {len(few[0].references)}; leave-one-out voting needs the answers of all "
             "annotators, repeated as given (VQA v2 has ten). For fewer answers use exact_match."
         )
-    return ratios.with_ones(
-        [
-            0.0 if answer is None else score(answer, sample.references)
-            for answer, sample in zip(predictions, samples, strict=True)
-        ]
-    )
+
+    scores = []
+    for answer, sample in zip(predictions, samples, strict=True):
+        scores.append(0.0 if answer is None else score(answer, sample.references))
+
+    return ratios.with_ones(scores)

@@ -1,1 +1,1 @@
-"""Ids -> what a person reads."""
+"""Token ids -> text for people."""

@@ -1,4 +1,4 @@
-"""What every writer is: the ids of an answer to a prediction."""
+"""The interface of every writer: token ids of an answer in, a prediction out."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from sightweave.core.types import Prediction
 
 
 class Pieces(Protocol):
-    """An answer that is written while its ids come."""
+    """An answer that is decoded while its ids are generated."""
 
     def push(self, index: int) -> str:
-        """What is new in the text with one more id; the end of an answer is not pushed."""
+        """The new text after one more id; the end token is not pushed."""
         ...
 
     def close(self) -> str:
@@ -21,15 +21,15 @@ class Pieces(Protocol):
 
 
 class Writer(Protocol):
-    """Makes predictions; a kind's ``Config.build(tokenizer=)`` makes it for a tokenizer."""
+    """Makes predictions; the ``Config.build(tokenizer=)`` of its module builds it for a tokenizer."""
 
-    # One that can write while ids come may have ``pieces() -> Pieces``; without it a streamed answer comes in one piece.
+    # A writer that can stream has ``pieces() -> Pieces``; without it a streamed answer comes in one piece.
 
     def write(self, ids: Sequence[int], total_logprob: float) -> Prediction:
-        """One prediction, with the `ids` in it.
+        """The prediction of an answer, including its `ids`.
 
         Args:
-            ids: All that was generated, the end token included where it came.
+            ids: All generated tokens, including the end token if there is one.
             total_logprob: Sum of the natural-log probabilities of `ids`.
         """
         ...

@@ -1,4 +1,4 @@
-"""Ids to text, whole or as a stream of pieces that never cut a character."""
+"""Decodes ids to text, as a whole or as a stream of pieces that never split a character."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sightweave.data.inputs.tokenizer import StreamDecoder, Tokenizer
 
 @config
 class Config:
-    """Nothing to choose."""
+    """No options."""
 
     def build(self, *, tokenizer: Tokenizer) -> Text:
         """The writer for a tokenizer."""
@@ -19,23 +19,24 @@ class Config:
 
 
 class Text:
-    """Makes predictions from what was generated.
+    """Makes predictions from generated ids.
 
     Args:
-        tokenizer: Makes text of ids. The token that ends an answer is counted, not written.
+        tokenizer: Decodes the ids. The end token is counted but not part of the text.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
 
     def write(self, ids: Sequence[int], total_logprob: float) -> Prediction:
-        """One prediction.
+        """The prediction of an answer.
 
         Args:
-            ids: All that was generated, the end token included where it came.
+            ids: All generated tokens, including the end token if there is one.
             total_logprob: Sum of the natural-log probabilities of `ids`.
         """
         ended = bool(ids) and ids[-1] == self.tokenizer.end_id
+
         return Prediction(
             text=self.tokenizer.decode(ids[:-1] if ended else ids),
             logprob=total_logprob / max(1, len(ids)),
@@ -45,5 +46,5 @@ class Text:
         )
 
     def pieces(self) -> StreamDecoder:
-        """The same text while its ids come."""
+        """Decodes the same text while its ids are generated."""
         return StreamDecoder(self.tokenizer)

@@ -1,1 +1,1 @@
-"""Layers that take the place of linear ones: low-rank adapters beside them, and weights in few bits."""
+"""Replacements of linear layers: low-rank adapters and quantized weights."""

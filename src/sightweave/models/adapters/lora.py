@@ -1,14 +1,14 @@
-"""Low-rank adapters by PEFT: a part's own weights stay, and small factors beside its linear layers train.
+"""Low-rank adapters with PEFT: a part's own weights are frozen, and small factors added to its linear layers are trained.
 
 LoRA: Low-Rank Adaptation of Large Language Models (Hu et al. 2021, arXiv:2106.09685); DoRA (Liu et al. 2024,
-arXiv:2402.09353). The only file that imports PEFT, and only where a stage asks for adapters.
+arXiv:2402.09353). The only file that imports PEFT, and only if a stage uses adapters.
 """
 
 from __future__ import annotations
 
 import copy
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -20,7 +20,7 @@ from sightweave.core.errors import BackendError, RecipeError, did_you_mean
 from sightweave.models.adapters import quantization
 
 _NAME = "sightweave"
-"""Of the adapter inside PEFT's layers; it stands in the names of kept weights."""
+"""Name of the adapter inside PEFT's layers; it is part of the names of kept weights."""
 
 
 @config
@@ -43,30 +43,32 @@ class Lora:
 
 
 def add(part: nn.Module, settings: Lora, *, where: str) -> None:
-    """Puts adapters beside the layers of a part; they change nothing yet, and of the part they alone require gradients.
+    """Adds adapters to the layers of a part. Its output is unchanged at first, and only the adapters require gradients.
 
     Args:
-        part: Changed in place.
-        settings: How many and where.
-        where: The part's name, for messages.
+        part: The part, changed in place.
+        settings: Rank, scale and targets of the adapters.
+        where: Name of the part, for error messages.
 
     Raises:
         BackendError: PEFT is not installed.
-        RecipeError: a target that no linear layer of the part is named as, or DoRA beside a layer with a row of zeros.
+        RecipeError: a target is not the name of a linear layer of the part, or DoRA on a layer with a row of zeros.
     """
     peft = _peft()
-    layers = {name: one for name, one in part.named_modules() if isinstance(one, nn.Linear)}
-    linear = {name.rpartition(".")[2] for name in layers}
+    layers = {path: layer for path, layer in part.named_modules() if isinstance(layer, nn.Linear)}
+    names = {path.rpartition(".")[2] for path in layers}
+
     for target in settings.target_modules:
-        if target not in linear:
-            raise RecipeError(f"{where}: lora.target_modules has {target!r}. {did_you_mean(target, linear)}")
-    targets = list(settings.target_modules or sorted(linear - {"output"}))
+        if target not in names:
+            raise RecipeError(f"{where}: lora.target_modules has {target!r}. {did_you_mean(target, names)}")
+    targets = list(settings.target_modules or sorted(names - {"output"}))
     if not targets:
         raise RecipeError(f"{where}: has no linear layer to adapt.")
     if settings.use_dora:
-        _check_lengths(
-            {name: one for name, one in layers.items() if name.rpartition(".")[2] in targets}, where
-        )
+        for path, layer in layers.items():
+            if path.rpartition(".")[2] in targets:
+                _check_rows(path, layer, where)
+
     part.requires_grad_(False)
     adapters = peft.LoraConfig(
         r=settings.rank,
@@ -79,20 +81,19 @@ def add(part: nn.Module, settings: Lora, *, where: str) -> None:
         peft.inject_adapter_in_model(adapters, part, adapter_name=_NAME)
 
 
-def _check_lengths(layers: Mapping[str, nn.Linear], where: str) -> None:
-    """Layers that end a branch begin with zeros where a part begins from nothing; DoRA would divide by their length."""
-    for name, layer in layers.items():
-        if not layer.weight.is_meta and not layer.weight.any(dim=1).all():
-            raise RecipeError(
-                f"{where}: {name} has a row of zeros, and DoRA divides by each row's norm: start from a trained part, set "
-                "use_dora: false, or choose other layers in target_modules."
-            )
+def _check_rows(path: str, layer: nn.Linear, where: str) -> None:
+    """Rejects a layer with a row of zeros, such as the last layer of a branch at initialization: DoRA divides by norms."""
+    if not layer.weight.is_meta and not layer.weight.any(dim=1).all():
+        raise RecipeError(
+            f"{where}: {path} has a row of zeros, and DoRA divides by each row's norm: start from a trained part, set "
+            "use_dora: false, or choose other layers in target_modules."
+        )
 
 
 def merge(model: nn.Module) -> None:
-    """Adds every adapter to the layer beside it, which takes its place back; without adapters, nothing happens.
+    """Merges every adapter into its layer, which replaces the adapted one; without adapters, does nothing.
 
-    What the two compute together is the same to rounding.
+    The output stays the same up to rounding.
     """
     for name, layer in list(model.named_modules()):
         if not _is_adapted(layer):
@@ -101,18 +102,19 @@ def merge(model: nn.Module) -> None:
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, layer.get_base_layer())
 
-    # PEFT notes on each part what it put there, and warns where a later stage puts adapters in again.
+    # PEFT records on each part what it added, and would warn if a later stage adds adapters again.
     for part in model.modules():
         vars(part).pop("peft_config", None)
 
 
 def merged(model: Any) -> Any:
-    """The model itself where it has no adapters, else a copy in which they are merged."""
+    """The model itself if it has no adapters, otherwise a copy in which they are merged."""
     if not is_adapted(model):
         return model
-    found = copy.deepcopy(model)
-    merge(found)
-    return found
+
+    copied = copy.deepcopy(model)
+    merge(copied)
+    return copied
 
 
 def is_adapted(model: nn.Module) -> bool:
@@ -121,26 +123,28 @@ def is_adapted(model: nn.Module) -> bool:
 
 
 def are_in(names: Iterable[str]) -> bool:
-    """Whether names of weights are those of a model with adapters."""
+    """Whether the names of weights include those of adapters."""
     return any(".lora_" in name for name in names)
 
 
 def _is_adapted(layer: nn.Module) -> bool:
-    """Whether a layer is one of PEFT's; without importing it."""
+    """Whether a layer is one of PEFT's, without importing PEFT."""
     return hasattr(layer, "get_base_layer") and hasattr(layer, "merge")
 
 
 def _peft() -> Any:
+    """The imported library."""
     if importlib.util.find_spec("peft") is None:
         raise BackendError("lora: PEFT is not installed: pip install 'sightweave[lora]'.")
+
     box_operators.supply()
     try:
-        with quantization.without_warnings():  # PEFT imports bitsandbytes wherever it is installed
+        with quantization.without_warnings():  # PEFT imports bitsandbytes if it is installed
             import peft
     except ImportError as error:
         raise BackendError(
             f"lora: PEFT is installed but cannot be imported: {error}. Install compatible releases of torch, "
-            "torchvision, transformers "
-            "and peft."
+            "torchvision, transformers and peft."
         ) from error
+
     return peft

@@ -1,9 +1,10 @@
-"""Frozen linear layers in 8 or 4 bits: a part that stays as it is takes a quarter or a seventh of its memory.
+"""Frozen linear layers in 8 or 4 bits: a part that is not trained takes a quarter or a seventh of its memory.
 
-int8: each row is divided by its largest value (LLM.int8(), Dettmers et al. 2022, arXiv:2208.07339, section 2, of the weights
-alone). nf4: sixteen quantiles of a normal distribution, blocks of 64 weights (QLoRA, Dettmers et al. 2023, arXiv:2305.14314,
-section 3). The numbers are made and read by bitsandbytes; products are those of the numbers read, in full precision, so that
-a layer with these numbers as its weights computes the same bits. The only file that imports bitsandbytes.
+int8: each row is divided by its largest value (LLM.int8(), Dettmers et al. 2022, arXiv:2208.07339, section 2, for the
+weights only). nf4: sixteen quantiles of a normal distribution, blocks of 64 weights (QLoRA, Dettmers et al. 2023,
+arXiv:2305.14314, section 3). Bitsandbytes quantizes and dequantizes the weights; the products with the dequantized weights
+are computed in full precision, so that a plain layer with these weights gives the same bits. The only file that imports
+bitsandbytes.
 """
 
 from __future__ import annotations
@@ -21,79 +22,85 @@ from sightweave.core.errors import BackendError, RecipeError
 
 Form = Literal["int8", "nf4"]
 HEAD = "output"
-"""The name of a language model's head, whose rounding would fall on every logit."""
+"""Name of a language model's head, which is not quantized because its rounding would affect every logit."""
 _BLOCK = 64
+"""Number of weights of a block with a common scale (nf4)."""
 _ROW_MOST = 127
+"""Largest code of a row (int8)."""
 
 
 def quantize(part: nn.Module, form: Form, *, where: str) -> None:
-    """Puts every linear layer of a part but the head into few bits.
+    """Quantizes every linear layer of a part except the head.
 
     Args:
-        part: Changed in place; it must not train any more.
+        part: The part, changed in place; it cannot be trained any more.
         form: ``int8`` or ``nf4``.
-        where: The part's name, for messages.
+        where: Name of the part, for error messages.
 
     Raises:
         BackendError: bitsandbytes is not installed.
         RecipeError: the part has no linear layer.
     """
     _bitsandbytes()
-    layers = {
-        name: layer
-        for name, layer in part.named_modules()
-        if isinstance(layer, nn.Linear) and name and name.rpartition(".")[2] != HEAD
-    }
+
+    layers = {}
+    for name, layer in part.named_modules():
+        if isinstance(layer, nn.Linear) and name and name.rpartition(".")[2] != HEAD:
+            layers[name] = layer
     if not layers:
         raise RecipeError(f"train.quantize.{where}: has no linear layer to quantize.")
+
     for name, layer in layers.items():
-        _put(part, name, QuantizedLinear(layer, form))
+        _replace(part, name, QuantizedLinear(layer, form))
 
 
 def restore(model: nn.Module) -> None:
-    """Puts ordinary layers, with the numbers that the few bits stand for, in the places of the others."""
+    """Replaces quantized layers by plain ones with the dequantized weights."""
     for name, layer in list(model.named_modules()):
         if isinstance(layer, QuantizedLinear):
-            _put(model, name, layer.plain())
+            _replace(model, name, layer.plain())
 
 
 def is_quantized(model: nn.Module) -> bool:
-    """Whether any layer is in few bits."""
+    """Whether any layer is quantized."""
     return any(isinstance(layer, QuantizedLinear) for layer in model.modules())
 
 
 class QuantizedLinear(nn.Linear):
-    """A linear layer that never trains, with its weight in few bits; `weight` reads it anew each time.
+    """A frozen linear layer with a quantized weight; `weight` dequantizes it on each access.
 
     Args:
-        layer: With the weight to keep.
+        layer: The layer to quantize.
         form: ``int8`` or ``nf4``.
     """
 
     codes: Tensor
-    """int8 O I, or uint8 O*I/2."""
+    """The quantized weight: int8 O I, or uint8 O*I/2 for nf4."""
     scales: Tensor
-    """float O, or float O*I/64."""
+    """Scale of each row (float O), or of each block (float O*I/64) for nf4."""
 
     def __init__(self, layer: nn.Linear, form: Form) -> None:
-        nn.Module.__init__(self)  # a linear layer's own constructor would make a weight
+        nn.Module.__init__(self)  # the constructor of nn.Linear would allocate a weight
         self.in_features, self.out_features, self.form = layer.in_features, layer.out_features, form
         self.dtype = layer.weight.dtype
         self.bias = layer.bias
+
         functional, weight = _bitsandbytes().functional, layer.weight.detach()
         if form == "int8":
             codes, scales, _ = functional.int8_vectorwise_quant(weight.half())
         else:
             codes, state = functional.quantize_4bit(weight, blocksize=_BLOCK, quant_type=form)
             scales = state.absmax
+
         self.register_buffer("codes", codes)
         self.register_buffer("scales", scales)
 
     @property
-    def weight(self) -> Tensor:  # type: ignore[override]  # read from the few bits
-        """The numbers that the few bits stand for: float O I."""
+    def weight(self) -> Tensor:  # type: ignore[override]  # dequantized on access
+        """The dequantized weight: float O I."""
         if self.form == "int8":
             return (self.codes * (self.scales[:, None] / _ROW_MOST)).to(self.dtype)
+
         functional, shape = _bitsandbytes().functional, torch.Size((self.out_features, self.in_features))
         state = functional.QuantState(
             self.scales, shape=shape, blocksize=_BLOCK, quant_type=self.form, dtype=self.dtype
@@ -105,16 +112,17 @@ class QuantizedLinear(nn.Linear):
         return _Product.apply(x, self)  # type: ignore[no-any-return,no-untyped-call]  # torch leaves apply untyped
 
     def plain(self) -> nn.Linear:
-        """An ordinary layer with the same numbers."""
-        found = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None, device="meta")
-        found.weight = nn.Parameter(self.weight, requires_grad=False)
+        """A plain layer with the dequantized weight."""
+        layer = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None, device="meta")
+        layer.weight = nn.Parameter(self.weight, requires_grad=False)
         if self.bias is not None:
-            found.bias = self.bias
-        return found.train(self.training)
+            layer.bias = self.bias
+
+        return layer.train(self.training)
 
 
 class _Product(torch.autograd.Function):
-    """A product that keeps no weight for its backward pass, but reads it again."""
+    """A product that dequantizes the weight again in the backward pass instead of keeping it."""
 
     @staticmethod
     def forward(context: Any, x: Tensor, layer: QuantizedLinear) -> Tensor:
@@ -127,14 +135,15 @@ class _Product(torch.autograd.Function):
         return (gradient @ weight).to(context.dtype), None
 
 
-def _put(model: nn.Module, name: str, layer: nn.Module) -> None:
+def _replace(model: nn.Module, name: str, layer: nn.Module) -> None:
+    """Replaces the layer with this name in a model."""
     parent, _, child = name.rpartition(".")
     setattr(model.get_submodule(parent), child, layer)
 
 
 @contextmanager
 def without_warnings() -> Iterator[None]:
-    """Silences what bitsandbytes says when it is first imported: that a kernel is missing, which nothing here calls."""
+    """Silences the warning of bitsandbytes on its first import, that a kernel is missing which is not used here."""
     logger = logging.getLogger("bitsandbytes.backends.cpu.ops")
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -145,6 +154,7 @@ def without_warnings() -> Iterator[None]:
 
 
 def _bitsandbytes() -> Any:
+    """The imported library."""
     try:
         with without_warnings():
             import bitsandbytes
@@ -152,4 +162,5 @@ def _bitsandbytes() -> Any:
         raise BackendError(
             "train.quantize: bitsandbytes is not installed: pip install 'sightweave[quantize]'."
         ) from None
+
     return bitsandbytes

@@ -1,1 +1,1 @@
-"""Names of other libraries' weights <-> ours: one small table a family."""
+"""Weight names of other libraries <-> ours: one small table per model family."""

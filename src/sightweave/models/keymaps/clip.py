@@ -1,7 +1,7 @@
-"""CLIP's image encoder, alone or out of a pair: features are what comes before its last norm, as LLaVA reads them.
+"""CLIP's image encoder, alone or from a pair with a text encoder; features are taken before its last norm, as in LLaVA.
 
 Learning Transferable Visual Models From Natural Language Supervision (Radford et al. 2021, arXiv:2103.00020). With fewer
-blocks than the checkpoint's, features are those of an earlier block: LLaVA reads them before the last one.
+blocks than in the checkpoint, features are those of an earlier block: LLaVA uses those before the last block.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from sightweave.models.keymaps._base import need
 
 
 def _fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
-    # What Transformers leaves out has CLIPVisionConfig's default.
-    told = {"hidden_act": "quick_gelu", "patch_size": 32, "layer_norm_eps": 1e-5, **theirs}
-    return siglip.fields(told) | {"class_token": True, "pre_norm": True, "post_norm": False}
+    # Transformers omits settings with their default values, which are those of CLIPVisionConfig.
+    full = {"hidden_act": "quick_gelu", "patch_size": 32, "layer_norm_eps": 1e-5, **theirs}
+    return siglip.fields(full) | {"class_token": True, "pre_norm": True, "post_norm": False}
 
 
 def _settings(ours: Any) -> dict[str, Any]:
@@ -39,7 +39,7 @@ KEYMAP = dataclasses.replace(
     names={
         **siglip.KEYMAP.names,
         "class_token": "embeddings.class_embedding",
-        "pre_norm": "pre_layrnorm",  # misspelt there
+        "pre_norm": "pre_layrnorm",  # misspelled in Transformers
     },
     fields=_fields,
     settings=_settings,

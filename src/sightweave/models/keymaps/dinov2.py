@@ -1,7 +1,7 @@
 """DINOv2: a Vision Transformer with layer scale, trained without labels.
 
 DINOv2: Learning Robust Visual Features without Supervision (Oquab et al. 2023, arXiv:2304.07193). Its checkpoints have
-places for pictures of 518 pixels: give ``image_size: 224`` beside the folder for fewer.
+position embeddings for images of 518 pixels: set ``image_size: 224`` next to the folder for smaller ones.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ def _fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
         use_swiglu_ffn=(bool(theirs.get("use_swiglu_ffn", False)), False),
         apply_layernorm=(theirs.get("apply_layernorm", True), True),
     )
+
     dim, ratio = theirs.get("hidden_size", 768), theirs.get("mlp_ratio", 4)
-    told = {"hidden_act": "gelu", "layer_norm_eps": 1e-6, **theirs, "intermediate_size": int(dim * ratio)}
-    return siglip.fields(told) | {"class_token": True, "layer_scale": True}
+    full = {"hidden_act": "gelu", "layer_norm_eps": 1e-6, **theirs, "intermediate_size": int(dim * ratio)}
+    return siglip.fields(full) | {"class_token": True, "layer_scale": True}
 
 
 def _settings(ours: Any) -> dict[str, Any]:
@@ -31,11 +32,13 @@ def _settings(ours: Any) -> dict[str, Any]:
         layer_scale=(ours.layer_scale, True),
         post_norm=(ours.post_norm, True),
     )
-    told = siglip.settings(ours)
-    inner = told.pop("intermediate_size")
-    if inner % ours.dim:
-        raise ValueError(f"hidden_dim is {inner} (theirs: a multiple of {ours.dim})")
-    return {"model_type": "dinov2", "qkv_bias": True, "mlp_ratio": inner // ours.dim, **told}
+
+    settings = siglip.settings(ours)
+    hidden_dim = settings.pop("intermediate_size")
+    if hidden_dim % ours.dim:
+        raise ValueError(f"hidden_dim is {hidden_dim} (theirs: a multiple of {ours.dim})")
+
+    return {"model_type": "dinov2", "qkv_bias": True, "mlp_ratio": hidden_dim // ours.dim, **settings}
 
 
 KEYMAP = KeyMap(

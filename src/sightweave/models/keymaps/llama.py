@@ -1,4 +1,4 @@
-"""Llama and what shares its block: SmolLM2, TinyLlama, Mistral without a window.
+"""Llama and models with the same block: SmolLM2, TinyLlama, and Mistral without a sliding window.
 
 Llama 2: Open Foundation and Fine-Tuned Chat Models (Touvron et al. 2023, arXiv:2307.09288).
 """
@@ -18,9 +18,10 @@ def _fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """What all families with this block say in the same words."""
+    """The fields that all families with this block have under the same names."""
     dim, heads = theirs["hidden_size"], theirs["num_attention_heads"]
-    # Transformers 5 keeps rotary settings in one mapping, version 4 in two places.
+
+    # Transformers 5 stores rotary settings in one mapping, version 4 in two places.
     rope = theirs.get("rope_parameters") or theirs.get("rope_scaling") or {}
     refuse(
         hidden_act=(theirs.get("hidden_act", "silu"), "silu"),
@@ -28,6 +29,7 @@ def fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
         mlp_bias=(bool(theirs.get("mlp_bias", False)), False),
         rope_type=(rope.get("rope_type", rope.get("type", "default")), "default"),
     )
+
     head_dim = theirs.get("head_dim") or dim // heads
     return {
         "dim": dim,
@@ -58,7 +60,7 @@ def _settings(ours: Any) -> dict[str, Any]:
 
 
 def settings(ours: Any) -> dict[str, Any]:
-    """The same the other way."""
+    """The inverse of `fields`: the settings that all families with this block share."""
     need(
         feed_forward=(ours.feed_forward, "swiglu"),
         norm=(ours.norm, "rms"),
@@ -66,6 +68,7 @@ def settings(ours: Any) -> dict[str, Any]:
         normalise_embeddings=(ours.normalise_embeddings, False),
         bias=(ours.bias, False),
     )
+
     return {
         "hidden_size": ours.dim,
         "num_hidden_layers": ours.depth,
@@ -75,7 +78,7 @@ def settings(ours: Any) -> dict[str, Any]:
         "intermediate_size": ours.hidden_dim or default_hidden_dim(ours.dim, ours.feed_forward),
         "hidden_act": "silu",
         "rms_norm_eps": ours.norm_eps,
-        # Both places: Transformers 4 reads the first, version 5 the second.
+        # Written twice: Transformers 4 reads the first, version 5 the second.
         "rope_theta": ours.rope_base,
         "rope_parameters": {"rope_type": "default", "rope_theta": ours.rope_base},
         "max_position_embeddings": ours.max_length,

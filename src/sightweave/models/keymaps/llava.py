@@ -1,4 +1,4 @@
-"""LLaVA, whole: any encoder, two maps, and any causal language model.
+"""LLaVA as a whole model: any encoder, a two-layer MLP, and any causal language model.
 
 Improved Baselines with Visual Instruction Tuning (LLaVA-1.5, Liu et al. 2023, arXiv:2310.03744).
 """
@@ -12,16 +12,19 @@ from sightweave.models.keymaps._base import KeyMap, Place, Whole, refuse
 
 
 def _encoder(theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """Features are those of one layer, counted from the last, before any last norm."""
+    """Fields for the features of one layer, counted from the last, before any final norm."""
     vision = theirs["vision_config"]
+
     layer = theirs.get("vision_feature_layer", -2)
     if not isinstance(layer, int) or layer >= 0:
         raise ValueError(
             f"vision_feature_layer is {layer!r}, but only one layer, counted from the last, is supported."
         )
+
     has_class = vision.get("model_type") == "clip_vision_model"
     strategy = theirs.get("vision_feature_select_strategy", "default")
     refuse(vision_feature_select_strategy=(strategy, "default" if has_class else "full"))
+
     return {"post_norm": False, "depth": vision.get("num_hidden_layers", 12) + 1 + layer}
 
 
@@ -35,7 +38,7 @@ def _connector(theirs: Mapping[str, Any]) -> dict[str, Any]:
 
 WHOLE = Whole(
     model_types=("llava",),
-    # Each release of Transformers reads the first names; version 5 writes the later ones.
+    # All releases of Transformers read the first names; version 5 writes the later ones.
     places={
         "encoder": Place(
             inner="vision_config",

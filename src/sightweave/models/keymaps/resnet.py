@@ -1,7 +1,7 @@
-"""ResNet, from its own checkpoints or a classifier's; the statistics of its batch norms come along and stay.
+"""ResNet, from its own checkpoints or a classifier's; the statistics of its batch norms are loaded and stay fixed.
 
-Deep Residual Learning for Image Recognition (He et al. 2015, arXiv:1512.03385). Its config.json has no size of the picture:
-give ``image_size`` beside the folder for another than 224 pixels.
+Deep Residual Learning for Image Recognition (He et al. 2015, arXiv:1512.03385). Its config.json has no image size: set
+``image_size`` next to the folder for a size other than 224 pixels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ def _fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
         hidden_act=(theirs.get("hidden_act", "relu"), "relu"),
         downsample_in_bottleneck=(bool(theirs.get("downsample_in_bottleneck", False)), False),
     )
-    # Transformers leaves out what has its default value: these are ResNetConfig's.
+
+    # Transformers omits settings with their default values, which are those of ResNetConfig.
     return {
         "image_size": 224,
         "stem_dim": theirs.get("embedding_size", 64),

@@ -1,7 +1,7 @@
-"""SigLIP and SigLIP 2 at a fixed size: the image encoder, alone or out of a pair with a text encoder.
+"""SigLIP and SigLIP 2 with a fixed image size: the image encoder, alone or from a pair with a text encoder.
 
 Sigmoid Loss for Language Image Pre-Training (Zhai et al. 2023, arXiv:2303.15343); SigLIP 2 (Tschannen et al. 2025,
-arXiv:2502.14786). The pooling head stays behind: a language model reads the grid.
+arXiv:2502.14786). The pooling head is not loaded: a language model reads the grid of features.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ FORMS = {
     "relu": "relu",
     "quick_gelu": "quick_gelu",
 }
-"""Their names of the feed-forward layer's forms, and ours."""
+"""Their names of the feed-forward forms -> ours."""
 
 
 def fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """What all families of this shape say in the same words."""
+    """The fields that all families of this shape have under the same names."""
     form = theirs.get("hidden_act", "gelu_pytorch_tanh")
     if form not in FORMS:
         raise ValueError(f"hidden_act is {form!r}, but only {', '.join(FORMS)} are supported.")
     refuse(num_channels=(theirs.get("num_channels", 3), 3))
-    # Transformers leaves out what has its default value: these are SiglipVisionConfig's.
+
+    # Transformers omits settings with their default values, which are those of SiglipVisionConfig.
     return {
         "image_size": theirs.get("image_size", 224),
         "patch_size": theirs.get("patch_size", 16),
@@ -49,11 +50,12 @@ def _settings(ours: Any) -> dict[str, Any]:
 
 
 def settings(ours: Any) -> dict[str, Any]:
-    """The same the other way."""
+    """The inverse of `fields`: the settings that all families of this shape share."""
     need(stem=(ours.stem, "patch"))
     forms = {form: name for name, form in FORMS.items()}
     if ours.feed_forward not in forms:
         raise ValueError(f"feed_forward is {ours.feed_forward!r} (theirs: {', '.join(forms)})")
+
     return {
         "image_size": ours.image_size,
         "patch_size": ours.patch_size,

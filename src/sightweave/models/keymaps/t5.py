@@ -1,4 +1,4 @@
-"""T5 in its first release: an encoder-decoder with relative positions, ReLU, and the embedding table as its head.
+"""T5 (first release): an encoder-decoder with relative positions, ReLU, and a head tied to the embedding table.
 
 Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer (Raffel et al. 2019, arXiv:1910.10683).
 """
@@ -11,15 +11,16 @@ from typing import Any
 from sightweave.models.keymaps._base import KeyMap, refuse
 
 _FORMS = {"relu": "relu", "gated-gelu": "geglu", "gated-silu": "swiglu"}
-"""Their names of the feed-forward layer's forms, and ours."""
+"""Their names of the feed-forward forms -> ours."""
 
 
 def is_gated(theirs: Mapping[str, Any]) -> bool:
-    """Whether the feed-forward layer has three matrices, as in T5 1.1 and mT5: then two have other names."""
+    """Whether the feed-forward layer has three matrices, as in T5 1.1 and mT5; two of them have other names then."""
     return _form(theirs).startswith("gated")
 
 
 def _form(theirs: Mapping[str, Any]) -> str:
+    """Their name of the feed-forward form."""
     return str(theirs.get("feed_forward_proj", "gated-gelu" if _is_multilingual(theirs) else "relu"))
 
 
@@ -28,7 +29,7 @@ def _is_multilingual(theirs: Mapping[str, Any]) -> bool:
 
 
 def fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """What all releases say in the same words."""
+    """The fields that all releases have under the same names."""
     form = _form(theirs)
     if form not in _FORMS:
         raise ValueError(f"feed_forward_proj is {form!r}, but only {', '.join(_FORMS)} are supported.")
@@ -36,9 +37,11 @@ def fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
         relative_attention_num_buckets=(theirs.get("relative_attention_num_buckets", 32), 32),
         relative_attention_max_distance=(theirs.get("relative_attention_max_distance", 128), 128),
     )
-    # Transformers 4 scales where the head is the table, and version 5 says so beside it; mT5 has a head of its own.
+
+    # Transformers 4 scales if the head is tied, and version 5 has a setting for it; mT5 has its own head.
     is_scaled = theirs.get("scale_decoder_outputs", theirs.get("tie_word_embeddings", True))
     is_tied = bool(is_scaled) and not _is_multilingual(theirs)
+
     depth = theirs["num_layers"]
     return {
         "dim": theirs["d_model"],
@@ -58,10 +61,11 @@ def fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stack(ours: str, theirs: str, *, relative: str, attends: bool) -> dict[str, str]:
-    """The names of one stack; the last layer of a block is the feed-forward one."""
+    """The names of one stack; the last layer of a block is its feed-forward layer."""
     block = f"{theirs}.block.{{n}}.layer"
     blocks, last = f"{ours}blocks.{{n}}", f"{block}.{2 if attends else 1}"
-    found = {
+
+    names = {
         relative: f"{theirs}.block.0.layer.0.SelfAttention.relative_attention_bias",
         f"{ours}norm": f"{theirs}.final_layer_norm",
         f"{blocks}.attention_norm": f"{block}.0.layer_norm",
@@ -69,14 +73,17 @@ def _stack(ours: str, theirs: str, *, relative: str, attends: bool) -> dict[str,
         f"{blocks}.feed_forward.up": f"{last}.DenseReluDense.wi",
         f"{blocks}.feed_forward.down": f"{last}.DenseReluDense.wo",
     }
+
     layers = {"attention": f"{block}.0.SelfAttention"}
     if attends:
         layers["memory_attention"] = f"{block}.1.EncDecAttention"
-        found[f"{blocks}.memory_norm"] = f"{block}.1.layer_norm"
+        names[f"{blocks}.memory_norm"] = f"{block}.1.layer_norm"
+
     for name, place in layers.items():
-        found |= {f"{blocks}.{name}.{one}": f"{place}.{one}" for one in ("q", "k", "v")}
-        found[f"{blocks}.{name}.out"] = f"{place}.o"
-    return found
+        names |= {f"{blocks}.{name}.{one}": f"{place}.{one}" for one in ("q", "k", "v")}
+        names[f"{blocks}.{name}.out"] = f"{place}.o"
+
+    return names
 
 
 KEYMAP = KeyMap(
@@ -86,7 +93,7 @@ KEYMAP = KeyMap(
     when=lambda theirs: not is_gated(theirs),
     unused=(
         *("encoder.embed_tokens.", "decoder.embed_tokens."),
-        "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.",  # of the first release, never read
+        "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.",  # in the first release, never used
     ),
     names={
         "token_embedding.table": "shared",

@@ -1,4 +1,4 @@
-"""T5 1.1, FLAN-T5 and mT5: T5 with gated GELU, and a head of its own.
+"""T5 1.1, FLAN-T5 and mT5: T5 with gated GELU and its own head.
 
 GLU Variants Improve Transformer (Shazeer 2020, arXiv:2002.05202); mT5: A Massively Multilingual Pre-trained Text-to-Text
 Transformer (Xue et al. 2021, arXiv:2010.11934).

@@ -1,4 +1,4 @@
-"""The Vision Transformer as it was published, from its own checkpoints or a classifier's.
+"""The original Vision Transformer, from its own checkpoints or a classifier's.
 
 An Image is Worth 16x16 Words (Dosovitskiy et al. 2020, arXiv:2010.11929).
 """
@@ -14,8 +14,8 @@ from sightweave.models.keymaps._base import KeyMap, need, refuse
 
 def _fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
     refuse(qkv_bias=(theirs.get("qkv_bias", True), True))
-    told = {"hidden_act": "gelu", "layer_norm_eps": 1e-12, **theirs}
-    return siglip.fields(told) | {"class_token": True}
+    full = {"hidden_act": "gelu", "layer_norm_eps": 1e-12, **theirs}
+    return siglip.fields(full) | {"class_token": True}
 
 
 def _settings(ours: Any) -> dict[str, Any]:

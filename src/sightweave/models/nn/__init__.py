@@ -1,1 +1,1 @@
-"""Blocks that two or more parts share."""
+"""Layers and blocks that two or more parts of the model share."""

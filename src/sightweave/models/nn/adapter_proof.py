@@ -1,4 +1,4 @@
-"""The proof that another library's language model keeps its own numbers here, and that packing and a cache change none."""
+"""A check that another library's language model gives its own outputs here, with packing and a cache too."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from sightweave.core.cache import Cache
 from sightweave.core.errors import CheckpointError
 
 _CLOSE = 1e-3
-"""Difference that rounding may leave, as a share of the largest number."""
+"""Largest accepted rounding difference, as a fraction of the largest value."""
 _LENGTHS = [3, 2, 4, 3]
-"""Tokens of a trunk, of its two branches, and of another text."""
+"""Number of tokens of a trunk, of its two branches, and of another text."""
 NEEDED = sum(_LENGTHS)
-"""Tokens that the proof asks about."""
+"""Number of tokens that the check needs."""
 _VECTORS = [field.name for field in dataclasses.fields(TokenSequence) if field.name != "plain"]
+"""The fields of a token sequence with a value for each token."""
 
 
 class Readable(Protocol):
-    """What the proof asks of a language model."""
+    """The methods of a language model that the check calls."""
 
     @property
     def form(self) -> str:
@@ -46,7 +47,7 @@ class Readable(Protocol):
         cache: Cache | None = None,
         memory: Memory | None = None,
     ) -> Tensor:
-        """All blocks and the last norm: ``B S D``."""
+        """The output of all blocks and the last norm: ``B S D``."""
         ...
 
     def head(self, hidden: Tensor) -> Tensor:
@@ -56,38 +57,47 @@ class Readable(Protocol):
 
 @torch.no_grad()
 def prove(model: Readable, theirs: Callable[[Tensor], Tensor], ids: Tensor) -> None:
-    """Asks about a few tokens in every way in which programs ask.
+    """Runs a few tokens in every way that programs use, and compares the outputs.
 
     Args:
-        model: In evaluation mode.
-        theirs: Ids ``1 S`` (source and target alike) to what the library itself makes of them: ``1 S V``, or ``1 S D`` for a
-            model that classifies.
+        model: A model in evaluation mode.
+        theirs: Ids ``1 S`` (source and target alike) to the library's own output: ``1 S V``, or ``1 S D`` for a model that
+            classifies.
         ids: int64 T: ordinary tokens, as many as `NEEDED`.
 
     Raises:
-        CheckpointError: which way gives other numbers, and by how much.
+        CheckpointError: outputs differ; the message says in which way and by how much.
     """
     trunk, first, second, other = torch.split(ids, _LENGTHS)
     texts = [torch.cat([trunk, first]), torch.cat([trunk, second]), other]
-    alone = [_read(model, [_text(text)]) for text in texts]
+
+    # Each text by itself: must equal the library's own output, and is what the other ways are compared with.
+    alone = [_outputs(model, [_text(text)]) for text in texts]
     _compare("read by itself", alone, [theirs(text[None])[0] for text in texts])
-    rows = [_text(text, segment=number) for number, text in enumerate(texts)]
-    _compare(
-        "packed after another text", torch.split(_read(model, rows), [len(text) for text in texts]), alone
-    )
+
+    # All texts packed in one row.
+    parts = [_text(text, segment=number) for number, text in enumerate(texts)]
+    lengths = [len(text) for text in texts]
+    _compare("packed after another text", torch.split(_outputs(model, parts), lengths), alone)
     if model.form == "classify":
         return
+
+    # Two branches after a common trunk.
     if model.form == "causal":
-        branches = [_text(one, start=len(trunk), branch=n + 1) for n, one in enumerate((first, second))]
-        shared = torch.split(_read(model, [_text(trunk), *branches]), _LENGTHS[:3])
-        found = [torch.cat([shared[0], one]) for one in shared[1:]]
-        _compare("after a shared prefix", found, alone[:2])
-    _compare("with a cache", [_read_step_by_step(model, text) for text in texts], alone)
+        start = len(trunk)
+        parts = [_text(trunk), _text(first, start=start, branch=1), _text(second, start=start, branch=2)]
+        of_trunk, of_first, of_second = torch.split(_outputs(model, parts), _LENGTHS[:3])
+        branched = [torch.cat([of_trunk, of_first]), torch.cat([of_trunk, of_second])]
+        _compare("after a shared prefix", branched, alone[:2])
+
+    _compare("with a cache", [_outputs_step_by_step(model, text) for text in texts], alone)
 
 
 def _text(ids: Tensor, *, start: int = 0, segment: int = 0, branch: int = 0) -> TokenSequence:
+    """One row of ordinary tokens whose positions begin at `start`."""
     ids = ids[None]
     ones = torch.ones_like(ids)
+
     return TokenSequence(
         ids=ids,
         labels=ones * -100,
@@ -101,48 +111,60 @@ def _text(ids: Tensor, *, start: int = 0, segment: int = 0, branch: int = 0) -> 
 
 
 def _joined(parts: Sequence[TokenSequence], ar: int) -> TokenSequence:
-    joined = {name: torch.cat([getattr(part, name) for part in parts], 1) for name in _VECTORS}
-    return dataclasses.replace(parts[0], **joined | {"ar": joined["ar"] * ar})  # type: ignore[arg-type]  # all of them tensors
+    """The parts as one row, causal if `ar` is 1 and bidirectional if it is 0."""
+    joined = {}
+    for name in _VECTORS:
+        joined[name] = torch.cat([getattr(part, name) for part in parts], 1)
+    joined["ar"] = joined["ar"] * ar
+
+    return dataclasses.replace(parts[0], **joined)  # type: ignore[arg-type]  # all of them tensors
 
 
-def _read(model: Readable, parts: Sequence[TokenSequence]) -> Tensor:
-    """What the model makes of one row of texts; an encoder-decoder reads each as source and as target."""
+def _outputs(model: Readable, parts: Sequence[TokenSequence]) -> Tensor:
+    """The model's outputs for one row of texts; an encoder-decoder reads each as source and as target."""
     memory = None
     if model.form == "encoder_decoder":
         source = _joined(parts, 0)
         memory = model.encode(model.embed(source.ids), source)
+
     tokens = _joined(parts, 0 if model.form == "classify" else 1)
     hidden = model.run(model.embed(tokens.ids), tokens, memory=memory)[0]
     return hidden if model.form == "classify" else model.head(hidden)
 
 
-def _read_step_by_step(model: Readable, ids: Tensor) -> Tensor:
-    """One token after the other, beside a row that has one token more."""
+def _outputs_step_by_step(model: Readable, ids: Tensor) -> Tensor:
+    """The outputs with a cache, one token at a time, next to a row that is one token longer."""
     memory, cache = None, Cache(2)
     if model.form == "encoder_decoder":
         source = _joined([_text(ids)], 0)
-        memory = model.encode(model.embed(source.ids).expand(2, -1, -1), _twice(source))
-    tokens = _twice(_text(ids[:2]))
+        memory = model.encode(model.embed(source.ids).expand(2, -1, -1), _repeated(source))
+
+    # The first row begins with one token and padding, the second with two tokens.
+    tokens = _repeated(_text(ids[:2]))
     tokens.valid[0, 1] = False
-    found = [_head(model, tokens, cache, memory)]
+    outputs = [_first_logits(model, tokens, cache, memory)]
+
     for step in range(1, len(ids)):
-        tokens = _twice(_text(ids[step : step + 1], start=step))
+        tokens = _repeated(_text(ids[step : step + 1], start=step))
         tokens.positions[1] += 1
-        found.append(_head(model, tokens, cache, None))
-    return torch.cat(found)
+        outputs.append(_first_logits(model, tokens, cache, None))
+
+    return torch.cat(outputs)
 
 
-def _head(model: Readable, tokens: TokenSequence, cache: Cache, memory: Memory | None) -> Tensor:
+def _first_logits(model: Readable, tokens: TokenSequence, cache: Cache, memory: Memory | None) -> Tensor:
     """Logits of the first row's first token."""
     return model.head(model.run(model.embed(tokens.ids), tokens, cache=cache, memory=memory)[0, :1])
 
 
-def _twice(tokens: TokenSequence) -> TokenSequence:
+def _repeated(tokens: TokenSequence) -> TokenSequence:
+    """Two equal rows."""
     return dataclasses.replace(tokens, **{name: getattr(tokens, name).repeat(2, 1) for name in _VECTORS})
 
 
-def _compare(way: str, found: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
-    for one, other in zip(found, expected, strict=True):
-        difference = float((one - other).abs().max())
-        if not difference <= _CLOSE * (1 + float(other.abs().max())):
+def _compare(way: str, outputs: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
+    """Raises CheckpointError if any outputs differ from the expected ones by more than rounding."""
+    for actual, wanted in zip(outputs, expected, strict=True):
+        difference = float((actual - wanted).abs().max())
+        if not difference <= _CLOSE * (1 + float(wanted.abs().max())):
             raise CheckpointError(f"{way}, its outputs differ by {difference:.2g}")

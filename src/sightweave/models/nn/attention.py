@@ -19,19 +19,19 @@ class Attention(nn.Module):
     """Softmax attention with H query heads and Hkv key-value heads. Tensors are B H S Dh inside.
 
     Args:
-        dim: Width D of what asks and of the result.
-        num_heads: Query heads H.
-        num_kv_heads: Key-value heads Hkv; must divide H. None means H.
+        dim: Width D of the input and output.
+        num_heads: Number of query heads H.
+        num_kv_heads: Number of key-value heads Hkv; must divide H. None means H.
         head_dim: Width Dh of a head; None means D / H.
-        memory_dim: Width of what is looked at; None means D.
+        memory_dim: Width of the keys' and values' input; None means D.
         bias: Whether the projections have biases.
-        qkv_bias: Whether those of queries, keys and values have; None means as `bias` says.
-        qk_norm: Normalise queries and keys per head, which bounds the scores.
+        qkv_bias: Whether the query, key and value projections have biases; None means the same as `bias`.
+        qk_norm: Whether to normalize queries and keys per head, which bounds the scores.
         norm_eps: Added under the root of those norms.
-        score_scale: What the scores are multiplied with; None means 1 / sqrt(Dh).
+        score_scale: Factor of the scores; None means 1 / sqrt(Dh).
 
     Raises:
-        ValueError: heads that do not divide the width, or each other.
+        ValueError: the number of heads does not divide the width, or that of key-value heads does not divide it.
     """
 
     def __init__(
@@ -60,8 +60,10 @@ class Attention(nn.Module):
             )
         if num_heads % num_kv_heads:
             raise ValueError(f"num_kv_heads {num_kv_heads} does not divide num_heads {num_heads}.")
+
         self.head_dim = head_dim or dim // num_heads
         self.num_heads, self.num_kv_heads, self.score_scale = num_heads, num_kv_heads, score_scale
+
         qkv_bias = bias if qkv_bias is None else qkv_bias
         self.q = nn.Linear(dim, num_heads * self.head_dim, bias=qkv_bias)
         self.k = nn.Linear(memory_dim or dim, num_kv_heads * self.head_dim, bias=qkv_bias)
@@ -73,10 +75,11 @@ class Attention(nn.Module):
     def keys_values(
         self, memory: Float[Tensor, "B M Dm"], rotation: Rotation | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Keys and values of what is looked at: each B Hkv M Dh."""
+        """Keys and values of a memory: each B Hkv M Dh."""
         keys, values = _split(self.k(memory), self.num_kv_heads), _split(self.v(memory), self.num_kv_heads)
         keys = keys if self.k_norm is None else self.k_norm(keys)
-        return (keys if rotation is None else rotate(keys, rotation)), values
+        keys = keys if rotation is None else rotate(keys, rotation)
+        return keys, values
 
     def forward(
         self,
@@ -88,13 +91,15 @@ class Attention(nn.Module):
         layer: int = 0,
         memory: tuple[Tensor, Tensor] | None = None,
     ) -> Float[Tensor, "B S D"]:
-        """Attends to itself (and to what the cache holds for `layer`), or to the keys and values of a memory."""
+        """Attends to itself (and to the cached keys and values of `layer`), or to the keys and values of a memory."""
         queries = _split(self.q(hidden), self.num_heads)
         queries = queries if self.q_norm is None else self.q_norm(queries)
         queries = queries if rotation is None else rotate(queries, rotation)
+
         keys, values = self.keys_values(hidden, rotation) if memory is None else memory
         if memory is None and cache is not None:
             keys, values = cache.extend(layer, keys, values)
+
         attended = attend(queries, keys, values, mask, scale=self.score_scale)
         return self.out(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
@@ -111,12 +116,14 @@ def attend(
     *,
     scale: float | None = None,
 ) -> Float[Tensor, "B H S Dh"]:
-    """Scaled dot-product attention by torch's fused kernels; a `scale` of None is 1 / sqrt(Dh)."""
+    """Scaled dot-product attention with torch's fused kernels; a `scale` of None is 1 / sqrt(Dh)."""
     groups = queries.shape[1] // keys.shape[1]
+
+    # A single new token: the query heads of a group become positions, so that keys and values need not be expanded.
     if queries.shape[2] == 1 and mask.shows_all and groups > 1:
-        # One new token: the query heads of a group become positions, and nothing is expanded.
         folded = torch.unflatten(queries, 1, (keys.shape[1], groups)).squeeze(3)  # B Hkv G Dh
         return F.scaled_dot_product_attention(folded, keys, values, scale=scale).flatten(1, 2).unsqueeze(2)
+
     attended = F.scaled_dot_product_attention(
         queries,
         keys,

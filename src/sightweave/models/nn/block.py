@@ -1,4 +1,4 @@
-"""The Transformer block: attention, perhaps attention to a memory, feed-forward, each on a normalised residual."""
+"""The Transformer block: attention, optional attention to a memory, and feed-forward, each with a pre-norm residual."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -18,16 +18,16 @@ from sightweave.models.nn.position import Rotation
 
 @dataclass(frozen=True, kw_only=True)
 class BlockShape:
-    """What the blocks of one stack have in common: their widths, and the forms of their layers."""
+    """The common settings of the blocks of one stack: their widths, and the forms of their layers."""
 
     dim: int
     """Width D."""
     num_heads: int
-    """Query heads H."""
+    """Number of query heads H."""
     hidden_dim: int
     """Width F inside the feed-forward layer."""
     num_kv_heads: int | None = None
-    """Key-value heads; None means H."""
+    """Number of key-value heads; None means H."""
     head_dim: int | None = None
     """Width Dh of one head; None means D / H."""
     feed_forward: Form = "swiglu"
@@ -37,17 +37,17 @@ class BlockShape:
     norm_eps: float = 1e-6
     """Added under the root of the norms."""
     qk_norm: bool = False
-    """Normalise queries and keys."""
+    """Whether to normalize queries and keys."""
     bias: bool = False
     """Whether projections have biases."""
     qkv_bias: bool | None = None
-    """Whether those of queries, keys and values have; None means as `bias` says."""
+    """Whether the query, key and value projections have biases; None means the same as `bias`."""
     score_scale: float | None = None
-    """What attention scores are multiplied with; None means 1 / sqrt(Dh)."""
+    """Factor of the attention scores; None means 1 / sqrt(Dh)."""
     layer_scale: bool = False
-    """Whether a learnt factor for each channel, 1 at first, stands before each sum (CaiT, arXiv:2103.17239)."""
+    """Whether each residual branch has a learned factor per channel, initially 1 (CaiT, arXiv:2103.17239)."""
     dropout: float = 0.0
-    """Share of feed-forward values dropped in training."""
+    """Dropout probability of the feed-forward layer's hidden values."""
 
     def __post_init__(self) -> None:
         if self.num_heads < 1:
@@ -55,7 +55,7 @@ class BlockShape:
 
     @property
     def width_of_head(self) -> int:
-        """Dh."""
+        """Width Dh of one head."""
         return self.head_dim or self.dim // self.num_heads
 
     def make_norm(self) -> nn.Module:
@@ -68,15 +68,16 @@ class BlockShape:
 
 
 class Block(nn.Module):
-    """``h = h + attend(norm(h))``; ``h = h + attend(norm(h), memory)`` where asked; ``h = h + ff(norm(h))``.
+    """``h = h + attend(norm(h))``; optionally ``h = h + attend(norm(h), memory)``; ``h = h + ff(norm(h))``.
 
     Args:
-        shape: Widths and forms.
+        shape: Widths and forms of the layers.
         reads_memory: Whether the block has attention to a memory of the same width.
     """
 
     def __init__(self, shape: BlockShape, *, reads_memory: bool = False) -> None:
         super().__init__()
+        # The parts are created in the order in which they run, which is also the order of their random initial weights.
         self.attention_norm = shape.make_norm()
         self.attention = Attention(
             shape.dim,
@@ -89,14 +90,17 @@ class Block(nn.Module):
             norm_eps=shape.norm_eps,
             score_scale=shape.score_scale,
         )
+
         self.memory_norm = shape.make_norm() if reads_memory else None
         self.memory_attention = _memory_attention(shape) if reads_memory else None
+
         self.feed_forward_norm = shape.make_norm()
         self.feed_forward = FeedForward(
             shape.dim, shape.hidden_dim, form=shape.feed_forward, bias=shape.bias, dropout=shape.dropout
         )
+
         self.recomputes = False
-        """Whether the backward pass computes the block again instead of keeping what is inside it (arXiv:1604.06174)."""
+        """Whether the backward pass recomputes the block instead of storing its activations (arXiv:1604.06174)."""
         self.attention_scale = nn.Parameter(torch.ones(shape.dim)) if shape.layer_scale else None
         self.feed_forward_scale = nn.Parameter(torch.ones(shape.dim)) if shape.layer_scale else None
 
@@ -111,7 +115,7 @@ class Block(nn.Module):
         memory: tuple[Tensor, Tensor] | None = None,
         memory_mask: Mask | None = None,
     ) -> Float[Tensor, "B S D"]:
-        """One block; `memory` holds the keys and values that `memory_attention` reads."""
+        """The output of the block; `memory` holds the keys and values for `memory_attention`."""
         inner = partial(
             self._forward,
             mask=mask,
@@ -121,6 +125,7 @@ class Block(nn.Module):
             memory=memory,
             memory_mask=memory_mask,
         )
+
         if self.recomputes and torch.is_grad_enabled():
             return checkpoint(inner, hidden, use_reentrant=False)  # type: ignore[no-any-return]  # torch leaves it untyped
         return inner(hidden)
@@ -140,14 +145,16 @@ class Block(nn.Module):
             self.attention_norm(hidden), mask, rotation=rotation, cache=cache, layer=layer
         )
         hidden = hidden + _scaled(attended, self.attention_scale)
+
         if self.memory_attention is not None and self.memory_norm is not None and memory is not None:
             assert memory_mask is not None
             hidden = hidden + self.memory_attention(self.memory_norm(hidden), memory_mask, memory=memory)
+
         return hidden + _scaled(self.feed_forward(self.feed_forward_norm(hidden)), self.feed_forward_scale)
 
 
 def _memory_attention(shape: BlockShape) -> Attention:
-    """Attention to a memory: every query head has keys and values of its own."""
+    """Attention to a memory, in which every query head has its own keys and values."""
     return Attention(
         shape.dim,
         shape.num_heads,

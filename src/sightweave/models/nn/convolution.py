@@ -11,28 +11,30 @@ ChannelNorm = Literal["group", "batch"]
 
 
 def channel_norm(kind: ChannelNorm, channels: int) -> nn.Module:
-    """``group``: over one picture's positions and some 16 channels at a time; ``batch``: over the batch.
+    """A norm over the positions of one image and about 16 channels (``group``), or over the batch (``batch``).
 
-    Batch statistics mix pictures, so with them a packed batch no longer equals separate ones while training.
+    Batch statistics mix images, so that in training a packed batch is no longer equivalent to separate ones.
 
     Raises:
-        ValueError: another word.
+        ValueError: an unknown kind.
     """
     if kind == "batch":
         return nn.BatchNorm2d(channels)
+
     if kind == "group":
-        # As many groups as divide the channels evenly, with 16 channels or a little more in each.
+        # The largest number of groups that divides the channels, with 16 channels or slightly more in each.
         groups = next(count for count in range(max(1, channels // 16), 0, -1) if channels % count == 0)
         return nn.GroupNorm(groups, channels)
+
     raise ValueError(f"the norm of a convolution must be 'group' or 'batch' (got {kind!r}).")
 
 
 class Downsample(nn.Module):
-    """3x3 convolution with stride 2, norm and GELU: half the rows and columns.
+    """3x3 convolution with stride 2, norm and GELU: halves the rows and columns.
 
     Args:
-        inputs: Channels in.
-        outputs: Channels out.
+        inputs: Number of input channels.
+        outputs: Number of output channels.
         norm: Norm of the channels.
     """
 
@@ -50,7 +52,7 @@ class Residual(nn.Module):
     """``x + conv(gelu(norm(conv(x))))`` with 3x3 kernels: ResNet's basic block (He et al. 2015, arXiv:1512.03385).
 
     Args:
-        channels: Channels in and out.
+        channels: Number of input and output channels.
         norm: Norm of the channels.
     """
 
@@ -61,10 +63,10 @@ class Residual(nn.Module):
         self.down = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
 
     def forward(self, x: Float[Tensor, "I C H W"]) -> Float[Tensor, "I C H W"]:
-        """Adds what the two convolutions find."""
+        """Adds the output of the two convolutions."""
         return x + self.down(F.gelu(self.norm(self.inner(x))))  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
 
 def to_channels_last(pixels: Float[Tensor, "I C H W"]) -> Float[Tensor, "I C H W"]:
-    """The memory order in which convolutions are fastest, on CPUs and GPUs."""
+    """The same pixels in the memory layout in which convolutions are fastest, on CPUs and GPUs."""
     return pixels.contiguous(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""Token embeddings with positions that are added to them, where a model uses such."""
+"""Token embeddings, and positions that are added to them in some models."""
 
 from typing import Literal
 
@@ -12,16 +12,16 @@ from sightweave.models.nn.position import sinusoidal
 
 Positions = Literal["rotary", "learned", "sinusoidal"]
 _NEW_TOKEN_SPREAD = 0.1
-"""Deviation of the rows of new tokens, as a share of that of the others."""
+"""Standard deviation of the rows of new tokens, as a fraction of that of the others."""
 
 
 class TokenEmbedding(nn.Module):
-    """A table of V vectors, perhaps normalised.
+    """A table of V vectors, optionally normalized.
 
     Args:
-        vocab_size: V.
+        vocab_size: Size V of the vocabulary.
         dim: Width D.
-        normalise: Bring every embedding to unit mean square (helps from scratch, where the table is tied to the head).
+        normalise: Whether to scale embeddings to unit mean square (helps training from scratch with a tied head).
     """
 
     def __init__(self, vocab_size: int, dim: int, *, normalise: bool = False) -> None:
@@ -30,18 +30,18 @@ class TokenEmbedding(nn.Module):
         self.norm = RMSNorm(dim, affine=False) if normalise else None
 
     def forward(self, ids: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape D"]:
-        """Looks ids up."""
+        """Looks up the embeddings of ids."""
         embedded = self.table(ids)
         return embedded if self.norm is None else self.norm(embedded)  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
 
 class AddedPositions(nn.Module):
-    """Learned or sinusoidal positions, added to the hidden state; nothing for ``rotary``.
+    """Learned or sinusoidal positions, added to the hidden state; for ``rotary`` it adds nothing.
 
     Args:
         kind: ``rotary``, ``learned`` or ``sinusoidal``.
         dim: Width D.
-        max_length: Rows of the learned table.
+        max_length: Number of rows of the learned table.
 
     Raises:
         ValueError: unknown `kind`, or an odd `dim` for ``sinusoidal``; in `forward`, a position outside the learned
@@ -54,6 +54,7 @@ class AddedPositions(nn.Module):
             raise ValueError(f"position must be rotary, learned or sinusoidal (got {kind!r}).")
         if kind == "sinusoidal" and dim % 2:
             raise ValueError(f"sinusoidal positions need an even width (got {dim}).")
+
         self.kind = kind
         self.dim = dim
         self.table = embedding(max_length, dim) if kind == "learned" else None
@@ -68,10 +69,11 @@ class AddedPositions(nn.Module):
                 raise ValueError(
                     f"position {longest} is outside the {self.table.num_embeddings} learned positions; raise max_length."
                 )
+
         return self.add(hidden, positions)
 
     def add(self, hidden: Float[Tensor, "B S D"], positions: Int[Tensor, "B S"]) -> Float[Tensor, "B S D"]:
-        """The same for positions that are known to be inside: no value is looked at, so that it can be traced."""
+        """Like `forward` for positions known to be valid; it reads no tensor value, so it can be traced."""
         if self.table is not None:
             return hidden + self.table(positions)  # type: ignore[no-any-return]  # nn.Module calls are untyped
         if self.kind == "sinusoidal":
@@ -80,19 +82,19 @@ class AddedPositions(nn.Module):
 
     @property
     def rotary(self) -> bool:
-        """Whether attention must rotate instead."""
+        """Whether attention must apply rotary positions instead."""
         return self.kind == "rotary"
 
 
 def head_logits(hidden: Float[Tensor, "R D"], weight: Float[Tensor, "V D"]) -> Float[Tensor, "R V"]:
-    """Logits by a table tied to the embeddings."""
+    """Logits from a head tied to the embedding table."""
     return torch.nn.functional.linear(hidden, weight)
 
 
 def with_new_rows(table: Float[Tensor, "V ..."], drawn: Float[Tensor, "W ..."]) -> Float[Tensor, "T ..."]:
-    """A table (or a bias) with rows for new tokens, whose directions are random draws of any size.
+    """A table (or a bias) with rows for new tokens added; their directions are those of the random values `drawn`.
 
-    Around the mean of all rows a new token starts neither likelier nor unlikelier than the others.
+    New rows are near the mean of all rows, so that new tokens start neither likelier nor less likely than the others.
     """
     drawn = drawn / drawn.std(correction=0).clamp(min=1e-12)
     return torch.cat([table, table.mean(0) + _NEW_TOKEN_SPREAD * table.std(0) * drawn])

@@ -1,16 +1,16 @@
-"""One token per row through a causal stack, with as few and as fast calls as a CPU allows.
+"""Fast decoding on a CPU: one token per row through a causal stack, with few and fast calls.
 
 A decoding step multiplies a handful of rows, so the time goes into reading weights and into the number of calls, not into
-arithmetic. Three things help, and leave the numbers what they are but for rounding:
+arithmetic. Three things help, and change the results only by rounding:
 
-- a norm becomes one divisor per row, applied behind the matrix: ``norm(h) @ W = (h @ (weight * W)) / rms(h)``;
-- matrices that read the same vector are joined (query, key and value; gate and up), with the norm's weight inside;
-- weights are laid out for the number of rows: a transposed copy reads nearly twice as fast for one row, oneDNN's blocked
-  one for several.
+- a norm becomes one divisor per row, applied after the matrix: ``norm(h) @ W = (h @ (weight * W)) / rms(h)``;
+- matrices that read the same vector are joined (query, key and value; gate and up) and include the norm's weight;
+- weights are stored in a layout that suits the number of rows: a transposed copy is read nearly twice as fast for one
+  row, oneDNN's blocked layout for several.
 
-Many rows at once, as in an evaluation, are bound by memory instead: reading each row's keys and values. What several rows
-begin with (the tokens of an image that is asked many questions) is therefore held once and read once per step, and prompts
-are read without padding.
+Many rows at once, as in an evaluation, are limited by memory instead: reading each row's keys and values. The common prefix
+of several rows (the tokens of an image with many questions) is therefore stored once and read once per step, and prompts
+are processed without padding.
 
 Copies of large weights cost as much time as a dozen steps, and most answers are short: they are made when a text has got
 that far, and only where they win that much. They are kept for the next text, and made again where a weight was replaced,
@@ -36,23 +36,23 @@ from sightweave.models.nn.norm import RMSNorm, cpu_scale
 from sightweave.models.nn.position import Rotary, rotate
 
 _SMALL_BYTES = 32 << 20
-"""Stacks up to this size are laid out at once: their time goes into calls."""
-_LOOK = 4
-"""Steps after which copies of large weights that were kept are looked at."""
-_STEPS = 8
-"""Steps after which large weights are laid out, where none were."""
+"""Stacks up to this size are copied immediately, because their time goes into calls."""
+_REUSE_STEP = 4
+"""Step at which kept copies of large weights are checked and reused."""
+_COPY_STEP = 8
+"""Step at which large weights are copied if no copies were kept."""
 _COLUMNS = 512
-"""Rows transposed at once, as many as the processor's cache holds: three times as fast as all at once."""
+"""Rows transposed at once, as many as fit in the processor's cache: three times as fast as all together."""
 _POSITIONS = 64
-"""Rotations made at once."""
+"""Number of rotations computed in advance."""
 _SCORES = 1 << 23
-"""Attention scores that reading prompts may hold at once, 32 MB; softmax and reordering copy them a few times."""
+"""Most attention scores held while processing prompts, 32 MB; softmax and reordering copy them a few times."""
 _MANY_ROWS = 16
-"""From this many rows on, batched matrix products are faster than torch's fused attention, which goes row by row."""
+"""From this number of rows on, batched matrix products are faster than torch's fused attention, which loops over rows."""
 
 Project = Callable[[Tensor], Tensor]
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Queries ``N Hkv G Dh`` and new keys and values ``N Hkv 1 Dh`` -> what is attended to."""
+"""Queries ``N Hkv G Dh`` and new keys and values ``N Hkv 1 Dh`` -> the attended values."""
 Matrices = tuple[Project, Project, Tensor, Tensor]
 
 
@@ -63,34 +63,44 @@ def prepare(
     head: Float[Tensor, "V D"],
     layouts: Layouts | None = None,
 ) -> FastDecoding | None:
-    """The stack of these parts, or None where it would not give what they give; `layouts` keeps copies between calls.
+    """The stack of these parts, or None if its output would differ from theirs; `layouts` keeps copies between calls.
 
-    It wants RMS norms, rotary positions, no biases, fp32 weights on a CPU, and blocks that are not in training.
+    It supports RMS norms, rotary positions, no biases, fp32 weights on a CPU, and blocks that are not in training.
     """
-    stack = [block for block in blocks if isinstance(block, Block) and _fits(block)]
+    stack = [block for block in blocks if isinstance(block, Block) and _is_supported(block)]
     if len(stack) < len(blocks) or rotary is None or torch.is_autocast_enabled("cpu"):
         return None
     if not isinstance(norm, RMSNorm) or norm.weight is None or not _is_plain(head):
         return None
+
     return FastDecoding(stack, rotary=rotary, norm=norm, head=head, layouts=layouts)
 
 
-def _fits(block: Block) -> bool:
-    norms = (block.attention_norm, block.feed_forward_norm)
-    return (
-        all(isinstance(norm, RMSNorm) and norm.weight is not None for norm in norms)
-        and block.memory_attention is None
-        and block.attention_scale is None
-        and block.attention.score_scale is None
-        and block.feed_forward.form not in ("quick_gelu", "geglu")
-        and not block.training
-        and all(_is_plain(parameter) for parameter in block.parameters())
-        and all(type(layer) is nn.Linear and layer.bias is None for layer in _layers(block))
+def _is_supported(block: Block) -> bool:
+    """Whether a block has only features that this module computes, and plain weights."""
+    for norm in (block.attention_norm, block.feed_forward_norm):
+        if not isinstance(norm, RMSNorm) or norm.weight is None:
+            return False
+
+    has_other_features = (
+        block.memory_attention is not None
+        or block.attention_scale is not None
+        or block.attention.score_scale is not None
+        or block.feed_forward.form in ("quick_gelu", "geglu")
     )
+    if has_other_features or block.training:
+        return False
+
+    # A replaced layer, such as an adapter's, would be skipped, because its weight is read without calling it.
+    for layer in _layers(block):
+        if type(layer) is not nn.Linear or layer.bias is not None:
+            return False
+
+    return all(map(_is_plain, block.parameters()))
 
 
 def _layers(block: Block) -> list[nn.Module]:
-    """Where a weight is read without its layer being called; an adapter may stand in the place of one."""
+    """The linear layers of a block, whose weights are read without calling the layers."""
     attention, inner = block.attention, block.feed_forward
     layers: list[nn.Module] = [attention.q, attention.k, attention.v, attention.out, inner.up, inner.down]
     return layers if inner.gate is None else [*layers, inner.gate]
@@ -159,11 +169,11 @@ class FastDecoding:
     """A prepared stack; each call feeds one token to every row. Made for one call of generation.
 
     Args:
-        blocks: The stack, as `prepare` wants it.
-        rotary: Its positions.
+        blocks: The stack, with the features that `prepare` requires.
+        rotary: Its rotary positions.
         norm: The last norm.
-        head: V D: what makes logits.
-        layouts: Keeps copies of the weights for the next call; None keeps them for this one.
+        head: V D: weight of the output head.
+        layouts: Keeps copies of the weights for the next call; None keeps them for this one only.
     """
 
     def __init__(
@@ -178,14 +188,17 @@ class FastDecoding:
         self._layers = [_Layer(block) for block in blocks]
         self._rotary, self._norm, self._head_weight = rotary, _Norm(norm), head
         self._head: Project = lambda x: F.linear(x, head)
-        self._weights = [weight for block in blocks for weight in block.parameters()]
+        self._rotations: tuple[Tensor, ...] = ()
+        self._steps = 0
+
+        # Copies of the weights: small stacks are copied now, large ones after some steps.
+        self._weights: list[Tensor] = []
+        for block in blocks:
+            self._weights += block.parameters()
+        size = sum(weight.numel() * weight.element_size() for weight in self._weights)
+        self._is_small = size <= _SMALL_BYTES
         self._layouts = Layouts() if layouts is None else layouts
         self._has_joined = self._has_head = False
-        self._steps = 0
-        self._rotations: tuple[Tensor, ...] = ()
-        self._is_small = (
-            sum(weight.numel() * weight.element_size() for weight in self._weights) <= _SMALL_BYTES
-        )
         if self._is_small:
             self._join(make=True)
 
@@ -196,9 +209,9 @@ class FastDecoding:
 
         Args:
             hidden: Embedded tokens.
-            positions: Of the tokens.
-            cache: What was read of each row.
-            largest: A number that no position exceeds; to ask the tensor for it would take time in every step.
+            positions: Positions of the tokens.
+            cache: Keys and values of the earlier tokens of each row.
+            largest: Upper bound of the positions; reading it from the tensor would take time in every step.
         """
         rotation = self._rotation(positions, largest)
         bias = _ragged_bias(cache) if not cache.uniform else _bias(cache, cache.longest + 1)
@@ -206,21 +219,25 @@ class FastDecoding:
         for index, layer in enumerate(self._layers):
             hidden = layer(hidden, rotation, partial(attend, index))
         cache.lengths, cache.longest = cache.lengths + 1, cache.longest + 1
+
+        # Use faster layouts of the weights from here on: kept ones early, new ones if the text gets long.
         self._steps += 1
-        if self._steps == (1 if self._is_small else _LOOK) or self._steps == _STEPS:
+        if self._steps == (1 if self._is_small else _REUSE_STEP) or self._steps == _COPY_STEP:
             if len(hidden) == 1:
-                self._join(make=self._steps == _STEPS)
-            self._lay_head(rows=len(hidden), make=self._steps == _STEPS)
+                self._join(make=self._steps == _COPY_STEP)
+            self._lay_out_head(rows=len(hidden), make=self._steps == _COPY_STEP)
+
         return self._logits(hidden)
 
     def fits(self, tokens: Int[Tensor, "B S"], shared: Shared | None) -> bool:
-        """Whether `read` would stay within the memory for attention scores; the model's own path needs less."""
+        """Whether the attention scores of `read` would fit in memory; the model's own path needs less."""
         rows, length = tokens.shape
         padded, width = rows * length, length
         if shared is not None:
             groups, prefix = shared.keys[0].shape[0], shared.keys[0].shape[2]
             padded = max(padded, groups * int(torch.bincount(shared.group).max()) * length)
             width += prefix
+
         return padded * width * self._layers[0].heads <= _SCORES
 
     def read(
@@ -231,26 +248,27 @@ class FastDecoding:
         slot: Int[Tensor, " N"],
         cache: Cache,
     ) -> Float[Tensor, "B V"]:
-        """Reads whole prompts without padding, one row's tokens after another's; logits of the token behind each.
+        """Processes whole prompts without padding, one row's tokens after another's; logits of each row's next token.
 
         Args:
             hidden: Embedded tokens.
-            positions: Of the tokens.
-            row: Which row each belongs to.
-            slot: Number of each in its row, from 0.
-            cache: An empty one; its ``shared`` stands in front of the rows.
+            positions: Positions of the tokens.
+            row: Row of each token.
+            slot: Index of each token in its row, from 0.
+            cache: An empty cache; its ``shared`` precedes the rows.
         """
         lengths = torch.bincount(row, minlength=cache.rows)
         rotation = self._rotation(positions, int(positions.max()))
-        attend = partial(_attend_causally, cache=cache, row=row, slot=slot)
+
+        # All blocks but the last, for all tokens.
+        own = Groups(row, cache.rows, self._layers[0].kv_heads)
+        attend = partial(_attend_causally, cache=cache, row=row, slot=slot, own=own)
         if cache.shared is not None:
             attend = partial(attend, groups=cache.shared.grouped(cache.shared.group[row]))
-        heads = self._layers[0].kv_heads
-        attend = partial(attend, own=Groups(row, cache.rows, heads))
         for index, layer in enumerate(self._layers[:-1]):
             hidden = layer(hidden, rotation, partial(attend, index))
 
-        # Of the last block only the keys and values of earlier tokens are needed.
+        # In the last block, earlier tokens are needed only for their keys and values.
         cache.begin(lengths)
         last = lengths.cumsum(0) - 1
         attend = partial(_attend_last, cache=cache, row=row, slot=slot)
@@ -261,38 +279,44 @@ class FastDecoding:
         return self._head((hidden * self._norm.weight).div_(self._norm.length(hidden)))
 
     def _join(self, *, make: bool) -> None:
-        """Takes joined matrices: those that were kept, or new ones."""
+        """Switches to joined matrices: kept ones, or new ones if `make` is set."""
         if self._has_joined:
             return
+
         joined = self._layouts.fresh("blocks", self._weights)
         if joined is None and make:
             joined = self._layouts.keep("blocks", self._weights, [layer.joined() for layer in self._layers])
+
         if joined is not None:
             self._has_joined = True
             for layer, matrices in zip(self._layers, joined, strict=True):
                 layer.use(matrices)
 
-    def _lay_head(self, *, rows: int, make: bool) -> None:
+    def _lay_out_head(self, *, rows: int, make: bool) -> None:
+        """Switches to a head laid out for this number of rows: a kept one, or a new one if `make` is set."""
         if self._has_head:
             return
+
         name, weights = "head" if rows == 1 else "head of several rows", [self._head_weight]
         held = self._layouts.fresh(name, weights)
         if make and (held is None or held[0] != rows):
             held = self._layouts.keep(name, weights, (rows, _laid_out(self._head_weight, rows=rows)))
+
         if held is not None and held[0] == rows:
             self._has_head, self._head = True, held[1]
 
     def _rotation(self, positions: Tensor, largest: int) -> tuple[Tensor, Tensor]:
-        """Cosines and sines, taken from a table that reaches some steps ahead."""
+        """Cosines and sines, from a table that is computed some steps in advance."""
         if not self._rotations or largest >= len(self._rotations[0]):
             ahead = torch.arange(largest + _POSITIONS)[None]
             self._rotations = tuple(part[0, 0] for part in self._rotary(ahead))  # P Dh
+
         cos, sin = (part[positions][:, None, None] for part in self._rotations)
         return cos, sin  # B 1 1 Dh
 
 
 class _Norm:
-    """``x * weight / length(x)`` is an RMS norm; whoever uses it chooses where to divide."""
+    """An RMS norm as ``x * weight / length(x)``, so that the caller can choose when to divide."""
 
     def __init__(self, norm: nn.Module) -> None:
         assert isinstance(norm, RMSNorm)
@@ -313,28 +337,31 @@ class _Layer:
         attention, feed_forward = block.attention, block.feed_forward
         self._attention, self._form = attention, feed_forward.form
         self.heads, self.kv_heads = attention.num_heads, attention.num_kv_heads
-        self._norms = _Norm(block.attention_norm), _Norm(block.feed_forward_norm)
+        self._attention_norm = _Norm(block.attention_norm)
+        self._feed_forward_norm = _Norm(block.feed_forward_norm)
+
+        self._qkv_weights = [attention.q.weight, attention.k.weight, attention.v.weight]
         gate = [] if feed_forward.gate is None else [feed_forward.gate.weight]
-        self._parts = (
-            [attention.q.weight, attention.k.weight, attention.v.weight],
-            [*gate, feed_forward.up.weight],
-        )
-        self._qkv, self._inner = (_side_by_side(*pair) for pair in zip(self._parts, self._norms, strict=True))
-        self._turning_weight: Tensor | None = None
-        if attention.q_norm is not None and attention.k_norm is not None:
-            # One norm for queries and keys, whose weights stand side by side.
-            both = (attention.q_norm.weight, self.heads), (attention.k_norm.weight, self.kv_heads)
-            wide = [weight.expand(count, 1, -1) for weight, count in both if weight is not None]
-            self._turning_weight, self._turning_eps = torch.cat(wide), attention.q_norm.eps
+        self._inner_weights = [*gate, feed_forward.up.weight]
+        self._qkv = _separate(self._qkv_weights, self._attention_norm)
+        self._inner = _separate(self._inner_weights, self._feed_forward_norm)
         self._out, self._down = attention.out.weight.t(), feed_forward.down.weight.t()
 
+        self._qk_weight: Tensor | None = None
+        if attention.q_norm is not None and attention.k_norm is not None:
+            # One norm for the heads of queries and keys together.
+            both = (attention.q_norm.weight, self.heads), (attention.k_norm.weight, self.kv_heads)
+            wide = [weight.expand(count, 1, -1) for weight, count in both if weight is not None]
+            self._qk_weight, self._qk_eps = torch.cat(wide), attention.q_norm.eps
+
     def joined(self) -> Matrices:
-        """Copies of the weights in an order that is fast for one row."""
-        qkv, inner = (_joined(*pair) for pair in zip(self._parts, self._norms, strict=True))
+        """Copies of the weights in a layout that is fast for one row."""
+        qkv = _joined(self._qkv_weights, self._attention_norm)
+        inner = _joined(self._inner_weights, self._feed_forward_norm)
         return qkv, inner, _transposed([self._out.t()]), _transposed([self._down.t()])
 
     def use(self, matrices: Matrices) -> None:
-        """Goes on with such copies."""
+        """Switches to copies that `joined` made."""
         self._qkv, self._inner, self._out, self._down = matrices
 
     def __call__(
@@ -344,25 +371,30 @@ class _Layer:
         attend: Attend,
         keep: Int[Tensor, " B"] | None = None,
     ) -> Tensor:
-        """The block for all rows, or for those that are kept while `attend` gets the keys and values of all."""
-        attention, (first, second) = self._attention, self._norms
-        heads, kv_heads, width = attention.num_heads, attention.num_kv_heads, attention.head_dim
-        joined = self._qkv(hidden).div_(first.length(hidden))
+        """The block for all rows, or for those in `keep` only; `attend` gets the keys and values of all rows."""
+        heads, kv_heads, width = self.heads, self.kv_heads, self._attention.head_dim
+
+        joined = self._qkv(hidden).div_(self._attention_norm.length(hidden))
         split = joined.view(-1, heads + 2 * kv_heads, 1, width)  # N H+2Hkv 1 Dh
-        turning = split[:, : heads + kv_heads]
-        if self._turning_weight is not None:
-            turning = (turning * cpu_scale(turning, self._turning_eps)).mul_(self._turning_weight)
-        turned = rotate(turning, rotation)
-        # The query heads of a group become positions, and nothing is expanded.
-        queries = turned[:, :heads].reshape(-1, kv_heads, heads // kv_heads, width)
+
+        # Queries and keys are normed and rotated together.
+        queries_keys = split[:, : heads + kv_heads]
+        if self._qk_weight is not None:
+            queries_keys = (queries_keys * cpu_scale(queries_keys, self._qk_eps)).mul_(self._qk_weight)
+        rotated = rotate(queries_keys, rotation)
+
+        # The query heads of a group become positions, so that keys and values need not be expanded.
+        queries = rotated[:, :heads].reshape(-1, kv_heads, heads // kv_heads, width)
         if keep is not None:
             hidden, queries = hidden[keep], queries[keep]
-        attended = attend(queries, turned[:, heads:], split[:, heads + kv_heads :])
+        attended = attend(queries, rotated[:, heads:], split[:, heads + kv_heads :])
         hidden = torch.addmm(hidden, attended.reshape(len(hidden), -1), self._out)
-        inner = self._inner(hidden).div_(second.length(hidden))
+
+        inner = self._inner(hidden).div_(self._feed_forward_norm.length(hidden))
         return torch.addmm(hidden, self._activated(inner), self._down)
 
     def _activated(self, inner: Tensor) -> Tensor:
+        """The activation of the feed-forward layer, in place if possible."""
         if self._form == "swiglu":
             gate, up = inner.chunk(2, -1)
             return F.silu(gate).mul_(up)
@@ -382,10 +414,11 @@ def _attend_next(
     cache: Cache,
     bias: Float[Tensor, "B 1 1 K"] | None,
 ) -> Tensor:
-    """One token a row, which looks at all before it."""
+    """Attention of one token per row to all tokens before it."""
     keys, values = cache.extend(layer, keys, values)
     if len(queries) < _MANY_ROWS and cache.shared is None:
         return F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias)
+
     return _attend_each(layer, queries, keys, values, cache, bias)
 
 
@@ -399,22 +432,23 @@ def _attend_last(
     row: Tensor,
     slot: Tensor,
 ) -> Tensor:
-    """The last token of each prompt."""
+    """Attention of the last token of each prompt."""
     keys, values = cache.place(layer, row, slot, keys[:, :, 0], values[:, :, 0])
     return _attend_each(layer, queries, keys, values, cache, _bias(cache, keys.shape[2]))
 
 
 def _ragged_bias(cache: Cache) -> Float[Tensor, "B 1 1 K"]:
-    """Minus infinity behind each row's next token, where rows write to different slots."""
+    """Minus infinity after each row's next token, for rows of different lengths."""
     slot = torch.arange(cache.longest + 1)
     bias = torch.zeros(cache.rows, 1, 1, len(slot))
     return bias.masked_fill_((slot > cache.lengths[:, None])[:, None, None], -torch.inf)
 
 
 def _bias(cache: Cache, width: int) -> Float[Tensor, "B 1 1 K"] | None:
-    """Minus infinity where a row has padding."""
+    """Minus infinity where a row has padding; None if no row has any."""
     if cache.padding is None:
         return None
+
     bias = torch.zeros(cache.rows, 1, 1, width)
     bias[..., : cache.padding.shape[1]].masked_fill_(cache.padding[:, None, None], -torch.inf)
     return bias
@@ -428,18 +462,22 @@ def _attend_each(
     cache: Cache,
     bias: Float[Tensor, "B 1 1 K"] | None,
 ) -> Float[Tensor, "R G Dh"]:
-    """Attention of one token a row to what the row shares with others, if anything, and to its own tokens."""
+    """Attention of one token per row to the row's shared prefix, if any, and to its own tokens."""
     heads, scale = queries.shape[1], queries.shape[3] ** -0.5
     queries = queries.flatten(0, 1)  # R G Dh, R = B Hkv
+
     added = queries.new_zeros(()) if bias is None else bias.expand(-1, heads, -1, -1).flatten(0, 1)
     scores = torch.baddbmm(added, queries, keys.flatten(0, 1).mT, alpha=scale)
     shared = cache.shared
     if shared is None:
         return torch.bmm(scores.softmax(-1), values.flatten(0, 1))
-    first = shared.groups.scores(queries, shared.keys[layer], scale)
-    weights = torch.cat([first, scores], -1).softmax(-1)
-    found = shared.groups.values(weights[..., : first.shape[-1]], shared.values[layer])
-    return torch.baddbmm(found, weights[..., first.shape[-1] :], values.flatten(0, 1))
+
+    # One softmax over the shared prefix and the row's own tokens.
+    prefix_scores = shared.groups.scores(queries, shared.keys[layer], scale)
+    weights = torch.cat([prefix_scores, scores], -1).softmax(-1)
+    prefix = prefix_scores.shape[-1]
+    from_prefix = shared.groups.values(weights[..., :prefix], shared.values[layer])
+    return torch.baddbmm(from_prefix, weights[..., prefix:], values.flatten(0, 1))
 
 
 def _attend_causally(
@@ -454,25 +492,29 @@ def _attend_causally(
     own: Groups,
     groups: Groups | None = None,
 ) -> Float[Tensor, "R G Dh"]:
-    """All tokens of all prompts: each looks at what its row shares with others, and at those before it in its row."""
+    """Attention of all tokens of all prompts, each to its row's shared prefix and to those before it in its row."""
     tokens, heads, each, width = queries.shape
     scale = width**-0.5
     keys, values = cache.place(layer, row, slot, keys[:, :, 0], values[:, :, 0])
     queries = queries.flatten(0, 1)
+
     scores = own.scores(queries, keys, scale)  # R G S, R = N Hkv
     is_later = torch.arange(keys.shape[2]) > slot[:, None]
     scores.view(tokens, heads, each, -1).masked_fill_(is_later[:, None, None], -torch.inf)
     shared = cache.shared
     if shared is None or groups is None:
         return own.values(scores.softmax(-1), values)
-    first = groups.scores(queries, shared.keys[layer], scale)
-    weights = torch.cat([first, scores], -1).softmax(-1)
-    found = groups.values(weights[..., : first.shape[-1]], shared.values[layer])
-    return found.add_(own.values(weights[..., first.shape[-1] :], values))
+
+    # One softmax over the shared prefix and the row's own tokens.
+    prefix_scores = groups.scores(queries, shared.keys[layer], scale)
+    weights = torch.cat([prefix_scores, scores], -1).softmax(-1)
+    prefix = prefix_scores.shape[-1]
+    from_prefix = groups.values(weights[..., :prefix], shared.values[layer])
+    return from_prefix.add_(own.values(weights[..., prefix:], values))
 
 
-def _side_by_side(parts: Sequence[Tensor], norm: _Norm) -> Project:
-    """What all `parts` make of a vector, still to be divided by its length."""
+def _separate(parts: Sequence[Tensor], norm: _Norm) -> Project:
+    """The products of a vector with all `parts`, concatenated, still to be divided by the vector's length."""
 
     def project(x: Tensor) -> Tensor:
         weighted = x * norm.weight
@@ -482,27 +524,30 @@ def _side_by_side(parts: Sequence[Tensor], norm: _Norm) -> Project:
 
 
 def _joined(parts: Sequence[Tensor], norm: _Norm) -> Project:
-    """The same by one matrix, with the norm's weight inside."""
+    """The same with one matrix that includes the norm's weight."""
     matrix = _transposed(parts).mul_(norm.weight[:, None])
     return lambda x: torch.mm(x, matrix)
 
 
 def _transposed(parts: Sequence[Tensor]) -> Tensor:
-    """``D F1+F2+...`` of parts ``F1 D``, ``F2 D``, ..."""
-    matrix = parts[0].new_empty(parts[0].shape[1], sum(len(part) for part in parts))
+    """The parts ``F1 D``, ``F2 D``, ... transposed and joined: ``D F1+F2+...``."""
+    matrix = parts[0].new_empty(parts[0].shape[1], sum(map(len, parts)))
+
     start = 0
     for part in parts:
         for first in range(0, len(part), _COLUMNS):
             rows = part[first : first + _COLUMNS]
             matrix[:, start : start + len(rows)] = rows.t()
             start += len(rows)
+
     return matrix
 
 
 def _laid_out(head: Tensor, *, rows: int) -> Project:
-    """The head in the order of memory that suits so many rows."""
+    """The head in the memory layout that suits this number of rows."""
     if rows > 1 and hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
         packed = torch.ops.mkldnn._reorder_linear_weight(head.detach(), rows)
         return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")
+
     matrix = _transposed([head])
     return lambda x: torch.mm(x, matrix)

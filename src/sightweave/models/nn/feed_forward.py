@@ -1,4 +1,4 @@
-"""The position-wise feed-forward layer, in the forms that the field uses."""
+"""The position-wise feed-forward layer, in its common forms."""
 
 from typing import Any, Literal, get_args
 
@@ -14,7 +14,7 @@ _GATED = ("swiglu", "geglu")
 
 
 def default_hidden_dim(dim: int, form: str) -> int:
-    """Equal parameters for each form: 4 D, or 8/3 D where there are three matrices."""
+    """The hidden width that gives every form about the same parameters: 4 D, or 8/3 D for the gated forms."""
     return -(-8 * dim // 3 // 32) * 32 if form in _GATED else 4 * dim
 
 
@@ -26,11 +26,11 @@ class FeedForward(nn.Module):
     by T5 1.1, and ``quick_gelu`` is the GELU of CLIP (arXiv:2103.00020).
 
     Args:
-        dim: Width D in and out.
-        hidden_dim: Width F inside.
-        form: Which of the above.
+        dim: Width D of the input and output.
+        hidden_dim: Hidden width F.
+        form: One of the above.
         bias: Whether the projections have biases.
-        dropout: Share of hidden values dropped in training.
+        dropout: Dropout probability of the hidden values.
 
     Raises:
         ValueError: unknown `form`, or a `dropout` outside 0 to 1.
@@ -44,6 +44,7 @@ class FeedForward(nn.Module):
             raise ValueError(f"feed_forward must be {', '.join(FORMS[:-1])} or {FORMS[-1]} (got {form!r}).")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1 (got {dropout}).")
+
         self.form = form
         self.gate = nn.Linear(dim, hidden_dim, bias=bias) if form in _GATED else None
         self.up = nn.Linear(dim, hidden_dim, bias=bias)
@@ -51,8 +52,9 @@ class FeedForward(nn.Module):
         self.dropout = dropout
 
     def forward(self, x: Float[Tensor, "*shape D"]) -> Float[Tensor, "*shape D"]:
-        """Applies it to each position alone."""
+        """Applies the layer to each position separately."""
         hidden = self.up(x)
+
         if self.gate is not None and self.form == "swiglu":
             hidden = swiglu(self.gate(x), hidden)
         elif self.gate is not None:
@@ -65,20 +67,21 @@ class FeedForward(nn.Module):
             hidden = hidden * torch.sigmoid(1.702 * hidden)
         else:
             hidden = F.gelu(hidden, approximate="tanh" if self.form == "gelu_tanh" else "none")
+
         if self.dropout and self.training:
             hidden = torch.dropout(hidden, self.dropout, train=True)
         return self.down(hidden)  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
 
 def swiglu(gate: Float[Tensor, "*shape F"], up: Float[Tensor, "*shape F"]) -> Float[Tensor, "*shape F"]:
-    """``silu(gate) * up``, to the bit."""
+    """Exactly ``silu(gate) * up``, with less memory for the backward pass."""
     if not torch.is_grad_enabled():
         return F.silu(gate) * up
     return _SwiGLU.apply(gate, up)  # type: ignore[no-any-return,no-untyped-call]  # torch leaves apply untyped
 
 
 class _SwiGLU(torch.autograd.Function):
-    """The same without keeping ``silu(gate)``, which autograd would hold for every token of every block."""
+    """SwiGLU without storing ``silu(gate)``, which autograd would keep for every token of every block."""
 
     @staticmethod
     def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Models of other libraries: made without memory, and filled with weights."""
+"""Models of other libraries: building them on the meta device, and loading weights into them."""
 
 from __future__ import annotations
 
@@ -16,57 +16,71 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def is_on_meta() -> bool:
-    """Whether tensors that are made now hold nothing."""
+    """Whether new tensors are created on the meta device."""
     return torch.empty(0).is_meta
 
 
 def made(make: Callable[[], Model]) -> Model:
-    """The model that `make` gives. On the meta device it has no weights, but all that is computed once and never saved.
+    """The model that `make` returns. On the meta device it has no weights, but keeps its non-persistent buffers.
 
-    A run is loaded that way: its file replaces the weights, and nothing would replace tables of sines.
+    A run is loaded this way: its file replaces the weights, but nothing would replace computed tables such as those of
+    sines.
     """
     if not is_on_meta():
         return make()
+
     with torch.device("cpu"):
         model = make()
-    taken: dict[int, tuple[Tensor, nn.Parameter]] = {}  # the old ones are kept, since ids are used again
+
+    # Shared weights stay shared. The old ones are kept until the end, because ids are reused.
+    replaced: dict[int, tuple[Tensor, nn.Parameter]] = {}
     for module in model.modules():
         for name, weight in module._parameters.items():
             if weight is not None:
                 fresh = nn.Parameter(torch.empty_like(weight, device="meta"), weight.requires_grad)
-                module._parameters[name] = taken.setdefault(id(weight), (weight, fresh))[1]
+                module._parameters[name] = replaced.setdefault(id(weight), (weight, fresh))[1]
         for name, buffer in module._buffers.items():
             if buffer is not None and name not in module._non_persistent_buffers_set:
                 module._buffers[name] = torch.empty_like(buffer, device="meta")
+
     return model
 
 
 def fill(model: nn.Module, found: Mapping[str, Tensor], *, where: str | Path) -> None:
-    """Puts weights into a model whose tables of tokens may be longer or shorter, and which may do without some.
+    """Loads weights into a model, which may have longer or shorter token tables and may lack some of the weights.
 
     Raises:
-        CheckpointError: other shapes; the model is unchanged.
+        CheckpointError: weights are missing or have other shapes; the model is unchanged.
     """
     own = model.state_dict()
-    fitted = {name: _fitted(found[name], table) for name, table in own.items() if name in found}
-    if wrong := [
-        name for name, table in own.items() if name not in fitted or fitted[name].shape != table.shape
-    ]:
+
+    fitted = {}
+    wrong = []
+    for name, table in own.items():
+        if name in found:
+            fitted[name] = _fitted(found[name], table)
+        if name not in fitted or fitted[name].shape != table.shape:
+            wrong.append(name)
+
+    if wrong:
         name = wrong[0]
         shape = tuple(found[name].shape) if name in found else "nothing"
         raise CheckpointError(
             f"{where}: {len(wrong)} weights have the wrong shape; {name} is {shape} in the file, expected "
             f"{tuple(own[name].shape)}."
         )
+
     model.load_state_dict(fitted)
 
 
 def _fitted(found: Tensor, own: Tensor) -> Tensor:
-    """With as many rows (or biases) as the vocabulary has; where it is shorter, the last ones go."""
+    """A token table (or bias) with as many rows as the model's: new ones are drawn, superfluous ones are cut off."""
     if found.shape == own.shape or found.dim() != own.dim():
         return found
+
     if found.dim() == 2 and found.shape[0] == own.shape[0] == 1:  # a bias of the logits
         return nn.functional.pad(found, (0, own.shape[1] - found.shape[1]))
     if found.shape[1:] != own.shape[1:]:
         return found
+
     return found[: len(own)] if len(found) >= len(own) else with_new_rows(found, own[len(found) :])

@@ -1,4 +1,4 @@
-"""Models of Transformers made from settings at hand and filled from a folder: no network, no pickles, no code of others."""
+"""Transformers models built from local settings and loaded from a folder, without network, pickles or remote code."""
 
 from __future__ import annotations
 
@@ -14,44 +14,47 @@ from sightweave.core.from_transformers import imported
 from sightweave.models.nn import foreign
 
 _FETCHING = ("auto_map", "use_pretrained_backbone", "custom_pipelines")
-"""Settings by which a config asks for code or for weights from elsewhere."""
+"""Settings by which a config requests code or weights from elsewhere."""
 _KERNELS = ("attn_implementation", "attn_implementation_internal", "experts_implementation", "use_kernels")
-"""Endings of settings that may name a kernel on the hub; which one computes is no matter of the weights."""
+"""Endings of settings that may name a kernel on the hub; the weights do not depend on them."""
 _COUNTED = ("layers", "depth", "blocks", "heads", "experts", "labels", "stages")
-"""Endings of settings that count things of which each is made one by one."""
+"""Endings of settings with the number of modules or labels to create."""
 _MOST_PARTS, _MOST_SIZE = 100_000, 1 << 31
+"""Largest plausible value of these settings, and of all others."""
 _DTYPES = ("dtype", "torch_dtype")
-"""How the weights were stored; here they are fp32 until somebody casts them."""
+"""Settings with the dtype of the stored weights, which is ignored: they are loaded as fp32."""
 
 
 def version() -> int:
-    """The library's first number."""
+    """The library's major version."""
     return int(imported().__version__.partition(".")[0])
 
 
 def settings(folder: str) -> dict[str, Any]:
-    """What a folder's config.json says of the model.
+    """The settings in a folder's config.json, except for the dtype.
 
     Raises:
-        CheckpointError: no such folder or file, or a model that brings code of its own.
+        CheckpointError: no such folder or file, or a model with its own code.
     """
     found = transformers_folder.read_config(folder)
     return {name: value for name, value in found.items() if name not in _DTYPES}
 
 
 def parsed(config: Mapping[str, Any]) -> Any:
-    """The library's own config of these settings.
+    """The library's own config object for these settings.
 
     Raises:
-        CheckpointError: the library knows no such family or refuses a setting, or a setting would fetch or run something.
+        CheckpointError: the library does not know the family or rejects a setting, or a setting would download or run code.
     """
     config = _harmless(config)
     known = imported().CONFIG_MAPPING
+
     model_type = config.get("model_type")
     if model_type not in known:
         raise CheckpointError(
             f"model_type {model_type!r} is unknown to Transformers {imported().__version__}; a newer release may support it."
         )
+
     try:
         return known[model_type].from_dict(dict(config))
     except (TypeError, ValueError, _wrong_value()) as error:
@@ -59,10 +62,10 @@ def parsed(config: Mapping[str, Any]) -> Any:
 
 
 def _harmless(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings without the choice of a kernel, which the library may fetch from the hub and run.
+    """The settings without the choice of a kernel, which the library might download from the hub and run.
 
     Raises:
-        CheckpointError: code of the checkpoint's own, weights to be fetched, or a count that no model has.
+        CheckpointError: a setting requests code or weights from elsewhere, or has an implausible value.
     """
     found: dict[str, Any] = {}
     for name, value in config.items():
@@ -72,14 +75,17 @@ def _harmless(config: Mapping[str, Any]) -> dict[str, Any]:
             )
         if name.endswith(_KERNELS):
             continue
-        if type(value) is int and abs(value) > (_MOST_PARTS if name.endswith(_COUNTED) else _MOST_SIZE):
+
+        most = _MOST_PARTS if name.endswith(_COUNTED) else _MOST_SIZE
+        if type(value) is int and abs(value) > most:
             raise CheckpointError(f"config.json: {name} is {value}, which is not plausible.")
         found[name] = _harmless(value) if isinstance(value, Mapping) else value
+
     return found
 
 
 def _wrong_value() -> type[Exception]:
-    """What the library raises for a setting of another type."""
+    """The exception that the library raises for a setting of the wrong type."""
     from huggingface_hub import errors
 
     found: type[Exception] = getattr(errors, "StrictDataclassError", ValueError)
@@ -87,39 +93,44 @@ def _wrong_value() -> type[Exception]:
 
 
 def made(make: Callable[[], Any]) -> Any:
-    """The model that `make` gives; on the meta device as `foreign.made` says."""
+    """The model that `make` returns; on the meta device as in `foreign.made`."""
     if not foreign.is_on_meta():
         return make()
+
     try:
         from transformers.initialization import no_init_weights
-    except ImportError:  # where Transformers 4 keeps it
+    except ImportError:  # Transformers 4
         from transformers.modeling_utils import no_init_weights  # type: ignore[attr-defined,no-redef]
-    with no_init_weights():  # memory that nobody writes to is not taken
+    with no_init_weights():  # uninitialized memory is not really allocated
         return foreign.made(make)
 
 
 def weights(folder: str | Path, kind: Any, config: Any, **settings: Any) -> dict[str, Tensor]:
-    """A folder's weights under the names of a model of the library.
+    """A folder's weights under the names of one of the library's models.
 
     Args:
         folder: As written by ``save_pretrained``.
         kind: The model's class.
         config: The library's config of the folder.
-        settings: What the model is made with beside its config.
+        settings: Further arguments of ``from_pretrained``.
 
     Raises:
-        CheckpointError: as `transformers_folder.read_tensors`; weights that are missing or of other shapes.
+        CheckpointError: as `transformers_folder.read_tensors`; or weights are missing or have other shapes.
     """
     tensors = transformers_folder.read_tensors(folder)
+
     try:
         found, report = kind.from_pretrained(
             None, config=config, state_dict=tensors, output_loading_info=True, **settings
         )
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(f"{folder}: {error}") from error
-    if missing := sorted(report["missing_keys"]):
+
+    missing = sorted(report["missing_keys"])
+    if missing:
         raise CheckpointError(
             f"{folder}: {len(missing)} weight(s) of a {kind.__name__} are missing: {', '.join(missing[:10])}. "
             "The folder contains another model, or only part of one."
         )
+
     return found.float().state_dict()  # type: ignore[no-any-return]  # the library's own type

@@ -1,7 +1,7 @@
 """A stack of another library's blocks, run with our masks, positions and cache; hooks let a fusion act before each block.
 
-The library's own forward pass runs. What it would work out from the order of the tokens is given to it: the mask, as
-numbers to add to the scores; positions, as an argument where it takes them, else in the place where it looks them up.
+The library's own forward pass runs. What it would derive from the order of the tokens is passed to it instead: the mask,
+as numbers to add to the scores; positions, as an argument if it accepts them, otherwise by replacing its table look-ups.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from sightweave.core.errors import CheckpointError
 from sightweave.models.nn.mask import self_mask
 
 _POSITIONS = -1
-"""The layer of the cache that keeps positions."""
+"""The layer of the cache that stores positions."""
 _POSITION_TABLES = ("wpe", "position_embeddings", "embed_positions", "embed_position")
-"""What libraries call a learnt table of positions."""
+"""Names of learned position tables in the libraries."""
 
 
 @dataclass
 class _Call:
-    """What hooks need to know while the stack runs."""
+    """The arguments of a call that hooks need while the stack runs."""
 
     positions: Int[Tensor, "B S"]
     seen: Int[Tensor, "B K"]
-    """Positions of the cached tokens and of these, as the cache lays them out."""
+    """Positions of the cached tokens and of these, in the cache's layout."""
     before_block: Callable[[int, Tensor], Tensor] | None
     masks: dict[str, Tensor]
-    """What blocks get in the place of masks that the library would not hand on."""
+    """Masks that the library would not pass on to the blocks unchanged, by argument name."""
 
 
 class _Calls:
-    """The calls that run now, by thread: batches are answered side by side."""
+    """The running call of each thread, since several batches may run at the same time."""
 
     def __init__(self) -> None:
         self._running: dict[int, _Call] = {}
@@ -60,7 +60,7 @@ class _Calls:
 
 
 class Bridge:
-    """Our cache under the names by which Transformers' attention calls its own."""
+    """Our cache with the interface that Transformers' attention expects of its own."""
 
     is_compileable = False
 
@@ -70,25 +70,25 @@ class Bridge:
     def update(
         self, keys: Tensor, values: Tensor, layer: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Writes behind each row's own, and gives all back."""
+        """Appends keys and values to each row and returns all of them."""
         return self._cache.extend(layer, keys, values)
 
     def get_seq_length(self, layer: int = 0) -> int:
-        """Tokens of the longest row."""
+        """Number of tokens of the longest row."""
         return self._cache.longest
 
 
 class HookedStack:
-    """One stack inside a model of Transformers. It holds the module and adds hooks, and registers no weights.
+    """One stack inside a Transformers model. It holds the module and adds hooks, but does not register its weights.
 
     Args:
-        module: Embeddings of positions, blocks and last norm.
-        both_ways: Whether its tokens look forward too, where nothing forbids it.
-        hands_on: Whether a mask that is given reaches the blocks as it is; Transformers 4 would make another one of it where
-            tokens look both ways, and adds T5's only where it works distances out.
+        module: The module with position embeddings, blocks and last norm.
+        both_ways: Whether its attention is bidirectional (except for what the mask hides).
+        hands_on: Whether the library passes a given mask to the blocks unchanged. Transformers 4 would change a
+            bidirectional one, and adds T5's only where it computes distances.
 
     Raises:
-        CheckpointError: there is no way to tell it positions, or some blocks look neither at all nor through a window.
+        CheckpointError: there is no way to set its positions, or some blocks have neither full nor sliding-window attention.
     """
 
     def __init__(self, module: Any, both_ways: bool = False, hands_on: bool = True) -> None:
@@ -96,15 +96,17 @@ class HookedStack:
         lists = [layer for layer in module.modules() if isinstance(layer, nn.ModuleList) and len(layer)]
         if not lists:
             raise CheckpointError(f"{self._name}: no list of blocks found.")
+
         self.blocks = lists[0]
         self._calls = _Calls()
         for index, block in enumerate(self.blocks):
             names = list(inspect.signature(block.forward).parameters)
             hook = partial(_before_block, self._calls, index, names)
             block.register_forward_pre_hook(hook, with_kwargs=True)
+
         known = inspect.signature(module.forward).parameters
         self._takes_positions = "position_ids" in known
-        # As it is called from 5.24 on, and before.
+        # The argument's name from Transformers 5.24 on, and before.
         self._past = "cache" if "cache" in known else "past_key_values"
         self._has_distances = False
         self._offset = 0
@@ -114,18 +116,16 @@ class HookedStack:
 
     @property
     def _name(self) -> str:
+        """Name of the model in error messages."""
         return f"{self.config.model_type} ({type(self.module).__name__})"
 
     def _prepare_positions(self) -> None:
-        tables = {
-            name.rpartition(".")[2]: layer
-            for name, layer in self.module.named_modules()
-            if name.rpartition(".")[2] in _POSITION_TABLES
-        }
-        table = next(iter(tables.values()), None)
+        """Finds out how the module gets positions, and adds hooks if it does not take them as an argument."""
+        table = self._position_table()
+
         if self._takes_positions:
             if hasattr(getattr(self.module, "embeddings", None), "create_position_ids_from_inputs_embeds"):
-                self._offset = self.module.embeddings.padding_idx + 1  # as RoBERTa counts
+                self._offset = self.module.embeddings.padding_idx + 1  # RoBERTa's first position
         elif table is not None:
             table.register_forward_hook(partial(_look_up, self._calls))
             self._offset = _first_row(table)
@@ -139,16 +139,29 @@ class HookedStack:
             for layer in distances:
                 hook = partial(_by_distance, self._calls, self._hands_on)
                 layer.register_forward_pre_hook(hook, with_kwargs=True)
+
         if isinstance(table, nn.Embedding):
             self._most = table.num_embeddings - self._offset
 
+    def _position_table(self) -> nn.Module | None:
+        """The table of positions of the module, if it has one."""
+        tables: dict[str, nn.Module] = {}
+        for path, layer in self.module.named_modules():
+            name = path.rpartition(".")[2]
+            if name in _POSITION_TABLES:
+                tables[name] = layer
+
+        return next(iter(tables.values()), None)
+
     def _windows(self) -> tuple[int | None, set[str]]:
-        """How far a token looks back in blocks with a window, and the kinds of blocks where there are several."""
+        """Size of the attention window, if any, and the types of blocks, if there are several."""
         types = set(getattr(self.config, "layer_types", None) or ())
-        if odd := types - {"full_attention", "sliding_attention"}:
+        unsupported = types - {"full_attention", "sliding_attention"}
+        if unsupported:
             raise CheckpointError(
-                f"{self._name}: has blocks of type {sorted(odd)}, whose masks cannot be set."
+                f"{self._name}: has blocks of type {sorted(unsupported)}, whose masks cannot be set."
             )
+
         window = getattr(self.config, "sliding_window", None)
         return (None, set()) if types == {"full_attention"} else (window, types)
 
@@ -162,18 +175,18 @@ class HookedStack:
         before_block: Callable[[int, Tensor], Tensor] | None = None,
         **more: Any,
     ) -> Float[Tensor, "B S D"]:
-        """All blocks and the last norm.
+        """The output of all blocks and the last norm.
 
         Args:
-            hidden: Token embeddings, images among them.
-            tokens: Positions, and who may look at whom.
-            cache: What was read before; it is not advanced here.
-            past: The same as the library knows it.
-            before_block: Called before each block.
+            hidden: Token embeddings, including those of images.
+            tokens: Positions, and which tokens may attend to which.
+            cache: Keys and values of earlier tokens; it is not advanced here.
+            past: The same cache for the library.
+            before_block: Called before each block with its index and the hidden state, which it returns.
             more: Further arguments for the stack.
 
         Raises:
-            ValueError: a position outside the table of learnt ones.
+            ValueError: a position outside the table of learned positions.
         """
         positions = tokens.positions
         if self._most is not None and positions.numel() and int(positions.max()) >= self._most:
@@ -181,44 +194,56 @@ class HookedStack:
                 f"position {int(positions.max())} is outside the {self._most} positions of {self._name}; "
                 "shorten the texts (inputs.max_length)."
             )
+
+        # Positions of all keys, if blocks need distances to cached tokens.
         seen = positions
         if cache is not None and (self._window is not None or self._has_distances):
             kept = positions[:, None, :, None]
             seen = cache.extend(_POSITIONS, kept, kept)[0][:, 0, :, 0]
+
         if self._takes_positions:
             more["position_ids"] = positions + self._offset
         if past is not None:
             more |= {self._past: past, "use_cache": True}
         more["attention_mask"] = self._masks(_table(tokens, cache), positions, seen, hidden.dtype)
+
+        # A mask that the library would change is passed to the blocks by their hooks instead.
         masks = {}
-        if not self._hands_on:
-            late = ["attention_mask"] if self._both_ways else ["encoder_attention_mask"]
-            masks = {name: more.pop(name) for name in late if name in more}
+        by_hook = "attention_mask" if self._both_ways else "encoder_attention_mask"
+        if not self._hands_on and by_hook in more:
+            masks[by_hook] = more.pop(by_hook)
+
         with self._calls.running(_Call(positions, seen, before_block, masks)):
             output = self.module(inputs_embeds=hidden, **more)
+
         return output.last_hidden_state  # type: ignore[no-any-return]  # their own type
 
     def _masks(
         self, table: Bool[Tensor, "b 1 S K"], positions: Tensor, seen: Tensor, dtype: torch.dtype
     ) -> Tensor | dict[str, Tensor]:
+        """The mask for all blocks, or one for each type of block."""
         if self._window is None:
             return added(table, dtype)
+
         distance = (positions[:, :, None] - seen[:, None, :])[:, None]
         near = distance.abs() <= self._window if self._both_ways else distance < self._window
         if not self._types:
             return added(table & near, dtype)
+
         return {"full_attention": added(table, dtype), "sliding_attention": added(table & near, dtype)}
 
 
 def added(table: Bool[Tensor, "b 1 S K"], dtype: torch.dtype) -> Float[Tensor, "b 1 S K"]:
-    """What may be seen as numbers to add to the scores."""
+    """A boolean mask as numbers to add to the scores: 0 where it is true, minus infinity elsewhere."""
     return torch.zeros(table.shape, dtype=dtype, device=table.device).masked_fill_(~table, -torch.inf)
 
 
 def _table(tokens: TokenSequence, cache: Cache | None) -> Bool[Tensor, "b 1 S K"]:
+    """The boolean mask of a sequence after the cached tokens; one row if it is simply causal."""
     dense = self_mask(tokens, cache).dense
     if dense is not None:
         return dense
+
     length = tokens.ids.shape[1]
     before = 0 if cache is None else cache.longest
     whole = torch.ones(1, 1, length, before + length, dtype=torch.bool, device=tokens.ids.device)
@@ -228,45 +253,53 @@ def _table(tokens: TokenSequence, cache: Cache | None) -> Bool[Tensor, "b 1 S K"
 def _before_block(
     calls: _Calls, index: int, names: list[str], block: nn.Module, args: Any, kwargs: Any
 ) -> Any:
+    """Forward pre-hook of a block: sets its masks and lets `before_block` change the hidden state."""
     call = calls.mine()
     if call is None:
         return None
-    given = dict(zip(names, args, strict=False)) | kwargs | call.masks
+
+    arguments = dict(zip(names, args, strict=False)) | kwargs | call.masks
     if call.before_block is not None:
-        given[names[0]] = call.before_block(index, given[names[0]])
-    return tuple(given.pop(name) for name in names[: len(args)]), given
+        arguments[names[0]] = call.before_block(index, arguments[names[0]])
+
+    positional = tuple(arguments.pop(name) for name in names[: len(args)])
+    return positional, arguments
 
 
 def _first_row(table: nn.Module) -> int:
-    """Row of position 0."""
+    """The row of position 0."""
     if isinstance(table, nn.Embedding):
         return int(getattr(table, "offset", 0))
+
     padding = getattr(table, "padding_idx", None)
     return 0 if padding is None else padding + 1
 
 
 def _look_up(calls: _Calls, table: nn.Module, args: Any, output: Tensor) -> Tensor:
-    """Rows of our positions in the place of those that the table counted."""
+    """Forward hook of a position table: returns the rows of our positions instead of those that it derived."""
     call = calls.mine()
     if call is None:
         return output
+
     rows = table.weight if isinstance(table, nn.Embedding) else table.weights
     assert isinstance(rows, Tensor)
     return nn.functional.embedding(call.positions + _first_row(table), rows)
 
 
 def _has_distances(layer: Any) -> bool:
-    """Whether an attention adds biases by distance, as T5 does."""
+    """Whether an attention layer adds a bias for each distance, as T5 does."""
     if not hasattr(layer, "relative_attention_bias"):
         return False
+
     return "bidirectional" in inspect.signature(layer._relative_position_bucket).parameters
 
 
 def _by_distance(calls: _Calls, hands_on: bool, attention: Any, args: Any, kwargs: Any) -> Any:
-    """T5's biases, from our positions."""
+    """Forward pre-hook of T5's attention: sets its biases from our positions."""
     call = calls.mine()
     if call is None:
         return None
+
     distance = call.seen[:, None, :] - call.positions[:, :, None]
     bucket = attention._relative_position_bucket(
         distance,
@@ -274,5 +307,6 @@ def _by_distance(calls: _Calls, hands_on: bool, attention: Any, args: Any, kwarg
         num_buckets=attention.relative_attention_num_buckets,
         max_distance=attention.relative_attention_max_distance,
     )
+
     bias = attention.relative_attention_bias(bucket).permute(0, 3, 1, 2)
     return args, kwargs | {"position_bias": bias if hands_on else bias + kwargs["mask"]}

@@ -1,4 +1,4 @@
-"""Who may look at whom, computed from integer vectors and never stored.
+"""Attention masks: which tokens may attend to which, computed from integer vectors and never stored.
 
 big_vision's ``make_attn_mask`` (PaliGemma, Beyer et al. 2024, arXiv:2407.07726) with segments and branches added.
 """
@@ -17,15 +17,15 @@ from sightweave.core.cache import Cache
 class Mask:
     """A mask for scaled dot-product attention.
 
-    ``dense`` is None where nothing is hidden (or only the future is: ``causal``): the fused kernels take those.
+    ``dense`` is None if nothing is hidden, or only the future (``causal``): the fused kernels support those directly.
     """
 
     dense: Bool[Tensor, "B 1 S K"] | None = None
     causal: bool = False
     blind_rows: Bool[Tensor, "B 1 S 1"] | None = None
-    """True where a token may look at nothing at all: its attention is zero."""
+    """True for a token that may attend to nothing at all: its attention output is zero."""
     scores: Float[Tensor, "B H S K"] | None = None
-    """What to add to the scores of each head, the mask itself included; ``dense`` and ``causal`` say nothing then."""
+    """Values to add to the scores of each head, including the mask itself; ``dense`` and ``causal`` are unused then."""
     _biases: dict[torch.dtype, Tensor] = field(default_factory=dict)
 
     @property
@@ -34,22 +34,24 @@ class Mask:
         return self.dense is None and self.scores is None
 
     def plus(self, scores: Float[Tensor, "B H S K"]) -> "Mask":
-        """The same with numbers added to the scores of each head."""
+        """The same mask with values added to the scores of each head."""
         dense = self.dense
         if self.causal:
             dense = torch.ones(scores.shape[2:], dtype=torch.bool, device=scores.device).tril()
+
         hidden = scores if dense is None else scores.masked_fill(~dense, -torch.inf)
         return Mask(scores=hidden, blind_rows=self.blind_rows)
 
     def bias(self, dtype: torch.dtype) -> Tensor | None:
-        """``scores``, or ``dense`` as numbers to add to the scores: 0 or minus infinity.
+        """``scores``, or ``dense`` as values to add to the scores: 0 or minus infinity; None if nothing is added.
 
-        Made once for all layers: the fused CPU kernel would turn booleans into numbers in each of them.
+        Computed once for all layers: the fused CPU kernel would convert the booleans in each of them.
         """
         if self.scores is not None:
             return self.scores.to(dtype)
         if self.dense is None:
             return None
+
         if dtype not in self._biases:
             zeros = torch.zeros(self.dense.shape, dtype=dtype, device=self.dense.device)
             self._biases[dtype] = zeros.masked_fill_(~self.dense, -torch.inf)
@@ -57,43 +59,49 @@ class Mask:
 
 
 def allowed(tokens: TokenSequence) -> Bool[Tensor, "B S S"]:
-    """The truth table of a sequence: ``[b, i, j]`` says whether token i may look at token j.
+    """The boolean mask of a sequence: ``[b, i, j]`` is whether token i may attend to token j.
 
-    A token may always look at itself, so that padding has something to attend to.
+    A token may always attend to itself, so that padding has something to attend to.
     """
     level = tokens.ar.cumsum(1)
     table = level[:, None, :] <= level[:, :, None]
     table &= tokens.segment[:, None, :] == tokens.segment[:, :, None]
     table &= _visible_branch(tokens.branch, tokens.branch)
     table &= tokens.valid[:, None, :]
+
     return table | torch.eye(table.shape[1], dtype=torch.bool, device=table.device)
 
 
-def _visible_branch(looking: Int[Tensor, "B S"], looked_at: Int[Tensor, "B K"]) -> Bool[Tensor, "B S K"]:
-    return (looked_at[:, None, :] == 0) | (looked_at[:, None, :] == looking[:, :, None])
+def _visible_branch(queries: Int[Tensor, "B S"], keys: Int[Tensor, "B K"]) -> Bool[Tensor, "B S K"]:
+    """Whether keys are in the trunk or in the same branch as the queries, from the branches of both."""
+    return (keys[:, None, :] == 0) | (keys[:, None, :] == queries[:, :, None])
 
 
 def self_mask(tokens: TokenSequence, cache: Cache | None = None) -> Mask:
-    """The mask of self-attention over a sequence, after what the cache holds."""
+    """The mask of self-attention over a sequence that follows the cached tokens."""
     if cache is None or cache.longest == 0:
         return Mask(causal=True) if tokens.plain else Mask(dense=allowed(tokens)[:, None])
+
     length = tokens.ids.shape[1]
     if cache.uniform and length == 1:
         return Mask()
-    # Slots of the cache: row b holds lengths[b] old tokens, then the new ones, then nothing yet.
+
+    # Slots of the cache: row b has lengths[b] old tokens, then the new ones, then nothing yet.
     lengths = cache.lengths.to(tokens.ids.device)
     slot = torch.arange(cache.longest + length, device=tokens.ids.device)
     table = (slot < lengths[:, None])[:, None, :].expand(-1, length, -1)
-    fresh = slot - lengths[:, None]  # B K: which new token stands in each slot
+
+    fresh = slot - lengths[:, None]  # B K: number of the new token in each slot
     is_fresh = (fresh >= 0) & (fresh < length)
     among_new = allowed(tokens).gather(2, fresh.clamp(0, length - 1)[:, None, :].expand(-1, length, -1))
     return Mask(dense=(table | (among_new & is_fresh[:, None, :]))[:, None])
 
 
 def memory_mask(tokens: TokenSequence, memory: Memory) -> Mask:
-    """The mask of attention from a sequence to a memory: the same row, segment, and own branch or trunk."""
+    """The mask of attention from a sequence to a memory: the same row and segment, and the own branch or the trunk."""
     table = tokens.segment[:, :, None] == memory.segment[:, None, :]
     table &= _visible_branch(tokens.branch, memory.branch)
     table &= memory.valid[:, None, :]
+
     blind = ~table.any(2, keepdim=True)
     return Mask(dense=(table | blind)[:, None], blind_rows=blind[:, None])

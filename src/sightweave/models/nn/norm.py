@@ -1,4 +1,4 @@
-"""Root-mean-square normalisation (Zhang and Sennrich 2019, arXiv:1910.07467)."""
+"""Root-mean-square normalization (Zhang and Sennrich 2019, arXiv:1910.07467)."""
 
 from typing import Any
 
@@ -23,11 +23,14 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim)) if affine else None
 
     def forward(self, x: Float[Tensor, "*shape D"]) -> Float[Tensor, "*shape D"]:
-        """Normalises the last axis."""
+        """Normalizes the last axis."""
         if x.device.type == "cpu" and self.weight is not None and x.dtype == torch.float32:
-            if not torch.is_grad_enabled():  # the call into autograd takes longer than one token's norm
+            if (
+                not torch.is_grad_enabled()
+            ):  # calling the autograd function takes longer than one token's norm
                 return (x * cpu_scale(x, self.eps)).mul_(self.weight)
             return _CpuRMSNorm.apply(x, self.weight, self.eps)  # type: ignore[no-any-return,no-untyped-call]  # torch leaves apply untyped
+
         weight = None if self.weight is None else self.weight.to(x.dtype)
         return F.rms_norm(x, x.shape[-1:], weight, self.eps)
 
@@ -39,7 +42,7 @@ def cpu_scale(x: Tensor, eps: float) -> Tensor:
 
 
 class _CpuRMSNorm(torch.autograd.Function):
-    """The same with one saved scale per token: torch's own keeps several full-size intermediates on a CPU."""
+    """RMS norm that saves one scale per token: torch's own saves several full-size intermediates on a CPU."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -52,16 +55,17 @@ class _CpuRMSNorm(torch.autograd.Function):
         x, weight, scale = ctx.saved_tensors
         normal = x * scale
         grad_weight = (grads[0] * normal).reshape(-1, weight.shape[0]).sum(0)
+
         grad_normal = grads[0] * weight
         along = (grad_normal * normal).mean(-1, keepdim=True)
         return grad_normal.sub_(normal.mul_(along)).mul_(scale), grad_weight, None
 
 
 def make_norm(kind: str, dim: int, *, eps: float = 1e-6) -> nn.Module:
-    """``rms`` or ``layer``.
+    """A norm of a kind, ``rms`` or ``layer``, over the width `dim`.
 
     Raises:
-        ValueError: another word.
+        ValueError: an unknown kind.
     """
     if kind == "rms":
         return RMSNorm(dim, eps=eps)

@@ -1,4 +1,4 @@
-"""Another library's image encoder as one of ours: how its output becomes a grid, and which of its weights have a use."""
+"""Image encoders of other libraries: how their output becomes a grid of features, and which of their weights are used."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from sightweave.core.batch import Features
 
 Encode = Callable[[Any, Tensor], Tensor]
-"""A model and pixels ``I 3 Hp Wp`` to what it makes of them: ``I N Dv``, or ``I Dv h w``."""
+"""A model and pixels ``I 3 Hp Wp`` -> the model's output: ``I N Dv``, or ``I Dv h w``."""
 _MOST_EXTRA_TOKENS = 16
-"""Class and register tokens that stand before the patches, at most."""
+"""Largest accepted number of class and register tokens before the patches."""
 
 
 class Shape:
-    """What an encoder makes of one picture: a grid, a width, and tokens before those of the grid.
+    """The shape of an encoder's output for one image: a grid, a width, and extra tokens before those of the grid.
 
     Args:
-        shape: Of its output for one picture: ``1 N Dv``, or ``1 Dv h w``.
-        image_size: Side of the picture, in pixels.
-        patch_size: Side of a patch, in pixels; None where there are none.
+        shape: Shape of its output for one image: ``1 N Dv``, or ``1 Dv h w``.
+        image_size: Side of the image, in pixels.
+        patch_size: Side of a patch, in pixels; None if it has no patches.
 
     Raises:
-        ValueError: an output that is no grid.
+        ValueError: the output is not a grid.
     """
 
     def __init__(self, shape: torch.Size, *, image_size: int, patch_size: int | None) -> None:
@@ -37,19 +37,22 @@ class Shape:
             return
         if len(shape) != 3:
             raise ValueError(f"returns {tuple(shape)} for one image, which is not a grid of features.")
+
         count, self.dim = shape[1], shape[2]
         side = 0 if patch_size is None else image_size // patch_size
         if not side or not 0 <= count - side**2 <= _MOST_EXTRA_TOKENS:
-            side = math.isqrt(count)  # patches were merged on the way
+            side = math.isqrt(count)  # the model merges patches
+
         self.grid, self.extra = (1, side, side), count - side**2
         if not side or self.extra > _MOST_EXTRA_TOKENS:
             raise ValueError(f"returns {count} features for one square image, which is not a square grid.")
 
     def encode(self, pixels: Float[Tensor, "I 3 Hp Wp"], encode: Callable[[Tensor], Tensor]) -> Features:
-        """The features of pictures, and of none: many models cannot reshape what is empty."""
-        if pixels.shape[0] == 0:  # by its shape: an export that asks for len() takes it for a constant
+        """The features of images; an empty batch is handled here, because many models cannot reshape one."""
+        if pixels.shape[0] == 0:  # not len(), which an export would treat as a constant
             times, rows, columns = self.grid
             return Features(pixels.new_zeros(0, times * rows * columns, self.dim), self.grid)
+
         return Features(self.features(encode(pixels)), self.grid)
 
     def features(self, output: Tensor) -> Float[Tensor, "I N Dv"]:
@@ -58,10 +61,10 @@ class Shape:
 
 
 def measure(model: nn.Module, encode: Encode, *, image_size: int, patch_size: int | None) -> Shape:
-    """The shape of what a model on the meta device makes of a picture: nothing is computed.
+    """The output shape of a model on the meta device, for one image; nothing is computed.
 
     Raises:
-        ValueError: it cannot read a picture of that size, or gives no grid.
+        ValueError: the model cannot encode an image of that size, or its output is not a grid.
     """
     with torch.device("meta"):
         pixels = torch.zeros(1, 3, image_size, image_size)
@@ -71,31 +74,36 @@ def measure(model: nn.Module, encode: Encode, *, image_size: int, patch_size: in
             raise ValueError(
                 f"cannot encode images of {image_size} x {image_size} pixels: {error}"
             ) from error
+
     return Shape(output.shape, image_size=image_size, patch_size=patch_size)
 
 
 def unused(model: nn.Module, encode: Encode, *, image_size: int) -> set[str]:
-    """Names of the weights that the features of a model on the meta device do not depend on, such as those of a head."""
+    """Names of the weights of a model on the meta device that its features do not depend on, such as those of a head."""
     with torch.inference_mode(False), torch.device("meta"), torch.enable_grad():
         output = encode(model, torch.zeros(1, 3, image_size, image_size))
         named = dict(model.named_parameters())
-        found = torch.autograd.grad(output.sum(), list(named.values()), allow_unused=True)
-    return {name for name, gradient in zip(named, found, strict=True) if gradient is None}
+        gradients = torch.autograd.grad(output.sum(), list(named.values()), allow_unused=True)
+
+    return {name for name, gradient in zip(named, gradients, strict=True) if gradient is None}
 
 
 def drop(model: nn.Module, names: set[str]) -> None:
-    """Takes weights out of a model: a layer of them alone gives back what it is given."""
+    """Removes weights from a model; a layer without any others becomes the identity."""
     for path, layer in list(model.named_modules()):
         own = {f"{path}.{name}" for name, _ in layer.named_parameters()}
-        if path and own and own <= names:  # what stands inside one that is gone is no longer named
-            setattr(model.get_submodule(path.rpartition(".")[0]), path.rpartition(".")[2], nn.Identity())
-            names = names - own
+        if path and own and own <= names:
+            parent, _, child = path.rpartition(".")
+            setattr(model.get_submodule(parent), child, nn.Identity())
+            names = names - own  # so that the layers inside it are left alone
+
     for path in names:
-        setattr(model.get_submodule(path.rpartition(".")[0]), path.rpartition(".")[2], None)
+        parent, _, child = path.rpartition(".")
+        setattr(model.get_submodule(parent), child, None)
 
 
 def keep_statistics(model: nn.Module) -> None:
-    """Holds every BatchNorm at its learnt statistics: those of a batch would mix pictures."""
+    """Freezes the statistics of every BatchNorm: those of a batch would mix images."""
     for layer in model.modules():
         if isinstance(layer, _BatchNorm):
             layer.eval()

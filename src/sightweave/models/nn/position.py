@@ -1,4 +1,4 @@
-"""Positions: rotary, relative, sinusoidal, and Fourier features of places in a picture."""
+"""Positions: rotary, relative, sinusoidal, and Fourier features of the cells of an image grid."""
 
 import math
 
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from sightweave.models.nn.init import embedding
 
 _MOST_PLACES = 1 << 20
-"""Of a grid: a picture of 16,384 pixels a side has them in patches of 16."""
+"""Most cells of a grid: as many as a square image of 16,384 pixels a side has patches of 16."""
 Rotation = tuple[Float[Tensor, "B 1 S Dh"], Float[Tensor, "B 1 S Dh"]]
-"""Cosines, and sines with the sign of rotate-half already in them."""
+"""Cosines, and sines that already include the sign of rotate-half."""
 
 
 class Rotary(nn.Module):
@@ -21,7 +21,7 @@ class Rotary(nn.Module):
 
     Args:
         head_dim: Width Dh of one head; even.
-        base: Wavelength base; larger reaches further.
+        base: Base of the wavelengths; larger values suit longer texts.
 
     Raises:
         ValueError: `head_dim` is odd.
@@ -37,27 +37,28 @@ class Rotary(nn.Module):
         """The rotation of each token."""
         half = torch.arange(0, self.head_dim, 2, device=positions.device, dtype=torch.float32)
         angles = positions[..., None].float() * self.base ** (-half / self.head_dim)  # B S Dh/2
+
         cos, sin = angles.cos()[:, None], angles.sin()[:, None]
         return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
 
 
 def rotate(x: Float[Tensor, "B H S Dh"], rotation: Rotation) -> Float[Tensor, "B H S Dh"]:
-    """Applies a rotation; `roll` swaps the halves, the sign stands in the sines."""
+    """Applies a rotation; `roll` swaps the halves, and the sines include the sign."""
     cos, sin = rotation
     return (x * cos + x.roll(x.shape[-1] // 2, -1) * sin).to(x.dtype)
 
 
 class RelativePositions(nn.Module):
-    """A learnt number for each head and distance, to be added to scores.
+    """A learned bias for each head and distance, to be added to the scores.
 
     Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer (T5, Raffel et al. 2019,
-    arXiv:1910.10683), section 2.1. Near distances have a number each; farther ones share more and more.
+    arXiv:1910.10683), section 2.1. Each short distance has its own bias; longer ones share buckets of growing size.
 
     Args:
-        num_heads: Heads H.
-        both_ways: Whether what lies ahead is looked at too; then half of the numbers are for it.
-        buckets: Numbers for each head; a multiple of 4.
-        reach: Distance in tokens from which all share the last number.
+        num_heads: Number of heads H.
+        both_ways: Whether attention is bidirectional; half of the buckets are for later tokens then.
+        buckets: Number of biases for each head; a multiple of 4.
+        reach: Distance in tokens from which all share the last bucket.
     """
 
     def __init__(self, num_heads: int, *, both_ways: bool, buckets: int = 32, reach: int = 128) -> None:
@@ -66,15 +67,17 @@ class RelativePositions(nn.Module):
         self.table = embedding(buckets, num_heads)
 
     def forward(self, looking: Int[Tensor, "B S"], looked_at: Int[Tensor, "B K"]) -> Float[Tensor, "B H S K"]:
-        """The numbers for the positions of what looks and of what is looked at."""
+        """The biases for the positions of queries and keys."""
         bucket = self.bucket(looked_at[:, None, :] - looking[:, :, None])
         return self.table(bucket).permute(0, 3, 1, 2)  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
     def bucket(self, distance: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
-        """Which number stands for a distance, negative behind."""
+        """The bucket of each distance; negative distances are to earlier tokens."""
         count = self.buckets // 2 if self.both_ways else self.buckets
         ahead = (distance > 0) * count if self.both_ways else 0
         distance = distance.abs() if self.both_ways else (-distance).clamp(min=0)
+
+        # Half of the buckets are for single distances, the others grow logarithmically.
         near = count // 2
         share = (distance.clamp(min=1).float() / near).log() / math.log(self.reach / near)
         far = (near + (share * (count - near)).long()).clamp(max=count - 1)
@@ -84,35 +87,38 @@ class RelativePositions(nn.Module):
 def sinusoidal(
     positions: Int[Tensor, "*shape"], dim: int, *, base: float = 10_000.0
 ) -> Float[Tensor, "*shape D"]:
-    """Attention Is All You Need (Vaswani et al. 2017, arXiv:1706.03762): sines, then cosines. `dim` is even."""
+    """Sinusoidal positions of an even width `dim`: sines, then cosines (Vaswani et al. 2017, arXiv:1706.03762)."""
     scale = torch.exp(torch.arange(dim // 2, device=positions.device) * (-math.log(base) / (dim // 2)))
     angles = positions[..., None].float() * scale
     return torch.cat([angles.sin(), angles.cos()], -1)
 
 
 def fourier_grid(rows: int, columns: int, octaves: int = 3) -> Float[Tensor, "N C"]:
-    """x, y and their sines and cosines at `octaves` frequencies, for the centre of each cell: C = 2 + 4 * octaves."""
+    """x, y and their sines and cosines at `octaves` frequencies, for the center of each cell: C = 2 + 4 * octaves."""
     if rows * columns > _MOST_PLACES:
         raise ValueError(
             f"a grid of {rows} x {columns} positions is too large; the maximum is {_MOST_PLACES}."
         )
+
     # Always on the CPU: on the meta device, `arange` imports a computer algebra system (see `nn/init.py::draw`).
-    down, across = ((torch.arange(count, device="cpu") + 0.5) / count for count in (rows, columns))
+    down = (torch.arange(rows, device="cpu") + 0.5) / rows
+    across = (torch.arange(columns, device="cpu") + 0.5) / columns
     y, x = torch.meshgrid(down, across, indexing="ij")
-    places = torch.stack([x, y], -1).flatten(0, 1) * 2 - 1  # N 2
-    angles = torch.cat([places * math.pi * 2**octave / 2 for octave in range(octaves)], -1)
-    return torch.cat([places, angles.sin(), angles.cos()], -1)
+    centers = torch.stack([x, y], -1).flatten(0, 1) * 2 - 1  # N 2
+
+    angles = torch.cat([centers * math.pi * 2**octave / 2 for octave in range(octaves)], -1)
+    return torch.cat([centers, angles.sin(), angles.cos()], -1)
 
 
 def resize_grid(table: Float[Tensor, "N D"], count: int) -> Float[Tensor, "M D"]:
-    """A table of the places of a square grid for one of `count` places, by bicubic interpolation.
+    """A position table of a square grid, resized to `count` positions by bicubic interpolation.
 
     Args:
-        table: One row for each place, row by row of the grid; a class token's may stand before them, and stays as it is.
-        count: M, a square number, or one more.
+        table: One row for each cell, row by row of the grid; that of a class token may come first, and is unchanged.
+        count: Number M of positions: a square number, or one more.
 
     Raises:
-        ValueError: either grid is not square, or only one has a place for a class token.
+        ValueError: either grid is not square, or only one of them has a position for a class token.
     """
     old, new = math.isqrt(len(table)), math.isqrt(count)
     first = len(table) - old**2
@@ -120,6 +126,7 @@ def resize_grid(table: Float[Tensor, "N D"], count: int) -> Float[Tensor, "M D"]
         raise ValueError(
             f"only square position grids can be resized (got {len(table)} positions for {count})."
         )
+
     grid = torch.unflatten(table[first:].T, 1, (old, old))[None].float()  # 1 D h w
     resized = nn.functional.interpolate(grid, size=(new, new), mode="bicubic", align_corners=False)
     return torch.cat([table[:first], resized[0].flatten(1).T.to(table.dtype)])
