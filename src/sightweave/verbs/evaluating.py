@@ -121,7 +121,7 @@ def evaluate(
     if other is None and answering.run is not None:
         check_places(answering.run)
 
-    # Which settings apply, and which data they score.
+    # The settings and the data.
     chosen = {"splits": splits or None, "pictures": pictures, "controls": controls}
     measured, records = _measured(answering, data, [*settings, *_as_settings(chosen)])
     if other is None and answering.run is not None and not measured.data:
@@ -131,15 +131,16 @@ def evaluate(
         )
     held_out = _held_out(measured, records, is_other=other is not None)
 
-    folder, table = _outputs(answering, out, None if other is None else _data_name(other, records))
     if answering.recipe is None:
         measured = _scored_by_choice(measured, held_out)
     train = answering.train if answering.recipe is not None else lambda: _training_data(measured)
+
+    # The answers and their scores.
+    folder, table = _outputs(answering, out, None if other is None else _data_name(other, records))
     with _claimed(folder):
         if fresh and folder is not None:
             (folder / KEPT).unlink(missing_ok=True)
         found = evaluate_into(answering, measured, folder, held_out, wanted(console, progress), train)
-
     if table is not None:
         written = answer_files.write(table, _predictions(found), more=("right", "expected"))
         collections.deque(written, maxlen=0)
@@ -185,7 +186,7 @@ def _measured(
 def _held_out(
     measured: recipes.Measured, records: list[Any] | None, *, is_other: bool
 ) -> dict[str, list[Dataset]]:
-    """The splits to score; all rows of data that is not the run's own where it has no held-out split.
+    """The splits to score; if data other than the run's own has no held-out split, all of its rows are scored.
 
     Raises:
         DataError: there is nothing to score.
@@ -260,6 +261,7 @@ class Answering:
 
 
 def _answering(who: str | Path | Mapping[str, Any] | Run, *, trust_run: bool) -> Answering:
+    """The predictor that `who` names, with its settings and its training data."""
     who = who if isinstance(who, Run) else _read_who(who)
     if isinstance(who, str | Path) and run_predictor.recognise(str(who)):
         who = load(who, trust_run=trust_run)
@@ -348,7 +350,7 @@ def _hidden_options(samples: Sequence[Sample]) -> list[str]:
         for sample in hidden:
             options_of[sample.tags.get("type")].add(sample.options)
 
-        # A model may have learnt the options where all questions of a type share them.
+        # If all questions of a type share the same options, a model may have learnt them.
         if any(len(options) > 1 for options in options_of.values()):
             found.append(
                 f"{name}: {len(hidden)} of {len(here)} prompts do not list their options; "
@@ -434,9 +436,11 @@ def evaluate_into(
         _check_outputs(folder, KEPT, EVALUATION, PREDICTIONS, GALLERY, REPORT)
         folder.mkdir(parents=True, exist_ok=True)
 
+    # Answers are cached in the folder, where a later call finds them.
     bar = PassesBar(console)
     path = None if folder is None else folder / KEPT
     kept = Kept(who, path, max_tokens=asked.max_tokens, progress=bar.advance)
+
     scoring = _Scoring(answering, measured, baselines, kept, bar, console)
     found: list[Evaluation] = []
     images: dict[str, Medium] = {}
@@ -747,7 +751,7 @@ def add_to_tensorboard(folder: Path, found: Sequence[Evaluation], *, step: int) 
 
 
 _IN_EVENTS = 16
-"""Maximum images of an evaluation in TensorBoard."""
+"""Maximum images of each split in TensorBoard."""
 _MAX_CAPTION = 500
 """Maximum characters of each text in a caption."""
 
