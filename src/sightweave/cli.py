@@ -383,6 +383,7 @@ def generate(
     """Answer questions about an image, or every prompt in a dataset."""
     from sightweave import api
 
+    # Every prompt of a dataset.
     method = _decoding(decoding, temperature, top_k, top_p, beams)
     options: dict[str, Any] = {"decoding": method, "max_tokens": max_tokens, "seed": seed}
     if data is not None:
@@ -391,6 +392,7 @@ def generate(
         rows = api.answer_all(run, data_of(data), trust_run=trust_run, **options)
         return _answered(rows, out, submission)
 
+    # Questions about one image; a single answer is streamed.
     loaded = api.load(run, trust_run=trust_run)
     asked = prompt or []
 
@@ -819,6 +821,7 @@ def main() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(terminal.LogFormatter())
     logging.getLogger("sightweave").addHandler(handler)
+
     try:
         with _clean_ends():
             app()

@@ -114,6 +114,7 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parses the arguments; the error for an unknown option suggests the name used here."""
         given = list(args)
+
         try:
             return super().parse_args(ctx, args)
         except typer.BadParameter.__base__ as error:  # type: ignore[misc]  # the base of all usage errors
@@ -216,6 +217,7 @@ def _rows() -> list[Any]:
             row = bounded.parse(line)
         except bounded.UnreadableError as error:
             raise DataError(f"standard input: line {number} is {error}") from None
+
         if not isinstance(row, dict):
             raise DataError(
                 f"standard input: line {number} is a {type(row).__name__}; expected a JSON object."

@@ -211,6 +211,7 @@ def manifest() -> Any:
         )
     except ImportError as error:
         raise _missing(error) from error
+
     return ModelManifest(
         "sightweave", simple_class_path=f"{__name__}.Simple", chat_class_path=f"{__name__}.Chat"
     )

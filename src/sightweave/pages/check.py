@@ -25,6 +25,7 @@ def write_check(path: Path, found: Mapping[str, Any], thumbnails: Mapping[str, n
     """
     images = {key: pictures.data_uri(value, max_side=_THUMBNAIL) for key, value in thumbnails.items()}
     style, policy = style_and_policy()
+
     template = environment().get_template("check.html.jinja")
     html = template.render(
         found=found,
@@ -44,13 +45,14 @@ def write_check(path: Path, found: Mapping[str, Any], thumbnails: Mapping[str, n
 def _finding(one: Mapping[str, Any]) -> dict[str, Any]:
     """A finding, with the number of its examples that are shown."""
     count, shown = one["count"], len(one["examples"])
-    few = f"{shown} of {text(count)} shown" if 0 < shown < count else text(count)
-    return {**one, "shown": few}
+    words = f"{shown} of {text(count)} shown" if 0 < shown < count else text(count)
+    return {**one, "shown": words}
 
 
 def _facts(found: Mapping[str, Any]) -> dict[str, Any]:
     """The facts in a folded list: format, and counts by task, split and language."""
     facts = {"format": found["kind"], **found["records"]}
+
     for name, count in found["splits"].items():
         facts[f"split: {name}"] = count
     for name, count in found["languages"].items():

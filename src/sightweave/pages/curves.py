@@ -143,16 +143,17 @@ def _panel(
     is_smooth: bool,
 ) -> Panel:
     """Draws one panel; each line is averaged and drawn separately in each stage."""
+    # The axes fit the values of all lines.
     everything: list[float] = []
     for points in lines.values():
         everything += [value for _, value in points]
     is_log = title == "Loss" and min(everything) > 0 and max(everything) / min(everything) > _LOG_SPREAD
-
     ends = stages[0][1], stages[-1][2]
     chart = Chart(x=linear(*ends, ticks=6, whole=True), y=_values_axis(title, everything, is_log=is_log))
+
+    # A dashed line at the start of each stage, then the lines.
     for _, start, _ in stages[1:]:
         chart.vertical(start)
-
     last = []
     for number, points in enumerate(lines.values()):
         window = max(3.0, min(len(points), MAX_POINTS) / 40)

@@ -42,6 +42,7 @@ def _in_turn(waiting: Sequence[list[Mapping[str, Any]]], limit: int) -> list[Map
     """Takes one row from each list in turn, up to `limit`; the lists are consumed."""
     picked: list[Mapping[str, Any]] = []
     seen: set[str] = set()
+
     while len(picked) < limit and any(waiting):
         for rest in waiting:
             if not rest or len(picked) == limit:

@@ -122,6 +122,7 @@ def tables(title: str, given: Sequence[Table]) -> str:
             "note": cut(table.note),
         }
         shown.append(cells)
+
     return _filled(title=cut(title), tables=shown)
 
 
@@ -157,6 +158,7 @@ def _facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _split(found: Mapping[str, Any]) -> dict[str, Any]:
     """The scores of a split, with its texts cut."""
     (can,) = scores.can([found])
+
     tasks = []
     for task in can["tasks"][:MOST]:
         tasks.append({**task, "name": cut(task["name"]), "unit": cut(task["unit"])})
@@ -186,8 +188,10 @@ def _rows(rows: Sequence[Mapping[str, Any]], pictures: Mapping[str, str]) -> lis
 
 
 def _row(row: Mapping[str, Any], pictures: Mapping[str, str]) -> dict[str, Any]:
+    """One answer; the right one is shown only if the answer is wrong."""
     right = "" if row.get("right") else " | ".join(map(str, row.get("references") or ()))
     address = pictures.get(row.get("image") or "")
+
     return {
         "pictures": [address] if address else [],
         "prompt": cut(row.get("prompt", "")),
@@ -198,6 +202,7 @@ def _row(row: Mapping[str, Any], pictures: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _filled(**parts: Any) -> str:
+    """Fills the template; parts that are not given are empty."""
     empty: dict[str, Any] = {
         "title": "",
         "facts": [],
@@ -207,5 +212,6 @@ def _filled(**parts: Any) -> str:
         "more": 0,
         "tables": [],
     }
+
     html: str = page.environment().get_template("notebook.html.jinja").render(**(empty | parts), side=SIDE)
     return visible(html)  # control characters that would move or hide other text are shown by name

@@ -34,9 +34,10 @@ def can(evaluations: Sequence[Scores]) -> list[dict[str, Any]]:
             "pictures": _pictures(found),
             "verdict": found.get("uses_image", "unknown"),
             "headline": found.get("sentence", ""),
-            "tasks": list(map(_line, scored)),
+            "tasks": [_line(task) for task in scored],
         }
         shown.append(split)
+
     return shown
 
 
@@ -45,6 +46,7 @@ def _line(task: Scores) -> dict[str, Any]:
     unit = _unit(task)
     use = _use(task)
     rival, reached = _best_rival(task)
+
     return {
         "name": task["task"],
         "unit": unit,
@@ -67,6 +69,7 @@ _SAYS = {
 
 
 def _use(task: Scores) -> str:
+    """The verdict on a task's use of the image, one of the keys of `_SAYS`."""
     shown = use_of_image(task.get("uses_image", UNKNOWN), needs_image=task.get("needs_image", True))
     return shown if shown in _SAYS else UNKNOWN
 
@@ -82,11 +85,13 @@ def _best_rival(task: Scores) -> tuple[str, float | None]:
         score = _value(task.get(name) if name in BASELINE_NAMES else of_controls.get(name))
         if score is not None:
             known.append((score, name))
+
     best, name = max(known, default=(None, ""))
     return name, best
 
 
 def _short_bar(task: Scores, reached: float | None) -> dict[str, Any]:
+    """Places on the bar of a line: the score, its interval, and the best score without looking at the image."""
     score = task["score"]
     interval = score if isinstance(score, Mapping) else {}
     return {
@@ -183,10 +188,12 @@ def _types(task: Scores) -> Sequence[Scores]:
 
 
 def _of(part: Scores, key: str) -> Mapping[str, Any]:
+    """The mapping in a field; empty if it is missing."""
     return part.get(key) or {}
 
 
 def _facts(task: Scores, metric: str) -> Mapping[str, Any]:
+    """What an evaluation says about a metric: its unit, totals, signature and the like."""
     return _of(task, "facts").get(metric) or {}
 
 
@@ -280,6 +287,7 @@ def _cell(part: Scores, column: Mapping[str, Any], unit: str) -> dict[str, Any]:
 
 
 def _unparsed(part: Scores) -> dict[str, str] | None:
+    """The number of unparsed answers and their share; None if not known."""
     count = part.get("unparsed")
     if count is None:
         return None
@@ -326,6 +334,7 @@ def _is_placed(line: tuple[Any, float | None]) -> bool:
 
 
 def _value(found: Mapping[str, float] | float | None) -> float | None:
+    """The value of an estimate, which may be a plain number in evaluations of earlier versions."""
     return found.get("value") if isinstance(found, Mapping) else found
 
 
@@ -349,6 +358,7 @@ def _further(task: Scores, notes: Sequence[str]) -> dict[str, Any]:
     for kind in _types(task):
         values = [estimate(_of(kind, "metrics").get(name), _unit(task, name)) for name in names]
         types.append({"name": kind.get("type", ""), "count": text(kind.get("count")), "values": values})
+
     return {
         "further": [_metric(task, name, notes) for name in names],
         "by_type": types if names and len(types) > 1 else [],
@@ -358,6 +368,7 @@ def _further(task: Scores, notes: Sequence[str]) -> dict[str, Any]:
 def _metric(task: Scores, name: str, notes: Sequence[str]) -> dict[str, Any]:
     """One further metric of a task: its value, or why it was not computed."""
     totals = _facts(task, name).get("totals") or {}
+
     return {
         "name": name.replace("_", " "),
         "value": estimate(task["metrics"][name], _unit(task, name)),
@@ -392,6 +403,7 @@ def _calibration(found: Scores | None) -> dict[str, Any] | None:
     bins = []
     for one in found["bins"]:
         bins.append((text(one["count"]), number(one["confidence"]), number(one["accuracy"])))
+
     return {
         "sentence": certainty.sentence(found["selection"]),
         "error": number(found["ece_equal_mass"]),

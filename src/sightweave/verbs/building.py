@@ -164,6 +164,7 @@ def plan_lengths(run: Run, sources: Sequence[Dataset]) -> length_plan.Plan:
     settings = run.recipe.train
     answering = [stage for stage in settings.stages if stage.learn == "answers"]
     stage = answering[-1] if answering else settings.stages[-1]
+
     return length_plan.plan(
         _groups(run.recipe, stage, sources),
         run.processor,

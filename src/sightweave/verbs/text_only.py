@@ -40,6 +40,8 @@ def baselines(
     """
     visited = seen_in_training(recipe, sources)
     notes = list(_notes(sources, visited, has_recipe=recipe is not None))
+
+    # Only the counts of a run are cached.
     path = folder / TEXT_ONLY if folder is not None and recipe is not None and sources else None
     key = _key(sources, visited, measured, recipe)
     cached = None if path is None or key is None else _cached(path, key, notes)
@@ -97,6 +99,7 @@ def _cached(path: Path, key: str, notes: Sequence[str]) -> Baselines | None:
     """The counts cached under this key; None if there are none or they cannot be read."""
     if not path.exists():
         return None
+
     try:
         document = bounded.parsed(path, most=_MAX_BYTES)
         if document["format_version"] != _FORMAT_VERSION or document["key"] != key:
