@@ -205,7 +205,7 @@ def cache_data(
     console = wanted(console, progress)
     with LiveLine(console, transient=True) as line:
         line.start("decoding", None)  # the number of tiles is not known in advance
-        written = processor.write_cache(samples, Path(out), lambda count: line.advance(count, "pictures"))
+        written = processor.write_cache(samples, Path(out), lambda count: line.advance(count, "images"))
     for key, reason in list(written.left_out.items())[:5]:
         say(console, f"skipped {key}: {reason}")
     return written

@@ -430,7 +430,7 @@ def _check_wiring(run: Run) -> str:
     """
     count = _parameter_count(run)
     if count > _MAX_CHECKED:
-        return f"wiring: not checked, since {count / 1e9:.1f} billion weights would be copied; sightweave check does it"
+        return f"wiring: not checked, since {count / 1e9:.1f} billion weights would be copied; run sightweave check for it"
 
     began = time.perf_counter()
     # Training measures later how many threads are best; until then, a busy machine could slow a small model's checks.
