@@ -72,7 +72,7 @@ EVALUATIONS = Path("evaluations")
 PREDICTORS = "programs.predictors"
 
 
-def evaluate(
+def evaluate(  # one argument for each option of the command
     who: str | Path | Mapping[str, Any] | Run,
     *settings: str,
     data: Any = None,

@@ -514,7 +514,7 @@ def _new_folder(recipe: Recipe) -> Path:
     return folder
 
 
-def compare(
+def compare(  # one argument for each option of the command
     recipe: str | Path,
     *settings: str,
     out: str | Path,
