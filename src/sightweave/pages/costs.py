@@ -78,7 +78,8 @@ def panel(title: str, points: Sequence[Point], *, cost: str, score: str, least: 
     height = _HEAD + _ROW * len(ordered) + 2
 
     # The score axis fits the scores; the cost axis starts at 0, so that twice the cost looks twice as long.
-    low, high = min(point.low for point in points), max(point.high for point in points)
+    low = min(point.low for point in points)
+    high = max(point.high for point in points)
     room = 0.04 * (high - low)
     low = low - room if least is None else max(low - room, least)
     scores = linear(low, high + room, ticks=4)
@@ -160,6 +161,7 @@ class _Drawing:
 
     @classmethod
     def of(cls, panel: Panel) -> _Drawing:
+        """Parses the drawing of a panel."""
         drawn = ElementTree.fromstring(panel.svg)
         _, _, width, height = drawn.get("viewBox", "0 0 0 0").split()
         return cls(panel.title, drawn, float(width), float(height))
