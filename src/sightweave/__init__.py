@@ -1,6 +1,6 @@
-"""Sightweave: build, train, measure and use vision-language models made from parts that you choose.
+"""Sightweave: build, train, evaluate and use vision-language models assembled from interchangeable parts.
 
-Public names are loaded when they are first used, so that ``import sightweave`` loads no torch.
+Public names are imported on first use, so that ``import sightweave`` does not load torch.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The verbs. Whatever a command does, one function here does, with the same names.
+"""The functions behind the commands, one for each, with the same names.
 
 ``train`` a recipe or ``compare`` many, ``load`` a run, ``generate``, ``caption`` and ``translate`` with it, ``evaluate``
-it, draw a ``report``.
+it, and write its ``report``.
 """
 
 from __future__ import annotations

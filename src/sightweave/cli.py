@@ -41,7 +41,7 @@ data_app = typer.Typer(help="Inspect, check and cache datasets.", no_args_is_hel
 app.add_typer(data_app, name="data")
 
 _SIGNALLED = 128
-"""Exit status after a signal, by the shells' convention: 128 plus the signal number (130 for Ctrl-C, 143 for SIGTERM)."""
+"""Exit status after a signal, by the convention of shells: 128 plus its number (130 for Ctrl-C, 143 for SIGTERM)."""
 RunArgument = Annotated[
     Path,
     typer.Argument(help="Run folder, as written by `sightweave train`.", callback=refuse(places.check_run)),
@@ -164,6 +164,7 @@ def train(
     """Train a model from a recipe. Writes a run folder with a checkpoint, training curves and a report."""
     if out is not None:
         outputs.check_run(out, overwrite=overwrite)
+
     from sightweave import api
 
     run = api.train(
@@ -177,8 +178,9 @@ def train(
     )
 
     def show() -> None:
-        for one in _scores(run.folder) if evaluate and not run.is_interrupted else []:
-            _show_scores(one, _console())
+        if evaluate and not run.is_interrupted:
+            for one in _scores(run.folder):
+                _show_scores(one, _console())
         echo(f"run: {run.folder}")
         echo(f"report: {run.folder}/report.html")
 
@@ -202,8 +204,9 @@ def _scores(folder: Path | None) -> list[Any]:
     """The scores in a run folder; empty if no data was held out."""
     from sightweave.programs.evaluation.stored import EVALUATION, read_evaluations
 
-    is_scored = folder is not None and (folder / EVALUATION).exists()
-    return read_evaluations(folder) if folder is not None and is_scored else []
+    if folder is None or not (folder / EVALUATION).exists():
+        return []
+    return read_evaluations(folder)
 
 
 def _show_scores(evaluation: Any, console: Console) -> None:
@@ -352,7 +355,7 @@ def _check_asked(ctx: typer.Context, prompt: list[str] | None) -> list[str] | No
     return prompt
 
 
-@app.command(cls=Command)
+@app.command(cls=Command)  # one parameter per option: typer reads the options from the signature
 def generate(
     run: RunArgument,
     image: Annotated[
@@ -387,6 +390,7 @@ def generate(
     """Answer questions about an image, or every prompt in a dataset."""
     from sightweave import api
 
+    # Every prompt of a dataset.
     method = _decoding(decoding, temperature, top_k, top_p, num_beams)
     options: dict[str, Any] = {
         "decoding": method,
@@ -400,6 +404,7 @@ def generate(
         rows = api.answer_all(run, data_of(data), trust_run=trust_run, **options)
         return _answered(rows, out, submission)
 
+    # Questions about one image; a single answer is streamed.
     loaded = api.load(run, trust_run=trust_run)
     asked = prompt or []
 
@@ -529,7 +534,11 @@ def beside(
     With --data, both are evaluated on that data first.
     """
     for one in (first, second):
-        places.check_who(one) if data else places.check_evaluated(Path(one))
+        if data:
+            places.check_who(one)
+        else:
+            places.check_evaluated(Path(one))
+
     from sightweave.verbs.evaluating import put_beside
 
     path, found = put_beside(
@@ -565,7 +574,7 @@ def check(
     )
 
 
-@app.command(cls=Command)
+@app.command(cls=Command)  # one parameter per option, as for generate
 def export(
     run: RunArgument,
     settings: Annotated[
@@ -608,9 +617,12 @@ def export(
 
     given = {"layout": "" if layout == "auto" else layout, "llama_cpp": llama_cpp, "numbers": numbers}
     options = config.override({name: value for name, value in given.items() if value}, settings or [])
+
     loaded = api.load(run, trust_run=trust_run)
-    made = api.export(loaded, to=to, out=out, data=data_of(data), samples=samples, license=license, **options)
-    return Result(made.to_plain, lambda: echo(made.to_text()))
+    exported = api.export(
+        loaded, to=to, out=out, data=data_of(data), samples=samples, license=license, **options
+    )
+    return Result(exported.to_plain, lambda: echo(exported.to_text()))
 
 
 @app.command(name="list", cls=Command)
@@ -626,6 +638,7 @@ def list_kinds(
         kinds = api.kinds(family)
         rows = ({"kind": kind, "about": about} for kind, about in kinds.items())
         return Result(lambda: rows, lambda: _show_table(kinds, "kind", "what it is", title=family))
+
     pairs = api.pairs()
     matrix = (
         {"fusion": fusion, "language_model": model, "can": can} for (fusion, model), can in pairs.items()
@@ -673,6 +686,7 @@ def recipes(
         return Result(
             lambda: config.read_yaml(path), lambda: echo(path.read_text(encoding="utf-8"), nl=False)
         )
+
     known = recipe_files.shipped()
     about = {one: recipe_files.summary(path) for one, path in known.items()}
     rows = ({"recipe": one, "about": about[one], "file": str(path)} for one, path in known.items())
@@ -796,6 +810,7 @@ def detect(
             f"{data}: no known format. Known formats: {kinds}. `sightweave list datasets` describes them.",
             err=True,
         )
+
     rows = ({"kind": kind, "reason": reason} for kind, reason in found.items())
     text = "\n".join(f"{kind}: {reason}" for kind, reason in found.items())
     return Result(lambda: rows, lambda: echo(text, nl=bool(text)), status=int(not found))
@@ -818,6 +833,7 @@ def main() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(terminal.LogFormatter())
     logging.getLogger("sightweave").addHandler(handler)
+
     try:
         with _clean_ends():
             app()

@@ -1,6 +1,6 @@
-"""Shared by all commands: ``--json``, early checks of paths, and hints for option names from other libraries.
+"""Code shared by all commands: ``--json``, early checks of paths, and hints for option names from other libraries.
 
-Nothing heavy is imported here: a wrong path is refused before torch is loaded.
+Nothing heavy is imported here: a wrong path is rejected before torch is loaded.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _own_stdout() -> Iterator[TextIO]:
             yield stream
         return
 
-    # C libraries write to the file descriptor directly.
+    # C libraries write to the file descriptor itself, so the descriptor is redirected too.
     stream.flush()
     kept = os.dup(number)
     try:
@@ -72,6 +72,7 @@ def json_line(value: Any) -> str:
 
 
 def _finite(value: Any) -> Any:
+    """A value for JSON: NaN and infinity become None, paths and keys become strings."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
@@ -99,6 +100,7 @@ class Command(TyperCommand):
         """
         for check, place in ctx.meta.get(_CHECKS, []):
             check(place)
+
         if ctx.meta.get(_JSON):
             with _own_stdout() as stream:
                 result: Result = super().invoke(ctx)
@@ -106,13 +108,17 @@ class Command(TyperCommand):
         else:
             result = super().invoke(ctx)
             result.show()
+
         if result.status:
             raise typer.Exit(result.status)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parses the arguments; the error for an unknown option suggests the name used here."""
-        own = [name for one in self.params for name in one.opts]
+        own: list[str] = []
+        for parameter in self.params:
+            own += parameter.opts
         given = old_names.new_options(args, own)
+
         try:
             return super().parse_args(ctx, list(given))
         except typer.BadParameter.__base__ as error:  # type: ignore[misc]  # the base of all usage errors
@@ -135,7 +141,7 @@ def _value_after(option: str, words: Sequence[str]) -> str:
 
 
 def refuse(check: Callable[[Any], object]) -> Callable[[typer.Context, Any], Any]:
-    """A callback for parameters that are paths: `check` refuses wrong ones before the command runs."""
+    """A callback for parameters that are paths: `check` rejects wrong paths before the command runs."""
 
     def callback(ctx: typer.Context, value: Any) -> Any:
         places_given = value if isinstance(value, list | tuple) else [value]
@@ -173,7 +179,7 @@ _CHECKS = "sightweave.checks"
 
 
 def check_setting(setting: str) -> None:
-    """Refuses a ``path=value`` setting that names missing data or a missing run to start from.
+    """Rejects a ``path=value`` setting that names missing data or a missing run to start from.
 
     Raises:
         DataError, CheckpointError: the data or the run does not exist.
@@ -199,17 +205,20 @@ def data_of(given: Sequence[str] | None) -> Any:
                 f"data: {STANDARD_INPUT} (standard input) cannot be combined with other sources (got {', '.join(given)})."
             )
         return _rows()
-    values = [places.value_of(one) for one in given]
+
+    values = list(map(places.value_of, given))
     return values[0] if len(values) == 1 else values
 
 
 def _rows() -> list[Any]:
+    """The rows on standard input, one JSON object per line."""
     rows = []
     for number, line in json_lines.split(sys.stdin.buffer.read()):
         try:
             row = bounded.parse(line)
         except bounded.UnreadableError as error:
             raise DataError(f"standard input: line {number} is {error}") from None
+
         if not isinstance(row, dict):
             raise DataError(
                 f"standard input: line {number} is a {type(row).__name__}; expected a JSON object."

@@ -1,4 +1,4 @@
-"""The newcomer's story: a model learns a small world from nothing, and shows what it sees, and what it does not."""
+"""The demo: trains a small model from scratch, evaluates it, and shows what it can and cannot answer."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from sightweave.run import Run
 
 _SHOWN = 4
-"""Pictures, and questions on each."""
+"""Maximum images shown, and maximum questions about each."""
 _ASKED = ("color", "side", "rel", "ambiguous", "name")
-"""Types of question that are easy to follow."""
+"""Types of question that are easy to understand."""
 _LINE = 60
+"""Maximum characters of an answer."""
 _TASKS = {
     "captioning": "captions, exact",
     "vqa": "questions (VQA)",
@@ -38,11 +39,11 @@ _SPLITS = {
     "combinations": "Pairs not seen in training",
     "combinations, met pairs": "The same scenes, pairs seen in training",
 }
-"""What the splits of the scenes are called for a newcomer."""
+"""Titles of the splits of the ``scenes`` dataset."""
 
 
 def _free(folder: Path) -> Path:
-    """The folder, or the next one of that name that no earlier demo has filled."""
+    """The folder, or the first numbered one of that name that holds no run yet."""
     count, free = 1, folder
     while files.whole(free / "checkpoint").exists():
         count += 1
@@ -51,9 +52,10 @@ def _free(folder: Path) -> Path:
 
 
 def tell(*, quick: bool, out: Path | None, console: Console) -> Run:
-    """Trains, scores, shows answers, and says what to try next."""
+    """Trains and evaluates the demo's model, shows some answers, and suggests what to try next."""
     from sightweave import api
 
+    # Training.
     logging.getLogger("sightweave").setLevel(logging.ERROR)
     began = time.perf_counter()
     recipe = find("demo_quick" if quick else "demo")
@@ -68,6 +70,8 @@ def tell(*, quick: bool, out: Path | None, console: Console) -> Run:
         return run
     trained = time.perf_counter()
     console.print(f"\nTrained in {_minutes(trained - began)}. Now some images it has never seen.\n")
+
+    # Scores, then some answers of the first split.
     evaluations = api.evaluate(run, console=console)
     scored = time.perf_counter()
     for evaluation in evaluations:
@@ -76,6 +80,8 @@ def tell(*, quick: bool, out: Path | None, console: Console) -> Run:
     kept = _kept_pictures(folder)
     _answers(console, evaluations[0], kept)
     _homonym(console, evaluations[0], kept)
+
+    # What to try next.
     console.print(
         f"\nTraining took {_minutes(trained - began)}, evaluation {_minutes(scored - trained)}."
         f"\nFull report: [bold]{escape(str(folder / 'report.html'))}[/bold]"
@@ -94,36 +100,38 @@ def _minutes(seconds: float) -> str:
 
 
 def _scores(evaluation: Evaluation) -> Table:
+    """A table of the scores of each task, with and without the right image."""
     about = _SPLITS.get(evaluation.split, evaluation.split)
     table = Table(title=f"{about}: correct answers in % (mean over question types)")
     for column in ("task", "score", "without the image", "with a wrong image"):
         table.add_column(column, justify="left" if column == "task" else "right")
+
     for task in evaluation.tasks:
-        controls = [task.controls.get(name) for name in ("no_image", "shuffled_image")]
-        table.add_row(
-            _TASKS.get(task.task, task.task),
-            f"[bold]{100 * task.score.value:.1f}[/bold]",
-            *(f"{100 * one.value:.1f}" if one is not None else "-" for one in controls),
-        )
+        row = [_TASKS.get(task.task, task.task), f"[bold]{100 * task.score.value:.1f}[/bold]"]
+        for name in ("no_image", "shuffled_image"):
+            control = task.controls.get(name)
+            row.append("-" if control is None else f"{100 * control.value:.1f}")
+        table.add_row(*row)
     return table
 
 
 def _kept_pictures(folder: Path) -> dict[str, Path]:
-    """Files of the pictures that the evaluation kept for its report, by their keys."""
+    """Files of the images in the gallery of the report, by key."""
     place = folder / "gallery"
     names = json.loads((place / "index.json").read_text(encoding="utf-8"))
     return {key: place / name for key, name in names.items()}
 
 
 def _answers(console: Console, evaluation: Evaluation, kept: Mapping[str, Path]) -> None:
-    """A few pictures, each with its file, its caption and what was asked of it."""
+    """Prints a few images, each with its file, its caption, and some questions with answers."""
     groups: dict[str, list[Item]] = {}
     for item in evaluation.items:
         groups.setdefault(item.group, []).append(item)
 
-    # Pictures that a reader can open come first.
+    # Images with a file that the user can open come first.
     captions = [item for item in evaluation.items if item.type == "caption"]
     captions.sort(key=lambda item: item.answer.image not in kept)
+
     for caption in captions[:_SHOWN]:
         console.print(
             f"\n[bold]An image{_file_of(caption, kept)}.[/bold] "
@@ -141,48 +149,48 @@ def _answers(console: Console, evaluation: Evaluation, kept: Mapping[str, Path])
 
 
 def _homonym(console: Console, evaluation: Evaluation, kept: Mapping[str, Path]) -> None:
-    """One English sentence, two pictures, two translations: where the model gets both right."""
+    """Prints an ambiguous English sentence that the model translates correctly in two ways for two images."""
     prompts: dict[str, list[Item]] = {}
     for item in evaluation.items:
         if item.type == "ambiguous" and item.answer.right:
             prompts.setdefault(item.prompt, []).append(item)
 
-    # Of two pictures that a reader can open, if there are such; else of the first two.
-    pairs = [
-        (one, other)
-        for items in prompts.values()
-        for one, other in itertools.combinations(items, 2)
-        if one.answer.text != other.answer.text
-    ]
+    pairs: list[tuple[Item, Item]] = []
+    for items in prompts.values():
+        for one, other in itertools.combinations(items, 2):
+            if one.answer.text != other.answer.text:
+                pairs.append((one, other))
+    if not pairs:
+        return
+
+    # Prefer two images with files that the user can open.
     pairs.sort(key=lambda pair: sum(item.answer.image not in kept for item in pair))
-    for one, other in pairs[:1]:
-        console.print(f"\n[bold]One sentence, two images.[/bold] {escape(one.prompt)}", soft_wrap=True)
-        for item in (one, other):
-            console.print(
-                f"  {_thing(item)}{_file_of(item, kept)}:  {escape(item.answer.text)}", soft_wrap=True
-            )
+    console.print(f"\n[bold]One sentence, two images.[/bold] {escape(pairs[0][0].prompt)}", soft_wrap=True)
+    for item in pairs[0]:
+        console.print(f"  {_thing(item)}{_file_of(item, kept)}:  {escape(item.answer.text)}", soft_wrap=True)
 
 
 def _file_of(item: Item, kept: Mapping[str, Path]) -> str:
-    """Where the picture of an item is, for one who wants to see it."""
+    """The file of an item's image in parentheses; empty if it has none."""
     path = kept.get(item.answer.image)
     return "" if path is None else f" ({escape(str(path))})"
 
 
 def _thing(item: Item) -> str:
+    """A phrase for what an item's image shows, such as "an image of a bow (ribbon)"."""
     word, sense = item.tags.get("word", ""), item.tags.get("sense", "").rpartition("_")[2]
     article = "an" if word[:1] in tuple("aeiou") else "a"
     return escape(f"an image of {article} {word} ({sense})")
 
 
 def _short(text: str) -> str:
-    """What follows the steps, cut where a model that sees nothing goes on and on."""
+    """The answer without its reasoning steps, cut because answers without the image may not end."""
     answer = text.rpartition("Answer:")[2].strip() or text
     return answer if len(answer) <= _LINE else f"{answer[: _LINE - 3]}..."
 
 
 def _mark(item: Item) -> str:
-    """Whether an answer is right, told apart from it without colours too."""
+    """Whether an answer is right, readable without colours too."""
     if item.answer.right:
         return "[green](correct)[/green]"
     return f"[red](wrong; correct: {escape(item.references[0])})[/red]"

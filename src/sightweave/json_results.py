@@ -1,7 +1,8 @@
-"""What ``--json`` prints on standard output: the shape of each command's result.
+"""The output of ``--json`` on standard output: the fields of each command's result.
 
-Where rows are the result, each is a line of its own (JSON lines); elsewhere the result is one object on one line. A number
-that is not finite is ``null``. Errors and progress go to standard error, and exit statuses are those without ``--json``.
+If the result is a list of rows, each row is printed on its own line (JSON lines); otherwise it is one object on one line.
+A number that is not finite is ``null``. Errors and progress go to standard error, and exit statuses are the same as without
+``--json``.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ class Trained(TypedDict):
     """``train`` and ``demo``: one object."""
 
     run: str
-    """Folder of the run."""
+    """The run's folder."""
     report: str
-    """Its page."""
+    """The HTML report."""
     interrupted: bool
     """Whether training ended before its last step."""
     splits: Sequence[Mapping[str, Any]]
-    """The scores of each held-out split, as in ``evaluation.json``; empty where none was scored."""
+    """The scores of each held-out split, as in ``evaluation.json``; empty if none was scored."""
 
 
 class Evaluated(TypedDict):
@@ -34,22 +35,22 @@ class Compared(TypedDict):
     """``compare``: one object."""
 
     page: str
-    """The table as a page."""
+    """The HTML page of the comparison."""
     comparison: Mapping[str, Any]
-    """The table, as in ``comparison.json``."""
+    """The comparison, as in ``comparison.json``."""
 
 
 class Answer(TypedDict, total=False):
     """``generate``, ``caption`` and ``translate``: a line for each answer."""
 
     id: str
-    """Of the row, where the data gave it one."""
+    """The row's id, if the data gives one."""
     image: str | None
-    """The picture; null for a prompt without one."""
+    """The image; null for a prompt without one."""
     prompt: str
-    """What was asked."""
+    """The prompt."""
     answer: str
-    """What was answered."""
+    """The answer."""
     logprob: float | None
     """Mean natural-log probability per token."""
 
@@ -58,65 +59,66 @@ class Page(TypedDict):
     """``report``: one object."""
 
     report: str
-    """The page."""
+    """The HTML report."""
 
 
 class SideBySide(TypedDict):
     """``beside``: one object."""
 
     page: str
-    """The page."""
+    """The HTML page."""
     beside: Mapping[str, Any]
-    """Samples and pictures that both were asked, and by task both scores, their difference and its test."""
+    """Counts of the samples and images that both were asked, and for each task both scores and a test of their
+    difference."""
 
 
 class Checked(TypedDict):
     """``check``: a line for each check."""
 
     check: str
-    """Its name."""
+    """Name of the check."""
     what: str
-    """What it looks at."""
+    """What the check verifies."""
     state: str
-    """``pass``, ``fail`` or ``skip``; the exit status is 1 where one fails."""
+    """``pass``, ``fail`` or ``skip``; the exit status is 1 if a check fails."""
     measured: str
-    """What was found."""
+    """The measured value."""
     needed: str
-    """What is needed."""
+    """The required value."""
     seconds: float
-    """How long it took."""
+    """Duration of the check."""
 
 
 class Exported(TypedDict):
     """``export``: one object."""
 
     folder: str
-    """What was written."""
+    """The exported folder."""
     layout: str
-    """In which layout."""
+    """The file layout."""
     program: str
-    """What opened it, with its version; empty where nothing could."""
+    """The program that loaded the files, with its version; empty if none could."""
     samples: int
-    """Prompts that were compared one by one."""
+    """Number of prompts compared one by one."""
     batched_samples: int
-    """Prompts that were compared in batches."""
+    """Number of prompts compared in batches."""
     largest_difference: float | None
-    """Of two logits."""
+    """Largest difference between two logits."""
     largest_share: float | None
-    """The same as a share of the largest logit."""
+    """The same difference as a share of the largest logit."""
     equal_answers: int
-    """Samples with the same greedy answer."""
+    """Number of samples with the same greedy answer."""
     note: str
-    """Why nothing was compared; else empty."""
+    """Why nothing was compared; empty if a comparison was made."""
 
 
 class Kind(TypedDict):
     """``list FAMILY``: a line for each kind."""
 
     kind: str
-    """Its name in a recipe."""
+    """The kind's name in a recipe."""
     about: str
-    """What it is."""
+    """A short description."""
 
 
 class Pair(TypedDict):
@@ -127,51 +129,51 @@ class Pair(TypedDict):
     language_model: str
     """Kind of the language model."""
     can: str
-    """``generates`` or ``classifies``; empty where the two do not go together."""
+    """``generates`` or ``classifies``; empty if the two do not fit together."""
 
 
 class RecipeFile(TypedDict):
-    """``recipes``: a line for each; ``recipes NAME`` prints that recipe itself as one object."""
+    """``recipes``: a line for each recipe; ``recipes NAME`` prints that recipe itself as one object."""
 
     recipe: str
-    """Its name for ``train``."""
+    """The recipe's name for ``train``."""
     about: str
-    """What it is for."""
+    """The recipe's purpose."""
     file: str
-    """Where it is."""
+    """The recipe's file."""
 
 
 class Sheet(TypedDict):
     """``data sample``: one object."""
 
     sheet: str
-    """The picture with the sheet."""
+    """The PNG file of the contact sheet."""
 
 
 class DataChecked(TypedDict):
-    """``data check``: one object; the exit status is 1 where training should not start."""
+    """``data check``: one object; the exit status is 1 if training should not start."""
 
     report: str
-    """The page."""
+    """The HTML report."""
     check: Mapping[str, Any]
-    """What was found, as in ``report.json``."""
+    """The findings, as in ``report.json``."""
 
 
 class Cached(TypedDict):
     """``data cache``: one object."""
 
     folder: str
-    """The cache, for ``inputs.cache``."""
+    """The cache's folder, for ``inputs.cache``."""
     pictures: int
-    """Pictures in it."""
+    """Number of images in the cache."""
     left_out: Mapping[str, str]
-    """Pictures that cannot be read, with the reasons."""
+    """Images that cannot be read, with the reasons."""
 
 
 class Detected(TypedDict):
-    """``data detect``: a line for each format that knows the path; the exit status is 1 where none does."""
+    """``data detect``: a line for each format that recognises the path; the exit status is 1 if none does."""
 
     kind: str
     """The format's name in a recipe."""
     reason: str
-    """What was found."""
+    """Why the format matches."""

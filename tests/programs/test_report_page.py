@@ -368,11 +368,11 @@ def test_errors_stand_first_unless_another_order_is_asked(opened):
     assert len(set(first)) == 2
     assert first == sorted(first, key=lambda mark: "wrong" not in mark)
     sure = "Array.from(document.querySelectorAll('.card'), (card) => Number(card.dataset.sure))"
-    page.select_option("[name=order]", label="surest first")
+    page.select_option("[name=order]", label="most confident first")
     found = page.evaluate(sure)
     assert found == sorted(found, reverse=True)
     assert len(set(found)) > 3
-    page.select_option("[name=order]", label="least sure first")
+    page.select_option("[name=order]", label="least confident first")
     assert page.evaluate(sure) == sorted(found)
     page.select_option("[name=order]", label="mixed")
     numbers = page.evaluate(

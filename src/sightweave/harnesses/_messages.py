@@ -1,4 +1,4 @@
-"""Another harness's messages as a `Sample`: text and pictures stay in their order, each with its role."""
+"""Converts another harness's messages into a `Sample`; text and images keep their order and their roles."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class Piece(NamedTuple):
     role: str
     """``user``, ``assistant`` or ``system``."""
     kind: str
-    """``text``, ``image``; others are refused."""
+    """``text`` or ``image``; other kinds are rejected."""
     value: Any
-    """The text, or a picture as Pillow image, array, bytes or path."""
+    """The text, or an image as Pillow image, array, bytes or path."""
 
 
 def as_sample(pieces: Iterable[Piece], *, where: str) -> Sample:
-    """One prompt; empty texts are left out.
+    """Makes one prompt of the pieces; empty texts are left out.
 
     Args:
-        pieces: In the order in which the model is to read them.
-        where: Names the prompt in messages; its id.
+        pieces: Texts and images in the order in which the model reads them.
+        where: Id of the prompt, which also names it in error messages.
 
     Raises:
-        DataError: an unknown role, a medium that is no picture, a picture's address, nothing to ask, or an answer that
-            has begun.
-        MediaError: a picture in memory that cannot be read.
+        DataError: an unknown role, a medium other than an image, an image URL, an empty prompt, or a last message from
+            the assistant.
+        MediaError: an image in memory that cannot be read.
     """
     parts: list[Part] = []
     for number, piece in enumerate(pieces):
@@ -46,12 +46,14 @@ def as_sample(pieces: Iterable[Piece], *, where: str) -> Sample:
             raise DataError(f"{where}: unsupported part of kind {piece.kind!r}; a run reads text and images.")
         elif piece.value:
             parts.append(Part(piece.role, str(piece.value)))
+
     if not parts:
         raise DataError(f"{where}: the messages contain neither text nor an image.")
     if parts[-1].role == "assistant":
         raise DataError(
             f"{where}: the last message is from the assistant ({parts[-1].content!r}); a run cannot continue an answer."
         )
+
     media = tuple(part.content for part in parts if isinstance(part.content, Medium))
     return Sample(id=where, task="", parts=tuple(parts), group=group_of(media, where))
 
@@ -64,5 +66,6 @@ def _picture(value: Any, where: str) -> Medium:
                 f"{where}: an image at {path[:80]!r}; URLs are not fetched, so pass a file or the image itself."
             )
         return Medium(Path(path), key=path)
-    # Equal pictures get equal keys, so that the questions on one share its encoding.
+
+    # Equal images get equal keys, so that questions about the same image share its encoding.
     return Medium(value, key=digest(Medium(value, key=where)))

@@ -4,8 +4,8 @@ LMMs-Eval: Reality Check on the Evaluation of Large Multimodal Models (Zhang et 
 
 lmms-eval finds `manifest` by its entry point and asks for one of two classes, which exist only where it is installed:
 
-    Chat     the usual one: reads a task's messages, pictures among the text; for tasks that generate
-    Simple   with ``--force_simple``: pictures first, then the text; also for tasks that compare likelihoods
+    Chat     the default: reads a task's messages, with images among the text; for tasks that generate
+    Simple   with ``--force_simple``: images first, then the text; also for tasks that compare likelihoods
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from functools import cache
 from typing import Any
 
 from sightweave.core.errors import BackendError, DataError
-from sightweave.core.types import Prediction, Sample
+from sightweave.core.types import Sample
 from sightweave.harnesses._messages import Piece, as_sample
 from sightweave.programs import generation
 from sightweave.run import Run, load
@@ -26,25 +26,25 @@ from sightweave.run import Run, load
 logger = logging.getLogger(__name__)
 _KNOWN = ("max_new_tokens", "until", "do_sample", "temperature", "top_p", "top_k", "num_beams")
 _AT_ONCE = 1024
-"""Requests whose pictures are held in memory together."""
+"""Number of requests whose images are held in memory at the same time."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a task's ``generation_kwargs`` ask of an answer."""
+    """A task's ``generation_kwargs`` in our terms."""
 
     max_tokens: int
-    """Tokens at most; 0 where the task does not say."""
+    """Maximum tokens per answer; 0 if the task sets no limit."""
     stops: tuple[str, ...]
-    """An answer ends before the first of these."""
+    """Stop strings; an answer ends before the first of them."""
     decoding: tuple[tuple[str, Any], ...]
     """Fields of a kind in ``answers/decoding``, with its name as ``kind``."""
 
 
 def read_options(options: Mapping[str, Any]) -> tuple[Wanted, frozenset[str]]:
-    """A task's ``generation_kwargs``, and the names of those that a run does not have.
+    """Reads a task's ``generation_kwargs``; returns them with the names of those that a run does not support.
 
-    It samples where ``do_sample`` says so, or where only a ``temperature`` over 0 is given; a temperature of 0 is greedy.
+    A run samples if ``do_sample`` is set, or if only a ``temperature`` above 0 is given; a temperature of 0 is greedy.
     """
     given = {name: value for name, value in options.items() if value is not None}
     unknown = frozenset(given) - set(_KNOWN)
@@ -54,26 +54,27 @@ def read_options(options: Mapping[str, Any]) -> tuple[Wanted, frozenset[str]]:
     if given.get("do_sample", True) and temperature > 0:
         cut = {name: given[name] for name in ("top_p", "top_k") if given.get(name)}
         decoding = {"kind": "sampling", "temperature": temperature, **cut}
-        unknown |= {"num_beams"} if beams > 1 else set()  # beams that are drawn
+        unknown |= {"num_beams"} if beams > 1 else set()  # sampled beams are not supported
     elif beams > 1:
         decoding = {"kind": "beam", "num_beams": beams}
+
     stops = given.get("until", ())
     stops = (stops,) if isinstance(stops, str) else tuple(stops)
     wanted = Wanted(
         max_tokens=int(given.get("max_new_tokens", 0)),
-        stops=tuple(stop for stop in stops if stop),
+        stops=tuple(filter(None, stops)),
         decoding=tuple(decoding.items()),
     )
     return wanted, unknown
 
 
 def chat_sample(messages: Sequence[Mapping[str, Any]], *, where: str) -> Sample:
-    """Messages of lmms-eval as one prompt.
+    """Converts messages of lmms-eval into one prompt.
 
     Args:
-        messages: ``{"role": ..., "content": [{"type": "text", "text": ...}, {"type": "image", "url": ...}]}``; a text
-            may stand for the list.
-        where: Names the prompt in messages.
+        messages: ``{"role": ..., "content": [{"type": "text", "text": ...}, {"type": "image", "url": ...}]}``; the content
+            may also be a string.
+        where: Name of the prompt in error messages.
 
     Raises:
         DataError: as `as_sample`.
@@ -84,19 +85,21 @@ def chat_sample(messages: Sequence[Mapping[str, Any]], *, where: str) -> Sample:
 def _pieces(messages: Sequence[Mapping[str, Any]]) -> Iterator[Piece]:
     for message in messages:
         content = message["content"]
-        for one in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+        if isinstance(content, str):
+            content = [{"type": "text", "text": content}]
+        for one in content:
             kind = one["type"]
             yield Piece(message["role"], kind, one["text"] if kind == "text" else one["url"])
 
 
 def simple_sample(context: str, visuals: Sequence[Any] | None, *, where: str) -> Sample:
-    """Pictures first, then the text.
+    """Makes a prompt with the images first, then the text.
 
     Raises:
         DataError: as `as_sample`.
     """
-    pictures = [Piece("user", "image", visual) for visual in visuals or ()]
-    return as_sample([*pictures, Piece("user", "text", context)], where=where)
+    images = [Piece("user", "image", visual) for visual in visuals or ()]
+    return as_sample([*images, Piece("user", "text", context)], where=where)
 
 
 def generate(
@@ -107,15 +110,15 @@ def generate(
     max_tokens: int,
     seed: int = 0,
 ) -> list[str]:
-    """Answers in the order of the samples; those with equal options are answered together.
+    """Answers samples and returns the texts in their order; samples with equal options share batches.
 
-    Options that a run does not have are told in one warning, and so are answers that were cut at our `max_tokens`.
+    One warning lists options that a run does not support, and another counts answers that were cut at `max_tokens`.
 
     Args:
-        run: Answers.
-        samples: Prompts.
-        options: One of lmms-eval's ``generation_kwargs`` for each.
-        max_tokens: Tokens of an answer at most, whatever the options say: room is made for them at once.
+        run: The run to ask.
+        samples: The prompts.
+        options: The ``generation_kwargs`` of each sample.
+        max_tokens: Maximum tokens per answer, whatever the options say, since memory for them is allocated in advance.
         seed: Random seed for options that sample.
     """
     asked: dict[Wanted, list[int]] = defaultdict(list)
@@ -130,6 +133,7 @@ def generate(
             ", ".join(sorted(unknown)),
             ", ".join(_KNOWN),
         )
+
     texts = [""] * len(samples)
     cut = 0
     for wanted, indices in asked.items():
@@ -144,6 +148,7 @@ def generate(
         for index, answer in zip(indices, answers, strict=True):
             texts[index] = answer.text
             cut += length != wanted.max_tokens and answer.finish == "length"
+
     if cut:
         logger.warning(
             "lmms-eval: %d of %d answers were cut after %d tokens, a limit that their tasks do not set; "
@@ -154,16 +159,16 @@ def generate(
 
 
 def losses(run: Run, samples: Sequence[Sample], texts: Sequence[str]) -> list[tuple[float, bool]]:
-    """For each text its negative log-probability as the sample's answer, and whether greedy decoding writes just it.
+    """Each text's negative log-probability as the sample's answer, and whether greedy decoding gives that text.
 
-    The base class speaks of log-probabilities, but lmms-eval takes the choice with the smallest number, since its own
-    models give losses (https://github.com/EvolvingLMMs-Lab/lmms-eval/issues/370). Ours is that of the whole text with
-    its end, in nats: ``acc`` compares sums, and ``acc_norm`` divides them by characters.
+    The base class asks for log-probabilities, but lmms-eval chooses the smallest number, because its own models return
+    losses (https://github.com/EvolvingLMMs-Lab/lmms-eval/issues/370). Ours is the sum over the whole text and its end
+    token, in nats: ``acc`` compares sums, and ``acc_norm`` divides them by the number of characters.
 
     Args:
-        run: Judges.
-        samples: Prompts; neighbours that are the same object are read once.
-        texts: One for each. Space around them is no part of an answer.
+        run: The run to ask.
+        samples: The prompts; successive samples that are the same object are encoded once.
+        texts: One answer for each sample; surrounding white space is ignored.
     """
     prompts: list[Sample] = []
     choices: list[list[str]] = []
@@ -172,31 +177,33 @@ def losses(run: Run, samples: Sequence[Sample], texts: Sequence[str]) -> list[tu
             prompts.append(sample)
             choices.append([])
         choices[-1].append(text.strip())
-    longest = max((len(run.processor.tokenizer.encode(text)) for row in choices for text in row), default=0)
+
+    longest = 0
+    for row in choices:
+        longest = max(longest, *(len(run.processor.tokenizer.encode(text)) for text in row))
     answers = run.predict(prompts, texts=choices, max_tokens=longest + 1)
-    return [
-        (-likelihood.logprob, _says(answer, text))
-        for answer, row in zip(answers, choices, strict=True)
-        for likelihood, text in zip(answer.likelihoods, row, strict=True)
-    ]
 
-
-def _says(answer: Prediction, text: str) -> bool:
-    return answer.finish == "stop" and answer.text == text
+    found = []
+    for answer, row in zip(answers, choices, strict=True):
+        for likelihood, text in zip(answer.likelihoods, row, strict=True):
+            is_greedy = answer.finish == "stop" and answer.text == text
+            found.append((-likelihood.logprob, is_greedy))
+    return found
 
 
 def manifest() -> Any:
-    """What lmms-eval's registry asks of its entry point ``lmms_eval.models``.
+    """The entry of this model in lmms-eval's registry, for its entry point ``lmms_eval.models``.
 
     Raises:
         BackendError: lmms-eval is not installed.
     """
     try:
-        from lmms_eval.models.registry_v2 import (  # type: ignore[import-not-found]  # only where it is at home
+        from lmms_eval.models.registry_v2 import (  # type: ignore[import-not-found]  # only where it is installed
             ModelManifest,
         )
     except ImportError as error:
         raise _missing(error) from error
+
     return ModelManifest(
         "sightweave", simple_class_path=f"{__name__}.Simple", chat_class_path=f"{__name__}.Chat"
     )
@@ -216,117 +223,143 @@ def __getattr__(name: str) -> Any:
 
 @cache
 def _classes() -> dict[str, Any]:
-    """Both classes, made when lmms-eval asks for one: their base is its own."""
+    """Both classes, made when lmms-eval asks for one, because they extend its own base class."""
     try:
-        from lmms_eval.api.instance import (  # type: ignore[import-not-found]  # only where it is at home
+        from lmms_eval.api.instance import (  # type: ignore[import-not-found]  # only where it is installed
             GenerationResult,
         )
-        from lmms_eval.api.model import lmms  # type: ignore[import-not-found]  # only where it is at home
+        from lmms_eval.api.model import lmms  # type: ignore[import-not-found]  # only where it is installed
     except ImportError as error:
         raise _missing(error) from error
 
-    class Shared(lmms):  # type: ignore[misc]  # of a library without types
-        """A run; ``prompt(*args)``, of the two below, gives a request's sample and options.
+    class Simple(_SimpleModel, lmms):  # type: ignore[misc]  # a library without types
+        """Reads the images, then the text; also compares likelihoods."""
 
-        Args:
-            run: Its folder.
-            device: ``auto``, ``cpu``, ``cuda`` ...
-            max_tokens: Tokens of an answer at most, whatever a task asks.
-            seed: Random seed for tasks that sample.
-            batch_size: lmms-eval gives it; a run chooses its own.
-            max_batch_size: The same.
-            trust_run: Whether the run's recipe may import Python modules of the user's own.
-        """
+        likelihood_type = GenerationResult
 
-        def __init__(
-            self,
-            run: str,
-            device: str = "auto",
-            max_tokens: int = 512,
-            seed: int = 0,
-            batch_size: int | str = 1,
-            max_batch_size: int | None = None,
-            trust_run: bool = False,
-        ) -> None:
-            super().__init__()
-            self.run = load(run, device=device, trust_run=trust_run)
-            self.max_tokens = max_tokens
-            self.seed = seed
-            self.device = next(self.run.model.parameters()).device
-
-        def doc(self, task: str, split: str, number: int) -> Any:
-            """The row that a request is about."""
-            return self.task_dict[task][split][number]
-
-        def generate_until(self, requests: Sequence[Any]) -> list[str]:
-            """Answers, in the order of the requests."""
-            texts: list[str] = []
-            seen: Counter[str] = Counter()  # a task with repeats asks for several answers to the same row
-            for start in range(0, len(requests), _AT_ONCE):
-                pairs = [self.prompt(*request.args) for request in requests[start : start + _AT_ONCE]]
-                samples = list(generation.distinct((one for one, _ in pairs), seen))
-                options = [one for _, one in pairs]
-                texts += generate(self.run, samples, options, max_tokens=self.max_tokens, seed=self.seed)
-            return texts
-
-        def generate_until_multi_round(self, requests: Sequence[Any]) -> list[str]:
-            """Not there.
-
-            Raises:
-                BackendError: always.
-            """
-            raise BackendError(
-                "lmms-eval: tasks of several rounds (generate_until_multi_round) are not supported; remove them."
-            )
-
-        def loglikelihood(self, requests: Sequence[Any]) -> list[Any]:
-            """As `losses`; the choices of one row are judged together.
-
-            Raises:
-                DataError: a request that names no row.
-            """
-            found: list[tuple[float, bool]] = []
-            for start in range(0, len(requests), _AT_ONCE):
-                samples: list[Sample] = []
-                texts: list[str] = []
-                before: tuple[Any, ...] = ()
-                for request in requests[start : start + _AT_ONCE]:
-                    if len(request.args) != 6:
-                        raise DataError(
-                            f"lmms-eval: a request without a row ({request.args!r}); remove acc_mutual_info."
-                        )
-                    context, text, to_visuals, number, task, split = request.args
-                    row = self.doc(task, split, number)
-                    asked = (context, task, split, number)
-                    where = f"{task}/{split}/{number}"
-                    same = samples and asked == before
-                    samples.append(
-                        samples[-1] if same else simple_sample(context, to_visuals(row), where=where)
-                    )
-                    texts.append(text if isinstance(text, str) else str(text(row)))
-                    before = asked
-                found += losses(self.run, samples, texts)
-            # lmms-eval 0.7 makes a text of a bare pair; what its own type holds it leaves as it is.
-            return [GenerationResult(pair) for pair in found]
-
-    class Simple(Shared):
-        """Reads pictures, then text; also compares likelihoods."""
-
-        is_simple = True
-
-        def prompt(self, *args: Any) -> tuple[Sample, Mapping[str, Any]]:
-            context, options, to_visuals, number, task, split = args
-            visuals = to_visuals(self.doc(task, split, number))
-            return simple_sample(context, visuals, where=f"{task}/{split}/{number}"), options
-
-    class Chat(Shared):
+    class Chat(_ChatModel, lmms):  # type: ignore[misc]  # a library without types
         """Reads messages."""
 
-        is_simple = False
-
-        def prompt(self, *args: Any) -> tuple[Sample, Mapping[str, Any]]:
-            _, to_messages, options, number, task, split = args
-            messages = to_messages(self.doc(task, split, number))
-            return chat_sample(messages, where=f"{task}/{split}/{number}"), options
+        likelihood_type = GenerationResult
 
     return {"Simple": Simple, "Chat": Chat}
+
+
+class _Model:
+    """The part of both classes that does not depend on lmms-eval; ``lmms`` comes after it in their bases.
+
+    Args:
+        run: The run's folder.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+        max_tokens: Maximum tokens per answer, whatever a task asks for.
+        seed: Random seed for tasks that sample.
+        batch_size: Passed by lmms-eval but not used; a run chooses its own.
+        max_batch_size: Passed by lmms-eval but not used.
+        trust_run: Whether the run's recipe may import your own Python modules.
+    """
+
+    likelihood_type: Any
+    """The type in which lmms-eval expects a likelihood."""
+    task_dict: Any
+    """Datasets by task and split, which lmms-eval sets."""
+
+    def __init__(
+        self,
+        run: str,
+        device: str = "auto",
+        max_tokens: int = 512,
+        seed: int = 0,
+        batch_size: int | str = 1,
+        max_batch_size: int | None = None,
+        trust_run: bool = False,
+    ) -> None:
+        super().__init__()
+        self.run = load(run, device=device, trust_run=trust_run)
+        self.max_tokens = max_tokens
+        self.seed = seed
+        self.device = next(self.run.model.parameters()).device
+
+    def prompt(self, *args: Any) -> tuple[Sample, Mapping[str, Any]]:
+        """The sample and the options in a request's arguments."""
+        raise NotImplementedError
+
+    def doc(self, task: str, split: str, number: int) -> Any:
+        """The dataset row that a request is about."""
+        return self.task_dict[task][split][number]
+
+    def generate_until(self, requests: Sequence[Any]) -> list[str]:
+        """Answers, in the order of the requests."""
+        texts: list[str] = []
+        seen: Counter[str] = Counter()  # a task with repeats asks for several answers to the same row
+        for start in range(0, len(requests), _AT_ONCE):
+            pairs = [self.prompt(*request.args) for request in requests[start : start + _AT_ONCE]]
+            samples = list(generation.distinct((sample for sample, _ in pairs), seen))
+            options = [one for _, one in pairs]
+            texts += generate(self.run, samples, options, max_tokens=self.max_tokens, seed=self.seed)
+        return texts
+
+    def generate_until_multi_round(self, requests: Sequence[Any]) -> list[str]:
+        """Not supported.
+
+        Raises:
+            BackendError: always.
+        """
+        raise BackendError(
+            "lmms-eval: tasks of several rounds (generate_until_multi_round) are not supported; remove them."
+        )
+
+    def loglikelihood(self, requests: Sequence[Any]) -> list[Any]:
+        """As `losses`; the choices of one row are scored together.
+
+        Raises:
+            DataError: a request that names no row.
+        """
+        found: list[tuple[float, bool]] = []
+        for start in range(0, len(requests), _AT_ONCE):
+            samples, texts = self._choices(requests[start : start + _AT_ONCE])
+            found += losses(self.run, samples, texts)
+        # lmms-eval 0.7 turns a plain pair into text, but keeps values of its own type.
+        return [self.likelihood_type(pair) for pair in found]
+
+    def _choices(self, requests: Sequence[Any]) -> tuple[list[Sample], list[str]]:
+        """The sample and the choice of each request; successive choices of one row share the same sample object."""
+        samples: list[Sample] = []
+        texts: list[str] = []
+        before: tuple[Any, ...] = ()
+        for request in requests:
+            if len(request.args) != 6:
+                raise DataError(
+                    f"lmms-eval: a request without a row ({request.args!r}); remove acc_mutual_info."
+                )
+
+            context, text, to_visuals, number, task, split = request.args
+            row = self.doc(task, split, number)
+            asked = (context, task, split, number)
+            if samples and asked == before:
+                samples.append(samples[-1])
+            else:
+                where = f"{task}/{split}/{number}"
+                samples.append(simple_sample(context, to_visuals(row), where=where))
+            texts.append(text if isinstance(text, str) else str(text(row)))
+            before = asked
+        return samples, texts
+
+
+class _SimpleModel(_Model):
+    is_simple = True
+
+    def prompt(self, *args: Any) -> tuple[Sample, Mapping[str, Any]]:
+        """As `_Model.prompt`, for a request with the text and a function that returns the images of a row."""
+        context, options, to_visuals, number, task, split = args
+        visuals = to_visuals(self.doc(task, split, number))
+        return simple_sample(context, visuals, where=f"{task}/{split}/{number}"), options
+
+
+class _ChatModel(_Model):
+    is_simple = False
+
+    def prompt(self, *args: Any) -> tuple[Sample, Mapping[str, Any]]:
+        """As `_Model.prompt`, for a request with a function that returns the messages of a row."""
+        _, to_messages, options, number, task, split = args
+        messages = to_messages(self.doc(task, split, number))
+        return chat_sample(messages, where=f"{task}/{split}/{number}"), options

@@ -1,8 +1,8 @@
-"""A run as a model of VLMEvalKit, which is told of it by `register` and then started as ever.
+"""A run as a model of VLMEvalKit: `register` adds it to VLMEvalKit's models, and VLMEvalKit is then started as usual.
 
 VLMEvalKit: An Open-Source Toolkit for Evaluating Large Multi-Modality Models (Duan et al. 2024, arXiv:2407.11691).
 
-VLMEvalKit asks one question at a time; pictures are read anew for each.
+VLMEvalKit asks one question at a time, and images are decoded again for each question.
 """
 
 from __future__ import annotations
@@ -19,39 +19,40 @@ from sightweave.run import load
 
 
 def message_sample(message: Iterable[Mapping[str, Any]], *, where: str) -> Sample:
-    """A message of VLMEvalKit as one prompt.
+    """Converts a message of VLMEvalKit into one prompt.
 
     Args:
-        message: ``{"type": "image" or "text", "value": path or text}`` in order, perhaps with a ``role``.
-        where: Names the prompt in messages.
+        message: ``{"type": "image" or "text", "value": path or text}`` in order, optionally with a ``role``.
+        where: Name of the prompt in error messages.
 
     Raises:
         DataError: as `as_sample`.
     """
-    return as_sample(
-        (Piece(one.get("role", "user"), one["type"], one["value"]) for one in message), where=where
-    )
+    pieces = [Piece(one.get("role", "user"), one["type"], one["value"]) for one in message]
+    return as_sample(pieces, where=where)
 
 
 def turns_sample(turns: Iterable[Mapping[str, Any]], *, where: str) -> Sample:
-    """A conversation as one prompt.
+    """Converts a conversation into one prompt.
 
     Args:
-        turns: ``{"role": ..., "content": message}`` in order; the user's is the last.
-        where: Names the prompt in messages.
+        turns: ``{"role": ..., "content": message}`` in order; the last turn is the user's.
+        where: Name of the prompt in error messages.
 
     Raises:
         DataError: as `as_sample`.
     """
-    pieces = [Piece(turn["role"], one["type"], one["value"]) for turn in turns for one in turn["content"]]
+    pieces: list[Piece] = []
+    for turn in turns:
+        pieces += [Piece(turn["role"], one["type"], one["value"]) for one in turn["content"]]
     return as_sample(pieces, where=where)
 
 
 def register(name: str, run: str | Path, **options: Any) -> None:
-    """Makes a run known to VLMEvalKit under a name, for ``run.py --model NAME`` in the same process.
+    """Adds a run to VLMEvalKit's models, for ``run.py --model NAME`` in the same process.
 
     Args:
-        name: For ``--model``; the folder of its results is called so.
+        name: The model's name for ``--model`` and for the folder of its results.
         run: The run's folder.
         options: ``device``, ``max_tokens``, ``decoding``, ``seed`` as for `Run.generate`.
 
@@ -59,9 +60,10 @@ def register(name: str, run: str | Path, **options: Any) -> None:
         BackendError: VLMEvalKit is not installed.
     """
     try:
-        from vlmeval.config import supported_VLM  # type: ignore[import-not-found]  # only where it is at home
+        from vlmeval.config import supported_VLM  # type: ignore[import-not-found]  # only where it is installed
     except ImportError as error:
         raise _missing(error) from error
+
     supported_VLM[name] = partial(model_class(), run=str(run), **options)
 
 
@@ -74,29 +76,29 @@ def _missing(error: ImportError) -> BackendError:
 
 @cache
 def model_class() -> Any:
-    """VLMEvalKit's face of a run, made when it is asked for: its base is VLMEvalKit's own.
+    """The class of a run for VLMEvalKit, made on demand because it extends VLMEvalKit's own base class.
 
     Raises:
         BackendError: VLMEvalKit is not installed.
     """
     try:
-        from vlmeval.vlm.base import BaseModel  # type: ignore[import-not-found]  # only where it is at home
+        from vlmeval.vlm.base import BaseModel  # type: ignore[import-not-found]  # only where it is installed
     except ImportError as error:
         raise _missing(error) from error
 
-    class Sightweave(BaseModel):  # type: ignore[misc]  # of a library without types
+    class Sightweave(BaseModel):  # type: ignore[misc]  # a library without types
         """A run.
 
         Args:
-            run: Its folder.
+            run: The run's folder.
             device: ``auto``, ``cpu``, ``cuda`` ...
-            max_tokens: Tokens of an answer at most.
+            max_tokens: Maximum tokens per answer.
             decoding: A kind in ``answers/decoding``, or a mapping with its fields.
-            seed: For methods that draw.
-            trust_run: Whether the run's recipe may import Python modules of the user's own.
+            seed: Random seed for sampling.
+            trust_run: Whether the run's recipe may import your own Python modules.
         """
 
-        INTERLEAVE = True  # pictures stand where they stand among the text
+        INTERLEAVE = True  # images keep their places among the text
 
         def __init__(
             self,
@@ -120,7 +122,7 @@ def model_class() -> Any:
             return self.answer(turns_sample(message, where=dataset or "conversation"))
 
         def answer(self, sample: Sample) -> str:
-            """The text that the run says."""
+            """The text of the run's answer."""
             return self.run.predict([sample], **self.options)[0].text
 
     return Sightweave

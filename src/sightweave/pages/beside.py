@@ -1,4 +1,4 @@
-"""Two runs on one page: both scores of each task with tests of their difference, and the answers where they differ."""
+"""The page that compares two runs: the scores of each task with tests of their difference, and answers that differ."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sightweave.pages.page import (
 from sightweave.pages.values import estimate, number, p_value, text
 
 _NAMED = 10
-"""Samples of one side alone that are named."""
+"""Maximum samples named of those that only one side was asked."""
 _ORDER = ("first_only", "second_only", "both_wrong")
 
 
@@ -35,12 +35,12 @@ def write_beside(
     """Writes the page and returns its size in bytes.
 
     Args:
-        path: Where to.
-        title: Of the page.
-        found: As ``Beside.to_json`` gives it.
-        rows: Of ``Beside.rows``, chosen by ``gallery.choose(rows, by="kind")``.
-        pictures: Pixels (uint8 H W or H W 3) by the key that rows give as ``image``.
-        known: Facts on the two, shown in this order.
+        path: The HTML file.
+        title: The page's title.
+        found: The output of ``Beside.to_json``.
+        rows: Rows of ``Beside.rows``, chosen by ``gallery.choose(rows, by="kind")``.
+        pictures: Pixels (uint8 H W or H W 3) of the images, by the ``image`` key of the rows.
+        known: Facts about the two runs, in the order in which they are shown.
     """
     return write(path, render_beside(title, found, rows, pictures or {}, known or {}))
 
@@ -52,11 +52,20 @@ def render_beside(
     pictures: Mapping[str, np.ndarray],
     known: Mapping[str, Any],
 ) -> str:
-    """The page as HTML; equal findings give equal bytes."""
+    """Returns the page as HTML; equal findings give equal bytes."""
     script = gallery_script() if rows else ""
     style, policy = style_and_policy(script)
-    widest = _widest([part for task in found["tasks"] for part in (task, *task["types"])])
-    of_tasks = _widest(found["tasks"])
+
+    # All bars of the summary have one scale, and all bars of the tables another.
+    tasks = found["tasks"]
+    of_tasks = _widest(tasks)
+    with_types: list[Mapping[str, Any]] = []
+    for task in tasks:
+        with_types += [task, *task["types"]]
+    widest = _widest(with_types)
+    lines = [_line(task, of_tasks) for task in tasks]
+    blocks = [_task(task, widest) for task in tasks]
+
     parts = {
         "title": title,
         "facts": facts(known),
@@ -67,37 +76,45 @@ def render_beside(
         "count": text(found["count"]),
         "pictures": text(found["pictures"]),
         "notes": found["notes"],
-        "alone": [
-            {
-                "name": name,
-                "count": len(keys),
-                "named": [_key(key) for key in keys[:_NAMED]],
-                "more": max(0, len(keys) - _NAMED),
-            }
-            for name, keys in zip(found["names"], (found["first_alone"], found["second_alone"]), strict=True)
-            if keys
-        ],
-        "shares_pictures": any(task["pictures"] < task["count"] for task in found["tasks"]),
+        "alone": _alone(found),
+        "shares_pictures": any(task["pictures"] < task["count"] for task in tasks),
         "widest": number(widest),
         "widest_line": number(of_tasks),
-        "lines": [_line(task, of_tasks) for task in found["tasks"]],
-        "tasks": [_task(task, widest) for task in found["tasks"]],
+        "lines": lines,
+        "tasks": blocks,
     }
+
     show = shower(pictures)
-    template = environment().get_template("beside.html.jinja")
     cards = [_card(row, show) for row in rows]
+    template = environment().get_template("beside.html.jinja")
     return with_cards(template, parts, cards, order=lambda one: _ORDER.index(one["kind"]))
 
 
+def _alone(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """For each side that was asked samples the other was not: how many, and some of their names."""
+    sides = []
+    for name, side in zip(found["names"], ("first_alone", "second_alone"), strict=True):
+        keys = found[side]
+        if keys:
+            named = list(map(_key, keys[:_NAMED]))
+            more = max(0, len(keys) - _NAMED)
+            sides.append({"name": name, "count": len(keys), "named": named, "more": more})
+    return sides
+
+
 def _key(key: Mapping[str, str]) -> str:
-    return " / ".join(part for part in (key["split"], key["task"], key["id"]) if part)
+    return " / ".join(filter(None, (key["split"], key["task"], key["id"])))
 
 
 def _widest(parts: Sequence[Mapping[str, Any]]) -> float:
-    """The largest end of an interval, 1 % at least: the ends of all bars."""
-    found = [part["difference"] for part in parts if part["difference"]]
-    ends = [abs(float(one[end])) for one in found for end in ("low", "high") if number(one[end])]
-    return max([0.01, *ends])
+    """The largest absolute end of an interval, at least 1 %: both ends of all bars."""
+    widest = 0.01
+    for part in parts:
+        difference = part["difference"]
+        for end in ("low", "high") if difference else ():
+            if number(difference[end]):
+                widest = max(widest, abs(float(difference[end])))
+    return widest
 
 
 _SAYS = {
@@ -108,7 +125,7 @@ _SAYS = {
 
 
 def _line(task: Mapping[str, Any], widest: float) -> dict[str, Any]:
-    """One task at a glance."""
+    """A line of the summary: both scores of a task, and their difference."""
     return {
         "name": task["task"],
         "split": task["split"] or "evaluation",
@@ -122,18 +139,21 @@ def _line(task: Mapping[str, Any], widest: float) -> dict[str, Any]:
 
 
 def _bar(found: Mapping[str, Any] | None, widest: float) -> dict[str, float] | None:
+    """Places on the bar of a difference; None if it has no interval."""
     if found is None or not estimate(found) or not number(found["low"]):
         return None
     return {end: _place(found[end] / widest) for end in ("value", "low", "high")}
 
 
 def _task(task: Mapping[str, Any], widest: float) -> dict[str, Any]:
+    """A task's block of the table: a row for the mean over its types, and one for each type if it has several."""
     types = task["types"]
     if len(types) == 1:
         rows = [_row(task, types[0]["type"] or task["task"], widest, is_task=True)]
     else:
         rows = [_row(task, f"mean of {len(types)} types", widest, is_task=True)]
         rows += [_row(kind, kind["type"], widest) for kind in types]
+
     return {
         "split": task["split"] or "evaluation",
         "name": task["task"],
@@ -166,7 +186,7 @@ def _row(part: Mapping[str, Any], name: str, widest: float, *, is_task: bool = F
 
 
 def _place(share: float) -> float:
-    """Where a share from -1 to 1 stands on the bar, whose ends are 6 and 206."""
+    """The place of a share from -1 to 1 on the bar, which spans 6 to 206."""
     return round(106 + 100 * share, 1)
 
 

@@ -1,4 +1,4 @@
-"""Answers -> the cards of a page, as many as fit."""
+"""Turns answers into the cards of a page, as many as fit."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from sightweave.pages import pictures
 from sightweave.pages.scores import control_name
 
 CARD_BYTES = 2_800
-"""Marks around a card's texts and pictures, a little more than they take."""
+"""Upper bound on the HTML tags around a card's texts and images."""
 _MAX_TEXT = 800
-"""Characters of one prompt or answer in a card."""
+"""Maximum characters of one prompt or answer in a card."""
 _MAX_REFERENCES = 5
 _THUMBNAIL = 72
-"""Pixels of the longer side of a control's picture."""
+"""Pixels of the longer side of a control's image."""
 _CONTROL_SAID = {"no_image": "without the image", "shuffled_image": "with another image"}
 
 Show = Callable[[str, int], str]
-"""Key of a picture and its longer side -> its address inside the page; empty for one that is not there."""
+"""Takes an image's key and the length of its longer side; returns its ``data:`` address, or "" for an unknown image."""
 
 
 def shower(pixels: Mapping[str, np.ndarray]) -> Show:
-    """Encodes each picture once per size."""
+    """Returns a function that encodes each image once per size."""
     encoded: dict[tuple[str, int], str] = {}
 
     def show(key: str, max_side: int) -> str:
@@ -39,14 +39,14 @@ def shower(pixels: Mapping[str, np.ndarray]) -> Show:
 
 
 def asked(row: Mapping[str, Any], show: Show) -> dict[str, Any]:
-    """What was asked in one row, with its picture."""
+    """The question of a row, with its image."""
     references = row.get("references") or ()
     return {
         "split": row.get("split") or "evaluation",
         "task": row.get("task", ""),
         "type": row.get("type", ""),
         "prompt": cut(row.get("prompt", "")),
-        "references": [cut(reference) for reference in references[:_MAX_REFERENCES]],
+        "references": list(map(cut, references[:_MAX_REFERENCES])),
         "more_references": max(0, len(references) - _MAX_REFERENCES),
         "image": row.get("image") or "",
         "picture": show(row.get("image") or "", pictures.MAX_SIDE),
@@ -54,7 +54,7 @@ def asked(row: Mapping[str, Any], show: Show) -> dict[str, Any]:
 
 
 def said(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What was answered in one row, or in one of its controls."""
+    """The answer of a row, or of one of its controls."""
     parsed = row.get("parsed")
     return {
         "answer": cut(row.get("answer", "")),
@@ -67,26 +67,18 @@ def said(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def card(row: Mapping[str, Any], show: Show) -> dict[str, Any]:
-    """One row of ``predictions.jsonl``."""
-    others = row.get("controls") or {}
-    return {
-        **asked(row, show),
-        **said(row),
-        "changes": _changes(row),
-        "controls": [
-            {
-                "name": _CONTROL_SAID.get(name, control_name(name)),
-                "picture": show(control.get("image") or "", _THUMBNAIL),
-                **said(control),
-            }
-            for name, control in others.items()
-        ],
-    }
+    """The card of one row of ``predictions.jsonl``."""
+    controls = []
+    for name, control in (row.get("controls") or {}).items():
+        shown_name = _CONTROL_SAID.get(name, control_name(name))
+        picture = show(control.get("image") or "", _THUMBNAIL)
+        controls.append({"name": shown_name, "picture": picture, **said(control)})
+    return {**asked(row, show), **said(row), "changes": _changes(row), "controls": controls}
 
 
 def fitting(cards: Sequence[dict[str, Any]], room: int) -> list[dict[str, Any]]:
-    """The cards that fit into so many bytes, evenly spread over all."""
-    share = min(1.0, max(0, room) / max(1, sum(_bytes(one) for one in cards)))
+    """The cards that fit into `room` bytes, spread evenly over all cards."""
+    share = min(1.0, max(0, room) / max(1, sum(map(_bytes, cards))))
     return [one for n, one in enumerate(cards) if math.floor((n + 1) * share) > math.floor(n * share)]
 
 
@@ -96,7 +88,7 @@ def cut(words: str) -> str:
 
 
 def _changes(row: Mapping[str, Any]) -> str:
-    """``yes`` if the answer is another one without the picture, ``no`` if not; empty where that was not asked."""
+    """``yes`` if the answer changes without the image, ``no`` if not; empty if that control was not run."""
     blind = (row.get("controls") or {}).get("no_image")
     if blind is None:
         return ""
@@ -104,23 +96,28 @@ def _changes(row: Mapping[str, Any]) -> str:
 
 
 def _read(row: Mapping[str, Any]) -> str:
-    """What an answer says, without differences of case and space."""
+    """An answer with case and white space normalized, to tell whether it changed."""
     parsed = row.get("parsed")
-    return " ".join((row.get("answer", "") if parsed is None else parsed).split()).casefold()
+    answer = row.get("answer", "") if parsed is None else parsed
+    return " ".join(answer.split()).casefold()
 
 
 def _certainty(logprob: float | None) -> str:
-    """The geometric mean probability of a token, in per cent."""
-    return "" if logprob is None or not math.isfinite(logprob) else f"{100 * math.exp(min(0.0, logprob)):.0f}"
+    """The geometric mean probability of a token, in per cent; empty if not known."""
+    if logprob is None or not math.isfinite(logprob):
+        return ""
+    return f"{100 * math.exp(min(0.0, logprob)):.0f}"
 
 
 def _bytes(value: Any) -> int:
-    """What a card takes; some texts stand in it twice."""
+    """Upper bound on the size of a card, or of a part of it, in the page."""
     if isinstance(value, str):
         from markupsafe import escape
 
         size = len(str(escape(value)).encode("utf-8", errors="replace"))
-        return size if value.startswith("data:image/") else 2 * size
+        return size if value.startswith("data:image/") else 2 * size  # some texts appear twice
+
     if isinstance(value, Mapping):
-        return (CARD_BYTES if "prompt" in value else 0) + sum(_bytes(item) for item in value.values())
-    return sum(_bytes(item) for item in value) if isinstance(value, list | tuple) else 0
+        tags = CARD_BYTES if "prompt" in value else 0
+        return tags + sum(map(_bytes, value.values()))
+    return sum(map(_bytes, value)) if isinstance(value, list | tuple) else 0

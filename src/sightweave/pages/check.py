@@ -1,4 +1,4 @@
-"""What the data doctor found, on one page with thumbnails; it asks for nothing from elsewhere."""
+"""The page of a data check: its findings with thumbnails, in one file that loads nothing else."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ def write_check(path: Path, found: Mapping[str, Any], thumbnails: Mapping[str, n
     """Writes the page.
 
     Args:
-        path: Where to.
-        found: As the doctor's ``Report.to_json`` gives it.
-        thumbnails: Pixels (uint8 H W 3) by the key that examples give as ``picture``.
+        path: The HTML file.
+        found: The output of the doctor's ``Report.to_json``.
+        thumbnails: Pixels (uint8 H W 3) of the images, by the ``picture`` key of the examples.
     """
     images = {key: pictures.data_uri(value, max_side=_THUMBNAIL) for key, value in thumbnails.items()}
     style, policy = style_and_policy()
+
     template = environment().get_template("check.html.jinja")
     html = template.render(
         found=found,
-        **{name: text(found[name]) for name in ("rows", "good_rows", "pictures")},
+        rows=text(found["rows"]),
+        good_rows=text(found["good_rows"]),
+        pictures=text(found["pictures"]),
         passed_over=text(found["passed_over"]) if found["passed_over"] else "",
-        findings=[_finding(one) for one in found["findings"]],
+        findings=list(map(_finding, found["findings"])),
         facts=facts(_facts(found)),
         images=images,
         style=style,
@@ -40,17 +43,18 @@ def write_check(path: Path, found: Mapping[str, Any], thumbnails: Mapping[str, n
 
 
 def _finding(one: Mapping[str, Any]) -> dict[str, Any]:
-    """A finding, and how much of it is shown."""
+    """A finding, with the number of its examples that are shown."""
     count, shown = one["count"], len(one["examples"])
-    few = f"{shown} of {text(count)} shown" if 0 < shown < count else text(count)
-    return {**one, "shown": few}
+    words = f"{shown} of {text(count)} shown" if 0 < shown < count else text(count)
+    return {**one, "shown": words}
 
 
 def _facts(found: Mapping[str, Any]) -> dict[str, Any]:
-    """What few readers ask for."""
-    counts = {
-        **found["records"],
-        **{f"split: {name}": count for name, count in found["splits"].items()},
-        **{f"language: {name}": count for name, count in found["languages"].items()},
-    }
-    return {"format": found["kind"], **counts}
+    """The facts in a folded list: format, and counts by task, split and language."""
+    facts = {"format": found["kind"], **found["records"]}
+
+    for name, count in found["splits"].items():
+        facts[f"split: {name}"] = count
+    for name, count in found["languages"].items():
+        facts[f"language: {name}"] = count
+    return facts

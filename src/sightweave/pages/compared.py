@@ -1,4 +1,4 @@
-"""Many recipes beside one another on one page: tables, drawings and what one must know to read them."""
+"""The page of a comparison of recipes: tables, drawings, and notes on how to read them."""
 
 from __future__ import annotations
 
@@ -10,42 +10,40 @@ from sightweave.pages.costs import Panel
 from sightweave.pages.page import environment, style_and_policy, write
 
 _NUMBERS = 6
-"""Columns of numbers beside one another on the page."""
+"""Maximum columns of numbers in one table of the page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Cells as they are read."""
+    """A table of formatted cells."""
 
     title: str
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
     words: int = 1
-    """This many columns at the left are words; the others are numbers."""
+    """Number of columns at the left that are text; the others are numbers."""
     note: str = ""
 
     def narrow(self) -> list[Table]:
-        """The same in tables that fit on a screen, each with all columns of words and some of the numbers."""
-        starts = range(self.words, max(len(self.heads), self.words + 1), _NUMBERS)
-        return [
-            replace(
-                self,
-                heads=_part(self.heads, self.words, start),
-                rows=[_part(row, self.words, start) for row in self.rows],
-            )
-            for start in starts
-        ]
+        """Splits the table into some that fit on a screen, each with all text columns and some of the numbers."""
+        narrow = []
+        for start in range(self.words, max(len(self.heads), self.words + 1), _NUMBERS):
+            heads = _part(self.heads, self.words, start)
+            rows = [_part(row, self.words, start) for row in self.rows]
+            narrow.append(replace(self, heads=heads, rows=rows))
+        return narrow
 
     def to_markdown(self) -> str:
-        """The same for a text file."""
-        lines = [f"| {' | '.join(map(_cell, self.heads))} |", f"|{'---|' * len(self.heads)}"]
-        lines += [f"| {' | '.join(map(_cell, row))} |" for row in self.rows]
-        return "\n".join([*lines, *(["", self.note] if self.note else [])]) + "\n"
+        """The table in Markdown, followed by its note."""
+        lines = [_line(self.heads), f"|{'---|' * len(self.heads)}", *map(_line, self.rows)]
+        if self.note:
+            lines += ["", self.note]
+        return "\n".join(lines) + "\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedPage:
-    """What the page is made of."""
+    """The content of the page."""
 
     title: str
     lead: str
@@ -56,14 +54,18 @@ class ComparedPage:
 
 
 def write_compared(path: Path, page: ComparedPage) -> None:
-    """Writes the page; it asks for nothing from elsewhere, and every text in it is escaped."""
+    """Writes the page; it loads nothing else, and every text in it is escaped."""
     from markupsafe import Markup
 
     style, policy = style_and_policy()
-    # Names in a drawing were escaped when it was drawn.
+    # Safe as markup: the drawing functions escape names.
     panels = [{"title": one.title, "svg": Markup(one.svg)} for one in page.panels]
     template = environment().get_template("compared.html.jinja")
     write(path, template.render(page=page, panels=panels, style=style, policy=policy))
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(map(_cell, cells))} |"
 
 
 def _cell(text: str) -> str:

@@ -1,7 +1,7 @@
-"""Scores beside what they cost, a row for each composition: for a page, and as a picture of its own.
+"""Draws scores next to their costs, with a row for each composition, for a page and as an SVG file.
 
-A row has a name, the score with its interval, and the cost with its range. Names never meet, however close the scores
-are, and nothing but the intervals looks like a line. Names come from recipes: they are drawn as they are, and escaped.
+A row has a name, the score with its interval, and the cost with its range. Names never overlap, however close the scores
+are. They come from recipes, so they are escaped.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ from sightweave.core import files
 from sightweave.pages.drawing import WIDTH, Axis, dot, linear, stroke, svg, text
 
 _ROW = 26.0
-"""Units of height of one composition: a line for its name, and one for its marks."""
+"""Height of one composition: a line for its name, and one for its marks."""
 _HEAD = 30.0
-"""Units of height above the first row: what each column is, and its ticks."""
+"""Height above the first row: the label of each column, and its ticks."""
 _SCORE = (8.0, 196.0)
 _COST = (224.0, 316.0)
-"""Where the two columns begin and end."""
+"""Left and right end of each column."""
 _MAX_NAME = 40
-"""Characters of a name; longer ones are cut."""
+"""Maximum characters of a name; longer names are cut."""
 _COLUMNS = 2
-"""Panels beside one another in the picture."""
+"""Panels per row of the SVG file."""
 _TITLE = 22
-"""Units of height above a panel in the picture."""
+"""Height of the title above a panel in the SVG file."""
 _GAP = 14
+"""Space between panels in the SVG file."""
 _SVG = "http://www.w3.org/2000/svg"
 _STYLE = """
 text { font-family: system-ui, "Liberation Sans", Arial, sans-serif; font-size: 8.5px; }
@@ -36,18 +37,18 @@ text { font-family: system-ui, "Liberation Sans", Arial, sans-serif; font-size: 
 .band-stroke { stroke: #e4e4df; } .series0-fill { fill: #2a5d8f; } .series0-stroke { stroke: #2a5d8f; }
 .series1-fill { fill: #b7791f; } .series1-stroke { stroke: #b7791f; }
 """
-"""Colours of the picture, which has no page to take them from."""
+"""Colours of the SVG file, which has no page to inherit them from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One composition."""
+    """The score and the cost of one composition."""
 
     name: str
     cost: float
     least_cost: float
     most_cost: float
-    """Of its runs."""
+    """The lowest and the highest cost of its runs."""
     score: float
     low: float
     high: float
@@ -57,27 +58,28 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """One drawing with its title."""
+    """A drawing with its title."""
 
     title: str
     svg: str
 
 
 def panel(title: str, points: Sequence[Point], *, cost: str, score: str, least: float | None = None) -> Panel:
-    """Draws one task, the best score first.
+    """Draws the compositions of one task, the best score first.
 
     Args:
-        title: What stands above.
+        title: The panel's title.
         points: One for each composition; the baseline has another colour.
-        cost: What is to the right, such as ``minutes of training``.
-        score: The unit of the scores.
-        least: The lowest score that there can be.
+        cost: Label of the right column, such as ``minutes of training``.
+        score: Unit of the scores.
+        least: The lowest possible score; None if there is none.
     """
     ordered = sorted(points, key=lambda point: -point.score)
     height = _HEAD + _ROW * len(ordered) + 2
 
-    # The scores have an axis that fits them; costs begin at 0, since twice as long must look so.
-    low, high = min(point.low for point in points), max(point.high for point in points)
+    # The score axis fits the scores; the cost axis starts at 0, so that twice the cost looks twice as long.
+    low = min(point.low for point in points)
+    high = max(point.high for point in points)
     room = 0.04 * (high - low)
     low = low - room if least is None else max(low - room, least)
     scores = linear(low, high + room, ticks=4)
@@ -93,7 +95,7 @@ def panel(title: str, points: Sequence[Point], *, cost: str, score: str, least: 
 
 
 def _column(ends: tuple[float, float], axis: Axis, label: str, height: float) -> list[str]:
-    """What a column is, its ticks, and their lines down to the last row."""
+    """The label of a column, its ticks, and their lines down to the last row."""
     parts = [text(ends[0], 9, label)]
     for value, words in zip(axis.ticks, axis.labels, strict=True):
         x = _across(ends, axis, value)
@@ -103,56 +105,80 @@ def _column(ends: tuple[float, float], axis: Axis, label: str, height: float) ->
 
 
 def _row(point: Point, top: float, scores: Axis, costs: Axis) -> list[str]:
-    """The name of a composition, and its marks below."""
+    """The name of a composition, and below it a dot with its interval in each column."""
     color = "series1" if point.is_baseline else "series0"
     name = point.name if len(point.name) <= _MAX_NAME else f"{point.name[: _MAX_NAME - 3]}..."
     y = top + 19
+
     parts = [text(_SCORE[0], top + 10, name, color="strong")]
     for ends, axis, low, value, high in (
         (_SCORE, scores, point.low, point.score, point.high),
         (_COST, costs, point.least_cost, point.cost, point.most_cost),
     ):
-        left, middle, right = (_across(ends, axis, number) for number in (low, value, high))
+        left, right = _across(ends, axis, low), _across(ends, axis, high)
         parts.append(stroke(f"M{left:.1f} {y:.1f}H{right:.1f}", color, width=1.4))
-        parts.append(dot(middle, y, color, radius=3))
+        parts.append(dot(_across(ends, axis, value), y, color, radius=3))
     return parts
 
 
 def _across(ends: tuple[float, float], axis: Axis, value: float) -> float:
+    """The horizontal place of a value in a column."""
     share = min(1.0, max(0.0, axis.share(value)))
     return ends[0] + (ends[1] - ends[0]) * share
 
 
 def write_picture(path: Path, panels: Sequence[Panel]) -> None:
-    """Writes all panels as one SVG with fixed colours on a white ground."""
+    """Writes all panels as one SVG file with fixed colours on a white background."""
     ElementTree.register_namespace("", _SVG)
-    columns = min(_COLUMNS, len(panels))
-    drawn = [ElementTree.fromstring(one.svg) for one in panels]
-    sizes = [tuple(float(x) for x in one.get("viewBox", "0 0 0 0").split()[2:]) for one in drawn]
-    lines = [sizes[start : start + columns] for start in range(0, len(sizes), columns)]
-    width = columns * (max((wide for wide, _ in sizes), default=0) + _GAP) + _GAP
-    height = sum(max(tall for _, tall in line) + _TITLE + _GAP for line in lines) + _GAP
+    placed, width, height = _placed(list(map(_Drawing.of, panels)))
     whole = ElementTree.Element(
         f"{{{_SVG}}}svg", width=f"{width:g}", height=f"{height:g}", viewBox=f"0 0 {width:g} {height:g}"
     )
     ElementTree.SubElement(whole, f"{{{_SVG}}}style").text = _STYLE
     ElementTree.SubElement(whole, f"{{{_SVG}}}rect", width="100%", height="100%", fill="#ffffff")
 
-    y = float(_GAP)
-    for number, line in enumerate(lines):
-        x = float(_GAP)
-        for one, title, (wide, tall) in zip(
-            drawn[columns * number :], panels[columns * number :], line, strict=False
-        ):
-            name = ElementTree.SubElement(
-                whole, f"{{{_SVG}}}text", {"x": f"{x:g}", "y": f"{y + 12:g}", "class": "title strong-fill"}
-            )
-            name.text = title.title
-            places = {"x": x, "y": y + _TITLE, "width": wide, "height": tall}
-            one.attrib.update({key: f"{value:g}" for key, value in places.items()})
-            whole.append(one)
-            x += wide + _GAP
-        y += max(tall for _, tall in line) + _TITLE + _GAP
+    for one, x, y in placed:
+        corner = {"x": f"{x:g}", "y": f"{y + 12:g}", "class": "title strong-fill"}
+        ElementTree.SubElement(whole, f"{{{_SVG}}}text", corner).text = one.title
+        one.svg.attrib.update(
+            {"x": f"{x:g}", "y": f"{y + _TITLE:g}", "width": f"{one.width:g}", "height": f"{one.height:g}"}
+        )
+        whole.append(one.svg)
+
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(path) as stream:
         ElementTree.ElementTree(whole).write(stream, encoding="utf-8", xml_declaration=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """A panel's drawing, parsed, with its size."""
+
+    title: str
+    svg: ElementTree.Element
+    width: float
+    height: float
+
+    @classmethod
+    def of(cls, panel: Panel) -> _Drawing:
+        """Parses the drawing of a panel."""
+        drawn = ElementTree.fromstring(panel.svg)
+        _, _, width, height = drawn.get("viewBox", "0 0 0 0").split()
+        return cls(panel.title, drawn, float(width), float(height))
+
+
+def _placed(drawings: Sequence[_Drawing]) -> tuple[list[tuple[_Drawing, float, float]], float, float]:
+    """Lays drawings out in rows: each with its left and its upper end, and the width and height of the whole."""
+    placed = []
+    columns = min(_COLUMNS, len(drawings))
+    y = float(_GAP)
+    for start in range(0, len(drawings), _COLUMNS):
+        row = drawings[start : start + _COLUMNS]
+        x = float(_GAP)
+        for one in row:
+            placed.append((one, x, y))
+            x += one.width + _GAP
+        y += max(one.height for one in row) + _TITLE + _GAP
+
+    widest = max((one.width for one in drawings), default=0.0)
+    return placed, columns * (widest + _GAP) + _GAP, y

@@ -1,4 +1,4 @@
-"""Training history -> curves as SVG that takes its colours from the page. No text of a user's enters a drawing."""
+"""Draws the training history as SVG curves with the page's colours. No text from the user enters a drawing."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 from sightweave.pages.drawing import Axis, Chart, linear, logarithmic
 
 MAX_POINTS = 400
-"""Points of one line; more are averaged in equal stretches."""
+"""Maximum points of a line; if there are more, equal stretches are averaged."""
 _LOG_SPREAD = 20
-"""A panel whose largest value is this many times its smallest gets a logarithmic axis."""
+"""The loss gets a logarithmic axis if its largest value is more than this many times its smallest."""
 
 _PANELS: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ("Loss", lambda key: key == "loss" or key.endswith("_loss") or key.startswith("loss_")),
@@ -29,13 +29,13 @@ _PANELS: tuple[tuple[str, Callable[[str], bool]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One drawing with what stands around it."""
+    """A drawing with its title and the texts around it."""
 
     title: str
     series: tuple[str, ...]
-    """Names of its lines; line i has class ``series<i>``."""
+    """Names of the lines; line i has class ``series<i>``."""
     last: tuple[float, ...]
-    """The last value of each line, smoothed as drawn."""
+    """The last value of each line, smoothed as in the drawing."""
     svg: str
     is_log: bool
     stages: tuple[tuple[str, int, int], ...]
@@ -43,28 +43,39 @@ class Panel:
 
 
 def panels(history: Sequence[Mapping[str, Any]]) -> list[Panel]:
-    """One panel for each of loss, learning rate, gradient norm and speed, where the history has them.
+    """Draws a panel for each of loss, learning rate, gradient norm and speed that the history has.
 
     Args:
-        history: Rows with ``step``, maybe ``stage``, and numbers. Where steps go back within a stage (a run was
-            resumed), the older rows are dropped; where a new stage counts from its own start, it is put after the last.
+        history: Rows with ``step``, optionally ``stage``, and numbers. If steps go back within a stage (a run was
+            resumed), the older rows are dropped; if a new stage counts from its own start, it follows the previous one.
     """
     rows = _in_order(history)
     if len(rows) < 2:
         return []
-    keys = list(dict.fromkeys(key for row in rows for key, value in row.items() if _is_number(value)))
+
+    points_of = _points_by_key(rows)
     stages = _stages(rows)
-    made = []
+    found = []
     for title, belongs in _PANELS:
-        lines = {}
-        for key in (key for key in keys if belongs(key)):
-            points = [(row["_at"], float(row[key])) for row in rows if _is_number(row.get(key))]
-            if len(points) > 1:
-                lines[key] = points
-        lines = dict(list(lines.items())[:4])
+        keys = [key for key, points in points_of.items() if belongs(key) and len(points) > 1]
+        lines = {key: points_of[key] for key in keys[:_MAX_LINES]}
         if lines:
-            made.append(_panel(title, lines, stages, is_smooth=title != "Learning rate"))
-    return made
+            found.append(_panel(title, lines, stages, is_smooth=title != "Learning rate"))
+    return found
+
+
+_MAX_LINES = 4
+"""Maximum lines in a panel."""
+
+
+def _points_by_key(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+    """Step and value of every number in the history, by its key."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        for key, value in row.items():
+            if _is_number(value):
+                found.setdefault(key, []).append((row["_at"], float(value)))
+    return found
 
 
 def _is_number(value: Any) -> bool:
@@ -72,26 +83,30 @@ def _is_number(value: Any) -> bool:
 
 
 def _in_order(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with increasing steps over all stages, as ``_at``; see `panels` for steps that go back."""
     rows: list[dict[str, Any]] = []
     offset = 0
     for row in history:
         if not _is_number(row.get("step")):
             continue
+
         at = int(row["step"]) + offset
         if rows and at < rows[-1]["_at"]:
-            known = any(old["stage"] == str(row.get("stage", rows[-1]["stage"])) for old in rows)
-            if known:
+            name = str(row.get("stage", rows[-1]["stage"]))
+            if any(old["stage"] == name for old in rows):  # resumed
                 while rows and rows[-1]["_at"] >= at:
                     rows.pop()
             else:
                 offset = rows[-1]["_at"]
                 at = int(row["step"]) + offset
+
         stage = row.get("stage", rows[-1]["stage"] if rows else "")
         rows.append({**row, "stage": str(stage), "_at": at})
     return rows
 
 
 def _stages(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, int, int], ...]:
+    """Name, first and last step of each stage."""
     found: list[tuple[str, int, int]] = []
     for row in rows:
         name = row["stage"]
@@ -103,14 +118,14 @@ def _stages(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, int, int], ..
 
 
 def _thin(points: Sequence[tuple[float, float]]) -> np.ndarray:
-    """At most MAX_POINTS points, float64 2 P, each the mean of a stretch."""
+    """At most `MAX_POINTS` points, float64 2 P, each the mean of an equal stretch of the input."""
     values = np.array(points, dtype=np.float64).T
     stretches = np.array_split(values, min(MAX_POINTS, values.shape[1]), axis=1)
     return np.stack([stretch.mean(axis=1) for stretch in stretches], axis=1)
 
 
 def _smooth(values: np.ndarray, window: float) -> np.ndarray:
-    """Exponential mean over about ``window`` points, without the pull towards 0 at its start."""
+    """Exponential moving average over about ``window`` points, corrected for its bias towards 0 at the start."""
     keep = 1 - 1 / window
     total = weight = 0.0
     result = []
@@ -127,35 +142,42 @@ def _panel(
     *,
     is_smooth: bool,
 ) -> Panel:
-    everything = [value for points in lines.values() for _, value in points]
+    """Draws one panel; each line is averaged and drawn separately in each stage."""
+    # The axes fit the values of all lines.
+    everything: list[float] = []
+    for points in lines.values():
+        everything += [value for _, value in points]
     is_log = title == "Loss" and min(everything) > 0 and max(everything) / min(everything) > _LOG_SPREAD
     ends = stages[0][1], stages[-1][2]
     chart = Chart(x=linear(*ends, ticks=6, whole=True), y=_values_axis(title, everything, is_log=is_log))
 
+    # A dashed line at the start of each stage, then the lines.
     for _, start, _ in stages[1:]:
         chart.vertical(start)
     last = []
     for number, points in enumerate(lines.values()):
         window = max(3.0, min(len(points), MAX_POINTS) / 40)
-        for _, start, end in stages:  # no line and no mean runs across the start of a stage
+        for _, start, end in stages:
             inside = [point for point in points if start <= point[0] <= end]
             if not inside:
                 continue
+
             steps, values = _thin(inside)
             drawn = values
             if is_smooth:
-                # On a logarithmic axis the mean of the logarithms: one high value at the start of a stage would
-                # otherwise lift the line over all that follow.
+                # On a logarithmic axis, average the logarithms: otherwise one high value at the start of a stage
+                # would lift the rest of the line.
                 drawn = np.exp(_smooth(np.log(values), window)) if is_log else _smooth(values, window)
             if is_smooth and len(lines) == 1:
                 chart.line(zip(steps, values, strict=True), "trail", width=0.8)
             chart.line(zip(steps, drawn, strict=True), f"series{number}", width=1.5)
         last.append(float(drawn[-1]))
+
     return Panel(title, tuple(lines), tuple(last), chart.svg(), is_log, tuple(stages))
 
 
 def _values_axis(title: str, values: Sequence[float], *, is_log: bool) -> Axis:
-    """The vertical axis: with a little room around the values, from 0 on where that says more."""
+    """The vertical axis, with some room around the values; loss and speed start at 0."""
     low, high = min(values), max(values)
     if is_log:
         return logarithmic(low / 1.1, high * 1.1)

@@ -1,8 +1,8 @@
-"""Charts as SVG that takes its colours and its size of text from the page.
+"""Charts as SVG that inherits its colours and text size from the page.
 
-Lines, dots and ticks are all that these pages need, so they are written directly: a drawing library would take a hundred
-times as long for each of them. Colours are classes (``ink-stroke``, ``series0-fill``), so one chart serves light, dark
-and paper; nothing has a style or an id of its own, which the page's policy and a second chart would not allow.
+The pages need only lines, dots and ticks, so these are written directly: a plotting library would take a hundred times as
+long per chart. Colours are classes (``ink-stroke``, ``series0-fill``), so that one chart works in light and dark themes
+and in print. No element has a style attribute, which the page's policy forbids, or an id, which two charts would share.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from html import escape
 
 WIDTH, HEIGHT = 324.0, 168.0
-"""Of a chart, in its own units; a page may show it at any size."""
+"""Size of a chart in its own units; a page may show it at any size."""
 LETTER = 6.4
-"""Units of width kept for a letter: that of the larger text that a phone is shown."""
+"""Width reserved for a letter, which is that of the larger text on phones."""
 _LINE = 14.0
-"""Units of height kept for a line of text."""
+"""Height reserved for a line of text."""
 _MARGIN = 6.0
 
 
@@ -29,11 +29,11 @@ class Axis:
     high: float
     ticks: tuple[float, ...]
     labels: tuple[str, ...]
-    """One for each tick."""
+    """The labels of the ticks."""
     is_log: bool = False
 
     def share(self, value: float) -> float:
-        """Where a value is between the two ends: 0 at the lower one, 1 at the higher one."""
+        """The position of a value between the two ends: 0 at the lower end, 1 at the higher."""
         if self.is_log:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
@@ -47,13 +47,14 @@ def linear(
     whole: bool = False,
     words: Callable[[float], str] = "{:.10g}".format,
 ) -> Axis:
-    """An axis with about this many round ticks, at whole numbers only if asked.
+    """An axis with about `ticks` round ticks; only at whole numbers if `whole` is set.
 
-    A range without width gets some, so that one value alone can be drawn.
+    An empty range is widened, so that a single value can be drawn.
     """
     if not high > low:
         spare = 0.1 * abs(low) or 1.0
         low, high = low - spare, high + spare
+
     step = _round_up((high - low) / ticks)
     if whole:
         step = max(1.0, step)
@@ -63,29 +64,40 @@ def linear(
 
 
 def logarithmic(low: float, high: float, *, ticks: int = 8) -> Axis:
-    """An axis for positive numbers of very different size, with ticks at 1, 2 and 5 in each decade, or at fewer."""
+    """An axis for positive numbers of very different sizes, with ticks at 1, 2 and 5 in each decade, or fewer."""
     if not high > low:
         low, high = low / 2, high * 2
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+
     for digits in ((1, 2, 5), (1, 3), (1,)):
-        at = tuple(digit * 10.0**decade for decade in decades for digit in digits)
-        at = tuple(value for value in at if low <= value <= high)
+        at = _decade_ticks(low, high, digits)
         if len(at) <= ticks:
             break
     else:
         at = at[:: math.ceil(len(at) / ticks)]
-    return Axis(low=low, high=high, ticks=at, labels=tuple(f"{value:g}" for value in at), is_log=True)
+    return Axis(low=low, high=high, ticks=tuple(at), labels=tuple(map("{:g}".format, at)), is_log=True)
+
+
+def _decade_ticks(low: float, high: float, digits: Sequence[int]) -> list[float]:
+    """These digits times each power of ten, within the range."""
+    found = []
+    for decade in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
+        ticks = [digit * 10.0**decade for digit in digits]
+        found += [tick for tick in ticks if low <= tick <= high]
+    return found
 
 
 def _round_up(step: float) -> float:
-    """The next 1, 2 or 5 times a power of ten."""
+    """The next number that is 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(step))
-    return next((digit * power for digit in (1, 2, 5) if digit * power >= step * (1 - 1e-9)), 10 * power)
+    for digit in (1, 2, 5):
+        if digit * power >= step * (1 - 1e-9):
+            return digit * power
+    return 10 * power
 
 
 @dataclass(slots=True, kw_only=True)
 class Chart:
-    """Lines and dots above a horizontal axis and beside a vertical one."""
+    """A chart of lines and dots with a horizontal and a vertical axis."""
 
     x: Axis
     y: Axis
@@ -93,11 +105,11 @@ class Chart:
     y_label: str = ""
     _marks: list[str] = field(default_factory=list)
     _frame: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    """Left, right, top and bottom of what the axes enclose."""
+    """Left, right, top and bottom of the area inside the axes."""
 
     def __post_init__(self) -> None:
-        widest = max((len(label) for label in self.y.labels), default=0)
-        last = len(self.x.labels[-1]) if self.x.labels else 0  # it may reach over the end of its axis
+        widest = max(map(len, self.y.labels), default=0)
+        last = len(self.x.labels[-1]) if self.x.labels else 0  # this label may extend beyond the axis
         self._frame = (
             _MARGIN + LETTER * widest,
             WIDTH - max(_MARGIN, 0.5 * LETTER * last),
@@ -108,36 +120,41 @@ class Chart:
     def line(
         self, points: Iterable[tuple[float, float]], color: str, *, width: float, is_dashed: bool = False
     ) -> None:
-        """A line through points."""
-        placed = [f"{x:.1f} {y:.1f}" for x, y in (self._at(*point) for point in points)]
+        """Draws a line through points."""
+        placed = []
+        for point in points:
+            x, y = self._at(*point)
+            placed.append(f"{x:.1f} {y:.1f}")
         if placed:
             self._marks.append(stroke(f"M{'L'.join(placed)}", color, width=width, is_dashed=is_dashed))
 
     def dot(self, point: tuple[float, float], color: str, *, radius: float = 2.2) -> None:
-        """A dot."""
+        """Draws a dot."""
         x, y = self._at(*point)
         self._marks.append(dot(x, y, color, radius=radius))
 
     def vertical(self, x: float) -> None:
-        """A dashed line from the bottom to the top."""
+        """Draws a dashed line from bottom to top."""
         self.line([(x, self.y.low), (x, self.y.high)], "faint", width=0.7, is_dashed=True)
 
     def horizontal(self, y: float) -> None:
-        """A dashed line from side to side."""
+        """Draws a dashed line from left to right."""
         self.line([(self.x.low, y), (self.x.high, y)], "faint", width=0.8, is_dashed=True)
 
     def svg(self) -> str:
-        """The chart with its grid and the words around it."""
+        """Returns the chart with its grid, ticks and labels."""
         left, right, _, bottom = self._frame
         around = []
         for value, label in zip(self.y.ticks, self.y.labels, strict=True):
             _, y = self._at(self.x.low, value)
             around.append(stroke(f"M{left:.1f} {y:.1f}H{right:.1f}", "band", width=0.7))
             around.append(text(left - 4, y + 2.7, label, anchor="end"))
+
         around.append(stroke(f"M{left:.1f} {bottom:.1f}H{right:.1f}", "faint", width=0.8))
         for value, label in zip(self.x.ticks, self.x.labels, strict=True):
             x, _ = self._at(value, self.y.low)
             around.append(text(x, bottom + 11, label, anchor="middle"))
+
         if self.x_label:
             around.append(text(right, HEIGHT - 3, self.x_label, anchor="end"))
         if self.y_label:
@@ -145,12 +162,13 @@ class Chart:
         return svg([*around, *self._marks], WIDTH, HEIGHT)
 
     def _at(self, x: float, y: float) -> tuple[float, float]:
+        """Where a point is in the drawing; y counts from the top there."""
         left, right, top, bottom = self._frame
         return left + (right - left) * self.x.share(x), bottom - (bottom - top) * self.y.share(y)
 
 
 def svg(parts: Sequence[str], width: float, height: float) -> str:
-    """Parts as one drawing; readers who cannot see it have the words around it."""
+    """Joins parts into one drawing, hidden from screen readers because the page has its content as text."""
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" aria-hidden="true">'
     return "\n".join([head, *parts, "</svg>"])
 
@@ -167,5 +185,5 @@ def dot(x: float, y: float, color: str, *, radius: float = 2.2) -> str:
 
 
 def text(x: float, y: float, words: str, *, anchor: str = "start", color: str = "ink") -> str:
-    """Words, whatever is in them."""
+    """A text, escaped."""
     return f'<text class="{color}-fill" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'

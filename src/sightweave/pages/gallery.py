@@ -1,4 +1,4 @@
-"""Which of many answers a reader is shown: a few of every kind, right and wrong."""
+"""Chooses which answers a page shows: a few of every kind, right and wrong."""
 
 from __future__ import annotations
 
@@ -7,41 +7,48 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 PER_SPLIT = 60
+"""Maximum answers shown of a split."""
 
 
 def spread(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The rows in an order that has nothing to do with where they are in the data: by the hashes of their ids."""
+    """The rows in a reproducible shuffled order: by the hashes of their ids."""
     return sorted(rows, key=lambda row: hashlib.sha256(str(row["id"]).encode("utf-8", "replace")).digest())
 
 
 def choose(
     rows: Sequence[Mapping[str, Any]], *, limit: int = PER_SPLIT, by: str = "right"
 ) -> list[Mapping[str, Any]]:
-    """Up to ``limit`` rows of each split, taken in turn from every (task, type, right or wrong).
+    """Up to ``limit`` rows of each split, taken in turn from every combination of task, type, and right or wrong.
 
-    Within one kind, rows on pictures that were not yet chosen come first, so that the reader sees many pictures.
+    Of each combination, rows about images that are not chosen yet come first, so that many images are shown.
 
     Args:
         rows: Prediction rows with ``split``, ``task``, ``type``, ``group`` and ``right``.
-        limit: Rows of one split at most.
-        by: The field that says right or wrong; rows of two models have ``kind``.
+        limit: Maximum rows of one split.
+        by: The field that says right or wrong; rows that compare two models have ``kind``.
     """
+    kinds_of: dict[str, dict[tuple[Any, ...], list[Mapping[str, Any]]]] = {}
+    for row in rows:
+        kinds = kinds_of.setdefault(row["split"], {})
+        kinds.setdefault((row["task"], row["type"], row[by]), []).append(row)
+
     chosen: list[Mapping[str, Any]] = []
-    for split in dict.fromkeys(row["split"] for row in rows):
-        kinds: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-        for row in rows:
-            if row["split"] == split:
-                kinds.setdefault((row["task"], row["type"], row[by]), []).append(row)
-        waiting = [kinds[kind] for kind in sorted(kinds)]
-        picked: list[Mapping[str, Any]] = []
-        seen: set[str] = set()
-        while len(picked) < limit and any(waiting):
-            for rest in waiting:
-                if not rest or len(picked) == limit:
-                    continue
-                place = next((n for n, row in enumerate(rest) if row["group"] not in seen), 0)
-                row = rest.pop(place)
-                seen.add(row["group"])
-                picked.append(row)
-        chosen += picked
+    for kinds in kinds_of.values():
+        chosen += _in_turn([kinds[kind] for kind in sorted(kinds)], limit)
     return chosen
+
+
+def _in_turn(waiting: Sequence[list[Mapping[str, Any]]], limit: int) -> list[Mapping[str, Any]]:
+    """Takes one row from each list in turn, up to `limit`; the lists are consumed."""
+    picked: list[Mapping[str, Any]] = []
+    seen: set[str] = set()
+
+    while len(picked) < limit and any(waiting):
+        for rest in waiting:
+            if not rest or len(picked) == limit:
+                continue
+            place = next((n for n, row in enumerate(rest) if row["group"] not in seen), 0)
+            row = rest.pop(place)
+            seen.add(row["group"])
+            picked.append(row)
+    return picked

@@ -1,7 +1,7 @@
-"""What a notebook shows of an answer, of scores, of a run and of a check of data: pieces of HTML that need nothing else.
+"""Self-contained pieces of HTML that a notebook shows for an answer, scores, a run or a data check.
 
-Colours are those of the page around them, so that light and dark themes both fit. Texts are escaped and cut, pictures are
-small: what they show is not trusted, and a notebook keeps every output.
+Colours are inherited from the page around them, so that light and dark themes both work. Texts are escaped and cut and
+images are small, because their content is not trusted and a notebook stores every output.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from sightweave.pages.compared import Table
 from sightweave.pages.values import text
 
 SIDE = 160
-"""Pixels of the longer side of a picture."""
+"""Pixels of the longer side of an image."""
 MOST = 20
-"""Answers, scores or findings that are shown of a longer list."""
+"""Maximum answers, scores or findings shown of a list."""
 ANSWERS = 6
-"""Answers that are shown with the scores of a split."""
-_LETTERS = 400
-"""Characters of one text."""
+"""Maximum answers shown with the scores of a split."""
+_MAX_TEXT = 400
+"""Maximum characters of one text."""
 
 
 class Shown(list[Any]):
-    """A list whose members a notebook shows as it shows each alone; everywhere else it is a list."""
+    """A list that a notebook shows as the HTML of its members."""
 
     def _repr_html_(self) -> str:
-        members = [one._repr_html_() for one in self[:MOST] if hasattr(one, "_repr_html_")]
+        html = "".join(one._repr_html_() for one in self[:MOST] if hasattr(one, "_repr_html_"))
         more = len(self) - MOST
-        return "".join([*members, f"<p>... and {more} more</p>" if more > 0 else ""])
+        return f"{html}<p>... and {more} more</p>" if more > 0 else html
 
 
 def answer(prompt: str, said: str, *, pictures: Sequence[str] = (), about: Sequence[str] = ()) -> str:
-    """One answer, with the pictures that were asked about.
+    """One answer, with the images it is about.
 
     Args:
-        prompt: The question; empty where it is not known.
+        prompt: The question; empty if not known.
         said: The answer.
-        pictures: Their addresses (``data:``).
-        about: What else is known of it, in words.
+        pictures: Addresses of the images (``data:``).
+        about: Further facts about the answer.
     """
     one = {
         "pictures": pictures[:ANSWERS],
         "prompt": cut(prompt),
         "said": cut(said),
-        "about": [cut(words) for words in about],
+        "about": list(map(cut, about)),
         "mark": "",
     }
     return _filled(answers=[one])
@@ -59,11 +59,11 @@ def evaluation(
     """The scores of one split, with a few answers.
 
     Args:
-        found: As ``Evaluation.to_json`` gives it.
-        rows: Of ``predictions.jsonl``, those to show.
-        pictures: Their addresses by the key that rows give as ``image``.
+        found: The output of ``Evaluation.to_json``.
+        rows: The rows of ``predictions.jsonl`` to show.
+        pictures: Addresses of the images, by the ``image`` key of the rows.
     """
-    return _filled(splits=[_split(found)], answers=[_row(row, pictures) for row in rows[:ANSWERS]])
+    return _filled(splits=[_split(found)], answers=_rows(rows, pictures))
 
 
 def run(
@@ -73,36 +73,38 @@ def run(
     rows: Sequence[Mapping[str, Any]],
     pictures: Mapping[str, str],
 ) -> str:
-    """A run: what it is, its scores, and a few answers; arguments as for `evaluation`."""
+    """A run: its facts and scores, and a few answers; arguments as for `evaluation`."""
     return _filled(
         title=cut(title),
-        facts=[(name, cut(value)) for name, value, _ in page.facts(facts)],
-        splits=[_split(found) for found in evaluations[:MOST]],
-        answers=[_row(row, pictures) for row in rows[:ANSWERS]],
+        facts=_facts(facts),
+        splits=list(map(_split, evaluations[:MOST])),
+        answers=_rows(rows, pictures),
     )
 
 
 def check(found: Mapping[str, Any], facts: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
-    """What a check of data found.
+    """The findings of a data check.
 
     Args:
-        found: As the doctor's ``Report.to_json`` gives it.
-        facts: Counts, by name.
-        pictures: Addresses of the pictures that examples name.
+        found: The output of the doctor's ``Report.to_json``.
+        facts: Counts by name.
+        pictures: Addresses of the images in the examples, by key.
     """
-    findings = [
-        {
+    findings = []
+    for one in found["findings"][:MOST]:
+        keys = _keys(one["examples"])[:_EXAMPLES]
+        finding = {
             "name": f"{one['severity']}: {one['code']}".replace("_", " "),
             "count": text(one["count"]),
             "advice": cut(one["advice"]),
-            "examples": [cut(_place(example)) for example in one["examples"][:_EXAMPLES]],
-            "pictures": [pictures[key] for key in _keys(one["examples"])[:_EXAMPLES] if key in pictures],
+            "examples": list(map(_described, one["examples"][:_EXAMPLES])),
+            "pictures": [pictures[key] for key in keys if key in pictures],
         }
-        for one in found["findings"][:MOST]
-    ]
+        findings.append(finding)
+
     return _filled(
         title=cut(found["verdict"]),
-        facts=[(name, cut(value)) for name, value, _ in page.facts(facts)],
+        facts=_facts(facts),
         findings=findings,
         more=max(0, len(found["findings"]) - MOST),
     )
@@ -110,62 +112,86 @@ def check(found: Mapping[str, Any], facts: Mapping[str, Any], pictures: Mapping[
 
 def tables(title: str, given: Sequence[Table]) -> str:
     """Tables below one another, such as those of a comparison."""
-    shown = [
-        {
+    shown = []
+    for table in given:
+        cells = {
             "title": cut(table.title),
-            "heads": [cut(head) for head in table.heads],
-            "rows": [[cut(cell) for cell in row] for row in table.rows[:MOST]],
+            "heads": _cut_all(table.heads),
+            "rows": list(map(_cut_all, table.rows[:MOST])),
             "words": table.words,
             "note": cut(table.note),
         }
-        for table in given
-    ]
+        shown.append(cells)
+
     return _filled(title=cut(title), tables=shown)
 
 
 _EXAMPLES = 3
+"""Maximum examples shown of a finding."""
 
 
-def _place(example: Mapping[str, Any]) -> str:
+def _described(example: Mapping[str, Any]) -> str:
+    """What an example shows, with its file and line if it has them."""
     place = "" if example.get("line") is None else f"{example['file']}:{example['line']}: "
-    return place + str(example["message"])
+    return cut(place + str(example["message"]))
 
 
 def _keys(examples: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Keys of the images in the examples, each once."""
     return list(dict.fromkeys(one["picture"] for one in examples if one.get("picture")))
 
 
 def cut(words: object) -> str:
     """A text of bounded length."""
     shown = str(words)
-    return shown if len(shown) <= _LETTERS else f"{shown[:_LETTERS]} ..."
+    return shown if len(shown) <= _MAX_TEXT else f"{shown[:_MAX_TEXT]} ..."
+
+
+def _cut_all(texts: Sequence[object]) -> list[str]:
+    return list(map(cut, texts))
+
+
+def _facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, cut(value)) for name, value, _ in page.facts(found)]
 
 
 def _split(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The scores of a split, with its texts cut."""
     (can,) = scores.can([found])
+
+    tasks = []
+    for task in can["tasks"][:MOST]:
+        tasks.append({**task, "name": cut(task["name"]), "unit": cut(task["unit"])})
+
+    notes = [*_why(found), *(found.get("notes") or ())]
     return {
         **can,
         "split": cut(can["split"]),
         "headline": cut(can["headline"]),
-        "tasks": [
-            {**task, "name": cut(task["name"]), "unit": cut(task["unit"])} for task in can["tasks"][:MOST]
-        ],
-        "notes": [cut(note) for note in (*_why(found), *(found.get("notes") or ()))[:ANSWERS]],
+        "tasks": tasks,
+        "notes": _cut_all(notes[:ANSWERS]),
     }
 
 
 def _why(found: Mapping[str, Any]) -> list[str]:
-    """Why no use of the image is shown, or a small one only, of each task where that is so."""
-    return [
-        task["sentence"]
-        for task in found.get("tasks") or ()
-        if task.get("uses_image") in (NO, HARDLY) and task.get("needs_image", True) and task.get("sentence")
-    ]
+    """A sentence for each task that needs the image but shows little or no use of it."""
+    sentences = []
+    for task in found.get("tasks") or ():
+        is_weak = task.get("uses_image") in (NO, HARDLY) and task.get("needs_image", True)
+        if is_weak and task.get("sentence"):
+            sentences.append(task["sentence"])
+    return sentences
+
+
+def _rows(rows: Sequence[Mapping[str, Any]], pictures: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [_row(row, pictures) for row in rows[:ANSWERS]]
 
 
 def _row(row: Mapping[str, Any], pictures: Mapping[str, str]) -> dict[str, Any]:
+    """One answer; the right one is shown only if the answer is wrong."""
     right = "" if row.get("right") else " | ".join(map(str, row.get("references") or ()))
     address = pictures.get(row.get("image") or "")
+
     return {
         "pictures": [address] if address else [],
         "prompt": cut(row.get("prompt", "")),
@@ -176,6 +202,7 @@ def _row(row: Mapping[str, Any], pictures: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _filled(**parts: Any) -> str:
+    """Fills the template; parts that are not given are empty."""
     empty: dict[str, Any] = {
         "title": "",
         "facts": [],
@@ -185,5 +212,6 @@ def _filled(**parts: Any) -> str:
         "more": 0,
         "tables": [],
     }
+
     html: str = page.environment().get_template("notebook.html.jinja").render(**(empty | parts), side=SIDE)
-    return visible(html)  # characters that move or hide what is around them are told by their names
+    return visible(html)  # control characters that would move or hide other text are shown by name

@@ -15,7 +15,7 @@ const texts = new Map(cards.map((card) => {
   return [card, said.join("\n")];
 }));
 
-// Cards that lack the number come last, whatever the order.
+// Cards without the number come last in either direction.
 function place(card, key, down) {
   const value = card.dataset[key];
   if (value === undefined || value === "") return Infinity;
@@ -63,11 +63,11 @@ more.addEventListener("click", () => {
   const next = cards.filter((card) => !card.hidden).length;
   limit = Infinity;
   show();
-  // The button is gone now, and who came by keyboard goes on at the first card that it showed.
+  // The button is hidden now, so move the keyboard focus to the first card that it revealed.
   cards.filter((card) => !card.hidden)[next].focus();
 });
 form.addEventListener("submit", (event) => event.preventDefault());
-// All cards go into one grid; without this script, those after the first are behind a summary.
+// All cards go into one grid; without this script, all but the first few are folded away.
 if (others) others.remove();
 form.hidden = false;
 start();

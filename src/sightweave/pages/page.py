@@ -1,7 +1,7 @@
-"""A run's story on one page: what was run, how it learnt, what it scores, and what it says to pictures.
+"""The report of a run on one HTML page: its settings, training curves, scores, and answers about images.
 
-The page asks for nothing: pictures, curves, styles and the one script are inside it, and its policy
-(Content-Security-Policy) forbids everything else. All texts are escaped, what a model says above all.
+The page loads nothing: images, curves, styles and the only script are inside it, and its Content-Security-Policy forbids
+everything else. All texts are escaped, above all the answers of models.
 """
 
 from __future__ import annotations
@@ -21,37 +21,38 @@ from sightweave.pages.cards import card, fitting, shower
 from sightweave.pages.values import text
 
 MAX_BYTES = 3_000_000
-"""Of the whole page; cards of the gallery are left out evenly where they would not fit."""
+"""Maximum size of a page; cards that do not fit are left out evenly over the gallery."""
 _GALLERY_BYTES = 2_300_000
+"""Maximum size of the gallery."""
 _SPARE_BYTES = 60_000
-"""Room for what the choice of cards adds elsewhere, such as the names of types in a filter."""
+"""Room for what cards add elsewhere on the page, such as names of types in a filter."""
 _LONG = 60
-"""Characters of a fact that gets a line of its own."""
+"""Characters above which a fact gets a line of its own."""
 _FOLDER = Path(__file__).parent
-"""Of a page, in which its policy begins."""
+"""Folder of the templates, the style and the script."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What a page is made of; any part may be missing."""
+    """The content of a report; any part except the title may be missing."""
 
     title: str
     subtitle: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Shown in this order: who answered, seed, device, commit, parameters, fingerprint of the data, the template and the
-    like. A mapping (such as versions) is shown in one line."""
+    """Facts in the order in which they are shown: predictor, seed, device, commit, parameters, fingerprint of the data,
+    template and the like. A mapping (such as versions) is shown on one line."""
     recipe: str = ""
-    """YAML."""
+    """The recipe as YAML."""
     history: Sequence[Mapping[str, Any]] = ()
     """Rows of ``metrics.jsonl``: step, stage, loss, lr, grad_norm, tokens_per_second."""
     evaluations: Sequence[Mapping[str, Any]] = ()
-    """One per split, as ``Evaluation.to_json`` gives them."""
+    """The output of ``Evaluation.to_json`` for each split."""
     gallery: Sequence[Mapping[str, Any]] = ()
     """Rows of ``predictions.jsonl``, chosen by ``gallery.choose``."""
     pictures: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """Pixels (uint8 H W or H W 3) by the key that rows give as ``image``."""
+    """Pixels (uint8 H W or H W 3) of the images, by the ``image`` key of the rows."""
     notes: Sequence[str] = ()
-    """Sentences for the reader."""
+    """Sentences shown at the top."""
 
 
 def write_report(path: Path, page: Page) -> int:
@@ -60,7 +61,7 @@ def write_report(path: Path, page: Page) -> int:
 
 
 def write(path: Path, html: str) -> int:
-    """Writes a page and returns its size in bytes; what UTF-8 cannot hold becomes a question mark."""
+    """Writes a page and returns its size in bytes; characters that UTF-8 cannot encode become question marks."""
     data = html.encode("utf-8", errors="replace")
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_bytes(path, data)
@@ -68,13 +69,15 @@ def write(path: Path, html: str) -> int:
 
 
 def image_keys(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Keys of all pictures that these rows show, those of the controls included."""
-    shown = [one for row in rows for one in (row, *(row.get("controls") or {}).values())]
+    """Keys of all images that these rows show, including those of their controls."""
+    shown: list[Mapping[str, Any]] = []
+    for row in rows:
+        shown += [row, *(row.get("controls") or {}).values()]
     return list(dict.fromkeys(one["image"] for one in shown if one.get("image")))
 
 
 def environment() -> Any:
-    """Templates of this folder, with every text escaped."""
+    """The environment for this folder's templates, which escapes every text."""
     import jinja2
 
     return jinja2.Environment(
@@ -87,56 +90,57 @@ def environment() -> Any:
 
 
 def style_and_policy(script: str = "") -> tuple[Any, str]:
-    """The style of all pages, and a policy for a page that has this style and at most this script."""
+    """The style of all pages, and a Content-Security-Policy that allows only this style and this script."""
     from markupsafe import Markup
 
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
     rules = ["default-src 'none'", "img-src data:", f"style-src '{_hash(style)}'"]
-    rules += [f"script-src '{_hash(script)}'"] * bool(script)
+    if script:
+        rules.append(f"script-src '{_hash(script)}'")
     return Markup(style), "; ".join([*rules, "base-uri 'none'", "form-action 'none'"])
 
 
 def gallery_script() -> Any:
-    """The script that filters and orders cards."""
+    """The script that filters and sorts cards."""
     from markupsafe import Markup
 
     return Markup((_FOLDER / "page.js").read_text(encoding="utf-8"))
 
 
 def render(page: Page) -> str:
-    """The page as HTML; equal pages give equal bytes."""
+    """Returns the page as HTML; equal pages give equal bytes."""
     script = gallery_script() if page.gallery else ""
     style, policy = style_and_policy(script)
     marks = scores.controls(page.evaluations)
-    template = environment().get_template("page.html.jinja")
     parts = {
         "page": page,
         "facts": facts(page.facts),
-        # Both texts are files of this package, and the policy names them by their hash.
+        # Both are files of this package, and the policy allows them by their hashes.
         "style": style,
         "script": script,
         "policy": policy,
-        "panels": [_panel(panel) for panel in curves.panels(page.history)],
+        "panels": list(map(_panel, curves.panels(page.history))),
         "can": scores.can(page.evaluations),
-        "marks": [scores.control_name(name) for name in marks],
+        "marks": list(map(scores.control_name, marks)),
         "evaluations": [scores.evaluation(found, marks) for found in page.evaluations],
     }
+
     show = shower(page.pictures)
-    return with_cards(
-        template, parts, [card(row, show) for row in page.gallery], order=lambda one: one["right"]
-    )
+    cards = [card(row, show) for row in page.gallery]
+    template = environment().get_template("page.html.jinja")
+    return with_cards(template, parts, cards, order=lambda one: one["right"])
 
 
 def with_cards(
     template: Any, parts: Mapping[str, Any], cards: Sequence[dict[str, Any]], *, order: Callable[[Any], Any]
 ) -> str:
-    """A page with as many cards as fit, and with what its filters choose from.
+    """Returns a page with as many cards as fit, and with the choices of its filters.
 
     Args:
-        template: Of the page.
-        parts: What it shows beside the cards.
-        cards: In the order in which their answers were given.
-        order: By which they are shown.
+        template: The page's template.
+        parts: Everything on the page except the cards.
+        cards: Cards in the order of their answers.
+        order: Sort key for the cards.
     """
 
     def filled(kept: Sequence[dict[str, Any]]) -> str:
@@ -145,11 +149,7 @@ def with_cards(
             **parts,
             cards=sorted(numbered, key=order),
             left_out=len(cards) - len(kept),
-            choices={
-                "splits": list(dict.fromkeys((one["split"], one["split"]) for one in kept)),
-                "tasks": list(dict.fromkeys((one["task"], one["task"]) for one in kept)),
-                "types": sorted({(one["task"], one["type"]) for one in kept if one["type"]}),
-            },
+            choices=_choices(kept),
         )
         return html
 
@@ -159,14 +159,38 @@ def with_cards(
     return filled(fitting(cards, min(room, _GALLERY_BYTES)))
 
 
+def _choices(cards: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[str, str]]]:
+    """The choices of each filter: value and label for splits and tasks, task and type for types."""
+    splits: dict[str, None] = {}
+    tasks: dict[str, None] = {}
+    types: set[tuple[str, str]] = set()
+    for one in cards:
+        splits[one["split"]] = None
+        tasks[one["task"]] = None
+        if one["type"]:
+            types.add((one["task"], one["type"]))
+
+    return {
+        "splits": list(zip(splits, splits, strict=True)),
+        "tasks": list(zip(tasks, tasks, strict=True)),
+        "types": sorted(types),
+    }
+
+
 def facts(found: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
-    """Name, value and whether the value is long, for a list of facts; those that say nothing are left out."""
-    shown = ((name.replace("_", " "), text(value)) for name, value in found.items())
-    return [(name, value, len(value) > _LONG or "\n" in value) for name, value in shown if value]
+    """The name and value of each fact, and whether the value is long; empty values are left out."""
+    shown = []
+    for name, value in found.items():
+        words = text(value)
+        if words:
+            is_long = len(words) > _LONG or "\n" in words
+            shown.append((name.replace("_", " "), words, is_long))
+    return shown
 
 
 def _hash(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}"
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
 
 
 def _panel(panel: curves.Panel) -> dict[str, Any]:
@@ -175,8 +199,8 @@ def _panel(panel: curves.Panel) -> dict[str, Any]:
     return {
         "title": panel.title,
         "is_log": panel.is_log,
-        "lines": [(name, text(last)) for name, last in zip(panel.series, panel.last, strict=True)],
+        "lines": list(zip(panel.series, map(text, panel.last), strict=True)),
         "stages": [(number, *stage) for number, stage in enumerate(panel.stages, start=1)],
-        # The drawing is ours and holds numbers only.
+        # Safe as markup: the drawing contains only numbers.
         "svg": Markup(panel.svg),
     }

@@ -1,6 +1,6 @@
-"""What an evaluation found -> the rows and words of a page.
+"""Turns evaluations into the rows and words of a page.
 
-Evaluations that were written by earlier versions have fewer fields: what is missing is left out.
+Evaluations written by earlier versions have fewer fields; what is missing is left out of the page.
 """
 
 from __future__ import annotations
@@ -16,33 +16,37 @@ from sightweave.pages.values import SHARE, estimate, number, p_value, text
 CONTROL_NAMES = {"no_image": "no image", "shuffled_image": "wrong image", "blank_image": "grey image"}
 BASELINE_NAMES = {"majority": "majority", "neighbour": "text only"}
 _LEFT, _WIDTH = 6, 200
-"""Where the bar of a score starts, and how long 100 % are."""
+"""The start of a score's bar, and the length of 100 %, in units of the drawing."""
 _TOGETHER = 6
-"""Controls and baselines in one table; further ones are in the next."""
+"""Maximum controls and baselines in one table; further ones go into another table."""
 
 Scores = Mapping[str, Any]
 
 
 def can(evaluations: Sequence[Scores]) -> list[dict[str, Any]]:
-    """What a model can do: for each split its headline, and one line per task."""
-    return [
-        {
+    """What a model can do: a headline for each split, and one line per task."""
+    shown = []
+    for found in evaluations:
+        scored = [task for task in _tasks(found) if estimate(task.get("score"), _unit(task))]
+        split = {
             "split": _split(found),
             "count": text(found.get("count")),
             "pictures": _pictures(found),
             "verdict": found.get("uses_image", "unknown"),
             "headline": found.get("sentence", ""),
-            "tasks": [_line(task) for task in _tasks(found) if estimate(task.get("score"), _unit(task))],
+            "tasks": [_line(task) for task in scored],
         }
-        for found in evaluations
-    ]
+        shown.append(split)
+
+    return shown
 
 
 def _line(task: Scores) -> dict[str, Any]:
-    """One task: its score, the best that was reached without looking, and what that says."""
+    """One task: its score, the best score without looking at the image, and the conclusion."""
     unit = _unit(task)
     use = _use(task)
     rival, reached = _best_rival(task)
+
     return {
         "name": task["task"],
         "unit": unit,
@@ -65,80 +69,104 @@ _SAYS = {
 
 
 def _use(task: Scores) -> str:
+    """The verdict on a task's use of the image, one of the keys of `_SAYS`."""
     shown = use_of_image(task.get("uses_image", UNKNOWN), needs_image=task.get("needs_image", True))
     return shown if shown in _SAYS else UNKNOWN
 
 
 def _best_rival(task: Scores) -> tuple[str, float | None]:
-    """The best way to answer without looking at the image, and what it scores."""
-    controls_ = _of(task, "controls")
-    # Evaluations of earlier versions name one control at most.
+    """The best way to answer without looking at the image, and its score."""
+    of_controls = _of(task, "controls")
+    # Evaluations of earlier versions name at most one control.
     names = _of(task, "gains") or [task.get("gain_over") or "no_image"]
-    reached = {
-        name: _value(task.get(name) if name in BASELINE_NAMES else controls_.get(name)) for name in names
-    }
-    known = [(value, name) for name, value in reached.items() if value is not None]
+
+    known = []
+    for name in names:
+        score = _value(task.get(name) if name in BASELINE_NAMES else of_controls.get(name))
+        if score is not None:
+            known.append((score, name))
+
     best, name = max(known, default=(None, ""))
     return name, best
 
 
 def _short_bar(task: Scores, reached: float | None) -> dict[str, Any]:
+    """Places on the bar of a line: the score, its interval, and the best score without looking at the image."""
     score = task["score"]
-    ends = {end: _place(score.get(end)) if isinstance(score, Mapping) else None for end in ("low", "high")}
-    return {"score": _place(score), **ends, "reached": _place(reached)}
+    interval = score if isinstance(score, Mapping) else {}
+    return {
+        "score": _place(score),
+        "low": _place(interval.get("low")),
+        "high": _place(interval.get("high")),
+        "reached": _place(reached),
+    }
 
 
 def controls(evaluations: Sequence[Scores]) -> list[str]:
-    """Names of all controls of all splits, in the order that gives them their marks."""
-    parts = [part for found in evaluations for task in _tasks(found) for part in (task, *_types(task))]
-    return list(dict.fromkeys(name for part in parts for name in _of(part, "controls")))
+    """Names of all controls of all splits, in the order of their marks."""
+    found: dict[str, None] = {}
+    for one in evaluations:
+        for part in _parts(one):
+            found |= dict.fromkeys(_of(part, "controls"))
+    return list(found)
 
 
 def control_name(name: str) -> str:
-    """What a reader is told of a control."""
+    """The name of a control on the page."""
     return CONTROL_NAMES.get(name, name.replace("_", " "))
 
 
 def rival_name(name: str) -> str:
-    """What a reader is told of a control or of a baseline."""
+    """The name of a control or a baseline on the page."""
     return BASELINE_NAMES.get(name) or control_name(name)
 
 
 def evaluation(found: Scores, marks: Sequence[str]) -> dict[str, Any]:
-    """One split: its tables and its drawings.
+    """The tables and drawings of one split.
 
     Args:
-        found: As ``Evaluation.to_json`` gives it.
-        marks: Controls in the order of their marks.
+        found: The output of ``Evaluation.to_json``.
+        marks: Names of controls in the order of their marks.
     """
-    tasks = _tasks(found)
-    parts = [part for task in tasks for part in (task, *_types(task))]
-    columns = [column for column in _COLUMNS if any(_has(part, column) for part in parts)]
-    others = [column for column in _others(controls([found]), marks) if any(_has(p, column) for p in parts)]
+    # Only columns in which some task or type has a value are shown.
+    parts = _parts(found)
+    columns = [column for column in _COLUMNS if _any_has(parts, column)]
+    others = [column for column in _others(controls([found]), marks) if _any_has(parts, column)]
+
+    tasks = []
+    for task in _tasks(found):
+        shown = {
+            "name": task["task"],
+            "metric": str(task.get("metric", "")).replace("_", " "),
+            "unit": "per cent" if _unit(task) == SHARE else _unit(task),
+            "verdict": _use(task),
+            "sentence": task.get("sentence", ""),
+            "rows": _rows(task, columns, others, marks),
+            **_further(task, found.get("notes", ())),
+            "calibration": _calibration(task.get("calibration")),
+        }
+        tasks.append(shown)
+
     return {
         "split": _split(found),
         "count": text(found.get("count")),
         "pictures": _pictures(found),
         "notes": found.get("notes", ()),
         "columns": columns,
-        # As many columns beside one another as fit on any screen that shows a table at all.
+        # Narrow enough for any screen that shows a table at all.
         "others": [others[start : start + _TOGETHER] for start in range(0, len(others), _TOGETHER)],
-        "has_options": any(_has(part, {"key": "chance"}) for part in parts),
-        "has_neighbour": any(_has(part, {"key": "neighbour"}) for part in parts),
-        "tasks": [
-            {
-                "name": task["task"],
-                "metric": str(task.get("metric", "")).replace("_", " "),
-                "unit": "per cent" if _unit(task) == SHARE else _unit(task),
-                "verdict": _use(task),
-                "sentence": task.get("sentence", ""),
-                "rows": _rows(task, columns, others, marks),
-                **_further(task, found.get("notes", ())),
-                "calibration": _calibration(task.get("calibration")),
-            }
-            for task in tasks
-        ],
+        "has_options": _any_has(parts, {"key": "chance"}),
+        "has_neighbour": _any_has(parts, {"key": "neighbour"}),
+        "tasks": tasks,
     }
+
+
+def _parts(found: Scores) -> list[Scores]:
+    """All tasks of a split, each followed by its types."""
+    parts: list[Scores] = []
+    for task in _tasks(found):
+        parts += [task, *_types(task)]
+    return parts
 
 
 def _split(found: Scores) -> str:
@@ -146,7 +174,7 @@ def _split(found: Scores) -> str:
 
 
 def _pictures(found: Scores) -> str:
-    """How many images were asked about, and of how many they were drawn."""
+    """The number of images that were asked about, and of how many they are a sample."""
     asked, total = found.get("pictures"), found.get("pictures_total")
     return text(asked) if total is None else f"{text(asked)} of {text(total)}"
 
@@ -160,10 +188,12 @@ def _types(task: Scores) -> Sequence[Scores]:
 
 
 def _of(part: Scores, key: str) -> Mapping[str, Any]:
+    """The mapping in a field; empty if it is missing."""
     return part.get(key) or {}
 
 
 def _facts(task: Scores, metric: str) -> Mapping[str, Any]:
+    """What an evaluation says about a metric: its unit, totals, signature and the like."""
     return _of(task, "facts").get(metric) or {}
 
 
@@ -177,25 +207,29 @@ _COLUMNS: tuple[Mapping[str, Any], ...] = (
     {"key": "detectable", "name": "detectable"},
     {"key": "unparsed", "name": "unparsed"},
 )
-"""What stands beside the score."""
+"""Columns next to the score."""
 
 
 def _others(names: Sequence[str], marks: Sequence[str]) -> list[Mapping[str, Any]]:
-    """Columns for what was reached in other ways: baselines, and controls with their marks."""
-    told = [
-        {"key": name, "name": control_name(name), "control": True, "mark": marks.index(name)}
-        for name in names
-    ]
-    return [
-        {"key": "chance", "name": "chance"},
-        *({"key": key, "name": name} for key, name in BASELINE_NAMES.items()),
-        *told,
-    ]
+    """Columns for chance, for baselines, and for controls with their marks."""
+    found: list[Mapping[str, Any]] = [{"key": "chance", "name": "chance"}]
+    for key, name in BASELINE_NAMES.items():
+        found.append({"key": key, "name": name})
+    for key in names:
+        mark = marks.index(key)
+        found.append({"key": key, "name": control_name(key), "control": True, "mark": mark})
+    return found
 
 
-def _has(part: Scores, column: Mapping[str, Any]) -> bool:
+def _any_has(parts: Sequence[Scores], column: Mapping[str, Any]) -> bool:
+    """Whether some task or type has a value in a column."""
+    return any(_score_in(part, column) is not None for part in parts)
+
+
+def _score_in(part: Scores, column: Mapping[str, Any]) -> Any:
+    """What a task or type has in a column; None if nothing."""
     found = _of(part, "controls") if column.get("control") else part
-    return found.get(column["key"]) is not None
+    return found.get(column["key"])
 
 
 def _rows(
@@ -204,49 +238,56 @@ def _rows(
     others: Sequence[Mapping[str, Any]],
     marks: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """The mean over the types and each of them; a single type is its own mean."""
+    """A row for the mean over the types and one for each type; a task with a single type has one row."""
     types, unit = _types(task), _unit(task)
-    name = f"mean of {len(types)} types" if types else task["task"]
-    parts = [(task, name, True), *((kind, kind.get("type", ""), False) for kind in types)]
-    if len(types) == 1:
-        # The task knows more (its leakage), and the type names the answer that is most frequent.
-        merged = {"majority_answer": types[0].get("majority_answer", ""), **task}
-        parts = [(merged, types[0].get("type") or task["task"], True)]
-    return [
-        {
-            "name": shown,
+
+    def row(part: Scores, name: str, *, is_task: bool) -> dict[str, Any]:
+        return {
+            "name": name,
             "is_task": is_task,
             "count": text(part.get("count")),
             "score": estimate(part.get("score"), unit),
-            "cells": [_cell(part, column, unit) for column in columns],
-            "others": [_cell(part, column, unit) for column in others],
+            "cells": _cells(part, columns, unit),
+            "others": _cells(part, others, unit),
             "said": _said(part, others),
             "bar": _bar(part, marks) if unit == SHARE and estimate(part.get("score")) else None,
         }
-        for part, shown, is_task in parts
-    ]
+
+    if len(types) == 1:
+        # Only the task has a leakage, and only the type has the most frequent answer.
+        merged = {"majority_answer": types[0].get("majority_answer", ""), **task}
+        return [row(merged, types[0].get("type") or task["task"], is_task=True)]
+
+    name = f"mean of {len(types)} types" if types else task["task"]
+    rows = [row(task, name, is_task=True)]
+    rows += [row(kind, kind.get("type", ""), is_task=False) for kind in types]
+    return rows
+
+
+def _cells(part: Scores, columns: Sequence[Mapping[str, Any]], unit: str) -> list[dict[str, Any]]:
+    return [_cell(part, column, unit) for column in columns]
 
 
 def _cell(part: Scores, column: Mapping[str, Any], unit: str) -> dict[str, Any]:
+    """One cell: a value with smaller lines below it; empty if the task or type has no value."""
     key = column["key"]
-    cell: dict[str, Any] = {"name": column["name"], "value": "", "small": [], "title": ""}
-    if column.get("control"):
-        found = estimate(_of(part, "controls").get(key), unit)
-    elif key in ("gain", "leakage"):
-        found = estimate(part.get(key), unit, is_signed=True)
-    elif key == "unparsed":
+    if key == "unparsed" and not column.get("control"):
         found = _unparsed(part)
     else:
-        found = estimate(part.get(key), unit)
+        is_signed = key in ("gain", "leakage") and not column.get("control")
+        found = estimate(_score_in(part, column), unit, is_signed=is_signed)
+
+    cell: dict[str, Any] = {"name": column["name"], "value": "", "small": [], "title": ""}
     if found is None:
         return cell
-    small = [found["range"], p_value(part.get("gain_p")) if key == "gain" else ""]
     if key == "majority" and part.get("majority_answer"):
         cell["title"] = f"always: {part['majority_answer']}"
-    return {**cell, "value": found["value"], "small": [line for line in small if line]}
+    small = [found["range"], p_value(part.get("gain_p")) if key == "gain" else ""]
+    return {**cell, "value": found["value"], "small": list(filter(None, small))}
 
 
 def _unparsed(part: Scores) -> dict[str, str] | None:
+    """The number of unparsed answers and their share; None if not known."""
     count = part.get("unparsed")
     if count is None:
         return None
@@ -255,11 +296,10 @@ def _unparsed(part: Scores) -> dict[str, str] | None:
 
 
 def _said(part: Scores, columns: Sequence[Mapping[str, Any]]) -> str:
-    """The bar in words."""
+    """A description of the bar for screen readers."""
     words = [f"score {number(_value(part.get('score')))} %"]
     for column in columns:
-        inside = _of(part, "controls") if column.get("control") else part
-        value = number(_value(inside.get(column["key"])))
+        value = number(_value(_score_in(part, column)))
         if value and (column.get("control") or column["key"] in _LINES):
             words.append(f"{_LINES.get(column['key'], column['name'])} {value} %")
     return ", ".join(words)
@@ -270,27 +310,36 @@ _LINES = {
     "majority": "most frequent answer",
     "chance": "chance",
 }
-"""Lines of the bar, in words; the last one is drawn on top."""
+"""Descriptions of the bar's lines; the last line is drawn on top."""
 
 
 def _bar(part: Scores, marks: Sequence[str]) -> dict[str, Any]:
+    """Places on the bar of a score: the score, its interval, and a line or mark for each other way to answer."""
+    lines = [(key, _place(part.get(key))) for key in _LINES]
+    of_controls = _of(part, "controls")
+    placed = [(mark, _place(of_controls.get(name))) for mark, name in enumerate(marks)]
+
     score = part["score"]
-    placed = [(n, _place(_of(part, "controls").get(name))) for n, name in enumerate(marks)]
     return {
         "score": _place(score),
         "low": _place(score["low"]),
         "high": _place(score["high"]),
-        "lines": [(key, place) for key in _LINES if (place := _place(part.get(key))) is not None],
-        "controls": [(n, place) for n, place in placed if place is not None],
+        "lines": list(filter(_is_placed, lines)),
+        "controls": list(filter(_is_placed, placed)),
     }
 
 
+def _is_placed(line: tuple[Any, float | None]) -> bool:
+    return line[1] is not None
+
+
 def _value(found: Mapping[str, float] | float | None) -> float | None:
+    """The value of an estimate, which may be a plain number in evaluations of earlier versions."""
     return found.get("value") if isinstance(found, Mapping) else found
 
 
 def _place(found: Mapping[str, float] | float | None) -> float | None:
-    """Where a share from 0 to 1 stands on the bar; None where there is none."""
+    """The place on the bar of a share from 0 to 1; None if there is no finite share."""
     share = _value(found)
     if share is None or not math.isfinite(share):
         return None
@@ -298,53 +347,62 @@ def _place(found: Mapping[str, float] | float | None) -> float | None:
 
 
 def _further(task: Scores, notes: Sequence[str]) -> dict[str, Any]:
-    """The other metrics of a task, and the score's own where there is more to say of it."""
-    names = [
-        name
-        for name in _of(task, "metrics")
-        if name != task.get("metric") or _facts(task, name).get("totals") or _signature(task, name)
-    ]
-    further = [
-        {
-            "name": name.replace("_", " "),
-            "value": estimate(task["metrics"][name], _unit(task, name)),
-            "unit": _unit(task, name),
-            "is_less": bool(_facts(task, name).get("less_is_better")),
-            "signature": _signature(task, name),
-            "totals": [
-                (key.replace("_", " "), number(value))
-                for key, value in (_facts(task, name).get("totals") or {}).items()
-            ],
-            "why": "" if estimate(task["metrics"][name]) else _why(task["task"], name, notes),
-        }
-        for name in names
-    ]
-    types = [
-        {
-            "name": kind.get("type", ""),
-            "count": text(kind.get("count")),
-            "values": [estimate(_of(kind, "metrics").get(name), _unit(task, name)) for name in names],
-        }
-        for kind in _types(task)
-    ]
-    return {"further": further, "by_type": types if names and len(types) > 1 else []}
+    """The other metrics of a task, and the score's own metric if it has totals or a signature."""
+    names = []
+    for name in _of(task, "metrics"):
+        has_more = bool(_facts(task, name).get("totals") or _signature(task, name))
+        if name != task.get("metric") or has_more:
+            names.append(name)
+
+    types = []
+    for kind in _types(task):
+        values = [estimate(_of(kind, "metrics").get(name), _unit(task, name)) for name in names]
+        types.append({"name": kind.get("type", ""), "count": text(kind.get("count")), "values": values})
+
+    return {
+        "further": [_metric(task, name, notes) for name in names],
+        "by_type": types if names and len(types) > 1 else [],
+    }
+
+
+def _metric(task: Scores, name: str, notes: Sequence[str]) -> dict[str, Any]:
+    """One further metric of a task: its value, or why it was not computed."""
+    totals = _facts(task, name).get("totals") or {}
+
+    return {
+        "name": name.replace("_", " "),
+        "value": estimate(task["metrics"][name], _unit(task, name)),
+        "unit": _unit(task, name),
+        "is_less": bool(_facts(task, name).get("less_is_better")),
+        "signature": _signature(task, name),
+        "totals": [(key.replace("_", " "), number(value)) for key, value in totals.items()],
+        "why": "" if estimate(task["metrics"][name]) else _why(task["task"], name, notes),
+    }
 
 
 def _signature(task: Scores, metric: str) -> str:
-    # An earlier version kept signatures apart.
+    # An earlier version stored signatures separately.
     return _facts(task, metric).get("signature") or _of(task, "signatures").get(metric) or ""
 
 
 def _why(task: str, metric: str, notes: Sequence[str]) -> str:
-    """The note that says why a metric was not computed."""
+    """The reason in the notes why a metric was not computed; empty if there is none."""
     start = f"{task}: {metric} was not computed: "
-    return next((note.removeprefix(start) for note in notes if note.startswith(start)), "")
+    for note in notes:
+        if note.startswith(start):
+            return note.removeprefix(start)
+    return ""
 
 
 def _calibration(found: Scores | None) -> dict[str, Any] | None:
+    """Numbers and drawings on how well confidence matches correctness."""
     if not found:
         return None
     from markupsafe import Markup
+
+    bins = []
+    for one in found["bins"]:
+        bins.append((text(one["count"]), number(one["confidence"]), number(one["accuracy"])))
 
     return {
         "sentence": certainty.sentence(found["selection"]),
@@ -354,11 +412,8 @@ def _calibration(found: Scores | None) -> dict[str, Any] | None:
         "area": f"{found['curve']['area']:.3f}",
         "sure": number(found["confidence"]),
         "right": number(found["accuracy"]),
-        "bins": [
-            (text(bin_["count"]), number(bin_["confidence"]), number(bin_["accuracy"]))
-            for bin_ in found["bins"]
-        ],
-        # The drawings are ours and hold numbers only.
+        "bins": bins,
+        # Safe as markup: the drawings contain only numbers.
         "reliability": Markup(certainty.reliability(found["bins"])),
         "risk": Markup(certainty.risk(found["curve"], found["selection"])),
     }

@@ -1,4 +1,4 @@
-"""Numbers and facts -> the words of a page."""
+"""Formats numbers and facts as the text of a page."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from collections.abc import Mapping
 from typing import Any
 
 SHARE = "%"
-"""The unit of numbers from 0 to 1, which are shown times 100."""
+"""The unit of numbers from 0 to 1, which are shown in per cent."""
 _THIN = "\u202f"
 _MINUS = "\u2212"
 
 
 def text(value: Any) -> str:
-    """A fact as a reader wants it: thin spaces in large numbers, four digits of others, lists in one line."""
+    """Formats a fact: thin spaces in large numbers, four digits of other numbers, lists on one line."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None:
         return "not known"
+
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {text(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(text(item) for item in value)
+        return ", ".join(map(text, value))
+
     if isinstance(value, int):
         return f"{value:,}".replace(",", _THIN) if abs(value) >= 10_000 else str(value)
     if isinstance(value, float) and 1000 <= abs(value) < 1e15:
@@ -30,7 +32,7 @@ def text(value: Any) -> str:
 
 
 def number(value: float | None, unit: str = SHARE, *, is_signed: bool = False) -> str:
-    """A number of a metric; empty where there is none."""
+    """Formats the value of a metric; empty if there is no finite value."""
     if value is None or not math.isfinite(value):
         return ""
     sign = "+" if is_signed else ""
@@ -41,16 +43,21 @@ def number(value: float | None, unit: str = SHARE, *, is_signed: bool = False) -
 def estimate(
     found: Mapping[str, float] | float | None, unit: str = SHARE, *, is_signed: bool = False
 ) -> dict[str, str] | None:
-    """A value and its interval; None where there is no value. A plain number has no interval."""
+    """Formats a value and its interval; None if there is no finite value. A plain number has no interval."""
     ends = found if isinstance(found, Mapping) else {"value": found, "low": None, "high": None}
-    value, low, high = (number(ends[end], unit, is_signed=is_signed) for end in ("value", "low", "high"))
+    value = number(ends["value"], unit, is_signed=is_signed)
     if not value:
         return None
+
+    low = number(ends["low"], unit, is_signed=is_signed)
+    high = number(ends["high"], unit, is_signed=is_signed)
     return {"value": value, "range": f"{low} to {high}" if low and high else ""}
 
 
 def p_value(p: float | None) -> str:
-    """A p-value, small ones by their bound; empty where there is none."""
+    """Formats a p-value, a small one by its upper bound; empty if there is none."""
     if p is None or not math.isfinite(p):
         return ""
-    return "p < 0.001" if p < 0.001 else f"p {p:.3f}" if p < 0.1 else f"p {p:.2f}"
+    if p < 0.001:
+        return "p < 0.001"
+    return f"p {p:.3f}" if p < 0.1 else f"p {p:.2f}"

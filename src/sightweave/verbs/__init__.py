@@ -1,1 +1,1 @@
-"""What `sightweave.api` is made of: each file holds the verbs of one matter."""
+"""The functions of `sightweave.api`, one file per topic."""

@@ -1,4 +1,4 @@
-"""Answers of a run: to a prompt, or to all of a data set."""
+"""Asks a run a prompt, or all prompts of a dataset."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from rich.console import Console
 from sightweave.core.progress import LiveLine, wanted
 from sightweave.core.types import Prediction, Sample
 from sightweave.data.datasets import own
-from sightweave.data.reading.dataset import task_of
 from sightweave.data.reading.source import FilesConfig
 from sightweave.programs import generation
 from sightweave.programs.evaluation import submission as submissions
 from sightweave.run import Run
 from sightweave.verbs.building import as_run
-from sightweave.verbs.sources import read_data, told_apart
+from sightweave.verbs.sources import read_data, samples_of, told_apart
 
 
 def generate(
@@ -29,19 +28,19 @@ def generate(
     trust_run: bool = False,
     **options: Any,
 ) -> Any:
-    """Answers one prompt or several on a picture; `trust_run` as for `load`, options as for `Run.generate`."""
+    """Answers one or several prompts about an image; `trust_run` as for `load`, options as for `Run.generate`."""
     return as_run(run, trust_run=trust_run).generate(image, prompt, **options)
 
 
 def caption(run: str | Path | Run, image: Any, *, trust_run: bool = False, **options: Any) -> Prediction:
-    """Describes a picture."""
+    """Describes an image."""
     return as_run(run, trust_run=trust_run).caption(image, **options)
 
 
 def translate(
     run: str | Path | Run, image: Any, text: str, *, to: str, trust_run: bool = False, **options: Any
 ) -> Prediction:
-    """Translates a text with the help of a picture; `to` is a code such as ``de``."""
+    """Translates a text with the help of an image; `to` is a language code such as ``de``."""
     return as_run(run, trust_run=trust_run).translate(image, text, to=to, **options)
 
 
@@ -57,9 +56,9 @@ def answer_all(
     trust_run: bool = False,
     progress: bool | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Answers every prompt of a data set: one row each with ``image``, ``prompt``, ``answer`` and ``logprob``.
+    """Answers every prompt of a dataset: one row each with ``image``, ``prompt``, ``answer`` and ``logprob``.
 
-    A row also has an ``id`` where the data gave it one.
+    A row also has an ``id`` if the data gives one.
 
     Args:
         run: A run or its folder.
@@ -68,9 +67,9 @@ def answer_all(
         stop: As for `Run.generate`.
         decoding: A kind in ``answers/decoding``, or a mapping with its fields.
         seed: Random seed for sampling.
-        batch_size: Prompts at once.
+        batch_size: Maximum prompts per batch.
         trust_run: As for `load`.
-        progress: True shows progress in a log too, False not at all; None shows it where there is a terminal or a notebook.
+        progress: True shows progress in a log too, False never; None shows it in a terminal or a notebook.
     """
     loaded = as_run(run, trust_run=trust_run)
     sources, rows = read_data(data)
@@ -78,16 +77,14 @@ def answer_all(
     if rows is not None:
         datasets = [own.from_records(rows, labelled=False, held_out=0.0)]
     else:
-        datasets = [_asking(one).build(split="train") for one in sources]
-    tasks = loaded.recipe.build_tasks()
-    samples = [
-        tasks[task_of(record)].sample(record)
-        for dataset in told_apart(datasets)
-        for index in range(len(dataset))
-        for record in dataset[index]
-    ]
-    given_ids = frozenset(name for dataset in datasets for name in getattr(dataset, "given_ids", ()))
-    # What is wrong with the run or the data is said here, before the first answer is asked for.
+        datasets = [_unlabelled(one).build(split="train") for one in sources]
+
+    samples = list(samples_of(told_apart(datasets), loaded.recipe.build_tasks()))
+    given_ids: set[str] = set()
+    for dataset in datasets:
+        given_ids.update(getattr(dataset, "given_ids", ()))
+
+    # A separate generator, so that errors in the run or the data are raised by this call and not by the first next().
     return _answers(
         loaded,
         samples,
@@ -98,22 +95,22 @@ def answer_all(
     )
 
 
-def _asking(found: Any) -> Any:
-    """The source, of rows that need no answers."""
-    if not isinstance(found, FilesConfig):
-        return found
-    return dataclasses.replace(found, labelled=False, held_out=0.0)
+def _unlabelled(source: Any) -> Any:
+    """The source, set to read rows without answers."""
+    if not isinstance(source, FilesConfig):
+        return source
+    return dataclasses.replace(source, labelled=False, held_out=0.0)
 
 
 def submission(layout: str, answers: Iterable[Mapping[str, Any]]) -> str:
-    """The file that an evaluation server takes: ``coco``, ``vqa_v2``, ``vizwiz``, ``gqa``, ``textvqa`` or ``nlvr2``.
+    """The file to upload to an evaluation server: ``coco``, ``vqa_v2``, ``vizwiz``, ``gqa``, ``textvqa`` or ``nlvr2``.
 
     Args:
-        layout: Of which data set.
-        answers: Rows of `answer_all`; each needs the id that the data set gave.
+        layout: Name of the dataset.
+        answers: Rows of `answer_all`; each needs the dataset's own id.
 
     Raises:
-        DataError: no such layout, no answers, or an id that is missing, doubled or of another data set.
+        DataError: no such layout, no answers, or an id that is missing, duplicate or from another dataset.
     """
     return submissions.write(layout, answers)
 
@@ -121,7 +118,7 @@ def submission(layout: str, answers: Iterable[Mapping[str, Any]]) -> str:
 def _answers(
     run: Run,
     samples: Sequence[Sample],
-    given_ids: frozenset[str],
+    given_ids: set[str],
     batch_size: int,
     options: Mapping[str, Any],
     console: Console | None,

@@ -1,4 +1,4 @@
-"""Untrained runs of recipes and of parts, and runs out of folders."""
+"""Builds untrained runs from recipes and parts, and loads runs from folders."""
 
 from __future__ import annotations
 
@@ -18,49 +18,63 @@ from sightweave.data.inputs import length_plan, order
 from sightweave.data.reading.dataset import Dataset, task_of
 from sightweave.data.reading.subset import all_or_drawn
 from sightweave.programs.predictors import run as run_predictor
+from sightweave.programs.training.settings import Stage
 from sightweave.recipe import Recipe
 from sightweave.run import Run
 from sightweave.verbs.sources import build_sources, read_recipe, with_data
 
-_FEW_DRAWN = 100
-"""Drawn pictures that a length plan looks at."""
+_FEW_GENERATED = 100
+"""Number of generated images that a length plan samples."""
 
 
 @torch.inference_mode(False)  # as in `runs.load`
 def composed(recipe: Recipe, sources: Sequence[Dataset], device: torch.device) -> Run:
-    """Tokenizer, model and processor; from an earlier run where the recipe says so."""
+    """Builds a recipe's tokenizer, model and processor, or takes them from the run in ``init_from``."""
     recipe = recipe.resolved()
-    if not recipe.init_from:
-        tokenizer = recipe.build_tokenizer(sources)
-        answers = recipe.build_answers(sources)
-        model = recipe.model.build(vocab_size=tokenizer.vocab_size, num_answers=len(answers))
-        recipe.model.load_pretrained(model)
-        run = Run(model.to(device), recipe.build_processor(tokenizer, model, answers), recipe)
-        is_drawn = not {"encoder", "connector", "language_model"} <= recipe.model.pretrained.keys()
-        run.initial = runs.sums(run.model) if is_drawn else ()
-        return run
+    if recipe.init_from:
+        return _continued(recipe, device)
+
+    tokenizer = recipe.build_tokenizer(sources)
+    answers = recipe.build_answers(sources)
+    model = recipe.model.build(vocab_size=tokenizer.vocab_size, num_answers=len(answers))
+    recipe.model.load_pretrained(model)
+
+    run = Run(model.to(device), recipe.build_processor(tokenizer, model, answers), recipe)
+    has_new_weights = not {"encoder", "connector", "language_model"} <= recipe.model.pretrained.keys()
+    run.initial = runs.sums(run.model) if has_new_weights else ()
+    return run
+
+
+def _continued(recipe: Recipe, device: torch.device) -> Run:
+    """The recipe's model with the weights and the tokenizer of the run in ``init_from``."""
     modules = recipes.modules_of(recipe)
     earlier = runs.load(recipe.init_from, device="cpu", modules=modules, only_model=True)
-    processor = earlier.processor
-    model = recipe.model.build(vocab_size=processor.tokenizer.vocab_size, num_answers=len(processor.answers))
-    own_shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    there = {name: tuple(value.shape) for name, value in earlier.model.state_dict().items()}
-    if own_shapes != there:
-        differing = sorted(
-            name for name in own_shapes.keys() | there.keys() if own_shapes.get(name) != there.get(name)
-        )
-        first = ", ".join(f"{n}: {there.get(n)} there, {own_shapes.get(n)} here" for n in differing[:10])
+    tokenizer, answers = earlier.processor.tokenizer, earlier.processor.answers
+    model = recipe.model.build(vocab_size=tokenizer.vocab_size, num_answers=len(answers))
+    weights = earlier.model.state_dict()
+
+    differing = _differing_shapes(weights, model.state_dict())
+    if differing:
         raise CheckpointError(
-            f"init_from {recipe.init_from}: {len(differing)} weights differ in shape: {first}"
+            f"init_from {recipe.init_from}: {len(differing)} weights differ in shape: {', '.join(differing[:10])}"
         )
-    model.load_state_dict(earlier.model.state_dict())
-    return Run(
-        model.to(device), recipe.build_processor(processor.tokenizer, model, processor.answers), recipe
-    )
+    model.load_state_dict(weights)
+    return Run(model.to(device), recipe.build_processor(tokenizer, model, answers), recipe)
+
+
+def _differing_shapes(there: Mapping[str, torch.Tensor], here: Mapping[str, torch.Tensor]) -> list[str]:
+    """Names of weights whose shapes differ, each with both shapes; None stands for a missing weight."""
+    found = []
+    for name in sorted(there.keys() | here.keys()):
+        theirs = tuple(there[name].shape) if name in there else None
+        ours = tuple(here[name].shape) if name in here else None
+        if theirs != ours:
+            found.append(f"{name}: {theirs} there, {ours} here")
+    return found
 
 
 def build(recipe: str | Path | Mapping[str, Any] | Recipe, *settings: str, data: Any = None) -> Run:
-    """The untrained run of a recipe: its parts joined, its tokenizer learnt from the data's texts or read from a folder.
+    """Builds an untrained run from a recipe: its parts, and a tokenizer trained on the data's texts or loaded.
 
     Args:
         recipe: A YAML file, a mapping or a `Recipe`.
@@ -69,14 +83,15 @@ def build(recipe: str | Path | Mapping[str, Any] | Recipe, *settings: str, data:
 
     Raises:
         RecipeError: a mistake in the recipe, or parts that do not fit.
-        CheckpointError: the folder of a pretrained part is damaged or lacks something.
+        CheckpointError: the folder of a pretrained part is damaged or incomplete.
     """
     recipe, settings, records = with_data(recipe, settings, data)
     resolved = read_recipe(recipe, settings).resolved()
     torch.manual_seed(resolved.seed)
-    learns_nothing = bool(resolved.init_from) or "language_model" in resolved.model.pretrained
-    is_without = records is None and not resolved.data and learns_nothing
-    sources = [] if is_without else build_sources(resolved, records, "train")
+
+    has_tokenizer = bool(resolved.init_from) or "language_model" in resolved.model.pretrained
+    needs_data = records is not None or resolved.data or not has_tokenizer
+    sources = build_sources(resolved, records, "train") if needs_data else []
     return composed(resolved, sources, choose_device(resolved.train.device))
 
 
@@ -90,20 +105,22 @@ def compose(
     seed: int = 0,
     device: str = "auto",
 ) -> Run:
-    """Joins two parts into a run that can be trained (``init_from`` in a recipe, once saved), asked or exported.
+    """Joins an encoder and a language model into a run that can be trained, used for answers, or exported.
+
+    To train it, save it and set ``init_from`` in a recipe.
 
     Args:
-        encoder: A folder of Transformers or its name on the hub, a kind, or a mapping with fields.
+        encoder: A Transformers folder or its name on the hub, a kind, or a mapping with fields.
         language_model: The same.
-        fusion: A kind or a mapping; None means causal concatenation beside a pretrained language model.
-        connector: A kind or a mapping; None means ``pixel_shuffle`` beside a pretrained encoder whose grid can be halved,
+        fusion: A kind or a mapping; None means causal concatenation if the language model is pretrained.
+        connector: A kind or a mapping; None means ``pixel_shuffle`` after a pretrained encoder whose grid can be halved,
             else ``mlp``.
-        data: Sources, whose texts a tokenizer is learnt from where the language model is not pretrained.
-        seed: Of the weights that are new.
+        data: Sources with texts to train a tokenizer on, if the language model is not pretrained.
+        seed: Random seed for new weights.
         device: ``auto``, ``cpu``, ``cuda`` ...
 
     Raises:
-        RecipeError: parts that do not fit, or a tokenizer to be learnt and no data.
+        RecipeError: parts that do not fit, or no data to train a tokenizer on.
         CheckpointError: as `build`.
     """
     parts = {"encoder": encoder, "language_model": language_model, "fusion": fusion, "connector": connector}
@@ -113,58 +130,65 @@ def compose(
 
 
 def load(run: str | Path, *, device: str = "auto", trust_run: bool = False) -> Run:
-    """A trained run, ready to answer; or a whole model out of a folder of Transformers, of a family that loads natively.
+    """Loads a trained run, or a whole model of a natively supported family from a Transformers folder.
 
     Args:
         run: The folder.
         device: ``auto``, ``cpu``, ``cuda`` ...
-        trust_run: Whether the run's recipe may import Python modules and name places, as a recipe of your own may. Without
-            it, whatever the folder holds, nothing in it is run and nothing outside of it is opened.
+        trust_run: Whether the run's recipe may import Python modules and name paths, as your own recipes may. Without
+            it, no code from the folder is run and nothing outside the folder is opened.
 
     Raises:
-        CheckpointError: no run there, or a damaged or foreign one.
-        RecipeError: a run whose recipe names a Python module, without `trust_run`; or a folder of Transformers whose model
-            does not load natively.
+        CheckpointError: no run in the folder, or a damaged or foreign one.
+        RecipeError: the run's recipe names a Python module and `trust_run` is not set; or a Transformers folder whose
+            model does not load natively.
     """
     keep_freed_memory()
     limit_threads()
+
     if (Path(run) / transformers_folder.CONFIG).is_file() and not run_predictor.recognise(str(run)):
         return build({"data": [], "model": str(run), "train": {"device": device, "stages": [{"steps": 1}]}})
     return runs.load(run, device=device, trust_run=trust_run)
 
 
 def as_run(run: str | Path | Run, *, trust_run: bool = False) -> Run:
-    """A run as it is, or out of its folder; `trust_run` as for `load`."""
+    """Loads a run if given its folder; `trust_run` as for `load`."""
     return run if isinstance(run, Run) else load(run, trust_run=trust_run)
 
 
 def plan_lengths(run: Run, sources: Sequence[Dataset]) -> length_plan.Plan:
-    """Lengths under the stage that learns answers, from headers alone, of images drawn over all of the training data.
+    """Plans sequence lengths for the last stage that trains on answers, from image headers alone.
 
-    Images that a data set makes when asked resemble one another, so a few of them will do.
+    The images are sampled from all of the training data. Generated images resemble one another, so a few are enough.
     """
     settings = run.recipe.train
-    stage = next((one for one in settings.stages[::-1] if one.learn == "answers"), settings.stages[-1])
-    tasks = run.recipe.build_tasks()
-    seed = run.recipe.seed
-    chosen = [all_or_drawn(one, _FEW_DRAWN, seed=seed) for one in sources]
-
-    def groups() -> Iterator[list[Sample]]:
-        # In an order like that of training, so that where counting stops early, what was counted is spread over all.
-        mix = order.Mix([len(one) for one in chosen], seed=seed)
-        for position in range(mix.total):
-            number, place = mix.at(position)
-            records = sources[number][chosen[number][place]]
-            wanted = [r for r in records if not stage.tasks or task_of(r) in stage.tasks]
-            few = order.drawn(position, len(wanted), stage.samples_per_image or len(wanted))
-            yield [tasks[task_of(wanted[n])].sample(wanted[n]) for n in few]
+    answering = [stage for stage in settings.stages if stage.learn == "answers"]
+    stage = answering[-1] if answering else settings.stages[-1]
 
     return length_plan.plan(
-        groups(),
+        _groups(run.recipe, stage, sources),
         run.processor,
         policy=settings.too_long,
         max_length=run.processor.max_length,
         pack_to=stage.pack_to,
         pictures=stage.batch_size,
-        total=sum(len(one) for one in sources),
+        total=sum(map(len, sources)),
     )
+
+
+def _groups(recipe: Recipe, stage: Stage, sources: Sequence[Dataset]) -> Iterator[list[Sample]]:
+    """The samples of each image that a stage could train on, in a shuffled order.
+
+    The shuffle mixes the sources as training does, so that a count that stops early still covers all of them.
+    """
+    tasks = recipe.build_tasks()
+    chosen = [all_or_drawn(one, _FEW_GENERATED, seed=recipe.seed) for one in sources]
+    mix = order.Mix(list(map(len, chosen)), seed=recipe.seed)
+    for position in range(mix.total):
+        number, place = mix.at(position)
+        records = sources[number][chosen[number][place]]
+        if stage.tasks:
+            records = [record for record in records if task_of(record) in stage.tasks]
+
+        few = order.drawn(position, len(records), stage.samples_per_image or len(records))
+        yield [tasks[task_of(records[index])].sample(records[index]) for index in few]

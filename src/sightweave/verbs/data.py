@@ -1,4 +1,4 @@
-"""Data looked at, checked and kept before anything trains."""
+"""Shows, checks and caches data before training."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ from sightweave.core import answer_files, files, json_lines, outputs
 from sightweave.core import config as configs
 from sightweave.core.errors import DataError, RecipeError, did_you_mean
 from sightweave.core.progress import LiveLine, wanted
-from sightweave.core.types import Sample
 from sightweave.data.datasets import own
 from sightweave.data.inputs import image_files, order
 from sightweave.data.inputs.cache import Written
-from sightweave.data.reading.dataset import task_of
+from sightweave.data.reading.dataset import Dataset, task_of
 from sightweave.data.reading.source import FilesConfig
 from sightweave.data.reading.splits import split_among
 from sightweave.data.scenes.sheet import contact_sheet
@@ -33,10 +32,18 @@ from sightweave.programs.doctor import program as doctor_program
 from sightweave.programs.doctor.report import Report
 from sightweave.recipe import Recipe
 from sightweave.verbs.building import composed, plan_lengths
-from sightweave.verbs.sources import build_sources, read_data, read_recipe, say, with_data
+from sightweave.verbs.sources import (
+    build_sources,
+    read_data,
+    read_recipe,
+    samples_of,
+    say,
+    splits_of,
+    with_data,
+)
 
 CHECKED = "data-check"
-"""Folder of a report where no other is named."""
+"""Default folder of a report."""
 
 
 def sample_data(
@@ -48,48 +55,58 @@ def sample_data(
     columns: int = 6,
     seed: int = 0,
 ) -> Path:
-    """Draws a sheet of a source's pictures with their texts, and returns its path.
+    """Draws a contact sheet of a source's images with their texts, and returns its path.
 
     Args:
         data: ``scenes``, a path to any format, a source as in a recipe, a list of these, or rows.
         out: A PNG file.
-        split: Which split.
-        count: Pictures.
-        columns: Pictures side by side.
-        seed: Of the embedded world, and of the draw of pictures.
+        split: Name of the split.
+        count: Number of images.
+        columns: Images per row of the sheet.
+        seed: Random seed of the ``scenes`` dataset, and for the sample of images.
 
     Raises:
-        DataError: no such split, or nothing in it.
+        DataError: no such split, or an empty one.
         FolderError: `out` is a file that Sightweave did not write.
     """
     path = Path(out)
     outputs.check_sheet(path)
     sources, rows = read_data({"kind": "scenes", "seed": seed} if data == "scenes" else data)
     about = "the rows" if rows is not None else data
-    known = list(dict.fromkeys(name for one in sources for name in one.splits))
+    known = splits_of(sources)
     if rows is None and split_among(split, known) is None:
         raise DataError(f"{about}: no split {split!r}. {did_you_mean(split, known)}")
     datasets = build_sources(recipes.Measured(data=sources), rows, split)
     if not any(map(len, datasets)):
         raise DataError(f"{about}: the split {split!r} is empty.")
-    tasks = recipes.Measured().build_tasks()
+
+    # Images that no sample uses are left out.
     pictures, texts = [], []
+    tasks = recipes.Measured().build_tasks()
+    for records in _drawn_records(datasets, count, seed):
+        samples = [tasks[task_of(record)].sample(record) for record in records]
+        shown = [sample for sample in samples if sample.media]
+        images = [medium for sample in shown for medium in sample.media if medium.modality == "image"]
+        if images:
+            pictures.append(image_files.load(images[0]))
+            texts.append("\n".join(f"{sample.prompt} > {sample.target}" for sample in shown))
+
+    # The mark in the PNG file lets a later call replace it.
+    mark = PngInfo()
+    mark.add_text(*outputs.SHEET)
+    with files.making(path.parent), files.replacing(path) as stream:
+        contact_sheet(pictures, texts, columns).save(stream, format="PNG", pnginfo=mark)
+    return path
+
+
+def _drawn_records(datasets: Sequence[Dataset], count: int, seed: int) -> Iterator[Sequence[Any]]:
+    """The records of images sampled from all datasets together."""
     ends = list(itertools.accumulate(map(len, datasets)))
     for place in order.drawn(seed, ends[-1], count):
         number = bisect.bisect_right(ends, place)
         dataset = datasets[number]
-        index = place - (ends[number] - len(dataset))
-        samples = [tasks[task_of(record)].sample(record) for record in dataset[index]]
-        shown = [one for one in samples if one.media]
-        images = [medium for one in shown for medium in one.media if medium.modality == "image"]
-        if images:
-            pictures.append(image_files.load(images[0]))
-            texts.append("\n".join(f"{one.prompt} > {one.target}" for one in shown))
-    said = PngInfo()
-    said.add_text(*outputs.SHEET)
-    with files.making(path.parent), files.replacing(path) as stream:
-        contact_sheet(pictures, texts, columns).save(stream, format="PNG", pnginfo=said)
-    return path
+        start = ends[number] - len(dataset)
+        yield dataset[place - start]
 
 
 def check_data(
@@ -103,25 +120,25 @@ def check_data(
     progress: bool | None = None,
     console: Console | None = None,
 ) -> Report:
-    """Looks a data set over before anything trains: every row, every picture.
+    """Checks a dataset before training: every row and every image.
 
-    The same call goes on where it was stopped: pictures that have not changed are not decoded again.
+    The same call resumes where it was stopped: unchanged images are not decoded again.
 
     Args:
-        data: A path to any format, a source as in a recipe, or rows as in a ``data.jsonl``, whose pictures are paths below
+        data: A path to any format, a source as in a recipe, or rows as in a ``data.jsonl``, whose image paths are inside
             the working folder.
         settings: ``path=value`` settings of `recipe`.
-        against: A test set whose pictures training must not have seen.
-        fix: A new folder for a copy without bad and doubled rows and without places of taking.
-        recipe: Counts rows that are over its ``inputs.max_length`` with their pictures.
-        out: A folder for ``report.json``, ``report.html`` and what is known of each picture; or a name that ends in
-            ``.csv``, for a table of the findings with their examples, beside the folder ``data-check``.
-        workers: Processes that decode; None means one for each core.
-        progress: True shows progress in a log too, False not at all; None shows it where there is a terminal or a notebook.
-        console: Where progress is shown; by default standard error, or the output of the cell in a notebook.
+        against: A test set whose images must not be in the training data.
+        fix: A new folder for a copy without bad or duplicate rows and without GPS locations in image files.
+        recipe: If given, rows longer than its ``inputs.max_length``, images included, are counted.
+        out: A folder for ``report.json``, ``report.html`` and the cached facts about each image; or a name that ends in
+            ``.csv``, for a table of the findings with examples in addition to the folder ``data-check``.
+        workers: Number of decoding processes; None means one per core.
+        progress: True shows progress in a log too, False never; None shows it in a terminal or a notebook.
+        console: Where progress is shown; by default standard error, or the cell's output in a notebook.
 
     Returns:
-        What was found; ``may_train`` says whether training may start.
+        The findings; ``may_train`` says whether training may start.
 
     Raises:
         DataError: the data cannot be read as a whole.
@@ -129,6 +146,7 @@ def check_data(
     table = Path(out) if answer_files.is_table(out) else None
     if table is not None:
         answer_files.check(table)
+
     with contextlib.ExitStack() as stack:
         chosen = stack.enter_context(_of_files(data))
         other = None if against is None else stack.enter_context(_of_files(against))
@@ -143,6 +161,7 @@ def check_data(
             workers=workers,
             console=wanted(console, progress),
         )
+
     if table is not None:
         files.write_text(table, report.to_csv())
     return report
@@ -156,20 +175,20 @@ def cache_data(
     progress: bool | None = None,
     console: Console | None = None,
 ) -> Written:
-    """Decodes and resizes all pictures of a recipe once; training with ``inputs.cache=OUT`` then reads those.
+    """Decodes and resizes all images of a recipe once, for training with ``inputs.cache=OUT``.
 
-    Whatever is trained, its numbers are the same with and without. Pictures that a stage varies are decoded as ever.
+    Training gives the same results with and without the cache. Images that a stage augments are still decoded each time.
 
     Args:
         recipe: A YAML file, a mapping or a `Recipe`.
         settings: ``path=value`` settings.
-        out: The cache's folder; an older cache there is replaced.
-        data: Instead of the recipe's sources: a path, a source as in a recipe, or a list of these.
+        out: Folder of the cache; an older cache there is replaced.
+        data: Used instead of the recipe's sources: a path, a source as in a recipe, or a list of these.
         progress: As for `check_data`.
         console: As for `check_data`.
 
     Raises:
-        DataError: `out` holds something that is no cache.
+        DataError: `out` holds something other than a cache.
     """
     recipe, settings, rows = with_data(recipe, settings, data)
     resolved = read_recipe(recipe, (*settings, "inputs.cache=''"))
@@ -177,20 +196,17 @@ def cache_data(
         raise RecipeError("data: only images in files can be cached; write the rows to a data.jsonl.")
     if any(not isinstance(one, FilesConfig) for one in resolved.data):
         raise RecipeError("data: generated images cannot be cached; a cache is for images in files.")
-    tasks = resolved.build_tasks()
-    names = list(dict.fromkeys(name for one in resolved.data for name in one.splits))
-    sources = [source for name in names for source in build_sources(resolved, None, name)]
-    processor = resolved.build_picture_processor()
 
-    def samples() -> Iterator[Sample]:
-        for one in sources:
-            for index in range(len(one)):
-                yield from (tasks[task_of(record)].sample(record) for record in one[index])
+    sources: list[Dataset] = []
+    for split in splits_of(resolved.data):
+        sources += build_sources(resolved, None, split)
+    samples = samples_of(sources, resolved.build_tasks())
+    processor = resolved.build_picture_processor()
 
     console = wanted(console, progress)
     with LiveLine(console, transient=True) as line:
-        line.start("decoding", None)  # how many tiles there are is not known before
-        written = processor.write_cache(samples(), Path(out), lambda count: line.advance(count, "pictures"))
+        line.start("decoding", None)  # the number of tiles is not known in advance
+        written = processor.write_cache(samples, Path(out), lambda count: line.advance(count, "images"))
     for key, reason in list(written.left_out.items())[:5]:
         say(console, f"skipped {key}: {reason}")
     return written
@@ -198,14 +214,16 @@ def cache_data(
 
 @contextlib.contextmanager
 def _of_files(data: Any) -> Iterator[FilesConfig]:
-    """The one source to check; rows are put into a file for as long as that takes."""
+    """The single source to check; rows are written to a temporary file."""
     sources, rows = read_data(data)
     if rows is not None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "data.jsonl"
-            path.write_text("".join(_line(number, row) for number, row in enumerate(rows)), encoding="utf-8")
+            lines = itertools.starmap(_line, enumerate(rows))
+            path.write_text("".join(lines), encoding="utf-8")
             yield own.Config(path=str(path), image_root=str(Path.cwd())).to_check()
         return
+
     if len(sources) != 1:
         raise DataError(
             f"data: only one dataset can be checked at a time (got {len(sources)}); check each separately."
@@ -226,7 +244,7 @@ def _line(number: int, row: Any) -> str:
 
 
 def _lengths(recipe: Any, settings: Sequence[str], data: FilesConfig) -> tuple[doctor_check.Lengths, str]:
-    """Tokens of records under a recipe, which is composed for it; and its plan for the training data."""
+    """A function that counts the tokens of records under a recipe, and the recipe's plan for the training data."""
     resolved = read_recipe(recipe, [*settings, f"data={json.dumps(configs.to_plain(data))}"])
     sources = build_sources(resolved, None, "train")
     run = composed(resolved, sources, torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""Scores of whoever answers, the pages that show them, and two of them side by side."""
+"""Evaluation of anything that answers prompts, the report pages, and the comparison of two evaluations."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ from sightweave.programs.evaluation import beside as beside_program
 from sightweave.programs.evaluation import circular, scores, stored
 from sightweave.programs.evaluation import program as evaluation_program
 from sightweave.programs.evaluation.bar import PassesBar
+from sightweave.programs.evaluation.baselines import Baselines
 from sightweave.programs.evaluation.beside import Beside
 from sightweave.programs.evaluation.kept import Kept
 from sightweave.programs.evaluation.scores import Evaluation
@@ -65,14 +66,14 @@ from sightweave.verbs.sources import (
 logger = logging.getLogger(__name__)
 
 KEPT = "answers.jsonl"
-"""Answers as they come, so that a stopped evaluation goes on."""
+"""The file that caches answers as they arrive, so that a stopped evaluation can resume."""
 GALLERY, INDEX, REPORT = "gallery", "index.json", "report.html"
 EVALUATIONS = Path("evaluations")
 PREDICTORS = "programs.predictors"
 
 
 @old_names.accepts(pictures="max_images")
-def evaluate(
+def evaluate(  # one argument for each option of the command
     who: str | Path | Mapping[str, Any] | Run,
     *settings: str,
     data: Any = None,
@@ -85,32 +86,32 @@ def evaluate(
     progress: bool | None = None,
     console: Console | None = None,
 ) -> list[Evaluation]:
-    """Scores whoever answers on held-out data, with intervals, chance levels and controls.
+    """Evaluates a run or any other model on held-out data, with confidence intervals, chance levels and controls.
 
-    Answers are kept as they come: the same call goes on where it was stopped, and asks nothing twice.
+    Answers are cached as they arrive: the same call resumes where it was stopped, and no prompt is asked twice.
 
     Args:
-        who: A run or its folder, a Transformers folder, an endpoint's address, a file of answers, or a mapping with a
+        who: A run or its folder, a Transformers folder, an endpoint's URL, a file of answers, or a mapping with a
             kind of ``programs/predictors`` and its fields (also as text, ``{kind: endpoint, url: ..., model: ...}``).
         settings: ``path=value`` settings of ``evaluate``, ``tasks`` and ``seed``, such as
             ``"tasks.vqa.metrics=[vqa_official, exact_match]"``.
         data: A path, a source as in a recipe (also as text, ``{kind: scenes, seed: 1}``), a list of these, or rows; by
-            default the test splits of a run's own data.
-        splits: Only these splits; ``validation`` is the one to choose recipes by.
-        max_images: Maximum images per split, drawn over the whole split; by default what the recipe says.
-        controls: Names of ``programs/evaluation/controls.py``; by default what the recipe says.
-        out: Folder for evaluation.json, predictions.jsonl, report.html and the kept answers; by default the run's own,
-            one inside it for other data, or one under ``evaluations/``. A name that ends in ``.csv`` leaves the folder as
-            it is without, and also gets the answers as a table.
-        fresh: Whether answers that were kept are asked for again.
+            default the test splits of the run's own data.
+        splits: The splits to score; use ``validation`` to choose between recipes.
+        max_images: Maximum images per split, sampled from the whole split; by default the recipe's value.
+        controls: Names of ``programs/evaluation/controls.py``; by default the recipe's value.
+        out: Folder for evaluation.json, predictions.jsonl, report.html and the cached answers; by default the run's
+            folder, a folder inside it for other data, or one under ``evaluations/``. A name that ends in ``.csv`` leaves
+            the default folder in place and also writes the answers to that table.
+        fresh: Whether to ignore cached answers and ask again.
         trust_run: As for `load`.
-        progress: True shows progress in a log too, False not at all; None shows it where there is a terminal or a notebook.
-        console: Where progress is shown; by default standard error, or the output of the cell in a notebook.
+        progress: True shows progress in a log too, False never; None shows it in a terminal or a notebook.
+        console: Where progress is shown; by default standard error, or the cell's output in a notebook.
 
     Raises:
-        DataError: nothing to score.
-        RecipeError: a mistake in a setting, or an address that nothing here can ask.
-        BackendError: who was asked cannot answer.
+        DataError: there is nothing to score.
+        RecipeError: a mistake in a setting, or an address that no predictor recognises.
+        BackendError: the model or endpoint cannot answer.
         FolderError: the folder holds files that Sightweave did not write and would overwrite, or another process writes
             into it.
     """
@@ -120,61 +121,121 @@ def evaluate(
     answering = _answering(who, trust_run=trust_run)
     if other is None and answering.run is not None:
         check_places(answering.run)
-    values, records = answering.measured.to_plain(), None
-    if data is not None:
-        sources, records = read_data(data)
-        values["data"] = [configs.to_plain(one) for one in sources] or values["data"]
+
+    # The settings and the data.
     chosen = {"splits": splits or None, "max_images": max_images, "controls": controls}
-    given = [
-        f"evaluate.{name}={json.dumps(list(value) if isinstance(value, Sequence) else value)}"
-        for name, value in chosen.items()
-        if value is not None
-    ]
-    names = [field.name for field in dataclasses.fields(recipes.Measured)]
-    measured = recipes.measured({name: values[name] for name in names}, [*settings, *given])
-    check_splits(measured)
+    measured, records = _measured(answering, data, [*settings, *_as_settings(chosen)])
     if other is None and answering.run is not None and not measured.data:
         raise RecipeError(
             f"{answering.predictor.name}: was trained on records passed in Python, which a run does not store; pass them "
             "again, as evaluate(run, data=records), or evaluate it on a folder: sightweave evaluate RUN --data FOLDER."
         )
-    held_out = held_out_of(measured, records)
-    if not held_out and other is not None:  # all of a folder without a held-out part is what to score
-        everything = build_sources(measured, records, "train")
-        held_out = {"all": everything} if any(len(source) for source in everything) else {}
-    if not held_out:
-        raise DataError("evaluate: the data has no held-out records; choose a split, or use other data.")
-    table = Path(out) if out is not None and answer_files.is_table(out) else None
-    if table is not None:
-        answer_files.check(table)
-        out = None
-    folder = Path(out) if out is not None else answering.folder
-    if out is None and other is not None and folder is not None and answering.recipe is not None:
-        name = "records" if records is not None else _word_of(other)
-        folder = folder / EVALUATIONS / name  # the scores on its own data stay the run's
+    held_out = _held_out(measured, records, is_other=other is not None)
+
     if answering.recipe is None:
         measured = _scored_by_choice(measured, held_out)
     train = answering.train if answering.recipe is not None else lambda: _training_data(measured)
+
+    # The answers and their scores.
+    folder, table = _outputs(answering, out, None if other is None else _data_name(other, records))
     with _claimed(folder):
         if fresh and folder is not None:
             (folder / KEPT).unlink(missing_ok=True)
         found = evaluate_into(answering, measured, folder, held_out, wanted(console, progress), train)
     if table is not None:
-        rows = (row for one in found for row in one.predictions())
-        collections.deque(answer_files.write(table, rows, more=("right", "expected")), maxlen=0)
+        written = answer_files.write(table, _predictions(found), more=("right", "expected"))
+        collections.deque(written, maxlen=0)
     return found
 
 
 def _other_data(settings: Sequence[str], data: Any) -> Any:
-    """What is scored in place of a run's own data: the argument, or what a setting says; None where neither is given."""
+    """The data scored instead of the run's own, from the argument or from a setting; None if neither names any."""
     if data is not None:
         return data
-    named = [one.partition("=") for one in settings]
-    return next((value for name, _, value in named if name.strip().partition(".")[0] == "data"), None)
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        if name.strip().partition(".")[0] == "data":
+            return value
+    return None
+
+
+def _as_settings(chosen: Mapping[str, Any]) -> list[str]:
+    """Arguments of `evaluate` as ``evaluate.NAME=VALUE`` settings; those that are None are left out."""
+    found = []
+    for name, value in chosen.items():
+        if value is not None:
+            plain = list(value) if isinstance(value, Sequence) else value
+            found.append(f"evaluate.{name}={json.dumps(plain)}")
+    return found
+
+
+def _measured(
+    answering: Answering, data: Any, settings: Sequence[str]
+) -> tuple[recipes.Measured, list[Any] | None]:
+    """The evaluation's settings, applied to those of the run or the predictor, and `data` if it is a list of rows."""
+    values, records = answering.measured.to_plain(), None
+    if data is not None:
+        sources, records = read_data(data)
+        values["data"] = list(map(configs.to_plain, sources)) or values["data"]
+
+    names = [field.name for field in dataclasses.fields(recipes.Measured)]
+    measured = recipes.measured({name: values[name] for name in names}, settings)
+    check_splits(measured)
+    return measured, records
+
+
+def _held_out(
+    measured: recipes.Measured, records: list[Any] | None, *, is_other: bool
+) -> dict[str, list[Dataset]]:
+    """The splits to score; if data other than the run's own has no held-out split, all of its rows are scored.
+
+    Raises:
+        DataError: there is nothing to score.
+    """
+    held_out = held_out_of(measured, records)
+    if not held_out and is_other:
+        everything = build_sources(measured, records, "train")
+        held_out = {"all": everything} if any(map(len, everything)) else {}
+    if not held_out:
+        raise DataError("evaluate: the data has no held-out records; choose a split, or use other data.")
+    return held_out
+
+
+def _outputs(
+    answering: Answering, out: str | Path | None, other: str | None
+) -> tuple[Path | None, Path | None]:
+    """The folder for the results, and the table for the answers if `out` names one.
+
+    Args:
+        answering: Gives the default folder.
+        out: As for `evaluate`.
+        other: A name for the data if it is not the run's own.
+    """
+    if out is not None and not answer_files.is_table(out):
+        return Path(out), None
+
+    table = None if out is None else Path(out)
+    if table is not None:
+        answer_files.check(table)
+    folder = answering.folder
+    if folder is not None and other is not None and answering.recipe is not None:
+        folder = folder / EVALUATIONS / other  # keeps the run's scores on its own data
+    return folder, table
+
+
+def _data_name(data: Any, records: list[Any] | None) -> str:
+    """The name of a folder for scores on these data."""
+    return "records" if records is not None else _word_of(data)
+
+
+def _predictions(found: Sequence[Evaluation]) -> Iterator[dict[str, Any]]:
+    """The rows of ``predictions.jsonl`` of all splits."""
+    for one in found:
+        yield from one.predictions()
 
 
 def _claimed(folder: Path | None) -> AbstractContextManager[None]:
-    """The folder of an evaluation, kept free of other commands."""
+    """Locks the folder of an evaluation against other commands."""
     if folder is None:
         return contextlib.nullcontext()
     return files.claimed(
@@ -184,81 +245,96 @@ def _claimed(folder: Path | None) -> AbstractContextManager[None]:
 
 @dataclasses.dataclass(frozen=True)
 class Answering:
-    """Whoever answers, and what is known of it."""
+    """A predictor, with the settings and the data that its evaluation needs."""
 
     predictor: Predictor
     measured: recipes.Measured
     recipe: Recipe | None
-    """Of a run."""
+    """The recipe of a run; None for any other predictor."""
     folder: Path | None
-    """Where results go, unless another folder is named."""
+    """Default folder for the results."""
     train: Callable[[], Sequence[Dataset]]
-    """What it was trained on."""
+    """Reads the data it was trained on."""
     unfinished: str = ""
-    """A sentence on a run whose training ended early."""
+    """A sentence about a run whose training ended early."""
     run: Run | None = None
-    """Where it is one."""
+    """The run, if the predictor is one."""
 
 
 def _answering(who: str | Path | Mapping[str, Any] | Run, *, trust_run: bool) -> Answering:
+    """The predictor that `who` names, with its settings and its training data."""
     who = who if isinstance(who, Run) else _read_who(who)
     if isinstance(who, str | Path) and run_predictor.recognise(str(who)):
         who = load(who, trust_run=trust_run)
     if isinstance(who, Run):
-        run, recipe = who, who.recipe
+        return _answering_run(who)
 
-        def train() -> Sequence[Dataset]:
-            if has_near_places(run):
-                return _training_data(recipe)
-            logger.warning(
-                "the majority answer is unknown: the training data of %s is elsewhere and is read only if you trust the "
-                "run (--trust-run, or trust_run=True)",
-                run.folder,
-            )
-            return []
-
-        run.warn_untrained()
-        return Answering(who.predictor(), recipe, recipe, who.folder, train, who.unfinished, run)
+    # A run was trained with or without listed options; any other model knows only what the prompt says.
     found = predictor(who)
-    # A run was trained with its options listed or without; all others know only what a prompt says.
     listing = {name: {"list_options": True} for name in _tasks_with_options()}
     measured = recipes.Measured(tasks=listing)
     return Answering(found, measured, None, EVALUATIONS / _word_of(found.name), lambda: ())
 
 
+def _answering_run(run: Run) -> Answering:
+    def train() -> Sequence[Dataset]:
+        if has_near_places(run):
+            return _training_data(run.recipe)
+        logger.warning(
+            "the majority answer is unknown: the training data of %s is elsewhere and is read only if you trust the "
+            "run (--trust-run, or trust_run=True)",
+            run.folder,
+        )
+        return []
+
+    run.warn_untrained()
+    return Answering(run.predictor(), run.recipe, run.recipe, run.folder, train, run.unfinished, run)
+
+
 def _tasks_with_options() -> list[str]:
-    kinds = catalog.kinds("data.tasks")
-    configs_of = {name: catalog.config_class("data.tasks", name) for name in kinds}
-    return [
-        name
-        for name, made in configs_of.items()
-        if any(field.name == "list_options" for field in dataclasses.fields(made))
-    ]
+    """Names of the tasks that can list answer options in their prompts."""
+    found = []
+    for name in catalog.kinds("data.tasks"):
+        fields = dataclasses.fields(catalog.config_class("data.tasks", name))
+        if any(field.name == "list_options" for field in fields):
+            found.append(name)
+    return found
 
 
 def _scored_by_choice(
     measured: recipes.Measured, held_out: Mapping[str, Sequence[Dataset]]
 ) -> recipes.Measured:
-    """The same with multiple_choice as the score of tasks whose questions all list their options.
+    """The same settings, with multiple_choice as the first metric of tasks whose questions all list their options.
 
-    Chat models answer "B. red", which no reference equals. Tasks whose metrics were named keep them.
+    Chat models answer "B. red", which equals no reference. Tasks whose metrics were set explicitly keep them.
     """
     tasks, asked = measured.build_tasks(), measured.evaluate
     samples: list[Sample] = []
     for sources in held_out.values():
         samples += _drawn_samples(sources, tasks, asked)[0]
+    samples_of = _by_task(samples)
+
     chosen = {name: dict(values) for name, values in measured.tasks.items()}
     for name in _tasks_with_options():
-        here = [sample for sample in samples if sample.task == name]
+        here = samples_of.get(name, [])
         lists = chosen.get(name, {}).get("list_options", False) and not any(map(hides_options, here))
         if here and lists and "metrics" not in chosen[name] and _are_choices(here):
-            own = [configs.to_plain(one) for one in measured.task(name).metrics]
+            own = map(configs.to_plain, measured.task(name).metrics)
             chosen[name]["metrics"] = ["multiple_choice", *own]
+
     return dataclasses.replace(measured, tasks=chosen)
 
 
+def _by_task(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
+    """The samples of each task, in their order."""
+    found: dict[str, list[Sample]] = {}
+    for sample in samples:
+        found.setdefault(sample.task, []).append(sample)
+    return found
+
+
 def _are_choices(samples: Sequence[Sample]) -> bool:
-    """Whether multiple_choice can score all of them: each has options, and its references are among them."""
+    """Whether multiple_choice can score all samples: each has options, and its references are among them."""
     try:
         multiple_choice.Config().build().rows([None] * len(samples), samples)
     except DataError:
@@ -267,15 +343,16 @@ def _are_choices(samples: Sequence[Sample]) -> bool:
 
 
 def _hidden_options(samples: Sequence[Sample]) -> list[str]:
-    """Plain sentences on tasks whose questions have options of their own that their prompts do not show."""
+    """A sentence about each task with answer options that vary by question and that its prompts do not list."""
     found = []
-    for name in sorted({sample.task for sample in samples}):
-        here = [sample for sample in samples if sample.task == name]
-        hidden = [sample for sample in here if hides_options(sample)]
-        # Where all questions of a type have the same options, a model may have learnt them.
-        if len({(sample.tags.get("type"), sample.options) for sample in hidden}) > len(
-            {sample.tags.get("type") for sample in hidden}
-        ):
+    for name, here in sorted(_by_task(samples).items()):
+        hidden = list(filter(hides_options, here))
+        options_of: dict[str | None, set[Any]] = collections.defaultdict(set)
+        for sample in hidden:
+            options_of[sample.tags.get("type")].add(sample.options)
+
+        # If all questions of a type share the same options, a model may have learnt them.
+        if any(len(options) > 1 for options in options_of.values()):
             found.append(
                 f"{name}: {len(hidden)} of {len(here)} prompts do not list their options; "
                 f"set tasks.{name}.list_options=true to list them."
@@ -284,17 +361,18 @@ def _hidden_options(samples: Sequence[Sample]) -> list[str]:
 
 
 def predictor(who: str | Path | Mapping[str, Any]) -> Predictor:
-    """Whoever answers at a path or an address: a kind of ``programs/predictors``.
+    """Returns the predictor for a path or an address: one of the kinds of ``programs/predictors``.
 
     Raises:
-        RecipeError: nothing here knows it, or a mistake in its fields.
-        CheckpointError: a folder that is damaged.
+        RecipeError: no kind recognises it, or a mistake in its fields.
+        CheckpointError: a damaged folder.
     """
     who = _read_who(who)
     if isinstance(who, Mapping):
         return configs.build(_PredictorOnly, {"who": dict(who)}, where="who").who.build()  # type: ignore[no-any-return]  # any kind
     if run_predictor.recognise(str(who)):
         return load(who).predictor()
+
     for kind in catalog.kinds(PREDICTORS):
         if catalog.module(PREDICTORS, kind).recognise(str(who)):
             return catalog.config_class(PREDICTORS, kind).at(str(who)).build()  # type: ignore[no-any-return]  # any kind
@@ -302,9 +380,9 @@ def predictor(who: str | Path | Mapping[str, Any]) -> Predictor:
 
 
 def _read_who(who: str | Path | Mapping[str, Any]) -> str | Path | Mapping[str, Any]:
-    """A mapping that was given as text, as a mapping; one that names a run as a folder of Transformers, as its path.
+    """Parses a mapping given as text; returns the path of one that names a run as a Transformers folder.
 
-    The one line of code of a ``custom_code`` export imports Sightweave, so the run in it is asked as what it is.
+    The one line of code of a ``custom_code`` export imports Sightweave, so the run inside is loaded natively.
     """
     if isinstance(who, str) and who.lstrip().startswith("{"):
         who = configs.override({}, [f"who={who}"])["who"]
@@ -319,21 +397,24 @@ class _PredictorOnly:
     who: Annotated[Any, one_of(PREDICTORS)]
 
 
-_MOST_WORD, _MOST_NAME = 60, 255
-"""Letters of such a word, and of a text that may be a path."""
+_MAX_WORD = 60
+"""Maximum characters of a word that names a folder."""
+_MAX_PATH = 255
+"""Maximum characters of a text that is looked up as a path."""
 
 
 def _word_of(value: Any) -> str:
-    """A short word for a folder's name."""
+    """A short word for the name of a folder."""
     if isinstance(value, list | tuple):
-        return "-".join(map(_word_of, value))[:_MOST_WORD] or "data"
+        return "-".join(map(_word_of, value))[:_MAX_WORD] or "data"
+
     text = str(value).rstrip("/")
-    is_path = len(text) < _MOST_NAME and Path(text).exists()
+    is_path = len(text) < _MAX_PATH and Path(text).exists()
     name = Path(text).name if is_path else text
     word = "".join(letter if letter.isalnum() else "-" for letter in name).strip("-")
     while "--" in word:
         word = word.replace("--", "-")
-    return word[:_MOST_WORD] or "data"
+    return word[:_MAX_WORD] or "data"
 
 
 def evaluate_into(
@@ -347,53 +428,30 @@ def evaluate_into(
     """Scores each split; with a folder, writes evaluation.json, predictions.jsonl and the report."""
     began = time.perf_counter()
     asked = measured.evaluate
-    tasks = measured.build_tasks()
-    found: list[Evaluation] = []
-    images: dict[str, Medium] = {}
     who = answering.predictor
     if asked.max_batch_tokens is not None and hasattr(who, "max_batch_tokens"):  # it runs in this process
         who.max_batch_tokens = asked.max_batch_tokens
-    known = text_only.baselines(train(), measured, answering.recipe, answering.folder)
+
+    baselines = text_only.baselines(train(), measured, answering.recipe, answering.folder)
     if folder is not None:
         _check_outputs(folder, KEPT, EVALUATION, PREDICTIONS, GALLERY, REPORT)
         folder.mkdir(parents=True, exist_ok=True)
-    path = None if folder is None else folder / KEPT
-    controls = asked.controls if who.can_control else ()
+
+    # Answers are cached in the folder, where a later call finds them.
     bar = PassesBar(console)
+    path = None if folder is None else folder / KEPT
     kept = Kept(who, path, max_tokens=asked.max_tokens, progress=bar.advance)
+
+    scoring = _Scoring(answering, measured, baselines, kept, bar, console)
+    found: list[Evaluation] = []
+    images: dict[str, Medium] = {}
     for split, sources in held_out.items():
-        samples, total, pictures = _drawn_samples(sources, tasks, asked)
-        media = [medium for sample in samples for medium in sample.media]
-        images |= {medium.key: medium for medium in media if medium.modality == "image"}
-        say(console, f"evaluating {split}: {pictures}, {len(samples):,} prompts, {len(controls)} controls")
-        for subset, some in _by_subset(samples).items():
-            with bar:
-                one = evaluation_program.evaluate(
-                    some,
-                    kept,
-                    split=f"{split}, {subset}" if subset else split,
-                    pictures_total=total,
-                    train=known,
-                    controls=controls,
-                    tasks={name: measured.task(name) for name in tasks},
-                    seed=measured.seed,
-                    can_score=who.can_score,
-                    progress=bar.start,
-                )
-            notes = [
-                *filter(None, [answering.unfinished]),
-                *one.notes,
-                *_hidden_options(some),
-                *getattr(who, "notes", ()),
-                *kept.notes,
-                *kept.take_notes(),
-            ]
-            notes += _notes(split, who, measured, count=len(some), of=len(samples))
-            shown = {row["image"] for row in scores.few_rows(one)} & images.keys()
-            media_of = {key: thumbnails.kept(images[key]) for key in shown}
-            found.append(dataclasses.replace(one, notes=tuple(notes), media=media_of))
+        evaluations, of_split = scoring.score(split, sources)
+        found += evaluations
+        images |= of_split
     if kept.reused:
         say(console, f"{kept.reused} answers reused, {kept.asked} new")
+
     if folder is not None:
         done = {
             "answers": {"new": kept.asked, "reused": kept.reused},
@@ -405,28 +463,97 @@ def evaluate_into(
     return Shown(found)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Scoring:
+    """Scores one split after another by the same predictor and settings."""
+
+    answering: Answering
+    measured: recipes.Measured
+    baselines: Baselines
+    """Baselines that answer from the training data alone."""
+    kept: Kept
+    """The predictor behind a cache of its answers."""
+    bar: PassesBar
+    console: Console | None
+
+    def score(self, split: str, sources: Sequence[Dataset]) -> tuple[list[Evaluation], dict[str, Medium]]:
+        """Returns an evaluation of each subset of a split, and the split's images by key."""
+        measured, who = self.measured, self.answering.predictor
+        tasks = measured.build_tasks()
+        samples, total, counted = _drawn_samples(sources, tasks, measured.evaluate)
+        images = _images_of(samples)
+        controls = measured.evaluate.controls if who.can_control else ()
+        say(
+            self.console,
+            f"evaluating {split}: {counted}, {len(samples):,} prompts, {len(controls)} controls",
+        )
+
+        found = []
+        for subset, some in _by_subset(samples).items():
+            with self.bar:
+                one = evaluation_program.evaluate(
+                    some,
+                    self.kept,
+                    split=f"{split}, {subset}" if subset else split,
+                    pictures_total=total,
+                    train=self.baselines,
+                    controls=controls,
+                    tasks={name: measured.task(name) for name in tasks},
+                    seed=measured.seed,
+                    can_score=who.can_score,
+                    progress=self.bar.start,
+                )
+
+            # Notes and thumbnails are for the report and for notebooks.
+            notes = [*self._notes_on(one, some), *_notes(split, who, measured, len(some), len(samples))]
+            shown = {row["image"] for row in scores.few_rows(one)} & images.keys()
+            thumbnails_of = {key: thumbnails.kept(images[key]) for key in shown}
+            found.append(dataclasses.replace(one, notes=tuple(notes), media=thumbnails_of))
+        return found, images
+
+    def _notes_on(self, one: Evaluation, samples: Sequence[Sample]) -> list[str]:
+        """Notes from everything that took part in scoring these samples."""
+        unfinished = self.answering.unfinished
+        return [
+            *([unfinished] if unfinished else []),
+            *one.notes,
+            *_hidden_options(samples),
+            *getattr(self.answering.predictor, "notes", ()),
+            *self.kept.notes,
+            *self.kept.take_notes(),
+        ]
+
+
+def _images_of(samples: Sequence[Sample]) -> dict[str, Medium]:
+    """The images of all samples by key."""
+    found: dict[str, Medium] = {}
+    for sample in samples:
+        found |= {medium.key: medium for medium in sample.media if medium.modality == "image"}
+    return found
+
+
 def _check_outputs(folder: Path, *names: str) -> None:
-    """Raises `DataError` where one of the files to be written is a link."""
+    """Raises `DataError` if one of the files to be written is a link."""
     try:
         bounded.check_no_links(folder, *names)
     except UnreadableError as error:
         raise DataError(str(error)) from None
 
 
-def _notes(split: str, who: Predictor, measured: recipes.Measured, *, count: int, of: int) -> Iterator[str]:
-    """What a reader of the scores of a split must know of how they came about."""
+def _notes(split: str, who: Predictor, measured: recipes.Measured, count: int, total: int) -> Iterator[str]:
+    """Caveats about how the scores of `count` of a split's `total` prompts were obtained."""
     if is_for_choosing(split) and not measured.evaluate.splits:
         yield (
             f"There is no test split with answers, so {split} is used; scores are optimistic for anything chosen on it."
         )
     if not who.can_control:
         yield "A file of answers cannot be asked again with other images, so there are no controls."
-    if count < of:
-        yield f"{count} of the {of} prompts of {split!r}; the others are in a separate table."
+    if count < total:
+        yield f"{count} of the {total} prompts of {split!r}; the others are in a separate table."
 
 
 def _by_subset(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
-    """What a split is about, then what its tags set apart from that."""
+    """The samples without a ``subset`` tag under "", then those of each subset."""
     found: dict[str, list[Sample]] = {}
     for sample in sorted(samples, key=lambda sample: bool(sample.tags.get("subset"))):
         found.setdefault(sample.tags.get("subset", ""), []).append(sample)
@@ -439,13 +566,20 @@ def _document(
     held_out: Mapping[str, Sequence[Dataset]],
     found: Sequence[Evaluation],
 ) -> dict[str, Any]:
-    """``evaluation.json``: the scores, and all that they depend on."""
-    # Where an endpoint or a file answered, the device is not known; where a model in this process did, it says.
+    """The content of ``evaluation.json``: the scores, and everything they depend on."""
+    # The device is known only for models that run in this process, not for endpoints and files of answers.
     device = getattr(answering.predictor, "device", None)
     facts = runs.facts(device or torch.device("cpu"))
     where = {} if device is None else {"device": str(device), "processor": facts["processor"]}
-    tasks = {task.task for one in found for task in one.tasks}
-    names = [name for sources in held_out.values() for name in map(_fingerprint_of, sources)]
+
+    tasks: set[str] = set()
+    for one in found:
+        tasks |= {task.task for task in one.tasks}
+    instructions = [f"{name}: {measured.task(name).instruction}" for name in sorted(tasks)]
+    fingerprints: list[str] = []
+    for sources in held_out.values():
+        fingerprints += map(_fingerprint_of, sources)
+
     return {
         "format_version": scores.FORMAT_VERSION,
         "who": answering.predictor.name,
@@ -453,11 +587,11 @@ def _document(
         "recipe": (answering.recipe or measured).to_plain(),
         "measured": measured.to_plain(),
         "seed": measured.seed,
-        "data": order.fingerprint(names),
+        "data": order.fingerprint(fingerprints),
         "versions": facts["versions"] | {"python": facts["python"]},
         "commit": facts["commit"],
         **where,
-        "template": "\n".join(f"{name}: {measured.task(name).instruction}" for name in sorted(tasks)),
+        "template": "\n".join(instructions),
         "splits": [one.to_json() for one in found],
     }
 
@@ -469,13 +603,16 @@ def _fingerprint_of(dataset: Dataset) -> str:
 def _drawn_samples(
     sources: Sequence[Dataset], tasks: Mapping[str, Any], asked: recipes.Evaluation
 ) -> tuple[list[Sample], int | None, str]:
-    """What is asked of a split, the number of its images where not all were drawn, and both for the reader."""
-    total = sum(len(one) for one in sources)
+    """The samples of a split to score, its image count if only some were sampled, and a phrase that states both."""
+    total = sum(map(len, sources))
     chosen = draw(sources, asked.max_images, seed=asked.draw_seed)
+
     samples = []
     for number, index in chosen:
-        samples += [tasks[task_of(record)].sample(record) for record in sources[number][index]]
-    samples = [sample for sample in samples if sample.references]
+        for record in sources[number][index]:
+            sample = tasks[task_of(record)].sample(record)
+            if sample.references:
+                samples.append(sample)
     if asked.circular:
         samples = circular.expand(samples)
 
@@ -485,7 +622,7 @@ def _drawn_samples(
 
 
 def _training_data(recipe: recipes.Measured) -> list[Dataset]:
-    """What a run was trained on, for the answers that were commonest there; nothing where it is gone by now."""
+    """The training data, for the majority answer; empty if it cannot be read any more."""
     try:
         return build_sources(recipe, None, "train") if recipe.data else []
     except DataError as error:
@@ -496,140 +633,157 @@ def _training_data(recipe: recipes.Measured) -> list[Dataset]:
 def _write_evaluation(
     folder: Path, found: Sequence[Evaluation], images: Mapping[str, Medium], document: Mapping[str, Any]
 ) -> list[Mapping[str, Any]]:
-    """Writes all but the report; the rows that its gallery shows."""
+    """Writes everything except the report; returns the rows of the report's gallery."""
     folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / GALLERY
-    kept.mkdir(exist_ok=True)
+    gallery_folder = folder / GALLERY
+    gallery_folder.mkdir(exist_ok=True)
     # The scores of an earlier evaluation do not belong to these answers.
-    for stale in (folder / EVALUATION, kept / INDEX):
+    for stale in (folder / EVALUATION, gallery_folder / INDEX):
         stale.unlink(missing_ok=True)
-    rows = [row for one in found for row in one.predictions()]
+
+    rows = list(_predictions(found))
     with files.replacing(folder / PREDICTIONS) as stream:
         for row in rows:
             stream.write(json_lines.dumps(row).encode() + b"\n")
 
-    # The pictures of the gallery are kept beside it, so that the report can be drawn again without the data.
+    # Keep the gallery's images, so that the report can be drawn again without the data.
     names: dict[str, str] = {}
     shown = gallery.choose(gallery.spread(rows))
     for key in pages.image_keys(shown):
         if key in images:
             names[key] = f"{len(names):04d}.png"
-            image_files.save_png(image_files.load(images[key]), kept / names[key])
-    files.write_text(kept / INDEX, json_lines.dumps(names, indent=1))
-    # Last, since it says that the evaluation is whole.
+            image_files.save_png(image_files.load(images[key]), gallery_folder / names[key])
+    files.write_text(gallery_folder / INDEX, json_lines.dumps(names, indent=1))
+
+    # Written last, because its presence marks the evaluation as complete.
     files.write_text(folder / EVALUATION, json_lines.dumps(document, indent=1))
     return shown
 
 
 def report(run: str | Path) -> Path:
-    """Draws ``report.html`` of a run from what its folder holds, and returns its path."""
+    """Writes ``report.html`` from what a run's folder holds, and returns its path."""
     folder = Path(run)
     if not folder.is_dir():
         raise CheckpointError(places.no_folder(folder))
+
     scored = stored.read_evaluations(folder) if (folder / EVALUATION).exists() else []
-    rows = [row for one in scored for row in one.predictions()]
+    rows = list(_predictions(scored))
     return _write_report(folder, scored, gallery.choose(gallery.spread(rows)))
 
 
 def _write_report(folder: Path, scored: Sequence[Evaluation], shown: Sequence[Mapping[str, Any]]) -> Path:
-    """Draws the report of a folder whose evaluation is known, with the rows that its gallery shows."""
+    """Writes the report of a folder from its evaluations and the rows of the gallery; returns its path."""
     facts = runs.facts_of(folder)
-    known, told = runs.shown_facts(facts), runs.unfinished(facts)
+    known, unfinished = runs.shown_facts(facts), runs.unfinished(facts)
     recipe = _shown_recipe(folder / runs.RECIPE)
     pictures = {}
     if (folder / EVALUATION).exists():
-        document = stored.read_document(folder)
-        names = (
-            "who",
-            "seed",
-            "data",
-            "answers",
-            "seconds",
-            "device",
-            "processor",
-            "template",
-            "commit",
-            "versions",
-        )
-        known = known | {
-            f"evaluated {name}": document[name] for name in names if document.get(name) not in (None, "")
-        }
-        # The recipe below is the run's own; what was measured may have been asked for later, in other words.
-        measured = document.get("measured")
-        if isinstance(measured, Mapping) and measured.get("evaluate"):
-            current = old_names.update({"evaluate": measured["evaluate"]}, tell=False)
-            known["evaluated settings"] = current["evaluate"]
+        known = known | _evaluation_facts(stored.read_document(folder))
         pictures = _gallery(folder)
+
     history = read_metrics(folder / METRICS) if (folder / METRICS).exists() else []
-    title = _title_of(recipe, folder / "recipe.yaml") or folder.name
+    page = pages.Page(
+        title=_title_of(recipe, folder / "recipe.yaml") or folder.name,
+        facts=known,
+        recipe=recipe,
+        history=history,
+        evaluations=[one.to_json() for one in scored],
+        gallery=shown,
+        pictures=pictures,
+        notes=[unfinished] if unfinished else [],
+    )
+
     path = folder / REPORT
     _check_outputs(folder, REPORT)
-    pages.write_report(
-        path,
-        pages.Page(
-            title=title,
-            facts=known,
-            recipe=recipe,
-            history=history,
-            evaluations=[one.to_json() for one in scored],
-            gallery=shown,
-            pictures=pictures,
-            notes=[told] if told else [],
-        ),
-    )
+    pages.write_report(path, page)
     return path
 
 
+_EVALUATION_FACTS = (
+    "who",
+    "seed",
+    "data",
+    "answers",
+    "seconds",
+    "device",
+    "processor",
+    "template",
+    "commit",
+    "versions",
+)
+"""Fields of ``evaluation.json`` that the report lists."""
+
+
+def _evaluation_facts(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What the report lists about an evaluation, by name."""
+    found = {}
+    for name in _EVALUATION_FACTS:
+        if document.get(name) not in (None, ""):
+            found[f"evaluated {name}"] = document[name]
+
+    # The report shows the run's own recipe; the evaluation may have used other settings.
+    measured = document.get("measured")
+    if isinstance(measured, Mapping) and measured.get("evaluate"):
+        current = old_names.update({"evaluate": measured["evaluate"]}, tell=False)
+        found["evaluated settings"] = current["evaluate"]
+    return found
+
+
 def add_to_tensorboard(folder: Path, found: Sequence[Evaluation], *, step: int) -> None:
-    """Adds an evaluation that was just written to the events of its run: all scores, and some pictures with their answers.
+    """Adds an evaluation to the TensorBoard events of its run: all scores, and some images with their answers.
 
     Args:
-        folder: The run's, with the pictures of its gallery.
+        folder: The run's folder, with the images of its gallery.
         found: The evaluation of each split.
-        step: Steps that the run had trained for.
+        step: Number of steps the run was trained for.
     """
-    scores_of = {
-        f"scores, {one.split}/{name}": value.value
-        for one in found
-        for task in one.tasks
-        for name, value in ((task.task, task.score), *_named_controls(task))
-    }
-    rows = gallery.choose(
-        gallery.spread([row for one in found for row in one.predictions()]), limit=_IN_EVENTS
-    )
+    rows = gallery.choose(gallery.spread(list(_predictions(found))), limit=_IN_EVENTS)
     pictures = _gallery(folder)
     files_of = stored.read_gallery(folder)
+
     with EventsFile(folder) as events:
-        events.write(step, {tag: value for tag, value in scores_of.items() if math.isfinite(value)})
-        for row in (row for row in rows if row["image"] in pictures):
+        events.write(step, _scores_by_tag(found))
+        for row in rows:
+            if row["image"] not in pictures:
+                continue
             height, width, _ = pictures[row["image"]].shape
             png = files_of[row["image"]].read_bytes()
             tag = f"answers, {row['split']}/{row['id']}"
-            events.picture(step, tag, png, size=(width, height), about=_told(row))
+            events.picture(step, tag, png, size=(width, height), about=_caption(row))
 
 
 _IN_EVENTS = 16
-"""Pictures of each split that TensorBoard is given."""
-_MOST_LETTERS = 500
+"""Maximum images of each split in TensorBoard."""
+_MAX_CAPTION = 500
+"""Maximum characters of each text in a caption."""
 
 
-def _named_controls(task: scores.TaskScores) -> Iterator[tuple[str, Any]]:
-    for name, value in task.controls.items():
-        yield f"{task.task}, {name}", value
+def _scores_by_tag(found: Sequence[Evaluation]) -> dict[str, float]:
+    """The finite scores of all tasks and of their controls, by TensorBoard tag."""
+    scores_of = {}
+    for one in found:
+        for task in one.tasks:
+            scores_of[f"scores, {one.split}/{task.task}"] = task.score.value
+            for name, control in task.controls.items():
+                scores_of[f"scores, {one.split}/{task.task}, {name}"] = control.value
+    return {tag: value for tag, value in scores_of.items() if math.isfinite(value)}
 
 
-def _told(row: Mapping[str, Any]) -> str:
-    """A question with its answer for TensorBoard; indented, so that no letter of it is Markdown."""
+def _caption(row: Mapping[str, Any]) -> str:
+    """A question and its answer for TensorBoard, indented so that none of it is read as Markdown."""
     texts = {"asked": row["prompt"], "answered": row["answer"], "right": " | ".join(row["references"])}
-    lines = (f"    {name}: {' '.join(text.split())[:_MOST_LETTERS]}" for name, text in texts.items())
+    lines = []
+    for name, text in texts.items():
+        on_one_line = " ".join(text.split())
+        lines.append(f"    {name}: {on_one_line[:_MAX_CAPTION]}")
     return "\n".join(lines)
 
 
 def _shown_recipe(path: Path) -> str:
-    """The text of a run's recipe; empty where there is none.
+    """The text of a run's recipe; empty if there is none.
 
     Raises:
-        CheckpointError: no ordinary file, or too large.
+        CheckpointError: not a regular file, or too large.
     """
     if not path.exists():
         return ""
@@ -640,7 +794,7 @@ def _shown_recipe(path: Path) -> str:
 
 
 def _title_of(recipe: str, path: Path) -> str:
-    """What a run calls itself; its recipe is only read for it, and nothing that it names is looked up."""
+    """The title in a recipe's text; the recipe is only parsed, and nothing it names is looked up."""
     title = configs.parse_yaml(recipe, where=str(path)).get("title") if recipe else ""
     return title if isinstance(title, str) else ""
 
@@ -654,24 +808,24 @@ def beside(
     trust_run: bool = False,
     console: Console | None = None,
 ) -> tuple[Path, str]:
-    """Two evaluations of the same data side by side: tests of their difference, and the answers in which they differ.
+    """Compares two evaluations of the same data: tests of their difference, and the answers that differ.
 
     Args:
-        first: Folder of a run or of an evaluation; with `data`, whoever `evaluate` can ask by a path or an address.
+        first: Folder of a run or of an evaluation; with `data`, any path or address that `evaluate` takes.
         second: The other one.
-        data: Both are scored on these data first, in any of the forms that `evaluate` takes; by default what their folders
-            hold is compared.
-        out: The page; by default ``beside-NAME.html`` in the first folder, NAME being the second's.
-        trust_run: Whether the first folder may name Python modules with metrics of the user's own; with `data`, as for
-            `load`, of both.
+        data: Data on which to score both first, in any of the forms that `evaluate` takes; by default the evaluations
+            in the two folders are compared.
+        out: The page; by default ``beside-NAME.html`` in the first folder, where NAME is the name of the second.
+        trust_run: Whether the first folder may name Python modules with your own metrics; with `data`, as for `load`,
+            for both.
         console: Where progress is shown.
 
     Returns:
-        The page's path, and what it says in plain lines.
+        The page's path, and its content as plain text.
 
     Raises:
-        DataError: no evaluation in a folder, or nothing that both were asked.
-        RecipeError: the first folder names a Python module, and `trust_run` is not given.
+        DataError: no evaluation in a folder, or no samples in common.
+        RecipeError: the first folder names a Python module, and `trust_run` is not set.
         FolderError: `out` is a file that Sightweave did not write.
     """
     path, found = put_beside(first, second, data=data, out=out, trust_run=trust_run, console=console)
@@ -687,15 +841,16 @@ def put_beside(
     trust_run: bool = False,
     console: Console | None = None,
 ) -> tuple[Path, Beside]:
-    """As `beside`, with all that was found instead of lines."""
+    """As `beside`, but returns the whole comparison instead of its text."""
     folders = (Path(first), Path(second))
     name = _word_of(folders[1].name)
     if data is not None:
         sources, records = read_data(data)
-        word = "records" if records is not None else _word_of(data)
-        folders = (_place_of(first, word), _place_of(second, word))
+        word = _data_name(data, records)
+        folders = (_evaluation_folder(first, word), _evaluation_folder(second, word))
         for who, folder in zip((first, second), folders, strict=True):
             evaluate(who, data=records or sources, out=folder, trust_run=trust_run, console=console)
+
     path = Path(out) if out is not None else folders[0] / f"beside-{name}.html"
     outputs.check_page(path)
     found = beside_program.beside(
@@ -704,24 +859,26 @@ def put_beside(
         names=(str(folders[0]), str(folders[1])),
         metrics=_metrics_of(folders[0], trust_run=trust_run),
     )
+
     pictures: dict[str, Any] = {}
     for folder in folders:
         pictures = _gallery(folder) | pictures
-    # Those with a picture first.
+    # Rows with an image come first.
     rows = sorted(gallery.spread(list(found.rows())), key=lambda row: row["image"] not in pictures)
     title = f"{folders[0]} vs {folders[1]}"
     write_beside(path, title, found.to_json(), gallery.choose(rows, by="kind"), pictures)
     return path, found
 
 
-def _place_of(who: str | Path, word: str) -> Path:
-    """Where the scores of somebody on data of that word are kept."""
-    is_run = bool(run_predictor.recognise(str(who)))
-    return (Path(who) if is_run else EVALUATIONS / _word_of(who)) / (EVALUATIONS if is_run else "") / word
+def _evaluation_folder(who: str | Path, word: str) -> Path:
+    """The folder for an evaluation on other data, whose name is `word`."""
+    if run_predictor.recognise(str(who)):
+        return Path(who) / EVALUATIONS / word
+    return EVALUATIONS / _word_of(who) / word
 
 
 def _metrics_of(folder: Path, *, trust_run: bool) -> dict[str, Any]:
-    """The first metric of each task as it was set when the folder was evaluated."""
+    """The first metric of each task, with its settings when the folder was evaluated."""
     measured = stored.read_document(folder).get("measured")
     if not isinstance(measured, Mapping):
         return {}
@@ -731,7 +888,7 @@ def _metrics_of(folder: Path, *, trust_run: bool) -> dict[str, Any]:
 
 
 def _gallery(folder: Path) -> dict[str, Any]:
-    """Pixels of the pictures that an evaluation kept, by their keys; those that cannot be read are left out."""
+    """Pixels of the images in an evaluation's gallery, by key; images that cannot be read are left out."""
     found = {}
     for key, path in stored.read_gallery(folder).items():
         try:

@@ -1,4 +1,4 @@
-"""A run in the files of other programs."""
+"""Exports a run to the file formats of other programs."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ def export(
     trust_run: bool = False,
     **options: Any,
 ) -> Exported:
-    """Writes a run in the files of another program, opens them there, and compares logits and greedy answers.
+    """Exports a run for another program, loads the files there, and compares logits and greedy answers.
 
     Args:
         run: A run or its folder.
-        to: A kind in ``programs/exports``, such as ``transformers``, or the dotted path of a module of your own.
-        out: The new folder; by default ``export-TO`` in the run's.
-        data: What to compare by: a path, a source as in a recipe, a list of these, or rows; None means the run's own data,
-            or drawn scenes where it names none.
-        samples: Prompts to compare by.
-        license: An SPDX name for the model card.
+        to: A kind in ``programs/exports``, such as ``transformers``, or the dotted path of your own module.
+        out: The new folder; by default ``export-TO`` in the run's folder.
+        data: Data for the comparison: a path, a source as in a recipe, a list of these, or rows; None means the run's own
+            data, or generated scenes if it names none.
+        samples: Number of prompts to compare.
+        license: SPDX identifier of the licence in the model card.
         trust_run: As for `load`.
         options: Fields of the kind's ``Config``, such as ``layout="llava"``.
 
     Raises:
         RecipeError: no such kind, or a mistake in its options.
-        ExportError: the composition has no place there, or the other program does not say what we say.
+        ExportError: the other program has no equivalent of this model, or its results differ from ours.
     """
     program = catalog.module("programs.exports", to)
     exporter = config.build(program.Config, options, where=f"export to {to}")
@@ -60,54 +60,58 @@ def export(
     loaded = as_run(run, trust_run=trust_run)
     folder = Path(out) if out is not None else (loaded.folder or Path("runs")) / f"export-{to}"
     outputs.check_export(folder)
-    made: Exported = exporter.export(
-        Source(
-            model=lora.merged(loaded.model),
-            processor=loaded.processor,
-            parts=loaded.recipe.model,
-            recipe=loaded.recipe.to_plain(),
-        ),
+
+    source = Source(
+        model=lora.merged(loaded.model),
+        processor=loaded.processor,
+        parts=loaded.recipe.model,
+        recipe=loaded.recipe.to_plain(),
+    )
+    exported: Exported = exporter.export(
+        source,
         folder,
         _to_compare(loaded, data, samples),
         card=_card(loaded, license, _use(program, exporter)),
     )
-    return made
+    return exported
 
 
 def _use(program: Any, exporter: Any) -> str:
-    """How the files are opened, and what programs that open them get wrong."""
+    """How to load the files, and the known limits of programs that load them."""
     uses: Mapping[str, str] = getattr(program, "USES", {})
     use = uses.get(getattr(exporter, "layout", ""), program.USE)
     return f"{use}\n\n{program.LIMITS}"
 
 
 def _to_compare(run: Run, data: Any, count: int) -> list[Sample]:
-    """Samples with pictures, from as many pictures as can be."""
+    """At most `count` samples with images, from as many different images as possible."""
     recipe = run.recipe
     if data is None:
         check_places(run)
-        sources = build_sources(
-            recipe if recipe.data else recipes.measured({"data": "scenes"}), None, "train"
-        )
+        with_data = recipe if recipe.data else recipes.measured({"data": "scenes"})
+        sources = build_sources(with_data, None, "train")
     else:
         chosen, records = read_data(data)
         sources = build_sources(dataclasses.replace(recipe, data=chosen), records, "train")
+
     tasks = recipe.build_tasks()
-    groups = [
-        [tasks[task_of(record)].sample(record) for record in one[index]]
-        for one in sources
-        for index in order.drawn(recipe.seed, len(one), count)
-    ]
-    with_pictures = [[sample for sample in group if sample.media] for group in groups]
-    turns = itertools.chain.from_iterable(itertools.zip_longest(*with_pictures))
-    return [sample for sample in turns if sample is not None][:count]
+    groups = []
+    for one in sources:
+        for index in order.drawn(recipe.seed, len(one), count):
+            samples = [tasks[task_of(record)].sample(record) for record in one[index]]
+            groups.append([sample for sample in samples if sample.media])
+
+    # The first sample of every image, then the second ones, and so on.
+    in_turns = itertools.chain.from_iterable(itertools.zip_longest(*groups))
+    return [sample for sample in in_turns if sample is not None][:count]
 
 
 def _card(run: Run, licence: str, use: str) -> str:
+    """The model card, with the scores of the run's evaluation if there is one."""
     folder = run.folder or Path()
     facts = runs.facts_of(folder)
     has_scores = (folder / EVALUATION).exists()
     splits = [one.to_json() for one in stored.read_scores(folder)] if has_scores else []
-    return card(
-        run.recipe.title or folder.name or "A run", run.recipe.to_plain(), facts, splits, licence, use
-    )
+
+    title = run.recipe.title or folder.name or "A run"
+    return card(title, run.recipe.to_plain(), facts, splits, licence, use)

@@ -1,4 +1,4 @@
-"""Which kinds there are, and which go together."""
+"""Lists the kinds of each family, and which fusions and language models fit together."""
 
 from __future__ import annotations
 
@@ -24,39 +24,41 @@ FAMILIES: Mapping[str, str] = {
     "predictors": PREDICTORS,
     "exports": "programs.exports",
 }
-"""Families by the name that users say."""
+"""Catalog paths of the families, by their public names."""
 
 
 def recipes() -> dict[str, str]:
-    """The recipes that ship, each with what it is for; ``train`` and ``read_recipe`` take their names."""
+    """The built-in recipes, each with its summary; ``train`` and ``read_recipe`` accept these names."""
     return {name: recipe_files.summary(path) for name, path in recipe_files.shipped().items()}
 
 
 def kinds(family: str) -> dict[str, str]:
-    """Kinds of a family, each with the first line of its description.
+    """The kinds of a family, each with the first line of its description.
 
     Raises:
         RecipeError: no such family.
     """
-    if family == "controls":  # no folder: each is a function
-        first = (inspect.getdoc(control) or "" for control in CONTROLS.values())
-        return {
-            name: " ".join(text.partition("\n\n")[0].split())
-            for name, text in zip(CONTROLS, first, strict=True)
-        }
+    if family == "controls":  # functions in one module, not files in a folder
+        return {name: _first_paragraph(control) for name, control in CONTROLS.items()}
     if family not in FAMILIES:
         raise RecipeError(f"no family {family!r}. {did_you_mean(family, [*FAMILIES, 'controls'])}")
     return {kind: catalog.summary(FAMILIES[family], kind) for kind in catalog.kinds(FAMILIES[family])}
 
 
+def _first_paragraph(control: object) -> str:
+    text = inspect.getdoc(control) or ""
+    return " ".join(text.partition("\n\n")[0].split())
+
+
 def pairs() -> dict[tuple[str, str], str]:
-    """What each pair of fusion and language model can do: ``generates``, ``classifies`` or nothing.
+    """What each pair of fusion and language model can do: ``generates``, ``classifies`` or "" if they do not fit.
 
-    A language model from Transformers' folder can what its family can; a pair with it may need one of a certain form.
+    For a language model from a Transformers folder, this is what its family can do; the pair may need a certain form of
+    it.
     """
-    pooling = [fusion for fusion in kinds("fusions") if "pool" in declared("models.fusions", fusion).places]
-
-    def can(fusion: str, model: str) -> str:
-        return "classifies" if model == "encoder_only" or fusion in pooling else "generates"
-
-    return {pair: can(*pair) if legal else "" for pair, legal in legal_pairs().items()}
+    found = {}
+    for (fusion, model), is_legal in legal_pairs().items():
+        is_pooled = "pool" in declared("models.fusions", fusion).places
+        use = "classifies" if model == "encoder_only" or is_pooled else "generates"
+        found[fusion, model] = use if is_legal else ""
+    return found

@@ -1,4 +1,4 @@
-"""Recipes with settings, and the data that they name."""
+"""Reads recipes with settings, and opens the data they name."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from sightweave.core import places
 from sightweave.core.config import config
 from sightweave.core.errors import DataError, RecipeError, did_you_mean
 from sightweave.core.terminal import visible
+from sightweave.core.types import Sample
 from sightweave.data.datasets import own
 from sightweave.data.inputs import order
-from sightweave.data.reading.dataset import Dataset, SourceConfig
+from sightweave.data.reading.dataset import Dataset, SourceConfig, task_of
 from sightweave.data.reading.detect import detect
 from sightweave.data.reading.row_files import shown
 from sightweave.data.reading.source import FilesConfig
@@ -35,27 +36,27 @@ logger = logging.getLogger(__name__)
 
 Records = Iterable[Any]
 _PLACES = ("path", "image_root")
-"""Fields of sources that name a file or a folder to read."""
+"""Fields of a source that name a file or a folder to read."""
 
 
 def read_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, settings: Sequence[str] = ()) -> Recipe:
     """A recipe from a YAML file, a mapping or a `Recipe`, with ``path=value`` settings applied.
 
     Raises:
-        RecipeError: every mistake in it at once.
+        RecipeError: all mistakes in it, in one message.
     """
     return recipes.read(recipe.to_plain() if isinstance(recipe, Recipe) else recipe, settings)
 
 
 def read_data(data: Any) -> tuple[tuple[Any, ...], list[Any] | None]:
-    """What was given as `data`: the ``Config`` of each source, or rows and None of these.
+    """Reads a `data` argument: returns the ``Config`` of each source and None, or no sources and the rows.
 
     Args:
         data: A path, a kind, a mapping as in a recipe, a list of these, or rows: dicts as in a ``data.jsonl``, or records.
 
     Raises:
         RecipeError: a mistake in a source.
-        DataError: nothing that could be data, or several formats at one path.
+        DataError: an object that is not data, or several formats at one path.
     """
     if _is_source(data):
         return (source(data),), None
@@ -64,8 +65,9 @@ def read_data(data: Any) -> tuple[tuple[Any, ...], list[Any] | None]:
             f"data: expected a path, a source such as {{kind: scenes}}, a list of these, or a list of rows (got "
             f"{shown(data)})."
         )
+
     every = list(data)
-    are_sources = [_is_source(one) for one in every]
+    are_sources = list(map(_is_source, every))
     if not any(are_sources):
         return (), every
     if not all(are_sources):
@@ -73,40 +75,41 @@ def read_data(data: Any) -> tuple[tuple[Any, ...], list[Any] | None]:
         raise DataError(
             f"data: a list must contain either sources or rows, not both (got {shown(odd)} among sources)."
         )
-    return tuple(source(one) for one in every), None
+    return tuple(map(source, every)), None
+
+
+_ROW_COLUMNS = {"image", "images", "caption", "captions", "question", "source", "turns"}
 
 
 def _is_source(value: Any) -> bool:
-    """Whether a value names where data are; a mapping with a row's columns is a row."""
+    """Whether a value names a source; a mapping that has a row's columns is a row."""
     if isinstance(value, Mapping):
-        is_row = bool(
-            {"image", "images", "caption", "captions", "question", "source", "turns"} & value.keys()
-        )
-        return not is_row and bool({"kind", "path"} & value.keys())
+        return not _ROW_COLUMNS & value.keys() and bool({"kind", "path"} & value.keys())
     return isinstance(value, str | Path | SourceConfig)
 
 
 def with_data(
     recipe: str | Path | Mapping[str, Any] | Recipe, settings: Sequence[str], data: Any
 ) -> tuple[str | Path | Mapping[str, Any] | Recipe, tuple[str, ...], list[Any] | None]:
-    """A recipe and its settings with other data in the place of its own, and the rows where data are rows.
+    """Replaces a recipe's data; returns recipe, settings, and the rows if `data` is a list of rows.
 
     Raises:
         RecipeError, DataError: as `read_data`.
     """
     if data is None:
         return recipe, tuple(settings), None
+
     sources, records = read_data(data)
-    plain = [configs.to_plain(one) for one in sources]
+    plain = list(map(configs.to_plain, sources))
     if not isinstance(recipe, Recipe | Mapping):
-        # Settings of single fields, such as data.0.limit=50, come after the sources that they are of.
+        # Settings of single fields, such as data.0.limit=50, must follow the sources they change.
         return recipe, (f"data={json.dumps(plain)}", *settings), records
     values = recipe.to_plain() if isinstance(recipe, Recipe) else dict(recipe)
     return values | {"data": plain}, tuple(settings), records
 
 
 def say(console: Console | None, text: str) -> None:
-    """Tells the log, and who watches."""
+    """Logs a text, and prints it if there is a console."""
     logger.info(text)
     if console is not None:
         console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
@@ -119,14 +122,14 @@ def build_sources(
     folder: Path | None = None,
     validation: float | None = None,
 ) -> list[Dataset]:
-    """The sources of a split; with a folder, rows that are left out are written there.
+    """Opens the sources of a split; if there is a run folder, skipped rows are written there.
 
     Args:
-        recipe: Its sources are read where there are no records.
+        recipe: Names the sources; not used if there are records.
         records: Rows as Python objects.
         split: ``train``, ``validation``, ``test`` or another split of the sources.
-        folder: Of the run.
-        validation: Share of the records' images held out for validation; None leaves it to the rows.
+        folder: The run's folder.
+        validation: Share of the records' images held out for validation; None uses the splits that the rows name.
 
     Raises:
         RecipeError: the recipe names no source, and there are no records.
@@ -137,15 +140,29 @@ def build_sources(
         return [own.from_records(records, split=split, quarantine_path=path, validation=validation)]
     if not recipe.data:
         raise RecipeError("data: the recipe has no source; set data=scenes or data=FOLDER, or pass records.")
-    named = [(source, split_among(split, source.splits)) for source in recipe.data]
-    chosen = [(source, name) for source, name in named if name is not None]
-    if folder is not None:
-        chosen = [(_with_quarantine(one, folder, number), name) for number, (one, name) in enumerate(chosen)]
-    return told_apart([source.build(split=name) for source, name in chosen])
+
+    found: list[Dataset] = []
+    for source in recipe.data:
+        name = split_among(split, source.splits)
+        if name is not None:
+            chosen = source if folder is None else _with_quarantine(source, folder, len(found))
+            found.append(chosen.build(split=name))
+    return told_apart(found)
+
+
+def samples_of(sources: Iterable[Dataset], tasks: Mapping[str, Any]) -> Iterator[Sample]:
+    """All samples of the sources, made by these tasks."""
+    for source in sources:
+        for index in range(len(source)):
+            for record in source[index]:
+                yield tasks[task_of(record)].sample(record)
 
 
 def told_apart(sources: Sequence[Dataset]) -> list[Dataset]:
-    """The sources with names of pictures that are equal only where the pictures are: two folders may each hold a 1.png."""
+    """Makes image names unique across sources, since two folders may each hold a 1.png.
+
+    Sources that read the same folder keep the same names, because their images are the same.
+    """
     homes: dict[str, int] = {}
     found: list[Dataset] = []
     for source in sources:
@@ -155,48 +172,57 @@ def told_apart(sources: Sequence[Dataset]) -> list[Dataset]:
 
 
 def mixing(recipe: Recipe, records: list[Any] | None) -> list[order.Mixing]:
-    """How much of the mix each source of `build_sources` is, in training."""
+    """The share of each source in the training mix, in the order of `build_sources`."""
     if records is not None:
         return []
-    chosen = [source for source in recipe.data if "train" in source.splits]
-    return [
-        order.Mixing(epochs=getattr(one, "epochs", 1.0), weight=getattr(one, "weight", None))
-        for one in chosen
-    ]
+
+    found = []
+    for source in recipe.data:
+        if "train" in source.splits:
+            epochs, weight = getattr(source, "epochs", 1.0), getattr(source, "weight", None)
+            found.append(order.Mixing(epochs=epochs, weight=weight))
+    return found
 
 
-_MOST_SEEN, _MOST_UNSEEN = 50_000, 2_000
-"""Pictures of drawn worlds that are looked at for what training shows: where the run's steps are known, and where not."""
+_MAX_SHOWN = 50_000
+"""Maximum generated images that stand for those shown in training, where the number of steps is known."""
+_MAX_SAMPLED = 2_000
+"""Maximum generated images where it is not."""
 
 
 def seen_in_training(recipe: Recipe | None, sources: Sequence[Dataset]) -> list[Sequence[int]]:
-    """Numbers of the pictures of each source that stand for what a run was shown.
+    """Indices of each source's images that stand for the images shown in training.
 
-    Of sources whose rows were read, all of them. Where each picture is made when asked, those that the run's steps came
-    to, up to 50,000; without a recipe, 2,000 drawn ones.
+    All images of a source that was read from files. Of a source that generates images on demand, those shown in the
+    run's training steps, at most 50,000; without a recipe, a random sample of 2,000.
     """
+    lengths = list(map(len, sources))
     if all(isinstance(one, Table) for one in sources):
-        return [range(len(one)) for one in sources]
+        return list(map(range, lengths))
     rules = [] if recipe is None else mixing(recipe, None)
     if recipe is None or len(rules) != len(sources):
-        return [all_or_drawn(one, _MOST_UNSEEN) for one in sources]
+        return [all_or_drawn(one, _MAX_SAMPLED) for one in sources]
 
-    # The run's own order: a prefix of it is a draw over the whole, and just what the steps came to.
-    mix = order.Mix([len(one) for one in sources], rules, seed=recipe.seed)
-    # A stage of epochs or minutes that never ended does not say how far it came.
-    shown = sum((stage.steps or _MOST_SEEN) * durations.per_step(stage) for stage in recipe.train.stages)
-    found: list[set[int]] = [set() for _ in sources]
-    for position in range(min(shown, _MOST_SEEN)):
+    # A stage given in epochs or minutes that never ended does not record its number of steps.
+    count = 0
+    for stage in recipe.train.stages:
+        count += (stage.steps or _MAX_SHOWN) * durations.per_step(stage)
+
+    # Training reads a prefix of this shuffled order, so the same prefix is exactly what was shown.
+    mix = order.Mix(lengths, rules, seed=recipe.seed)
+    places: list[set[int]] = [set() for _ in sources]
+    for position in range(min(count, _MAX_SHOWN)):
         number, place = mix.at(position)
-        found[number].add(place)
-    return [
-        range(len(one)) if isinstance(one, Table) else sorted(places)
-        for one, places in zip(sources, found, strict=True)
-    ]
+        places[number].add(place)
+
+    found: list[Sequence[int]] = []
+    for one, of_one in zip(sources, places, strict=True):
+        found.append(range(len(one)) if isinstance(one, Table) else sorted(of_one))
+    return found
 
 
 def _with_quarantine(source: Any, folder: Path, number: int) -> Any:
-    """Rows that are left out are written into the run's folder, unless the recipe names a place."""
+    """The source, set to write skipped rows into the run's folder unless the recipe names another place."""
     if not isinstance(source, FilesConfig) or source.quarantine_path is not None:
         return source
     name = f"rows-left-out-{number + 1}.jsonl" if number else "rows-left-out.jsonl"
@@ -204,11 +230,14 @@ def _with_quarantine(source: Any, folder: Path, number: int) -> Any:
 
 
 def check_places(run: Run) -> None:
-    """Raises `RecipeError` where a run that nobody vouched for names data in a place that is not plainly the caller's.
+    """Raises `RecipeError` if an untrusted run names data outside the working folder and the run's folder.
 
-    Data below the working folder or in the run's folder may be read; a place elsewhere is for the caller to name.
+    Anywhere else, the caller has to name the data explicitly.
     """
-    for place in [] if run.is_trusted else _places(run.recipe.data):
+    if run.is_trusted:
+        return
+
+    for place in _places(run.recipe.data):
         if not _is_near(place, run.folder):
             raise RecipeError(
                 f"{run.folder}: its recipe uses data at {place!r}, which is neither inside the working folder nor in the "
@@ -218,32 +247,44 @@ def check_places(run: Run) -> None:
 
 
 def has_near_places(run: Run) -> bool:
-    """Whether the data that a run's recipe names may be read without a word of the caller: see `check_places`."""
+    """Whether the data named by a run's recipe may be read without the caller's consent; see `check_places`."""
     return run.is_trusted or all(_is_near(place, run.folder) for place in _places(run.recipe.data))
 
 
 def _places(sources: Sequence[Any]) -> Iterator[str]:
-    """All that sources name as places."""
+    """All paths that the sources name."""
     for one in sources:
-        yield from (str(value) for name in _PLACES if (value := getattr(one, name, None)) not in (None, ""))
+        for name in _PLACES:
+            value = getattr(one, name, None)
+            if value not in (None, ""):
+                yield str(value)
 
 
 def _is_near(place: str, folder: Path | None) -> bool:
-    """Whether a path stays below the working folder as it is written, or, links followed, in a run's folder."""
-    windows = PureWindowsPath(place)  # splits at both kinds of slash, and knows drives and shares
+    """Whether a path is below the working folder as written, or inside the run's folder after resolving links."""
+    windows = PureWindowsPath(place)  # splits at both kinds of slash, and recognises drives and shares
     if place.startswith(("~", "//", "\\\\")) or "://" in place or "\0" in place:
         return False
     if not (Path(place).is_absolute() or windows.drive or place.startswith(("/", "\\"))):
         return ".." not in windows.parts
+
     written = Path(os.path.normpath(place))
-    if any(written.is_relative_to(here) for here in (Path(os.path.abspath(".")), Path.cwd())):
+    if written.is_relative_to(os.path.abspath(".")) or written.is_relative_to(Path.cwd()):
         return True
     return folder is not None and Path(place).resolve().is_relative_to(folder.resolve())
 
 
+def splits_of(sources: Sequence[Any]) -> list[str]:
+    """Names of all splits of the sources, each once and in their order."""
+    found: dict[str, None] = {}
+    for source in sources:
+        found |= dict.fromkeys(source.splits)
+    return list(found)
+
+
 def check_splits(recipe: recipes.Measured) -> None:
-    """Raises `RecipeError` where a split is to be scored that no source has."""
-    known = list(dict.fromkeys(name for source in recipe.data for name in source.splits))
+    """Raises `RecipeError` if a split to score is in no source."""
+    known = splits_of(recipe.data)
     for name in recipe.evaluate.splits:
         if known and split_among(name, known) is None:
             raise RecipeError(f"evaluate.splits: no split {name!r}. {did_you_mean(name, known)}")
@@ -252,34 +293,39 @@ def check_splits(recipe: recipes.Measured) -> None:
 def held_out_of(
     recipe: recipes.Measured, records: list[Any] | None, validation: float | None = None
 ) -> dict[str, list[Dataset]]:
-    """The splits to score that have anything in them: those that are asked for, or else all test splits.
+    """The non-empty splits to score: those in ``evaluate.splits``, or else all test splits.
 
-    Where there is no test split with anything in it, as in data sets whose test answers are kept secret, the validation
-    splits stand in, under their own names.
+    If all test splits are empty, as in datasets whose test answers are secret, the validation splits are scored instead,
+    under their own names.
     """
     if recipe.evaluate.splits:
-        return _filled(recipe, records, [common_split(name) for name in recipe.evaluate.splits], validation)
+        return _filled(recipe, records, list(map(common_split, recipe.evaluate.splits)), validation)
+
+    names: list[str] = []
     if records is not None or not recipe.data:
-        names = list(SPLITS[1:])
+        names += SPLITS[1:]
     else:
-        names = [common_split(name) for source in recipe.data for name in source.splits[1:]]
-    tests = _filled(recipe, records, [name for name in names if not is_for_choosing(name)], validation)
-    return tests or _filled(recipe, records, [name for name in names if is_for_choosing(name)], validation)
+        for source in recipe.data:
+            names += map(common_split, source.splits[1:])
+
+    tests = [name for name in names if not is_for_choosing(name)]
+    found = _filled(recipe, records, tests, validation)
+    return found or _filled(recipe, records, list(filter(is_for_choosing, names)), validation)
 
 
 SHARE = 0.1
-"""Share of the images that is held out where the data holds out none."""
+"""Share of the images to hold out if the data itself holds out none."""
 FEWEST = 4
-"""Images of which one may be taken for that; of fewer, it would take too much of what is to be learnt."""
+"""Minimum number of images for that; with fewer, too little would be left to train on."""
 
 
 def holding_out(recipe: Recipe) -> Recipe:
     """The recipe with a share of its training images held out for validation, at least one.
 
-    A source keeps all of its images where the recipe says so: ``held_out: 0``, ``validation: 0``, or a ``split`` for all of
-    its rows.
+    A source keeps all of its images if the recipe asks for it: ``held_out: 0``, ``validation: 0``, or one ``split`` for
+    all of its rows.
     """
-    return dataclasses.replace(recipe, data=tuple(_holding_out(source) for source in recipe.data))
+    return dataclasses.replace(recipe, data=tuple(map(_holding_out, recipe.data)))
 
 
 def _holding_out(source: Any) -> Any:
@@ -292,28 +338,30 @@ def _holding_out(source: Any) -> Any:
 def _filled(
     recipe: recipes.Measured, records: list[Any] | None, names: Sequence[str], validation: float | None
 ) -> dict[str, list[Dataset]]:
-    """The sources of each split that has anything in it."""
-    found = {
-        name: build_sources(recipe, records, name, validation=validation) for name in dict.fromkeys(names)
-    }
-    return {name: sources for name, sources in found.items() if any(len(source) for source in sources)}
+    """The sources of each split that is not empty."""
+    found = {}
+    for name in dict.fromkeys(names):
+        sources = build_sources(recipe, records, name, validation=validation)
+        if any(map(len, sources)):
+            found[name] = sources
+    return found
 
 
 def detect_data(data: str | Path) -> dict[str, str]:
-    """What a path holds: the formats that know it, each with what was found; empty where none does.
+    """Detects the dataset format at a path: each format that recognises it, and what it found; may be empty.
 
     Raises:
-        DataError: nothing is there.
+        DataError: nothing exists at the path.
     """
     return detect(data)
 
 
 def source(data: str | Path | Mapping[str, Any] | SourceConfig) -> Any:
-    """The ``Config`` of one source, as a recipe names it: a path, a kind or a mapping.
+    """The ``Config`` of one source, given as in a recipe: a path, a kind or a mapping.
 
     Raises:
         RecipeError: a mistake in it.
-        DataError: several formats lie at the path.
+        DataError: the path matches several formats.
     """
     if isinstance(data, SourceConfig):
         return data

@@ -1,7 +1,7 @@
-"""What the training texts alone would answer: counted once for a run, and kept in its folder.
+"""Baselines that answer from the training texts alone: counted once for a run, and cached in its folder.
 
-Counting takes as long as answering does: the demo is shown 28,640 pictures, and where pictures are drawn when asked for,
-so are their texts. The counts are a function of the data, the tasks and the recipe, so a later evaluation reads them.
+Counting can take as long as answering: the demo trains on 28,640 images, and a source that generates images on demand
+generates their texts too. The counts depend only on the data, the tasks and the recipe, so later evaluations reuse them.
 """
 
 from __future__ import annotations
@@ -24,32 +24,34 @@ logger = logging.getLogger(__name__)
 
 TEXT_ONLY = "text-only.json"
 _FORMAT_VERSION = 1
-_MOST_BYTES = 256 << 20
+_MAX_BYTES = 256 << 20
 
 
 def baselines(
     sources: Sequence[Dataset], measured: Measured, recipe: Recipe | None, folder: Path | None
 ) -> Baselines:
-    """What the training data alone would answer: all of it or, where it is drawn when asked for, what a run was shown.
+    """Counts the answers in the training data, or in the part that was shown in training if images are generated.
 
     Args:
         sources: The training data.
-        measured: How its records become prompts.
-        recipe: Of the run, where a run answers.
-        folder: Of the run; counts are kept there.
+        measured: Settings of the tasks, which turn records into prompts.
+        recipe: The run's recipe; None if something other than a run answers.
+        folder: The run's folder, where counts are cached.
     """
     visited = seen_in_training(recipe, sources)
     notes = list(_notes(sources, visited, has_recipe=recipe is not None))
+
+    # Only the counts of a run are cached.
     path = folder / TEXT_ONLY if folder is not None and recipe is not None and sources else None
     key = _key(sources, visited, measured, recipe)
-    kept = None if path is None or key is None else _kept(path, key, notes)
-    if kept is not None:
-        return kept
+    cached = None if path is None or key is None else _cached(path, key, notes)
+    if cached is not None:
+        return cached
 
     known = Baselines(notes=notes)
     tasks = measured.build_tasks()
     for one, places in zip(sources, visited, strict=True):
-        # Texts alone are counted, and finding regions may cost more than all the rest.
+        # Only texts are counted, and finding regions may cost more than everything else.
         texts = one.without_regions() if hasattr(one, "without_regions") else one
         for index in places:
             for record in texts[index]:
@@ -72,31 +74,34 @@ def _notes(sources: Sequence[Dataset], visited: Sequence[Sequence[int]], *, has_
 def _key(
     sources: Sequence[Dataset], visited: Sequence[Sequence[int]], measured: Measured, recipe: Recipe | None
 ) -> str | None:
-    """A hash of all that the counts depend on; None where a source has no fingerprint."""
+    """A hash of everything the counts depend on; None if a source has no fingerprint."""
     fingerprints = [getattr(one, "fingerprint", "") for one in sources]
     if recipe is None or not all(fingerprints):
         return None
+
     plain = recipe.to_plain()
     tasks = {name: configs.to_plain(measured.task(name)) for name in measured.task_names()}
     for values in tasks.values():
-        values.pop("metrics", None)  # how answers are scored changes no prompt
+        values.pop("metrics", None)  # metrics do not affect prompts
+
     of_all = {
         "data": fingerprints,
         "mix": plain["data"],
         "seed": recipe.seed,
         "stages": plain["train"]["stages"],
-        "visited": [len(places) for places in visited],
+        "visited": list(map(len, visited)),
         "tasks": tasks,
     }
     return hashlib.sha256(json.dumps(of_all, sort_keys=True).encode()).hexdigest()
 
 
-def _kept(path: Path, key: str, notes: Sequence[str]) -> Baselines | None:
-    """What is kept under that key; None where there is nothing that can be read."""
+def _cached(path: Path, key: str, notes: Sequence[str]) -> Baselines | None:
+    """The counts cached under this key; None if there are none or they cannot be read."""
     if not path.exists():
         return None
+
     try:
-        document = bounded.parsed(path, most=_MOST_BYTES)
+        document = bounded.parsed(path, most=_MAX_BYTES)
         if document["format_version"] != _FORMAT_VERSION or document["key"] != key:
             return None
         return Baselines.from_plain(document["counts"], notes=notes)

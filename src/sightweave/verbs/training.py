@@ -1,4 +1,4 @@
-"""Training, what is looked at before it, and many trainings side by side."""
+"""Training, the checks before it, and comparisons of many trained runs."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ from sightweave.verbs.sources import (
 )
 
 RUNS = Path("runs")
-_MOST_CHECKED = 1_000_000_000
-"""Weights of a model that is checked before its training at most: a check works on copies."""
+_MAX_CHECKED = 1_000_000_000
+"""Maximum parameters of a model that is checked before training, since a check works on copies."""
 _RUNS_SECONDS = 600.0
-"""Time between two lines in a log on the runs of a comparison that are going on."""
+"""Time between two log lines about the active runs of a comparison."""
 _SMALL = 20_000_000
-"""Weights of a model whose checks gain nothing from several threads."""
+"""Parameters below which a model's checks gain nothing from several threads."""
 
 
 def train(
@@ -83,28 +83,28 @@ def train(
     progress: bool | None = None,
     console: Console | None = None,
 ) -> Run:
-    """Trains what a recipe says and leaves a run's folder.
+    """Trains a model as a recipe describes it, and writes a run folder.
 
-    Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 end the step at hand, save, and return; a second one ends at once.
+    Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 finish the current step, save and return; a second signal stops at once.
 
     Args:
         recipe: A YAML file, a mapping or a `Recipe`.
         settings: ``path=value`` settings, such as ``"model.fusion=concat"``.
-        data: Instead of the recipe's sources: a path, a source as in a recipe, a list of these, or rows (dicts as in a
-            ``data.jsonl``, or the tasks' records).
+        data: Used instead of the recipe's sources: a path, a source as in a recipe, a list of these, or rows (dicts as in
+            a ``data.jsonl``, or the tasks' records).
         out: The run's folder; by default a new one under ``runs/``.
-        evaluate: Whether to score the held-out splits at the end.
-        overwrite: Replace a run in `out`, once everything that comes before the first step has gone well. Files that
-            Sightweave did not write are never replaced.
-        progress: True shows progress in a log too, False not at all; None shows it where there is a terminal or a notebook.
-        console: Where progress is shown; by default standard error, or the output of the cell in a notebook.
+        evaluate: Whether to score the held-out splits after training.
+        overwrite: Whether to replace a run in `out`; it is replaced only when everything before the first step has
+            succeeded. Files that Sightweave did not write are never replaced.
+        progress: True shows progress in a log too, False never; None shows it in a terminal or a notebook.
+        console: Where progress is shown; by default standard error, or the cell's output in a notebook.
 
     Returns:
         The trained run, ready to answer.
 
     Raises:
         RecipeError: a mistake in the recipe, or parts that do not fit.
-        DataError: nothing to train on, or too much that cannot be read.
+        DataError: nothing to train on, or too many rows that cannot be read.
         FolderError: `out` holds a run, holds files that Sightweave did not write and would overwrite, or another process
             writes into it.
     """
@@ -112,6 +112,7 @@ def train(
     asked = read_recipe(recipe, settings)
     check_splits(asked)
     console = wanted(console, progress)
+
     with _claimed(out, asked) as folder:
         if not overwrite:
             refuse_results(folder)
@@ -124,25 +125,25 @@ def train(
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:
-    """What a training will do, known before its model is made."""
+    """Everything about a training run that is known before its model is built."""
 
     asked: Recipe
-    """As it was given."""
+    """The recipe as given."""
     recipe: Recipe
-    """The same with what follows from it and from the data: parts, what is held out, and steps in place of epochs."""
+    """The resolved recipe: with all parts, the held-out share, and steps in place of epochs."""
     precision: Precision
     tasks: dict[str, Any]
     sources: list[Dataset]
     held_out: dict[str, list[Dataset]]
     mix: Sequence[order.Mixing]
     epochs: list[Epoch]
-    """Of each stage."""
+    """The epoch of each stage."""
 
 
 def _train_into(
     folder: Path, asked: Recipe, records: list[Any] | None, *, evaluate: bool, console: Console | None
 ) -> Run:
-    """Plans, builds, trains, scores and reports a run in a folder that is kept free for it."""
+    """Plans, builds, trains, scores and reports a run in a folder that is locked for it."""
     plan = _plan(folder, asked, records, console)
     run = _built(plan, folder, console)
 
@@ -154,13 +155,14 @@ def _train_into(
         _score(run, plan, folder, console, step=state.steps)
     elif not plan.held_out:
         say(console, _NOTHING_HELD_OUT)
+
     report(folder)
     return run
 
 
 def _plan(folder: Path, asked: Recipe, records: list[Any] | None, console: Console | None) -> _Plan:
-    """Chooses device and precision and reads the data."""
-    # What may ask the network comes after all that needs none.
+    """Chooses device and precision, and opens the data."""
+    # Resolving a recipe may use the network, so it comes after everything that does not.
     tasks = asked.build_tasks()
     recipe = asked.resolved()
     keep_freed_memory()
@@ -170,12 +172,13 @@ def _plan(folder: Path, asked: Recipe, records: list[Any] | None, console: Conso
     recipe.check()
     torch.manual_seed(recipe.seed)
 
-    # The data decides what is held out, and how many steps the epochs come to.
+    # The data determines what is held out, and the number of steps per epoch.
     _remove(folder, ROWS_LEFT_OUT)
     recipe, sources, held_out = _data(recipe, records, folder)
     _remove(folder, ROWS_LEFT_OUT, only_empty=True)
     if not held_out:
         say(console, _NOTHING_HELD_OUT)
+
     mix = mixing(recipe, records)
     epochs = durations.epochs(recipe.train.stages, sources, tasks, mix)
     recipe = dataclasses.replace(recipe, train=durations.resolved(recipe.train, epochs))
@@ -184,7 +187,7 @@ def _plan(folder: Path, asked: Recipe, records: list[Any] | None, console: Conso
 
 
 def _built(plan: _Plan, folder: Path, console: Console | None) -> Run:
-    """The run before its first step; says what it is made of, and refuses parts that are not wired right."""
+    """Builds the untrained run, reports what it is made of, and checks its wiring."""
     # Quantize on the CPU first: the full-precision model may not fit on the device.
     device = torch.device("cpu") if plan.recipe.train.quantize else plan.precision.device
     run = composed(plan.recipe, plan.sources, device)
@@ -194,18 +197,19 @@ def _built(plan: _Plan, folder: Path, console: Console | None) -> Run:
         for note in getattr(source, "notes", ()):
             say(console, note)
     say(console, plan_lengths(run, plan.sources).to_text())
+
     if plan.recipe.train.check:
         say(console, _check_wiring(run))
     return run
 
 
 def _started(run: Run, plan: _Plan, folder: Path) -> State:
-    """Puts ``run.json`` in the place of an earlier run's files; a process that is killed leaves it as unfinished."""
+    """Removes an earlier run's files and writes a ``run.json`` that says unfinished, in case the process is killed."""
     checkpoint.remove(folder / runs.CHECKPOINT)
     _remove(folder, RUN_FILES)
 
     state = State(languages=_languages_before(plan.recipe))
-    facts = _told(state, is_interrupted=True) | _facts(run, plan.sources, plan.precision)
+    facts = _counts(state, is_interrupted=True) | _facts(run, plan.sources, plan.precision)
     facts |= _asked(plan.asked, plan.recipe)
     facts[runs.EPOCH_IMAGES] = [round(epoch.shown, 3) for epoch in plan.epochs]
     runs.record(folder, facts)
@@ -213,7 +217,7 @@ def _started(run: Run, plan: _Plan, folder: Path) -> State:
 
 
 def _trained(run: Run, plan: _Plan, folder: Path, state: State, console: Console | None) -> Ending:
-    """Trains, and counts in the state what was done."""
+    """Trains, and updates the counts in `state`."""
     settings = plan.recipe.train
     trainer = Trainer(
         run.model,
@@ -226,20 +230,21 @@ def _trained(run: Run, plan: _Plan, folder: Path, state: State, console: Console
         save=lambda state, model: _save(run, folder, state, model),
         state=state,
     )
+
     return trainer.run(
         console=console, begins=lambda trials: _begin(folder, settings, plan.epochs, trials, console)
     )
 
 
 def _score(run: Run, plan: _Plan, folder: Path, console: Console | None, *, step: int) -> None:
-    """Evaluates the held-out splits; TensorBoard shows the scores at this step."""
+    """Evaluates the held-out splits, and adds the scores to TensorBoard at this step."""
     answering = Answering(run.predictor(), plan.recipe, plan.recipe, folder, lambda: plan.sources)
     found = evaluate_into(answering, plan.recipe, folder, plan.held_out, console, lambda: plan.sources)
     add_to_tensorboard(folder, found, step=step)
 
 
 def _languages_before(recipe: Recipe) -> set[str] | None:
-    """Pairs of languages that the parts which training begins with translate between; None where that is not known."""
+    """Language pairs that the initial weights can already translate between; None if not known."""
     if "language_model" in recipe.model.pretrained:
         return None
     if not recipe.init_from:
@@ -249,16 +254,20 @@ def _languages_before(recipe: Recipe) -> set[str] | None:
 
 
 def _facts(run: Run, sources: Sequence[Dataset], precision: Precision) -> dict[str, Any]:
-    """What ``run.json`` says of a run before its first step."""
+    """The facts about a run that ``run.json`` holds before the first step."""
     return {
         "seed": run.recipe.seed,
         "device": str(precision.device),
         "precision": f"{precision.name} ({precision.reason})",
-        "parameters": sum(p.numel() for p in run.model.parameters()),
-        "pictures_in_data": sum(len(source) for source in sources),
+        "parameters": _parameter_count(run),
+        "pictures_in_data": sum(map(len, sources)),
         "data": order.fingerprint([getattr(one, "fingerprint", str(len(one))) for one in sources]),
         **runs.facts(precision.device),
     }
+
+
+def _parameter_count(run: Run) -> int:
+    return sum(parameter.numel() for parameter in run.model.parameters())
 
 
 def _end(
@@ -269,9 +278,9 @@ def _end(
     sources: Sequence[Dataset],
     console: Console | None,
 ) -> None:
-    """Notes how training ended, in ``run.json`` and in the run, and says so."""
-    runs.record(folder, _told(state, is_interrupted=ending.is_interrupted))
-    say(console, _closing(state, sum(len(source) for source in sources)))
+    """Records how training ended, in ``run.json`` and in the run, and reports it."""
+    runs.record(folder, _counts(state, is_interrupted=ending.is_interrupted))
+    say(console, _closing(state, sum(map(len, sources))))
     if not ending.is_interrupted:
         for line in summary.advice(run.recipe.train, state.losses):
             say(console, line)
@@ -286,10 +295,10 @@ def _end(
 
 @contextlib.contextmanager
 def _claimed(out: str | Path | None, recipe: Recipe) -> Iterator[Path]:
-    """The run's folder, kept free of other commands: the one that was named, or a new one under ``runs/``."""
+    """Locks the run's folder against other commands: the one that was named, or a new one under ``runs/``."""
     writes = (runs.CHECKPOINT, *RUN_FILES, *ROWS_LEFT_OUT)
     with contextlib.ExitStack() as stack:
-        while True:
+        while True:  # until a folder is locked
             folder = Path(out) if out is not None else _new_folder(recipe)
             claim = files.claimed(folder, writes=writes, markers=MARKERS, purpose="training")
             try:
@@ -298,12 +307,13 @@ def _claimed(out: str | Path | None, recipe: Recipe) -> Iterator[Path]:
             except FolderError:
                 if out is not None or not folder.exists():
                     raise
-                # Another training that began in the same second took the name.
+                # Another training run that started in the same second took the name.
+
         yield folder
 
 
 def _remove(folder: Path, patterns: Sequence[str], *, only_empty: bool = False) -> None:
-    """Removes files of ours from a run's folder, and folders of ours that then hold nothing else."""
+    """Removes our files from a run's folder, and our folders if they are then empty."""
     for name in files.present(folder, patterns):
         path = folder / name
         if name == GALLERY:
@@ -315,12 +325,16 @@ def _remove(folder: Path, patterns: Sequence[str], *, only_empty: bool = False) 
 
 
 def _forget_unstarted(folder: Path) -> None:
-    """Removes what a training left that ended before anything was learnt or logged, but for reasons of rows left out."""
+    """Removes the files of a training run that ended before its first checkpoint or log line.
+
+    The reasons for skipped rows are kept.
+    """
     if files.whole(folder / runs.CHECKPOINT).is_dir():
         return
     metrics = folder / METRICS
     if metrics.is_file() and read_metrics(metrics):
         return
+
     _remove(folder, (*ROWS_LEFT_OUT, QUARANTINE), only_empty=True)
     _remove(folder, [name for name in RUN_FILES if name != QUARANTINE])
 
@@ -334,7 +348,7 @@ _NOTHING_HELD_OUT = (
 def _data(
     recipe: Recipe, records: list[Any] | None, folder: Path
 ) -> tuple[Recipe, list[Dataset], dict[str, list[Dataset]]]:
-    """The recipe, its training sources and its held-out splits; where the data holds out nothing, a share of it is."""
+    """The recipe, its training sources and its held-out splits; if the data holds out nothing, a share of it is."""
 
     def read(recipe: Recipe, share: float | None) -> tuple[list[Dataset], dict[str, list[Dataset]]]:
         sources = build_sources(recipe, records, "train", folder, share)
@@ -352,7 +366,7 @@ def _data(
 
 
 def _asked(asked: Recipe, resolved: Recipe) -> dict[str, Any]:
-    """Sections of the recipe as they were given, for ``run.json``, where training resolved them."""
+    """The sections of the recipe that training changed when resolving it, as given, for ``run.json``."""
     before, after = asked.to_plain(), resolved.to_plain()
     changed = {name: before[name] for name in ("model", "data", "train") if before[name] != after[name]}
     return {runs.ASKED: changed} if changed else {}
@@ -361,29 +375,29 @@ def _asked(asked: Recipe, resolved: Recipe) -> dict[str, Any]:
 def _begin(
     folder: Path, settings: Settings, epochs: Sequence[Epoch], trials: Trials, console: Console | None
 ) -> None:
-    """Says what training will see and how long it takes, and notes the threads that it chose."""
+    """Reports what training will see and how long it takes, and records the number of threads it chose."""
     runs.record(folder, {"threads": trials.threads})
     for line in summary.start(settings, epochs, trials):
         say(console, line)
 
 
 def _save(run: Run, folder: Path, state: State, model: VLM) -> None:
-    """Writes a checkpoint, and in ``run.json`` how far it has come, so that a run that is killed says so.
+    """Writes a checkpoint, and the progress so far to ``run.json`` in case the process is killed.
 
-    Stages that the clock ended are saved with the steps that they made, so that the recipe repeats.
+    Stages that ended by time are saved with the number of steps they made, so that the recipe can be repeated.
     """
     stages = list(run.recipe.train.stages)
     for number, steps in enumerate(state.stage_steps):
         stages[number] = durations.in_steps(stages[number], steps)
-    run.recipe = dataclasses.replace(
-        run.recipe, train=dataclasses.replace(run.recipe.train, stages=tuple(stages))
-    )
+    settings = dataclasses.replace(run.recipe.train, stages=tuple(stages))
+    run.recipe = dataclasses.replace(run.recipe, train=settings)
+
     run.save(folder, model)
-    runs.record(folder, _told(state, is_interrupted=True))
+    runs.record(folder, _counts(state, is_interrupted=True))
 
 
-def _told(state: State, *, is_interrupted: bool) -> dict[str, Any]:
-    """What training did, for ``run.json``; until it has ended it counts as interrupted."""
+def _counts(state: State, *, is_interrupted: bool) -> dict[str, Any]:
+    """The counts of training for ``run.json``; a run that has not ended yet is marked as interrupted."""
     return {
         "steps": state.steps,
         "steps_planned": state.planned_steps,
@@ -400,6 +414,7 @@ def _told(state: State, *, is_interrupted: bool) -> dict[str, Any]:
 
 
 def _closing(state: State, in_data: int) -> str:
+    """A sentence on what training did, with the number of images in the data."""
     of_planned = "" if state.steps == state.planned_steps else f" of {state.planned_steps:,}"
     return (
         f"trained for {state.steps:,}{of_planned} steps on {state.pictures:,} images ({state.distinct_pictures:,} "
@@ -408,22 +423,27 @@ def _closing(state: State, in_data: int) -> str:
 
 
 def _check_wiring(run: Run) -> str:
-    """One line where all is well, or where the model is too large for the copies that checks are made on.
+    """Checks the model's wiring and returns a line about it; a model that is too large to copy is not checked.
 
     Raises:
-        WiringError: a check failed; each is told.
+        WiringError: a check failed; the message lists all that failed.
     """
-    count = sum(parameter.numel() for parameter in run.model.parameters())
-    if count > _MOST_CHECKED:
-        return f"wiring: not checked, since {count / 1e9:.1f} billion weights would be copied; sightweave check does it"
+    count = _parameter_count(run)
+    if count > _MAX_CHECKED:
+        return f"wiring: not checked, since {count / 1e9:.1f} billion weights would be copied; run sightweave check for it"
+
     began = time.perf_counter()
-    # The number of threads is chosen later, by a trial; until then a busy machine could hold up a small model's checks.
+    # Training measures later how many threads are best; until then, a busy machine could slow a small model's checks.
     with one_thread() if count < _SMALL else contextlib.nullcontext():
         found = checks.run(_subject(run, is_trained=False), checks.QUICK)
-    if failed := [one for one in found if one.finding.state == "fail"]:
-        told = "".join(f"\n  {one.title} Measured: {one.finding.measured}" for one in failed)
+
+    failures = ""
+    for one in found:
+        if one.finding.state == "fail":
+            failures += f"\n  {one.title} Measured: {one.finding.measured}"
+    if failures:
         raise WiringError(
-            f"wiring check failed; training was not started (train.check=false skips the check):{told}"
+            f"wiring check failed; training was not started (train.check=false skips the check):{failures}"
         )
     return f"wiring: {len(found)} checks passed in {time.perf_counter() - began:.1f} s"
 
@@ -435,7 +455,7 @@ def _subject(run: Run, *, is_trained: bool) -> Subject:
         parts=run.recipe.model,
         stages=run.recipe.train.stages,
         quantized=run.recipe.train.quantize,
-        # Of a run that nobody vouched for, the folders that it names (or names on the hub) are not opened.
+        # An untrusted run must not make us open folders or download models that it names.
         pretrained=run.recipe.model.pretrained if run.is_trusted else {},
         is_trained=is_trained,
     )
@@ -447,13 +467,13 @@ def check(
     data: Any = None,
     trust_run: bool = False,
 ) -> list[checks.Checked]:
-    """Checks whether the parts of a recipe's model, or of a run, are wired right; one row for each check.
+    """Checks whether the parts of a recipe's model, or of a run, are wired correctly; one row per check.
 
     Args:
         what: A recipe (a file, a mapping or a `Recipe`), or a run or its folder.
         settings: ``path=value`` settings of a recipe.
-        data: Instead of the recipe's sources, for the tokenizer, in any of the forms that `train` takes.
-        trust_run: As for `load`; the folders that a run's parts began with are only then compared with them.
+        data: Used instead of the recipe's sources for the tokenizer, in any of the forms that `train` takes.
+        trust_run: As for `load`; only a trusted run is compared with the pretrained weights it started from.
 
     Raises:
         RecipeError: a mistake in the recipe, or parts that do not fit.
@@ -464,23 +484,27 @@ def check(
         raise RecipeError(
             "data: a run has its tokenizer already; other data can only be given with a recipe."
         )
+
     run = as_run(what, trust_run=trust_run) if is_run else build(what, *settings, data=data)  # type: ignore[arg-type]  # as is_run says
     found = _subject(run, is_trained=is_run and bool(run.folder))
     return checks.run(found)
 
 
 def _opening(run: Run, folder: Path, precision: str, reason: str) -> str:
-    count = sum(p.numel() for p in run.model.parameters())
+    """A line on the size of a model and how it will be trained."""
+    device = next(run.model.parameters()).device.type
     return (
-        f"{folder}: {count / 1e6:.2f} M parameters, {run.processor.tokenizer.vocab_size} tokens, "
-        f"{next(run.model.parameters()).device.type}, {torch.get_num_threads()} thread(s), {precision} ({reason})"
+        f"{folder}: {_parameter_count(run) / 1e6:.2f} M parameters, {run.processor.tokenizer.vocab_size} tokens, "
+        f"{device}, {torch.get_num_threads()} thread(s), {precision} ({reason})"
     )
 
 
 def _new_folder(recipe: Recipe) -> Path:
-    name = (
-        "".join(c if c.isalnum() else "-" for c in (recipe.title or "run").lower())[:40].strip("-") or "run"
-    )
+    """A path under ``runs/`` that is not in use, named after the time and the recipe's title."""
+    title = (recipe.title or "run").lower()
+    word = "".join(letter if letter.isalnum() else "-" for letter in title)
+    name = word[:40].strip("-") or "run"
+
     stamp = time.strftime("%Y%m%d-%H%M%S")
     folder = RUNS / f"{stamp}-{name}"
     count = 1
@@ -491,7 +515,7 @@ def _new_folder(recipe: Recipe) -> Path:
 
 
 @old_names.accepts(at_once="jobs")
-def compare(
+def compare(  # one argument for each option of the command
     recipe: str | Path,
     *settings: str,
     out: str | Path,
@@ -506,31 +530,33 @@ def compare(
 ) -> Comparison:
     """Trains and scores every combination of settings, and writes ``comparison.json``, ``.md``, ``.svg`` and ``.html``.
 
-    The same call goes on where it was stopped.
+    The same call resumes where it was stopped.
 
     Args:
         recipe: A YAML file.
         settings: ``path=value`` for all runs, ``path=value,value`` for an axis of the grid.
-        out: A folder; each run gets one inside it.
-        data: Instead of the recipe's sources: a path, a source as in a recipe, or a list of these.
-        minutes: Training of each run takes about so long, by a trial of each composition; None leaves the recipe's steps.
-        tokens: The same by the tokens that a run trains on.
+        out: A folder; each run gets a folder inside it.
+        data: Used instead of the recipe's sources: a path, a source as in a recipe, or a list of these.
+        minutes: Approximate training time of each run, estimated from a trial of each composition; None keeps the
+            recipe's steps.
+        tokens: Approximate number of training tokens of each run, instead of `minutes`.
         against: The composition that the others are compared with, such as ``concat-cnn``; by default the first.
-        jobs: Number of runs to train in parallel, each in a process of its own.
-        threads: Of each run; None leaves what the recipe says.
-        progress: As for `train`: what starts, what ends, and how long each run has been going on.
+        jobs: Number of runs at the same time, each in its own process.
+        threads: Threads of each run; None keeps the recipe's value.
+        progress: As for `train`: shows runs that start and end, and how long each has been running.
         console: As for `train`.
 
     Raises:
         RecipeError: a mistake in the recipe or in a setting, found before anything is trained.
         ComparisonError: a run failed.
-        DataError: what a run left cannot be read, or two runs answered other samples.
+        DataError: a run's files cannot be read, or two runs answered different samples.
     """
     _, settings, records = with_data(recipe, settings, data)
     if records is not None:
         raise RecipeError(
             "data: each run is trained by a process of its own, which cannot be given rows; write them to a data.jsonl."
         )
+
     console = wanted(console, progress)
     with LiveLine(console, transient=True, log_seconds=_RUNS_SECONDS) as line:
         line.start("runs", None)

@@ -98,14 +98,14 @@ def test_the_whole_page(tmp_path):
         "mean of 2 types",
         "2f5a",
         "A note.",
-        "12 sample(s) were asked of A only",
+        "12 sample(s) were asked only of A",
         "held-out / vqa / q9 and 2 more",
         "which color 0?",
         "90 % sure per token",
     ):
         assert words in text
     assert text.count("data:image/") == 1
-    assert "asked of B only" not in text
+    assert "asked only of B" not in text
 
 
 def test_a_line_per_task_says_which_is_better():
@@ -126,10 +126,10 @@ def test_a_line_per_task_says_which_is_better():
 
 
 def test_mcnemar_is_warned_of_only_where_pictures_are_shared():
-    assert "read the p of the difference" in render_beside("t", found(), [], {}, {})
+    assert "use the p-value of the difference" in render_beside("t", found(), [], {}, {})
     alone = found()
     alone["tasks"][0]["pictures"] = 80
-    assert "read the p of the difference" not in render_beside("t", alone, [], {}, {})
+    assert "use the p-value of the difference" not in render_beside("t", alone, [], {}, {})
 
 
 def test_without_answers_there_is_no_script():

@@ -56,8 +56,8 @@ def test_the_verdict_and_the_findings_come_before_the_facts(tmp_path):
     )
     places = [text.index(words) for words in order]
     assert places == sorted(places)
-    assert "passed over" not in text
-    assert "7 rows were passed over" in page(tmp_path, passed_over=7)
+    assert "were skipped" not in text
+    assert "7 rows were skipped" in page(tmp_path, passed_over=7)
     assert re.search(r"<details><summary>3 facts.*?<dt>split: train.*?</details>", text, flags=re.S)
 
 

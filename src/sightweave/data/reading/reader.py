@@ -357,7 +357,9 @@ class Reader:
             if number not in first_rows:
                 continue
             images = self._kept.make(first_rows[number], "train")[0].images if uses_bytes else ()
-            digests[number] = modalities.digest(images[0]) if images else hashlib.sha256(_bytes(key)).hexdigest()
+            digests[number] = (
+                modalities.digest(images[0]) if images else hashlib.sha256(_bytes(key)).hexdigest()
+            )
         return digests, "bytes" if uses_bytes else "names"
 
     def _table(self, chosen: np.ndarray, split: str, notes: list[str]) -> Table:
