@@ -1,14 +1,14 @@
-"""Plain sentences on answers that are missing, cut or odd, from the predictions alone: kept ones count as well.
+"""Notes on answers that are missing, cut or odd, as plain sentences, from the predictions alone: resumed ones count too.
 
 Keys of ``Prediction.extra`` that predictors set and that are read here:
 
-    unanswered      why the prompt has no answer, in the server's words; its text is empty
+    unanswered      why the prompt has no answer, in the server's words; the text is empty
     may_pass        the reason may be gone next time; such a prediction is not kept
-    thought         what was thought before the answer (`_thinking`)
-    finish_reason   why the server ended the answer, where it was neither its end nor its length
-    declined        the model's own words where it declined to answer
-    impossible      the highest log-probability of a token that the server told; it is above 0, so none is used
-    is_sampled      the server takes no temperature, so that the answer is not greedy
+    thought         the thoughts before the answer (`_thinking`)
+    finish_reason   why the server ended the answer, if it was neither its end nor its length
+    declined        the model's own words if it declined to answer
+    impossible      the highest log-probability of a token that the server reported; it is above 0, so none is used
+    is_sampled      the server rejects a temperature, so the answer is not greedy
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from sightweave.core.types import Prediction
 from sightweave.programs.predictors._thinking import THOUGHT
 
 Asked = Sequence[tuple[str, Prediction]]
-"""Ids of samples and what was answered."""
+"""Ids of samples and their predictions."""
 _SHOWN = 5
 _RAISE = "raise evaluate.max_tokens"
 
 
 def is_unanswered(prediction: Prediction) -> bool:
-    """Whether a prompt has no answer, so that an empty one stands in."""
+    """Whether a prompt has no answer, so that the prediction is an empty text."""
     return "unanswered" in prediction.extra
 
 
 def on(name: str, asked: Asked, max_tokens: int | None) -> list[str]:
-    """What a reader of the scores must know.
+    """The notes that a reader of the scores needs.
 
     Args:
-        name: Of the predictor.
+        name: Name of the predictor.
         asked: All prompts with their predictions, of all passes.
-        max_tokens: Tokens of an answer at most; None where answers come from a file, which nothing here can cut.
+        max_tokens: Maximum tokens of an answer; None if answers come from a file, which are never cut here.
     """
     found = [*_on_unanswered(asked), *_on_thoughts(asked, max_tokens)]
     if max_tokens is not None:
@@ -47,6 +47,7 @@ def _on_unanswered(asked: Asked) -> list[str]:
     lost = [(sample, one) for sample, one in asked if is_unanswered(one)]
     refused = [(sample, one) for sample, one in lost if "may_pass" not in one.extra]
     failed = [(sample, one) for sample, one in lost if "may_pass" in one.extra]
+
     found = []
     if refused:
         found.append(
@@ -56,8 +57,7 @@ def _on_unanswered(asked: Asked) -> list[str]:
     if failed:
         found.append(
             f"{len(failed)} of {len(asked)} prompts got no answer; each counts as an empty answer; run the same "
-            "command again "
-            f"to retry: {_named(failed)}"
+            f"command again to retry: {_named(failed)}"
         )
     return found
 
@@ -67,10 +67,12 @@ def _named(lost: Asked) -> str:
     by_reason: dict[str, dict[str, None]] = {}
     for sample, one in lost:
         by_reason.setdefault(str(one.extra["unanswered"]), {})[sample] = None
+
     most = sorted(by_reason.items(), key=lambda item: -len(item[1]))
     texts = [f"{_listed(list(samples))} ({reason})" for reason, samples in most[:_SHOWN]]
-    more = len(most) - _SHOWN
-    return "; ".join([*texts, *([f"and {more} more reasons"] if more > 0 else [])])
+    if len(most) > _SHOWN:
+        texts.append(f"and {len(most) - _SHOWN} more reasons")
+    return "; ".join(texts)
 
 
 def _listed(samples: Sequence[str]) -> str:
@@ -84,6 +86,7 @@ def _on_thoughts(asked: Asked, max_tokens: int | None) -> list[str]:
     cut = [one for one in thinking if not one.text and one.finish == "length"]
     endless = [one for one in thinking if not one.text and one.finish != "length"]
     answered = len(thinking) - len(cut) - len(endless)
+
     of = f"of {len(asked)} answers"
     found = []
     if cut:
@@ -100,16 +103,22 @@ def _on_thoughts(asked: Asked, max_tokens: int | None) -> list[str]:
 
 
 def _on_the_rest(asked: Asked, max_tokens: int) -> list[str]:
-    plain = [
-        (sample, one)
-        for sample, one in asked
-        if not is_unanswered(one) and (one.text or THOUGHT not in one.extra)
-    ]
+    """Notes on prompts that have an answer: how often each kind of oddity occurs."""
+    answers = [(sample, one) for sample, one in asked if not is_unanswered(one)]
+    plain = [(sample, one) for sample, one in answers if one.text or THOUGHT not in one.extra]
 
-    def those(fits: Callable[[Prediction], bool]) -> list[str]:
-        return list(dict.fromkeys(sample for sample, one in plain if fits(one)))
+    found = []
+    for sentence, names_them, fits in _kinds(max_tokens):
+        fitting = [sample for sample, one in plain if fits(one)]
+        if fitting:
+            named = f": {_listed(list(dict.fromkeys(fitting)))}" if names_them else ""
+            found.append(f"{len(fitting)} of {len(asked)} answers {sentence}{named}")
+    return found
 
-    kinds: list[tuple[str, bool, Callable[[Prediction], bool]]] = [
+
+def _kinds(max_tokens: int) -> list[tuple[str, bool, Callable[[Prediction], bool]]]:
+    """For each kind of oddity: what to say, whether to name the samples, and which predictions it applies to."""
+    return [
         (f"were cut at max_tokens={max_tokens}; {_RAISE}", False, lambda one: one.finish == "length"),
         (
             "had no text; each counts as an empty answer",
@@ -138,10 +147,3 @@ def _on_the_rest(asked: Asked, max_tokens: int) -> list[str]:
             lambda one: one.logprob is None and THOUGHT not in one.extra and "impossible" not in one.extra,
         ),
     ]
-    found = []
-    for sentence, names_them, fits in kinds:
-        count = sum(fits(one) for _, one in plain)
-        named = f": {_listed(those(fits))}" if names_them else ""
-        if count:
-            found.append(f"{count} of {len(asked)} answers {sentence}{named}")
-    return found
