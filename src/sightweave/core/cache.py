@@ -168,7 +168,9 @@ class Cache:
         """Copies everything but the keys and values of some rows."""
         self.rows = len(rows)
         self._count(source.lengths[rows.to(source.lengths.device)])
-        self.slots = {name: tuple(part[rows] for part in slot) for name, slot in source.slots.items()}
+        self.slots = {}
+        for name, slot in source.slots.items():
+            self.slots[name] = tuple(part[rows] for part in slot)
         self.padding = None if source.padding is None else source.padding[rows]
         self.shared = None if source.shared is None else source.shared.select(rows)
 
@@ -178,6 +180,7 @@ def _stacked(parts: Sequence[Tensor]) -> Tensor:
     count = sum(len(part) for part in parts)
     shapes = [part.shape[1:] for part in parts]
     size = [max(sides) for sides in zip(*shapes, strict=True)]
+
     full = parts[0].new_zeros(count, *size)
     start = 0
     for part in parts:

@@ -71,6 +71,7 @@ def write_folder(
     """
     path = Path(path)
     _refuse_foreign(path)
+
     try:
         with files.making(path.parent), files.temporary_folder(path) as temporary:
             aliases = _fill(temporary, weights, documents or {}, texts or {})
@@ -373,6 +374,7 @@ def _folder(path: Path) -> Path:
 
 def _manifest(folder: Path) -> dict[str, Any]:
     """The entries of a folder's manifest by file name, after checking that it is one and that nothing is pickled."""
+    # Refuse pickles even if the manifest does not list them.
     pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES)
     if pickles:
         raise CheckpointError(

@@ -233,6 +233,7 @@ def claimed(
         OSError: the folder cannot be created or written to.
     """
     refuse_foreign(folder, writes, markers)
+
     with making(folder):
         is_new = not (folder / MARK).exists()
         mark = _locked(folder, purpose)
@@ -252,6 +253,7 @@ def making(folder: Path) -> Iterator[None]:
     """Creates a folder with its parents; after an error, those that were created and are still empty are removed."""
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
+
     try:
         yield
     except BaseException:

@@ -69,6 +69,7 @@ def refuse_who(who: str) -> NoReturn:
         raise RecipeError(
             f"{who}: file or folder not found; create a run with sightweave train RECIPE --out {who}."
         )
+
     raise RecipeError(
         f"{who}: not a run (a folder with checkpoint/), a Transformers folder (config.json and safetensors), a file of "
         "answers (.json, .jsonl, .csv) or an http address; state what it is with '{kind: ..., ...}', where kind is one of "

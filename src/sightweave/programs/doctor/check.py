@@ -150,6 +150,7 @@ class Rows:
         with Workers(self.workers) as pool:
             for row in self.source.rows(""):
                 self.report.rows += 1
+                # Parse the row.
                 try:
                     taken = self._reader.take(row)
                 except RowError as error:
@@ -159,6 +160,7 @@ class Rows:
                     self.report.passed_over += 1
                     continue
 
+                # Note its contents, and queue its images.
                 self._good_row(row, taken)
                 for medium in taken.images:
                     number, is_new = self.state.number(medium)
@@ -370,6 +372,7 @@ class Rows:
         """Maps each image whose bytes are those of an earlier one to the first of them."""
         first: dict[bytes, int] = {}
         same: dict[int, int] = {}
+
         for number, digest in self.state.digests():
             mark = bytes.fromhex(digest)[:16]
             if mark in first:

@@ -158,6 +158,7 @@ def _place(source: object) -> str | list[Any] | None:
 def stamp_of(medium: Medium) -> str:
     """A string that changes when the image's file does; empty if that cannot be detected."""
     source = medium.source
+
     try:
         if isinstance(source, Slice):
             status = source.path.stat()

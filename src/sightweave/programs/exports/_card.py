@@ -47,6 +47,7 @@ def card(
     if pretrained:
         header["base_model"] = sorted(set(pretrained.values()))
 
+    # What the model is.
     kinds = ", ".join(f"{part} `{recipe['model'][part]['kind']}`" for part in _PARTS)
     how = "composed and trained" if facts.get("steps") else "composed"
     sections = [
@@ -56,6 +57,7 @@ def card(
     ]
     if use:
         sections.append(use)
+    # What it was trained on, what it scores and what it cost.
     sections += [
         "## Data\n\n" + "\n".join(_data(recipe["data"], facts)),
         "## Licence\n\n" + _licence(licence, pretrained),
@@ -125,22 +127,24 @@ def _licence(licence: str, pretrained: Mapping[str, str]) -> str:
 
 def _scores(splits: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """A table with one row for each split and task."""
-    rows = [(_named(split), task) for split in splits for task in split["tasks"]]
+    rows = []
+    for split in splits:
+        rows += [(_named(split), task) for task in split["tasks"]]
     if not rows:
         yield "Not measured."
         return
 
     yield "| split | task | metric | score | 95 % interval | without the image | with another image |"
     yield "|---|---|---|---|---|---|---|"
-    for split, task in rows:
+    for name, task in rows:
         score = task["score"]
         unit = task.get("facts", {}).get(task["metric"], {}).get("unit", "%")
         low, high = _shown(score["low"], unit), _shown(score["high"], unit)
         interval = f"{low} to {high}" if low and high else "not known"
 
-        cells = [split, task["task"], task["metric"], _shown(score["value"], unit), interval]
-        for name in ("no_image", "shuffled_image"):
-            control = task["controls"].get(name)
+        cells = [name, task["task"], task["metric"], _shown(score["value"], unit), interval]
+        for control_name in ("no_image", "shuffled_image"):
+            control = task["controls"].get(control_name)
             cells.append(_shown(control["value"], unit) if control else "")
         yield f"| {' | '.join(cells)} |"
 

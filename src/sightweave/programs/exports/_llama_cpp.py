@@ -33,6 +33,7 @@ def quiet() -> Iterator[Path]:
     """
     sys.stderr.flush()
     terminal = os.dup(_STDERR)
+
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "log"
         with path.open("wb") as log:

@@ -265,10 +265,10 @@ class _Session:
     def __init__(self, folder: Path, model: VLM, processor: Processor, layout: Layout) -> None:
         import onnxruntime
 
-        self._tokens, self._vision, self._decoder = (
-            onnxruntime.InferenceSession(str(folder / GRAPHS / name), providers=list(PROVIDERS))
-            for name in (TOKENS, VISION, DECODER)
-        )
+        def opened(name: str) -> onnxruntime.InferenceSession:
+            return onnxruntime.InferenceSession(str(folder / GRAPHS / name), providers=list(PROVIDERS))
+
+        self._tokens, self._vision, self._decoder = opened(TOKENS), opened(VISION), opened(DECODER)
         self._names = _cache_names(model, "past_key_values")
         self._kept = _kept(model, 0)
         self._processor, self._in_rows = processor, layout.frames_by_processor

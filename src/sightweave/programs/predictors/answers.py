@@ -112,6 +112,7 @@ class Answers:
         self.notes: tuple[str, ...] = ()
         """Samples that the last call of `predict` left out or found empty, as plain sentences."""
 
+        # The fingerprint covers everything that decides the answers.
         data = _bytes(path)
         self.fingerprint = f"answers {hashlib.sha256(data).hexdigest()} missing={missing} split={split}"
 
@@ -223,6 +224,7 @@ class Answers:
                 f"{self.path}: none of its {self._count} answer(s) matches any of the {len(samples)} sample(s): it "
                 f"has {self._first()}, the samples {samples[0].id!r}. Is it for the same data and split?"
             )
+
         if lost and self.missing == "error":
             raise DataError(
                 f"{self.path}: no answer for {len(lost)} of {len(samples)} samples, such as {', '.join(lost[:5])}; add "
@@ -399,6 +401,7 @@ def _of_csv(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
                 if is_header:
                     continue
 
+            # The values of one row.
             if len(cells) != len(header):
                 raise DataError(
                     f"{path}:{line}: {len(cells)} value(s) for the {len(header)} columns {', '.join(header)}; quote "
@@ -478,6 +481,7 @@ def _logprob(value: Any, where: str) -> float | None:
         number = float(value) if isinstance(value, _Number) else math.nan
     except ValueError:
         number = math.nan
+
     known = log_probability(number)
     if known is None:
         raise DataError(

@@ -236,6 +236,7 @@ class Endpoint:
         just quote the prompt.
         """
         refused = self._refused
+
         while True:
             values = settings(max_tokens, refused)
             turns = without_system(asked) if SYSTEM in refused else asked
@@ -249,6 +250,7 @@ class Endpoint:
                 left_out = named(error.said, names)
                 if not left_out:
                     raise
+                # Try again without them.
                 refused |= left_out  # each at most once, so the loop ends
             else:
                 self._refused |= refused

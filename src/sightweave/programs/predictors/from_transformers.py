@@ -556,6 +556,7 @@ def messages(parts: Sequence[Part]) -> list[dict[str, Any]]:
     for part in parts:
         if not messages or messages[-1]["role"] != part.role:
             messages.append({"role": part.role, "content": []})
+
         if isinstance(part.content, Medium):
             messages[-1]["content"].append({"type": "image"})
         else:
@@ -590,6 +591,7 @@ def opened(
         _check_config(folder)
         _check_weights(folder)
 
+    # Transformers 4 knows only fast and slow processors.
     backend: dict[str, Any] = {} if resizer == "auto" else {"backend": resizer}
     if backend and library.__version__.startswith("4."):
         backend = {"use_fast": resizer == "torchvision"}
@@ -608,6 +610,7 @@ def opened(
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{path}: Transformers cannot load it: {_line(error)}") from error
 
+    # Both must be complete.
     if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
         raise CheckpointError(
             f"{path}: it has no processor for text and images (got {type(processor).__name__}); "
