@@ -67,7 +67,7 @@ class Cache:
 
     def advance(self, valid: Tensor) -> None:
         """Counts the tokens of the last call: ``valid`` is bool B S, False on padding."""
-        self._count(self.lengths + valid.sum(1).to(self.lengths.device))
+        self._set_lengths(self.lengths + valid.sum(1).to(self.lengths.device))
 
     def place(
         self, layer: int, row: Tensor, slot: Tensor, keys: Tensor, values: Tensor
@@ -105,7 +105,7 @@ class Cache:
         chosen = Cache(len(rows), capacity=self.capacity)
         chosen._keys = {layer: keys.index_select(0, rows) for layer, keys in self._keys.items()}
         chosen._values = {layer: values.index_select(0, rows) for layer, values in self._values.items()}
-        chosen._take(self, rows)
+        chosen._copy_state(self, rows)
         return chosen
 
     def joined(self, other: Cache) -> Cache:
@@ -113,19 +113,19 @@ class Cache:
 
         Shared prefixes are copied into their rows and padding between tokens is removed, so that all rows are alike.
         """
-        first, second = self._written_out(), other._written_out()
+        first, second = self._unshared(), other._unshared()
         both = Cache(self.rows + other.rows, capacity=max(self.capacity, other.capacity))
         for layer in first._keys:
-            both._keys[layer] = _stacked([first._keys[layer], second._keys[layer]])
-            both._values[layer] = _stacked([first._values[layer], second._values[layer]])
-        both._count(torch.cat([first.lengths, second.lengths]))
+            both._keys[layer] = _concatenated([first._keys[layer], second._keys[layer]])
+            both._values[layer] = _concatenated([first._values[layer], second._values[layer]])
+        both._set_lengths(torch.cat([first.lengths, second.lengths]))
 
         for name in first.slots.keys() | second.slots.keys():
             slots = [first.slots.get(name), second.slots.get(name)]
-            both.slots[name] = _stacked_slots(slots, [self.rows, other.rows])
+            both.slots[name] = _concatenated_slots(slots, [self.rows, other.rows])
         return both
 
-    def _written_out(self) -> Cache:
+    def _unshared(self) -> Cache:
         """The same rows, each with all of its keys and values and without padding between them."""
         if self.padding is None and self.shared is None:
             return self
@@ -147,10 +147,10 @@ class Cache:
                     first = getattr(self.shared, name)[layer].index_select(0, self.shared.group)
                     store[layer] = torch.cat((first, store[layer]), 2)
 
-        plain._count(prefix + self.lengths - is_empty.sum(1))
+        plain._set_lengths(prefix + self.lengths - is_empty.sum(1))
         return plain
 
-    def _count(self, lengths: Tensor) -> None:
+    def _set_lengths(self, lengths: Tensor) -> None:
         self.lengths = lengths
         self.longest = int(lengths.max()) if len(lengths) else 0
         self.uniform = not len(lengths) or self.longest == int(lengths.min())
@@ -162,12 +162,12 @@ class Cache:
             for layer, held in store.items():
                 held.index_copy_(0, moved, held.index_select(0, rows[moved]))
                 store[layer] = held[: len(rows)]
-        self._take(self, rows)
+        self._copy_state(self, rows)
 
-    def _take(self, source: Cache, rows: Tensor) -> None:
+    def _copy_state(self, source: Cache, rows: Tensor) -> None:
         """Copies everything but the keys and values of some rows."""
         self.rows = len(rows)
-        self._count(source.lengths[rows.to(source.lengths.device)])
+        self._set_lengths(source.lengths[rows.to(source.lengths.device)])
         self.slots = {}
         for name, slot in source.slots.items():
             self.slots[name] = tuple(part[rows] for part in slot)
@@ -175,7 +175,7 @@ class Cache:
         self.shared = None if source.shared is None else source.shared.select(rows)
 
 
-def _stacked(parts: Sequence[Tensor]) -> Tensor:
+def _concatenated(parts: Sequence[Tensor]) -> Tensor:
     """Concatenates tensors along the first dimension, padded with zeros to the largest size in all others."""
     count = sum(len(part) for part in parts)
     shapes = [part.shape[1:] for part in parts]
@@ -190,7 +190,9 @@ def _stacked(parts: Sequence[Tensor]) -> Tensor:
     return full
 
 
-def _stacked_slots(parts: Sequence[tuple[Tensor, ...] | None], rows: Sequence[int]) -> tuple[Tensor, ...]:
+def _concatenated_slots(
+    parts: Sequence[tuple[Tensor, ...] | None], rows: Sequence[int]
+) -> tuple[Tensor, ...]:
     """A slot of both caches; one that is missing is filled with zeros, none of which is valid."""
     like = next(part for part in parts if part is not None)
     held = []
@@ -198,7 +200,7 @@ def _stacked_slots(parts: Sequence[tuple[Tensor, ...] | None], rows: Sequence[in
         if part is None:
             part = tuple(one.new_zeros(count, *one.shape[1:]) for one in like)
         held.append(part)
-    return tuple(_stacked(pair) for pair in zip(*held, strict=True))
+    return tuple(_concatenated(pair) for pair in zip(*held, strict=True))
 
 
 class Groups:

@@ -43,7 +43,7 @@ _SLACK, _SLACK_TENSORS, _SLACK_VALUES = 4, 1000, 1 << 26
 """How much larger than its file a model may be while it is built, as a factor, a number of tensors and a number of values:
 other libraries build some parts twice, and some that they discard."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-_OWN = frozenset((files.MARK, "encoder.onnx", "decoder.onnx"))
+_UNLISTED = frozenset((files.MARK, "encoder.onnx", "decoder.onnx"))
 """Files that need not be in the manifest: earlier versions wrote ONNX files after it."""
 _SHOWN = 10
 
@@ -74,16 +74,16 @@ def write_folder(
 
     try:
         with files.making(path.parent), files.temporary_folder(path) as temporary:
-            aliases = _fill(temporary, weights, documents or {}, texts or {})
+            aliases = _write_files(temporary, weights, documents or {}, texts or {})
             if more is not None:
                 more(temporary)
-            _seal(temporary, aliases)
+            _write_manifest(temporary, aliases)
             files.swap(temporary, path)
     except (OSError, SafetensorError) as error:  # safetensors wraps errors of the disk
         raise _cannot_write(path, weights, error) from error
 
 
-def _fill(
+def _write_files(
     folder: Path,
     weights: Mapping[str, Mapping[str, Tensor]],
     documents: Mapping[str, Any],
@@ -121,7 +121,7 @@ def _refuse_foreign(path: Path) -> None:
         listed = {name.partition("/")[0] for name in _manifest(path)} | {MANIFEST}
         what = f"which {MANIFEST} does not list"
 
-    others = sorted(names - listed - _OWN)
+    others = sorted(names - listed - _UNLISTED)
     if others:
         raise CheckpointError(
             f"{path}: holds {', '.join(others[:_SHOWN])}, {what}; the new folder would replace them. "
@@ -129,7 +129,7 @@ def _refuse_foreign(path: Path) -> None:
         )
 
 
-def _seal(folder: Path, aliases: Mapping[str, Mapping[str, str]]) -> None:
+def _write_manifest(folder: Path, aliases: Mapping[str, Mapping[str, str]]) -> None:
     """Writes the manifest, and flushes everything to disk."""
     entries: dict[str, dict[str, Any]] = {}
     for file in sorted(folder.rglob("*")):

@@ -23,13 +23,13 @@ from sightweave.core.errors import BackendError, did_you_mean
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 PrecisionName = Literal["auto", "fp32", "bf16"]
-_MATMUL = 256
+_MATMUL_SIDE = 256
 """Side of the timed matrices: where bf16 is emulated, even this takes about 40 ms."""
 _MOST_PAIRS, _FEWEST_PAIRS, _SECONDS = 60, 7, 1.0
 """Maximum and minimum calls of each kind, alternating, and the seconds after which the minimum is enough."""
-_WORTH = 1.3
+_MIN_GAIN = 1.3
 """Required speed-up of bf16, which costs precision and a cast of the weights in every step."""
-_MEMORY = "precision"
+_GAIN_FILE = "precision"
 """File in the user's cache folder that keeps the measured speed-up."""
 
 __all__ = [
@@ -111,18 +111,18 @@ def choose_precision(name: PrecisionName, device: torch.device) -> Precision:
 
     known = _known_gain(key)
     gain = _gain(*_seconds_per_matmul(device)) if known is None else known
-    reason = f"a bf16 matmul is {gain:.2f} x as fast as fp32 here; bf16 is used from {_WORTH} x"
+    reason = f"a bf16 matmul is {gain:.2f} x as fast as fp32 here; bf16 is used from {_MIN_GAIN} x"
 
     if known is None:
-        remembered.remember(_MEMORY, {key: gain})
+        remembered.remember(_GAIN_FILE, {key: gain})
     else:
-        reason += f"; measured earlier, see {remembered.path(_MEMORY)}"
-    return Precision("bf16" if gain >= _WORTH else "fp32", device, reason)
+        reason += f"; measured earlier, see {remembered.path(_GAIN_FILE)}"
+    return Precision("bf16" if gain >= _MIN_GAIN else "fp32", device, reason)
 
 
 def _known_gain(key: str) -> float | None:
     """The speed-up that was measured on this machine earlier; None if there is none or it is not a valid number."""
-    gain = remembered.recall(_MEMORY).get(key)
+    gain = remembered.recall(_GAIN_FILE).get(key)
     if isinstance(gain, bool) or not isinstance(gain, int | float):
         return None
     return float(gain) if 0 < gain < float("inf") else None
@@ -143,7 +143,7 @@ def _seconds_per_matmul(device: torch.device) -> tuple[list[float], list[float]]
 
     They run on one thread: on a busy machine, two threads would spend the time waiting for each other.
     """
-    side = _MATMUL if device.type == "cpu" else 8 * _MATMUL
+    side = _MATMUL_SIDE if device.type == "cpu" else 8 * _MATMUL_SIDE
     matrices = [torch.ones(side, side, dtype=one, device=device) for one in (torch.float32, torch.bfloat16)]
     times: tuple[list[float], list[float]] = ([], [])
 

@@ -18,9 +18,9 @@ from sightweave.core import box_operators, gguf
 from sightweave.core.errors import BackendError, CheckpointError
 
 _TOKENIZER = "tokenizer.json"
-_BESIDE = (_TOKENIZER, "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+_COPIED_FILES = (_TOKENIZER, "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 """Files that are used as they are if they are next to the GGUF file."""
-_FAILS = (ValueError, KeyError, TypeError, RuntimeError, OSError, NotImplementedError)
+_READ_ERRORS = (ValueError, KeyError, TypeError, RuntimeError, OSError, NotImplementedError)
 """Errors that the library's reader raises."""
 
 
@@ -50,23 +50,23 @@ def _described(file: Path, changed: int, size: int) -> Path:
         config = library.AutoConfig.from_pretrained(place, gguf_file=name)
         config.architectures = None  # the file names none, and the model type is enough
         config.save_pretrained(folder)
-    except _FAILS as error:
-        raise CheckpointError(f"{file}: Transformers cannot read it: {_line(error)}") from error
+    except _READ_ERRORS as error:
+        raise CheckpointError(f"{file}: Transformers cannot read it: {_first_line(error)}") from error
 
     # The special tokens' names and the chat template come from the file even if the vocabulary is next to it.
-    beside = [one for one in _BESIDE if (file.parent / one).is_file()]
+    beside = [one for one in _COPIED_FILES if (file.parent / one).is_file()]
     try:
         library.AutoTokenizer.from_pretrained(place, gguf_file=name).save_pretrained(folder)
-    except _FAILS as error:
+    except _READ_ERRORS as error:
         if _TOKENIZER not in beside:
             raise CheckpointError(
-                f"{file}: Transformers cannot read its tokenizer: {_line(error)}"
+                f"{file}: Transformers cannot read its tokenizer: {_first_line(error)}"
             ) from error
 
     for one in beside:
         shutil.copy(file.parent / one, folder / one)
     if _TOKENIZER not in beside:
-        _mend(folder / _TOKENIZER, stated, file)
+        _set_pre_tokenizer(folder / _TOKENIZER, stated, file)
     return folder
 
 
@@ -87,8 +87,8 @@ def weights(value: str | Path) -> dict[str, Tensor]:
         model = library.AutoModelForCausalLM.from_pretrained(
             str(file.parent), gguf_file=file.name, dtype=torch.float32
         )
-    except _FAILS as error:
-        raise CheckpointError(f"{file}: Transformers cannot read it: {_line(error)}") from error
+    except _READ_ERRORS as error:
+        raise CheckpointError(f"{file}: Transformers cannot read it: {_first_line(error)}") from error
 
     found: dict[str, Tensor] = model.state_dict()
     if model.config.tie_word_embeddings:  # as in its own files, which hold only the embedding table
@@ -118,7 +118,7 @@ def _reader() -> Any:
     return imported()
 
 
-def _mend(file: Path, stated: Mapping[str, Any], source: Path) -> None:
+def _set_pre_tokenizer(file: Path, stated: Mapping[str, Any], source: Path) -> None:
     """Sets the tokenizer's way of splitting text: Transformers' reader (5.23) always splits as GPT-2 does.
 
     Raises:
@@ -155,5 +155,5 @@ def _pre_tokenizer(steps: Sequence[str]) -> dict[str, Any]:
     return {"type": "Sequence", "pretokenizers": [*found, level]}
 
 
-def _line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -224,11 +224,11 @@ def _near_pairs(
                 close = active[np.bitwise_count(turned[active] ^ turned[active + step]) <= MAX_BITS]
                 if close.size:
                     left, right = order[close], order[close + step]
-                    same = _alike(hashes, shades, left, right)
+                    same = _are_near(hashes, shades, left, right)
                     yield left[same], right[same]
 
 
-def _alike(
+def _are_near(
     hashes: NDArray[np.uint64], shades: NDArray[np.uint8], left: NDArray[np.int32], right: NDArray[np.int32]
 ) -> NDArray[np.bool_]:
     """Whether each pair is a near-duplicate: bits of the hash, then shades under the best change of brightness."""
@@ -297,7 +297,7 @@ def _around_medoids(
             break
 
         medoid = first[members[np.argmax(degrees[first[members]])]]
-        near = _alike(hashes, shades, np.full(len(members), medoid, np.int32), first[members])
+        near = _are_near(hashes, shades, np.full(len(members), medoid, np.int32), first[members])
         if near.sum() > 1:
             groups.append(members[near])
         members = members[~near]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-_READ = 20_000  # characters that are read; more would not change the guess
+_MAX_CHARACTERS = 20_000  # characters that are read; more would not change the guess
 _WORD = re.compile(r"[^\W\d_]+")
 _SCRIPTS = (
     ("ja", "\u3040", "\u30ff"), ("ko", "\uac00", "\ud7a3"), ("ko", "\u1100", "\u11ff"), ("zh", "\u4e00", "\u9fff"),
@@ -59,7 +59,7 @@ def language_of(text: str) -> str:
     By script: zh, ja, ko, ar, he, hi, bn, ta, th, ru, uk, el (other languages in these scripts are taken for one of them).
     By short words: en, de, fr, es, it, pt, nl, cs, pl, tr. Single words and names are mostly ``und``.
     """
-    text = text[:_READ].lower()
+    text = text[:_MAX_CHARACTERS].lower()
 
     words = _WORD.findall(text)
     letters = sum(map(len, words))

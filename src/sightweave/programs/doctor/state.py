@@ -17,7 +17,7 @@ from sightweave.programs.doctor.pictures import PictureFacts
 from sightweave.programs.doctor.workers import facts_of
 
 _VERSION = 1
-_EVERY = 500
+_COMMIT_EVERY = 500
 """Number of images between two writes to disk."""
 
 
@@ -53,24 +53,24 @@ class State:
                 base.close()
             raise DataError(f"{path}: not a file written by this check ({error}); remove it.") from None
 
-        self._base = base
+        self._database = base
         self._count = 0
-        self._waiting = 0
+        self._unsaved = 0
 
     def number(self, medium: Medium) -> tuple[int, bool]:
         """The number of an image in this check, from 0, and whether it is new."""
-        row = self._base.execute("SELECT number FROM seen WHERE key = ?", (medium.key,)).fetchone()
+        row = self._database.execute("SELECT number FROM seen WHERE key = ?", (medium.key,)).fetchone()
         if row is not None:
             return row[0], False
 
         source = json.dumps(_place(medium.source))
-        self._base.execute("INSERT INTO seen VALUES (?, ?, ?)", (self._count, medium.key, source))
+        self._database.execute("INSERT INTO seen VALUES (?, ?, ?)", (self._count, medium.key, source))
         self._count += 1
         return self._count - 1, True
 
     def key(self, number: int) -> str:
         """The key of an image of this check."""
-        (key,) = self._base.execute("SELECT key FROM seen WHERE number = ?", (number,)).fetchone()
+        (key,) = self._database.execute("SELECT key FROM seen WHERE number = ?", (number,)).fetchone()
         return str(key)
 
     def medium(self, key: str, read: Callable[[int, int], bytes] | None) -> Medium | None:
@@ -80,7 +80,7 @@ class State:
             key: Its key.
             read: Reads the bytes of an image that came inside a row, given their offset and number.
         """
-        row = self._base.execute("SELECT source FROM seen WHERE key = ?", (key,)).fetchone()
+        row = self._database.execute("SELECT source FROM seen WHERE key = ?", (key,)).fetchone()
         place = json.loads(row[0]) if row is not None else None
 
         if isinstance(place, str):
@@ -93,7 +93,7 @@ class State:
 
     def paths(self) -> Iterator[Path]:
         """Files of this check's images, and shards that hold some."""
-        for (text,) in self._base.execute("SELECT source FROM seen"):
+        for (text,) in self._database.execute("SELECT source FROM seen"):
             place = json.loads(text)
             if isinstance(place, str):
                 yield Path(place)
@@ -106,29 +106,31 @@ class State:
 
     def known(self, key: str, stamp: str) -> PictureFacts | None:
         """The facts from an earlier check, if the image has not changed since."""
-        row = self._base.execute("SELECT stamp, facts FROM facts WHERE key = ?", (key,)).fetchone()
+        row = self._database.execute("SELECT stamp, facts FROM facts WHERE key = ?", (key,)).fetchone()
         if row is None or row[0] != stamp or not stamp:
             return None
         return _facts(row[1])
 
     def keep(self, key: str, stamp: str, facts: PictureFacts) -> None:
         """Stores the facts of an image."""
-        self._base.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", (key, stamp, json.dumps(facts)))
-        self._waiting += 1
-        if self._waiting >= _EVERY:
-            self._base.commit()
-            self._waiting = 0
+        self._database.execute(
+            "INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", (key, stamp, json.dumps(facts))
+        )
+        self._unsaved += 1
+        if self._unsaved >= _COMMIT_EVERY:
+            self._database.commit()
+            self._unsaved = 0
 
     def facts(self, number: int) -> PictureFacts | None:
         """The facts of an image of this check, from this or an earlier one."""
-        row = self._base.execute(
+        row = self._database.execute(
             "SELECT facts FROM facts JOIN seen USING (key) WHERE number = ?", (number,)
         ).fetchone()
         return None if row is None else _facts(row[0])
 
     def digests(self) -> Iterator[tuple[int, str]]:
         """Number and SHA-256 of each readable image of this check."""
-        rows = self._base.execute("SELECT number, facts FROM facts JOIN seen USING (key) ORDER BY number")
+        rows = self._database.execute("SELECT number, facts FROM facts JOIN seen USING (key) ORDER BY number")
         for number, text in rows:
             digest = _facts(text).digest
             if digest:
@@ -136,8 +138,8 @@ class State:
 
     def close(self) -> None:
         """Writes the remaining facts and closes the file."""
-        self._base.commit()
-        self._base.close()
+        self._database.commit()
+        self._database.close()
 
 
 def _facts(text: str) -> PictureFacts:

@@ -84,14 +84,16 @@ class LlamaCpp:
             # The image encoder and the projector.
             settings = self._mtmd.mtmd_context_params_default()
             settings.use_gpu, settings.print_timings, settings.warmup = False, False, False
-            self._eyes = self._mtmd.mtmd_init_from_file(str(projector).encode(), self._model.model, settings)
-            if self._eyes is None:
+            self._vision = self._mtmd.mtmd_init_from_file(
+                str(projector).encode(), self._model.model, settings
+            )
+            if self._vision is None:
                 raise ExportError(f"{projector}: llama.cpp cannot load it. Its log ends: {last_line(log)}")
 
     def close(self) -> None:
         """Frees everything."""
         with quiet():
-            self._mtmd.mtmd_free(self._eyes)
+            self._mtmd.mtmd_free(self._vision)
             self._model.close()
 
     def ids(self, text: str) -> list[int]:
@@ -100,12 +102,12 @@ class LlamaCpp:
         return found
 
     def answer(
-        self, stretches: Sequence[Sequence[int] | np.ndarray], ends: int, most: int
+        self, segments: Sequence[Sequence[int] | np.ndarray], ends: int, most: int
     ) -> tuple[np.ndarray, list[int]]:
         """Logits after a prompt, and the greedy answer.
 
         Args:
-            stretches: Ids, or an image (uint8 S S 3, in the encoder's size), in order.
+            segments: Ids, or an image (uint8 S S 3, in the encoder's size), in order.
             ends: The id that ends an answer.
             most: Maximum ids of an answer.
 
@@ -113,17 +115,17 @@ class LlamaCpp:
             float32 V after the prompt; the ids of the answer, with the end token if it was reached.
         """
         with quiet():
-            return self._answer(stretches, ends, most)
+            return self._answer(segments, ends, most)
 
     def _answer(
-        self, stretches: Sequence[Sequence[int] | np.ndarray], ends: int, most: int
+        self, segments: Sequence[Sequence[int] | np.ndarray], ends: int, most: int
     ) -> tuple[np.ndarray, list[int]]:
         self._model.reset()
-        for stretch in stretches:
-            if isinstance(stretch, np.ndarray):
-                self._add_image(stretch)
+        for segment in segments:
+            if isinstance(segment, np.ndarray):
+                self._add_image(segment)
             else:
-                self._model.eval(list(stretch))
+                self._model.eval(list(segment))
 
         first = logits = self._logits()
         said: list[int] = []
@@ -152,7 +154,7 @@ class LlamaCpp:
             prompt.text, prompt.text_len = marker, len(marker)
             prompt.add_special, prompt.parse_special = False, True
             images = (mtmd.mtmd_bitmap_p_ctypes * 1)(bitmap)
-            if mtmd.mtmd_tokenize(self._eyes, chunks, ctypes.byref(prompt), images, 1):
+            if mtmd.mtmd_tokenize(self._vision, chunks, ctypes.byref(prompt), images, 1):
                 raise ExportError("llama.cpp cannot preprocess an image.")
 
             # The last chunk of the image is the whole.
@@ -165,7 +167,7 @@ class LlamaCpp:
             # Run the encoder and the decoder on it.
             after = ctypes.c_int32(0)
             if mtmd.mtmd_helper_eval_chunk_single(
-                self._eyes,
+                self._vision,
                 self._model._ctx.ctx,
                 found[-1],
                 self._model.n_tokens,

@@ -192,7 +192,7 @@ def _write_decoder(model: VLM, file: Path) -> None:
     rows, new, old = 2, 5, 3
     count = 2 * model.language_model.depth
     # Separate tensors: the tracer would merge inputs that share one.
-    past = [torch.zeros(rows, *_kept(model, old)) for _ in range(count)]
+    past = [torch.zeros(rows, *_cache_shape(model, old)) for _ in range(count)]
     ones = torch.ones(rows, old + new, dtype=torch.long)
     positions = torch.arange(new).expand(rows, -1).contiguous()
     example = (torch.zeros(rows, new, model.language_model.dim), ones, positions, past)
@@ -208,7 +208,7 @@ def _write_decoder(model: VLM, file: Path) -> None:
     trace(graph, example, shapes, file, inputs, outputs, in_one_file=True)
 
 
-def _kept(model: VLM, length: int) -> tuple[int, int, int]:
+def _cache_shape(model: VLM, length: int) -> tuple[int, int, int]:
     """Shape of the cached keys, or values, of one row and layer."""
     attention: Any = model.language_model.blocks[0].attention  # type: ignore[union-attr,index]  # a decoder has blocks
     return attention.num_kv_heads, length, attention.head_dim
@@ -270,7 +270,7 @@ class _Session:
 
         self._tokens, self._vision, self._decoder = opened(TOKENS), opened(VISION), opened(DECODER)
         self._names = _cache_names(model, "past_key_values")
-        self._kept = _kept(model, 0)
+        self._cache_shape = _cache_shape(model, 0)
         self._processor, self._in_rows = processor, layout.frames_by_processor
 
         # The state of one batch of prompts.
@@ -292,7 +292,7 @@ class _Session:
             marks = (ids == tokenizer.image_id) & (self._mask > 0)
             embeddings[marks] = features.reshape(-1, features.shape[-1])
 
-        self._past = [np.zeros((len(rows), *self._kept), np.float32)] * len(self._names)
+        self._past = [np.zeros((len(rows), *self._cache_shape), np.float32)] * len(self._names)
         return self._step(embeddings, (self._mask.cumsum(1) - 1).clip(min=0))
 
     def _features(self, pixels: np.ndarray) -> np.ndarray:

@@ -194,8 +194,8 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
         for sample, ours in zip(samples, answers, strict=True):
             # Their logits after the prompt, and their answer.
             encoded = processor.encode(sample)
-            stretches = _stretches(processor, sample)
-            logits, said = theirs.answer(stretches, processor.tokenizer.end_id, ANSWER_TOKENS)
+            segments = _segments(processor, sample)
+            logits, said = theirs.answer(segments, processor.tokenizer.end_id, ANSWER_TOKENS)
 
             # Ours at the same position.
             batch = processor.batch([sample])
@@ -211,8 +211,8 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
     return Exported(folder=folder, layout="idefics3", program=program, compared=tuple(found))
 
 
-def _stretches(processor: Processor, sample: Sample) -> list[list[int] | np.ndarray]:
-    """A prompt as stretches of ids and images, in order."""
+def _segments(processor: Processor, sample: Sample) -> list[list[int] | np.ndarray]:
+    """A prompt as segments of ids and images, in order."""
     encoded = processor.encode(sample)
     ids = encoded.trunk.ids + encoded.prompt.ids
     items = encoded.trunk.item + encoded.prompt.item
@@ -221,7 +221,7 @@ def _stretches(processor: Processor, sample: Sample) -> list[list[int] | np.ndar
     last = -1
     for token, item in zip(ids, items, strict=True):
         if item >= 0 and item != last:
-            found.append(_square(processor, sample.media[item]))
+            found.append(_resized_pixels(processor, sample.media[item]))
         elif item < 0 and (not found or isinstance(found[-1], np.ndarray)):
             found.append([token])
         elif item < 0:
@@ -230,7 +230,7 @@ def _stretches(processor: Processor, sample: Sample) -> list[list[int] | np.ndar
     return found
 
 
-def _square(processor: Processor, medium: Medium) -> np.ndarray:
+def _resized_pixels(processor: Processor, medium: Medium) -> np.ndarray:
     """The resized pixels of our transform before normalization, since llama.cpp resizes differently."""
     return processor.transform.build().resize(media.load(medium)).values.permute(1, 2, 0).numpy()
 

@@ -241,7 +241,7 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample], layout: str
     # Each sample alone.
     alone = []
     for sample, ours in zip(samples, answers, strict=True):
-        largest = _along_target(model, source.processor, theirs, sample)
+        largest = _largest_difference(model, source.processor, theirs, sample)
         ((said, logits),) = theirs.answers([sample], end)
         alone.append(
             compared(model, source.processor, sample, largest=largest, ours=ours, said=said, theirs=logits)
@@ -326,7 +326,7 @@ def _same_count(samples: Sequence[Sample]) -> list[list[int]]:
     return list(found.values())
 
 
-def _along_target(model: VLM, processor: Processor, theirs: _Theirs, sample: Sample) -> float:
+def _largest_difference(model: VLM, processor: Processor, theirs: _Theirs, sample: Sample) -> float:
     """Largest difference between two logits, over all text tokens of a sample's prompt and target.
 
     Raises:

@@ -39,7 +39,7 @@ def on(name: str, asked: Asked, max_tokens: int | None) -> list[str]:
     """
     found = [*_on_unanswered(asked), *_on_thoughts(asked, max_tokens)]
     if max_tokens is not None:
-        found += _on_the_rest(asked, max_tokens)
+        found += _on_answers(asked, max_tokens)
     return [f"{name}: {sentence}." for sentence in found]
 
 
@@ -52,17 +52,17 @@ def _on_unanswered(asked: Asked) -> list[str]:
     if refused:
         found.append(
             f"the server refused {len(refused)} of {len(asked)} prompts; each counts as an empty answer and is asked "
-            f"again only with --fresh: {_named(refused)}"
+            f"again only with --fresh: {_by_reason(refused)}"
         )
     if failed:
         found.append(
             f"{len(failed)} of {len(asked)} prompts got no answer; each counts as an empty answer; run the same "
-            f"command again to retry: {_named(failed)}"
+            f"command again to retry: {_by_reason(failed)}"
         )
     return found
 
 
-def _named(lost: Asked) -> str:
+def _by_reason(lost: Asked) -> str:
     """Samples by reason, the most frequent reasons first."""
     by_reason: dict[str, dict[str, None]] = {}
     for sample, one in lost:
@@ -102,7 +102,7 @@ def _on_thoughts(asked: Asked, max_tokens: int | None) -> list[str]:
     return found
 
 
-def _on_the_rest(asked: Asked, max_tokens: int) -> list[str]:
+def _on_answers(asked: Asked, max_tokens: int) -> list[str]:
     """Notes on prompts that have an answer: how often each kind of oddity occurs."""
     answers = [(sample, one) for sample, one in asked if not is_unanswered(one)]
     plain = [(sample, one) for sample, one in answers if one.text or THOUGHT not in one.extra]

@@ -45,7 +45,7 @@ _FRAMES = re.compile(r"<\|(?:START|END)_RESPONSE\|>|<\|(?:begin|end)_of_(?:solut
 
 
 @dataclass(frozen=True, slots=True)
-class _Parted:
+class _Split:
     answer: str
     thought: str
     is_headless: bool = False
@@ -68,13 +68,13 @@ def without_thoughts(predictions: Sequence[Prediction]) -> list[Prediction]:
     If some texts show that the prompt opens the block, a text that was cut before any tag was still thinking. The
     log-probability of a text with thoughts includes the thoughts, so it is dropped.
     """
-    parted = [_parted(one.text) for one in predictions]
+    parted = [_split(one.text) for one in predictions]
     opens = any(one is not None and one.is_headless for one in parted)
 
     found = []
     for one, parts in zip(predictions, parted, strict=True):
         if parts is None and opens and one.finish == "length":
-            parts = _Parted("", one.text)
+            parts = _Split("", one.text)
         if parts is None or (one.finish != "length" and not parts.answer and not parts.thought):
             found.append(one)  # an answer of only a tag is about tags
             continue
@@ -85,26 +85,26 @@ def without_thoughts(predictions: Sequence[Prediction]) -> list[Prediction]:
     return found
 
 
-def _parted(text: str) -> _Parted | None:
+def _split(text: str) -> _Split | None:
     """The thoughts and the answer of a text; None if it has no thoughts."""
     if _CHANNELS.match(text):
         return _by_channel(text)
     bare = _BARE_CHANNELS.fullmatch(text)
     if bare:
-        return _Parted(bare["said"].strip(), bare["thought"].strip())
+        return _Split(bare["said"].strip(), bare["thought"].strip())
     return _by_tags(text)
 
 
-def _by_channel(text: str) -> _Parted:
+def _by_channel(text: str) -> _Split:
 
     said = {"final": "", "thought": ""}
     for channel in _CHANNEL.finditer(text):
         said["final" if channel["name"] == "final" else "thought"] += channel["said"]
 
-    return _Parted(said["final"].strip(), said["thought"].strip())
+    return _Split(said["final"].strip(), said["thought"].strip())
 
 
-def _by_tags(text: str) -> _Parted | None:
+def _by_tags(text: str) -> _Split | None:
     answer: list[str] = []
     thought: list[str] = []
     at, is_inside, is_headless, mentions = 0, False, False, False
@@ -138,9 +138,9 @@ def _by_tags(text: str) -> _Parted | None:
         return None
 
     if is_inside:
-        return _Parted("", "".join([*answer, *thought, text[at:]]).strip())
+        return _Split("", "".join([*answer, *thought, text[at:]]).strip())
 
     rest = _FRAMES.sub("", "".join([*answer, text[at:]])).strip()
     wrapped = list(_WRAPPED.finditer(rest))
     said = wrapped[-1]["said"].strip() if wrapped else rest
-    return _Parted(said, "".join(thought).strip(), is_headless=is_headless)
+    return _Split(said, "".join(thought).strip(), is_headless=is_headless)

@@ -113,7 +113,7 @@ class Answers:
         """Samples that the last call of `predict` left out or found empty, as plain sentences."""
 
         # The fingerprint covers everything that decides the answers.
-        data = _bytes(path)
+        data = _read(path)
         self.fingerprint = f"answers {hashlib.sha256(data).hexdigest()} missing={missing} split={split}"
 
         self._by_id: dict[str, _Row] = {}
@@ -157,8 +157,8 @@ class Answers:
         if max_tokens == 0:
             return [Prediction("", finish="none") for _ in samples]
 
-        rows = [self._row_of(sample) for sample in samples]
-        self._check(samples, rows)
+        rows = [self._find(sample) for sample in samples]
+        self._check_missing(samples, rows)
         self.notes = tuple(self._notes(rows))
         if progress is not None and samples:
             progress(len(samples))
@@ -208,7 +208,7 @@ class Answers:
             hint = "keep one answer for each"
         raise DataError(f"{row.where}: {what} is also in {first.where}; {hint}.")
 
-    def _row_of(self, sample: Sample) -> _Row | None:
+    def _find(self, sample: Sample) -> _Row | None:
         found = self._by_id.get(sample.id) or self._by_image.get(sample.id) or self._by_stem.get(sample.id)
         if found is None and self._by_prompt:
             image = sample.media[0].key if sample.media else ""
@@ -217,12 +217,12 @@ class Answers:
             found = self._by_prompt.get((image, sample.prompt)) or self._by_prompt.get((image, bare))
         return found
 
-    def _check(self, samples: Sequence[Sample], rows: Sequence[_Row | None]) -> None:
+    def _check_missing(self, samples: Sequence[Sample], rows: Sequence[_Row | None]) -> None:
         lost = [sample.id for sample, row in zip(samples, rows, strict=True) if row is None]
         if samples and len(lost) == len(samples):
             raise DataError(
                 f"{self.path}: none of its {self._count} answer(s) matches any of the {len(samples)} sample(s): it "
-                f"has {self._first()}, the samples {samples[0].id!r}. Is it for the same data and split?"
+                f"has {self._example()}, the samples {samples[0].id!r}. Is it for the same data and split?"
             )
 
         if lost and self.missing == "error":
@@ -231,7 +231,7 @@ class Answers:
                 "them, or set missing: wrong to count them as empty answers."
             )
 
-    def _first(self) -> str:
+    def _example(self) -> str:
         """The name of one answer of the file, for messages."""
         names = [*self._by_id, *self._by_image]
         if names:
@@ -253,7 +253,7 @@ class Answers:
             yield f"{self.path}: {empty} of {len(rows)} answers are empty."
 
 
-def _bytes(path: Path) -> bytes:
+def _read(path: Path) -> bytes:
     """The content of a file without its byte-order mark, if it is a regular file and not too large."""
     try:
         status = os.stat(path)
@@ -282,8 +282,8 @@ def _rows(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
     if not data.strip():
         raise DataError(f"{path}: the file is empty.")
     if path.suffix.lower() == ".csv":
-        return _of_csv(path, data)
-    return _of_array(path, data) if data.lstrip().startswith(b"[") else _of_lines(path, data)
+        return _csv_rows(path, data)
+    return _array_rows(path, data) if data.lstrip().startswith(b"[") else _line_rows(path, data)
 
 
 def _decoded(path: Path, data: bytes, first: int = 1) -> str:
@@ -296,7 +296,7 @@ def _decoded(path: Path, data: bytes, first: int = 1) -> str:
         ) from None
 
 
-def _of_lines(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
+def _line_rows(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, line in enumerate(io.BytesIO(data), start=1):
         if not line.strip():
             continue
@@ -305,10 +305,10 @@ def _of_lines(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
         value, end = _value(path, text, 0, number)
         if end < len(text):
             raise DataError(f"{path}:{number}: unexpected text after the row: {_shown(text[end:].strip())}.")
-        yield f"{path}:{number}", _mapping(f"{path}:{number}", value)
+        yield f"{path}:{number}", _as_object(f"{path}:{number}", value)
 
 
-def _of_array(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
+def _array_rows(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
     """The rows of a JSON array; parsed one by one, so that each can be reported with its line."""
     text = _decoded(path, data)
     at = text.index("[") + 1
@@ -328,7 +328,7 @@ def _of_array(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
         number += 1
         where = f"{path}:{line} (row {number})"
         start, (value, at) = at, _value(path, text, at, line)
-        yield where, _mapping(where, value)
+        yield where, _as_object(where, value)
         line += text.count("\n", start, at)
 
         # A comma and another row, or the end.
@@ -379,13 +379,13 @@ _JSON = json.JSONDecoder(
 )
 
 
-def _mapping(where: str, value: Any) -> dict[str, Any]:
+def _as_object(where: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DataError(f'{where}: a row must be an object such as {{"id": ...}} (got {_shown(value)}).')
     return value
 
 
-def _of_csv(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
+def _csv_rows(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
     """Rows of CSV with a header that names an id and an answer; without a header, two columns are id and answer."""
     reader = csv.reader(io.StringIO(_decoded(path, data), newline=""), strict=True)
     header: list[str] = []
@@ -411,7 +411,7 @@ def _of_csv(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
             if "logprob" in values:
                 values["logprob"] = _Number(values["logprob"].strip()) if values["logprob"].strip() else None
             if header[: len(answer_files.COLUMNS)] == list(answer_files.COLUMNS):
-                values = _of_own_table(values)
+                values = _from_own_table(values)
             yield f"{path}:{line}", values
     except csv.Error as error:
         raise DataError(f"{path}:{last + 1}: not CSV: {error}.") from None
@@ -428,7 +428,7 @@ def _header(path: Path, line: int, cells: Sequence[str]) -> tuple[list[str], boo
     return header, is_header
 
 
-def _of_own_table(values: dict[str, Any]) -> dict[str, Any]:
+def _from_own_table(values: dict[str, Any]) -> dict[str, Any]:
     """A row of a table written by Sightweave, with the fields of our JSON lines: an empty cell means no value."""
     named = {"prompt" if name == "question" else name: value for name, value in values.items()}
     if not named["id"]:

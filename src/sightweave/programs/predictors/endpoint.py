@@ -197,10 +197,10 @@ class Endpoint:
                 return Prediction("", extra={"unanswered": str(error).rstrip("."), "may_pass": True})
             return self._answer(sample, turns, max_tokens, line)
 
-        def tell(number: int, said: Prediction) -> None:
+        def tell(number: int, answer: Prediction) -> None:
             # Keep paid answers at once, but not cut ones: whether they hold thoughts may show only in the others.
-            if each is not None and not _notes.is_unanswered(said):
-                each(number, _thinking.without_thoughts([said])[0])
+            if each is not None and not _notes.is_unanswered(answer):
+                each(number, _thinking.without_thoughts([answer])[0])
             if progress is not None:
                 progress(1)
 
@@ -211,7 +211,7 @@ class Endpoint:
         where = f"sample {sample.id!r}"
         try:
             found, refused = self._ask(turns, max_tokens, where, line)
-            said = prediction(found, f"{self._server.url}: {where}")
+            answer = prediction(found, f"{self._server.url}: {where}")
         except Refused as error:
             return Prediction("", extra={"unanswered": error.reason})
         except Failed as error:
@@ -224,8 +224,8 @@ class Endpoint:
 
         self._failures = 0
         if "temperature" in refused:
-            return replace(said, extra={**said.extra, "is_sampled": True})
-        return said
+            return replace(answer, extra={**answer.extra, "is_sampled": True})
+        return answer
 
     def _ask(
         self, asked: list[dict[str, Any]], max_tokens: int, where: str, line: Line

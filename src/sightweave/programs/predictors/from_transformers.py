@@ -43,7 +43,7 @@ _FINGERPRINTED = (".safetensors", ".json", ".jinja", ".txt", ".model", ".py")
 _BLOCK = 1 << 20
 _ANSWER = "answer"
 """A word that every chat template leaves unchanged."""
-_KINDS_OF_TOKENS = {"paligemma": 1}
+_TOKEN_TYPES = {"paligemma": 1}
 """``token_type_ids`` of generated tokens by model type; 0 for all others. PaliGemma's 0 marks its bidirectional prefix."""
 _KEPT_SETTINGS = (
     "pad_token_id",
@@ -53,11 +53,17 @@ _KEPT_SETTINGS = (
     "forced_bos_token_id",
 )
 """Generation settings of a folder that are kept: how an answer begins and ends."""
-_NO_SETTINGS = ("transformers_version", "max_length", "max_new_tokens", "use_cache", "cache_implementation")
+_HARMLESS_SETTINGS = (
+    "transformers_version",
+    "max_length",
+    "max_new_tokens",
+    "use_cache",
+    "cache_implementation",
+)
 """Generation settings that change no answer, or that every call sets; not worth a note."""
-_PICTURE_TOKENS = 576
+_TOKENS_PER_IMAGE = 576
 """Estimated tokens of an image whose prompt has a single placeholder for it."""
-_FAILS = (ValueError, TypeError, IndexError, KeyError, AttributeError, RuntimeError)
+_MODEL_ERRORS = (ValueError, TypeError, IndexError, KeyError, AttributeError, RuntimeError)
 """Errors that third-party models and processors raise."""
 
 
@@ -176,7 +182,7 @@ class FromTransformers:
         settings = f"{self.precision.name} {template} {resized_by} {_versions(self.model)} greedy"
         self.fingerprint = _fingerprint(path, settings)
 
-        if not self._ends():
+        if not self._end_ids():
             raise CheckpointError(
                 f"{path}: no end-of-answer token; set eos_token_id in its generation_config.json."
             )
@@ -185,7 +191,7 @@ class FromTransformers:
         # Left, so that generated tokens follow the prompt; an encoder counts positions from the first token.
         tokenizer.padding_side = "left" if self.can_score else "right"
         if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(self._ends()[0])
+            tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(self._end_ids()[0])
 
     def predict(
         self,
@@ -211,14 +217,14 @@ class FromTransformers:
 
         def answered(batch: Sequence[int]) -> list[Prediction]:
             if texts:
-                likelihoods = [self._judge(prompts[n], samples[n], texts[n], budget) for n in batch]
+                likelihoods = [self._likelihoods(prompts[n], samples[n], texts[n], budget) for n in batch]
             else:
                 likelihoods = [()] * len(batch)
 
             written = [found[n] for n in batch]
             if max_tokens:
                 media = [samples[n].media for n in batch]
-                written = self._write([prompts[n] for n in batch], media, max_tokens)
+                written = self._generate([prompts[n] for n in batch], media, max_tokens)
             return [replace(said, likelihoods=each) for said, each in zip(written, likelihoods, strict=True)]
 
         # A stack: the halves of a batch that ran out of memory are tried next.
@@ -276,13 +282,13 @@ class FromTransformers:
     def _length(self, prompt: str, media: Sequence[Medium]) -> int:
         """Approximate number of tokens of a prompt; an image counts as many as most models make of one."""
         words = self.processor.tokenizer(prompt, add_special_tokens=False)["input_ids"]
-        return len(words) + _PICTURE_TOKENS * len(media)
+        return len(words) + _TOKENS_PER_IMAGE * len(media)
 
     def prompt(self, sample: Sample) -> str:
         """The text that the processor reads for a sample, from its chat template or else from ``template``."""
         parts = asked(sample)
         if self._has_chat_template():
-            return self._rendered(parts, add_generation_prompt=True)
+            return self._render(parts, add_generation_prompt=True)
 
         mark = getattr(self.processor, "image_token", "<image>")
         images = str(mark) * sum(isinstance(part.content, Medium) for part in parts)
@@ -293,27 +299,29 @@ class FromTransformers:
     def _has_chat_template(self) -> bool:
         return bool(getattr(self.processor, "chat_template", None) or self.processor.tokenizer.chat_template)
 
-    def _rendered(self, parts: Sequence[Part], *, add_generation_prompt: bool) -> str:
+    def _render(self, parts: Sequence[Part], *, add_generation_prompt: bool) -> str:
         from jinja2 import TemplateError
 
         try:
             text: str = self.processor.apply_chat_template(
                 messages(parts), add_generation_prompt=add_generation_prompt, tokenize=False
             )
-        except (TemplateError, *_FAILS) as error:
-            raise DataError(f"{self.name}: its chat template rejected a prompt: {_line(error)}") from error
+        except (TemplateError, *_MODEL_ERRORS) as error:
+            raise DataError(
+                f"{self.name}: its chat template rejected a prompt: {_first_line(error)}"
+            ) from error
         return text
 
-    def _lead(self, sample: Sample, prompt: str) -> str:
+    def _leading_space(self, sample: Sample, prompt: str) -> str:
         """White space that the chat template puts before an answer; the answer's first token often includes it."""
         if not self._has_chat_template():
             return ""
 
-        whole = self._rendered([*asked(sample), Part("assistant", _ANSWER)], add_generation_prompt=False)
+        whole = self._render([*asked(sample), Part("assistant", _ANSWER)], add_generation_prompt=False)
         lead, found, _ = whole.removeprefix(prompt).partition(_ANSWER)
         return lead if found and lead.isspace() else ""
 
-    def _ids(self, prompt: str, lead: str, text: str) -> list[int]:
+    def _text_ids(self, prompt: str, lead: str, text: str) -> list[int]:
         """Token ids of a text after its prompt, or of the text alone where the two would share a token."""
         tokenizer = self.processor.tokenizer
         if not text:
@@ -349,10 +357,10 @@ class FromTransformers:
                 return_tensors="pt",
                 **bare,
             )
-        except _FAILS as error:
+        except _MODEL_ERRORS as error:
             if is_out_of_memory(error):
                 raise
-            raise DataError(f"{self.name}: its processor rejected a prompt: {_line(error)}") from error
+            raise DataError(f"{self.name}: its processor rejected a prompt: {_first_line(error)}") from error
 
         dtype = next(self.model.parameters()).dtype
         inputs = {}
@@ -362,11 +370,11 @@ class FromTransformers:
         return inputs
 
     @torch.inference_mode()
-    def _write(
+    def _generate(
         self, prompts: Sequence[str], media: Sequence[Sequence[Medium]], max_tokens: int
     ) -> list[Prediction]:
         inputs = self.inputs(prompts, media)
-        made = self._called(
+        made = self._call(
             self.model.generate,
             **inputs,
             max_new_tokens=max_tokens,
@@ -384,13 +392,13 @@ class FromTransformers:
         logprobs = torch.stack(steps, dim=1)
 
         # Cut each row after the first token that ends an answer.
-        ends = self._ends()
+        ends = self._end_ids()
         predictions = []
         for prompt, row, each in zip(prompts, ids.tolist(), logprobs.tolist(), strict=True):
             count = next((place + 1 for place, one in enumerate(row) if one in ends), len(row))
             is_whole = bool(count) and row[count - 1] in ends
             # Drop the end token here, since not every tokenizer treats it as a special token.
-            text = self._decoded(row[: count - is_whole]).strip()
+            text = self._decode(row[: count - is_whole]).strip()
             if _thinking.ends_open(prompt):
                 text = f"{_thinking.OPENING}{text}"
             mean = sum(each[:count]) / max(1, count)
@@ -398,7 +406,7 @@ class FromTransformers:
 
         return predictions
 
-    def _decoded(self, ids: Sequence[int]) -> str:
+    def _decode(self, ids: Sequence[int]) -> str:
         """The text of some ids, without special tokens except those around thoughts."""
         tokenizer = self.processor.tokenizer
         added = tokenizer.added_tokens_decoder
@@ -412,7 +420,7 @@ class FromTransformers:
         return str(tokenizer.decode(shown, skip_special_tokens=False))
 
     @torch.inference_mode()
-    def _judge(
+    def _likelihoods(
         self, prompt: str, sample: Sample, texts: Sequence[str], budget: Budget
     ) -> tuple[Likelihood, ...]:
         """The likelihood of each text after the same prompt."""
@@ -420,23 +428,23 @@ class FromTransformers:
             return ()
 
         self._check_causal(prompt, sample.media)
-        lead = self._lead(sample, prompt)
-        ids = [self._ids(prompt, lead, text) for text in texts]
+        lead = self._leading_space(sample, prompt)
+        ids = [self._text_ids(prompt, lead, text) for text in texts]
         before = self._length(prompt, sample.media)
         lengths = [before + len(each) + 1 for each in ids]
 
         found: list[Likelihood] = []
         for batch in budget.batches(range(len(ids)), lambda n: (lengths[n], lengths[n])):
-            found += self._totals(prompt, sample.media, [ids[n] for n in batch])
+            found += self._batch_likelihoods(prompt, sample.media, [ids[n] for n in batch])
         return tuple(found)
 
-    def _totals(
+    def _batch_likelihoods(
         self, prompt: str, media: Sequence[Medium], texts: Sequence[Sequence[int]]
     ) -> list[Likelihood]:
         """The total log-likelihood of each text and of any token that ends an answer after it."""
-        ends = self._ends()
+        ends = self._end_ids()
         targets = [[*ids, ends[0]] for ids in texts]
-        logprobs = self._fed(prompt, media, targets).log_softmax(-1)
+        logprobs = self._target_logits(prompt, media, targets).log_softmax(-1)
 
         found = []
         for row, ids in zip(logprobs, texts, strict=True):
@@ -446,7 +454,9 @@ class FromTransformers:
             found.append(Likelihood(float(written.sum() + ended), count + 1))
         return found
 
-    def _fed(self, prompt: str, media: Sequence[Medium], targets: Sequence[Sequence[int]]) -> Tensor:
+    def _target_logits(
+        self, prompt: str, media: Sequence[Medium], targets: Sequence[Sequence[int]]
+    ) -> Tensor:
         """Logits (fp32, R T V) of each token of the targets, all after one prompt, so that nothing is padded on the left."""
         inputs = self.inputs([prompt] * len(targets), [media] * len(targets))
         shape = inputs["input_ids"].shape
@@ -459,7 +469,7 @@ class FromTransformers:
         valid = (torch.arange(width) < lengths[:, None]).long()
 
         # Append them to every input that has one number per token; 0 is "text" wherever token types are marked.
-        kind = _KINDS_OF_TOKENS.get(self.model.config.model_type, 0)
+        kind = _TOKEN_TYPES.get(self.model.config.model_type, 0)
         known = {
             "input_ids": padded,
             "attention_mask": valid,
@@ -470,7 +480,7 @@ class FromTransformers:
                 more = known.get(name, torch.zeros_like(padded))
                 inputs[name] = torch.cat([value, more.to(value)], dim=1)
 
-        logits: Tensor = self._called(self.model, **inputs).logits
+        logits: Tensor = self._call(self.model, **inputs).logits
         if logits.shape[1] != shape[1] + width:
             raise BackendError(
                 f"{self.name}: {logits.shape[1]} logits for {shape[1] + width} tokens; likelihoods are not "
@@ -483,9 +493,9 @@ class FromTransformers:
         if self._is_causal:
             return
 
-        end = self._ends()[0]
+        end = self._end_ids()[0]
         word = self.processor.tokenizer(_ANSWER, add_special_tokens=False)["input_ids"][0]
-        logits = self._fed(prompt, media, [[word, end, end], [word, word, word]])[:, :2]
+        logits = self._target_logits(prompt, media, [[word, end, end], [word, word, word]])[:, :2]
         change, size = float((logits[0] - logits[1]).abs().max()), float(logits.abs().max())
         if change > 0.01 * size:
             raise BackendError(
@@ -495,15 +505,15 @@ class FromTransformers:
             )
         self._is_causal = True
 
-    def _called(self, function: Any, **inputs: Any) -> Any:
+    def _call(self, function: Any, **inputs: Any) -> Any:
         try:
             return function(**inputs)
-        except _FAILS as error:
+        except _MODEL_ERRORS as error:
             if is_out_of_memory(error):  # fewer prompts may fit
                 raise
-            raise BackendError(f"{self.name}: the model failed: {_line(error)}") from error
+            raise BackendError(f"{self.name}: the model failed: {_first_line(error)}") from error
 
-    def _ends(self) -> tuple[int, ...]:
+    def _end_ids(self) -> tuple[int, ...]:
         """Ids that end an answer."""
         given = self.model.generation_config.eos_token_id
         if given is None:
@@ -522,21 +532,21 @@ def _make_greedy(model: Any) -> str:
     ignored = []
     for name, value in vars(own).items():
         default = getattr(plain, name, None)
-        says_nothing = not value or value == default or name in _NO_SETTINGS
+        says_nothing = not value or value == default or name in _HARMLESS_SETTINGS
         if says_nothing or name.startswith(("_", "output_", "return_")):
             continue
 
         # The model's own code may need settings that the library does not know.
         if name in _KEPT_SETTINGS or not hasattr(plain, name):
             setattr(plain, name, value)
-        elif value != _neutral(plain).get(name):
+        elif value != _defaults(plain).get(name):
             ignored.append(f"{name}={value}")
 
     model.generation_config = plain
     return ", ".join(ignored)
 
 
-def _neutral(settings: Any) -> dict[str, Any]:
+def _defaults(settings: Any) -> dict[str, Any]:
     """The library's defaults for settings that are left open."""
     defaults = getattr(settings, "_get_default_generation_params", dict)
     return dict(defaults())
@@ -608,7 +618,7 @@ def opened(
             output_loading_info=True,
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: Transformers cannot load it: {_line(error)}") from error
+        raise CheckpointError(f"{path}: Transformers cannot load it: {_first_line(error)}") from error
 
     # Both must be complete.
     if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
@@ -712,6 +722,6 @@ def _versions(model: Any) -> str:
     return f"{imported().__version__} {getattr(model.config, '_commit_hash', None) or ''}"
 
 
-def _line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     """The first line of a message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

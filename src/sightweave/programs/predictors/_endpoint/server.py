@@ -32,9 +32,9 @@ _MAX_BYTES = 8 << 20
 """Maximum size of a response; a long answer with log-probabilities takes a tenth of it."""
 _LONGEST_WAIT = 60.0
 """Maximum seconds before a request is repeated, whatever the server asks for."""
-_TRY_AGAIN = (408, 429)
+_RETRIED = (408, 429)
 """Statuses below 500 that are worth repeating. From 500 on all are, except 501, which says that a feature is missing."""
-_OF_THE_SERVER = (401, 402, 403, 404, 405, 407, 410)
+_FATAL = (401, 402, 403, 404, 405, 407, 410)
 """The key, the model or the address is wrong, whatever the prompt; other statuses from 400 reject one request."""
 _MODERATED = re.compile("moderat|flagged|content|policy|safety|harm", re.IGNORECASE)
 """Words with which some servers reject a prompt by status 403."""
@@ -84,7 +84,7 @@ class Server:
         return line
 
 
-class _Wire:
+class _Connection:
     """One connection, used by one thread. A request ends in time, whatever part of it is slow.
 
     The client's own timeouts apply to each read, so a server that sends a header byte by byte would hold a request for ever.
@@ -99,7 +99,7 @@ class _Wire:
 
     def close(self) -> None:
         """Closes the connection; no request may be running."""
-        self._forget()
+        self._drop_socket()
         self._client.close()
 
     def send(
@@ -113,14 +113,14 @@ class _Wire:
         """
         with self._lock:
             self._is_open, self._is_late = True, False
-        timer = threading.Timer(seconds, self._cut)
+        timer = threading.Timer(seconds, self._time_out)
         timer.daemon = True
         timer.start()
 
         try:
-            found = self._received(method, url, content, at)
+            found = self._receive(method, url, content, at)
         except BaseException as error:
-            self._forget()
+            self._drop_socket()
             if self._is_late and isinstance(error, httpx2.RequestError):
                 raise httpx2.ReadTimeout("") from None
             raise
@@ -133,7 +133,7 @@ class _Wire:
             raise httpx2.ReadTimeout("")
         return found
 
-    def _received(
+    def _receive(
         self, method: str, url: str, content: bytes | None, at: str
     ) -> tuple[int, Mapping[str, str], bytes]:
         pieces, size = [], 0
@@ -150,25 +150,25 @@ class _Wire:
     def _trace(self, name: str, info: Mapping[str, Any]) -> None:
         """Keeps a copy of a new connection's socket, which stays ours when encryption begins."""
         if name.endswith("connect_tcp.complete"):
-            self._forget()
+            self._drop_socket()
             with self._lock:
                 self._socket = info["return_value"].get_extra_info("socket").dup()
                 if self._is_late:
-                    self._shut()
+                    self._shut_down()
 
-    def _cut(self) -> None:
+    def _time_out(self) -> None:
         """Ends a request that has run out of time."""
         with self._lock:
             if self._is_open:
                 self._is_late = True
-                self._shut()
+                self._shut_down()
 
-    def _shut(self) -> None:
+    def _shut_down(self) -> None:
         if self._socket is not None:
             with contextlib.suppress(OSError):  # it has already ended
                 self._socket.shutdown(socket.SHUT_RDWR)
 
-    def _forget(self) -> None:
+    def _drop_socket(self) -> None:
         with self._lock:
             if self._socket is not None:
                 self._socket.close()
@@ -183,17 +183,17 @@ class Line:
         self.stop = threading.Event()
         """Ends waiting between repetitions when set."""
         self._encryption = httpx2.create_ssl_context()  # slow to make, and shared by all connections
-        self._wires: dict[int, _Wire] = {}
+        self._connections: dict[int, _Connection] = {}
 
-    def connect(self) -> _Wire:
+    def connect(self) -> _Connection:
         """The connection of the current thread, created on first use.
 
         Raises:
             ValueError, ImportError: a proxy that cannot be used.
         """
         thread = threading.get_ident()
-        if thread in self._wires:
-            return self._wires[thread]
+        if thread in self._connections:
+            return self._connections[thread]
 
         headers = {"accept-encoding": "identity", "content-type": "application/json"}
         if self.server.secret.key:
@@ -206,13 +206,13 @@ class Line:
             trust_env=not _is_local(self.server.host),  # this machine is not behind a proxy
             limits=httpx2.Limits(max_connections=1),
         )
-        wire = self._wires[thread] = _Wire(client)
-        return wire
+        connection = self._connections[thread] = _Connection(client)
+        return connection
 
     def close(self) -> None:
         """Closes all connections; no request may be running."""
-        for wire in self._wires.values():
-            wire.close()
+        for connection in self._connections.values():
+            connection.close()
 
     def answer(self, method: str, path: str, body: Mapping[str, Any] | None, where: str) -> Mapping[str, Any]:
         """Sends a request, again where that may help, and returns the JSON object of the answer.
@@ -242,22 +242,22 @@ class Line:
             except httpx2.TimeoutException as error:
                 is_there = not isinstance(error, httpx2.ConnectTimeout)
                 seconds = f"{self.server.timeout:g} seconds"
-                wrong = f"no answer within {seconds}; raise `timeout`, or lower `at_once`"
+                problem = f"no answer within {seconds}; raise `timeout`, or lower `at_once`"
             except httpx2.RequestError as error:
                 is_there = isinstance(
                     error, httpx2.ReadError | httpx2.WriteError | httpx2.RemoteProtocolError
                 )
-                wrong = f"no connection ({self._clean(str(error) or type(error).__name__)}); is the server running?"
+                problem = f"no connection ({self._clean(str(error) or type(error).__name__)}); is the server running?"
             else:
-                found, status, said = outcome(status, headers, data, at, self.server.secret)
+                found, status, message = outcome(status, headers, data, at, self.server.secret)
                 if found is not None:
                     return found
-                wrong = self._wrong(status, headers, said, at)
+                problem = self._problem(status, headers, message, at)
                 requested_wait = retry_after(headers.get("retry-after", ""))
 
             if attempt > self.server.retries:
-                wrong = f"{wrong} (asked {attempt} time(s))"
-                raise Failed(at, wrong) if is_there else BackendError(f"{at}: {wrong}.")
+                problem = f"{problem} (asked {attempt} time(s))"
+                raise Failed(at, problem) if is_there else BackendError(f"{at}: {problem}.")
 
             # Requests that failed together should not come back together.
             pause = wait * random.uniform(0.75, 1.0) if requested_wait is None else requested_wait
@@ -266,22 +266,22 @@ class Line:
             wait *= 2
         raise AssertionError  # the count has no end
 
-    def _wrong(self, status: int, headers: Mapping[str, str], said: str, at: str) -> str:
+    def _problem(self, status: int, headers: Mapping[str, str], message: str, at: str) -> str:
         """The message for a status that may change when asked again; raises for all others."""
-        shown = f"status {status}: {self._clean(said)}"
+        shown = f"status {status}: {self._clean(message)}"
         if 300 <= status < 400:
             raise BackendError(f"{at}: {redirect(status, headers.get('location', ''), self.server.secret)}")
-        if status in _TRY_AGAIN or (status >= 500 and status != 501 and not _MISSING.search(said)):
+        if status in _RETRIED or (status >= 500 and status != 501 and not _MISSING.search(message)):
             return f"{shown}; try again later, or lower `at_once`"
 
         what_to_do = _WHAT_TO_DO.get(status, "see the server's own documentation")
         if status == 401 and self.server.no_key:
             what_to_do = self.server.no_key
 
-        is_moderated = status == 403 and _MODERATED.search(said) is not None
-        if status in _OF_THE_SERVER and not is_moderated:
+        is_moderated = status == 403 and _MODERATED.search(message) is not None
+        if status in _FATAL and not is_moderated:
             raise BackendError(f"{at}: {shown}; {what_to_do}.")
-        raise Refused(at, shown, said, what_to_do)
+        raise Refused(at, shown, message, what_to_do)
 
     def _clean(self, text: str) -> str:
         """A text as one short line, without the key, which some servers repeat."""
