@@ -242,7 +242,7 @@ class Rows:
         self.row_split.append(split)
         self.report.splits["no split" if name is None else SPLITS[split]] += 1
 
-        # What is in it.
+        # What it holds.
         for record in taken.records:
             self.report.records[task_of(record)] += 1
             self._texts(record, Example("", file, row.line))

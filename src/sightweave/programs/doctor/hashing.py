@@ -171,9 +171,9 @@ def _first_of_equals(hashes: NDArray[np.uint64], shades: NDArray[np.uint8]) -> N
     # Mix the shades into 64 bits, so that equal fingerprints sort next to each other.
     mixed = np.empty_like(hashes)
     odd = np.array([2 * k + 0x9E3779B97F4A7C15 for k in range(8)], np.uint64)
+    powers = odd ** np.arange(1, 9, dtype=np.uint64)
     for start in range(0, len(hashes), _CHUNK):
         words = np.ascontiguousarray(shades[start : start + _CHUNK]).view(np.uint64)
-        powers = odd ** np.arange(1, 9, dtype=np.uint64)
         mixed[start : start + _CHUNK] = (words * powers).sum(1, dtype=np.uint64)
 
     # Mark where a run of equal fingerprints begins.

@@ -203,7 +203,6 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
             own = model(batch, at=at).logits[0].numpy()
             largest = float(np.abs(own - logits[: len(own)]).max())
             found.append(compared(model, processor, sample, largest=largest, ours=ours, said=said))
-
     finally:
         theirs.close()
 
