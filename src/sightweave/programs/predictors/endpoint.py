@@ -198,7 +198,7 @@ class Endpoint:
             return self._answer(sample, turns, max_tokens, line)
 
         def tell(number: int, answer: Prediction) -> None:
-            # Keep paid answers at once, but not cut ones: whether they hold thoughts may show only in the others.
+            # Report paid answers at once. Whether a cut one holds thoughts may show only once all have arrived.
             if each is not None and not _notes.is_unanswered(answer):
                 each(number, _thinking.without_thoughts([answer])[0])
             if progress is not None:
@@ -250,8 +250,8 @@ class Endpoint:
                 left_out = named(error.said, names)
                 if not left_out:
                     raise
-                # Try again without them.
-                refused |= left_out  # each at most once, so the loop ends
+                # Try again without them; each is left out only once, so the loop ends.
+                refused |= left_out
             else:
                 self._refused |= refused
                 return found, refused
