@@ -129,6 +129,7 @@ class Cache:
         """The same rows, each with all of its keys and values and without padding between them."""
         if self.padding is None and self.shared is None:
             return self
+
         plain = Cache(self.rows, capacity=self.capacity)
         plain.slots = self.slots
 
@@ -168,9 +169,10 @@ class Cache:
         """Copies everything but the keys and values of some rows."""
         self.rows = len(rows)
         self._set_lengths(source.lengths[rows.to(source.lengths.device)])
-        self.slots = {}
+        slots = {}  # the source may be this cache itself
         for name, slot in source.slots.items():
-            self.slots[name] = tuple(part[rows] for part in slot)
+            slots[name] = tuple(part[rows] for part in slot)
+        self.slots = slots
         self.padding = None if source.padding is None else source.padding[rows]
         self.shared = None if source.shared is None else source.shared.select(rows)
 
