@@ -113,7 +113,6 @@ class _Tables:
         start = " ".join(question.split()[:3])
         for table, context in ((self.questions[half], question), (self.starts[half], start)):
             known = table.get(context)
-            known = table.get(context)
             if known is not None and answer in known:
                 known[answer] += 1
             elif budget.contexts > 0:
