@@ -58,14 +58,12 @@ class Workers:
 
     def _facts(self, media: list[Medium]) -> list[PictureFacts]:
         places = [_place(medium) for medium in media]
-        remote = [medium for medium, place in zip(media, places, strict=True) if place is not None]
-        remote_facts = iter(self._asked(remote))
+        remote = [number for number, place in enumerate(places) if place is not None]
+        facts = self._asked([media[number] for number in remote])
+        found = dict(zip(remote, facts, strict=True))
 
-        found = []
-        for medium, place in zip(media, places, strict=True):
-            # An image inside a row can be read only by this process.
-            found.append(inspect(medium) if place is None else next(remote_facts))
-        return found
+        # An image inside a row can be read only by this process.
+        return [found[number] if number in found else inspect(one) for number, one in enumerate(media)]
 
     def _asked(self, media: list[Medium], *, is_second: bool = False) -> list[PictureFacts]:
         """Facts from a worker. If it crashes, each image is tried alone, and the last one twice, to find the culprit."""
