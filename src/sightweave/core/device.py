@@ -230,7 +230,7 @@ def side_by_side(
 
 
 def processor_name(device: torch.device | None = None) -> str:
-    """The name that the processor reports, for reports."""
+    """The name by which a processor identifies itself, for reports."""
     if device is not None and device.type == "cuda":
         return torch.cuda.get_device_name(device)
 

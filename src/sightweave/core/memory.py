@@ -1,4 +1,4 @@
-"""Free memory of this process, and recognition of errors that mean too little of it."""
+"""Free memory of this process, and recognition of out-of-memory errors."""
 
 from __future__ import annotations
 

@@ -487,7 +487,7 @@ class Rows:
             self.report.add("no_licence", "info", Example("no file or field states a licence or a source."))
 
     def judge(self) -> None:
-        """Lists the reasons why training must not start; none of them means that it may."""
+        """Lists the reasons why training must not start, if there are any."""
         report = self.report
         if report.rows == 0:
             report.stops.append("there are no rows")

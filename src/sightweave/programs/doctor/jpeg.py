@@ -1,4 +1,4 @@
-"""Removal of the metadata of JPEG files: place, time and author of a photograph are lost, its pixels stay bit for bit."""
+"""Removal of the metadata of JPEG files, such as the place, time and author of a photograph; its pixels are unchanged."""
 
 from __future__ import annotations
 
