@@ -44,9 +44,9 @@ def on(name: str, asked: Asked, max_tokens: int | None) -> list[str]:
 
 
 def _on_unanswered(asked: Asked) -> list[str]:
-    lost = [(sample, one) for sample, one in asked if is_unanswered(one)]
-    refused = [(sample, one) for sample, one in lost if "may_pass" not in one.extra]
-    failed = [(sample, one) for sample, one in lost if "may_pass" in one.extra]
+    lost = [(sample, answer) for sample, answer in asked if is_unanswered(answer)]
+    refused = [(sample, answer) for sample, answer in lost if "may_pass" not in answer.extra]
+    failed = [(sample, answer) for sample, answer in lost if "may_pass" in answer.extra]
 
     found = []
     if refused:
@@ -65,8 +65,8 @@ def _on_unanswered(asked: Asked) -> list[str]:
 def _by_reason(lost: Asked) -> str:
     """Samples by reason, the most frequent reasons first."""
     by_reason: dict[str, dict[str, None]] = {}
-    for sample, one in lost:
-        by_reason.setdefault(str(one.extra["unanswered"]), {})[sample] = None
+    for sample, answer in lost:
+        by_reason.setdefault(str(answer.extra["unanswered"]), {})[sample] = None
 
     most = sorted(by_reason.items(), key=lambda item: -len(item[1]))
     texts = [f"{_listed(list(samples))} ({reason})" for reason, samples in most[:_SHOWN]]
@@ -82,9 +82,9 @@ def _listed(samples: Sequence[str]) -> str:
 
 
 def _on_thoughts(asked: Asked, max_tokens: int | None) -> list[str]:
-    thinking = [one for _, one in asked if THOUGHT in one.extra]
-    cut = [one for one in thinking if not one.text and one.finish == "length"]
-    endless = [one for one in thinking if not one.text and one.finish != "length"]
+    thinking = [answer for _, answer in asked if THOUGHT in answer.extra]
+    cut = [answer for answer in thinking if not answer.text and answer.finish == "length"]
+    endless = [answer for answer in thinking if not answer.text and answer.finish != "length"]
     answered = len(thinking) - len(cut) - len(endless)
 
     of = f"of {len(asked)} answers"
@@ -104,12 +104,12 @@ def _on_thoughts(asked: Asked, max_tokens: int | None) -> list[str]:
 
 def _on_answers(asked: Asked, max_tokens: int) -> list[str]:
     """Notes on prompts that have an answer: how often each kind of oddity occurs."""
-    answers = [(sample, one) for sample, one in asked if not is_unanswered(one)]
-    plain = [(sample, one) for sample, one in answers if one.text or THOUGHT not in one.extra]
+    answers = [(sample, answer) for sample, answer in asked if not is_unanswered(answer)]
+    plain = [(sample, answer) for sample, answer in answers if answer.text or THOUGHT not in answer.extra]
 
     found = []
     for sentence, names_them, fits in _kinds(max_tokens):
-        fitting = [sample for sample, one in plain if fits(one)]
+        fitting = [sample for sample, answer in plain if fits(answer)]
         if fitting:
             named = f": {_listed(list(dict.fromkeys(fitting)))}" if names_them else ""
             found.append(f"{len(fitting)} of {len(asked)} answers {sentence}{named}")
@@ -119,31 +119,33 @@ def _on_answers(asked: Asked, max_tokens: int) -> list[str]:
 def _kinds(max_tokens: int) -> list[tuple[str, bool, Callable[[Prediction], bool]]]:
     """For each kind of oddity: what to say, whether to name the samples, and which predictions it applies to."""
     return [
-        (f"were cut at max_tokens={max_tokens}; {_RAISE}", False, lambda one: one.finish == "length"),
+        (f"were cut at max_tokens={max_tokens}; {_RAISE}", False, lambda answer: answer.finish == "length"),
         (
             "had no text; each counts as an empty answer",
             True,
-            lambda one: not one.text.strip() and "declined" not in one.extra,
+            lambda answer: not answer.text.strip() and "declined" not in answer.extra,
         ),
-        ("were declined by the model itself", True, lambda one: "declined" in one.extra),
+        ("were declined by the model itself", True, lambda answer: "declined" in answer.extra),
         (
             "were ended by the server for another reason, such as a filter",
             True,
-            lambda one: "finish_reason" in one.extra,
+            lambda answer: "finish_reason" in answer.extra,
         ),
         (
             "are not greedy, because the server rejects temperature 0: the same question may get another answer next time",
             False,
-            lambda one: "is_sampled" in one.extra,
+            lambda answer: "is_sampled" in answer.extra,
         ),
         (
             "had invalid log-probabilities above 0, so the model's confidence is unknown",
             True,
-            lambda one: "impossible" in one.extra,
+            lambda answer: "impossible" in answer.extra,
         ),
         (
             "had no log-probabilities, so the model's confidence is unknown",
             False,
-            lambda one: one.logprob is None and THOUGHT not in one.extra and "impossible" not in one.extra,
+            lambda answer: (
+                answer.logprob is None and THOUGHT not in answer.extra and "impossible" not in answer.extra
+            ),
         ),
     ]
