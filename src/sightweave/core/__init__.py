@@ -1,1 +1,1 @@
-"""Types, configs, catalogue, checkpoints, errors and files. Knows no part."""
+"""Types, configs, catalogue, checkpoints, errors and files. Depends on no part of a model."""

@@ -1,6 +1,6 @@
-"""Files of rows that commands write: answers as JSON lines, and tables (CSV) where a name ends in ``.csv``.
+"""Files of answers that commands write: JSON lines, or a table (CSV) if the name ends in ``.csv``.
 
-A table of answers has the column ``question`` for the prompt, so that it reads back as data and as a file of answers.
+A table has the column ``question`` for the prompt, so that it can be read as data and as a file of answers.
 """
 
 from __future__ import annotations
@@ -14,43 +14,44 @@ from typing import Any
 from sightweave.core import files, json_lines
 
 COLUMNS = ("id", "image", "question", "answer", "logprob")
-"""First ones of a table of answers."""
+"""First columns of a table of answers."""
 FINDINGS = ("severity", "code", "count", "file", "line", "image", "message", "advice")
-"""Of a table of what is wrong with data."""
+"""Columns of a table of findings."""
 _NAMES = {"prompt": "question", "references": "expected"}
-"""Keys of rows that a table has under another name: a reference would be read as a right answer."""
+"""Fields that a table has under another name: ``references`` would be read as a correct answer."""
 _MOST_HEAD_BYTES = 1 << 20
 
 
 def is_table(path: str | Path | None) -> bool:
-    """Whether a name asks for CSV."""
+    """Whether a file name asks for CSV."""
     return path is not None and Path(path).suffix.lower() == ".csv"
 
 
 def check(path: Path) -> None:
-    """Refuses to overwrite a file that does not begin with an answer of ours; the file of a server is never taken for one.
+    """Checks that a file to be written overwrites nothing but answers of ours; a server's file is never taken for one.
 
     Raises:
-        FolderError: it is such a file, or a folder.
+        FolderError: it would, or it is a folder.
     """
     files.refuse_other(path, is_ours=_is_ours)
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a file begins as one of ours does, or is empty."""
+    """Whether a file begins like one of ours."""
     with path.open("rb") as stream:
         line = stream.readline(_MOST_HEAD_BYTES)
+
     if is_table(path):
-        return any(line.startswith(csv_line(one).rstrip().encode()) for one in (COLUMNS, FINDINGS))
-    return line.startswith(b"{") and all(
-        f'"{key}": '.encode() in line for key in ("prompt", "answer", "logprob")
-    )
+        headers = [csv_line(columns).rstrip().encode() for columns in (COLUMNS, FINDINGS)]
+        return line.startswith(tuple(headers))
+    fields = [f'"{key}": '.encode() for key in ("prompt", "answer", "logprob")]
+    return line.startswith(b"{") and all(field in line for field in fields)
 
 
 def write(
     path: Path, rows: Iterable[Mapping[str, Any]], more: Sequence[str] = ()
 ) -> Iterator[Mapping[str, Any]]:
-    """Writes rows as they come, and passes each on.
+    """Writes rows as they arrive, and yields each one after that.
 
     Args:
         path: The file.
@@ -71,7 +72,7 @@ def _cells(row: Mapping[str, Any], more: Sequence[str]) -> str:
 
 
 def csv_line(values: Iterable[Any]) -> str:
-    """One row of CSV; nothing for None, and a list or a mapping as JSON."""
+    """One row of CSV, with an empty cell for None, and lists and mappings as JSON."""
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow([_cell(value) for value in values])
     return line.getvalue().encode("utf-8", "replace").decode("utf-8")

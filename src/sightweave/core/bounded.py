@@ -1,7 +1,7 @@
-"""Files that somebody else may have written, read within bounds: ordinary files only, so large, and so deep.
+"""Bounded reading of files that somebody else may have written: regular files only, of limited size and depth.
 
-A named pipe in the place of a file would be waited for without end, and a device would be read without end; a value nested
-thousands deep ends whatever walks it in a ``RecursionError``. What a reader accepts is decided here once.
+Reading a named pipe in place of a file would wait for ever, and reading a device would never end; a value nested thousands
+of levels deep makes recursive code fail with ``RecursionError``. All readers share these limits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from sightweave.core.errors import SightweaveError
 
 MAX_DEPTH = 64
-"""Objects and lists inside one another; what this package writes has about ten."""
+"""Maximum nesting of objects and lists; files of this package have about ten levels."""
 _KINDS = (
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISDIR, "a folder"),
@@ -27,33 +27,35 @@ _KINDS = (
 
 
 class UnreadableError(SightweaveError):
-    """A file that is none, too large, or not what its name says; the message has the reason, the caller adds the path."""
+    """A file is not a regular file, too large, or not what its name says. Its message is the reason, without the path."""
 
 
 def opened(file: Path) -> BinaryIO:
-    """An ordinary file, opened for reading; anything else is refused without waiting for it.
+    """A regular file, opened for reading; anything else is refused without waiting for it.
 
     Raises:
-        OSError: not there, or not allowed.
+        OSError: the file does not exist or cannot be read.
         UnreadableError: a pipe, a device, a socket or a folder.
     """
     # Without O_NONBLOCK, opening a pipe waits until somebody writes to it.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    if file.is_dir():  # which Windows refuses to open, with another error
+    if file.is_dir():  # Windows cannot open one, and raises another error
         raise UnreadableError("a folder; a file is needed.")
+
     handle = os.open(file, flags)
     mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):
         os.close(handle)
         found = next((name for is_one, name in _KINDS if is_one(mode)), "not a regular file")
         raise UnreadableError(f"{found}; a regular file is needed.")
+
     return os.fdopen(handle, "rb")
 
 
 def check_no_links(folder: Path, *names: str) -> None:
-    """Raises `UnreadableError` where a file that is about to be written is a link: it would lead the writing elsewhere.
+    """Raises `UnreadableError` if a file that is about to be written is a link, which would redirect the writing.
 
-    A downloaded folder may hold links to anything, and in a hub's cache every file is a link to what others share.
+    A downloaded folder may hold links to anything, and in a Hub's cache every file is a link to shared data.
     """
     for name in names:
         if (folder / name).is_symlink():
@@ -64,33 +66,35 @@ def check_no_links(folder: Path, *names: str) -> None:
 
 
 def is_inside(root: Path, path: Path) -> bool:
-    """Whether a path, links followed, stays in a folder; or leads from a snapshot of a hub's cache to its own ``blobs``.
+    """Whether a path stays in a folder when links are followed, or leads from a Hub cache's snapshot to its own ``blobs``.
 
-    There, ``NAME/snapshots/REVISION`` holds nothing but links into ``NAME/blobs``.
+    In a Hub's cache, ``NAME/snapshots/REVISION`` holds only links to ``NAME/blobs``.
 
     Raises:
         OSError, RuntimeError: a loop of links.
     """
     root, target = root.resolve(), path.resolve()
-    return target.is_relative_to(root) or any(
-        above.name == "snapshots" and target.is_relative_to(above.parent / "blobs") for above in root.parents
-    )
+    if target.is_relative_to(root):
+        return True
+    snapshots = [folder for folder in root.parents if folder.name == "snapshots"]
+    return any(target.is_relative_to(folder.parent / "blobs") for folder in snapshots)
 
 
 def read(file: Path, *, most: int) -> bytes:
-    """All of an ordinary file.
+    """The content of a regular file.
 
     Args:
         file: Its path.
-        most: Bytes at most.
+        most: Maximum size in bytes.
 
     Raises:
-        OSError: not there, or not allowed.
-        UnreadableError: no ordinary file, or a larger one.
+        OSError: the file does not exist or cannot be read.
+        UnreadableError: not a regular file, or a larger one.
     """
     with opened(file) as stream:
         size = os.fstat(stream.fileno()).st_size
         data = stream.read(most + 1) if size <= most else b""
+
     if size > most or len(data) > most:
         raise UnreadableError(f"{max(size, len(data))} bytes; the maximum is {most}.")
     return data
@@ -110,6 +114,7 @@ def parse(data: bytes | str) -> Any:
         raise UnreadableError(f"not valid JSON: {error}.") from None
     except RecursionError:
         raise UnreadableError(f"not valid JSON: nested deeper than {MAX_DEPTH} levels.") from None
+
     check_depth(value)
     return value
 
@@ -124,16 +129,20 @@ def parsed(file: Path, *, most: int) -> Any:
 
 
 def check_depth(value: Any, most: int = MAX_DEPTH) -> None:
-    """Raises `UnreadableError` where dicts and lists stand inside one another more than `most` levels deep."""
+    """Raises `UnreadableError` if dicts and lists are nested more than `most` levels deep."""
     level: list[Any] = [value]
     for _ in range(most + 1):
-        level = [inner for outer in level for inner in _holders_in(outer)]
-        if not level:
+        below: list[Any] = []
+        for outer in level:
+            below += _nested_in(outer)
+        if not below:
             return
+        level = below
+
     raise UnreadableError(f"not valid JSON: nested deeper than {most} levels.")
 
 
-def _holders_in(value: Any) -> Iterator[Any]:
+def _nested_in(value: Any) -> Iterator[Any]:
     """Dicts and lists directly inside a value."""
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return (one for one in inside if isinstance(one, dict | list))

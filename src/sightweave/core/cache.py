@@ -1,4 +1,4 @@
-"""Keys, values and whatever else a model must remember between two calls while it generates."""
+"""Keys, values and other state that a model keeps between two calls while it generates."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor
 
 
 class Cache:
-    """What was already read, with a length per row.
+    """Keys and values of the tokens so far, with a length per row.
 
-    Rows may differ in length: new keys are written behind each row's own, so prompts padded on the right need no care.
-    ``slots`` hold what is computed once (an encoder's memory, a fusion's keys): tuples of tensors with rows first.
+    Rows may differ in length: new keys are written after each row's own, so prompts padded on the right need no extra care.
+    ``slots`` hold results that are computed once (an encoder's memory, a fusion's keys): tuples of tensors, rows first.
 
     Args:
-        rows: Rows B.
-        capacity: Tokens to make room for at once; it grows by half where needed. Room that stays empty costs time:
-            rows lie further apart in memory, and `select` copies it.
+        rows: Number of rows B.
+        capacity: Tokens to make room for at once; the room grows by half when needed. Unused room costs time: rows are
+            further apart in memory, and `select` copies it.
     """
 
     def __init__(self, rows: int, *, capacity: int = 0) -> None:
@@ -28,15 +28,17 @@ class Cache:
         self.longest = 0
         self.uniform = True
         self.slots: dict[str, tuple[Tensor, ...]] = {}
+
         self.padding: Tensor | None = None
-        """bool B S: slots that hold no token, after `begin` with rows that differ in length."""
+        """bool B S: slots without a token, after `begin` with rows of different lengths."""
         self.shared: Shared | None = None
-        """What stands in front of the rows' own tokens; lengths do not count it. Only `FastDecoding` reads it."""
+        """A prefix before the rows' own tokens, which lengths do not count. Only `FastDecoding` reads it."""
+
         self._keys: dict[int, Tensor] = {}
         self._values: dict[int, Tensor] = {}
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Writes ``B Hkv S Dh`` behind each row's own and returns all keys and values up to the longest row."""
+        """Writes ``B Hkv S Dh`` after each row's own and returns all keys and values up to the longest row."""
         width = self.longest + keys.shape[2]
         return (
             self._write(self._keys, layer, keys)[:, :, :width],
@@ -46,41 +48,41 @@ class Cache:
     def _write(self, store: dict[int, Tensor], layer: int, new: Tensor) -> Tensor:
         length = new.shape[2]
         held = store.get(layer)
-        if held is None or held.shape[2] < self.longest + length:
-            room = max(
-                self.capacity, self.longest + length if held is None else 3 * (self.longest + length) // 2 + 1
-            )
+        end = self.longest + length
+
+        if held is None or held.shape[2] < end:
+            room = max(self.capacity, end if held is None else 3 * end // 2 + 1)
             grown = new.new_zeros(new.shape[0], new.shape[1], room, new.shape[3])
             if held is not None:
                 grown[:, :, : self.longest] = held[:, :, : self.longest]
             held = store[layer] = grown
+
         if self.uniform:
-            held[:, :, self.longest : self.longest + length] = new
+            held[:, :, self.longest : end] = new
         else:
+            row = torch.arange(self.rows, device=new.device)[:, None]
             at = self.lengths.to(new.device)[:, None] + torch.arange(length, device=new.device)  # B S
-            held.transpose(1, 2)[torch.arange(self.rows, device=new.device)[:, None], at] = new.transpose(
-                1, 2
-            )
+            held.transpose(1, 2)[row, at] = new.transpose(1, 2)
         return held
 
     def advance(self, valid: Tensor) -> None:
-        """Counts what the last call added: ``valid`` is bool B S, False on padding."""
-        self._count(self.lengths + valid.sum(1).to(self.lengths.device))
+        """Counts the tokens of the last call: ``valid`` is bool B S, False on padding."""
+        self._set_lengths(self.lengths + valid.sum(1).to(self.lengths.device))
 
     def place(
         self, layer: int, row: Tensor, slot: Tensor, keys: Tensor, values: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Writes the first tokens of all rows of an empty cache, given without padding; `begin` counts them.
+        """Writes the first tokens of all rows into an empty cache, given without padding; `begin` counts them.
 
         Args:
-            layer: Whose they are.
-            row: int64 N: of each token.
-            slot: int64 N: place in its row.
+            layer: Layer of the keys and values.
+            row: int64 N: the row of each token.
+            slot: int64 N: its place in that row.
             keys: N Hkv Dh.
             values: N Hkv Dh.
 
         Returns:
-            All keys and values, ``B Hkv S Dh`` each, with zeros behind shorter rows.
+            All keys and values, ``B Hkv S Dh`` each, with zeros after shorter rows.
         """
         width = int(slot.max()) + 1
         written = []
@@ -92,50 +94,51 @@ class Cache:
         return written[0], written[1]
 
     def begin(self, lengths: Tensor) -> None:
-        """Counts what `place` wrote: rows go on at the same slot, behind padding where they are shorter."""
+        """Counts the tokens of `place`: all rows continue at the same slot, shorter ones after padding."""
         self.longest = int(lengths.max())
         self.lengths = torch.full_like(lengths, self.longest)
         if self.longest > int(lengths.min()):
             self.padding = torch.arange(self.longest) >= lengths[:, None]
 
     def select(self, rows: Tensor) -> Cache:
-        """A new cache whose row i continues row ``rows[i]``: for beams, and for many prompts behind one prefix."""
+        """A new cache whose row i continues row ``rows[i]``: for beams, and for many prompts after one prefix."""
         chosen = Cache(len(rows), capacity=self.capacity)
         chosen._keys = {layer: keys.index_select(0, rows) for layer, keys in self._keys.items()}
         chosen._values = {layer: values.index_select(0, rows) for layer, values in self._values.items()}
-        chosen._take(self, rows)
+        chosen._copy_state(self, rows)
         return chosen
 
     def joined(self, other: Cache) -> Cache:
-        """A new cache with the rows of both, those of the other behind; each row keeps its own length.
+        """A new cache with the rows of both, first its own; each row keeps its length.
 
-        What rows share and the padding between their tokens are written out for it, so that all rows are alike.
+        Shared prefixes are copied into their rows and padding between tokens is removed, so that all rows are alike.
         """
-        parts = [self._written_out(), other._written_out()]
+        first, second = self._unshared(), other._unshared()
         both = Cache(self.rows + other.rows, capacity=max(self.capacity, other.capacity))
-        both._keys = {layer: _stacked([part._keys[layer] for part in parts]) for layer in parts[0]._keys}
-        both._values = {
-            layer: _stacked([part._values[layer] for part in parts]) for layer in parts[0]._values
-        }
-        both._count(torch.cat([part.lengths for part in parts]))
-        for name in parts[0].slots.keys() | parts[1].slots.keys():
-            both.slots[name] = _stacked_slots(
-                [part.slots.get(name) for part in parts], [self.rows, other.rows]
-            )
+        for layer in first._keys:
+            both._keys[layer] = _concatenated([first._keys[layer], second._keys[layer]])
+            both._values[layer] = _concatenated([first._values[layer], second._values[layer]])
+        both._set_lengths(torch.cat([first.lengths, second.lengths]))
+
+        for name in first.slots.keys() | second.slots.keys():
+            slots = [first.slots.get(name), second.slots.get(name)]
+            both.slots[name] = _concatenated_slots(slots, [self.rows, other.rows])
         return both
 
-    def _written_out(self) -> Cache:
-        """The same rows with all keys and values of their own, and without padding between them."""
+    def _unshared(self) -> Cache:
+        """The same rows, each with all of its keys and values and without padding between them."""
         if self.padding is None and self.shared is None:
             return self
+
         plain = Cache(self.rows, capacity=self.capacity)
         plain.slots = self.slots
 
-        # The slots of each row that hold a token come first, in their order.
+        # Move the slots of each row that hold a token to the front, in order.
         is_empty = torch.zeros(self.rows, self.longest, dtype=torch.bool)
         if self.padding is not None:
             is_empty[:, : self.padding.shape[1]] = self.padding
         order = is_empty.to(torch.uint8).argsort(dim=1, stable=True)
+
         prefix = 0 if self.shared is None else self.shared.keys[0].shape[2]
         for store, own, name in ((plain._keys, self._keys, "keys"), (plain._values, self._values, "values")):
             for layer, held in own.items():
@@ -144,39 +147,43 @@ class Cache:
                 if self.shared is not None:
                     first = getattr(self.shared, name)[layer].index_select(0, self.shared.group)
                     store[layer] = torch.cat((first, store[layer]), 2)
-        plain._count(prefix + self.lengths - is_empty.sum(1))
+
+        plain._set_lengths(prefix + self.lengths - is_empty.sum(1))
         return plain
 
-    def _count(self, lengths: Tensor) -> None:
+    def _set_lengths(self, lengths: Tensor) -> None:
         self.lengths = lengths
         self.longest = int(lengths.max()) if len(lengths) else 0
         self.uniform = not len(lengths) or self.longest == int(lengths.min())
 
     def keep(self, rows: Tensor) -> None:
-        """Makes row ``rows[i]`` row i, in place: only those that move are copied. There may be no more than before."""
+        """Makes row ``rows[i]`` row i in place, copying only rows that move. `rows` must not be longer than before."""
         moved = (rows != torch.arange(len(rows), device=rows.device)).nonzero()[:, 0]
         for store in (self._keys, self._values):
             for layer, held in store.items():
                 held.index_copy_(0, moved, held.index_select(0, rows[moved]))
                 store[layer] = held[: len(rows)]
-        self._take(self, rows)
+        self._copy_state(self, rows)
 
-    def _take(self, source: Cache, rows: Tensor) -> None:
-        """All but the keys and values of some rows."""
+    def _copy_state(self, source: Cache, rows: Tensor) -> None:
+        """Copies everything but the keys and values of some rows."""
         self.rows = len(rows)
-        self._count(source.lengths[rows.to(source.lengths.device)])
-        self.slots = {name: tuple(part[rows] for part in slot) for name, slot in source.slots.items()}
+        self._set_lengths(source.lengths[rows.to(source.lengths.device)])
+        slots = {}  # the source may be this cache itself
+        for name, slot in source.slots.items():
+            slots[name] = tuple(part[rows] for part in slot)
+        self.slots = slots
         self.padding = None if source.padding is None else source.padding[rows]
         self.shared = None if source.shared is None else source.shared.select(rows)
 
 
-def _stacked(parts: Sequence[Tensor]) -> Tensor:
-    """Tensors one behind another in the first dimension, filled up with zeros to the largest size in all others."""
-    size = [
-        sum(len(part) for part in parts),
-        *map(max, zip(*(part.shape[1:] for part in parts), strict=True)),
-    ]
-    full = parts[0].new_zeros(size)
+def _concatenated(parts: Sequence[Tensor]) -> Tensor:
+    """Concatenates tensors along the first dimension, padded with zeros to the largest size in all others."""
+    count = sum(len(part) for part in parts)
+    shapes = [part.shape[1:] for part in parts]
+    size = [max(sides) for sides in zip(*shapes, strict=True)]
+
+    full = parts[0].new_zeros(count, *size)
     start = 0
     for part in parts:
         place = (slice(start, start + len(part)), *map(slice, part.shape[1:]))
@@ -185,24 +192,27 @@ def _stacked(parts: Sequence[Tensor]) -> Tensor:
     return full
 
 
-def _stacked_slots(parts: Sequence[tuple[Tensor, ...] | None], rows: Sequence[int]) -> tuple[Tensor, ...]:
-    """A slot of both caches; where one has none, zeros stand for it, and nothing of them is valid."""
-    (like,) = [part for part in parts if part is not None][:1]
-    held = [
-        tuple(one.new_zeros(count, *one.shape[1:]) for one in like) if part is None else part
-        for part, count in zip(parts, rows, strict=True)
-    ]
-    return tuple(_stacked(pair) for pair in zip(*held, strict=True))
+def _concatenated_slots(
+    parts: Sequence[tuple[Tensor, ...] | None], rows: Sequence[int]
+) -> tuple[Tensor, ...]:
+    """A slot of both caches; one that is missing is filled with zeros, none of which is valid."""
+    like = next(part for part in parts if part is not None)
+    held = []
+    for part, count in zip(parts, rows, strict=True):
+        if part is None:
+            part = tuple(one.new_zeros(count, *one.shape[1:]) for one in like)
+        held.append(part)
+    return tuple(_concatenated(pair) for pair in zip(*held, strict=True))
 
 
 class Groups:
-    """Rows in groups that look at the same keys and values: attention is one matrix product for each group and head.
+    """Rows in groups that attend to the same keys and values: one matrix product per group and head.
 
     Groups are padded to the size N of the largest, and a group's rows are the positions of the product.
 
     Args:
         group: int64 B: the group of each row, from 0 to P - 1.
-        num_groups: Groups P.
+        num_groups: Number of groups P.
         heads: Key-value heads Hkv.
     """
 
@@ -210,14 +220,14 @@ class Groups:
         sizes = torch.bincount(group, minlength=num_groups)
         size = int(sizes.max())
 
-        # Which row of its group each row is, without asking that groups stand together.
+        # The place of each row in its group; the rows of a group need not be contiguous.
         order = group.argsort(stable=True)
         place = torch.empty_like(group)
         place[order] = torch.arange(len(group)) - (sizes.cumsum(0) - sizes)[group[order]]
         row_at = torch.zeros(num_groups, size, dtype=torch.int64)
         row_at[group, place] = torch.arange(len(group))
 
-        # Of B*Hkv queries those at each place of each group and head (padding repeats row 0), and the way back.
+        # For each place of each group and head, which of the B*Hkv queries is there (padding repeats row 0); and back.
         head = torch.arange(heads)
         self._gather = (row_at[:, None] * heads + head[:, None]).flatten()  # P*Hkv*N
         self._scatter = ((group[:, None] * heads + head) * size + place[:, None]).flatten()  # B*Hkv
@@ -231,25 +241,24 @@ class Groups:
     def values(
         self, weights: Float[Tensor, "R G T"], values: Float[Tensor, "P Hkv T Dh"]
     ) -> Float[Tensor, "R G Dh"]:
-        """Sums of its group's values, weighted for each row and head (R = B Hkv)."""
+        """Sums of the group's values, weighted for each row and head (R = B Hkv)."""
         return self._product(weights, values.flatten(0, 1))
 
     def _product(self, rows: Tensor, matrices: Tensor, scale: float = 1.0) -> Tensor:
         each, length = rows.shape[1:]
         together = rows.flatten(1).index_select(0, self._gather).view(len(matrices), -1, length)
         found = torch.baddbmm(together.new_zeros(()), together, matrices, beta=0.0, alpha=scale)
-        return (
-            found.view(-1, each * matrices.shape[2]).index_select(0, self._scatter).view(len(rows), each, -1)
-        )
+        flat = found.view(-1, each * matrices.shape[2]).index_select(0, self._scatter)
+        return flat.view(len(rows), each, -1)
 
 
 class Shared:
-    """Keys and values that several rows begin with, held once.
+    """Keys and values of prefixes that several rows begin with, stored once.
 
     Args:
         keys: By layer: ``P Hkv T Dh``.
         values: By layer: ``P Hkv T Dh``.
-        group: int64 B: which of the P each row continues.
+        group: int64 B: the prefix, of P, that each row continues.
     """
 
     def __init__(self, keys: dict[int, Tensor], values: dict[int, Tensor], group: Tensor) -> None:
@@ -258,24 +267,25 @@ class Shared:
 
     @classmethod
     def of(cls, prefix: Cache, group: Tensor) -> Shared:
-        """All texts of a cache, which have one length."""
+        """The prefixes in a cache, which must all have the same length."""
         length = prefix.longest
-        # Scores are quicker where the numbers of one channel, not those of one token, lie side by side.
+        # Scores are faster where the numbers of one channel, not those of one token, are contiguous.
         keys = {layer: whole[:, :, :length].mT.contiguous().mT for layer, whole in prefix._keys.items()}
         values = {layer: whole[:, :, :length].contiguous() for layer, whole in prefix._values.items()}
         return cls(keys, values, group)
 
     def grouped(self, group: Tensor) -> Groups:
-        """Other rows, such as several tokens of each, that look at the same."""
+        """Groups for other rows that attend to the same prefixes, such as several tokens of each."""
         held = self.keys[0]
         return Groups(group, len(held), held.shape[1])
 
     def select(self, rows: Tensor) -> Shared:
-        """For some rows; groups without any are dropped once they are a quarter of all."""
+        """The prefixes of some rows; unused prefixes are dropped once they are a quarter of all."""
         group = self.group[rows]
         used, renumbered = torch.unique(group, return_inverse=True)
         if len(used) > 0.75 * len(self.keys[0]):
             return Shared(self.keys, self.values, group)
+
         keys = {layer: whole.mT.index_select(0, used).mT for layer, whole in self.keys.items()}
         values = {layer: whole.index_select(0, used) for layer, whole in self.values.items()}
         return Shared(keys, values, renumbered)

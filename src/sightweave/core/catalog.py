@@ -1,6 +1,6 @@
-"""The folder is the catalogue: ``kind: cross_attention`` of ``models.fusions`` means ``models/fusions/cross_attention.py``.
+"""The folders are the catalogue: ``kind: cross_attention`` of ``models.fusions`` is ``models/fusions/cross_attention.py``.
 
-No registry and no decorator: a new kind is a new file. A dotted path (``kind: my_lab.fusion``) names a user's own module.
+There is no registry and no decorator: a new kind is a new file. A dotted path (``kind: my_lab.fusion``) is a user's module.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ _ROOT = Path(__file__).parent.parent
 
 
 def kinds(family: str) -> list[str]:
-    """Names of the kinds of a family such as ``models.fusions``, without importing any."""
+    """Names of the kinds of a family such as ``models.fusions``, without importing them."""
     folder = _ROOT.joinpath(*family.split("."))
     return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
 
 
 def module(family: str, kind: str, *, allowed: Container[str] | None = None) -> Any:
-    """The module of one kind; imports exactly that file.
+    """The module of one kind; imports only that file.
 
     Args:
         family: The family's folder, such as ``models.fusions``.
         kind: The name of a file in it, or the dotted path of a user's own module.
-        allowed: Dotted paths that may be imported, where a downloaded file names the kind; None allows any.
+        allowed: Dotted paths that may be imported, for a kind named in a downloaded file; None allows any.
 
     Raises:
-        RecipeError: no such kind, a module that is not allowed, that cannot be imported, or that has no ``Config``.
+        RecipeError: no such kind, or a module that is not allowed, cannot be imported, or has no ``Config``.
     """
     if kind in kinds(family):
         return importlib.import_module(f"sightweave.{family}.{kind}")
@@ -39,6 +39,8 @@ def module(family: str, kind: str, *, allowed: Container[str] | None = None) -> 
         raise RecipeError(
             f"no {family.rpartition('.')[2]} kind {kind!r}. {did_you_mean(kind, kinds(family))}"
         )
+
+    # A user's own module.
     if allowed is not None and kind not in allowed:
         raise RecipeError(
             f"kind {kind!r} is a Python module named in this folder, and importing it would run its code. If you trust "
@@ -46,11 +48,8 @@ def module(family: str, kind: str, *, allowed: Container[str] | None = None) -> 
         )
     try:
         found = importlib.import_module(kind)
-    except (
-        ImportError,
-        TypeError,
-        ValueError,
-    ) as error:  # a path that starts with a dot, or is empty between two
+    # TypeError and ValueError: a path that starts with a dot, or has two in a row.
+    except (ImportError, TypeError, ValueError) as error:
         raise RecipeError(
             f"kind {kind!r} cannot be imported: {error}. It must be on the Python path."
         ) from error
@@ -60,12 +59,12 @@ def module(family: str, kind: str, *, allowed: Container[str] | None = None) -> 
 
 
 def config_class(family: str, kind: str, *, allowed: Container[str] | None = None) -> Any:
-    """The ``Config`` of one kind; arguments as for `module`."""
+    """The ``Config`` of one kind; for the arguments see `module`."""
     return module(family, kind, allowed=allowed).Config
 
 
 def summary(family: str, kind: str) -> str:
-    """First line of a kind's docstring, read without importing it."""
+    """The first line of a kind's docstring, read without importing it."""
     path = _ROOT.joinpath(*family.split("."), f"{kind}.py")
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return text.partition("\n")[0]

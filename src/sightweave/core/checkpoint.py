@@ -1,4 +1,4 @@
-"""Folders of weights and settings that are either whole or not there, and that are refused when damaged.
+"""Checkpoint folders of weights and settings that are either complete or absent, and rejected when damaged.
 
 A folder holds safetensors and JSON files, and a manifest with the size and SHA-256 of each::
 
@@ -7,8 +7,8 @@ A folder holds safetensors and JSON files, and a manifest with the size and SHA-
       model.safetensors
       run.json
 
-It is written beside its place, forced to the disk and renamed, so that neither a crash nor a full disk leaves half of it.
-Hashes find damage, not forgery. Nothing is ever pickled or unpickled.
+It is written to a temporary folder, flushed to disk and renamed, so that neither a crash nor a full disk leaves half of it.
+Hashes detect damage, not forgery. Nothing is ever pickled or unpickled.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ MANIFEST = "manifest.json"
 MAX_JSON_BYTES = 1 << 28
 _MAX_MANIFEST_BYTES = 16 << 20
 _LONGEST_NAME = 200
-"""Characters of a name of a file; systems refuse longer ones, each in its own way."""
+"""Maximum characters of a file name; systems reject longer ones, each in its own way."""
 _SLACK, _SLACK_TENSORS, _SLACK_VALUES = 4, 1000, 1 << 26
-"""How much larger than its file a model may be while it is built: times, tensors and values. Other libraries make some
-parts twice, and some that are dropped again."""
+"""How much larger than its file a model may be while it is built, as a factor, a number of tensors and a number of values:
+other libraries build some parts twice, and some that they discard."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-_OWN = frozenset((files.MARK, "encoder.onnx", "decoder.onnx"))
-"""What may stand in a folder without being listed: earlier versions wrote ONNX files after the manifest."""
+_UNLISTED = frozenset((files.MARK, "encoder.onnx", "decoder.onnx"))
+"""Files that need not be in the manifest: earlier versions wrote ONNX files after it."""
 _SHOWN = 10
 
 
@@ -57,64 +57,71 @@ def write_folder(
 ) -> None:
     """Writes ``<name>.safetensors`` and ``<name>.json`` files and puts the whole folder in place at once.
 
-    An earlier one at `path` is replaced; until the last moment it stays readable. A folder of anything else is refused.
+    A checkpoint that is already at `path` is replaced, and stays readable until then. Any other folder is refused.
 
     Args:
         path: The folder.
-        weights: Tensors by file name (without ending), then by their own names.
-        documents: JSON values by file name (without ending).
-        texts: Other files by their whole names.
-        more: Writes further files into the folder it is given, before that folder is put in place.
+        weights: Tensors by file name (without suffix), then by their own names.
+        documents: JSON values by file name (without suffix).
+        texts: Other files by their full names.
+        more: Writes further files into the folder that it is given, before that folder is put in place.
 
     Raises:
-        CheckpointError: the disk is full, the place cannot be written, or holds other files; what stood there is unharmed.
+        CheckpointError: the disk is full, `path` cannot be written or holds other files; existing files are unharmed.
     """
     path = Path(path)
     _refuse_foreign(path)
+
     try:
         with files.making(path.parent), files.temporary_folder(path) as temporary:
-            aliases = _fill(temporary, weights, documents or {}, texts or {})
+            aliases = _write_files(temporary, weights, documents or {}, texts or {})
             if more is not None:
                 more(temporary)
-            _seal(temporary, aliases)
+            _write_manifest(temporary, aliases)
             files.swap(temporary, path)
-    except (OSError, SafetensorError) as error:  # safetensors wraps what the disk says
+    except (OSError, SafetensorError) as error:  # safetensors wraps errors of the disk
         raise _cannot_write(path, weights, error) from error
 
 
-def _fill(
+def _write_files(
     folder: Path,
     weights: Mapping[str, Mapping[str, Tensor]],
     documents: Mapping[str, Any],
     texts: Mapping[str, str],
 ) -> dict[str, dict[str, str]]:
-    """Writes all files and returns, by file of weights, the second names of its tensors."""
+    """Writes all files and returns, by weights file, the aliases of its tensors."""
     aliases: dict[str, dict[str, str]] = {}
     for name, tensors in weights.items():
         file = folder / f"{name}.safetensors"
         kept, aliases[file.name] = _without_aliases(tensors)
-        # Transformers reads no file that does not say which library's tensors it holds.
+        # Transformers reads only files that name the library of their tensors.
         save_file(kept, file, metadata={"format": "pt"})
         files.follow_umask(file)
+
     for name, value in documents.items():
         text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)
         (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
+
     return aliases
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Refuses a folder that would be replaced and holds anything but what a manifest of ours lists."""
+    """Refuses to replace a folder that holds anything but the files of our own manifest."""
     if not path.exists():
         return
     if not path.is_dir():
         raise CheckpointError(f"{path}: is a file; a folder is needed.")
+
+    names = {file.name for file in path.iterdir()}
     listed, what = set[str](), f"and no {MANIFEST} of Sightweave's"
     if files.has_key(path / MANIFEST, "format_version"):
         listed = {name.partition("/")[0] for name in _manifest(path)} | {MANIFEST}
         what = f"which {MANIFEST} does not list"
-    others = sorted({one.name for one in path.iterdir()} - listed - _OWN)
+
+    others = sorted(names - listed - _UNLISTED)
     if others:
         raise CheckpointError(
             f"{path}: holds {', '.join(others[:_SHOWN])}, {what}; the new folder would replace them. "
@@ -122,8 +129,8 @@ def _refuse_foreign(path: Path) -> None:
         )
 
 
-def _seal(folder: Path, aliases: Mapping[str, Mapping[str, str]]) -> None:
-    """Writes the manifest, and forces all to the disk."""
+def _write_manifest(folder: Path, aliases: Mapping[str, Mapping[str, str]]) -> None:
+    """Writes the manifest, and flushes everything to disk."""
     entries: dict[str, dict[str, Any]] = {}
     for file in sorted(folder.rglob("*")):
         if file.is_file():
@@ -131,15 +138,17 @@ def _seal(folder: Path, aliases: Mapping[str, Mapping[str, str]]) -> None:
             entries[name] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
             if aliases.get(name):
                 entries[name]["aliases"] = dict(aliases[name])
+
     manifest = {"format_version": FORMAT_VERSION, "files": entries}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
     for file in folder.rglob("*"):
         files.force_to_disk(file)
     files.force_to_disk(folder)
 
 
 def _without_aliases(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors to store, and the names of those that are another one under a second name (tied weights)."""
+    """Tensors to store, and the name of the stored tensor for each that shares its memory (tied weights)."""
     kept: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}
     first: dict[tuple[Any, ...], str] = {}
@@ -149,17 +158,19 @@ def _without_aliases(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], 
         if tensor.numel() and place in first:
             aliases[name] = first[place]
             continue
+
         first[place] = name
         is_view = tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size()
         kept[name] = tensor.clone(memory_format=torch.contiguous_format) if is_view else tensor.contiguous()
+
     return kept, aliases
 
 
 def remove(path: Path) -> None:
-    """Removes a folder that `write_folder` wrote, and one that its writer had set aside.
+    """Removes a folder that `write_folder` wrote, and the old one that an interrupted write set aside.
 
     Raises:
-        CheckpointError: it holds other files too; nothing is removed.
+        CheckpointError: the folder holds other files too; nothing is removed.
     """
     _refuse_foreign(path)
     for one in (path, files.aside(path)):
@@ -170,9 +181,13 @@ def remove(path: Path) -> None:
 def _cannot_write(
     path: Path, weights: Mapping[str, Mapping[str, Tensor]], error: Exception
 ) -> CheckpointError:
-    needed = sum(t.numel() * t.element_size() for tensors in weights.values() for t in tensors.values())
-    there = next((place for place in path.parents if place.exists()), Path.cwd())
-    free, reason = shutil.disk_usage(there).free, getattr(error, "strerror", None) or error
+    needed = 0
+    for tensors in weights.values():
+        needed += sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    existing = next((folder for folder in path.parents if folder.exists()), Path.cwd())
+    free = shutil.disk_usage(existing).free
+
+    reason = getattr(error, "strerror", None) or error
     needs = f"it needs {needed} bytes and" if needed else "only"
     return CheckpointError(
         f"{path}: cannot be written: {reason}; {needs} {free} are free. "
@@ -187,27 +202,30 @@ def read_weights(
     name: str = "model",
     allow_nonfinite: bool = False,
 ) -> dict[str, Tensor]:
-    """All tensors of ``<name>.safetensors``, after every check; on an error nothing was changed anywhere.
+    """All tensors of ``<name>.safetensors``, returned only after every check has passed.
 
     Args:
         path: The folder.
-        expected: The shape of every tensor that must be there, and of no other; None accepts any.
-        name: The file, without its ending.
+        expected: The shape of every tensor that the file must hold, and no others; None accepts any.
+        name: The file, without its suffix.
         allow_nonfinite: Accept NaN and infinite values.
 
     Raises:
-        CheckpointError: no folder, no manifest, a newer format, a truncated or changed file, a pickle, other names or
-            shapes than expected, or values that are not finite.
+        CheckpointError: no folder, no manifest, a newer format, a truncated or changed file, a pickle, names or shapes
+            other than expected, or values that are not finite.
     """
     file, entry = _checked_file(Path(path), f"{name}.safetensors")
     if expected is not None:
         compare_shapes(file, _shapes(file, entry), expected)
+
     try:
         tensors = load_file(file)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{file}: not a safetensors file: {error}. Copy it again.") from error
-    aliases = entry.get("aliases", {})
-    tensors |= {alias: tensors[kept] for alias, kept in aliases.items() if kept in tensors}
+
+    for alias, kept in entry.get("aliases", {}).items():
+        if kept in tensors:
+            tensors[alias] = tensors[kept]
     if not allow_nonfinite:
         check_finite(file, tensors)
     return tensors
@@ -217,27 +235,28 @@ def load_into(module: nn.Module, path: Path, *, name: str = "model", assign: boo
     """Checks everything as `read_weights` does, then puts the weights into a module.
 
     Args:
-        module: Gets the weights; with `assign` it may stand on the meta device.
+        module: Receives the weights; with `assign` it may be on the meta device.
         path: The folder.
-        name: The file, without its ending.
-        assign: Take the file's tensors themselves instead of copying them: no weights are held twice.
+        name: The file, without its suffix.
+        assign: Use the file's tensors themselves instead of copying them, so that no weights are held twice.
 
     Raises:
         CheckpointError: as `read_weights`; the module is unchanged.
     """
-    own = module.state_dict()
-    tensors = read_weights(path, {key: tuple(value.shape) for key, value in own.items()}, name=name)
+    expected = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    tensors = read_weights(path, expected, name=name)
+
     if assign:
-        # Where a tensor lies in the file decides its alignment, and with it the last bit of sums: take aligned copies.
+        # A tensor's offset in the file decides its alignment, and so the last bit of sums: take aligned copies.
         tensors = {key: tensors.pop(key).clone() for key in list(tensors)}
     module.load_state_dict(tensors, assign=assign)
 
 
 def shapes(path: Path, *, name: str = "model") -> dict[str, tuple[int, ...]]:
-    """The shape of each tensor in ``<name>.safetensors``, of second names too, read from its header alone.
+    """The shape of each tensor in ``<name>.safetensors``, aliases included, read from the header alone.
 
     Raises:
-        CheckpointError: as `read_weights`, save for the values.
+        CheckpointError: as `read_weights`, except for the values.
     """
     file, entry = _listed_file(Path(path), f"{name}.safetensors")
     return _shapes(file, entry)
@@ -249,22 +268,25 @@ def _shapes(file: Path, entry: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
             found = {key: tuple(weights.get_slice(key).get_shape()) for key in weights.keys()}  # noqa: SIM118  # no dict
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{file}: not a safetensors file: {error}. Copy it again.") from error
-    aliases = entry.get("aliases", {})
-    return found | {alias: found[kept] for alias, kept in aliases.items() if kept in found}
+
+    for alias, kept in entry.get("aliases", {}).items():
+        if kept in found:
+            found[alias] = found[kept]
+    return found
 
 
 @contextlib.contextmanager
 def no_larger_than(shapes: Mapping[str, Sequence[int]], *, where: Path) -> Iterator[None]:
-    """Stops a model that is built inside from growing far beyond the weights that it is for.
+    """Stops a model that is built inside from growing far beyond its weights.
 
-    A description of a few bytes can ask for a model of any size, and to build that takes hours even without memory.
+    A description of a few bytes can ask for a model of any size, and building it takes hours even on the meta device.
 
     Args:
-        shapes: Of the weights.
+        shapes: Shapes of the weights.
         where: The folder, for the message.
 
     Raises:
-        CheckpointError: more parameters, or more values in them, than the weights warrant.
+        CheckpointError: the model has far more parameters, or more values in them, than the weights.
     """
     most_tensors = _SLACK * len(shapes) + _SLACK_TENSORS
     most_values = _SLACK * sum(math.prod(shape) for shape in shapes.values()) + _SLACK_VALUES
@@ -273,8 +295,10 @@ def no_larger_than(shapes: Mapping[str, Sequence[int]], *, where: Path) -> Itera
 
     def count(_module: nn.Module, _name: str, parameter: Any) -> None:
         nonlocal tensors, values
-        if parameter is None or threading.get_ident() != thread:  # torch asks for models of other threads too
+        # The hook is global: other threads may be building models too.
+        if parameter is None or threading.get_ident() != thread:
             return
+
         tensors, values = tensors + 1, values + parameter.numel()
         if tensors > most_tensors or values > most_values:
             raise CheckpointError(
@@ -294,20 +318,22 @@ def read_document(path: Path, name: str, *, most: int = MAX_JSON_BYTES) -> Any:
 
     Args:
         path: The folder.
-        name: The file, without its ending.
-        most: Bytes of the file at most.
+        name: The file, without its suffix.
+        most: Maximum size of the file in bytes.
 
     Raises:
-        CheckpointError: as `read_weights`, too large, or not JSON.
+        CheckpointError: as `read_weights`, or the file is too large or not JSON.
     """
-    return parse_json(_checked_file(Path(path), f"{name}.json", most)[0], most=most)
+    file, _ = _checked_file(Path(path), f"{name}.json", most)
+    return parse_json(file, most=most)
 
 
 def _checked_file(path: Path, name: str, most: int | None = None) -> tuple[Path, dict[str, Any]]:
-    """A file that is as it was written, and its entry in the manifest."""
+    """A file whose contents have not changed since it was written, and its entry in the manifest."""
     file, entry = _listed_file(path, name)
     if most is not None and entry["bytes"] > most:
         raise CheckpointError(f"{file}: {entry['bytes']} bytes; the maximum is {most}.")
+
     digest = _sha256(file)
     if digest != entry["sha256"]:
         raise CheckpointError(
@@ -317,16 +343,18 @@ def _checked_file(path: Path, name: str, most: int | None = None) -> tuple[Path,
 
 
 def _listed_file(path: Path, name: str) -> tuple[Path, dict[str, Any]]:
-    """A file of the size that the manifest says, and its entry there."""
+    """A file of the size that the manifest states, and its entry there."""
     folder = _folder(path)
     entry = _manifest(folder).get(name)
     file = folder / name
     if entry is None:
         raise CheckpointError(f"{folder / MANIFEST}: does not list {name!r}; the checkpoint is incomplete.")
+
     if file.exists() and not file.is_file():
         raise CheckpointError(f"{file}: not a regular file; copy the folder again.")
     if not file.is_file():
         raise CheckpointError(f"{file}: listed in {MANIFEST} but missing; copy the folder again.")
+
     if file.suffix == ".safetensors":
         refuse_pickle(file)
     size = file.stat().st_size
@@ -345,16 +373,20 @@ def _folder(path: Path) -> Path:
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
+    """The entries of a folder's manifest by file name, after checking that it is one and that nothing is pickled."""
+    # Refuse pickles even if the manifest does not list them.
     pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES)
     if pickles:
         raise CheckpointError(
             f"{folder}: holds {', '.join(pickles[:_SHOWN])}: pickles can run code and are never read. "
             "Convert them to safetensors in a sandbox and remove them."
         )
+
     file = folder / MANIFEST
     if not file.is_file():
         raise CheckpointError(places.no_checkpoint(folder))
     manifest = parse_json(file, most=_MAX_MANIFEST_BYTES)
+
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
     if not isinstance(version, int):
         raise CheckpointError(f"{file}: no format_version (got {version!r}); not a checkpoint manifest.")
@@ -363,6 +395,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
             f"{file}: format_version {version}, but this version of Sightweave reads up to {FORMAT_VERSION}; "
             "upgrade Sightweave."
         )
+
     entries = manifest.get("files")
     if not isinstance(entries, dict) or not all(_is_entry(*item) for item in entries.items()):
         raise CheckpointError(
@@ -372,11 +405,12 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _is_entry(name: str, entry: Any) -> bool:
-    # ../../x must not lead out of the folder; a layout may have folders of its own.
+    # ../../x must not lead out of the folder; a layout may have subfolders of its own.
     if not all(part != ".." and is_plain_name(part) for part in name.split("/")):
         return False
     if not isinstance(entry, dict):
         return False
+
     aliases = entry.get("aliases", {})
     return (
         isinstance(entry.get("bytes"), int)
@@ -387,22 +421,23 @@ def _is_entry(name: str, entry: Any) -> bool:
 
 
 def is_plain_name(name: Any) -> bool:
-    """Whether a value is the name of a file in the same folder: ``../../x`` leads out of it, and ``a/b`` into another."""
+    """Whether a value is the name of a file in the same folder, unlike ``../../x`` or ``a/b``."""
     if not isinstance(name, str) or len(name) > _LONGEST_NAME:
         return False
     return Path(name).name == name and "\\" not in name and "\0" not in name
 
 
 def refuse_pickle(file: Path) -> None:
-    """Raises `CheckpointError` where a file is a pickle, whatever its name says."""
+    """Raises `CheckpointError` if a file is a pickle, whatever its name."""
     if file.suffix in PICKLES:
         raise CheckpointError(f"{file}: a pickle by its name; pickles can run code and are never read.")
+
     try:
         with bounded.opened(file) as stream:
             start = stream.read(9)
     except UnreadableError as error:
         raise CheckpointError(f"{file}: {error}") from error
-    # Eight bytes of length, then the header's brace: the length may begin with a pickle's first byte.
+    # A header: eight bytes of length, then a brace. The length may begin with a pickle's first byte.
     if start[8:] == b"{":
         return
     if start[:1] == b"\x80" or start[:4] == b"PK\x03\x04":
@@ -413,14 +448,14 @@ def refuse_pickle(file: Path) -> None:
 
 
 def parse_json(file: Path, *, most: int = MAX_JSON_BYTES) -> Any:
-    """A JSON value out of a file.
+    """The JSON value in a file.
 
     Args:
         file: Its path.
-        most: Bytes of the file at most.
+        most: Maximum size of the file in bytes.
 
     Raises:
-        CheckpointError: no ordinary file, too large, not JSON, or nested too deep.
+        CheckpointError: not a regular file, too large, not JSON, or nested too deeply.
     """
     try:
         return bounded.parsed(file, most=most)
@@ -436,21 +471,20 @@ def _sha256(file: Path) -> str:
 def compare_shapes(
     file: Path, found: Mapping[str, tuple[int, ...]], expected: Mapping[str, Sequence[int]]
 ) -> None:
-    """Refuses other names or shapes: counts of each fault, and the first few by name."""
-    missing = [
-        f"{key}: missing in the file, {tuple(expected[key])} in the model"
-        for key in expected
-        if key not in found
-    ]
-    extra = [f"{key}: {found[key]} in the file, not in the model" for key in found if key not in expected]
-    other = [
-        f"{key}: {found[key]} in the file, {tuple(shape)} in the model"
-        for key, shape in expected.items()
-        if key in found and found[key] != tuple(shape)
-    ]
+    """Raises `CheckpointError` if names or shapes differ: counts each kind of fault, and names the first few."""
+    missing, extra, other = [], [], []
+    for key, shape in expected.items():
+        if key not in found:
+            missing.append(f"{key}: missing in the file, {tuple(shape)} in the model")
+        elif found[key] != tuple(shape):
+            other.append(f"{key}: {found[key]} in the file, {tuple(shape)} in the model")
+    for key in found:
+        if key not in expected:
+            extra.append(f"{key}: {found[key]} in the file, not in the model")
     faults = other + missing + extra
     if not faults:
         return
+
     shown = "".join(f"\n  {fault}" for fault in faults[:_SHOWN])
     more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
     raise CheckpointError(
@@ -460,14 +494,14 @@ def compare_shapes(
 
 
 def check_finite(file: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Raises `CheckpointError` where a weight is NaN or infinite."""
+    """Raises `CheckpointError` if a weight is NaN or infinite."""
     for key, tensor in tensors.items():
-        # One sum finds NaN and infinity; only where it overflowed is each value looked at.
-        if (
-            tensor.is_floating_point()
-            and not tensor.sum().isfinite()
-            and not (finite := tensor.isfinite()).all()
-        ):
+        # One sum finds NaN and infinity; each value is checked only if the sum is not finite, as it may have overflowed.
+        if not tensor.is_floating_point() or tensor.sum().isfinite():
+            continue
+
+        finite = tensor.isfinite()
+        if not finite.all():
             count = int((~finite).sum())
             raise CheckpointError(
                 f"{file}: {key} holds {count} values of {tensor.numel()} that are NaN or infinite; "

@@ -1,17 +1,17 @@
-"""Every error that a user can cause.
+"""All errors that a user can cause.
 
 SightweaveError
 |- RecipeError       a recipe, an override or a composition of parts is wrong
 |  `- FolderError    an output folder is in use, or holds files that are not ours
-|- DataError         a record, a file of records or a picture is wrong
-|  `- MediaError     a picture cannot be read
+|- DataError         a record, a file of records or an image is wrong
+|  `- MediaError     an image cannot be read
 |- CheckpointError   a folder of weights is wrong
 |- BackendError      something outside us (a device, a library) is missing or failed
-|  `- UnansweredError   a server answers none of the prompts that it was asked
-|- ExportError       what was exported does not answer as what was trained
-`- WiringError       the parts of a model are not joined as they must be
+|  `- UnansweredError   a server answers none of the prompts
+|- ExportError       an exported model does not answer like the trained one
+`- WiringError       the parts of a model are connected incorrectly
 
-All are ``ValueError``: a wrong value came in. A message says what is wrong with both values, where, and what to do.
+All are ``ValueError``: a wrong value was given. A message says what is wrong with both values, where, and what to do.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class DataError(SightweaveError):
 
 
 class MediaError(DataError):
-    """A picture cannot be read.
+    """An image cannot be read.
 
     Args:
-        code: A short fixed name of the fault, such as ``image_truncated``; counters and tests use it.
+        code: Short fixed name of the fault, such as ``image_truncated``, for counters and tests.
         message: What is wrong, and what to do.
     """
 
@@ -58,19 +58,19 @@ class BackendError(SightweaveError):
 
 
 class UnansweredError(BackendError):
-    """A server answers none of the prompts that it was asked, though it can be reached."""
+    """A server answers none of the prompts, although it can be reached."""
 
 
 class ExportError(SightweaveError):
-    """What was exported does not answer as what was trained, or a composition has no place in a layout."""
+    """An exported model does not answer like the trained one, or a composition fits no layout."""
 
 
 class WiringError(SightweaveError):
-    """The parts of a model are not joined as they must be."""
+    """The parts of a model are connected incorrectly."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A sentence that names the nearest known word, and all known words."""
+    """A sentence with the closest known word, if any, and all known words."""
     known = sorted(known)
     nearest = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     hint = f"Did you mean {nearest[0]!r}? " if nearest else ""

@@ -1,8 +1,8 @@
-"""Files that are written whole or not at all, and output folders that one command at a time writes into.
+"""Files that are written completely or not at all, and output folders that only one command at a time writes to.
 
-An output folder holds a file ``.sightweave``. It says that the folder is ours, so that a later command may replace what an
-earlier one left there, and it is locked while a command writes. The system drops the lock when that process ends, however it
-ends.
+An output folder holds a file ``.sightweave``. It marks the folder as ours, so that a later command may replace the output of
+an earlier one, and it is locked while a command writes. The operating system releases the lock when that process ends, in
+whatever way.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ from typing import BinaryIO
 from sightweave.core.errors import FolderError
 
 MARK = ".sightweave"
-"""The file in an output folder that is locked while a command writes there."""
+"""The file in an output folder that is locked while a command writes to it."""
 _LEFTOVER_SECONDS = 3600
 _MOST_MARKER_BYTES = 1 << 26
 _SHOWN = 10
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Writes a file: after a crash it holds either all of the new content or all of the old.
+    """Writes a file atomically: after a crash it holds either all of the new content or all of the old.
 
     Raises:
-        OSError: the disk is full, or the place cannot be written; what stood there is unharmed.
+        OSError: the disk is full, or the file cannot be written; existing content is unharmed.
     """
     with replacing(path) as stream:
         stream.write(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """The same for text, as UTF-8."""
+    """Writes a text file atomically, as UTF-8."""
     write_bytes(path, text.encode("utf-8"))
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A stream whose content takes the place of a file when the block ends without an error.
+    """A binary stream whose content replaces a file when the block ends without an error.
 
     A pipe or a device, such as ``/dev/stdout``, is written to directly.
     """
@@ -56,10 +56,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with path.open("wb") as stream:
             yield stream
         return
+
     remove_leftovers(path)
     temporary = temporary_beside(path)
     try:
-        # A file made by open() has the permissions that the umask asks for; those of tempfile are for the owner alone.
+        # open() sets permissions by the umask, but tempfile would let only the owner read the file.
         with temporary.open("xb") as stream:
             yield stream
             stream.flush()
@@ -70,13 +71,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def temporary_beside(path: Path) -> Path:
-    """A new name on the same disk, for what is renamed to `path` once it is whole."""
+    """A new name in the same folder, for a file that is renamed to `path` once it is complete."""
     return path.with_name(f".{path.name}.tmp-{uuid.uuid4().hex[:12]}")
 
 
 @contextlib.contextmanager
 def temporary_folder(path: Path) -> Iterator[Path]:
-    """An empty folder beside `path`, to be filled and then put in its place by `swap`; without that it is removed."""
+    """An empty folder next to `path`, to be filled and put in its place by `swap`; else it is removed."""
     remove_leftovers(path)
     temporary = temporary_beside(path)
     temporary.mkdir()
@@ -87,33 +88,35 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 
 
 def swap(temporary: Path, path: Path) -> None:
-    """Puts a folder that is whole in the place of another one, if there is one; `whole` finds one of them at any moment."""
-    # A folder cannot be renamed over a folder, so the old one steps aside until the new one is there.
+    """Puts a complete folder in place of another, if there is one; `whole` finds one of the two at any moment."""
+    # A folder cannot be renamed over another, so the old one is set aside until the new one is in place.
     old = aside(path)
     if path.exists():
         shutil.rmtree(old, ignore_errors=True)
         path.rename(old)
+
     temporary.rename(path)
     force_to_disk(path.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
 def whole(path: Path) -> Path:
-    """Where a folder that `swap` put in place is: there, or beside it if that process died between its two renames."""
+    """Path of a folder that `swap` put in place: `path`, or the old one if that process died between its two renames."""
     old = aside(path)
     return old if not path.exists() and old.is_dir() else path
 
 
 def aside(path: Path) -> Path:
-    """Where `swap` keeps the folder that it replaces."""
+    """Path at which `swap` keeps the folder that it replaces."""
     path = Path(os.path.abspath(path))  # "." has no name
     return path.with_name(f".{path.name}.previous")
 
 
 def force_to_disk(path: Path) -> None:
-    """Returns once a file or a folder is on the disk."""
+    """Flushes a file or a folder to disk."""
     if path.is_dir() and os.name != "posix":  # elsewhere folders cannot be opened
         return
+
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -122,7 +125,7 @@ def force_to_disk(path: Path) -> None:
 
 
 def follow_umask(path: Path) -> None:
-    """Gives a file the permissions of an ordinary new one; libraries that write through tempfile give the owner's alone."""
+    """Gives a file the permissions of an ordinary new one; libraries that write through tempfile let only the owner read."""
     ordinary = temporary_beside(path)
     with ordinary.open("xb") as stream:
         mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
@@ -131,7 +134,7 @@ def follow_umask(path: Path) -> None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Removes what killed writers of `path` left more than an hour ago; a younger one may still be at work."""
+    """Removes temporary files that killed writers of `path` left over an hour ago; newer ones may still be in use."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.tmp-*"):
         with contextlib.suppress(OSError):
             if time.time() - left.lstat().st_mtime <= _LEFTOVER_SECONDS:
@@ -146,14 +149,14 @@ def is_ours(folder: Path, markers: Mapping[str, str]) -> bool:
     """Whether Sightweave made a folder.
 
     Args:
-        folder: Any.
-        markers: For folders without `MARK`, such as copies: JSON files that also say so, each with a key that it has.
+        folder: Any folder.
+        markers: JSON files that also mark a folder as ours, such as a copy without `MARK`, each with a key that it has.
     """
     return (folder / MARK).is_file() or any(has_key(folder / name, key) for name, key in markers.items())
 
 
 def has_key(file: Path, key: str) -> bool:
-    """Whether a file is a JSON object that has a key."""
+    """Whether a file holds a JSON object with a key."""
     try:
         if not file.is_file() or file.stat().st_size > _MOST_MARKER_BYTES:
             return False
@@ -164,21 +167,23 @@ def has_key(file: Path, key: str) -> bool:
 
 
 def refuse_foreign(folder: Path, writes: Sequence[str], markers: Mapping[str, str]) -> None:
-    """Refuses a folder in which a command would overwrite files that Sightweave did not write.
+    """Raises if a command would overwrite files in a folder that Sightweave did not write.
 
     Args:
-        folder: Where to.
-        writes: Names and patterns of what the command writes.
+        folder: Output folder.
+        writes: Names and patterns of the files that the command writes.
         markers: As for `is_ours`.
 
     Raises:
-        FolderError: it holds such files and is not ours, or it is no folder.
+        FolderError: the folder holds such files and is not ours, or it is not a folder.
     """
     if folder.exists() and not folder.is_dir():
         raise FolderError(f"{folder}: is a file; a folder is needed.")
     if is_ours(folder, markers):
         return
-    if found := present(folder, writes):
+
+    found = present(folder, writes)
+    if found:
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         raise FolderError(
             f"{folder}: holds {', '.join(found[:_SHOWN])}{more}, which Sightweave did not write and would "
@@ -187,10 +192,10 @@ def refuse_foreign(folder: Path, writes: Sequence[str], markers: Mapping[str, st
 
 
 def refuse_other(path: Path, *, is_ours: Callable[[Path], bool]) -> None:
-    """Refuses to overwrite a file that an earlier command of ours did not write; a pipe or a device is let through.
+    """Raises if a file would be overwritten that no earlier command of ours wrote; pipes and devices are accepted.
 
     Raises:
-        FolderError: it is such a file, or a folder.
+        FolderError: `path` is such a file, or a folder.
     """
     if path.is_dir():
         raise FolderError(f"{path}: is a folder; a file is needed.")
@@ -201,30 +206,34 @@ def refuse_other(path: Path, *, is_ours: Callable[[Path], bool]) -> None:
 
 
 def present(folder: Path, patterns: Sequence[str]) -> list[str]:
-    """Names in a folder that match any of the patterns, dangling links included."""
+    """Names in a folder that match any of the patterns, in order and with dangling links included."""
     names = os.listdir(folder) if folder.is_dir() else []
-    return sorted(name for name in names if any(fnmatch.fnmatchcase(name, one) for one in patterns))
+    found = set[str]()
+    for pattern in patterns:
+        found.update(name for name in names if fnmatch.fnmatchcase(name, pattern))
+    return sorted(found)
 
 
 @contextlib.contextmanager
 def claimed(
     folder: Path, *, writes: Sequence[str], markers: Mapping[str, str], purpose: str
 ) -> Iterator[None]:
-    """Makes a folder if needed and keeps every other command out of it until the block ends.
+    """Creates a folder if needed and keeps every other command out of it until the block ends.
 
-    On an error, folders that were made for nothing are removed.
+    After an error, folders that were created and are still empty are removed.
 
     Args:
-        folder: Where the command writes.
-        writes: Names and patterns of what it writes.
+        folder: Output folder.
+        writes: Names and patterns of the files that the command writes.
         markers: As for `is_ours`.
-        purpose: What the command does, for whoever is kept out: ``training``.
+        purpose: What the command does, shown to a command that is kept out: ``training``.
 
     Raises:
         FolderError: another process writes there, or the folder holds files of these names that are not ours.
-        OSError: the folder cannot be made or written to.
+        OSError: the folder cannot be created or written to.
     """
     refuse_foreign(folder, writes, markers)
+
     with making(folder):
         is_new = not (folder / MARK).exists()
         mark = _locked(folder, purpose)
@@ -236,31 +245,32 @@ def claimed(
                     (folder / MARK).unlink()
             raise
         finally:
-            os.close(mark)  # which drops the lock
+            os.close(mark)  # this releases the lock
 
 
 @contextlib.contextmanager
 def making(folder: Path) -> Iterator[None]:
-    """Makes a folder with its parents; after an error those of them that were made for nothing are removed."""
+    """Creates a folder with its parents; after an error, those that were created and are still empty are removed."""
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
+
     try:
         yield
     except BaseException:
         for one in missing:
-            with contextlib.suppress(OSError):  # something lies in it
+            with contextlib.suppress(OSError):  # it is not empty
                 one.rmdir()
         raise
 
 
 def check_free(folder: Path) -> None:
-    """Raises `FolderError` where another process writes into a folder just now."""
+    """Raises `FolderError` if another process is writing to a folder."""
     if (folder / MARK).is_file():
         os.close(_locked(folder, ""))
 
 
 def _locked(folder: Path, purpose: str) -> int:
-    """An open, locked `MARK` that says who holds it."""
+    """An open and locked `MARK` that names its holder."""
     path = folder / MARK
     while True:
         mark = _open(path)
@@ -269,20 +279,21 @@ def _locked(folder: Path, purpose: str) -> int:
                 raise FolderError(
                     f"{folder}: in use by {_holder(mark)}. Wait until it ends, or choose another folder."
                 )
-            # Whoever held it before may have removed the file between our opening and our locking it.
+            # The previous holder may have removed the file after we opened it and before we locked it.
             if not _is_same(mark, path):
                 os.close(mark)
                 continue
         except BaseException:
             os.close(mark)
             raise
+
         if purpose:
             _sign(mark, purpose)
         return mark
 
 
 def _open(path: Path) -> int:
-    # A link would lead the writing elsewhere, and a pipe would wait for a reader.
+    # A link would redirect the writing, and a pipe would wait for a reader.
     flags = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
         try:
@@ -293,6 +304,7 @@ def _open(path: Path) -> int:
         if path.is_symlink():
             raise FolderError(f"{path}: is a symbolic link, which is not followed; remove it.") from None
         raise error
+
     if not stat.S_ISREG(os.fstat(mark).st_mode):
         os.close(mark)
         raise FolderError(f"{path}: is not a regular file; remove it.")
@@ -300,6 +312,7 @@ def _open(path: Path) -> int:
 
 
 def _is_same(mark: int, path: Path) -> bool:
+    """Whether an open file is still the one at `path`."""
     try:
         return os.path.samestat(os.fstat(mark), path.stat())
     except FileNotFoundError:
@@ -308,7 +321,7 @@ def _is_same(mark: int, path: Path) -> bool:
 
 def _sign(mark: int, purpose: str) -> None:
     who = {"format_version": 1, "pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose}
-    with contextlib.suppress(OSError):  # opened for reading only; the lock holds all the same
+    with contextlib.suppress(OSError):  # opened read-only; the lock is held all the same
         os.ftruncate(mark, 0)
         os.lseek(mark, 0, os.SEEK_SET)
         os.write(mark, json.dumps(who).encode() + b"\n")
@@ -319,7 +332,7 @@ def _holder(mark: int) -> str:
         os.lseek(mark, 0, os.SEEK_SET)
         who = json.loads(os.read(mark, 4096))
         return f"process {int(who['pid'])} on {str(who['host'])!r} ({str(who['purpose'])!r})"
-    except (OSError, ValueError, KeyError, TypeError):  # it is about to sign
+    except (OSError, ValueError, KeyError, TypeError):  # it has not signed yet
         return "another process"
 
 
@@ -328,7 +341,7 @@ if sys.platform == "win32":
 
     def _lock(mark: int) -> bool:
         try:
-            # Far behind the text, which others must be able to read.
+            # Far behind the text, which others must be able to read while this byte is locked.
             os.lseek(mark, 1 << 30, os.SEEK_SET)
             msvcrt.locking(mark, msvcrt.LK_NBLCK, 1)
         except OSError:
@@ -344,6 +357,6 @@ else:
         except BlockingIOError:
             return False
         except OSError:
-            # Some network disks know no locks. Working without one is better than not at all.
+            # Some network file systems have no locks. Working without one is better than not at all.
             return True
         return True

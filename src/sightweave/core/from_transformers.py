@@ -1,4 +1,4 @@
-"""Transformers itself, and a GGUF file as the folder that it would have written: config, tokenizer and weights."""
+"""Import of Transformers, and a GGUF file as the folder that Transformers would write: config, tokenizer and weights."""
 
 from __future__ import annotations
 
@@ -18,52 +18,55 @@ from sightweave.core import box_operators, gguf
 from sightweave.core.errors import BackendError, CheckpointError
 
 _TOKENIZER = "tokenizer.json"
-_BESIDE = (_TOKENIZER, "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
-"""What is taken as it is where it lies beside the file."""
-_FAILS = (ValueError, KeyError, TypeError, RuntimeError, OSError, NotImplementedError)
-"""What the library's reader raises."""
+_COPIED_FILES = (_TOKENIZER, "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+"""Files that are used as they are if they are next to the GGUF file."""
+_READ_ERRORS = (ValueError, KeyError, TypeError, RuntimeError, OSError, NotImplementedError)
+"""Errors that the library's reader raises."""
 
 
 def described(value: str | Path) -> Path:
-    """A folder with config.json and the tokenizer's files of a GGUF file; it lasts as long as this process.
+    """A folder with the config and tokenizer files of a GGUF file, which lasts as long as this process.
 
     Raises:
         BackendError: Transformers or gguf is not installed.
-        CheckpointError: no such file, a damaged one, an architecture that Transformers does not read, or a way to cut texts
-            that is not known here while no tokenizer.json lies beside.
+        CheckpointError: no such file, a damaged one, an architecture that Transformers cannot read, or an unknown way of
+            splitting text without a tokenizer.json next to the file.
     """
     file = gguf.file_of(value).resolve()
     seen = file.stat()
     return _described(file, seen.st_mtime_ns, seen.st_size)
 
 
-@functools.lru_cache(maxsize=8)  # reading a vocabulary takes seconds, and it is asked for part by part
+@functools.lru_cache(maxsize=8)  # reading a vocabulary takes seconds, and each part of a model asks for it
 def _described(file: Path, changed: int, size: int) -> Path:
     stated = gguf.header(file)
     library = _reader()
     folder = Path(tempfile.mkdtemp(prefix="sightweave-gguf-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+    # The config.
     place, name = str(file.parent), file.name
-    beside = [one for one in _BESIDE if (file.parent / one).is_file()]
     try:
         config = library.AutoConfig.from_pretrained(place, gguf_file=name)
-        config.architectures = None  # the file names none, and the model type says which
+        config.architectures = None  # the file names none, and the model type is enough
         config.save_pretrained(folder)
-    except _FAILS as error:
-        raise CheckpointError(f"{file}: Transformers cannot read it: {_line(error)}") from error
+    except _READ_ERRORS as error:
+        raise CheckpointError(f"{file}: Transformers cannot read it: {_first_line(error)}") from error
 
-    # The special tokens' names and the chat template come from the file even where the vocabulary lies beside.
+    # The special tokens' names and the chat template come from the file even if the vocabulary is next to it.
+    beside = [one for one in _COPIED_FILES if (file.parent / one).is_file()]
     try:
         library.AutoTokenizer.from_pretrained(place, gguf_file=name).save_pretrained(folder)
-    except _FAILS as error:
+    except _READ_ERRORS as error:
         if _TOKENIZER not in beside:
             raise CheckpointError(
-                f"{file}: Transformers cannot read its tokenizer: {_line(error)}"
+                f"{file}: Transformers cannot read its tokenizer: {_first_line(error)}"
             ) from error
+
     for one in beside:
         shutil.copy(file.parent / one, folder / one)
     if _TOKENIZER not in beside:
-        _mend(folder / _TOKENIZER, stated, file)
+        _set_pre_tokenizer(folder / _TOKENIZER, stated, file)
     return folder
 
 
@@ -79,20 +82,22 @@ def weights(value: str | Path) -> dict[str, Tensor]:
     file = gguf.file_of(value)
     gguf.header(file)
     library = _reader()
+
     try:
         model = library.AutoModelForCausalLM.from_pretrained(
             str(file.parent), gguf_file=file.name, dtype=torch.float32
         )
-    except _FAILS as error:
-        raise CheckpointError(f"{file}: Transformers cannot read it: {_line(error)}") from error
+    except _READ_ERRORS as error:
+        raise CheckpointError(f"{file}: Transformers cannot read it: {_first_line(error)}") from error
+
     found: dict[str, Tensor] = model.state_dict()
-    if model.config.tie_word_embeddings:  # as in its own files, where the table alone stands
+    if model.config.tie_word_embeddings:  # as in its own files, which hold only the embedding table
         found.pop("lm_head.weight", None)
     return found
 
 
 def imported() -> Any:
-    """The package Transformers, beside whatever torchvision is installed.
+    """The package Transformers, imported so that it works with any installed torchvision.
 
     Raises:
         BackendError: it is not installed.
@@ -113,39 +118,42 @@ def _reader() -> Any:
     return imported()
 
 
-def _mend(file: Path, stated: Mapping[str, Any], source: Path) -> None:
-    """Cuts texts as the GGUF says: Transformers' reader (5.23) cuts all of them as GPT-2 does.
+def _set_pre_tokenizer(file: Path, stated: Mapping[str, Any], source: Path) -> None:
+    """Sets the tokenizer's way of splitting text: Transformers' reader (5.23) always splits as GPT-2 does.
 
     Raises:
-        CheckpointError: a way that is not known here.
+        CheckpointError: the way is unknown here.
     """
-    if stated.get("tokenizer.ggml.model") != "gpt2":  # the other kinds cut nothing before their pieces
+    if stated.get("tokenizer.ggml.model") != "gpt2":  # other kinds split nothing before their pieces
         return
+
     way = stated.get("tokenizer.ggml.pre", "gpt-2")
     if way not in gguf.CUTS:
         raise CheckpointError(
             f"{source}: its tokenizer splits text by {way!r}; only {', '.join(gguf.CUTS)} are supported. Put the model's "
             f"{_TOKENIZER} next to the file."
         )
+
     content = json.loads(file.read_text(encoding="utf-8"))
     content["pre_tokenizer"] = _pre_tokenizer(gguf.CUTS[way])
     file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
 
 def _pre_tokenizer(steps: Sequence[str]) -> dict[str, Any]:
-    """As a tokenizer.json has it."""
+    """The ``pre_tokenizer`` of a tokenizer.json for these steps."""
     found: list[dict[str, Any]] = []
     for step in steps:
         if step == gguf.DIGITS:
             found.append({"type": "Digits", "individual_digits": True})
-        elif step != gguf.GPT2:  # that one is ByteLevel's own
+        elif step != gguf.GPT2:  # the regex of ByteLevel itself
             found.append(
                 {"type": "Split", "pattern": {"Regex": step}, "behavior": "Isolated", "invert": False}
             )
+
     uses_own = gguf.GPT2 in steps
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": uses_own}
     return {"type": "Sequence", "pretokenizers": [*found, level]}
 
 
-def _line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

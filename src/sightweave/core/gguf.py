@@ -1,7 +1,7 @@
-"""GGUF files, llama.cpp's: which paths name one, and what its header says.
+"""GGUF, the file format of llama.cpp: which paths name such a file, and the values of its header.
 
-Layout: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Only the header is read here, value by value and without a
-library; weights are Transformers' matter (`core/from_transformers.py`).
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Only the header is read here, value by value and without a
+library; weights are read by Transformers (`core/from_transformers.py`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ SUFFIX = ".gguf"
 _MAGIC = b"GGUF"
 _MOST_KEYS = 10_000
 _MOST_BYTES = 1 << 20
-"""Of one text."""
+"""Maximum size of a string."""
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-"""The format's numbers of types, as `struct` writes them."""
+"""The format's numbers of types, with their codes in `struct`."""
 _TEXT, _ARRAY = 8, 9
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -35,7 +35,7 @@ _LLAMA3 = "|".join(
     )
 )
 DIGITS = "Digits"
-"""The step that makes each digit a piece of its own."""
+"""The step that makes each digit a separate piece."""
 GPT2 = _GPT2
 CUTS: Mapping[str, tuple[str, ...]] = {
     "smollm": (DIGITS, _GPT2),
@@ -43,19 +43,19 @@ CUTS: Mapping[str, tuple[str, ...]] = {
     "llama-bpe": (_LLAMA3,),
     "qwen2": (_LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}"),),
 }
-"""llama.cpp's names of the ways to cut a text before the merges, and their steps: regular expressions, or `DIGITS`."""
+"""llama.cpp's names for the ways of splitting text before merges, with their steps: regular expressions, or `DIGITS`."""
 
 
 def is_named(value: str | Path) -> bool:
-    """Whether a word names a GGUF file, or a folder that holds one and no config.json."""
+    """Whether a value names a GGUF file, or a folder that holds one and no config.json."""
     path = Path(value).expanduser()
-    return path.suffix == SUFFIX or (
-        path.is_dir() and not (path / "config.json").is_file() and bool(_models(path))
-    )
+    if path.suffix == SUFFIX:
+        return True
+    return path.is_dir() and not (path / "config.json").is_file() and bool(_models(path))
 
 
 def file_of(value: str | Path) -> Path:
-    """The file that a word names.
+    """The file that a value names.
 
     Raises:
         CheckpointError: no such file, or a folder with several.
@@ -69,18 +69,19 @@ def file_of(value: str | Path) -> Path:
                 "path of one file."
             )
         return found[0]
+
     if not path.is_file():
         raise CheckpointError(f"{path}: file not found.")
     return path
 
 
 def _models(folder: Path) -> list[Path]:
-    """Without the projectors that llama.cpp keeps beside a language model."""
+    """GGUF files in a folder, without the projectors that llama.cpp keeps next to a language model."""
     return sorted(file for file in folder.glob(f"*{SUFFIX}") if not file.name.startswith("mmproj"))
 
 
 def header(file: Path) -> dict[str, Any]:
-    """Numbers and texts of the header by their keys; its lists, such as the vocabulary, are passed over.
+    """Numbers and strings of the header by key; its lists, such as the vocabulary, are skipped.
 
     Raises:
         CheckpointError: not a GGUF file, or a damaged one.
@@ -88,6 +89,7 @@ def header(file: Path) -> dict[str, Any]:
     with file.open("rb") as stream:
         if stream.read(4) != _MAGIC:
             raise CheckpointError(f"{file}: not a GGUF file; it does not start with {_MAGIC.decode()}.")
+
         try:
             version, _, count = struct.unpack("<IQQ", stream.read(20))
             if version not in (2, 3) or count > _MOST_KEYS:
@@ -109,7 +111,7 @@ def _value(stream: BinaryIO, kind: int) -> Any:
     if kind != _ARRAY:
         return _number(stream, _code(kind))
 
-    # Lists are passed over: a vocabulary would be read for nothing.
+    # Skip lists: nothing here needs the vocabulary.
     inner, count = _number(stream, "I"), _number(stream, "Q")
     if inner == _TEXT:
         for _ in range(count):
@@ -133,6 +135,7 @@ def _text(stream: BinaryIO) -> str:
     length = _number(stream, "Q")
     if length > _MOST_BYTES:
         raise ValueError(f"a text of {length} bytes")
+
     found = stream.read(length)
     if len(found) < length:
         raise ValueError("it ends inside a text")

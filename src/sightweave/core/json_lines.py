@@ -1,7 +1,7 @@
 """Files with one JSON value per line, such as ``predictions.jsonl`` and ``metrics.jsonl``.
 
-Only a line feed ends a line. JSON leaves U+2028, U+2029 and U+0085 unescaped inside strings, and ``str.splitlines`` cuts
-there, so these files are read as bytes. What is written here escapes the three as well, for readers that are less careful.
+Only a line feed ends a line. JSON leaves U+2028, U+2029 and U+0085 unescaped inside strings, and ``str.splitlines`` splits
+there, so these files are read as bytes. Files written here escape the three as well, for readers that are less careful.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sightweave.core.errors import DataError
 
 _MOST_BYTES = 4 << 30
 _TO_ESCAPE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""Controls and line separators that JSON allows in a string, and halves of surrogate pairs, which UTF-8 cannot encode."""
+"""Controls and line separators that JSON allows in a string, and unpaired surrogates, which UTF-8 cannot encode."""
 
 
 def dumps(value: Any, *, indent: int | None = None, allow_nan: bool = True) -> str:
@@ -38,11 +38,11 @@ def split(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def read(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The same for a path.
+    """The lines of the file at a path, as `split` gives them.
 
     Raises:
         OSError: the file cannot be read.
-        DataError: no ordinary file, or one of more than 4 GiB.
+        DataError: not a regular file, or larger than 4 GiB.
     """
     try:
         return split(bounded.read(path, most=_MOST_BYTES))
@@ -51,10 +51,10 @@ def read(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def values(path: Path) -> Iterator[tuple[int, Any]]:
-    """The JSON value of each line, with its number; what is nested too deep is none.
+    """The JSON value of each line of a file, with its number.
 
     Raises:
-        OSError, DataError: as `read`, or a line that is not JSON, named by its number.
+        OSError, DataError: as `read`, or a line is not JSON or nested too deeply; the message has its number.
     """
     for number, line in read(path):
         try:

@@ -1,4 +1,4 @@
-"""How much memory is free for this process, and whether an error says that there was too little."""
+"""Free memory of this process, and recognition of out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sightweave.core.cores import control_groups
 
 _ROOT = Path("/")
 _UNKNOWN = 2 << 30
-"""Bytes that are taken to be free where the system does not say."""
+"""Bytes assumed to be free if the system does not say."""
 _SIGNS = (
     "out of memory",
     "can't allocate memory",
@@ -21,55 +21,57 @@ _SIGNS = (
     "cannot allocate memory",
     "bad_alloc",
 )
-"""Words of torch and of the libraries below it where an allocation failed."""
+"""Words in the messages of torch and of its libraries if an allocation failed."""
 _ONEDNN = "could not create a "
-"""How oneDNN begins: a primitive or a memory object that it found no room for."""
+"""Beginning of oneDNN's message if there is no memory for one of its objects."""
 
 
 def free_bytes(device: torch.device, root: Path = _ROOT) -> int:
     """Bytes that this process can still allocate on a device.
 
-    On a CPU the least of what the system has available, what the limits of its control groups leave (``man 7 cgroups``), and
-    what its own limit of address space leaves. On CUDA, what the driver has and what torch keeps unused. Where nothing is
-    known, 2 GiB.
+    On a CPU the minimum of what the system has available, of what the limits of its control groups leave (``man 7
+    cgroups``), and of what its limit of address space leaves. On CUDA, what the driver has free and what torch has reserved
+    but not used. 2 GiB if nothing is known.
 
     Args:
-        device: Where tensors will be.
-        root: Where ``proc`` and ``sys`` are; another folder in tests.
+        device: Device of the tensors.
+        root: Folder of ``proc`` and ``sys``; another one in tests.
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(free + unused)
-    return max(0, min([*_of_system(root), *_of_groups(root), *_of_process(root)], default=_UNKNOWN))
+
+    limits = [*_of_system(root), *_of_groups(root), *_of_process(root)]
+    return max(0, min(limits, default=_UNKNOWN))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocation failed, on any device: torch raises a plain RuntimeError on a CPU."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
+
     text = str(error)
-    return isinstance(error, RuntimeError) and (
-        text.startswith(_ONEDNN) or any(sign in text.lower() for sign in _SIGNS)
-    )
+    has_sign = text.startswith(_ONEDNN) or any(sign in text.lower() for sign in _SIGNS)
+    return isinstance(error, RuntimeError) and has_sign
 
 
 def release(device: torch.device) -> None:
-    """Lets go of what a failed attempt left behind."""
+    """Frees the memory that a failed attempt left allocated."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
 
 def _of_system(root: Path) -> Iterator[int]:
-    """``MemAvailable``: free pages and those that the system can take back from its caches."""
+    """``MemAvailable``: free pages and those that the system can reclaim from its caches."""
     value = _fields(root / "proc" / "meminfo").get("MemAvailable:")
     if value is not None:
         yield value * 1024
 
 
 def _of_groups(root: Path) -> Iterator[int]:
-    """Limits of this process's control groups less what they use; files in the page cache can be dropped."""
+    """Limits of this process's control groups minus their use, without page cache, which can be dropped."""
     for folder in control_groups(root, controller=""):
         yield from _left(folder, "memory.max", "memory.current", "inactive_file")
     for folder in control_groups(root, controller="memory", mount="memory"):
@@ -83,7 +85,7 @@ def _left(folder: Path, limit: str, usage: str, reclaimable: str) -> Iterator[in
 
 
 def _of_process(root: Path) -> Iterator[int]:
-    """What ``ulimit -v`` leaves."""
+    """Bytes that ``ulimit -v`` leaves."""
     if not sys.platform.startswith("linux"):
         return
     import resource
@@ -95,13 +97,13 @@ def _of_process(root: Path) -> Iterator[int]:
 
 
 def _number(path: Path) -> int | None:
-    """None for ``max``, and where there is no such file."""
+    """The number in a file; None for ``max``, and if there is no such file."""
     text = _text(path).strip()
     return int(text) if text.isascii() and text.isdigit() else None
 
 
 def _fields(path: Path) -> dict[str, int]:
-    """Lines of a name and a number."""
+    """Numbers by name, from a file with a name and a number on each line."""
     found = {}
     for line in _text(path).splitlines():
         name, *rest = line.split()[:2] or [""]
@@ -113,5 +115,5 @@ def _fields(path: Path) -> dict[str, int]:
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:  # not Linux, or not to be read
+    except OSError:  # not Linux, or not readable
         return ""

@@ -1,6 +1,6 @@
-"""Places that commands write into: a name that is taken is refused before anything heavy is imported.
+"""Checks of output paths: one that is already used is refused before anything slow is imported.
 
-Which files each command writes, and how a file shows that an earlier command wrote it, stands here once.
+This module lists which files each command writes, and how a file shows that an earlier command wrote it.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from sightweave.core.run_folder import CHECKPOINT, FACTS, refuse_results
 MARKERS = dict.fromkeys(
     (FACTS, f"{CHECKPOINT}/manifest.json", "manifest.json", "evaluation.json"), "format_version"
 )
-"""Files that say of a folder that a training or an evaluation made it, and a key that each has."""
+"""Files that mark a folder as written by training or evaluation, and a key that each has."""
 COMPARISON_MARKERS = {"comparison.json": "format_version"}
-"""The same of a comparison."""
+"""The same for a comparison."""
 CHECK_MARKERS = {"report.json": "may_train"}
-"""The same of a check of data."""
+"""The same for a check of data."""
 EVALUATION_FILES = ("evaluation.json", "predictions.jsonl", "answers.jsonl", "gallery", "report.html")
-"""What an evaluation writes into a folder."""
+"""Files that an evaluation writes into a folder."""
 ROWS_LEFT_OUT = ("rows-left-out.jsonl", "rows-left-out-[0-9]*.jsonl")
 RUN_FILES = (
     *(FACTS, "recipe.yaml", "metrics.jsonl", "events.out.tfevents.*", "quarantine.jsonl", "text-only.json"),
     *EVALUATION_FILES,
 )
-"""What training writes into a run's folder beside the checkpoint, but for rows that cannot be read."""
+"""Files that training writes into a run folder besides the checkpoint and the rows that it skipped."""
 COMPARISON_FILES = ("comparison.json", "comparison.md", "comparison.svg", "comparison.html", "steps.json")
-"""What a comparison writes into a folder, beside its runs."""
+"""Files that a comparison writes into a folder besides its runs."""
 CHECK_FILES = ("report.json", "report.html", "pictures.sqlite*", "pictures-against.sqlite*")
-"""What a check of data writes into a folder."""
+"""Files that a check of data writes into a folder."""
 SHEET = ("Software", "Sightweave")
-"""What a sheet of pictures says of itself."""
+"""Text in a PNG that marks a sheet of images as ours."""
 _PAGE_START = 512
 _SHEET_START = 4096
 
 
 def check_run(folder: Path, *, overwrite: bool = False) -> None:
-    """Refuses a folder for a new run that holds an earlier one, unless it is to be replaced, or files of somebody else.
+    """Checks the folder for a new run: it must hold no earlier run, unless that is to be replaced, and no foreign files.
 
     Raises:
         FolderError: it does.
@@ -50,21 +50,21 @@ def check_run(folder: Path, *, overwrite: bool = False) -> None:
 
 
 def check_evaluation(place: Path) -> None:
-    """Refuses a folder for scores, or a name that ends in ``.csv`` for a table, where files of somebody else are.
+    """Checks the folder for scores, or a file name ending in ``.csv`` for a table: foreign files are never overwritten.
 
     Raises:
-        FolderError: there are.
+        FolderError: there are such files.
     """
     _check(place, EVALUATION_FILES, MARKERS)
 
 
 def check_comparison(folder: Path) -> None:
-    """The same for a comparison."""
+    """Checks the folder for a comparison likewise."""
     files.refuse_foreign(folder, COMPARISON_FILES, COMPARISON_MARKERS)
 
 
 def check_checked(place: Path) -> None:
-    """The same for a check of data, or its table."""
+    """Checks the folder for a check of data, or its table, likewise."""
     _check(place, CHECK_FILES, CHECK_MARKERS)
 
 
@@ -76,10 +76,10 @@ def _check(place: Path, writes: Sequence[str], markers: Mapping[str, str]) -> No
 
 
 def check_export(folder: Path) -> None:
-    """Refuses a folder for an export that holds a run.
+    """Checks the folder for an export, which must hold no run.
 
     Raises:
-        RecipeError: it does.
+        RecipeError: it holds a run.
         FolderError: it is a file.
     """
     check_folder(folder)
@@ -88,10 +88,10 @@ def check_export(folder: Path) -> None:
 
 
 def check_cache(folder: Path) -> None:
-    """Refuses a folder for a cache that holds something else.
+    """Checks the folder for a cache, which must be empty or hold a cache.
 
     Raises:
-        DataError: it does.
+        DataError: it holds something else.
         FolderError: it is a file.
     """
     check_folder(folder)
@@ -102,28 +102,28 @@ def check_cache(folder: Path) -> None:
 
 
 def check_new(folder: Path) -> None:
-    """Raises `FolderError` where a folder holds something already."""
+    """Raises `FolderError` if a folder is not empty."""
     check_folder(folder)
     if folder.is_dir() and any(folder.iterdir()):
         raise FolderError(f"{folder}: is not empty; choose a new folder.")
 
 
 def check_folder(path: Path) -> None:
-    """Raises `FolderError` where a folder is to be written and a file is there."""
+    """Raises `FolderError` if a folder is to be written and a file is there."""
     files.refuse_foreign(path, (), {})
 
 
 def check_page(path: Path) -> None:
-    """Refuses to overwrite a file that is no page of ours.
+    """Checks that a file to be written does not overwrite anything but a page of ours.
 
     Raises:
-        FolderError: it is such a file, or a folder.
+        FolderError: it would, or it is a folder.
     """
     files.refuse_other(path, is_ours=_is_page)
 
 
 def check_sheet(path: Path) -> None:
-    """The same for a sheet of pictures."""
+    """Checks a sheet of images likewise."""
     files.refuse_other(path, is_ours=_is_sheet)
 
 
@@ -139,5 +139,5 @@ def _is_sheet(path: Path) -> bool:
             head = stream.read(_SHEET_START)
     except OSError:
         return False
-    # A PNG has its texts before its pixels: the kind of chunk, the name, a zero byte and the value.
+    # A PNG has its texts before its pixels: the type of the chunk, the name, a zero byte and the value.
     return head.startswith(b"\x89PNG") and f"tEXt{SHEET[0]}\0{SHEET[1]}".encode() in head

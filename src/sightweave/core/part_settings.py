@@ -1,4 +1,4 @@
-"""The settings of a pretrained part: read from its folder once, and from then on held by the recipe itself."""
+"""The settings of a pretrained part: read from its folder once, and from then on stored in the recipe itself."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from sightweave.core.config import downloaded
 def filled(given: Any, info: ValidationInfo, read: Callable[[str], Any]) -> Any:
     """The fields of a part's ``Config`` with ``config`` filled in, for a validator that runs before all others.
 
-    A name on the hub stays as it is: its folder is fetched when the model is built.
+    A name on the Hub is left as it is: its folder is downloaded when the model is built.
 
     Args:
-        given: What the ``Config`` is made from: a mapping, or the arguments of a call.
-        info: Pydantic's, which says where the fields come from.
-        read: The settings in a folder.
+        given: Input of the ``Config``: a mapping, or the arguments of a call.
+        info: Pydantic's validation info, which says where the fields come from.
+        read: Reads the settings in a folder.
 
     Raises:
-        ValueError: the recipe came with a run and lacks the settings. Only whoever runs the program may name a folder to
-            read them from.
+        ValueError: the recipe came with a run and lacks the settings. Only the user may name a folder to read them from.
     """
     values = given.kwargs if isinstance(given, ArgsKwargs) else given
     if not isinstance(values, Mapping) or values.get("config"):

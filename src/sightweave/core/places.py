@@ -1,6 +1,6 @@
-"""Places that a user names: a wrong one is refused before anything heavy is imported.
+"""Checks that the paths a user names exist, before anything slow is imported.
 
-Only whether something is there is looked at. What is wrong inside is said by whoever reads it.
+They check only that something is there; errors inside are reported by the code that reads it.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from sightweave.core.run_folder import CHECKPOINT
 
 _DATASETS, _PREDICTORS = "data.datasets", "programs.predictors"
 _RUN = (CHECKPOINT, "manifest.json", "config.json")
-"""What a folder with a model has: of a run, of its checkpoint, or of Transformers."""
+"""Names of which a folder with a model has one: a run, a checkpoint, or a Transformers folder."""
 _ANSWERS = (".json", ".jsonl", ".csv")
 _TABLES = (*_ANSWERS, ".tsv", ".txt", ".parquet", ".arrow", ".tar", ".zip", ".gz", ".yaml")
-"""Endings of files with data; another word with a dot in it is a Python module."""
+"""Suffixes of data files; any other word with a dot in it is a Python module."""
 SHARDS = re.compile(r"\{\d+\.\.\d+\}.*\.tar|\.tar::")
-"""Patterns of shards are no paths."""
+"""Pattern of shards, which are not paths."""
 ADDRESS = re.compile(r"(?i)https?:/")
-"""How an address begins; a `Path` joins its two slashes."""
+"""Beginning of a URL, of which a `Path` joins the two slashes."""
 
 
 def check_run(folder: Path) -> None:
-    """Refuses what is no folder of a run and no folder of Transformers.
+    """Checks that a folder is a run or a Transformers folder.
 
     Raises:
-        CheckpointError: it is neither.
+        CheckpointError: it is neither of them.
     """
     if not _is_folder(folder):
         raise CheckpointError(no_folder(folder))
@@ -39,35 +39,37 @@ def check_run(folder: Path) -> None:
 
 
 def no_folder(folder: Path) -> str:
-    """What is said of a run's folder that is not there."""
+    """The message about a missing run folder."""
     return f"{folder}: folder not found; create a run with sightweave train RECIPE --out {folder}."
 
 
 def no_checkpoint(folder: Path) -> str:
-    """What is said of a folder without a model in it."""
+    """The message about a folder without a model."""
     return f"{folder}: has no manifest.json; not a checkpoint, or an incomplete one."
 
 
 def check_who(who: str) -> None:
-    """Refuses a text that names nobody who could answer.
+    """Checks that a text names something that can answer.
 
     Raises:
-        RecipeError: no such place, or one with nothing that answers.
+        RecipeError: there is nothing at that path, or nothing that answers.
     """
-    path = Path(who)
     if who.lstrip().startswith("{") or "://" in who:
         return
+
+    path = Path(who)
     is_file_of_answers = path.is_file() and path.suffix.lower() in _ANSWERS
     if not (is_file_of_answers or (_is_folder(path) and _has_model(path))):
         refuse_who(who)
 
 
 def refuse_who(who: str) -> NoReturn:
-    """Raises `RecipeError`: nobody answers there."""
+    """Raises `RecipeError` about a text that names nothing that can answer."""
     if not Path(who).exists() and "://" not in who:
         raise RecipeError(
             f"{who}: file or folder not found; create a run with sightweave train RECIPE --out {who}."
         )
+
     raise RecipeError(
         f"{who}: not a run (a folder with checkpoint/), a Transformers folder (config.json and safetensors), a file of "
         "answers (.json, .jsonl, .csv) or an http address; state what it is with '{kind: ..., ...}', where kind is one of "
@@ -76,10 +78,10 @@ def refuse_who(who: str) -> NoReturn:
 
 
 def check_evaluated(folder: Path) -> None:
-    """Refuses a folder that holds no evaluation.
+    """Checks that a folder holds an evaluation.
 
     Raises:
-        DataError: there is none.
+        DataError: it does not.
     """
     if not _is_folder(folder):
         raise DataError(f"{folder}: folder not found; give the folder of a run or an evaluation.")
@@ -88,17 +90,17 @@ def check_evaluated(folder: Path) -> None:
 
 
 def check_results(folder: Path) -> None:
-    """Raises `CheckpointError` where there is no folder of a run or of an evaluation."""
+    """Raises `CheckpointError` if there is no folder of a run or of an evaluation."""
     if not _is_folder(folder):
         raise CheckpointError(no_folder(folder))
 
 
 def check_run_or_recipe(path: Path) -> None:
-    """Refuses what is neither a run's folder nor a recipe.
+    """Checks that a path is a run folder or a recipe.
 
     Raises:
-        CheckpointError: a folder that is no run's.
-        RecipeError: no such file, and no recipe of that name ships.
+        CheckpointError: it is a folder, but not of a run.
+        RecipeError: there is no such file, and no bundled recipe of that name.
     """
     if path.is_dir():
         check_run(path)
@@ -107,13 +109,13 @@ def check_run_or_recipe(path: Path) -> None:
 
 
 def check_place(path: Path) -> None:
-    """Raises `DataError` where nothing is."""
+    """Raises `DataError` if nothing exists at a path."""
     if not path.expanduser().exists():
         raise DataError(f"{path}: file or folder not found.")
 
 
 def value_of(data: str) -> Any:
-    """A source as Python has it: the mapping or the list that a text spells in YAML, or else the text."""
+    """The Python value of a source: the mapping or list that a text holds as YAML, or else the text itself."""
     if data.lstrip()[:1] not in ("{", "["):
         return data
     from sightweave.core import config
@@ -122,14 +124,14 @@ def value_of(data: str) -> Any:
 
 
 def check_data(data: Any) -> None:
-    """Refuses a source whose file or folder is not there.
+    """Checks that the file or folder of a source exists.
 
     Args:
         data: A path, a kind or a mapping, also as text, or a list of these.
 
     Raises:
-        DataError: no such place.
-        RecipeError: a text in brackets that is no YAML.
+        DataError: it does not exist.
+        RecipeError: a text in brackets is not valid YAML.
     """
     value = value_of(data) if isinstance(data, str) else data
     if isinstance(value, list | tuple):
@@ -147,7 +149,7 @@ def _check_path(path: str) -> None:
 
 
 def no_data(path: Path | str) -> str:
-    """What is said of data that is not there."""
+    """The message about missing data."""
     return (
         f"{path}: file or folder not found; give a folder with images and a data.jsonl, or that file itself."
     )
@@ -160,10 +162,10 @@ def is_module(name: str) -> bool:
 
 
 def check_picture(path: Path) -> None:
-    """Refuses a picture that is not there.
+    """Checks that an image file exists.
 
     Raises:
-        MediaError: no such file, or an address.
+        MediaError: there is no such file, or the path is a URL.
     """
     if ADDRESS.match(str(path)):
         raise MediaError("image_url", f"{path}: URLs are not fetched; save the image and give its path.")

@@ -1,4 +1,4 @@
-"""Commands of this program in processes of their own, some at the same time, each with a log."""
+"""Runs commands of this program in separate processes, several at a time, each with a log."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _POLL_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A command, and the folder that it fills."""
+    """A command, and the folder that it writes."""
 
     folder: Path
     words: tuple[str, ...]
-    """What follows ``sightweave`` on the command line."""
+    """Words after ``sightweave`` on the command line."""
     is_fresh: bool = True
-    """Whether what an earlier job left in the folder is thrown away; else its log is gone on with."""
+    """Whether the output of an earlier job in the folder is deleted; otherwise its log is continued."""
     note: str = ""
-    """Said when it starts."""
+    """Text shown when it starts."""
 
 
 def run_jobs(
@@ -39,35 +39,42 @@ def run_jobs(
     say: Callable[[str], None],
     progress: Callable[[int, int, str], None] = lambda _done, _total, _note: None,
 ) -> list[str]:
-    """Runs jobs, and says of each that failed its name, its status and its log; after a failure no more are started.
+    """Runs jobs and returns the name, status and log of each that failed; after a failure no more are started.
 
     Args:
-        jobs: In the order in which they start.
-        at_once: So many at the same time.
-        threads: Of each process; None leaves what the environment says, or shares the cores among those that run at the
-            same time.
-        say: Told what starts and what ends.
-        progress: Told again and again how many have ended, of how many, and which are running for how long.
+        jobs: Jobs in the order in which they start.
+        at_once: Maximum jobs at the same time.
+        threads: Threads of each process; None takes what the environment says, or shares the cores among the jobs that run
+            at the same time.
+        say: Called with a message when a job starts and when it ends.
+        progress: Called repeatedly with the number of ended jobs, the number of all, and the running ones with their times.
 
     Raises:
-        FolderError: an earlier job still writes into the folder of one of them.
+        FolderError: an earlier job is still writing to the folder of one of them.
     """
     queue, failed = list(jobs), list[str]()
     if threads is None and at_once > 1 and threads_in(os.environ) is None:
         threads = max(1, num_cores() // at_once)
+
     running: dict[str, tuple[Job, subprocess.Popen[bytes], float]] = {}
     try:
         while running or (queue and not failed):
+            # Start as many as may run.
             while queue and len(running) < at_once and not failed:
                 job = queue.pop(0)
                 running[job.folder.name] = job, _start(job, threads), time.monotonic()
                 say(f"{job.folder.name}: started{job.note and f' ({job.note})'}")
+
+            # Report those that have ended.
             for name, (job, process, began) in list(running.items()):
-                if process.poll() is not None:
-                    del running[name]
-                    say(f"{name}: ended after {(time.monotonic() - began) / 60:.1f} min")
-                    if process.returncode:
-                        failed.append(f"{name} (status {process.returncode}; see {job.folder / LOG})")
+                if process.poll() is None:
+                    continue
+                del running[name]
+                say(f"{name}: ended after {(time.monotonic() - began) / 60:.1f} min")
+                if process.returncode:
+                    failed.append(f"{name} (status {process.returncode}; see {job.folder / LOG})")
+
+            # Report those that are running.
             now = time.monotonic()
             note = ", ".join(f"{name} {_minutes(now - began)}" for name, (_, _, began) in running.items())
             progress(len(jobs) - len(queue) - len(running), len(jobs), note)
@@ -77,6 +84,7 @@ def run_jobs(
         for _, process, _ in running.values():
             process.terminate()
             process.wait()
+
     return failed
 
 
@@ -86,9 +94,11 @@ def _minutes(seconds: float) -> str:
 
 def _start(job: Job, threads: int | None) -> subprocess.Popen[bytes]:
     files.check_free(job.folder)  # a job may outlive the process that started it
-    # Only a folder that a job of ours filled is thrown away.
+
+    # Delete only a folder that a job of ours wrote.
     if job.is_fresh and (job.folder / LOG).exists() and _is_of_a_job(job.folder):
         shutil.rmtree(job.folder)
+
     job.folder.mkdir(parents=True, exist_ok=True)
     with (job.folder / LOG).open("ab") as log:
         return subprocess.Popen(
@@ -100,6 +110,6 @@ def _start(job: Job, threads: int | None) -> subprocess.Popen[bytes]:
 
 
 def _is_of_a_job(folder: Path) -> bool:
-    """Whether Sightweave made a folder, or it holds nothing but a log."""
+    """Whether Sightweave made a folder, or it holds only a log."""
     names = {one.name for one in folder.iterdir()}
     return names == {LOG} or files.is_ours(folder, {"run.json": "format_version"})

@@ -1,6 +1,6 @@
-"""How far a long piece of work is, in one line.
+"""Progress of a long task, in one line.
 
-On a terminal and in a notebook the line is rewritten in place; anywhere else it is printed now and then, so that a log or a
+On a terminal and in a notebook the line is updated in place; elsewhere it is printed from time to time, so that a log or a
 pipe holds plain lines.
 """
 
@@ -29,7 +29,7 @@ from sightweave.core.terminal import visible
 
 LOG_SECONDS = 10.0
 _NOTEBOOK_SECONDS = 0.3
-"""Time between two updates of a notebook's line: each is a message to the browser."""
+"""Seconds between two updates of a notebook's line, since each is a message to the browser."""
 
 
 class _Counts(MofNCompleteColumn):
@@ -41,9 +41,9 @@ class LiveLine:
     """One line of progress; a context manager.
 
     Args:
-        console: Where it is shown; None shows nothing.
-        transient: Whether the line is taken off a terminal when it is closed.
-        log_seconds: Time between two lines where they are printed one below the other.
+        console: Console for the line; None shows nothing.
+        transient: Whether the line is removed from a terminal when it is closed.
+        log_seconds: Seconds between two lines if they are printed one below the other.
     """
 
     def __init__(
@@ -55,12 +55,14 @@ class LiveLine:
         self._is_begun = self._is_waiting = False
         self._rate = Rate()
         self._shown = time.perf_counter()
+
         self._bar: Progress | None = None
         self._task = TaskID(0)
-        self._notebook = (
-            terminal.notebook() if console is not None and terminal.is_notebooks(console) else None
-        )
+        self._notebook = None
+        if console is not None and terminal.is_notebooks(console):
+            self._notebook = terminal.notebook()
         self._display = self._published = ""
+
         if console is not None and self._notebook is None and console.is_interactive:
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),
@@ -69,40 +71,42 @@ class LiveLine:
                 TextColumn("{task.fields[note]}", markup=False),
                 console=console,
                 transient=transient,
-                # What is printed meanwhile stands above the line, but never leaves a file or a pipe for the terminal.
+                # Output that is printed meanwhile goes above the line, but a file or a pipe keeps its own.
                 redirect_stdout=terminal.is_tty(sys.stdout),
             )
             self._bar.start()
 
     def start(self, title: str, total: int | None, *, done: int = 0) -> None:
-        """Another piece of work begins, and takes the line over.
+        """Starts another task, which takes over the line.
 
         Args:
-            title: What stands before the counts.
-            total: How much there is to do; None where it is not known, and then no counts are shown.
-            done: How much of it is done already.
+            title: Text before the counts.
+            total: Number of steps; None if it is not known, which shows no counts.
+            done: Number of steps that are already done.
         """
         self._title, self._note = title, ""
         self._done, self._total = done, total or 0
         self._is_begun = self._is_waiting = False
         self._rate = Rate(done)
+
         if self._bar is not None:
             for task in self._bar.task_ids:
                 self._bar.remove_task(task)
             self._task = self._bar.add_task(visible(title), total=total, completed=done, note="")
 
     def update(self, done: int, *, total: int | None = None, note: str = "", now: bool = False) -> None:
-        """Shows how much is done.
+        """Shows how many steps are done.
 
         Args:
-            done: So much.
-            total: How much there is to do, where that has changed.
-            note: What stands behind the counts.
-            now: Whether a log or a notebook is shown it however short ago the last update was.
+            done: Number of steps done.
+            total: Number of steps, if it has changed.
+            note: Text after the counts.
+            now: Whether to update a log or a notebook at once, however recent its last update is.
         """
         self._done, self._note = done, note
         self._is_begun = self._is_waiting = True
         self._total = self._total if total is None else total
+
         if self._bar is not None:
             known = {} if total is None else {"total": total}
             self._bar.update(self._task, completed=done, note=visible(note), **known)  # type: ignore[arg-type]  # by name
@@ -115,37 +119,43 @@ class LiveLine:
                 self.leave()
 
     def advance(self, count: int, unit: str) -> None:
-        """Shows that so much more is done, at which rate, and how long the rest takes.
+        """Counts further steps, and shows their rate and the remaining time.
 
         Args:
-            count: How much more.
-            unit: What is counted, such as ``prompts``.
+            count: Number of further steps.
+            unit: Name of the steps, such as ``prompts``.
         """
         done = self._done + count
         self._rate.update(done)
-        parts = [] if self._total else [f"{done} {unit}"]
+
+        parts = []
+        if not self._total:
+            parts.append(f"{done} {unit}")
         if self._rate.value is not None:
             parts.append(f"{self._rate.value:.0f} {unit}/s")
             left = (self._total - done) / self._rate.value
-            parts += [f"{clock(left)} left"] * (left > 0)
+            if left > 0:
+                parts.append(f"{clock(left)} left")
+
         self.update(done, note=", ".join(parts))
 
     def finish(self) -> None:
-        """All of it is done, whatever of it was counted."""
+        """Shows the task as done, whatever was counted."""
         if self._is_begun:
             self.update(self._total)
 
     def leave(self) -> None:
-        """Prints the line as it is, to stay above what comes; nothing where that was done already."""
+        """Prints the line as it is, to stay above further output; does nothing if that was done already."""
         if self._console is None:
             return
         if self._notebook is not None:
             if self._is_waiting:
                 self._publish()
-            self._display = ""  # the line stays in its place, and what comes gets another
+            self._display = ""  # this line stays, and the next one gets its own output
             return
         if not self._is_waiting:
             return
+
         self._shown, self._is_waiting = time.perf_counter(), False
         self._console.print(self._text(), highlight=False, markup=False, soft_wrap=True)
 
@@ -154,14 +164,16 @@ class LiveLine:
         return visible(f"{self._title}{counts} {self._note}".rstrip())
 
     def _publish(self) -> None:
-        """Sends the line to the notebook: the first time as an output, then in that output's place."""
+        """Sends the line to the notebook, first as a new output and then as updates of it."""
         text = self._text()
         self._shown, self._is_waiting = time.perf_counter(), False
         if self._display and text == self._published:
             return
+
         is_new = not self._display
         self._display = self._display or uuid.uuid4().hex
         self._published = text
+
         assert self._notebook is not None
         self._notebook.display_pub.publish(
             data={"text/plain": text}, transient={"display_id": self._display}, update=not is_new
@@ -186,45 +198,49 @@ class LiveLine:
 
 
 class Rate:
-    """How fast work is done, from the newest of it.
+    """Speed of a task as a moving average.
 
     Args:
-        done: How much is done already.
+        done: Number of steps that are already done.
         newest: Weight of the newest value, from 0 to 1.
     """
 
     def __init__(self, done: int = 0, *, newest: float = 0.1) -> None:
         self.value: float | None = None
-        """So much a second; None where nothing is known yet."""
+        """Steps per second; None if not known yet."""
         self._newest = newest
         self._done, self._time = done, time.perf_counter()
 
     def update(self, done: int) -> None:
-        """So much is done by now."""
+        """Sets the number of steps that are done now."""
         now = time.perf_counter()
-        if done > self._done and now > self._time:
-            rate = (done - self._done) / (now - self._time)
-            is_first = self.value is None or not math.isfinite(self.value)
-            self.value = rate if is_first else (1 - self._newest) * (self.value or 0.0) + self._newest * rate
-            self._done, self._time = done, now
+        if done <= self._done or now <= self._time:
+            return
+
+        rate = (done - self._done) / (now - self._time)
+        is_first = self.value is None or not math.isfinite(self.value)
+        self.value = rate if is_first else (1 - self._newest) * (self.value or 0.0) + self._newest * rate
+        self._done, self._time = done, now
 
 
 def clock(seconds: float) -> str:
-    """A time for a line of progress: ``3:07``."""
+    """A time in minutes and seconds: ``3:07``."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d}"
 
 
 def wanted(console: Console | None, progress: bool | None) -> Console | None:
-    """Where a verb shows how far it is; None for nowhere.
+    """The console on which a verb shows its progress; None for none.
 
     Args:
-        console: Where the caller wants it.
-        progress: True shows it in any case, False in none, None where somebody looks: at a terminal or a notebook.
+        console: The caller's console.
+        progress: True always shows progress, False never, None only on a terminal or in a notebook.
     """
     if progress is False:
         return None
+
     if console is not None:
         return console
+
     is_watched = terminal.notebook() is not None or terminal.is_tty(sys.stderr)
     return terminal.console(stderr=True) if progress or is_watched else None

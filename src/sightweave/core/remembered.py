@@ -1,6 +1,6 @@
-"""What was measured once on a machine, kept for the user: small JSON files that may vanish at any time.
+"""Measurements of a machine, kept for the user in small JSON files that may vanish at any time.
 
-Nothing here fails: a file that cannot be read or written is as good as none.
+Nothing here fails: a file that cannot be read or written counts as missing.
 """
 
 from __future__ import annotations
@@ -13,34 +13,36 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = "SIGHTWEAVE_CACHE"
-"""The variable that names another folder; set but empty, nothing is remembered."""
+"""Environment variable for another folder; set but empty, it turns this off."""
 _MOST_BYTES = 1 << 20
 
 
 def folder() -> Path | None:
-    """The user's cache folder of this program: ``SIGHTWEAVE_CACHE``, or ``sightweave`` in the system's place for caches."""
+    """The user's cache folder for Sightweave: ``SIGHTWEAVE_CACHE``, or ``sightweave`` in the system's cache folder."""
     if FOLDER in os.environ:
         return Path(os.environ[FOLDER]) if os.environ[FOLDER] else None
     for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
         if os.environ.get(name):
             return Path(os.environ[name]) / "sightweave"
+
     try:
         return Path.home() / ".cache" / "sightweave"
-    except RuntimeError:  # a user without a home
+    except RuntimeError:  # a user without a home folder
         return None
 
 
 def path(name: str) -> Path | None:
-    """Where the values of one file are; None where nothing is remembered."""
+    """The path of one file of values; None if nothing is kept."""
     where = folder()
     return None if where is None else where / f"{name}.json"
 
 
 def recall(name: str) -> dict[str, Any]:
-    """The values of one file; empty where there are none."""
+    """The values of one file; empty if there are none."""
     where = path(name)
     if where is None:
         return {}
+
     try:
         if not where.is_file() or where.stat().st_size > _MOST_BYTES:
             return {}
@@ -51,10 +53,11 @@ def recall(name: str) -> dict[str, Any]:
 
 
 def remember(name: str, values: dict[str, Any]) -> bool:
-    """Adds values to one file, whole or not at all; True where they are there now."""
+    """Adds values to one file atomically; returns whether they were stored."""
     where = path(name)
     if where is None:
         return False
+
     text = json.dumps(recall(name) | values, indent=1)
     scratch = ""
     try:

@@ -1,4 +1,4 @@
-"""A run's folder from outside: what ``run.json`` says, and whether a run is there. Nothing heavy is imported."""
+"""A run's folder from outside: the content of ``run.json``, and whether there is a run. Imports nothing slow."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from sightweave.core.errors import CheckpointError, FolderError
 
 CHECKPOINT, FACTS = "checkpoint", "run.json"
 _RESULTS = ("evaluation.json", "comparison.json")
-"""Of commands that take long, beside a checkpoint."""
+"""Results of slow commands other than training."""
 _MOST_FACTS_BYTES = 8 << 20
 
 
 def facts_of(folder: Path) -> dict[str, Any]:
-    """``run.json``; empty where there is none.
+    """The content of ``run.json``; empty if there is none.
 
     Raises:
-        CheckpointError: it is no JSON object, or too large.
+        CheckpointError: it is not a JSON object, or too large.
     """
     path = folder / FACTS
     if not path.exists():
         return {}
+
     try:
         known = bounded.parsed(path, most=_MOST_FACTS_BYTES)
     except UnreadableError as error:
@@ -37,9 +38,10 @@ def facts_of(folder: Path) -> dict[str, Any]:
 
 
 def unfinished(known: Mapping[str, Any]) -> str:
-    """A sentence where ``run.json`` says that training never came to its last step; empty where it did."""
+    """A sentence if ``run.json`` says that training did not reach its last step; empty if it did."""
     if not known.get("interrupted"):
         return ""
+
     steps, planned = known.get("steps"), known.get("steps_planned")
     of = f" of {planned:,}" if isinstance(planned, int) and planned else ""
     where = f"after step {steps:,}{of}" if isinstance(steps, int) and steps else "before its first checkpoint"
@@ -47,10 +49,12 @@ def unfinished(known: Mapping[str, Any]) -> str:
 
 
 def refuse_results(folder: Path) -> None:
-    """Raises `FolderError` where a folder of ours holds what took time to make."""
+    """Raises `FolderError` if a folder of ours holds results that took time to make."""
     hint = "choose another folder, or replace it with --overwrite (overwrite=True)."
     if files.whole(folder / CHECKPOINT).is_dir():
-        told = unfinished(facts_of(folder))
-        raise FolderError(f"{folder}: already holds a trained run; {hint}{told and ' '}{told}")
-    if found := files.present(folder, _RESULTS):
+        note = unfinished(facts_of(folder))
+        raise FolderError(f"{folder}: already holds a trained run; {hint}{note and ' '}{note}")
+
+    found = files.present(folder, _RESULTS)
+    if found:
         raise FolderError(f"{folder}: holds the results of an earlier command ({', '.join(found)}); {hint}")

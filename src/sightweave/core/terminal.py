@@ -1,7 +1,7 @@
-"""What reaches a terminal: the one place that everything printed from data, answers, recipes and servers passes.
+"""Text for a terminal: everything printed from data, answers, recipes and servers passes through here.
 
-A terminal obeys what it is shown: an escape sequence in a file's name or in an answer sets the title, clears the screen,
-moves the cursor over what stands there, or does worse. So control characters are shown and not sent.
+A terminal obeys what it is sent: an escape sequence in a file name or in an answer sets the title, clears the screen,
+overwrites other lines, or does worse. So control characters are shown and not sent.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 _HIDDEN = re.compile(
     "\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-"""Controls but for the tab and the ends of lines, separators of lines, marks that turn the direction of writing, and halves
-of surrogate pairs, which no terminal can be sent."""
+"""Control characters except tab and line ends, line separators, marks that change the writing direction, and unpaired
+surrogates, which cannot be sent to a terminal."""
 
 
 def visible(text: object) -> str:
-    r"""A text as a terminal may show it: control characters become escapes such as ``\x1b``; ends of lines and tabs stay."""
+    r"""A text that is safe for a terminal: control characters become escapes such as ``\x1b``; line ends and tabs stay."""
     return _HIDDEN.sub(_escape, str(text))
 
 
@@ -32,22 +32,22 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def in_short(text: object, most: int = 1000) -> str:
-    """What a shell shows of a value that came from elsewhere: `visible`, and of bounded length."""
+    """A foreign value as a shell shows it: `visible`, and of limited length."""
     shown = visible(text)
     return shown if len(shown) <= most else f"{shown[:most]} ..."
 
 
 def markup(text: object) -> str:
-    """The same for text that Rich prints: nothing in it is taken for a style or a link either."""
+    """A text that is safe for Rich: `visible`, and nothing in it is taken for a style or a link."""
     from rich.markup import escape
 
     return escape(visible(text))
 
 
 def notebook() -> Any:
-    """IPython's shell where this process is the kernel of a notebook (Jupyter, VS Code, Colab); None anywhere else.
+    """IPython's shell if this process is the kernel of a notebook (Jupyter, VS Code, Colab), else None.
 
-    IPython is never imported for it: in a kernel it is there.
+    IPython is never imported here: in a kernel it already is.
     """
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
@@ -56,22 +56,22 @@ def notebook() -> Any:
 
 
 def is_tty(stream: Any) -> bool:
-    """Whether a stream leads to a terminal. Variables such as FORCE_COLOR make none of a pipe."""
+    """Whether a stream is a terminal. Variables such as FORCE_COLOR do not make a pipe one."""
     try:
         return bool(stream.isatty())
-    except (AttributeError, ValueError):  # there is none, or it is closed
+    except (AttributeError, ValueError):  # there is no stream, or it is closed
         return False
 
 
 def is_notebooks(console: Console) -> bool:
-    """Whether what is printed on a console appears below a cell of a notebook."""
+    """Whether the output of a console appears below a cell of a notebook."""
     return console.is_jupyter or getattr(console, "is_below_a_cell", False)
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Where tables and progress are shown; whatever is printed there passes `visible`.
+    """A console for tables and progress, whose output passes through `visible`.
 
-    In a notebook that is the output of the cell: standard output, since standard error is shown there as a fault.
+    In a notebook that is the output of the cell: standard output, since standard error is shown there as an error.
 
     Args:
         stderr: Whether it writes to standard error, as progress does.
@@ -84,19 +84,19 @@ def console(*, stderr: bool = False) -> Console:
 
         def render(self, *args: Any, **options: Any) -> Iterable[Segment]:
             for segment in super().render(*args, **options):
-                # Rich's own codes, which move the cursor of a progress bar, are marked as such.
+                # Rich's own control codes, such as those that move the cursor of a progress bar, are marked as such.
                 is_ours = bool(segment.control)
                 yield segment if is_ours else Segment(visible(segment.text), segment.style)
 
     stderr = stderr and not Visible.is_below_a_cell
-    # Rich takes a pipe for a terminal where FORCE_COLOR is set, and would move the cursor in a log.
+    # With FORCE_COLOR, Rich takes a pipe for a terminal, and would move the cursor in a log.
     is_fixed = not is_tty(sys.stderr if stderr else sys.stdout)
     return Visible(stderr=stderr, force_jupyter=False, force_interactive=False if is_fixed else None)
 
 
 class LogFormatter(logging.Formatter):
-    """Lines of the log, for a terminal."""
+    """Log lines for a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The message and any traceback, with control characters shown."""
+        """The message and any traceback, with control characters made visible."""
         return visible(super().format(record))

@@ -1,8 +1,8 @@
-"""A folder as Transformers writes it, read with every check and without Transformers: JSON, and weights in safetensors.
+"""Reading of Transformers folders with every check and without Transformers: JSON files, and weights in safetensors.
 
-Nothing in it is run. A folder needs no network, and a file that is not there is named, with the command that gets it; a name
-on the Hugging Face hub is looked up in the hub's cache, and fetched where it is not there. A GGUF file is read as such a
-folder too, by Transformers (`core/from_transformers.py`).
+Nothing in a folder is run. A local folder needs no network, and an error about a missing file names the command that
+downloads it. A name on the Hugging Face Hub is looked up in the Hub's cache, and downloaded if it is not there. A GGUF file
+is read as such a folder too, by Transformers (`core/from_transformers.py`).
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ CHAT_TEMPLATE = "chat_template.jinja"
 OLD_CHAT_TEMPLATE = "chat_template.json"
 MORE_CHAT_TEMPLATES = "additional_chat_templates"
 _DEFAULT = "default"
-"""Of several named chat templates the one that a plain conversation takes."""
+"""Name of the chat template for a plain conversation, if there are several."""
 _FETCHED = ["*.json", "*.safetensors", "*.jinja"]
-"""What is fetched from the hub: no pickles and no code."""
+"""Files that are downloaded from the Hub: no pickles and no code."""
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def is_named(value: str) -> bool:
-    """Whether a recipe's word names such a folder: a path to one, a GGUF file, or a name as on the Hugging Face hub."""
+    """Whether a recipe's value names such a folder: a path to one, a GGUF file, or a name on the Hugging Face Hub."""
     return (
         gguf.is_named(value)
         or (Path(value).expanduser() / CONFIG).is_file()
@@ -45,17 +45,17 @@ def is_named(value: str) -> bool:
 
 
 def is_on_hub(value: Path | str) -> bool:
-    """Whether a name can only be looked up on the hub or in its cache: no local folder has it."""
+    """Whether a name can only be found on the Hub or in its cache: there is no such local folder."""
     if gguf.is_named(value):
         return False
     return not Path(value).expanduser().is_dir() and _HUB_NAME.fullmatch(str(value)) is not None
 
 
 def read_config(folder: Path | str) -> dict[str, Any]:
-    """``config.json``.
+    """The content of ``config.json``.
 
     Raises:
-        CheckpointError: no such folder or file, not a JSON object, or a model that brings code of its own.
+        CheckpointError: no such folder or file, not a JSON object, or a model with code of its own.
     """
     config = read_json(folder, CONFIG)
     if "auto_map" in config:
@@ -67,7 +67,7 @@ def read_config(folder: Path | str) -> dict[str, Any]:
 
 
 def read_json(folder: Path | str, name: str) -> dict[str, Any]:
-    """One of its JSON files, an object.
+    """The object in one of a folder's JSON files.
 
     Raises:
         CheckpointError: no such folder or file, or not a JSON object.
@@ -80,19 +80,19 @@ def read_json(folder: Path | str, name: str) -> dict[str, Any]:
 
 
 def has_processor(folder: Path | str) -> bool:
-    """Whether Transformers reads prompts by a processor, of texts and pictures, or by a tokenizer alone."""
+    """Whether Transformers reads prompts with a processor, for texts and images, or with a tokenizer alone."""
     where = place(folder)
     return any((where / name).is_file() for name in (PROCESSOR_CONFIG, IMAGE_PROCESSOR_CONFIG))
 
 
 def chat_template(folder: Path | str) -> str | None:
-    """The chat template that Transformers would take for a plain conversation, in Jinja; None where there is none.
+    """The Jinja chat template that Transformers would use for a plain conversation; None if there is none.
 
     A processor keeps it in ``processor_config.json``, ``chat_template.json`` or ``chat_template.jinja``, a tokenizer in the
     last of these or in ``tokenizer_config.json``; there may be several with names, also in ``additional_chat_templates``.
 
     Raises:
-        CheckpointError: a file that cannot be read, or several templates of which none is the default.
+        CheckpointError: a file cannot be read, or there are several templates and none is the default.
     """
     where = place(folder)
     sides = [_of_processor, _of_tokenizer] if has_processor(where) else [_of_tokenizer, _of_processor]
@@ -118,14 +118,17 @@ def _of_tokenizer(folder: Path) -> Iterator[str | None]:
 
 
 def _of_files(folder: Path) -> str | None:
-    """The template in ``chat_template.jinja``; beside it, others have their names as names of files."""
+    """The template in ``chat_template.jinja``; further ones are files in a folder next to it, named after themselves."""
     file = folder / CHAT_TEMPLATE
     more = sorted((folder / MORE_CHAT_TEMPLATES).glob("*.jinja"))
-    named = {one.stem: one for one in more} | ({_DEFAULT: file} if file.is_file() else {})
+    named = {one.stem: one for one in more}
+    if file.is_file():
+        named[_DEFAULT] = file
     if not named:
         return None
     if _DEFAULT not in named:
         raise _no_default(folder / MORE_CHAT_TEMPLATES, list(named))
+
     try:
         return named[_DEFAULT].read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -135,13 +138,16 @@ def _of_files(folder: Path) -> str | None:
 
 
 def _default(file: Path, value: Any) -> str | None:
-    """The default of what stands under ``chat_template``: a text, named ones in a list, or a mapping of them."""
+    """The default among the values of ``chat_template``: a string, a list of named ones, or a mapping of them."""
     if value is None or isinstance(value, str):
         return value
+
     named = value
     if isinstance(value, list) and all(isinstance(one, dict) for one in value):
         named = {one.get("name"): one.get("template") for one in value}
-    if not isinstance(named, dict) or not all(isinstance(one, str) for pair in named.items() for one in pair):
+
+    is_valid = isinstance(named, dict) and all(isinstance(one, str) for one in [*named, *named.values()])
+    if not is_valid:
         raise CheckpointError(
             f"{file}: chat_template must be a string, or a list of named strings (got {str(value)[:80]!r})."
         )
@@ -158,40 +164,46 @@ def _no_default(place: Path, names: list[str]) -> CheckpointError:
 
 
 def read_tensors(folder: Path | str) -> dict[str, Tensor]:
-    """All weights, of one file or of those that its index lists.
+    """All weights, from one file or from those that its index lists.
 
     Raises:
-        CheckpointError: no weights, pickles alone, an index that lists what is not in the folder, a file that is cut or
-            foreign, one weight in two files, or values that are not finite.
+        CheckpointError: no weights, only pickles, an index that lists files outside the folder, a file that is truncated or
+            not safetensors, one weight in two files, or values that are not finite.
     """
     if gguf.is_named(folder):
         from sightweave.core import from_transformers
 
         return from_transformers.weights(folder)
+
     where = place(folder)
-    if (where / INDEX).is_file():
-        listed = read_json(where, INDEX).get("weight_map")
-        if not isinstance(listed, dict) or not all(map(checkpoint.is_plain_name, listed.values())):
-            raise CheckpointError(
-                f"{where / INDEX}: weight_map must map weight names to plain file names in the same folder (got "
-                f"{_odd(listed)!r}); the index is damaged, or points outside its folder."
-            )
-        names = sorted(set(listed.values()))
-    else:
-        names = [WEIGHTS]
-        pickles = sorted(file.name for file in where.iterdir() if file.suffix in checkpoint.PICKLES)
-        if pickles and not (where / WEIGHTS).is_file():
-            raise CheckpointError(
-                f"{where}: its weights are a pickle ({pickles[0]}): pickles can run code and are never read. Convert them "
-                f"in a sandbox: load them with Transformers and call save_pretrained, which writes {WEIGHTS}."
-            )
     tensors: dict[str, Tensor] = {}
-    for name in names:
+    for name in _weight_files(where):
         found = _read_one(_file(where, name))
-        if doubled := sorted(tensors.keys() & found.keys()):
-            raise CheckpointError(f"{where / name}: {doubled[0]} is also in another file of the index.")
+        duplicates = sorted(tensors.keys() & found.keys())
+        if duplicates:
+            raise CheckpointError(f"{where / name}: {duplicates[0]} is also in another file of the index.")
         tensors |= found
     return tensors
+
+
+def _weight_files(folder: Path) -> list[str]:
+    """Names of the files that hold a folder's weights."""
+    if (folder / INDEX).is_file():
+        listed = read_json(folder, INDEX).get("weight_map")
+        if not isinstance(listed, dict) or not all(map(checkpoint.is_plain_name, listed.values())):
+            raise CheckpointError(
+                f"{folder / INDEX}: weight_map must map weight names to plain file names in the same folder (got "
+                f"{_odd(listed)!r}); the index is damaged, or points outside its folder."
+            )
+        return sorted(set(listed.values()))
+
+    pickles = sorted(file.name for file in folder.iterdir() if file.suffix in checkpoint.PICKLES)
+    if pickles and not (folder / WEIGHTS).is_file():
+        raise CheckpointError(
+            f"{folder}: its weights are a pickle ({pickles[0]}): pickles can run code and are never read. Convert them "
+            f"in a sandbox: load them with Transformers and call save_pretrained, which writes {WEIGHTS}."
+        )
+    return [WEIGHTS]
 
 
 def _read_one(file: Path) -> dict[str, Tensor]:
@@ -205,26 +217,28 @@ def _read_one(file: Path) -> dict[str, Tensor]:
 
 
 def place(folder: Path | str) -> Path:
-    """The folder itself, or where the files of a name on the hub lie: fetched once, without anything that could run.
+    """The folder itself, or the local folder of a name on the Hub, downloaded once and without any code.
 
-    Of a GGUF file, a folder with its config and its tokenizer; `read_tensors` reads its weights where they are.
+    For a GGUF file, a folder with its config and its tokenizer; `read_tensors` reads its weights from the file itself.
 
     Raises:
-        CheckpointError: no such folder, or a name whose files are not here and cannot be fetched.
-        BackendError: a GGUF file, and what reads it is not installed.
+        CheckpointError: no such folder, or a name whose files are not here and cannot be downloaded.
+        BackendError: a GGUF file, and the package that reads it is not installed.
     """
     if gguf.is_named(folder):
-        # Imported here, since only a GGUF file needs Transformers to be read.
+        # Imported here, since only GGUF files need Transformers.
         from sightweave.core import from_transformers
 
         return from_transformers.described(folder)
+
     here = Path(folder).expanduser()
     if here.is_dir():
         return here
-    name = str(folder)
+    name = str(folder)  # a name on the Hub
     if _HUB_NAME.fullmatch(name) is None:
         raise CheckpointError(f"{name}: folder not found.")
-    # Imported here, since it takes as long as all the rest, and a folder needs none of it.
+
+    # Imported here, since it is slow to import and a local folder does not need it.
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -233,7 +247,7 @@ def place(folder: Path | str) -> Path:
             return Path(snapshot_download(name, allow_patterns=_FETCHED, local_files_only=True))
         except LocalEntryNotFoundError:
             return Path(snapshot_download(name, allow_patterns=_FETCHED))
-    except (HfHubHTTPError, OSError, ValueError) as error:  # not there, not allowed, or no network
+    except (HfHubHTTPError, OSError, ValueError) as error:  # not found, no permission, or no network
         raise CheckpointError(
             f"{name}: folder not found, and it could not be downloaded from the Hub: {str(error).strip().splitlines()[0]} "
             f"With a network connection, run hf download {name} --local-dir {name}."
@@ -250,6 +264,7 @@ def _file(folder: Path, name: str) -> Path:
 
 
 def _odd(listed: Any) -> Any:
+    """The part of a weight map that is not valid."""
     if not isinstance(listed, dict):
         return listed
     return next(name for name in listed.values() if not checkpoint.is_plain_name(name))

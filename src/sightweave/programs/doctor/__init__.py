@@ -1,1 +1,1 @@
-"""The data doctor: what is wrong with a dataset, found before anything is trained on it."""
+"""The check of a dataset before anything is trained on it."""

@@ -1,6 +1,6 @@
-"""One pass over a data set: every row read as training would read it, every picture decoded once, everything counted.
+"""One pass over a dataset: reads every row as training would, decodes every image once, and counts everything.
 
-Memory does not grow with the rows but for a few numbers each: pictures and what was found of them lie in `State`.
+Memory grows by only a few numbers per row: images and their facts are in `State`.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from sightweave.programs.doctor.state import State, stamp_of
 from sightweave.programs.doctor.texts import inspect_text
 from sightweave.programs.doctor.workers import Workers
 
-_TOGETHER = 16
-"""Pictures that a worker is given at once."""
+_IMAGES_PER_JOB = 16
+"""Images that a worker gets at once."""
 _LONG_ANSWER = 4000
-"""Characters; a longer answer is more often a fault than an answer."""
+"""Characters; a longer answer is more often an error than an answer."""
 _NO_SPLIT = len(SPLITS)
 _PROVENANCE = {
     "license",
@@ -52,12 +52,12 @@ _PROVENANCE = {
     "copyright",
 }
 _Batch = list[tuple[int, Medium, str]]
-"""Number, picture and stamp of each."""
+"""Number, image and stamp of each."""
 _Waiting = deque[tuple[_Batch, Future[list[PictureFacts]]]]
 Progress = Callable[[int, int], None]
-"""Called with rows and pictures so far."""
+"""Called with the rows and images so far."""
 Lengths = Callable[[Sequence[Record]], Sequence[tuple[int, int]]]
-"""Tokens of each record, and how many there may be."""
+"""Number of tokens of each record, and the maximum."""
 
 
 def check(
@@ -70,43 +70,45 @@ def check(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[Report, Rows]:
-    """Reads all rows and decodes all pictures of a source.
+    """Reads all rows and decodes all images of a source.
 
     Args:
-        source: What to check.
-        state: Where facts of pictures are kept.
+        source: The dataset to check.
+        state: Store for the facts of its images.
         against: A test set that training must not have seen.
-        against_state: The same for it.
-        lengths: Tokens of records under a recipe, and the limit.
-        workers: Processes that decode; None means one for each core.
-        progress: Told how far it is.
+        against_state: Store for the images of the test set.
+        lengths: Number of tokens of records under a recipe, and the maximum.
+        workers: Number of decoding processes; None means one per core.
+        progress: Called with the rows and images so far.
 
     Raises:
-        DataError: the data cannot be read as a whole, such as a file that is no JSON.
+        DataError: the data cannot be read as a whole, such as a file that is not JSON.
     """
     report = Report(path=source.path, kind=type(source).__module__.rpartition(".")[2])
     rows = Rows(source, state, report, lengths, workers, progress)
     rows.read()
     rows.conclude()
+
     if against is not None and against_state is not None:
         other = Report(path=against.path, kind=type(against).__module__.rpartition(".")[2])
         theirs = Rows(against, against_state, other, None, workers, progress)
         theirs.read()
         rows.compare(theirs)
+
     rows.judge()
     return report, rows
 
 
 class Rows:
-    """The state of one pass; `check` drives it.
+    """The state of one pass, driven by `check`.
 
     Args:
-        source: What to check.
-        state: Where facts of pictures are kept.
-        report: What is filled.
-        lengths: Tokens of records, and the limit.
-        workers: Processes.
-        progress: Told how far it is.
+        source: The dataset to check.
+        state: Store for the facts of its images.
+        report: The report to fill.
+        lengths: Number of tokens of records, and the maximum.
+        workers: Number of decoding processes.
+        progress: Called with the rows and images so far.
     """
 
     def __init__(
@@ -120,31 +122,35 @@ class Rows:
     ) -> None:
         self.source, self.state, self.report, self.lengths = source, state, report, lengths
         self.progress = progress
-        self._batch: _Batch = []
+
         self._reader = source.reader(probe=False)
         self.workers = workers or num_cores()
+        self._batch: _Batch = []
         self.labels = Labels()
         self.duplicates = Duplicates()
+
         self.files: list[str] = []
         self._file_numbers: dict[str, int] = {}
         self.row_file, self.row_line, self.row_split = array("I"), array("q"), array("b")
         self.row_hash = array("Q")
         self.image_starts, self.images = array("Q", [0]), array("I")
+
         self.bad_pictures: set[int] = set()
         self.drop: list[tuple[tuple[tuple[str, int], ...], str]] = []
         """Places of rows that cannot be trained on, with the reason."""
         self.located: list[int] = []
-        """Pictures that say where they were taken."""
+        """Images whose metadata holds a location."""
         self._places: dict[int, tuple[tuple[str, int], ...]] = {}
 
-    # What one pass does
+    # The pass over all rows
 
     def read(self) -> None:
-        """Takes every row; pictures are decoded beside."""
+        """Reads every row; worker processes decode the images meanwhile."""
         waiting: _Waiting = deque()
         with Workers(self.workers) as pool:
             for row in self.source.rows(""):
                 self.report.rows += 1
+                # Parse the row.
                 try:
                     taken = self._reader.take(row)
                 except RowError as error:
@@ -153,52 +159,62 @@ class Rows:
                 if taken is None:
                     self.report.passed_over += 1
                     continue
+
+                # Note its contents, and queue its images.
                 self._good_row(row, taken)
                 for medium in taken.images:
                     number, is_new = self.state.number(medium)
                     self.images.append(number)
                     if is_new:
-                        self._look(number, medium, pool, waiting)
+                        self._inspect(number, medium, pool, waiting)
                 self.image_starts.append(len(self.images))
+
                 if self.progress is not None and self.report.rows % 100 == 0:
                     self.progress(self.report.rows, len(self.state))
+
             self._send(pool, waiting)
             while waiting:
-                self._seen(*waiting.popleft())
+                self._receive(*waiting.popleft())
+
         self.report.pictures = len(self.state)
         if self.progress is not None:
             self.progress(self.report.rows, len(self.state))
 
-    def _look(self, number: int, medium: Medium, pool: Workers, waiting: _Waiting) -> None:
+    def _inspect(self, number: int, medium: Medium, pool: Workers, waiting: _Waiting) -> None:
+        """Reports on an image, from the stored facts if its file has not changed; else queues it for a worker."""
         stamp = stamp_of(medium)
         known = self.state.known(medium.key, stamp)
         if known is not None:
-            self._note(number, medium.key, known)
+            self._report_on(number, medium.key, known)
             return
+
         self.report.looked_at += 1
         self._batch.append((number, medium, stamp))
-        if len(self._batch) >= _TOGETHER:
+        if len(self._batch) >= _IMAGES_PER_JOB:
             self._send(pool, waiting)
+        # Bound the queue, so that results do not pile up in memory.
         while len(waiting) > 2 * self.workers:
-            self._seen(*waiting.popleft())
+            self._receive(*waiting.popleft())
 
     def _send(self, pool: Workers, waiting: _Waiting) -> None:
         if self._batch:
-            waiting.append((self._batch, pool.submit([medium for _, medium, _ in self._batch])))
+            media = [medium for _, medium, _ in self._batch]
+            waiting.append((self._batch, pool.submit(media)))
             self._batch = []
 
-    def _seen(self, batch: _Batch, future: Future[list[PictureFacts]]) -> None:
+    def _receive(self, batch: _Batch, future: Future[list[PictureFacts]]) -> None:
         for (number, medium, stamp), facts in zip(batch, future.result(), strict=True):
             self.state.keep(medium.key, stamp, facts)
-            self._note(number, medium.key, facts)
+            self._report_on(number, medium.key, facts)
 
-    def _note(self, number: int, key: str, facts: PictureFacts) -> None:
+    def _report_on(self, number: int, key: str, facts: PictureFacts) -> None:
         for found in facts.findings:
             self.report.add(found.code, found.severity, Example(f"{key}: {found.message}", picture=key))
             if found.severity == "error":
                 self.bad_pictures.add(number)
             if found.code == "image_location":
                 self.located.append(number)
+
         if facts.fingerprint:
             self.duplicates.add(number, bytes.fromhex(facts.fingerprint))
 
@@ -211,17 +227,22 @@ class Rows:
     def _good_row(self, row: Row, taken: Taken) -> None:
         file = row.file or self.source.path
         number = len(self.row_line)
+
+        # Where the row is, so that it can be named or dropped later.
         if file not in self._file_numbers:
             self._file_numbers[file] = len(self.files)
             self.files.append(file)
         if row.places:
             self._places[number] = row.places
-        name = self.source.split or taken.values.get("split")
-        split = _NO_SPLIT if name is None else SPLITS.index(split_name(name))
         self.row_file.append(self._file_numbers[file])
         self.row_line.append(row.line)
+
+        name = self.source.split or taken.values.get("split")
+        split = _NO_SPLIT if name is None else SPLITS.index(split_name(name))
         self.row_split.append(split)
         self.report.splits["no split" if name is None else SPLITS[split]] += 1
+
+        # What it holds.
         for record in taken.records:
             self.report.records[task_of(record)] += 1
             self._texts(record, Example("", file, row.line))
@@ -235,10 +256,12 @@ class Rows:
                 message = f"{found.message} {found.shown!r}"
                 self.report.add(found.code, found.severity, Example(message, at.file, at.line))
             self.report.languages[language_of(text)] += 1
+
         for answer in _answers(record):
             if len(answer) > _LONG_ANSWER:
                 message = f"an answer of {len(answer)} characters (more than {_LONG_ANSWER})."
                 self.report.add("text_over_long", "warning", Example(message, at.file, at.line))
+
         question, answers = getattr(record, "question", ""), getattr(record, "answers", ())
         if question and answers:
             self.labels.add(question, answers[0], record.group, type=record.tags.get("type", ""))
@@ -250,25 +273,24 @@ class Rows:
                 message = f"{record.id}: {tokens} tokens including images, more than {limit}."
                 self.report.add("over_length", "warning", Example(message, file, line))
 
-    # What is known once all rows were read
+    # Findings that need all rows
 
     def conclude(self) -> None:
-        """Finds what takes all rows: duplicates, overlap of splits, rows with bad pictures, labels."""
+        """Reports what only all rows together show: duplicates, overlap of splits, rows with bad images, labels."""
         self._bad_pictures()
         self._duplicate_rows()
         exact = self._same_files()
-        near = [group for group in self.duplicates.groups() if len({exact.get(n, n) for n in group}) > 1]
-        for group in near:
-            names = ", ".join(self.state.key(n) for n in group[:4])
-            example = Example(f"{len(group)} images: {names}", picture=self.state.key(group[0]))
-            self.report.add("image_near_duplicate", "warning", example)
+        near = self._near_duplicates(exact)
         self._overlap(exact, near)
+
         if self.row_line and not self.images:
             message = f"none of {len(self.row_line)} rows has an image: a model would train on text only."
             self.report.add("no_pictures", "warning", Example(message))
+
         self.report.labels = self.labels.report()
         self._label_findings()
         self._provenance()
+
         self.report.good_rows = len(self.row_line) - len(self._rows_with(self.bad_pictures))
         self.report.is_unlabelled = not self.source.labelled
         if self.report.is_unlabelled:
@@ -278,8 +300,10 @@ class Rows:
             self.report.add("no_texts", "info", Example(message))
 
     def _rows_with(self, pictures: set[int]) -> np.ndarray:
+        """Numbers of the rows that have one of these images, in order."""
         if not pictures:
             return np.zeros(0, np.int64)
+
         images = np.asarray(self.images)
         hit = np.flatnonzero(np.isin(images, np.fromiter(pictures, np.int64)))
         return np.unique(np.searchsorted(np.asarray(self.image_starts), hit, side="right") - 1)
@@ -289,25 +313,28 @@ class Rows:
         return self._places.get(row, ((self.files[self.row_file[row]], self.row_line[row]),))
 
     def medium(self, key: str) -> Medium | None:
-        """A picture that was checked, to be looked at again."""
+        """A checked image, to be read again."""
         return self.state.medium(key, self._reader.read_kept)
 
     def files_used(self) -> set[Path]:
-        """Every file that a row or a picture was read from."""
+        """Every file that a row or an image was read from."""
         found = {Path(file) for file in self.files}
-        found |= {Path(file) for places in self._places.values() for file, _ in places}
-        found |= {Path(file) for places, _ in self.drop for file, _ in places}
+        for places in self._places.values():
+            found.update(Path(file) for file, _ in places)
+        for places, _ in self.drop:
+            found.update(Path(file) for file, _ in places)
         return found | set(self.state.paths())
 
     def located_below(self, folder: Path) -> list[str]:
-        """Pictures below a folder that say where they were taken, by their path from there."""
+        """Images below a folder whose metadata holds a location, as paths relative to it."""
+        folder = folder.resolve()
         found = []
         for number in self.located:
             medium = self.medium(self.state.key(number))
             if medium is not None and isinstance(medium.source, Path):
                 path = medium.source.resolve()
-                if path.is_relative_to(folder.resolve()):
-                    found.append(path.relative_to(folder.resolve()).as_posix())
+                if path.is_relative_to(folder):
+                    found.append(path.relative_to(folder).as_posix())
         return found
 
     def _bad_pictures(self) -> None:
@@ -315,27 +342,26 @@ class Rows:
             self.drop.append((self.places(int(row)), "bad picture"))
 
     def _duplicate_rows(self) -> None:
+        """Reports rows that repeat an earlier row of their split, and rows that two splits share."""
         marks = np.asarray(self.row_hash)
-        order = np.lexsort(
-            (np.asarray(self.row_split), marks)
-        )  # stable: equal rows of a split stand as in the file
+        # Stable: equal rows of a split stay in the order of the file, so the first is kept.
+        order = np.lexsort((np.asarray(self.row_split), marks))
         splits = np.asarray(self.row_split)[order]
         same = (marks[order][1:] == marks[order][:-1]) & (splits[1:] == splits[:-1])
+
         self._rows_in_both(marks)
         for row in np.sort(order[1:][same]):
             file, line = self.files[self.row_file[row]], self.row_line[row]
-            self.report.add(
-                "duplicate_row",
-                "warning",
-                Example("the same images and texts as an earlier row.", file, line),
-            )
+            message = "the same images and texts as an earlier row."
+            self.report.add("duplicate_row", "warning", Example(message, file, line))
             self.drop.append((self.places(int(row)), "duplicate_row"))
 
     def _rows_in_both(self, marks: np.ndarray) -> None:
-        """Rows of training that a held-out split has word for word, with the same pictures."""
+        """Reports training rows that a held-out split repeats, with the same texts and images."""
         splits = np.asarray(self.row_split)
         in_training = splits == SPLITS.index("train")
         held = np.unique(marks[~in_training & (splits != _NO_SPLIT)])
+
         for row in np.flatnonzero(in_training & np.isin(marks, held)):
             file, line = self.files[self.row_file[row]], self.row_line[row]
             message = "the same images and texts as a row in a held-out split."
@@ -343,9 +369,10 @@ class Rows:
             self.drop.append((self.places(int(row)), "train_test_overlap"))
 
     def _same_files(self) -> dict[int, int]:
-        """The first picture with the same bytes, for each that is not the first."""
+        """Maps each image whose bytes are those of an earlier one to the first of them."""
         first: dict[bytes, int] = {}
         same: dict[int, int] = {}
+
         for number, digest in self.state.digests():
             mark = bytes.fromhex(digest)[:16]
             if mark in first:
@@ -358,8 +385,22 @@ class Rows:
                 first[mark] = number
         return same
 
+    def _near_duplicates(self, exact: dict[int, int]) -> list[tuple[int, ...]]:
+        """Groups of images that look alike, unless all of a group are the same file."""
+        near = []
+        for group in self.duplicates.groups():
+            different = {exact.get(number, number) for number in group}
+            if len(different) < 2:
+                continue
+
+            near.append(tuple(group))
+            names = ", ".join(self.state.key(number) for number in group[:4])
+            example = Example(f"{len(group)} images: {names}", picture=self.state.key(group[0]))
+            self.report.add("image_near_duplicate", "warning", example)
+        return near
+
     def _splits_of_pictures(self) -> np.ndarray:
-        """One bit for each split that a picture is used in."""
+        """One bit for each split that an image is used in (N)."""
         splits = np.zeros(len(self.state), np.uint8)
         starts = np.asarray(self.image_starts, dtype=np.int64)
         counts = starts[1:] - starts[:-1]
@@ -368,25 +409,26 @@ class Rows:
         return splits
 
     def _overlap(self, exact: dict[int, int], near: Sequence[tuple[int, ...]]) -> None:
-        """Pictures of training that are also, or nearly, in a held-out split."""
+        """Reports training images that are also in a held-out split, as the same file or a near duplicate."""
         used = self._splits_of_pictures()
-        groups = [(number, other) for number, other in exact.items()] + [tuple(group) for group in near]
-        train, held = (
-            1 << SPLITS.index("train"),
-            (1 << SPLITS.index(VALIDATION)) | (1 << SPLITS.index("test")),
-        )
+        train = 1 << SPLITS.index("train")
+        held = (1 << SPLITS.index(VALIDATION)) | (1 << SPLITS.index("test"))
+
+        # The same file name in both is a warning; copies under another name are an error.
         leaks: set[int] = {int(n) for n in np.flatnonzero((used & train > 0) & (used & held > 0))}
         same_key = set(leaks)
-        for group in groups:
+        for group in [*exact.items(), *near]:
             bits = int(np.bitwise_or.reduce(used[list(group)]))
             if bits & train and bits & held:
-                leaks |= {n for n in group if used[n] & train}
+                leaks.update(n for n in group if used[n] & train)
+
         for number in sorted(leaks):
             key = self.state.key(number)
             how = "is in both" if number in same_key else "is also, or nearly, in a held-out split"
             severity = "warning" if number in same_key else "error"
             code = "split_shares_picture" if number in same_key else "train_test_overlap"
             self.report.add(code, severity, Example(f"{key} {how}.", picture=key))
+
         self._drop_training_rows(leaks - same_key, "train_test_overlap")
 
     def _drop_training_rows(self, pictures: set[int], reason: str) -> None:
@@ -395,36 +437,33 @@ class Rows:
                 self.drop.append((self.places(int(row)), reason))
 
     def compare(self, other: Rows) -> None:
-        """Pictures and rows that a test set has too."""
+        """Reports images that a test set also has, as the same file or a near duplicate."""
         leaks: set[int] = set()
-        theirs = {bytes.fromhex(d)[:16]: n for n, d in other.state.digests()}
+        theirs = {bytes.fromhex(digest)[:16]: number for number, digest in other.state.digests()}
         for number, digest in self.state.digests():
             found = theirs.get(bytes.fromhex(digest)[:16])
             if found is not None:
                 leaks.add(number)
-                key = self.state.key(number)
-                self.report.add(
-                    "against_overlap",
-                    "error",
-                    Example(f"{key} is {other.state.key(found)} of {other.report.path}.", picture=key),
-                )
-        for mine, found in self.duplicates.across(other.duplicates):
-            if mine not in leaks:
-                leaks.add(mine)
-                key = self.state.key(mine)
-                self.report.add(
-                    "against_overlap",
-                    "error",
-                    Example(f"{key} is nearly {other.state.key(found)} of {other.report.path}.", picture=key),
-                )
+                self._report_leak(number, f"is {other.state.key(found)} of {other.report.path}.")
+
+        for number, found in self.duplicates.across(other.duplicates):
+            if number not in leaks:
+                leaks.add(number)
+                self._report_leak(number, f"is nearly {other.state.key(found)} of {other.report.path}.")
+
         for row in self._rows_with(leaks):
             self.drop.append((self.places(int(row)), "against_overlap"))
 
+    def _report_leak(self, number: int, what: str) -> None:
+        key = self.state.key(number)
+        self.report.add("against_overlap", "error", Example(f"{key} {what}", picture=key))
+
     def _label_findings(self) -> None:
         for name, one in self.report.labels.items():
-            about = f"type {name!r}" if name else "all questions"
             if one.count < 20 or one.distinct < 2:
                 continue
+
+            about = f"type {name!r}" if name else "all questions"
             if one.top_share > 0.8:
                 message = f"{about}: {one.top_share:.0%} have the answer {one.commonest[0][0]!r}."
                 self.report.add("label_majority", "warning", Example(message))
@@ -433,21 +472,22 @@ class Rows:
                 self.report.add("label_text_only", "warning", Example(message))
 
     def _provenance(self) -> None:
+        """Reports the files and fields that state a licence or a source."""
         path = Path(self.source.path).expanduser()
         folder = path if path.is_dir() else path.parent
-        named = [
-            p.name for p in sorted(folder.iterdir()) if p.name.lower().startswith(("license", "licence"))
-        ]
+        names = sorted(file.name for file in folder.iterdir())
+        named = [name for name in names if name.lower().startswith(("license", "licence"))]
         for file in json_files(path)[:20]:
             keys = glance(file)[1] & _PROVENANCE
             if keys:
                 named.append(f"{file.name} ({', '.join(sorted(keys))})")
+
         self.report.provenance = named
         if not named:
             self.report.add("no_licence", "info", Example("no file or field states a licence or a source."))
 
     def judge(self) -> None:
-        """Whether training may start."""
+        """Lists the reasons why training must not start, if there are any."""
         report = self.report
         if report.rows == 0:
             report.stops.append("there are no rows")
@@ -455,27 +495,29 @@ class Rows:
             report.stops.append(f"none of {report.rows} rows can be trained on")
         else:
             bad = report.bad_rows
-            if reason := too_many_bad(bad, report.rows, self.source.max_bad):
+            reason = too_many_bad(bad, report.rows, self.source.max_bad)
+            if reason:
                 report.stops.append(reason)
             if self.source.strict and bad:
                 report.stops.append(f"{bad} rows are bad, and the source is strict")
-        for code, words in (
-            ("train_test_overlap", "training and held-out splits share images or rows"),
-            ("against_overlap", "images of the test set are in the training data"),
-        ):
-            if code in report.findings:
-                report.stops.append(words)
+
+        if "train_test_overlap" in report.findings:
+            report.stops.append("training and held-out splits share images or rows")
+        if "against_overlap" in report.findings:
+            report.stops.append("images of the test set are in the training data")
 
 
 def _answers(record: Record) -> Iterator[str]:
-    """All right answers where the record has several, else what its task makes of it as the answer to learn."""
+    """All correct answers of a record; else the answer that its task would train on."""
     for name in ("captions", "targets", "answers"):
         if hasattr(record, name):
             yield from getattr(record, name)
             return
+
     if isinstance(record, conversation.Record):
         for turn in record.turns:
             if turn.role == "assistant":
                 yield from (piece for piece in turn.content if isinstance(piece, str))
         return
+
     yield catalog.config_class("data.tasks", task_of(record))().build().sample(record).target

@@ -1,7 +1,7 @@
-"""A clean copy of a data set in its own format: bad and duplicate rows taken out, locations erased, all written down.
+"""A clean copy of a dataset in its own format: bad and duplicate rows removed, locations erased, every change logged.
 
-Which rows a file has is for its reader to say: every format is cut by the parser that reads it. The copy is read back
-before it gets its name, and is given up unless exactly the named rows are gone.
+Which rows a file has is decided by its reader: each format is cut by the parser that reads it. The copy is read back before
+it gets its name, and is discarded unless exactly the named rows are gone.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from sightweave.programs.doctor.jpeg import without_tags
 LOG = "changes.jsonl"
 Places = tuple[tuple[str, int], ...]
 Proof = Callable[[Path], None]
-"""Given the folder of the copy, raises a `DataError` unless the copy is right."""
+"""Called with the folder of the copy; raises a `DataError` unless the copy is correct."""
 _ARRAYS = ("questions", "images", "annotations", "data")
-"""Keys under which official files hold their rows; the first that is there."""
+"""Keys under which official files hold their rows; the first one present is used."""
 _LEFT_OUT = "left out"
 
 
@@ -42,24 +42,24 @@ def fix(
     files: Collection[Path] | None = None,
     proof: Proof | None = None,
 ) -> int:
-    """Writes the copy, and ``changes.jsonl`` in it with every change.
+    """Writes a clean copy, with every change listed in its ``changes.jsonl``.
 
-    Links are followed only as far as they stay in the data; what a link outside leads to is not copied.
+    Links are followed only within the data; the target of a link that leaves it is not copied.
 
     Args:
-        root: The folder of the data set, or its only file.
-        out: A new folder; it appears once the copy is whole and proved.
-        drop: Rows to take out, each with its places and the reason.
-        located: Pictures, as paths below `root`, that say where they were taken.
-        files: What to copy; None means everything below `root`.
-        proof: Looks the copy over before it gets its name.
+        root: The folder of the dataset, or its only file.
+        out: A new folder; it appears once the copy is complete and checked.
+        drop: Rows to remove, each with its places and the reason.
+        located: Images, as paths below `root`, whose metadata holds a location.
+        files: Files to copy; None means everything below `root`.
+        proof: Checks the copy before it gets its name.
 
     Returns:
         Number of changes.
 
     Raises:
-        DataError: `out` is there already or lies in `root`, a file is of a kind whose rows cannot be taken out, a row lies
-            in a file that is not copied, or the proof fails.
+        DataError: `out` is not empty or inside `root`, a file is of a kind whose rows cannot be removed, a row is in a file
+            that is not copied, or the check fails.
     """
     home = root if root.is_dir() else root.parent
     folder = home.resolve()
@@ -69,20 +69,21 @@ def fix(
     if out.is_relative_to(folder):
         raise DataError(f"--fix {out}: is inside the data ({folder}); choose a folder outside it.")
 
-    # What cannot be done is said before anything is copied.
-    wanted: dict[str, dict[int, str]] = {}
-    for places, reason in drop:
-        for file, number in places:
-            wanted.setdefault(_below(Path(file), home), {}).setdefault(number, reason)
+    # Reject what cannot be done before anything is copied.
+    wanted = _rows_to_drop(drop, home)
     for name in wanted:
-        _way_of(folder / name)
+        _cutter_of(folder / name)
+    erase = {(folder / name).resolve() for name in located}
+    names = None
+    if files is not None:
+        names = {_below(file, home) for file in files if _is_below(file, home)}
 
+    # Copy to a temporary folder, which gets its name only if the copy is correct.
     out.parent.mkdir(parents=True, exist_ok=True)
     copy = out.with_name(f".{out.name}.tmp-{uuid.uuid4().hex[:12]}")
     copy.mkdir()
     try:
-        names = None if files is None else {_below(file, home) for file in files if _is_below(file, home)}
-        changes = _copy_all(folder, copy, wanted, {(folder / one).resolve() for one in located}, names)
+        changes = _copy_all(folder, copy, wanted, erase, names)
         if proof is not None:
             proof(copy)
         if out.exists():
@@ -93,23 +94,34 @@ def fix(
     return changes
 
 
+def _rows_to_drop(drop: Iterable[tuple[Places, str]], home: Path) -> dict[str, dict[int, str]]:
+    """Numbers of the rows to remove, with the reason for each, by the file's path below the data."""
+    wanted: dict[str, dict[int, str]] = {}
+    for places, reason in drop:
+        for file, number in places:
+            wanted.setdefault(_below(Path(file), home), {}).setdefault(number, reason)
+    return wanted
+
+
 def _is_below(file: Path, home: Path) -> bool:
+    """Whether a file is in the data, by its own name or by where its links lead."""
     return any(_plain(file).is_relative_to(one) for one in (_plain(home), home.resolve()))
 
 
 def _below(file: Path, home: Path) -> str:
-    """A file's path from the folder of the data, by its own name there and not by where a link leads."""
+    """A file's path relative to the data, by its own name and not by the target of a link."""
     path = _plain(file)
     for base in (_plain(home), home.resolve()):
         if path.is_relative_to(base):
             return path.relative_to(base).as_posix()
+
     raise DataError(
         f"--fix: rows of {file} need to be removed, but it is outside {home}; give the folder that contains both."
     )
 
 
 def _plain(path: Path) -> Path:
-    """Absolute and without ``..``, but with its links as they are."""
+    """A path made absolute and without ``..``, but with its links unresolved."""
     return Path(os.path.abspath(path))
 
 
@@ -120,13 +132,14 @@ def _copy_all(
     erase: Collection[Path],
     names: Collection[str] | None,
 ) -> int:
-    """Copies what belongs to the data and writes the log; returns the number of changes."""
+    """Copies the files of the data and writes the log; returns the number of changes."""
     changes = 0
     with (copy / LOG).open("w", encoding="utf-8") as log:
         for source in _sources(folder):
             name = source.relative_to(folder).as_posix()
             if names is not None and name not in names:
                 continue
+
             target = copy / name
             target.parent.mkdir(parents=True, exist_ok=True)
             for change in _copied(source, target, folder, wanted, erase):
@@ -136,11 +149,11 @@ def _copy_all(
 
 
 def _sources(folder: Path) -> Iterator[Path]:
-    """Files below a folder and links to folders, by name; links are not gone into."""
+    """Files below a folder and links to folders, by name; links are not followed."""
     for inner, folders, names in os.walk(folder):
-        linked = [one for one in folders if Path(inner, one).is_symlink()]
+        linked = [name for name in folders if Path(inner, name).is_symlink()]
         folders[:] = sorted(set(folders) - set(linked))
-        yield from (Path(inner, one) for one in sorted([*names, *linked]))
+        yield from (Path(inner, name) for name in sorted([*names, *linked]))
 
 
 def _copied(
@@ -150,24 +163,28 @@ def _copied(
     wanted: Mapping[str, Mapping[int, str]],
     erase: Collection[Path],
 ) -> list[dict[str, Any]]:
-    """Copies one file, and says what was changed in it."""
+    """Copies one file, and returns the changes made to it."""
+    # Files that are not copied as they are.
     if source.is_symlink() and not _stays_in(source, folder):
         return [{"change": _LEFT_OUT, "reason": "a symbolic link that leaves the data"}]
-    if source.is_dir():  # a link to another folder of the data: the same link in the copy
+    if source.is_dir():  # a link to another folder of the data: the copy gets the same link
         target.symlink_to(os.path.relpath(source.resolve(), source.parent.resolve()))
         return []
     if not source.is_file():
         return [{"change": _LEFT_OUT, "reason": "not a regular file"}]
-    if counted := _counts_of(source, wanted):
+    counted = _counts_of(source, wanted)
+    if counted:
         return [{"change": _LEFT_OUT, "reason": f"its counts of {counted} are no longer valid"}]
 
     rows = wanted.get(source.relative_to(folder).as_posix(), {})
     if rows:
-        _way_of(source)(source, target, set(rows))
+        _cutter_of(source)(source, target, set(rows))
         return [{"row": n, "change": "taken out", "reason": reason} for n, reason in sorted(rows.items())]
+
     if source.resolve() not in erase:
         shutil.copy2(source, target)
         return []
+
     data = source.read_bytes()
     erased = without_tags(data)
     target.write_bytes(erased)
@@ -183,8 +200,8 @@ def _stays_in(link: Path, folder: Path) -> bool:
 
 
 def _counts_of(file: Path, wanted: Iterable[str]) -> str:
-    """The changed shard whose samples a file beside it counts; empty for other files."""
-    shards = [Path(one) for one in wanted if one.endswith(".tar")]
+    """Name of the changed shard whose samples a file next to it counts; empty for other files."""
+    shards = [Path(name) for name in wanted if name.endswith(".tar")]
     if file.name.endswith("_stats.json"):
         shards = [one for one in shards if one.stem == file.name.removesuffix("_stats.json")]
     elif file.parent.name != ".nv-meta":
@@ -192,11 +209,12 @@ def _counts_of(file: Path, wanted: Iterable[str]) -> str:
     return shards[0].name if shards else ""
 
 
-def _way_of(file: Path) -> Callable[[Path, Path, set[int]], None]:
+def _cutter_of(file: Path) -> Callable[[Path, Path, set[int]], None]:
+    """The function that copies a file of this kind without some of its rows."""
     name = file.name.lower().removesuffix(".gz")
-    for endings, way in _WAYS.items():
+    for endings, cutter in _CUTTERS.items():
         if name.endswith(endings):
-            return way
+            return cutter
     raise DataError(f"--fix: rows cannot be removed from {file.name}; edit that file by hand.")
 
 
@@ -208,21 +226,23 @@ def _read(file: Path) -> bytes:
 def _write(file: Path, data: bytes, like: Path) -> None:
     with like.open("rb") as source:
         is_packed = source.read(2) == b"\x1f\x8b"
-    # Without a time in it, the same data gives the same file.
+    # Without a timestamp, the same data gives the same file.
     file.write_bytes(gzip.compress(data, mtime=0) if is_packed else data)
 
 
 def _lines(source: Path, target: Path, drop: set[int]) -> None:
-    """Lines from 1: only a newline ends one, whatever else may stand in a sentence."""
+    """Numbered from 1: only a newline ends a line, whatever else a sentence may contain."""
     lines = _read(source).split(b"\n")
-    _write(target, b"\n".join(line for number, line in enumerate(lines, 1) if number not in drop), source)
+    kept = [line for number, line in enumerate(lines, 1) if number not in drop]
+    _write(target, b"\n".join(kept), source)
 
 
 def _cells(source: Path, target: Path, drop: set[int]) -> None:
-    """Rows of delimited text, by the number of their first line."""
+    """Rows of delimited text, numbered by their first line."""
     data = _read(source)
     lines = row_files.lines(io.BytesIO(data), max(1, len(data)))
     delimiter = delimited.delimiter_of(data.partition(b"\n")[0].removeprefix(row_files.BOM))
+
     kept, at = [], 0
     for row in delimited.extents(lines, delimiter, max_bytes=len(data)):
         if row.line in drop:
@@ -235,22 +255,30 @@ def _json(source: Path, target: Path, drop: set[int]) -> None:
     text = _read(source).decode("utf-8-sig")
     try:
         values = json.loads(text)
-    except json.JSONDecodeError:  # JSON lines under the name of JSON, as NLVR2 has them
+    except json.JSONDecodeError:  # JSON lines in a .json file, as in NLVR2
         return _lines(source, target, drop)
+
     if isinstance(values, list):
-        values = _without(values, drop)
-    else:
-        key = next((key for key in _ARRAYS if isinstance(values.get(key), list)), None)
-        if key is None and not all(isinstance(one, dict) for one in values.values()):
-            return _lines(source, target, drop)  # JSON lines again, and only one of them
-        if key is None:  # one member a row
-            values = {k: v for i, (k, v) in enumerate(values.items()) if i not in drop}
-        else:
-            if key == "images" and isinstance(values.get("annotations"), list):
-                gone = {values[key][i].get("id") for i in drop if i < len(values[key])}
-                values["annotations"] = [a for a in values["annotations"] if a.get("image_id") not in gone]
-            values[key] = _without(values[key], drop)
-    _write(target, json_lines.dumps(values).encode("utf-8"), source)
+        return _write_json(target, _without(values, drop), source)
+
+    key = next((key for key in _ARRAYS if isinstance(values.get(key), list)), None)
+    if key is None and not all(isinstance(value, dict) for value in values.values()):
+        return _lines(source, target, drop)  # JSON lines with a single line
+
+    if key is None:  # each member is a row
+        members = _without(list(values.items()), drop)
+        return _write_json(target, dict(members), source)
+
+    # COCO: the annotations of a removed image go with it.
+    if key == "images" and isinstance(values.get("annotations"), list):
+        gone = {values[key][number].get("id") for number in drop if number < len(values[key])}
+        values["annotations"] = [one for one in values["annotations"] if one.get("image_id") not in gone]
+    values[key] = _without(values[key], drop)
+    _write_json(target, values, source)
+
+
+def _write_json(target: Path, values: Any, like: Path) -> None:
+    _write(target, json_lines.dumps(values).encode("utf-8"), like)
 
 
 def _without(values: Sequence[Any], drop: set[int]) -> list[Any]:
@@ -261,13 +289,15 @@ def _parquet(source: Path, target: Path, drop: set[int]) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    with parquet.ParquetFile(source) as file:
-        at = 0
-        with parquet.ParquetWriter(target, file.schema_arrow) as writer:
-            for batch in file.iter_batches(256):
-                mask = pa.array([at + i not in drop for i in range(batch.num_rows)])
-                writer.write_batch(batch.filter(mask))
-                at += batch.num_rows
+    at = 0
+    with (
+        parquet.ParquetFile(source) as file,
+        parquet.ParquetWriter(target, file.schema_arrow) as writer,
+    ):
+        for batch in file.iter_batches(256):
+            mask = pa.array([at + i not in drop for i in range(batch.num_rows)])
+            writer.write_batch(batch.filter(mask))
+            at += batch.num_rows
 
 
 def _arrow(source: Path, target: Path, drop: set[int]) -> None:
@@ -275,10 +305,18 @@ def _arrow(source: Path, target: Path, drop: set[int]) -> None:
 
     with source.open("rb") as stream:
         is_file = stream.read(6) == b"ARROW1"
+
     with pa.OSFile(str(source)) as opened, pa.OSFile(str(target), "wb") as sink:
-        reader: Any = pa.ipc.open_file(opened) if is_file else pa.ipc.open_stream(opened)
-        batches = (reader.get_batch(i) for i in range(reader.num_record_batches)) if is_file else iter(reader)
+        # A file knows its batches by number; a stream gives them in turn.
+        if is_file:
+            reader: Any = pa.ipc.open_file(opened)
+            batches: Iterator[Any] = (reader.get_batch(i) for i in range(reader.num_record_batches))
+        else:
+            reader = pa.ipc.open_stream(opened)
+            batches = iter(reader)
+
         make = pa.ipc.new_file if is_file else pa.ipc.new_stream
+
         at = 0
         with make(sink, reader.schema) as writer:
             for batch in batches:
@@ -288,11 +326,12 @@ def _arrow(source: Path, target: Path, drop: set[int]) -> None:
 
 
 def _tar(source: Path, target: Path, drop: set[int]) -> None:
-    """Members of the samples that the reader finds; those that belong to none stay."""
-    gone = set()
+    """Removes the members of samples, as the reader numbers them; files of no sample are kept."""
+    gone = set[int]()
     for number, (_, sample) in enumerate(webdataset.samples(source)):
         if number in drop:
-            gone |= {member.offset for _, member in sample}
+            gone.update(member.offset for _, member in sample)
+
     with tarfile.open(source, "r:") as old, tarfile.open(target, "w:", format=tarfile.PAX_FORMAT) as new:
         for member in old:
             if member.isfile() and member.offset_data not in gone:
@@ -300,10 +339,10 @@ def _tar(source: Path, target: Path, drop: set[int]) -> None:
 
 
 def _leave_out(source: Path, target: Path, drop: set[int]) -> None:
-    """A picture that is a row of its own: the copy has none."""
+    """An image that is a row of its own is not copied."""
 
 
-_WAYS: Mapping[tuple[str, ...], Callable[[Path, Path, set[int]], None]] = {
+_CUTTERS: Mapping[tuple[str, ...], Callable[[Path, Path, set[int]], None]] = {
     (".jsonl", ".ndjson"): _lines,
     (".csv", ".tsv"): _cells,
     (".json",): _json,

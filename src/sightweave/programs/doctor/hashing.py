@@ -1,10 +1,10 @@
-"""Near-duplicate pictures: a 64-bit hash finds candidates, a thumbnail of shades confirms them, a medoid holds a group.
+"""Near-duplicate images: a 64-bit hash finds candidates, a thumbnail of shades confirms them, a medoid defines a group.
 
 The hash is that of Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions (2010): 32 x 32 grey, the
-8 x 8 lowest frequencies of a DCT without the constant ones, each above the median or not. Drawn scenes on plain grounds
-share many of these bits, hence the thumbnail: in each of 4 x 4 cells the shade that a tenth of the pixels stays below
-(red, green, blue), and the grey that a tenth exceeds. Ranks of shades, unlike means, follow a change of brightness
-exactly, also where it is cut off at white.
+8 x 8 lowest frequencies of a DCT without the constant ones, each above the median or not. Drawn scenes on plain backgrounds
+share many of these bits, hence the thumbnail: for each of 4 x 4 cells the shade that a tenth of the pixels is below (red,
+green, blue), and the grey that a tenth is above. Ranks of shades, unlike means, follow a change of brightness exactly, even
+where it saturates at white.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 FINGERPRINT_BYTES = 72
-"""8 of the hash, 48 of the darker shades, 16 of the brighter greys."""
+"""8 bytes of hash, 48 of the darker shades, 16 of the brighter greys."""
 MAX_BITS = 10
-"""Bits of the hash in which near-duplicates may differ."""
+"""Maximum differing bits of the hash between near-duplicates."""
 MAX_SHADE = 7.0
-"""Root mean square by which their darker shades may differ, of 255, once brightness is made equal."""
+"""Maximum root mean square difference of their darker shades, of 255, after matching the brightness."""
 MAX_BRIGHT = 14.0
 """The same for the brighter greys."""
 
@@ -30,32 +30,36 @@ _SIDE, _CELLS = 32, 4
 _WAVES = np.cos(
     np.pi * np.arange(1, 9)[:, None] * (2 * np.arange(_SIDE)[None] + 1) / (2 * _SIDE), dtype=np.float64
 ).astype(np.float32)
-# Waves fainter than a quarter of a grey level are rounding or noise of a codec; they must not set bits.
+# Waves below a quarter of a grey level are rounding or codec noise; they must not set bits.
 _FAINT = 0.25 * (_SIDE / 2) ** 2
 _GAINS = np.arange(1.0, 1.25, 0.03, dtype=np.float32)
-# Five overlapping pieces of the hash; near-duplicates share at least one of them nearly always.
+# Five overlapping pieces of the hash; near-duplicates nearly always share at least one.
 _BAND_STARTS, _BAND_BITS = (0, 13, 26, 39, 51), 13
-# In a crowd of equal pieces, how many neighbours in the order of the whole hash are looked at.
+# How many neighbours in the order of the whole hash are compared where many share a piece.
 _MAX_NEIGHBOURS = 4096
 _CHUNK = 1 << 16  # rows at a time
 _MAX_ROUNDS = 2000
 
 
 def perceptual_hash(pixels: UInt8[np.ndarray, "Hp Wp 3"]) -> int:
-    """The 64 bits of a picture; 0 for one without any structure."""
+    """The 64-bit hash of an image; 0 for one without any structure."""
     return int.from_bytes(fingerprint(pixels)[:8], "big")
 
 
 def fingerprint(pixels: UInt8[np.ndarray, "Hp Wp 3"]) -> bytes:
-    """The hash and the thumbnail of a picture, `FINGERPRINT_BYTES` bytes: what `Duplicates` compares."""
+    """The hash and the thumbnail of an image, `FINGERPRINT_BYTES` bytes: the input of `Duplicates`."""
     image = Image.fromarray(pixels)
     if image.size != (_SIDE, _SIDE):
-        # Bilinear averages over the area that a pixel covers; a box alone would let fine patterns through.
+        # Bilinear averages over the area that a pixel covers; a box filter alone would alias fine patterns.
         image = image.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
     small, grey = np.asarray(image), np.asarray(image.convert("L"))
+
+    # The hash: one bit for each low frequency above the median.
     waves = (_WAVES @ grey.astype(np.float32) @ _WAVES.T).reshape(-1)
     waves[np.abs(waves) < _FAINT] = 0.0
     bits = np.packbits(waves > np.partition(waves, 31)[31]).tobytes()
+
+    # The thumbnail: the tenth and the ninetieth percentile of each cell.
     side = _SIDE // _CELLS
     rank = (side * side - 1) // 10
     colours = small.reshape(_CELLS, side, _CELLS, side, 3).transpose(0, 2, 4, 1, 3).reshape(-1, side * side)
@@ -66,7 +70,7 @@ def fingerprint(pixels: UInt8[np.ndarray, "Hp Wp 3"]) -> bytes:
 
 
 class Duplicates:
-    """Collects fingerprints of pictures, 76 bytes each, and finds the near-duplicates among them."""
+    """Collects fingerprints of images, 76 bytes each, and finds the near-duplicates among them."""
 
     def __init__(self) -> None:
         self._numbers = array("I")
@@ -74,15 +78,15 @@ class Duplicates:
         self._shades = bytearray()
 
     def __len__(self) -> int:
-        """Pictures so far."""
+        """Number of images so far."""
         return len(self._numbers)
 
     def add(self, number: int, fingerprint: bytes) -> None:
-        """Adds one picture.
+        """Adds one image.
 
         Args:
-            number: The caller's name of the picture, 0 to 4,294,967,295.
-            fingerprint: What `fingerprint` gave for it.
+            number: The caller's number for the image, 0 to 4,294,967,295.
+            fingerprint: The result of `fingerprint` for it.
 
         Raises:
             ValueError: the fingerprint has another length, or the number is out of range.
@@ -91,6 +95,7 @@ class Duplicates:
             raise ValueError(f"a fingerprint must have {FINGERPRINT_BYTES} bytes (got {len(fingerprint)}).")
         if not 0 <= number < 1 << 32:
             raise ValueError(f"an image number must be from 0 to {(1 << 32) - 1} (got {number}).")
+
         self._numbers.append(number)
         self._hashes.append(int.from_bytes(fingerprint[:8], "big"))
         self._shades += fingerprint[8:]
@@ -98,10 +103,12 @@ class Duplicates:
     def groups(self) -> list[tuple[int, ...]]:
         """Groups of two or more near-duplicates: numbers in the order of adding, the largest group first.
 
-        Every member is near its group's medoid; a chain of pictures that change little by little is cut.
+        Every member is near its group's medoid; a chain of images that change little by little is cut.
         """
         if not self._numbers:
             return []
+
+        # Connect all near pairs; exact copies count once.
         numbers, hashes, shades = self._arrays()
         first = _first_of_equals(hashes, shades)
         parents = first.copy()
@@ -111,62 +118,74 @@ class Duplicates:
             np.add.at(degrees, right, 1)
             _unite(parents, left, right)
         _flatten(parents)
+
+        # Split each connected class into groups around medoids.
         found: list[NDArray[np.int64]] = []
         for members in _classes(parents):
             found += _around_medoids(members, degrees, first, hashes, shades)
+
         named = [tuple(numbers[np.sort(group)].tolist()) for group in found]
         return sorted(named, key=lambda group: (-len(group), group))
 
     def across(self, other: Duplicates) -> list[tuple[int, int]]:
-        """Pictures of `other` (a test set) that are near-duplicates of one of these (a training set).
+        """Images of `other` (a test set) that are near-duplicates of one of these (a training set).
 
         Returns:
-            (number here, number in `other`), one pair for each such picture of `other`, in its order of adding.
+            (number here, number in `other`), one pair for each such image of `other`, in its order of adding.
         """
         if not self._numbers or not other._numbers:
             return []
+
+        # Put both in one array, ours first.
         ours, theirs = self._arrays(), other._arrays()
         numbers = np.concatenate([ours[0], theirs[0]])
         hashes = np.concatenate([ours[1], theirs[1]])
         shades = np.concatenate([ours[2], theirs[2]])
         mine = len(self)
+
+        # Exact copies first, with a distance that nothing beats.
         first = _first_of_equals(hashes, shades)
         partner = np.full(len(first), -1, np.int64)
         copies = first[mine:][first[mine:] < mine]
         partner[copies] = copies
         bits = np.where(partner >= 0, -1, MAX_BITS + 1)
+
+        # Then the nearest by differing bits.
         for left, right in _near_pairs(hashes, shades, _leaders(first)):
             low, high = np.minimum(left, right), np.maximum(left, right)
             differing = np.bitwise_count(hashes[low] ^ hashes[high]).astype(np.int64)
             better = (low < mine) & (high >= mine) & (differing < bits[high])
             partner[high[better]], bits[high[better]] = low[better], differing[better]
+
         found = partner[first[mine:]]
         return [(int(numbers[found[i]]), int(numbers[mine + i])) for i in np.flatnonzero(found >= 0)]
 
     def _arrays(self) -> tuple[NDArray[np.uint32], NDArray[np.uint64], NDArray[np.uint8]]:
-        """Numbers, hashes and shades, without copying; nothing may be added while they live."""
+        """Numbers, hashes and shades as views; nothing may be added while they exist."""
         shades = np.frombuffer(self._shades, np.uint8).reshape(-1, FINGERPRINT_BYTES - 8)
         return np.frombuffer(self._numbers, np.uint32), np.frombuffer(self._hashes, np.uint64), shades
 
 
 def _first_of_equals(hashes: NDArray[np.uint64], shades: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """For each picture the first one with the very same fingerprint: crowds of copies cost nothing later."""
+    """For each image the first with an identical fingerprint, so that many copies cost nothing later."""
+    # Mix the shades into 64 bits, so that equal fingerprints sort next to each other.
     mixed = np.empty_like(hashes)
     odd = np.array([2 * k + 0x9E3779B97F4A7C15 for k in range(8)], np.uint64)
+    powers = odd ** np.arange(1, 9, dtype=np.uint64)
     for start in range(0, len(hashes), _CHUNK):
         words = np.ascontiguousarray(shades[start : start + _CHUNK]).view(np.uint64)
-        mixed[start : start + _CHUNK] = (words * odd ** np.arange(1, 9, dtype=np.uint64)).sum(
-            1, dtype=np.uint64
-        )
+        mixed[start : start + _CHUNK] = (words * powers).sum(1, dtype=np.uint64)
+
+    # Mark where a run of equal fingerprints begins.
     order = np.lexsort((mixed, hashes)).astype(np.int32)
     starts = np.ones(len(order), bool)
     for start in range(1, len(order), _CHUNK):
-        here, before = (
-            order[start : start + _CHUNK],
-            order[start - 1 : start - 1 + _CHUNK][: len(order) - start],
-        )
+        end = min(start + _CHUNK, len(order))
+        here, before = order[start:end], order[start - 1 : end - 1]
         same = (hashes[here] == hashes[before]) & (shades[here] == shades[before]).all(1)
-        starts[start : start + _CHUNK] = ~same
+        starts[start:end] = ~same
+
+    # The sort is stable, so each run begins with the image that came first.
     leaders = order[starts][np.cumsum(starts, dtype=np.int32) - 1]
     first = np.empty(len(order), np.int32)
     first[order] = leaders
@@ -174,7 +193,7 @@ def _first_of_equals(hashes: NDArray[np.uint64], shades: NDArray[np.uint8]) -> N
 
 
 def _leaders(first: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The pictures that are the first of their kind."""
+    """The images that are the first with their fingerprint."""
     everyone = np.arange(len(first), dtype=np.int32)
     leaders: NDArray[np.int32] = everyone[first == everyone]
     return leaders
@@ -183,8 +202,9 @@ def _leaders(first: NDArray[np.int32]) -> NDArray[np.int32]:
 def _near_pairs(
     hashes: NDArray[np.uint64], shades: NDArray[np.uint8], among: NDArray[np.int32]
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32]]]:
-    """Confirmed pairs, perhaps more than once each. Those whose hashes share a piece are compared."""
+    """Confirmed near pairs among some images, possibly repeated; only those whose hashes share a piece are compared."""
     for start in _BAND_STARTS:
+        # Sort by the hash, rotated so that this piece comes first.
         turned = hashes[among]
         if start:
             turned = (turned << np.uint64(start)) | (turned >> np.uint64(64 - start))
@@ -192,7 +212,8 @@ def _near_pairs(
         turned = turned[order]
         order = among[order]
         piece = (turned >> np.uint64(64 - _BAND_BITS)).astype(np.uint16)
-        # Part by part, so that a million pictures need no more memory at once than a few.
+
+        # In chunks, so that memory does not grow with the number of images.
         for begin in range(0, len(order), _CHUNK):
             active = np.arange(begin, min(begin + _CHUNK, len(order)), dtype=np.int32)
             for step in range(1, _MAX_NEIGHBOURS + 1):
@@ -203,26 +224,30 @@ def _near_pairs(
                 close = active[np.bitwise_count(turned[active] ^ turned[active + step]) <= MAX_BITS]
                 if close.size:
                     left, right = order[close], order[close + step]
-                    same = _alike(hashes, shades, left, right)
+                    same = _are_near(hashes, shades, left, right)
                     yield left[same], right[same]
 
 
-def _alike(
+def _are_near(
     hashes: NDArray[np.uint64], shades: NDArray[np.uint8], left: NDArray[np.int32], right: NDArray[np.int32]
 ) -> NDArray[np.bool_]:
-    """Whether each pair is one picture: bits of the hash, then shades under the best change of brightness."""
+    """Whether each pair is a near-duplicate: bits of the hash, then shades under the best change of brightness."""
     same: NDArray[np.bool_] = np.bitwise_count(hashes[left] ^ hashes[right]) <= MAX_BITS
     rows = np.flatnonzero(same)
+
+    # Brighten the darker of each pair.
     a, b = shades[left[rows]].astype(np.float32), shades[right[rows]].astype(np.float32)
     swapped = (a[:, :48].sum(1) > b[:, :48].sum(1))[:, None]
     darker, brighter = np.where(swapped, b, a), np.where(swapped, a, b)
+
+    # A plain image has nothing but its brightness, which must not change.
     confirmed = np.zeros(len(rows), bool)
-    # A plain picture has nothing but its brightness: there, it may not be changed.
     plain = hashes[left[rows]] == 0
     for gain in _GAINS:
         squares = (np.minimum(darker * gain, 255) - brighter) ** 2
         close = (squares[:, :48].mean(1) <= MAX_SHADE**2) & (squares[:, 48:].mean(1) <= MAX_BRIGHT**2)
         confirmed |= close & ~(plain & (gain > 1))
+
     same[rows] = confirmed
     return same
 
@@ -241,13 +266,15 @@ def _unite(parents: NDArray[np.int32], left: NDArray[np.int32], right: NDArray[n
 
 
 def _flatten(parents: NDArray[np.int32]) -> None:
-    """Points every picture straight at its root."""
-    while not np.array_equal(above := parents[parents], parents):
+    """Points every image directly at its root."""
+    above = parents[parents]
+    while not np.array_equal(above, parents):
         parents[:] = above
+        above = parents[parents]
 
 
 def _classes(roots: NDArray[np.int32]) -> Iterator[NDArray[np.int64]]:
-    """Members of every class with two or more."""
+    """The members of every class of two or more."""
     order = np.argsort(roots, kind="stable")
     starts = np.flatnonzero(np.diff(roots[order], prepend=-1))
     sizes = np.diff(starts, append=len(order))
@@ -262,14 +289,15 @@ def _around_medoids(
     hashes: NDArray[np.uint64],
     shades: NDArray[np.uint8],
 ) -> list[NDArray[np.int64]]:
-    """Splits a connected class: those near the member with most neighbours, then the rest in the same way."""
+    """Splits a connected class: the member with most neighbours takes those near it, and so on with the rest."""
     groups = []
-    # The bound keeps a hostile chain of a million pictures from costing its square; real classes need few rounds.
+    # The limit bounds the cost of a hostile chain of a million images; real classes need few rounds.
     for _ in range(_MAX_ROUNDS):
         if len(members) < 2:
             break
+
         medoid = first[members[np.argmax(degrees[first[members]])]]
-        near = _alike(hashes, shades, np.full(len(members), medoid, np.int32), first[members])
+        near = _are_near(hashes, shades, np.full(len(members), medoid, np.int32), first[members])
         if near.sum() > 1:
             groups.append(members[near])
         members = members[~near]

@@ -1,4 +1,4 @@
-"""JPEG files without their tags: where, when and by whom a picture was taken goes, its pixels stay bit for bit."""
+"""Removal of the metadata of JPEG files, such as the place, time and author of a photograph; its pixels are unchanged."""
 
 from __future__ import annotations
 
@@ -9,38 +9,45 @@ _TAGS = (b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/x
 
 
 def without_tags(data: bytes) -> bytes:
-    """A JPEG file without EXIF and XMP but for how it is turned; any other file as it is.
+    """A JPEG file without EXIF and XMP except for its orientation; any other file unchanged.
 
     Segments before the first scan are read (ITU-T T.81, annex B); nothing is decoded.
     """
     if data[:2] != b"\xff\xd8":
         return data
+
+    # Copy all segments before the first scan except tags.
     kept, at, orientation = [data[:2]], 2, 1
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
-        if data[at + 1] == 0xFF:  # a filling byte
+        if data[at + 1] == 0xFF:  # a fill byte
             at += 1
             continue
+
         size = int.from_bytes(data[at + 2 : at + 4], "big")
         segment = data[at : at + 2 + size]
         is_tag = data[at + 1] == 0xE1 and segment[4:].startswith(_TAGS)
-        if is_tag:
-            orientation = _orientation(segment[10:]) if segment[4:].startswith(_TAGS[0]) else orientation
-        else:
+        if is_tag and segment[4:].startswith(_TAGS[0]):
+            orientation = _orientation(segment[10:])
+        if not is_tag:
             kept.append(segment)
         at += 2 + size
+
+    # Viewers need the orientation.
     if orientation != 1:
         kept.insert(1, _turned(orientation))
     return b"".join([*kept, data[at:]])
 
 
 def _orientation(tiff: bytes) -> int:
-    """1 to 8; 1 where there is none or where the tags are damaged."""
+    """The orientation, 1 to 8; 1 if there is none or the tags are damaged."""
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None or len(tiff) < 10:
         return 1
+
     (start,) = struct.unpack_from(order + "I", tiff, 4)
     if start + 2 > len(tiff):
         return 1
+
     (count,) = struct.unpack_from(order + "H", tiff, start)
     for entry in range(start + 2, min(start + 2 + 12 * count, len(tiff) - 11), 12):
         tag, kind, _, value = struct.unpack_from(order + "HHIH", tiff, entry)
@@ -50,7 +57,7 @@ def _orientation(tiff: bytes) -> int:
 
 
 def _turned(orientation: int) -> bytes:
-    """An EXIF segment that says how the picture is turned, and nothing else."""
+    """An EXIF segment with only the orientation."""
     tiff = struct.pack(">2sHIHHHIHHI", b"MM", 42, 8, 1, _ORIENTATION, 3, 1, orientation, 0, 0)
     body = _TAGS[0] + tiff
     return b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body

@@ -1,4 +1,4 @@
-"""How far answers can be guessed without a picture: from their frequencies, and from the question's words alone."""
+"""How well answers can be guessed without the image: from their frequencies, and from the question's words alone."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ _OTHERS = "(others)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeReport:
-    """Numbers of all questions, or of those of one type."""
+    """Statistics of all questions, or of those of one type."""
 
     count: int
-    """Questions."""
+    """Number of questions."""
     distinct: int
-    """Different answers, as far as they were counted."""
+    """Number of different answers that were counted."""
     top_share: float
-    """Share of the commonest answer, 0 to 1."""
+    """Share of the most common answer, 0 to 1."""
     entropy: float
-    """Of the answers, in bits; 0 where all are alike."""
+    """Entropy of the answers in bits; 0 if all are the same."""
     commonest: tuple[tuple[str, int], ...]
-    """The ten commonest answers with their counts."""
+    """The ten most common answers with their counts."""
     majority: float
-    """Accuracy of the commonest answer of one half of the groups on the other half; NaN where a half is empty."""
+    """Accuracy on one half of the groups of the other half's most common answer; NaN if a half is empty."""
     text_only: float
-    """The same for the commonest answer to that question, else to its first three words, else of all."""
+    """The same for the most common answer to that question, else to its first three words, else of all."""
     is_capped: bool
-    """Whether there was more than the tables hold, so that `distinct` is a lower bound and rare answers were left out."""
+    """Whether the tables were full, so that `distinct` is a lower bound and rare answers are missing."""
 
 
 class Labels:
     """Counts answers one by one, in bounded memory.
 
-    Groups (pictures) fall into two halves by their name. What is learnt on one half is scored on the other and the other
-    way round, so that a question asked of one picture twice teaches nothing about itself.
+    Groups (images) are split into two halves by name. Guesses learnt from one half are scored on the other and vice versa,
+    so that a question asked twice about an image does not help to guess itself.
 
     Args:
-        max_answers: Different answers that are counted, over all types and both halves.
-        max_questions: Pairs of (question or its first words, answer) that are kept for the text-only guess, likewise.
-        max_types: Question types with numbers of their own; later ones count only for all.
+        max_answers: Maximum different answers that are counted, over all types and both halves.
+        max_questions: Maximum pairs of (question or its first words, answer) for the text-only guess, likewise.
+        max_types: Maximum question types with their own statistics; later ones count only towards all.
     """
 
     def __init__(
@@ -53,37 +53,41 @@ class Labels:
         self._budget = _Budget(max_answers, max_questions)
 
     def add(self, question: str, answer: str, group: str, *, type: str = "") -> None:
-        """Counts one question; case and outer blanks of question and answer do not matter.
+        """Counts one question; case and outer white space of question and answer are ignored.
 
         Args:
             question: Its text.
             answer: Its main answer.
-            group: Which picture, so that questions about one stay in one half.
-            type: The question's type, where the data has one.
+            group: Name of its image, so that all questions about one are in the same half.
+            type: Type of the question, if the data has one.
         """
         half = hashlib.blake2b(group.encode("utf-8", "surrogatepass"), digest_size=1).digest()[0] & 1
-        # Long texts are told by their beginning and a digest, so that no row can fill the memory.
+        # Long texts are represented by their beginning and a digest, so that no row can fill the memory.
         question, answer = _key(question), _key(answer)
         self._all.add(question, answer, half, self._budget)
         if type and (type in self._types or len(self._types) < self._max_types):
             self._types.setdefault(type, _Tables()).add(question, answer, half, self._budget)
 
     def report(self) -> dict[str, TypeReport]:
-        """All questions under the name ``""``, then each type by name; empty where nothing was added."""
+        """Statistics of all questions under the name ``""``, then of each type by name; empty if nothing was added."""
         if not self._all.count:
             return {}
-        return {"": self._all.report(), **{name: self._types[name].report() for name in sorted(self._types)}}
+
+        reports = {"": self._all.report()}
+        for name in sorted(self._types):
+            reports[name] = self._types[name].report()
+        return reports
 
 
 class _Budget:
-    """Entries that all tables together may still take."""
+    """Number of entries that all tables together may still add."""
 
     def __init__(self, answers: int, contexts: int) -> None:
         self.answers, self.contexts = answers, contexts
 
 
 class _Tables:
-    """Counts of one type, by half: answers, and answers in each context (a question, or its first words)."""
+    """Counts of one type, by half: answers, and answers by context (a question, or its first words)."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -94,6 +98,8 @@ class _Tables:
 
     def add(self, question: str, answer: str, half: int, budget: _Budget) -> None:
         self.count += 1
+
+        # The answer itself.
         answers = self.answers[half]
         if answer not in answers:
             if budget.answers <= 0:
@@ -102,24 +108,28 @@ class _Tables:
             else:
                 budget.answers -= 1
         answers[answer] += 1
+
+        # The answer in the context of its question, and of the question's first words.
         start = " ".join(question.split()[:3])
         for table, context in ((self.questions[half], question), (self.starts[half], start)):
             known = table.get(context)
-            if known is None or answer not in known:
-                if budget.contexts <= 0:
-                    self.is_capped = True
-                    if known is None:
-                        known = table.get(_OTHERS) or table.setdefault(_OTHERS, Counter())
-                    known[answer if answer in known else _OTHERS] += 1
-                    continue
+            if known is not None and answer in known:
+                known[answer] += 1
+            elif budget.contexts > 0:
                 budget.contexts -= 1
-            table.setdefault(context, Counter())[answer] += 1
+                table.setdefault(context, Counter())[answer] += 1
+            else:
+                self.is_capped = True
+                if known is None:
+                    known = table.get(_OTHERS) or table.setdefault(_OTHERS, Counter())
+                known[answer if answer in known else _OTHERS] += 1
 
     def report(self) -> TypeReport:
         total = self.answers[0] + self.answers[1]
         shares = [count / self.count for count in total.values()]
         named = Counter({answer: count for answer, count in total.items() if answer != _OTHERS})
         commonest = tuple(sorted(named.items(), key=lambda pair: (-pair[1], pair[0]))[:10])
+
         return TypeReport(
             count=self.count,
             distinct=len(named),
@@ -134,13 +144,15 @@ class _Tables:
     def _accuracy(self, *, with_text: bool) -> float:
         if not self.answers[0] or not self.answers[1]:
             return math.nan
+
         right = 0
         for learnt, scored in ((0, 1), (1, 0)):
             majority = _commonest(self.answers[learnt])
             if not with_text:
                 right += self.answers[scored][majority] * (majority != _OTHERS)
                 continue
-            # Many questions share their first words, and those many answers: the commonest is looked for once.
+
+            # Many questions share their first words, and those have many answers: find the most common only once.
             starts = {start: _commonest(counts) for start, counts in self.starts[learnt].items()}
             for question, answers in self.questions[scored].items():
                 known = self.questions[learnt].get(question)
@@ -150,11 +162,12 @@ class _Tables:
 
 
 def _commonest(counts: Counter[str]) -> str:
-    """Of equals the first in the alphabet, so that the order of adding does not matter."""
+    """The most common answer; of equals the first in the alphabet, so that the order of adding does not matter."""
     return min(counts, key=lambda answer: (-counts[answer], answer))
 
 
 def _key(text: str) -> str:
+    """A text in lower case with single spaces; a long one is replaced by its beginning and a digest."""
     text = " ".join(text.lower().split())
     if len(text) <= 200:
         return text

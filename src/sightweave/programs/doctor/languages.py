@@ -1,11 +1,11 @@
-"""A small, honest guess at the language of a text: by its script, and for Latin letters by the commonest small words."""
+"""A simple guess at the language of a text: by its script, and for Latin letters by the most common short words."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 
-_READ = 20_000  # characters; more would not change the guess
+_MAX_CHARACTERS = 20_000  # characters that are read; more would not change the guess
 _WORD = re.compile(r"[^\W\d_]+")
 _SCRIPTS = (
     ("ja", "\u3040", "\u30ff"), ("ko", "\uac00", "\ud7a3"), ("ko", "\u1100", "\u11ff"), ("zh", "\u4e00", "\u9fff"),
@@ -13,9 +13,10 @@ _SCRIPTS = (
     ("bn", "\u0980", "\u09ff"), ("ta", "\u0b80", "\u0bff"), ("th", "\u0e00", "\u0e7f"), ("ru", "\u0400", "\u04ff"),
     ("el", "\u0370", "\u03ff"),
 )  # fmt: skip
-_OTHERS = re.compile("[" + "".join(f"{low}-{high}" for _, low, high in _SCRIPTS) + "]")
+_RANGES = [f"{low}-{high}" for _, low, high in _SCRIPTS]
+_OTHERS = re.compile("[" + "".join(_RANGES) + "]")
 _UKRAINIAN, _RUSSIAN = re.compile("[\u0456\u0457\u0454\u0491]"), re.compile("[\u044b\u044d\u044a\u0451]")
-# Words of one language; one that several share helps each of them less.
+# Words of each language; a word that several languages share counts less for each of them.
 # ruff: noqa: RUF001
 _WORDS = {
     "en": "the of and to in is that it was for on are with as his they at be this have from or had by what which how "
@@ -41,8 +42,11 @@ _WORDS = {
 }
 _SETS = {language: frozenset(words.split()) for language, words in _WORDS.items()}
 _SHARED = Counter(word for words in _SETS.values() for word in words)
-_SPEAKERS = {word: [name for name, known in _SETS.items() if word in known] for word in _SHARED}
-"""The languages that a word is a word of."""
+_SPEAKERS: dict[str, list[str]] = {}
+"""The languages that have a word."""
+for _language, _words in _SETS.items():
+    for _word in _words:
+        _SPEAKERS.setdefault(_word, []).append(_language)
 _LETTERS = {
     "de": "äöüß", "fr": "àâçèêîôûœù", "es": "ñ¿¡áóú", "it": "ìòàùè",
     "pt": "ãõç", "cs": "ěščřžůý", "pl": "ąęłśźżńć", "tr": "ığşçöü",
@@ -50,16 +54,18 @@ _LETTERS = {
 
 
 def language_of(text: str) -> str:
-    """The language's two letters, or ``und`` where it cannot be told.
+    """The two-letter code of the language, or ``und`` if it cannot be determined.
 
-    By script: zh, ja, ko, ar, he, hi, bn, ta, th, ru, uk, el (other languages in these scripts are taken for them).
-    By small words: en, de, fr, es, it, pt, nl, cs, pl, tr. Single words and names are mostly ``und``.
+    By script: zh, ja, ko, ar, he, hi, bn, ta, th, ru, uk, el (other languages in these scripts are taken for one of them).
+    By short words: en, de, fr, es, it, pt, nl, cs, pl, tr. Single words and names are mostly ``und``.
     """
-    text = text[:_READ].lower()
+    text = text[:_MAX_CHARACTERS].lower()
+
     words = _WORD.findall(text)
     letters = sum(map(len, words))
+
+    # Two letters of another script weigh as much as a word of Latin letters.
     others = _OTHERS.findall(text)
-    # Two letters of such a script weigh as a word of Latin ones.
     if others and 3 * len(others) >= letters:
         return _by_script(text, others)
     return _by_words(text, words)
@@ -70,9 +76,11 @@ def _by_script(text: str, letters: list[str]) -> str:
     for letter, count in Counter(letters).items():
         language = next(name for name, low, high in _SCRIPTS if low <= letter <= high)
         counts[language] += count
-    # Japanese writes most nouns in Chinese characters; a few kana are enough to tell.
+
+    # Japanese writes most nouns in Chinese characters; a few kana are enough to recognise it.
     if counts["ja"] * 10 >= counts["zh"] and counts["ja"]:
         return "ja"
+
     best = counts.most_common(1)[0][0]
     if best == "ru" and len(_UKRAINIAN.findall(text)) > len(_RUSSIAN.findall(text)):
         return "uk"
@@ -86,10 +94,15 @@ def _by_words(text: str, words: list[str]) -> str:
             scores[language] += 1 / _SHARED[word]
     if not any(scores.values()):
         return "und"
+
+    # Letters that only a few languages have.
     if not text.isascii():
         marks = Counter(mark for mark in text if mark > "\x7f")
         for language, own in _LETTERS.items():
-            scores[language] += 0.3 * min(sum(marks[mark] for mark in own), len(words))
+            count = sum(marks[mark] for mark in own)
+            scores[language] += 0.3 * min(count, len(words))
+
+    # The best must be clear of the second, and frequent enough.
     best, second = sorted(scores, key=lambda name: -scores[name])[:2]
     if scores[best] < 0.75 or scores[best] < 0.08 * len(words) or scores[best] < 1.15 * scores[second]:
         return "und"

@@ -1,4 +1,4 @@
-"""What is wrong with one picture: plain facts and findings, made in a worker process and kept in a file of state."""
+"""Checks of a single image: plain facts and findings, made in a worker process and kept in a state file."""
 
 from __future__ import annotations
 
@@ -12,63 +12,63 @@ from sightweave.core.types import Medium
 from sightweave.data.inputs import image_files, modalities
 from sightweave.programs.doctor.hashing import fingerprint
 
-_SIDE = 32  # what the fingerprint shrinks to
-_KEPT_BYTES = 1 << 18  # of decoded pixels, at most, while other pictures are decoded
+_SIDE = 32  # size to which the fingerprint shrinks an image
+_KEPT_BYTES = 1 << 18  # maximum decoded pixels that are kept while other images are decoded
 _SMALL, _LARGE, _LONG = 16, 8192, 8.0
 
 
 class Finding(NamedTuple):
-    """One thing that is wrong; a tuple, so that it goes through JSON and between processes as it is."""
+    """One fault; a tuple, so that it can pass through JSON and between processes unchanged."""
 
     code: str
     """A short fixed name, such as ``image_truncated``."""
     severity: str
     """``error`` (the row cannot be trained on) or ``warning``."""
     message: str
-    """What is wrong, and what it means."""
+    """What is wrong, and why it matters."""
 
 
 class PictureFacts(NamedTuple):
-    """What is known of one picture. Of one that cannot be read, all but the findings is zero or empty."""
+    """Facts of one image. If it cannot be read, all but the findings are zero or empty."""
 
     width: int
-    """Pixels, after any EXIF rotation."""
+    """Width in pixels, after any EXIF rotation."""
     height: int
-    """Pixels, after any EXIF rotation."""
+    """Height in pixels, after any EXIF rotation."""
     mode: str
-    """Pillow's name of the colour mode."""
+    """Colour mode, by Pillow's name."""
     format: str
     """JPEG, PNG, WEBP, GIF or ARRAY."""
     frames: int
-    """Pictures in the file; of a GIF, 2 means two or more."""
+    """Number of images in the file; for a GIF, 2 means two or more."""
     bytes: int
-    """Size of the file."""
+    """Size of the file in bytes."""
     digest: str
     """SHA-256 of the file: 64 hexadecimal digits."""
     fingerprint: str
-    """For `Duplicates`, in hexadecimal digits: ``bytes.fromhex`` gives it back."""
+    """Fingerprint for `Duplicates` in hexadecimal digits, which ``bytes.fromhex`` reverses."""
     findings: tuple[Finding, ...]
-    """What is wrong, errors first."""
+    """Faults, errors first."""
 
 
 def inspect(medium: Medium, limits: image_files.Limits = image_files.DEFAULT_LIMITS) -> PictureFacts:
-    """Looks a picture over; its file is read once. A bad picture is a finding and never an exception."""
+    """Checks an image, whose file is read once. A bad image is a finding and never an exception."""
     return inspect_all([medium], limits)[0]
 
 
 def inspect_all(
     pictures: Sequence[Medium], limits: image_files.Limits = image_files.DEFAULT_LIMITS
 ) -> list[PictureFacts]:
-    """Looks pictures over as `inspect` does, in their order, and takes less time than one after the other.
+    """Checks images as `inspect` does, in order, but faster than one after the other.
 
-    Fingerprints are made after the decoding of all, since by turns the two push each other out of the processor's caches.
+    Fingerprints are made after all are decoded: alternating, the two would evict each other from the processor's caches.
     """
     seen = [_examined(medium, limits) for medium in pictures]
     return [_facts(one) if isinstance(one, image_files.Examined) else one for one in seen]
 
 
 def _examined(medium: Medium, limits: image_files.Limits) -> image_files.Examined | PictureFacts:
-    """A picture still to be fingerprinted; or all its facts, if it is bad or if its pixels are too many to keep."""
+    """A decoded image without its fingerprint; or all its facts, if it is bad or too large to be kept."""
     if medium.modality != "image":
         return _of_another_modality(medium)
     try:
@@ -103,37 +103,38 @@ def _facts(seen: image_files.Examined) -> PictureFacts:
 
 
 def _warnings(seen: image_files.Examined) -> list[tuple[str, str]]:
-    info, found = seen.info, []
+    info = seen.info
+    found: list[tuple[str, str]] = []
+
     if info.frames > 1:
         found.append(("image_animated", "an animation or several images; only the first is read."))
     if info.mode == "CMYK":
         found.append(("image_cmyk", "CMYK colours; converted to RGB without a colour profile."))
     if seen.has_location:
         found.append(("image_location", "the file contains a location; remove it before sharing the data."))
+
     short, long = sorted((info.width, info.height))
     if short < _SMALL or long > _LARGE or long > _LONG * short:
-        found.append(
-            (
-                "image_extreme_size",
-                f"{info.width} x {info.height} pixels; typical sides are {_SMALL} to {_LARGE}, "
-                f"the longer at most {_LONG:g} times the shorter.",
-            )
+        message = (
+            f"{info.width} x {info.height} pixels; typical sides are {_SMALL} to {_LARGE}, "
+            f"the longer at most {_LONG:g} times the shorter."
         )
+        found.append(("image_extreme_size", message))
+
     if seen.is_sixteen_bit:
         found.append(("image_sixteen_bit", "16 bits per channel; scaled to 8."))
     if seen.extension_lies:
-        found.append(
-            ("image_extension", f"the file extension is of another format, but the file is {info.format}.")
-        )
+        message = f"the file extension is of another format, but the file is {info.format}."
+        found.append(("image_extension", message))
     if _is_blank(seen.pixels):
         found.append(("image_blank", "all pixels are the same."))
     return found
 
 
 def _is_blank(pixels: np.ndarray) -> bool:
-    """The first pixel settles nearly every picture; at a reduced scale, a lone odd pixel still shades its block."""
-    if (pixels[0, 0] != pixels[-1, -1]).any() or (
-        pixels[0, 0] != pixels[len(pixels) // 2, pixels.shape[1] // 2]
-    ).any():
+    """Whether all pixels are the same. At a reduced scale, a single odd pixel still changes the shade of its block."""
+    # Two other pixels settle nearly every image.
+    first, centre = pixels[0, 0], pixels[len(pixels) // 2, pixels.shape[1] // 2]
+    if (first != pixels[-1, -1]).any() or (first != centre).any():
         return False
     return bool((pixels == pixels[0, 0]).all())

@@ -1,4 +1,4 @@
-"""The data doctor whole: a check with its progress, its report as JSON and as a page, and the clean copy."""
+"""The complete check of a dataset: its progress, its report as JSON and as a page, and the clean copy."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sightweave.core.errors import DataError
 from sightweave.core.outputs import CHECK_FILES, CHECK_MARKERS
 from sightweave.core.progress import LiveLine
 from sightweave.core.terminal import visible
+from sightweave.core.types import Medium
 from sightweave.data.inputs import image_files, thumbnails
 from sightweave.data.reading.source import FilesConfig
 from sightweave.pages import check as page
@@ -41,21 +42,21 @@ def run(
     workers: int | None = None,
     console: Console | None = None,
 ) -> Report:
-    """Checks a source, writes ``report.json`` and ``report.html``, and a clean copy where one is asked for.
+    """Checks a source and writes ``report.json`` and ``report.html``, and a clean copy if one is requested.
 
     Args:
-        source: What to check.
-        out: A folder for the report and for what is known of each picture.
+        source: The dataset to check.
+        out: Folder for the report and for the facts of each image.
         against: A test set that training must not have seen.
         fix_to: A new folder for the copy.
-        lengths: Tokens of records under a recipe, and the limit.
+        lengths: Number of tokens of records under a recipe, and the maximum.
         plan: The recipe's length plan, as text.
-        workers: Processes that decode; None means one for each core.
-        console: Where progress is shown.
+        workers: Number of decoding processes; None means one per core.
+        console: Console for the progress.
 
     Raises:
         DataError: the data cannot be read as a whole, or the copy cannot be made.
-        FolderError: `out` holds files that Sightweave did not write and would overwrite, or another process writes into it.
+        FolderError: `out` holds files that Sightweave did not write and would overwrite, or another process writes to it.
     """
     with contextlib.ExitStack() as stack:
         claim = files.claimed(out, writes=CHECK_FILES, markers=CHECK_MARKERS, purpose="data check")
@@ -66,6 +67,8 @@ def run(
         if against is not None:
             other_state = State(out / PICTURES_AGAINST)
             stack.callback(other_state.close)
+
+        # Read everything, with the progress shown.
         with _shown(console) as progress:
             report, rows = check(
                 source,
@@ -77,31 +80,48 @@ def run(
                 progress=progress,
             )
         report.lengths = plan
-        found = report.to_json()
-        text = json.dumps(found, indent=1, ensure_ascii=False)
-        files.write_bytes(out / REPORT, text.encode("utf-8", "replace"))
-        pictures = _thumbnails(found, rows)
-        named = {key: medium for key in pictures if (medium := rows.medium(key)) is not None}
-        report.media = {key: thumbnails.kept(medium) for key, medium in named.items()}
-        page.write_check(out / PAGE, found, pictures)
-        report.page = str(out / PAGE)
+
+        # Write the report, and the clean copy.
+        _write(report, rows, out)
         if fix_to is not None:
             changes = _copy(source, fix_to, rows)
             if console is not None:
                 text = f"{fix_to}: a copy with {changes} changes, listed in its {LOG}."
                 console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
+
     return report
 
 
+def _write(report: Report, rows: Rows, out: Path) -> None:
+    """Writes the report as JSON and as a page, with thumbnails of the images that it names."""
+    found = report.to_json()
+    text = json.dumps(found, indent=1, ensure_ascii=False)
+    files.write_bytes(out / REPORT, text.encode("utf-8", "replace"))
+
+    pictures = _thumbnails(found, rows)
+    shown: dict[str, Medium] = {}
+    for key in pictures:
+        medium = rows.medium(key)
+        if medium is not None:
+            shown[key] = thumbnails.kept(medium)
+    report.media = shown
+
+    page.write_check(out / PAGE, found, pictures)
+    report.page = str(out / PAGE)
+
+
 def _copy(source: FilesConfig, out: Path, rows: Rows) -> int:
+    """Writes the clean copy; returns its number of changes."""
     root = Path(source.path).expanduser()
     folder = root if root.is_dir() else root.parent
-    gone = {place for places, _ in rows.drop for place in places}
+    gone: set[tuple[str, int]] = set()
+    for places, _ in rows.drop:
+        gone.update(places)
 
     def proof(copy: Path) -> None:
         prove(source, copy if root.is_dir() else copy / root.name, gone)
 
-    # Beside a single file may lie anything: only what belongs to it is copied.
+    # Other files may be next to a single data file: copy only those that belong to it.
     used = None if root.is_dir() else rows.files_used()
     return fix(root, out, rows.drop, rows.located_below(folder), used, proof)
 
@@ -111,6 +131,7 @@ def _shown(console: Console | None) -> Iterator[Progress | None]:
     if console is None:
         yield None
         return
+
     start = time.perf_counter()
     with LiveLine(console, transient=True) as line:
         line.start("reading", None)
@@ -123,13 +144,17 @@ def _shown(console: Console | None) -> Iterator[Progress | None]:
 
 
 def _thumbnails(found: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
-    """Pixels of the pictures that a report names, of those that can be read."""
+    """Pixels of the images that a report names and that can be read."""
+    names = set[str]()
+    for finding in found["findings"]:
+        names.update(example["picture"] for example in finding["examples"])
+
     pictures = {}
-    for key in {one["picture"] for finding in found["findings"] for one in finding["examples"]} - {""}:
+    for key in names - {""}:
         medium = rows.medium(key)
         try:
             if medium is not None:
                 pictures[key] = image_files.load(medium, size_hint=_THUMBNAIL)
         except DataError:
-            continue  # the report says what is wrong with it
+            continue  # the report has a finding for it
     return pictures

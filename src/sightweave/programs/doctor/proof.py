@@ -1,4 +1,4 @@
-"""Whether a copy lacks exactly the rows that it should, as the reader of the data sees both."""
+"""Proof that a copy lacks exactly the rows that were to be removed, as the reader of the data sees both."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Place = tuple[str, int]
 
 
 def prove(source: FilesConfig, copy: Path, gone: Collection[Place]) -> None:
-    """Reads the data and its copy side by side: the rows of the copy must be those that were to stay, in their order.
+    """Reads the data and its copy in parallel: the copy must have the remaining rows, unchanged and in order.
 
     Args:
         source: The data.
-        copy: The folder of the copy, or its file where the data is one file.
-        gone: Every row that was to be taken out.
+        copy: The folder of the copy, or its file if the data is a single file.
+        gone: Every row that was to be removed.
 
     Raises:
         DataError: the copy has other rows, or cannot be read.
@@ -33,7 +33,7 @@ def prove(source: FilesConfig, copy: Path, gone: Collection[Place]) -> None:
     after = dataclasses.replace(source, path=str(copy))
     kept = (row for row in source.rows("") if not gone.intersection(_places(row, source)))
     first = next(kept, None)
-    if first is None:  # nothing is left to be read
+    if first is None:  # no row is left
         return
 
     problem = ""
@@ -48,6 +48,7 @@ def prove(source: FilesConfig, copy: Path, gone: Collection[Place]) -> None:
                 break
     except DataError as error:
         problem = str(error).rstrip(".").replace(str(copy), source.path)
+
     if problem:
         raise DataError(
             f"--fix: the copy was read back and does not match the data without the removed rows: {problem}. "
@@ -65,10 +66,11 @@ def _places(row: Row, source: FilesConfig) -> tuple[Place, ...]:
 
 
 def _digest(row: Row, source: FilesConfig) -> bytes:
-    """Of all that a row says, but for its id: some readers make that from the row's number, which has changed."""
+    """A digest of a row without its id, which some readers derive from the row's number, and that has changed."""
     values = row.values
     if isinstance(values, Mapping):
         values = {key: value for key, value in values.items() if key != "id"}
+
     path = Path(source.path).expanduser()
     mark = hashlib.blake2b(digest_size=16)
     for piece in _pieces(values, f"{path if path.is_dir() else path.parent}/"):
@@ -77,7 +79,7 @@ def _digest(row: Row, source: FilesConfig) -> bytes:
 
 
 def _pieces(value: Any, home: str) -> Iterator[bytes]:
-    """What a value consists of; paths are taken from the folder of the data, and pictures by their bytes."""
+    """The pieces of a value as bytes; paths are relative to the data, and images are represented by their content."""
     if isinstance(value, Mapping):
         yield b"mapping %d" % len(value)
         for key, one in value.items():

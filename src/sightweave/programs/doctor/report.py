@@ -1,4 +1,4 @@
-"""What a check found: counts and examples by code, in an order that a reader follows; as text, JSON, and for the page."""
+"""The report of a check: counts and examples by code, most serious first; as text, JSON, CSV and for the report page."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from sightweave.pages import notebook
 from sightweave.programs.doctor.labels import TypeReport
 
 EXAMPLES = 5
-"""Examples of each finding that are kept."""
+"""Maximum examples that are kept of each finding."""
 _PRINTED = 3
-"""Of those, in the terminal."""
+"""Maximum examples that are printed in the terminal."""
 _ORDER = {"error": 0, "warning": 1, "info": 2}
 ADVICE = {
     "train_test_overlap": "Remove them from the training data, or the test measures memorization.",
@@ -36,23 +36,23 @@ ADVICE = {
     "label_majority": "Compare each result with the score without images.",
     "label_text_only": "Compare each result with the score without images.",
 }
-"""What to do about a finding, where its message does not say it."""
+"""What to do about a finding, if its message does not say so."""
 
 
 @dataclass(slots=True)
 class Example:
-    """One place where something was found."""
+    """One place of a finding."""
 
     message: str
     file: str = ""
     line: int | None = None
     picture: str = ""
-    """Its key."""
+    """The key of the image."""
 
 
 @dataclass(slots=True)
 class Finding:
-    """One kind of fault."""
+    """One kind of fault, with its count."""
 
     code: str
     severity: str
@@ -68,52 +68,58 @@ class Finding:
 
 @dataclass(slots=True, repr=False)
 class Report:
-    """All that a check found."""
+    """All findings of a check."""
 
     path: str
     kind: str
     rows: int = 0
     good_rows: int = 0
-    """Rows to train on or to test with."""
+    """Rows that can be used for training or testing."""
     passed_over: int = 0
-    """Rows without an answer in a test file, and those that the source's filters leave out; nothing is wrong with them."""
+    """Rows without an answer in a test file, and those that the source's filters exclude; nothing is wrong with them."""
     records: Counter[str] = field(default_factory=Counter)
-    """Records by task."""
+    """Number of records by task."""
     pictures: int = 0
     looked_at: int = 0
-    """Pictures that this check decoded; the others were known from an earlier one."""
+    """Images that this check decoded; the others were known from an earlier one."""
     splits: Counter[str] = field(default_factory=Counter)
-    """Rows by split."""
+    """Number of rows by split."""
     languages: Counter[str] = field(default_factory=Counter)
-    """Texts by language, a guess."""
+    """Number of texts by guessed language."""
     labels: dict[str, TypeReport] = field(default_factory=dict)
-    """Of short answers: all under ``""``, then by type."""
+    """Statistics of short answers: of all under ``""``, then by type."""
     provenance: list[str] = field(default_factory=list)
-    """What names a licence or a source."""
+    """Files and fields that state a licence or a source."""
     lengths: str = ""
     """The length plan of a recipe, as text."""
     is_unlabelled: bool = False
-    """Whether it was read without answers, to be asked about: then there is nothing to train on."""
+    """Whether the data has no answers, so that a model can be asked about it but not trained on it."""
     findings: dict[str, Finding] = field(default_factory=dict)
     page: str = ""
-    """Where it is to be looked at."""
+    """Path of the report page."""
     stops: list[str] = field(default_factory=list)
-    """Why training may not start; empty where it may."""
+    """Reasons why training must not start; empty if it may."""
     media: Mapping[str, Medium] = field(default_factory=dict, compare=False)
-    """Pictures that examples name, by their keys, for a notebook; not saved."""
+    """Images that examples name, by key, for a notebook; not saved."""
 
     def __repr__(self) -> str:
-        named = {"error": "error", "warning": "warning", "info": "note"}
-        counts = {word: self.count(severity) for severity, word in named.items()}
-        told = [f"{count} {word}{'s' * (count > 1)}" for word, count in counts.items() if count]
-        found = ", ".join(told) or "nothing found"
+        words = {"error": "error", "warning": "warning", "info": "note"}
+        counts = []
+        for severity, word in words.items():
+            count = self.count(severity)
+            if count:
+                counts.append(f"{count} {word}{'s' * (count > 1)}")
+
+        found = ", ".join(counts) or "nothing found"
         facts = f"{self.kind}, {self.rows} rows, {self.pictures} images"
         return in_short(f"Report({self.path!r}: {facts}; {found}. {self.verdict()})")
 
     def _repr_html_(self) -> str:
-        pictures = {
-            key: address for key, one in self.media.items() for address in thumbnails.addresses([one])
-        }
+        pictures = {}
+        for key, medium in self.media.items():
+            for address in thumbnails.addresses([medium]):
+                pictures[key] = address
+
         facts = {
             "data": f"{self.path} ({self.kind})",
             "rows": f"{self.rows} ({_counts(self.splits)})",
@@ -123,7 +129,7 @@ class Report:
         return notebook.check(self.to_json(), facts, pictures)
 
     def add(self, code: str, severity: str, example: Example | None, count: int = 1) -> None:
-        """Counts a finding and keeps a few examples."""
+        """Counts a finding, and keeps its first few examples."""
         found = self.findings.setdefault(code, Finding(code, severity))
         found.count += count
         if example is not None and len(found.examples) < EXAMPLES:
@@ -131,7 +137,7 @@ class Report:
 
     @property
     def bad_rows(self) -> int:
-        """Rows that training would leave out."""
+        """Number of rows that training would skip."""
         return self.rows - self.passed_over - self.good_rows
 
     @property
@@ -141,29 +147,31 @@ class Report:
 
     @property
     def is_sound(self) -> bool:
-        """Whether nothing speaks against using the data for what it is: to train on, or to ask about."""
+        """Whether the data can be used for its purpose: for training, or for asking a model about it."""
         return not self.stops
 
     def ordered(self) -> list[Finding]:
-        """Errors first, then by count."""
+        """Findings with errors first, then by count."""
         return sorted(self.findings.values(), key=lambda one: (_ORDER[one.severity], -one.count, one.code))
 
     def count(self, severity: str) -> int:
-        """Findings of one severity."""
+        """Number of findings of one severity."""
         return sum(one.count for one in self.findings.values() if one.severity == severity)
 
     def verdict(self) -> str:
-        """One sentence."""
+        """The result in one sentence."""
         if self.stops:
             return "Training should not start: " + "; ".join(self.stops) + "."
-        bad = self.bad_rows
+
         if self.is_unlabelled:
             return f"Nothing to train on; a model can be asked about {self.good_rows} of {self.rows} rows."
+
+        bad = self.bad_rows
         left = f" {bad} of {self.rows} rows would be skipped." if bad else ""
         return f"Training may start.{left}"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """The report as plain data."""
         return {
             "path": self.path,
             "kind": self.kind,
@@ -183,18 +191,23 @@ class Report:
         }
 
     def to_csv(self) -> str:
-        """A table: a line for each example of a finding, or for a finding without examples."""
+        """The findings as a table: one line per example, or one for a finding without examples."""
         lines = [csv_line(FINDINGS)]
         for found in self.ordered():
             for one in found.examples or [Example("")]:
                 place = (one.file, one.line, one.picture)
-                lines.append(
-                    csv_line((found.severity, found.code, found.count, *place, one.message, found.advice))
-                )
+                line = (found.severity, found.code, found.count, *place, one.message, found.advice)
+                lines.append(csv_line(line))
         return "".join(lines)
 
     def to_text(self) -> str:
-        """For the terminal."""
+        """The report for the terminal."""
+        lines = [*self._facts(), *self._findings(), "", self.verdict()]
+        # File names may hold characters that no terminal can show.
+        return "\n".join(lines).encode("utf-8", "backslashreplace").decode("utf-8")
+
+    def _facts(self) -> list[str]:
+        """Lines about the data as a whole."""
         lines = [
             f"{self.path}: {self.kind}",
             f"  {self.rows} rows ({_counts(self.splits)}), {self.pictures} images, {_counts(self.records)}",
@@ -205,26 +218,33 @@ class Report:
             )
         if self.languages:
             lines.append(f"  languages (a guess): {_counts(self.languages)}")
+
         for name, one in self.labels.items():
             about = name or "short answers"
             lines.append(
                 f"  {about}: {one.count}, {one.distinct} distinct; always answering the most frequent is right in "
                 f"{one.majority:.0%}, a guess from the question alone in {one.text_only:.0%}"
             )
+
         if self.provenance:
             lines.append(f"  licence or source stated in: {', '.join(self.provenance[:5])}")
         if self.lengths:
             lines += ["", *(f"  {line}" for line in self.lengths.splitlines())]
+        return lines
+
+    def _findings(self) -> list[str]:
+        """Lines about each finding, with a few examples."""
+        lines = []
         for found in self.ordered():
             lines.append(f"\n{found.severity} {found.code}: {found.count}  {found.advice}".rstrip())
             for example in found.examples[:_PRINTED]:
                 place = f"{example.file}:{example.line}: " if example.line is not None else ""
                 lines.append(f"    {place}{example.message}")
+
             shown = min(len(found.examples), _PRINTED)
             if 0 < shown < found.count:
                 lines.append(f"    ({shown} of {found.count} shown)")
-        # Names of files may hold what no terminal can show.
-        return "\n".join([*lines, "", self.verdict()]).encode("utf-8", "backslashreplace").decode("utf-8")
+        return lines
 
 
 def _counts(counts: Counter[str]) -> str:

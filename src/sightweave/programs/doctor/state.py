@@ -1,4 +1,4 @@
-"""What is known of pictures that were looked at, kept in a file: a check that was stopped goes on where it was."""
+"""Facts of images that were checked, kept in a file: a check that was stopped continues where it was."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from sightweave.programs.doctor.pictures import PictureFacts
 from sightweave.programs.doctor.workers import facts_of
 
 _VERSION = 1
-_EVERY = 500
-"""Pictures between two writes to the disk."""
+_COMMIT_EVERY = 500
+"""Number of images between two writes to disk."""
 
 
 class State:
-    """Pictures by number and by key, with their facts; all of it on disk.
+    """Images by number and by key, with their facts, all of it on disk.
 
     Args:
-        path: A SQLite file, made where there is none.
+        path: A SQLite file, created if there is none.
 
     Raises:
         DataError: the file is something else.
@@ -34,10 +34,11 @@ class State:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
+
         base: sqlite3.Connection | None = None
         try:
             base = sqlite3.connect(path)
-            # Losing the last pictures in a power cut costs looking at them again.
+            # Images lost in a power failure only have to be checked again.
             base.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;")
             (version,) = base.execute("PRAGMA user_version").fetchone()
             if version not in (0, _VERSION):
@@ -51,34 +52,37 @@ class State:
             if base is not None:
                 base.close()
             raise DataError(f"{path}: not a file written by this check ({error}); remove it.") from None
-        self._base = base
+
+        self._database = base
         self._count = 0
-        self._waiting = 0
+        self._unsaved = 0
 
     def number(self, medium: Medium) -> tuple[int, bool]:
-        """The number of a picture in this check, from 0, and whether it is met for the first time."""
-        row = self._base.execute("SELECT number FROM seen WHERE key = ?", (medium.key,)).fetchone()
+        """The number of an image in this check, from 0, and whether it is new."""
+        row = self._database.execute("SELECT number FROM seen WHERE key = ?", (medium.key,)).fetchone()
         if row is not None:
             return row[0], False
+
         source = json.dumps(_place(medium.source))
-        self._base.execute("INSERT INTO seen VALUES (?, ?, ?)", (self._count, medium.key, source))
+        self._database.execute("INSERT INTO seen VALUES (?, ?, ?)", (self._count, medium.key, source))
         self._count += 1
         return self._count - 1, True
 
     def key(self, number: int) -> str:
-        """The key of a picture of this check."""
-        (key,) = self._base.execute("SELECT key FROM seen WHERE number = ?", (number,)).fetchone()
+        """The key of an image of this check."""
+        (key,) = self._database.execute("SELECT key FROM seen WHERE number = ?", (number,)).fetchone()
         return str(key)
 
     def medium(self, key: str, read: Callable[[int, int], bytes] | None) -> Medium | None:
-        """A picture of this check, to be looked at again.
+        """An image of this check, to be read again.
 
         Args:
             key: Its key.
-            read: Gives the bytes at a start, so many, of pictures that came inside rows.
+            read: Reads the bytes of an image that came inside a row, given their offset and number.
         """
-        row = self._base.execute("SELECT source FROM seen WHERE key = ?", (key,)).fetchone()
+        row = self._database.execute("SELECT source FROM seen WHERE key = ?", (key,)).fetchone()
         place = json.loads(row[0]) if row is not None else None
+
         if isinstance(place, str):
             return Medium(Path(place), key)
         if isinstance(place, list) and len(place) == 3:
@@ -88,8 +92,8 @@ class State:
         return None
 
     def paths(self) -> Iterator[Path]:
-        """Files of this check's pictures, and shards that hold some."""
-        for (text,) in self._base.execute("SELECT source FROM seen"):
+        """Files of this check's images, and shards that hold some."""
+        for (text,) in self._database.execute("SELECT source FROM seen"):
             place = json.loads(text)
             if isinstance(place, str):
                 yield Path(place)
@@ -97,43 +101,45 @@ class State:
                 yield Path(place[0])
 
     def __len__(self) -> int:
-        """Pictures of this check."""
+        """Number of images of this check."""
         return self._count
 
     def known(self, key: str, stamp: str) -> PictureFacts | None:
-        """What an earlier check found, if the picture is still the same."""
-        row = self._base.execute("SELECT stamp, facts FROM facts WHERE key = ?", (key,)).fetchone()
+        """The facts from an earlier check, if the image has not changed since."""
+        row = self._database.execute("SELECT stamp, facts FROM facts WHERE key = ?", (key,)).fetchone()
         if row is None or row[0] != stamp or not stamp:
             return None
         return _facts(row[1])
 
     def keep(self, key: str, stamp: str, facts: PictureFacts) -> None:
-        """Writes down what was found."""
-        self._base.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", (key, stamp, json.dumps(facts)))
-        self._waiting += 1
-        if self._waiting >= _EVERY:
-            self._base.commit()
-            self._waiting = 0
+        """Stores the facts of an image."""
+        self._database.execute(
+            "INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", (key, stamp, json.dumps(facts))
+        )
+        self._unsaved += 1
+        if self._unsaved >= _COMMIT_EVERY:
+            self._database.commit()
+            self._unsaved = 0
 
     def facts(self, number: int) -> PictureFacts | None:
-        """What this or an earlier check found of a picture of this check."""
-        row = self._base.execute(
+        """The facts of an image of this check, from this or an earlier one."""
+        row = self._database.execute(
             "SELECT facts FROM facts JOIN seen USING (key) WHERE number = ?", (number,)
         ).fetchone()
         return None if row is None else _facts(row[0])
 
     def digests(self) -> Iterator[tuple[int, str]]:
-        """Number and SHA-256 of every picture of this check that could be read."""
-        rows = self._base.execute("SELECT number, facts FROM facts JOIN seen USING (key) ORDER BY number")
+        """Number and SHA-256 of each readable image of this check."""
+        rows = self._database.execute("SELECT number, facts FROM facts JOIN seen USING (key) ORDER BY number")
         for number, text in rows:
             digest = _facts(text).digest
             if digest:
                 yield number, digest
 
     def close(self) -> None:
-        """Writes what is left."""
-        self._base.commit()
-        self._base.close()
+        """Writes the remaining facts and closes the file."""
+        self._database.commit()
+        self._database.close()
 
 
 def _facts(text: str) -> PictureFacts:
@@ -141,6 +147,7 @@ def _facts(text: str) -> PictureFacts:
 
 
 def _place(source: object) -> str | list[Any] | None:
+    """The place of an image in a form that JSON can hold; None if there is none."""
     if isinstance(source, Path):
         return str(source)
     if isinstance(source, Slice):
@@ -151,8 +158,9 @@ def _place(source: object) -> str | list[Any] | None:
 
 
 def stamp_of(medium: Medium) -> str:
-    """Changes when the picture's file does; empty where nobody can tell."""
+    """A string that changes when the image's file does; empty if that cannot be detected."""
     source = medium.source
+
     try:
         if isinstance(source, Slice):
             status = source.path.stat()
@@ -166,5 +174,5 @@ def stamp_of(medium: Medium) -> str:
 
 
 def _times(status: os.stat_result) -> str:
-    """Size and times of a file. Unlike the time of writing, that of its change of state cannot be set back."""
+    """Size and times of a file. The time of its status change, unlike that of its content, cannot be set back."""
     return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"

@@ -1,4 +1,4 @@
-"""What is wrong with one text, and a guess at its language. Every search takes time linear in the text's length."""
+"""Faults of a single text. Every search takes time linear in the length of the text."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ SPECIAL_TOKENS = (
     *("<|image_pad|>", "<|vision_start|>", "<|vision_end|>", "<|image|>", "<start_of_turn>", "<end_of_turn>"),
     *("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "[CLS]", "[SEP]", "[MASK]", "[PAD]", "[UNK]"),
 )
-"""Words by which well-known models mark turns and pictures."""
+"""Words with which well-known models mark turns and images."""
 
 _SHOWN = 40
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
-# Every quantifier has an upper bound, and what may stand before a match cannot be matched in two ways.
+# Every quantifier has an upper bound, and no prefix of a match can be matched in two ways.
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{2,63}){1,4}")
 _URL = re.compile(r"(?:https?://|ftp://|\bwww\.)[^\s<>\"]{3,200}", re.IGNORECASE)
 _HTML = re.compile(
@@ -46,59 +46,63 @@ _NUMBER = re.compile(r"(?<![\w.,+/@#=:-])\+?\(?\d[\d ().\-]{6,24}\d(?![\w/@:=-]|
 _GROUPED = re.compile(r"(?:\(?\d{2,5}\)?)(?:[ .-]\(?\d{1,5}\)?){1,6}")
 _DATE = re.compile(r"\d{4}[-. ]\d{1,2}[-. ]\d{1,2}|\d{1,2}[-. ]\d{1,2}[-. ]\d{2,4}")
 _YEARS = re.compile(r"(?:1[5-9]|20)\d\d\s?-\s?(?:1[5-9]|20)\d\d")
-# Characters that UTF-8 bytes become when read as Latin-1 or Windows-1252: a lead byte, then others.
+# The characters that bytes of UTF-8 become in Latin-1 or Windows-1252: a lead byte, then continuation bytes.
 _CP1252 = {bytes([k]).decode("cp1252"): k for k in range(128, 256) if k not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)}
 _TO_BYTE = str.maketrans({mark: chr(byte) for mark, byte in _CP1252.items() if ord(mark) > 255})
-_TAILS = "\x80-\xbf" + "".join(
-    re.escape(mark) for mark, byte in _CP1252.items() if byte < 0xC0 and ord(mark) > 255
-)
+_MARKS = [mark for mark, byte in _CP1252.items() if byte < 0xC0 and ord(mark) > 255]
+_TAILS = "\x80-\xbf" + "".join(map(re.escape, _MARKS))
 _MOJIBAKE = re.compile(f"[\xc2-\xdf][{_TAILS}]|[\xe0-\xef][{_TAILS}]{{2}}|[\xf0-\xf4][{_TAILS}]{{3}}")
-_LINES = "-=_.*#~+"  # what people draw lines with
+_LINES = "-=_.*#~+"  # characters that people draw lines with
 _RUN = re.compile(r"(\S)\1{19}", re.DOTALL)
 _WORD = re.compile(r"\w+")
 
 
 class TextFinding(NamedTuple):
-    """One thing that is wrong with a text."""
+    """One fault of a text."""
 
     code: str
     """A short fixed name, such as ``text_mojibake``."""
     severity: str
     """``error``, ``warning`` or ``info``."""
     message: str
-    """What is wrong, and what it means."""
+    """What is wrong, and why it matters."""
     shown: str
-    """The first place where it is, at most 40 characters, with control characters escaped."""
+    """The first place of the fault, at most 40 characters, with control characters escaped."""
 
 
 def inspect_text(text: str, *, special_tokens: Sequence[str] = SPECIAL_TOKENS) -> list[TextFinding]:
-    """What is wrong with a text, each fault once, with its first place.
+    """The faults of a text, each once with its first place.
 
     Args:
-        text: Any string, lone surrogates and all.
-        special_tokens: Words that mean something to some model. They are found as ordinary text, since that is how we
-            encode them; hence only an ``info``.
+        text: Any string, even with lone surrogates.
+        special_tokens: Words that some model treats specially. They are only an ``info``, since our tokenizers encode them
+            as ordinary text.
     """
     if not text.strip():
         return [TextFinding("text_empty", "error", "no text, or only white space.", _shown(text))]
+
     found = []
     for code, severity, message, search in _SEARCHES:
         place = search(text)
         if place is not None:
             found.append(TextFinding(code, severity, message, _shown(text[place[0] : place[1]])))
+
     present = [token for token in special_tokens if token and token in text]
     if present:
         message = "a special token for turns or images in some models; it is encoded as ordinary text."
         first = min(present, key=lambda token: (text.find(token), -len(token)))
         found.append(TextFinding("text_special_token", "info", message, _shown(first)))
+
     return found
 
 
 def _shown(text: str) -> str:
+    """A text as shown in messages: cut, and with control characters escaped."""
     short = text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
-    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in short)[
-        : 2 * _SHOWN
-    ]
+    shown = ""
+    for mark in short:
+        shown += mark if mark.isprintable() else mark.encode("unicode_escape").decode()
+    return shown[: 2 * _SHOWN]
 
 
 _Place = tuple[int, int] | None
@@ -122,7 +126,7 @@ def _replacement(text: str) -> _Place:
 
 
 def _mojibake(text: str) -> _Place:
-    """A stretch that turns into other, sensible text when its characters are taken for the bytes of UTF-8."""
+    """A span that becomes other, printable text when its characters are read as bytes of UTF-8."""
     for match in _MOJIBAKE.finditer(text):
         try:
             mended = match.group().translate(_TO_BYTE).encode("latin-1").decode("utf-8")
@@ -141,18 +145,21 @@ def _phone(text: str) -> _Place:
 
 
 def _is_phone(written: str) -> bool:
-    """A country code with +, or groups of digits as phones are written; never one bare number, which may be anything."""
+    """Whether a number has a country code with +, or is grouped like a phone number; a single group may be anything."""
     digits = sum(mark.isdigit() for mark in written)
     if written.count("(") != written.count(")") or "  " in written:
         return False
+
     if written.startswith("+"):
         return 8 <= digits <= 15
     if not 8 <= digits <= 13 or _DATE.fullmatch(written) or _YEARS.fullmatch(written):
         return False
+
     groups = re.findall(r"\d+", written)
     if len(groups) < 2 or not _GROUPED.fullmatch(written) or ("." in written and len(groups) != 3):
         return False
-    # Groups of three behind a short first one are a large number written with blanks: 12 345 678.
+
+    # Groups of three after a short first one are a large number written with spaces: 12 345 678.
     thousands = " " in written and all(len(group) == 3 for group in groups[1:]) and len(groups[0]) <= 3
     is_listed = len(set(map(len, groups))) == 1 and len(groups) > 3  # 10 20 30 40
     starts = written.startswith(("0", "(")) or (len(groups) == 3 and [*map(len, groups)] == [3, 3, 4])
@@ -160,10 +167,11 @@ def _is_phone(written: str) -> bool:
 
 
 def _repeated(text: str) -> _Place:
-    """Twenty equal characters in a row, the same word twelve times in a row, or one word as most of a long text."""
+    """Twenty equal characters in a row, the same word twelve times in a row, or a word that is most of a long text."""
     run_of_one = _RUN.search(text)
     if run_of_one and run_of_one.group(1) not in _LINES:
         return run_of_one.span()
+
     counts: Counter[str] = Counter()
     before, run = "", 0
     for match in _WORD.finditer(text):
@@ -173,6 +181,7 @@ def _repeated(text: str) -> _Place:
         counts[word] += 1
         if run == 12:
             return match.span()
+
     if counts.total() >= 40:
         word, count = counts.most_common(1)[0]
         if 2 * count > counts.total():

@@ -1,7 +1,7 @@
-"""Pictures looked at in processes of their own: decoding uses every core, and a file that kills a decoder kills no check.
+"""Checks images in separate processes: decoding uses every core, and a file that crashes a decoder does not end the check.
 
-Each worker is this module run as a program. It reads requests, one JSON list of pictures a line, and answers each with one
-line of facts. Nothing is pickled, and the caller's main module is not run again, as Python's own pools of processes do.
+Each worker runs this module as a program. It reads requests, each a line with a JSON list of images, and answers each with a
+line of facts. Nothing is pickled, and the caller's main module is not run again, as it would be by Python's own pools.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ Place = str | list[Any]
 
 
 class Workers:
-    """A pool of processes; use it in a ``with``.
+    """A pool of processes, used as a context manager.
 
     Args:
-        count: Processes.
-        program: The module that each of them runs.
+        count: Number of processes.
+        program: Module that each of them runs.
     """
 
     def __init__(self, count: int, *, program: str = "sightweave.programs.doctor.workers") -> None:
         self.count, self.program = count, program
         self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
         for _ in range(count):
-            self._idle.put(None)  # started when first needed
+            self._idle.put(None)  # started when it is first needed
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="check")
 
     def __enter__(self) -> Workers:
@@ -53,38 +53,45 @@ class Workers:
                 worker.close()
 
     def submit(self, media: Sequence[Medium]) -> Future[list[PictureFacts]]:
-        """Facts of some pictures, in their order, when they are there."""
+        """A future for the facts of some images, in order."""
         return self._threads.submit(self._facts, list(media))
 
     def _facts(self, media: list[Medium]) -> list[PictureFacts]:
         places = [_place(medium) for medium in media]
-        found = {}
-        remote = [i for i, place in enumerate(places) if place is not None]
-        for i, facts in zip(remote, self._asked([media[i] for i in remote]), strict=True):
-            found[i] = facts
-        # What came inside a row lies in this process's own file.
-        return [found[i] if i in found else inspect(medium) for i, medium in enumerate(media)]
+        remote = [number for number, place in enumerate(places) if place is not None]
+        facts = self._asked([media[number] for number in remote])
+        found = dict(zip(remote, facts, strict=True))
+
+        # An image inside a row can be read only by this process.
+        return [found[number] if number in found else inspect(one) for number, one in enumerate(media)]
 
     def _asked(self, media: list[Medium], *, is_second: bool = False) -> list[PictureFacts]:
+        """Facts from a worker. If it crashes, each image is tried alone, and the last one twice, to find the culprit."""
         if not media:
             return []
+
         worker = self._idle.get() or _Worker(self.program)
         try:
             answer = worker.ask([(_place(medium), medium.key) for medium in media])
         finally:
             self._idle.put(worker if worker.is_alive else None)
+
         if answer is not None:
             return answer
-        if len(media) == 1 and not is_second:  # perhaps something else killed the process
+
+        if len(media) > 1:
+            found = []
+            for medium in media:
+                found += self._asked([medium])
+            return found
+        if not is_second:  # something else may have killed the process
             return self._asked(media, is_second=True)
-        if len(media) == 1:
-            message = f"image {media[0].key!r}: it crashed the decoder."
-            return [PictureFacts(0, 0, "", "", 0, 0, "", "", (Finding("image_corrupt", "error", message),))]
-        return [facts for medium in media for facts in self._asked([medium])]
+        message = f"image {media[0].key!r}: it crashed the decoder."
+        return [PictureFacts(0, 0, "", "", 0, 0, "", "", (Finding("image_corrupt", "error", message),))]
 
 
 class _Worker:
-    """One process."""
+    """One worker process."""
 
     def __init__(self, program: str) -> None:
         paths = os.pathsep.join(path for path in sys.path if path)
@@ -97,15 +104,17 @@ class _Worker:
         self.is_alive = True
 
     def ask(self, places: Sequence[tuple[Place | None, str]]) -> list[PictureFacts] | None:
-        """Facts of pictures; None where the process died of them."""
+        """Facts of some images; None if the process crashed."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+
         try:
             self._process.stdin.write(json.dumps(places).encode() + b"\n")
             self._process.stdin.flush()
             line = self._process.stdout.readline()
         except OSError:
             line = b""
+
         if not line.endswith(b"\n"):
             self.close()
             return None
@@ -116,6 +125,7 @@ class _Worker:
         self.is_alive = False
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+
         with contextlib.suppress(OSError):
             self._process.stdin.close()
         self._process.stdout.close()
@@ -123,13 +133,13 @@ class _Worker:
 
 
 def facts_of(values: Sequence[Any]) -> PictureFacts:
-    """Facts from JSON."""
+    """The facts that JSON values hold."""
     *others, findings = values
     return PictureFacts._make([*others, tuple(Finding._make(one) for one in findings)])
 
 
 def _place(medium: Medium) -> Place | None:
-    """What another process needs to find a picture; None where it lies in this one."""
+    """What another process needs to find an image; None if it is only in this process."""
     if isinstance(medium.source, Path):
         return str(medium.source)
     if isinstance(medium.source, Slice):

@@ -1,1 +1,1 @@
-"""A trained model in the files of other programs, opened there and compared before it counts as exported."""
+"""Exports of a trained model to the formats of other programs, each loaded there and compared with the original."""

@@ -1,6 +1,6 @@
-"""The model card: what the model is, what it was trained on, what it scored and what it cost, from a run's own records.
+"""The model card: the model, its training data, its scores and its cost, from the records of a run.
 
-Model Cards for Model Reporting (Mitchell et al. 2019, arXiv:1810.03993), in the form that the Hugging Face hub reads.
+Follows Model Cards for Model Reporting (Mitchell et al. 2019, arXiv:1810.03993), in the format of the Hugging Face Hub.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _FACTS = (
     *("training_seconds", "steps", "steps_planned", "device", "precision", "processor", "threads"),
     *("parameters", "seed", "commit"),
 )
-"""Of ``run.json``, in this order."""
+"""Fields of ``run.json`` that the card lists, in this order."""
 
 
 def card(
@@ -26,33 +26,39 @@ def card(
     licence: str = "",
     use: str = "",
 ) -> str:
-    """Markdown with a YAML head.
+    """Markdown with a YAML header.
 
     Args:
         title: The model's name.
         recipe: The resolved recipe as plain data.
-        facts: ``run.json``.
-        splits: ``evaluation.json``'s, empty where nothing was measured.
-        licence: An SPDX name for the weights; empty where the user gave none.
-        use: Markdown that says how the files are opened.
+        facts: The content of ``run.json``.
+        splits: The splits of ``evaluation.json``; empty if nothing was measured.
+        licence: SPDX name of the licence of the weights; empty if the user gave none.
+        use: Markdown on how to load the files.
     """
     pretrained = recipe["model"].get("pretrained", {})
-    head: dict[str, Any] = {
+    header: dict[str, Any] = {
         "library_name": "transformers",
         "pipeline_tag": "image-text-to-text",
         "tags": ["sightweave"],
     }
     if licence:
-        head["license"] = licence.lower()
+        header["license"] = licence.lower()
     if pretrained:
-        head["base_model"] = sorted(set(pretrained.values()))
+        header["base_model"] = sorted(set(pretrained.values()))
+
+    # What the model is.
+    kinds = ", ".join(_parts(recipe["model"]))
+    how = "composed and trained" if facts.get("steps") else "composed"
     sections = [
-        f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
+        f"---\n{yaml.safe_dump(header, sort_keys=False)}---",
         f"# {title}",
-        f"A vision-language model composed {'and trained ' if facts.get('steps') else ''}with Sightweave: "
-        + ", ".join(_parts(recipe["model"]))
-        + ".",
-        *([use] if use else []),
+        f"A vision-language model {how} with Sightweave: {kinds}.",
+    ]
+    if use:
+        sections.append(use)
+    # What it was trained on, what it scores and what it cost.
+    sections += [
         "## Data\n\n" + "\n".join(_data(recipe["data"], facts)),
         "## Licence\n\n" + _licence(licence, pretrained),
         "## Scores\n\n" + "\n".join(_scores(splits)),
@@ -74,12 +80,12 @@ _PARTS = ("encoder", "connector", "fusion", "language_model")
 
 
 def with_transformers(first: str, *, processor: str = "", model: str = "") -> str:
-    """An example that asks one question about one picture with Transformers, to be run in the folder.
+    """An example that asks one question about one image with Transformers, to be run in the folder.
 
     Args:
-        first: Comment above.
+        first: Comment at the top.
         processor: Further arguments of the processor, each after a comma.
-        model: The same of the model.
+        model: Further arguments of the model, likewise.
     """
     return f"""```python
 {first}
@@ -110,6 +116,7 @@ def _data(sources: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> Ite
         yield f"- `{source['kind']}`{where}"
     if not sources:
         yield "Records passed in Python, or none."
+
     if facts.get("pictures_shown"):
         yield (
             f"\nTraining used {facts['pictures_shown']:,} images, {facts['distinct_pictures_shown']:,} of them "
@@ -120,40 +127,46 @@ def _data(sources: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> Ite
 
 
 def _licence(licence: str, pretrained: Mapping[str, str]) -> str:
-    of_parts = "".join(
-        f" The {part} was initialized from `{folder}`, whose licence also applies."
-        for part, folder in pretrained.items()
-    )
-    return (licence or "Not stated.") + of_parts
+    text = licence or "Not stated."
+    for part, folder in pretrained.items():
+        text += f" The {part} was initialized from `{folder}`, whose licence also applies."
+    return text
 
 
 def _scores(splits: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    rows = [(_named(split), task) for split in splits for task in split["tasks"]]
+    """A table with one row for each split and task."""
+    rows = []
+    for split in splits:
+        rows += [(_named(split), task) for task in split["tasks"]]
     if not rows:
         yield "Not measured."
         return
+
     yield "| split | task | metric | score | 95 % interval | without the image | with another image |"
     yield "|---|---|---|---|---|---|---|"
-    for split, task in rows:
+    for name, task in rows:
         score = task["score"]
         unit = task.get("facts", {}).get(task["metric"], {}).get("unit", "%")
         low, high = _shown(score["low"], unit), _shown(score["high"], unit)
         interval = f"{low} to {high}" if low and high else "not known"
-        controls = [task["controls"].get(name) for name in ("no_image", "shuffled_image")]
-        cells = [split, task["task"], task["metric"], _shown(score["value"], unit), interval]
-        cells += [_shown(control["value"], unit) if control else "" for control in controls]
+
+        cells = [name, task["task"], task["metric"], _shown(score["value"], unit), interval]
+        for control_name in ("no_image", "shuffled_image"):
+            control = task["controls"].get(control_name)
+            cells.append(_shown(control["value"], unit) if control else "")
         yield f"| {' | '.join(cells)} |"
 
 
 def _named(split: Mapping[str, Any]) -> str:
+    """The name of a split, with the number of its images if only some were used."""
     total = split.get("pictures_total")
-    return (
-        split["split"] if total is None else f"{split['split']} ({split['pictures']:,} of {total:,} images)"
-    )
+    if total is None:
+        return str(split["split"])
+    return f"{split['split']} ({split['pictures']:,} of {total:,} images)"
 
 
 def _shown(value: float | None, unit: str) -> str:
-    """A number of a metric with its unit; empty where there is none."""
+    """A value of a metric with its unit; empty if there is none."""
     if value is None or not math.isfinite(value):
         return ""
     return f"{100 * value:.1f} %" if unit == "%" else f"{value:.4g} {unit}".rstrip()

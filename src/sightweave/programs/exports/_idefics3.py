@@ -1,4 +1,4 @@
-"""The Idefics3 layout: what Transformers, vLLM and llama.cpp all read.
+"""The Idefics3 layout, which Transformers, vLLM and llama.cpp can all read.
 
 Building and better understanding vision-language models (Laurencon et al. 2024, arXiv:2408.12637).
 """
@@ -23,6 +23,7 @@ from sightweave.programs.exports._layout import (
 
 
 def _refusals(source: Source) -> list[str]:
+    """Why a composition does not fit the layout; empty if it does."""
     found = common_refusals(source) + framed_refusals(source)
     connector, transform = source.parts.connector, source.transform
     if config.kind_of(connector) != "pixel_shuffle":
@@ -33,8 +34,11 @@ def _refusals(source: Source) -> list[str]:
         found.append(
             f"images are fitted by {transform.fit}, but the format squashes them: train with inputs.fit=squash"
         )
+
+    # The families of the parts can be compared only if the rest fits.
     if found:
         return found
+
     vision, text = part_settings(source, "encoder"), part_settings(source, "language_model")
     if vision["model_type"] != "siglip_vision_model":
         found.append(
@@ -46,6 +50,7 @@ def _refusals(source: Source) -> list[str]:
         found.append(
             f"model.language_model is of the family {text['model_type']}; llama.cpp and SmolVLM support llama"
         )
+
     return found
 
 
@@ -80,7 +85,7 @@ def _processor(source: Source) -> dict[str, Any]:
         "image_seq_len": source.processor.layout.tokens_per_image,
         "image_processor": {
             "image_processor_type": "Idefics3ImageProcessor",
-            # Whether there is a resizing to the longest edge before that to the square.
+            # Whether images are resized to a longest edge before they are resized to the square.
             "do_resize": bool(first),
             "do_image_splitting": False,
             "do_pad": True,

@@ -1,4 +1,4 @@
-"""What a layout of Transformers' is: which compositions have a place in it, and the names and settings that it wants."""
+"""Layouts of Transformers models: which compositions fit one, and the names and settings that it needs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from sightweave.models.vlm import VLM
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What is exported."""
+    """The model to export, and everything that belongs to it."""
 
     model: VLM
     processor: Processor
     parts: Any
     """The Configs of encoder, connector, fusion and language_model, under these names."""
     recipe: Mapping[str, Any]
-    """The run's, resolved, as plain data."""
+    """The run's resolved recipe as plain data."""
 
     @property
     def transform(self) -> transforms.Config:
@@ -46,39 +46,41 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """One family of whole models."""
+    """One family of complete models in Transformers."""
 
     name: str
     refusals: Callable[[Source], list[str]]
-    """Why a composition has no place in it; nothing where it has one."""
+    """Reasons why a composition does not fit; empty if it does."""
     tensors: Callable[[Source], dict[str, Tensor]]
-    """All weights under its names."""
+    """All weights under the layout's names."""
     config: Callable[[Source], dict[str, Any]]
-    """config.json."""
+    """The content of config.json."""
     processor: Callable[[Source], dict[str, Any]]
-    """processor_config.json, without the image processor's settings."""
+    """The content of processor_config.json, without the image processor's settings."""
     frames_by_processor: bool
-    """Whether the processor itself puts the tokens around a picture."""
+    """Whether the processor itself puts the tokens around an image."""
 
 
 def common_refusals(source: Source) -> list[str]:
-    """What no layout has: another fusion than causal concatenation, tiles, pixels that no image processor makes."""
+    """Reasons that hold for every layout: a fusion other than causal concatenation, tiles, or unusual resizing."""
     fusion, transform = source.parts.fusion, source.transform
     found = []
+
     if config.kind_of(fusion) != "concat":
         found.append(f"model.fusion is {config.kind_of(fusion)}, but the format supports concat only")
     elif fusion.bidirectional != "none" or fusion.one_position:
         found.append(
             f"model.fusion has bidirectional={fusion.bidirectional} and one_position={fusion.one_position}, but "
-            "the format supports none "
-            "and False only"
+            "the format supports none and False only"
         )
+
     if source.processor.tiles.max_tiles > 1:
         found.append(
             f"inputs.max_tiles is {source.processor.tiles.max_tiles}, but only whole images can be exported"
         )
     if not transform.exact:
         found.append("images are not resized as in Pillow: train with inputs.exact=true")
+
     for part in ("encoder", "language_model"):
         try:
             keymaps.describe(part, getattr(source.parts, part))
@@ -88,11 +90,12 @@ def common_refusals(source: Source) -> list[str]:
 
 
 def framed_refusals(source: Source) -> list[str]:
-    """Where the processor of a layout puts tokens around a picture, training must have seen these."""
+    """Reasons of a layout whose processor puts tokens around an image: training must have used the same tokens."""
     template = source.processor.tokenizer.template
     names = ("image", "before_image", "after_image")
     if all(getattr(template, name) == getattr(FRAMED, name) for name in names):
         return []
+
     return [
         f"an image is written {template.before_image}{template.image}{template.after_image}, but the format writes "
         f"{FRAMED.before_image}{FRAMED.image}{FRAMED.after_image}: train with inputs.frame_images=true"
@@ -100,25 +103,25 @@ def framed_refusals(source: Source) -> list[str]:
 
 
 def part_tensors(source: Source, part: str) -> dict[str, Tensor]:
-    """A part's weights under its family's names."""
+    """A part's weights under the names of its family in Transformers."""
     keymap, _ = keymaps.describe(part, getattr(source.parts, part))
     return keymap.theirs(getattr(source.model, part).state_dict())
 
 
 HEAD, TABLE = "lm_head.weight", "model.embed_tokens.weight"
-"""A Llama-like family's names of its head and of its token embeddings."""
+"""Names of the head and of the token embeddings in Llama-like families."""
 
 
 def with_head(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A language model's weights with a head that is tied to the token embeddings written too.
+    """A language model's weights, including a head that is tied to the token embeddings.
 
-    config.json still says that they are tied. mlx-vlm 0.7.10 wants an Idefics3's head in the file, and refuses a LLaVA's.
+    config.json still says that they are tied. mlx-vlm 0.7.10 needs an Idefics3's head in the file, and rejects a LLaVA's.
     """
     return {HEAD: tensors[TABLE].clone(), **tensors}
 
 
 def part_settings(source: Source, part: str) -> dict[str, Any]:
-    """A part's config under its family's names, with the ids of the tokenizer where it is the language model's."""
+    """A part's config under the names of its family; a language model's has the ids of the tokenizer."""
     _, settings = keymaps.describe(part, getattr(source.parts, part))
     if part == "language_model":
         tokenizer = source.processor.tokenizer
@@ -133,7 +136,7 @@ def part_settings(source: Source, part: str) -> dict[str, Any]:
 
 
 def renamed(tensors: Mapping[str, Tensor], *prefixes: tuple[str, str]) -> dict[str, Tensor]:
-    """Names with the first fitting beginning replaced; a name that none fits stays."""
+    """Weights with the first matching prefix of each name replaced; other names are unchanged."""
     found = {}
     for name, value in tensors.items():
         old, new = next((pair for pair in prefixes if name.startswith(pair[0])), ("", ""))

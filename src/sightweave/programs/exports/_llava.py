@@ -25,8 +25,11 @@ _IMAGE_PROCESSORS = {"squash": "SiglipImageProcessor", "crop": "CLIPImageProcess
 
 
 def _refusals(source: Source) -> list[str]:
+    """Why a composition does not fit the layout; empty if it does."""
+    # The connector and the image transform.
     found = common_refusals(source)
     encoder, connector, transform = source.parts.encoder, source.parts.connector, source.transform
+
     if config.kind_of(connector) != "mlp":
         found.append(f"model.connector is {config.kind_of(connector)}, but the format supports mlp only")
     elif connector.hidden_dim not in (None, source.model.language_model.dim):
@@ -34,32 +37,38 @@ def _refusals(source: Source) -> list[str]:
             f"model.connector.hidden_dim is {connector.hidden_dim}, but the format needs the language width, "
             f"{source.model.language_model.dim}"
         )
+
     if transform.fit == "squash" and transform.resize_to:
         found.append(
             f"images are resized twice, first to {transform.resize_to} pixels, but once in the format"
         )
     if transform.fit not in _IMAGE_PROCESSORS:
         found.append(f"images are fitted by {transform.fit}: train with inputs.fit=squash or crop")
+
+    # The encoder.
     if config.kind_of(encoder) == "vit" and encoder.post_norm:
         found.append(
             "model.encoder has a final norm, but the format reads the features before it: train with post_norm=false"
         )
     if found:
         return found
+
     family = part_settings(source, "encoder")["model_type"]
     if family not in _TOWERS:
         found.append(
             f"model.encoder is of the family {family}, but the format supports {' and '.join(_TOWERS)} only"
         )
+
     return found
 
 
 def _tensors(source: Source) -> dict[str, Tensor]:
     vision = renamed(part_tensors(source, "encoder"), ("", "vision_tower."))
-    # Nothing reads it, and Transformers misses it.
+    # The output does not depend on these weights, but Transformers requires them.
     ones = torch.ones(source.model.encoder.dim)
-    norm = {"weight": ones, "bias": torch.zeros_like(ones)}
-    vision |= {f"vision_tower.vision_model.post_layernorm.{name}": value for name, value in norm.items()}
+    vision["vision_tower.vision_model.post_layernorm.weight"] = ones
+    vision["vision_tower.vision_model.post_layernorm.bias"] = torch.zeros_like(ones)
+
     text = renamed(part_tensors(source, "language_model"), ("", "language_model."))
     connector = renamed(
         source.model.connector.state_dict(),
@@ -90,7 +99,7 @@ def _config(source: Source) -> dict[str, Any]:
 
 
 def _strategy(source: Source) -> str:
-    """Whether a class token is left behind."""
+    """Whether the class token is dropped ("default") or there is none ("full")."""
     return "default" if source.parts.encoder.class_token else "full"
 
 
@@ -105,6 +114,7 @@ def _processor(source: Source) -> dict[str, Any]:
             "crop_size": square,
         },
     }
+
     return {
         "processor_class": "LlavaProcessor",
         "patch_size": source.parts.encoder.patch_size,

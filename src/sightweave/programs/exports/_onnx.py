@@ -27,14 +27,14 @@ from sightweave.programs.generation.stopping import Limits
 from sightweave.programs.generation.writing import written
 
 PROVIDERS = ("CPUExecutionProvider",)
-"""Where onnxruntime computes what is compared."""
+"""Providers with which onnxruntime computes the comparison."""
 
 
 def require() -> None:
-    """Raises what is missing to write graphs.
+    """Checks that the packages for writing graphs are installed.
 
     Raises:
-        BackendError: the packages that write such files are not installed.
+        BackendError: they are not.
     """
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
@@ -42,17 +42,15 @@ def require() -> None:
 
 
 class Past(Cache):
-    """Keys and values as plain tensors: what was read before goes in, and all of it comes out."""
+    """Keys and values as plain tensors: earlier ones are inputs, and all of them are outputs."""
 
     def __init__(self, past: Sequence[Tensor]) -> None:
         super().__init__(rows=len(past))
         self.past, self.present = past, list[Tensor]()
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        joined = [
-            torch.cat([old, new], 2)
-            for old, new in zip(self.past[2 * layer : 2 * layer + 2], (keys, values), strict=True)
-        ]
+        old_keys, old_values = self.past[2 * layer : 2 * layer + 2]
+        joined = [torch.cat([old_keys, keys], 2), torch.cat([old_values, values], 2)]
         self.present += joined
         return joined[0], joined[1]
 
@@ -61,7 +59,7 @@ class Encoder(nn.Module):
     """The first graph: encoder and connector.
 
     Args:
-        path: The image's.
+        path: Encoder and connector of images.
     """
 
     def __init__(self, path: MediaPath) -> None:
@@ -69,7 +67,7 @@ class Encoder(nn.Module):
         self.encoder, self.connector = path.encoder, path.connector
 
     def forward(self, pixels: Float[Tensor, "I 3 H W"]) -> Float[Tensor, "I Q D"]:
-        """Pictures to embeddings."""
+        """Embeddings of images."""
         return self.connector(self.encoder(pixels))  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
 
@@ -83,21 +81,20 @@ def trace(
     *,
     in_one_file: bool = False,
 ) -> None:
-    """Writes a module as a graph.
+    """Writes a module as an ONNX graph.
 
     Args:
-        graph: In fp32 on the CPU.
-        example: What its `forward` is given.
-        shapes: Which axes of that may have any length, and their names.
-        file: Where to.
-        inputs: Their names.
-        outputs: Their names.
-        in_one_file: Whether large weights too stand in the file itself, which then has room for 2 GB.
+        graph: The module in fp32 on the CPU.
+        example: Example arguments of its `forward`.
+        shapes: Names of those axes of the arguments that may have any length.
+        file: Output file.
+        inputs: Names of the inputs.
+        outputs: Names of the outputs.
+        in_one_file: Whether large weights are also stored in the file itself, which then holds at most 2 GB.
     """
     with torch.no_grad(), warnings.catch_warnings(), quiet():
-        warnings.simplefilter(
-            "ignore"
-        )  # torch warns of its own deprecated calls and of names that two axes share
+        # torch warns of its own deprecated calls, and of names that two axes share.
+        warnings.simplefilter("ignore")
         torch.onnx.export(
             graph.eval(),
             example,
@@ -113,7 +110,7 @@ def trace(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without what torch logs of operators that this machine does not have."""
+    """Suppresses torch's log of operators that this machine lacks."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,8 +1,8 @@
-"""The files that transformers.js opens as they are: three graphs in ``onnx/`` beside Transformers' own configs.
+"""The files that transformers.js opens directly: three graphs in ``onnx/`` next to Transformers' own configs.
 
-transformers.js 4.3 (https://github.com/huggingface/transformers.js) looks up token embeddings, puts the features of pictures
-in the place of the image tokens, and asks a decoder with ``past_key_values``. It makes an empty cache by the names of axes:
-only one called ``batch_size`` gets as many rows as the prompt has.
+transformers.js 4.3 (https://github.com/huggingface/transformers.js) looks up token embeddings, replaces those of image
+tokens by image features, and calls a decoder with ``past_key_values``. It creates an empty cache from the names of the axes:
+only one named ``batch_size`` gets as many rows as the prompt.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ import { AutoModelForImageTextToText, AutoProcessor } from "@huggingface/transfo
 const processor = await AutoProcessor.from_pretrained(FOLDER);
 const model = await AutoModelForImageTextToText.from_pretrained(FOLDER, { dtype: "fp32" });
 ```"""
-"""For the model card."""
+"""Usage for the model card."""
 _MOST_BYTES = 2 * 10**9
-"""Of one graph's weights: a file of this format has room for 2 GiB."""
+"""Maximum size of one graph's weights: a file of this format holds at most 2 GiB."""
 
 
 def export(
@@ -55,22 +55,24 @@ def export(
 
     Args:
         source: The model with its processor and its parts' Configs.
-        folder: Where to; what stands there is replaced.
-        samples: Prompts to compare by.
+        folder: Output folder; an earlier export is replaced.
+        samples: Prompts for the comparison.
         card: The model card, in Markdown.
-        tolerance: Largest difference of two logits, as a share of the largest logit.
+        tolerance: Largest accepted difference of two logits, as a share of the largest logit.
 
     Raises:
         BackendError: the packages that write such files are not installed.
-        ExportError: the composition has no place in a layout of Transformers, its weights are too many for one file, or
-            onnxruntime does not say what we say.
+        ExportError: the composition fits no layout of Transformers, its weights are too large for one file, or onnxruntime
+            gives other logits or answers.
         CheckpointError: the folder cannot be written.
     """
     layout = transformers.choose(source)
     write(source, folder, layout, card)
+
     if importlib.util.find_spec("onnxruntime") is None:
         note = "not compared: pip install onnxruntime, then export again"
         return Exported(folder=folder, layout=f"{NAME}, {layout.name}", program="", note=note)
+
     made = compare(source, folder, samples, layout)
     made.check(tolerance)
     return made
@@ -88,7 +90,7 @@ class _Tokens(nn.Module):
 
 
 class _Vision(nn.Module):
-    """The second graph as Idefics3 has it: pictures stand in rows, and those that fill a row up are hidden."""
+    """The second graph in Idefics3's form: images in rows, in which padding images are hidden."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -115,17 +117,20 @@ class _Decoder(nn.Module):
         position_ids: Int[Tensor, "B S"],
         past: Sequence[Float[Tensor, "B Hkv P Dh"]],
     ) -> tuple[Tensor, ...]:
-        """Logits of all S new tokens, then keys and values of all K = P + S, layer by layer."""
+        """Logits of all S new tokens, then keys and values of all K = P + S, by layer."""
         model, cache = self.language_model, Past(past)
         new, old = inputs_embeds.shape[1], past[0].shape[2]
+
         asks, answers = torch.arange(new)[:, None] + old, torch.arange(new + old)[None]
-        # Padding looks at itself, or it would look at nothing and be no number.
+        # Padding attends to itself: attending to nothing would give NaN.
         seen = (answers <= asks) & ((attention_mask > 0)[:, None] | (answers == asks))
         mask = Mask(dense=seen[:, None])
+
         hidden = model.positions.add(inputs_embeds, position_ids)
         rotation = None if model.rotary is None else model.rotary(position_ids)
         for layer, block in enumerate(model.blocks):
             hidden = block(hidden, mask, rotation=rotation, cache=cache, layer=layer)
+
         logits = model.head(model.norm(hidden).flatten(0, 1))
         return logits.view(*inputs_embeds.shape[:2], -1), *cache.present
 
@@ -135,7 +140,7 @@ def write(source: Source, folder: Path, layout: Layout, card: str = "") -> None:
 
     Raises:
         BackendError: the packages that write such files are not installed.
-        ExportError: weights that one file has no room for.
+        ExportError: the weights are too large for one file.
         CheckpointError: the folder cannot be written.
     """
     require()
@@ -146,8 +151,12 @@ def write(source: Source, folder: Path, layout: Layout, card: str = "") -> None:
             f"{NAME}: the language model takes {size / 1e9:.1f} GB in fp32, but one graph can hold "
             f"{_MOST_BYTES / 1e9:.0f}; use --layout sightweave, which stores weights outside the graphs."
         )
+
     named, texts = transformers.documents(source, layout)
-    checkpoint.write_folder(folder, {}, named, {**texts, **({"README.md": card} if card else {})})
+    if card:
+        texts = {**texts, "README.md": card}
+    checkpoint.write_folder(folder, {}, named, texts)
+
     (folder / GRAPHS).mkdir(exist_ok=True)
     _write_tokens(model, folder / GRAPHS / TOKENS)
     _write_vision(model, folder / GRAPHS / VISION, layout)
@@ -157,7 +166,7 @@ def write(source: Source, folder: Path, layout: Layout, card: str = "") -> None:
 def _write_tokens(model: VLM, file: Path) -> None:
     ids = torch.zeros(2, 5, dtype=torch.long)
     shapes = ({0: Dim("batch_size"), 1: Dim("sequence_length")},)
-    graph = _Tokens(model.language_model)  # type: ignore[arg-type]  # the layouts have no other
+    graph = _Tokens(model.language_model)  # type: ignore[arg-type]  # the layouts allow no other class
     trace(graph, (ids,), shapes, file, ["input_ids"], ["inputs_embeds"], in_one_file=True)
 
 
@@ -167,55 +176,62 @@ def _write_vision(model: VLM, file: Path, layout: Layout) -> None:
     example: tuple[Tensor, ...] = (torch.zeros(2, 3, side, side),)
     names = ["pixel_values"]
     axes: dict[int, Any] = {0: Dim("batch_size")}
+
     if layout.frames_by_processor:  # Idefics3's
         graph = _Vision(graph)  # type: ignore[arg-type]  # made above
         example = (torch.zeros(2, 3, 3, side, side), torch.ones(2, 3, side, side, dtype=torch.bool))
         names = ["pixel_values", "pixel_attention_mask"]
         axes |= {1: Dim("num_images")}
+
     shapes = tuple(axes for _ in names)
     trace(graph, example, shapes, file, names, ["image_features"], in_one_file=True)
 
 
 def _write_decoder(model: VLM, file: Path) -> None:
+    """Traces the decoder; the sizes of the example are arbitrary but distinct."""
     rows, new, old = 2, 5, 3
     count = 2 * model.language_model.depth
-    # Each a tensor of its own: where two inputs are one tensor, the tracer takes them for one input.
-    past = [torch.zeros(rows, *_kept(model, old)) for _ in range(count)]
+    # Separate tensors: the tracer would merge inputs that share one.
+    past = [torch.zeros(rows, *_cache_shape(model, old)) for _ in range(count)]
     ones = torch.ones(rows, old + new, dtype=torch.long)
     positions = torch.arange(new).expand(rows, -1).contiguous()
     example = (torch.zeros(rows, new, model.language_model.dim), ones, positions, past)
-    batch, sequence, before = (
-        Dim(name) for name in ("batch_size", "sequence_length", "past_sequence_length")
-    )
-    token, layer = {0: batch, 1: sequence}, {0: batch, 2: before}
-    # All tokens are the old and the new ones, which the tracer finds by itself.
+
+    batch, sequence = Dim("batch_size"), Dim("sequence_length")
+    token, layer = {0: batch, 1: sequence}, {0: batch, 2: Dim("past_sequence_length")}
+    # The mask covers old and new tokens; the tracer derives that length itself.
     shapes = (token, {0: batch, 1: Dim.DYNAMIC}, token, [layer] * count)
+
+    graph = _Decoder(model.language_model)  # type: ignore[arg-type]  # the layouts allow no other class
     inputs = ["inputs_embeds", "attention_mask", "position_ids", *_cache_names(model, "past_key_values")]
-    graph = _Decoder(model.language_model)  # type: ignore[arg-type]  # the layouts have no other
     outputs = ["logits", *_cache_names(model, "present")]
     trace(graph, example, shapes, file, inputs, outputs, in_one_file=True)
 
 
-def _kept(model: VLM, length: int) -> tuple[int, int, int]:
-    """Shape of one row's keys or values."""
+def _cache_shape(model: VLM, length: int) -> tuple[int, int, int]:
+    """Shape of the cached keys, or values, of one row and layer."""
     attention: Any = model.language_model.blocks[0].attention  # type: ignore[union-attr,index]  # a decoder has blocks
     return attention.num_kv_heads, length, attention.head_dim
 
 
 def _cache_names(model: VLM, begin: str) -> list[str]:
-    layers = range(model.language_model.depth)
-    return [f"{begin}.{layer}.{kind}" for layer in layers for kind in ("key", "value")]
+    names = []
+    for layer in range(model.language_model.depth):
+        names += [f"{begin}.{layer}.key", f"{begin}.{layer}.value"]
+    return names
 
 
 @torch.inference_mode()
 def compare(source: Source, folder: Path, samples: Sequence[Sample], layout: Layout) -> Exported:
-    """Runs the graphs as transformers.js does: each sample alone, then all in one batch of unequal prompts.
+    """Runs the graphs as transformers.js does: first each sample alone, then all in one batch of different lengths.
 
-    Pixels are ours: transformers.js resizes without widening the filter where it shrinks a picture, and so sees others.
+    Pixels are ours: transformers.js does not widen the resizing filter where it shrinks an image, and so gets others.
     """
     model, processor = copy.deepcopy(source.model).to("cpu").float().eval(), source.processor
     theirs = _Session(folder, model, processor, layout)
     answers = generation.generate(model, processor, samples, generation.Options(max_tokens=ANSWER_TOKENS))
+
+    # Each sample alone.
     alone = []
     for sample, ours in zip(samples, answers, strict=True):
         batch = processor.batch([sample])
@@ -227,11 +243,12 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample], layout: Lay
         ((said, logits),) = theirs.answers_to([sample])
         alone.append(compared(model, processor, sample, largest=largest, ours=ours, said=said, theirs=logits))
 
+    # All in one batch, with a longer prompt so that all samples are padded.
     together = theirs.answers_to(with_longer(processor, samples))[: len(samples)] if samples else []
-    batched = [
-        compared(model, processor, sample, largest=0.0, ours=ours, said=said, theirs=logits)
-        for sample, ours, (said, logits) in zip(samples, answers, together, strict=True)
-    ]
+    batched = []
+    for sample, ours, (said, logits) in zip(samples, answers, together, strict=True):
+        batched.append(compared(model, processor, sample, largest=0.0, ours=ours, said=said, theirs=logits))
+
     program = f"onnxruntime {importlib.metadata.version('onnxruntime')}"
     return Exported(
         folder=folder,
@@ -243,36 +260,39 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample], layout: Lay
 
 
 class _Session(GraphSession):
-    """The three graphs in onnxruntime, on the CPU, put together as transformers.js puts them together."""
+    """The three graphs in onnxruntime on the CPU, combined as transformers.js combines them."""
 
     def __init__(self, folder: Path, model: VLM, processor: Processor, layout: Layout) -> None:
         import onnxruntime
 
-        self._tokens, self._vision, decoder = (
-            onnxruntime.InferenceSession(str(folder / GRAPHS / name), providers=list(PROVIDERS))
-            for name in (TOKENS, VISION, DECODER)
-        )
-        super().__init__(decoder)
+        def opened(name: str) -> onnxruntime.InferenceSession:
+            return onnxruntime.InferenceSession(str(folder / GRAPHS / name), providers=list(PROVIDERS))
+
+        self._tokens, self._vision = opened(TOKENS), opened(VISION)
+        super().__init__(opened(DECODER))
         self._names = _cache_names(model, "past_key_values")
-        self._kept = _kept(model, 0)
+        self._cache_shape = _cache_shape(model, 0)
         self._processor, self._in_rows = processor, layout.frames_by_processor
+
+        # The state of one batch of prompts.
         self._mask = np.zeros((0, 0), np.int64)
 
     def read(self, rows: Sequence[Sequence[int]], batches: Sequence[Batch]) -> Tensor:
-        """Logits B S V of prompts, filled up on the left, with the pictures of a batch of each."""
+        """Logits B S V of prompts, padded on the left, with the images of one batch for each."""
         tokenizer = self._processor.tokenizer
         width = max(map(len, rows))
         ids = np.array([[tokenizer.pad_id] * (width - len(row)) + list(row) for row in rows])
         self._mask = np.array([[0] * (width - len(row)) + [1] * len(row) for row in rows])
 
         (embeddings,) = self._tokens.run(None, {"input_ids": ids})
+
         pixels = [one.media["image"].dense.numpy() for one in batches if "image" in one.media]
         if pixels:
             features = self._features(np.concatenate(pixels))
             marks = (ids == tokenizer.image_id) & (self._mask > 0)
             embeddings[marks] = features.reshape(-1, features.shape[-1])
 
-        self._past = [np.zeros((len(rows), *self._kept), np.float32)] * len(self._names)
+        self._past = [np.zeros((len(rows), *self._cache_shape), np.float32)] * len(self._names)
         return self._run(embeddings, (self._mask.cumsum(1) - 1).clip(min=0))
 
     def _features(self, pixels: np.ndarray) -> np.ndarray:

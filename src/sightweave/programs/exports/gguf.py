@@ -1,8 +1,8 @@
-"""GGUF files for llama.cpp: the text model and the projector, made by llama.cpp's own converter from the Idefics3 layout.
+"""Export to GGUF files for llama.cpp: text model and projector, made by llama.cpp's converter from the Idefics3 layout.
 
-The converter is the user's: a clone of github.com/ggml-org/llama.cpp. It knows a tokenizer by a hash of what it does to one
-text, and refuses any other; here the way in which a tokenizer cuts texts is recognised instead, and llama.cpp must then give
-equal ids for a thousand strings.
+The converter comes from the user's clone of github.com/ggml-org/llama.cpp. It identifies a tokenizer by a hash of its output
+for one text, and rejects any other. Here the tokenizer's way of splitting text is recognised instead, and llama.cpp must
+then give equal ids for a thousand strings.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ Numbers = Literal["f32", "f16", "bf16", "q8_0"]
 USE = f"""```bash
 llama-mtmd-cli -m {TEXT} --mmproj {PROJECTOR} --image picture.jpg -p "Describe the image."
 ```"""
-"""For the model card."""
+"""Usage for the model card."""
 LIMITS = """llama.cpp computes GELU from a table in half precision: logits are off by up to 0.5 % of the largest even in f32.
-Its own front end cuts each picture into tiles and shows the whole after them; this model was trained on the whole
+Its own front end cuts each image into tiles and shows the whole after them; this model was trained on the whole
 alone."""
-"""For the model card: faults that lie with others."""
+"""Known problems of llama.cpp, for the model card."""
 _VARIABLE = "LLAMA_CPP"
 _STRINGS = 1000
 _LETTERS = "abcdefghijklmnopqrstuvwxyz ABC 0123456789  \n\t.,;:?!'\"-()[]{}<>|/\\_\u00e9\u00df\u4eba\u72d7\u0434\U0001f600"
@@ -57,7 +57,7 @@ base.TextModel.get_vocab_base_pre = lambda self, tokenizer: name
 import convert_hf_to_gguf
 convert_hf_to_gguf.main()
 """
-"""Runs the user's converter, and tells it how the tokenizer cuts texts."""
+"""Runs the user's converter, with our name for the tokenizer's way of splitting text."""
 
 
 @config
@@ -70,7 +70,7 @@ class Config:
     """Number format of the weights: f32, f16, bf16 or q8_0."""
 
     def export(self, source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
-        """As `export`, with these settings."""
+        """Calls `export` with these settings."""
         return export(source, folder, samples, card=card, llama_cpp=self.llama_cpp, numbers=self.numbers)
 
 
@@ -83,21 +83,21 @@ def export(
     llama_cpp: str = "",
     numbers: Numbers = "f16",
 ) -> Exported:
-    """Writes ``model.gguf`` and ``mmproj.gguf``, opens them with llama.cpp, and compares ids, logits and greedy answers.
+    """Writes ``model.gguf`` and ``mmproj.gguf``, loads them with llama.cpp, and compares ids, logits and greedy answers.
 
     Args:
         source: The model with its processor and its parts' Configs.
-        folder: Where to; what stands there is replaced.
-        samples: Prompts with pictures to compare by.
+        folder: Output folder; an earlier export is replaced.
+        samples: Prompts with images for the comparison.
         card: The model card, in Markdown.
-        llama_cpp: A clone of llama.cpp; by default what the environment's LLAMA_CPP names.
+        llama_cpp: Path of a llama.cpp clone; empty means the environment variable LLAMA_CPP.
         numbers: ``f32``, ``f16``, ``bf16`` or ``q8_0``.
 
     Raises:
-        ExportError: the composition has no place in the Idefics3 layout, its tokenizer cuts texts in a way that llama.cpp
-            does not know, or llama.cpp does not say what we say.
-        BackendError: no clone of llama.cpp, or its converter failed.
-        CheckpointError: the folder cannot be written, or holds files of something else.
+        ExportError: the composition does not fit the Idefics3 layout, its tokenizer splits text in a way that llama.cpp does
+            not support, or llama.cpp gives other logits or answers.
+        BackendError: no llama.cpp clone, or its converter failed.
+        CheckpointError: the folder cannot be written, or holds other files.
     """
     root = Path(llama_cpp or os.environ.get(_VARIABLE, ""))
     if not (root / "convert_hf_to_gguf.py").is_file():
@@ -105,17 +105,22 @@ def export(
             f"gguf: llama.cpp's converter not found (looked in {str(root)!r}): git clone "
             f"https://github.com/ggml-org/llama.cpp, then set llama_cpp=PATH or {_VARIABLE}=PATH."
         )
+
     layout = transformers.choose(source, "idefics3")
     name = cuts_as(source.processor.tokenizer.to_plain())
+
+    def write_files(place: Path) -> None:
+        _write_files(source, layout, place, root, name, numbers)
+
     texts = {"README.md": card} if card else {}
-    checkpoint.write_folder(
-        folder, {}, {}, texts, more=lambda place: _write_files(source, layout, place, root, name, numbers)
-    )
+    checkpoint.write_folder(folder, {}, {}, texts, more=write_files)
+
     if importlib.util.find_spec("llama_cpp") is None:
         note = "not compared: pip install llama-cpp-python, then export again"
         return Exported(folder=folder, layout="idefics3", program="", note=note)
+
     made = compare(source, folder, samples)
-    # llama.cpp looks GELU up in a table of half precision; half precision of the weights rounds further.
+    # llama.cpp takes GELU from a half-precision table; half-precision weights round further.
     made.check(tolerance=0.005 if numbers == "f32" else 0.05)
     return made
 
@@ -130,18 +135,19 @@ def _write_files(source: Source, layout: Layout, folder: Path, root: Path, name:
 
 
 def cuts_as(content: Mapping[str, Any]) -> str:
-    """llama.cpp's name for the way in which a tokenizer cuts texts.
+    """llama.cpp's name for a tokenizer's way of splitting text.
 
     Args:
-        content: A ``tokenizer.json``.
+        content: The content of a ``tokenizer.json``.
 
     Raises:
-        ExportError: llama.cpp knows no such way.
+        ExportError: llama.cpp does not support it.
     """
     whole = content.get("pre_tokenizer") or {
         "type": "none; its pieces have scores that only a tokenizer.model holds"
     }
     steps = whole["pretokenizers"] if whole["type"] == "Sequence" else [whole]
+
     found: list[str] = []
     for step in steps:
         if step["type"] == "Digits" and step.get("individual_digits"):
@@ -152,6 +158,7 @@ def cuts_as(content: Mapping[str, Any]) -> str:
             found += [gguf.GPT2] if step.get("use_regex", True) else []
         else:
             found.append(json.dumps(step))
+
     name = next((name for name, known in gguf.CUTS.items() if list(known) == found), None)
     if name is None:
         raise ExportError(
@@ -171,10 +178,10 @@ def _convert(root: Path, name: str, arguments: Sequence[str]) -> None:
 
 @torch.inference_mode()
 def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported:
-    """Asks the same of both programs: ids of texts, logits after each prompt, and greedy answers.
+    """Compares both programs: ids of texts, logits after each prompt, and greedy answers.
 
     Raises:
-        ExportError: another id for any of a thousand strings.
+        ExportError: any of a thousand strings has other ids.
     """
     processor, model = source.processor, copy.deepcopy(source.model).to("cpu").float().eval()
     theirs = LlamaCpp(folder / TEXT, folder / PROJECTOR)
@@ -182,11 +189,15 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
         _check_ids(processor, theirs, samples)
         options = generation.Options(max_tokens=ANSWER_TOKENS)
         answers = generation.generate(model, processor, samples, options)
+
         found = []
         for sample, ours in zip(samples, answers, strict=True):
+            # Their logits after the prompt, and their answer.
             encoded = processor.encode(sample)
-            stretches = _stretches(processor, sample)
-            logits, said = theirs.answer(stretches, processor.tokenizer.end_id, ANSWER_TOKENS)
+            segments = _segments(processor, sample)
+            logits, said = theirs.answer(segments, processor.tokenizer.end_id, ANSWER_TOKENS)
+
+            # Ours at the same position.
             batch = processor.batch([sample])
             at = torch.tensor([len(encoded.trunk) + len(encoded.prompt) - 1])
             own = model(batch, at=at).logits[0].numpy()
@@ -194,37 +205,46 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
             found.append(compared(model, processor, sample, largest=largest, ours=ours, said=said))
     finally:
         theirs.close()
+
     program = f"llama-cpp-python {theirs.version}"
     return Exported(folder=folder, layout="idefics3", program=program, compared=tuple(found))
 
 
-def _stretches(processor: Processor, sample: Sample) -> list[list[int] | np.ndarray]:
-    """A prompt as ids and pictures in turn."""
+def _segments(processor: Processor, sample: Sample) -> list[list[int] | np.ndarray]:
+    """A prompt as segments of ids and images, in order."""
     encoded = processor.encode(sample)
     ids = encoded.trunk.ids + encoded.prompt.ids
     items = encoded.trunk.item + encoded.prompt.item
+
     found: list[list[int] | np.ndarray] = []
     last = -1
     for token, item in zip(ids, items, strict=True):
         if item >= 0 and item != last:
-            found.append(_square(processor, sample.media[item]))
+            found.append(_resized_pixels(processor, sample.media[item]))
         elif item < 0 and (not found or isinstance(found[-1], np.ndarray)):
             found.append([token])
         elif item < 0:
-            found[-1].append(token)  # type: ignore[union-attr]  # the branch above has seen to it
+            found[-1].append(token)  # type: ignore[union-attr]  # the branch above ensures that it is a list
         last = item
     return found
 
 
-def _square(processor: Processor, medium: Medium) -> np.ndarray:
-    """The pixels that our transform makes, before they are normalised: llama.cpp resizes in a way of its own."""
+def _resized_pixels(processor: Processor, medium: Medium) -> np.ndarray:
+    """The resized pixels of our transform before normalization, since llama.cpp resizes differently."""
     return processor.images.transform.resize(image_files.load(medium)).values.permute(1, 2, 0).numpy()
 
 
 def _check_ids(processor: Processor, theirs: LlamaCpp, samples: Sequence[Sample]) -> None:
+    """Raises `ExportError` if the texts of the samples, or random ones, are tokenized differently."""
+    texts: list[str] = []
+    for sample in samples:
+        texts += [part.content for part in sample.parts if isinstance(part.content, str)]
+
     rng = random.Random(0)
-    texts = [part.content for sample in samples for part in sample.parts if isinstance(part.content, str)]
-    texts += ["".join(rng.choice(_LETTERS) for _ in range(rng.randrange(1, 50))) for _ in range(_STRINGS)]
+    for _ in range(_STRINGS):
+        length = rng.randrange(1, 50)
+        texts.append("".join(rng.choice(_LETTERS) for _ in range(length)))
+
     for text in texts[:_STRINGS]:
         ours, other = processor.tokenizer.encode(text), theirs.ids(text)
         if ours != other:

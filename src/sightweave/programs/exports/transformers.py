@@ -1,7 +1,7 @@
-"""A folder that Transformers opens by itself: weights, configs, tokenizer, chat template, image processor and model card.
+"""Export to a folder that Transformers opens: weights, configs, tokenizer, chat template, image processor and model card.
 
-Two layouts: Idefics3's, which vLLM and llama.cpp read too, and LLaVA's. Nothing is converted: a composition that has no
-place in a layout is refused, with the reason. Transformers itself is needed only to compare.
+There are two layouts: Idefics3's, which vLLM and llama.cpp also read, and LLaVA's. Nothing is converted: a composition that
+does not fit a layout is rejected with the reason. Transformers itself is needed only for the comparison.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sightweave.core.types import Sample
 from sightweave.data.inputs import image_files, preprocessor
 from sightweave.data.inputs.chat import in_words, quoted, showing
 from sightweave.data.inputs.processor import Processor
-from sightweave.data.inputs.tokenizer import FILE_NAME, Template
+from sightweave.data.inputs.tokenizer import FILE_NAME, Template, Tokenizer
 from sightweave.models.vlm import VLM
 from sightweave.programs import generation
 from sightweave.programs.exports import _idefics3, _llava
@@ -41,23 +41,23 @@ from sightweave.programs.exports._layout import HEAD, Layout, Source
 from sightweave.programs.predictors import from_transformers
 
 LAYOUTS: Mapping[str, Layout] = {one.LAYOUT.name: one.LAYOUT for one in (_idefics3, _llava)}
-"""The first that fits is taken where none is asked for."""
+"""Layouts by name; ``auto`` takes the first that fits."""
 USE = with_transformers(
     "# backend: pixels as in training, which torchvision would round differently (in Transformers 4: use_fast=False).",
     processor=', backend="pil"',
 )
-"""For the model card."""
-LIMITS = """Programs that load this folder, and what they get wrong:
+"""Usage for the model card."""
+LIMITS = """Problems of other programs that load this folder:
 
 - Transformers 4.57 reads the patch positions of an Idefics3 one row and column too low; version 5 does not.
 - torchvision, where Transformers 5 uses it to resize, rounds differently from the pixels of training.
 - mlx-vlm 0.7.10 always computes quick GELU in the image encoder of a LLaVA: logits are off by 4e-4 to 1.5e-3.
 - optimum-intel 2.2 (OpenVINO 2026.4.1) needs Transformers 4.57, so an Idefics3 is off by 1e-2 there.
-- openvino-genai 2026.4.1 opens no Idefics3, and a LLaVA only if it crops its pictures: it asks for `crop_size` and
-  `size.shortest_edge` in preprocessor_config.json, which Transformers refuses beside a plain square.
+- openvino-genai 2026.4.1 opens no Idefics3, and a LLaVA only if it crops its images: it asks for `crop_size` and
+  `size.shortest_edge` in preprocessor_config.json, which Transformers refuses next to a plain square.
 - onnxruntime-genai 0.18 opens neither.
 - `transformers serve` 5.24 ignores `logprobs` and `n`."""
-"""For the model card: faults that lie with others."""
+"""Known problems of other programs, for the model card."""
 
 
 @config
@@ -68,7 +68,7 @@ class Config:
     """Transformers architecture: idefics3, llava, or auto for the first that fits."""
 
     def export(self, source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
-        """As `export`, with these settings."""
+        """Calls `export` with these settings."""
         return export(source, folder, samples, card=card, layout=self.layout)
 
 
@@ -84,96 +84,98 @@ def export(
 
     Args:
         source: The model with its processor and its parts' Configs.
-        folder: Where to; what stands there is replaced.
-        samples: Prompts with pictures to compare by.
-        layout: ``idefics3``, ``llava``, or ``auto``: the first that fits.
+        folder: Output folder; an earlier export is replaced.
+        samples: Prompts with images for the comparison.
+        layout: ``idefics3``, ``llava``, or ``auto`` for the first that fits.
         card: The model card, in Markdown.
 
     Raises:
-        ExportError: the composition has no place in the layout, or Transformers does not say what we say.
+        ExportError: the composition does not fit the layout, or Transformers gives other logits or answers.
         CheckpointError: the folder cannot be written, or Transformers cannot load it.
     """
     chosen = choose(source, layout)
     write(source, folder, chosen, card)
+
     if importlib.util.find_spec("transformers") is None:
         note = f"not compared: pip install transformers, then run sightweave evaluate {folder}"
         return Exported(folder=folder, layout=chosen.name, program="", note=note)
+
     made = compare(source, folder, samples, chosen.name)
     made.check()
     return made
 
 
 def choose(source: Source, layout: str = "auto") -> Layout:
-    """The layout that a composition has a place in.
+    """The layout that a composition fits.
 
     Raises:
-        ExportError: no such layout, or no place in it (or in any); each reason is given, that of the nearest layout first.
+        ExportError: no such layout, or the composition does not fit it (or any); with all reasons, nearest layout first.
     """
     if layout != "auto" and layout not in LAYOUTS:
         raise ExportError(f"no layout {layout!r}. {did_you_mean(layout, [*LAYOUTS, 'auto'])}")
-    asked = list(LAYOUTS.values()) if layout == "auto" else [LAYOUTS[layout]]
-    reasons = {one.name: one.refusals(source) for one in asked}
-    fitting = [one for one in asked if not reasons[one.name]]
-    if fitting:
-        return fitting[0]
-    nearest = sorted(asked, key=lambda one: len(reasons[one.name]))
+
+    candidates = list(LAYOUTS.values()) if layout == "auto" else [LAYOUTS[layout]]
+    reasons = {one.name: one.refusals(source) for one in candidates}
+    for one in candidates:
+        if not reasons[one.name]:
+            return one
+
+    listed = ""
+    for one in sorted(candidates, key=lambda one: len(reasons[one.name])):
+        listed += f"\n  {one.name}: " + "\n    ".join(reasons[one.name])
     other = "sightweave export RUN --to custom_code supports any model, for Transformers with Sightweave installed."
-    listed = "".join(f"\n  {one.name}: " + "\n    ".join(reasons[one.name]) for one in nearest)
     raise ExportError(f"this model does not fit {' or '.join(reasons)}; nearest first:{listed}\n{other}")
 
 
 def write(source: Source, folder: Path, layout: Layout, card: str = "", *, repeats_head: bool = True) -> None:
-    """Writes the folder, whole or not at all.
+    """Writes the folder completely or not at all.
 
     Args:
         source: The model with its processor and its parts' Configs.
-        folder: Where to; what stands there is replaced.
-        layout: One that the model has a place in.
+        folder: Output folder; an earlier export is replaced.
+        layout: A layout that the model fits.
         card: The model card, in Markdown.
-        repeats_head: Whether a head that is tied to the token embeddings is written too, as some programs want it.
+        repeats_head: Whether to write a head that is tied to the token embeddings as well, as some programs need it.
     """
     tensors = layout.tensors(source)
     named, texts = documents(source, layout)
     if named["config"]["tie_word_embeddings"] and not repeats_head:
         tensors = {name: value for name, value in tensors.items() if not name.endswith(HEAD)}
-    checkpoint.write_folder(
-        folder, {"model": tensors}, named, {**texts, **({"README.md": card} if card else {})}
-    )
+
+    if card:
+        texts = {**texts, "README.md": card}
+    checkpoint.write_folder(folder, {"model": tensors}, named, texts)
 
 
 def documents(source: Source, layout: Layout) -> tuple[dict[str, Any], dict[str, str]]:
-    """All files of a layout but the weights: JSON by its name without the ending, and texts by their names."""
+    """All files of a layout except the weights: JSON values by name without the suffix, and texts by file name."""
     tokenizer = source.processor.tokenizer
     config = {**layout.config(source), "dtype": "float32", "torch_dtype": "float32"}
     ids = {name: config[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     chat = chat_template(tokenizer.template, writes_frame=not layout.frames_by_processor)
+
+    # The image processor resizes and normalizes as in training.
     processor = layout.processor(source)
     images = processor["image_processor"] | preprocessor.settings(source.transform)
-    special = {
-        "eos_token": tokenizer.template.end,
-        "pad_token": tokenizer.template.pad,
-        **({} if ids["bos_token_id"] is None else {"bos_token": tokenizer.token(ids["bos_token_id"])}),
-        **tokenizer.template.tokens,
-    }
-    if "bos_token" in tokenizer.template.chat and "bos_token" not in tokenizer.template.tokens:
-        special.pop("bos_token", None)  # the chat template would write it
+    processor_class = {"processor_class": processor["processor_class"]}
+
+    special = _special_tokens(tokenizer, ids["bos_token_id"])
     named = {
         "config": config,
         "generation_config": {key: value for key, value in ids.items() if value is not None},
-        "processor_config": processor
-        | {"image_processor": images, "processor_class": processor["processor_class"]},
+        "processor_config": processor | {"image_processor": images} | processor_class,
         # Transformers 4 and llama.cpp read the image processor's settings here.
-        "preprocessor_config": images | {"processor_class": processor["processor_class"]},
-        # The chat template writes what stands at the start; put there twice, it would be read twice.
+        "preprocessor_config": images | processor_class,
+        # The chat template writes the first token; a post-processor would add it a second time.
         FILE_NAME.removesuffix(".json"): {**tokenizer.to_plain(), "post_processor": None},
         "tokenizer_config": {
             **special,
             "tokenizer_class": "PreTrainedTokenizerFast",
-            "processor_class": processor["processor_class"],
+            **processor_class,
             "model_max_length": source.processor.max_length,
-            # `generate` writes behind the last column, so shorter prompts are filled from the left.
+            # `generate` appends after the last column, so shorter prompts are padded on the left.
             "padding_side": "left",
-            # Version 4 makes token_type_ids too, which these models refuse.
+            # Version 4 would also make token_type_ids, which these models reject.
             "model_input_names": ["input_ids", "attention_mask"],
             "clean_up_tokenization_spaces": False,
             "extra_special_tokens": {"image_token": tokenizer.template.image},
@@ -184,17 +186,31 @@ def documents(source: Source, layout: Layout) -> tuple[dict[str, Any], dict[str,
     return named, {"chat_template.jinja": chat}
 
 
+def _special_tokens(tokenizer: Tokenizer, bos: int | None) -> dict[str, str]:
+    special = {"eos_token": tokenizer.template.end, "pad_token": tokenizer.template.pad}
+    if bos is not None:
+        special["bos_token"] = tokenizer.token(bos)
+    special.update(tokenizer.template.tokens)
+
+    # A chat template that uses bos_token would write it.
+    if "bos_token" in tokenizer.template.chat and "bos_token" not in tokenizer.template.tokens:
+        special.pop("bos_token", None)
+    return special
+
+
 def chat_template(template: Template, *, writes_frame: bool) -> str:
-    """A template of turns in Jinja that writes what training saw; text parts and pictures in any order."""
+    """A Jinja chat template that writes the prompts of training, with text parts and images in any order."""
     image = template.image
     if writes_frame:
         image = template.before_image + image + template.after_image
+
     if template.chat:
-        # The tokenizer of an export puts nothing before a text.
+        # The exported tokenizer adds nothing at the start, so the template has to.
         first = f"{{{{- {quoted(template.first)} -}}}}" if template.first else ""
-        # One that writes pictures by itself names their token, and what stands around it goes where that stands.
+        # A template that shows images names their token; the frame goes around it there.
         shown = first + template.chat.replace(template.image, image)
         return shown if template.shows else showing(first + template.chat, image)
+
     return in_words(
         start=template.start,
         speak=template.speak,
@@ -207,14 +223,14 @@ def chat_template(template: Template, *, writes_frame: bool) -> str:
 
 @torch.inference_mode()
 def compare(source: Source, folder: Path, samples: Sequence[Sample], layout: str) -> Exported:
-    """Asks the same of both programs, in fp32 on the CPU: logits along prompt and target, and greedy answers.
+    """Compares both programs in fp32 on the CPU: logits along prompt and target, and greedy answers.
 
-    The folder is asked as its users ask it, with its own padding and its own settings of `generate`: each sample alone, then
-    all in batches of unequal prompts.
+    The folder is used as its users would, with its own padding and generation settings: first each sample alone, then all in
+    batches of prompts of different lengths.
 
     Raises:
-        CheckpointError: Transformers cannot load the folder, or misses a weight.
-        ExportError: the two read a prompt as other tokens.
+        CheckpointError: Transformers cannot load the folder, or a weight is missing.
+        ExportError: the two tokenize a prompt differently.
     """
     theirs = _Theirs(folder)
     model = copy.deepcopy(source.model).to("cpu").float().eval()
@@ -222,14 +238,16 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample], layout: str
     answers = generation.generate(model, source.processor, samples, options)
     end = source.processor.tokenizer.end_id
 
+    # Each sample alone.
     alone = []
     for sample, ours in zip(samples, answers, strict=True):
-        largest = _along_target(model, source.processor, theirs, sample)
+        largest = _largest_difference(model, source.processor, theirs, sample)
         ((said, logits),) = theirs.answers([sample], end)
         alone.append(
             compared(model, source.processor, sample, largest=largest, ours=ours, said=said, theirs=logits)
         )
 
+    # In batches, with a longer prompt in each so that all samples are padded.
     batched: dict[int, Compared] = {}
     for places in _same_count(samples):
         rows = [samples[place] for place in places]
@@ -244,34 +262,36 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample], layout: str
                 said=said,
                 theirs=logits,
             )
+
     together = tuple(batched[place] for place in range(len(samples)))
     return Exported(folder=folder, layout=layout, program=_program(), compared=tuple(alone), batched=together)
 
 
 class _Theirs:
-    """The folder in Transformers, asked as its users do.
+    """The folder in Transformers, used as its users would.
 
     Args:
-        folder: With model and processor.
+        folder: Folder with model and processor.
 
     Raises:
-        CheckpointError: Transformers cannot load it, or misses a weight.
+        CheckpointError: Transformers cannot load it, or a weight is missing.
     """
 
     def __init__(self, folder: Path) -> None:
-        # Training resized as Pillow does; torchvision, which Transformers takes where it is installed, rounds differently.
+        # Training resizes with Pillow; torchvision, which Transformers uses if it is installed, rounds differently.
         self.model, self.processor = from_transformers.opened(str(folder), torch.device("cpu"), resizer="pil")
 
     def prompt(self, sample: Sample) -> str:
-        """What its chat template writes."""
+        """The prompt that the chat template writes."""
         messages = from_transformers.messages(from_transformers.asked(sample))
         return str(self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
 
     def inputs(self, samples: Sequence[Sample]) -> dict[str, Any]:
-        """What its processor gives for prompts of as many pictures each."""
-        images = [
-            [Image.fromarray(image_files.load(medium)) for medium in sample.media] for sample in samples
-        ]
+        """The processor's output for prompts that have the same number of images."""
+        images = []
+        for sample in samples:
+            images.append([Image.fromarray(image_files.load(medium)) for medium in sample.media])
+
         made = self.processor(
             text=[self.prompt(sample) for sample in samples],
             images=images if any(images) else None,
@@ -281,32 +301,36 @@ class _Theirs:
         return dict(made)
 
     def answers(self, samples: Sequence[Sample], end: int) -> list[tuple[list[int], Tensor]]:
-        """Ids of each answer up to its end, and the logits T V that they were taken from."""
+        """Ids of each answer up to its end, and their logits T V."""
         made = self.model.generate(
             **self.inputs(samples),
             max_new_tokens=ANSWER_TOKENS,
             output_logits=True,
             return_dict_in_generate=True,
         )
+
         logits = torch.stack(made.logits, 1)  # B T V
         rows = made.sequences[:, -logits.shape[1] :].tolist()
-        said = [up_to_end(row, end) for row in rows]
-        return [(ids, each[: len(ids)]) for ids, each in zip(said, logits, strict=True)]
+        answers = []
+        for row, each in zip(rows, logits, strict=True):
+            ids = up_to_end(row, end)
+            answers.append((ids, each[: len(ids)]))
+        return answers
 
 
 def _same_count(samples: Sequence[Sample]) -> list[list[int]]:
-    """Places of samples with as many pictures each: processors refuse mixtures."""
+    """Indices of the samples, grouped by their number of images, since processors reject mixtures."""
     found: dict[int, list[int]] = {}
     for place, sample in enumerate(samples):
         found.setdefault(len(sample.media), []).append(place)
     return list(found.values())
 
 
-def _along_target(model: VLM, processor: Processor, theirs: _Theirs, sample: Sample) -> float:
-    """Largest difference between two logits, of all tokens of a sample's prompt and target that are text.
+def _largest_difference(model: VLM, processor: Processor, theirs: _Theirs, sample: Sample) -> float:
+    """Largest difference between two logits, over all text tokens of a sample's prompt and target.
 
     Raises:
-        ExportError: the two read the prompt as other tokens.
+        ExportError: the two tokenize the prompt differently.
     """
     batch, prompt = processor.batch([sample]), processor.encode(sample)
     assert batch.target is not None  # a batch of samples has targets
@@ -318,9 +342,11 @@ def _along_target(model: VLM, processor: Processor, theirs: _Theirs, sample: Sam
             f"{sample.id!r} is tokenized differently by Transformers: {inputs['input_ids'][0].tolist()[:40]} ..., but "
             f"{ids[0, :count].tolist()[:40]} ... here."
         )
+
     inputs["input_ids"] = ids
     more = ids.shape[1] - count
     inputs["attention_mask"] = torch.nn.functional.pad(inputs["attention_mask"], (0, more), value=1)
+
     text = (batch.target.item[0] < 0).nonzero()[:, 0]
     ours = model(batch, at=text).logits
     return float((ours - theirs.model(**inputs).logits[0, text]).abs().max())

@@ -1,1 +1,1 @@
-"""Whoever answers prompts: a run, a Transformers folder, an endpoint, a file of answers. One file a kind."""
+"""Predictors, which answer prompts: a run, a Transformers folder, an endpoint, a file of answers. One file per kind."""

@@ -1,14 +1,14 @@
-"""Plain sentences on answers that are missing, cut or odd, from the predictions alone: kept ones count as well.
+"""Notes on answers that are missing, cut or odd, as plain sentences, from the predictions alone: resumed ones count too.
 
 Keys of ``Prediction.extra`` that predictors set and that are read here:
 
-    unanswered      why the prompt has no answer, in the server's words; its text is empty
+    unanswered      why the prompt has no answer, in the server's words; the text is empty
     may_pass        the reason may be gone next time; such a prediction is not kept
-    thought         what was thought before the answer (`_thinking`)
-    finish_reason   why the server ended the answer, where it was neither its end nor its length
-    declined        the model's own words where it declined to answer
-    impossible      the highest log-probability of a token that the server told; it is above 0, so none is used
-    is_sampled      the server takes no temperature, so that the answer is not greedy
+    thought         the thoughts before the answer (`_thinking`)
+    finish_reason   why the server ended the answer, if it was neither its end nor its length
+    declined        the model's own words if it declined to answer
+    impossible      the highest log-probability of a token that the server reported; it is above 0, so none is used
+    is_sampled      the server rejects a temperature, so the answer is not greedy
 """
 
 from __future__ import annotations
@@ -19,58 +19,60 @@ from sightweave.core.types import Prediction
 from sightweave.programs.predictors._thinking import THOUGHT
 
 Asked = Sequence[tuple[str, Prediction]]
-"""Ids of samples and what was answered."""
+"""Ids of samples and their predictions."""
 _SHOWN = 5
 _RAISE = "raise evaluate.max_tokens"
 
 
 def is_unanswered(prediction: Prediction) -> bool:
-    """Whether a prompt has no answer, so that an empty one stands in."""
+    """Whether a prompt has no answer, so that the prediction is an empty text."""
     return "unanswered" in prediction.extra
 
 
 def on(name: str, asked: Asked, max_tokens: int | None) -> list[str]:
-    """What a reader of the scores must know.
+    """The notes that a reader of the scores needs.
 
     Args:
-        name: Of the predictor.
+        name: Name of the predictor.
         asked: All prompts with their predictions, of all passes.
-        max_tokens: Tokens of an answer at most; None where answers come from a file, which nothing here can cut.
+        max_tokens: Maximum tokens of an answer; None if answers come from a file, which are never cut here.
     """
     found = [*_on_unanswered(asked), *_on_thoughts(asked, max_tokens)]
     if max_tokens is not None:
-        found += _on_the_rest(asked, max_tokens)
+        found += _on_answers(asked, max_tokens)
     return [f"{name}: {sentence}." for sentence in found]
 
 
 def _on_unanswered(asked: Asked) -> list[str]:
-    lost = [(sample, one) for sample, one in asked if is_unanswered(one)]
-    refused = [(sample, one) for sample, one in lost if "may_pass" not in one.extra]
-    failed = [(sample, one) for sample, one in lost if "may_pass" in one.extra]
+    lost = [(sample, answer) for sample, answer in asked if is_unanswered(answer)]
+    refused = [(sample, answer) for sample, answer in lost if "may_pass" not in answer.extra]
+    failed = [(sample, answer) for sample, answer in lost if "may_pass" in answer.extra]
+
     found = []
     if refused:
         found.append(
             f"the server refused {len(refused)} of {len(asked)} prompts; each counts as an empty answer and is asked "
-            f"again only with --fresh: {_named(refused)}"
+            f"again only with --fresh: {_by_reason(refused)}"
         )
     if failed:
         found.append(
             f"{len(failed)} of {len(asked)} prompts got no answer; each counts as an empty answer; run the same "
-            "command again "
-            f"to retry: {_named(failed)}"
+            f"command again to retry: {_by_reason(failed)}"
         )
     return found
 
 
-def _named(lost: Asked) -> str:
+def _by_reason(lost: Asked) -> str:
     """Samples by reason, the most frequent reasons first."""
     by_reason: dict[str, dict[str, None]] = {}
-    for sample, one in lost:
-        by_reason.setdefault(str(one.extra["unanswered"]), {})[sample] = None
+    for sample, answer in lost:
+        by_reason.setdefault(str(answer.extra["unanswered"]), {})[sample] = None
+
     most = sorted(by_reason.items(), key=lambda item: -len(item[1]))
     texts = [f"{_listed(list(samples))} ({reason})" for reason, samples in most[:_SHOWN]]
-    more = len(most) - _SHOWN
-    return "; ".join([*texts, *([f"and {more} more reasons"] if more > 0 else [])])
+    if len(most) > _SHOWN:
+        texts.append(f"and {len(most) - _SHOWN} more reasons")
+    return "; ".join(texts)
 
 
 def _listed(samples: Sequence[str]) -> str:
@@ -80,10 +82,11 @@ def _listed(samples: Sequence[str]) -> str:
 
 
 def _on_thoughts(asked: Asked, max_tokens: int | None) -> list[str]:
-    thinking = [one for _, one in asked if THOUGHT in one.extra]
-    cut = [one for one in thinking if not one.text and one.finish == "length"]
-    endless = [one for one in thinking if not one.text and one.finish != "length"]
+    thinking = [answer for _, answer in asked if THOUGHT in answer.extra]
+    cut = [answer for answer in thinking if not answer.text and answer.finish == "length"]
+    endless = [answer for answer in thinking if not answer.text and answer.finish != "length"]
     answered = len(thinking) - len(cut) - len(endless)
+
     of = f"of {len(asked)} answers"
     found = []
     if cut:
@@ -99,49 +102,50 @@ def _on_thoughts(asked: Asked, max_tokens: int | None) -> list[str]:
     return found
 
 
-def _on_the_rest(asked: Asked, max_tokens: int) -> list[str]:
-    plain = [
-        (sample, one)
-        for sample, one in asked
-        if not is_unanswered(one) and (one.text or THOUGHT not in one.extra)
-    ]
+def _on_answers(asked: Asked, max_tokens: int) -> list[str]:
+    """Notes on prompts that have an answer: how often each kind of oddity occurs."""
+    answers = [(sample, answer) for sample, answer in asked if not is_unanswered(answer)]
+    plain = [(sample, answer) for sample, answer in answers if answer.text or THOUGHT not in answer.extra]
 
-    def those(fits: Callable[[Prediction], bool]) -> list[str]:
-        return list(dict.fromkeys(sample for sample, one in plain if fits(one)))
+    found = []
+    for sentence, names_them, fits in _kinds(max_tokens):
+        fitting = [sample for sample, answer in plain if fits(answer)]
+        if fitting:
+            named = f": {_listed(list(dict.fromkeys(fitting)))}" if names_them else ""
+            found.append(f"{len(fitting)} of {len(asked)} answers {sentence}{named}")
+    return found
 
-    kinds: list[tuple[str, bool, Callable[[Prediction], bool]]] = [
-        (f"were cut at max_tokens={max_tokens}; {_RAISE}", False, lambda one: one.finish == "length"),
+
+def _kinds(max_tokens: int) -> list[tuple[str, bool, Callable[[Prediction], bool]]]:
+    """For each kind of oddity: what to say, whether to name the samples, and which predictions it applies to."""
+    return [
+        (f"were cut at max_tokens={max_tokens}; {_RAISE}", False, lambda answer: answer.finish == "length"),
         (
             "had no text; each counts as an empty answer",
             True,
-            lambda one: not one.text.strip() and "declined" not in one.extra,
+            lambda answer: not answer.text.strip() and "declined" not in answer.extra,
         ),
-        ("were declined by the model itself", True, lambda one: "declined" in one.extra),
+        ("were declined by the model itself", True, lambda answer: "declined" in answer.extra),
         (
             "were ended by the server for another reason, such as a filter",
             True,
-            lambda one: "finish_reason" in one.extra,
+            lambda answer: "finish_reason" in answer.extra,
         ),
         (
             "are not greedy, because the server rejects temperature 0: the same question may get another answer next time",
             False,
-            lambda one: "is_sampled" in one.extra,
+            lambda answer: "is_sampled" in answer.extra,
         ),
         (
             "had invalid log-probabilities above 0, so the model's confidence is unknown",
             True,
-            lambda one: "impossible" in one.extra,
+            lambda answer: "impossible" in answer.extra,
         ),
         (
             "had no log-probabilities, so the model's confidence is unknown",
             False,
-            lambda one: one.logprob is None and THOUGHT not in one.extra and "impossible" not in one.extra,
+            lambda answer: (
+                answer.logprob is None and THOUGHT not in answer.extra and "impossible" not in answer.extra
+            ),
         ),
     ]
-    found = []
-    for sentence, names_them, fits in kinds:
-        count = sum(fits(one) for _, one in plain)
-        named = f": {_listed(those(fits))}" if names_them else ""
-        if count:
-            found.append(f"{count} of {len(asked)} answers {sentence}{named}")
-    return found

@@ -1,8 +1,8 @@
-"""What a model thinks before it answers is no answer: it is taken off, and kept as ``Prediction.extra["thought"]``.
+"""Separates a model's thoughts from its answer; they are kept as ``Prediction.extra["thought"]``.
 
-Read are ``<think>...</think>`` and its relatives, and the channels of gpt-oss. A block counts where a text or a line of it
-starts with one, so that an answer may mention a tag. Chat templates often write the opening tag into the prompt; then a text
-holds the closing tag alone. A block that is never closed leaves no answer.
+Recognises ``<think>...</think>`` and similar tags, and the channels of gpt-oss. A block counts only at the beginning of the
+text or of a line, so that an answer may mention a tag. Chat templates often write the opening tag into the prompt; then the
+text has only the closing tag. A block that is never closed leaves no answer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sightweave.core.types import Prediction
 THOUGHT = "thought"
 """Key of `Prediction.extra` under which the thoughts are kept."""
 OPENING, CLOSING = "<think>", "</think>"
-"""What predictors put around thoughts that came apart from the answer, or after a prompt that opened the block."""
+"""Tags that predictors put around thoughts that came separately from the answer, or whose block the prompt opened."""
 _NAMES = r"(?:seed:)?(?:think|thinking|thoughts?|reasoning|scratchpad)"
 _OPENS = (
     rf"<{_NAMES}>|\[THINK\]|\u25c1think\u25b7|<\|begin_of_thought\|>|<\|START_THINKING\|>|<unused94>"
@@ -35,21 +35,21 @@ _CHANNEL = re.compile(
     re.DOTALL,
 )
 _BARE_CHANNELS = re.compile(r"\s*analysis(?P<thought>.*?)assistant\s*final(?P<said>.*)", re.DOTALL)
-"""The same where the tokenizer dropped its special tokens."""
+"""The channels if the tokenizer dropped its special tokens."""
 _WRAPPED = re.compile(
     r"<(?P<name>answer|final_answer|response|conclusion)>(?P<said>.*?)(?:</(?P=name)>|\Z)",
     re.DOTALL | re.IGNORECASE,
 )
-"""Models that think often put their answer in a tag of its own."""
+"""Thinking models often put their answer into a tag of its own."""
 _FRAMES = re.compile(r"<\|(?:START|END)_RESPONSE\|>|<\|(?:begin|end)_of_(?:solution|box)\|>")
 
 
 @dataclass(frozen=True, slots=True)
-class _Parted:
+class _Split:
     answer: str
     thought: str
     is_headless: bool = False
-    """Whether a block was closed that the text never opened."""
+    """Whether the text closes a block that it never opened."""
 
 
 def ends_open(prompt: str) -> bool:
@@ -63,42 +63,48 @@ def is_tag(token: str) -> bool:
 
 
 def without_thoughts(predictions: Sequence[Prediction]) -> list[Prediction]:
-    """The predictions of one model, with the answers alone as their texts.
+    """The predictions of one model, with only the answers as their texts.
 
-    Where some texts show that the prompt opens the block, a text that was cut before any tag was thinking still. The
-    log-probability of a text that held thoughts is that of the thoughts as well, so it is dropped.
+    If some texts show that the prompt opens the block, a text that was cut before any tag was still thinking. The
+    log-probability of a text with thoughts includes the thoughts, so it is dropped.
     """
-    parted = [_parted(one.text) for one in predictions]
+    parted = [_split(one.text) for one in predictions]
     opens = any(one is not None and one.is_headless for one in parted)
+
     found = []
     for one, parts in zip(predictions, parted, strict=True):
         if parts is None and opens and one.finish == "length":
-            parts = _Parted("", one.text)
+            parts = _Split("", one.text)
         if parts is None or (one.finish != "length" and not parts.answer and not parts.thought):
-            found.append(one)  # nothing but a tag is an answer about tags
+            found.append(one)  # an answer of only a tag is about tags
             continue
+
         extra = {**one.extra, THOUGHT: parts.thought}
         found.append(replace(one, text=parts.answer, logprob=None, extra=extra))
+
     return found
 
 
-def _parted(text: str) -> _Parted | None:
-    """Thoughts and answer of a text; None where it holds no thoughts."""
+def _split(text: str) -> _Split | None:
+    """The thoughts and the answer of a text; None if it has no thoughts."""
     if _CHANNELS.match(text):
         return _by_channel(text)
-    if bare := _BARE_CHANNELS.fullmatch(text):
-        return _Parted(bare["said"].strip(), bare["thought"].strip())
+    bare = _BARE_CHANNELS.fullmatch(text)
+    if bare:
+        return _Split(bare["said"].strip(), bare["thought"].strip())
     return _by_tags(text)
 
 
-def _by_channel(text: str) -> _Parted:
+def _by_channel(text: str) -> _Split:
+
     said = {"final": "", "thought": ""}
     for channel in _CHANNEL.finditer(text):
         said["final" if channel["name"] == "final" else "thought"] += channel["said"]
-    return _Parted(said["final"].strip(), said["thought"].strip())
+
+    return _Split(said["final"].strip(), said["thought"].strip())
 
 
-def _by_tags(text: str) -> _Parted | None:
+def _by_tags(text: str) -> _Split | None:
     answer: list[str] = []
     thought: list[str] = []
     at, is_inside, is_headless, mentions = 0, False, False, False
@@ -108,7 +114,7 @@ def _by_tags(text: str) -> _Parted | None:
     for tag in tags:
         has_thought = is_inside or bool(at)
 
-        # In the middle of a line a tag is mentioned, unless the model is known to think and closes the block.
+        # A tag inside a line is only mentioned, unless the model is known to think and closes the block.
         _, line_end, line = text[previous : tag.start()].rpartition("\n")
         is_in_line = bool(line.strip()) or (previous > 0 and not line_end)
         previous = tag.end()
@@ -119,7 +125,7 @@ def _by_tags(text: str) -> _Parted | None:
         if tag["closes"] and not has_thought and mentions:
             continue
 
-        # A block that was closed but never opened began in the prompt, so all before it is thought.
+        # A block that was closed but never opened began in the prompt, so everything before it is thought.
         if tag["closes"] and not is_inside:
             is_headless = is_headless or not thought
             thought += answer
@@ -132,8 +138,9 @@ def _by_tags(text: str) -> _Parted | None:
         return None
 
     if is_inside:
-        return _Parted("", "".join([*answer, *thought, text[at:]]).strip())
+        return _Split("", "".join([*answer, *thought, text[at:]]).strip())
+
     rest = _FRAMES.sub("", "".join([*answer, text[at:]])).strip()
     wrapped = list(_WRAPPED.finditer(rest))
     said = wrapped[-1]["said"].strip() if wrapped else rest
-    return _Parted(said, "".join(thought).strip(), is_headless=is_headless)
+    return _Split(said, "".join(thought).strip(), is_headless=is_headless)

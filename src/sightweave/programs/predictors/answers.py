@@ -1,17 +1,17 @@
-"""A file of answers that somebody's model gave elsewhere, scored like those of a model here.
+"""Predictor for a file of answers that another program wrote, scored like those of a model here.
 
-Read are JSON lines, a JSON array, or CSV, with one answer a row::
+The file holds JSON lines, a JSON array, or CSV, with one answer per row::
 
     {"id": "q-7", "answer": "red"}                     also this project's own predictions.jsonl
-    {"image": "a.png", "prompt": "...", "answer": "red"}    what ``generate --out`` writes where the data has no ids; in a
+    {"image": "a.png", "prompt": "...", "answer": "red"}    what ``generate --out`` writes if the data has no ids; in a
                                                             table the prompt is called question
     {"question_id": 7, "answer": "red"}                VQA v2, OK-VQA, TextVQA
     {"questionId": "7", "prediction": "red"}           GQA
-    {"image": "VizWiz_val_7.jpg", "answer": "red"}     VizWiz: the id is the name, with or without its ending
+    {"image": "VizWiz_val_7.jpg", "answer": "red"}     VizWiz: the id is the name, with or without its suffix
     {"image_id": 7, "caption": "A red ball."}          COCO
-    test1-0-0-0,true                                   NLVR2, CSV without a head
+    test1-0-0-0,true                                   NLVR2, CSV without a header
 
-Ids are compared as text with those of the samples. A number as an answer is taken as it is written: 2.50 is "2.50".
+Ids are compared as text with those of the samples. A number as an answer is kept as it is written: 2.50 is "2.50".
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ _SUFFIXES = (".json", ".jsonl", ".csv")
 _IDS = ("id", "question_id", "questionId", "identifier", "image_id")
 _ANSWERS = ("answer", "prediction", "caption")
 _MAX_BYTES = 512 << 20
-"""Of a file; a million answers with their prompts are less."""
+"""Maximum size of a file; a million answers with their prompts are smaller."""
 _BOM = b"\xef\xbb\xbf"
 _SHOWN = 80
 
 
 def recognise(who: str) -> str:
-    """What a path is if it is of this kind: told by its name, so that `Config.build` can say what is wrong inside."""
+    """Describes a file of answers by its name alone, so that `Config.build` can report errors inside; empty for others."""
     is_named = Path(who).suffix.lower() in _SUFFIXES
     return "a file of answers" if is_named and os.path.isfile(who) else ""
 
@@ -64,20 +64,20 @@ class Config:
 
     @classmethod
     def at(cls, where: str) -> Config:
-        """The settings for a file of answers, all others at their defaults."""
+        """The settings for a file of answers, with defaults for everything else."""
         return cls(path=where)
 
     def build(self) -> Answers:
         """Reads the file.
 
         Raises:
-            DataError: it cannot be read, or a row is wrong; said with its line.
+            DataError: the file cannot be read, or a row is wrong; the message names its line.
         """
         return Answers(Path(self.path).expanduser(), missing=self.missing, split=self.split)
 
 
 class _Number(str):
-    """A number of JSON, kept as it was written."""
+    """A JSON number, kept as it was written."""
 
     __slots__ = ()
 
@@ -91,11 +91,11 @@ class _Row(NamedTuple):
 
 
 class Answers:
-    """Looks the answer to a sample up by its id, or by its picture and prompt where a row has no id.
+    """Looks up the answer to a sample by its id, or by its image and prompt if the row has no id.
 
     Args:
         path: Path of a .json, .jsonl or .csv file.
-        missing: ``error``, or ``wrong``: a sample without an answer counts as answered with nothing.
+        missing: ``error``, or ``wrong`` to count a sample without an answer as an empty answer.
         split: Split to read; rows that name no split are kept. Empty reads all rows.
 
     Raises:
@@ -110,19 +110,24 @@ class Answers:
         self.missing = missing
         self.name = str(path)
         self.notes: tuple[str, ...] = ()
-        """What the last call of `predict` left out or found empty; plain sentences."""
-        data = _bytes(path)
+        """Samples that the last call of `predict` left out or found empty, as plain sentences."""
+
+        # The fingerprint covers everything that decides the answers.
+        data = _read(path)
         self.fingerprint = f"answers {hashlib.sha256(data).hexdigest()} missing={missing} split={split}"
+
         self._by_id: dict[str, _Row] = {}
         self._by_image: dict[str, _Row] = {}
         self._by_stem: dict[str, _Row | None] = {}
         self._by_prompt: dict[tuple[str, str], _Row] = {}
         self._count = 0
+
         for where, values in _rows(path, data):
             row = _row(where, values)
             if not split or row.split == "" or common_split(row.split) == common_split(split):
                 self._keep(row, values)
                 self._count += 1
+
         if not self._count:
             of_split = f" of the split {split!r}" if split else ""
             raise DataError(
@@ -140,7 +145,7 @@ class Answers:
         """The answers of the file, in the order of the samples; `max_tokens` cuts none of them.
 
         Raises:
-            BackendError: texts to judge are given; a file cannot judge.
+            BackendError: texts to score are given; a file cannot score them.
             DataError: no sample has an answer, or with ``missing="error"`` some have none.
         """
         if texts and len(texts) != len(samples):
@@ -151,79 +156,83 @@ class Answers:
             )
         if max_tokens == 0:
             return [Prediction("", finish="none") for _ in samples]
-        rows = [self._row_of(sample) for sample in samples]
-        self._check(samples, rows)
+
+        rows = [self._find(sample) for sample in samples]
+        self._check_missing(samples, rows)
         self.notes = tuple(self._notes(rows))
         if progress is not None and samples:
             progress(len(samples))
-        return _thinking.without_thoughts(
-            [
-                Prediction("")
-                if row is None
-                else Prediction(row.text, logprob=row.logprob, finish=row.finish)
-                for row in rows
-            ]
-        )
+
+        predictions = []
+        for row in rows:
+            if row is None:
+                predictions.append(Prediction(""))
+            else:
+                predictions.append(Prediction(row.text, logprob=row.logprob, finish=row.finish))
+        return _thinking.without_thoughts(predictions)
 
     def _keep(self, row: _Row, values: Mapping[str, Any]) -> None:
-        """Files a row under its id or, without one, under its picture."""
+        """Stores a row under its id or, without one, under its image."""
         where = row.where
         field = next((name for name in _IDS if name in values), "")
+        if not field and "image" not in values:
+            raise DataError(
+                f"{where}: no id; a row needs one of {', '.join(_IDS)}, image (it has: {_shown(list(values))})."
+            )
+
         if field:
             name = _name(values[field], field, where)
             self._check_new(self._by_id.setdefault(name, row), row, f"the {field} {_shown(name)}")
-        elif "image" in values and "prompt" in values:
+        elif "prompt" in values:
             image = "" if values["image"] is None else _name(values["image"], "image", where)
             prompt = _text(values["prompt"], "prompt", where)
             first = self._by_prompt.setdefault((image, prompt), row)
-            # The same prompt on the same picture may come twice, with the same answer.
+            # The same prompt for the same image may be repeated with the same answer.
             if first.text != row.text:
                 self._check_new(first, row, f"the prompt {_shown(prompt)} on the image {_shown(image)}")
-        elif "image" in values:
+        else:
             name = _name(values["image"], "image", where)
             self._check_new(self._by_image.setdefault(name, row), row, f"the image {_shown(name)}")
             if "/" not in name:
                 stem = PurePosixPath(name).stem
                 self._by_stem[stem] = None if stem in self._by_stem else row
-        else:
-            raise DataError(
-                f"{where}: no id; a row needs one of {', '.join(_IDS)}, image (it has: {_shown(list(values))})."
-            )
 
     def _check_new(self, first: _Row, row: _Row, what: str) -> None:
+        """Raises `DataError` if another row already has this name."""
         if first is row:
             return
-        hint = (
-            f"they are in the splits {first.split!r} and {row.split!r}: set `split` to one of them"
-            if first.split != row.split
-            else "keep one answer for each"
-        )
+
+        if first.split != row.split:
+            hint = f"they are in the splits {first.split!r} and {row.split!r}: set `split` to one of them"
+        else:
+            hint = "keep one answer for each"
         raise DataError(f"{row.where}: {what} is also in {first.where}; {hint}.")
 
-    def _row_of(self, sample: Sample) -> _Row | None:
+    def _find(self, sample: Sample) -> _Row | None:
         found = self._by_id.get(sample.id) or self._by_image.get(sample.id) or self._by_stem.get(sample.id)
         if found is None and self._by_prompt:
             image = sample.media[0].key if sample.media else ""
-            bare = without_listing(
-                sample.prompt, sample.options
-            )  # whoever answered may not have seen the list
+            # The model may not have been shown the list of options.
+            bare = without_listing(sample.prompt, sample.options)
             found = self._by_prompt.get((image, sample.prompt)) or self._by_prompt.get((image, bare))
         return found
 
-    def _check(self, samples: Sequence[Sample], rows: Sequence[_Row | None]) -> None:
+    def _check_missing(self, samples: Sequence[Sample], rows: Sequence[_Row | None]) -> None:
         lost = [sample.id for sample, row in zip(samples, rows, strict=True) if row is None]
         if samples and len(lost) == len(samples):
             raise DataError(
                 f"{self.path}: none of its {self._count} answer(s) matches any of the {len(samples)} sample(s): it "
-                f"has {self._first()}, the samples {samples[0].id!r}. Is it for the same data and split?"
+                f"has {self._example()}, the samples {samples[0].id!r}. Is it for the same data and split?"
             )
+
         if lost and self.missing == "error":
             raise DataError(
                 f"{self.path}: no answer for {len(lost)} of {len(samples)} samples, such as {', '.join(lost[:5])}; add "
                 "them, or set missing: wrong to count them as empty answers."
             )
 
-    def _first(self) -> str:
+    def _example(self) -> str:
+        """The name of one answer of the file, for messages."""
         names = [*self._by_id, *self._by_image]
         if names:
             return _shown(names[0])
@@ -232,16 +241,20 @@ class Answers:
 
     def _notes(self, rows: Sequence[_Row | None]) -> Iterator[str]:
         used = {row.where for row in rows if row is not None}
-        if lost := sum(row is None for row in rows):
-            yield f"{self.path}: {lost} of {len(rows)} samples have no answer; each counts as an empty answer."
-        if others := self._count - len(used):
+        missing = sum(row is None for row in rows)
+        others = self._count - len(used)
+        empty = sum(row is not None and not row.text.strip() for row in rows)
+
+        if missing:
+            yield f"{self.path}: {missing} of {len(rows)} samples have no answer; each counts as an empty answer."
+        if others:
             yield f"{self.path}: {others} of its {self._count} answers match none of these samples."
-        if empty := sum(row is not None and not row.text.strip() for row in rows):
+        if empty:
             yield f"{self.path}: {empty} of {len(rows)} answers are empty."
 
 
-def _bytes(path: Path) -> bytes:
-    """All of a file, if it is a regular one and not too large; without a byte-order mark."""
+def _read(path: Path) -> bytes:
+    """The content of a file without its byte-order mark, if it is a regular file and not too large."""
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
@@ -256,6 +269,7 @@ def _bytes(path: Path) -> bytes:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path!s:.80}: not a valid file name.") from None
+
     if len(data) > _MAX_BYTES:
         raise DataError(
             f"{path}: more than {_MAX_BYTES} bytes; keep only ids and answers in it, or split it."
@@ -264,12 +278,12 @@ def _bytes(path: Path) -> bytes:
 
 
 def _rows(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Where each row stands, lines counted from 1, and its values."""
+    """The place of each row, with lines counted from 1, and its values."""
     if not data.strip():
         raise DataError(f"{path}: the file is empty.")
     if path.suffix.lower() == ".csv":
-        return _of_csv(path, data)
-    return _of_array(path, data) if data.lstrip().startswith(b"[") else _of_lines(path, data)
+        return _csv_rows(path, data)
+    return _array_rows(path, data) if data.lstrip().startswith(b"[") else _line_rows(path, data)
 
 
 def _decoded(path: Path, data: bytes, first: int = 1) -> str:
@@ -282,25 +296,26 @@ def _decoded(path: Path, data: bytes, first: int = 1) -> str:
         ) from None
 
 
-def _of_lines(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
+def _line_rows(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, line in enumerate(io.BytesIO(data), start=1):
-        if line.strip():
-            text = _decoded(path, line, number).strip(" \t\r\n")
-            value, end = _value(path, text, 0, number)
-            if end < len(text):
-                raise DataError(
-                    f"{path}:{number}: unexpected text after the row: {_shown(text[end:].strip())}."
-                )
-            yield f"{path}:{number}", _mapping(f"{path}:{number}", value)
+        if not line.strip():
+            continue
+
+        text = _decoded(path, line, number).strip(" \t\r\n")
+        value, end = _value(path, text, 0, number)
+        if end < len(text):
+            raise DataError(f"{path}:{number}: unexpected text after the row: {_shown(text[end:].strip())}.")
+        yield f"{path}:{number}", _as_object(f"{path}:{number}", value)
 
 
-def _of_array(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
+def _array_rows(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of a JSON array; parsed one by one, so that each can be reported with its line."""
     text = _decoded(path, data)
     at = text.index("[") + 1
     line, number = 1 + text.count("\n", 0, at), 0
 
     def skip() -> str:
-        """Steps over white space; the next character, empty at the end."""
+        """Skips white space; returns the next character, or an empty string at the end."""
         nonlocal at, line
         while at < len(text) and text[at] in " \t\r\n":
             line += text[at] == "\n"
@@ -309,11 +324,14 @@ def _of_array(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
 
     following = skip()
     while following != "]":
+        # One row.
         number += 1
         where = f"{path}:{line} (row {number})"
         start, (value, at) = at, _value(path, text, at, line)
-        yield where, _mapping(where, value)
+        yield where, _as_object(where, value)
         line += text.count("\n", start, at)
+
+        # A comma and another row, or the end.
         following = skip()
         if following == ",":
             at += 1
@@ -323,13 +341,14 @@ def _of_array(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
         if following != "]":
             found = _shown(text[at : at + 20]) if following else "the end of the file"
             raise DataError(f"{path}:{line}: not JSON: expected ',' and a row, or ']' (got {found}).")
+
     at += 1
     if skip():
         raise DataError(f"{path}:{line}: unexpected text after the array: {_shown(text[at : at + 20])}.")
 
 
 def _value(path: Path, text: str, at: int, line: int) -> tuple[Any, int]:
-    """The JSON value at a place, and where it ends."""
+    """The JSON value at an offset, and the offset of its end."""
     try:
         return _JSON.raw_decode(text, at)
     except json.JSONDecodeError as error:
@@ -338,7 +357,7 @@ def _value(path: Path, text: str, at: int, line: int) -> tuple[Any, int]:
         raise DataError(f"{path}:{wrong}: not JSON: {error.msg} (near {_shown(near)}).") from None
     except RecursionError:
         raise DataError(f"{path}:{line}: invalid JSON: nested too deeply.") from None
-    except DataError as error:  # of the two functions below
+    except DataError as error:  # raised by the two functions below
         raise DataError(f"{path}:{line}: {error}") from None
 
 
@@ -360,55 +379,62 @@ _JSON = json.JSONDecoder(
 )
 
 
-def _mapping(where: str, value: Any) -> dict[str, Any]:
+def _as_object(where: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DataError(f'{where}: a row must be an object such as {{"id": ...}} (got {_shown(value)}).')
     return value
 
 
-def _of_csv(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
-    """With a head that names an id and an answer; without one, two columns are id and answer."""
+def _csv_rows(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Rows of CSV with a header that names an id and an answer; without a header, two columns are id and answer."""
     reader = csv.reader(io.StringIO(_decoded(path, data), newline=""), strict=True)
-    head: list[str] = []
+    header: list[str] = []
     last = 0
     try:
         for cells in reader:
             line, last = last + 1, reader.line_num
             if not any(cell.strip() for cell in cells):
                 continue
-            if not head:
-                names = [cell.strip() for cell in cells]
-                is_head = any(name in (*_IDS, "image") for name in names) and any(
-                    n in _ANSWERS for n in names
-                )
-                head = names if is_head else ["id", "answer"]
-                if len(set(head)) < len(head):
-                    raise DataError(
-                        f"{path}:{line}: a column appears twice in the first row ({_shown(names)})."
-                    )
-                if is_head:
+
+            if not header:
+                header, is_header = _header(path, line, cells)
+                if is_header:
                     continue
-            if len(cells) != len(head):
+
+            # The values of one row.
+            if len(cells) != len(header):
                 raise DataError(
-                    f"{path}:{line}: {len(cells)} value(s) for the {len(head)} columns {', '.join(head)}; quote values "
-                    "that contain a comma, or put the column names in the first row."
+                    f"{path}:{line}: {len(cells)} value(s) for the {len(header)} columns {', '.join(header)}; quote "
+                    "values that contain a comma, or put the column names in the first row."
                 )
-            values: dict[str, Any] = dict(zip(head, cells, strict=True))
+            values: dict[str, Any] = dict(zip(header, cells, strict=True))
             if "logprob" in values:
                 values["logprob"] = _Number(values["logprob"].strip()) if values["logprob"].strip() else None
-            if head[: len(answer_files.COLUMNS)] == list(answer_files.COLUMNS):
-                values = _of_own_table(values)
+            if header[: len(answer_files.COLUMNS)] == list(answer_files.COLUMNS):
+                values = _from_own_table(values)
             yield f"{path}:{line}", values
     except csv.Error as error:
         raise DataError(f"{path}:{last + 1}: not CSV: {error}.") from None
 
 
-def _of_own_table(values: dict[str, Any]) -> dict[str, Any]:
-    """The row of a table of our own, where an empty cell says that there is nothing, as the line of a file has it."""
+def _header(path: Path, line: int, cells: Sequence[str]) -> tuple[list[str], bool]:
+    """The column names, and whether the first row holds them."""
+    names = [cell.strip() for cell in cells]
+    has_id = any(name in (*_IDS, "image") for name in names)
+    is_header = has_id and any(name in _ANSWERS for name in names)
+    header = names if is_header else ["id", "answer"]
+    if len(set(header)) < len(header):
+        raise DataError(f"{path}:{line}: a column appears twice in the first row ({_shown(names)}).")
+    return header, is_header
+
+
+def _from_own_table(values: dict[str, Any]) -> dict[str, Any]:
+    """A row of a table written by Sightweave, with the fields of our JSON lines: an empty cell means no value."""
     named = {"prompt" if name == "question" else name: value for name, value in values.items()}
-    return (
-        {**named, "image": named["image"] or None} if not named.pop("id") else {**named, "id": values["id"]}
-    )
+    if not named["id"]:
+        del named["id"]
+        named["image"] = named["image"] or None
+    return named
 
 
 def _row(where: str, values: Mapping[str, Any]) -> _Row:
@@ -418,6 +444,7 @@ def _row(where: str, values: Mapping[str, Any]) -> _Row:
         raise DataError(
             f"{where}: {what}; a row needs one of {', '.join(_ANSWERS)} (it has: {_shown(list(values))})."
         )
+
     finish, split = values.get("finish"), values.get("split")
     return _Row(
         where,
@@ -454,6 +481,7 @@ def _logprob(value: Any, where: str) -> float | None:
         number = float(value) if isinstance(value, _Number) else math.nan
     except ValueError:
         number = math.nan
+
     known = log_probability(number)
     if known is None:
         raise DataError(
@@ -464,6 +492,6 @@ def _logprob(value: Any, where: str) -> float | None:
 
 
 def _shown(value: object) -> str:
-    """A value as messages show it: short, and on one line."""
+    """A value as shown in messages: short, and on one line."""
     text = str(value) if isinstance(value, _Number) else repr(value)
     return text if len(text) <= _SHOWN + 2 else text[:_SHOWN] + "..."

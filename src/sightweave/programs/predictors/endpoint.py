@@ -1,14 +1,14 @@
-"""Any server that speaks OpenAI's chat completions: hosted models, vLLM, llama.cpp, Ollama and the like.
+"""Predictor for any server with OpenAI's chat completions API: hosted models, vLLM, llama.cpp, Ollama and others.
 
-``POST {url}/chat/completions``, greedily (temperature 0, seed 0) where the server allows it, with pictures as data URLs
-inside the request. The key is read from an environment variable and goes to that host alone: redirects are never followed.
-What a server's model is behind its name may change from one day to the next, and nothing here can tell.
+Sends ``POST {url}/chat/completions``, greedy (temperature 0, seed 0) where the server allows it, with images as data URLs in
+the request. The API key is read from an environment variable and sent to that host only: redirects are never followed. The
+model behind a server's name may change from one day to the next, and nothing here can detect that.
 
-A server that takes no temperature, seed, log-probabilities or system turn is asked without them. A prompt that it refuses,
-or fails on however often it is asked, has no answer, nor has one whose picture cannot be read; the prediction says why
-(`_notes`). A server that cannot be reached or that refuses the key or the model is an error.
+If a server rejects the temperature, the seed, log-probabilities or the system turn, they are left out. A prompt that it
+rejects, or fails on however often it is sent, has no answer, nor has one whose image cannot be read; the prediction gives
+the reason (`_notes`). A server that cannot be reached or that rejects the key or the model is an error.
 
-`_endpoint` has the connection, the requests, and how responses are read.
+`_endpoint` has the connection, the requests, and the parsing of responses.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ from sightweave.programs.predictors._endpoint.threads import side_by_side
 from sightweave.programs.predictors._endpoint.words import Failed, Refused
 
 _MOST_FAILURES = 16
-"""Prompts in a row on which a server fails before it counts as down."""
+"""Consecutive prompts that a server may fail on before it counts as down."""
 
 
 def recognise(who: str) -> str:
-    """What an address is if it is of this kind."""
+    """Describes the address of a server; empty for anything else."""
     return "an endpoint" if who.lower().startswith(("http://", "https://")) else ""
 
 
@@ -77,15 +77,15 @@ class Config:
 
     @classmethod
     def at(cls, where: str) -> Config:
-        """The settings for the server at an address, all others at their defaults."""
+        """The settings for a server, with defaults for everything else."""
         return cls(url=where)
 
     def build(self) -> Endpoint:
-        """The predictor; without a `model` the server is asked for its name.
+        """The predictor; if `model` is empty, the server is asked for its name.
 
         Raises:
-            RecipeError: `url` is no address.
-            BackendError: the server cannot be asked, or has several models.
+            RecipeError: `url` is not a valid address.
+            BackendError: the server cannot be reached, or has several models.
         """
         return Endpoint(
             self.url,
@@ -101,34 +101,34 @@ class Config:
 
 
 class Endpoint:
-    """Asks a server, several requests at a time; answers come back in the order of the samples.
+    """Sends prompts to a server, several at a time; predictions are in the order of the samples.
 
-    A prediction's ``logprob`` is the mean over the tokens that the server tells, which as a rule leave the end token out;
-    it is None where the server tells none. A prompt without an answer has the reason in ``extra["unanswered"]``; the other
-    keys of ``extra`` are listed in `_notes`.
+    A prediction's ``logprob`` is the mean over the tokens that the server reports, usually without the end token; it is None
+    if the server reports none. A prompt without an answer has the reason in ``extra["unanswered"]``; the other keys of
+    ``extra`` are listed in `_notes`.
 
     Args:
-        url: The address to which /chat/completions is added.
+        url: Address to which /chat/completions is appended.
         model: Name of the model; empty asks the server.
-        key_variable: Name of the environment variable with the key.
+        key_variable: Name of the environment variable with the API key.
         timeout: Seconds from the start of a request to the end of its answer.
-        retries: How often a request is repeated.
+        retries: Number of times that a request is repeated.
         wait: Seconds before the first repetition.
-        num_concurrent: Requests at the same time.
-        max_side: Pixels of a picture's longer side at most; None for all.
+        num_concurrent: Number of concurrent requests.
+        max_side: Maximum longer side of an image in pixels; None for no limit.
         jpeg_quality: 1 to 100, or None for PNG.
 
     Raises:
-        RecipeError: `url` is no address.
-        BackendError: the server cannot be asked, or has several models and none is named.
+        RecipeError: `url` is not a valid address.
+        BackendError: the server cannot be reached, or has several models and none is named.
     """
 
     can_score = False
     can_control = True
     may_refuse = True
-    """Prompts may come back without an answer."""
+    """Whether prompts may have no answer."""
     tells_each = True
-    """Whether `predict` takes `each`."""
+    """Whether `predict` accepts `each`."""
 
     def __init__(
         self,
@@ -145,16 +145,19 @@ class Endpoint:
     ) -> None:
         self._server = Server(url, key_variable, timeout=timeout, retries=retries, wait=wait)
         self._num_concurrent, self._max_side, self._jpeg_quality = num_concurrent, max_side, jpeg_quality
+
         self.model = model or _only_model(self._server)
         self.name = f"{self._server.url} {self.model}"
+
         self.fingerprint = (
             f"endpoint {self._server.url} {self.model} max_side={max_side} jpeg_quality={jpeg_quality}"
         )
-        """Of what is asked, not of what answers: a server's model may change behind its name."""
+        """Identifies the requests, not the answers: the model behind a server's name may change."""
+
         self._refused: frozenset[str] = frozenset()
-        """Fields, and ``system`` for the role, that the server answers better without."""
+        """Fields, and ``system`` for that role, that the server works better without."""
         self._failures = 0
-        """Prompts in a row without an answer that the server failed on."""
+        """Consecutive prompts that the server failed on."""
 
     def predict(
         self,
@@ -167,11 +170,11 @@ class Endpoint:
     ) -> list[Prediction]:
         """One prediction per sample, in order.
 
-        `each` is called with whole answers as they come; the others are known only when all are there.
+        `each` is called with complete answers as they arrive; the others are known only when all have arrived.
 
         Raises:
-            BackendError: the server fails or cannot be understood, or texts to judge are given.
-            DataError: a medium that is no picture, or not one list of texts per sample.
+            BackendError: the server fails or cannot be understood, or texts to score are given.
+            DataError: a medium that is not an image, or not one list of texts per sample.
         """
         if texts and len(texts) != len(samples):
             raise DataError(f"{self.name}: {len(texts)} list(s) of texts for {len(samples)} sample(s).")
@@ -181,34 +184,34 @@ class Endpoint:
             )
         if max_tokens == 0:
             return [Prediction("", finish="none") for _ in samples]
-        # A picture is often asked about several times in a row.
-        address = functools.lru_cache(maxsize=4 * self._num_concurrent)(self._data_url)
 
+        # The same image is often in several prompts in a row.
+        address = functools.lru_cache(maxsize=4 * self._num_concurrent)(self._data_url)
         line = self._server.open()
 
         def ask(sample: Sample) -> Prediction:
             try:
                 turns = messages(sample, address)
             except (MediaError, NothingToAsk) as error:
-                # Another try may find the picture mended.
+                # The image may be repaired before the next try.
                 return Prediction("", extra={"unanswered": str(error).rstrip("."), "may_pass": True})
             return self._answer(sample, turns, max_tokens, line)
 
-        def tell(number: int, said: Prediction) -> None:
-            # What was paid for is kept at once; whether a cut answer holds thoughts may show only in the others.
-            if each is not None and not _notes.is_unanswered(said):
-                each(number, _thinking.without_thoughts([said])[0])
+        def tell(number: int, answer: Prediction) -> None:
+            # Report paid answers at once. Whether a cut one holds thoughts may show only once all have arrived.
+            if each is not None and not _notes.is_unanswered(answer):
+                each(number, _thinking.without_thoughts([answer])[0])
             if progress is not None:
                 progress(1)
 
         return _thinking.without_thoughts(side_by_side(ask, samples, self._num_concurrent, line, tell))
 
     def _answer(self, sample: Sample, turns: list[dict[str, Any]], max_tokens: int, line: Line) -> Prediction:
-        """The server's answer, or a prediction that says why there is none."""
+        """The server's answer, or a prediction with the reason why there is none."""
         where = f"sample {sample.id!r}"
         try:
             found, refused = self._ask(turns, max_tokens, where, line)
-            said = prediction(found, f"{self._server.url}: {where}")
+            answer = prediction(found, f"{self._server.url}: {where}")
         except Refused as error:
             return Prediction("", extra={"unanswered": error.reason})
         except Failed as error:
@@ -218,18 +221,22 @@ class Endpoint:
                     f"{error} The server failed on {self._failures} prompts in a row."
                 ) from None
             return Prediction("", extra={"unanswered": error.reason, "may_pass": True})
+
         self._failures = 0
-        return replace(said, extra={**said.extra, "is_sampled": True}) if "temperature" in refused else said
+        if "temperature" in refused:
+            return replace(answer, extra={**answer.extra, "is_sampled": True})
+        return answer
 
     def _ask(
         self, asked: list[dict[str, Any]], max_tokens: int, where: str, line: Line
     ) -> tuple[Mapping[str, Any], frozenset[str]]:
-        """What the server says, and what was left out since the server refuses it.
+        """The server's response, and the fields that were left out because the server rejects them.
 
-        What a refusal names is left out of this request, and of later ones only if that helped: a refusal may quote the
-        prompt.
+        Fields that a rejection names are left out of this request, and of later ones only if that helped: the rejection may
+        just quote the prompt.
         """
         refused = self._refused
+
         while True:
             values = settings(max_tokens, refused)
             turns = without_system(asked) if SYSTEM in refused else asked
@@ -237,11 +244,14 @@ class Endpoint:
             try:
                 found = line.answer("POST", "/chat/completions", body, where)
             except Refused as error:
-                has_system = any(turn["role"] == "system" for turn in turns)
-                left_out = named(error.said, [*values, *([SYSTEM] if has_system else [])])
+                names = list(values)
+                if any(turn["role"] == "system" for turn in turns):
+                    names.append(SYSTEM)
+                left_out = named(error.said, names)
                 if not left_out:
                     raise
-                refused |= left_out  # each is left out once, so this comes to an end
+                # Try again without them; each is left out only once, so the loop ends.
+                refused |= left_out
             else:
                 self._refused |= refused
                 return found, refused
@@ -251,26 +261,30 @@ class Endpoint:
             raise DataError(
                 f"{medium.modality} {medium.key!r}: only images can be sent; remove such samples."
             )
+
         image = Image.fromarray(image_files.load(medium))
         if self._max_side is not None and max(image.size) > self._max_side:
             image.thumbnail((self._max_side, self._max_side), Image.Resampling.LANCZOS)
-        file = io.BytesIO()
+
+        file, kind = io.BytesIO(), "png" if self._jpeg_quality is None else "jpeg"
         if self._jpeg_quality is None:
             image.save(file, "PNG")
         else:
             image.save(file, "JPEG", quality=self._jpeg_quality)
-        kind = "png" if self._jpeg_quality is None else "jpeg"
         return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _only_model(server: Server) -> str:
+    """The name of a server's model, if it has only one."""
     with closing(server.open()) as line:
         found = line.answer("GET", "/models", None, "the list of models")
+
     listed = found.get("data")
     names = [one.get("id") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
     known = [name for name in names if isinstance(name, str) and name]
     if len(known) == 1:
         return known[0]
+
     shown = ", ".join(sorted(known)[:20]) or "none"
     raise BackendError(
         f"{server.url}: the server has {len(known)} models ({shown}); set `model` to one of them."

@@ -1,9 +1,9 @@
-"""A folder of Transformers' that holds an image-text-to-text model and its processor.
+"""Predictor for a Transformers folder with an image-text-to-text model and its processor.
 
-Whatever ``AutoModelForImageTextToText`` and ``AutoProcessor`` load: LLaVA, Idefics3 and SmolVLM, Qwen-VL and others. Code
-that lies in a folder is run only where its caller says so, on the command line or in Python: no file can. Prompts go through
-the processor's chat template where it has one. Answers are plainly greedy: of the folder's own generation settings only the
-ids of special tokens hold, and a note names the others.
+Works with every model that ``AutoModelForImageTextToText`` and ``AutoProcessor`` load: LLaVA, Idefics3 and SmolVLM, Qwen-VL
+and others. Code in the folder runs only if the caller allows it, on the command line or in Python; no file can allow it.
+Prompts use the processor's chat template if it has one. Decoding is greedy: of the folder's own generation settings only the
+ids of special tokens apply, and a note names the others.
 """
 
 from __future__ import annotations
@@ -39,11 +39,12 @@ Resizer = Literal["auto", "pil", "torchvision"]
 _CONFIG = "config.json"
 _MAX_CONFIG_BYTES = 1 << 20
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
+_FINGERPRINTED = (".safetensors", ".json", ".jinja", ".txt", ".model", ".py")
 _BLOCK = 1 << 20
 _ANSWER = "answer"
-"""A word that no template changes."""
-_KINDS_OF_TOKENS = {"paligemma": 1}
-"""``token_type_ids`` of what a model writes, by its type; 0 for all others. PaliGemma's 0 is what sees itself whole."""
+"""A word that every chat template leaves unchanged."""
+_TOKEN_TYPES = {"paligemma": 1}
+"""``token_type_ids`` of generated tokens by model type; 0 for all others. PaliGemma's 0 marks its bidirectional prefix."""
 _KEPT_SETTINGS = (
     "pad_token_id",
     "bos_token_id",
@@ -51,17 +52,23 @@ _KEPT_SETTINGS = (
     "decoder_start_token_id",
     "forced_bos_token_id",
 )
-"""Of a folder's generation settings: how an answer begins and ends."""
-_NO_SETTINGS = ("transformers_version", "max_length", "max_new_tokens", "use_cache", "cache_implementation")
-"""What changes no answer, or is set for every call; not worth a note."""
-_PICTURE_TOKENS = 576
-"""Tokens of a picture that are reckoned with, where the prompt has one mark for it."""
-_FAILS = (ValueError, TypeError, IndexError, KeyError, AttributeError, RuntimeError)
-"""What the code of foreign models and processors raises."""
+"""Generation settings of a folder that are kept: how an answer begins and ends."""
+_HARMLESS_SETTINGS = (
+    "transformers_version",
+    "max_length",
+    "max_new_tokens",
+    "use_cache",
+    "cache_implementation",
+)
+"""Generation settings that change no answer, or that every call sets; not worth a note."""
+_TOKENS_PER_IMAGE = 576
+"""Estimated tokens of an image whose prompt has a single placeholder for it."""
+_MODEL_ERRORS = (ValueError, TypeError, IndexError, KeyError, AttributeError, RuntimeError)
+"""Errors that third-party models and processors raise."""
 
 
 def recognise(who: str) -> str:
-    """What a path is, if it is a folder with a model of Transformers'; empty where it is none."""
+    """Describes a path that is a Transformers model folder; empty for anything else."""
     values = _read_config(Path(who))
     kind = values.get("model_type")
     return f"a Transformers folder ({kind})" if isinstance(kind, str) else ""
@@ -100,7 +107,7 @@ class Config:
 
     @classmethod
     def at(cls, where: str) -> Config:
-        """The settings for a folder, all others at their defaults."""
+        """The settings for a folder, with defaults for everything else."""
         return cls(path=where)
 
     def build(self) -> FromTransformers:
@@ -108,7 +115,7 @@ class Config:
 
         Raises:
             BackendError: Transformers is not installed.
-            CheckpointError: the folder cannot be loaded whole.
+            CheckpointError: the folder cannot be loaded completely.
         """
         return FromTransformers(
             path=self.path,
@@ -123,25 +130,25 @@ class Config:
 
 
 class FromTransformers:
-    """Answers greedily, and judges texts, by a model of Transformers'.
+    """Answers greedily, and scores given texts, with a Transformers model.
 
     Args:
-        path: Folder or name on the hub.
+        path: Folder, or name on the Hub.
         device: ``auto``, ``cpu``, ``cuda`` ...
         precision: ``fp32``, ``bf16`` or ``auto``.
         batch_size: Maximum prompts in a batch.
         max_batch_tokens: Maximum tokens in a batch; None derives it from free memory.
-        template: With ``{images}`` and ``{prompt}``, where there is no chat template.
-        trust_remote_code: Whether code that lies in the folder is run.
+        template: Prompt with ``{images}`` and ``{prompt}``, used if there is no chat template.
+        trust_remote_code: Whether to run code from the folder.
         resizer: ``pil``, ``torchvision`` or ``auto``.
 
     Raises:
         BackendError: Transformers is not installed.
-        CheckpointError: no such folder, pickled weights, a model that takes no pictures, weights that are missing.
+        CheckpointError: the folder does not exist, its weights are pickled or incomplete, or the model takes no images.
     """
 
     can_score: bool
-    """Not where an encoder reads the prompt and a decoder writes: these are fed otherwise."""
+    """Whether the likelihood of given texts is available: not for an encoder-decoder, which takes them differently."""
     can_control = True
 
     def __init__(
@@ -162,24 +169,29 @@ class FromTransformers:
         self.model, self.processor = opened(
             path, self.device, self.precision.name, trust_remote_code=trust_remote_code, resizer=resizer
         )
+
         self.name = path
         self.can_score = not self.model.config.is_encoder_decoder
-        self._looks_back = False  # not known yet
+        self._is_causal = False  # not checked yet
+
         ignored = _make_greedy(self.model)
         self.notes = (f"{path}: decoding is greedy; its own {ignored} are ignored.",) if ignored else ()
-        """What a reader of the scores must know; plain sentences."""
+        """Facts that a reader of the scores must know, as plain sentences."""
+
         resized_by = type(getattr(self.processor, "image_processor", None)).__name__
-        told = f"{self.precision.name} {template} {resized_by} {_versions(self.model)} greedy"
-        self.fingerprint = _fingerprint(path, told)
-        if not self._ends():
+        settings = f"{self.precision.name} {template} {resized_by} {_versions(self.model)} greedy"
+        self.fingerprint = _fingerprint(path, settings)
+
+        if not self._end_ids():
             raise CheckpointError(
                 f"{path}: no end-of-answer token; set eos_token_id in its generation_config.json."
             )
+
         tokenizer = self.processor.tokenizer
-        # Left, so that what is written follows the prompt; an encoder counts positions from the first token.
+        # Left, so that generated tokens follow the prompt; an encoder counts positions from the first token.
         tokenizer.padding_side = "left" if self.can_score else "right"
         if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(self._ends()[0])
+            tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(self._end_ids()[0])
 
     def predict(
         self,
@@ -191,13 +203,52 @@ class FromTransformers:
     ) -> list[Prediction]:
         """One prediction per sample, in order.
 
-        A text is judged as the model would write it: its tokens behind the prompt, then any token that ends an answer.
+        A text is scored as if the model had written it: its tokens after the prompt, then any token that ends an answer.
 
         Raises:
-            DataError: not one list of texts per sample, a picture that cannot be read, or a prompt that the processor
-                refuses, such as one without a picture.
-            BackendError: the model's own code failed, or texts are given and it cannot judge any.
+            DataError: not one list of texts per sample, an image that cannot be read, or a prompt that the processor
+                rejects, such as one without an image.
+            BackendError: the model's own code failed, or texts are given and the model cannot score any.
         """
+        self._check_texts(samples, texts)
+        prompts = [self.prompt(sample) for sample in samples]
+        found = [Prediction("", finish="none")] * len(samples)
+        budget = self._budget()
+
+        def answered(batch: Sequence[int]) -> list[Prediction]:
+            if texts:
+                likelihoods = [self._likelihoods(prompts[n], samples[n], texts[n], budget) for n in batch]
+            else:
+                likelihoods = [()] * len(batch)
+
+            written = [found[n] for n in batch]
+            if max_tokens:
+                media = [samples[n].media for n in batch]
+                written = self._generate([prompts[n] for n in batch], media, max_tokens)
+            return [replace(said, likelihoods=each) for said, each in zip(written, likelihoods, strict=True)]
+
+        # A stack: the halves of a batch that ran out of memory are tried next.
+        waiting = list(reversed(self._batches(prompts, samples, budget, max_tokens)))
+        while waiting:
+            batch = waiting.pop()
+            made = or_none(partial(answered, batch))
+            if made is None:
+                if not budget.halve() and len(batch) == 1:
+                    raise BackendError(
+                        f"{self.name}: out of memory on sample {samples[batch[0]].id!r} alone; free some memory, shorten "
+                        "the prompt, or lower max_tokens."
+                    )
+                waiting += reversed(halves(batch))
+                continue
+
+            for n, prediction in zip(batch, made, strict=True):
+                found[n] = prediction
+            if progress is not None:
+                progress(len(batch))
+
+        return _thinking.without_thoughts(found)
+
+    def _check_texts(self, samples: Sequence[Sample], texts: Sequence[Sequence[str]]) -> None:
         if texts and len(texts) != len(samples):
             raise DataError(
                 f"{self.name}: {len(texts)} list(s) of texts for {len(samples)} sample(s); give one for each, in order."
@@ -207,125 +258,102 @@ class FromTransformers:
                 f"{self.name}: {self.model.config.model_type} is an encoder-decoder; its answers can be scored, "
                 "but not the likelihood of given texts: remove the metrics that need it."
             )
-        prompts = [self.prompt(sample) for sample in samples]
-        found = [Prediction("", finish="none")] * len(samples)
-        # Prompts of about the same length, and of as many pictures, go together: little is padded.
-        order = sorted(range(len(samples)), key=lambda n: (len(samples[n].media), len(prompts[n])))
-        budget = self._budget()
-
-        def answered(chunk: Sequence[int]) -> list[Prediction]:
-            judged = [self._judge(prompts[n], samples[n], texts[n], budget) if texts else () for n in chunk]
-            written = [found[n] for n in chunk]
-            if max_tokens:
-                written = self._write(
-                    [prompts[n] for n in chunk], [samples[n].media for n in chunk], max_tokens
-                )
-            return [replace(said, likelihoods=each) for said, each in zip(written, judged, strict=True)]
-
-        # The last of what waits is next: halves of a batch that found no room take its place.
-        waiting = list(reversed(self._batches(order, prompts, samples, budget, max_tokens)))
-        while waiting:
-            chunk = waiting.pop()
-            made = or_none(partial(answered, chunk))
-            if made is None:
-                if not budget.halve() and len(chunk) == 1:
-                    raise BackendError(
-                        f"{self.name}: out of memory on sample {samples[chunk[0]].id!r} alone; free some memory, shorten "
-                        "the prompt, or lower max_tokens."
-                    )
-                waiting += reversed(halves(chunk))
-                continue
-            for n, prediction in zip(chunk, made, strict=True):
-                found[n] = prediction
-            if progress is not None:
-                progress(len(chunk))
-        return _thinking.without_thoughts(found)
 
     def _budget(self) -> Budget:
         shape = Shape.of_transformers(self.model)
         return Budget(shape, self.device, rows=self.batch_size, tokens=self.max_batch_tokens)
 
     def _batches(
-        self,
-        order: Sequence[int],
-        prompts: Sequence[str],
-        samples: Sequence[Sample],
-        budget: Budget,
-        max_tokens: int,
+        self, prompts: Sequence[str], samples: Sequence[Sample], budget: Budget, max_tokens: int
     ) -> list[list[int]]:
-        """Runs of samples with as many pictures each, since processors refuse mixtures, that fit into memory."""
+        """Indices of the samples, in batches that fit into memory.
+
+        All samples of a batch have the same number of images, since processors reject mixtures, and prompts of similar
+        length, so that little is padded.
+        """
+        order = sorted(range(len(samples)), key=lambda n: (len(samples[n].media), len(prompts[n])))
         lengths = {n: self._length(prompts[n], samples[n].media) for n in order}
-        runs = groupby(order, key=lambda n: len(samples[n].media))
-        found: list[list[int]] = []
-        for _, run in runs:
-            found += budget.batches(list(run), lambda n: (lengths[n] + max_tokens, lengths[n]))
-        return found
+
+        batches: list[list[int]] = []
+        for _, run in groupby(order, key=lambda n: len(samples[n].media)):
+            batches += budget.batches(list(run), lambda n: (lengths[n] + max_tokens, lengths[n]))
+        return batches
 
     def _length(self, prompt: str, media: Sequence[Medium]) -> int:
-        """About how many tokens a prompt has; a picture counts as many as most models make of one."""
+        """Approximate number of tokens of a prompt; an image counts as many as most models make of one."""
         words = self.processor.tokenizer(prompt, add_special_tokens=False)["input_ids"]
-        return len(words) + _PICTURE_TOKENS * len(media)
+        return len(words) + _TOKENS_PER_IMAGE * len(media)
 
     def prompt(self, sample: Sample) -> str:
-        """What the processor reads for a sample: its chat template's text, or the template's."""
+        """The text that the processor reads for a sample, from its chat template or else from ``template``."""
         parts = asked(sample)
-        if self._chats():
-            return self._rendered(parts, asks=True)
+        if self._has_chat_template():
+            return self._render(parts, add_generation_prompt=True)
+
         mark = getattr(self.processor, "image_token", "<image>")
-        images = "".join(str(mark) for part in parts if isinstance(part.content, Medium))
+        images = str(mark) * sum(isinstance(part.content, Medium) for part in parts)
         prompt = "\n".join(part.content for part in parts if isinstance(part.content, str))
         filled = self.template.replace("{images}", images).replace("{prompt}", prompt)
         return filled if images else filled.lstrip("\n")
 
-    def _chats(self) -> bool:
+    def _has_chat_template(self) -> bool:
         return bool(getattr(self.processor, "chat_template", None) or self.processor.tokenizer.chat_template)
 
-    def _rendered(self, parts: Sequence[Part], *, asks: bool) -> str:
+    def _render(self, parts: Sequence[Part], *, add_generation_prompt: bool) -> str:
         from jinja2 import TemplateError
 
         try:
             text: str = self.processor.apply_chat_template(
-                messages(parts), add_generation_prompt=asks, tokenize=False
+                messages(parts), add_generation_prompt=add_generation_prompt, tokenize=False
             )
-        except (TemplateError, *_FAILS) as error:
-            raise DataError(f"{self.name}: its chat template rejected a prompt: {_line(error)}") from error
+        except (TemplateError, *_MODEL_ERRORS) as error:
+            raise DataError(
+                f"{self.name}: its chat template rejected a prompt: {_first_line(error)}"
+            ) from error
         return text
 
-    def _lead(self, sample: Sample, prompt: str) -> str:
-        """Blanks that the chat template puts between a prompt and its answer: an answer's first token often holds one."""
-        if not self._chats():
+    def _leading_space(self, sample: Sample, prompt: str) -> str:
+        """White space that the chat template puts before an answer; the answer's first token often includes it."""
+        if not self._has_chat_template():
             return ""
-        whole = self._rendered([*asked(sample), Part("assistant", _ANSWER)], asks=False)
+
+        whole = self._render([*asked(sample), Part("assistant", _ANSWER)], add_generation_prompt=False)
         lead, found, _ = whole.removeprefix(prompt).partition(_ANSWER)
         return lead if found and lead.isspace() else ""
 
-    def _ids(self, prompt: str, lead: str, text: str) -> list[int]:
-        """Tokens of a text behind its prompt, or alone where the two would share one."""
+    def _text_ids(self, prompt: str, lead: str, text: str) -> list[int]:
+        """Token ids of a text after its prompt, or of the text alone where the two would share a token."""
         tokenizer = self.processor.tokenizer
         if not text:
             return []
+
         before: list[int] = tokenizer(prompt, add_special_tokens=False)["input_ids"]
         whole: list[int] = tokenizer(prompt + lead + text, add_special_tokens=False)["input_ids"]
         if whole[: len(before)] == before:
             return whole[len(before) :]
+
         alone: list[int] = tokenizer(lead + text, add_special_tokens=False)["input_ids"]
         return alone
 
     def inputs(self, prompts: Sequence[str], media: Sequence[Sequence[Medium]]) -> dict[str, Tensor]:
-        """Prompts with their pictures as the model takes them.
+        """Prompts and their images as the model takes them.
 
         Raises:
-            DataError: a picture that cannot be read, or a prompt that the processor refuses.
+            DataError: an image that cannot be read, or a prompt that the processor rejects.
         """
-        for medium in (medium for each in media for medium in each):
-            if medium.modality != "image":
-                raise DataError(
-                    f"{medium.modality} {medium.key!r}: only images can be shown to {self.name}; remove such samples."
-                )
-        images = [[Image.fromarray(load(medium)) for medium in each] for each in media]
+        images = []
+        for each in media:
+            for medium in each:
+                if medium.modality != "image":
+                    raise DataError(
+                        f"{medium.modality} {medium.key!r}: only images can be shown to {self.name}; remove such samples."
+                    )
+            images.append([Image.fromarray(load(medium)) for medium in each])
+
+        # A chat template may have written the first token already; the tokenizer would add it a second time.
         begins = self.processor.tokenizer.bos_token
-        # A chat template may have written the first token already; put there twice, it would be read twice.
         bare = {"add_special_tokens": False} if begins and prompts[0].startswith(begins) else {}
+
         try:
             made = self.processor(
                 text=list(prompts),
@@ -334,23 +362,24 @@ class FromTransformers:
                 return_tensors="pt",
                 **bare,
             )
-        except _FAILS as error:
+        except _MODEL_ERRORS as error:
             if is_out_of_memory(error):
                 raise
-            raise DataError(f"{self.name}: its processor rejected a prompt: {_line(error)}") from error
+            raise DataError(f"{self.name}: its processor rejected a prompt: {_first_line(error)}") from error
+
         dtype = next(self.model.parameters()).dtype
-        return {
-            name: value.to(self.device, dtype if value.is_floating_point() else value.dtype)
-            for name, value in made.items()
-            if name != "labels"  # of training; PaliGemma's gives them always
-        }
+        inputs = {}
+        for name, value in made.items():
+            if name != "labels":  # for training; PaliGemma's processor always adds them
+                inputs[name] = value.to(self.device, dtype if value.is_floating_point() else value.dtype)
+        return inputs
 
     @torch.inference_mode()
-    def _write(
+    def _generate(
         self, prompts: Sequence[str], media: Sequence[Sequence[Medium]], max_tokens: int
     ) -> list[Prediction]:
         inputs = self.inputs(prompts, media)
-        made = self._called(
+        made = self._call(
             self.model.generate,
             **inputs,
             max_new_tokens=max_tokens,
@@ -359,65 +388,69 @@ class FromTransformers:
             output_logits=True,
             return_dict_in_generate=True,
         )
-        ids = made.sequences[:, -len(made.logits) :]  # the prompt stands before, unless an encoder read it
-        logprobs = torch.stack(
-            [
-                logits.float().log_softmax(-1).gather(1, ids[:, step, None])[:, 0]
-                for step, logits in enumerate(made.logits)
-            ],
-            dim=1,
-        )
-        ends = self._ends()
-        said = []
+
+        # One row of ids and of their log-probabilities per prompt, as long as the longest answer.
+        ids = made.sequences[:, -len(made.logits) :]  # a decoder's sequences begin with the prompt
+        steps = []
+        for step, logits in enumerate(made.logits):
+            steps.append(logits.float().log_softmax(-1).gather(1, ids[:, step, None])[:, 0])
+        logprobs = torch.stack(steps, dim=1)
+
+        # Cut each row after the first token that ends an answer.
+        ends = self._end_ids()
+        predictions = []
         for prompt, row, each in zip(prompts, ids.tolist(), logprobs.tolist(), strict=True):
             count = next((place + 1 for place, one in enumerate(row) if one in ends), len(row))
             is_whole = bool(count) and row[count - 1] in ends
-            # The end is left out here, since not every tokenizer takes it for a special token.
-            text = self._decoded(row[: count - is_whole]).strip()
+            # Drop the end token here, since not every tokenizer treats it as a special token.
+            text = self._decode(row[: count - is_whole]).strip()
             if _thinking.ends_open(prompt):
                 text = f"{_thinking.OPENING}{text}"
             mean = sum(each[:count]) / max(1, count)
-            said.append(Prediction(text, mean, count, "stop" if is_whole else "length"))
-        return said
+            predictions.append(Prediction(text, mean, count, "stop" if is_whole else "length"))
 
-    def _decoded(self, ids: Sequence[int]) -> str:
-        """Text without special tokens, except those around thoughts."""
+        return predictions
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        """The text of some ids, without special tokens except those around thoughts."""
         tokenizer = self.processor.tokenizer
         added = tokenizer.added_tokens_decoder
-        special = {number for number, token in added.items() if token.special}.union(
-            tokenizer.all_special_ids
-        )
+        special = {number for number, token in added.items() if token.special}
+        special.update(tokenizer.all_special_ids)
         tags = {number for number in special & set(added) if _thinking.is_tag(str(added[number]))}
         if tags.isdisjoint(ids):
             return str(tokenizer.decode(ids, skip_special_tokens=True))
+
         shown = [one for one in ids if one not in special or one in tags]
         return str(tokenizer.decode(shown, skip_special_tokens=False))
 
     @torch.inference_mode()
-    def _judge(
+    def _likelihoods(
         self, prompt: str, sample: Sample, texts: Sequence[str], budget: Budget
     ) -> tuple[Likelihood, ...]:
-        """Texts behind one prompt, fed whole."""
+        """The likelihood of each text after the same prompt."""
         if not texts:
             return ()
-        self._check_looks_back(prompt, sample.media)
-        lead = self._lead(sample, prompt)
-        ids = [self._ids(prompt, lead, text) for text in texts]
+
+        self._check_causal(prompt, sample.media)
+        lead = self._leading_space(sample, prompt)
+        ids = [self._text_ids(prompt, lead, text) for text in texts]
         before = self._length(prompt, sample.media)
+        lengths = [before + len(each) + 1 for each in ids]
+
         found: list[Likelihood] = []
-        batches = budget.batches(
-            range(len(ids)), lambda n: (before + len(ids[n]) + 1, before + len(ids[n]) + 1)
-        )
-        for batch in batches:
-            found += self._totals(prompt, sample.media, [ids[n] for n in batch])
+        for batch in budget.batches(range(len(ids)), lambda n: (lengths[n], lengths[n])):
+            found += self._batch_likelihoods(prompt, sample.media, [ids[n] for n in batch])
         return tuple(found)
 
-    def _totals(
+    def _batch_likelihoods(
         self, prompt: str, media: Sequence[Medium], texts: Sequence[Sequence[int]]
     ) -> list[Likelihood]:
-        ends = self._ends()
+        """The total log-likelihood of each text and of any token that ends an answer after it."""
+        ends = self._end_ids()
         targets = [[*ids, ends[0]] for ids in texts]
-        logprobs = self._fed(prompt, media, targets).log_softmax(-1)
+        logprobs = self._target_logits(prompt, media, targets).log_softmax(-1)
+
         found = []
         for row, ids in zip(logprobs, texts, strict=True):
             count = len(ids)
@@ -426,40 +459,48 @@ class FromTransformers:
             found.append(Likelihood(float(written.sum() + ended), count + 1))
         return found
 
-    def _fed(self, prompt: str, media: Sequence[Medium], targets: Sequence[Sequence[int]]) -> Tensor:
-        """Logits (fp32, R T V) of each token of some targets, each behind the same prompt, so that none is padded left."""
+    def _target_logits(
+        self, prompt: str, media: Sequence[Medium], targets: Sequence[Sequence[int]]
+    ) -> Tensor:
+        """Logits (fp32, R T V) of each token of the targets, all after one prompt, so that nothing is padded on the left."""
         inputs = self.inputs([prompt] * len(targets), [media] * len(targets))
         shape = inputs["input_ids"].shape
+
+        # Pad the targets on the right to one width.
         width = max(map(len, targets))
         pad = self.processor.tokenizer.pad_token_id
         padded = torch.tensor([[*ids, *[pad] * (width - len(ids))] for ids in targets])
-        valid = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids in targets])
-        kind = _KINDS_OF_TOKENS.get(self.model.config.model_type, 0)
+        lengths = torch.tensor([len(ids) for ids in targets])
+        valid = (torch.arange(width) < lengths[:, None]).long()
+
+        # Append them to every input that has one number per token; 0 is "text" wherever token types are marked.
+        kind = _TOKEN_TYPES.get(self.model.config.model_type, 0)
         known = {
             "input_ids": padded,
             "attention_mask": valid,
             "token_type_ids": torch.full_like(padded, kind),
         }
         for name, value in list(inputs.items()):
-            if value.shape == shape:  # one number a token: 0 is "text" wherever kinds of tokens are marked
+            if value.shape == shape:
                 more = known.get(name, torch.zeros_like(padded))
                 inputs[name] = torch.cat([value, more.to(value)], dim=1)
-        logits: Tensor = self._called(self.model, **inputs).logits
+
+        logits: Tensor = self._call(self.model, **inputs).logits
         if logits.shape[1] != shape[1] + width:
             raise BackendError(
                 f"{self.name}: {logits.shape[1]} logits for {shape[1] + width} tokens; likelihoods are not "
-                "available for a model "
-                "that changes the length of its input."
+                "available for a model that changes the length of its input."
             )
         return logits[:, shape[1] - 1 : -1].float()
 
-    def _check_looks_back(self, prompt: str, media: Sequence[Medium]) -> None:
-        """Likelihoods mean nothing where a token sees those after it; checked once, on two texts that end otherwise."""
-        if self._looks_back:
+    def _check_causal(self, prompt: str, media: Sequence[Medium]) -> None:
+        """Checks once, on two texts that end differently, that no token sees later ones: likelihoods need that."""
+        if self._is_causal:
             return
-        end = self._ends()[0]
+
+        end = self._end_ids()[0]
         word = self.processor.tokenizer(_ANSWER, add_special_tokens=False)["input_ids"][0]
-        logits = self._fed(prompt, media, [[word, end, end], [word, word, word]])[:, :2]
+        logits = self._target_logits(prompt, media, [[word, end, end], [word, word, word]])[:, :2]
         change, size = float((logits[0] - logits[1]).abs().max()), float(logits.abs().max())
         if change > 0.01 * size:
             raise BackendError(
@@ -467,17 +508,17 @@ class FromTransformers:
                 f"it, so likelihoods are not available; {self.model.config.model_type} uses an attention mask that is not "
                 "supported here."
             )
-        self._looks_back = True
+        self._is_causal = True
 
-    def _called(self, function: Any, **inputs: Any) -> Any:
+    def _call(self, function: Any, **inputs: Any) -> Any:
         try:
             return function(**inputs)
-        except _FAILS as error:
+        except _MODEL_ERRORS as error:
             if is_out_of_memory(error):  # fewer prompts may fit
                 raise
-            raise BackendError(f"{self.name}: the model failed: {_line(error)}") from error
+            raise BackendError(f"{self.name}: the model failed: {_first_line(error)}") from error
 
-    def _ends(self) -> tuple[int, ...]:
+    def _end_ids(self) -> tuple[int, ...]:
         """Ids that end an answer."""
         given = self.model.generation_config.eos_token_id
         if given is None:
@@ -488,35 +529,36 @@ class FromTransformers:
 
 
 def _make_greedy(model: Any) -> str:
-    """Takes penalties, beams, sampling and forced tokens out of a model's generation settings; returns what they were.
+    """Removes penalties, beams, sampling and forced tokens from a model's generation settings; returns what they were.
 
-    Settings in a call do not suffice: those that it leaves open are filled in from the model's own.
+    Settings in a call are not enough: those that it leaves open are filled in from the model's own.
     """
-    own = model.generation_config
-    plain = type(own)()
+    own, plain = model.generation_config, type(model.generation_config)()
     ignored = []
     for name, value in vars(own).items():
         default = getattr(plain, name, None)
-        says_nothing = not value or value == default or name in _NO_SETTINGS
+        says_nothing = not value or value == default or name in _HARMLESS_SETTINGS
         if says_nothing or name.startswith(("_", "output_", "return_")):
             continue
-        # A model's own code may need what is not known here.
+
+        # The model's own code may need settings that the library does not know.
         if name in _KEPT_SETTINGS or not hasattr(plain, name):
             setattr(plain, name, value)
-        elif value != _neutral(plain).get(name):
+        elif value != _defaults(plain).get(name):
             ignored.append(f"{name}={value}")
+
     model.generation_config = plain
     return ", ".join(ignored)
 
 
-def _neutral(settings: Any) -> dict[str, Any]:
-    """What the library takes where a setting is left open."""
+def _defaults(settings: Any) -> dict[str, Any]:
+    """The library's defaults for settings that are left open."""
     defaults = getattr(settings, "_get_default_generation_params", dict)
     return dict(defaults())
 
 
 def asked(sample: Sample) -> list[Part]:
-    """All but what is to be said."""
+    """The parts of a sample without the answer at its end."""
     parts = list(sample.parts)
     while parts and parts[-1].role == "assistant":
         parts.pop()
@@ -524,15 +566,16 @@ def asked(sample: Sample) -> list[Part]:
 
 
 def messages(parts: Sequence[Part]) -> list[dict[str, Any]]:
-    """Turns with typed content; parts of one side in a row are one turn."""
+    """Chat messages with typed content; consecutive parts of the same role become one message."""
     messages: list[dict[str, Any]] = []
     for part in parts:
         if not messages or messages[-1]["role"] != part.role:
             messages.append({"role": part.role, "content": []})
-        content = part.content
-        messages[-1]["content"].append(
-            {"type": "image"} if isinstance(content, Medium) else {"type": "text", "text": content}
-        )
+
+        if isinstance(part.content, Medium):
+            messages[-1]["content"].append({"type": "image"})
+        else:
+            messages[-1]["content"].append({"type": "text", "text": part.content})
     return messages
 
 
@@ -544,13 +587,13 @@ def opened(
     trust_remote_code: bool = False,
     resizer: Resizer = "auto",
 ) -> tuple[Any, Any]:
-    """The model and the processor as Transformers itself opens them, with their own settings of generation and padding.
+    """The model and the processor as Transformers opens them, with their own generation and padding settings.
 
     Args:
-        path: Folder or name on the hub.
-        device: Where the model goes.
+        path: Folder, or name on the Hub.
+        device: Device that the model is moved to.
         precision: ``fp32`` or ``bf16``.
-        trust_remote_code: Whether code that lies in the folder is run.
+        trust_remote_code: Whether to run code from the folder.
         resizer: ``pil``, ``torchvision`` or ``auto``.
 
     Raises:
@@ -562,14 +605,17 @@ def opened(
     if folder.is_dir():
         _check_config(folder)
         _check_weights(folder)
+
+    # Transformers 4 knows only fast and slow processors.
     backend: dict[str, Any] = {} if resizer == "auto" else {"backend": resizer}
     if backend and library.__version__.startswith("4."):
         backend = {"use_fast": resizer == "torchvision"}
+
     try:
         processor = library.AutoProcessor.from_pretrained(
             path, trust_remote_code=trust_remote_code, **backend
         )
-        model, told = library.AutoModelForImageTextToText.from_pretrained(
+        model, loading = library.AutoModelForImageTextToText.from_pretrained(
             path,
             dtype=torch.bfloat16 if precision == "bf16" else torch.float32,
             trust_remote_code=trust_remote_code,
@@ -577,43 +623,49 @@ def opened(
             output_loading_info=True,
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: Transformers cannot load it: {_line(error)}") from error
+        raise CheckpointError(f"{path}: Transformers cannot load it: {_first_line(error)}") from error
+
+    # Both must be complete.
     if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
         raise CheckpointError(
-            f"{path}: it has no processor for texts and pictures (got {type(processor).__name__}); "
+            f"{path}: it has no processor for text and images (got {type(processor).__name__}); "
             "save the model's processor in the same folder."
         )
+
     _check_template(path, processor)
-    missing = sorted(told["missing_keys"])
+    missing = sorted(loading["missing_keys"])
     if missing:
         raise CheckpointError(
             f"{path}: {len(missing)} weight(s) are not in the files and would be random, such as "
             f"{', '.join(missing[:10])}; another version of Transformers may use other names."
         )
+
     return model.to(device).eval(), processor
 
 
 def _check_config(folder: Path) -> None:
-    """Raises `CheckpointError` where the settings name a kernel on the hub, which Transformers would fetch and run."""
+    """Raises `CheckpointError` if the settings name a kernel on the Hub, which Transformers would download and run."""
     waiting: list[Any] = [_read_config(folder)]
     while waiting:
-        one = waiting.pop()
-        for name, value in one.items():
+        for name, value in waiting.pop().items():
             if isinstance(value, dict):
                 waiting.append(value)
             elif str(name).endswith("_implementation") and "/" in str(value):
                 raise CheckpointError(
                     f"{folder / _CONFIG}: {name} refers to code on the Hub ({value!r}), which would be downloaded "
-                    "and run; remove it "
-                    "from the file, or use an implementation built into Transformers such as sdpa."
+                    "and run; remove it from the file, or use an implementation built into Transformers such as sdpa."
                 )
 
 
 def _check_template(path: str, processor: Any) -> None:
-    """Raises `CheckpointError` where a chat template would be rendered for ever, or into a text without end."""
-    given = [getattr(one, "chat_template", None) for one in (processor, processor.tokenizer)]
-    sources = [each for one in given for each in (one.values() if isinstance(one, dict) else [one])]
-    for source in dict.fromkeys(one for one in sources if isinstance(one, str)):
+    """Raises `CheckpointError` if rendering a chat template would not end, or would produce an endless text."""
+    sources: list[Any] = []
+    for owner in (processor, processor.tokenizer):
+        template = getattr(owner, "chat_template", None)
+        sources += template.values() if isinstance(template, dict) else [template]
+
+    texts = [source for source in sources if isinstance(source, str)]
+    for source in dict.fromkeys(texts):
         try:
             sandbox.check(source, **processor.tokenizer.special_tokens_map)
         except sandbox.TooMuchError as error:
@@ -621,11 +673,14 @@ def _check_template(path: str, processor: Any) -> None:
 
 
 def _check_index(folder: Path) -> None:
-    """Raises `CheckpointError` where an index of weights leads out of the folder or to a pickle."""
+    """Raises `CheckpointError` if an index of weights points outside the folder or to a pickle."""
     for index in folder.glob("*.safetensors.index.json"):
         listed = checkpoint.parse_json(index)
         names = listed.get("weight_map") if isinstance(listed, dict) else None
-        for name in set(map(str, names.values())) if isinstance(names, dict) else ():
+        if not isinstance(names, dict):
+            continue
+
+        for name in set(map(str, names.values())):
             if not checkpoint.is_plain_name(name) or not name.endswith(".safetensors"):
                 raise CheckpointError(
                     f"{index}: lists {name!r}; only safetensors files in the same folder are read. Download the "
@@ -638,6 +693,7 @@ def _check_weights(folder: Path) -> None:
     names = [file.name for file in folder.iterdir()]
     if any(name.endswith(".safetensors") for name in names):
         return
+
     pickled = [name for name in names if name.endswith(_PICKLED)]
     if pickled:
         raise CheckpointError(
@@ -648,31 +704,29 @@ def _check_weights(folder: Path) -> None:
 
 
 def _fingerprint(path: str, settings: str) -> str:
-    """A digest of all files of a folder; of a name on the hub, the name alone."""
-    digest = hashlib.sha256(f"{path if not Path(path).is_dir() else ''} {settings}".encode())
-    files = sorted(Path(path).iterdir()) if Path(path).is_dir() else []
-    for file in files:
-        if not file.is_file() or file.suffix not in (
-            ".safetensors",
-            ".json",
-            ".jinja",
-            ".txt",
-            ".model",
-            ".py",
-        ):
+    """A digest of all files of a folder; for a name on the Hub, of the name alone."""
+    is_folder = Path(path).is_dir()
+    digest = hashlib.sha256(f"{'' if is_folder else path} {settings}".encode())
+    if not is_folder:
+        return digest.hexdigest()
+
+    for file in sorted(Path(path).iterdir()):
+        if not file.is_file() or file.suffix not in _FINGERPRINTED:
             continue
+
         digest.update(file.name.encode())
         with file.open("rb") as stream:
             while block := stream.read(_BLOCK):
                 digest.update(block)
+
     return digest.hexdigest()
 
 
 def _versions(model: Any) -> str:
-    """The library's own version, and the commit of what came from the hub."""
+    """The library's version, and the commit of a model from the Hub."""
     return f"{imported().__version__} {getattr(model.config, '_commit_hash', None) or ''}"
 
 
-def _line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     """The first line of a message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -1,4 +1,4 @@
-"""A run of ours: a model with its processor, in this process."""
+"""Predictor for a run of Sightweave: a model with its processor, in this process."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ _MANIFEST = "manifest.json"
 
 
 def recognise(who: str) -> str:
-    """What a path is, if it is the folder of a run or of its checkpoint; empty where it is neither."""
+    """Describes the folder of a run or of its checkpoint; empty for anything else."""
     if (files.whole(Path(who) / "checkpoint") / _MANIFEST).is_file():
         return "a run"
+
     path = files.whole(Path(who))
-    return "a run's checkpoint" if (path / _MANIFEST).is_file() and (path / "recipe.json").is_file() else ""
+    is_checkpoint = (path / _MANIFEST).is_file() and (path / "recipe.json").is_file()
+    return "a run's checkpoint" if is_checkpoint else ""
 
 
 @config
@@ -36,7 +38,7 @@ class Config:
     """Maximum tokens in a batch, padding and answers included. None derives it from free memory."""
 
     def build(self, *, model: VLM, processor: Processor, name: str, fingerprint: str) -> RunPredictor:
-        """The predictor of a model that was loaded already."""
+        """The predictor for a model that is already loaded."""
         return RunPredictor(
             model=model,
             processor=processor,
@@ -48,17 +50,17 @@ class Config:
 
 
 class RunPredictor:
-    """Answers greedily, and judges texts, by a model in this process, whose weights must stay as they are.
+    """Answers greedily, and scores given texts, with a model in this process, whose weights must not change.
 
-    Embeddings of pictures are kept from one call to the next, so that the passes of an evaluation encode each only once.
+    Embeddings of images are kept from one call to the next, so that the passes of an evaluation encode each only once.
 
     Args:
         model: Any composition.
-        processor: The model's own.
-        name: For readers.
-        fingerprint: Of the weights and of the processor.
+        processor: The model's own processor.
+        name: Name for readers.
+        fingerprint: Digest of the weights and the processor.
         batch_size: Maximum samples in a batch.
-        max_batch_tokens: Maximum tokens in a batch; None derives it from free memory. It changes no answer.
+        max_batch_tokens: Maximum tokens in a batch; None derives it from free memory. It does not change answers.
     """
 
     can_score = True
@@ -88,10 +90,10 @@ class RunPredictor:
         max_tokens: int = 96,
         progress: Progress | None = None,
     ) -> list[Prediction]:
-        """One prediction per sample, in order; pictures and prompts are read once for writing and for judging.
+        """One prediction per sample, in order; images and prompts are read once for answers and likelihoods.
 
         Raises:
-            DataError: not one list of texts per sample, or a picture that cannot be read.
+            DataError: not one list of texts per sample, or an image that cannot be read.
         """
         options = generation.Options(
             max_tokens=max_tokens, batch_size=self.batch_size, max_batch_tokens=self.max_batch_tokens

@@ -1,1 +1,1 @@
-"""What stands between `endpoint` and a server: the connection, what is asked, and how its words are read."""
+"""Internals of `endpoint`: the connection to a server, its requests, and the parsing of its responses."""

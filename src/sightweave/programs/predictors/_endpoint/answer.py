@@ -1,4 +1,4 @@
-"""A response as a prediction, its types checked."""
+"""Conversion of a server's response to a prediction, with all types checked."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from sightweave.programs.predictors._base import log_probability
 from sightweave.programs.predictors._endpoint.words import Failed, short
 
 _LEAST_LIKELY = 1e6
-"""No token's log-probability is further from 0; servers write -9999 for what they do not tell exactly."""
+"""Maximum magnitude of a token's log-probability; servers write -9999 for values that they do not report exactly."""
 _MOST_TOKENS = 1 << 40
-"""No answer has more tokens, whatever a server counts."""
+"""Maximum tokens of an answer, whatever a server counts."""
 
 
 def prediction(found: Mapping[str, Any], where: str) -> Prediction:
-    """The first choice of a response, its types checked.
+    """The first choice of a response as a prediction.
 
-    Thoughts that the server took apart stand before the answer again, so that all are read by the same rules.
+    Thoughts that the server returned separately are put back before the answer, so that one set of rules applies to all.
 
     Raises:
         Failed: there is no choice, or one of other types.
     """
+    # Unpack the response.
     choices = found.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         raise Failed(where, f"the response has no choices (got {short(repr(choices))})")
@@ -31,12 +32,14 @@ def prediction(found: Mapping[str, Any], where: str) -> Prediction:
     message = choice.get("message")
     if not isinstance(message, dict):
         raise Failed(where, f"choices[0].message must be an object (got {short(repr(message))})")
+
     finish = choice.get("finish_reason")
     usage = found.get("usage")
     counted = usage.get("completion_tokens") if isinstance(usage, dict) else None
     logprobs = _logprobs(choice.get("logprobs"))
     text, thought = _text(message.get("content"), where), _thought(message)
 
+    # Note whatever is unusual.
     extra: dict[str, Any] = {}
     if logprobs and log_probability(max(logprobs)) is None:
         extra["impossible"], logprobs = max(logprobs), []
@@ -44,11 +47,14 @@ def prediction(found: Mapping[str, Any], where: str) -> Prediction:
         extra["finish_reason"] = finish
     if not text.strip() and isinstance(message.get("refusal"), str):
         extra["declined"] = short(message["refusal"])
+
+    # Mark the thoughts.
     if not thought and not text.strip() and finish == "length" and _thinks(usage):
         thought = "(not told)"
     if thought:
         is_cut = not text.strip() and finish == "length"
         text = f"{_thinking.OPENING}{thought}" + ("" if is_cut else f"{_thinking.CLOSING}{text}")
+
     return Prediction(
         text,
         logprob=log_probability(sum(logprobs) / len(logprobs)) if logprobs else None,
@@ -59,51 +65,69 @@ def prediction(found: Mapping[str, Any], where: str) -> Prediction:
 
 
 def _thought(message: Mapping[str, Any]) -> str:
-    """What a server that takes thoughts apart gives beside the answer."""
-    given = (message.get(name) for name in ("reasoning_content", "reasoning", "thinking"))
-    return next((text for text in given if isinstance(text, str) and text.strip()), "")
+    """The thoughts that a server returns next to the answer; empty if there are none."""
+    for name in ("reasoning_content", "reasoning", "thinking"):
+        text = message.get(name)
+        if isinstance(text, str) and text.strip():
+            return text
+    return ""
 
 
 def _thinks(usage: Any) -> bool:
-    """Whether the server counts tokens of thoughts that it does not show."""
+    """Whether the server counts thinking tokens that it does not return."""
     details = usage.get("completion_tokens_details") if isinstance(usage, dict) else None
     count = details.get("reasoning_tokens") if isinstance(details, dict) else None
     return isinstance(count, int) and count > 0
 
 
 def _text(content: Any, where: str) -> str:
-    """What was said: a text, parts of one, or null where there is none, as after a refusal."""
+    """The text of an answer: a string, parts of one, or null if there is none, as after a refusal."""
     if content is None or isinstance(content, str):
         pieces: list[Any] = [{"text": content or ""}]
     else:
         pieces = content if isinstance(content, list) else [None]
-    texts = [_piece(one) for one in pieces]
-    known = [text for text in texts if text is not None]
-    if len(known) < len(texts):
-        raise Failed(where, f"choices[0].message.content must be text (got {short(repr(content))})")
-    return "".join(known).encode("utf-8", "replace").decode()  # half a surrogate pair is no text
+
+    texts = []
+    for piece in pieces:
+        text = _piece(piece)
+        if text is None:
+            raise Failed(where, f"choices[0].message.content must be text (got {short(repr(content))})")
+        texts.append(text)
+    return "".join(texts).encode("utf-8", "replace").decode()  # replaces unpaired surrogates
 
 
 def _piece(part: Any) -> str | None:
-    """Text of one part of a content; thoughts among the parts are marked as such."""
+    """The text of one part of a content, with thoughts marked as such; None if it is something else."""
     if not isinstance(part, dict):
         return None
     if isinstance(part.get("text"), str):
         return str(part["text"])
+    if part.get("type") != "thinking":
+        return None
+
     thought = part.get("thinking")
     inner = thought if isinstance(thought, list) else [{"text": thought}]
-    texts = [one.get("text") if isinstance(one, dict) else None for one in inner]
-    known = [text for text in texts if isinstance(text, str)]
-    if part.get("type") != "thinking" or len(known) < len(texts):
-        return None
-    return f"{_thinking.OPENING}{''.join(known)}{_thinking.CLOSING}"
+    texts = []
+    for one in inner:
+        text = one.get("text") if isinstance(one, dict) else None
+        if not isinstance(text, str):
+            return None
+        texts.append(text)
+    return f"{_thinking.OPENING}{''.join(texts)}{_thinking.CLOSING}"
 
 
 def _logprobs(value: Any) -> list[float]:
-    """Natural-log probability of each token; empty where not all of them are told."""
+    """Natural-log probability of each token; empty unless the server reports all of them."""
     tokens = value.get("content") if isinstance(value, dict) else None
-    given = tokens if isinstance(tokens, list) else []
-    found = [one.get("logprob") if isinstance(one, dict) else None for one in given]
-    numbers = [one for one in found if isinstance(one, int | float) and not isinstance(one, bool)]
-    known = [float(one) for one in numbers if abs(one) <= _LEAST_LIKELY]
-    return known if len(known) == len(found) else []
+    if not isinstance(tokens, list):
+        return []
+
+    found = []
+    for token in tokens:
+        number = token.get("logprob") if isinstance(token, dict) else None
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            return []
+        if not abs(number) <= _LEAST_LIKELY:  # so that NaN fails too
+            return []
+        found.append(float(number))
+    return found

@@ -1,4 +1,4 @@
-"""What a server is asked: the fields of a request, which of them a refusal names, and a sample as messages."""
+"""Requests to a server: their fields, which of them a rejection names, and a sample as messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sightweave.core.types import Medium, Part, Sample
 
 
 class NothingToAsk(DataError):
-    """A sample without a prompt, such as one whose picture was all that it asked about."""
+    """A sample has no prompt, for instance because its image was all that it had."""
 
 
 SYSTEM = "system"
@@ -28,24 +28,24 @@ _WORDS = {
         "|only user and assistant roles|roles must alternate"
     ),
 }
-"""How refusals name what a request may do without."""
+"""How rejections name the optional parts of a request."""
 _UNNAMED = re.compile(
     r"(?:unsupported|invalid|unknown|unrecogni[sz]ed|unexpected|extra|additional)\W+(?:\w+\W+)?"
     r"(?:parameter|field|argument|input|propert|key|option|value|setting)|sampling parameter",
     re.IGNORECASE,
 )
-"""A refusal of some field that does not say which."""
+"""A rejection of some field that does not say which."""
 _TOO_LONG = re.compile(
     r"too (?:long|large|many|big)|context.{0,9}(?:length|window|size)|exceed|reduce the length", re.IGNORECASE
 )
-"""Such a refusal names the limits, but leaving them out would not help."""
+"""A rejection for length: it names the limits, but leaving them out would not help."""
 _LENGTHS = ("max_tokens", "max_completion_tokens")
 
 
 def settings(max_tokens: int, refused: Collection[str]) -> dict[str, Any]:
-    """Fields that make an answer greedy, limit it and tell how sure it is, without the refused ones.
+    """The fields that make an answer greedy, limit it and request its log-probabilities, without the rejected ones.
 
-    llama-cpp-python gives no log-probabilities unless ``top_logprobs`` stands beside ``logprobs``.
+    llama-cpp-python returns no log-probabilities unless ``top_logprobs`` is set as well as ``logprobs``.
     """
     length = "max_completion_tokens" if "max_tokens" in refused else "max_tokens"
     wanted = {"temperature": 0, "seed": 0, length: max_tokens, "logprobs": True, "top_logprobs": 1}
@@ -55,46 +55,51 @@ def settings(max_tokens: int, refused: Collection[str]) -> dict[str, Any]:
 
 
 def named(said: str, sent: Collection[str]) -> frozenset[str]:
-    """What a refusal names of what was sent; where it names no field at all, every field that is not essential."""
-    is_too_long = _TOO_LONG.search(said) is not None
-    candidates = [key for key in sent if not (key in _LENGTHS and is_too_long)]
-    found = {
-        key
-        for key in candidates
-        if key in _WORDS and re.search(rf"(?<![a-z_])(?:{_WORDS[key]})(?![a-z_])", said, re.IGNORECASE)
-    }
+    """The parts of a request that a rejection names; if it names none at all, every field that is not essential."""
+    candidates = set(sent)
+    if _TOO_LONG.search(said):
+        candidates -= set(_LENGTHS)
+
+    found = set()
+    for key in candidates & set(_WORDS):
+        if re.search(rf"(?<![a-z_])(?:{_WORDS[key]})(?![a-z_])", said, re.IGNORECASE):
+            found.add(key)
     if not found and _UNNAMED.search(said):
-        found = {key for key in candidates if key not in (*_LENGTHS, SYSTEM)}
+        found = candidates - {*_LENGTHS, SYSTEM}
     return frozenset(found)
 
 
 def without_system(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same turns, with the system's words before the user's first ones."""
-    told = [turn["content"] for turn in messages if turn["role"] == "system"]
+    """The same turns with the system's text at the beginning of the first user turn."""
+    system = [turn["content"] for turn in messages if turn["role"] == "system"]
     found = [dict(turn) for turn in messages if turn["role"] != "system"]
     first = next((turn for turn in found if turn["role"] == "user"), None)
     if first is None:
-        return [{"role": "user", "content": "\n".join(map(str, told))}, *found]
+        return [{"role": "user", "content": "\n".join(map(str, system))}, *found]
+
     content = first["content"]
-    pieces = [{"type": "text", "text": content}] if isinstance(content, str) else content
-    before = [{"type": "text", "text": f"{text}\n"} for text in told]
-    plain = isinstance(content, str) and all(isinstance(text, str) for text in told)
-    first["content"] = "\n".join([*told, content]) if plain else [*before, *pieces]
+    if isinstance(content, str) and all(isinstance(text, str) for text in system):
+        first["content"] = "\n".join([*system, content])
+    else:
+        before = [{"type": "text", "text": f"{text}\n"} for text in system]
+        pieces = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        first["content"] = [*before, *pieces]
     return found
 
 
 def messages(sample: Sample, address: Callable[[Medium], str]) -> list[dict[str, Any]]:
-    """The prompt as turns, in its order; what the model is to say is left out."""
+    """The prompt of a sample as turns, in order and without the answer at its end."""
     parts = list(sample.parts)
     while parts and parts[-1].role == "assistant":
         parts.pop()
-    parts = [part for part in parts if part.content != ""]  # some servers refuse an empty text
+    parts = [part for part in parts if part.content != ""]  # some servers reject an empty text
     if not parts:
         raise NothingToAsk(f"sample {sample.id!r}: the prompt is empty.")
+
     found = []
     for role, turn in itertools.groupby(parts, key=lambda part: part.role):
         content = [_content(part, address) for part in turn]
-        # Many servers want plain text where there is nothing else, at least of the system.
+        # Many servers require a plain string if there is only text, at least for the system turn.
         plain = content[0]["text"] if len(content) == 1 and content[0]["type"] == "text" else content
         found.append({"role": role, "content": plain})
     return found

@@ -1,4 +1,4 @@
-"""One host: who may know the key, how long a request takes at most, and what is asked again."""
+"""One host: when the API key is sent to it, how long a request may take, and which requests are repeated."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from sightweave.programs.predictors._endpoint.words import (
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 _MAX_BYTES = 8 << 20
-"""Of a response; with the log-probabilities of a long answer it has a tenth of that."""
+"""Maximum size of a response; a long answer with log-probabilities takes a tenth of it."""
 _LONGEST_WAIT = 60.0
-"""Seconds before a request is repeated, whatever the server asks for."""
-_TRY_AGAIN = (408, 429)
-"""Besides those of 500 and above; but 501 says that a feature is missing, and will be."""
-_OF_THE_SERVER = (401, 402, 403, 404, 405, 407, 410)
-"""The key, the model or the address is wrong, whatever the prompt; all others from 400 refuse one request."""
+"""Maximum seconds before a request is repeated, whatever the server asks for."""
+_RETRIED = (408, 429)
+"""Statuses below 500 that are worth repeating. From 500 on all are, except 501, which says that a feature is missing."""
+_FATAL = (401, 402, 403, 404, 405, 407, 410)
+"""The key, the model or the address is wrong, whatever the prompt; other statuses from 400 reject one request."""
 _MODERATED = re.compile("moderat|flagged|content|policy|safety|harm", re.IGNORECASE)
-"""Some servers refuse a prompt with 403, in these words."""
+"""Words with which some servers reject a prompt by status 403."""
 _MISSING = re.compile("not (?:supported|implemented)|unsupported", re.IGNORECASE)
-"""Some servers say with 500 what 400 is for."""
+"""Words with which some servers send 500 where 400 is meant."""
 _WHAT_TO_DO = {
     400: "the server rejects the request; the model may not support images, or fewer tokens",
     401: "check the API key",
@@ -49,13 +49,13 @@ _WHAT_TO_DO = {
 
 
 class Server:
-    """One host, and what goes with every request to it.
+    """One host, and the settings of every request to it.
 
     Args:
-        url: Its address, to which the path of a request is added.
-        key_variable: Name of the environment variable with the key; empty for none.
+        url: Its address, to which the path of a request is appended.
+        key_variable: Name of the environment variable with the API key; empty for none.
         timeout: Seconds from the start of a request to the end of its answer.
-        retries: How often a request is repeated.
+        retries: Number of times that a request is repeated.
         wait: Seconds before the first repetition.
     """
 
@@ -68,27 +68,27 @@ class Server:
         self.secret = Secret(found)
 
     def open(self) -> Line:
-        """Connections to it, one for each thread that asks; whoever opens them closes them.
+        """Connections to the server, one per thread, which the caller must close.
 
         Raises:
-            BackendError: the proxy that the environment names cannot be used.
+            BackendError: the proxy in the environment cannot be used.
         """
         line = Line(self)
         try:
             line.connect()
         except (ValueError, ImportError) as error:
-            kind = type(error).__name__  # its text may hold the proxy's password
+            kind = type(error).__name__  # the message may hold the proxy's password
             raise BackendError(
                 f"{self.url}: the proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY cannot be used ({kind}); fix or unset it."
             ) from None
         return line
 
 
-class _Wire:
-    """One connection, on which one thread asks. A request ends in time, whatever part of it is slow.
+class _Connection:
+    """One connection, used by one thread. A request ends in time, whatever part of it is slow.
 
-    The client's own limits hold for each piece that is read, so a server that sends a header letter by letter would hold
-    a request for ever. Here a second thread ends the connection under it.
+    The client's own timeouts apply to each read, so a server that sends a header byte by byte would hold a request for ever.
+    Here a timer thread shuts the connection down.
     """
 
     def __init__(self, client: httpx2.Client) -> None:
@@ -98,28 +98,29 @@ class _Wire:
         self._is_open = self._is_late = False
 
     def close(self) -> None:
-        """Closes the connection; no request may be open."""
-        self._forget()
+        """Closes the connection; no request may be running."""
+        self._drop_socket()
         self._client.close()
 
     def send(
         self, method: str, url: str, content: bytes | None, *, seconds: float, at: str
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and body of the response.
+        """Sends a request; returns the status, headers and body of the response.
 
         Raises:
             Failed: the body is too long.
-            httpx2.RequestError: no connection, or no whole answer in time.
+            httpx2.RequestError: no connection, or no complete answer in time.
         """
         with self._lock:
             self._is_open, self._is_late = True, False
-        timer = threading.Timer(seconds, self._cut)
+        timer = threading.Timer(seconds, self._time_out)
         timer.daemon = True
         timer.start()
+
         try:
-            found = self._received(method, url, content, at)
+            found = self._receive(method, url, content, at)
         except BaseException as error:
-            self._forget()
+            self._drop_socket()
             if self._is_late and isinstance(error, httpx2.RequestError):
                 raise httpx2.ReadTimeout("") from None
             raise
@@ -127,15 +128,17 @@ class _Wire:
             timer.cancel()
             with self._lock:
                 self._is_open = False
-        if self._is_late:  # what ends with its connection seems whole
+
+        if self._is_late:  # a body that ends with its connection seems complete
             raise httpx2.ReadTimeout("")
         return found
 
-    def _received(
+    def _receive(
         self, method: str, url: str, content: bytes | None, at: str
     ) -> tuple[int, Mapping[str, str], bytes]:
         pieces, size = [], 0
         traced = {"trace": self._trace}
+
         with self._client.stream(method, url, content=content, extensions=traced) as response:
             for piece in response.iter_bytes():
                 pieces.append(piece)
@@ -145,26 +148,27 @@ class _Wire:
             return response.status_code, response.headers, b"".join(pieces)
 
     def _trace(self, name: str, info: Mapping[str, Any]) -> None:
-        """Takes hold of a new connection; a copy of its socket stays ours when encryption begins."""
+        """Keeps a copy of a new connection's socket, which stays ours when encryption begins."""
         if name.endswith("connect_tcp.complete"):
-            self._forget()
+            self._drop_socket()
             with self._lock:
                 self._socket = info["return_value"].get_extra_info("socket").dup()
                 if self._is_late:
-                    self._shut()
+                    self._shut_down()
 
-    def _cut(self) -> None:
+    def _time_out(self) -> None:
+        """Ends a request that has run out of time."""
         with self._lock:
             if self._is_open:
                 self._is_late = True
-                self._shut()
+                self._shut_down()
 
-    def _shut(self) -> None:
+    def _shut_down(self) -> None:
         if self._socket is not None:
-            with contextlib.suppress(OSError):  # it has ended by itself
+            with contextlib.suppress(OSError):  # it has already ended
                 self._socket.shutdown(socket.SHUT_RDWR)
 
-    def _forget(self) -> None:
+    def _drop_socket(self) -> None:
         with self._lock:
             if self._socket is not None:
                 self._socket.close()
@@ -172,61 +176,64 @@ class _Wire:
 
 
 class Line:
-    """Sends requests, and again where that may help. Its messages never hold the key."""
+    """Sends requests to a server, and repeats them where that may help. Its messages never hold the key."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.stop = threading.Event()
-        """Set, it ends waiting."""
-        self._encryption = httpx2.create_ssl_context()  # takes long, and serves all connections
-        self._wires: dict[int, _Wire] = {}
+        """Ends waiting between repetitions when set."""
+        self._encryption = httpx2.create_ssl_context()  # slow to make, and shared by all connections
+        self._connections: dict[int, _Connection] = {}
 
-    def connect(self) -> _Wire:
-        """The connection of the thread that asks; made only where it has none.
+    def connect(self) -> _Connection:
+        """The connection of the current thread, created on first use.
 
         Raises:
             ValueError, ImportError: a proxy that cannot be used.
         """
         thread = threading.get_ident()
-        if thread not in self._wires:
-            headers = {"accept-encoding": "identity", "content-type": "application/json"}
-            if self.server.secret.key:
-                headers["authorization"] = f"Bearer {self.server.secret.key}"
-            client = httpx2.Client(
-                headers=headers,
-                verify=self._encryption,
-                timeout=self.server.timeout,
-                follow_redirects=False,
-                trust_env=not _is_local(self.server.host),  # this machine is not behind a proxy
-                limits=httpx2.Limits(max_connections=1),
-            )
-            self._wires[thread] = _Wire(client)
-        return self._wires[thread]
+        if thread in self._connections:
+            return self._connections[thread]
+
+        headers = {"accept-encoding": "identity", "content-type": "application/json"}
+        if self.server.secret.key:
+            headers["authorization"] = f"Bearer {self.server.secret.key}"
+        client = httpx2.Client(
+            headers=headers,
+            verify=self._encryption,
+            timeout=self.server.timeout,
+            follow_redirects=False,
+            trust_env=not _is_local(self.server.host),  # this machine is not behind a proxy
+            limits=httpx2.Limits(max_connections=1),
+        )
+        connection = self._connections[thread] = _Connection(client)
+        return connection
 
     def close(self) -> None:
-        """Closes all connections; no request may be open."""
-        for wire in self._wires.values():
-            wire.close()
+        """Closes all connections; no request may be running."""
+        for connection in self._connections.values():
+            connection.close()
 
     def answer(self, method: str, path: str, body: Mapping[str, Any] | None, where: str) -> Mapping[str, Any]:
-        """The JSON object that the server answers with.
+        """Sends a request, again where that may help, and returns the JSON object of the answer.
 
         Args:
             method: ``GET`` or ``POST``.
-            path: What follows the address.
-            body: Sent as JSON.
-            where: For whom, for messages.
+            path: Path after the address.
+            body: Request body, sent as JSON.
+            where: What the request is for, for messages.
 
         Raises:
-            Refused: the request as it is will never be answered; it might be changed.
+            Refused: the server will never accept this request; a different one may work.
             Failed: no answer after all repetitions, or one that cannot be understood.
-            BackendError: the server cannot be reached, or takes no request of ours.
+            BackendError: the server cannot be reached, or accepts none of our requests.
         """
         at = f"{self.server.url}{path}: {where}"
         content = None if body is None else json.dumps(body).encode()
         wait = self.server.wait
+
         for attempt in itertools.count(1):
-            asked: float | None = None
+            requested_wait: float | None = None
             is_there = True
             try:
                 status, headers, data = self.connect().send(
@@ -235,54 +242,57 @@ class Line:
             except httpx2.TimeoutException as error:
                 is_there = not isinstance(error, httpx2.ConnectTimeout)
                 seconds = f"{self.server.timeout:g} seconds"
-                wrong = f"no answer within {seconds}; raise `timeout`, or lower `num_concurrent`"
+                problem = f"no answer within {seconds}; raise `timeout`, or lower `num_concurrent`"
             except httpx2.RequestError as error:
                 is_there = isinstance(
                     error, httpx2.ReadError | httpx2.WriteError | httpx2.RemoteProtocolError
                 )
-                wrong = f"no connection ({self._clean(str(error) or type(error).__name__)}); is the server running?"
+                problem = f"no connection ({self._clean(str(error) or type(error).__name__)}); is the server running?"
             else:
-                found, status, said = outcome(status, headers, data, at, self.server.secret)
+                found, status, message = outcome(status, headers, data, at, self.server.secret)
                 if found is not None:
                     return found
-                wrong = self._wrong(status, headers, said, at)
-                asked = retry_after(headers.get("retry-after", ""))
+                problem = self._problem(status, headers, message, at)
+                requested_wait = retry_after(headers.get("retry-after", ""))
+
             if attempt > self.server.retries:
-                wrong = f"{wrong} (asked {attempt} time(s))"
-                raise Failed(at, wrong) if is_there else BackendError(f"{at}: {wrong}.")
+                problem = f"{problem} (asked {attempt} time(s))"
+                raise Failed(at, problem) if is_there else BackendError(f"{at}: {problem}.")
 
             # Requests that failed together should not come back together.
-            pause = wait * random.uniform(0.75, 1.0) if asked is None else asked
+            pause = wait * random.uniform(0.75, 1.0) if requested_wait is None else requested_wait
             if self.stop.wait(min(pause, _LONGEST_WAIT)):
                 raise BackendError(f"{at}: stopped.")
             wait *= 2
         raise AssertionError  # the count has no end
 
-    def _wrong(self, status: int, headers: Mapping[str, str], said: str, at: str) -> str:
-        """What to say of a status for which asking again may help; all others are raised."""
-        shown = f"status {status}: {self._clean(said)}"
+    def _problem(self, status: int, headers: Mapping[str, str], message: str, at: str) -> str:
+        """The message for a status that may change when asked again; raises for all others."""
+        shown = f"status {status}: {self._clean(message)}"
         if 300 <= status < 400:
             raise BackendError(f"{at}: {redirect(status, headers.get('location', ''), self.server.secret)}")
-        if status in _TRY_AGAIN or (status >= 500 and status != 501 and not _MISSING.search(said)):
+        if status in _RETRIED or (status >= 500 and status != 501 and not _MISSING.search(message)):
             return f"{shown}; try again later, or lower `num_concurrent`"
+
         what_to_do = _WHAT_TO_DO.get(status, "see the server's own documentation")
         if status == 401 and self.server.no_key:
             what_to_do = self.server.no_key
-        is_moderated = status == 403 and _MODERATED.search(said) is not None
-        if status in _OF_THE_SERVER and not is_moderated:
+
+        is_moderated = status == 403 and _MODERATED.search(message) is not None
+        if status in _FATAL and not is_moderated:
             raise BackendError(f"{at}: {shown}; {what_to_do}.")
-        raise Refused(at, shown, said, what_to_do)
+        raise Refused(at, shown, message, what_to_do)
 
     def _clean(self, text: str) -> str:
-        """One short line, without the key, which some servers repeat."""
+        """A text as one short line, without the key, which some servers repeat."""
         return short(self.server.secret.removed(text))
 
 
 def parsed(url: str) -> httpx2.URL:
-    """An address that holds nothing but host and path.
+    """An address of only a host and a path.
 
     Raises:
-        RecipeError: it is none. The message leaves out what may be secret.
+        RecipeError: the address is not valid or has more. The message leaves out what may be secret.
     """
     try:
         found = httpx2.URL(url.strip())
@@ -290,23 +300,26 @@ def parsed(url: str) -> httpx2.URL:
         raise RecipeError(
             f"url: not a valid address ({short(str(error))}); write http://host:port/v1."
         ) from None
+
     if found.userinfo or found.query or found.fragment or "\\" in url:
         port = "" if found.port is None else f":{found.port}"
         raise RecipeError(
             f"url: {found.scheme}://{found.host}{port}... has more than a host and a path; remove user names, passwords and "
             "anything after '?' or '#', and pass the key through `key_variable`."
         )
+
     if found.scheme not in ("http", "https") or not found.host:
         raise RecipeError(f"url: must start with http:// or https:// and a host (got {short(url)!r}).")
     return found
 
 
 def key(url: httpx2.URL, variable: str) -> tuple[str, str]:
-    """The key, and what to do if the server wants one and none is sent."""
+    """The API key, or an empty one and a hint for when the server requires a key."""
     if variable and not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", variable):
         raise RecipeError(
             f"key_variable: must be the name of an environment variable, such as {KEY_VARIABLE}, not the key itself."
         )
+
     found = os.environ.get(variable, "").strip() if variable else ""
     if not found:
         return "", f"no key was sent, because the environment variable {variable or '(none)'} is not set"
@@ -314,8 +327,9 @@ def key(url: httpx2.URL, variable: str) -> tuple[str, str]:
         raise BackendError(
             f"the environment variable {variable} contains characters that are not allowed in a key; set it again."
         )
+
+    # Anyone on the network could read it, and the general variable may not be meant for this server.
     if url.scheme == "http" and not _is_local(url.host) and variable == KEY_VARIABLE:
-        # Whoever listens on the way could read it, and nobody said that it is this server's.
         return "", (
             f"the key in {variable} was not sent, because http:// is not encrypted; use https://, or set another variable "
             "as `key_variable`"

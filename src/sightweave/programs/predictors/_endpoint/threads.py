@@ -1,4 +1,4 @@
-"""Several requests at a time, in threads that Ctrl-C and the first error do not wait for."""
+"""Concurrent requests in threads that do not delay Ctrl-C or the first error."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def side_by_side(
     line: Line,
     tell: Each,
 ) -> list[Prediction]:
-    """All answers, in order; then closes the line. The first error, or Ctrl-C, ends it at once.
+    """All predictions in order, after which the connections are closed. Ctrl-C or the first error ends it at once.
 
-    An executor would keep the program from ending until the slowest of its requests has ended; these threads do not.
+    An executor would keep the program from ending until its slowest request has ended; these threads do not.
     """
     done: queue.SimpleQueue[_Job] = queue.SimpleQueue()
     numbers: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -43,7 +43,7 @@ def side_by_side(
                 return
             try:
                 done.put(_Job(number, ask(samples[number])))
-            except BaseException as error:  # raised again where it was asked for
+            except BaseException as error:  # raised again by the caller's thread
                 done.put(_Job(number, error=error))
                 return
 
@@ -56,6 +56,7 @@ def side_by_side(
 
     for worker in workers:
         worker.start()
+
     found: list[Prediction | None] = [None] * len(samples)
     try:
         for _ in samples:
@@ -67,8 +68,9 @@ def side_by_side(
                 tell(job.number, job.prediction)
     except BaseException:
         line.stop.set()
-        # Requests that are still open end some time; closed under them, a connection just made would stay open for ever.
+        # Open requests end some time later. Closed before that, a connection just made would stay open for ever.
         threading.Thread(target=close, daemon=True).start()
         raise
+
     close()
     return [one for one in found if one is not None]

@@ -1,4 +1,4 @@
-"""The words of a server: errors in all the shapes that are met, and one short line of each without the key."""
+"""The messages of a server: errors in all shapes that occur, each shortened to one line without the API key."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import httpx2
 from sightweave.core.errors import BackendError
 
 _SHOWN = 300
-"""Letters of a server's message that are shown."""
+"""Maximum characters shown of a server's message."""
 _SECRET = 12
-"""So many letters of a key in a row are not shown."""
+"""Length of the pieces of a key that are hidden."""
 _PLACEHOLDER = 8
-"""A shorter key is none, but a word such as EMPTY for servers that want any; answers may hold such a word."""
+"""A shorter key is not hidden: it is a word such as EMPTY for servers that need any, and answers may contain it."""
 
 
 class Refused(BackendError):
-    """The server does not take a request as it is, and will not."""
+    """The server will never accept a request as it is."""
 
     def __init__(self, where: str, reason: str, said: str, what_to_do: str) -> None:
         super().__init__(f"{where}: {reason}; {what_to_do}.")
@@ -30,7 +30,7 @@ class Refused(BackendError):
 
 
 class Failed(BackendError):
-    """One request has no answer that can be used; another may have, or the same one later."""
+    """A request has no usable answer; another one may, or the same one later."""
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(f"{where}: {reason}.")
@@ -38,31 +38,34 @@ class Failed(BackendError):
 
 
 class Secret:
-    """A key, and texts without it: some servers repeat it, whole, cut, or with letters in between that are not seen.
+    """An API key, and its removal from texts: some servers repeat it, complete, cut, or with invisible characters between.
 
     Args:
-        key: Empty where there is none.
+        key: The key; empty for none.
     """
 
     def __init__(self, key: str) -> None:
         self.key = key
         self._width = min(len(key), _SECRET)
         folded = key.casefold() if len(key) >= _SECRET else key
-        self._pieces = {folded[n : n + self._width] for n in range(len(key) - self._width + 1)} - {""}
+        starts = range(len(key) - self._width + 1)
+        self._pieces = {folded[start : start + self._width] for start in starts} - {""}
 
     def __repr__(self) -> str:
         return "Secret(***)"
 
     def removed(self, text: str) -> str:
-        """The text, with stars where the key or a long piece of it stood."""
+        """The text, with stars in place of the key or of long pieces of it."""
         if not self._pieces:
             return text
-        # What a key cannot hold is stepped over: spaces, line ends, letters that are not seen.
+
+        # Skip characters that a key cannot contain: spaces, line ends, invisible ones.
         places = [n for n, letter in enumerate(text) if "!" <= letter <= "~"]
         line = "".join(text[n] for n in places)
         if self._width == _SECRET:
             line = line.casefold()
-        hits = [n for n in range(len(line) - self._width + 1) if line[n : n + self._width] in self._pieces]
+        starts = range(len(line) - self._width + 1)
+        hits = [n for n in starts if line[n : n + self._width] in self._pieces]
 
         pieces, shown, covered = [], 0, 0
         for hit in hits:
@@ -73,7 +76,7 @@ class Secret:
         return "".join([*pieces, text[shown:]])
 
     def removed_inside(self, value: Any) -> Any:
-        """JSON with the key taken out of all its texts; a key that is only a placeholder stays."""
+        """A JSON value with the key removed from all its strings; a key that is only a placeholder stays."""
         if len(self.key) < _PLACEHOLDER:
             return value
         if isinstance(value, str):
@@ -88,16 +91,19 @@ class Secret:
 def outcome(
     status: int, headers: Mapping[str, str], data: bytes, at: str, secret: Secret
 ) -> tuple[Mapping[str, Any] | None, int, str]:
-    """The server's object where it is an answer, else None with a status and the server's words, without the key.
+    """The server's object if it is an answer; else None with the status and the server's message, without the key.
 
     Raises:
-        Failed: status 200 with something that is no object.
+        Failed: the status is 200 and the body is not an object.
     """
     if status != 200:
         return None, status, secret.removed(_message(data))
+
     found = secret.removed_inside(_object(data, headers, at, secret))
     error = _error_in(found)
-    return (found, status, "") if error is None else (None, error[0], secret.removed(error[1]))
+    if error is not None:
+        return None, error[0], secret.removed(error[1])
+    return found, status, ""
 
 
 def _object(data: bytes, headers: Mapping[str, str], at: str, secret: Secret) -> Mapping[str, Any]:
@@ -107,6 +113,8 @@ def _object(data: bytes, headers: Mapping[str, str], at: str, secret: Secret) ->
         kind = headers.get("content-type", "no type")
         shown = f"{short(secret.removed(kind))}: {short(secret.removed(_words(data)), 80)}"
         raise Failed(at, f"the response is not JSON ({shown}); is this the address of the API?") from None
+
+    # Some servers wrap an error in a list.
     if isinstance(found, list) and len(found) == 1 and isinstance(found[0], dict) and "error" in found[0]:
         found = found[0]
     if not isinstance(found, dict):
@@ -115,10 +123,11 @@ def _object(data: bytes, headers: Mapping[str, str], at: str, secret: Secret) ->
 
 
 def _error_in(found: Mapping[str, Any]) -> tuple[int, str] | None:
-    """Status and words of an error that came with status 200, as routers send it; None where there is none."""
+    """Status and message of an error that came with status 200, as routers send it; None if there is none."""
     choices = found.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     first = choice if isinstance(choice, dict) else {}
+
     if found.get("error"):
         holder: Mapping[str, Any] = found
     elif first.get("error"):
@@ -127,24 +136,26 @@ def _error_in(found: Mapping[str, Any]) -> tuple[int, str] | None:
         holder = {"error": {**found, "message": found.get("message") or "the answer ended with an error"}}
     else:
         return None
+
     words = next(_messages_in(holder), "") or short(repr(holder["error"]))
     return _status_of(holder["error"]), words
 
 
 def _status_of(error: Any) -> int:
-    """The HTTP status that an error names, by number or by word; 400 where it names none."""
-    values = (
-        [error.get(key) for key in ("code", "status", "status_code", "type")]
-        if isinstance(error, dict)
-        else [error]
-    )
+    """The HTTP status that an error names, by number or by word; 400 if it names none."""
+    values = [error]
+    if isinstance(error, dict):
+        values = [error.get(key) for key in ("code", "status", "status_code", "type")]
+
     for value in values:
         if isinstance(value, int | str) and re.fullmatch("[345][0-9][0-9]", str(value)):
             return int(value)
+
     words = " ".join(value for value in values if isinstance(value, str))
-    return next(
-        (status for pattern, status in _STATUS_WORDS if re.search(pattern, words, re.IGNORECASE)), 400
-    )
+    for pattern, status in _STATUS_WORDS:
+        if re.search(pattern, words, re.IGNORECASE):
+            return status
+    return 400
 
 
 _STATUS_WORDS = (
@@ -157,7 +168,7 @@ _STATUS_WORDS = (
 
 
 def _message(data: bytes) -> str:
-    """The server's own words on an error."""
+    """The server's message about an error."""
     try:
         found = json.loads(data)
     except (ValueError, RecursionError):
@@ -166,35 +177,37 @@ def _message(data: bytes) -> str:
 
 
 def _messages_in(found: Any) -> Iterator[str]:
-    """``{"error": {"message": ...}}`` and the other shapes that are met."""
+    """The messages of an error: ``{"error": {"message": ...}}`` and the other shapes that occur."""
     if isinstance(found, list) and found:
         found = found[0]
     if not isinstance(found, dict):
         return
+
     inner = found.get("error", found)
     if isinstance(inner, str):
         yield inner
-    if isinstance(inner, dict):
-        named = inner.get("param")
-        behind = inner.get("metadata")  # routers put the words of the server behind them there
-        if (
-            isinstance(behind, dict)
-            and isinstance(behind.get("raw"), str)
-            and isinstance(inner.get("message"), str)
-        ):
-            yield f"{inner['message']}: {behind['raw']}"
-        for key in ("message", "detail", "msg"):
-            said = inner.get(key)
-            if isinstance(said, str):
-                yield f"{said} ({named})" if isinstance(named, str) and named else said
-            elif isinstance(said, list):
-                yield "; ".join(_field_errors(said))
-            elif isinstance(said, dict):
-                yield from _messages_in(said)
+    if not isinstance(inner, dict):
+        return
+
+    # Routers put the message of the server behind them into the metadata.
+    behind = inner.get("metadata")
+    raw = behind.get("raw") if isinstance(behind, dict) else None
+    if isinstance(raw, str) and isinstance(inner.get("message"), str):
+        yield f"{inner['message']}: {raw}"
+
+    field = inner.get("param")
+    for key in ("message", "detail", "msg"):
+        said = inner.get(key)
+        if isinstance(said, str):
+            yield f"{said} ({field})" if isinstance(field, str) and field else said
+        elif isinstance(said, list):
+            yield "; ".join(_field_errors(said))
+        elif isinstance(said, dict):
+            yield from _messages_in(said)
 
 
 def _field_errors(found: list[Any]) -> Iterator[str]:
-    """``{"loc": ["body", "seed"], "msg": ...}``, as pydantic tells it; without the input, which may be a picture."""
+    """Errors such as ``{"loc": ["body", "seed"], "msg": ...}`` of pydantic, without the input, which may be an image."""
     for one in found:
         if isinstance(one, dict) and isinstance(one.get("msg"), str):
             loc = one.get("loc")
@@ -207,12 +220,13 @@ def _words(data: bytes) -> str:
 
 
 def redirect(status: int, location: str, secret: Secret) -> str:
-    """A redirect is named and not followed, since a key would go along."""
+    """The message about a redirect, which is never followed, since the key would go along."""
     try:
         to = httpx2.URL(location)
         place = f"{to.scheme}://{to.host}{to.path}" if to.host else to.path
     except httpx2.InvalidURL:
         place = "an unusable address"
+
     place = short(secret.removed(place))
     return (
         f"status {status}: the server redirects to {place}, which is not followed; set `url` to that address."
@@ -220,7 +234,7 @@ def redirect(status: int, location: str, secret: Secret) -> str:
 
 
 def retry_after(value: str) -> float | None:
-    """Seconds to wait as a server says, in seconds or as a date."""
+    """Seconds to wait that a server asks for, in seconds or as a date."""
     if re.fullmatch(r"\d{1,9}(\.\d{0,9})?", value.strip()):
         return float(value)
     try:
@@ -230,7 +244,7 @@ def retry_after(value: str) -> float | None:
 
 
 def short(text: str, length: int = _SHOWN) -> str:
-    """One line, cut."""
+    """A text as one line of limited length."""
     line = "".join(letter if letter.isprintable() else " " for letter in text)
     line = " ".join(line.split()).rstrip(".")
     return line if len(line) <= length else line[:length] + "..."
