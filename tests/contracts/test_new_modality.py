@@ -142,6 +142,18 @@ def test_several_modalities_in_one_prompt_are_numbered_in_order() -> None:
     assert marks[marks >= 0].tolist() == expected
 
 
+def test_media_of_two_modalities_may_have_one_key() -> None:
+    model, processor = composed()
+    series_1, image_1 = replace(series(1)[0], key="1"), replace(IMAGE, key="1")
+    asked_of = [asked(series_1, "which ?"), asked(image_1, "which ?"), asked(image_1, series_1, "both ?")]
+    with torch.no_grad():
+        alone = torch.cat([model(processor.batch([one], share=False)).logits for one in asked_of])
+        shared = model(processor.batch(asked_of)).logits
+    torch.testing.assert_close(shared, alone, atol=1e-5, rtol=1e-4)
+    assert [one.modality for one in processor.prompts(asked_of).media] == [SERIES, "image"]
+    assert set(processor.media_batch(asked_of, words="captions").media) == {SERIES, "image"}
+
+
 @pytest.mark.parametrize("fusion", ["concat", "cross_attention", "addition"])
 def test_packing_and_padding_change_no_logit(fusion: str) -> None:
     model, processor = composed({**BOTH, "fusion": fusion})

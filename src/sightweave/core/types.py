@@ -36,6 +36,11 @@ class Medium:
     modality: str = "image"
     """Name of a file in ``data/inputs/media``, or the dotted path of a user's own module of that kind."""
 
+    @property
+    def identity(self) -> str:
+        """The key; of another modality than images with its name, since datasets may number both alike."""
+        return self.key if self.modality == "image" else f"{self.modality}:{self.key}"
+
 
 @dataclass(frozen=True, slots=True)
 class MediumInfo:
@@ -122,7 +127,7 @@ class Sample:
 
 def group_of(images: tuple[Medium, ...], name: str) -> str:
     """What samples cluster by: the pictures that they are about, or their own name where there are none."""
-    return "+".join(image.key for image in images) or name
+    return "+".join([image.identity for image in images]) or name
 
 
 @dataclass(frozen=True, slots=True)

@@ -292,13 +292,13 @@ class _Tally:
     def _read_headers(self, sample: Sample, readable: set[str]) -> None:
         """Raises where training could not open a picture that is not yet `readable`; with tiles, encoding does so."""
         for medium in sample.media:
-            if medium.key in readable or medium.modality not in self.processor.loaders:
+            if medium.identity in readable or medium.modality not in self.processor.loaders:
                 continue  # encoding says what the model reads
             if medium.modality != "image":
                 self.processor.loaders[medium.modality].size(medium)
             elif self.processor.tiles.max_tiles <= 1:
                 image_files.probe(medium)
-            readable.add(medium.key)
+            readable.add(medium.identity)
 
     def _drop(self, reason: str, sample: Sample, tokens: int | None) -> None:
         self.counts[reason] += 1

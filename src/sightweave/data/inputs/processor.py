@@ -318,7 +318,7 @@ class Processor:
         known: dict[str, Shown] = {}
         for sample in samples:
             for number, medium in enumerate(sample.media):
-                one = known.setdefault(medium.key, Shown(medium, row=len(known)))
+                one = known.setdefault(medium.identity, Shown(medium, row=len(known)))
                 one.samples.append(sample)
                 one.leads.append(number == 0)
 

@@ -89,10 +89,10 @@ def prompts(
         pictures = () if section == "rest" else one.trunk_media + one.branch_media
         items.append(list(range(len(shown), len(shown) + len(pictures))))
         for medium in pictures:
-            if medium.key not in unique:
-                unique[medium.key] = len(media)
+            if medium.identity not in unique:
+                unique[medium.identity] = len(media)
                 media.append(medium)
-            shown.append(unique[medium.key])
+            shown.append(unique[medium.identity])
             row.append(index)
 
     begin = None

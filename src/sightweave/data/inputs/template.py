@@ -82,7 +82,7 @@ class Encoded:
     @property
     def trunk_key(self) -> TrunkKey:
         """Equal for equal trunks: the pictures, and the words before them, which a chat template may vary."""
-        return tuple(medium.key for medium in self.trunk_media), tuple(self.trunk.ids)
+        return tuple([medium.identity for medium in self.trunk_media]), tuple(self.trunk.ids)
 
 
 NumTokens = Callable[[Medium], int]

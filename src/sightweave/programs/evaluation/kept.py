@@ -189,7 +189,7 @@ class Kept:
         pictures: dict[tuple[str, ...], list[int]] = {}
         longest: dict[tuple[str, ...], int] = {}
         for n in numbers:
-            shown = tuple(medium.key for medium in samples[n].media) or (samples[n].group, "")
+            shown = tuple([medium.identity for medium in samples[n].media]) or (samples[n].group, "")
             pictures.setdefault(shown, []).append(n)
             length = len(samples[n].prompt) + sum(map(len, texts[n]))
             longest[shown] = max(longest.get(shown, 0), length)

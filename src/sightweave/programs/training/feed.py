@@ -358,7 +358,7 @@ class Feed:
 
     def _known(self, encoded: Sequence[Encoded]) -> list[Encoded]:
         bad = self.quarantine.unreadable
-        return [one for one in encoded if bad.isdisjoint(medium.key for medium in one.sample.media)]
+        return [one for one in encoded if bad.isdisjoint(medium.identity for medium in one.sample.media)]
 
     def _batch(self, encoded: list[Encoded], position: int, pool: Executor | None) -> Batch:
         seed = self._seed(position)
@@ -389,7 +389,7 @@ class Feed:
     def _encoded(self, sample: Sample) -> Encoded | None:
         """The sample as tokens; None, and a line in the quarantine, if its answer is empty or it is too long."""
         unreadable = self.quarantine.unreadable if self._fills_gaps else ()
-        if any(medium.key in unreadable for medium in sample.media):
+        if any(medium.identity in unreadable for medium in sample.media):
             return None
         limit = self.processor.max_length
         try:
@@ -407,10 +407,10 @@ class Feed:
 
     def _readable(self, encoded: Sequence[Encoded]) -> list[Encoded]:
         """The samples whose images can all be read; the other images go into the quarantine."""
-        for medium in {medium.key: medium for one in encoded for medium in one.sample.media}.values():
+        for medium in {medium.identity: medium for one in encoded for medium in one.sample.media}.values():
             try:
                 self.processor.load_media([medium])
             except MediaError as error:
-                self.quarantine.unreadable.add(medium.key)
+                self.quarantine.unreadable.add(medium.identity)
                 self.quarantine.add(medium.key, error)
         return self._known(encoded)
