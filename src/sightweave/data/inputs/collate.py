@@ -34,14 +34,15 @@ class Bundle:
 
     @property
     def length(self) -> int:
-        """Tokens of the row that it fills, target included."""
-        return len(self.encoded[0].trunk) + sum(len(e.prompt) + len(e.target) for e in self.encoded)
+        """Tokens of the row that it fills, targets included."""
+        branches = [len(one.prompt) + len(one.target) for one in self.encoded]
+        return len(self.encoded[0].trunk) + sum(branches)
 
 
 def bundle(samples: Iterable[Encoded], *, share: bool = True) -> list[Bundle]:
-    """Samples with the same leading pictures become one bundle, in order of first appearance.
+    """Samples with the same leading media become one bundle, in order of first appearance.
 
-    So do samples without any picture that are of one group: the questions about a picture that training hides.
+    So do samples of one group without any media: the questions about an image that training hides.
     """
     bundles: dict[tuple[TrunkKey, str, int], Bundle] = {}
     for number, encoded in enumerate(samples):
@@ -63,9 +64,9 @@ def pack(bundles: Sequence[Bundle], capacity: int) -> list[list[Bundle]]:
 
 
 def deal(rows: Sequence[Sequence[Bundle]], count: int) -> list[list[list[Bundle]]]:
-    """Rows to `count` hands, as equal in number as can be and nearly so in tokens; no hand is empty.
+    """Splits rows into `count` hands of equal size, and of nearly equal tokens; no hand is empty.
 
-    Where there are fewer rows than hands, the row with most samples is cut in two, and so on.
+    If there are fewer rows than hands, the row with the most samples is cut in two, and so on.
 
     Args:
         rows: Of bundles.
@@ -76,28 +77,34 @@ def deal(rows: Sequence[Sequence[Bundle]], count: int) -> list[list[list[Bundle]
     """
     cut = [list(row) for row in rows]
     while len(cut) < count:
-        fullest = max(range(len(cut)), key=lambda i: sum(len(one.encoded) for one in cut[i]))
+        samples = [sum(len(one.encoded) for one in row) for row in cut]
+        fullest = samples.index(max(samples))
         cut[fullest : fullest + 1] = _halves(cut[fullest])
+
     tokens = [sum(one.length for one in row) for row in cut]
     order = sorted(range(len(cut)), key=lambda i: -tokens[i])
+
     hands: list[list[list[Bundle]]] = [[] for _ in range(count)]
     held = [0] * count
     for start in range(0, len(order), count):
-        # In each turn the longest of the next rows goes to the hand with the fewest tokens.
+        # In each round, the longest of the next rows goes to the hand with the fewest tokens.
         lightest = sorted(range(count), key=lambda i: held[i])
         for row, hand in zip(order[start : start + count], lightest, strict=False):
             hands[hand].append(cut[row])
             held[hand] += tokens[row]
+
     return hands
 
 
 def _halves(row: list[Bundle]) -> tuple[list[Bundle], list[Bundle]]:
-    """A row in two, between bundles, or between the samples of its only bundle, which then share nothing any more."""
+    """A row cut in two between bundles, or between the samples of its only bundle, which then no longer share media."""
     if len(row) > 1:
         return row[: len(row) // 2], row[len(row) // 2 :]
+
     samples = row[0].encoded
     if len(samples) < 2:
         raise ValueError("rows of one sample each cannot be dealt to more hands than there are rows.")
+
     middle = len(samples) // 2
     return [Bundle(samples[:middle])], [Bundle(samples[middle:])]
 
@@ -119,8 +126,10 @@ class _Row:
         count = len(stretch)
         self.ids += stretch.ids
         self.labels += [i if learn else IGNORE for i, learn in zip(stretch.ids, stretch.learn, strict=True)]
+
         places = list(accumulate(stretch.step, initial=position))
         self.positions += places[:-1]
+
         self.item += [-1 if number < 0 else items[number] for number in stretch.item]
         self.ar += stretch.ar
         self.segment += [segment] * count
@@ -190,16 +199,20 @@ def collate(
     """
     shown: list[Shown] = []
     targets, sources = [_Row() for _ in rows], [_Row() for _ in rows]
+
+    # Answer classification: the position of each answer, and the score of each class.
     class_at: list[tuple[int, int]] = []
     scores: list[list[float]] = []
     for number, bundles in enumerate(rows):
         target, source = targets[number], sources[number]
         reader = source if layout.form == "encoder_decoder" else target
+
         for segment, one in enumerate(bundles):
             many = len(one.encoded) > 1
             trunk = one.encoded[0]
             shared = _show(shown, trunk.trunk_media, row=number, segment=segment, branch=0)
             start = reader.add(trunk.trunk, position=0, items=shared, segment=segment, branch=0)
+
             for index, encoded in enumerate(one.encoded):
                 place = {"segment": segment, "branch": index + 1 if many else 0}
                 items = shared + _show(shown, encoded.branch_media, row=number, **place)
@@ -216,6 +229,7 @@ def collate(
                     target.add(encoded.target, position=begin, items=(), **place)
                 else:
                     target.add(encoded.target, position=after, items=items, **place)
+
     target_tokens = token_sequence(targets, pad_id)
     width = target_tokens.ids.shape[1]
     batch = Batch(
@@ -228,7 +242,7 @@ def collate(
 
 
 def _answer_scores(encoded: Encoded, answers: Sequence[str]) -> list[float]:
-    """Each answer's share of the references, scaled so that the commonest one counts 1."""
+    """Each answer's share of the references, scaled so that the most common one scores 1."""
     references = encoded.sample.references or (encoded.sample.target,)
     counts = [float(references.count(answer)) for answer in answers]
     return [count / max(1.0, *counts) for count in counts]
@@ -291,12 +305,14 @@ def region_targets(
     """
     if layout.grid is None or not regions:
         return None
+
     height, width = layout.grid
     at, words = [], []
     for item, region in regions:
         x, y = place(item, region)
         if not (0 <= x < 1 and 0 <= y < 1):
             continue  # cropped away
+
         at.append(starts[item] + int(y * height) * width + int(x * width))
         words.append(sorted({i for word in region.words for i in word_ids(word)}))
     return Regions(torch.tensor(at, dtype=torch.int64), _ragged(words)) if at else None

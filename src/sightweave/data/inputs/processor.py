@@ -100,6 +100,8 @@ class Processor:
     """Resized images of this transform, used where nothing varies; it changes no bit. Not saved."""
     media: Mapping[str, Any] = field(default_factory=dict)
     """The ``Config`` of each further modality, by its name."""
+    loaders: Mapping[str, Loader] = field(init=False, repr=False, compare=False)
+    """What reads the media of each modality."""
 
     def __post_init__(self) -> None:
         loaders: dict[str, Loader] = {}
@@ -111,9 +113,6 @@ class Processor:
         object.__setattr__(self, "loaders", loaders)
         object.__setattr__(self, "_word_ids", {})
 
-    loaders: Mapping[str, Loader] = field(init=False, repr=False, compare=False)
-    """What reads the media of each modality."""
-
     def __reduce__(self) -> tuple[Any, ...]:
         # Loaders hold locks and kept pixels, which a copy makes again.
         return Processor, tuple(getattr(self, one.name) for one in dataclasses.fields(self) if one.init)
@@ -122,9 +121,11 @@ class Processor:
         """The cache, unless it was written with another transform."""
         if self.cache is None:
             return None
+
         mine = pixel_cache.fields_of(loader.transform, is_whole=loader.is_whole)
         if self.cache.fields == mine:
             return self.cache
+
         logger.warning(
             "%s: the cache was made with a different transform (%s) than this processor's (%s) and is not used; write it "
             "again",
@@ -151,7 +152,7 @@ class Processor:
         Args:
             sample: Any.
             max_tiles: Maximum tiles of an image; None takes the processor's own number.
-            with_target: Whether the answer becomes tokens too; a model that is asked needs the prompt alone.
+            with_target: Whether to encode the answer too; generation needs only the prompt.
 
         Raises:
             DataError: a medium in an answer, of a modality that the model does not read, or with a header that cannot be
@@ -160,10 +161,11 @@ class Processor:
         modalities.refuse_unknown(sample.media, self.loaders, f"sample {sample.id!r}")
         has_images = "image" in self.loaders
         expanded = self.images.expand(sample, max_tiles=max_tiles) if has_images else sample
+
         encoded = encode(
             expanded, self.tokenizer, self.layout, with_target=with_target, num_tokens=self.num_tokens
         )
-        encoded.sample = sample  # as it was asked: tiles are our own affair
+        encoded.sample = sample  # the caller's own, without tiles
         return encoded
 
     def length(self, sample: Sample, *, max_tiles: int | None = None) -> int:
@@ -262,18 +264,19 @@ class Processor:
         """Samples as one batch.
 
         Args:
-            samples: Any, perhaps encoded before; those with the same leading pictures share them as branches.
-            share: Whether they may.
-            with_target: Whether answers are in it; without them it holds prompts. What is encoded already stays as it is.
-            pack_to: Tokens of a row to pack into; None gives each bundle its own row.
-            words: Whether to name words for media embeddings: from ``regions``, or from whole ``captions``.
-            seed: Varies the pictures for training; None leaves them as they are. A picture is never mirrored where a
-                text of any of its samples names a side, nor where it is cut into tiles.
-            pool: Threads that decode pictures; they change no bit. None does it here.
+            samples: Samples, encoded or not; those that begin with the same images share them as branches.
+            share: Whether they may share.
+            with_target: Whether to include the answers. Samples that are encoded already stay as they are.
+            pack_to: Row length in tokens to pack into; None gives each bundle its own row.
+            words: Source of the words for media embeddings: ``regions``, whole ``captions``, or ``none``.
+            seed: Random seed of the data augmentation; None applies none. An image is never mirrored if a text of any of
+                its samples mentions left or right, nor if it is cut into tiles.
+            pool: Threads that decode images; they do not change the result. None decodes in this thread.
         """
         encoded = self._encoded(samples, with_target=with_target)
         bundles = bundle(encoded, share=share)
         rows = [[one] for one in bundles] if pack_to is None else pack(bundles, pack_to)
+
         return self.batch_rows(rows, words=words, seed=seed, pool=pool)
 
     def batch_rows(
@@ -284,7 +287,7 @@ class Processor:
         seed: int | None = None,
         pool: Executor | None = None,
     ) -> Batch:
-        """Rows that were packed before as one batch; the other arguments as in `batch`."""
+        """Rows that are packed already as one batch; the other arguments as in `batch`."""
         collated = collate(rows, layout=self.layout, pad_id=self.tokenizer.pad_id, answers=self.answers)
         shown = collated.shown
         if not shown:
@@ -292,11 +295,15 @@ class Processor:
 
         media = [one.medium for one in shown]
         seeds = None if seed is None else _seeds(seed, media)
-        samples = [encoded.sample for row in rows for one in row for encoded in one.encoded]
-        fixed = self._fixed(samples, seed)
+        samples: list[Sample] = []
+        for row in rows:
+            for one in row:
+                samples += [encoded.sample for encoded in one.encoded]
 
         # An image that is cut into tiles is not mirrored either.
-        fixed |= {tiling.whole(medium).key for medium in media if isinstance(medium.source, Tile)}
+        cut = {tiling.whole(medium).key for medium in media if isinstance(medium.source, Tile)}
+        fixed = self._fixed(samples, seed) | cut
+
         loaded = self.load_media(media, seeds, fixed=fixed, pool=pool)
         batch = collated.with_media(loaded)
         if words != "none":
@@ -326,17 +333,18 @@ class Processor:
         media = [one.medium for one in shown]
         seeds = None if seed is None else _seeds(seed, media)
         fixed = self._fixed(samples, seed)
+
         loaded = self.load_media(media, seeds, fixed=fixed, pool=pool)
         batch = Collated(Batch(target=None), shown).with_media(loaded)
         batch.regions = self._words(shown, loaded, seeds, words, fixed)
         return batch
 
     def prompts(self, samples: Sequence[Sample | Encoded], *, section: Section = "whole") -> Prompts:
-        """Prompts, one a row, as a model reads them before it writes; their pictures are named and not yet decoded.
+        """Prompts, one per row, as a model reads them before it generates; their media are listed but not decoded yet.
 
         Args:
-            samples: Any, perhaps encoded before; their targets are not looked at.
-            section: What of each is read: the ``whole``, the ``trunk`` of pictures in front, or the ``rest`` behind it.
+            samples: Samples, encoded or not; their targets are ignored.
+            section: Part of each prompt: the ``whole``, the ``trunk`` of leading media, or the ``rest`` after it.
         """
         return prompting.prompts(
             self._encoded(samples, with_target=False),
@@ -346,10 +354,10 @@ class Processor:
         )
 
     def continuations(self, ids: Sequence[Sequence[int]], starts: Sequence[int]) -> TokenSequence:
-        """Rows of plain text behind what was read before, padded on the right.
+        """Rows of plain text that follow what was read before, padded on the right.
 
         Args:
-            ids: Of each row, at least one.
+            ids: Token ids of each row, at least one.
             starts: Position of each row's first token.
         """
         return prompting.texts(ids, starts, pad_id=self.tokenizer.pad_id)
@@ -360,11 +368,15 @@ class Processor:
         ]
 
     def _fixed(self, samples: Sequence[Sample], seed: int | None) -> frozenset[str]:
-        """Keys of the media that may not be mirrored, since a text says what is on their left or right."""
+        """Keys of the media that must not be mirrored, because a text mentions their left or right."""
         if seed is None or (self.transform is not None and not self.transform.flip):
             return frozenset()
-        told = (one for one in samples if any(transforms.names_side(text) for text in _texts(one)))
-        return frozenset(medium.key for one in told for medium in one.media)
+
+        keys: set[str] = set()
+        for sample in samples:
+            if any(transforms.names_side(text) for text in _texts(sample)):
+                keys.update([medium.key for medium in sample.media])
+        return frozenset(keys)
 
     def _words(
         self,
@@ -378,6 +390,7 @@ class Processor:
             return caption_targets([_words_of(one, self.tokenizer) for one in shown])
         if "image" not in loaded:  # nothing else has places
             return None
+
         images, (numbers, read) = self.images, loaded["image"]
         sizes = dict(zip(numbers, read.sizes, strict=True))
 
@@ -403,7 +416,7 @@ class Processor:
         return known[word]
 
     def documents(self) -> dict[str, Any]:
-        """What `load` reads, as JSON values by file name (without ending): they go into a checkpoint's folder."""
+        """The files that `load` reads in a checkpoint's folder, as JSON values by file name without its suffix."""
         return {"processor": self.to_plain(), "tokenizer": self.tokenizer.to_plain()}
 
     def to_plain(self) -> dict[str, Any]:
@@ -474,7 +487,7 @@ def settings_of(modality: str, values: Mapping[str, Any], allowed: Container[str
 
 
 def _seeds(seed: int, media: Sequence[Medium]) -> list[int]:
-    """One for each medium; a tile has that of its thumbnail, so that both are lit alike."""
+    """A seed for each medium; a tile has that of its thumbnail, so that both get the same light and colours."""
     seeds: list[int] = []
     for index, medium in enumerate(media):
         seeds.append(seeds[-1] if isinstance(medium.source, Tile) and seeds else seed * 65_537 + index)
@@ -482,21 +495,27 @@ def _seeds(seed: int, media: Sequence[Medium]) -> list[int]:
 
 
 def _texts(sample: Sample) -> Iterator[str]:
-    """Everything that is said about a sample's pictures."""
+    """Everything that is said about a sample's media."""
     yield from (part.content for part in sample.parts if isinstance(part.content, str))
     yield from (*sample.options, *sample.references)
     yield from (word for region in sample.regions for word in region.words)
 
 
 def _words_of(shown: Shown, tokenizer: Tokenizer) -> list[int]:
-    """Ids of what captions say of a medium, or of all answers where it has none."""
+    """Token ids of the captions of a medium, or of all its answers if it has no caption."""
     captions = [sample.target for sample in shown.samples if sample.is_caption]
     texts = captions or [sample.target for sample in shown.samples]
-    return [index for text in texts for index in tokenizer.encode(text)]
+
+    ids: list[int] = []
+    for text in texts:
+        ids += tokenizer.encode(text)
+    return ids
 
 
 def _regions_of(shown: Shown) -> tuple[Region, ...]:
-    """Those of the last sample that has any; a sample's regions are those of its first medium."""
-    pairs = zip(shown.samples, shown.leads, strict=True)
-    known = [sample.regions for sample, leads in pairs if leads and sample.regions]
-    return known[-1] if known else ()
+    """The regions of the last sample that has any; a sample's regions belong to its first medium."""
+    found: tuple[Region, ...] = ()
+    for sample, leads in zip(shown.samples, shown.leads, strict=True):
+        if leads and sample.regions:
+            found = sample.regions
+    return found
