@@ -356,7 +356,7 @@ def _check_asked(ctx: typer.Context, prompt: list[str] | None) -> list[str] | No
 
 
 @app.command(cls=Command)  # one parameter per option: typer reads the options from the signature
-def generate(
+def generate(  # one parameter for each option of the command
     run: RunArgument,
     image: Annotated[
         Path | None, typer.Argument(help="Image file.", callback=refuse(places.check_picture))
@@ -575,7 +575,7 @@ def check(
 
 
 @app.command(cls=Command)  # one parameter per option, as for generate
-def export(
+def export(  # one parameter for each option of the command
     run: RunArgument,
     settings: Annotated[
         list[str] | None,

@@ -173,7 +173,7 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
         full = [[*row, *[pad] * (width - len(row))] for row in rows]
         return torch.tensor(full, dtype=torch.int64, device=self.device)
 
-    def _batch(
+    def _batch(  # one argument for each input that the processor makes
         self,
         input_ids: Tensor,
         labels: Tensor | None,

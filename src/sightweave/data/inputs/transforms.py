@@ -144,7 +144,7 @@ class ImageTransform:
             `gray` outside 0 to 1, ``lanczos`` without `exact`, or an unknown `fit`, `margin`, `resample` or `augment`.
     """
 
-    def __init__(
+    def __init__(  # one argument for each setting
         self,
         *,
         size: int,
