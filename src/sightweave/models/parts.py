@@ -21,11 +21,18 @@ PART_NAMES: tuple[PartName, ...] = get_args(PartName)
 def named_parts(model: VLM) -> dict[PartName, nn.Module]:
     """The module that each name stands for; with several modalities, all encoders are one part, and all connectors."""
     paths = {name: path for name, path in model.encoders.items() if isinstance(path, MediaPath)}
-    encoder: nn.Module = nn.ModuleDict({name: path.encoder for name, path in paths.items()})
-    connector: nn.Module = nn.ModuleDict({name: path.connector for name, path in paths.items()})
+
+    # Of one modality, the parts are the encoder and the connector themselves.
+    encoder: nn.Module
+    connector: nn.Module
     if len(paths) == 1:
         (path,) = paths.values()
         encoder, connector = path.encoder, path.connector
+    else:
+        encoder, connector = nn.ModuleDict(), nn.ModuleDict()
+        for name, path in paths.items():
+            encoder[name], connector[name] = path.encoder, path.connector
+
     return {
         "encoder": encoder,
         "connector": connector,

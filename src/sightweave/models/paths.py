@@ -61,11 +61,17 @@ class MediaPath(nn.Module):
 
     def _features(self, alike: Sequence[Tensor | Features]) -> Features:
         """Features of media of one size, encoded here where that was not done before."""
-        known = [one for one in alike if isinstance(one, Features)]
-        if known:
-            return Features(torch.cat([one.values for one in known]), known[0].grid)
-        values = torch.stack([one for one in alike if isinstance(one, Tensor)])
-        return self.encoder(values)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+        values: list[Tensor] = []
+        grid: tuple[int, int, int] | None = None
+        for one in alike:
+            if isinstance(one, Features):
+                grid = one.grid
+                values.append(one.values)
+            else:
+                values.append(one[None])
+
+        stacked = torch.cat(values)
+        return self.encoder(stacked) if grid is None else Features(stacked, grid)
 
 
 def _layout(encoder: Encoder, connector: Connector) -> MediaLayout:
@@ -114,14 +120,17 @@ class MediaPaths(nn.ModuleDict):
             return made[0] if made else None
 
         # Rows of text show media of several modalities in turn.
-        item = torch.cat([one.item for one in made])
-        order = item.argsort(stable=True)
+        order = torch.cat([one.item for one in made]).argsort(stable=True)
+
+        def joined(name: str) -> Tensor:
+            return torch.cat([getattr(one, name) for one in made])[order]
+
         return MediaEmbeddings(
-            embeddings=torch.cat([one.embeddings for one in made])[order],
-            item=item[order],
-            row=torch.cat([one.row for one in made])[order],
-            segment=torch.cat([one.segment for one in made])[order],
-            branch=torch.cat([one.branch for one in made])[order],
+            embeddings=joined("embeddings"),
+            item=joined("item"),
+            row=joined("row"),
+            segment=joined("segment"),
+            branch=joined("branch"),
         )
 
 
