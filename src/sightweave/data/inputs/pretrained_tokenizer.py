@@ -1,8 +1,8 @@
-"""The tokenizer of a folder of Transformers, with the special tokens that pictures and turns need.
+"""The tokenizer of a Transformers folder, extended by the special tokens that images and turns need.
 
-Its own ids stay what they are. Where the folder has a chat template, turns are written by that one, and it is tried on some
-conversations first; else they get marks of our own. Tokens that the tokenizer lacks follow its last id, and the vocabulary
-is padded to a multiple of 64, as fast kernels like it.
+Its own ids do not change. If the folder has a chat template, that template writes the turns, after a trial on several
+conversations; otherwise turns are marked with tokens of our own. Missing tokens are appended after the last id, and the
+vocabulary is padded to a multiple of 64, which suits fast kernels.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _OLD_TOKENS = "special_tokens_map.json"
 _TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 """Tokens that a chat template may name."""
 _FRAMED = ("idefics3", "smolvlm")
-"""Models whose processor writes these tokens itself."""
+"""Models whose processor writes the tokens around an image itself."""
 _PICTURE = Medium(b"", "a picture")
 _ASKED, _SAID, _MORE = (
     Part("user", "What is it?"),
@@ -45,11 +45,11 @@ def read(folder: Path | str, rows: int) -> Tokenizer:
 
     Args:
         folder: As written by ``save_pretrained`` of a tokenizer.
-        rows: Ids that the checkpoint's embedding has; the vocabulary has no fewer.
+        rows: Rows of the checkpoint's embedding table; the vocabulary is at least as large.
 
     Raises:
         CheckpointError: no tokenizer.json, a damaged one, or a kind that the Rust library does not know; or a chat template
-            that cannot be followed exactly.
+            that cannot be reproduced exactly.
     """
     place = transformers_folder.place(folder)
     if not (place / tokenizer.FILE_NAME).is_file():
@@ -57,6 +57,7 @@ def read(folder: Path | str, rows: int) -> Tokenizer:
             f"{place / tokenizer.FILE_NAME}: file not found. Run hf download OWNER/NAME {tokenizer.FILE_NAME}; an older "
             "checkpoint gets it from AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)."
         )
+
     content = _neutral(tokenizer.read_file(place / tokenizer.FILE_NAME))
     try:
         rust = tokenizer.from_plain(content)
@@ -64,26 +65,30 @@ def read(folder: Path | str, rows: int) -> Tokenizer:
         raise CheckpointError(
             f"{place / tokenizer.FILE_NAME}: not a tokenizer: {type(error).__name__}: {error}"
         ) from None
+
     template = _template(place, rust)
     known = tokenizer.special_tokens(rust)
     rust.add_special_tokens([name for name in tokenizer.names(template) if name not in known])
+
     needed = max(rows, max(rust.get_vocab().values()) + 1)
     return Tokenizer(rust, template, vocab_size=-(-needed // MULTIPLE) * MULTIPLE)
 
 
 def _neutral(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The file without pieces by which a text could spell a special token."""
+    """The file without the pieces with which a text could spell a special token."""
     found = copy.deepcopy(dict(content))
     model = found.get("model")
     if isinstance(model, dict) and model.get("type") == "Unigram":
-        # A Unigram model takes any of its pieces where their letters stand.
-        for token in [token for token in found["added_tokens"] if token["special"]]:
+        # A Unigram model uses any of its pieces wherever their letters occur in a text.
+        special = [token for token in found["added_tokens"] if token["special"]]
+        for token in special:
             if token["id"] < len(model["vocab"]):
                 model["vocab"][token["id"]][0] = tokenizer.HIDDEN + token["content"]
                 found["added_tokens"].remove(token)
+
     steps = found.get("pre_tokenizer")
     for step in (steps or {}).get("pretokenizers", [steps]):
-        # Theirs puts a space before the very first text only, and before ours some token always stands.
+        # This scheme adds a space only before the very first text; here, some token always precedes it.
         if isinstance(step, dict) and step.get("prepend_scheme") == "first":
             step["prepend_scheme"] = "never"
     return found
@@ -94,6 +99,7 @@ def _template(folder: Path, rust: tokenizers.Tokenizer) -> Template:
     tokens = _named_tokens(folder)
     end = tokens.get("eos_token", "")
     before, after = _added_around(rust)
+
     plain = dataclasses.replace(
         FRAMED,
         pad=tokens.get("pad_token") or end or "<|end|>",
@@ -105,10 +111,12 @@ def _template(folder: Path, rust: tokenizers.Tokenizer) -> Template:
         special = {index: name for name, index in tokenizer.special_tokens(rust).items()}
         begin = special.get(model.get("decoder_start_token_id") or 0, plain.end)
         return dataclasses.replace(plain, speak=after or plain.end, begin=begin)
+
     source = transformers_folder.chat_template(folder)
     if source is None:
         logger.info("%s: no chat template; %s and %s mark the turns.", folder, plain.again, plain.speak)
         return plain
+
     try:
         found = _in_words_of_chat(source, tokens, plain, rust, _image_tokens(folder, model))
     except DataError as error:
@@ -116,7 +124,8 @@ def _template(folder: Path, rust: tokenizers.Tokenizer) -> Template:
             f"{folder}: its chat template cannot be reproduced exactly: {error}. Put a supported template into "
             f"{transformers_folder.CHAT_TEMPLATE}, or remove it to mark turns with {plain.again} and {plain.speak}."
         ) from None
-    if model.get("model_type") in _FRAMED:  # the processor writes them around the token
+
+    if model.get("model_type") in _FRAMED:  # the processor writes them around the image token
         found = dataclasses.replace(found, before_image=FRAMED.before_image, after_image=FRAMED.after_image)
     if "strftime_now" in found.chat:
         logger.warning(
@@ -128,25 +137,25 @@ def _template(folder: Path, rust: tokenizers.Tokenizer) -> Template:
 
 
 def _named_tokens(folder: Path) -> dict[str, str]:
-    """The special tokens that the checkpoint has names for."""
-    files = [name for name in (_OLD_TOKENS, CONFIG) if (folder / name).is_file()]
+    """The special tokens that the checkpoint names, by their names."""
     values: dict[str, Any] = {}
-    for name in files:
-        values |= {
-            key: value
-            for key, value in transformers_folder.read_json(folder, name).items()
-            if value is not None
-        }
+    for file in (_OLD_TOKENS, CONFIG):
+        if not (folder / file).is_file():
+            continue
+        for name, value in transformers_folder.read_json(folder, file).items():
+            if value is not None:
+                values[name] = value
+
     return {name: _content(values[name]) for name in _TOKENS if values.get(name)}
 
 
 def _content(token: Any) -> str:
-    """A special token's text, which stands alone or in a mapping."""
+    """A special token's text, given as a string or in a mapping."""
     return str(token.get("content", "")) if isinstance(token, Mapping) else str(token or "")
 
 
 def _image_tokens(folder: Path, model: Mapping[str, Any]) -> list[str | int]:
-    """Tokens, by name or id, that a folder names as standing for a picture."""
+    """The tokens that a folder declares as image tokens, by name or id."""
     found: list[str | int] = []
     for name in (transformers_folder.PROCESSOR_CONFIG, CONFIG):
         if (folder / name).is_file():
@@ -154,6 +163,7 @@ def _image_tokens(folder: Path, model: Mapping[str, Any]) -> list[str | int]:
             more = values.get("extra_special_tokens")
             named = values.get("image_token") or (more.get("image_token") if isinstance(more, dict) else "")
             found.append(_content(named))
+
     found += [model.get(name, -1) for name in ("image_token_id", "image_token_index")]
     return [one for one in found if isinstance(one, str | int) and one != ""]
 
@@ -162,7 +172,12 @@ def _added_around(rust: tokenizers.Tokenizer) -> tuple[str, str]:
     """The special tokens that the checkpoint puts before and after a text."""
     bare = rust.encode("a", add_special_tokens=False).ids
     whole = rust.encode("a").ids
-    at = next((i for i in range(len(whole)) if whole[i : i + len(bare)] == bare), 0)
+    at = 0
+    for start in range(len(whole)):
+        if whole[start : start + len(bare)] == bare:
+            at = start
+            break
+
     before, after = whole[:at], whole[at + len(bare) :]
     names = {index: name for name, index in tokenizer.special_tokens(rust).items()}
     return "".join(names[index] for index in before), "".join(names[index] for index in after)
@@ -175,26 +190,28 @@ def _in_words_of_chat(
     rust: tokenizers.Tokenizer,
     images: list[str | int],
 ) -> Template:
-    """The template of a folder with a chat template, which is tried on some conversations.
+    """The template of a folder with a chat template, after a trial on several conversations.
 
     Raises:
-        DataError: it writes something else around what is said than it would by itself, or does not write all of it.
+        DataError: with the texts inserted, it writes something else than it would by itself, or leaves texts out.
     """
     eos = tokens.get("eos_token", "")
     tokens = {name: token for name, token in tokens.items() if name in source}
     source, image = chats.parted(source)
-    if image:  # we exported it, with the words around pictures
+    if image:  # exported by this library, with the text around images
         before, _, after = image.partition(plain.image)
         plain = dataclasses.replace(plain, before_image=before, after_image=after)
+
     special = list(tokenizer.special_tokens(rust))
     by_id = {index: token.content for index, token in rust.get_added_tokens_decoder().items()}
     known = [by_id.get(one, "") if isinstance(one, int) else one for one in images]
     chat = _taking(source, tokens, [*filter(None, known), plain.image], special)
     _try(chat)
 
-    # What it writes around a plain question, for programs that cannot render it.
+    # The text around a plain question, for programs that cannot render the template.
     asked = chat.write([_ASKED], asks=True)
     start, speak = asked.text[: asked.said[0].start], asked.text[asked.said[0].end :]
+    # The token that ends an answer.
     answered = chat.write([_ASKED, _SAID], asks=False)
     tail = answered.text[answered.said[-1].end :].lstrip()
     end = max((name for name in special if tail.startswith(name)), key=len, default=eos)
@@ -202,6 +219,8 @@ def _in_words_of_chat(
         raise DataError(
             f"answers end with {tail!r}, which has no special token, and the tokenizer has no eos_token"
         )
+
+    # The text between two turns.
     twice = chat.write([_ASKED, _SAID, _MORE], asks=True)
     between = twice.text[twice.said[1].end : twice.said[2].start].lstrip()
     found = dataclasses.replace(
@@ -220,12 +239,14 @@ def _in_words_of_chat(
 
 
 def _own_words(found: Template, chat: Chat) -> Template | None:
-    """The template that this project exported as the given chat template; None where that is another's."""
+    """The template that this library exported as the given chat template; None if another library wrote it."""
     if not chat.shows:
         return None
+
     shown = chat.write([Part("user", _PICTURE), _ASKED], asks=True).text
     before, _, after = shown.partition(chat.image)
     after = after.partition(str(_ASKED.content))[0]
+
     for space in (False, True):
         start, again, after = (text.removesuffix(" " * space) for text in (found.start, found.again, after))
         before = before.removeprefix(start)
@@ -237,26 +258,26 @@ def _own_words(found: Template, chat: Chat) -> Template | None:
             start=start, speak=own.speak, end=own.end, again=again, image=image, space=space
         ):
             return own
+
     return None
 
 
 def _taking(source: str, tokens: Mapping[str, str], known: list[str], special: list[str]) -> Chat:
-    """The template with the form of content that it takes.
+    """The chat template with the form of content that it accepts.
 
-    One that writes pictures gets lists with pictures; one that takes texts alone gets the image token as a text.
+    A template that writes images gets lists with images; one that accepts only texts gets the image token as a text.
 
     Raises:
-        DataError: it takes neither, or writes for a picture what is no token.
+        DataError: it accepts neither, or writes something for an image that is not a token.
     """
     bare = Chat(source, tokens, lists=True, shows=True, image=known[0])
     question = {"type": "text", "text": chats.PROBE}
-    without, with_it = (
-        _rendered(bare, [{"role": "user", "content": content}])
-        for content in ([question], [{"type": "image"}, question])
-    )
+    without = _rendered(bare, [{"role": "user", "content": [question]}])
+    with_it = _rendered(bare, [{"role": "user", "content": [{"type": "image"}, question]}])
     if chats.PROBE not in with_it:
         takes_lists = chats.PROBE in without
         return Chat(source, tokens, lists=takes_lists, shows=False, image=known[-1])
+
     names = dict.fromkeys([*known, *special])
     added = [name for name in names if with_it.count(name) == without.count(name) + 1]
     if added:
@@ -267,7 +288,7 @@ def _taking(source: str, tokens: Mapping[str, str], known: list[str], special: l
 
 
 def _rendered(chat: Chat, messages: list[chats.Message]) -> str:
-    """What a template writes where the model is asked; empty where it refuses to."""
+    """The prompt that a template writes; empty if it rejects the messages."""
     try:
         return chat.render(messages, asks=True)
     except DataError:
@@ -275,7 +296,7 @@ def _rendered(chat: Chat, messages: list[chats.Message]) -> str:
 
 
 def _image_among(added: list[str], known: list[str]) -> str:
-    """Which of the tokens that a picture adds stands for it."""
+    """The image token among the tokens that an image adds."""
     named = [name for name in added if name in known] or [name for name in added if "image" in name.lower()]
     if len(added) > 1 and not named:
         raise DataError(
@@ -285,10 +306,10 @@ def _image_among(added: list[str], known: list[str]) -> str:
 
 
 def _try(chat: Chat) -> None:
-    """Compares what we write with what the template writes by itself, over conversations of all kinds.
+    """Compares our rendering with the template's own on conversations of all kinds.
 
     Raises:
-        DataError: the two differ, or the template takes no plain question.
+        DataError: the two differ, or the template does not accept a plain question.
     """
     chat.write([_ASKED], asks=True)
     leaves_out_system = False
@@ -297,22 +318,24 @@ def _try(chat: Chat) -> None:
             try:
                 theirs = chat.render(chat.messages(parts), asks=asks)
             except DataError:
-                continue  # what Transformers refuses is refused here too, or read without its system turn
+                continue  # what Transformers rejects is rejected here too, or rendered without its system turn
+
             ours = chat.write(parts, asks=asks)
             said = sum(isinstance(part.content, str) for part in parts)
             leaves_out_system = leaves_out_system or len(ours.said) < said
             if ours.text != theirs:
                 raise DataError(f"{name}: it writes {theirs!r}, but inserting the texts gives {ours.text!r}")
+
     _try_answers(chat)
     if leaves_out_system:
         logger.warning("the chat template drops the system turn, and so does this model's prompt.")
 
 
 def _try_answers(chat: Chat) -> None:
-    """Answers must stand behind what asks for them, or a model would learn to answer another prompt.
+    """Checks that an answer directly follows its prompt; otherwise a model would learn to answer another prompt.
 
     Raises:
-        DataError: they do not.
+        DataError: it does not.
     """
     asked = chat.write([_ASKED], asks=True).text
     answered = chat.write([_ASKED, _SAID], asks=False).text
