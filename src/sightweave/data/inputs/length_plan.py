@@ -1,4 +1,4 @@
-"""The length plan: what training will do to all samples, known from the headers of their pictures before any is decoded."""
+"""The length plan: what training will do with all samples, computed from image headers before any image is decoded."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from sightweave.data.inputs.template import Encoded
 from sightweave.data.inputs.too_long import Policy, TooLong, encoded_length, fit
 
 _EXAMPLES = 5
-"""Examples that are kept of each reason."""
+"""Maximum examples of each reason."""
 _REASONS_SHOWN = 3
-"""Reasons that the text names."""
+"""Maximum reasons that the text names."""
 _BITS = 10
-"""Leading bits of a length that are kept: up to 1,023 tokens every length has a bin of its own."""
+"""Leading bits of a length that are kept: up to 1,023 tokens, every length has its own bin."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One sample that is left out."""
+    """A sample that is left out."""
 
     id: str
     tokens: int | None
-    """Before any shortening; None where they could not be counted."""
+    """Number of tokens before any shortening; None if they could not be counted."""
     limit: int
-    """Tokens that it may have."""
+    """Maximum number of tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,48 +46,49 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What becomes of the samples of a data set in training, counted before it starts; made by `plan`."""
+    """What training will do with the samples of a dataset, counted before it starts; made by `plan`."""
 
     samples: int
     """Samples that were counted."""
     kept: int
-    """Those that training sees, shortened ones included."""
+    """Samples that training uses, including shortened ones."""
     dropped: Mapping[str, Dropped]
-    """The others by reason: ``too_long`` (``error`` under that policy), ``empty_answer``, or the code of the error."""
+    """Samples left out, by reason: ``too_long`` (``error`` under that policy), ``empty_answer``, or an error code."""
     turns_dropped: int
     """Kept samples that lose turns."""
     images_shrunk: int
-    """Kept samples whose pictures are cut into fewer tiles."""
+    """Kept samples whose images are cut into fewer tiles."""
     text_tokens: int
-    """Of the kept samples, as shortened."""
+    """Text tokens of the kept samples, after shortening."""
     image_tokens: int
-    """Tokens of the kept samples that stand for pictures, counted for each sample that shows them."""
+    """Media tokens of the kept samples; an image counts once for each sample that shows it."""
     percentiles: Mapping[str, int]
-    """Tokens of a sample before any shortening: ``50``, ``90``, ``99``, ``max``. Exact up to 1,023, above that rounded up by
-    less than 0.2 %; ``max`` is exact. Empty where no sample could be counted."""
+    """Percentiles ``50``, ``90``, ``99`` and ``max`` of the tokens of a sample before any shortening. Exact up to 1,023,
+    above that rounded up by less than 0.2 %; ``max`` is exact. Empty if no sample could be counted."""
     longest_id: str
-    """Of the first sample of ``max`` tokens."""
+    """Id of the first sample with ``max`` tokens."""
     padded_share: float | None
-    """Share of the slots that hold a token, with a row for each bundle, padded to the longest of its microstep; None where
-    nothing is kept."""
+    """Fraction of slots that hold a token, with one row per bundle, padded to the longest of its microstep; None if no
+    sample is kept."""
     packed_share: float | None
-    """The same with the bundles of a microstep packed into rows of `pack_to` tokens; None without that."""
+    """The same with the bundles of a microstep packed into rows of `pack_to` tokens; None if nothing is packed."""
     max_length: int
-    """Tokens that a sample may have."""
+    """Maximum tokens of a sample."""
     policy: Policy
-    """What becomes of one that has more."""
+    """What happens to a longer sample."""
     pack_to: int | None
-    """Tokens of a packed row."""
+    """Row length in tokens for packing."""
     groups: int
-    """Pictures whose samples were counted."""
+    """Images whose samples were counted."""
     total: int | None
-    """Pictures in all; None where nobody knows."""
+    """Number of images in total; None if unknown."""
     is_partial: bool
-    """Whether everything here is about a part of the data: counting stopped early, or there is known to be more."""
+    """Whether only part of the data was counted."""
 
     def to_text(self) -> str:
         """At most six lines for a terminal."""
         lines = [f"{self.samples:,} samples, {self.kept:,} kept{self._left_out()}"]
+
         if self.is_partial:
             lines.append(self._extrapolated())
         if self.percentiles:
@@ -98,6 +99,7 @@ class Plan:
                 f"; {_percent(self.image_tokens / kept)} of them image tokens" if self.image_tokens else ""
             )
             lines.append(tokens + share)
+
         if self.turns_dropped or self.images_shrunk:
             what = "without their oldest turns" if self.turns_dropped else "use fewer image tiles"
             lines.append(f"shortened: {self.turns_dropped or self.images_shrunk:,} {what} (train.too_long)")
@@ -110,6 +112,7 @@ class Plan:
     def _left_out(self) -> str:
         if not self.dropped:
             return ""
+
         named = sorted(self.dropped.items(), key=lambda item: -item[1].count)
         words = []
         for reason, dropped in named[:_REASONS_SHOWN]:
@@ -120,8 +123,10 @@ class Plan:
                 words.append(f"{dropped.count:,} over {self.max_length:,} tokens{fate} ({example})")
             else:
                 words.append(f"{dropped.count:,} with {reason}")
-        if rest := named[_REASONS_SHOWN:]:
-            words.append(f"{sum(dropped.count for _, dropped in rest):,} for {len(rest)} more reasons")
+
+        rest = [dropped.count for _, dropped in named[_REASONS_SHOWN:]]
+        if rest:
+            words.append(f"{sum(rest):,} for {len(rest)} more reasons")
         return "; " + ", ".join(words)
 
     def _extrapolated(self) -> str:
@@ -139,13 +144,13 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """Everything as dicts, lists, texts and numbers."""
         plain = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
-        plain["dropped"] = {
-            reason: {
-                "count": one.count,
-                "examples": [dataclasses.asdict(example) for example in one.examples],
-            }
-            for reason, one in self.dropped.items()
-        }
+
+        dropped = {}
+        for reason, one in self.dropped.items():
+            examples = [dataclasses.asdict(example) for example in one.examples]
+            dropped[reason] = {"count": one.count, "examples": examples}
+
+        plain["dropped"] = dropped
         return plain | {"percentiles": dict(self.percentiles)}
 
 
@@ -160,21 +165,21 @@ def plan(
     limit: int = 20_000,
     total: int | None = None,
 ) -> Plan:
-    """Counts what training would make of samples, in one pass and little memory; no picture's pixels are decoded.
+    """Counts what training would do with samples, in one pass and with little memory; no image is decoded.
 
     Args:
-        groups: All samples of one picture each, in an order like that of training: how well rows are filled depends on
-            which pictures meet in a microstep.
-        processor: Makes tokens of samples.
-        policy: What becomes of a sample that is too long; under ``error`` it is counted, and nothing is raised.
-        max_length: Tokens that a sample may have.
-        pack_to: Tokens of a row to pack into; None plans no packing.
-        pictures: Groups of one microstep; those with no sample left are passed over, as in training.
-        limit: Samples that are counted at most.
-        total: Groups in all; None takes the length of `groups`, if it has one.
+        groups: All samples of one image each, in an order like that of training: how well rows are filled depends on
+            which images are in the same microstep.
+        processor: Converts samples to tokens.
+        policy: What happens to a sample that is too long; under ``error`` it is counted, and nothing is raised.
+        max_length: Maximum tokens of a sample.
+        pack_to: Row length in tokens to pack into; None plans no packing.
+        pictures: Groups per microstep; those without usable samples are skipped, as in training.
+        limit: Maximum number of samples to count.
+        total: Number of groups in total; None takes the length of `groups`, if it has one.
 
     Raises:
-        ValueError: a number that is not above 0.
+        ValueError: a number is not positive.
     """
     numbers = {"max_length": max_length, "pack_to": pack_to, "pictures": pictures, "limit": limit}
     for name, number in numbers.items():
@@ -182,6 +187,7 @@ def plan(
             raise ValueError(f"plan: {name} must be above 0 (got {number}).")
     if total is None and isinstance(groups, Sized):
         total = len(groups)
+
     tally = _Tally(processor, policy, max_length, pack_to, pictures)
     is_partial = False
     for group in groups:
@@ -191,12 +197,13 @@ def plan(
             tally.add(group[:room])
         if is_partial:
             break
+
     return tally.finish(total=total, is_partial=is_partial)
 
 
 @dataclass
 class _Slots:
-    """Places of the rows of microsteps, and how many of them hold a token."""
+    """Slots in the rows of microsteps, and how many of them hold a token."""
 
     filled: int = 0
     places: int = 0
@@ -213,21 +220,28 @@ class _Slots:
 
 def _row_lengths(rows: Sequence[Sequence[Bundle]], form: str) -> list[list[int]]:
     """Tokens of each row of each sequence of the batch, as `collate` lays them out."""
-    members = [[encoded for one in row for encoded in one.encoded] for row in rows]
-    trunks = [sum(len(one.encoded[0].trunk) for one in row) for row in rows]
-    asked = [trunk + sum(len(e.prompt) for e in row) for trunk, row in zip(trunks, members, strict=True)]
+    prompts, targets = [], []
+    for row in rows:
+        prompt = target = 0
+        for one in row:
+            prompt += len(one.encoded[0].trunk)
+            for encoded in one.encoded:
+                prompt += len(encoded.prompt)
+                # The target of an encoder-decoder begins with a token of its own.
+                target += len(encoded.target) + (form == "encoder_decoder")
+        prompts.append(prompt)
+        targets.append(target)
+
     if form == "classify":
-        return [asked]
-    told = [sum(len(e.target) for e in row) for row in members]
+        return [prompts]
     if form == "encoder_decoder":
-        # Each target begins with the token that asked for it.
-        return [asked, [count + len(row) for count, row in zip(told, members, strict=True)]]
-    return [[prompt + target for prompt, target in zip(asked, told, strict=True)]]
+        return [prompts, targets]
+    return [[prompt + target for prompt, target in zip(prompts, targets, strict=True)]]
 
 
 @dataclass
 class _Tally:
-    """A plan while it grows; it holds the samples of one microstep, counts, and a few examples."""
+    """A plan in progress: counts, a few examples, and the samples of one microstep."""
 
     processor: Processor
     policy: Policy
@@ -250,15 +264,22 @@ class _Tally:
     waiting: list[list[Encoded]] = field(default_factory=list)
 
     def add(self, group: Sequence[Sample]) -> None:
-        """Counts the samples of one picture."""
+        """Counts the samples of one image."""
         self.groups += 1
         self.samples += len(group)
+
         readable: set[str] = set()
-        usable = [encoded for sample in group if (encoded := self._fitted(sample, readable)) is not None]
+        usable: list[Encoded] = []
+        for sample in group:
+            encoded = self._fitted(sample, readable)
+            if encoded is not None:
+                usable.append(encoded)
+
         for encoded in usable:
-            marks = sum(item >= 0 for stretch in (encoded.trunk, encoded.prompt) for item in stretch.item)
+            marks = sum(item >= 0 for item in encoded.trunk.item + encoded.prompt.item)
             self.image_tokens += marks
             self.text_tokens += encoded_length(encoded) - marks
+
         self.kept += len(usable)
         if usable:
             self.waiting.append(usable)
@@ -275,12 +296,14 @@ class _Tally:
         except DataError as error:
             self._drop(str(getattr(error, "code", type(error).__name__)), sample, None)
             return None
+
         length = encoded_length(encoded)
         self.histogram[_bin(length)] += 1
         if length > self.longest:
             self.longest, self.longest_id = length, sample.id
         if length <= self.max_length:
             return encoded
+
         if self.policy in ("drop_turn", "shrink_image"):
             shorter = fit(sample, self.processor, self.policy, self.max_length)
             if shorter is not None:
@@ -290,7 +313,7 @@ class _Tally:
         return None
 
     def _read_headers(self, sample: Sample, readable: set[str]) -> None:
-        """Raises where training could not open a picture that is not yet `readable`; with tiles, encoding does so."""
+        """Raises if training could not open a medium that is not known to be `readable`; with tiles, encoding checks."""
         for medium in sample.media:
             if medium.identity in readable or medium.modality not in self.processor.loaders:
                 continue  # encoding says what the model reads
@@ -307,7 +330,7 @@ class _Tally:
             examples.append(Example(sample.id, tokens, self.max_length))
 
     def _microstep(self) -> None:
-        """Counts the rows of the groups that wait, and lets them go."""
+        """Counts the rows of the waiting groups, and drops them."""
         form = self.processor.layout.form
         bundles = bundle(encoded for group in self.waiting for encoded in group)
         self.padded.add([[one] for one in bundles], form)
@@ -316,7 +339,7 @@ class _Tally:
         self.waiting.clear()
 
     def finish(self, *, total: int | None, is_partial: bool) -> Plan:
-        """The plan of everything that was added."""
+        """The plan for everything that was added."""
         if self.waiting:
             self._microstep()
         return Plan(
