@@ -20,17 +20,17 @@ from sightweave.data.inputs.collate import IGNORE, stretch_rows, token_sequence
 from sightweave.data.inputs.template import Encoded, Stretch
 
 Section = Literal["whole", "trunk", "rest"]
-"""What of a prompt is read: all of it, the pictures in front, or what follows them."""
+"""Part of a prompt: all of it, the leading media, or what follows them."""
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """Prompts as rows of tokens, with the pictures that they show."""
+    """Prompts as rows of tokens, with the media that they show."""
 
     tokens: TokenSequence
-    """What is read: by the encoder of an encoder-decoder, else by the decoder."""
+    """Tokens for the encoder of an encoder-decoder, or for the decoder of other models."""
     begin: TokenSequence | None
-    """What the decoder of an encoder-decoder reads first; None for other models."""
+    """First tokens of the decoder of an encoder-decoder; None for other models."""
     media: tuple[Medium, ...]
     """Each medium once, in order of appearance. Empty for a ``rest``, whose media were read before."""
     shown: Tensor
@@ -68,18 +68,18 @@ class Prompts:
 def prompts(
     encoded: Sequence[Encoded], *, pad_id: int, section: Section = "whole", with_begin: bool = False
 ) -> Prompts:
-    """One prompt a row, ending with the token that asks the model to speak.
+    """One prompt per row, ending with the token that asks the model to answer.
 
     Args:
-        encoded: Their targets are not looked at.
-        pad_id: Fills rows on the right.
-        section: What of each is read. Where it is the ``trunk``, no prompt may show a picture behind its first text.
-        with_begin: Whether a decoder reads a first token of its own, as that of an encoder-decoder does.
+        encoded: Encoded samples; their targets are ignored.
+        pad_id: Token id that fills rows on the right.
+        section: Part of each prompt. With ``trunk``, no prompt may show a medium after its first text.
+        with_begin: Whether the decoder reads a first token of its own, as in an encoder-decoder.
     """
     stretches = [_stretch(one, section) for one in encoded]
     starts = [one.trunk.span if section == "rest" else 0 for one in encoded]
 
-    # Where each picture is shown; a picture is known by its key.
+    # Each medium is listed once, however often it is shown.
     unique: dict[str, int] = {}
     media: list[Medium] = []
     shown: list[int] = []
@@ -124,12 +124,12 @@ def _joined(first: Stretch, second: Stretch) -> Stretch:
 
 
 def texts(ids: Sequence[Sequence[int]], starts: Sequence[int], *, pad_id: int) -> TokenSequence:
-    """Rows of plain text that go on at some positions, padded on the right.
+    """Rows of plain text that begin at given positions, padded on the right.
 
     Args:
-        ids: Of each row, at least one.
+        ids: Token ids of each row, at least one.
         starts: Position of each row's first token.
-        pad_id: Fills rows on the right.
+        pad_id: Token id that fills rows on the right.
     """
     stretches = []
     for row in ids:

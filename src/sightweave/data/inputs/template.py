@@ -1,8 +1,8 @@
-"""Sample -> stretches of tokens: which stand for the picture, which are asked, and which are learnt.
+"""Sample -> stretches of tokens: media tokens, the prompt, and the tokens to learn.
 
-A prompt is written as it is, then what asks the model to speak, then the answer, then the end token; a later turn of the
-user begins with a mark of its own (`tokenizer.Template` has the words). A checkpoint that brings a chat template has its
-turns written by that (`chat.Chat`). Special tokens are put in as ids, so nothing that a user types can become one.
+The order is: the prompt, the tokens that ask the model to answer, the answer, the end token. Later turns of the user begin
+with a mark of their own (see `tokenizer.Template`). If a checkpoint has a chat template, that template writes the turns
+(`chat.Chat`). Special tokens are inserted as ids, so no text that a user types can become one.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from sightweave.data.inputs.chat import Chat, Said, Written
 from sightweave.data.inputs.tokenizer import Section, Tokenizer
 
 TrunkKey = tuple[tuple[str, ...], tuple[int, ...]]
-"""Keys of the leading pictures, and ids of the trunk."""
+"""Identities of the leading media, and the token ids of the trunk."""
 
 
 @dataclass(slots=True)
 class Stretch:
-    """Tokens in a row; lists, since they are short and are joined often."""
+    """Consecutive tokens; lists, since they are short and are often concatenated."""
 
     ids: list[int] = field(default_factory=list)
     item: list[int] = field(default_factory=list)
-    """Number of the sample's medium that stands here, -1 for text."""
+    """Number of the sample's medium that a token represents, -1 for text."""
     ar: list[int] = field(default_factory=list)
-    """1 where a token hides from those before it (see `TokenSequence`)."""
+    """1 if the tokens before this one cannot see it (see `TokenSequence`)."""
     learn: list[bool] = field(default_factory=list)
     step: list[int] = field(default_factory=list)
-    """How much further the next token's position is; left empty, 1 everywhere."""
+    """Distance to the next token's position; 1 everywhere if left empty."""
 
     def __post_init__(self) -> None:
         self.step = self.step or [1] * len(self.ids)
@@ -45,7 +45,7 @@ class Stretch:
         learn: bool = False,
         one_position: bool = False,
     ) -> None:
-        """Appends tokens; `ahead` lets all of them see one another, `one_position` gives them all the same position."""
+        """Appends tokens; with `ahead` they all see one another, with `one_position` they share one position."""
         count = len(ids)
         self.step += [0] * (count - 1) + [1] * min(count, 1) if one_position else [1] * count
         self.ids += ids
@@ -55,7 +55,7 @@ class Stretch:
 
     @property
     def span(self) -> int:
-        """Positions that it takes: one for each token, or one for a whole picture."""
+        """Number of positions: one per token, or one per medium with `one_position`."""
         return sum(self.step)
 
     def __len__(self) -> int:
@@ -64,24 +64,24 @@ class Stretch:
 
 @dataclass(slots=True)
 class Encoded:
-    """A sample as tokens: the pictures that come first (the trunk), the prompt, and what is to be written."""
+    """A sample as tokens: its leading media (the trunk), the prompt, and the target."""
 
     sample: Sample
     trunk_media: tuple[Medium, ...]
-    """Pictures at the very front, after the template's start: samples with the same ones share the trunk."""
+    """Media before the first text, after the template's start: samples with the same ones share the trunk."""
     branch_media: tuple[Medium, ...]
-    """Pictures after the first text."""
+    """Media after the first text."""
     trunk: Stretch
     prompt: Stretch
-    """Ends with what asks the model to speak."""
+    """Ends with the tokens that ask the model to answer."""
     target: Stretch
-    """The answer and the end token, all learnt; empty where only the prompt was wanted."""
+    """The answer and the end token, all learnt; empty if only the prompt was encoded."""
     begin: int
-    """What the decoder of an encoder-decoder reads first."""
+    """First token of the decoder of an encoder-decoder."""
 
     @property
     def trunk_key(self) -> TrunkKey:
-        """Equal for equal trunks: the pictures, and the words before them, which a chat template may vary."""
+        """Equal for equal trunks: the media, and the tokens before them, which a chat template may vary."""
         return tuple([medium.identity for medium in self.trunk_media]), tuple(self.trunk.ids)
 
 
@@ -97,41 +97,43 @@ def encode(
     with_target: bool = True,
     num_tokens: NumTokens | None = None,
 ) -> Encoded:
-    """Lays one sample out, with or without its target.
+    """Encodes one sample, with or without its target.
 
     Args:
-        sample: Any.
-        tokenizer: Makes ids of texts.
-        layout: How the model wants its tokens.
-        with_target: Whether the answer becomes tokens too.
-        num_tokens: Tokens of each medium; None means that those of a modality all have the same number.
+        sample: The sample.
+        tokenizer: Converts texts to ids.
+        layout: How the model expects its tokens.
+        with_target: Whether to encode the answer too.
+        num_tokens: Returns the number of tokens of a medium; None takes the fixed number of its modality.
 
     Raises:
-        DataError: a medium in an answer, or a conversation that the chat template does not take.
+        DataError: a medium in an answer, or a conversation that the chat template rejects.
     """
     parts = list(sample.parts)
     last = _last_answer(parts)
     answer = "".join(_answer(part, sample) for part in parts[last:])
     counts = _counts(sample.media, layout, num_tokens)
+
     try:
         if tokenizer.chat is None:
             encoded = _in_own_words(sample, parts[:last], counts, tokenizer, layout)
             if with_target:
                 encoded.target.add(_own_answer_ids(parts[last:], tokenizer), learn=True)
         else:
-            # Where pictures stand outside the text, the words around them would stand around nothing.
+            # If media are not in the text, the template must not write words around them either.
             told = [part for part in parts[:last] if layout.in_sequence or isinstance(part.content, str)]
             encoded = _in_words_of_chat(sample, told, counts, tokenizer, tokenizer.chat, layout)
             if with_target:
                 encoded.target.add(_chat_answer_ids(told, answer, tokenizer, tokenizer.chat), learn=True)
     except DataError as error:
         raise DataError(f"sample {sample.id!r}: {error}") from None
+
     _let_look_ahead(encoded, layout)
     return encoded
 
 
 def _counts(media: Sequence[Medium], layout: InputLayout, num_tokens: NumTokens | None) -> list[int]:
-    """Tokens of each medium in the text; none where media stay outside the text."""
+    """Number of tokens of each medium in the text; empty if media are not in the text."""
     if not layout.in_sequence:
         return []
     if num_tokens is None:
@@ -146,19 +148,19 @@ def _answer(part: Part, sample: Sample) -> str:
 
 
 def _let_look_ahead(encoded: Encoded, layout: InputLayout) -> None:
-    """Opens the blocks of tokens that see one another as a whole."""
+    """Marks the blocks of tokens that all see one another."""
     is_mutual = layout.bidirectional == "all" or layout.form == "encoder_decoder"
     if is_mutual:
         encoded.trunk.ar = [0] * len(encoded.trunk)
     if is_mutual or layout.bidirectional == "prompt":
-        # One block: it sees the trunk and itself, and the trunk does not see it, so that trunks can be shared.
+        # The prompt is one block, which sees the trunk and itself. The trunk does not see it, so trunks can be shared.
         encoded.prompt.ar = [1, *[0] * (len(encoded.prompt) - 1)]
 
 
 def _in_own_words(
     sample: Sample, parts: list[Part], counts: Sequence[int], tokenizer: Tokenizer, layout: InputLayout
 ) -> Encoded:
-    """Trunk and prompt, with the words of the template around each text."""
+    """Trunk and prompt, with the tokens of our own template around each text."""
     lead = _leading(parts)
     encoded = _empty(sample, parts, lead, tokenizer)
     encoded.trunk.add(tokenizer.start_ids)
@@ -169,7 +171,7 @@ def _in_own_words(
 
 
 def _leading(parts: Sequence[Part]) -> int:
-    """How many pictures come before all texts."""
+    """Number of media before the first text."""
     texts = (number for number, part in enumerate(parts) if isinstance(part.content, str))
     return next(texts, len(parts))
 
@@ -202,7 +204,7 @@ def _in_words_of_chat(
 ) -> Encoded:
     """Trunk and prompt as the chat template writes them.
 
-    The trunk ends with the last picture before anything is said or, without one, with the last special token there.
+    The trunk ends with the last medium before the first text or, without one, with the last special token before it.
     """
     written = chat.write(parts, asks=True)
     sections = tokenizer.sections(written)
@@ -230,17 +232,18 @@ def _in_words_of_chat(
 
 
 def _ends_learnt(section: Section, written: Written, parts: Sequence[Part]) -> bool:
-    """Whether a special token follows right after an answer that is learnt."""
+    """Whether a special token directly follows an answer that is learnt."""
     before = [one for one in written.said if one.end <= section.start]
-    return bool(
-        before and parts[before[-1].part].learn and not written.text[before[-1].end : section.start].strip()
-    )
+    if not before or not parts[before[-1].part].learn:
+        return False
+    between = written.text[before[-1].end : section.start]
+    return not between.strip()
 
 
 def _add_text(
     stretch: Stretch, section: Section, written: Written, parts: Sequence[Part], tokenizer: Tokenizer
 ) -> None:
-    """The text between two special tokens; tokens that hold a letter of a learnt answer are learnt."""
+    """Adds the text between two special tokens; tokens that contain a letter of a learnt answer are learnt."""
     text = written.text[section.start : section.end]
     learnt = [
         one for one in written.said if parts[one.part].learn and _is_in([one], section.start, section.end)
@@ -248,6 +251,7 @@ def _add_text(
     if not learnt:
         stretch.add(tokenizer.text_ids(text))
         return
+
     ids, offsets = tokenizer.ids_and_letters(text)
     marked = [_is_in(learnt, section.start + start, section.start + end) for start, end in offsets]
     for learn, run in groupby(zip(ids, marked, strict=True), key=lambda pair: pair[1]):
@@ -259,20 +263,21 @@ def _is_in(spans: Sequence[Said], start: int, end: int) -> bool:
 
 
 def _chat_answer_ids(parts: Sequence[Part], answer: str, tokenizer: Tokenizer, chat: Chat) -> list[int]:
-    """The answer behind its prompt as the chat template writes it, up to the end token.
+    """The answer after its prompt as the chat template writes it, up to the end token.
 
     Raises:
-        DataError: the template refuses the conversation with its answer.
+        DataError: the template rejects the conversation with its answer.
     """
     if not answer.strip():
         return [tokenizer.end_id]
+
     asked = chat.write(parts, asks=True).text + tokenizer.template.lead
     whole = chat.write([*parts, Part("assistant", answer)], asks=False)
     said = whole.said[-1]
-    # Some templates put the system's words into the last turn, so that an answer behind it changes what stands before.
+    # Some templates move the system turn into the last turn, so adding an answer changes the text before it.
     start = len(asked) if whole.text.startswith(asked) else said.start
 
-    # White space behind the answer belongs to it only where an end token follows.
+    # White space after the answer belongs to it only if an end token follows.
     tail = whole.text[said.end :]
     blanks = len(tail) - len(tail.lstrip())
     ends = tail[blanks:].startswith(tokenizer.template.end)
@@ -280,7 +285,7 @@ def _chat_answer_ids(parts: Sequence[Part], answer: str, tokenizer: Tokenizer, c
 
 
 def _last_answer(parts: list[Part]) -> int:
-    """Index of the last answer: everything before it is prompt, earlier answers included."""
+    """Index of the last answer; everything before it is the prompt, including earlier answers."""
     for index in range(len(parts) - 1, -1, -1):
         if parts[index].role != "assistant":
             return index + 1
@@ -295,7 +300,7 @@ def _add_prompt(
     tokenizer: Tokenizer,
     layout: InputLayout,
 ) -> None:
-    """Everything behind the leading pictures, up to what asks the model to speak."""
+    """Adds everything after the leading media, up to the tokens that ask the model to answer."""
     prompt = encoded.prompt
     item = lead
     for index in range(lead, len(parts)):
@@ -305,7 +310,7 @@ def _add_prompt(
             prompt.add(tokenizer.speak_ids)
         elif before == "assistant":
             prompt.add(tokenizer.again_ids)
-        elif before != part.role:  # or the system's words would run into the user's
+        elif before != part.role:  # keeps the system's words apart from the user's
             prompt.add(tokenizer.marked_ids("\n"))
 
         if isinstance(part.content, Medium):

@@ -1,7 +1,7 @@
-"""What becomes of a sample that is too long: nothing is ever cut inside a picture or an answer.
+"""Samples that are too long. Nothing is ever cut inside an image or an answer.
 
-``error`` stops, ``drop_row`` leaves it out, ``drop_turn`` leaves out whole turns of a conversation, oldest first, and
-``shrink_image`` cuts its pictures into fewer tiles. Where the last two are not enough, the sample is left out.
+``error`` stops, ``drop_row`` drops the sample, ``drop_turn`` drops whole turns of a conversation, oldest first, and
+``shrink_image`` cuts its images into fewer tiles. If the last two are not enough, the sample is dropped.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class TooLong(DataError):
 
     Args:
         name: The sample's id.
-        length: Its tokens.
-        limit: Tokens that it may have.
+        length: Number of its tokens.
+        limit: Maximum number of tokens.
     """
 
     code = "too_long"
@@ -37,7 +37,7 @@ class TooLong(DataError):
 
 
 def fit(sample: Sample, processor: Processor, policy: Policy, max_length: int) -> Encoded | None:
-    """The sample as tokens, shortened as `policy` says; None where it is to be left out.
+    """The sample as tokens, shortened according to `policy`; None if it is dropped.
 
     Raises:
         TooLong: it is too long, and the policy is ``error``.
@@ -47,6 +47,7 @@ def fit(sample: Sample, processor: Processor, policy: Policy, max_length: int) -
     length = encoded_length(encoded)
     if length <= max_length:
         return encoded
+
     if policy == "error":
         raise TooLong(sample.id, length, max_length)
     if policy == "drop_turn":
@@ -79,10 +80,10 @@ def _fewer_tiles(sample: Sample, processor: Processor, max_length: int) -> Encod
 
 
 def without_oldest_turn(sample: Sample) -> Sample | None:
-    """The sample less one whole turn (what was said to the model, pictures included, and its answer), never the last.
+    """The sample without one whole turn (the user's message with its media, and the answer), never the last one.
 
-    Turns without a picture go first: an answer about a picture that is gone teaches to guess. One with a picture goes
-    only while a later turn has a picture of its own. None where no turn can go.
+    Turns without media are dropped first: an answer about an image that is gone teaches guessing. A turn with media is
+    dropped only if a later turn has media of its own. None if no turn can be dropped.
     """
     turns = _turns(sample.parts)
     seeing = [any(isinstance(part.content, Medium) for part in turn) for turn in turns]
@@ -90,16 +91,20 @@ def without_oldest_turn(sample: Sample) -> Sample | None:
     candidates += [index for index in range(len(turns) - 1) if seeing[index] and any(seeing[index + 1 :])]
     if not candidates:
         return None
-    left = [turn for index, turn in enumerate(turns) if index != candidates[0]]
-    parts = tuple(part for turn in left for part in turn)
-    kept = dataclasses.replace(sample, parts=parts)
-    # Regions are those of the first picture.
+
+    left: list[Part] = []
+    for index, turn in enumerate(turns):
+        if index != candidates[0]:
+            left += turn
+    kept = dataclasses.replace(sample, parts=tuple(left))
+
+    # Regions belong to the first image.
     same = kept.media[:1] == sample.media[:1]
     return kept if same else dataclasses.replace(kept, regions=())
 
 
 def _turns(parts: tuple[Part, ...]) -> list[list[Part]]:
-    """Parts cut where the user speaks after an answer."""
+    """Parts split into turns; a turn begins where the user speaks after an answer."""
     turns: list[list[Part]] = []
     before = "assistant"
     for part in parts:
