@@ -1,4 +1,4 @@
-"""What every connector offers: from an encoder's grid to embeddings as wide as the language model."""
+"""The interface of connectors: from an encoder's grid of features to embeddings of the language model's width."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -9,17 +9,17 @@ Grid = tuple[int, int, int]
 
 
 class Connector(nn.Module):
-    """The face of a connector.
+    """Base class of connectors.
 
-    A kind's ``Config.build(in_dim=, out_dim=, grid=)`` makes it for an encoder's width and grid and a language width.
+    A kind's ``Config.build(in_dim=, out_dim=, grid=)`` makes one for an encoder's width and grid and a language width.
     """
 
     def out_grid(self, grid: Grid) -> Grid | None:
-        """Times, rows and columns of what it gives; None where its embeddings stand for no places."""
+        """Times, rows and columns of the embeddings; None if they do not stand for places."""
         raise NotImplementedError(type(self).__name__)
 
     def num_tokens(self, grid: Grid) -> int:
-        """Embeddings Q for one medium, exact before anything is decoded."""
+        """Number Q of embeddings per medium, known before anything is decoded."""
         times, rows, columns = self.out_grid(grid) or (0, 0, 0)
         return times * rows * columns
 

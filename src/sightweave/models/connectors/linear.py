@@ -1,4 +1,4 @@
-"""One linear map for each feature.
+"""A linear map of each feature.
 
 Visual Instruction Tuning (LLaVA, Liu et al. 2023, arXiv:2304.08485).
 """
@@ -41,7 +41,7 @@ class Linear(Connector):
         initialise(self)
 
     def out_grid(self, grid: Grid) -> Grid | None:
-        """The encoder's."""
+        """The encoder's grid."""
         return grid
 
     def forward(self, features: Features) -> Float[Tensor, "I Q D"]:

@@ -43,7 +43,7 @@ class Mlp(Connector):
         initialise(self)
 
     def out_grid(self, grid: Grid) -> Grid | None:
-        """The encoder's."""
+        """The encoder's grid."""
         return grid
 
     def forward(self, features: Features) -> Float[Tensor, "I Q D"]:

@@ -1,4 +1,4 @@
-"""A square of neighbouring features becomes one wide feature, then one linear map: fewer embeddings, nothing lost.
+"""Squares of neighbouring features are concatenated and mapped linearly: fewer embeddings, no information lost.
 
 Building and better understanding vision-language models (Idefics3, Laurencon et al. 2024, arXiv:2408.12637).
 """
@@ -50,7 +50,7 @@ class PixelShuffle(Connector):
         initialise(self)
 
     def out_grid(self, grid: Grid) -> Grid | None:
-        """The encoder's, divided by the factor."""
+        """The encoder's grid, divided by the factor."""
         times, rows, columns = grid
         if rows % self.factor or columns % self.factor:
             raise ValueError(
@@ -59,9 +59,10 @@ class PixelShuffle(Connector):
         return (times, rows // self.factor, columns // self.factor)
 
     def forward(self, features: Features) -> Float[Tensor, "I Q D"]:
-        """Joins squares, then maps them."""
+        """Concatenates squares, then maps them."""
         times, rows, columns = features.grid
         r = self.factor
+
         x = torch.unflatten(features.values, 1, (times, rows // r, r, columns // r, r))  # I t h r w r Dv
-        x = x.transpose(3, 4).flatten(4)  # I t h w (r r Dv): the same order of channels as Idefics3's
+        x = x.transpose(3, 4).flatten(4)  # I t h w (r r Dv), with channels in the order of Idefics3
         return self.projection(x.flatten(1, 3))  # type: ignore[no-any-return]  # nn.Module calls are untyped

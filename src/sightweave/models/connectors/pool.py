@@ -1,4 +1,4 @@
-"""Neighbouring features are averaged, then mapped: fewer embeddings, places kept.
+"""Average pooling of neighbouring features, then a linear map: fewer embeddings, which still stand for places.
 
 Honeybee: Locality-enhanced Projector (Cha et al. 2023, arXiv:2312.06742) compares such poolings; Gemma 3 uses an average.
 """
@@ -46,6 +46,7 @@ class Pool(Connector):
         super().__init__()
         if side < 1:
             raise ValueError(f"pool side must be 1 or more (got {side}).")
+
         self.side = side
         self.projection = nn.Linear(in_dim, out_dim)
         initialise(self)
@@ -58,8 +59,8 @@ class Pool(Connector):
         """Pools, then maps."""
         times, rows, columns = features.grid
         count = len(features.values)
-        x = (
-            torch.unflatten(features.values, 1, (times, rows, columns)).flatten(0, 1).permute(0, 3, 1, 2)
-        )  # It Dv h w
+
+        x = torch.unflatten(features.values, 1, (times, rows, columns))  # I t h w Dv
+        x = x.flatten(0, 1).permute(0, 3, 1, 2)  # It Dv h w
         pooled = F.adaptive_avg_pool2d(x, self.side).flatten(2).transpose(1, 2)  # It q Dv
         return self.projection(pooled.reshape(count, -1, pooled.shape[-1]))  # type: ignore[no-any-return]  # nn.Module calls are untyped

@@ -1,4 +1,4 @@
-"""A fixed number of learned queries look at the features: as many embeddings as asked, whatever the picture's size.
+"""A fixed number of learnt queries attend to the features, so that every medium has the same number of embeddings.
 
 Flamingo: a Visual Language Model for Few-Shot Learning (Alayrac et al. 2022, arXiv:2204.14198), section 3.1.1.
 """
@@ -42,14 +42,14 @@ class Config:
 
 
 class Resampler(Connector):
-    """``X = X + attend(norm(X), [norm(V); norm(X)])``, ``X = X + ff(norm(X))``; X starts as learned queries.
+    """``X = X + attend(norm(X), [norm(V); norm(X)])``, ``X = X + ff(norm(X))``; X starts as learnt queries.
 
     Args:
         in_dim: Width Dv of the features.
         out_dim: Language width D.
         num_queries: Embeddings Q.
-        depth: Layers.
-        num_heads: Heads.
+        depth: Number of layers.
+        num_heads: Number of attention heads.
 
     Raises:
         ValueError: no queries, or heads that do not divide the width.
@@ -59,6 +59,7 @@ class Resampler(Connector):
         super().__init__()
         if num_queries < 1:
             raise ValueError(f"resampler num_queries must be 1 or more (got {num_queries}).")
+
         self.num_queries = num_queries
         self.queries = nn.Parameter(torch.empty(num_queries, out_dim))
         self.inputs = nn.Linear(in_dim, out_dim)
@@ -68,7 +69,7 @@ class Resampler(Connector):
         draw(self.queries, std=1.0)
 
     def out_grid(self, grid: Grid) -> Grid | None:
-        """None: a query stands for no place."""
+        """None: a query does not stand for a place."""
         return None
 
     def num_tokens(self, grid: Grid) -> int:
@@ -76,7 +77,7 @@ class Resampler(Connector):
         return self.num_queries
 
     def forward(self, features: Features) -> Float[Tensor, "I Q D"]:
-        """Lets the queries look."""
+        """Lets the queries attend to the features."""
         inputs = self.inputs(features.values)
         hidden = self.queries.expand(len(inputs), -1, -1)
         for layer in self.layers:

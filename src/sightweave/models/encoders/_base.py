@@ -1,4 +1,4 @@
-"""What every encoder offers."""
+"""The interface of encoders."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from sightweave.core.batch import Features
 
 
 class Encoder(nn.Module):
-    """The face of an encoder: the values of media in, a grid of features out.
+    """Base class of encoders: values of media to a grid of features.
 
     Most media have one size: images are resized to a square. An encoder of media of any size sets `stride`; it is then
     called with media of one size at a time, so it needs neither padding nor a mask.

@@ -1,7 +1,7 @@
 """Convolutional image encoder: a pyramid of strided convolutions and residual blocks.
 
 Deep Residual Learning for Image Recognition (He et al. 2015, arXiv:1512.03385). Differs: GELU, a norm that never mixes
-pictures, and positions at the end, since convolutions alone hardly say where a thing is.
+images, and positions at the end, because convolutions alone hardly encode where a thing is.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Config:
 
 
 class Cnn(Encoder):
-    """Pictures to a grid of features, one for each ``2 ** stages`` pixels a side.
+    """Images to a grid of features, one for each ``2 ** stages`` pixels a side.
 
     Args:
         image_size: Side of the input image, in pixels.
@@ -49,7 +49,7 @@ class Cnn(Encoder):
         norm: Norm of the channels.
 
     Raises:
-        ValueError: as many blocks as stages are needed.
+        ValueError: the numbers of stages in `channels` and `blocks` differ.
     """
 
     places: Tensor
@@ -68,15 +68,18 @@ class Cnn(Encoder):
                 f"channels {channels} and blocks {blocks} must have the same number of stages, at least one."
             )
         self.image_size, self.dim = image_size, channels[-1]
+
         layers: list[nn.Module] = []
         for inputs, outputs, count in zip((3, *channels), channels, blocks, strict=False):
             layers.append(Downsample(inputs, outputs, norm=norm))
             layers.extend(Residual(outputs, norm=norm) for _ in range(count))
         self.stages = nn.Sequential(*layers)
+
         side = image_size
         for _ in channels:
             side = -(-side // 2)
         self.side = side
+
         self.norm = RMSNorm(self.dim)
         self.register_buffer("places", fourier_grid(side, side))
         self.place = nn.Linear(self.places.shape[1], self.dim)
@@ -88,7 +91,7 @@ class Cnn(Encoder):
         return (1, self.side, self.side)
 
     def forward(self, pixels: Float[Tensor, "I 3 Hp Wp"]) -> Features:
-        """Encodes pictures."""
+        """Encodes images."""
         grid = self.stages(to_channels_last(pixels))  # I Dv h w
         values = self.norm(grid.flatten(2).transpose(1, 2).contiguous())  # I N Dv
         return Features(values + self.place(self.places) + self.place_table, self.grid())

@@ -1,4 +1,4 @@
-"""Any image encoder of timm, from a folder as timm writes it for the hub.
+"""Any image encoder of timm, from a folder in timm's format for the Hub.
 
 PyTorch Image Models (Wightman 2019, https://github.com/huggingface/pytorch-image-models). The features are those of
 ``forward_features``, before any pooling.
@@ -77,17 +77,17 @@ def _settings(folder: str) -> dict[str, Any]:
 
 
 class FromTimm(Encoder):
-    """A model of timm, without its head; weights that the features do not depend on are left out.
+    """A timm model without its head; weights that do not affect the features are dropped.
 
     Args:
-        architecture: Its name in timm.
-        image_size: Side of the picture, in pixels.
-        settings: What it is made with beside its name.
+        architecture: Name of the model in timm.
+        image_size: Side of the input image, in pixels.
+        settings: Further arguments of ``timm.create_model``.
         pretrained_on: timm's ``pretrained_cfg``: mean, std, interpolation and the share that is cropped.
 
     Raises:
         BackendError: timm is not installed, or knows no such architecture.
-        ValueError: a size that the model cannot read, or an output that is no grid.
+        ValueError: a size that the model cannot read, or an output that is not a grid.
     """
 
     @torch.inference_mode(False)  # gradients say which weights have a use, and the model may be trained later
@@ -148,22 +148,22 @@ class FromTimm(Encoder):
         foreign.fill(self.model, found, where=folder)
 
     def train(self, mode: bool = True) -> Self:
-        """Learnt statistics stay."""
+        """Keeps normalization layers on their stored statistics."""
         super().train(mode)
         picture.keep_statistics(self)
         return self
 
     def grid(self, size: Sequence[int] | None = None) -> tuple[int, int, int]:
-        """Of what comes before the pooling."""
+        """The grid before any pooling."""
         return self.shape.grid
 
     def forward(self, pixels: Float[Tensor, "I 3 Hp Wp"]) -> Features:
-        """Encodes pictures."""
+        """Encodes images."""
         return self.shape.encode(pixels, partial(self._encode, self.model))
 
 
 def import_timm() -> Any:
-    """The package timm, beside whatever torchvision is installed.
+    """The package timm, with or without torchvision.
 
     Raises:
         BackendError: timm is not installed, or cannot be imported.
@@ -195,7 +195,7 @@ def _make(architecture: str, settings: dict[str, Any], image_size: int | None) -
 
 
 def _preprocessing(seen: Mapping[str, Any], image_size: int) -> dict[str, Any]:
-    """What the encoder was trained to see, as fields of the transform."""
+    """The preprocessing that the encoder was trained with, as fields of the transform."""
     fields: dict[str, Any] = {name: tuple(seen[name]) for name in ("mean", "std") if name in seen}
     if seen.get("interpolation") in ("bilinear", "bicubic", "lanczos"):
         fields |= {"exact": True, "resample": seen["interpolation"]}

@@ -1,4 +1,4 @@
-"""Any image encoder of Transformers' AutoModel, such as ConvNeXt, Swin or BEiT, from a folder that it wrote.
+"""Any image encoder of Transformers' AutoModel, such as ConvNeXt, Swin or BEiT, from a folder in its format.
 
 Transformers: State-of-the-Art Natural Language Processing (Wolf et al. 2020, arXiv:1910.03771).
 """
@@ -61,17 +61,17 @@ def _settings(folder: str) -> dict[str, Any]:
 
 
 class FromTransformers(Encoder):
-    """A model of Transformers whose last hidden state is a grid, with or without class and register tokens before it.
+    """A Transformers model whose last hidden state is a grid, with or without class and register tokens before it.
 
-    Weights that the features do not depend on (a pooler, say) are left out; a BatchNorm keeps its learnt statistics.
+    Weights that do not affect the features, such as a pooler, are dropped; a BatchNorm keeps its stored statistics.
 
     Args:
         config: A config.json of Transformers.
-        image_size: Side of the picture, in pixels; None means what the config says.
+        image_size: Side of the input image, in pixels; None means what the config says.
 
     Raises:
         CheckpointError: a family that Transformers does not know.
-        ValueError: no size, a size that the model cannot read, or an output that is no grid.
+        ValueError: no size, a size that the model cannot read, or an output that is not a grid.
         BackendError: Transformers is not installed.
     """
 
@@ -87,11 +87,13 @@ class FromTransformers(Encoder):
             )
         self.image_size = image_size
         self._settings: dict[str, Any] = {}
+
         make = imported().AutoModel.from_config
         with torch.device("meta"):
             probe = make(theirs)
         if "add_pooling_layer" in inspect.signature(type(probe)).parameters:
             self._settings["add_pooling_layer"] = False
+
         forward = inspect.signature(probe.forward).parameters
         self._options = {}
         if "interpolate_pos_encoding" in forward and own != image_size:
@@ -107,6 +109,7 @@ class FromTransformers(Encoder):
         except ValueError as error:
             raise ValueError(f"{theirs.model_type}: {error}") from error
         self.dim = self.shape.dim
+
         unused = picture.unused(probe, self._encode, image_size=image_size)
         self._config = theirs
         self.model = from_transformers.made(lambda: make(theirs, **self._settings))
@@ -126,15 +129,15 @@ class FromTransformers(Encoder):
         foreign.fill(self.model, found, where=folder)
 
     def train(self, mode: bool = True) -> Self:
-        """Learnt statistics stay."""
+        """Keeps normalization layers on their stored statistics."""
         super().train(mode)
         picture.keep_statistics(self)
         return self
 
     def grid(self, size: Sequence[int] | None = None) -> tuple[int, int, int]:
-        """Of the last hidden state."""
+        """The grid of the last hidden state."""
         return self.shape.grid
 
     def forward(self, pixels: Float[Tensor, "I 3 Hp Wp"]) -> Features:
-        """Encodes pictures."""
+        """Encodes images."""
         return self.shape.encode(pixels, partial(self._encode, self.model))

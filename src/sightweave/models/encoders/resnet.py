@@ -1,8 +1,8 @@
-"""Residual convolutional network as it was published, for pretrained weights; its batch norms use stored statistics only.
+"""Residual convolutional network as published, for pretrained weights; its batch norms use stored statistics only.
 
 Deep Residual Learning for Image Recognition (He et al. 2015, arXiv:1512.03385), with the stride of a bottleneck in its 3x3
-convolution. Differs: no norm ever reads the batch, so that a picture's features do not depend on the others beside it, and
-from scratch each layer starts as its shortcut (Goyal et al. 2017, arXiv:1706.02677, section 5.1).
+convolution. Differs: no norm reads the batch, so that the features of an image do not depend on the rest of the batch, and
+without pretrained weights each layer starts as its shortcut (Goyal et al. 2017, arXiv:1706.02677, section 5.1).
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class Config:
 
 
 class ResNet(Encoder):
-    """Pictures to a grid of features, one for each ``2 ** (stages + 1)`` pixels a side.
+    """Images to a grid of features, one for each ``2 ** (stages + 1)`` pixels a side.
 
     Args:
         image_size: Side of the input image, in pixels.
-        stem_dim: Channels after the first convolution, which with the pooling behind it halves the grid twice.
+        stem_dim: Channels after the first convolution, which halves the grid twice, together with the pooling after it.
         widths: Channels of each stage; the last is Dv.
         depths: Residual layers of each stage.
         form: ``basic`` or ``bottleneck``.
@@ -88,16 +88,14 @@ class ResNet(Encoder):
         self.image_size, self.dim = image_size, widths[-1]
         self.stem = nn.Conv2d(3, stem_dim, 7, stride=2, padding=3, bias=False)
         self.stem_norm = FrozenBatchNorm(stem_dim)
+
         strides = [2 if halves_first else 1] + [2] * (len(widths) - 1)
-        self.stages = nn.ModuleList(
-            nn.Sequential(
-                Layer(inputs, outputs, stride=stride, form=form),
-                *(Layer(outputs, outputs, stride=1, form=form) for _ in range(depth - 1)),
-            )
-            for inputs, outputs, depth, stride in zip(
-                (stem_dim, *widths), widths, depths, strides, strict=False
-            )
-        )
+        self.stages = nn.ModuleList()
+        for inputs, outputs, depth, stride in zip((stem_dim, *widths), widths, depths, strides, strict=False):
+            layers = [Layer(inputs, outputs, stride=stride, form=form)]
+            layers += [Layer(outputs, outputs, stride=1, form=form) for _ in range(depth - 1)]
+            self.stages.append(nn.Sequential(*layers))
+
         self.side = image_size
         for stride in (2, 2, *strides):
             self.side = -(-self.side // stride)
@@ -108,7 +106,7 @@ class ResNet(Encoder):
         return (1, self.side, self.side)
 
     def forward(self, pixels: Float[Tensor, "I 3 Hp Wp"]) -> Features:
-        """Encodes pictures."""
+        """Encodes images."""
         x = F.relu(self.stem_norm(self.stem(to_channels_last(pixels))))
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         for stage in self.stages:
@@ -117,7 +115,7 @@ class ResNet(Encoder):
 
 
 class Layer(nn.Module):
-    """``relu(shortcut(x) + convolutions(x))``, a norm behind every convolution and a ReLU between two.
+    """``relu(shortcut(x) + convolutions(x))``, with a norm after each convolution and a ReLU between two.
 
     Args:
         inputs: Channels in.
@@ -148,7 +146,7 @@ class Layer(nn.Module):
         self.shortcut_norm = FrozenBatchNorm(outputs) if changes else None
 
     def forward(self, x: Float[Tensor, "I C H W"]) -> Float[Tensor, "I K h w"]:
-        """Adds what the convolutions find."""
+        """Adds the output of the convolutions to the shortcut."""
         found = x
         for index, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             found = norm(convolution(F.relu(found) if index else found))
@@ -165,7 +163,7 @@ class FrozenBatchNorm(nn.BatchNorm2d):
         self.train()
 
     def train(self, mode: bool = True) -> Self:
-        """Stays in evaluation mode, since batch statistics would mix pictures."""
+        """Stays in evaluation mode, because batch statistics would mix images."""
         return super().train(False)
 
 

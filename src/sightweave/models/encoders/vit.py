@@ -1,4 +1,4 @@
-"""Vision Transformer: patches as tokens, read both ways.
+"""Vision Transformer: image patches as tokens with bidirectional attention.
 
 An Image is Worth 16x16 Words (Dosovitskiy et al. 2020, arXiv:2010.11929), by default without a class token and with a last
 norm, as in SigLIP (Zhai et al. 2023, arXiv:2303.15343). The convolutional stem is that of Early Convolutions Help
@@ -80,20 +80,20 @@ class Config:
 
 
 class Vit(Encoder):
-    """Pictures to a grid of features, one for each patch.
+    """Images to a grid of features, one for each patch.
 
     Args:
-        shape: Of every block; its width is Dv.
-        image_size: Side of the picture, in pixels.
+        shape: Shape of every block; its width is Dv.
+        image_size: Side of the input image, in pixels.
         patch_size: Side P of a patch, in pixels.
-        depth: Blocks.
-        class_token: Whether one more token reads along.
-        pre_norm: Whether a norm stands before the blocks, and the patches have no bias.
-        post_norm: Whether a last norm stands after the blocks.
+        depth: Number of blocks.
+        class_token: Whether to add a class token.
+        pre_norm: Whether to normalise before the blocks and embed patches without a bias.
+        post_norm: Whether to normalise after the blocks.
         stem: ``patch`` or ``convolution``.
 
     Raises:
-        ValueError: the patch does not divide the picture, or is no power of two with a convolutional stem.
+        ValueError: the patch size does not divide the image size, or is not a power of two with a convolutional stem.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class Vit(Encoder):
         return (1, self.side, self.side)
 
     def forward(self, pixels: Float[Tensor, "I 3 Hp Wp"]) -> Features:
-        """Encodes pictures."""
+        """Encodes images."""
         hidden = self.stem(to_channels_last(pixels)).flatten(2).transpose(1, 2)  # I N Dv
         if self.class_token is not None:
             hidden = torch.cat([self.class_token.expand(len(hidden), 1, -1), hidden], 1)
