@@ -39,6 +39,7 @@ from sightweave import api
 for line in sys.stdin:
     command = json.loads(line)
     wall, cpu = time.perf_counter(), time.process_time()
+    # The old name of max_images, which older checkouts have.
     api.evaluate(run, pictures=command["pictures"], controls=controls, out=command["out"], fresh=True)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -95,6 +95,11 @@ def attack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         ),
         ("train.stages.0.gradient_accumulation_steps=0", "train.stages.0.gradient_accumulation_steps"),
         ("train.stages.0.max_grad_norm=-1", "train.stages.0.max_grad_norm"),
+        (
+            "train.stages.0={steps: 1, clip: 1.0, max_grad_norm: 1.0}",
+            "train.stages.0.clip is the old name of max_grad_norm, and both are given; remove train.stages.0.clip.",
+        ),
+        ("train.stages.0.clip=-1", "train.stages.0.max_grad_norm"),
         ("train.stages.0.optimizer.lr=.nan", "train.stages.0.optimizer.lr: Input should be a finite number"),
         ("train.stages.0.optimizer.lr=.inf", "train.stages.0.optimizer.lr: Input should be a finite number"),
         ("train.stages.0.optimizer.lr=-1", "train.stages.0.optimizer.lr"),
