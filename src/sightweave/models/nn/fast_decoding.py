@@ -9,8 +9,8 @@ arithmetic. Three things help, and leave the numbers what they are but for round
   one for several.
 
 Many rows at once, as in an evaluation, are bound by memory instead: reading each row's keys and values. What several rows
-begin with (the tokens of an image that is asked many questions) is therefore held once and read once per step, and prompts
-are read without padding.
+begin with (the tokens of an image with many questions) is therefore stored once and read once per step, and prompts are read
+without padding.
 
 Copies of large weights cost as much time as a dozen steps, and most answers are short: they are made when a text has got
 that far, and only where they win that much. They are kept for the next text, and made again where a weight was replaced,
@@ -116,9 +116,11 @@ class Layouts:
 
     def fresh(self, name: str, weights: Sequence[Tensor]) -> Any:
         """The copy of that name, or None where there is none or the weights have changed since."""
-        if name not in self._held:
+        held = self._held.get(name)  # another thread may forget it meanwhile
+        if held is None:
             return None
-        versions, copy = self._held[name]
+
+        versions, copy = held
         is_same = len(versions) == len(weights) and all(map(_Version.is_of, versions, weights))
         return copy if is_same else None
 
