@@ -255,6 +255,15 @@ def test_a_grid_is_json(place: Path, tmp_path: Path) -> None:
     assert [row["name"] for row in found["comparison"]["rows"]] == ["concat", "addition"]
 
 
+def test_a_stop_text_ends_an_answer(place: Path) -> None:
+    asked = ("generate", "run", "photos/0.png", "What?", "--temperature", "3", "--max-tokens", "8")
+    (whole,) = said(place, *asked)
+    stop = whole["answer"][1:3]
+    (found,) = said(place, *asked, "--stop", "no such text", "--stop", stop)
+    assert stop
+    assert found["answer"] == whole["answer"].partition(stop)[0]
+
+
 def test_answers_to_a_data_set_are_a_table_that_reads_back(place: Path, tmp_path: Path) -> None:
     table = place / "photos-answers.csv"
     sightweave_(place, "generate", "run", "--data", "photos", "--max-tokens", "4", "--out", table)

@@ -42,6 +42,29 @@ def test_one_prompt_gives_one_answer_and_several_a_list(run: runs.Run) -> None:
     assert one.logprob < 0
 
 
+def test_an_answer_ends_in_front_of_a_stop_text(run: runs.Run) -> None:
+    drawn: dict[str, Any] = {
+        "decoding": {"kind": "sampling", "temperature": 2.0},
+        "max_tokens": 12,
+        "seed": 1,
+    }
+    prompts = ["What is it?", "Where?"]
+    whole = run.generate(tiny.PICTURE, prompts, **drawn)
+    stop = [whole[0].text[2:4], whole[1].text[3]]
+    found = run.generate(tiny.PICTURE, prompts, stop=stop, **drawn)
+    assert [one.finish for one in found] == ["stop", "stop"]
+    for one, before, prompt in zip(found, whole, prompts, strict=True):
+        assert before.text.startswith(one.text)
+        assert not any(text in one.text for text in stop)
+        assert "".join(run.stream(tiny.PICTURE, prompt, stop=stop, **drawn)) == one.text
+    assert (
+        run.generate(tiny.PICTURE, "Where?", stop=stop[1], **drawn).text
+        == whole[1].text.partition(stop[1])[0]
+    )
+    with pytest.raises(RecipeError, match="every stop text needs at least one character"):
+        run.generate(tiny.PICTURE, "Where?", stop="", **drawn)
+
+
 def test_a_picture_may_be_a_path_bytes_an_array_or_pillow(run: runs.Run, tmp_path: Path) -> None:
     Image.fromarray(tiny.PICTURE).save(tmp_path / "a.png")
     stream = io.BytesIO()

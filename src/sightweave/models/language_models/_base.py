@@ -69,16 +69,10 @@ class LanguageModel(nn.Module):
     def weights_changed(self) -> None:
         """Drops copies of weights that `fast_decoding` keeps between texts.
 
-        Needed only after a change that PyTorch does not count: one through ``weight.data``, or through an array that shares
-        the memory of a weight. Optimizers, `load_state_dict`, ``.to()`` and all other changes in place need no call, and
-        neither does anything between `train` and `eval`.
+        Call it after a change that PyTorch does not count: one through ``weight.data``, as in PEFT's merging in place, or
+        through an array that shares the memory of a weight. Optimizers, `load_state_dict`, ``.to()``, other changes in
+        place, and changes right after a forward pass in training mode need no call.
         """
-
-    def train(self, mode: bool = True) -> Self:
-        """As for every module; a training may change weights in any way."""
-        if mode:
-            self.weights_changed()
-        return super().train(mode)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # Moves and conversions replace the memory of weights, perhaps by some at the same address.

@@ -154,6 +154,8 @@ class DecoderOnly(LanguageModel):
         before_block: BeforeBlock | None = None,
     ) -> Float[Tensor, "B S D"]:
         """Runs all blocks and the last norm; there is no memory here."""
+        if self.training:  # a training may change weights in ways that PyTorch does not count
+            self.weights_changed()
         hidden = self.positions(hidden, tokens.positions)
         mask = self_mask(tokens, cache)
         rotation = None if self.rotary is None else self.rotary(tokens.positions)

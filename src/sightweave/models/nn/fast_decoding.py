@@ -126,9 +126,11 @@ class Layouts:
 
     def fresh(self, name: str, weights: Sequence[Tensor]) -> Any:
         """The copy of that name, or None where there is none or the weights have changed since."""
-        if name not in self._held:
+        held = self._held.get(name)  # another thread may forget it meanwhile
+        if held is None:
             return None
-        versions, copy = self._held[name]
+
+        versions, copy = held
         is_same = len(versions) == len(weights) and all(map(_Version.is_of, versions, weights))
         return copy if is_same else None
 

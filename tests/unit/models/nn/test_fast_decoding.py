@@ -311,6 +311,7 @@ def test_copies_are_forgotten_where_changes_may_not_be_counted(
         weight.data.mul_(1.5)  # which PyTorch does not count
     if way == "train":
         model.train()
+        model(Batch(target=prompts(1, False)), at=torch.tensor([0]))
         model.eval()
     elif way == "half":
         model.half().float()
