@@ -132,16 +132,16 @@ def worse(change: str) -> Control:
     """A control that degrades every image by the named change of `WORSE`."""
 
     def control(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
-        made: dict[str, Medium] = {}
+        degraded: dict[str, Medium] = {}
         for sample in samples:
             for medium in sample.media:
                 changed = Medium(partial(_changed, medium, change), f"{medium.key}#{change}")
-                made.setdefault(medium.key, changed)
+                degraded.setdefault(medium.key, changed)
 
         found: dict[int, Sample] = {}
         for number, sample in enumerate(samples):
             if sample.media:
-                found[number] = _with_media(sample, tuple(made[medium.key] for medium in sample.media))
+                found[number] = _with_media(sample, tuple(degraded[medium.key] for medium in sample.media))
         return found
 
     control.__doc__ = WORSE[change].__doc__
