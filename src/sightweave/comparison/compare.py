@@ -230,9 +230,14 @@ def _fitting_steps(plan: _Plan, cell: Cell) -> list[int]:
     folder = plan.trial_folder(cell)
     costs = _cost_of_step(folder / METRICS, len(stages), plan.budget)
     images = runs.facts_of(folder).get(runs.EPOCH_IMAGES, [])
-    planned = [_planned(number, stage, plan.budget, costs, images) for number, stage in enumerate(stages)]
 
-    whole = sum(steps * cost for steps, cost in zip(planned, costs, strict=True))
+    # What the recipe's own steps cost: seconds or tokens.
+    planned = []
+    whole = 0.0
+    for number, stage in enumerate(stages):
+        steps = _planned(number, stage, plan.budget, costs, images)
+        planned.append(steps)
+        whole += steps * costs[number]
     if not whole:
         raise RecipeError(
             f"tokens: {cell.name} trains on no tokens in any of its stages, so no number of steps reaches "
@@ -326,7 +331,7 @@ def _state(folder: Path, wanted: recipes.Recipe) -> Literal["new", "trained", "d
 
 
 def _recipe_in(folder: Path, wanted: recipes.Recipe) -> recipes.Recipe:
-    """The recipe in a run's folder, which may name the Python modules that the wanted one names."""
+    """The recipe in a run's folder, which may only name Python modules that the wanted one names."""
     source = configs.Downloaded(recipes.modules_of(wanted))
     values = configs.read_yaml(folder / "recipe.yaml")
     return recipes.of_run(values, where=str(folder), source=source)
@@ -355,10 +360,12 @@ def _is_of(trained: recipes.Recipe, facts: Mapping[str, Any], wanted: recipes.Re
 
 
 def _measured(recipe: recipes.Recipe | Mapping[str, Any], wanted: recipes.Recipe) -> recipes.Measured:
-    """The part of a recipe that an evaluation depends on; it may name the Python modules that the wanted one names."""
+    """The part of a recipe that an evaluation depends on; it may only name Python modules that the wanted one names."""
     values = recipe.to_plain() if isinstance(recipe, recipes.Recipe) else recipe
-    names = [field.name for field in dataclasses.fields(recipes.Measured)]
-    given = {name: values[name] for name in names if name in values}
+    given = {}
+    for field in dataclasses.fields(recipes.Measured):
+        if field.name in values:
+            given[field.name] = values[field.name]
     return recipes.measured(
         recipes.without_outputs(given), source=configs.Downloaded(recipes.modules_of(wanted))
     )

@@ -128,6 +128,7 @@ def side_by_side(compositions: Mapping[str, Sequence[Answered]], *, against: str
                 differences.append(table.difference(name, against))
 
     adjusted = statistics.holm([one.p for one in differences])
+
     return Compositions(
         against=against,
         columns=columns,
@@ -161,6 +162,7 @@ class _Rows:
                 self.metric, rows = _scored(run, column, notes)
                 found.append(rows)
             self.rows[name] = np.stack(found)
+
         self.best = float(getattr(self.metric, "best", 1.0))
 
     def score(self, name: str) -> Score:
@@ -178,8 +180,11 @@ class _Rows:
 
         # What the runs' own evaluations found.
         tasks = self.tasks[name]
-        gains = [task.gain.value for task in tasks if task.gain is not None]
-        uses = [use_of_image(one.uses_image, needs_image=one.needs_image) for one in tasks]
+        gains, uses = [], []
+        for task in tasks:
+            uses.append(use_of_image(task.uses_image, needs_image=task.needs_image))
+            if task.gain is not None:
+                gains.append(task.gain.value)
 
         return Score(
             mean=mean,
@@ -285,6 +290,7 @@ def _others(tasks: Sequence[TaskScores]) -> dict[str, float]:
                 values.setdefault(name, []).append(value)
         for name, estimate in task.controls.items():
             values.setdefault(name, []).append(estimate.value)
+
     return {name: float(np.mean(each)) for name, each in values.items() if len(each) == len(tasks)}
 
 
@@ -293,6 +299,7 @@ def _items(run: Answered, column: Column) -> list[Item]:
     found: list[Item] = []
     for evaluation in _of_split(run, column):
         found += [item for item in evaluation.items if item.task == column.task]
+
     return found
 
 

@@ -59,13 +59,19 @@ def grid(settings: Sequence[str]) -> list[Cell]:
     Raises:
         RecipeError: a mistake in a setting, or two cells with the same name.
     """
-    axes = [split_values(setting) for setting in settings]
-    paths = [path for path, _ in axes]
-    varied = list(dict.fromkeys(path for path, values in axes if len(values) > 1))
+    paths: list[str] = []
+    axes: list[list[str]] = []
+    varied: list[str] = []
+    for setting in settings:
+        path, values = split_values(setting)
+        paths.append(path)
+        axes.append(values)
+        if len(values) > 1 and path not in varied:
+            varied.append(path)
 
     cells: dict[str, Cell] = {}
-    for values in itertools.product(*(values for _, values in axes)):
-        chosen = dict(zip(paths, values, strict=True))
+    for combination in itertools.product(*axes):
+        chosen = dict(zip(paths, combination, strict=True))
         cell = _cell(chosen, varied)
         if cell.name in cells:
             raise RecipeError(

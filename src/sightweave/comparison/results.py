@@ -229,10 +229,10 @@ def _pictures(column: Column) -> str:
 
 def tables(found: Comparison) -> list[Table]:
     """The tables: mean scores with intervals, controls if there are any, and differences from the baseline."""
-    tables = [_scores(found), *_controls(found)]
+    shown = [_scores(found), *_controls(found)]
     if found.differences:
         units = {column.name: column.unit for column in found.columns}
-        tables.append(
+        shown.append(
             Table(
                 title=f"Differences from {found.against}",
                 heads=["composition", "task", "difference (95 % interval)", "p", "p, Holm's", "detectable"],
@@ -241,7 +241,7 @@ def tables(found: Comparison) -> list[Table]:
                 note="Differences of percentages are in percentage points.",
             )
         )
-    return tables
+    return shown
 
 
 def _scores(found: Comparison) -> Table:

@@ -61,13 +61,13 @@ class Baselines:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any], *, notes: Iterable[str] = ()) -> Baselines:
         """The baselines from the values that `to_plain` returned."""
-        made = cls(notes=notes)
-        made.neighbour = Neighbour.from_plain(plain["neighbour"])
+        found = cls(notes=notes)
+        found.neighbour = Neighbour.from_plain(plain["neighbour"])
         for kind, votes in plain["votes"].items():
-            made._votes[kind] = Frequent.of(*votes)
+            found._votes[kind] = Frequent.of(*votes)
         for kind, written in plain["written"].items():
-            made._written[kind] = dict(written)
-        return made
+            found._written[kind] = dict(written)
+        return found
 
     @property
     def majority(self) -> dict[str, str]:

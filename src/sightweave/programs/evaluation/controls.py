@@ -143,17 +143,18 @@ def worse(change: str) -> Control:
     """A control that degrades every image by the named change of `WORSE`."""
 
     def control(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
-        made: dict[str, Medium] = {}
-        changed = {}
+        degraded: dict[str, Medium] = {}
+        found: dict[int, Sample] = {}
         for number, sample in enumerate(samples):
             images = [medium for medium in sample.media if medium.modality == "image"]
             for medium in images:
-                worse_one = Medium(partial(_changed, medium, change), f"{medium.key}#{change}")
-                made.setdefault(medium.key, worse_one)
+                changed = Medium(partial(_changed, medium, change), f"{medium.key}#{change}")
+                degraded.setdefault(medium.key, changed)
+
             if images:
-                shown = tuple(made.get(medium.key, medium) for medium in sample.media)
-                changed[number] = _with_media(sample, shown)
-        return changed
+                shown = [degraded.get(medium.key, medium) for medium in sample.media]
+                found[number] = _with_media(sample, tuple(shown))
+        return found
 
     control.__doc__ = WORSE[change].__doc__
     return control

@@ -30,9 +30,9 @@ class Frequent:
     @classmethod
     def of(cls, room: int, lost: int, counts: Mapping[str, int]) -> Frequent:
         """The counts from the values that `to_plain` returned."""
-        made = cls(room)
-        made.lost, made.counts = lost, dict(counts)
-        return made
+        found = cls(room)
+        found.lost, found.counts = lost, dict(counts)
+        return found
 
     def to_plain(self) -> list[Any]:
         """The arguments of `of`, ready for JSON."""

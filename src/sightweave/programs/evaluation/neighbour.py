@@ -96,9 +96,9 @@ class Neighbour:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Neighbour:
         """The neighbour from the values that `to_plain` returned; it answers and learns as before."""
-        made = cls()
-        made._prompts = {task: _Prompts.from_plain(one) for task, one in plain.items()}
-        return made
+        found = cls()
+        found._prompts = {task: _Prompts.from_plain(one) for task, one in plain.items()}
+        return found
 
     def notes(self) -> Iterator[str]:
         """A sentence for each task whose prompts were not all kept."""
@@ -139,15 +139,15 @@ class _Prompts:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> _Prompts:
         """The prompts from the values that `to_plain` returned."""
-        made = cls(plain["most"], plain["seed"])
-        made.is_sample, made._room = plain["is_sample"], plain["room"]
+        found = cls(plain["most"], plain["seed"])
+        found.is_sample, found._room = plain["is_sample"], plain["room"]
         for prompt, kind, votes in plain["answers"]:
             key = (prompt, kind)
-            made.answers[key] = Frequent.of(*votes)
-            made._highest.append((-made._hash(key), key))
-        heapq.heapify(made._highest)
-        made._count = made._count_answers()
-        return made
+            found.answers[key] = Frequent.of(*votes)
+            found._highest.append((-found._hash(key), key))
+        heapq.heapify(found._highest)
+        found._count = found._count_answers()
+        return found
 
     def add(self, key: _Key, answer: str) -> None:
         """Counts one answer to a prompt."""
@@ -180,8 +180,8 @@ class _Prompts:
         else:
             heapq.heappush(self._highest, (hashed, key))
 
-        made = self.answers[key] = Frequent(self._room)
-        return made
+        votes = self.answers[key] = Frequent(self._room)
+        return votes
 
     def _hash(self, key: _Key) -> int:
         data = "\0".join(key).encode("utf-8", "surrogatepass")

@@ -56,9 +56,9 @@ class Task:
     def judging(self, name: str) -> list[Any]:
         """The metrics that need likelihoods in a pass; the score needs them in every pass."""
         return [
-            made
-            for other, made in self.metrics.items()
-            if is_of_likelihoods(made) and (name in made.passes or other == self.first)
+            metric
+            for other, metric in self.metrics.items()
+            if is_of_likelihoods(metric) and (name in metric.passes or other == self.first)
         ]
 
 

@@ -76,11 +76,11 @@ def evaluate(
     _check(samples, controls)
     notes: list[str] = []
     samples = _with_groups_merged(samples, notes)
-    made = _tasks(samples, tasks or {}, can_score, notes)
+    built = _tasks(samples, tasks or {}, can_score, notes)
 
     # Every sample as it is, then again in each control.
-    sighted = _ask(SIGHTED, dict(enumerate(samples)), predict, made, None, progress)
-    asked = _ask_controls(controls, samples, sighted, predict, made, seed, notes, progress)
+    sighted = _ask(SIGHTED, dict(enumerate(samples)), predict, built, None, progress)
+    asked = _ask_controls(controls, samples, sighted, predict, built, seed, notes, progress)
 
     # The scores of each task, with what training data alone would answer.
     known = train if isinstance(train, Baselines) else Baselines(train)
@@ -88,8 +88,8 @@ def evaluate(
     common = Asked(samples, sighted, asked, known.majority, known.neighbour.answers(samples), seed, notes)
     found: list[TaskScores] = []
     right: dict[tuple[str, int], bool] = {}
-    for task in made.values():
-        scores, is_right = scored(task, common, is_alone=len(made) == 1)
+    for task in built.values():
+        scores, is_right = scored(task, common, is_alone=len(built) == 1)
         found.append(scores)
         right.update(is_right)
 
@@ -250,11 +250,11 @@ def _ask(
     if progress is not None:
         progress(name, len(samples))
 
-    def wanted(number: int, said: str | None) -> tuple[str, ...]:
+    def wanted(number: int, answer: str | None) -> tuple[str, ...]:
         sample = samples[number]
         texts: dict[str, None] = {}
         for metric in tasks[sample.task].judging(name):
-            texts.update(dict.fromkeys(metric.candidates(said, sample)))
+            texts.update(dict.fromkeys(metric.candidates(answer, sample)))
         return tuple(texts)
 
     # The answers, and the likelihoods of texts that are known before them.
@@ -262,8 +262,8 @@ def _ask(
     given = predict(list(samples.values()), list(before.values()), write=True)
     _check_count(name, given, samples)
     predictions = dict(zip(samples, given, strict=True))
-    judged = {n: dict(zip(before[n], said.likelihoods, strict=True)) for n, said in predictions.items()}
-    parsed = {n: tasks[samples[n].task].parse(said.text) for n, said in predictions.items()}
+    judged = {n: dict(zip(before[n], one.likelihoods, strict=True)) for n, one in predictions.items()}
+    parsed = {n: tasks[samples[n].task].parse(one.text) for n, one in predictions.items()}
 
     # A metric may also judge texts that depend on the answers with the image.
     late: dict[int, list[str]] = {}
@@ -274,8 +274,8 @@ def _ask(
     if late:
         more = predict([samples[n] for n in late], list(late.values()), write=False)
         _check_count(name, more, late)
-        for (n, texts), said in zip(late.items(), more, strict=True):
-            judged[n].update(zip(texts, said.likelihoods, strict=True))
+        for (n, texts), one in zip(late.items(), more, strict=True):
+            judged[n].update(zip(texts, one.likelihoods, strict=True))
 
     return Pass(samples, predictions, parsed, judged)
 
@@ -319,12 +319,12 @@ def _item(common: Asked, number: int, right: Mapping[tuple[str, int], bool]) -> 
 
 def _answer(done: Pass, number: int, is_right: bool) -> Answer:
     """The answer to a sample in one pass."""
-    said, media = done.predictions[number], done.samples[number].media
+    prediction, media = done.predictions[number], done.samples[number].media
     return Answer(
-        text=said.text,
+        text=prediction.text,
         parsed=done.parsed[number],
         right=is_right,
-        logprob=said.logprob,
-        finish=said.finish,
+        logprob=prediction.logprob,
+        finish=prediction.finish,
         image=media[0].key if media else "",
     )

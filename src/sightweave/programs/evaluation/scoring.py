@@ -373,7 +373,7 @@ def _task_scores(task: Task, common: Asked) -> tuple[TaskScores, _Right]:
     scores = _summary(scoring, types, rows)
 
     # What else is known about each metric, and about the model's confidence.
-    facts = {name: _facts(made, rows.get(name), numbers, common) for name, made in task.metrics.items()}
+    facts = {name: _facts(metric, rows.get(name), numbers, common) for name, metric in task.metrics.items()}
     return replace(scores, facts=facts, calibration=_calibration(scoring)), dict(scoring.right)
 
 
@@ -402,7 +402,7 @@ def _type_scores(
         gain=gain,
         gain_over=over if gain is not None else "",
         metrics={
-            name: _of_metric(made, rows.get(name), chosen, common) for name, made in task.metrics.items()
+            name: _of_metric(metric, rows.get(name), chosen, common) for name, metric in task.metrics.items()
         },
     )
 
@@ -472,17 +472,18 @@ def _calibration(scoring: _Scoring) -> calibration.Calibration | None:
     if not scoring.metric.is_proportion or is_of_likelihoods(scoring.metric):
         return None
     common, numbers = scoring.common, scoring.numbers
-    said = [common.sighted.predictions[number] for number in numbers]
-    if not all(map(_has_confidence, said)):
+    predictions = [common.sighted.predictions[number] for number in numbers]
+    if not all(map(_has_confidence, predictions)):
         return None
 
     right = np.array([scoring.right[SIGHTED, number] for number in numbers])
-    found = calibration.calibration(calibration.confidences(said), right, groups=common.groups(numbers))
+    confidence = calibration.confidences(predictions)
+    found = calibration.calibration(confidence, right, groups=common.groups(numbers))
     return replace(found, curve=calibration.thinned(found.curve, _CURVE_POINTS))
 
 
-def _has_confidence(said: Prediction) -> bool:
-    return said.logprob is not None and bool(np.isfinite(said.logprob))
+def _has_confidence(prediction: Prediction) -> bool:
+    return prediction.logprob is not None and bool(np.isfinite(prediction.logprob))
 
 
 def _total(metric: Any, rows: _Rows, chosen: Sequence[int]) -> float | None:
@@ -529,9 +530,9 @@ def _summary(scoring: _Scoring, types: tuple[TypeScores, ...], rows: Mapping[str
     # Types share images, so their mean is estimated from all rows at once, not from the types' intervals.
     controls = scoring.controls(numbers)
     metrics = {}
-    for name, made in task.metrics.items():
+    for name, metric in task.metrics.items():
         counted = _counted(name, types, numbers, common)
-        metrics[name] = _of_metric(made, rows.get(name), counted, common)
+        metrics[name] = _of_metric(metric, rows.get(name), counted, common)
     detectable = statistics.detectable(
         scoring.metric, _stacked(scoring.rows[SIGHTED], numbers), groups, common.types(numbers)
     )

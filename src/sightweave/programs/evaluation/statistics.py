@@ -436,23 +436,23 @@ def _scored(
 
     # The variance of the mean.
     weights = np.full(len(runs), 1 / len(runs))
-    made = Combination(found, weights, best=best, is_share=is_share, bounded=bounded)
+    combined = Combination(found, weights, best=best, is_share=is_share, bounded=bounded)
     seeds = _of_seeds(found, [slice(0, len(runs))])
-    variances = made.of_scores() if made.is_inside else made.variances
-    pictures, value = made.variance(variances), made.value
+    variances = combined.of_scores() if combined.is_inside else combined.variances
+    pictures, value = combined.variance(variances), combined.value
     variance = pictures + seeds.variance
-    freedom = seeds.freedom(pictures, made.freedom(variances))
-    if made.is_inside and variance <= NOTHING * best**2:
+    freedom = seeds.freedom(pictures, combined.freedom(variances))
+    if combined.is_inside and variance <= NOTHING * best**2:
         freedom = math.inf  # no variance is estimated: all groups have the same answers
     t = _student(0.5 + CONFIDENCE / 2, freedom)
 
     # The ends of the interval.
     if not found.has_spread.any():
         low, high = (0.0, best) if bounded else (math.nan, math.nan)
-    elif made.is_inside:
-        low, high = _bounded_ends(made, variance, t)
+    elif combined.is_inside:
+        low, high = _bounded_ends(combined, variance, t)
     else:
-        unknown = (made.is_equal | ~found.has_spread).any()
+        unknown = (combined.is_equal | ~found.has_spread).any()
         half = math.nan if unknown else t * math.sqrt(variance)
         low, high = value - half, value + half
         if bounded and unknown:
@@ -463,14 +463,14 @@ def _scored(
     return _Found(Estimate(value, low, high), (high - low) / (2 * t), freedom, bool(found.has_spread.any()))
 
 
-def _bounded_ends(made: Combination, variance: float, t: float) -> tuple[float, float]:
+def _bounded_ends(combined: Combination, variance: float, t: float) -> tuple[float, float]:
     """Wilson's ends for the number of answers with this variance, or for the number of groups if nothing differs."""
-    share = min(1.0, max(0.0, made.value / made.best))
-    count = made.found.effective_in_all
-    if variance > NOTHING * made.best**2 and share * (1 - share) > NOTHING:
-        count = share * (1 - share) * made.best**2 / variance
+    share = min(1.0, max(0.0, combined.value / combined.best))
+    count = combined.found.effective_in_all
+    if variance > NOTHING * combined.best**2 and share * (1 - share) > NOTHING:
+        count = share * (1 - share) * combined.best**2 / variance
     one = wilson(share * count, count, quantile=t)
-    return min(made.value, made.best * one.low), max(made.value, made.best * one.high)
+    return min(combined.value, combined.best * one.low), max(combined.value, combined.best * one.high)
 
 
 def _ratio(sums: np.ndarray) -> np.ndarray:
@@ -572,18 +572,24 @@ def _compared(
         return CrossedTest(Estimate(nothing, nothing, nothing), 1.0, nothing, nothing, nothing, covers_seeds)
 
     weights = np.array([1 / one] * one + [-1 / other] * other)
-    made = Combination(found, weights, best=best, is_share=is_share)
+    combined = Combination(found, weights, best=best, is_share=is_share)
     if not found.has_spread.any():
-        return CrossedTest(Estimate(made.value, -best, best), 1.0, nothing, nothing, nothing, covers_seeds)
+        return CrossedTest(
+            Estimate(combined.value, -best, best), 1.0, nothing, nothing, nothing, covers_seeds
+        )
 
     # The variance over images, and what seeds add to it.
-    centres, variances = _with_two_answers(made, is_share)
+    centres, variances = _with_two_answers(combined, is_share)
     seeds = _of_seeds(found, [slice(0, one), slice(one, one + other)])
-    pictures = made.variance(variances)
+    pictures = combined.variance(variances)
     error = math.sqrt(pictures + seeds.variance)
-    freedom = seeds.freedom(pictures, made.freedom(variances))
+    freedom = seeds.freedom(pictures, combined.freedom(variances))
 
-    half, centre, value = _student(0.5 + CONFIDENCE / 2, freedom) * error, float(centres.mean()), made.value
+    half, centre, value = (
+        _student(0.5 + CONFIDENCE / 2, freedom) * error,
+        float(centres.mean()),
+        combined.value,
+    )
     low, high = max(-best, centre - half), min(best, centre + half)
     return CrossedTest(
         difference=Estimate(value, min(low, value), max(high, value)),
@@ -595,26 +601,28 @@ def _compared(
     )
 
 
-def _with_two_answers(made: Combination, is_share: bool) -> tuple[np.ndarray, np.ndarray]:
+def _with_two_answers(combined: Combination, is_share: bool) -> tuple[np.ndarray, np.ndarray]:
     """The centre and variance of each stratum's difference with two answers added: S each.
 
     n answers with mean d and mean square q, together with one of +best and one of -best, have the mean d n / (n + 2) and
     the mean square (n q + 2 best^2) / (n + 2).
     """
-    known = ~made.is_equal & (made.variances > NOTHING)
-    count = made.found.effective.copy()
+    known = ~combined.is_equal & (combined.variances > NOTHING)
+    count = combined.found.effective.copy()
     if is_share:
-        np.divide(made.of_one, made.variances, out=count, where=known)
-    square = made.square if is_share else made.values**2  # used for other scores if all groups are equal
-    square = (count * square + 2 * made.best**2) / (count + 2)
-    centres = made.values * count / (count + 2)
+        np.divide(combined.of_one, combined.variances, out=count, where=known)
+    square = (
+        combined.square if is_share else combined.values**2
+    )  # used for other scores if all groups are equal
+    square = (count * square + 2 * combined.best**2) / (count + 2)
+    centres = combined.values * count / (count + 2)
     variances = (square - centres**2) / (count + 2)
     if not is_share:
-        centres = np.where(known, made.values, centres)
-        variances = np.where(known, made.variances, variances)
+        centres = np.where(known, combined.values, centres)
+        variances = np.where(known, combined.variances, variances)
 
-    alone = ~made.found.has_spread  # nothing is known about their spread
-    return np.where(alone, made.values, centres), np.where(alone, made.best**2, variances)
+    alone = ~combined.found.has_spread  # nothing is known about their spread
+    return np.where(alone, combined.values, centres), np.where(alone, combined.best**2, variances)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,18 +26,18 @@ def read_document(folder: Path) -> Mapping[str, Any]:
         DataError: the file is missing, damaged, or of another format version.
     """
     path = folder / EVALUATION
-    again = f"run sightweave evaluate {folder} again."
+    again = f"sightweave evaluate {folder} again."
     try:
         document = bounded.parsed(path, most=_MOST_BYTES)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); {again}") from None
+        raise DataError(f"{path}: cannot be read ({error.strerror}); run {again}") from None
     except UnreadableError as error:
-        raise DataError(f"{path}: damaged: {error} {again}") from None
+        raise DataError(f"{path}: damaged: {error} Run {again}") from None
 
     version = document.get("format_version") if isinstance(document, dict) else None
     if version != FORMAT_VERSION or not isinstance(document.get("splits"), list):
         raise DataError(
-            f"{path}: format_version {version!r}, but this version reads {FORMAT_VERSION}; {again}"
+            f"{path}: format_version {version!r}, but this version reads {FORMAT_VERSION}; run {again}"
         )
     return document  # type: ignore[no-any-return]  # checked above to be an object
 
@@ -90,16 +90,16 @@ def read_predictions(folder: Path) -> list[dict[str, Any]]:
         DataError: the file is missing or has a damaged line.
     """
     path, found = folder / PREDICTIONS, []
-    again = f"run sightweave evaluate {folder} again."
+    again = f"sightweave evaluate {folder} again."
     try:
         for number, row in json_lines.values(path):
             if not isinstance(row, dict):
-                raise DataError(f"{path}: line {number} is a {type(row).__name__}, not an object;")
+                raise DataError(f"{path}: line {number} is a {type(row).__name__}, not an object.")
             found.append(row)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); {again}") from None
+        raise DataError(f"{path}: cannot be read ({error.strerror}); run {again}") from None
     except DataError as error:
-        raise DataError(f"{error} {again}") from None
+        raise DataError(f"{error} Run {again}") from None
     return found
 
 
@@ -112,25 +112,25 @@ def read_gallery(folder: Path) -> dict[str, Path]:
         DataError: the index is damaged, or names anything but files of the gallery itself.
     """
     gallery = folder / GALLERY
-    path, again = gallery / "index.json", f"run sightweave evaluate {folder} again."
+    path, again = gallery / "index.json", f"sightweave evaluate {folder} again."
     if not path.exists():
         return {}
 
     try:
         names = bounded.parsed(path, most=_MOST_INDEX_BYTES)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); {again}") from None
+        raise DataError(f"{path}: cannot be read ({error.strerror}); run {again}") from None
     except UnreadableError as error:
-        raise DataError(f"{path}: damaged: {error} {again}") from None
+        raise DataError(f"{path}: damaged: {error} Run {again}") from None
     if not isinstance(names, dict):
-        raise DataError(f"{path}: {type(names).__name__}, not an object; {again}")
+        raise DataError(f"{path}: {type(names).__name__}, not an object; run {again}")
 
     found = {}
     for key, name in list(names.items())[:_MOST_PICTURES]:
         if not _is_inside(gallery, name):
             raise DataError(
                 f"{path}: the image {key!r} is {name!r}, which is not a file in {gallery}; images from elsewhere are not "
-                f"shown. {again}"
+                f"shown. Run {again}"
             )
         if (gallery / name).is_file():
             found[key] = gallery / name

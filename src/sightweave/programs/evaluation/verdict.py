@@ -82,7 +82,7 @@ def broken(predictions: Sequence[Prediction], is_read: list[bool]) -> str:
     """
     count = len(predictions)
     unreadable = is_read.count(False)
-    cut = sum(said.finish == "length" and read for said, read in zip(predictions, is_read, strict=True))
+    cut = sum(one.finish == "length" and read for one, read in zip(predictions, is_read, strict=True))
     if not count or (unreadable + cut) / count <= BROKEN:
         return ""
 
@@ -174,7 +174,7 @@ def judge(
     if not needs_image and word in (NO, HARDLY):
         why += f" Text alone reaches {100 * texts_alone:.1f}{sign}, so these prompts do not need the image."
     least = min(rivals, key=lambda rival: rival.gain.low, default=None)
-    measured = ", ".join([f"{100 * score:.1f}{sign} with it", *_said(rivals, sign)])
+    measured = ", ".join([f"{100 * score:.1f}{sign} with it", *_rival_scores(rivals, sign)])
     gain = f"; {_gain(least)}" if least is not None else ""
     shown = use_of_image(word, needs_image=needs_image)
     return Verdict(word=word, sentence=f"{begin} {shown} - {measured}{gain}.{why}", needs_image=needs_image)
@@ -222,8 +222,8 @@ def overall(tasks: Iterable[tuple[str, str, bool]]) -> tuple[str, str]:
 
     # A clause for the tasks of each use.
     names: dict[str, list[str]] = {}
-    for name, said, needs_image in found:
-        names.setdefault(use_of_image(said, needs_image=needs_image), []).append(name)
+    for name, word_of_task, needs_image in found:
+        names.setdefault(use_of_image(word_of_task, needs_image=needs_image), []).append(name)
     clauses = [clause.format(_listed(names[use])) for use, clause in _CLAUSES.items() if use in names]
     about = f" {'; '.join(clauses)}." if clauses else ""
     return word, f"This model uses the image: {word}.{about[:2].upper()}{about[2:]}"
@@ -243,14 +243,14 @@ def _listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def _said(rivals: Sequence[Rival], sign: str) -> list[str]:
+def _rival_scores(rivals: Sequence[Rival], sign: str) -> list[str]:
     """The score of each rival in words, the best one first."""
-    said = []
+    parts = []
     for rival in sorted(rivals, key=lambda rival: -rival.score):
         is_worth_saying = rival.unreadable >= WORTH_SAYING
         note = f" ({100 * rival.unreadable:.1f} % unreadable)" if is_worth_saying else ""
-        said.append(f"{100 * rival.score:.1f}{sign} {_way(rival.name)}{note}")
-    return said
+        parts.append(f"{100 * rival.score:.1f}{sign} {_way(rival.name)}{note}")
+    return parts
 
 
 def _way(name: str) -> str:
