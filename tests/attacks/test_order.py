@@ -108,7 +108,7 @@ def test_a_changed_data_set_changes_the_fingerprint() -> None:
 
 def test_pictures_that_processes_cannot_share_are_an_error() -> None:
     with pytest.raises(
-        RecipeError, match="4 images cannot be shared by 3 processes; set pictures to a multiple of 3"
+        RecipeError, match="4 images cannot be shared by 3 processes; set batch_size to a multiple of 3"
     ):
         feed(Pictures(9), world=World(0, 3))
 

@@ -10,7 +10,7 @@ import pytest
 import sightweave
 
 ROOT = Path(sightweave.__file__).parent
-LOADER = ROOT / "data" / "inputs" / "media.py"
+LOADER = ROOT / "data" / "inputs" / "image_files.py"
 OF_ITS_OWN = ROOT / "data" / "inputs" / "turbo.py"
 """Opens pictures that it has just drawn, to compare two decoders."""
 MODULES = {

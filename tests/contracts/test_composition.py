@@ -183,7 +183,7 @@ def test_a_model_held_in_bf16_runs(case: Case) -> None:
     batch = processor.batch(samples())
     exact = model(batch).logits
     model.to(torch.bfloat16)
-    batch.media["image"].dense = batch.media["image"].dense.to(torch.bfloat16)
+    batch.media["image"].values = batch.media["image"].dense.to(torch.bfloat16)
     rough = model(batch).logits
     assert rough.dtype == torch.bfloat16
     assert (rough.float() - exact).abs().mean() < 0.1 * exact.abs().mean() + 0.05

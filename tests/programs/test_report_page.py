@@ -519,7 +519,7 @@ def test_two_runs_can_be_filtered_by_who_is_right(opened, beside_path):
     page.select_option("[name=kind]", "")
     page.select_option("[name=order]", label="errors of the first first")
     assert cards.evaluate_all(both)[0] == ["wrong", "right"]
-    assert "use the p-value of the difference" in page.locator("#scores .note").inner_text()
+    assert "p-value of the difference" in page.locator("#scores .note").inner_text()
     assert page.seen["messages"] == []
 
 

@@ -55,7 +55,11 @@ def test_training_on_records_leaves_a_scored_run(trained: api.Run) -> None:
     facts = json.loads((trained.folder / "run.json").read_text(encoding="utf-8"))
     steps = trained.recipe.train.stages[0].steps
     assert (facts["steps"], facts["steps_planned"], facts["interrupted"]) == (steps, steps, False)
-    shown = steps * trained.recipe.train.stages[0].pictures * trained.recipe.train.stages[0].microsteps
+    shown = (
+        steps
+        * trained.recipe.train.stages[0].batch_size
+        * trained.recipe.train.stages[0].gradient_accumulation_steps
+    )
     assert (facts["pictures_shown"], facts["samples_shown"]) == (shown, shown)
     assert (facts["distinct_pictures_shown"], facts["pictures_in_data"]) == (min(4, shown), 4)
     assert not list(trained.folder.glob("*left-out*"))
@@ -118,8 +122,8 @@ def test_evaluate_needs_something_to_score(trained: api.Run) -> None:
     (evaluation,) = api.evaluate(trained, data=world, splits=["val"], controls=[])
     assert evaluation.split == "validation"
     assert {item.group for item in evaluation.items} == {"scenes/0/validation/0", "scenes/0/validation/1"}
-    with pytest.raises(RecipeError, match=r"data.0.pictuers: unknown key.*Did you mean 'pictures'"):
-        api.evaluate(trained, data="{kind: scenes, pictuers: drawn}")
+    with pytest.raises(RecipeError, match=r"data.0.stile: unknown key.*Did you mean 'style'"):
+        api.evaluate(trained, data="{kind: scenes, stile: drawn}")
     (evaluation,) = api.evaluate(trained, data=rows(), controls=["no_image"])
     assert set(evaluation.tasks[0].controls) == {"no_image"}
 
@@ -225,7 +229,7 @@ def test_a_drawn_world_is_not_said_to_have_been_seen(tmp_path: Path) -> None:
     run = api.train(RECIPE, *settings, out=tmp_path / "run", evaluate=False, console=console)
     facts = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
     shown = facts["pictures_shown"]
-    assert facts["distinct_pictures_shown"] == shown == 3 * run.recipe.train.stages[0].pictures
+    assert facts["distinct_pictures_shown"] == shown == 3 * run.recipe.train.stages[0].batch_size
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert f"shown {shown}, distinct {shown}, in the data 1\u202f000\u202f000" in page
     assert "<dt>pictures</dt>" not in page

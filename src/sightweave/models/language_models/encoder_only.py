@@ -119,9 +119,10 @@ class EncoderOnly(LanguageModel):
 
         self.token_embedding = TokenEmbedding(vocab_size, shape.dim, normalise=normalise_embeddings)
         self.positions = AddedPositions(position, shape.dim, max_length=max_length)
-        self.rotary = Rotary(shape.width_of_head, base=rope_base) if self.positions.rotary else None
 
+        # The blocks first: they say which number of heads does not divide the width.
         self.blocks = shape.blocks(depth)
+        self.rotary = Rotary(shape.width_of_head, base=rope_base) if self.positions.rotary else None
         self.norm = shape.make_norm()
         self.classifier = nn.Linear(shape.dim, num_answers)
         initialise(self)

@@ -32,6 +32,8 @@ class FeatureCache:
 
     def fill(self, batch: Batch) -> Batch:
         """The batch with the features of its media, on the device that computes."""
+        if not batch.media:
+            return batch
         filled = {modality: self._filled(modality, media) for modality, media in batch.media.items()}
         return replace(batch, media=filled)
 

@@ -145,7 +145,7 @@ def test_writing_ends_with_the_token_that_completes_the_stop_text() -> None:
 @pytest.mark.parametrize("beams", [1, 3])
 def test_beams_that_hold_a_stop_text_are_finished(beams: int) -> None:
     asked = samples()
-    options = Options(max_tokens=LENGTH, decoding={"kind": "beam", "beams": beams, "length_penalty": 0.0})
+    options = Options(max_tokens=LENGTH, decoding={"kind": "beam", "num_beams": beams, "length_penalty": 0.0})
     whole = generate(MODEL, PROCESSOR, asked, options)
     for size in (1, 3):
         limits = [Limits(LENGTH, (one.text[4 : 4 + size] or "?",)) for one in whole]
@@ -165,7 +165,7 @@ def test_beams_that_hold_a_stop_text_are_finished(beams: int) -> None:
 
 def test_beams_of_prompts_with_different_maximums_are_those_of_each_alone() -> None:
     asked = samples()
-    options = Options(decoding={"kind": "beam", "beams": 3})
+    options = Options(decoding={"kind": "beam", "num_beams": 3})
     limits = [Limits(1 + number % 3) for number in range(len(asked))]
     found = generate(MODEL, PROCESSOR, asked, options, limits=limits)
     for one, limit, answer in zip(asked, limits, found, strict=True):

@@ -296,7 +296,9 @@ def test_a_state_of_something_else_is_refused(
         "no weights, so nothing is left to train after its 1 steps": State.of(
             document, {"seen": tensors["seen"]}
         ),
-        "weights are of another model": State.of(document, {**tensors, "model/more": torch.zeros(1)}),
+        "weights do not fit the recipe's model": State.of(
+            document, {**tensors, "model/more": torch.zeros(1)}
+        ),
         "of no trained parameter": State.of(document, {**tensors, "optimizer/more/step": torch.zeros(1)}),
     }
     for reason, state in others.items():

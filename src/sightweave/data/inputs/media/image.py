@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BeforeValidator
 from torch import Tensor
 
 from sightweave.core.config import config
@@ -22,11 +23,17 @@ _KNOWN_SIZES = 100_000
 """Sizes of generated images that a loader remembers at most."""
 
 
+def _without_kind(value: Any) -> Any:
+    """The fields of the transform; written as plain data, it has a kind like every ``Config``."""
+    is_mapping = isinstance(value, Mapping)
+    return {key: item for key, item in value.items() if key != "kind"} if is_mapping else value
+
+
 @config
 class Config:
     """How images become tensors."""
 
-    transform: transforms.Config
+    transform: Annotated[transforms.Config, BeforeValidator(_without_kind)]
     """How images are resized, normalised and varied."""
     tiles: tiles.Tiles = field(default_factory=tiles.Tiles)
     """How large images are split into tiles."""
