@@ -85,7 +85,7 @@ Tokens = Annotated[int, typer.Option(help="Maximum number of tokens per answer."
 Stop = Annotated[
     list[str] | None,
     typer.Option(
-        help="Stop text: the answer ends in front of it. Can be repeated; the first one in the answer counts."
+        help="Text at which the answer ends; the text itself is left out. Can be repeated; the first match ends the answer."
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Random seed for sampling.")]
@@ -228,7 +228,7 @@ def evaluate(
     settings: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Settings under evaluate, tasks and seed, such as evaluate.circular=true. Metrics are set under "
+            help="Settings to override in evaluate, tasks or seed, such as evaluate.circular=true. To choose metrics, set "
             "tasks.TASK.metrics.",
             callback=refuse(check_setting),
         ),
@@ -238,7 +238,7 @@ def evaluate(
         list[str] | None, typer.Option(help="Split to evaluate, such as validation. Can be repeated.")
     ] = None,
     max_images: Annotated[
-        int | None, typer.Option(help="Maximum images per split, sampled from the whole split.")
+        int | None, typer.Option(help="Maximum number of images per split, sampled from the whole split.")
     ] = None,
     control: Annotated[
         list[str] | None,
@@ -254,7 +254,7 @@ def evaluate(
         ),
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Ignore saved answers and ask everything again.")
+        bool, typer.Option("--fresh", help="Ignore saved answers and ask every question again.")
     ] = False,
     trust_run: TrustRun = False,
 ) -> Result:
@@ -305,11 +305,15 @@ def compare(
     data: Data = None,
     minutes: Annotated[
         float | None,
-        typer.Option(help="Train each run for about this many minutes instead of the recipe's steps."),
+        typer.Option(
+            help="Train each run for about this many minutes instead of the recipe's number of steps."
+        ),
     ] = None,
     tokens: Annotated[
         float | None,
-        typer.Option(help="Train each run on about this many tokens instead of the recipe's steps."),
+        typer.Option(
+            help="Train each run on about this many tokens instead of the recipe's number of steps."
+        ),
     ] = None,
     against: Annotated[
         str | None,
@@ -322,8 +326,8 @@ def compare(
 ) -> Result:
     """Train and evaluate every combination of settings, and compare them in one table.
 
-    If interrupted, run the same command again to resume. To choose a recipe, use evaluate.splits=[validation] and keep
-    the test splits for the recipe that you choose.
+    If interrupted, run the same command again to resume. To choose between recipes, set evaluate.splits=[validation], and
+    use the test splits only for the recipe that you choose.
     """
     from sightweave import api
     from sightweave.comparison.results import as_markdown
@@ -369,13 +373,15 @@ def generate(  # one parameter for each option of the command
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Output file for the answers to --data: JSON lines, or a table if the name ends in .csv.",
+            help="Output file for the answers to the prompts in --data: JSON lines, or a table if the name ends in .csv.",
             callback=refuse(answer_files.check),
         ),
     ] = None,
     submission: Annotated[
         str | None,
-        typer.Option(help="Write a submission file instead: coco, vqa_v2, vizwiz, gqa, textvqa or nlvr2."),
+        typer.Option(
+            help="Write the answers to --data as a benchmark submission: coco, vqa_v2, vizwiz, gqa, textvqa or nlvr2."
+        ),
     ] = None,
     decoding: Decoding = "greedy",
     temperature: Temperature = None,
@@ -579,7 +585,7 @@ def export(  # one parameter for each option of the command
     run: RunArgument,
     settings: Annotated[
         list[str] | None,
-        typer.Argument(help="Settings of the format, such as layout=llava or numbers=q8_0."),
+        typer.Argument(help="Format-specific settings, such as layout=llava or numbers=q8_0."),
     ] = None,
     to: Annotated[
         str,
@@ -601,13 +607,13 @@ def export(  # one parameter for each option of the command
         ),
     ] = "auto",
     data: Data = None,
-    samples: Annotated[int, typer.Option(help="Number of prompts for comparing the answers.")] = 8,
+    samples: Annotated[int, typer.Option(help="Number of prompts used to compare the answers.")] = 8,
     license: Annotated[str, typer.Option(help="SPDX license identifier for the model card.")] = "",
     llama_cpp: Annotated[
         str, typer.Option(help="For gguf: path of a llama.cpp clone; by default $LLAMA_CPP.")
     ] = "",
     numbers: Annotated[
-        str, typer.Option(help="For gguf: number format of the weights, f16, f32, bf16 or q8_0.")
+        str, typer.Option(help="For gguf: data type of the weights, f16, f32, bf16 or q8_0.")
     ] = "",
     trust_run: TrustRun = False,
 ) -> Result:
@@ -673,7 +679,7 @@ def recipes(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="Print this recipe, so that you can edit a copy: recipes own > mine.yaml",
+            help="Print this recipe. To edit a copy: sightweave recipes own > mine.yaml",
             callback=refuse(recipe_files.find),
         ),
     ] = None,
@@ -702,9 +708,9 @@ def sample(
     split: Annotated[str, typer.Option(help="Split to show.")] = "train",
     count: Annotated[int, typer.Option(help="Number of images.")] = 24,
     columns: Annotated[int, typer.Option(help="Images per row.")] = 6,
-    seed: Annotated[int, typer.Option(help="Random seed of the generated scenes.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed for generated scenes.")] = 0,
 ) -> Result:
-    """Draw a contact sheet of images with their texts."""
+    """Create a contact sheet of images with their texts."""
     from sightweave import api
 
     path = str(api.sample_data(data_of([data]), out, split=split, count=count, columns=columns, seed=seed))
@@ -749,7 +755,7 @@ def check_data(
         int | None, typer.Option(min=1, help="Number of processes that decode images.")
     ] = None,
 ) -> Result:
-    """Check a dataset before training. Exits with status 1 if it should not be trained on."""
+    """Check a dataset before training. Exits with status 1 if the dataset is not fit for training."""
     from sightweave import api
 
     report = api.check_data(
@@ -800,7 +806,7 @@ def detect(
         typer.Argument(help="Downloaded file or folder.", callback=refuse(places.check_place)),
     ],
 ) -> Result:
-    """Detect the format of a dataset from its files and their keys. `data=PATH` in a recipe then reads it."""
+    """Detect the format of a dataset from its files and their keys. To use the dataset, set `data=PATH` in a recipe."""
     from sightweave import api
 
     found = api.detect_data(data)

@@ -169,7 +169,7 @@ def _note_json(ctx: Any, _parameter: Any, is_asked: bool) -> None:
     ctx.meta[_JSON] = is_asked
 
 
-_JSON_HELP = "Print only the result, as JSON; the reference describes its fields."
+_JSON_HELP = "Print only the result, as JSON. Its fields are described in the reference documentation."
 
 
 _JSON = "sightweave.json"

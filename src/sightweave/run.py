@@ -223,20 +223,20 @@ class Run:
         return generation.stream(self.model, self.processor, sample, _options(**options))
 
     def caption(self, image: Image, **options: Any) -> Prediction:
-        """Describes a picture."""
+        """Describes an image."""
         return self.generate(image, self.recipe.task("captioning").instruction, **options)  # type: ignore[no-any-return]  # one prompt gives one
 
     def translate(self, image: Image | None, text: str, *, to: str, **options: Any) -> Prediction:
-        """Translates a text with the help of a picture.
+        """Translates a text with the help of an image.
 
         Args:
-            image: What the text is about.
-            text: In any language that the model learnt.
+            image: The image that the text is about.
+            text: The text, in any language that the model was trained on.
             to: Code of the target language, such as ``de``.
             options: As for `generate`.
 
         Raises:
-            DataError: an empty text, or a language that the run never learnt.
+            DataError: the text is empty, or the run was not trained on the language.
         """
         if not text.strip():
             raise DataError("translate: the text is empty.")

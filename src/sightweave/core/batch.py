@@ -43,12 +43,12 @@ def _move(value: Any, device: torch.device | str) -> Any:
 
 @dataclass
 class TokenSequence(_OnDevice):
-    """Rows of tokens, and who may look at whom.
+    """Rows of tokens, and which tokens may attend to which.
 
-    Token i may look at token j iff ``cumsum(ar)[j] <= cumsum(ar)[i]`` and ``segment[i] == segment[j]`` and
+    Token i may attend to token j iff ``cumsum(ar)[j] <= cumsum(ar)[i]`` and ``segment[i] == segment[j]`` and
     (``branch[j] == 0`` or ``branch[i] == branch[j]``) and ``valid[j]``.
 
-    ``ar`` draws the mask (rows look at columns)::
+    ``ar`` determines the mask (rows attend to columns)::
 
         [1 1 1 1]  causal          [0 0 0 0]  bidirectional      [0 0 1 1]  prefix-LM
         x . . .                    x x x x                       x x . .
@@ -62,13 +62,13 @@ class TokenSequence(_OnDevice):
     ids: Tensor
     """int64 B S."""
     labels: Tensor
-    """int64 B S: the token's own id where it is to be learnt, else -100. Never shifted."""
+    """int64 B S: the token's own id where it contributes to the loss, else -100. Never shifted."""
     positions: Tensor
-    """int64 B S: restart in each segment; a branch goes on from its trunk."""
+    """int64 B S: restart in each segment; a branch continues from its trunk."""
     item: Tensor
     """int64 B S: number of the medium whose embedding belongs here, among those of all modalities; -1 for text."""
     ar: Tensor
-    """int64 B S: 1 where a token hides from those before it."""
+    """int64 B S: 1 where a token is hidden from those before it."""
     segment: Tensor
     """int64 B S."""
     branch: Tensor
@@ -76,7 +76,7 @@ class TokenSequence(_OnDevice):
     valid: Tensor
     """bool B S: False on padding."""
     plain: bool = False
-    """True where all of it is causal, unpacked and padded on the right: then no mask is needed."""
+    """True if all rows are causal, unpacked and padded on the right; no mask is needed then."""
 
     def predicting(self) -> Tensor:
         """int64 R: flat positions whose next token is to be learnt."""
@@ -129,12 +129,12 @@ class Regions(_OnDevice):
 
 @dataclass
 class Batch(_OnDevice):
-    """One step's input."""
+    """The input of one step."""
 
     target: TokenSequence | None
     """What the decoder (or the only stack) reads. None stops the forward pass after the media."""
     media: dict[str, Media] = dataclasses.field(default_factory=dict)
-    """By modality."""
+    """Media by modality."""
     source: TokenSequence | None = None
     """What the encoder of an encoder-decoder reads."""
     class_at: Tensor | None = None
@@ -143,7 +143,7 @@ class Batch(_OnDevice):
     """float R A: the score of each answer of the list."""
     regions: Regions | None = None
     embeddings: MediaEmbeddings | None = None
-    """Media that were encoded before; then ``media`` is empty."""
+    """Media that are already encoded; ``media`` is then empty."""
 
 
 @dataclass

@@ -30,7 +30,7 @@ _SETTINGS = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_t
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def config(cls: type[T]) -> type[T]:
-    """A frozen, keyword-only dataclass that checks its fields and refuses unknown ones."""
+    """A frozen, keyword-only dataclass that checks its fields and rejects unknown ones."""
     made: Any = pydantic.dataclasses.dataclass(cls, frozen=True, kw_only=True, config=_SETTINGS)
     return made  # type: ignore[no-any-return]  # pydantic's decorator returns a subclass of what it was given
 

@@ -38,7 +38,7 @@ def in_short(text: object, most: int = 1000) -> str:
 
 
 def markup(text: object) -> str:
-    """A text that is safe for Rich: `visible`, and nothing in it is taken for a style or a link."""
+    """A text escaped for Rich: made `visible`, with nothing in it interpreted as a style or a link."""
     from rich.markup import escape
 
     return escape(visible(text))

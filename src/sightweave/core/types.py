@@ -72,13 +72,13 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One stretch of a sample: text or a medium."""
+    """A contiguous part of a sample: text or a single medium."""
 
     role: str
     """``system``, ``user`` or ``assistant``."""
     content: str | Medium
     learn: bool = False
-    """Whether the loss counts it."""
+    """Whether it contributes to the loss."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

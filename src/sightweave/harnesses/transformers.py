@@ -306,17 +306,17 @@ class SightweaveProcessor(_library.ProcessorMixin):  # type: ignore[misc]  # no 
         return_dict: bool = True,
         **options: Any,
     ) -> Any:
-        """Conversations to tensors.
+        """Converts conversations to tensors.
 
         Args:
             conversation: Messages with ``role`` and ``content`` (a text, or parts of type ``text`` and ``image``), or
-                several such lists. Where the last message is the assistant's, it is what is learnt, and there are labels.
-            tokenize: Must be true: what stands around texts is put in as ids, so that no text can become it.
-            return_dict: False gives the ids alone.
-            options: For others.
+                several such lists. If the last message is the assistant's, it is the training target and labels are added.
+            tokenize: Must be true: the markup around texts is inserted as token ids, so that no text can imitate it.
+            return_dict: If false, only the ids are returned.
+            options: Accepted for compatibility and ignored.
 
         Raises:
-            DataError: a part that is neither text nor picture.
+            DataError: a part is neither text nor an image.
             ValueError: `tokenize` is false.
         """
         if not tokenize:

@@ -76,7 +76,7 @@ def _missing(error: ImportError) -> BackendError:
 
 @cache
 def model_class() -> Any:
-    """The class of a run for VLMEvalKit, made on demand because it extends VLMEvalKit's own base class.
+    """The class of a run for VLMEvalKit, created on demand because it extends VLMEvalKit's own base class.
 
     Raises:
         BackendError: VLMEvalKit is not installed.

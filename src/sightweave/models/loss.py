@@ -243,9 +243,9 @@ def answer_loss(output: Output, batch: Batch, *, of: Amounts | None = None) -> F
 def word_loss(output: Output, regions: Regions, *, of: Amounts | None = None) -> Float[Tensor, ""]:
     """Sigmoid cross-entropy of words for each region, or for each whole medium.
 
-    A bag of words against the token embeddings themselves, so that seeing and saying share one table. For whole media a
-    word counts as seen where the smooth maximum over the medium's embeddings says so (multiple-instance learning, as in
-    From Captions to Visual Concepts and Back, Fang et al. 2014, arXiv:1411.4952): no box is needed.
+    A bag of words is scored against the token embeddings themselves, so that vision and language share one table. For a
+    whole medium, the score of a word is the smooth maximum over the medium's embeddings (multiple-instance learning, as in
+    From Captions to Visual Concepts and Back, Fang et al. 2014, arXiv:1411.4952), so no boxes are needed.
     """
     assert output.region_logits is not None
     assert output.media is not None

@@ -13,7 +13,7 @@ _FUSIONS, _MODELS = "models.fusions", "models.language_models"
 def legal_pairs() -> dict[tuple[str, str], bool]:
     """Whether a fusion (first) works with a language model (second), for all kinds.
 
-    For a language model kind with several forms: with at least one of them.
+    A language model kind with several forms works if at least one of them does.
     """
     return {
         (fusion, model): declared(_FUSIONS, fusion).places <= declared(_MODELS, model).offers
@@ -23,7 +23,7 @@ def legal_pairs() -> dict[tuple[str, str], bool]:
 
 
 def declared(family: str, kind: str) -> Any:
-    """The class of a kind, with what it declares: its places, or its form and what it offers.
+    """The class of a kind, which declares its places (a fusion) or its form and what it offers (a language model).
 
     Args:
         family: ``models.fusions`` or ``models.language_models``.

@@ -114,7 +114,7 @@ class MediaPaths(nn.ModuleDict):
         return self[_inner(modality)]  # type: ignore[return-value]  # ModuleDict forgets the type
 
     def embed(self, media: Mapping[str, Media]) -> MediaEmbeddings | None:
-        """Embeddings of all media of a batch, in the order of their numbers; None where there are none."""
+        """Embeddings of all media in a batch, in the order of their numbers; None if there are no media."""
         made = [self.path(modality)(one) for modality, one in media.items()]
         if len(made) <= 1:
             return made[0] if made else None

@@ -108,7 +108,7 @@ def gallery_script() -> Any:
 
 
 def render(page: Page) -> str:
-    """Returns the page as HTML; equal pages give equal bytes."""
+    """Returns the page as HTML; identical pages give identical bytes."""
     script = gallery_script() if page.gallery else ""
     style, policy = style_and_policy(script)
     marks = scores.controls(page.evaluations)

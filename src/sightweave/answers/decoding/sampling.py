@@ -88,5 +88,5 @@ class Sampling:
         return logits
 
     def best(self, totals: Tensor, lengths: Tensor) -> Tensor:
-        """Every row."""
+        """Every row, since each is an answer of its own."""
         return torch.arange(len(totals), device=totals.device)

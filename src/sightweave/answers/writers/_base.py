@@ -12,7 +12,7 @@ class Pieces(Protocol):
     """An answer that is decoded while its ids are generated."""
 
     def push(self, index: int) -> str:
-        """The new text after one more id; the end token is not pushed."""
+        """Adds one id and returns the new text; never called with the end token."""
         ...
 
     def close(self) -> str:

@@ -453,7 +453,7 @@ def text_of_scalar(value: Any) -> Any:
 
 
 def most_given(answers: Sequence[Any]) -> list[str]:
-    """The answer that most annotators gave, to train on; the first of several, and an empty list without answers."""
+    """The answer that most annotators gave, used for training; the first one in a tie, an empty list if there is none."""
     texts = []
     for answer in answers:
         text = text_of_scalar(answer)

@@ -39,7 +39,7 @@ class Config:
 
     @staticmethod
     def part() -> type[CrossAttention]:
-        """The class that `build` makes; its declarations are known without building one."""
+        """The class that `build` instantiates; its declarations can be read without building an instance."""
         return CrossAttention
 
     def build(self, *, dim: int, num_heads: int, depth: int) -> CrossAttention:

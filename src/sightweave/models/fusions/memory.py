@@ -34,7 +34,7 @@ class Config:
 
     @staticmethod
     def part() -> type[MemoryFusion]:
-        """The class that `build` makes; its declarations are known without building one."""
+        """The class that `build` instantiates; its declarations can be read without building an instance."""
         return MemoryFusion
 
     def build(self, *, dim: int, num_heads: int, depth: int) -> MemoryFusion:

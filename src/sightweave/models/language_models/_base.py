@@ -51,7 +51,7 @@ class LanguageModel(nn.Module):
 
         Args:
             hidden: Embedded tokens, after the fusion.
-            tokens: The tokens, with their positions and who may look at whom.
+            tokens: The tokens, with their positions and which tokens may attend to which.
             cache: Keys and values of earlier tokens; those of these tokens are added.
             memory: Memory of an encoder-decoder; None takes the one in the cache.
             before_block: Fusion that acts before each block.

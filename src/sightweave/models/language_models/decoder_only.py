@@ -67,7 +67,7 @@ class Config:
 
     @staticmethod
     def part() -> type[DecoderOnly]:
-        """The class that `build` makes; its declarations are known without building one."""
+        """The class that `build` instantiates; its declarations can be read without building an instance."""
         return DecoderOnly
 
     def build(self, *, vocab_size: int, num_answers: int = 0) -> DecoderOnly:

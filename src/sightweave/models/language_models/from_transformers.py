@@ -61,7 +61,7 @@ class Config:
 
     @staticmethod
     def part() -> type[FromTransformers]:
-        """The class that `build` makes; its declarations are known without building one."""
+        """The class that `build` instantiates; its declarations can be read without building an instance."""
         return FromTransformers
 
     def build(self, *, vocab_size: int, num_answers: int = 0) -> FromTransformers:

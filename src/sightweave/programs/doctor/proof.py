@@ -19,7 +19,7 @@ Place = tuple[str, int]
 
 
 def prove(source: FilesConfig, copy: Path, gone: Collection[Place]) -> None:
-    """Reads the data and its copy in parallel: the copy must have the remaining rows, unchanged and in order.
+    """Reads the data and its copy in parallel: the copy must contain the remaining rows, unchanged and in order.
 
     Args:
         source: The data.

@@ -76,9 +76,9 @@ def shuffled_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample
 
 
 def blank_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
-    """The samples that have media, each image grey all over: something is there, and says nothing.
+    """The samples that have media, with every image uniformly grey: an image is present but carries no information.
 
-    Of other modalities, each medium is what that modality calls blank, such as silence.
+    In other modalities, each medium is replaced by what that modality defines as blank, such as silence.
     """
     made: dict[tuple[str, str], Medium] = {}
     changed = {}

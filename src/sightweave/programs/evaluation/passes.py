@@ -14,13 +14,13 @@ SIGHTED = "image"
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One pass over the samples, or over those that a control applies to; everything is by sample number."""
+    """One pass over the samples, or over those that a control applies to; all mappings are keyed by sample number."""
 
     samples: Mapping[int, Sample]
-    """The samples that were asked; in a control, the changed ones."""
+    """The samples given to the model; in a control, the modified ones."""
     predictions: Mapping[int, Prediction]
     parsed: Mapping[int, str | None]
-    """The answer that the task read in each prediction; None where it found none."""
+    """The answer that the task parsed from each prediction; None if it found none."""
     judged: Mapping[int, Mapping[str, Likelihood]]
     """Likelihoods of texts as answers to a sample."""
 
@@ -41,7 +41,7 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One task of an evaluation: how its answers are read and scored."""
+    """One task of an evaluation: how its answers are parsed and scored."""
 
     name: str
     parse: Callable[[str], str | None]

@@ -235,9 +235,9 @@ def paired_test(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> PairedTest:
-    """Tests whether ``total(first) - total(second)`` may be chance; arguments as in `paired_difference`.
+    """Tests whether ``total(first) - total(second)`` could be due to chance; arguments as in `paired_difference`.
 
-    With a single group all p-values are 1.
+    With a single group, all p-values are 1.
     """
     found = _compared([first], [second], groups, total, strata, best, is_share)
     if math.isnan(found.standard_error):

@@ -41,7 +41,7 @@ def blurred(pixels: Pixels) -> Pixels:
 
 
 def cropped(pixels: Pixels) -> UInt8[np.ndarray, "h w 3"]:
-    """The middle nine tenths of each side."""
+    """Cropped to the middle nine tenths of each side."""
     height, width = pixels.shape[:2]
     down, across = max(1, round(height * _KEPT)), max(1, round(width * _KEPT))
     top, left = (height - down) // 2, (width - across) // 2

@@ -120,9 +120,9 @@ def quiet() -> Iterator[None]:
 
 
 class GraphSession(abc.ABC):
-    """Rows that a graph of onnxruntime continues with its cache, as `generation.Writing` needs them.
+    """Rows that an onnxruntime graph continues using its cache, in the form that `generation.Writing` needs.
 
-    A subclass reads prompts in its own way, hands the logits of their last tokens to `begin`, and reads one further token
+    A subclass reads prompts in its own way, hands the logits of their last tokens to `begin`, and reads one more token
     of each row in `_read`.
 
     Args:

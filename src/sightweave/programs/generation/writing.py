@@ -47,7 +47,7 @@ class Continuing(Protocol):
 
 
 class Writing:
-    """Texts that are being written behind the prompts of a session, each up to its own limits.
+    """Texts being generated for the prompts of a session, each up to its own limits.
 
     ::
 
@@ -58,13 +58,13 @@ class Writing:
             for number, text in writing.step().items():
                 ...                               # a text is finished
 
-    Rows may join between any two steps. What a row writes does not depend on when it joined or on the other rows.
+    Rows may join between any two steps. The text of a row does not depend on when it joined or on the other rows.
 
     Args:
-        session: It is used up: rows leave it some time after their text is finished.
+        session: Consumed: rows leave it some time after their text is finished.
         decoder: Chooses tokens.
         end_id: Token that ends a text.
-        tokenizer: Decodes texts to look for stop texts; not needed without them.
+        tokenizer: Decodes texts to detect stop texts; not needed if there are none.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Writing:
 
     @torch.inference_mode()
     def add(self, draws: Draws, limits: Sequence[Limits]) -> list[int]:
-        """Starts to write behind the prompts that joined the session last.
+        """Starts generating for the prompts that joined the session last.
 
         Args:
             draws: Random numbers of each row that joined, at their first step.
@@ -158,10 +158,10 @@ class Writing:
 
     @torch.inference_mode()
     def step(self) -> dict[int, Written]:
-        """Chooses one token for each row and reads it.
+        """Generates one token for each row and feeds it to the model.
 
         Returns:
-            The texts that this token finished, by the number of their prompt.
+            The texts completed by this token, keyed by prompt number.
         """
         assert self._rows is not None
         assert self._draws is not None

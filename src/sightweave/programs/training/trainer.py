@@ -57,7 +57,7 @@ class TrainingData:
     tasks: Mapping[str, Any]
     """Tasks by name, for the records of the sources."""
     mix: Sequence[Mixing] = ()
-    """How often each source is shown; empty means once per epoch each."""
+    """How often each source is used; if empty, each is used once per epoch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,11 +128,11 @@ def measure(
 def run(
     model: VLM, batches: Iterable[Batch], stage: Stage, precision: Precision, threads: Sequence[int]
 ) -> dict[int, float]:
-    """Seconds of the gradients of one step, by number of threads.
+    """Seconds to compute the gradients of one step, by number of threads.
 
     Args:
         model: The model, in the mode of the stage and with its parts trainable.
-        batches: Batches, at least those of one step.
+        batches: At least as many batches as one step needs.
         stage: The stage to time.
         precision: Device and number format.
         threads: Numbers of torch threads to try. The caller sets the chosen one afterwards.
