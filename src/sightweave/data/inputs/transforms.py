@@ -308,7 +308,7 @@ class ImageTransform:
             draw = random.Random(seed).uniform
             mirrored = draw(0, 1) < 0.5 and self.flip and may_flip and not is_tile
             if self.augment != "none":
-                # Drawn for a tile too, so that it gets the lighting of its whole image.
+                # Drawn for a tile too, so that the later draws are the same for every kind of image.
                 moved = self._moved(draw, scales, offsets)
                 if not is_tile:
                     scales, offsets = moved
