@@ -428,9 +428,8 @@ def _as_source(value: Any) -> Any:
 
 def _is_path(name: str) -> bool:
     """Whether a name is a path, and neither a kind that needs no path nor a user's module."""
-    if name in catalog.kinds(
-        "data.datasets"
-    ):  # a folder may be called coco: the kind coco needs a path, so the name alone is a folder
+    # The name of a kind that needs a path, such as coco, is a folder when it is given alone.
+    if name in catalog.kinds("data.datasets"):
         return issubclass(catalog.config_class("data.datasets", name), FilesConfig)
     return not places.is_module(name) or Path(name).expanduser().exists()
 
