@@ -488,9 +488,8 @@ def _pixels(image: Image.Image, where: str) -> np.ndarray:
         if mode in _SEE_THROUGH or (clear is not None and mode in ("1", "L", "P", "RGB")):
             return _on_white(image.convert("RGBA"))
         if mode == "CMYK" and image.format in ("JPEG", "MPO") and "adobe" not in image.info:
-            image = ImageChops.invert(
-                image
-            )  # Pillow assumes that every CMYK JPEG is inverted, as Adobe's are
+            # Pillow assumes that every CMYK JPEG is inverted, as Adobe's are.
+            image = ImageChops.invert(image)
         return np.array(image if mode == "RGB" else image.convert("RGB"))
     except MemoryError:
         raise
