@@ -399,14 +399,14 @@ def conversations(image: Medium) -> Iterator[tuple[str, list[Part]]]:
     shown, told = Part(USER, image), Part(SYSTEM, "Be brief.")
     bodies = {
         "one question": [asked],
-        "one question about a picture": [shown, asked],
-        "a picture after the question": [asked, shown],
-        "a picture between two texts": [asked, shown, more],
-        "a picture alone": [shown],
-        "two pictures": [shown, shown, asked],
+        "one question about an image": [shown, asked],
+        "an image after the question": [asked, shown],
+        "an image between two texts": [asked, shown, more],
+        "an image alone": [shown],
+        "two images": [shown, shown, asked],
         "several turns": [asked, said, more],
-        "several turns about a picture": [shown, asked, said, more],
-        "a picture in a later turn": [asked, said, shown, more],
+        "several turns about an image": [shown, asked, said, more],
+        "an image in a later turn": [asked, said, shown, more],
         "blanks around a text": [Part(USER, "  What is it? \n"), said, more],
     }
     for name, parts in bodies.items():
