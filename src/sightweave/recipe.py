@@ -1,4 +1,4 @@
-"""A whole run as one frozen, validated value; it builds its parts.
+"""The recipe of a run: one frozen, validated value that builds the parts of the run.
 
 ``read("recipes/demo.yaml", ["seed=1"])`` gives a `Recipe`; ``to_yaml`` writes it back, and that loads equal.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
@@ -46,27 +47,29 @@ from sightweave.programs.evaluation.controls import CONTROLS
 from sightweave.programs.training.settings import BOUNDS, DURATIONS, Settings
 
 logger = logging.getLogger(__name__)
-_MOST_DRAWN = 5000
-"""Drawn pictures whose answers are counted; of data that is read from files, all are."""
+_MAX_GENERATED = 5000
+"""Maximum number of generated images whose answers are counted; for data from files all are counted."""
 _ADAPTED = ("encoder", "language_model")
-"""Parts whose other families Transformers or timm itself runs."""
+"""Parts for which Transformers or timm can run the model itself, if we have no keymap for its family."""
 _PRETRAINED = ("encoder", "connector", "language_model")
-"""Parts that may begin with the weights of a folder."""
+"""Parts that can start from the weights in a folder."""
 
 
 def _hub_name(given: Any) -> str:
-    """The name on the hub in place of a part's kind, where there is one that no local folder has."""
+    """The name on the Hub given instead of a part's kind; empty for anything else, such as a local folder."""
     name = _folder_of(given)
     return name if name and transformers_folder.is_on_hub(name) else ""
 
 
 def _part(family: str) -> BeforeValidator:
-    """For a part: the Config of a kind; a mapping while it is a name on the hub; None while the encoder is one."""
+    """Validates a part: gives the Config of a kind, a mapping for a name on the Hub, or None if the part may be omitted."""
 
     def check(value: Any, info: ValidationInfo) -> Any:
         source = downloaded(info)
-        if source is None and (name := _hub_name(value)):
-            return {"kind": name} if isinstance(value, str) else dict(value)
+        hub_name = _hub_name(value) if source is None else ""
+        if hub_name:
+            return {"kind": hub_name} if isinstance(value, str) else dict(value)
+
         is_left_out = value is None and family in ("models.encoders", "models.connectors")
         return None if is_left_out else configs.resolve(family, value, source)
 
@@ -78,20 +81,20 @@ class MediaParts:
     """Encoder and connector of one further modality."""
 
     encoder: Annotated[Any, one_of("models.encoders")]
-    """Encoder: media of this modality to features."""
+    """Encoder: turns media of this modality into features."""
     connector: Annotated[Any, one_of("models.connectors")] = field(default_factory=dict)
-    """Connector: features to embeddings of the language width; linear if omitted."""
+    """Connector: maps features to embeddings of the language width; linear if omitted."""
 
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, given: Any) -> Any:
-        """A connector where none is named."""
+        """Sets the default connector."""
         values = given.kwargs if isinstance(given, ArgsKwargs) else given
         return {"connector": "linear", **values} if isinstance(values, Mapping) else given
 
 
 def _known_modalities(media: Mapping[str, MediaParts], info: ValidationInfo) -> Mapping[str, MediaParts]:
-    """Refuses a modality that there is not, or that is a module which a folder names."""
+    """Rejects an unknown modality, and one that is a Python module named by a downloaded folder."""
     source = downloaded(info)
     for modality in media:
         if modality == "image":
@@ -109,10 +112,10 @@ class Model:
     """
 
     encoder: Annotated[Any, _part("models.encoders")]
-    """Encoder: image to features. None for a model that reads other media only."""
+    """Encoder: turns images into features. None for a model that reads only other media."""
     connector: Annotated[Any, _part("models.connectors")]
-    """Connector: features to embeddings of the language width; None until an encoder on the Hub, which chooses it, is
-    read."""
+    """Connector: maps features to embeddings of the language width. None until an encoder on the Hub is read, which
+    determines it."""
     fusion: Annotated[Any, one_of("models.fusions")]
     """Fusion: how image embeddings enter the language model."""
     language_model: Annotated[Any, _part("models.language_models")]
@@ -128,8 +131,8 @@ class Model:
     @model_validator(mode="before")
     @classmethod
     def _expand(cls, given: Any, info: ValidationInfo) -> Any:
-        """Puts kinds and sizes in the place of local folders: of one for a part, or of one that holds a whole model."""
-        if downloaded(info):  # a run's recipe has kinds and sizes already, and names no folder to read
+        """Replaces local folders, of a part or of a whole model, by kinds and sizes."""
+        if downloaded(info):  # the recipe in a run's folder already has kinds and sizes instead of folders
             return given
         values = given.kwargs if isinstance(given, ArgsKwargs) else given
         if isinstance(values, str):
@@ -138,6 +141,7 @@ class Model:
             return given
         if values.get("media") and "encoder" not in values:
             values = given = {"encoder": None, "connector": None, **values}
+
         return _read_folders(values, with_hub=False) or given
 
     def __post_init__(self) -> None:
@@ -147,8 +151,10 @@ class Model:
             raise ValueError(
                 "connector: needs a kind, such as {kind: linear} (got None); only a pretrained encoder has a default"
             )
-        names = ("encoder", "connector", "fusion", "language_model")
-        faults = [fault for name in names for fault in _bad_sizes(name, getattr(self, name))]
+
+        faults: list[str] = []
+        for name in ("encoder", "connector", "fusion", "language_model"):
+            faults += _bad_sizes(name, getattr(self, name))
         for modality, parts in self.media.items():
             faults += _bad_sizes(f"media.{modality}.encoder", parts.encoder)
             faults += _bad_sizes(f"media.{modality}.connector", parts.connector)
@@ -157,26 +163,29 @@ class Model:
 
     @property
     def hub_names(self) -> tuple[str, ...]:
-        """Names on the hub that are not read yet."""
+        """Names on the Hub that are not read yet."""
         parts = [getattr(self, name) for name in _PRETRAINED]
         named = [_hub_name(part) for part in parts if isinstance(part, Mapping)]
-        adapted = [
-            one.folder for one in parts if hasattr(one, "resolved") and not getattr(one, "config", True)
-        ]
+
+        adapted: list[str] = []
+        for part in parts:
+            if hasattr(part, "resolved") and not getattr(part, "config", True):
+                adapted.append(part.folder)
         return tuple(dict.fromkeys([*named, *adapted]))
 
     def build(self, *, vocab_size: int, num_answers: int = 0) -> VLM:
-        """Composes the parts.
+        """Builds the parts and the model.
 
         Raises:
-            RecipeError: a pair that cannot work together, or sizes that do not fit; the message has the path. Names on the
-                hub that are not read yet.
+            RecipeError: parts that cannot work together, or sizes that do not match (the message has the path), or names on
+                the Hub that are not read yet.
         """
         if self.hub_names:
             raise RecipeError(
                 f"model: {', '.join(self.hub_names)}: not read from the Hub yet; build recipe.resolved() instead."
             )
-        # In this order, which decides the random numbers that each part's weights are drawn from.
+
+        # The order of the parts must not change: it decides the random numbers of each part's initial weights.
         encoder = None if self.encoder is None else _built("model.encoder", self.encoder.build)
         language_model = _built(
             "model.language_model", self.language_model.build, vocab_size=vocab_size, num_answers=num_answers
@@ -191,19 +200,22 @@ class Model:
             num_heads=language_model.num_heads,
             depth=language_model.depth,
         )
+
+        # Encoder and connector of the further modalities.
         media = {}
         for modality, parts in self.media.items():
             where = f"model.media.{modality}"
             reader = _built(f"{where}.encoder", parts.encoder.build)
             joint = _connected(f"{where}.connector", parts.connector, reader, language_model.dim)
             media[modality] = (reader, joint)
+
         return _built("model", VLM, encoder, connector, fusion, language_model, media)  # type: ignore[no-any-return]  # any part
 
     def load_pretrained(self, model: VLM) -> None:
-        """Puts the weights of the folders into the parts that begin with them.
+        """Loads the pretrained weights of the parts that have a folder.
 
         Raises:
-            CheckpointError: no such folder, or weights that are damaged or of other shapes.
+            CheckpointError: a folder is missing, or its weights are damaged or have different shapes.
         """
         for part, folder in self.pretrained.items():
             module = getattr(model, part)
@@ -214,25 +226,25 @@ class Model:
 
 
 def _folder_of(given: Any) -> str:
-    """The folder that stands in the place of a part's kind, or nothing."""
+    """The folder given instead of a part's kind, or an empty string."""
     kind = given.get("kind") if isinstance(given, Mapping) else given
     return kind if isinstance(kind, str) and transformers_folder.is_named(kind) else ""
 
 
 def _read_folders(values: Mapping[str, Any], *, with_hub: bool) -> dict[str, Any]:
-    """The fields of a model with kinds and sizes in the place of folders; empty where it names none.
+    """The fields of a model with folders replaced by kinds and sizes; empty if no folder is named.
 
     Args:
         values: The fields as given.
-        with_hub: Whether names on the hub are read too; otherwise they stay.
+        with_hub: Whether names on the Hub are read too; if not, they are kept.
 
     Raises:
-        ValueError: a folder that cannot be read, or has no such part.
+        ValueError: a folder cannot be read, or does not have the part.
     """
     found = dict(values)
     given = values.get("pretrained")
-    folders = dict(given) if isinstance(given, Mapping) else {}  # what else it is, validation says
-    waiting = set()
+    folders = dict(given) if isinstance(given, Mapping) else {}  # validation reports any other type
+    waiting = set()  # parts on the Hub that are not read yet
     for part in _PRETRAINED:
         folder = _folder_of(values.get(part))
         if folder and (with_hub or not transformers_folder.is_on_hub(folder)):
@@ -241,23 +253,24 @@ def _read_folders(values: Mapping[str, Any], *, with_hub: bool) -> dict[str, Any
         elif folder:
             waiting.add(part)
 
-    # Parts that are left out follow from those that are pretrained.
+    # Omitted parts get defaults that suit the pretrained ones.
     if "encoder" in waiting:
         found.setdefault("connector", None)
     elif "encoder" in folders and found.get("connector") is None:
         found["connector"] = _connector_for(found["encoder"])
-    if "language_model" in waiting | folders.keys():  # it has learnt to read from left to right
+    if "language_model" in waiting | folders.keys():  # trained with causal attention
         found.setdefault("fusion", {"kind": "concat", "bidirectional": "none"})
+
     return found | {"pretrained": folders} if folders or waiting else {}
 
 
 def _expanded(part: str, folder: str, given: Any) -> dict[str, Any]:
-    """The kind and the fields of a folder's part; fields that stand beside its name go before them."""
-    asked = (
-        {name: value for name, value in given.items() if name != "kind"} if isinstance(given, Mapping) else {}
-    )
+    """The kind and the fields of a part in a folder; fields given in the recipe override those of the folder."""
+    asked = dict(given) if isinstance(given, Mapping) else {}
+    asked.pop("kind", None)
     if part != "language_model" and gguf.is_named(folder):
         raise ValueError(f"{part}: a GGUF file can only be used as a language model (got {folder!r})")
+
     try:
         return keymaps.read(folder, part) | asked
     except keymaps.NoFamily as error:
@@ -272,45 +285,48 @@ def _expanded(part: str, folder: str, given: Any) -> dict[str, Any]:
 
 
 def _connector_for(encoder: Mapping[str, Any]) -> dict[str, Any]:
-    """A quarter of the embeddings where the grid can be halved, as in Idefics3; else a map of each feature, as in LLaVA."""
+    """The default connector: pixel shuffle by 2 if the grid is even, as in Idefics3; or else an MLP, as in LLaVA."""
     size, patch = encoder.get("image_size"), encoder.get("patch_size")
     is_even = isinstance(size, int) and isinstance(patch, int) and size // patch % 2 == 0
     return {"kind": "pixel_shuffle", "factor": 2} if is_even else {"kind": "mlp"}
 
 
 def _bad_sizes(part: str, values: Any) -> list[str]:
-    """What is wrong with the whole numbers of a part: none is negative, and 0 stands only where it means something."""
+    """Errors in the integers of a part: they must not be negative, and may be 0 only if 0 is the default."""
     faults: list[str] = []
     if values is None or isinstance(values, Mapping):  # not read yet
         return faults
-    for name, default in ((f.name, f.default) for f in dataclasses.fields(values)):
-        value = getattr(values, name)
-        numbers = [x for x in (value if isinstance(value, tuple) else (value,)) if type(x) is int]
-        if any(x < 0 for x in numbers):
-            faults.append(f"{part}.{name} must not be negative (got {value})")
-        elif value == 0 and numbers and default != 0:
-            faults.append(f"{part}.{name} must be at least 1 (got 0)")
+
+    for field_ in dataclasses.fields(values):
+        value = getattr(values, field_.name)
+        items = value if isinstance(value, tuple) else (value,)
+        numbers = [item for item in items if type(item) is int]
+        if any(number < 0 for number in numbers):
+            faults.append(f"{part}.{field_.name} must not be negative (got {value})")
+        elif value == 0 and numbers and field_.default != 0:
+            faults.append(f"{part}.{field_.name} must be at least 1 (got 0)")
     return faults
 
 
 def _built(path: str, make: Any, *args: Any, **kwargs: Any) -> Any:
+    """Calls `make`, and adds the path of the setting to its errors."""
     try:
         return make(*args, **kwargs)
     except RecipeError:
         raise
-    except (ValueError, RuntimeError) as error:  # torch refuses impossible sizes with a RuntimeError
+    except (ValueError, RuntimeError) as error:  # torch raises RuntimeError for impossible sizes
         raise RecipeError(f"{path}: {error}") from error
 
 
 def _connected(path: str, connector: Any, encoder: Any, out_dim: int) -> Any:
-    """The connector of an encoder."""
+    """Builds the connector of an encoder."""
     return _built(path, connector.build, in_dim=encoder.dim, out_dim=out_dim, grid=encoder.grid())
 
 
 def _read_settings(
     media: Mapping[str, Mapping[str, Any]], info: ValidationInfo
 ) -> Mapping[str, Mapping[str, Any]]:
-    """The settings of modalities in full, each checked by its own Config."""
+    """The complete settings of further modalities, each validated by its own Config."""
     source = downloaded(info)
     allowed = None if source is None else source.modules
     found = {}
@@ -329,8 +345,8 @@ class Inputs:
     min_frequency: PositiveInt = 2
     """Minimum frequency of a symbol pair to be merged into one token."""
     frame_images: bool = False
-    """Whether to put Idefics3's tokens around each image, as its layout requires; a pretrained tokenizer has them
-    already."""
+    """Whether to put Idefics3's tokens around each image, as its layout requires; a pretrained tokenizer already has
+    them."""
     fit: transforms.Fit = "pad"
     """How to fit images that are not square: pad, crop or squash."""
     exact: bool = False
@@ -364,7 +380,7 @@ def _known_controls(names: tuple[str, ...]) -> tuple[str, ...]:
 
 @config
 class Evaluation:
-    """What is evaluated, and how."""
+    """The settings of an evaluation."""
 
     splits: tuple[str, ...] = ()
     """Held-out splits to evaluate. Empty means all test splits; to choose among recipes, use ``[validation]``."""
@@ -389,15 +405,15 @@ class Evaluation:
 
 
 def _as_sources(value: Any, info: ValidationInfo) -> Any:
-    """A path, a kind or a mapping means a list of one."""
+    """Accepts a path, a kind or a mapping as a list of one."""
     values = value if isinstance(value, list | tuple) else [value]
-    if downloaded(info):  # to find out the format of a path, what lies there would have to be read
+    if downloaded(info):  # detecting the format of a path would read its files
         return values
     return [_as_source(one) for one in values]
 
 
 def _as_source(value: Any) -> Any:
-    """A path is short for what lies there; so is a mapping with a path and no kind, or with a path as its kind."""
+    """Detects the dataset format of a bare path, of a mapping with a path but no kind, or with a path as its kind."""
     fields = {"kind": value} if isinstance(value, str) else value
     if not isinstance(fields, Mapping):
         return value
@@ -411,8 +427,9 @@ def _as_source(value: Any) -> Any:
 
 
 def _is_path(name: str) -> bool:
-    """Whether a name is that of a path: not of a kind that needs none, and not of a user's module."""
-    if name in catalog.kinds("data.datasets"):  # a folder may be called coco, and coco needs a path
+    """Whether a name is a path, and neither a kind that needs no path nor a user's module."""
+    # The name of a kind that needs a path, such as coco, is a folder when it is given alone.
+    if name in catalog.kinds("data.datasets"):
         return issubclass(catalog.config_class("data.datasets", name), FilesConfig)
     return not places.is_module(name) or Path(name).expanduser().exists()
 
@@ -423,7 +440,7 @@ Sources = Annotated[tuple[Annotated[Any, one_of("data.datasets")], ...], BeforeV
 def _known_to_user(
     tasks: Mapping[str, Mapping[str, Any]], info: ValidationInfo
 ) -> Mapping[str, Mapping[str, Any]]:
-    """Refuses tasks, and metrics in them, that are modules which a folder names; the user's own are made when used."""
+    """Rejects tasks and metrics that are Python modules named by a downloaded folder; a user's own are imported on use."""
     source = downloaded(info)
     if source is not None:
         for name, values in tasks.items():
@@ -432,7 +449,7 @@ def _known_to_user(
 
 
 def _task(name: str, values: Mapping[str, Any], source: configs.Downloaded | None = None) -> Any:
-    """The Config of one task."""
+    """Builds the Config of one task."""
     allowed = None if source is None else source.modules
     fields = {key: value for key, value in values.items() if key != "kind"}
     kind = catalog.config_class("data.tasks", name, allowed=allowed)
@@ -440,7 +457,7 @@ def _task(name: str, values: Mapping[str, Any], source: configs.Downloaded | Non
 
 
 class _Tasks(dict[str, Any]):
-    """Tasks by name; one that the recipe does not name is an error that says how to name it."""
+    """Tasks by name; the error for a missing one explains how to add it."""
 
     def __missing__(self, name: str) -> Any:
         raise RecipeError(
@@ -451,12 +468,12 @@ class _Tasks(dict[str, Any]):
 
 @config
 class Measured:
-    """What an evaluation depends on, whichever model answers."""
+    """The settings that an evaluation depends on, other than the model."""
 
     data: Sources = ()
-    """Sources; a path means the user's own pictures there."""
+    """Datasets; a path means the user's own images in that folder."""
     evaluate: Evaluation = field(default_factory=Evaluation)
-    """What is evaluated, and how."""
+    """Settings of the evaluation."""
     tasks: Annotated[Mapping[str, Mapping[str, Any]], AfterValidator(_known_to_user)] = field(
         default_factory=dict
     )
@@ -469,32 +486,34 @@ class Measured:
         return _task(name, self.tasks.get(name, {}))
 
     def build_tasks(self) -> dict[str, Any]:
-        """All tasks, ready to make samples."""
+        """Builds all tasks."""
         return _Tasks({name: self.task(name).build() for name in self.task_names()})
 
     def task_names(self) -> list[str]:
-        """The tasks of this package, then the user's own that `tasks` names by their dotted paths.
+        """Names of the tasks of this package, then the dotted paths of the user's own in `tasks`.
 
         Raises:
-            RecipeError: `tasks` names one that there is not.
+            RecipeError: `tasks` names an unknown task.
         """
         known = catalog.kinds("data.tasks")
         for name in sorted(set(self.tasks) - set(known)):
             if "." not in name:
                 raise RecipeError(f"tasks: no task {name!r}. {did_you_mean(name, known)}")
-        return [*known, *(name for name in self.tasks if name not in known)]
+
+        own = [name for name in self.tasks if name not in known]
+        return [*known, *own]
 
     def to_plain(self) -> dict[str, Any]:
-        """As plain data that loads back equal."""
+        """Converts to plain data that loads back equal."""
         return configs.to_plain(self)  # type: ignore[no-any-return]  # a dataclass becomes a dict
 
 
 @config
 class Recipe(Measured):
-    """Everything that a run depends on."""
+    """All settings that a run depends on."""
 
     data: Sources = field()  # no default here
-    """Sources; a path means the user's own pictures there."""
+    """Datasets; a path means the user's own images in that folder."""
     model: Model
     """Parts of the model."""
     train: Settings
@@ -502,22 +521,23 @@ class Recipe(Measured):
     inputs: Inputs = field(default_factory=Inputs)
     """How text and images become tensors."""
     init_from: str = ""
-    """Run to start from: its weights and its tokenizer."""
+    """Run to start from, with its weights and its tokenizer."""
     title: str = ""
     """Title of the report."""
 
     def __post_init__(self) -> None:
-        if idle := [modality for modality in self.inputs.media if modality not in self.model.media]:
+        unused = [modality for modality in self.inputs.media if modality not in self.model.media]
+        if unused:
             raise ValueError(
-                f"inputs.media has settings of {idle[0]}, which is not in model.media (it has "
+                f"inputs.media has settings of {unused[0]}, which is not in model.media (it has "
                 f"{', '.join(self.model.media) or 'none'}); add an encoder there, or remove the settings"
             )
 
     def resolved(self) -> Recipe:
-        """With kinds and sizes in the place of names on the hub, whose files are fetched where they are not here.
+        """Replaces names on the Hub by kinds and sizes, downloading their files if necessary.
 
         Raises:
-            RecipeError: a name that cannot be read, has no such part, or whose fields have mistakes.
+            RecipeError: a name cannot be read, does not have the part, or has invalid fields.
             CheckpointError: the same for the ``folder`` of a part that another library runs.
         """
         if not self.model.hub_names:
@@ -530,14 +550,14 @@ class Recipe(Measured):
             raise RecipeError(f"recipe: 1 mistake(s)\n  model: {error}") from None
         read = configs.build(Recipe, values)
 
-        # What another library runs keeps that library's settings.
+        # Parts that another library runs keep the settings of that library.
         model = read.model
         parts = {name: getattr(model, name) for name in _ADAPTED}
         adapted = {name: part.resolved() for name, part in parts.items() if hasattr(part, "resolved")}
         return dataclasses.replace(read, model=dataclasses.replace(model, **adapted))
 
     def check(self) -> None:
-        """Composes the parts without any memory, so that what does not fit is said before the data is read.
+        """Builds the model without memory for weights, so that mismatched parts are reported before the data is read.
 
         Raises:
             RecipeError: as `Model.build` and `resolved`.
@@ -547,13 +567,15 @@ class Recipe(Measured):
             model.build(vocab_size=self.inputs.vocab_size, num_answers=1)
 
     def build_tokenizer(self, datasets: Sequence[Dataset]) -> Tokenizer:
-        """That of a pretrained language model, or one learnt from all texts of the data and of the tasks' instructions.
+        """Reads the tokenizer of a pretrained language model, or trains one on all texts of the data and the tasks.
 
         Raises:
-            CheckpointError: the folder of a pretrained language model has no tokenizer, or a damaged one.
+            CheckpointError: the tokenizer of a pretrained language model is missing or damaged.
         """
-        if folder := self.model.pretrained.get("language_model"):
+        folder = self.model.pretrained.get("language_model")
+        if folder:
             return pretrained_tokenizer.read(folder, keymaps.vocab_size(folder))
+
         template = FRAMED if self.inputs.frame_images else None
         texts = self._texts(datasets)
         return Tokenizer.train(texts, self.inputs.vocab_size, self.inputs.min_frequency, template)
@@ -566,35 +588,40 @@ class Recipe(Measured):
             yield from dataset.texts()
 
     def build_answers(self, datasets: Sequence[Dataset]) -> tuple[str, ...]:
-        """The commonest short answers in training, for a language model that classifies."""
+        """The most common short answers in the training data, for a language model that classifies; empty for others.
+
+        Raises:
+            RecipeError: the language model classifies, but the data has no answers.
+        """
         chosen = self.model.language_model
-        form = (
-            getattr(chosen, "form", None) or declared("models.language_models", configs.kind_of(chosen)).form
-        )
+        form = getattr(chosen, "form", None)
+        if not form:
+            form = declared("models.language_models", configs.kind_of(chosen)).form
         if form != "classify":
             return ()
-        counts: dict[str, int] = {}
+
+        counts: Counter[str] = Counter()
         for dataset in datasets:
-            for index in all_or_drawn(dataset, _MOST_DRAWN):
+            for index in all_or_drawn(dataset, _MAX_GENERATED):
                 for record in dataset[index]:
-                    for answer in getattr(record, "answers", ()):
-                        counts[answer] = counts.get(answer, 0) + 1
+                    counts.update(getattr(record, "answers", ()))
         if not counts:
             raise RecipeError(
                 "the language model is a classifier, but the data has no question with an answer."
             )
+
         ordered = sorted(counts, key=lambda answer: (-counts[answer], answer))
         return tuple(ordered[: self.inputs.num_answers])
 
     def build_processor(self, tokenizer: Tokenizer, model: VLM, answers: tuple[str, ...]) -> Processor:
-        """The processor of a composed model.
+        """Builds the processor of a model.
 
-        What a pretrained encoder was trained to see goes before what the recipe says: the settings of the image processor
-        in its folder, or a mapping ``preprocessing`` of its own, of fields of `transforms.Config` such as mean, std, exact.
+        The preprocessing of a pretrained encoder overrides the recipe: the settings of the image processor in its folder,
+        or its own mapping ``preprocessing`` of fields of `transforms.Config`, such as mean, std and exact.
 
         Raises:
-            RecipeError: the encoder asks for a field that there is not, or for a wrong value.
-            CheckpointError: the folder of a pretrained encoder does not say how pictures are prepared.
+            RecipeError: the encoder's preprocessing has an unknown field or an invalid value.
+            CheckpointError: the folder of a pretrained encoder does not define how images are prepared.
         """
         settings = {modality: self.inputs.media.get(modality, {}) for modality in self.model.media}
         return Processor(
@@ -609,7 +636,7 @@ class Recipe(Measured):
         )
 
     def _transform(self, model: VLM) -> transforms.Config:
-        """How images become what the model's image encoder reads."""
+        """Settings of the transform for the model's image encoder."""
         seen = preprocessor.seen(model.encoder, self.model.pretrained.get("encoder"))
         fields = {
             "size": model.encoder.image_size,
@@ -622,70 +649,74 @@ class Recipe(Measured):
         return configs.build(transforms.Config, fields, where="model.encoder.preprocessing")
 
     def build_picture_processor(self) -> Processor:
-        """A processor that is right about pictures and knows no texts.
+        """Builds a processor that is correct for images but has no useful tokenizer.
 
-        Only the encoder decides over pictures: the files of a language model are neither read nor fetched.
+        Only the encoder matters for images, so the files of a pretrained language model are neither read nor downloaded.
 
         Raises:
-            RecipeError, CheckpointError: as `resolved` and `build_processor`, of the encoder.
+            RecipeError, CheckpointError: as `resolved` and `build_processor`, for the encoder.
         """
+        # A minimal language model replaces the recipe's.
         values = self.to_plain()
-        pretrained = {
-            part: folder for part, folder in self.model.pretrained.items() if part != "language_model"
-        }
+        pretrained = dict(self.model.pretrained)
+        pretrained.pop("language_model", None)
         values["model"] |= {
             "fusion": {"kind": "concat"},
             "language_model": {"kind": "decoder_only"},
             "pretrained": pretrained,
         }
         alone = configs.build(Recipe, values).resolved()
+
         tokenizer = Tokenizer.train([], 300)
         with torch.device("meta"):
             model = alone.model.build(vocab_size=tokenizer.vocab_size)
         return alone.build_processor(tokenizer, model, ())
 
     def to_yaml(self) -> str:
-        """As YAML that loads back equal."""
+        """Converts to YAML that loads back equal."""
         return yaml.safe_dump(self.to_plain(), sort_keys=False, allow_unicode=True)
 
 
 def measured(
     values: Mapping[str, Any], settings: Sequence[str] = (), *, source: configs.Downloaded | None = None
 ) -> Measured:
-    """What to measure where there is no recipe, with ``path=value`` settings applied.
+    """The settings of an evaluation without a recipe, with ``path=value`` settings applied.
 
     Args:
         values: The fields of a `Measured`.
-        settings: Settings that go before them.
+        settings: Settings that override them.
         source: Where the values come from; None means from the user.
 
     Raises:
-        RecipeError: every mistake in it at once.
+        RecipeError: all mistakes in the values at once.
     """
     current = old_names.update(values, tell=source is None)
     return configs.build(Measured, configs.override(current, settings), where="evaluation", source=source)
 
 
 def read(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -> Recipe:
-    """A recipe from a YAML file or a mapping, with ``path=value`` settings applied; names on the hub are not looked up.
+    """Reads a recipe from a YAML file or a mapping and applies ``path=value`` settings; names on the Hub are not looked up.
 
-    A text that is no file may be the name of a recipe that ships, such as ``own``.
+    `source` may also be the name of a built-in recipe, such as ``own``.
 
     Raises:
-        RecipeError: no such file, or every mistake in it at once.
+        RecipeError: the file does not exist, or all mistakes in it at once.
     """
     if isinstance(source, Mapping):
         values, where = dict(source), "recipe"
     else:
         values, where = configs.read_yaml(find(source)), str(source)
+
     values = _with_one_duration(configs.override(values, settings, where=where), settings)
     return configs.build(Recipe, values, where=where)
 
 
 def _with_one_duration(values: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
-    """Stages whose duration a setting changes lose the one that the recipe had: ``steps=50`` replaces ``epochs``."""
+    """Removes the recipe's duration from stages for which a setting gives one: ``steps=50`` replaces ``epochs``."""
     asked = {setting.partition("=")[0] for setting in settings}
-    stages = values.get("train", {}).get("stages") if isinstance(values.get("train"), dict) else None
+    train = values.get("train")
+    stages = train.get("stages") if isinstance(train, dict) else None
+
     for number, stage in enumerate(stages if isinstance(stages, list) else []):
         if not isinstance(stage, dict):
             continue
@@ -693,29 +724,30 @@ def _with_one_duration(values: dict[str, Any], settings: Sequence[str]) -> dict[
         if any(stage.get(name) is not None for name in given & set(DURATIONS)):
             for name in {*DURATIONS, *BOUNDS} - given:
                 stage.pop(name, None)
+
     return values
 
 
 def of_run(values: Mapping[str, Any], *, where: str, source: configs.Downloaded | None) -> Recipe:
-    """The recipe that a run's folder holds, without its places to write to and to cache: those belong to the caller.
+    """The recipe in a run's folder, without its output and cache paths, which are up to the caller.
 
     Args:
         values: The recipe as plain data.
-        where: What messages begin with.
-        source: What the folder may name; None where the user trusts it as a recipe of their own.
+        where: Prefix of error messages.
+        source: What the folder may name; None if the user trusts it as a recipe of their own.
 
     Raises:
-        RecipeError: every mistake in it, and every Python module that it names and may not.
+        RecipeError: all mistakes in the recipe, and all Python modules that it names but is not allowed to.
     """
     current = old_names.update(values, where=where, tell=False)
     return configs.build(Recipe, without_outputs(current), where=where, source=source)
 
 
 def without_outputs(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a recipe without the places that a training writes to or caches in, on which no result depends."""
+    """The fields of a recipe without its output and cache paths, on which no result depends."""
     plain = dict(values)
     if isinstance(plain.get("data"), list):
-        plain["data"] = [_without_quarantine(one) for one in plain["data"]]
+        plain["data"] = [_without_quarantine(source) for source in plain["data"]]
     if isinstance(plain.get("inputs"), Mapping):
         plain["inputs"] = {**plain["inputs"], "cache": ""}
     return plain
@@ -728,7 +760,7 @@ def _without_quarantine(source: Any) -> Any:
 
 
 def modules_of(recipe: Measured) -> frozenset[str]:
-    """The Python modules of their own that users name in a recipe, by their dotted paths."""
+    """The dotted paths of the user's own Python modules in a recipe."""
     plain = recipe.to_plain()
     named = [*_kinds_in(plain), *recipe.tasks]
     if isinstance(recipe, Recipe):
@@ -737,13 +769,13 @@ def modules_of(recipe: Measured) -> frozenset[str]:
 
 
 def _kinds_in(value: Any) -> Iterator[str]:
-    """Kinds anywhere in plain data; inside ``metrics`` a bare word is a kind too."""
+    """All kinds in plain data; in a list ``metrics`` a bare word is a kind too."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             if key == "kind" and isinstance(inner, str):
                 yield inner
             elif key == "metrics" and isinstance(inner, list):
-                yield from (one for one in inner if isinstance(one, str))
+                yield from [name for name in inner if isinstance(name, str)]
                 yield from _kinds_in(inner)
             else:
                 yield from _kinds_in(inner)

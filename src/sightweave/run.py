@@ -1,13 +1,13 @@
-"""A run: a composed model with its processor and its recipe, and the folder that holds them.
+"""A run: a model with its processor and its recipe, and the folder that contains them.
 
 RUN/
   recipe.yaml        the resolved recipe
-  run.json           seed, device, precision, processor, versions, times, and what training saw and did
+  run.json           seed, device, precision, processor, versions, times, and facts about the training
   checkpoint/        model.safetensors, processor.json, tokenizer.json, recipe.json, manifest.json
-  metrics.jsonl      curves; TensorBoard events stand beside it
+  metrics.jsonl      training curves; TensorBoard events are next to it
   evaluation.json    scores of each split
-  predictions.jsonl  every answer behind them
-  report.html        all of it, to look at
+  predictions.jsonl  all answers behind the scores
+  report.html        report on all of the above
 """
 
 from __future__ import annotations
@@ -59,19 +59,19 @@ logger = logging.getLogger(__name__)
 FORMAT_VERSION = 1
 RECIPE = "recipe.yaml"
 ASKED = "asked"
-"""Key of ``run.json``: sections of the recipe as they were given, where ``recipe.yaml`` has them resolved: parts on the hub
-with their sizes, epochs as steps, data of which some is held out."""
-_MOST_BYTES = {"recipe": 8 << 20, "processor": 64 << 20, "tokenizer": checkpoint.MAX_JSON_BYTES}
-"""Of the JSON files of a checkpoint, by name."""
-_MOST_ANSWERS_BYTES = 16 << 20
-"""Of ``predictions.jsonl``, beyond which a notebook is shown scores alone."""
+"""Key of ``run.json``: sections of the recipe as the user gave them. ``recipe.yaml`` has them resolved: parts on the Hub
+with their sizes, epochs as steps, data with its held-out splits."""
+_MAX_BYTES = {"recipe": 8 << 20, "processor": 64 << 20, "tokenizer": checkpoint.MAX_JSON_BYTES}
+"""Maximum sizes of the JSON files of a checkpoint, by name."""
+_MAX_ANSWERS_BYTES = 16 << 20
+"""Maximum size of ``predictions.jsonl``; with a larger one, a notebook shows only the scores."""
 ASKED_MODEL = "asked_model"
-"""The same of the model alone, as earlier versions wrote it."""
+"""The same for the model only, as written by earlier versions."""
 
 LANGUAGES = "languages"
-"""Key of ``run.json``: pairs of languages, such as ``en-de``, that training showed translations between."""
+"""Key of ``run.json``: language pairs, such as ``en-de``, in the translations of the training data."""
 EPOCH_IMAGES = "epoch_images"
-"""Key of ``run.json``: images that one epoch of each stage shows."""
+"""Key of ``run.json``: number of images in one epoch of each stage."""
 
 
 _UNTRAINED = "the model is untrained, so its answers are meaningless; train it with sightweave train (or train in Python)"
@@ -79,10 +79,10 @@ _UNTRAINED = "the model is untrained, so its answers are meaningless; train it w
 
 @dataclass(repr=False)
 class Run:
-    """A model that answers. ``sightweave.load(folder)`` gives one.
+    """A model with its processor and recipe, ready to answer. ``sightweave.load(folder)`` loads one.
 
-    Several threads may ask a run at the same time; each gets the answers that it would get alone. A run can be pickled and
-    deep-copied, for processes that are spawned.
+    Thread-safe: concurrent callers get the same answers as they would alone. A run can be pickled and deep-copied, for
+    spawned processes.
     """
 
     model: VLM
@@ -90,48 +90,53 @@ class Run:
     recipe: recipes.Recipe
     folder: Path | None = None
     is_interrupted: bool = False
-    """Whether its training ended before its last step: asked to stop, killed or failed."""
+    """Whether training ended before its last step because it was stopped, killed or failed."""
     stop_signal: int = 0
-    """Number of the signal that stopped its training in this process; 0 where none did."""
+    """Number of the signal that stopped training in this process; 0 if none did."""
     unfinished: str = ""
-    """A sentence on a training that ended before its last step."""
+    """A sentence about training that ended before its last step; empty if it did not."""
     is_trusted: bool = True
-    """Whether the places that its recipe names may be opened; of a run from a folder, only if whoever loads it says so."""
+    """Whether paths and modules named by the recipe may be opened; for a loaded run, only if the caller trusts it."""
     languages: frozenset[str] | None = None
-    """Pairs of languages, such as ``en-de``, that it learnt to translate between; None where that is not known."""
+    """Language pairs, such as ``en-de``, that the run was trained to translate; None if unknown."""
     initial: tuple[float, ...] = ()
-    """Sums of the weights as they were drawn, of a run that has parts which nobody trained; empty elsewhere."""
+    """Sums of the initial weights, for a run with parts that are not pretrained; empty for others."""
     is_warned: bool = False
-    """Whether it was said that nothing was trained."""
+    """Whether the warning about an untrained model was already logged."""
 
     @property
     def evaluations(self) -> list[Evaluation]:
-        """Scores of each split, as the run's folder holds them; empty where it was not evaluated yet.
+        """Scores of each split in the run's folder; empty if the run was not evaluated yet.
 
         Raises:
-            DataError: they are damaged.
+            DataError: the scores are damaged.
         """
         place = self._place()
         return [] if place is None else Shown(stored.read_scores(place))
 
     def __repr__(self) -> str:
         found = self._scores()[: notebook.MOST]
-        scores_of = [terminal.in_short(f"  {one.split}: {scores.in_short(one)}") for one in found]
+        lines = [terminal.in_short(f"  {one.split}: {scores.in_short(one)}") for one in found]
         folder, *facts = self._facts().values()
-        return "\n".join([terminal.in_short(f"Run({', '.join([repr(folder), *facts])})"), *scores_of])
+        title = ", ".join([repr(folder), *facts])
+        return "\n".join([terminal.in_short(f"Run({title})"), *lines])
 
     def _repr_html_(self) -> str:
         found = self._scores()
-        rows, pictures = self._few_answers() if found else ([], {})
+        rows, images = self._few_answers() if found else ([], {})
         title = self.recipe.title or "Run"
-        return notebook.run(title, self._facts(), [one.to_json() for one in found], rows, pictures)
+        return notebook.run(title, self._facts(), [one.to_json() for one in found], rows, images)
 
     def _facts(self) -> dict[str, str]:
-        """What a reader wants to know of it first."""
+        """The most important facts about the run, for display."""
         model = self.recipe.model
         count = sum(parameter.numel() for parameter in self.model.parameters())
-        media = [part for one in model.media.values() for part in (one.encoder, one.connector)]
-        parts = (model.encoder, model.connector, *media, model.fusion, model.language_model)
+
+        parts = [model.encoder, model.connector]
+        for further in model.media.values():
+            parts += [further.encoder, further.connector]
+        parts += [model.fusion, model.language_model]
+
         facts = {
             "folder": str(self.folder or "in memory"),
             "parts": " > ".join(config.kind_of(part) for part in parts if part is not None),
@@ -140,14 +145,14 @@ class Run:
         return facts | ({"state": self.unfinished} if self.unfinished else {})
 
     def _place(self) -> Path | None:
-        """The folder with its scores: its own, or the one above a checkpoint."""
+        """The folder with the scores: the run's own, or the one above a checkpoint."""
         if self.folder is None:
             return None
         places = (self.folder, self.folder.parent) if self.folder.name == CHECKPOINT else (self.folder,)
-        return next((one for one in places if (one / stored.EVALUATION).is_file()), None)
+        return next((folder for folder in places if (folder / stored.EVALUATION).is_file()), None)
 
     def _scores(self) -> list[Evaluation]:
-        """The evaluations; none where they cannot be read, since a representation must not fail."""
+        """The evaluations; empty if they cannot be read, since a representation must not fail."""
         try:
             return self.evaluations
         except (DataError, OSError) as error:
@@ -155,16 +160,18 @@ class Run:
             return []
 
     def _few_answers(self) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
-        """Some answers of the first split with their pictures; none where the folder has too many to read at once."""
+        """Some answers of the first split with their images; empty if the file of answers is too large to read."""
         place = self._place()
         try:
-            if place is None or (place / stored.PREDICTIONS).stat().st_size > _MOST_ANSWERS_BYTES:
+            if place is None or (place / stored.PREDICTIONS).stat().st_size > _MAX_ANSWERS_BYTES:
                 return [], {}
             first, *_ = stored.read_evaluations(place)
             files_of = stored.read_gallery(place)
         except (DataError, OSError):
             return [], {}
-        return scores.few(first, {key: Medium(path, key) for key, path in files_of.items()})
+
+        media = {key: Medium(path, key) for key, path in files_of.items()}
+        return scores.few(first, media)
 
     def generate(
         self,
@@ -178,16 +185,16 @@ class Run:
         seed: int = 0,
         max_batch_tokens: int | None = None,
     ) -> Any:
-        """Answers one prompt, or several on the same picture, which is then encoded once.
+        """Answers one prompt, or several about the same image, which is then encoded once.
 
         Args:
             image: A path, a data URL, base64, bytes, an array or a Pillow image; several of them for a
-                prompt on several pictures; or None.
+                prompt about several images; or None.
             prompt: One text, or several.
             decoding: A kind in ``answers/decoding``, or a mapping with its fields.
             writer: A kind in ``answers/writers``, or a mapping with its fields.
             max_tokens: Maximum tokens per answer.
-            stop: Stop text, or several: an answer ends in front of the first one that its text contains.
+            stop: One or more stop texts; an answer ends before the first one in its text.
             seed: Random seed for sampling.
             max_batch_tokens: Maximum tokens in a batch, padding and answers included; None derives it from free memory.
 
@@ -195,7 +202,7 @@ class Run:
             A `Prediction` for one prompt, a list of them for several.
 
         Raises:
-            DataError: an empty prompt.
+            DataError: a prompt is empty.
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         media = as_media(image)
@@ -209,15 +216,18 @@ class Run:
             seed=seed,
             max_batch_tokens=max_batch_tokens,
         )
+
+        # Keep what a notebook needs to show the question with its images.
         small = [thumbnails.kept(medium) for medium in media if medium.modality == "image"]
-        shown = [
-            replace(answer, asked=Asked(text, functools.partial(_html_of, text, small)))
-            for text, answer in zip(prompts, answers, strict=True)
-        ]
+        shown = []
+        for text, answer in zip(prompts, answers, strict=True):
+            asked = Asked(text, functools.partial(_html_of, text, small))
+            shown.append(replace(answer, asked=asked))
+
         return shown[0] if isinstance(prompt, str) else Shown(shown)
 
     def stream(self, image: Image | None, prompt: str, **options: Any) -> Iterator[str]:
-        """One answer in pieces; options as for `generate`."""
+        """Yields one answer piece by piece; options as for `generate`."""
         self.warn_untrained()
         sample = self._ask(as_media(image), prompt)
         return generation.stream(self.model, self.processor, sample, _options(**options))
@@ -230,8 +240,8 @@ class Run:
         """Translates a text with the help of an image.
 
         Args:
-            image: The image that the text is about.
-            text: The text, in any language that the model was trained on.
+            image: The image that the text describes, or None.
+            text: Text in any language that the model was trained on.
             to: Code of the target language, such as ``de``.
             options: As for `generate`.
 
@@ -257,18 +267,18 @@ class Run:
         max_batch_tokens: int | None = None,
         progress: Any = None,
     ) -> list[Prediction]:
-        """Answers samples of any tasks, in their order, and judges how likely texts are as their answers.
+        """Answers samples of any tasks, in order, and computes the likelihood of given texts as their answers.
 
         Args:
-            samples: Their targets are not looked at.
-            texts: For each sample those to judge; empty means none for any.
+            samples: Samples to answer; their targets are ignored.
+            texts: The texts to rate for each sample; empty means none.
             decoding: As for `generate`.
             writer: As for `generate`.
-            max_tokens: Maximum tokens per answer; 0 writes nothing.
+            max_tokens: Maximum tokens per answer; 0 generates nothing.
             stop: As for `generate`.
             seed: Random seed for sampling.
             max_batch_tokens: Maximum tokens in a batch, padding and answers included; None derives it from free memory.
-            progress: Told the number of answers that are new.
+            progress: Called with the number of new answers.
         """
         self.warn_untrained()
         options = _options(
@@ -282,7 +292,7 @@ class Run:
         return generation.generate(self.model, self.processor, samples, options, texts, progress=progress)
 
     def predictor(self) -> run_predictor.RunPredictor:
-        """This run as an evaluation asks it."""
+        """A predictor for evaluating this run."""
         config = run_predictor.Config()
         name = str(self.folder or "a run in memory")
         return config.build(
@@ -290,7 +300,7 @@ class Run:
         )
 
     def fingerprint(self) -> str:
-        """A digest of all that an answer depends on: weights, processor, version. Weights in memory are read for it."""
+        """A digest of everything that an answer depends on: the weights in memory, the processor and the version."""
         digest = hashlib.sha256(_version("sightweave").encode())
         digest.update(json.dumps(self.processor.documents(), sort_keys=True).encode())
         for name, value in sorted(self.model.state_dict().items()):
@@ -300,9 +310,9 @@ class Run:
         return digest.hexdigest()
 
     def warn_untrained(self) -> None:
-        """Warns, once for each run, where its weights are still those that were drawn at the start."""
+        """Warns, once per run, if its weights are still the initial random ones."""
         if self.initial and not self._is_untrained():
-            self.initial = ()  # it need not be looked at again
+            self.initial = ()  # no need to check again
         elif self.initial and not self.is_warned:
             logger.warning("%s: %s", self.folder or "this run", _UNTRAINED)
             self.is_warned = True
@@ -311,46 +321,48 @@ class Run:
         return bool(self.initial) and self.initial == sums(self.model)
 
     def _ask(self, media: tuple[Medium, ...], prompt: str) -> Sample:
-        # A recipe may ask for captions without a word.
+        # The recipe's instruction for captions may be empty.
         if not prompt.strip() and prompt != self.recipe.task("captioning").instruction:
             raise DataError("the question is empty; ask, for example, 'What is this?'.")
-        parts = (*(Part("user", medium) for medium in media), Part("user", prompt))
-        # The same id wherever the prompt stands among others: what is sampled must not depend on its place.
+        parts = (*[Part("user", medium) for medium in media], Part("user", prompt))
+        # Always the same id, because sampling depends on it and must not depend on the position of the prompt.
         return Sample(id="prompt", task="", parts=parts)
 
     def save(self, folder: Path, model: VLM | None = None) -> None:
-        """Writes ``checkpoint/`` and ``recipe.yaml`` into a folder, whole or not at all.
+        """Writes ``checkpoint/`` and ``recipe.yaml``, each atomically.
 
         Args:
-            folder: The run's.
-            model: What to write in the place of the run's model, such as a copy with merged adapters.
+            folder: Folder of the run.
+            model: Model to write instead of the run's own, such as a copy with merged adapters.
         """
         documents = {**self.processor.documents(), "recipe": self.recipe.to_plain()}
         weights = (model or self.model).state_dict()
         checkpoint.write_folder(folder / CHECKPOINT, {"model": weights}, documents)
         files.write_text(folder / RECIPE, self.recipe.to_yaml())
-        if self._is_untrained():  # whoever loads it is told
+        if self._is_untrained():  # `load` warns about it
             record(folder, {"steps": 0})
         self.folder = folder
 
 
 def sums(model: VLM) -> tuple[float, ...]:
-    """The sum of each weight: a cheap sign of whether anything was trained."""
+    """The sum of each weight tensor: a cheap check of whether anything was trained."""
     return tuple(float(weight.detach().sum(dtype=torch.float64)) for weight in model.parameters())
 
 
 def languages_of(known: Mapping[str, Any]) -> frozenset[str] | None:
-    """Pairs of languages that a run learnt to translate between, by its ``run.json``; None where that does not say."""
+    """Language pairs that a run was trained to translate, from its ``run.json``; None if they are not recorded."""
     pairs = known.get(LANGUAGES)
     return frozenset(map(str, pairs)) if isinstance(pairs, list) else None
 
 
 def _check_language(to: str, pairs: frozenset[str] | None) -> None:
-    """Raises `DataError` where a run never learnt to translate into a language, named by its code or as prompts name it."""
+    """Raises `DataError` if a run was not trained to translate into a language, given by its code or its name in prompts."""
     if pairs is None:
         return
+
     codes = sorted({pair.partition("-")[2] for pair in pairs})
-    if LANGUAGE_NAMES.get(to, to) in {LANGUAGE_NAMES.get(code, code) for code in codes}:
+    names = {LANGUAGE_NAMES.get(code, code) for code in codes}
+    if LANGUAGE_NAMES.get(to, to) in names:
         return
     if not codes:
         raise DataError(f"translate: this run was not trained on translation (asked for {to!r}).")
@@ -380,28 +392,32 @@ def _options(
 
 
 def _html_of(prompt: str, media: Sequence[Medium], said: str, about: Sequence[str]) -> str:
-    """An answer as a notebook shows it, with the question and small copies of its pictures."""
+    """HTML of an answer in a notebook, with the question and small copies of the images."""
     return notebook.answer(prompt, said, pictures=thumbnails.addresses(media), about=about)
 
 
 def as_media(image: Any) -> tuple[Medium, ...]:
-    """One or several pictures, as media with keys of their own.
+    """Converts None, one image or several to media with distinct keys.
 
     Raises:
-        MediaError: an address of the network, or a text that stands for no picture.
+        MediaError: a text is a network URL, or does not refer to an image.
     """
-    images = [] if image is None else list(image) if isinstance(image, list | tuple) else [image]
+    if image is None:
+        return ()
+    images = image if isinstance(image, list | tuple) else [image]
+
     media = []
     for number, one in enumerate(images):
         source = picture_of(one) if isinstance(one, str | Path) else one
         if isinstance(source, Medium):
             media.append(source)
         else:
-            media.append(Medium(source, key=str(source) if isinstance(source, Path) else f"image-{number}"))
+            key = str(source) if isinstance(source, Path) else f"image-{number}"
+            media.append(Medium(source, key=key))
     return tuple(media)
 
 
-@torch.inference_mode(False)  # whoever loads it under inference mode may train it later
+@torch.inference_mode(False)  # a model loaded under inference mode may be trained later
 def load(
     folder: str | Path,
     *,
@@ -410,18 +426,18 @@ def load(
     modules: frozenset[str] = frozenset(),
     only_model: bool = False,
 ) -> Run:
-    """Loads a run's checkpoint. Nothing in the folder is run, and no place that it names is opened.
+    """Loads a run's checkpoint. No code in the folder is executed, and no path that it names is opened.
 
     Args:
         folder: The run's folder, or its ``checkpoint`` folder.
         device: ``auto``, ``cpu``, ``cuda`` ...
-        trust_run: Whether the run's recipe may import Python modules and name places, as a recipe of the user's own may.
-        modules: Dotted kinds that may be imported even so.
-        only_model: Leave out the recipe's data and tasks.
+        trust_run: Whether the run's recipe may import Python modules and name paths, like the user's own recipes.
+        modules: Dotted kinds that may be imported even without `trust_run`.
+        only_model: Whether to leave out the recipe's data and tasks.
 
     Raises:
-        CheckpointError: no run there, or a damaged or foreign one.
-        RecipeError: its recipe names a Python module, and `trust_run` is not given.
+        CheckpointError: the folder holds no run, or one that is damaged or of another program.
+        RecipeError: the recipe names a Python module, and `trust_run` is False.
     """
     path = Path(folder)
     inner = files.whole(path / CHECKPOINT)
@@ -429,51 +445,72 @@ def load(
         inner = files.whole(path)
     if not inner.is_dir():
         raise CheckpointError(places.no_folder(path))
-    documents = {name: checkpoint.read_document(inner, name, most=most) for name, most in _MOST_BYTES.items()}
-    for name, document in documents.items():  # all are as they were written, and objects
-        if not isinstance(document, dict):
-            raise CheckpointError(
-                f"{inner / name}.json: expected a JSON object (got {type(document).__name__})."
-            )
 
-    # What the recipe and the processor say is compared with the weights' header before anything of that size is made.
+    # Read the JSON files. Their sizes are compared with the weights' header before anything that large is allocated.
+    documents = _read_documents(inner)
     shapes = checkpoint.shapes(inner)
     _compare_vocabulary(inner, documents["processor"], shapes)
-    said = documents["recipe"] | ({"data": [], "tasks": {}} if only_model else {})
+    values = documents["recipe"]
+    if only_model:
+        values = values | {"data": [], "tasks": {}}
+
+    # Build the model without weights, and check it against the processor.
     source = None if trust_run else config.Downloaded(modules)
-    recipe = recipes.of_run(said, where=str(inner / "recipe.json"), source=source)
+    recipe = recipes.of_run(values, where=str(inner / "recipe.json"), source=source)
     processor = Processor.load(inner, allowed=None if trust_run else modules)
     model = _empty_model(inner, recipe, processor, shapes)
-    compared: list[tuple[str, object, object]] = [("layout", model.layout, processor.layout)]
-    if "image" in model.modalities and "image" in processor.loaders:
-        compared.append(("image_size", model.encoder.image_size, processor.images.transform.size))
-    for name, own, theirs in compared:
-        if own != theirs:
-            raise CheckpointError(f"{inner}: the processor's {name} is {theirs}, but the model's is {own}.")
+    _compare_processor(inner, model, processor)
 
+    # Load the weights.
     checkpoint.load_into(model, inner, assign=True)
     model.eval().to(choose_device(device))
+
     known = known_of(path)
-    told = unfinished(known)
-    if told or known.get("steps") == 0:
-        logger.warning("%s: %s", path, told or _UNTRAINED)
+    warning = unfinished(known)
+    if warning or known.get("steps") == 0:
+        logger.warning("%s: %s", path, warning or _UNTRAINED)
     return Run(
         model,
         processor,
         recipe,
         path,
-        is_interrupted=bool(told),
-        unfinished=told,
+        is_interrupted=bool(warning),
+        unfinished=warning,
         is_trusted=trust_run,
         languages=languages_of(known),
     )
 
 
+def _read_documents(folder: Path) -> dict[str, Any]:
+    """Reads the JSON files of a checkpoint, by name: objects of at most `_MAX_BYTES`, exactly as they were written."""
+    documents = {
+        name: checkpoint.read_document(folder, name, most=limit) for name, limit in _MAX_BYTES.items()
+    }
+    for name, document in documents.items():
+        if not isinstance(document, dict):
+            raise CheckpointError(
+                f"{folder / name}.json: expected a JSON object (got {type(document).__name__})."
+            )
+    return documents
+
+
+def _compare_processor(folder: Path, model: VLM, processor: Processor) -> None:
+    """Raises `CheckpointError` if the processor prepares other inputs than the model reads."""
+    compared: list[tuple[str, object, object]] = [("layout", model.layout, processor.layout)]
+    if "image" in model.modalities and "image" in processor.loaders:
+        compared.append(("image_size", model.encoder.image_size, processor.images.transform.size))
+    for name, own, theirs in compared:
+        if own != theirs:
+            raise CheckpointError(f"{folder}: the processor's {name} is {theirs}, but the model's is {own}.")
+
+
 def known_of(folder: Path) -> dict[str, Any]:
-    """``run.json`` of a run's folder, or of the folder above a checkpoint; empty where it cannot be read."""
-    for one in (folder, folder.parent) if folder.name == CHECKPOINT else (folder,):
+    """``run.json`` of a run's folder, or of the folder above a checkpoint; empty if it cannot be read."""
+    folders = (folder, folder.parent) if folder.name == CHECKPOINT else (folder,)
+    for candidate in folders:
         try:
-            if known := facts_of(one):
+            known = facts_of(candidate)
+            if known:
                 return known
         except CheckpointError as error:
             logger.warning("cannot tell whether training finished: %s", error)
@@ -483,9 +520,9 @@ def known_of(folder: Path) -> dict[str, Any]:
 def _compare_vocabulary(
     folder: Path, processor: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
 ) -> None:
-    """Refuses a vocabulary that no table of the weights is large enough for."""
+    """Raises `CheckpointError` if the vocabulary is larger than every weight."""
     size = processor.get("vocab_size")
-    largest = max((side for shape in shapes.values() for side in shape), default=0)
+    largest = max([max(shape, default=0) for shape in shapes.values()], default=0)
     if isinstance(size, int) and size > largest:
         raise CheckpointError(
             f"{folder / 'processor.json'}: vocab_size is {size}, but no weight has more than {largest} rows; the processor "
@@ -496,19 +533,19 @@ def _compare_vocabulary(
 def _empty_model(
     folder: Path, recipe: recipes.Recipe, processor: Processor, shapes: Mapping[str, tuple[int, ...]]
 ) -> VLM:
-    """The recipe's model without weights, which takes no memory and no more time than the weights in the file warrant.
+    """Builds the recipe's model without weights: it takes no memory, and time in proportion to the weights in the file.
 
     Raises:
-        CheckpointError: the recipe describes no model that can be built, or a larger one than the weights are of.
-        RecipeError: parts that do not fit.
+        CheckpointError: the recipe's model cannot be built, or is larger than the weights.
+        RecipeError: parts that do not match.
     """
-    # On the meta device no weights are drawn that the file's would replace at once.
+    # The meta device skips initial weights, which those of the file would replace at once.
     with checkpoint.no_larger_than(shapes, where=folder), torch.device("meta"):
         try:
             model = recipe.model.build(
                 vocab_size=processor.tokenizer.vocab_size, num_answers=len(processor.answers)
             )
-            if lora.are_in(frozenset(shapes)):  # not where training stopped before the stage that keeps them
+            if lora.are_in(frozenset(shapes)):  # absent if training stopped before the stage that keeps them
                 for part, adapters in recipe.train.kept.items():
                     lora.add(named_parts(model)[part], adapters, where=part)
         except (
@@ -533,40 +570,43 @@ def record(folder: Path, values: dict[str, Any]) -> None:
 
 
 def asked_of(known: Mapping[str, Any]) -> dict[str, Any]:
-    """Sections of a run's recipe as they were given, of those that ``recipe.yaml`` has resolved."""
+    """Sections of a run's recipe as the user gave them, for those that are resolved in ``recipe.yaml``."""
     earlier = {"model": known[ASKED_MODEL]} if ASKED_MODEL in known else {}
     return old_names.update({**earlier, **known.get(ASKED, {})}, tell=False)
 
 
 def shown_facts(known: Mapping[str, Any]) -> dict[str, Any]:
-    """``run.json`` for a reader: what training saw and did stands together; of earlier versions, as far as they knew."""
+    """``run.json`` for display, with the facts about training grouped; earlier versions recorded only some of them."""
     given = dict(known)
-    for name in (ASKED, ASKED_MODEL, EPOCH_IMAGES):  # the recipe is shown
+    for name in (ASKED, ASKED_MODEL, EPOCH_IMAGES):  # shown with the recipe
         given.pop(name, None)
-    in_data = given.pop("pictures", None)  # as earlier versions called them, seen or not
+    in_data = given.pop("pictures", None)  # the name in earlier versions, which counted all images
     in_data = given.pop("pictures_in_data", in_data)
     steps, planned = given.pop("steps", None), given.pop("steps_planned", None)
+    if steps is not None and planned is not None:
+        steps = {"done": steps, "planned": planned}
+
     shown = {
         "shown": given.pop("pictures_shown", None),
         "distinct": given.pop("distinct_pictures_shown", None),
         "in the data": in_data,
     }
-    together = {
+    grouped = {
         "training images": {name: count for name, count in shown.items() if count is not None},
         "training samples shown": given.pop("samples_shown", None),
         "training tokens shown": given.pop("tokens_shown", None),
-        "steps": {"done": steps, "planned": planned} if steps is not None and planned is not None else steps,
+        "steps": steps,
     }
-    return {name: value for name, value in together.items() if value not in (None, {})} | given
+    return {name: value for name, value in grouped.items() if value not in (None, {})} | given
 
 
 def facts(device: torch.device) -> dict[str, Any]:
-    """What a reader needs to repeat a run: processor, versions, commit."""
+    """The facts needed to reproduce a run: processor, versions, commit."""
     versions = {name: _version(name) for name in ("sightweave", "torch", "numpy", "pillow", "tokenizers")}
-    if (
-        decoder := turbo.version()
-    ) is not None:  # its pixels are Pillow's; should that ever be doubted, it is named
-        versions["simplejpeg"] = decoder
+    simplejpeg = turbo.version()
+    if simplejpeg is not None:  # its pixels are Pillow's; recorded in case that is ever in doubt
+        versions["simplejpeg"] = simplejpeg
+
     return {
         "processor": processor_name(device),
         "threads": torch.get_num_threads(),
@@ -579,12 +619,12 @@ def facts(device: torch.device) -> dict[str, Any]:
 def _version(name: str) -> str:
     try:
         return metadata.version(name)
-    except metadata.PackageNotFoundError:  # used straight from a checkout
+    except metadata.PackageNotFoundError:  # used from a checkout without installation
         return "not installed"
 
 
 def _commit() -> str:
-    """The commit of the checkout that this file is in, where it is in one."""
+    """The commit of the checkout that contains this file, or an empty string."""
     try:
         found = subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"],

@@ -180,9 +180,11 @@ def test_a_saved_run_loads_equal_and_answers_the_same(run: runs.Run, tmp_path: P
         own, there = run.model.state_dict(), again.model.state_dict()
         assert own.keys() == there.keys()
         assert all(torch.equal(own[name], there[name]) for name in own)
-        assert again.generate(tiny.PICTURE, "What?", max_tokens=5) == run.generate(
-            tiny.PICTURE, "What?", max_tokens=5
-        )
+        ours = run.generate(tiny.PICTURE, "What?", max_tokens=5)
+        theirs = again.generate(tiny.PICTURE, "What?", max_tokens=5)
+        assert (theirs.text, theirs.ids) == (ours.text, ours.ids)
+        # A run that wrote a long text before reads its weights in another order, which rounds differently.
+        assert theirs.logprob == pytest.approx(ours.logprob, abs=1e-5)
 
 
 def test_a_processor_of_another_model_is_refused(run: runs.Run, tmp_path: Path) -> None:

@@ -1,17 +1,17 @@
-"""Resized pixels in memory-mapped files, so that training decodes each picture once and not once an epoch.
+"""Caches resized pixels in memory-mapped files, so that training decodes each image once instead of every epoch.
 
-What is kept is what the transform has after resizing and before normalising, so a batch from the cache has the bits of
-one without it. A folder belongs to one transform::
+The cache holds the pixels after resizing and before normalising, so a batch from the cache is bit-identical to one
+without it. A folder belongs to one transform::
 
     cache/
-      index.json           the transform's fields, and for each picture its place, size and key
+      index.json           the transform's fields, and the position, size and key of each image
       pixels-0000.safetensors   "pixels": uint8 count 3 size size
       ...
 
-The key of a picture is a SHA-256 over the digest of its file, over which part of it is shown and over the fields of the
-transform that matter: another picture under the same name misses, and so does everything under another transform. The
-digest of a file is computed again only where its size or a time of change differ from those noted at writing. Each
-picture has a checksum, looked at when it is first read. Nothing is pickled.
+The key of an image is a SHA-256 of its file's digest, the tile (if any) and the fields of the transform that matter, so
+a different image under the same name is a miss, and so is every image under a different transform. The digest of a file
+is computed again only if its size or one of its modification times differs from those recorded in the cache. Each image
+has a checksum, verified at its first read. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -42,29 +42,30 @@ from sightweave.data.inputs.transforms import ImageTransform, Resized
 FORMAT_VERSION = 1
 INDEX = "index.json"
 SHARD_BYTES = 128 << 20
-"""Of one file, about; as much memory is needed twice while it is written."""
+"""Approximate size of one file; writing it takes twice as much memory."""
 _KEYS = {"format_version", "fields", "shards", "items"}
 
 
 def fields_of(transform: ImageTransform, *, is_whole: bool) -> dict[str, Any]:
-    """What the resized pixels depend on besides the picture.
+    """The settings, other than the image itself, that the resized pixels depend on.
 
     Args:
-        transform: Any; what acts after resizing, or only with a seed, does not matter.
+        transform: Any transform; settings that act after resizing, or only with a seed, are left out.
         is_whole: Whether JPEGs are decoded at full scale.
     """
     names = ("size", "fit", "resize_to", "resample", "exact")
-    return {name: getattr(transform, name) for name in names} | {"is_whole": is_whole or transform.exact}
+    settings = {name: getattr(transform, name) for name in names}
+    return settings | {"is_whole": is_whole or transform.exact}
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What `write` did."""
+    """The result of `write`."""
 
     pictures: int
-    """Pictures and tiles in the cache."""
+    """Number of images and tiles in the cache."""
     left_out: Mapping[str, str]
-    """Key and reason of each picture that could not be read; the cache does not know it."""
+    """Images that could not be read and are not in the cache: key to reason."""
 
 
 def write(
@@ -76,21 +77,22 @@ def write(
     progress: Callable[[int], None] | None = None,
     shard_bytes: int = SHARD_BYTES,
 ) -> Written:
-    """Resizes pictures and puts them into a new folder, which replaces an older cache at once when all is written.
+    """Resizes images and writes them to a new folder, which atomically replaces an older cache once it is complete.
 
     Args:
-        transform: Says the size; its augmentation is not used.
-        media: Pictures and tiles; equal keys are written once. Tiles right after their picture decode it once.
-        folder: Where the cache will stand.
+        transform: Resizes the images; its augmentation is not used.
+        media: Images and tiles; equal keys are written once. An image is decoded once if its tiles directly follow it.
+        folder: Folder of the cache.
         is_whole: Whether JPEGs are decoded at full scale, as a processor with tiles does.
-        progress: Told 1 for each picture and tile.
-        shard_bytes: Pixels of one file, about.
+        progress: Called with 1 for each image and tile.
+        shard_bytes: Approximate bytes of pixels per file.
 
     Raises:
-        DataError: something that is no cache stands there, or it cannot be written.
+        DataError: the folder holds something other than a cache, or cannot be written.
     """
     folder = Path(folder)
-    _check_place(folder)
+    _check_replaceable(folder)
+
     try:
         with files.making(folder.parent), files.temporary_folder(folder) as temporary:
             writer = _Writer(temporary, transform, fields_of(transform, is_whole=is_whole), shard_bytes)
@@ -104,19 +106,23 @@ def write(
         raise DataError(
             f"{folder}: cannot write the cache: {error}; free some space or choose another folder."
         ) from None
+
     return Written(len(writer.items), writer.left_out)
 
 
-def _check_place(folder: Path) -> None:
-    """Only a cache or an empty folder is ever replaced."""
+def _check_replaceable(folder: Path) -> None:
+    """Raises `DataError` unless the folder is missing, empty or a cache."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
+
     try:
         _read_index(folder)
     except DataError as error:
         raise DataError(f"{error} It was not changed; choose another folder for the cache.") from None
-    known = (INDEX, "pixels-*.safetensors", files.MARK)
-    if others := sorted({one.name for one in folder.iterdir()} - set(files.present(folder, known))):
+
+    known = files.present(folder, (INDEX, "pixels-*.safetensors", files.MARK))
+    others = sorted({path.name for path in folder.iterdir()} - set(known))
+    if others:
         raise DataError(
             f"{folder}: holds {', '.join(others[:10])} in addition to a cache, and a new cache would replace "
             "them; move these files."
@@ -134,7 +140,7 @@ class _Writer:
     shards: list[dict[str, Any]] = field(default_factory=list)
     _rows: list[Tensor] = field(default_factory=list)
     _decoded: tuple[str, np.ndarray, dict[str, Any]] | None = None
-    """Key, pixels and stamp of the last picture: its tiles come next."""
+    """Key, pixels and stamp of the last image, kept because its tiles come next."""
 
     def add(self, medium: Medium) -> None:
         if medium.key in self.items or medium.key in self.left_out:
@@ -144,6 +150,8 @@ class _Writer:
         except MediaError as error:
             self.left_out[medium.key] = str(error)
             return
+
+        # Resize the image or the tile, and paste it into the padded square.
         tile = medium.source if isinstance(medium.source, Tile) else None
         resized = self.transform.resize(
             pixels if tile is None else tile.cut(pixels), is_tile=tile is not None
@@ -152,6 +160,7 @@ class _Writer:
         size = self.transform.size
         row = torch.zeros(3, size, size, dtype=torch.uint8)
         row[:, resized.top : resized.top + height, resized.left : resized.left + width] = resized.values
+
         self.items[medium.key] = {
             "shard": len(self.shards),
             "row": len(self._rows),
@@ -168,7 +177,7 @@ class _Writer:
     def _decode(self, medium: Medium) -> tuple[np.ndarray, dict[str, Any]]:
         if self._decoded is None or self._decoded[0] != medium.key:
             hint = None if self.fields["is_whole"] else (self.transform.size, self.transform.size)
-            stamp = _stamp(medium)  # before the pixels: a change in between shows as a change later
+            stamp = _stamp(medium)  # taken before decoding: a change in between is then detected later
             pixels = image_files.load(medium, size_hint=hint)
             self._decoded = (medium.key, pixels, {**stamp, "digest": image_files.digest(medium)})
         return self._decoded[1], self._decoded[2]
@@ -179,12 +188,14 @@ class _Writer:
         files.follow_umask(path)
         with path.open("rb") as file:
             os.fsync(file.fileno())
+
         self.shards.append({"file": path.name, "count": len(self._rows)})
         self._rows = []
 
     def close(self) -> None:
         if self._rows:
             self._flush()
+
         index = {
             "format_version": FORMAT_VERSION,
             "fields": self.fields,
@@ -198,13 +209,13 @@ class _Writer:
 
 
 class PixelCache:
-    """A folder of `write`, open for reading; `open` makes one. Several threads may read it.
+    """A cache folder open for reading, made by `PixelCache.open`. Thread-safe.
 
     Args:
-        folder: Where it lies, for messages.
-        fields: What `fields_of` said when it was written.
-        shards: uint8 count 3 size size each, in memory-mapped files.
-        items: By the key of a medium: place, size, stamp and key.
+        folder: Folder of the cache, for error messages.
+        fields: The result of `fields_of` when the cache was written.
+        shards: One tensor per file, uint8 count 3 size size, memory-mapped.
+        items: Position, size, stamp and key of each image, by the key of its medium.
     """
 
     def __init__(
@@ -220,10 +231,10 @@ class PixelCache:
 
     @classmethod
     def open(cls, folder: Path) -> PixelCache:
-        """Opens a folder; no pixel is read yet.
+        """Opens a folder without reading any pixels.
 
         Raises:
-            DataError: no such folder, not a cache, of a newer format, or damaged.
+            DataError: the folder is missing, not a cache, of another format version, or damaged.
         """
         folder = files.whole(Path(folder))
         index = _read_index(folder)
@@ -242,19 +253,20 @@ class PixelCache:
         return len(self._items)
 
     def __iter__(self) -> Iterator[str]:
-        """Keys of its media."""
+        """Iterates over the keys of the cached media."""
         return iter(self._items)
 
     def get(self, medium: Medium) -> Resized | None:
-        """A picture or tile as the transform had it after resizing; None where the cache does not know it.
+        """The resized image or tile, or None if it is not in the cache.
 
         Raises:
-            DataError: the pixels are not those that were written.
-            MediaError: its file has changed and cannot be read.
+            DataError: the cached pixels are corrupt (checksum mismatch).
+            MediaError: the image file has changed and cannot be read.
         """
         item = self._items.get(medium.key)
         if item is None or not self._is_same(item, medium):
             return None
+
         row = self._shards[item["shard"]][item["row"]]
         if medium.key not in self._checked:
             if _checksum(row) != item["check"]:
@@ -262,11 +274,12 @@ class PixelCache:
                     self.folder, f"the pixels of {medium.key!r} have changed since they were written"
                 )
             self._checked.add(medium.key)
+
         left, top, width, height = item["box"]
         return Resized(row[:, top : top + height, left : left + width], left, top, *item["picture"])
 
     def _is_same(self, item: dict[str, Any], medium: Medium) -> bool:
-        """Whether the picture is the one that was written: by size and times of its file, else by its digest."""
+        """Whether the image is unchanged: by the size and times of its file, or else by its digest."""
         source = whole(medium)
         stamp = _stamp(source)
         if stamp and all(item.get(name) == value for name, value in stamp.items()):
@@ -274,7 +287,7 @@ class PixelCache:
         if _key(image_files.digest(source), medium, self.fields) != item["key"]:
             return False
         with self._lock:
-            item.update(stamp)  # the same bytes, copied or touched: not read again
+            item.update(stamp)  # copied or touched, but the same bytes: no need to compute the digest again
         return True
 
 
@@ -289,14 +302,14 @@ def _key(digest: str, medium: Medium, fields: Mapping[str, Any]) -> str:
 
 
 def _stamp(medium: Medium) -> dict[str, int]:
-    """Bytes and times of change of a picture's file; empty for one without a file."""
+    """Size and modification times of an image file; empty for an image that is not in a file."""
     if not isinstance(medium.source, Path):
         return {}
     try:
         status = os.stat(medium.source)
     except (OSError, ValueError):
         return {}
-    # The last one cannot be set: it shows a file that was replaced by one of equal size and time.
+    # Programs cannot set ctime: it reveals a file replaced by one of equal size and mtime.
     return {
         "bytes": status.st_size,
         "mtime_ns": status.st_mtime_ns,
@@ -330,7 +343,7 @@ def _open_shard(folder: Path, shard: Mapping[str, Any], size: int) -> Tensor:
     name, count = shard["file"], shard["count"]
     if Path(name).name != name:
         raise _damaged(folder, f"a shard is outside the folder ({name!r})")
-    pixels = load_file(folder / name)["pixels"]  # maps the file; a page is read when it is looked at
+    pixels = load_file(folder / name)["pixels"]  # memory-mapped: pages are read on first access
     if pixels.dtype != torch.uint8 or tuple(pixels.shape) != (count, 3, size, size):
         raise _damaged(
             folder,
@@ -340,17 +353,17 @@ def _open_shard(folder: Path, shard: Mapping[str, Any], size: int) -> Tensor:
 
 
 def _check_item(item: Mapping[str, Any], shards: list[Tensor], size: int, name: str) -> None:
-    left, top, width, height = (int(value) for value in item["box"])
-    inside = (
+    left, top, width, height = map(int, item["box"])
+    is_valid = (
         0 <= item["shard"] < len(shards)
         and 0 <= item["row"] < len(shards[item["shard"]])
         and min(left, top) >= 0
         and min(width, height) >= 1
         and max(left + width, top + height) <= size
-        and min(int(value) for value in item["picture"]) >= 1
+        and min(map(int, item["picture"])) >= 1
         and len(item["picture"]) == 2
         and isinstance(item["key"], str)
         and isinstance(item["check"], int)
     )
-    if not inside:
+    if not is_valid:
         raise ValueError(f"the entry of {name!r} points outside its shard")

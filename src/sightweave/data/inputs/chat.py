@@ -1,9 +1,9 @@
-"""Conversations in the words of a checkpoint's own chat template, rendered as Transformers renders it.
+"""Renders conversations with a checkpoint's own chat template, as Transformers does.
 
-A chat template is a Jinja program that comes with the checkpoint. It never sees what anybody said: each text goes in as a
-short mark, and the text takes the mark's place afterwards. So the template's own words, in which special tokens are
-special, can be told from what was said, in which nothing is. The white space around a text is not hidden, so that a
-template that trims texts does so here too.
+A chat template is a Jinja program that comes with the checkpoint. It never sees the texts of the conversation: each goes
+in as a short mark, which is replaced by the text afterwards. This separates the template's own words, in which special
+tokens are special, from the texts, in which nothing is. The white space around a text is visible to the template, so
+that a template that trims texts does so here too.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from sightweave.data.inputs.sandbox import Sandbox, TooMuchError
 
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 _OPEN, _CLOSE = "\ue000", "\ue001"
-"""Private-use letters around the number of a part; no template writes them."""
+"""Private-use characters around the number of a part; no template writes them."""
 PROBE = f"{_OPEN}0{_CLOSE}"
-"""A text that shows whether a template takes lists: one that prints them as Python does writes its letters as numbers."""
+"""A text to test whether a template takes lists: one that prints a list as Python does escapes its characters."""
 _MARK = re.compile(f"{_OPEN}([0-9]+){_CLOSE}")
 _KNOWN_SHAPES = 4096
-"""Shapes of conversations whose rendering is remembered."""
+"""Maximum number of conversation shapes whose rendering is cached."""
 _FAILURES = (
     jinja2.TemplateError,
     ArithmeticError,
@@ -41,39 +41,39 @@ _FAILURES = (
     TypeError,
     ValueError,
 )
-"""What a template can end in: it is a program, and it may be wrong about the conversation that it is given."""
+"""Exceptions of a failing template: it is a program, and may not expect the conversation it is given."""
 
 Message = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """Where the text of one part stands in a rendered conversation, without the white space around it."""
+    """Span of the text of one part in a rendered conversation, without the white space around it."""
 
     start: int
     end: int
     part: int
-    """Number of the part that was rendered."""
+    """Index of the part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A rendered conversation: equal to what Transformers renders, with the places of what was said."""
+    """A rendered conversation, equal to what Transformers renders, with the spans of its texts."""
 
     text: str
     said: tuple[Said, ...]
-    """In the order of the text."""
+    """Spans of the parts' texts, in order."""
 
 
 class Chat:
-    """One chat template, and how it takes texts and pictures.
+    """One chat template, and how it takes texts and images.
 
     Args:
-        source: The template, in Jinja.
-        tokens: Special tokens by the names that a template may use, such as ``bos_token``.
-        lists: Whether it takes a turn's content as a list of parts; else as one text.
-        shows: Whether it writes pictures itself; else the image token is put into the content as a text.
-        image: The token that it writes for a picture, or that is written for it.
+        source: Jinja source of the template.
+        tokens: Special tokens by their names in the template, such as ``bos_token``.
+        lists: Whether the template takes a turn's content as a list of parts rather than as one text.
+        shows: Whether the template writes the image token itself; if not, the token is part of the content's text.
+        image: The image token.
 
     Raises:
         DataError: the template is not valid Jinja.
@@ -95,14 +95,14 @@ class Chat:
         return _made, (self.source, self.tokens, self.lists, self.shows, self.image)
 
     def render(self, messages: Sequence[Message], *, asks: bool) -> str:
-        """What the template writes for messages, in a sandbox where it can reach nothing but them.
+        """Renders messages, in a sandbox in which the template can access nothing else.
 
         Args:
-            messages: With ``role`` and ``content``.
-            asks: Whether the model speaks next (``add_generation_prompt``).
+            messages: Dicts with ``role`` and ``content``.
+            asks: Whether the model's answer comes next (``add_generation_prompt``).
 
         Raises:
-            DataError: the template refuses the messages, or fails on them.
+            DataError: the template rejects the messages, or fails on them.
         """
         try:
             return self._template.render(
@@ -114,19 +114,21 @@ class Chat:
             raise DataError(f"the chat template rejects the conversation: {_line(error)}") from None
 
     def messages(self, parts: Sequence[Part], texts: Sequence[str] | None = None) -> list[Message]:
-        """Parts as Transformers' messages; neighbours of one role are one turn.
+        """Converts parts to Transformers' messages; adjacent parts of one role form one turn.
 
         Args:
-            parts: Texts and pictures; none at all means one turn of the user without content.
-            texts: What to write for each part that is a text; None takes the texts themselves.
+            parts: Texts and images; no parts at all give one user turn without content.
+            texts: Replacement for the text of each part; None keeps the texts themselves.
         """
         if texts is None:
             texts = [part.content if isinstance(part.content, str) else self.image for part in parts]
+
         found: list[Message] = []
         for role, turn in groupby(range(len(parts)), key=lambda number: parts[number].role):
             content = [self._content(parts[number], texts[number]) for number in turn]
-            plain = "".join(one.get("text", "") for one in content)
+            plain = "".join(item.get("text", "") for item in content)
             found.append({"role": role, "content": content if self.lists else plain})
+
         return found or [{"role": USER, "content": [] if self.lists else ""}]
 
     def _content(self, part: Part, text: str) -> dict[str, str]:
@@ -135,32 +137,37 @@ class Chat:
         return {"type": "text", "text": text}
 
     def write(self, parts: Sequence[Part], *, asks: bool) -> Written:
-        """A rendered conversation. A system turn that the template refuses is read before the user's first words.
+        """Renders a conversation. A system turn that the template rejects is moved to the start of the user's first turn.
 
         Args:
-            parts: Texts and pictures; neighbours of one role are one turn.
-            asks: Whether the model speaks next.
+            parts: Texts and images; adjacent parts of one role form one turn.
+            asks: Whether the model's answer comes next.
 
         Raises:
-            DataError: the template refuses the conversation, leaves out or repeats what was said in it, or writes another
-                number of pictures.
+            DataError: the template rejects the conversation, omits or repeats a text, or writes the wrong number of
+                images.
         """
-        pieces, place = [], 0
+        pieces: list[str] = []
         said: list[Said] = []
+        position = 0
+
+        # The split alternates between the template's own words and the numbers of parts.
         for number, piece in enumerate(_MARK.split(self._rendered(parts, asks))):
             if number % 2 == 0:
-                pieces.append(piece)
-            elif isinstance(content := parts[int(piece)].content, str):
-                pieces.append(content.strip())
-                said.append(Said(place, place + len(pieces[-1]), int(piece)))
+                text = piece
             else:
-                pieces.append(self.image)
-            place += len(pieces[-1])
+                content = parts[int(piece)].content
+                text = content.strip() if isinstance(content, str) else self.image
+                if isinstance(content, str):
+                    said.append(Said(position, position + len(text), int(piece)))
+            pieces.append(text)
+            position += len(text)
+
         return Written("".join(pieces), tuple(said))
 
     def _rendered(self, parts: Sequence[Part], asks: bool) -> str:
-        """The conversation with marks for what was said; those of the same shape are rendered once."""
-        shape = (asks, *((part.role, *_blanks(part.content)) for part in parts))
+        """The conversation with marks in place of the texts; conversations of the same shape are rendered once."""
+        shape = (asks, *[(part.role, *_blanks(part.content)) for part in parts])
         if shape not in self._known:
             if len(self._known) >= _KNOWN_SHAPES:
                 self._known.clear()
@@ -178,25 +185,28 @@ class Chat:
 
         written = Counter(int(number) for number in _MARK.findall(found))
         for number, part in enumerate(parts):
-            wanted = int(_OPEN in marks[number] and not (self.shows and isinstance(part.content, Medium)))
+            is_shown = self.shows and isinstance(part.content, Medium)
+            wanted = int(_OPEN in marks[number] and not is_shown)
             is_ignored = part.role == SYSTEM and not written[number]
             if written[number] != wanted and not is_ignored:
                 raise DataError(
                     f"the chat template writes the {part.role} text {written[number]} times instead of {wanted}"
                 )
-        self._check_pictures(found, parts)
+        self._check_images(found, parts)
+
         return found
 
     def _without_system(self, parts: Sequence[Part], marks: Sequence[str]) -> list[Message]:
-        """Messages in which the user says first what the system said, a line before the user's own words."""
+        """Messages without a system turn: its text becomes the first line of the user's turn."""
         system = [number for number, part in enumerate(parts) if part.role == SYSTEM]
         rest = [number for number in range(len(parts)) if number not in system]
         order = [*system, *rest]
+
         moved = [Part(USER, parts[n].content) if n in system else parts[n] for n in order]
         lines = [f"{marks[n]}\n" if n in system else marks[n] for n in order]
         return self.messages(moved, lines)
 
-    def _check_pictures(self, found: str, parts: Sequence[Part]) -> None:
+    def _check_images(self, found: str, parts: Sequence[Part]) -> None:
         if not self.shows:
             return
         wanted = sum(isinstance(part.content, Medium) for part in parts)
@@ -212,17 +222,18 @@ def _made(source: str, tokens: Mapping[str, str], lists: bool, shows: bool, imag
 
 
 def _blanks(content: str | Medium) -> tuple[str, ...]:
-    """What a rendering can depend on: the white space around a text, and whether there is any text."""
+    """What a rendering can depend on: the white space around a text, and whether the text is blank."""
     if isinstance(content, Medium):
         return (content.modality,)
-    if not (core := content.strip()):
+    core = content.strip()
+    if not core:
         return "", content
     before, _, after = content.partition(core)
     return "text", before, after
 
 
 def _marked(content: str | Medium, number: int) -> str:
-    """The mark of a part, with the white space around its text; white space alone is what it is."""
+    """The mark of a part, with the white space around its text; a blank text is returned unchanged."""
     mark = f"{_OPEN}{number}{_CLOSE}"
     if isinstance(content, Medium):
         return mark
@@ -243,25 +254,25 @@ def _environment() -> Sandbox:
 
 
 class _Generation(jinja2.ext.Extension):
-    """``{% generation %}`` marks what an assistant said, for masks of the loss; it writes nothing."""
+    """``{% generation %}`` marks the assistant's text, for loss masks; it writes nothing."""
 
-    tags = {"generation"}  # noqa: RUF012  # Jinja wants a set here
+    tags = {"generation"}  # noqa: RUF012  # Jinja requires a set here
 
     def parse(self, parser: Any) -> Any:
-        """The statements of the block."""
+        """Parses the statements of the block."""
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return jinja2.nodes.Scope(body, lineno=line)  # what is set inside stays inside, as in Transformers
+        return jinja2.nodes.Scope(body, lineno=line)  # variables set inside are local, as in Transformers
 
 
 class _Dict:
-    """Makes dicts, without the rest of the class, through which a template might reach further."""
+    """Makes dicts without exposing the class itself, which a template could use to escape the sandbox."""
 
     def __call__(self, *values: Any, **named: Any) -> dict[Any, Any]:
         return dict(*values, **named)
 
     def fromkeys(self, *values: Any) -> dict[Any, Any]:
-        """As `dict.fromkeys`."""
+        """The same as `dict.fromkeys`."""
         return dict.fromkeys(*values)
 
 
@@ -289,7 +300,7 @@ def _line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
-# What stands around pictures where a template takes texts alone.
+# Image support for a template that takes only texts.
 
 _SHOWING = (
     "{{%- set picture = {image} -%}}\n"
@@ -310,12 +321,12 @@ _SHOWING = (
 
 
 def showing(source: str, image: str) -> str:
-    """A template that takes texts alone, made to take lists of texts and pictures; `image` is written for a picture."""
+    """Makes a template that takes only texts accept lists of texts and images; `image` is written for each image."""
     return _SHOWING.format(image=quoted(image)) + source
 
 
 def parted(source: str) -> tuple[str, str]:
-    """The template and the image that `showing` put together; the image is empty where it did not."""
+    """Undoes `showing`: the template and the image token, which is empty if `showing` was not used."""
     before, after = _SHOWING.split("{image}")
     before, after = before.format(), after.format()
     image, found, rest = source.removeprefix(before).partition(after)
@@ -325,18 +336,19 @@ def parted(source: str) -> tuple[str, str]:
 
 
 def in_words(*, start: str, speak: str, end: str, again: str, image: str, space: bool) -> str:
-    """A chat template that writes turns with fixed words, text parts and pictures in any order.
+    """A chat template that writes turns with fixed words, with texts and images in any order.
 
     Args:
-        start: Before everything.
-        speak: Before what an assistant says.
-        end: After it.
-        again: Where somebody speaks after the assistant.
-        image: What is written for a picture.
-        space: Whether each text gets one space in front.
+        start: Text before everything.
+        speak: Text before an assistant turn.
+        end: Text after an assistant turn.
+        again: Text before a turn that follows an assistant turn.
+        image: Text written for an image.
+        space: Whether to put a space before each text.
     """
-    words = {"start": start, "speak": speak, "end": end, "again": again, "image": image}
-    q = {name: quoted(text) for name, text in (words | {"space": " " * space}).items()}
+    words = {"start": start, "speak": speak, "end": end, "again": again, "image": image, "space": " " * space}
+    q = {name: quoted(text) for name, text in words.items()}
+
     return (
         f"{{{{- {q['start']} -}}}}\n"
         "{%- set turn = namespace(last='') -%}\n"
@@ -371,7 +383,7 @@ def in_words(*, start: str, speak: str, end: str, again: str, image: str, space:
 
 
 def quoted(text: str) -> str:
-    """A text as a string of Jinja."""
+    """A text as a Jinja string literal."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
 
 
@@ -381,20 +393,20 @@ def _unquoted(text: str) -> str:
 
 
 def conversations(image: Medium) -> Iterator[tuple[str, list[Part]]]:
-    """Conversations over which a template is tried, each with a name."""
+    """Named conversations for testing a template."""
     asked, said = Part(USER, "What is it?"), Part(ASSISTANT, "A ball.")
     more, again = Part(USER, "Which colour?"), Part(ASSISTANT, "It is red.")
     shown, told = Part(USER, image), Part(SYSTEM, "Be brief.")
     bodies = {
         "one question": [asked],
-        "one question about a picture": [shown, asked],
-        "a picture after the question": [asked, shown],
-        "a picture between two texts": [asked, shown, more],
-        "a picture alone": [shown],
-        "two pictures": [shown, shown, asked],
+        "one question about an image": [shown, asked],
+        "an image after the question": [asked, shown],
+        "an image between two texts": [asked, shown, more],
+        "an image alone": [shown],
+        "two images": [shown, shown, asked],
         "several turns": [asked, said, more],
-        "several turns about a picture": [shown, asked, said, more],
-        "a picture in a later turn": [asked, said, shown, more],
+        "several turns about an image": [shown, asked, said, more],
+        "an image in a later turn": [asked, said, shown, more],
         "blanks around a text": [Part(USER, "  What is it? \n"), said, more],
     }
     for name, parts in bodies.items():

@@ -1,7 +1,7 @@
-"""Which pictures are the same picture, whatever they are called.
+"""Finds duplicate images by their content.
 
-Names prove nothing: copies of one photograph lie in a dataset under many names. Two pictures are the same if their
-decoded pixels are equal, so a copy whose metadata or lossless format changed still counts as a copy.
+Names are no guide: a dataset may hold copies of one photograph under many names. Two images are duplicates if their
+decoded pixels are equal, so a copy with different metadata or in another lossless format is still a duplicate.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from sightweave.core.types import Medium
 from sightweave.data.inputs import image_files
 
 _GLANCE = (64, 64)
-"""Pixels that are enough to tell most pictures apart; a JPEG file is then decoded at an eighth of its size."""
+"""Width and height that are enough to tell most images apart; JPEG files are decoded at a reduced scale for it."""
 
 
 def contents(given: Iterable[Medium]) -> dict[Medium, str]:
-    """A name for what each picture shows: equal for two pictures exactly where their pixels are equal.
+    """A name for the content of each image: two images have the same name exactly if their pixels are equal.
 
-    Every distinct file is read once and decoded at a reduced scale; only pictures that look the same at that scale are
-    decoded in full. A picture that cannot be read is named by its key, and equals only pictures of the same key.
+    Every distinct file is read once and decoded at a reduced scale; only images that are equal at that scale are decoded
+    in full. An image that cannot be read is named by its key, and equals only images with the same key.
     """
     distinct = list(dict.fromkeys(given))
     files = {medium: _file_of(medium) for medium in distinct}
 
-    # One picture stands for all that come from the same bytes.
+    # One image represents all those with the same bytes.
     first: dict[str, Medium] = {}
     for medium, file in files.items():
         first.setdefault(file, medium)
@@ -38,16 +38,17 @@ def contents(given: Iterable[Medium]) -> dict[Medium, str]:
     for file, medium in first.items():
         glances.setdefault(_digest(medium, _GLANCE), []).append(file)
 
+    # A reduced decode can hide a small difference, so images that look alike are compared at full scale.
     names: dict[str, str] = {}
     for glance, alike in glances.items():
         for file in alike:
-            # A reduced decode may blur a small difference away, so look-alikes are compared pixel by pixel.
             names[file] = glance if len(alike) == 1 else _digest(first[file], None)
+
     return {medium: names[file] for medium, file in files.items()}
 
 
 def _file_of(medium: Medium) -> str:
-    """What tells pictures apart without decoding: the digest of a file, else the object itself."""
+    """Identifies an image without decoding: by the digest of its file, or else by the object itself."""
     if not isinstance(medium.source, Path | bytes):
         return f"object {id(medium)}"
     try:

@@ -1,8 +1,8 @@
-"""The only place that opens pictures: bounded, checked, and the same for training, evaluation and serving.
+"""Reads image files: the only place that opens them, with limits and checks, for training, evaluation and serving.
 
-What comes out is always uint8 H W 3 in RGB: EXIF rotation applied, transparency on white, 16 bits scaled to 8,
-CMYK and palettes converted, the first frame of an animation. ICC profiles and every other tag are ignored.
-Four formats are read (JPEG, PNG, WEBP, GIF); parsers of others are never entered.
+The result is always uint8 H W 3 in RGB: EXIF rotation applied, transparency on white, 16 bits scaled to 8, CMYK and
+palettes converted, the first frame of an animation. ICC profiles and all other tags are ignored. Four formats are read
+(JPEG, PNG, WEBP, GIF); parsers of other formats are never called.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sightweave.core.types import Medium, MediumInfo
 from sightweave.data.inputs import turbo
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
-"""Formats that are read; what a file is called does not matter, what it holds does."""
+"""Supported formats, recognised by the content of a file and not by its name."""
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
 _OTHERS = (
     (rb"BM", "BMP"),
@@ -67,20 +67,20 @@ _SUFFIXES = {
     ".svg": "SVG",
     ".ico": "ICO",
 }
-# Pillow warns through Python's process-wide filters; they are changed for one header at a time.
+# Pillow's warnings go through Python's process-wide filters, so only one thread at a time may change them.
 _HEADER_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a picture may be; what is larger is refused before it is decoded."""
+    """Limits of an image; a larger one is rejected before it is decoded."""
 
     max_pixels: int = 40_000_000
-    """Width times height."""
+    """Maximum width times height."""
     max_bytes: int = 64 << 20
-    """Bytes of the file."""
+    """Maximum size of the file."""
     max_aspect: float = 200.0
-    """Longer side over shorter side."""
+    """Maximum ratio of the longer to the shorter side."""
 
 
 DEFAULT_LIMITS = Limits()
@@ -88,33 +88,33 @@ DEFAULT_LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Examined:
-    """All that one reading of a picture tells; made by `examine`."""
+    """The facts about an image and its pixels, from reading it once with `examine`."""
 
     info: MediumInfo
-    """What the header says."""
+    """Facts from the header."""
     digest: str
-    """As `digest` gives it: SHA-256 of the file, or of the pixels where there is none."""
+    """SHA-256 of the file, or of the pixels if there is no file; the result of `digest`."""
     bytes: int
-    """Size of the file, or of the pixels where there is none."""
+    """Size of the file, or of the pixels if there is no file."""
     pixels: np.ndarray
-    """uint8 H W 3, RGB; of a JPEG perhaps at a reduced scale."""
+    """uint8 H W 3, RGB; a JPEG may have been decoded at a reduced scale."""
     has_location: bool
-    """Whether EXIF or XMP says where it was taken."""
+    """Whether EXIF or XMP holds the location where the photo was taken."""
     has_orientation: bool
-    """Whether EXIF asks for a turn or a mirror image."""
+    """Whether EXIF asks for a rotation or a mirror image."""
     extension_lies: bool
-    """Whether the file's suffix names another format than the one that it holds."""
+    """Whether the file's suffix names a different format from its content."""
     is_sixteen_bit: bool
-    """Whether the file holds 16 bits per channel, which are scaled to 8."""
+    """Whether the file has 16 bits per channel, which are scaled to 8."""
 
 
 def probe(medium: Medium, limits: Limits = DEFAULT_LIMITS) -> MediumInfo:
-    """What the header says; nothing is decoded, but what a function gives is asked for, and a drawn picture is drawn.
+    """Reads the header without decoding; a source function is called, so a generated image is drawn.
 
-    ``frames`` is 2 for every animated GIF, since counting them would read the whole file.
+    ``frames`` is 2 for every animated GIF, since counting the frames would read the whole file.
 
     Raises:
-        MediaError: as `load`, except for faults that only decoding shows.
+        MediaError: as `load`, except for faults that only decoding reveals.
     """
     source, where = _given(medium), _where(medium)
     if isinstance(source, Path):
@@ -133,11 +133,11 @@ def probe(medium: Medium, limits: Limits = DEFAULT_LIMITS) -> MediumInfo:
 def load(
     medium: Medium, limits: Limits = DEFAULT_LIMITS, size_hint: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """The pixels of a picture.
+    """Loads the pixels of an image.
 
     Args:
-        medium: A path, the bytes of a file, an array, a Pillow image, or a function that gives bytes or an array.
-        limits: What is refused before decoding.
+        medium: A path, the bytes of a file, an array, a Pillow image, or a function that returns bytes or an array.
+        limits: Limits that are checked before decoding.
         size_hint: Width and height in pixels that the caller will shrink to. A JPEG file is then decoded at a
             reduced scale that is no smaller; its pixels differ slightly from those of a full decode.
 
@@ -169,10 +169,10 @@ def load(
 
 
 def digest(medium: Medium, limits: Limits = DEFAULT_LIMITS) -> str:
-    """SHA-256 of a picture's file, or of its pixels where it has none: 64 hexadecimal digits.
+    """SHA-256 of an image file, or of the pixels if there is no file: 64 hexadecimal digits.
 
     Raises:
-        MediaError: as `load`; a file is not decoded for it.
+        MediaError: as `load`, except for faults that only decoding reveals; a file is not decoded.
     """
     source, where = _given(medium), _where(medium)
     if isinstance(source, Path):
@@ -186,15 +186,15 @@ def digest(medium: Medium, limits: Limits = DEFAULT_LIMITS) -> str:
 def examine(
     medium: Medium, limits: Limits = DEFAULT_LIMITS, size_hint: tuple[int, int] | None = None
 ) -> Examined:
-    """Everything that a check of data wants to know of a picture, with one reading and one decoding of its file.
+    """Collects everything that a dataset check needs to know about an image, reading and decoding its file once.
 
     Args:
         medium: As for `load`.
-        limits: What is refused before decoding.
+        limits: Limits that are checked before decoding.
         size_hint: Width and height in pixels that are enough; as for `load`. Damage is found at any scale.
 
     Raises:
-        MediaError: exactly where `load` does, with the same codes.
+        MediaError: in the same cases as `load`, with the same codes.
     """
     source, where = _given(medium), _where(medium)
     suffix = source.suffix.lower() if isinstance(source, Path) else ""
@@ -203,12 +203,19 @@ def examine(
             source = _read(file, limits)
     if not isinstance(source, bytes | bytearray | memoryview):
         return _examine_memory(source, medium.key, where, limits)
+
     data = _bounded(bytes(source), where, limits)
     image, orientation = _open(io.BytesIO(data), where, limits)
-    # A draft changes the size that the image says, so the header is asked first; of a GIF, counting frames would read
-    # on, and must not spoil the decoding of the first.
+    # The header is read before decoding, because a JPEG draft changes the image's reported size. A GIF is the exception:
+    # counting its frames moves past the first frame, which must be decoded.
     info = None if image.format == "GIF" else _info(image, orientation)
     pixels = _decoded(image, orientation, data, where, size_hint)
+
+    name = _format_name(image)
+    is_deep = info is not None and (
+        info.mode in _SIXTEEN_BITS
+        or (info.format == "PNG" and data[24] == 16)  # the bit depth in the PNG header
+    )
     return Examined(
         info=info or _gif_info(data, pixels, where, limits),
         digest=hashlib.sha256(data).hexdigest(),
@@ -216,18 +223,18 @@ def examine(
         pixels=pixels,
         has_location=_has_location(image),
         has_orientation=orientation != 1,
-        extension_lies=_SUFFIXES.get(suffix, name := _format_name(image)) != name,
-        is_sixteen_bit=info is not None
-        and (info.mode in _SIXTEEN_BITS or (info.format == "PNG" and data[24] == 16)),
+        extension_lies=_SUFFIXES.get(suffix, name) != name,
+        is_sixteen_bit=is_deep,
     )
 
 
 def _examine_memory(source: Any, key: str, where: str, limits: Limits) -> Examined:
-    """What is no file: an array or a Pillow image."""
+    """Examines an image that is not a file: an array or a Pillow image."""
     pixels = load(Medium(source, key), limits)
     is_image = isinstance(source, Image.Image)
     height, width, _ = pixels.shape
-    deep = source.mode in _SIXTEEN_BITS if is_image else getattr(source, "dtype", None) == np.uint16
+    is_deep = source.mode in _SIXTEEN_BITS if is_image else getattr(source, "dtype", None) == np.uint16
+
     return Examined(
         info=MediumInfo(width=width, height=height, mode=source.mode if is_image else "RGB", format="ARRAY"),
         digest=_pixel_digest(pixels),
@@ -236,7 +243,7 @@ def _examine_memory(source: Any, key: str, where: str, limits: Limits) -> Examin
         has_location=is_image and _has_location(source),
         has_orientation=is_image and _header_orientation(source, where) != 1,
         extension_lies=False,
-        is_sixteen_bit=deep,
+        is_sixteen_bit=is_deep,
     )
 
 
@@ -245,12 +252,12 @@ def _pixel_digest(pixels: np.ndarray) -> str:
 
 
 def _given(medium: Medium) -> Any:
-    """The source; where it is a function, what that gives: the bytes of a file that lies in another, or drawn pixels."""
+    """The source, or the result of calling it if it is a function: bytes from inside a larger file, or drawn pixels."""
     return medium.source() if callable(medium.source) else medium.source
 
 
 def _where(medium: Medium) -> str:
-    """How messages name a picture: never with the address of an object."""
+    """The name of an image in messages, which never holds the address of an object."""
     source = medium.source
     return f"picture {str(source)!r}" if isinstance(source, Path) else f"picture {medium.key!r}"
 
@@ -258,7 +265,7 @@ def _where(medium: Medium) -> str:
 @contextmanager
 def _regular_file(path: Path, where: str, limits: Limits) -> Iterator[io.BufferedReader]:
     try:
-        # Without O_NONBLOCK, opening a named pipe waits for a writer for ever.
+        # Without O_NONBLOCK, opening a named pipe would block until something writes to it.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
         raise MediaError("image_missing", f"{where}: file not found.") from None
@@ -269,11 +276,13 @@ def _regular_file(path: Path, where: str, limits: Limits) -> Iterator[io.Buffere
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a possible file name"
         raise MediaError("image_unreadable", f"{where}: cannot be opened ({reason}).") from None
+
     status = os.fstat(handle)
     if not stat.S_ISREG(status.st_mode):
         os.close(handle)
         what = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
         raise MediaError("image_not_a_file", f"{where}: is {what}; only regular files are read.")
+
     with os.fdopen(handle, "rb") as file:
         _check_bytes(status.st_size, where, limits)
         try:
@@ -283,8 +292,8 @@ def _regular_file(path: Path, where: str, limits: Limits) -> Iterator[io.Buffere
 
 
 def _read(file: BinaryIO, limits: Limits) -> bytes:
-    """All of a file, but never more than the limit and one byte, should it grow meanwhile."""
-    # The size is asked for, since a buffer of the whole limit costs more than reading a small file into it.
+    """Reads a whole file, but at most one byte over the limit, even if the file is growing."""
+    # Read by the size of the file: allocating a buffer of the whole limit costs more than reading a small file.
     size = os.fstat(file.fileno()).st_size
     data = file.read(size + 1)
     return data if len(data) <= size else data + file.read(limits.max_bytes + 1 - len(data))
@@ -333,7 +342,7 @@ def _open(file: BinaryIO, where: str, limits: Limits) -> tuple[Image.Image, int]
             ) from None
         except MemoryError:
             raise
-        except Exception as error:  # a hostile header makes parsers raise almost anything
+        except Exception as error:  # a malicious header can make parsers raise almost anything
             raise _undecodable(error, where) from None
         orientation = _orientation(image)
     _check_size(*image.size, where, limits)
@@ -341,10 +350,11 @@ def _open(file: BinaryIO, where: str, limits: Limits) -> tuple[Image.Image, int]
 
 
 def _unidentified(head: bytes, where: str) -> MediaError:
-    ours = any(head.startswith(magic) or magic.startswith(head) for magic in _MAGIC)
-    if ours or len(head) < 12 or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
+    is_ours = any(head.startswith(magic) or magic.startswith(head) for magic in _MAGIC)
+    if is_ours or len(head) < 12 or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
         return MediaError("image_corrupt", f"{where}: the header is damaged or incomplete.")
     name = next((name for pattern, name in _OTHERS if re.match(pattern, head, re.DOTALL)), "")
+
     looks = f"looks like {name}, which is not supported" if name else "not an image in a known format"
     return MediaError(
         "image_unsupported_format", f"{where}: {looks}. Convert it to one of {', '.join(FORMATS)}."
@@ -352,26 +362,28 @@ def _unidentified(head: bytes, where: str) -> MediaError:
 
 
 def _undecodable(error: Exception, where: str) -> MediaError:
-    """Our own words for a decoder's error: its text may hold addresses of objects."""
+    """Replaces a decoder's error, whose text may hold addresses of objects, by our own message."""
     if isinstance(error, EOFError) or "truncated" in str(error).lower():
         return MediaError("image_truncated", f"{where}: the file is truncated; copy it again.")
     return MediaError("image_corrupt", f"{where}: the image data is damaged.")
 
 
 def _header_orientation(image: Image.Image, where: str) -> int:
-    """Orientation of a caller's own Pillow image."""
+    """EXIF orientation of a Pillow image that the caller passed in."""
     with _HEADER_LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _orientation(image)
 
 
 def _orientation(image: Image.Image) -> int:
-    """1 to 8; 1 where there is none or where EXIF is damaged."""
-    if not any("exif" in str(key).lower() or "xmp" in str(key).lower() for key in image.info):
-        return 1  # asking Pillow would decode a whole PNG to look for EXIF behind its pixels
+    """EXIF orientation, 1 to 8; 1 if there is none or EXIF is damaged."""
+    names = [str(key).lower() for key in image.info]
+    if not any("exif" in name or "xmp" in name for name in names):
+        return 1  # getexif would decode a whole PNG to look for EXIF after its pixels
+
     try:
         value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # a damaged tag must not cost the picture
+    except Exception:  # a damaged tag must not make the image unreadable
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
@@ -390,32 +402,33 @@ def _info(image: Image.Image, orientation: int) -> MediumInfo:
 
 
 def _format_name(image: Image.Image) -> str:
-    """A JPEG with several pictures in it is Pillow's MPO; we read the first, which is a plain JPEG."""
+    """The format of an image. Pillow calls a JPEG with several images MPO; its first image is a plain JPEG."""
     return "JPEG" if image.format == "MPO" else str(image.format)
 
 
 def _gif_info(data: bytes, pixels: np.ndarray, where: str, limits: Limits) -> MediumInfo:
-    """Of a GIF whose first frame is sound; damage behind that frame costs nothing but the count."""
+    """Header facts of a GIF whose first frame is intact; damage after that frame only affects the frame count."""
     try:
         return _info(*_open(io.BytesIO(data), where, limits))
     except MemoryError:
         raise
-    except Exception:  # the second frame of a hostile file makes the decoder raise almost anything
+    except Exception:  # the second frame of a malicious file can make the decoder raise almost anything
         return MediumInfo(width=pixels.shape[1], height=pixels.shape[0], mode="P", format="GIF", frames=2)
 
 
 def _has_location(image: Image.Image) -> bool:
-    """Whether EXIF holds a filled GPS directory, or XMP a latitude."""
+    """Whether EXIF has a non-empty GPS directory, or XMP a latitude."""
     xmp = image.info.get("xmp", b"")
     if "GPSLatitude" in (xmp if isinstance(xmp, str) else bytes(xmp).decode("latin-1")):
         return True
     if not image.info.get("exif"):
         return False
+
     with _HEADER_LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return bool(image.getexif().get_ifd(_GPS))
-        except Exception:  # a damaged tag must not cost the picture
+        except Exception:  # a damaged tag must not make the image unreadable
             return False
 
 
@@ -438,30 +451,33 @@ def _decoded(
 
 
 def _check_end(data: bytes, name: str, where: str) -> None:
-    """What decoders let pass: ends that are missing, and scans that repeat without end."""
+    """Checks what decoders do not: a missing end of the file, and an excessive number of scans."""
     cut = name == "PNG" and data.rfind(b"IEND") < 0
     if name == "WEBP":
         cut = int.from_bytes(data[4:8], "little") + 8 > len(data)
     if cut:
         raise _undecodable(EOFError(), where)
-    if name in ("JPEG", "MPO") and (scans := _scans(data)) > _MAX_SCANS:
+
+    scans = _scans(data) if name in ("JPEG", "MPO") else 0
+    if scans > _MAX_SCANS:
         raise MediaError("image_corrupt", f"{where}: {scans} scans in a JPEG; the maximum is {_MAX_SCANS}.")
 
 
 def _scans(data: bytes) -> int:
-    """Starts of scans in a JPEG; `bytes.count` takes seven times as long, a tenth of the decoding at a small scale."""
+    """Number of scans in a JPEG. `bytes.count` would take seven times as long: a tenth of decoding at a small scale."""
     values = np.frombuffer(data, np.uint8)
     return int(np.count_nonzero((values[:-1] == 0xFF) & (values[1:] == 0xDA)))
 
 
 def _pixels(image: Image.Image, where: str) -> np.ndarray:
-    """Decodes, and converts to uint8 H W 3; not yet turned upright."""
+    """Decodes an image to uint8 H W 3, without applying its EXIF orientation."""
     mode = image.mode
     if mode not in (*_OPAQUE, *_SEE_THROUGH, *_SIXTEEN_BITS):
         raise MediaError(
             "image_mode",
             f"{where}: mode {mode!r} has no fixed value range; convert it to 'L' or 'RGB' first.",
         )
+
     try:
         image.load()
         clear = image.info.get("transparency")
@@ -472,11 +488,12 @@ def _pixels(image: Image.Image, where: str) -> np.ndarray:
         if mode in _SEE_THROUGH or (clear is not None and mode in ("1", "L", "P", "RGB")):
             return _on_white(image.convert("RGBA"))
         if mode == "CMYK" and image.format in ("JPEG", "MPO") and "adobe" not in image.info:
-            image = ImageChops.invert(image)  # Pillow takes every CMYK JPEG for Adobe's inverted one
+            # Pillow assumes that every CMYK JPEG is inverted, as Adobe's are.
+            image = ImageChops.invert(image)
         return np.array(image if mode == "RGB" else image.convert("RGB"))
     except MemoryError:
         raise
-    except Exception as error:  # decoders of hostile bytes raise almost anything
+    except Exception as error:  # malicious bytes can make decoders raise almost anything
         if "closed" in str(error):
             raise MediaError(
                 "image_unreadable", f"{where}: the Pillow image was closed; open it again."
@@ -504,7 +521,7 @@ def _on_white(image: Image.Image) -> np.ndarray:
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Undoes the turn that EXIF names (TIFF 6.0, tag 274)."""
+    """Applies an EXIF orientation (TIFF 6.0, tag 274)."""
     if orientation >= 5:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):
@@ -515,7 +532,7 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _from_array(array: np.ndarray, where: str, limits: Limits) -> np.ndarray:
-    """An array to uint8 H W 3, by rules that never guess."""
+    """Converts an array to uint8 H W 3; an ambiguous array is an error."""
 
     def wrong(problem: str) -> MediaError:
         numeric = array.dtype.kind in "biuf" and array.size > 0
@@ -523,6 +540,7 @@ def _from_array(array: np.ndarray, where: str, limits: Limits) -> np.ndarray:
         got = f"dtype {array.dtype}, shape {array.shape}, range {span}"
         return MediaError("image_array", f"{where}: {problem} (got {got}).")
 
+    # Check the shape.
     shape = array.shape
     if array.size == 0 or array.ndim not in (2, 3):
         raise wrong("an image array must have the shape H W or H W C and at least one pixel")
@@ -533,6 +551,8 @@ def _from_array(array: np.ndarray, where: str, limits: Limits) -> np.ndarray:
         if shape[0] == shape[2] > 1 and shape[0] != shape[1]:
             raise wrong("C H W and H W C cannot be distinguished; pass a Pillow image")
     _check_size(shape[1], shape[0], where, limits)
+
+    # Values to uint8.
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
             raise wrong("an image array must not contain NaN or infinity")
@@ -547,6 +567,8 @@ def _from_array(array: np.ndarray, where: str, limits: Limits) -> np.ndarray:
         array = _scaled_down(array)
     elif array.dtype != np.uint8:
         raise wrong("values must be uint8, floats in 0 to 1, or full-range uint16")
+
+    # Channels to RGB.
     if array.ndim == 2 or array.shape[2] == 1:
         return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
     if array.shape[2] == 3:

@@ -1,8 +1,8 @@
-"""Which picture comes when: a function of (seed, epoch, position), so a resumed run needs only integers.
+"""Shuffles images by a function of (seed, epoch, position), so that a run can be resumed from a few integers.
 
-A keyed bijection on ``0 .. size - 1``: a four-round Feistel network over the next power of four, walked until it lands
-inside (Black and Rogaway 2002, "Ciphers with Arbitrary Finite Domains"). No permutation is ever stored, and a mix of
-sources is such a function, too.
+The function is a keyed bijection on ``0 .. size - 1``: a four-round Feistel network over the next power of four, applied
+until the result is in range (Black and Rogaway 2002, "Ciphers with Arbitrary Finite Domains"). No permutation is ever
+stored. The order of a mix of sources is such a function, too.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ _MASK = (1 << 64) - 1
 
 
 def shuffled(seed: int, epoch: int, position: int, size: int) -> int:
-    """The picture at `position` of an epoch.
+    """The index of the image at `position` of an epoch.
 
     Args:
-        seed: The run's seed.
-        epoch: 0, 1, ...
-        position: 0 to `size` - 1.
-        size: Pictures in the data set.
+        seed: Random seed of the run.
+        epoch: Epoch, from 0.
+        position: Position in the epoch, 0 to `size` - 1.
+        size: Number of images in the dataset.
     """
     if size == 1:
         return 0
+
     half = (max(2, (size - 1).bit_length()) + 1) // 2
     mask = (1 << half) - 1
     value = position
@@ -44,14 +45,14 @@ def shuffled(seed: int, epoch: int, position: int, size: int) -> int:
 
 
 def drawn(seed: int, size: int, count: int) -> list[int]:
-    """`count` different numbers out of ``0 .. size - 1``, each equally likely to be among them, in ascending order.
+    """Samples `count` different numbers from ``0 .. size - 1`` uniformly; returns them in ascending order.
 
-    The same on every machine; a larger count of the same seed and size holds the smaller one.
+    The result is the same on every machine. With the same seed and size, a larger sample contains the smaller one.
 
     Args:
-        seed: Another seed is another draw.
-        size: Numbers to draw from; their memory is not needed.
-        count: How many; all of them where there are no more.
+        seed: Random seed.
+        size: Number of integers to sample from; the memory needed does not depend on it.
+        count: Number of integers to sample; all of them are returned if there are no more.
     """
     if count >= size:
         return list(range(size))
@@ -59,11 +60,11 @@ def drawn(seed: int, size: int, count: int) -> list[int]:
 
 
 _DRAWN = 0xD2A3
-"""Added to the seed of a draw, so that it is independent of the order in which a run of this seed trains."""
+"""Added to the seed of a sample, so that it is independent of the training order of a run with this seed."""
 
 
 def _mix(seed: int, epoch: int, step: int, value: int) -> int:
-    """SplitMix64's finaliser (Steele et al. 2014) over all four numbers."""
+    """Hashes all four numbers with SplitMix64's finaliser (Steele et al. 2014)."""
     x = (
         seed * 0x9E3779B97F4A7C15 + epoch * 0xBF58476D1CE4E5B9 + step * 0x94D049BB133111EB + value + 1
     ) & _MASK
@@ -73,7 +74,7 @@ def _mix(seed: int, epoch: int, step: int, value: int) -> int:
 
 
 def positions(seed: int, size: int, start: int = 0) -> Iterator[int]:
-    """Pictures from position `start` of the endless run over epochs."""
+    """Indices of images, epoch after epoch without end, from position `start`."""
     at = start
     while True:
         yield shuffled(seed, at // size, at % size, size)
@@ -82,34 +83,34 @@ def positions(seed: int, size: int, start: int = 0) -> Iterator[int]:
 
 @dataclass(frozen=True, slots=True)
 class Mixing:
-    """How often one source comes in a mix."""
+    """How often one source occurs in a mix."""
 
     epochs: float = 1.0
-    """Times that its pictures come in one epoch of the mix; 0.5 shows another half in each."""
+    """Times that each image occurs in one epoch of the mix; 0.5 uses half of the images, a different half each time."""
     weight: float | None = None
-    """Its share of all places, beside the other sources' weights; then `epochs` says nothing."""
+    """Weight of the source relative to the other sources; `epochs` is then ignored."""
 
 
 _WITHIN = 0x5EED
-"""Added to the seed for the order inside a source, so that it differs from the order of the mix."""
+"""Added to the seed for the order within a source, so that it differs from the order of the mix."""
 
 
 class Mix:
-    """Sources of different lengths as one endless order; nothing is stored but a quota of each.
+    """An endless order over sources of different lengths; only a quota for each source is stored.
 
-    One epoch of the mix has ``sum(quotas)`` places. Which source stands at a place is a shuffle of the quotas. A source
-    whose quota is its length shows every picture once an epoch. Another one runs through its own epochs, one after the
-    other: after any number of the mix's epochs, its pictures came equally often, or once more.
+    One epoch of the mix has ``sum(quotas)`` positions. Shuffling the quotas decides the source at each position. A source
+    whose quota is its length gives every image once per epoch. Any other source runs through epochs of its own: after
+    any number of epochs of the mix, the counts of its images differ by at most one.
 
     Args:
-        lengths: Pictures of each source.
-        mixing: How often each comes; empty means once an epoch each.
-        seed: The run's.
+        lengths: Number of images of each source.
+        mixing: How often each source occurs; empty means once per epoch.
+        seed: Random seed of the run.
 
     Raises:
-        RecipeError: as many `mixing` as sources are needed; some sources have a weight and others none; a number that is
-            not above 0.
-        DataError: no pictures at all, or none in a source that has a weight.
+        RecipeError: the number of `mixing` differs from that of the sources; only some of the sources have a weight; or a
+            number is not more than 0.
+        DataError: there are no images, or a source with a weight has none.
     """
 
     def __init__(self, lengths: Sequence[int], mixing: Sequence[Mixing] = (), *, seed: int = 0) -> None:
@@ -118,21 +119,22 @@ class Mix:
         if not sum(self.lengths):
             raise DataError("there is nothing to train on: the data has no images.")
         self.quotas = _quotas(self.lengths, tuple(mixing) or (Mixing(),) * len(self.lengths))
-        """Places of each source in one epoch of the mix."""
+        """Number of positions of each source in one epoch of the mix."""
         self._ends = tuple(accumulate(self.quotas))
 
     @property
     def total(self) -> int:
-        """Places of one epoch of the mix."""
+        """Number of positions in one epoch of the mix."""
         return self._ends[-1]
 
     def at(self, position: int) -> tuple[int, int]:
-        """Number of the source and of the picture in it, at a position (0, 1, ...) of the endless run."""
+        """Index of the source, and of the image in it, at a position (0, 1, ...) of the endless order."""
         epoch, place = divmod(position, self.total)
         slot = shuffled(self.seed, epoch, place, self.total)
         source = bisect_right(self._ends, slot)
         quota, length = self.quotas[source], self.lengths[source]
         local = slot - (self._ends[source] - quota)
+
         if quota == length:
             return source, local
         source_epoch, number = divmod(epoch * quota + local, length)
@@ -144,6 +146,7 @@ def _quotas(lengths: tuple[int, ...], mixing: tuple[Mixing, ...]) -> tuple[int, 
         raise RecipeError(
             f"data: {len(mixing)} mixing rules for {len(lengths)} sources; each source needs one."
         )
+
     weights = [one.weight for one in mixing if one.weight is not None]
     for number, one in enumerate(mixing):
         name, value = ("epochs", one.epochs) if one.weight is None else ("weight", one.weight)
@@ -156,14 +159,16 @@ def _quotas(lengths: tuple[int, ...], mixing: tuple[Mixing, ...]) -> tuple[int, 
             )
         if one.weight is not None and not lengths[number]:
             raise DataError(f"data: source {number + 1} has weight {one.weight:g} but no images; remove it.")
-    # A source that is not empty gets a place at least, however small its share is.
+
+    # A source that is not empty gets at least one position, however small its share is.
     if weights:
-        size, parts = sum(lengths), math.fsum(weights)
-        return tuple(max(1, round(size * (weight / parts))) for weight in weights)
-    return tuple(
-        max(1, round(length * one.epochs)) if length else 0
-        for length, one in zip(lengths, mixing, strict=True)
-    )
+        size, total = sum(lengths), math.fsum(weights)
+        return tuple(max(1, round(size * (weight / total))) for weight in weights)
+
+    quotas = []
+    for length, one in zip(lengths, mixing, strict=True):
+        quotas.append(max(1, round(length * one.epochs)) if length else 0)
+    return tuple(quotas)
 
 
 def fingerprint(parts: Iterable[str | int]) -> str:

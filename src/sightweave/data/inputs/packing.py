@@ -1,10 +1,10 @@
-"""Lengths -> rows of at most so many tokens: best fit, minimum slack, and the fewer rows of the two.
+"""Packs items into rows of a maximum number of tokens, by best fit or minimum slack, whichever needs fewer rows.
 
-Minimum slack fills one row after the other as full as can be. A new heuristic algorithm for the one-dimensional
+Minimum slack fills one row after another as full as possible. A new heuristic algorithm for the one-dimensional
 bin-packing problem (Gupta and Ho 1999, Production Planning and Control 10), with one item of each row chosen beforehand as
 in New heuristics for one-dimensional bin-packing (Fleszar and Hindi 2002, Computers and Operations Research 29). Differs
-from both: what goes beside it is found by dynamic programming over sums, on a bounded number of candidates, instead of by
-a search; and that first item may be the shortest one, which suits lengths that are all alike.
+from both: the rest of the row is found by dynamic programming over sums, on a bounded number of candidates, instead of by
+a search; and the first item may also be the shortest, which suits lengths that are all similar.
 """
 
 from __future__ import annotations
@@ -15,45 +15,48 @@ from heapq import heappop, heappush
 from typing import Literal
 
 _CANDIDATES = 128
-"""Items that are tried for the rest of a row at most."""
+"""Maximum number of items that are tried for the rest of a row."""
 
 
 def fewest_rows(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """The tightest rows that the methods of this file find; best fit where that is as good.
+    """Packs items with the method of this file that needs the fewest rows, preferring best fit.
 
     Args:
-        lengths: Tokens of each item; one longer than `capacity` gets a row of its own.
-        capacity: Tokens of a row.
+        lengths: Tokens of each item; an item longer than `capacity` gets a row of its own.
+        capacity: Maximum tokens of a row.
 
     Returns:
-        The items' numbers, row by row. The same lengths always give the same rows.
+        The indices of the items in each row. The same lengths always give the same rows.
     """
-    least = _least(lengths, capacity)
+    minimum = _lower_bound(lengths, capacity)
     found = best_fit(lengths, capacity)
+
     first: Literal["longest", "shortest"]
     for first in ("longest", "shortest"):
-        if len(found) <= least:
+        if len(found) <= minimum:
             break
         other = minimum_slack(lengths, capacity, first=first)
         found = other if len(other) < len(found) else found
+
     return found
 
 
-def _least(lengths: Sequence[int], capacity: int) -> int:
-    """No packing has fewer rows."""
+def _lower_bound(lengths: Sequence[int], capacity: int) -> int:
+    """A lower bound of the number of rows of any packing."""
     fitting = [length for length in lengths if length <= capacity]
     return len(lengths) - len(fitting) + -(-sum(fitting) // capacity)
 
 
 def best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Longest first, each into the fullest row that still has room; arguments and result as in `fewest_rows`.
+    """Puts each item, longest first, into the fullest row with enough room; arguments and result as in `fewest_rows`.
 
-    Rows wait in one heap for each number of free tokens. The bits of one integer say which heaps have rows, so the
-    tightest one that is large enough is the lowest bit from there on: the time grows almost linearly with the items.
+    There is one heap of rows for each number of free tokens. The bits of one integer mark the heaps that are not empty,
+    so the lowest bit from an item's length on gives the tightest row: the time grows almost linearly with the items.
     """
     rows: list[list[int]] = []
     waiting: list[list[int]] = [[] for _ in range(capacity + 1)]
     rooms = 0
+
     for number in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         length = lengths[number]
         fitting = rooms >> length
@@ -66,22 +69,24 @@ def best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
         else:
             room, index = max(capacity, length), len(rows)
             rows.append([number])
+
         left = room - length
         heappush(waiting[left], index)
         rooms |= 1 << left
+
     return rows
 
 
 def minimum_slack(
     lengths: Sequence[int], capacity: int, *, first: Literal["longest", "shortest"] = "longest"
 ) -> list[list[int]]:
-    """Row by row: one item, and beside it those that leave the fewest tokens free.
+    """Fills row by row: one item first, then those that leave the fewest tokens free.
 
     Args:
         lengths: As in `fewest_rows`.
-        capacity: Tokens of a row.
-        first: Which item a row begins with. With the longest, short items are left for later rows, where they fill
-            gaps. With the shortest, long ones go beside it, and those of middle length are left, which fit one another.
+        capacity: Maximum tokens of a row.
+        first: The first item of each row. Starting with the longest keeps short items for later rows, where they fill
+            gaps. Starting with the shortest uses up the long ones and keeps those of medium length, which fit together.
 
     Returns:
         As `fewest_rows`. The time is linear in the rows.
@@ -89,7 +94,7 @@ def minimum_slack(
     waiting: dict[int, list[int]] = {}
     for number in range(len(lengths) - 1, -1, -1):
         waiting.setdefault(lengths[number], []).append(number)
-    left = sorted(waiting)
+    left = sorted(waiting)  # the lengths that still have items
     rows: list[list[int]] = []
 
     def take(length: int) -> int:
@@ -105,28 +110,31 @@ def minimum_slack(
         counts = {length: len(waiting[length]) for length in _candidates(left, room)}
         row += [take(length) for length in _fullest(counts, room)]
         rows.append(row)
+
     return rows
 
 
 def _candidates(left: Sequence[int], room: int) -> Sequence[int]:
-    """Different lengths that fit, longest first: all of them, or some from everywhere."""
+    """Distinct lengths that fit, longest first: all of them, or an evenly spaced selection."""
     fitting = left[: bisect_right(left, room)]
     stride = max(1, -(-len(fitting) // _CANDIDATES))
     return fitting[::-stride]
 
 
 def _fullest(counts: dict[int, int], room: int) -> list[int]:
-    """Lengths whose sum comes nearest to `room` without passing it; of equal sums, the one with the longest items.
+    """Lengths whose sum is closest to `room` without exceeding it; for equal sums, the longest items.
 
-    Bit s of `sums` says that some of the items so far have the sum s: one more item shifts and joins.
+    Bit s of `sums` is set if some subset of the items so far has the sum s; adding an item is a shift and an OR.
 
     Args:
-        counts: How many items of each length there are, longest first.
+        counts: Number of items of each length, longest first.
         room: Tokens to fill.
     """
     inside = (1 << room + 1) - 1
     sums, before, items = 1, [], []
     copies = max(1, _CANDIDATES // max(1, len(counts)))
+
+    # Find the sums that can be reached, and remember those before each item.
     for length, count in counts.items():
         for _ in range(min(copies, count, room // length)):
             before.append(sums)
@@ -134,8 +142,9 @@ def _fullest(counts: dict[int, int], room: int) -> list[int]:
             sums |= (sums << length) & inside
         if sums >> room:
             break
+
+    # Go backwards: a short item is chosen only if the longer ones alone cannot reach the rest of the sum.
     chosen, rest = [], sums.bit_length() - 1
-    # Backwards: a short item is taken only where the longer ones alone cannot reach what is left.
     for length, reached in zip(reversed(items), reversed(before), strict=True):
         if not reached >> rest & 1:
             chosen.append(length)

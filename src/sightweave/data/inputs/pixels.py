@@ -1,4 +1,4 @@
-"""Media -> the pixels of a batch: each picture read once, in this thread or in several, with the same bits."""
+"""Loads the pixels of a batch: each image is decoded once, in this thread or in several, with identical results."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from sightweave.data.inputs.tiles import Tile
 from sightweave.data.inputs.transforms import ImageTransform, Resized
 
 _KEPT_BYTES = 64 << 20
-"""Decoded pixels that are kept at most."""
+"""Maximum bytes of decoded pixels kept in memory."""
 
 
 class PixelLoader:
-    """Loads and transforms the media of a batch; several threads may call it.
+    """Loads and transforms the media of a batch. Thread-safe.
 
     Args:
-        transform: Makes a tensor of a picture's pixels.
-        is_whole: Decode every picture at full scale, and not only those that are cut into tiles.
-        cache: Resized pixels of this transform, used where nothing varies.
+        transform: Turns the pixels of an image into a tensor.
+        is_whole: Whether to decode every image at full scale, and not only those that are cut into tiles.
+        cache: Resized pixels of this transform, used when there is no augmentation.
     """
 
     def __init__(self, transform: ImageTransform, *, is_whole: bool, cache: PixelCache | None = None) -> None:
@@ -46,23 +46,35 @@ class PixelLoader:
         fixed: frozenset[str] = frozenset(),
         pool: Executor | None = None,
     ) -> tuple[Float[Tensor, "I 3 Hp Wp"], list[tuple[int, int]]]:
-        """The tensors, and width and height in pixels of each medium.
+        """Returns the tensors, and the width and height in pixels of each medium.
 
         Args:
-            media: Any; equal keys, and all tiles of a picture, are decoded once.
-            seeds: Vary each picture; None leaves all as they are.
-            fixed: Keys of pictures that are not mirrored. Those that are cut into tiles never are.
-            pool: Threads that decode; they change no bit. None does it here. They leave torch to this thread, since
-                its own threads, once for each of them, would be more than there are cores.
+            media: Any media; those with equal keys, and all tiles of an image, are decoded once.
+            seeds: Augmentation seed for each medium; None turns augmentation off.
+            fixed: Keys of images that must not be mirrored. Images that are cut into tiles never are.
+            pool: Threads that decode, with identical results; None decodes in this thread. Torch runs in this thread
+                only: its own threads, multiplied by those of the pool, would exceed the number of cores.
 
         Raises:
-            MediaError: a picture cannot be read; with several, the first of them.
+            MediaError: an image cannot be read; the first of them, if there are several.
         """
         parents = [tiling.whole(medium) for medium in media]
-        cut = {p.key for p, medium in zip(parents, media, strict=True) if isinstance(medium.source, Tile)}
-        cached = [self._cached(m, p.key in cut, seeds) for m, p in zip(media, parents, strict=True)]
-        wanted = list({p.key: p for p, known in zip(parents, cached, strict=True) if known is None}.values())
-        decoded = self._decoded(wanted, cut, pool)
+        cut: set[str] = set()
+        for medium, parent in zip(media, parents, strict=True):
+            if isinstance(medium.source, Tile):
+                cut.add(parent.key)
+
+        # Look up the cache; each image that it misses is decoded once.
+        cached: list[Resized | None] = []
+        missing: dict[str, Medium] = {}
+        for medium, parent in zip(media, parents, strict=True):
+            known = self._cached(medium, parent.key in cut, seeds)
+            cached.append(known)
+            if known is None:
+                missing[parent.key] = parent
+        decoded = self._decoded(list(missing.values()), cut, pool)
+
+        # Transform the media in order; the decoded images arrive in the order of their first use.
         loaded: dict[str, np.ndarray] = {}
         tensors, sizes = [], []
         for index, (medium, parent, known) in enumerate(zip(media, parents, cached, strict=True)):
@@ -70,39 +82,44 @@ class PixelLoader:
                 tensors.append(self.transform.finish(known))
                 sizes.append((known.width, known.height))
                 continue
+
             while parent.key not in loaded:
                 key, whole = next(decoded)
                 loaded[key] = whole
             pixels = loaded[parent.key]
             if isinstance(medium.source, Tile):
                 pixels = medium.source.cut(pixels)
+
             seed = None if seeds is None else seeds[index]
             may_flip = parent.key not in fixed and parent.key not in cut
             tensors.append(self.transform(pixels, seed, may_flip=may_flip, is_tile=parent is not medium))
             sizes.append((pixels.shape[1], pixels.shape[0]))
+
         return torch.stack(tensors), sizes
 
     def _decoded(
         self, media: list[Medium], cut: set[str], pool: Executor | None
     ) -> Iterator[tuple[str, np.ndarray]]:
-        """Keys and pixels in order, each decoded when it is asked for, or ahead by the threads."""
+        """Keys and pixels in order, each decoded on demand, or ahead of time by the threads."""
         if pool is not None:
-            # Functions that draw, or read from a larger file, are called in this thread: they need know of no others.
+            # Source functions (which draw, or read from a larger file) run in this thread: they need not be thread-safe.
             media = [_fetched(medium) for medium in media]
-            # Where nothing is to be decoded, handing work over costs more than the work.
-            pool = pool if any(isinstance(one.source, Path | bytes) for one in media) else None
-        over = map if pool is None else pool.map
-        pixels = over(lambda one: self._load(one, self.is_whole or one.key in cut), media)
-        return zip((one.key for one in media), pixels, strict=True)
+            # Without anything to decode, handing work to threads costs more than the work itself.
+            needs_decoding = any(isinstance(medium.source, Path | bytes) for medium in media)
+            pool = pool if needs_decoding else None
+
+        map_over = map if pool is None else pool.map
+        pixels = map_over(lambda medium: self._load(medium, self.is_whole or medium.key in cut), media)
+        return zip([medium.key for medium in media], pixels, strict=True)
 
     def _cached(self, medium: Medium, is_cut: bool, seeds: Sequence[int] | None) -> Resized | None:
-        """Resized pixels, where the cache has them and they may be used: it holds one scale, and no variations."""
+        """Cached resized pixels, or None where the cache cannot be used: it holds one scale and no augmentation."""
         if seeds is not None or self.cache is None or (is_cut and not self.is_whole):
             return None
         return self.cache.get(medium)
 
     def _load(self, medium: Medium, is_whole: bool) -> np.ndarray:
-        """Decoded pixels; those of files are kept while they are few, since training meets them again."""
+        """Decoded pixels; those of files are kept while there is room, since training needs them again."""
         key = (medium.key, is_whole)
         pixels = self._kept.get(key)
         if pixels is None:
@@ -114,7 +131,7 @@ class PixelLoader:
 
 
 class _Kept:
-    """Decoded pixels by key, up to a number of bytes; any thread may ask and add."""
+    """Decoded pixels by key, up to a number of bytes. Thread-safe."""
 
     def __init__(self) -> None:
         self._pixels: dict[tuple[str, bool], np.ndarray] = {}
@@ -128,7 +145,7 @@ class _Kept:
         return self._pixels.get(key)
 
     def add(self, key: tuple[str, bool], pixels: np.ndarray) -> None:
-        """Keeps them, unless they are kept or there is no room."""
+        """Keeps the pixels, unless they are already there or there is no room."""
         with self._lock:
             if key not in self._pixels and self._bytes + pixels.nbytes <= _KEPT_BYTES:
                 self._pixels[key] = pixels
@@ -136,7 +153,7 @@ class _Kept:
 
 
 def _fetched(medium: Medium) -> Medium:
-    """A medium whose function was called; what it gave is decoded later, perhaps in another thread."""
+    """Calls the source function of a medium, if it has one; the result is decoded later, perhaps in another thread."""
     if not callable(medium.source):
         return medium
     return dataclasses.replace(medium, source=medium.source())

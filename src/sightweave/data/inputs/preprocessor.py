@@ -1,4 +1,4 @@
-"""Settings of Transformers' image processors -> fields of `transforms.Config`: what an encoder was trained to see."""
+"""Converts settings of Transformers' image processors to fields of `transforms.Config`."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from sightweave.data.inputs import transforms
 
 logger = logging.getLogger(__name__)
 _RESAMPLE = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
-"""Pillow's numbers."""
-_LARGEST = 4096
-"""Pixels of the longer side that Idefics3's image processor makes at most."""
-_NEVER_CUT = 384
+"""Resampling filters by Pillow's numbers."""
+_MAX_LONGER_SIDE = 4096
+"""Maximum pixels of the longer side in Idefics3's image processor."""
+_NO_CROP_SIDE = 384
 """Pixels of the shorter side from which the image processor of ResNet and ConvNeXt only resizes."""
 _FILES = (("processor_config.json", "image_processor"), ("preprocessor_config.json", ""))
-"""Where Transformers 5 keeps them for a whole model, and where every version keeps them for an encoder."""
+"""File and key of the settings: in Transformers 5 for a whole model, and in every version for an encoder."""
 
 
 def read(folder: Path | str, size: int) -> dict[str, Any]:
-    """Fields of `transforms.Config` that give the pixels of the image processor in a folder.
+    """Fields of `transforms.Config` that give the same pixels as the image processor in a folder.
 
     Args:
-        folder: As written by ``save_pretrained`` of a processor.
-        size: Side of the picture that the encoder reads, in pixels; another one than the processor's scales the margin too.
+        folder: A folder written by ``save_pretrained`` of a processor.
+        size: Side of the encoder's input, in pixels; if it differs from the processor's, the margin is scaled with it.
 
     Raises:
-        CheckpointError: neither file is there, or it asks for what the transform does not do.
+        CheckpointError: neither file exists, or a setting is not supported by the transform.
     """
     for name, inner in _FILES:
         if (transformers_folder.place(folder) / name).is_file():
@@ -45,11 +45,11 @@ def read(folder: Path | str, size: int) -> dict[str, Any]:
 
 
 def seen(encoder: Any, folder: Path | str | None) -> dict[str, Any]:
-    """Fields of `transforms.Config` that give the pixels which an encoder was trained on; none where nothing states them.
+    """Fields of `transforms.Config` that give the pixels an encoder was trained on; empty if nothing states them.
 
     Args:
-        encoder: Its own ``preprocessing`` goes first: timm keeps it in config.json, beside the weights.
-        folder: What it began with; None where it began from nothing.
+        encoder: The encoder; its own ``preprocessing`` has priority (timm keeps it in config.json, next to the weights).
+        folder: Folder of its pretrained weights; None for an encoder that is trained from scratch.
 
     Raises:
         CheckpointError: as `read`.
@@ -59,14 +59,17 @@ def seen(encoder: Any, folder: Path | str | None) -> dict[str, Any]:
 
 
 def fields(settings: Mapping[str, Any], size: int, *, where: str = "image processor") -> dict[str, Any]:
-    """The same for settings that are at hand.
+    """Fields of `transforms.Config` for the settings of an image processor.
 
     Raises:
         CheckpointError: as `read`.
     """
     is_idefics = str(settings.get("image_processor_type", "")).startswith(("Idefics3", "SmolVLM"))
-    wanted = {"do_rescale": True, "do_normalize": True} | ({} if is_idefics else {"do_resize": True})
-    if off := [name for name, value in wanted.items() if settings.get(name, value) != value]:
+    wanted = {"do_rescale": True, "do_normalize": True}
+    if not is_idefics:
+        wanted["do_resize"] = True
+    off = [name for name, value in wanted.items() if settings.get(name, value) != value]
+    if off:
         raise CheckpointError(f"{where}: {off[0]} is off, but images are always resized and normalised here.")
     if abs(settings.get("rescale_factor", 1 / 255) - 1 / 255) > 1e-9:
         raise CheckpointError(
@@ -76,17 +79,20 @@ def fields(settings: Mapping[str, Any], size: int, *, where: str = "image proces
         raise CheckpointError(
             f"{where}: resample is {settings['resample']}, but only {_RESAMPLE} are supported."
         )
+
     found: dict[str, Any] = {"exact": True, "resample": _RESAMPLE[settings.get("resample", 3)]}
     for ours, theirs in (("mean", "image_mean"), ("std", "image_std")):
         values = settings.get(theirs)
         if not isinstance(values, list | tuple) or len(values) != 3:
             raise CheckpointError(f"{where}: {theirs} must be three numbers (got {values!r}).")
         found[ours] = tuple(values)
-    return found | (_fit_idefics(settings, size, where) if is_idefics else _fit(settings, size, where))
+
+    fit = _fit_idefics(settings, size, where) if is_idefics else _fit(settings, size, where)
+    return found | fit
 
 
 def settings(transform: transforms.Config) -> dict[str, Any]:
-    """The other way: what an image processor is told beside the sizes, for pictures that are resized exactly."""
+    """Converts back: the settings of an image processor, except the sizes, for a transform with ``exact``."""
     numbers = {name: number for number, name in _RESAMPLE.items()}
     return {
         "do_convert_rgb": True,
@@ -100,22 +106,24 @@ def settings(transform: transforms.Config) -> dict[str, Any]:
 
 
 def _fit_idefics(settings: Mapping[str, Any], size: int, where: str) -> dict[str, Any]:
-    """To the longer side, then to the square; or cut into tiles, which are laid out otherwise here."""
+    """Idefics3 resizes to the longer side and then to the square. Its tiling is not supported: ours differs."""
     if settings.get("do_image_splitting", True):
         logger.warning(
             "%s: this model tiles large images (do_image_splitting); here they are read whole.", where
         )
+
     longest = [settings.get(name, {}).get("longest_edge") for name in ("size", "max_image_size")]
-    if not all(isinstance(one, int) and one > 0 for one in longest):
+    if not all(isinstance(edge, int) and edge > 0 for edge in longest):
         raise CheckpointError(
             f"{where}: size and max_image_size must each have a longest_edge (got {longest})."
         )
     if not settings.get("do_resize", True):
         return {"fit": "squash"}
-    return {"fit": "squash", "resize_to": min(_LARGEST, round(longest[0] * size / longest[1]))}
+    return {"fit": "squash", "resize_to": min(_MAX_LONGER_SIDE, round(longest[0] * size / longest[1]))}
 
 
 def _fit(settings: Mapping[str, Any], size: int, where: str) -> dict[str, Any]:
+    """How any other image processor fits an image into the square: by a centre crop, or squashed."""
     resized = settings.get("size")
     if isinstance(resized, Mapping) and "shortest_edge" in resized and settings.get("do_center_crop"):
         cropped = settings.get("crop_size")
@@ -138,11 +146,11 @@ def _fit(settings: Mapping[str, Any], size: int, where: str) -> dict[str, Any]:
 
 
 def _fit_share(edge: Any, share: Any, size: int, where: str) -> dict[str, Any]:
-    """As for ResNet and ConvNeXt: the middle is cut out, this share of the shorter side; from 384 pixels on, all stays."""
+    """Centre crop of this fraction of the shorter side, as for ResNet and ConvNeXt; no crop from 384 pixels on."""
     if not isinstance(edge, int) or not isinstance(share, int | float) or edge < 1 or not 0 < share <= 1:
         raise CheckpointError(
             f"{where}: shortest_edge must be a number of pixels and crop_pct a fraction (got {edge!r} and {share!r})."
         )
-    if edge >= _NEVER_CUT:
+    if edge >= _NO_CROP_SIDE:
         return {"fit": "squash"}
     return {"fit": "crop", "resize_to": max(size, round(int(edge / share) * size / edge))}

@@ -1,7 +1,7 @@
-"""Where a checkpoint's chat template is rendered: it reaches nothing but what it is given, and its work is bounded.
+"""A Jinja sandbox for chat templates that bounds time and memory.
 
-A chat template is a Jinja program that somebody else wrote. Jinja's own sandbox keeps it from the rest of the process, and
-would still let it count to a billion or write a gigabyte. Here each turn of a loop, each call and each text that is made is
+A chat template is a Jinja program that somebody else wrote. Jinja's own sandbox isolates it from the rest of the process,
+but would still let it count to a billion or write a gigabyte. Here each iteration of a loop, each call and each new text is
 charged to a budget; real templates use about a thousandth of it.
 """
 
@@ -22,44 +22,44 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 MAX_SOURCE = 1 << 18
-"""Characters of a template; long ones have about 20,000."""
+"""Maximum characters of a template; long ones have about 20,000."""
 MAX_TEXT = 1 << 20
-"""Characters, or items, of anything that a template makes."""
+"""Maximum characters, or items, of any value that a template creates."""
 MAX_SECONDS = 2.0
-"""Of processor time for one rendering."""
+"""Maximum CPU time of one rendering."""
 _MAX_WORK = 1 << 18
 _SIZE_OF_WORK = 64
-"""Characters that are charged like one step."""
+"""Number of characters that cost as much as one step."""
 _WIDE = re.compile(r"\d{5,}|%[-+ #0]*\*")
-"""A width in a format, such as ``%99999d`` or ``%*d``, that makes a long text out of a short one."""
+"""A width in a format string, such as ``%99999d`` or ``%*d``, that makes a long text from a short one."""
 
 
 _HOLDING = (str, bytes, range, dict, list, tuple, set, frozenset)
 
 
 class TooMuchError(SecurityError):
-    """A template wants more time or longer texts than a conversation can need."""
+    """A template uses more time or longer texts than any conversation can need."""
 
 
 class _Rendering(threading.local):
-    """What the rendering of this thread has used up."""
+    """Budget used by the current rendering of this thread."""
 
     work = 0
     began = 0.0
 
 
 class _Template(jinja2.Template):
-    """A template that starts each rendering with a whole budget."""
+    """A template that starts each rendering with a full budget."""
 
     def render(self, *values: Any, **named: Any) -> str:
-        """The text.
+        """Renders the template.
 
         Raises:
-            TooMuchError: it takes too long, or is too long.
-            TemplateError: as Jinja.
+            TooMuchError: rendering takes too long, or the text is too long.
+            TemplateError: as raised by Jinja.
         """
         sandbox = self.environment
-        assert isinstance(sandbox, Sandbox)  # no other makes templates of this class
+        assert isinstance(sandbox, Sandbox)  # only Sandbox makes templates of this class
         sandbox.start()
         try:
             return super().render(*values, **named)
@@ -68,9 +68,9 @@ class _Template(jinja2.Template):
 
 
 class _Charged(NodeTransformer):
-    """Sends loops and joined texts through the sandbox, which Jinja would compile to bare Python."""
+    """Routes loops and concatenations through the sandbox, which Jinja would compile to plain Python."""
 
-    def visit_For(self, node: nodes.For) -> nodes.For:  # Jinja's name
+    def visit_For(self, node: nodes.For) -> nodes.For:  # name set by Jinja
         """``for x in y`` becomes ``for x in counted(y)``."""
         self.generic_visit(node)
         node.iter = _call("counted", [node.iter], node.lineno)
@@ -97,18 +97,18 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def __init__(self, *values: Any, **named: Any) -> None:
         super().__init__(*values, **named, finalize=self._checked)
         self._rendering = _Rendering()
-        self.globals.pop("lipsum", None)  # it writes texts of any length
-        self.filters = {name: self.guarded(one) for name, one in self.filters.items()}
+        self.globals.pop("lipsum", None)  # it can write texts of any length
+        self.filters = {name: self.guarded(function) for name, function in self.filters.items()}
 
     def start(self) -> None:
-        """Gives this thread a whole budget."""
+        """Resets the budget of this thread."""
         self._rendering.work, self._rendering.began = 0, time.thread_time()
 
     def charge(self, size: int = 0) -> None:
-        """Takes one step, and so many characters or items, from the budget.
+        """Charges one step, and this many characters or items, to the budget.
 
         Raises:
-            TooMuchError: nothing is left, or that is too long.
+            TooMuchError: the budget is used up, or `size` is too large.
         """
         rendering = self._rendering
         rendering.work += 1 + size // _SIZE_OF_WORK
@@ -118,19 +118,19 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise TooMuchError("rendering it exceeds the limit of steps or time")
 
     def counted(self, values: Iterable[Any]) -> Iterator[Any]:
-        """The values of a loop, each charged as it comes."""
+        """Yields the values of a loop, charging each."""
         for value in values:
             self.charge()
             yield value
 
     def joined(self, *values: Any) -> str:
-        """Values as one text."""
+        """Concatenates values to one text."""
         texts = [str(value) for value in values]
         self.charge(sum(map(len, texts)))
         return "".join(texts)
 
     def concat(self, pieces: Iterable[str]) -> str:
-        """The pieces of a rendering, or of a macro in it, as one text."""
+        """Concatenates the pieces of a rendering, or of a macro in it."""
         found, size = [], 0
         for piece in pieces:
             size += len(piece)
@@ -141,16 +141,17 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return "".join(found)
 
     def call(self, context: Any, called: Any, /, *given: Any, **named: Any) -> Any:
-        """Calls what the template calls."""
-        if isinstance(called, LoopContext):  # a loop that calls itself goes over what it is given
+        """Makes a call of the template, with bounded arguments and result."""
+        if isinstance(called, LoopContext):  # a recursive loop iterates over its argument
             given = tuple(self.counted(one) if isinstance(one, Iterable) else one for one in given)
+
         owner = getattr(getattr(called, "__wrapped__", called), "__self__", None)
         self._check_arguments([owner, *given, *named.values()])
         given = self._metered(given)
         return self._checked(super().call(context, called, *given, **named))
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Computes what can grow without bounds."""
+        """Evaluates an operator whose result can grow without bounds."""
         if operator == "+":
             self.charge(_size(left) + _size(right))
         elif operator == "%" and isinstance(left, str):
@@ -176,7 +177,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise TooMuchError(f"it is nested too deeply ({type(error).__name__})") from None
 
     def guarded(self, function: Any) -> Any:
-        """A filter whose arguments and result are charged."""
+        """Wraps a filter so that its arguments and result are charged."""
 
         @wraps(function)
         def guarded(*given: Any, **named: Any) -> Any:
@@ -186,24 +187,26 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return guarded
 
     def _check_arguments(self, given: list[Any]) -> None:
-        """Refuses arguments out of which a function of Python could make something huge: its size is a product of two."""
-        if any(isinstance(one, str) and _is_format(one) and _WIDE.search(one) for one in given):
-            raise TooMuchError("a format string requests a very wide field")
-        sizes = sorted((_size(one) for one in given), reverse=True)
+        """Rejects arguments from which a Python function could create a huge result, estimated as a product of two sizes."""
+        for value in given:
+            if isinstance(value, str) and _is_format(value) and _WIDE.search(value):
+                raise TooMuchError("a format string requests a very wide field")
+
+        sizes = sorted(map(_size, given), reverse=True)
         self.charge(max(sizes[0], 1) * max(sizes[1], 1) if len(sizes) > 1 else sum(sizes))
 
     def _metered(self, given: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Arguments whose values are not there yet, as of ``map``: each is charged as it comes, with what it may meet."""
-        beside = max((_size(one) for one in given), default=0)
+        """Wraps lazy arguments, such as the result of ``map``, to charge each value plus the largest argument."""
+        largest = max(map(_size, given), default=0)
 
         def values(source: Iterator[Any]) -> Iterator[Any]:
             total = 0
             for value in source:
-                total += _size(value) + beside
-                self.charge(total if total > MAX_TEXT else _size(value) + beside)
+                total += _size(value) + largest
+                self.charge(total if total > MAX_TEXT else _size(value) + largest)
                 yield value
 
-        return tuple(values(one) if isinstance(one, Iterator) else one for one in given)
+        return tuple(values(value) if isinstance(value, Iterator) else value for value in given)
 
     def _checked(self, value: Any) -> Any:
         self.charge(_size(value))
@@ -215,12 +218,12 @@ def _is_format(text: str) -> bool:
 
 
 def _size(value: Any) -> int:
-    """Characters and items of a value with all that is inside it; or a number itself, which may be a width or a count."""
+    """Number of characters and items of a value, nested ones included; for an int its absolute value (a width or count)."""
     if isinstance(value, int) and not isinstance(value, bool):
         return min(abs(value), MAX_TEXT + 1)
 
     total, waiting = 0, [value]
-    while waiting and total <= MAX_TEXT:  # what is too large need not be counted to its end
+    while waiting and total <= MAX_TEXT:  # beyond the maximum the exact size does not matter
         one = waiting.pop()
         if isinstance(one, str | bytes | range):
             total += len(one)
@@ -234,7 +237,7 @@ def _size(value: Any) -> int:
 
 
 def _product(left: Any, right: Any) -> int:
-    """How large a product gets: of a text or list and a number, or of two numbers in bits."""
+    """Size of a product: of a text or list and a number, or of two numbers in bits."""
     if isinstance(left, int) and isinstance(right, int):
         return left.bit_length() + right.bit_length()
     is_repeated = isinstance(left, Sized) or isinstance(right, Sized)
@@ -242,23 +245,25 @@ def _product(left: Any, right: Any) -> int:
 
 
 _GENERATION = re.compile(r"\{%[-+]?\s*(?:end)?generation\s*[-+]?%\}")
-"""Tags of Transformers' own, which write nothing."""
+"""Tags that only Transformers has; they write nothing."""
 
 
 def check(source: str, **named: Any) -> None:
-    """Renders a short conversation by a chat template that another library will render, to see that it is bounded.
+    """Test-renders a chat template that another library will use, to check that time and memory are bounded.
 
     Args:
-        source: The template.
-        named: What it is given beside the conversation, such as ``bos_token``.
+        source: Jinja source of the template.
+        named: Further variables of the template, such as ``bos_token``.
 
     Raises:
-        TooMuchError: it takes too long, or writes too much. Other mistakes in it are left to who renders it.
+        TooMuchError: rendering takes too long, or writes too much. Other errors of the template are ignored.
     """
     sandbox = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
     sandbox.globals |= {"raise_exception": _refuse, "strftime_now": lambda form: ""}
-    asked: dict[str, Any] = {"role": "user", "content": "a"}
-    for message in (asked, {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "a"}]}):
+
+    content_forms: tuple[Any, ...] = ("a", [{"type": "image"}, {"type": "text", "text": "a"}])
+    for content in content_forms:
+        message = {"role": "user", "content": content}
         try:
             template = sandbox.from_string(_GENERATION.sub("", source))
             template.render(messages=[message], add_generation_prompt=True, **named)

@@ -1,4 +1,4 @@
-"""The picture that a text stands for: a path, a data URL or base64. Whatever would have to be fetched is refused."""
+"""Converts a text to an image source: a path, a data URL or base64. Network URLs are rejected."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ from pathlib import Path
 
 from sightweave.core.errors import MediaError
 
-_SCHEME = re.compile(
-    r"(?i)([a-z][a-z0-9+.-]+):/"
-)  # one letter is a drive of Windows; a Path joins two slashes
+_SCHEME = re.compile(r"(?i)([a-z][a-z0-9+.-]+):/")
+"""A URL scheme of two letters or more (one letter is a Windows drive), with one slash, since `Path` merges two."""
 _DATA_URL = re.compile(r"(?i)data:(image/[\w.+-]+|application/octet-stream)?(;[\w=.+-]+)*;base64,")
 _BASE64_STARTS = ("/9j/", "_9j_", "iVBORw0KGgo", "R0lGOD", "UklGR")
-"""How the base64 of JPEG, PNG, GIF and WebP files begins."""
-_FEWEST_BASE64 = 64
-"""Letters of a picture's base64; a shorter text is a path."""
-_LONGEST_PATH = 4096
-"""Letters of a path: no system opens a longer one."""
+"""First characters of the base64 of JPEG, PNG, GIF and WebP files."""
+_MIN_BASE64 = 64
+"""Minimum characters of an image's base64; a shorter text is a path."""
+_MAX_PATH = 4096
+"""Maximum characters of a path; no system opens a longer one."""
 
 
 def picture_of(text: str | Path) -> Path | bytes:
-    """The bytes in a data URL or in base64; any other text is a path.
+    """Returns the bytes in a data URL or in base64; any other text is a path.
 
-    Base64 may have line ends, the letters of URLs (``-`` and ``_``), and no padding.
+    Base64 may contain line breaks, may use the URL-safe alphabet (``-`` and ``_``), and may lack padding.
 
     Raises:
-        MediaError: an address of the network, a data URL that holds no base64, or a text that is none of all this.
+        MediaError: the text is a network URL, a data URL without valid base64, or none of the above.
     """
     if isinstance(text, Path):
         _refuse_addresses(str(text))
@@ -38,21 +37,22 @@ def picture_of(text: str | Path) -> Path | bytes:
         )
     if text[:5].lower() == "data:":
         return _of_data_url(text)
-    if text.startswith(_BASE64_STARTS) and len(text) >= _FEWEST_BASE64:
+    if text.startswith(_BASE64_STARTS) and len(text) >= _MIN_BASE64:
         try:
             return _decoded(text)
         except ValueError:
-            pass  # a path may begin like a picture
+            pass  # a path may begin like base64
 
-    if len(text) > _LONGEST_PATH:
+    if len(text) > _MAX_PATH:
         raise MediaError(
             "image_missing",
             f"{text[:40]!r}...: a string of {len(text):,} characters is neither a path nor the base64 of a JPEG, PNG, GIF "
             "or WebP file.",
         )
     _refuse_addresses(text)
-    is_file_url = text[:5].lower() == "file:"
-    return Path(urllib.parse.unquote(re.sub("^//(localhost)?", "", text[5:])) if is_file_url else text)
+    if text[:5].lower() == "file:":
+        text = urllib.parse.unquote(re.sub("^//(localhost)?", "", text[5:]))
+    return Path(text)
 
 
 def _refuse_addresses(text: str) -> None:
@@ -73,5 +73,6 @@ def _of_data_url(text: str) -> bytes:
 
 
 def _decoded(text: str) -> bytes:
-    letters = "".join(text.split()).replace("-", "+").replace("_", "/").rstrip("=")
-    return base64.b64decode(letters + "=" * (-len(letters) % 4), validate=True)
+    digits = "".join(text.split()).replace("-", "+").replace("_", "/").rstrip("=")
+    padding = "=" * (-len(digits) % 4)
+    return base64.b64decode(digits + padding, validate=True)

@@ -1,4 +1,4 @@
-"""Small copies of pictures, for notebooks: what an answer keeps of its picture must not fill the memory."""
+"""Makes small copies of images for notebooks, so that the answers kept there do not fill the memory."""
 
 from __future__ import annotations
 
@@ -15,30 +15,32 @@ from sightweave.pages import pictures
 from sightweave.pages.notebook import SIDE
 
 _JPEG_QUALITY = 90
-_MOST_BYTES = 1 << 20
-"""Of a file in memory that is kept as it is."""
+_MAX_BYTES = 1 << 20
+"""Maximum size of a file in memory that is kept as it is."""
 
 
 def kept(medium: Medium) -> Medium:
-    """A medium that takes little memory and looks the same: a file by its path or its bytes, anything else as a small copy.
+    """A medium that looks the same and takes little memory: a path or a small file as it is, anything else as a thumbnail.
 
     Raises:
-        MediaError: it cannot be read.
+        MediaError: the image cannot be read.
     """
-    is_small = isinstance(medium.source, bytes) and len(medium.source) <= _MOST_BYTES
+    is_small = isinstance(medium.source, bytes) and len(medium.source) <= _MAX_BYTES
     if is_small or isinstance(medium.source, Path):  # decoding it again would take as long as a short answer
         return medium
+
     pixels = image_files.load(medium, size_hint=(SIDE, SIDE))
-    picture = PIL.Image.fromarray(pixels)
-    # Shrunk by whole factors first, which takes a fraction of the time.
-    picture.thumbnail((SIDE, SIDE), PIL.Image.Resampling.BILINEAR, reducing_gap=2.0)
+    image = PIL.Image.fromarray(pixels)
+    # The gap lets Pillow shrink by whole factors first, which takes a fraction of the time.
+    image.thumbnail((SIDE, SIDE), PIL.Image.Resampling.BILINEAR, reducing_gap=2.0)
+
     out = io.BytesIO()
-    picture.save(out, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    image.save(out, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
     return Medium(out.getvalue(), medium.key)
 
 
 def addresses(given: Sequence[Medium]) -> list[str]:
-    """A ``data:`` address of each image, made small; those that cannot be read by now are left out."""
+    """``data:`` URLs of small copies of the images; images that can no longer be read are left out."""
     found = []
     for medium in given:
         if medium.modality != "image":

@@ -1,12 +1,12 @@
-"""Large pictures in pieces: the whole as a thumbnail, then a grid of tiles, each read like a picture of its own.
+"""Splits large images into a thumbnail of the whole and a grid of tiles, each encoded like an image of its own.
 
 How Far Are We to GPT-4V? Closing the Gap to Commercial Multimodal Models with Open-Source Suites (InternVL 1.5, Chen et
-al. 2024, arXiv:2404.16821), section 3.3; a grid chosen by the picture's size goes back to Improved Baselines with Visual
+al. 2024, arXiv:2404.16821), section 3.3; choosing the grid by the image's size goes back to Improved Baselines with Visual
 Instruction Tuning (Liu et al. 2023, arXiv:2310.03744), appendix A.2, and LLaVA-NeXT. Differs from InternVL: the thumbnail
-comes first, aspects are compared as ratios (so that a picture on its side gets the same grid on its side), and each tile
-is cut before it is resized. Nothing stands between two rows of tiles: their order says where each lies.
+comes first, aspects are compared as ratios (so that an image turned by 90 degrees gets the same grid, also turned), and
+each tile is cut before it is resized. No token separates two rows of tiles: their order gives their positions.
 
-A grid of 2 rows and 3 columns is read in this order::
+The order of a grid of 2 rows and 3 columns::
 
     thumbnail   0,0  0,1  0,2
                 1,0  1,1  1,2
@@ -27,8 +27,8 @@ from sightweave.core.config import config
 from sightweave.core.types import Medium, MediumInfo, Part, Sample
 from sightweave.data.inputs import image_files
 
-_ENLARGED = 2.0
-"""A grid has at most this many times the pixels of the picture: more would only show them larger."""
+_MAX_ENLARGEMENT = 2.0
+"""Maximum pixels of a grid, as a multiple of the image's own pixels: more would only enlarge it."""
 
 
 @config
@@ -48,26 +48,26 @@ class Tiles:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tile:
-    """The source of a tile's `Medium`: cut from its picture when it is called, and not before."""
+    """The source of a tile's `Medium`: calling it cuts the tile from its image."""
 
     parent: Medium
-    """The whole picture."""
+    """The whole image."""
     row: int
-    """From 0, downwards."""
+    """Row of the tile, from 0 at the top."""
     column: int
-    """From 0, to the right."""
+    """Column of the tile, from 0 on the left."""
     rows: int
-    """Of the grid."""
+    """Number of rows of the grid."""
     columns: int
-    """Of the grid."""
+    """Number of columns of the grid."""
 
     @property
     def name(self) -> str:
-        """Which tile of which grid, such as ``tile0,1/2x3``."""
+        """Name of the tile: its position and its grid, such as ``tile0,1/2x3``."""
         return f"tile{self.row},{self.column}/{self.rows}x{self.columns}"
 
     def box(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """Left, top, right, bottom in pixels of a picture of this size; tiles neither overlap nor leave gaps."""
+        """Left, top, right, bottom in pixels of an image of this size; tiles neither overlap nor leave gaps."""
         return (
             self.column * width // self.columns,
             self.row * height // self.rows,
@@ -76,62 +76,64 @@ class Tile:
         )
 
     def cut(self, pixels: np.ndarray) -> np.ndarray:
-        """The tile of the picture's pixels: a view of H W 3."""
+        """The tile of the image's pixels: a view of H W 3."""
         left, top, right, bottom = self.box(pixels.shape[1], pixels.shape[0])
         return pixels[top:bottom, left:right]
 
     def __call__(self) -> np.ndarray:
-        """The tile's pixels, uint8 H W 3; the picture is decoded for it.
+        """The tile's pixels, uint8 H W 3; decodes the image.
 
         Raises:
-            MediaError: the picture cannot be read.
+            MediaError: the image cannot be read.
         """
         return np.ascontiguousarray(self.cut(image_files.load(self.parent)))
 
 
 def grid(width: int, height: int, side: int, max_tiles: int) -> tuple[int, int]:
-    """Rows and columns for a picture: the grid of nearest aspect, and of those the one with most tiles.
+    """Chooses the rows and columns for an image: the grid of nearest aspect, and of those the one with most tiles.
 
     Args:
-        width: Of the picture, in pixels.
-        height: Of the picture, in pixels.
-        side: Of the encoder's square, in pixels.
-        max_tiles: Rows times columns at most.
+        width: Width of the image, in pixels.
+        height: Height of the image, in pixels.
+        side: Side of the encoder's square, in pixels.
+        max_tiles: Maximum number of tiles (rows times columns).
 
     Returns:
-        (1, 1) where the picture stays whole: it fits the square, or no larger grid is nearer to its aspect without
-        having more than twice its pixels.
+        Rows and columns; (1, 1) if the image is not tiled: it fits the square, or no larger grid is nearer to its
+        aspect without having more than twice its pixels.
     """
     best = (1, 1)
     if max(width, height) <= side:
         return best
-    room = min(max_tiles, int(_ENLARGED * width * height / side**2))
+
+    allowed = min(max_tiles, int(_MAX_ENLARGEMENT * width * height / side**2))
     nearest = (round(abs(math.log(width / height)), 9), -1)
-    for rows in range(1, room + 1):
-        for columns in range(1, room // rows + 1):
+    for rows in range(1, allowed + 1):
+        for columns in range(1, allowed // rows + 1):
             distance = abs(math.log(width * rows / (height * columns)))
-            # Rounded, so that 2 x 2 and 3 x 3 are equally near whatever the last bit says.
-            mark = (round(distance, 9), -rows * columns)
-            if mark < nearest:
-                best, nearest = (rows, columns), mark
+            # Rounded so that 2 x 2 and 3 x 3 compare as equally near despite floating-point error.
+            candidate = (round(distance, 9), -rows * columns)
+            if candidate < nearest:
+                best, nearest = (rows, columns), candidate
+
     return best
 
 
 Probe = Callable[[Medium], MediumInfo]
-"""Gives a picture's size; `image_files.probe` reads its header."""
+"""Returns the size of an image; `image_files.probe` reads its header."""
 
 
 def expand(sample: Sample, *, side: int, tiles: Tiles, probe: Probe = image_files.probe) -> Sample:
-    """The sample with every large picture of it followed by its tiles; regions stay with the thumbnail.
+    """Inserts the tiles of each large image after it; regions stay with the thumbnail.
 
     Args:
-        sample: Any; one without large pictures comes back itself.
-        side: Of the encoder's square, in pixels.
+        sample: Any sample; one without large images is returned as it is.
+        side: Side of the encoder's square, in pixels.
         tiles: How large images are split into tiles.
-        probe: Gives a picture's size.
+        probe: Returns the size of an image.
 
     Raises:
-        MediaError: a header cannot be read.
+        MediaError: an image header cannot be read.
     """
     parts: list[Part] = []
     for part in sample.parts:
@@ -139,13 +141,15 @@ def expand(sample: Sample, *, side: int, tiles: Tiles, probe: Probe = image_file
         if isinstance(part.content, Medium):
             shown = pieces(part.content, side=side, tiles=tiles, probe=probe)
             parts += [dataclasses.replace(part, content=medium) for medium in shown[1:]]
+
     return sample if len(parts) == len(sample.parts) else dataclasses.replace(sample, parts=tuple(parts))
 
 
 def pieces(medium: Medium, *, side: int, tiles: Tiles, probe: Probe = image_files.probe) -> list[Medium]:
-    """A picture, and behind it its tiles where it is large; arguments as in `expand`."""
+    """The image, followed by its tiles if it is large; arguments as in `expand`."""
     if tiles.max_tiles < 2 or medium.modality != "image" or isinstance(medium.source, Tile):
         return [medium]
+
     info = probe(medium)
     if max(info.width, info.height) <= tiles.min_side:
         return [medium]
@@ -153,13 +157,18 @@ def pieces(medium: Medium, *, side: int, tiles: Tiles, probe: Probe = image_file
 
 
 def cut(medium: Medium, rows: int, columns: int) -> list[Medium]:
-    """The tiles of a picture in reading order; none for a grid of one."""
+    """The tiles of an image in reading order; none for a grid of 1 x 1."""
     if rows * columns == 1:
         return []
-    tiles = [Tile(medium, row, column, rows, columns) for row in range(rows) for column in range(columns)]
-    return [Medium(tile, key=f"{medium.key}#{tile.name}", modality=medium.modality) for tile in tiles]
+
+    found: list[Medium] = []
+    for row in range(rows):
+        for column in range(columns):
+            tile = Tile(medium, row, column, rows, columns)
+            found.append(Medium(tile, key=f"{medium.key}#{tile.name}", modality=medium.modality))
+    return found
 
 
 def whole(medium: Medium) -> Medium:
-    """The picture that a tile belongs to; any other medium is its own."""
+    """The image that a tile was cut from; any other medium is returned as it is."""
     return medium.source.parent if isinstance(medium.source, Tile) else medium

@@ -1,10 +1,10 @@
-"""Text to ids and back: byte-level BPE, learnt from the run's own texts, in which nothing a user types is special.
+"""Encodes and decodes text: byte-level BPE trained on the run's own texts; nothing a user types becomes a special token.
 
 Neural Machine Translation of Rare Words with Subword Units (Sennrich et al. 2016, arXiv:1508.07909), on bytes as in
 Language Models are Unsupervised Multitask Learners (Radford et al. 2019). Differs from it: digits and Han characters
-are never merged, marks belong to the letters that they follow, and every text gets one space in front, so that a word
-is the same token at the start of an answer as inside a sentence. `pretrained_tokenizer` gives one that a checkpoint
-brought along, of any kind that the Rust library knows.
+are never merged, combining marks belong to the letters that they follow, and every text gets one space in front, so that
+a word is the same token at the start of an answer as inside a sentence. `pretrained_tokenizer` reads the tokenizer of a
+checkpoint, of any kind that the Rust library supports.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from sightweave.data.inputs.chat import Chat, Written
 
 FILE_NAME = "tokenizer.json"
 _HAN = r"\p{Han}"
-# Runs are cut at 64 characters: the time to learn merges grows with the square of a run's length.
+# Words are cut at 64 characters: the time to learn merges grows with the square of a word's length.
 _WORDS = (
     r"'(?:s|t|re|ve|m|ll|d)| ?[\p{L}\p{M}]{1,64}| ?\p{N}| ?[^\s\p{L}\p{M}\p{N}]{1,64}|\s{1,64}(?!\S)|\s{1,64}"
 )
 _MAX_FILE_BYTES = 256 << 20
 HIDDEN = "\ufdd0"
-"""A noncharacter, which no text has: what begins with it is found by code alone."""
+"""A noncharacter, which occurs in no text: only code can refer to a piece that begins with it."""
 TOKEN_NAME = re.compile(r"<[^<>\s]+>")
-"""How special tokens are written in a template."""
+"""Pattern of special tokens in a template."""
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 _WORD_MARK = "\u2581"
-"""What SentencePiece writes for a space."""
+"""SentencePiece's character for a space."""
 _KNOWN_TEXTS = 1 << 14
-"""Texts whose ids a tokenizer remembers at most: 10 to 20 MB."""
+"""Maximum number of texts whose ids a tokenizer caches: 10 to 20 MB."""
 _KNOWN_LETTERS = 500
-"""Of a text that is remembered."""
+"""Maximum characters of a cached text."""
 
 
 _Words = Annotated[str, Field(max_length=4096)]
@@ -52,14 +52,14 @@ _Words = Annotated[str, Field(max_length=4096)]
 
 @config
 class Template:
-    """What stands around the texts of a conversation: strings in which special tokens are named, as only code may do.
+    """The strings around the texts of a conversation, in which special tokens are spelled out.
 
     ::
 
-        start picture text speak answer end again text speak answer end
+        start image text speak answer end again text speak answer end
 
-    A checkpoint's own chat template writes turns by itself (`chat`). Then `start`, `speak` and `again` say what it writes
-    around a plain question, for programs that cannot render it.
+    With a checkpoint's own chat template (`chat`), that template writes the turns. `start`, `speak` and `again` are then
+    what it writes around a plain question, for programs that cannot render it.
     """
 
     pad: _Words = "<|pad|>"
@@ -83,7 +83,7 @@ class Template:
     space: bool = True
     """Whether to put a space before each text, so that a word is the same token everywhere."""
     chat: str = ""
-    """Jinja chat template that renders all turns; empty means that the texts above do."""
+    """Jinja chat template that renders all turns; empty means that the texts above are used."""
     tokens: Mapping[str, str] = field(default_factory=dict)
     """Special tokens by their names in the chat template, such as ``bos_token``."""
     lists: bool = False
@@ -101,29 +101,31 @@ FRAMED = Template(
     before_image="<fake_token_around_image><global-img>",
     after_image="<fake_token_around_image>",
 )
-"""With the tokens that Idefics3 (arXiv:2408.12637) has around a picture."""
+"""A template with the tokens that Idefics3 (arXiv:2408.12637) puts around an image."""
 
 
 def special_tokens(rust: tokenizers.Tokenizer) -> dict[str, int]:
-    """Names and ids of special tokens: those that were added, and pieces that are hidden behind `HIDDEN`."""
-    added = {
-        token.content: index for index, token in rust.get_added_tokens_decoder().items() if token.special
-    }
-    hidden = {
-        piece.removeprefix(HIDDEN): index
-        for piece, index in rust.get_vocab().items()
-        if piece.startswith(HIDDEN)
-    }
-    return added | hidden
+    """Names and ids of special tokens: added special tokens, and pieces hidden behind `HIDDEN`."""
+    found: dict[str, int] = {}
+    for index, token in rust.get_added_tokens_decoder().items():
+        if token.special:
+            found[token.content] = index
+    for piece, index in rust.get_vocab().items():
+        if piece.startswith(HIDDEN):
+            found[piece.removeprefix(HIDDEN)] = index
+    return found
 
 
 def names(template: Template) -> list[str]:
-    """The special tokens in the words of a template, each once; a chat template needs only those of rows and pictures."""
+    """The distinct special tokens of a template; a chat template needs only those of padding, end and images."""
     fields = ["pad", "end", "image", "before_image", "after_image"]
     if not template.chat:
         fields += ["start", "speak", "again", "begin"]
-    words = [getattr(template, name) for name in fields]
-    return list(dict.fromkeys(name for word in words for name in TOKEN_NAME.findall(word)))
+
+    found: list[str] = []
+    for field_name in fields:
+        found += TOKEN_NAME.findall(getattr(template, field_name))
+    return list(dict.fromkeys(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,15 +139,15 @@ class Section:
 
 
 class Tokenizer:
-    """Encodes text, in which nothing is special: where it spells a special token out, that is read letter by letter.
+    """Encodes text in which nothing is special: a text that spells out a special token is encoded as ordinary characters.
 
-    Only code that lays out a prompt puts special ids in. One that `train` made encodes any text exactly:
+    Only code that builds a prompt inserts special ids. A tokenizer made by `train` encodes any text exactly:
     ``decode(encode(text)) == text``.
 
     Args:
-        rust: A tokenizer of the Rust library ``tokenizers``; its special tokens are in it as added tokens.
-        template: What stands around texts.
-        vocab_size: Ids that the model must know; None means those that there are tokens for.
+        rust: A tokenizer of the Rust library ``tokenizers``, with its special tokens as added tokens.
+        template: The strings around texts.
+        vocab_size: Vocabulary size of the model; None means the number of tokens.
 
     Raises:
         CheckpointError: the template names a token that the vocabulary does not have.
@@ -164,36 +166,40 @@ class Tokenizer:
         self._known: dict[str, tuple[int, ...]] = {}
         self._special = special_tokens(rust)
         self.chat = _chat(self.template)
-        """The checkpoint's own chat template; None where the words of `template` mark the turns."""
+        """The checkpoint's own chat template; None if the strings of `template` mark the turns."""
         self._pattern = _pattern(rust, self._special)
         self.vocab_size = vocab_size or rust.get_vocab_size()
         self._bytes = _bytes_of_tokens(rust, self._special.values(), self.vocab_size)
-        # A tokenizer in SentencePiece's way puts a space in front of texts by itself.
+        # A SentencePiece tokenizer puts a space in front of texts by itself.
         self._drops_space = self.template.space or not _is_byte_level(rust)
-        self.pad_id, self.end_id, self.image_id = (
-            self._one(getattr(self.template, name)) for name in ("pad", "end", "image")
-        )
-        self.start_ids, self.before_image_ids, self.after_image_ids, self.speak_ids, self.again_ids = (
-            self.marked_ids(getattr(self.template, name))
-            for name in ("start", "before_image", "after_image", "speak", "again")
-        )
+
+        # Ids of the template's strings.
+        self.pad_id = self._one(self.template.pad)
+        self.end_id = self._one(self.template.end)
+        self.image_id = self._one(self.template.image)
+        self.start_ids = self.marked_ids(self.template.start)
+        self.before_image_ids = self.marked_ids(self.template.before_image)
+        self.after_image_ids = self.marked_ids(self.template.after_image)
+        self.speak_ids = self.marked_ids(self.template.speak)
+        self.again_ids = self.marked_ids(self.template.again)
         self.first_ids = self.marked_ids(self.template.first)
-        # An answer's first letters are read as the tokens that they are behind the words that ask for it.
+
+        # The start of an answer is tokenized together with the words directly before it.
         speak = self._sections(self.template.speak)
         self._asking = self.template.speak[speak[-1].start :] if speak and speak[-1].special is None else ""
-        self.begin_id = (
-            self._one(self.template.begin) if self.template.begin else [self.end_id, *self.speak_ids][-1]
-        )
-        # Special tokens are no part of a decoded text.
-        self.lead = "".join(
-            self.template.lead[section.start : section.end]
-            for section in self._sections(self.template.lead)
-            if section.special is None
-        )
-        """What decoded answers begin with and are given without."""
+        if self.template.begin:
+            self.begin_id = self._one(self.template.begin)
+        else:
+            self.begin_id = [self.end_id, *self.speak_ids][-1]
+
+        # Decoded text contains no special tokens.
+        lead = self.template.lead
+        texts = [section for section in self._sections(lead) if section.special is None]
+        self.lead = "".join([lead[section.start : section.end] for section in texts])
+        """Text at the start of decoded answers that is removed from them."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A copy of the Rust object reads special tokens in texts; the constructor puts the guard back.
+        # A copy of the Rust object would encode special tokens in texts; the constructor turns that off again.
         return _again, (type(self), self._rust, self.template, self.vocab_size)
 
     @classmethod
@@ -204,17 +210,18 @@ class Tokenizer:
         min_frequency: int = 2,
         template: Template | None = None,
     ) -> Tokenizer:
-        """Learns the merges.
+        """Trains a tokenizer.
 
         Args:
-            texts: Every word that is to become one token should be in them, with a space or a start before it.
-            vocab_size: Ids at most, the 256 bytes and the special tokens included; fewer where texts are few.
-            min_frequency: How often a pair must occur to be merged.
-            template: What stands around texts; its special tokens follow the last id.
+            texts: Training texts; a word becomes one token only if it occurs in them at a start or after a space.
+            vocab_size: Maximum vocabulary size, including the 256 bytes and the special tokens; smaller if there is
+                little text.
+            min_frequency: Minimum frequency of a pair to be merged.
+            template: The strings around texts; its special tokens get the last ids.
 
         Raises:
-            RecipeError: `vocab_size` has no room for the bytes and the special tokens.
-            DataError: a text holds half a surrogate pair.
+            RecipeError: `vocab_size` is too small for the bytes and the special tokens.
+            DataError: a text contains an unpaired surrogate.
         """
         special = names(template or Template())
         least = 256 + len(special)
@@ -222,6 +229,7 @@ class Tokenizer:
             raise RecipeError(
                 f"vocab_size: 256 bytes and {len(special)} special tokens need {least} ids (got {vocab_size})."
             )
+
         bpe = tokenizers.Tokenizer(models.BPE())
         bpe.pre_tokenizer = pre_tokenizers.Sequence(
             [
@@ -231,6 +239,7 @@ class Tokenizer:
             ]
         )
         bpe.decoder = tokenizers.decoders.ByteLevel()
+
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size - len(special),
             min_frequency=min_frequency,
@@ -239,25 +248,26 @@ class Tokenizer:
         )
         bpe.train_from_iterator((" " + _checked(text) for text in texts), trainer)
         bpe.add_special_tokens(special)
+
         return cls(bpe, template)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text, one space put in front where the template says so; never a special id.
+        """Ids of a text, with a space in front if the template asks for one; never a special id.
 
         Raises:
-            DataError: the text holds half a surrogate pair.
+            DataError: the text contains an unpaired surrogate.
         """
         return self._ids(text, space=self.template.space)
 
     def word_ids(self, word: str) -> list[int]:
-        """Ids of a word as it stands inside a sentence; one id where the word was frequent in training."""
+        """Ids of a word inside a sentence; one id if the word was frequent in training."""
         return self._ids(word, space=self.template.space or not self._drops_space)
 
     def marked_ids(self, text: str) -> list[int]:
         """Ids of a string of the template, in which special tokens are special.
 
         Raises:
-            CheckpointError: it names a token, as ``<...>``, that the vocabulary does not have.
+            CheckpointError: the string names a token, as ``<...>``, that is not in the vocabulary.
         """
         ids: list[int] = []
         for section in self._sections(text):
@@ -265,6 +275,7 @@ class Tokenizer:
             if section.special is not None:
                 ids.append(section.special)
                 continue
+
             name = TOKEN_NAME.search(piece)
             if name is not None and self.chat is None:  # a chat template may write anything
                 self._one(name[0])
@@ -272,53 +283,56 @@ class Tokenizer:
         return ids
 
     def sections(self, written: Written) -> list[Section]:
-        """Special tokens and texts of a rendered conversation; what was said in it is text, whatever it spells."""
-        return self._sections(written.text, [(one.start, one.end) for one in written.said])
+        """Special tokens and texts of a rendered conversation; the conversation's own texts never hold special tokens."""
+        return self._sections(written.text, [(span.start, span.end) for span in written.said])
 
     def _sections(self, text: str, said: Sequence[tuple[int, int]] = ()) -> list[Section]:
+        """Splits a text at its special tokens, ignoring those that overlap one of the spans `said`."""
         found: list[Section] = []
-        place = 0
+        position = 0
         for match in self._pattern.finditer(text):
             name = match.lastgroup or ""
             start, end = match.span(name)
             if any(start < stop and end > begin for begin, stop in said):
                 continue
-            if match.start() > place:
-                found.append(Section(place, match.start()))
+            if match.start() > position:
+                found.append(Section(position, match.start()))
             found.append(Section(match.start(), match.end(), self._special[match[name]]))
-            place = match.end()
-        if len(text) > place:
-            found.append(Section(place, len(text)))
+            position = match.end()
+
+        if len(text) > position:
+            found.append(Section(position, len(text)))
         return found
 
     def text_ids(self, text: str) -> list[int]:
-        """Ids of a text as it stands, in which nothing is special.
+        """Ids of a text without a space in front; never a special id.
 
         Raises:
-            DataError: the text holds half a surrogate pair.
+            DataError: the text contains an unpaired surrogate.
         """
         return self._ids(text)
 
     def ids_and_letters(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """The same, and the places of the letters that each id stands for: the first, and that behind the last.
+        """The same as `text_ids`, with the span of characters of each id: start, and end (exclusive).
 
         Raises:
-            DataError: the text holds half a surrogate pair.
+            DataError: the text contains an unpaired surrogate.
         """
         encoding = self._rust.encode(_checked(text), add_special_tokens=False)
         return encoding.ids, encoding.offsets
 
     def answer_ids(self, text: str) -> list[int]:
-        """Ids of an answer as the model writes it: behind the words that ask for it, up to the end token.
+        """Ids of an answer as the model generates it after the prompt, up to and including the end token.
 
         Raises:
-            DataError: the text holds half a surrogate pair.
+            DataError: the text contains an unpaired surrogate.
         """
         if self.chat is None:
             return [*self.encode(text), self.end_id]
+
         before = self._ids(self._asking)
         whole = self._ids(self._asking + self.template.lead + text)
-        if whole[: len(before)] != before:  # the two share a token, which the prompt does not have
+        if whole[: len(before)] != before:  # a token spans both, and the prompt does not have it
             whole, before = self._ids(self.template.lead + text), []
         return [*whole[len(before) :], self.end_id]
 
@@ -326,8 +340,9 @@ class Tokenizer:
         whole = " " * space + text
         if whole in self._known:
             return list(self._known[whole])
+
         ids = self._rust.encode(" " * space + _checked(text), add_special_tokens=False).ids
-        # Questions come again: with other pictures, in another pass of an evaluation, in another epoch.
+        # Questions repeat: for other images, in another pass of an evaluation, in another epoch.
         if len(whole) <= _KNOWN_LETTERS:
             if len(self._known) >= _KNOWN_TEXTS:
                 self._known.clear()
@@ -338,7 +353,7 @@ class Tokenizer:
         """The id of a special token.
 
         Raises:
-            CheckpointError: there is none of that name.
+            CheckpointError: there is no special token of that name.
         """
         if token not in self._special:
             raise CheckpointError(
@@ -347,38 +362,39 @@ class Tokenizer:
         return self._special[token]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids: special ids are left out, and so are bytes that make no character.
+        """Decodes ids to text, dropping special ids and bytes that are not valid UTF-8.
 
         Raises:
-            DataError: an id outside the vocabulary.
+            DataError: an id is outside the vocabulary.
         """
         if ids and (min(ids) < 0 or max(ids) >= self.vocab_size):
             self.token_bytes(min(ids))
             self.token_bytes(max(ids))
+
         text = b"".join([self._bytes[index] for index in ids]).decode("utf-8", "ignore")
         return self.without_space(text)
 
     def without_space(self, text: str) -> str:
-        """A text from its first letter on: without what encoding, or the chat template, puts in front of an answer."""
+        """Removes the space or lead that encoding, or the chat template, puts before an answer."""
         if self.lead and text.startswith(self.lead):
             return text.removeprefix(self.lead)
         return text.removeprefix(" ") if self._drops_space else text
 
     def token_bytes(self, token_id: int) -> bytes:
-        """UTF-8 bytes of one token, perhaps part of a character; empty for a special token.
+        """UTF-8 bytes of one token, possibly only part of a character; empty for a special token.
 
         Raises:
-            DataError: an id outside the vocabulary.
+            DataError: the id is outside the vocabulary.
         """
         if not 0 <= token_id < self.vocab_size:
             raise DataError(f"token id {token_id} is outside the vocabulary of {self.vocab_size}.")
         return self._bytes[token_id]
 
     def token(self, token_id: int) -> str:
-        """The token of an id as the library names it.
+        """The token of an id, as the Rust library writes it.
 
         Raises:
-            DataError: there is none.
+            DataError: no token has this id.
         """
         found = next((name for name, index in self._special.items() if index == token_id), None)
         found = found or self._rust.id_to_token(token_id)
@@ -389,7 +405,7 @@ class Tokenizer:
         return str(found)
 
     def to_plain(self) -> dict[str, Any]:
-        """The library's own form, in which the special tokens are named: what ``tokenizer.json`` holds."""
+        """The content of ``tokenizer.json``, including the special tokens."""
         content: dict[str, Any] = json.loads(self._rust.to_str())
         return content
 
@@ -402,10 +418,10 @@ class Tokenizer:
     def load(
         cls, folder: Path | str, template: Template | None = None, vocab_size: int | None = None
     ) -> Tokenizer:
-        """Reads what `save` wrote.
+        """Reads a folder written by `save`.
 
         Raises:
-            CheckpointError: no such file, not JSON, not a tokenizer, or not one that this template is for.
+            CheckpointError: the file is missing, not JSON, not a tokenizer, or does not fit the template.
         """
         path = Path(folder) / FILE_NAME
         content = read_file(path)
@@ -420,10 +436,10 @@ class Tokenizer:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """The JSON object in a tokenizer.json.
+    """Reads the JSON object in a tokenizer.json.
 
     Raises:
-        CheckpointError: no such file, too large a one, or no JSON object.
+        CheckpointError: the file is missing, too large, or not a JSON object.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: file not found; the folder of a trained model contains it.")
@@ -439,9 +455,9 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def from_plain(content: Mapping[str, Any]) -> tokenizers.Tokenizer:
-    """The library's object from its own form; whatever the library finds wrong with it is raised as it comes.
+    """Makes the Rust library's tokenizer from the content of its file; the library's own exceptions are passed on.
 
-    Texts are neither cut nor filled by it: rows are laid out elsewhere, and a file could ask for any length.
+    Truncation and padding are turned off: rows are built elsewhere, and a file could ask for any length.
     """
     return tokenizers.Tokenizer.from_str(json.dumps({**content, "truncation": None, "padding": None}))
 
@@ -449,35 +465,35 @@ def from_plain(content: Mapping[str, Any]) -> tokenizers.Tokenizer:
 def _again(
     kind: type[Tokenizer], rust: tokenizers.Tokenizer, template: Template, vocab_size: int
 ) -> Tokenizer:
-    """What was pickled or copied."""
+    """Recreates a pickled or copied tokenizer."""
     return kind(rust, template, vocab_size=vocab_size)
 
 
 class StreamDecoder:
-    """Turns ids into text one by one, holding bytes back until their character is whole.
+    """Decodes ids one by one, holding bytes back until their character is complete.
 
-    It never says U+FFFD unless that character itself was encoded. The one space in front is dropped.
+    Returns U+FFFD only if that character itself was encoded. The space in front of the text is dropped.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._decoder = codecs.getincrementaldecoder("utf-8")("ignore")
         self._start: str | None = ""
-        """What is held back since it may be what stands before an answer; None once the answer has begun."""
+        """Text held back because it may be the lead before an answer; None once the answer has begun."""
 
     def push(self, token_id: int) -> str:
-        """The text that became certain with this token, perhaps empty."""
+        """Adds a token; returns the text that it completes, possibly empty."""
         return self._strip(self._decoder.decode(self._tokenizer.token_bytes(token_id)))
 
     def close(self) -> str:
-        """What is left at the end; half a character is dropped."""
+        """Returns the remaining text; an incomplete character is dropped."""
         rest = self._decoder.decode(b"", final=True)
         if self._start is None:
             return rest
         return self._tokenizer.without_space(self._start + rest)
 
     def fork(self) -> StreamDecoder:
-        """Another one that continues from here."""
+        """Copies the decoder in its current state."""
         forked = StreamDecoder(self._tokenizer)
         forked._decoder.setstate(self._decoder.getstate())
         forked._start = self._start
@@ -496,10 +512,10 @@ class StreamDecoder:
 
 
 def _chat(template: Template) -> Chat | None:
-    """The chat template of a template.
+    """The chat template in a template, or None.
 
     Raises:
-        CheckpointError: it is not valid Jinja.
+        CheckpointError: the chat template is not valid Jinja.
     """
     if not template.chat:
         return None
@@ -516,7 +532,7 @@ def _chat(template: Template) -> Chat | None:
 
 
 def _pattern(rust: tokenizers.Tokenizer, special: Mapping[str, int]) -> re.Pattern[str]:
-    """Finds special tokens; some of them take the white space beside them along, as they do in the Rust library."""
+    """Pattern of special tokens; some of them include the white space next to them, as in the Rust library."""
     added = {token.content: token for token in rust.get_added_tokens_decoder().values()}
     choices, firsts = [], set()
     for number, name in enumerate(sorted(special, key=len, reverse=True)):
@@ -527,12 +543,12 @@ def _pattern(rust: tokenizers.Tokenizer, special: Mapping[str, int]) -> re.Patte
         firsts |= {r"\s", re.escape(name[:1])} if before else {re.escape(name[:1])}
     if not choices:
         return re.compile("(?!)")
-    # There may be thousands of them, and few letters that one can begin with.
+    # There may be thousands of special tokens, but few first characters; the lookahead on those is fast.
     return re.compile(f"(?=[{''.join(sorted(firsts))}])(?:{'|'.join(choices)})")
 
 
 def _alphabet() -> Iterator[str]:
-    """The letter that stands for each byte: itself where it is printable Latin-1, else one from U+0100 on."""
+    """The character for each byte: the byte itself if it is printable Latin-1, or else one from U+0100 on."""
     spare = 256
     for byte in range(256):
         if 33 <= byte <= 126 or 161 <= byte <= 172 or 174 <= byte <= 255:
@@ -558,13 +574,14 @@ def _is_byte_level(rust: tokenizers.Tokenizer) -> bool:
 
 
 def _bytes_of_tokens(rust: tokenizers.Tokenizer, special: Iterable[int], vocab_size: int) -> list[bytes]:
-    """What each id adds to a text; nothing for special tokens and for ids without a token."""
+    """The bytes of each id in a text; empty for special tokens and for ids without a token."""
     found = [b""] * vocab_size
     to_byte = {letter: byte for byte, letter in enumerate(_alphabet())} if _is_byte_level(rust) else None
     joins_words = isinstance(rust.decoder, tokenizers.decoders.WordPiece)
     added = {token.content for token in rust.get_added_tokens_decoder().values()}
+
     for token, index in rust.get_vocab(with_added_tokens=True).items():
-        if token in added:  # as it is written; the special ones are taken out below
+        if token in added:  # special ones are emptied below
             found[index] = token.encode()
         elif to_byte is not None:
             found[index] = bytes(to_byte[letter] for letter in token)
@@ -574,6 +591,7 @@ def _bytes_of_tokens(rust: tokenizers.Tokenizer, special: Iterable[int], vocab_s
             found[index] = bytes([int(match[1], 16)])
         else:
             found[index] = token.replace(_WORD_MARK, " ").encode()
+
     for index in special:
         found[index] = b""
     return found

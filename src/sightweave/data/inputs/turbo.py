@@ -1,8 +1,8 @@
-"""JPEG files decoded by simplejpeg where it is installed: the bits of Pillow, without Pillow's copies of them.
+"""Decodes JPEG files with simplejpeg if it is installed: the same pixels as Pillow's, with fewer copies.
 
-Both call libjpeg-turbo, so a picture is the same on a machine with simplejpeg and on one without. That is not taken on
-trust: the first picture of a process is preceded by small ones that both decode, and where a bit differs (a Pillow built
-on another library) simplejpeg is not used. Whatever it refuses or warns about is left to Pillow, whose word counts.
+Both call libjpeg-turbo, so an image is the same on a machine with simplejpeg and on one without. This is verified: before
+the first image of a process, both decode some small ones, and if a bit differs (for a Pillow built on another library)
+simplejpeg is not used. Files that simplejpeg rejects or warns about are left to Pillow.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from PIL import Image
 logger = logging.getLogger(__name__)
 
 _SAMPLINGS = {"444": 0, "422": 1, "420": 2}
-"""Those of the chroma that are tried before use, by simplejpeg's name, with Pillow's number."""
+"""Chroma subsamplings that are verified before use: simplejpeg's name to Pillow's number."""
 _SCALES = (1, 2, 4, 8)
 _END = b"\xff\xd9"
-_LEAST_SIDE = 16
-"""Pixels; of smaller pictures several scales have the same size, and another one might be taken."""
+_MIN_SIDE = 16
+"""Minimum side in pixels; for smaller images several scales have the same size, so the wrong one might be chosen."""
 
 
 def decode(data: bytes, full: tuple[int, int], wanted: tuple[int, int]) -> np.ndarray | None:
-    """The pixels of a JPEG file at one of the sizes that Pillow's ``draft`` gives.
+    """Decodes a JPEG file at one of the sizes that Pillow's ``draft`` offers.
 
     Args:
-        data: The file, checked against every limit before.
-        full: Width and height in pixels that Pillow read from its header.
-        wanted: Width and height to decode to: `full`, or that divided by 2, 4 or 8 and rounded up.
+        data: Bytes of the file, already checked against all limits.
+        full: Width and height in pixels that Pillow read from the header.
+        wanted: Width and height to decode to: `full`, or `full` divided by 2, 4 or 8 and rounded up.
 
     Returns:
-        uint8 H W 3, RGB; None where Pillow must decode it: simplejpeg is missing or gives other bits than Pillow here,
-        the file is damaged, tiny, not YCbCr, or of a rare sampling, or the two disagree about its size.
+        uint8 H W 3, RGB; None if Pillow must decode the file: simplejpeg is missing or its pixels differ from Pillow's on
+        this machine, the file is damaged, tiny, not YCbCr or of a rare subsampling, or the two disagree about its size.
     """
     simplejpeg = _proven()
     return None if simplejpeg is None else _decoded(simplejpeg, data, full, wanted)
@@ -45,52 +45,56 @@ def decode(data: bytes, full: tuple[int, int], wanted: tuple[int, int]) -> np.nd
 def _decoded(
     simplejpeg: Any, data: bytes, full: tuple[int, int], wanted: tuple[int, int]
 ) -> np.ndarray | None:
-    # A file without its end is refused by both, and looking for it costs less than decoding twice as far as it goes.
-    if min(full) < _LEAST_SIDE or data.rfind(_END) < 0:
+    # Both reject a file without its end marker; looking for the marker is cheaper than two failing decodes.
+    if min(full) < _MIN_SIDE or data.rfind(_END) < 0:
         return None
+
     try:
         height, width, colours, sampling = simplejpeg.decode_jpeg_header(data)
         if (width, height) != full or colours != "YCbCr" or sampling not in _SAMPLINGS:
             return None
-        # Strict, which is the default: a warning of libjpeg, such as an early end, is an error.
+        # Strict mode, the default, turns warnings of libjpeg, such as a premature end, into errors.
         pixels: np.ndarray = simplejpeg.decode_jpeg(data, min_height=wanted[1], min_width=wanted[0])
     except MemoryError:
         raise
-    except Exception:  # hostile bytes; Pillow says what is wrong with them
+    except Exception:  # malicious bytes; Pillow reports what is wrong with them
         return None
     return pixels if pixels.shape == (wanted[1], wanted[0], 3) else None
 
 
 @functools.cache
 def _proven() -> Any:
-    """simplejpeg, if it is there and agrees with Pillow on all scales and samplings; else None."""
+    """The simplejpeg module, or None if it is missing or differs from Pillow at some scale or subsampling."""
     try:
         import simplejpeg
     except ImportError:
         return None
+
     if all(_agrees(simplejpeg, data) for data in _samples()):
         return simplejpeg
     logger.warning(
         "simplejpeg %s decodes JPEG files differently from Pillow %s on this machine, so it is not used; reading "
         "images is slower.",
-        *(getattr(simplejpeg, "__version__", "?"), PIL.__version__),
+        getattr(simplejpeg, "__version__", "?"),
+        PIL.__version__,
     )
     return None
 
 
 def version() -> str | None:
-    """Of simplejpeg, if it decodes JPEG files in this process; None if Pillow does."""
+    """The version of simplejpeg if it decodes JPEG files in this process; None if Pillow does."""
     simplejpeg = _proven()
     return None if simplejpeg is None else str(simplejpeg.__version__)
 
 
 def _samples() -> list[bytes]:
-    """Small JPEG files with edges, ramps and noise in every channel; the sides are no multiples of a block."""
+    """Small JPEG files with edges, ramps and noise in every channel; the sides are not multiples of the block size."""
     rows, columns = np.mgrid[:83, :117]
     ramps = np.stack([2 * columns, 3 * rows, 255 - columns - rows], axis=2)
     noise = np.random.default_rng(0).integers(-60, 60, ramps.shape)
     edges = 90 * ((columns // 13 + rows // 9) % 2)[:, :, None]
     image = Image.fromarray((ramps + noise + edges).clip(0, 255).astype(np.uint8))
+
     files = []
     for number in _SAMPLINGS.values():
         stream = io.BytesIO()
@@ -100,6 +104,7 @@ def _samples() -> list[bytes]:
 
 
 def _agrees(simplejpeg: Any, data: bytes) -> bool:
+    """Whether simplejpeg and Pillow decode a file to the same pixels at every scale."""
     for scale in _SCALES:
         image = Image.open(io.BytesIO(data), formats=("JPEG",))
         full = image.size

@@ -16,8 +16,9 @@ from torch import nn
 
 import sightweave
 from sightweave.core.errors import WiringError
-from sightweave.data.inputs import pixels, template
+from sightweave.data.inputs import pixels as pixel_loading
 from sightweave.data.inputs import processor as processors
+from sightweave.data.inputs import template
 from sightweave.data.inputs.transforms import ImageTransform
 from sightweave.models.fusions.concat import Concat
 from sightweave.models.keymaps import _base as keymaps
@@ -73,14 +74,14 @@ def swapped_channels(patch: Patch) -> None:
     def swapped(self: ImageTransform, pixels: Any, view: Any) -> Any:
         return resize(self, pixels[..., ::-1].copy(), view)
 
-    loader = pixels.PixelLoader.__call__
+    loader = pixel_loading.PixelLoader.__call__
 
     def load(self: Any, *args: Any, **kwargs: Any) -> Any:
         with pytest.MonkeyPatch.context() as inner:
             inner.setattr(ImageTransform, "_resize", swapped)
             return loader(self, *args, **kwargs)
 
-    patch.setattr(pixels.PixelLoader, "__call__", load)
+    patch.setattr(pixel_loading.PixelLoader, "__call__", load)
 
 
 def wrong_normalisation(patch: Patch) -> None:
