@@ -299,7 +299,9 @@ def test_a_state_of_something_else_is_refused(
         "weights do not fit the recipe's model": State.of(
             document, {**tensors, "model/more": torch.zeros(1)}
         ),
-        "belongs to no trained parameter": State.of(document, {**tensors, "optimizer/more/step": torch.zeros(1)}),
+        "belongs to no trained parameter": State.of(
+            document, {**tensors, "optimizer/more/step": torch.zeros(1)}
+        ),
     }
     for reason, state in others.items():
         with pytest.raises(CheckpointError, match=reason):
