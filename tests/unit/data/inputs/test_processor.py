@@ -41,6 +41,19 @@ def test_what_is_saved_makes_the_same_batches(processor: Processor, tmp_path: Pa
     assert torch.equal(one.media["image"].dense, other.media["image"].dense)
 
 
+def test_a_file_from_before_there_were_other_media_loads(tmp_path: Path) -> None:
+    write(PROCESSOR, tmp_path)
+    path = tmp_path / "processor.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    images = values["layout"].pop("media")["image"]
+    values["layout"] |= {"tokens_per_image": images["tokens"], "grid": images["grid"]}
+    del values["media"]
+    path.write_text(json.dumps(values), encoding="utf-8")
+    loaded = Processor.load(tmp_path)
+    assert loaded.layout == PROCESSOR.layout
+    assert torch.equal(loaded.batch(samples()).target.ids, PROCESSOR.batch(samples()).target.ids)
+
+
 def test_tiles_are_saved_and_files_from_before_there_were_any_load(tmp_path: Path) -> None:
     tiled = dataclasses.replace(PROCESSOR, tiles=Tiles(max_tiles=6, min_side=40))
     write(tiled, tmp_path)
