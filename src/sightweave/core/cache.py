@@ -157,7 +157,7 @@ class Cache:
         self.uniform = not len(lengths) or self.longest == int(lengths.min())
 
     def keep(self, rows: Tensor) -> None:
-        """Makes row ``rows[i]`` row i in place, copying only rows that move. `rows` must not be longer than before."""
+        """Moves row ``rows[i]`` to row i in place, copying only rows that move. `rows` must not be longer than the cache."""
         moved = (rows != torch.arange(len(rows), device=rows.device)).nonzero()[:, 0]
         for store in (self._keys, self._values):
             for layer, held in store.items():

@@ -280,8 +280,8 @@ class SightweaveProcessor(_library.ProcessorMixin):  # type: ignore[misc]  # no 
 
         Args:
             name: Folder or name.
-            options: ``trust_run`` where the model reads media of the user's own, whose Python modules are then imported;
-                the rest is meant for others.
+            options: ``trust_run`` allows importing the Python modules of the user's own media; other options are
+                ignored.
 
         Raises:
             CheckpointError: no such folder, or files of something else in it.

@@ -100,7 +100,7 @@ class SacreBleu:
         precision = np.where(matches > 0, matches, 0.5**misses) / np.maximum(grams, 1)
         score = _brevity(answer_length, reference_length) * np.exp(np.log(precision).mean(-1))
 
-        # Without a matching word the score is 0 despite the smoothing; so it is for a corpus without any 4-gram.
+        # Despite the smoothing, the score is 0 without a matching word or for a corpus without any 4-gram.
         score = np.where((matches.sum(-1) > 0) & (grams > 0).all(-1), score, 0.0)
         return np.where(count > 0, score, np.nan)
 

@@ -34,7 +34,7 @@ class Bundle:
 
     @property
     def length(self) -> int:
-        """Tokens of the row that it fills, targets included."""
+        """Number of tokens that it takes up in a row, targets included."""
         branches = [len(one.prompt) + len(one.target) for one in self.encoded]
         return len(self.encoded[0].trunk) + sum(branches)
 

@@ -51,7 +51,7 @@ class Baselines:
         self.neighbour.add(sample)
 
     def to_plain(self) -> dict[str, Any]:
-        """What was learned as JSON values; the notes are not included."""
+        """The learned values as JSON; the notes are not included."""
         return {
             "votes": {kind: votes.to_plain() for kind, votes in self._votes.items()},
             "written": self._written,
