@@ -235,7 +235,7 @@ class InputLayout:
     bidirectional: str = "none"
     """What may look ahead: ``none``, ``image`` (the tokens of each medium), ``prompt`` (media and prompt) or ``all``."""
     one_position: bool = False
-    """Whether all tokens of a medium share one position (their places are in their embeddings) or count like words."""
+    """Whether all tokens of a medium share one position (their embeddings encode their places), unlike text tokens."""
     media: Mapping[str, MediaLayout] = field(default_factory=dict)
     """Number of embeddings by modality."""
 
