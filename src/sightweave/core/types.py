@@ -233,7 +233,7 @@ class InputLayout:
     in_sequence: bool = True
     """Whether the text contains media tokens (only a fusion such as ``concat`` needs them)."""
     bidirectional: str = "none"
-    """What may look ahead: ``none``, ``image`` (the tokens of each medium), ``prompt`` (media and prompt) or ``all``."""
+    """What may see ahead: ``none``, ``image`` (the tokens of each medium), ``prompt`` (media and prompt) or ``all``."""
     one_position: bool = False
     """Whether all tokens of a medium share one position (their embeddings encode their places), unlike text tokens."""
     media: Mapping[str, MediaLayout] = field(default_factory=dict)

@@ -160,7 +160,7 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
             decoding = {"kind": "sampling", "temperature": temperature, "top_k": top_k, "top_p": top_p}
         elif num_beams > 1:
             decoding = {"kind": "beam", "num_beams": num_beams, "length_penalty": length_penalty}
-        seed = int(torch.randint(2**31, ())) if do_sample else 0  # another one at each call, by torch's own
+        seed = int(torch.randint(2**31, ())) if do_sample else 0  # a new one for each call, by torch's generator
         values = {"decoding": decoding, "max_tokens": max_new_tokens, "seed": seed}
         options = config.build(generation.Options, values, where="generate")
         said = generation.write(self.vlm, batch, options, end_id=self.config.eos_token_id)

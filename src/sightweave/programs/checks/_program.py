@@ -42,7 +42,7 @@ class Checked:
 
 
 def run(subject: Subject, names: Iterable[str] = ()) -> list[Checked]:
-    """Runs checks. An error inside a check counts as its failure. The state of the global random numbers is kept.
+    """Runs checks. An error inside a check counts as its failure. The state of the global random generators is restored.
 
     Args:
         subject: The model to check.
