@@ -231,7 +231,7 @@ def _fitting_steps(plan: _Plan, cell: Cell) -> list[int]:
     costs = _cost_of_step(folder / METRICS, len(stages), plan.budget)
     images = runs.facts_of(folder).get(runs.EPOCH_IMAGES, [])
 
-    # What the recipe's own steps cost: seconds or tokens.
+    # The cost of the recipe's own steps: seconds or tokens.
     planned = []
     whole = 0.0
     for number, stage in enumerate(stages):
@@ -398,7 +398,7 @@ def _found(plan: _Plan, wanted: Mapping[str, recipes.Recipe]) -> Comparison:
         answered.setdefault(cell.composition, []).append(one)
     compared = side_by_side(answered, against=plan.against)
 
-    # What the runs were and cost.
+    # Settings and costs of the runs.
     facts: dict[str, Any] = {}
     cells = []
     for cell in plan.cells:

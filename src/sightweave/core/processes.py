@@ -59,7 +59,7 @@ def run_jobs(
     running: dict[str, tuple[Job, subprocess.Popen[bytes], float]] = {}
     try:
         while running or (queue and not failed):
-            # Start as many as may run.
+            # Start the maximum number of jobs.
             while queue and len(running) < at_once and not failed:
                 job = queue.pop(0)
                 running[job.folder.name] = job, _start(job, threads), time.monotonic()

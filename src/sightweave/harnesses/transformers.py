@@ -243,7 +243,7 @@ def _tokens(
     item: Tensor | None = None,
     ahead: Tensor | None = None,
 ) -> TokenSequence:
-    """Rows of tokens; what is not given is that of a text that is read from left to right."""
+    """Rows of tokens; defaults are those of a text that is read from left to right."""
     valid = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.bool()
     if positions is None:
         positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
@@ -374,12 +374,12 @@ class SightweaveProcessor(_library.ProcessorMixin):  # type: ignore[misc]  # no 
         return _library.BatchFeature(found)
 
     def decode(self, token_ids: Any, **_: Any) -> str:
-        """Text of ids, without what is special."""
+        """Text of ids, without special tokens."""
         ids = token_ids.tolist() if isinstance(token_ids, Tensor) else list(token_ids)
         return self.own.tokenizer.decode(ids)
 
     def batch_decode(self, sequences: Any, **_: Any) -> list[str]:
-        """Texts of rows of ids, without what is special."""
+        """Texts of rows of ids, without special tokens."""
         return [self.decode(row) for row in sequences]
 
 

@@ -17,11 +17,11 @@ from sightweave.core import memory
 Result = TypeVar("Result")
 
 _SHARE = 2
-"""Share of the free memory that is used; the rest is for what the estimate does not include."""
+"""Half of the free memory is used; the rest is for what the estimate does not include."""
 _MOST_ON_CPU = 2 << 30
 """Bytes for all batches together on a CPU, where larger batches are no faster."""
 _HIDDEN = 24
-"""Values of width D for each token that a block holds at once: its input, queries, keys, values, and four-fold layers."""
+"""Values of width D per token that a block holds at once: its input, queries, keys, values, and four-fold layers."""
 _LOGITS = 3
 """Copies of a row's logits: the logits, the log-probabilities, and the values to sample from."""
 _GROWTH = 2
@@ -130,7 +130,7 @@ class Budget:
     def batches(
         self, order: Sequence[int], lengths: Callable[[int], tuple[int, int]], each: int = 1
     ) -> Iterator[list[int]]:
-        """Numbers in batches that fit, in their order. What is halved meanwhile holds for those that follow.
+        """Splits numbers into batches that fit, in order. If the budget is halved meanwhile, the next batches are smaller.
 
         Args:
             order: The numbers.

@@ -365,7 +365,7 @@ class _Tally:
         )
 
     def _percentiles(self) -> dict[str, int]:
-        """The shortest length that so many of a hundred samples do not exceed."""
+        """The shortest length that this percentage of the samples does not exceed."""
         count, below = self.histogram.total(), 0
         found: dict[str, int] = {}
         for length in sorted(self.histogram):
@@ -388,6 +388,6 @@ def _percent(share: float) -> str:
 
 
 def _shown(name: str) -> str:
-    """An id for a terminal: its end where it is long, and no control characters."""
+    """An id for a terminal: only the end of a long one, and no control characters."""
     name = name if len(name) <= 40 else "..." + name[-37:]
     return name if name.isprintable() else ascii(name)

@@ -109,7 +109,7 @@ def rel(view: View, random: Random) -> Question | None:
     order = view.rows if down else list(range(len(view.things)))
     earlier, later = (first, second) if order.index(first) < order.index(second) else (second, first)
 
-    # The answer is drawn first; which thing is asked about follows from it.
+    # The answer is drawn first, and the thing in the question is chosen to match.
     is_so = random.below(2)
     is_first = (relation in ("left", "above")) == bool(is_so)
     subject, other = (earlier, later) if is_first else (later, earlier)

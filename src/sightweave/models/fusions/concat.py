@@ -47,7 +47,7 @@ class Concat(Fusion):
         one_position: Whether all tokens of an image share one position.
 
     Raises:
-        ValueError: on a CPU, if there are not as many image tokens as embeddings, which would silently corrupt the input.
+        ValueError: on a CPU, the numbers of image tokens and embeddings differ, which would silently corrupt the input.
     """
 
     places: ClassVar[frozenset[str]] = frozenset({"input"})

@@ -12,9 +12,9 @@ Many rows at once, as in an evaluation, are limited by memory instead: reading e
 of several rows (the tokens of an image with many questions) is therefore stored once and read once per step, and prompts
 are processed without padding.
 
-Copies of large weights cost as much time as a dozen steps, and most answers are short: they are made when a text has got
-that far, and only where they win that much. They are kept for the next text, and made again where a weight was replaced,
-moved, or changed in a way that PyTorch counts (`Layouts`).
+Copying large weights takes as long as a dozen steps, and most answers are short, so copies are made only when a text is
+long enough for them to pay off. They are kept for the next text, and made again if a weight was replaced, moved, or
+changed in a way that PyTorch counts (`Layouts`).
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Layouts:
     """Copies of weights in another memory layout, each with the versions of the weights that it was made from.
 
     PyTorch counts every change of a tensor in place, such as an optimizer's or `load_state_dict`'s, but not one through
-    ``tensor.data`` or through an array that shares its memory. Whoever changes weights so calls `forget`. Weights that were
+    ``tensor.data`` or through an array that shares its memory. Code that does this must call `forget`. Weights that were
     made under ``torch.inference_mode()`` have no such counter, and copies of them are not kept.
     """
 
@@ -250,7 +250,7 @@ class FastDecoding:
         slot: Int[Tensor, " N"],
         cache: Cache,
     ) -> Float[Tensor, "B V"]:
-        """Processes whole prompts without padding, one row's tokens after another's; logits of each row's next token.
+        """Processes whole prompts without padding, row after row; returns the logits of each row's next token.
 
         Args:
             hidden: Embedded tokens.

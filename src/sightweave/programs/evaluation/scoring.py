@@ -496,7 +496,7 @@ def _majority_of(task: str, numbers: Sequence[int], common: Asked) -> dict[str, 
     """The most frequent training answer by question type.
 
     A type that is not in the training data has none: an answer counted on the scored samples themselves would have
-    seen what is asked.
+    seen the questions.
     """
     known: dict[str, str] = {}
     unknown = []

@@ -151,7 +151,7 @@ def refuse(source: Source) -> None:
         ExportError: another fusion, another language model, or other media than images.
     """
     model = source.model
-    _ = source.transform  # raises where the model reads anything but images
+    _ = source.transform  # raises if the model reads anything but images
     if not isinstance(model.fusion, Concat) or not isinstance(model.language_model, DecoderOnly):
         raise ExportError(
             "the onnx export supports image tokens in a causal decoder only: fusion concat with language model "
@@ -265,7 +265,7 @@ def _example(model: VLM) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     ids = torch.zeros(rows, new, dtype=torch.long)
     embeddings = torch.zeros(pictures, model.layout.tokens_per_image, model.language_model.dim)
     count = 2 * model.language_model.depth
-    # The tracer takes inputs that are the same tensor for one input, so each has a tensor of its own.
+    # The tracer takes inputs that are the same tensor for one input, so each has its own tensor.
     past = [torch.zeros(kept) for _ in range(count)]
     seen = torch.ones(rows, old, dtype=torch.bool)
     tensors = (ids, ids.clone(), ids + 1, ids == 0, seen, embeddings, past)

@@ -191,7 +191,7 @@ class _Answering:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What is asked about the prompts of one batch."""
+    """The requests for the prompts of one batch."""
 
     texts: Sequence[Sequence[str]]
     """Texts to judge, of each prompt."""
@@ -270,7 +270,7 @@ class Reader:
 
         Args:
             encoded: Prompts.
-            wanted: What is asked about them.
+            wanted: The requests for these prompts.
             prefix: Images that were read before.
             budget: How much may be read at once.
         """

@@ -31,7 +31,7 @@ _ROOM = 16
 
 
 def fast_decoding(model: VLM) -> FastDecoding | None:
-    """The faster decoding of single tokens, where the language model has one and no fusion acts between its blocks."""
+    """The faster decoding of single tokens, if the language model has one and no fusion acts between its blocks."""
     return None if "layer" in model.fusion.places else model.language_model.fast_decoding()
 
 
@@ -64,7 +64,7 @@ class Session:
 
     Args:
         model: In evaluation mode. Its weights must not change while the session lasts.
-        room: Tokens to reserve in the cache behind prompts. It changes no result.
+        room: Tokens to reserve in the cache behind prompts. It does not affect the result.
     """
 
     logits: Float[Tensor, "B V"]

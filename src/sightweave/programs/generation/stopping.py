@@ -73,7 +73,7 @@ class StopTexts:
         return text[:certain]
 
     def close(self) -> str:
-        """What was held back, at the end of the text."""
+        """The text held back, at the end of the answer."""
         rest, self._held = self._held, ""
         return rest
 
@@ -87,14 +87,14 @@ class StopTexts:
         return 0
 
     def fork(self) -> StopTexts:
-        """Another one that continues from here."""
+        """A copy that continues from here."""
         forked = StopTexts(self._stop)
         forked._held, forked.is_found = self._held, self.is_found
         return forked
 
 
 def _first(text: str, stop: Sequence[str]) -> int | None:
-    """Where the stop text begins that is complete first, the longest of those; None where there is none."""
+    """Start of the stop text that is completed first, the longest if several are; None if there is none."""
     found = []
     for one in stop:
         start = text.find(one)
@@ -125,7 +125,7 @@ class Watch:
         return self._texts.is_found
 
     def fork(self) -> Watch:
-        """Another one that continues from here, for a beam."""
+        """A copy that continues from here, for a beam."""
         forked = object.__new__(Watch)
         forked._decoder, forked._texts = self._decoder.fork(), self._texts.fork()
         return forked

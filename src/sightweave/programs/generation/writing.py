@@ -275,7 +275,7 @@ def written(
     end_id: int,
     tokenizer: Tokenizer | None = None,
 ) -> list[Written]:
-    """Writes behind every prompt of a session until each text ends. The session is used up.
+    """Generates after every prompt of a session until each text ends. The session cannot be used again.
 
     Args:
         session: Prompts that were just read, ``decoder.width`` rows for each.
@@ -297,7 +297,7 @@ def written(
 def write(
     model: VLM, batch: Batch, options: Options, *, end_id: int, tokenizer: Tokenizer | None = None
 ) -> list[list[int]]:
-    """Ids of an answer behind each row of a batch of prompts, with the end token where it came to one.
+    """Ids of the answer to each row of a batch of prompts, with the end token if it was reached.
 
     Args:
         model: In evaluation mode; it writes texts.
