@@ -192,7 +192,7 @@ def refuse_foreign(folder: Path, writes: Sequence[str], markers: Mapping[str, st
 
 
 def refuse_other(path: Path, *, is_ours: Callable[[Path], bool]) -> None:
-    """Raises if a file would be overwritten that no earlier command of ours wrote; pipes and devices are accepted.
+    """Raises if a file that none of our commands wrote would be overwritten; pipes and devices are accepted.
 
     Raises:
         FolderError: `path` is such a file, or a folder.

@@ -242,7 +242,7 @@ def _renamed_keywords(function: str, given: Mapping[str, Any], names: Mapping[st
 
 
 def new_options(args: Sequence[str], known: Sequence[str]) -> list[str]:
-    """The words of a command line with new options in the place of old ones; words after ``--`` stay as they are.
+    """The words of a command line with old options replaced by new ones; words after ``--`` stay as they are.
 
     Args:
         args: The words after the command.

@@ -76,7 +76,7 @@ def _check(place: Path, writes: Sequence[str], markers: Mapping[str, str]) -> No
 
 
 def check_export(folder: Path) -> None:
-    """Checks the folder for an export, which must hold no run.
+    """Checks the folder for an export, which must not contain a run.
 
     Raises:
         RecipeError: it holds a run.
@@ -91,7 +91,7 @@ def check_cache(folder: Path) -> None:
     """Checks the folder for a cache, which must be empty or hold a cache.
 
     Raises:
-        DataError: it holds something else.
+        DataError: it contains something else.
         FolderError: it is a file.
     """
     check_folder(folder)
@@ -114,7 +114,7 @@ def check_folder(path: Path) -> None:
 
 
 def check_page(path: Path) -> None:
-    """Checks that a file to be written does not overwrite anything but a page of ours.
+    """Checks that an output file does not overwrite anything except a page that we wrote.
 
     Raises:
         FolderError: it would, or it is a folder.

@@ -95,7 +95,7 @@ def _minutes(seconds: float) -> str:
 def _start(job: Job, threads: int | None) -> subprocess.Popen[bytes]:
     files.check_free(job.folder)  # a job may outlive the process that started it
 
-    # Delete only a folder that a job of ours wrote.
+    # Delete only a folder that one of our jobs wrote.
     if job.is_fresh and (job.folder / LOG).exists() and _is_of_a_job(job.folder):
         shutil.rmtree(job.folder)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Medium:
-    """One image, video, sound or the like, before it is decoded.
+    """One image, video, sound or similar medium, before it is decoded.
 
     A generated image is a function that draws it: nothing is drawn before somebody asks for the pixels.
     """

@@ -54,10 +54,10 @@ class SightweaveConfig(_library.PretrainedConfig):  # type: ignore[misc]  # no t
 
 
 class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ignore[misc]  # no type is known
-    """A `VLM` behind Transformers' interface. `from_pretrained` makes it.
+    """A `VLM` with Transformers' interface. `from_pretrained` creates it.
 
     Args:
-        config: Of the folder.
+        config: Config of the folder.
         run: The model with its processor.
     """
 
@@ -76,8 +76,8 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
 
         Args:
             name: Folder or name.
-            options: ``dtype``; ``device_map``, if it names one device; and ``trust_run``, which allows importing the
-                Python modules of the user's own parts. Other options are ignored.
+            options: ``config``; ``dtype``; ``device_map``, if it names one device; and ``trust_run``, which allows
+                importing the Python modules of the user's own parts. Other options are ignored.
 
         Raises:
             CheckpointError: a damaged or foreign folder.
@@ -260,7 +260,7 @@ def _tokens(
 
 
 class SightweaveProcessor(_library.ProcessorMixin):  # type: ignore[misc]  # no type is known
-    """A `Processor` behind Transformers' interface: conversations to tensors, and ids to texts."""
+    """A `Processor` with Transformers' interface: turns conversations into tensors, and ids into texts."""
 
     attributes: list[str] = []  # noqa: RUF012  # Transformers needs a list here
 

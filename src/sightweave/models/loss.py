@@ -156,7 +156,7 @@ def chunked_cross_entropy(
     *,
     z_loss: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """The weighted sum of the cross-entropies of the logits that the head makes, of which only a few rows exist at a time.
+    """The weighted sum of the cross-entropies of the head's logits, of which only a few rows exist at a time.
 
     The gradient of each chunk is computed right after its loss, so that nothing is computed twice. It is exact; only the
     order of summation differs from that for all logits at once.

@@ -43,7 +43,7 @@ from sightweave.data.inputs.tokenizer import Template, Tokenizer
 logger = logging.getLogger(__name__)
 FILE_NAME = "processor.json"
 _MOST_BYTES = 64 << 20
-"""Of a processor.json; its list of answers is the only long part."""
+"""Maximum size of a processor.json; its list of answers is the only long part."""
 Words = Literal["none", "regions", "captions"]
 """Source of the words for media embeddings, if any are required."""
 

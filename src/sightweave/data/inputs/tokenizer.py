@@ -105,7 +105,7 @@ FRAMED = Template(
 
 
 def special_tokens(rust: tokenizers.Tokenizer) -> dict[str, int]:
-    """Names and ids of special tokens: added special tokens, and pieces hidden behind `HIDDEN`."""
+    """Names and ids of special tokens: added special tokens, and pieces marked as hidden by `HIDDEN`."""
     found: dict[str, int] = {}
     for index, token in rust.get_added_tokens_decoder().items():
         if token.special:

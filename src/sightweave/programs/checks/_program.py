@@ -29,7 +29,7 @@ class Checked:
     seconds: float
 
     def to_plain(self) -> dict[str, str | float]:
-        """As plain data."""
+        """Converts to plain data."""
         found = self.finding
         return {
             "check": self.name,

@@ -130,7 +130,7 @@ class GraphSession(abc.ABC):
     """
 
     logits: Tensor
-    """float B V: of the next token of each row."""
+    """float B V: logits of the next token of each row."""
 
     def __init__(self, graph: Any) -> None:
         self._graph = graph

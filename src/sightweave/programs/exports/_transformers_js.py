@@ -304,7 +304,7 @@ class _Session(GraphSession):
         return np.asarray(features)
 
     def answers_to(self, samples: Sequence[Sample]) -> list[tuple[list[int], Tensor]]:
-        """As `answers`, to samples."""
+        """Like `answers`, for samples."""
         processor = self._processor
         encoded = [processor.encode(sample) for sample in samples]
         rows = [one.trunk.ids + one.prompt.ids for one in encoded]

@@ -54,7 +54,7 @@ class Config:
     """Custom code has no settings."""
 
     def export(self, source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
-        """As `export`, with these settings."""
+        """Calls `export` with these settings."""
         return export(source, folder, samples, card=card)
 
 

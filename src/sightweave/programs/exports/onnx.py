@@ -106,7 +106,7 @@ class Config:
     that it opens by itself, if the model fits one of Transformers' layouts)."""
 
     def export(self, source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
-        """As `export`, with these settings."""
+        """Calls `export` with these settings."""
         return export(source, folder, samples, card=card, layout=self.layout)
 
 
@@ -195,7 +195,7 @@ class Decoder(nn.Module):
         return logits.view(*ids.shape, -1), *cache.present
 
     def _fused(self, hidden: Tensor, ids: Tensor, embeddings: Tensor) -> Tensor:
-        """As `Concat`, without operations whose size depends on values: each image token looks up its own embedding."""
+        """Like `Concat`, without operations whose size depends on values: each image token looks up its own embedding."""
         marks = ids == self.image_id
         # One more row, so that the look-up of a text without images has a target.
         rows = nn.functional.pad(embeddings.flatten(0, 1), (0, 0, 0, 1))
@@ -371,7 +371,7 @@ class _Session(GraphSession):
         return self._run(tokens.ids, tokens.positions, tokens.ar, tokens.valid)
 
     def answers_to(self, batch: Batch, end: int) -> list[tuple[list[int], Tensor]]:
-        """As `answers`, to a batch of prompts."""
+        """Like `answers`, for a batch of prompts."""
         assert batch.target is not None  # a batch of samples has targets
         last = batch.target.valid.sum(1) - 1
         row = torch.arange(len(last))

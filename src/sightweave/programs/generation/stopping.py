@@ -1,6 +1,6 @@
 """Where an answer stops before its end token: its own maximum of tokens, and stop texts.
 
-A text stops at the stop text that is complete first; of several that are complete at the same letter, at the longest. The
+A text stops at the stop text that is completed first; if several end at the same character, at the longest. The
 stop text is not part of the answer. What counts is the decoded text, so a stop text may span several tokens or begin in the
 middle of one.
 """
@@ -44,7 +44,7 @@ def checked(stop: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class StopTexts:
-    """Finds stop texts in a text that comes in pieces, and holds back what may be the beginning of one.
+    """Finds stop texts in a text that comes in pieces, and holds back text that may be the beginning of one.
 
     Args:
         stop: Stop texts.
@@ -109,7 +109,7 @@ def before_stop(text: str, stop: Sequence[str]) -> str:
 
 
 class Watch:
-    """Reads the ids of one answer and tells when its text contains a stop text.
+    """Reads the ids of one answer and reports when its text contains a stop text.
 
     Args:
         tokenizer: Decodes the ids.
