@@ -111,7 +111,7 @@ class Cache:
     def joined(self, other: Cache) -> Cache:
         """A new cache with the rows of both, its own first; each row keeps its length.
 
-        Shared prefixes are copied into their rows and padding between tokens is removed, so that all rows are alike.
+        Shared prefixes are copied into their rows and padding between tokens is removed, so that all rows look alike.
         """
         first, second = self._unshared(), other._unshared()
         both = Cache(self.rows + other.rows, capacity=max(self.capacity, other.capacity))

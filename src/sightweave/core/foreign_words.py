@@ -125,7 +125,7 @@ def hint(word: str, *, path: str = "") -> str:
 
     Args:
         word: The unknown key.
-        path: Where it was given, such as ``train.stages.0.lr``; a setting of that very path is not suggested again.
+        path: Where it was given, such as ``train.stages.0.lr``; the setting at this exact path is not suggested again.
     """
     if word in NOTES:
         return NOTES[word]
@@ -181,7 +181,7 @@ def option_hint(option: str, value: str, known: Sequence[str]) -> str:
 
     Args:
         option: As it was given, such as ``--batch-size``.
-        value: What was given with it; empty for none.
+        value: The value given with it; empty for none.
         known: The command's own options and arguments, such as ``--out`` and ``settings``.
     """
     word = option.lstrip("-").replace("-", "_").lower()

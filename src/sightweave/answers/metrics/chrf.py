@@ -44,7 +44,7 @@ class Config:
 class Chrf:
     """F_beta (0 to 1) of n-gram precision and recall, each averaged over the orders that occur on both sides.
 
-    With P and R these averages: (1 + beta^2) P R / (beta^2 P + R). Of several references, a row counts the one
+    With P and R these averages: (1 + beta^2) P R / (beta^2 P + R). If there are several references, a row counts the one
     that gives it the best score.
 
     Args:

@@ -61,7 +61,7 @@ class Plan:
     text_tokens: int
     """Text tokens of the kept samples, after shortening."""
     image_tokens: int
-    """Media tokens of the kept samples; an image counts once for each sample that shows it."""
+    """Media tokens of the kept samples; an image counts once for each sample that contains it."""
     percentiles: Mapping[str, int]
     """Percentiles ``50``, ``90``, ``99`` and ``max`` of the tokens of a sample before any shortening. Exact up to 1,023,
     above that rounded up by less than 0.2 %; ``max`` is exact. Empty if no sample could be counted."""
@@ -227,7 +227,7 @@ def _row_lengths(rows: Sequence[Sequence[Bundle]], form: str) -> list[list[int]]
             prompt += len(one.encoded[0].trunk)
             for encoded in one.encoded:
                 prompt += len(encoded.prompt)
-                # The target of an encoder-decoder begins with a token of its own.
+                # The target of an encoder-decoder begins with its own start token.
                 target += len(encoded.target) + (form == "encoder_decoder")
         prompts.append(prompt)
         targets.append(target)

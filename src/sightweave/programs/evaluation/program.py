@@ -243,7 +243,7 @@ def _ask(
     sighted: Pass | None,
     progress: Progress | None,
 ) -> Pass:
-    """One pass over samples; `sighted` is the pass with the images, None while that one is asked.
+    """One pass over samples; `sighted` is the pass with the images, None during that pass.
 
     Texts that the metrics judge are sent together with the prompts if they are known before the answers.
     """
