@@ -1,7 +1,7 @@
 """Transformers' Auto classes for any composition: a model and a processor that read a run's checkpoint.
 
 ``sightweave export RUN --to custom_code`` writes a folder whose one line of code imports these classes, so
-that ``AutoModelForImageTextToText`` and ``AutoProcessor`` open it (with ``trust_remote_code=True``) wherever Sightweave is
+that ``AutoModelForImageTextToText`` and ``AutoProcessor`` open it (with ``trust_remote_code=True``) where Sightweave is
 installed. Answers are written by Sightweave's own generation.
 """
 

@@ -20,7 +20,7 @@ RELATIONS = {"left": "to the left of", "right": "to the right of", "above": "abo
 _COUNT_WEIGHTS = {1: 2, 2: 3, 3: 5, 4: 6}
 _NREL_WEIGHTS = (3, 3, 4, 6)
 _KEPT_PERCENT = {"color": ((95, 100), (36, 100)), "shape": ((84, 100), (100, 66))}
-"""Percentage of scenes to ask about sameness if no two things are alike, and if all are: in the ordinary splits, then in
+"""Percentage of scenes to ask about sameness if no two things are the same, and if all are: in the ordinary splits, then in
 ``combinations``. Measured, so that "yes" and "no" are equally frequent. Scenes with both kinds of pairs are always used."""
 
 

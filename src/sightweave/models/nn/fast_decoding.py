@@ -36,7 +36,7 @@ from sightweave.models.nn.norm import RMSNorm, cpu_scale
 from sightweave.models.nn.position import Rotary, rotate
 
 _SMALL_BYTES = 32 << 20
-"""Stacks up to this size are copied immediately, because their time goes into calls."""
+"""Stacks up to this size are copied immediately, because most of their time is spent on calls."""
 _REUSE_STEP = 4
 """Step at which kept copies of large weights are checked and reused."""
 _COPY_STEP = 8

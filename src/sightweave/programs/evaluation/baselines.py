@@ -12,7 +12,7 @@ from sightweave.programs.evaluation.frequent import Frequent
 from sightweave.programs.evaluation.neighbour import Neighbour
 
 _MOST_ANSWERS = 20_000
-"""Different answers of one question type; beyond twice as many, rare ones are no longer counted exactly."""
+"""Maximum different answers per question type; beyond twice this number, rare ones are no longer counted exactly."""
 
 
 class Baselines:

@@ -238,7 +238,7 @@ class _Scoring:
         return _are_read(self.metric, self.common.passes[name], chosen).count(False)
 
     def with_media(self, chosen: Sequence[int]) -> list[int]:
-        """Those of some samples that have an image."""
+        """The given samples that have an image."""
         return [number for number in chosen if number in self.pictured]
 
     def _rows(self, name: str) -> _Rows:
